@@ -6,11 +6,12 @@ by the grants of that moment. A session ends when it expires or is signed out, w
 is changed, revoked or expires, and when the key of all sessions is deleted from the store.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import (
@@ -33,7 +34,11 @@ from wheelyard.model.api_token import (
     verified_session,
 )
 from wheelyard.model.claim_matchers import numeric_date
+from wheelyard.model.person import Person
 from wheelyard.operations.audit_log import log_session
+
+if TYPE_CHECKING:
+    from wheelyard.authentication.sign_in.sign_in import SignIn
 
 SESSION_SECONDS: Final = 12 * 3600
 """The longest life of a session."""
@@ -47,6 +52,15 @@ How often the key is read again because a signature does not fit the cached one.
 
 Somebody may just have signed in at another server, with a key that is newer than the cached one.
 """
+
+
+class ConfirmationNeeded(Exception):
+    """A session counts only once its provider has confirmed the person, which may take long."""
+
+    def __init__(self, confirm: Callable[[], None]) -> None:
+        super().__init__()
+        self.confirm = confirm
+        """Asks the provider, and returns, whatever it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,8 @@ class Sessions:
     runtime: Runtime
     allowed_domains: frozenset[str] = frozenset()
     """Domains of Google accounts, in lower case; empty: any."""
+    sign_in: "SignIn | None" = None
+    """None without `[[sign_in]]`."""
     _reread_at: float = field(default=-inf, init=False)
 
     def begin(self, credential: Credential, caller: Caller) -> tuple[str, Session]:
@@ -85,12 +101,25 @@ class Sessions:
         if the store does not answer.
         """
         # the evidence is read before the key, so that a refused sign-in creates no key
-        now, evidence = self.runtime.seconds(), None
-        if not caller.is_anonymous:
-            evidence = self._evidence(credential, caller)
+        evidence = None if caller.is_anonymous else self._evidence(credential, caller)
         if evidence is None:
             raise no_session()
-        key = self.records.require_key()
+        return self._begin(evidence, caller.principal)
+
+    def begin_for_person(
+        self, sign_in: "SignIn", person: Person, seconds: int
+    ) -> tuple[str, Session]:
+        """
+        Return a new session, of so many seconds, of a person whom a provider has just confirmed.
+
+        Raises Unavailable if the store does not answer.
+        """
+        subject, expires_at = f"{person.provider}:{person.id}", self.runtime.seconds() + seconds
+        evidence = _Evidence("oidc", subject, sign_in.evidence(person), expires_at)
+        return self._begin(evidence, person.principal)
+
+    def _begin(self, evidence: _Evidence, principal: str) -> tuple[str, Session]:
+        key, now = self.records.require_key(), self.runtime.seconds()
         session = Session(
             id=f"{self.runtime.random.getrandbits(128):032x}",
             kind=evidence.kind,
@@ -100,14 +129,15 @@ class Sessions:
             expires_at=int(min(now + SESSION_SECONDS, evidence.expires_at)),
             principals=evidence.principals,
         )
-        log_session("signed_in", caller.principal)
+        log_session("signed_in", principal)
         return sign_session(session, key), session
 
     def caller(self, cookie: str) -> Caller | None:
         """
         Return the caller whose session the text of a cookie is, or None if it is not valid now.
 
-        May read the store and files. Raises Unavailable if the store does not answer.
+        May read the store and files. Raises ConfirmationNeeded if a provider has to be asked first,
+        and Unavailable if the store does not answer.
         """
         key = self.records.key()
         session = self._verified(cookie, key)
@@ -170,7 +200,8 @@ class Sessions:
         """
         Return a session's evidence as of now, and whom it identifies.
 
-        Raises Unauthenticated if the credential does not hold any more.
+        Raises Unauthenticated if the credential does not hold any more, and ConfirmationNeeded as
+        `caller`.
         """
         authenticator, subject = self.authenticator, session.subject
         match session.kind:
@@ -184,6 +215,8 @@ class Sessions:
                 hashed = authenticator.htpasswd.hash_of(subject)
                 if hashed is not None:
                     return hashed, known_identity(f"htpasswd:{subject}")
+            case "oidc" if self.sign_in is not None:
+                return self.sign_in.present(session)
             # an ID token cannot be asked again: the session has the principals that it proved
             case "id_token" if authenticator.id_tokens and self._is_allowed(session):
                 principals = frozenset(session.principals) | COMMON_PRINCIPALS

@@ -25,7 +25,7 @@ from wheelyard.catalog.journaled_documents import (
     DecisionRecords,
     ProjectCodec,
 )
-from wheelyard.catalog.people import PeopleRecords
+from wheelyard.catalog.people import PeopleRecords, PersonNames
 from wheelyard.catalog.projects import NameList, ProjectNames, Projects
 from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.catalog.stored_credentials import (
@@ -78,6 +78,7 @@ class Catalog(Struct, frozen=True):
     decision_records: DecisionRecords
     people: PeopleRecords
     changed_passwords: ChangedPasswordRecords
+    person_names: PersonNames
     session_records: SessionRecords
 
 
@@ -136,6 +137,7 @@ def open_catalog(
         decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, retries, threads)),
         people=PeopleRecords(credentials, people, runtime, threads),
         changed_passwords=ChangedPasswordRecords(changed_passwords, retries),
+        person_names=PersonNames(credentials, retries),
         session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
     )
 

@@ -33,6 +33,7 @@ The object layout of a store: no other module builds or parses keys.
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
     credentials/people/<provider>/<id>.json                a person of a provider, by `Person.id`
     credentials/passwords.json                             passwords that people have changed
+    credentials/person-names/<provider>/<digest>.json      who had a name first
     credentials/sessions/key.json                          the secret key that signs sessions
     credentials/sessions/ended/<yyyymmddhh>/<id>.json      a session that was signed out, by expiry
 
@@ -89,6 +90,7 @@ LAST_USES = "credentials/uses/"
 USED_ID_TOKENS = "credentials/used-id-tokens/"
 PEOPLE = "credentials/people/"
 CHANGED_PASSWORDS = Key("credentials/passwords.json")
+PERSON_NAMES = "credentials/person-names/"
 SESSIONS = "credentials/sessions/"
 SESSION_KEY = Key("credentials/sessions/key.json")
 ENDED_SESSIONS = "credentials/sessions/ended/"
@@ -245,6 +247,11 @@ def last_use(token_id: str) -> Key:
 def person(provider: str, person_id: str) -> Key:
     """Return the key of the record of a person."""
     return Key(f"{PEOPLE}{provider}/{person_id}.json")
+
+
+def person_name(provider: str, digest: str) -> Key:
+    """Return the key of the claim of a name, by the SHA-256 of the name."""
+    return Key(f"{PERSON_NAMES}{provider}/{digest}.json")
 
 
 def used_id_token(expires_at: datetime, digest: str) -> Key:

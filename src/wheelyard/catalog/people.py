@@ -4,18 +4,27 @@ The records of people who sign in with an OpenID Connect provider.
 They lie below `credentials/`: who can write them can give people groups of the provider. A session
 and a token of a person read the record, so a group that the provider has taken away is lost for
 both as soon as the record is written.
+
+A name is claimed before a record has it: by a document of its own, which is made once. So of two
+people who come with one name at the same time, one gets it. Who dies in between has the name at the
+next sign-in.
 """
 
 from collections.abc import Iterator
+from datetime import datetime
+from hashlib import sha256
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import DocumentCache, Snapshot
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.catalog.document_cache import Codec, DocumentCache, Snapshot
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime
+from wheelyard.errors import Conflict
+from wheelyard.model.decoding import Extensible
 from wheelyard.model.person import Person
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 
 class PeopleRecords(Struct, frozen=True):
@@ -63,3 +72,75 @@ class PeopleRecords(Struct, frozen=True):
         reports it.
         """
         return self.documents.read_listed(self.store.list(keys.PEOPLE), self.threads)
+
+
+class NameClaim(
+    Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """The stored document that says whose a name is."""
+
+    provider: str
+    name: str
+    person: str
+    """The `Person.id` of whoever had the name first; empty once it was released."""
+    claimed_at: datetime
+
+
+_CLAIMS: Final = Codec(NameClaim)
+
+
+class PersonNames(Struct, frozen=True):
+    """
+    The names of people, each of which is that of one person of a provider.
+
+    Threads may share it. Every method raises Unavailable if the store does not answer, or the
+    document of a name is damaged.
+    """
+
+    store: Store
+    retries: ConflictRetries
+
+    def claim(self, provider: str, name: str, person_id: str) -> bool:
+        """Claim a name for a person, and return whether it is theirs now."""
+        key = _key(provider, name)
+        now = self.retries.runtime.now()
+        claim = NameClaim(provider=provider, name=name, person=person_id, claimed_at=now)
+        for _ in self.retries.attempts():
+            stored = self.store.get(key)
+            if isinstance(stored, Stored):
+                holder = _CLAIMS.decode(key, stored.body).person
+                if holder:
+                    return holder == person_id
+            version = stored.version if isinstance(stored, Stored) else ABSENT
+            try:
+                self.store.put(key, _CLAIMS.encode(claim), version)
+            except Conflict:  # somebody else was faster: see who
+                continue
+            return True
+        raise self.retries.exhausted("the name of a person")
+
+    def holder(self, provider: str, name: str) -> str:
+        """Return the `Person.id` of whose a name is, or an empty text if it is nobody's."""
+        key = _key(provider, name)
+        stored = self.store.get(key)
+        return _CLAIMS.decode(key, stored.body).person if isinstance(stored, Stored) else ""
+
+    def release(self, provider: str, name: str, person_id: str) -> None:
+        """Let the next person have a name, unless it is not that of this person any more."""
+        key = _key(provider, name)
+        # written and not deleted: a deletion is never conditional, and could meet the next claim
+        for _ in self.retries.attempts():
+            stored = self.store.get(key)
+            claim = _CLAIMS.decode(key, stored.body) if isinstance(stored, Stored) else None
+            if claim is None or not isinstance(stored, Stored) or claim.person != person_id:
+                return
+            try:
+                self.store.put(key, _CLAIMS.encode(replace(claim, person="")), stored.version)
+            except Conflict:
+                continue
+            return
+        raise self.retries.exhausted("the name of a person")
+
+
+def _key(provider: str, name: str) -> Key:
+    return keys.person_name(provider, sha256(name.encode()).hexdigest())

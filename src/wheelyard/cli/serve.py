@@ -39,7 +39,11 @@ from wheelyard.model.api_token import ApiToken
 from wheelyard.model.decoding import escaped
 from wheelyard.settings.load import LoadedSettings, process_environment
 from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, SettingPath, Settings
-from wheelyard.settings.validation import accepts_other_credentials, is_public
+from wheelyard.settings.validation import (
+    accepts_other_credentials,
+    is_public,
+    require_sign_in_secrets,
+)
 from wheelyard.wiring.build import Index, open_index
 from wheelyard.wiring.stores import system_runtime
 from wheelyard.wiring.warnings import server_warnings, tls_files
@@ -202,6 +206,7 @@ def run_index(loaded: LoadedSettings, options: WatchOptions) -> None:
         message = "server.read_only: a server that only reads imports nothing."
         raise Invalid(f"{message} Leave the setting out, or --watch.", code="bad_setting")
     require_telemetry(settings)
+    require_sign_in_secrets(settings)
     # these raise Invalid before a store is made
     _require_folders(options.places, settings.store.location)
     tls_files(settings)

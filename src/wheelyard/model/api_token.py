@@ -250,8 +250,8 @@ def _check(body: str) -> str:
 MAX_COOKIE_CHARS: Final = 3072
 """The longest signed session: of two e-mail addresses and a domain, each as long as they may be."""
 
-CredentialKind = Literal["password", "api_token", "static_token", "id_token"]
-"""The type of the credential that a session began with."""
+CredentialKind = Literal["password", "api_token", "static_token", "id_token", "oidc"]
+"""The type of the credential that a session began with; `oidc` is a sign-in with a provider."""
 
 
 class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -261,7 +261,10 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """32 hexadecimal digits."""
     kind: CredentialKind
     subject: str
-    """The user name, the id of the API token, or the principal."""
+    """
+    The user name, the id of the API token, or the principal; of a person of a provider, its name, a
+    colon, and the id of the person.
+    """
     proof: str
     """The fingerprint of what has to be unchanged: the password's hash, or the token's digest."""
     issued_at: int

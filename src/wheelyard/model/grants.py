@@ -22,7 +22,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.api_token import ID_LENGTH, TOKEN_ID, token_id_in
 from wheelyard.model.decoding import InvalidField, decode_table, redact_tokens
-from wheelyard.model.person import OIDC_PRINCIPAL
+from wheelyard.model.person import OIDC_PRINCIPAL, person_name
 from wheelyard.model.project import EventCommit
 
 ACTIONS: Final = {action.word: action for action in Action}
@@ -211,6 +211,9 @@ def parse_principal(text: str) -> str:
         return text
     kind, _, name = text.partition(":")
     name = name.lower() if kind in _CASE_INSENSITIVE_KINDS and name.isascii() else name
+    if kind == "oidc":
+        provider, _, who = name.partition(":")
+        name = f"{provider}:{who if who.startswith(_GROUP) else person_name(who)}"
     if kind in _PRINCIPAL_PATTERNS and _PRINCIPAL_PATTERNS[kind].fullmatch(name):
         return f"{kind}:{name}"
     if kind == "group" and "@" not in name:

@@ -6,6 +6,7 @@ and journals: it may change, so a person is always looked up by provider and sub
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable
 from datetime import datetime
 from hashlib import sha256
@@ -54,6 +55,12 @@ class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     """Since when the person may not sign in, and no session and token of theirs works, if so."""
     ended_by: str = ""
     """The principal that has ended it."""
+    endings: int = 0
+    """How often all sessions were ended: by the provider at a renewal, or by an administrator."""
+    refresh_token: str = ""
+    """What the provider renews the confirmation for, sealed; empty if it has given none."""
+    renewing_until: datetime | None = None
+    """Until when other processes leave a renewal to the one that has begun it."""
     revision: int = 0
     """The number of writes of the record."""
     write_id: str = ""
@@ -98,6 +105,23 @@ def person_in(principals: Iterable[str]) -> PersonId | None:
     return next((PersonId(match[1], match[2]) for match in matches), None)
 
 
+def person_name(text: str) -> str:
+    """
+    Return a text of a provider, or of a grant, as the name of a person in a principal.
+
+    An e-mail address is in lower case, as people write it in either.
+    """
+    text = unicodedata.normalize("NFC", text.strip())
+    return text.lower() if "@" in text else text
+
+
 def is_person_name(text: str) -> bool:
     """Return whether a text can be the name of a person in a principal."""
-    return re.fullmatch(PERSON_NAME, text) is not None and text == text.strip()
+    is_visible = text == person_name(text) and text.isprintable()
+    return is_visible and re.fullmatch(PERSON_NAME, text) is not None
+
+
+def is_group_name(text: str) -> bool:
+    """Return whether a text can be the name of a group of a provider in a principal."""
+    is_visible = text == text.strip() and text.isprintable()
+    return is_visible and re.fullmatch(GROUP_NAME, text) is not None

@@ -73,6 +73,15 @@ def log_password_change(principal: str) -> None:
     _log("password_changed", principal, "in a browser", {}, {})
 
 
+def log_person(action: str, by: str, principal: str, fields: Mapping[str, str]) -> None:
+    """
+    Log what became of a person of a provider: `renamed`, `sessions_ended` or `name_released`.
+
+    `by` is a principal, or the name of the provider.
+    """
+    _log(action, by, escaped(principal), fields, {"person": principal})
+
+
 def log_access(principal: str, change: str) -> None:
     """Log a change of the grants and groups in the store, which `change` has in words."""
     _log("access_changed", principal, escaped(redact_tokens(change)), {}, {})

@@ -29,15 +29,22 @@ from wheelyard.settings.sections import (
     is_loopback,
     names_in,
 )
+from wheelyard.settings.sign_in_section import SIGN_IN_TABLES, SignInSettings
 from wheelyard.settings.upstream_section import (
     INDEX_TABLES,
     OF_ONE_INDEX,
     UPSTREAM_URL,
-    index_problems,
-    variable_part,
+    UpstreamIndexSettings,
 )
 from wheelyard.settings.validation import validate
-from wheelyard.settings.value_checks import Moment, bad_setting, problem, quote_safely
+from wheelyard.settings.value_checks import (
+    Moment,
+    bad_setting,
+    problem,
+    quote_safely,
+    table_problems,
+    variable_part,
+)
 
 DEFAULT_FILE: Final = Path("wheelyard.toml")
 FILE_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
@@ -54,16 +61,24 @@ NON_SETTING_VARIABLES: Final = frozenset(
 """Variables that are not settings: of this module, the keyring backend, commands and CI jobs."""
 _INDEX_CREDENTIAL: Final = re.compile(r"WHEELYARD_UPSTREAM_([A-Z0-9_]+)_(USERNAME|PASSWORD)")
 """A variable for an upstream index, with its label."""
+_SIGN_IN_SECRET: Final = re.compile(r"WHEELYARD_SIGN_IN_([A-Z0-9_]+)_(SECRET)")
+"""A variable for a provider of `[[sign_in]]`, with its name."""
 _PASSED_OVER: Final = re.compile(
-    rf"WHEELYARD_IMPORT_[A-Z0-9_]+|{_INDEX_CREDENTIAL.pattern}|WHEELYARD_(?:[A-Z0-9_]+_)?"
+    rf"WHEELYARD_IMPORT_[A-Z0-9_]+|{_INDEX_CREDENTIAL.pattern}|{_SIGN_IN_SECRET.pattern}|"
+    r"WHEELYARD_(?:[A-Z0-9_]+_)?"
     r"(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT_[0-9]+_[A-Z0-9_]+)"
 )
 """
 Variables that are not settings.
 
-They are those of `wheelyard import` and of upstream indexes, and those that Kubernetes makes of a
-Service whose name begins with `wheelyard`.
+They are those of `wheelyard import`, of upstream indexes and of providers, and those that
+Kubernetes makes of a Service whose name begins with `wheelyard`.
 """
+_TABLE_SECRETS: Final = (
+    (INDEX_TABLES, "label", _INDEX_CREDENTIAL),
+    (SIGN_IN_TABLES, "name", _SIGN_IN_SECRET),
+)
+"""Arrays of tables, the key whose value is in the names of their variables, and these."""
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
 """The beginning of what Kubernetes writes into `WHEELYARD_PORT`, of a Service `wheelyard`."""
 
@@ -137,8 +152,9 @@ def load_settings(
         )
         if value.value is not None  # an option that was not given
     }
-    index = given.get(INDEX_TABLES)
-    _insert_index_credentials(index.value if index else (), environ)
+    for path, key, variables in _TABLE_SECRETS:
+        value = given.get(path)
+        _insert_credentials(path, value.value if value else (), key, variables, environ)
     _drop_other_indexes(given, tables, environ)
     if problems := [*_problems(given.values(), config_source)]:
         raise bad_setting(". ".join(problems))
@@ -252,6 +268,11 @@ def _resolve_file_names(folder: Path, tables: dict[str, Any]) -> None:
             if "password" in entry:
                 variable = f"UPSTREAM_{variable_part(str(entry.get('label', 'LABEL')))}_PASSWORD"
                 raise _secret_in_file("upstream.index.password", VARIABLE_PREFIX + variable)
+        for entry in _entries(value) if path == SIGN_IN_TABLES else ():
+            for key in ("secret", "client_secret"):
+                if key in entry:
+                    variable = f"SIGN_IN_{variable_part(str(entry.get('name', 'NAME')))}_SECRET"
+                    raise _secret_in_file(f"sign_in.{key}", VARIABLE_PREFIX + variable)
         setting = all_settings().get(path)
         if setting and setting.is_file and isinstance(value, str) and value:
             tables[path[0]][path[1]] = str(folder / value)
@@ -293,22 +314,29 @@ def _entries(tables: object) -> list[dict[str, Any]]:
     )
 
 
-def _insert_index_credentials(index: object, environ: Mapping[str, str]) -> None:
+def _insert_credentials(
+    path: SettingPath,
+    tables: object,
+    key: str,
+    variables: re.Pattern[str],
+    environ: Mapping[str, str],
+) -> None:
     """
-    Put the user names and passwords of variables into the `[[upstream.index]]` tables.
+    Put the user names and secrets of variables into the tables of an array.
 
-    `WHEELYARD_UPSTREAM_LABEL_PASSWORD` is that of the table whose label is `label`. Raises Invalid
-    for a variable without a table: its password would be sent nowhere, and nobody would know why.
+    `WHEELYARD_UPSTREAM_TEAM_PASSWORD` is that of the table whose label, which is its `key`, is
+    `team`. Raises Invalid for a variable without a table: its password would be sent nowhere, and
+    nobody would know why.
     """
     # the tables are changed in place, before their values are checked
-    by_label = {variable_part(str(entry.get("label", ""))): entry for entry in _entries(index)}
+    by_name = {variable_part(str(entry.get(key, ""))): entry for entry in _entries(tables)}
     for name in sorted(environ):
-        match = _INDEX_CREDENTIAL.fullmatch(name)
+        match = variables.fullmatch(name)
         if not match or not environ[name]:
             continue
-        if match[1] not in by_label:
-            raise bad_setting(f"{name}: no [[upstream.index]] has a label for it")
-        by_label[match[1]][match[2].lower()] = environ[name]
+        if match[1] not in by_name:
+            raise bad_setting(f"{name}: no [[{'.'.join(path)}]] has a {key} for it")
+        by_name[match[1]][match[2].lower()] = environ[name]
 
 
 def _drop_other_indexes(
@@ -346,7 +374,9 @@ def _problems(given: Iterable[_SettingValue], config_source: str) -> Iterator[st
             if why := problem(value, setting.hint, strict=strict, is_secret=setting.is_secret):
                 yield f"{setting.name}: {why}{'' if is_obvious else f' ({source})'}"
             elif path == INDEX_TABLES:
-                yield from index_problems(value)
+                yield from table_problems("upstream.index", value, UpstreamIndexSettings)
+            elif path == SIGN_IN_TABLES:
+                yield from table_problems("sign_in", value, SignInSettings)
 
 
 def _unknown(path: SettingPath) -> str:

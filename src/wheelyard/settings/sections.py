@@ -13,13 +13,14 @@ from ipaddress import ip_address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_origin
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, convert
 from msgspec.structs import fields
 
 from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
 from wheelyard.settings import value_checks as kinds
+from wheelyard.settings.sign_in_section import SignInSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ SettingPath = tuple[str, ...]
 """The names of the sections that contain a setting, and its key."""
 
 VARIABLE_PREFIX: Final = "WHEELYARD_"
-ARRAY_TABLES: Final = frozenset({"grant", "publisher", "upstream.index"})
+ARRAY_TABLES: Final = frozenset({"grant", "publisher", "sign_in", "upstream.index"})
 """Arrays of tables, `[[name]]` in TOML, with a dot in a section."""
 GROUPS: Final = "groups"
 """The table whose keys are names that the operator has chosen."""
@@ -255,6 +256,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[[grant]]` tables, as written."""
     publisher: tuple[dict[str, Any], ...] = ()
     """`[[publisher]]` tables, as written."""
+    sign_in: tuple[dict[str, Any], ...] = ()
+    """`[[sign_in]]` tables, as written, with the secrets of the environment."""
+
+    def __repr__(self) -> str:  # without secrets, because it may be logged
+        return f"Settings(server={self.server!r}, store={self.store!r})"
 
     @property
     def index_url(self) -> str:
@@ -318,6 +324,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         from wheelyard.model.publisher import parse_publishers  # noqa: PLC0415
 
         return parse_publishers(self.publisher)
+
+    @property
+    def sign_in_providers(self) -> tuple[SignInSettings, ...]:
+        """The `[[sign_in]]` tables, parsed."""
+        return convert(self.sign_in, tuple[SignInSettings, ...]) if self.sign_in else ()
 
 
 class Setting(Struct, frozen=True):

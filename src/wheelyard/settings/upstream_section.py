@@ -1,15 +1,12 @@
 """Section `[upstream]`, and its tables `[[upstream.index]]`: public packages of other indexes."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, convert
-from msgspec.structs import fields
 
 from wheelyard.settings import value_checks as kinds
-from wheelyard.settings.value_checks import LARGEST, expected, parse_moment, problem, quote_safely
+from wheelyard.settings.value_checks import LARGEST, parse_moment
 
 INDEX_TABLES: Final = ("upstream", "index")
 """The path of the `[[upstream.index]]` tables."""
@@ -153,24 +150,3 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def snapshot_at(self) -> datetime | None:
         """The last moment (UTC) of `snapshot`, where a date is the whole day, or None."""
         return parse_moment(self.snapshot) if self.snapshot else None
-
-
-def variable_part(label: str) -> str:
-    """Return how a label stands in the names of variables: `my-index` is `MY_INDEX`."""
-    return re.sub("[^A-Z0-9]", "_", label.upper())
-
-
-def index_problems(tables: Sequence[Mapping[str, object]]) -> Iterator[str]:
-    """Yield a sentence for each key of the `[[upstream.index]]` tables that is wrong or missing."""
-    fields_by_name = {field.name: field for field in fields(UpstreamIndexSettings)}
-    for number, table in enumerate(tables, 1):
-        place = f"upstream.index {number}"
-        for name in table.keys() - fields_by_name:
-            yield f"{place}: there is no {quote_safely(name)}, but {', '.join(fields_by_name)}"
-        for name, field in fields_by_name.items():
-            if name in table:
-                why = problem(table[name], field.type, strict=True, is_secret=name == "password")
-                if why:
-                    yield f"{place}.{name}: {why}"
-            elif field.required:
-                yield f"{place}.{name}: is missing. Write {expected(field.type)}"

@@ -19,9 +19,8 @@ from wheelyard.settings.upstream_section import (
     OF_ONE_INDEX,
     UpstreamIndexSettings,
     UpstreamSettings,
-    variable_part,
 )
-from wheelyard.settings.value_checks import bad_setting, quote_safely
+from wheelyard.settings.value_checks import bad_setting, quote_safely, variable_part
 from wheelyard.storage.location import BUCKET_FORMS, BucketLocation, is_bucket, parse_location
 
 _PORT: Final = re.compile(r":[0-9]*\Z")
@@ -31,18 +30,26 @@ def validate(settings: Settings) -> Settings:
     """
     Return settings that fit together, with `path_prefix` normalised.
 
+    `[[sign_in]]` turns `cookie_login` on.
+
     Each value is one of its type already. Raises Invalid (code `bad_setting`), which names all that
     contradict each other, or the first `[[grant]]`, group or `[[publisher]]` that is wrong.
     """
     # all of them in one message, so that one start shows what has to be corrected
-    checks = (_place_errors, _contradictions, _upstream_errors)
+    checks = (_place_errors, _contradictions, _sign_in_errors, _upstream_errors)
     if problems := [*chain.from_iterable(check(settings) for check in checks)]:
         raise bad_setting(". ".join(problems))
     if settings.publisher:
         _ = settings.publishers  # raises for an invalid one
-    server = settings.server
+    server, access = settings.server, settings.access
     prefix = server.path_prefix.strip("/")
-    return replace(settings, server=replace(server, path_prefix=f"/{prefix}" if prefix else ""))
+    # who signs in with a provider has a session
+    has_sessions = access.cookie_login or bool(settings.sign_in)
+    return replace(
+        settings,
+        server=replace(server, path_prefix=f"/{prefix}" if prefix else ""),
+        access=replace(access, cookie_login=has_sessions),
+    )
 
 
 def is_public(settings: Settings) -> bool:
@@ -104,7 +111,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         why = "ID tokens are off. Say in audience what they call this index, or leave both out"
         yield f"google.id_token.allowed_domains: {why}"
     yield from _public_url_errors(settings)
-    if access.cookie_login:
+    if access.cookie_login or settings.sign_in:
         yield from _cookie_errors(settings)
     yield from _publishing_errors(settings)
 
@@ -136,23 +143,58 @@ def _public_url_errors(settings: Settings) -> Iterator[str]:
 
 def _cookie_errors(settings: Settings) -> Iterator[str]:
     server, resource = settings.server, settings.google.access_token.resource
+    setting = "sign_in" if settings.sign_in else "access.cookie_login"
     keys = settings.access.credentials_store or settings.store.location
     # the right to read that bucket is what signs people in, so many have it
     is_shared = is_bucket(keys) and is_bucket(resource)
     if is_shared and parse_location(keys).root == parse_location(resource).root:
         yield (
-            "access.cookie_login: whoever may read the bucket of google.access_token.resource "
-            "could read the key of all sessions there, and sign in as anybody. Set "
+            f"{setting}: whoever may read the bucket of google.access_token.resource could "
+            " read the key of all sessions there, and sign in as anybody. Set "
             "access.credentials_store to a place of its own"
         )
     if server.read_only:
         why = "who signs in and out is written to the store, and server.read_only forbids that"
-        yield f"access.cookie_login: {why}. Leave one of the two out"
+        yield f"{setting}: {why}. Leave one of the two out"
     is_direct = server.is_loopback and not server.trusted_proxies
-    if not (server.public_url or server.certificate or is_direct):
+    if settings.sign_in and not (server.public_url or is_direct):
+        yield (
+            "sign_in: providers send people back to an address that they know, so the server has "
+            "to know it. Set server.public_url, such as https://packages.example.com"
+        )
+    elif not (server.public_url or server.certificate or is_direct):
         yield (
             "access.cookie_login: a cookie is made for https or for plain http, so the server has "
             "to know what browsers use. Set server.public_url, such as https://packages.example.com"
+        )
+
+
+def _sign_in_errors(settings: Settings) -> Iterator[str]:
+    providers = settings.sign_in_providers
+    for number, provider in enumerate(providers, 1):
+        if provider.problem:
+            key, why = provider.problem
+            yield f"sign_in {number}.{key}: {why}"
+    if len({provider.name for provider in providers}) < len(providers):
+        yield "sign_in.name: two tables have the same. Change one"
+    if providers and settings.iap.audience:
+        why = "behind Identity-Aware Proxy everybody is signed in already"
+        yield f"sign_in: {why}. Leave it out, or iap.audience"
+
+
+def require_sign_in_secrets(settings: Settings) -> None:
+    """
+    Raise Invalid (code `bad_setting`) if a provider of `[[sign_in]]` has no secret.
+
+    Only a server needs them, so that other commands work in a shell without them.
+    """
+    missing = [
+        provider.secret_variable for provider in settings.sign_in_providers if not provider.secret
+    ]
+    if missing:
+        raise bad_setting(
+            f"sign_in: the secret of the client is missing. Set {' and '.join(missing)} to what "
+            "the provider has given you"
         )
 
 
@@ -262,11 +304,11 @@ def stored_grant_warnings(settings: Settings, grant: Grant) -> Iterator[str]:
 
 
 def accepts_other_credentials(settings: Settings) -> bool:
-    """Return whether passwords, static tokens or Google's credentials are accepted."""
+    """Return whether passwords, static tokens or credentials of a provider are accepted."""
     access, google = settings.access, settings.google
     of_google = google.id_token.audience or google.access_token.resource or settings.iap.audience
     files = access.htpasswd_file or access.static_tokens_file
-    return bool(files or access.static_token or of_google)
+    return bool(files or access.static_token or of_google or settings.sign_in)
 
 
 def _listener(settings: Settings) -> Iterator[str]:
@@ -297,6 +339,13 @@ def _everybody(settings: Settings, grant: Grant) -> Iterator[str]:
     if is_open and not google.allowed_domains:
         why = "name yours in google.id_token.allowed_domains"
         yield f"{grant} is for {ALL_AUTHENTICATED}, which is every Google account there is; {why}"
+    for provider in settings.sign_in_providers if ALL_AUTHENTICATED in grant.principals else ():
+        if provider.is_open_to_all:
+            yield (
+                f"{grant} is for {ALL_AUTHENTICATED}, which is every account there is at "
+                f"{urlsplit(provider.issuer).hostname}; say in require of [[sign_in]] who may "
+                'sign in, such as { hd = "acme.dev" } with Google'
+            )
 
 
 def _locations(settings: Settings) -> Iterator[str]:

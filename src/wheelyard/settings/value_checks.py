@@ -7,15 +7,16 @@ of the page `settings.md` say that a value is. Where a pattern is not enough, `e
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, time
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from msgspec import Meta, ValidationError, convert
+from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.json import encode
+from msgspec.structs import fields
 from packaging.version import Version
 
 from wheelyard.errors import DOCUMENTATION, Invalid, quoted
@@ -24,6 +25,8 @@ from wheelyard.model.distribution_filename import parse_name
 from wheelyard.storage.location import BUCKET_FORMS, GOOGLE, SCHEMES, parse_location
 
 HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
+TABLE_SECRETS: Final = frozenset({"password", "secret"})
+"""Keys of tables that come from the environment alone."""
 LARGEST: Final = 10**9
 """The largest number of anything."""
 _ROUTES: Final = "simple pypi legacy files project api raw packages health ready metrics"
@@ -114,12 +117,42 @@ def problem(value: object, hint: Any, *, strict: bool, is_secret: bool = False) 
     return f"expected {expected(hint)}{remark}"
 
 
+def variable_part(name: str) -> str:
+    """Return how a name stands in the names of variables: `my-index` is `MY_INDEX`."""
+    return re.sub("[^A-Z0-9]", "_", name.upper())
+
+
+def table_problems(
+    place: str, tables: Sequence[Mapping[str, object]], section: type[Struct]
+) -> Iterator[str]:
+    """Yield a sentence for each key of the tables `[[place]]` that is wrong or missing."""
+    fields_by_name = {field.name: field for field in fields(section)}
+    keys = ", ".join(name for name in fields_by_name if name not in TABLE_SECRETS)
+    for number, table in enumerate(tables, 1):
+        for name in table.keys() - fields_by_name:
+            yield f"{place} {number}: there is no {quote_safely(name)}, but {keys}"
+        for name, field in fields_by_name.items():
+            if name in table:
+                is_secret = name in TABLE_SECRETS
+                if why := problem(table[name], field.type, strict=True, is_secret=is_secret):
+                    yield f"{place} {number}.{name}: {why}"
+            elif field.required:
+                yield f"{place} {number}.{name}: is missing. Write {expected(field.type)}"
+
+
 def _found(value: object) -> str:
     """Return `, and found VALUE` for text and numbers that are not too large to be printed."""
     if isinstance(value, str):
         return f", and found {quote_safely(value)}"
     is_short = isinstance(value, int | float) and abs(value) <= LARGEST
     return f", and found {value}".lower() if is_short else ""
+
+
+def is_loopback_url(parts: SplitResult) -> bool:
+    """Return whether the host of a URL is `localhost` or a loopback address."""
+    with suppress(ValueError):
+        return ip_address(parts.hostname or "").is_loopback
+    return parts.hostname == "localhost"
 
 
 def _has_host(url: str) -> bool:

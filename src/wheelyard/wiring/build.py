@@ -129,7 +129,7 @@ def build_authenticator(
     htpasswd = factory.htpasswd() if access.htpasswd_file else None
     owners = TokenOwners(
         people=catalog.people,
-        providers=frozenset(),
+        providers=frozenset(provider.name for provider in settings.sign_in_providers),
         htpasswd=htpasswd,
         runtime=runtime,
         confirmed_for=timedelta(days=settings.tokens.confirmed_days),
@@ -534,8 +534,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     cleanup = PublishingCleanup(catalog.used_id_tokens, credentials, runtime, lifetime)
     authenticator = build_authenticator(settings, catalog, access, cleanup, runtime, google)
-    domains = frozenset(domain.lower() for domain in settings.google.id_token.allowed_domains)
-    sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
+    sessions = _sessions(settings, catalog, authenticator, cleanup, runtime)
     upstream, claims, public = _upstream(settings, catalog, spool, runtime, traits)
     limits = settings.uploads
     upload_rules = UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists)
@@ -561,6 +560,23 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         publishing_cleanup=cleanup,
         upstream=upstream,
     )
+
+
+def _sessions(
+    settings: Settings,
+    catalog: Catalog,
+    authenticator: Authenticator,
+    cleanup: PublishingCleanup,
+    runtime: Runtime,
+) -> Sessions:
+    domains = frozenset(domain.lower() for domain in settings.google.id_token.allowed_domains)
+    sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
+    if settings.sign_in:
+        # nothing of it is loaded without a provider
+        from wheelyard.wiring.sign_in import build_sign_in
+
+        sessions.sign_in = build_sign_in(settings, catalog, authenticator, cleanup, runtime)
+    return sessions
 
 
 def _upstream(

@@ -182,6 +182,8 @@ class FakeIssuer:
     url: str
     answers: dict[str, CannedResponse] = field(default_factory=dict)
     """By path; these take precedence."""
+    handlers: dict[str, "Callable[[ReceivedRequest], CannedResponse]"] = field(default_factory=dict)
+    """By path; what is not in `answers`."""
     bearers: dict[str, Bearer] = field(default_factory=dict)
     """By access token."""
     bucket: str = "acme-authz"
@@ -227,6 +229,8 @@ class FakeIssuer:
         where = urlsplit(request.path)
         if where.path in self.answers:
             return self.answers[where.path]
+        if where.path in self.handlers:
+            return self.handlers[where.path](request)
         if request.method == "GET" and where.path.endswith("/iam/testPermissions"):
             return self._permissions(where.path, parse_qs(where.query), request)
         if request.method == "POST" and where.path == "/tokeninfo":
@@ -238,20 +242,20 @@ class FakeIssuer:
     ) -> CannedResponse:
         bearer = self.bearers.get((request.authorization or "").removeprefix("Bearer "))
         if bearer is None:
-            return _as_json({"error": {"code": 401, "message": "Invalid Credentials"}}, 401)
+            return as_json({"error": {"code": 401, "message": "Invalid Credentials"}}, 401)
         if path != f"/storage/v1/b/{self.bucket}/iam/testPermissions":
-            return _as_json({"error": {"code": 404, "message": "Not Found"}}, 404)
+            return as_json({"error": {"code": 404, "message": "Not Found"}}, 404)
         held = [name for name in query["permissions"] if name in bearer.permissions]
         kind = {"kind": "storage#testIamPermissionsResponse"}
-        return _as_json({**kind, "permissions": held} if held else kind)
+        return as_json({**kind, "permissions": held} if held else kind)
 
     def _tokeninfo(self, request: ReceivedRequest) -> CannedResponse:
         (token,) = parse_qs(request.body.decode())["access_token"]
         bearer = self.bearers.get(token)
         if bearer is None:
-            return _as_json({"error": "invalid_token"}, 400)
+            return as_json({"error": "invalid_token"}, 400)
         info = {"email": bearer.email, "email_verified": "true", "scope": bearer.scope}
-        return _as_json({**info, "expires_in": str(bearer.expires_in)})
+        return as_json({**info, "expires_in": str(bearer.expires_in)})
 
 
 def google_claims(email: str, audience: str, issued_at: int = NOW) -> dict[str, object]:
@@ -357,7 +361,8 @@ class _Handler(BaseHTTPRequestHandler):
                 return
 
 
-def _as_json(document: object, status: int = 200) -> CannedResponse:
+def as_json(document: object, status: int = 200) -> CannedResponse:
+    """Return a response with a JSON document."""
     return CannedResponse(
         json.dumps(document).encode(), status, {"Content-Type": "application/json"}
     )

@@ -38,7 +38,7 @@ def fetcher() -> Iterator[JsonClient]:
 def test_a_form_is_in_the_body(issuer: FakeIssuer, fetcher: JsonClient) -> None:
     """What is secret goes into headers and bodies, and never into a URL."""
     fetcher.fetch(f"{issuer.url}/form", timeout=LONG, form={"access_token": "s e&c"})
-    fetcher.fetch(f"{issuer.url}/plain", timeout=LONG, bearer="secret")
+    fetcher.fetch(f"{issuer.url}/plain", timeout=LONG, authorization="Bearer secret")
 
     posted, got = issuer.seen
     assert (posted.path, posted.body) == ("/form", b"access_token=s+e%26c")
@@ -49,7 +49,9 @@ def test_redirects_are_not_followed(issuer: FakeIssuer, fetcher: JsonClient) -> 
     """A credential that was sent to one address is not carried on to another."""
     issuer.answers["/a"] = CannedResponse(status=302, headers={"Location": f"{issuer.url}/b"})
 
-    assert fetcher.fetch(f"{issuer.url}/a", timeout=LONG, bearer="secret").status == 302
+    assert (
+        fetcher.fetch(f"{issuer.url}/a", timeout=LONG, authorization="Bearer secret").status == 302
+    )
     assert [request.path for request in issuer.seen] == ["/a"]
 
 

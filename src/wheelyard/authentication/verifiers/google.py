@@ -186,7 +186,7 @@ class AccessTokenVerifier(Struct, frozen=True):
     def _permitted_actions(self, token: str) -> Action | None:
         """Return the actions (or none) that Google permits, or None if it rejects the token."""
         response = self.json_client.fetch(
-            self.resource.permissions_url, timeout=TIMEOUT_SECONDS, bearer=token
+            self.resource.permissions_url, timeout=TIMEOUT_SECONDS, authorization=f"Bearer {token}"
         )
         if response.status == HTTPStatus.UNAUTHORIZED:
             return None

@@ -10,12 +10,12 @@ mixed with the rest of another.
 import dataclasses
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from http import HTTPStatus
 from operator import attrgetter
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final, Generic, Protocol, TypeVar
 from urllib.parse import urlencode
 
 import jwt
@@ -87,14 +87,14 @@ class JsonClient:
         url: str,
         *,
         timeout: float,
-        bearer: str = "",
+        authorization: str = "",
         form: Mapping[str, str] | None = None,
     ) -> JsonResponse:
         """
         Return the response to a GET request, or to a POST request with a form, of any status.
 
-        `bearer` is a token for the Authorization header. `timeout` is in seconds. Raises FetchError
-        if the URL or the address is not allowed, or if there is no complete response in time.
+        `authorization` is the value of that header. `timeout` is in seconds. Raises FetchError if
+        the URL or the address is not allowed, or if there is no complete response in time.
         """
         try:
             target = parse_url(url)
@@ -103,8 +103,8 @@ class JsonClient:
         if target.login is not None or not (url.isascii() and url.isprintable()):
             raise FetchError("its URL makes no sense")
         headers, method, content = dict(_HEADERS), "GET", None
-        if bearer:
-            headers["Authorization"] = f"Bearer {bearer}"
+        if authorization:
+            headers["Authorization"] = authorization
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
             method, content = "POST", urlencode(form).encode()
@@ -121,36 +121,102 @@ class JsonClient:
 
 FETCH_TIMEOUT_SECONDS: Final = 5.0
 LIFETIME_SECONDS: Final = 300.0
-"""The age at which a key set is fetched again."""
+"""The age at which a document is fetched again."""
 STALE_LIMIT_SECONDS: Final = 24 * 3600.0
-"""The age until which a key set is used if it cannot be fetched again."""
+"""The age until which a document is used if it cannot be fetched again."""
 FETCH_INTERVAL_SECONDS: Final = 60.0
 """The shortest time between two fetches."""
 RETRY_INTERVAL_SECONDS: Final = 5.0
-"""The same while there are no keys at all."""
+"""The same while there is no document at all."""
 RSA_BITS: Final = range(2048, 8193)
 
 logger = logging.getLogger("wheelyard")
 
 
-class IssuerKeys(Struct):
+T = TypeVar("T")
+
+
+class RemoteDocument(Struct, Generic[T]):
+    """
+    A document of another server, fetched when it is first needed, and again when it is old.
+
+    Threads may share it.
+    """
+
+    name: str
+    """What it is, for the log."""
+    fetch: Callable[[], T]
+    """Returns it, or raises FetchError."""
+    monotonic: Clock
+    has_failed: bool = False
+    """Whether the last fetch failed."""
+    _value: T | None = None
+    _fetched_at: float = 0.0
+    _attempted_at: float | None = None
+    _fetching: Lock = field(default_factory=Lock)
+
+    def get(self, is_enough: Callable[[T], bool]) -> T | None:
+        """
+        Return the document, or None if it cannot be had.
+
+        Fetches it if it is old, or not enough. A caller for whom it is enough does not wait while
+        another one fetches.
+        """
+        value = self._usable()
+        has_enough = value is not None and is_enough(value)
+        if has_enough and self.monotonic() < self._fetched_at + LIFETIME_SECONDS:
+            return value
+        # without enough, wait for the caller that fetches: `_fetch_if_due` then fetches no more
+        if self._fetching.acquire(blocking=not has_enough):
+            try:
+                self._fetch_if_due()
+            finally:
+                self._fetching.release()
+        return self._usable()
+
+    def _usable(self) -> T | None:
+        """Return the document unless it is too old to be used at all."""
+        is_usable = self.monotonic() < self._fetched_at + STALE_LIMIT_SECONDS
+        return self._value if is_usable else None
+
+    def _fetch_if_due(self) -> None:
+        """Fetch the document unless that was tried a moment ago, perhaps by a caller before."""
+        interval = RETRY_INTERVAL_SECONDS if self._usable() is None else FETCH_INTERVAL_SECONDS
+        attempted_at = self._attempted_at
+        if attempted_at is not None and self.monotonic() < attempted_at + interval:
+            return
+        # the caller holds `_fetching`; readers see either the old document or the new one
+        try:
+            self._value, self.has_failed = self.fetch(), False
+            self._fetched_at = self.monotonic()
+        except FetchError as fault:
+            self.has_failed = True
+            logger.warning("%s cannot be fetched: %s", self.name, fault.why)
+        finally:
+            self._attempted_at = self.monotonic()
+
+
+class IssuerKeys:
     """
     The public keys of one issuer.
 
     Threads may share it. Without `url`, the issuer's discovery document says where they are.
     """
 
-    issuer: str
-    algorithms: frozenset[str]
-    client: JsonClient
-    monotonic: Clock
-    url: str = ""
-    _keys: Mapping[str, PyJWK] = {}
-    _fetched_at: float = 0.0
-    _attempted_at: float | None = None
-    _has_failed: bool = False
-    """Whether the last fetch failed."""
-    _fetching: Lock = field(default_factory=Lock)
+    def __init__(
+        self,
+        issuer: str,
+        algorithms: frozenset[str],
+        client: JsonClient,
+        monotonic: Clock,
+        url: str = "",
+    ) -> None:
+        self._issuer = issuer
+        self._algorithms = algorithms
+        self._client = client
+        self._monotonic = monotonic
+        self._url = url
+        self._keys = RemoteDocument(f"the keys of {issuer}", self._fetch, monotonic)
 
     def key(self, kid: str) -> PyJWK | None:
         """
@@ -160,46 +226,16 @@ class IssuerKeys(Struct):
         not wait while another one fetches. Raises Unavailable if the fetch fails, and the key is
         not known.
         """
-        key = self._usable().get(kid)
-        if key is not None and self.monotonic() < self._fetched_at + LIFETIME_SECONDS:
-            return key
-        # without a key, wait for the caller that fetches: `_fetch_if_due` then fetches no more
-        if self._fetching.acquire(blocking=key is None):
-            try:
-                self._fetch_if_due()
-            finally:
-                self._fetching.release()
-        key = self._usable().get(kid)
-        if key is None and self._has_failed:
+        keys = self._keys.get(lambda keys: kid in keys) or {}
+        if kid not in keys and self._keys.has_failed:
             raise verification_unavailable("The issuer of this token")
-        return key
-
-    def _usable(self) -> Mapping[str, PyJWK]:
-        """Return the keys unless they are too old to be used at all."""
-        is_usable = self.monotonic() < self._fetched_at + STALE_LIMIT_SECONDS
-        return self._keys if is_usable else {}
-
-    def _fetch_if_due(self) -> None:
-        """Fetch the keys unless that was tried a moment ago, perhaps by a caller before this."""
-        interval = FETCH_INTERVAL_SECONDS if self._usable() else RETRY_INTERVAL_SECONDS
-        attempted_at = self._attempted_at
-        if attempted_at is not None and self.monotonic() < attempted_at + interval:
-            return
-        # the caller holds `_fetching`; readers see either the old keys or the new ones
-        try:
-            self._keys, self._has_failed = self._fetch(), False
-            self._fetched_at = self.monotonic()
-        except FetchError as fault:
-            self._has_failed = True
-            logger.warning("the keys of %s cannot be fetched: %s", self.issuer, fault.why)
-        finally:
-            self._attempted_at = self.monotonic()
+        return keys.get(kid)
 
     def _fetch(self) -> Mapping[str, PyJWK]:
-        deadline = self.monotonic() + FETCH_TIMEOUT_SECONDS
-        if not self.url:
-            self.url = self._discover_url()
-        document = self.client.fetch(self.url, timeout=deadline - self.monotonic()).document()
+        deadline = self._monotonic() + FETCH_TIMEOUT_SECONDS
+        if not self._url:
+            self._url = self._discover_url()
+        document = self._client.fetch(self._url, timeout=deadline - self._monotonic()).document()
         try:
             keys = [key for key in PyJWKSet.from_dict(document) if self._accepts(key)]
         except (PyJWTError, ValueError, TypeError, OverflowError):
@@ -214,14 +250,14 @@ class IssuerKeys(Struct):
 
         Raises FetchError if the document is of another issuer, or names another origin.
         """
-        url = f"{self.issuer.rstrip('/')}/.well-known/openid-configuration"
-        document = self.client.fetch(url, timeout=FETCH_TIMEOUT_SECONDS).document()
+        url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
+        document = self._client.fetch(url, timeout=FETCH_TIMEOUT_SECONDS).document()
         # the document is asked of the issuer: it may not hand the keys over to another host
         keys_url = document.get("jwks_uri")
-        if document.get("issuer") != self.issuer or not isinstance(keys_url, str):
+        if document.get("issuer") != self._issuer or not isinstance(keys_url, str):
             raise FetchError("its discovery document is not about it")
         with suppress(ValueError):
-            if parse_url(keys_url).origin == parse_url(self.issuer).origin:
+            if parse_url(keys_url).origin == parse_url(self._issuer).origin:
                 return keys_url
         raise FetchError("its discovery document points to another host")
 
@@ -232,10 +268,12 @@ class IssuerKeys(Struct):
             isinstance(public, EllipticCurvePublicKey) and isinstance(public.curve, SECP256R1)
         )
         is_named = isinstance(key.key_id, str) and key.public_key_use in {"sig", None}
-        return is_strong and is_named and key.algorithm_name in self.algorithms
+        return is_strong and is_named and key.algorithm_name in self._algorithms
 
 
 JWT_LIMIT_BYTES: Final = 8192
+MAX_JWT_BYTES: Final = 65_536
+"""The limit for any issuer: of tokens with the groups of a person."""
 KID_LIMIT_CHARS: Final = 200
 LEEWAY_SECONDS: Final = 30
 """The accepted difference between the clocks of issuer and index."""
@@ -268,6 +306,10 @@ class IssuerConfig(Struct, frozen=True):
     """The accepted `aud` values, exactly."""
     lifetime: int = MAX_LIFETIME_SECONDS
     """Seconds that its tokens may live."""
+    max_bytes: int = JWT_LIMIT_BYTES
+    """The size of its largest token."""
+    lists_audience: bool = False
+    """Whether `aud` may be a list, which has one member."""
 
 
 class AccountRules(Protocol):
@@ -323,8 +365,10 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
     issuer = issuers.get(_text(unverified, "iss", "jwt_iss"))
     if issuer is None:
         raise CredentialRejected("jwt_iss")
+    if len(token) > issuer.max_bytes:
+        raise CredentialRejected("auth_malformed")
     kid = _checked_kid(header, issuer)
-    audience = _text(unverified, "aud", "jwt_aud")
+    audience = _audience(unverified, issuer)
     if audience not in issuer.audiences:
         raise CredentialRejected("jwt_aud")
     key = issuer.keys.key(kid)
@@ -342,7 +386,7 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
             issuer=issuer.name,
             options={
                 "require": list(_REQUIRED),
-                "strict_aud": True,
+                "strict_aud": not issuer.lists_audience,
                 "enforce_minimum_key_length": True,
                 "verify_exp": False,
                 "verify_iat": False,
@@ -361,12 +405,19 @@ def verified_claims(token: str, issuers: Mapping[str, IssuerConfig], now: float)
 def _decode_unverified(token: str) -> tuple[Claims, Claims]:
     """Return the unverified header and claims, or raise CredentialRejected if it is no JWT."""
     is_jwt = token.isascii() and token.count(".") == 2  # noqa: PLR2004 - between the three parts
-    if len(token) > JWT_LIMIT_BYTES or not is_jwt:
+    if len(token) > MAX_JWT_BYTES or not is_jwt:
         raise CredentialRejected("auth_malformed")
     header, claims, signature = token.split(".")
     if signature == REMOVED_SIGNATURE:
         raise CredentialRejected(SIGNATURE_REMOVED)
     return decode_segment(header), decode_segment(claims)
+
+
+def _audience(claims: Claims, issuer: IssuerConfig) -> str:
+    audience = claims.get("aud")
+    if issuer.lists_audience and isinstance(audience, list) and len(audience) == 1:
+        return _text({"aud": audience[0]}, "aud", "jwt_aud")
+    return _text(claims, "aud", "jwt_aud")
 
 
 def _checked_kid(header: Claims, issuer: IssuerConfig) -> str:

@@ -1,0 +1,356 @@
+"""
+OpenID Connect: the authorization code flow with PKCE, its ID token, userinfo, and renewal.
+
+PyJWT verifies the signature of an ID token, as for Google and for CI jobs. The rules that OpenID
+Connect adds (Core 3.1.3.7 and 12.2) are here.
+"""
+
+import hashlib
+import hmac
+import json
+import logging
+import re
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import quote_plus, urlencode
+
+from msgspec import Struct
+
+from wheelyard.authentication.sign_in.claims import confirmation_of, needed_claims
+from wheelyard.authentication.sign_in.provider import (
+    AuthorizationAnswer,
+    AuthorizationRequest,
+    Confirmation,
+    ProviderConfig,
+    provider_unavailable,
+    refused,
+    untrusted_answer,
+)
+from wheelyard.authentication.verifiers.signed_jwt import (
+    MAX_JWT_BYTES,
+    IssuerConfig,
+    IssuerKeys,
+    JsonClient,
+    JsonResponse,
+    RemoteDocument,
+    verified_claims,
+)
+from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Forbidden, Unavailable, quoted
+from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.urls import BadUrl, parse_url
+from wheelyard.model.claim_matchers import Claims
+
+TIMEOUT_SECONDS: Final = 10.0
+"""For one request to a provider."""
+ID_TOKEN_SECONDS: Final = 24 * 3600
+"""The longest life of an ID token, which is used at once."""
+ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256"})
+"""Signature algorithms of ID tokens: those with public keys."""
+SILENT: Final = "silent"
+"""What stands for the error code of a provider that does not answer, or with what is none."""
+TEMPORARY: Final = frozenset(
+    {SILENT, "invalid_token", "server_error", "slow_down", "temporarily_unavailable"}
+)
+"""Error codes after which a provider may answer later."""
+NOT_OURS: Final = frozenset(
+    {
+        "insufficient_scope",
+        "invalid_client",
+        "invalid_request",
+        "invalid_scope",
+        "redirect_uri_mismatch",
+        "unauthorized_client",
+        "unsupported_grant_type",
+    }
+)
+"""Error codes that are about the settings, and not about a person."""
+
+_ERROR_CODE: Final = re.compile(r"[a-z_]{1,40}")
+_TOKEN: Final = re.compile(r"[!-~]{1,65536}")
+
+logger = logging.getLogger("wheelyard")
+
+
+class Endpoints(Struct, frozen=True):
+    """What is used of a provider's discovery document (OpenID Connect Discovery 3)."""
+
+    authorization: str
+    token: str
+    userinfo: str
+    """Empty if there is none."""
+    keys: IssuerKeys
+    takes_basic: bool
+    """Whether the secret of the client is sent as a password (RFC 6749, 2.3.1), or in the form."""
+    names_issuer: bool
+    """Whether each answer has the parameter `iss` (RFC 9207)."""
+
+
+class OpenIdProvider:
+    """
+    A provider of OpenID Connect, which is asked only when it is needed.
+
+    Threads may share it (see `Provider`).
+    """
+
+    def __init__(self, config: ProviderConfig, client: JsonClient, runtime: Runtime) -> None:
+        self.config = config
+        self._client = client
+        self._runtime = runtime
+        self._keys_url = ""
+        self._keys: IssuerKeys | None = None
+        name = f"the discovery document of {config.name}"
+        self._document = RemoteDocument(name, self._discover, runtime.monotonic)
+
+    def authorization_url(self, request: AuthorizationRequest) -> str:
+        """Return where a browser has to go to sign in (see `Provider`)."""
+        config, endpoint = self.config, self.endpoints().authorization
+        digest = sha256(request.verifier.encode()).digest()
+        parameters = {
+            **config.parameters,
+            "response_type": "code",
+            "client_id": config.client_id,
+            "redirect_uri": config.redirect_uri,
+            "scope": " ".join(config.scopes),
+            "state": request.state,
+            "nonce": request.nonce,
+            "code_challenge": urlsafe_b64encode(digest).decode().rstrip("="),
+            "code_challenge_method": "S256",
+        }
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+
+    def redeem(self, answer: AuthorizationAnswer, request: AuthorizationRequest) -> Confirmation:
+        """Return who has signed in, by the answer that belongs to a request (see `Provider`)."""
+        title, endpoints = self.config.title, self.endpoints()
+        is_named = answer.issuer is not None
+        if (is_named or endpoints.names_issuer) and answer.issuer != self.config.issuer:
+            raise untrusted_answer(title) from CredentialRejected("answer_iss")
+        if answer.error or not answer.code:
+            code = _known_code(answer.error or "no_code")
+            raise self._refusal(code) from CredentialRejected(f"provider_{code}")
+        tokens = self._tokens(
+            endpoints,
+            {
+                "grant_type": "authorization_code",
+                "code": answer.code,
+                "redirect_uri": self.config.redirect_uri,
+                "code_verifier": request.verifier,
+            },
+        )
+        try:
+            claims = self._verified(tokens, endpoints)
+        except CredentialRejected as rejected:
+            raise untrusted_answer(title) from rejected
+        if not _is_same(claims.get("nonce"), request.nonce):
+            raise untrusted_answer(title) from CredentialRejected("jwt_nonce")
+        return self._confirmation(claims, tokens, endpoints)
+
+    def renew(self, refresh_token: str, subject: str) -> Confirmation:
+        """Return who the person is now, whose refresh token it is (see `Provider`)."""
+        endpoints = self.endpoints()
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        tokens = self._tokens(endpoints, form)
+        claims: Claims = {}
+        if "id_token" in tokens:
+            try:
+                claims = self._verified(tokens, endpoints)
+            except CredentialRejected as rejected:
+                # it has not refused the person: a key may just have been replaced
+                raise provider_unavailable(self.config.title) from rejected
+            if claims.get("sub") != subject:
+                raise untrusted_answer(self.config.title) from CredentialRejected("renewed_sub")
+        return self._confirmation({"sub": subject, **claims}, tokens, endpoints)
+
+    def endpoints(self) -> Endpoints:
+        """
+        Return the endpoints, fetched if that is due.
+
+        Raises Unavailable if the provider does not answer, or not as the settings say.
+        """
+        endpoints = self._document.get(lambda _: True)
+        if endpoints is None:
+            raise provider_unavailable(self.config.title) from CredentialRejected(
+                "discovery_failed"
+            )
+        return endpoints
+
+    def _discover(self) -> Endpoints:
+        """Return the endpoints in the discovery document of now, or raise FetchError."""
+        issuer = self.config.issuer
+        url = f"{issuer.rstrip('/')}/.well-known/openid-configuration"
+        document = self._client.fetch(url, timeout=TIMEOUT_SECONDS).document()
+        if document.get("issuer") != issuer:
+            # exactly: of two issuers of one host, one must not answer for the other
+            named = quoted(document.get("issuer"))
+            raise FetchError(f"it is of the issuer {named}. Write that in the settings, if it is")
+        methods = document.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        takes_basic = isinstance(methods, list) and "client_secret_basic" in methods
+        if not takes_basic and not (isinstance(methods, list) and "client_secret_post" in methods):
+            raise FetchError("it takes no secret of a client")
+        keys_url = self._url_in(document, "jwks_uri")
+        if self._keys is None or self._keys_url != keys_url:
+            monotonic = self._runtime.monotonic
+            self._keys = IssuerKeys(issuer, ALGORITHMS, self._client, monotonic, keys_url)
+            self._keys_url = keys_url
+        has_userinfo = "userinfo_endpoint" in document
+        return Endpoints(
+            authorization=self._url_in(document, "authorization_endpoint"),
+            token=self._url_in(document, "token_endpoint"),
+            userinfo=self._url_in(document, "userinfo_endpoint") if has_userinfo else "",
+            keys=self._keys,
+            takes_basic=takes_basic,
+            names_issuer=document.get("authorization_response_iss_parameter_supported") is True,
+        )
+
+    def _url_in(self, document: Mapping[str, object], name: str) -> str:
+        """Return a URL of the document, or raise FetchError if it is not as safe as the issuer."""
+        url = document.get(name)
+        try:
+            # not of the same origin: Google and others have several hosts
+            is_safe = isinstance(url, str) and url.isascii() and url.isprintable()
+            if is_safe and isinstance(url, str) and " " not in url:
+                target = parse_url(url)
+                is_plain = self.config.issuer.startswith("http://")
+                if target.login is None and (target.is_secure or is_plain):
+                    return url
+        except BadUrl:
+            pass
+        raise FetchError(f"its {name} is no https URL")
+
+    def _tokens(self, endpoints: Endpoints, form: Mapping[str, str]) -> Mapping[str, object]:
+        """
+        Return the answer of the token endpoint.
+
+        Raises as `_ask`.
+        """
+        config, login = self.config, ""
+        if endpoints.takes_basic:
+            pair = f"{quote_plus(config.client_id)}:{quote_plus(config.secret)}"
+            login = f"Basic {b64encode(pair.encode()).decode()}"
+        else:
+            form = {**form, "client_id": config.client_id, "client_secret": config.secret}
+        return self._ask(endpoints.token, login, form)
+
+    def _ask(
+        self, url: str, authorization: str, form: Mapping[str, str] | None = None
+    ) -> Mapping[str, object]:
+        """
+        Return the answer of an endpoint.
+
+        Raises Forbidden if it refuses what was sent, and Unavailable for any other error.
+        """
+        try:
+            response = self._client.fetch(
+                url, timeout=TIMEOUT_SECONDS, authorization=authorization, form=form
+            )
+            code = _known_code(_error_in(response))
+            if not code:
+                return response.document()
+        except FetchError as fault:
+            logger.warning("%s cannot be asked: %s", self.config.name, fault.why)
+            code = SILENT
+        raise self._refusal(code) from CredentialRejected(f"provider_{code}")
+
+    def _refusal(self, code: str) -> Forbidden | Unavailable:
+        """Return the error for an error code of the provider."""
+        title = self.config.title
+        if code in NOT_OURS:
+            logger.error(
+                "%s refuses this index (%s): compare client_id, the secret, scopes, and the "
+                "redirect URI %s with what is set there",
+                *(self.config.name, code, self.config.redirect_uri),
+            )
+        if code in NOT_OURS or code in TEMPORARY:
+            return provider_unavailable(title)
+        return refused(
+            f"{title} did not sign you in. Sign in again, or ask the operator of this index "
+            "whether your account may."
+        )
+
+    def _verified(self, tokens: Mapping[str, object], endpoints: Endpoints) -> Claims:
+        """Return the claims of the ID token, or raise CredentialRejected."""
+        config, token = self.config, tokens.get("id_token")
+        if not isinstance(token, str):
+            raise CredentialRejected("id_token_missing")
+        issuer = IssuerConfig(
+            name=config.issuer,
+            keys=endpoints.keys,
+            algorithms=ALGORITHMS,
+            audiences=frozenset({config.client_id}),
+            lifetime=ID_TOKEN_SECONDS,
+            max_bytes=MAX_JWT_BYTES,
+            lists_audience=True,
+        )
+        claims = verified_claims(token, {config.issuer: issuer}, self._runtime.seconds())
+        if claims.get("azp", config.client_id) != config.client_id:
+            raise CredentialRejected("jwt_azp")
+        if "at_hash" in claims:
+            algorithm = str(decode_segment(token.partition(".")[0])["alg"])
+            expected = _half_hash(str(tokens.get("access_token", "")), algorithm)
+            if not _is_same(claims["at_hash"], expected):
+                raise CredentialRejected("jwt_at_hash")
+        return claims
+
+    def _confirmation(
+        self, claims: Claims, tokens: Mapping[str, object], endpoints: Endpoints
+    ) -> Confirmation:
+        """
+        Return the person of an ID token, with what it lacks from userinfo.
+
+        Raises Forbidden if that is nobody who may sign in.
+        """
+        needed = needed_claims(self.config)
+        if not needed <= claims.keys() and endpoints.userinfo:
+            userinfo = self._userinfo(claims["sub"], tokens, endpoints.userinfo)
+            # all of them from one answer: an e-mail address, and whether it is verified
+            claims = {**claims, **{name: userinfo[name] for name in needed & userinfo.keys()}}
+        refresh_token = tokens.get("refresh_token")
+        is_text = isinstance(refresh_token, str) and _TOKEN.fullmatch(refresh_token) is not None
+        return confirmation_of(
+            claims, self.config, refresh_token if is_text and isinstance(refresh_token, str) else ""
+        )
+
+    def _userinfo(self, subject: object, tokens: Mapping[str, object], url: str) -> Claims:
+        """Return what the provider says of the person (OpenID Connect Core 5.3)."""
+        access_token = tokens.get("access_token")
+        if not isinstance(access_token, str) or not _TOKEN.fullmatch(access_token):
+            raise provider_unavailable(self.config.title) from CredentialRejected(
+                "access_token_missing"
+            )
+        claims = self._ask(url, f"Bearer {access_token}")
+        if claims.get("sub") != subject:  # Core 5.3.2: it may be about somebody else
+            raise untrusted_answer(self.config.title) from CredentialRejected("userinfo_sub")
+        return claims
+
+
+def _error_in(response: JsonResponse) -> str:
+    """Return the error code of a token endpoint (RFC 6749, 5.2), or an empty text."""
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ""
+    try:
+        document = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return ""
+    error = document.get("error") if isinstance(document, dict) else None
+    return error if isinstance(error, str) else ""
+
+
+def _known_code(error: str) -> str:
+    """Return an error code, or `other` for text that is none."""
+    return error if not error or _ERROR_CODE.fullmatch(error) else "other"
+
+
+def _is_same(received: object, expected: str) -> bool:
+    """Return whether a claim is a text, compared in constant time."""
+    is_text = isinstance(received, str) and received.isascii()
+    return is_text and hmac.compare_digest(str(received), expected)
+
+
+def _half_hash(token: str, algorithm: str) -> str:
+    """Return what `at_hash` has to be for an access token (Core 3.1.3.6)."""
+    digest = hashlib.new(f"sha{algorithm[2:]}", token.encode(errors="replace")).digest()
+    return urlsafe_b64encode(digest[: len(digest) // 2]).decode().rstrip("=")

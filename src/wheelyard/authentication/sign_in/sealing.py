@@ -1,0 +1,38 @@
+"""Texts that are sealed: encrypted and authenticated (AES-256-GCM), for one context."""
+
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from random import Random
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+_NONCE_BYTES: Final = 12
+
+
+class Sealer:
+    """
+    Seals texts with a key that is derived from a secret for one purpose.
+
+    Threads may share it. `random` has to be a source for secrets.
+    """
+
+    def __init__(self, secret: bytes, purpose: str, random: Random) -> None:
+        self._cipher = AESGCM(hmac.digest(secret, f"wheelyard\0{purpose}".encode(), "sha256"))
+        self._random = random
+
+    def seal(self, text: str, context: str) -> str:
+        """Return a sealed text, in characters of base64url, which opens in this context only."""
+        nonce = self._random.randbytes(_NONCE_BYTES)
+        sealed = nonce + self._cipher.encrypt(nonce, text.encode(), context.encode())
+        return urlsafe_b64encode(sealed).decode().rstrip("=")
+
+    def open(self, sealed: str, context: str) -> str | None:
+        """Return the text, or None if it was not sealed with this key and for this context."""
+        try:
+            raw = urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4))
+            nonce, body = raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
+            return self._cipher.decrypt(nonce, body, context.encode()).decode()
+        except (ValueError, InvalidTag):
+            return None

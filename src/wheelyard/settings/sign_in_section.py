@@ -1,0 +1,109 @@
+"""Tables `[[sign_in]]`: the providers with which people sign in in a browser."""
+
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+from msgspec import Meta, Struct
+
+from wheelyard.model.person import PROVIDER_NAME
+from wheelyard.settings import value_checks as kinds
+
+SIGN_IN_TABLES: Final = ("sign_in",)
+"""The path of the `[[sign_in]]` tables."""
+OPEN_ID: Final = "openid"
+"""The scope that makes a request one of OpenID Connect."""
+OWN_PARAMETERS: Final = frozenset(
+    {
+        "client_id",
+        "code_challenge",
+        "code_challenge_method",
+        "nonce",
+        "redirect_uri",
+        "registration",
+        "request",
+        "request_uri",
+        "response_mode",
+        "response_type",
+        "scope",
+        "state",
+    }
+)
+"""Parameters of an authorization request that `parameters` may not have."""
+_MICROSOFT: Final = "login.microsoftonline.com"
+_MICROSOFT_CONSUMERS: Final = "9188040d-6c67-4c5b-b112-36a304b66dad"
+"""The tenant of all personal accounts."""
+_MANY_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
+"""What stands at Microsoft in place of a tenant, and is the issuer of no ID token."""
+_PUBLIC_HOSTS: Final = frozenset({"accounts.google.com", "gitlab.com"})
+"""Hosts of issuers at which anybody can have an account."""
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=rf"\A{PROVIDER_NAME}\Z",
+        description="up to 31 letters a-z, digits and hyphens, a letter first",
+    ),
+]
+Claim = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f]{1,200}\Z", description="name of a claim")]
+Scope = Annotated[
+    str, Meta(pattern=r"\A[!#-\[\]-~]{1,200}\Z", description="scopes such as email, without spaces")
+]
+Requirements = Annotated[
+    dict[Claim, str | Annotated[tuple[str, ...], Meta(min_length=1)]],
+    Meta(description='a table of claims and their values, such as { hd = "acme.dev" }'),
+]
+Parameters = Annotated[
+    dict[str, str], Meta(description='a table of texts, such as { access_type = "offline" }')
+]
+Hours = Annotated[int, Meta(ge=1, le=12)]
+Minutes = Annotated[int, Meta(ge=5, le=60)]
+
+
+class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One provider of a table `[[sign_in]]`."""
+
+    name: Name
+    issuer: kinds.Url
+    client_id: kinds.Audience
+    secret: str = ""
+    title: kinds.Title = ""
+    scopes: tuple[Scope, ...] = (OPEN_ID, "email", "profile")
+    name_claim: Claim = "email"
+    groups_claim: Claim | None = None
+    require: Requirements = {}
+    parameters: Parameters = {}
+    allow_private: bool = False
+    session_hours: Hours = 12
+    renew_minutes: Minutes = 15
+
+    def __repr__(self) -> str:  # without the secret, because it may be logged
+        return f"SignInSettings(name={self.name!r}, issuer={self.issuer!r})"
+
+    @property
+    def secret_variable(self) -> str:
+        """The name of the variable that has the secret."""
+        return f"WHEELYARD_SIGN_IN_{kinds.variable_part(self.name)}_SECRET"
+
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether anybody can have an account there, and `require` does not say who may sign in."""
+        parts = urlsplit(self.issuer)
+        is_consumers = parts.hostname == _MICROSOFT and _MICROSOFT_CONSUMERS in parts.path
+        return not self.require and (parts.hostname in _PUBLIC_HOSTS or is_consumers)
+
+    @property
+    def problem(self) -> tuple[str, str] | None:
+        """The key that does not fit to the others, and why, or None if all fit."""
+        parts = urlsplit(self.issuer)
+        if parts.hostname == _MICROSOFT and parts.path.split("/")[1] in _MANY_TENANTS:
+            why = "that stands for many tenants, and signs no ID token. Write the id of yours"
+            return "issuer", f"{why}: https://{_MICROSOFT}/TENANT-ID/v2.0"
+        if parts.scheme != "https" and not (self.allow_private and kinds.is_loopback_url(parts)):
+            why = "others could sign in as anybody. Write https://; plain HTTP is for an issuer of"
+            return "issuer", f"over plain HTTP {why} this machine, with allow_private"
+        if OPEN_ID not in self.scopes:
+            return "scopes", f"without {OPEN_ID} there is no ID token. Add it"
+        own = sorted(OWN_PARAMETERS.intersection(self.parameters))
+        if own:
+            return "parameters", f"wheelyard itself sends {own[0]}. Leave it out"
+        return None

@@ -1,0 +1,79 @@
+"""Composition of signing in with providers. Not imported without `[[sign_in]]`."""
+
+from collections.abc import Callable
+
+from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.sign_in.attempts import Attempts
+from wheelyard.authentication.sign_in.confirmed_people import ConfirmedPeople
+from wheelyard.authentication.sign_in.openid import OpenIdProvider
+from wheelyard.authentication.sign_in.provider import Provider, ProviderConfig
+from wheelyard.authentication.sign_in.sealing import Sealer
+from wheelyard.authentication.sign_in.sign_in import Renewals, SignIn, in_thread
+from wheelyard.authentication.verifiers.signed_jwt import JsonClient
+from wheelyard.catalog.format import Catalog
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.settings.sections import Settings
+from wheelyard.settings.sign_in_section import SignInSettings
+
+HOUR_SECONDS = 3600
+MINUTE_SECONDS = 60
+
+
+def build_sign_in(
+    settings: Settings,
+    catalog: Catalog,
+    authenticator: Authenticator,
+    cleanup: PublishingCleanup,
+    runtime: Runtime,
+    start: Callable[[Callable[[], None]], None] = in_thread,
+) -> SignIn:
+    """Return what signs people in, without a connection to the providers."""
+    clients = dict[bool, JsonClient]()
+    providers, sealers = dict[str, Provider](), dict[str, Sealer]()
+    for table in settings.sign_in_providers:
+        if table.allow_private not in clients:
+            clients[table.allow_private] = JsonClient(runtime, allow_private=table.allow_private)
+        config = provider_config(table, settings.base_url)
+        providers[table.name] = OpenIdProvider(config, clients[table.allow_private], runtime)
+        # whoever reads the store alone cannot use a refresh token
+        purpose = f"refresh token\0{table.issuer}\0{table.client_id}"
+        sealers[table.name] = Sealer(table.secret.encode(), purpose, runtime.random)
+    people = ConfirmedPeople(
+        records=catalog.people,
+        names=catalog.person_names,
+        retries=catalog.retries,
+        sealers=sealers,
+    )
+    return SignIn(
+        providers=providers,
+        attempts=Attempts(catalog.session_records.require_key, catalog.used_id_tokens, runtime),
+        people=people,
+        renewals=Renewals(people, providers, runtime, start),
+        rate_limit=authenticator.rate_limit,
+        rejection_log=authenticator.rejection_log,
+        cleanup=cleanup,
+        runtime=runtime,
+    )
+
+
+def provider_config(table: SignInSettings, base_url: str) -> ProviderConfig:
+    """Return what a table says of a provider, which sends people back to the URL of the index."""
+    return ProviderConfig(
+        name=table.name,
+        title=table.title or table.name.title(),
+        issuer=table.issuer,
+        client_id=table.client_id,
+        secret=table.secret,
+        redirect_uri=f"{base_url}/-/sign-in/{table.name}/callback",
+        scopes=table.scopes,
+        name_claim=table.name_claim,
+        groups_claim=table.groups_claim,
+        require={
+            claim: (values,) if isinstance(values, str) else values
+            for claim, values in table.require.items()
+        },
+        parameters=table.parameters,
+        session_seconds=table.session_hours * HOUR_SECONDS,
+        renew_seconds=table.renew_minutes * MINUTE_SECONDS,
+    )

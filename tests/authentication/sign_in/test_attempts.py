@@ -1,0 +1,126 @@
+"""Sign-ins that have begun: an answer belongs to one browser and one provider, and is used once."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from tests.operations.in_memory_index import Clock, fake_runtime
+from wheelyard.authentication.authenticator import rejection_reason
+from wheelyard.authentication.sign_in.attempts import (
+    ATTEMPT_SECONDS,
+    MAX_NEXT_CHARS,
+    Attempt,
+    Attempts,
+)
+from wheelyard.catalog.stored_credentials import UsedIdTokens
+from wheelyard.errors import Invalid
+from wheelyard.storage.memory import MemoryStore
+
+KEY = b"k" * 32
+
+
+@dataclass
+class Place:
+    """A store, and servers of one index."""
+
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.store = MemoryStore(self.clock.seconds)
+        self.here, self.there = self.server(1), self.server(2)
+        self.browser = self.here.new_browser()
+
+    def server(self, seed: int, key: bytes = KEY) -> Attempts:
+        """Return one more server of the index."""
+        return Attempts(lambda: key, UsedIdTokens(self.store), fake_runtime(self.clock, seed))
+
+    def begun(self, next_path: str = "/acme/?page=2") -> str:
+        """Begin a sign-in; return its state."""
+        return self.here.begin("acme", self.browser, next_path).state
+
+
+def refusal(server: Attempts, provider: str, browser: str, state: str) -> str:
+    """Return the reason for which a server refuses an answer."""
+    with pytest.raises(Invalid) as refused:
+        server.finish(provider, browser, state)
+    assert refused.value.code == "sign_in_expired"
+    return rejection_reason(refused.value, "none")
+
+
+@pytest.fixture
+def place() -> Place:
+    """An index."""
+    return Place()
+
+
+def test_an_answer_is_taken_by_any_server(place: Place) -> None:
+    """Where somebody comes back to knows what the request was, and which page to return to."""
+    request = place.here.begin("acme", place.browser, "/acme/?page=2")
+    attempt = place.there.finish("acme", place.browser, request.state)
+    assert attempt == Attempt(request, "/acme/?page=2")
+    assert len({request.state, request.nonce, request.verifier}) == 3
+    assert 43 <= len(request.verifier) <= 128  # as RFC 7636 has it
+
+
+def test_an_answer_is_taken_once(place: Place) -> None:
+    """The address that somebody came back to, opened again on any server, signs nobody in."""
+    state = place.begun()
+    place.here.finish("acme", place.browser, state)
+    for server in (place.here, place.there):
+        assert refusal(server, "acme", place.browser, state) == "state_used"
+
+
+def test_several_tabs_of_a_browser_can_sign_in(place: Place) -> None:
+    """Each has a state of its own, and in any order."""
+    one, two = place.begun(), place.begun("/zebra/")
+    assert place.here.finish("acme", place.browser, two).next == "/zebra/"
+    assert place.here.finish("acme", place.browser, one).next == "/acme/?page=2"
+
+
+def test_a_stolen_state_is_worth_nothing(place: Place) -> None:
+    """In another browser, without a cookie, or for another provider, it belongs to no sign-in."""
+    state = place.begun()
+    for provider, browser in (
+        ("acme", place.here.new_browser()),
+        ("acme", ""),
+        ("b", place.browser),
+    ):
+        assert refusal(place.here, provider, browser, state) == "state_unknown"
+    # nobody has used it up
+    assert place.here.finish("acme", place.browser, state).next
+
+
+@pytest.mark.parametrize("state", ["", "x", "A" * 5000, "=", "ä", "\ud800", "A" * 64])
+def test_a_state_that_is_none_is_refused(place: Place, state: str) -> None:
+    """Whatever else comes as a state belongs to no sign-in."""
+    assert refusal(place.here, "acme", place.browser, state) == "state_unknown"
+
+
+def test_a_state_is_good_for_ten_minutes(place: Place) -> None:
+    """Who comes back later begins again."""
+    state = place.begun()
+    place.clock.advance(seconds=ATTEMPT_SECONDS - 1)
+    other = place.begun()
+    place.clock.advance(seconds=1)
+    assert refusal(place.here, "acme", place.browser, state) == "state_expired"
+    assert place.here.finish("acme", place.browser, other).next
+
+
+def test_a_new_key_of_sessions_ends_what_has_begun(place: Place) -> None:
+    """The operator who deletes the key ends sign-ins, too."""
+    state, server = place.begun(), place.server(3, b"j" * 32)
+    assert refusal(server, "acme", place.browser, state) == "state_unknown"
+
+
+def test_a_state_tells_nothing(place: Place) -> None:
+    """The provider does not learn which page of the index somebody comes from."""
+    request = place.here.begin("acme", place.browser, "/secret-project/")
+    assert "secret" not in request.state
+    assert place.browser not in f"{request.state}{request.nonce}{request.verifier}"
+
+
+def test_a_long_path_to_return_to_gives_way(place: Place) -> None:
+    """The URL of the provider stays short enough for every provider."""
+    state = place.begun("/" + "a" * MAX_NEXT_CHARS)
+    assert len(state) < 400
+    assert place.here.finish("acme", place.browser, state).next == ""

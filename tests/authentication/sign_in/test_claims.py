@@ -1,0 +1,171 @@
+"""From a provider's claims to a person: names, groups, and who may not sign in."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wheelyard.authentication.authenticator import rejection_reason
+from wheelyard.authentication.sign_in.claims import MAX_GROUPS, confirmation_of, needed_claims
+from wheelyard.authentication.sign_in.provider import Confirmation, ProviderConfig
+from wheelyard.errors import Forbidden
+from wheelyard.model.grants import parse_principal
+from wheelyard.model.person import group_principal
+
+HONEST = {"sub": "ana-of-acme", "email": "ana@acme.dev", "email_verified": True}
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=5,
+)
+
+
+def config(
+    name_claim: str = "email",
+    groups_claim: str | None = "groups",
+    **require: tuple[str, ...],
+) -> ProviderConfig:
+    """Return the settings of a provider."""
+    return ProviderConfig(
+        name="acme",
+        title="Acme",
+        issuer="https://login.acme.dev",
+        client_id="wheelyard",
+        secret="s3cret",
+        redirect_uri="https://packages.acme.dev/-/sign-in/acme/callback",
+        scopes=("openid",),
+        name_claim=name_claim,
+        groups_claim=groups_claim,
+        require=require,
+        parameters={},
+        session_seconds=3600,
+        renew_seconds=900,
+    )
+
+
+def refusal(claims: dict[str, object], settings: ProviderConfig | None = None) -> str:
+    """Return the reason for which claims sign nobody in."""
+    with pytest.raises(Forbidden) as refused:
+        confirmation_of(claims, settings or config())
+    return rejection_reason(refused.value, "none")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"sub": None}, "subject_unfit"),
+        ({"sub": ""}, "subject_unfit"),
+        ({"sub": "ä"}, "subject_unfit"),
+        ({"sub": "a" * 256}, "subject_unfit"),
+        ({"sub": 7}, "subject_unfit"),
+        ({"email": None}, "name_missing"),
+        ({"email": " "}, "name_missing"),
+        ({"email": ["ana@acme.dev"]}, "name_missing"),
+        ({"email_verified": False}, "email_unverified"),
+        ({"email_verified": None}, "email_unverified"),
+        ({"email_verified": "false"}, "email_unverified"),
+        ({"email_verified": 1}, "email_unverified"),
+        ({"email": "ana,bo@acme.dev"}, "name_unfit"),
+        ({"email": "ana@acme.dev#0123456789abcdef0123456789abcdef"}, "name_unfit"),
+        ({"email": "group:admins"}, "name_unfit"),
+        ({"email": "ana\u202e@acme.dev"}, "name_unfit"),
+        ({"email": "ana\n@acme.dev"}, "name_unfit"),
+        ({"email": f"{'a' * 250}@acme.dev"}, "name_unfit"),
+        ({"groups": [f"g{number}" for number in range(MAX_GROUPS + 1)]}, "too_many_groups"),
+    ],
+)
+def test_unfit_claims_sign_nobody_in(changes: dict[str, object], reason: str) -> None:
+    """Who has no subject or no verified name, or one that means something else, is refused."""
+    assert refusal({**HONEST, **changes}) == reason
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ("Ana@ACME.dev", "ana@acme.dev"),
+        (" ana@acme.dev ", "ana@acme.dev"),
+        ("jose\u0301@acme.dev", "jos\u00e9@acme.dev"),
+    ],
+)
+def test_an_address_is_one_name_however_it_is_written(value: str, name: str) -> None:
+    """Upper case, blanks around it and the form of its accents make no other person."""
+    assert confirmation_of({**HONEST, "email": value}, config()).name == name
+    assert parse_principal(f"oidc:acme:{value}") == f"oidc:acme:{name}"
+
+
+def test_another_claim_than_the_address_needs_no_verification() -> None:
+    """What the operator names as the claim is trusted."""
+    claims = {"sub": "ana-of-acme", "preferred_username": "Ana B"}
+    assert confirmation_of(claims, config("preferred_username")).name == "Ana B"
+
+
+@pytest.mark.parametrize("value", [True, "true"])
+def test_verified_may_be_a_text(value: object) -> None:
+    """Some providers write `true` as a text."""
+    assert confirmation_of({**HONEST, "email_verified": value}, config()).name == "ana@acme.dev"
+
+
+@pytest.mark.parametrize(
+    ("value", "groups"),
+    [
+        (None, ()),
+        ("ops", ("ops",)),
+        (["ops", "dev", "ops"], ("dev", "ops")),
+        (["/ops/db", "Café"], ("/ops/db", "Café")),
+        (["a,b", "", " c", "d\u200b", 7, None, ["e"], "f"], ("f",)),
+        ({"ops": True}, ()),
+    ],
+)
+def test_groups_are_those_that_a_grant_can_name(value: object, groups: tuple[str, ...]) -> None:
+    """A group whose name cannot stand in a grant is left out, and never read as another one."""
+    assert confirmation_of({**HONEST, "groups": value}, config()).groups == tuple(sorted(groups))
+
+
+def test_groups_that_are_elsewhere_are_none(caplog: pytest.LogCaptureFixture) -> None:
+    """If a provider only says where the groups are, as they are many, the operator is told."""
+    claims = {**HONEST, "_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {}}}
+    assert confirmation_of(claims, config()).groups == ()
+    assert "acme does not say the groups of a person, as they are too many" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("claim", "is_in"),
+    [
+        ("acme.dev", True),
+        (["other", "acme.dev"], True),
+        ("acme.dev.evil", False),
+        ("ACME.dev", False),
+        ({"acme.dev": 1}, False),
+        (None, False),
+        ([], False),
+    ],
+)
+def test_a_required_claim_has_one_of_its_values(claim: object, *, is_in: bool) -> None:
+    """Only whoever has a value that the settings name may sign in."""
+    settings, claims = config(hd=("acme.dev", "acme.example")), {**HONEST, "hd": claim}
+    if is_in:
+        assert confirmation_of(claims, settings).subject == "ana-of-acme"
+    else:
+        assert refusal(claims, settings) == "claim_hd"
+
+
+def test_what_is_needed_follows_from_the_settings() -> None:
+    """Only claims that the settings name are asked for, and whether an address is verified."""
+    assert needed_claims(config(groups_claim=None)) == {"email", "email_verified"}
+    assert needed_claims(config("upn", hd=("a",))) == {"upn", "groups", "hd"}
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["sub", "email", "email_verified", "groups", "hd", "_claim_names"]), JSON
+    )
+)
+def test_any_claims_give_a_person_or_a_refusal(claims: dict[str, object]) -> None:
+    """Whatever a provider sends, it names somebody whom a grant can name, or nobody."""
+    try:
+        person = confirmation_of({**HONEST, **claims}, config())
+    except Forbidden:
+        return
+    assert isinstance(person, Confirmation)
+    principal = f"oidc:acme:{person.name}"
+    groups = [group_principal("acme", group) for group in person.groups]
+    assert [parse_principal(text) for text in (principal, *groups)] == [principal, *groups]
