@@ -383,7 +383,7 @@ def test_copy_button_of_a_block_covers_nothing(person: Person) -> None:
     """The copy button of a block is above it, so it covers nothing, and stays where it is."""
     person.open("/setup/")
     person.look("light", 320)
-    for block in person.page.locator("main pre").all():
+    for block in person.page.locator("main pre:visible").all():
         place = block.bounding_box()
         button = block.locator("xpath=preceding-sibling::button[1]")
         above = button.bounding_box()

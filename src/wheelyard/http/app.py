@@ -143,6 +143,9 @@ class ErrorAnswers:
             leads_to_sign_in=is_unknown and bool(sign_in) and _comes_from_elsewhere(headers),
             may_pass=any(name == b"retry-after" for name, _ in response.header_list),
             contact=self._settings.web.contact,
+            similar=self._pages.similar(request)
+            if response.status_code == HTTPStatus.NOT_FOUND
+            else (),
         )
         root = f"{server.path_prefix}/"
         # this needs neither the store nor anybody's rights, which may be what has failed

@@ -30,6 +30,7 @@ from wheelyard.http.handlers.manage import ManagePages
 from wheelyard.http.handlers.packages import Packages
 from wheelyard.http.handlers.password import PasswordPages
 from wheelyard.http.handlers.project_pages import ProjectPages
+from wheelyard.http.handlers.setup import SetupPages
 from wheelyard.http.handlers.token_pages import TokenPages
 from wheelyard.http.handlers.upload_page import UploadPage
 from wheelyard.http.instrumentation import Instrumentation
@@ -54,20 +55,20 @@ def build_routes(
     context: ServerContext, uploads: UploadHandler, pages: WebPages, metrics: Instrumentation
 ) -> RouteTable:
     """Return the table with every route of the server."""
-    home, probes = HomePages(pages), Probes(context, metrics)
+    home, setup, probes = HomePages(pages), SetupPages(pages), Probes(context, metrics)
     packages = Packages(context)
     rows = [
         *_operations(home, probes, packages),
         *_trusted_publishing(TrustedPublishingApi(context)),
         *_files(packages),
         *_api(context),
-        *_home(home),
+        *_home(home, setup),
         Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always),
         *_account(AccountPages(pages), PasswordPages(pages), TokenPages(pages)),
         *_management(ManagePages(pages), UploadPage(pages, uploads)),
         *_administration(pages),
         *_projects(ProjectPages(pages), Histories(pages)),
-        *_index(context, home, packages),
+        *_index(context, home, setup, packages),
         *_uploads(uploads),
     ]
     return RouteTable(context.index.settings.server.path_prefix, rows)
@@ -129,10 +130,10 @@ def _form(path: str, handler: Handler) -> Route:
     return Route("form", path, handler, POST, accepts_iap=always, takes_form=True)
 
 
-def _home(home: HomePages) -> Iterator[Route]:
+def _home(home: HomePages, setup: SetupPages) -> Iterator[Route]:
     yield Route("asset", "/-/assets/{asset}", home.answer_asset, is_public=always)
     yield _page("/-/projects/{number}/", home.answer_list)
-    yield _page("/-/client/", home.remember_client)
+    yield _page("/-/client/", setup.remember_client)
 
 
 def _account(account: AccountPages, password: PasswordPages, tokens: TokenPages) -> Iterator[Route]:
@@ -205,6 +206,7 @@ class _SharedPaths(Struct, frozen=True):
     """Answers at the paths that people and programs share."""
 
     home: HomePages
+    setup: SetupPages
     packages: Packages
 
     def answer_root(self, request: Request) -> Response:
@@ -216,16 +218,18 @@ class _SharedPaths(Struct, frozen=True):
     def answer_setup(self, request: Request) -> Response:
         """Handle GET `/setup/`: the settings of clients, or the project of that name."""
         if wants_html(request):
-            return self.home.answer_setup(request)
+            return self.setup.answer(request)
         request.path_params["name"] = "setup"
         return self.packages.project_detail(request)
 
 
-def _index(context: ServerContext, home: HomePages, packages: Packages) -> Iterator[Route]:
-    shared, add_slash = _SharedPaths(home, packages), packages.redirect_to_slash
+def _index(
+    context: ServerContext, home: HomePages, setup: SetupPages, packages: Packages
+) -> Iterator[Route]:
+    shared, add_slash = _SharedPaths(home, setup, packages), packages.redirect_to_slash
     help_text = home_and_probes.explain_upload_url
     yield Route("upload-url", "/legacy/?", help_text, is_public=always, is_instant=True)
-    yield Route("setup", "/setup/", shared.answer_setup, accepts_iap=wants_html)
+    yield Route("setup", "/setup/", shared.answer_setup, accepts_iap=wants_html, is_long=True)
     yield Route("redirect", "", add_slash)  # the prefix without its slash
     yield Route("redirect", "/setup", add_slash)
     yield Route("redirect", "/-/{page}", add_slash, is_public=always)

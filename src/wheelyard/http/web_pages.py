@@ -1,10 +1,10 @@
 """What the handlers of all pages for people share: templates, viewers, headers, cached pages."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from math import inf
 
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authorization import parse_project_name
@@ -36,6 +36,7 @@ from wheelyard.http.responses import (
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.rendering.listing import ShownFile
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.home_page import ErrorFacts
 from wheelyard.rendering.web.release_page import dependency_names
@@ -260,6 +261,18 @@ class WebPages:
         encoding = () if packed is None else (GZIP,)
         content_type = MediaType.HTML.value.content_type
         return make_response(200, content_type, packed or body, *encoding, *headers)
+
+    def similar(self, request: Request) -> Sequence[ProjectFacts]:
+        """
+        Return the projects that the caller may read and may have meant, if a project is missing.
+
+        The store is not read: it may be what has failed.
+        """
+        name, table = request.path_params.get("name", ""), self.context.index.search.known
+        if request.segments[:1] != ("project",) or not name:
+            return ()
+        visible = table.readable_by(request.caller)
+        return () if visible.existing([canonicalize_name(name)]) else visible.similar(name)
 
     def error_page(self, facts: ErrorFacts, root: str, caller: Caller) -> tuple[bytes, HeaderList]:
         """Return the bytes of the page of an error, and its headers."""

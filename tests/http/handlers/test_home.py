@@ -88,6 +88,22 @@ def test_search_without_results_says_what_to_do(app: InProcessServer) -> None:
     assert "Leave some words out" in body
 
 
+def test_missing_project_leads_to_similar_ones(tmp_path: Path) -> None:
+    """A name with a wrong letter leads to similar ones, as far as the caller may read them."""
+    with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as app:
+        app.publish(wheel("acme-core"), wheel("acme-cord"), wheel("zebra"))
+        every = token_of(app.index, can="read")
+        one = token_of(app.index, "acme-cord", can="read")
+        for target in ("/?q=acme-corx", "/project/acme-corx/", "/project/acme-corx/files/"):
+            for token, names in ((every, ["acme-cord", "acme-core"]), (one, ["acme-cord"])):
+                answer = page(app, target, token)
+                assert "Did you mean" in answer.body.decode()
+                assert LINK.findall(answer.body.decode()) == names
+        missing = page(app, "/project/acme-core/history/99/", every)
+        assert (missing.status, b"Did you mean" in missing.body) == (404, False)
+        assert b"Did you mean" not in page(app, "/project/acme-corx/").body  # who has not signed in
+
+
 @pytest.mark.parametrize("words", ["Six", "six seven"])
 def test_search_without_results_names_public_packages(tmp_path: Path, words: str) -> None:
     """Where public packages come from this index, a search that finds nothing says so."""

@@ -1,15 +1,17 @@
 """The web UI: readable without scripts, complete, and safe against injection."""
 
+import re
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import quote, urljoin
 
 import pytest
 
 from tests.http.in_process import in_process
-from tests.http.servers import RunningServer
+from tests.http.packages import wheel
+from tests.http.servers import RunningServer, token_of
 from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
-from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
 
@@ -94,20 +96,51 @@ def test_home_lists_projects(stocked: RunningServer) -> None:
 
 
 def test_setup_page_has_the_settings_of_each_client(tmp_path: Path) -> None:
-    """The set-up page has the text of `print-settings` for this server, behind a proxy, too."""
+    """The set-up page has the lines of `print-settings` for this server, behind a proxy, too."""
     root = "https://packages.example.com/py"
     server = ServerSettings(public_url=root, path_prefix="/py")
     with in_process(tmp_path, Settings(server=server)) as app:
         page = Page(app.get("/py/setup/", ("Accept", "text/html")).body.decode())
     for make in CLIENTS.values():
-        assert make(ClientSettings(root=root)) in page.text
+        assert without_comment(make(ClientSettings(root=root))) in page.text
+
+
+def without_comment(text: str) -> str:
+    """Return the text of settings without the comment at its beginning."""
+    return re.sub(r"\A(#.*\n)+", "", text)
+
+
+def test_setup_page_names_what_a_project_needs(tmp_path: Path) -> None:
+    """From a project, the page names it and all private ones that it needs, and no others."""
+    private = AccessSettings(private=True)
+    with in_process(tmp_path, Settings(access=private)) as app:
+        app.publish(
+            wheel("app", "1.0", "Requires-Dist: core", "Requires-Dist: requests"),
+            *(wheel(name) for name in ("core", "other", "secret")),
+        )
+        reader = ("authorization", f"Bearer {token_of(app.index, 'app', 'core', can='read')}")
+        html = ("Accept", "text/html")
+        answer = app.get("/setup/?client=poetry&project=App", html, reader)
+        settings = ClientSettings(root="http://127.0.0.1:8080", projects=("app", "core"))
+        page = Page(answer.body.decode())
+        for client in ("uv", "poetry", "pdm", "pipenv"):
+            assert without_comment(CLIENTS[client](settings)) in page.text
+        assert "poetry add --source wheelyard app" in page.text
+        assert b'value="poetry" checked' in answer.body
+        assert answer.headers["cache-control"] == "no-store"
+        for name, status in (("secret", 404), ("nothing", 404), ("<b>", 404)):
+            missing = app.get(f"/setup/?project={quote(name)}", html, reader)
+            assert missing.status == status
+            assert b"There is no such project here, or you may not read it." in missing.body
+            assert b"<b>" not in missing.body
+        assert app.get("/setup/", html).status == 401
 
 
 def test_setup_page_finds_its_address(stocked: RunningServer) -> None:
     """Where no setting says what the server's URL is, the browser's address bar does."""
     page = read(stocked, "/setup/")
 
-    text = CLIENTS["uv"](ClientSettings(root=stocked.url))
+    text = without_comment(CLIENTS["uv"](ClientSettings(root=stocked.url)))
     assert text in page.text
     assert {"../simple/", "../simple", "../legacy/"} == page.roots
     assert "setup/" in read(stocked, "/").links

@@ -1,12 +1,18 @@
 """Questions about all projects that a caller may read."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
-from wheelyard.operations.search.project_table import ProjectTable, SearchResults, table_of
+from wheelyard.operations.search.project_table import (
+    ProjectTable,
+    SearchResults,
+    edit_distance,
+    table_of,
+)
 from wheelyard.rendering.project_facts import ProjectFacts, fold
 
 NAMES = st.text("ab0z-", min_size=1, max_size=5).map(NormalizedName)
@@ -152,3 +158,54 @@ def test_a_changed_table_is_as_a_new_one(
     assert (after is before) == all(before.find(name) == each for name, each in new.items())
     assert after.generation == before.generation + (after is not before)
     assert all(after.find(name) == facts for name, facts in expected.items())
+
+
+def similar(table: ProjectTable, text: str, caller: Caller = ALICE) -> list[str]:
+    """Return the names that a caller may have meant by a text."""
+    return [str(project.name) for project in table.readable_by(caller).similar(text)]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("acme-croe", ["acme-core"]),
+        ("Acme_Cor", ["acme-core", "acme-core-tools"]),
+        ("acmecore", ["acme-core"]),
+        ("zeebra", ["zebra"]),
+        ("zeb", ["zeb2"]),
+        ("zoo", []),
+        ("", []),
+        ("acme-core-tolos-", ["acme-core-tools"]),
+        ("%00\ud800 <b>", []),
+        ("x" * 10_000, []),
+    ],
+)
+def test_similar_names_may_have_been_meant(typed: str, meant: list[str]) -> None:
+    """A name with a letter or two wrong, or only its beginning, leads to those that are there."""
+    names = ("acme-core", "acme-core-tools", "zebra", "zeb2", "other")
+    assert similar(table_of(map(facts, names)), typed) == meant
+
+
+def test_similar_names_are_few_and_readable() -> None:
+    """Of many similar names the best are named, private ones first, and none that is hidden."""
+    names = [f"acme-{letter}" for letter in "abcdefghij"]
+    table = table_of([facts("acme-x", origin="pypi"), *map(facts, names)])
+    assert similar(table, "acme-z") == names[:5]
+    ana = Caller("user:ana@acme.dev", (Scope(Action.READ, (Pattern("acme-j"),)),))
+    assert similar(table, "acme-z", ana) == ["acme-j", "acme-x"]  # all may read public packages
+    assert similar(table, "acme-z", Caller("user:eve@acme.dev", ())) == []
+
+
+@given(*[st.text("abc", max_size=7)] * 2, st.integers(min_value=1, max_value=3))
+def test_edits_are_counted(one: str, other: str, most: int) -> None:
+    """The distance is that of the definition, up to the most that counts."""
+    table = [[row + column for column in range(len(other) + 1)] for row in range(len(one) + 1)]
+    for row in range(1, len(one) + 1):
+        for column in range(1, len(other) + 1):
+            last, to = one[row - 1], other[column - 1]
+            ways = [table[row - 1][column] + 1, table[row][column - 1] + 1]
+            ways.append(table[row - 1][column - 1] + (last != to))
+            if min(row, column) > 1 and (last, one[row - 2]) == (other[column - 2], to):
+                ways.append(table[row - 2][column - 2] + 1)
+            table[row][column] = min(ways)
+    assert edit_distance(one, other, most) == min(table[-1][-1], most + 1)

@@ -22,10 +22,8 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http.client_choice import remember_client
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import error_response_for
-from wheelyard.http.forms import referring_page
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import NO_STORE, Header, Request, Response, make_response, redirect
 from wheelyard.http.page_cache import SEARCH
@@ -42,7 +40,6 @@ from wheelyard.http.responses import (
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.rendering.client_settings import INSTALL_CHOICES
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.home_page import (
     PROJECTS_ON_A_PAGE,
@@ -51,10 +48,8 @@ from wheelyard.rendering.web.home_page import (
     ListQuery,
     excerpt,
     home_page,
-    setup_page,
 )
 from wheelyard.rendering.web.page_numbers import page_count
-from wheelyard.storage.base import ABSENT
 
 _NUMBER: Final = re.compile(r"[1-9][0-9]{0,6}", re.ASCII)
 
@@ -109,31 +104,6 @@ class HomePages:
         key, version = ("home", viewer, visibility_key(caller)), str(table.generation)
         return self._web.respond(request, key, version, render, shows=((SEARCH, version),))
 
-    def answer_setup(self, request: Request) -> Response:
-        """Handle GET `/setup/` for a browser: the settings of each client for this index."""
-        can_publish = not self._context.index.settings.server.read_only
-        viewer = self._web.viewer(request.caller)
-
-        def render() -> bytes:
-            return setup_page(self._web.environment, viewer, can_publish=can_publish)
-
-        # it is made from no document, and so from no version of one
-        return self._web.respond(request, ("setup", viewer), ABSENT, render)
-
-    def remember_client(self, request: Request) -> Response:
-        """
-        Handle GET `/-/client/?client=`: keep the choice in a cookie, and go back to the page.
-
-        It is for browsers that run no script; it changes nothing that anybody else sees. Raises
-        Invalid (code `invalid_field`) for a client that no page offers.
-        """
-        client, server = request.query_field("client"), self._context.index.settings.server
-        if client not in INSTALL_CHOICES:
-            message = "There is no such client. Choose one on the page of a project."
-            raise Invalid(message, code="invalid_field")
-        target = referring_page(request.joined_headers, server)
-        return redirect(303, target, NO_STORE, remember_client(client, server.path_prefix))
-
     def answer_list(self, request: Request) -> Response:
         """Handle GET `/-/projects/<number>/`: a page of the projects that the caller may read."""
         number = _page_number(request.path_params["number"])
@@ -177,7 +147,13 @@ class HomePages:
                 unanswered = canonicalize_name(words)
         projects = matches.projects if public is None else [public, *matches.projects]
         results = Excerpt(matches.total + (public is not None), number, pages, projects)
-        values = {"words": words, "found": results, "unanswered": unanswered}
+        similar = [] if results.total else visible.similar(words)
+        values = {
+            "words": words,
+            "found": results,
+            "unanswered": unanswered,
+            "similar": similar,
+        }
         body = self._web.environment.render(
             "results.html", self._web.viewer(request.caller), "./", **values
         )

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import Invalid, NotFound
+from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.http import resolver
 from wheelyard.http.messages import NO_STORE, MadeFrom, Request, Response, redirect
 from wheelyard.http.page_cache import GRANTS, SEARCH
@@ -248,7 +248,12 @@ class ProjectPages:
         name, sent = self._web.require_lookup(request), request.path_params.get("version")
         if sent is None and name != request.path_params["name"]:
             return self._redirect(request, name)
-        listing = resolver.find(self._context, name, request)
+        try:
+            listing = resolver.find(self._context, name, request)
+        except NotFound:
+            with suppress(Unavailable):  # the answer names similar projects
+                load_projects(self._context)
+            raise
         viewer = self._web.choosing_viewer(request, None if listing.origin.is_upstream else name)
         latest = self._latest(listing)
         release = latest if sent is None else _release(listing, sent)

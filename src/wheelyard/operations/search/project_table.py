@@ -9,8 +9,8 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from heapq import nlargest
-from itertools import chain, islice
+from heapq import nlargest, nsmallest
+from itertools import chain, islice, pairwise
 from operator import attrgetter, lt
 from typing import Final
 
@@ -32,6 +32,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.access import Action, Caller, Pattern
+from wheelyard.model.distribution_filename import NAME_LIMIT
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.project_facts import (
     NOT_DESCRIBED,
@@ -44,6 +45,12 @@ from wheelyard.rendering.project_facts import (
 )
 from wheelyard.storage.base import ABSENT, NotModified
 
+SIMILAR_SHOWN: Final = 5
+"""The most names that one may have meant."""
+MAX_EDITS: Final = 2
+"""How many letters of a similar name are others, missing, added or swapped."""
+SHORT_NAME: Final = 5
+"""A name with fewer letters is similar only with one edit."""
 MAX_WORDS: Final = 32
 """The words of a search that are looked for. Others are ignored."""
 _NAME: Final = attrgetter("name")
@@ -104,6 +111,32 @@ class VisibleProjects(Struct, frozen=True):
         )
         return SearchResults(len(matches), list(islice(ordered, start, stop)))
 
+    def similar(self, text: str) -> list[ProjectFacts]:
+        """
+        Return at most SIMILAR_SHOWN projects whose names one may have meant by `text`, best first.
+
+        They differ by a letter or two, or begin so.
+        """
+        wanted = fold(text)[:NAME_LIMIT]
+        most = MAX_EDITS if len(wanted) >= SHORT_NAME else 1
+        start, stop = _range(self.projects, wanted)
+        ranks = dict.fromkeys(self.projects[start:stop] if len(wanted) >= SHORT_NAME else (), most)
+        # of so many pieces one is in a name that so few edits have made, and few names have one
+        count = most + 2
+        cuts = [len(wanted) * cut // count for cut in range(count + 1)]
+        pieces = [wanted[at:to] for at, to in pairwise(cuts)]
+        shortest, longest, letters = len(wanted) - most, len(wanted) + most, frozenset(wanted)
+        for project in self.projects:
+            name = project.name
+            if not (shortest <= len(name) <= longest and any(piece in name for piece in pieces)):
+                continue
+            if len(letters.symmetric_difference(name)) <= 2 * most:  # an edit changes two at most
+                distance = edit_distance(wanted, name, most)
+                if distance <= most:
+                    ranks[project] = distance
+        ranked = ((rank, bool(facts.origin), facts.name, facts) for facts, rank in ranks.items())
+        return [facts for *_, facts in nsmallest(SIMILAR_SHOWN, ranked)]
+
     def latest_changes(self, count: int) -> list[ProjectFacts]:
         """Return at most `count` private projects, those with the newest commits first."""
         return nlargest(count, self.private, key=attrgetter("changed"))
@@ -116,6 +149,34 @@ class VisibleProjects(Struct, frozen=True):
     def existing(self, names: Iterable[NormalizedName]) -> list[NormalizedName]:
         """Return those of `names` that are names of these projects, in their order."""
         return [name for name in names if _find(self.projects, name) is not None]
+
+
+def edit_distance(one: str, other: str, most: int) -> int:
+    """
+    Return how many letters are replaced, left out, added or swapped with the next to get `other`.
+
+    That is the optimal string alignment distance. It is `most` + 1 if it is greater than `most`.
+    """
+    while one and other and one[0] == other[0]:
+        one, other = one[1:], other[1:]
+    while one and other and one[-1] == other[-1]:
+        one, other = one[:-1], other[:-1]
+    too_many = most + 1
+    width = len(other) + 1
+    before, last = [too_many] * width, [min(to, too_many) for to in range(width)]
+    for at, letter in enumerate(one, 1):
+        row = [too_many] * width
+        row[0] = min(at, too_many)
+        # further away from the diagonal more letters are missing than may be
+        for to in range(max(1, at - most), min(width, at + too_many)):
+            cost = min(last[to] + 1, row[to - 1] + 1, last[to - 1] + (letter != other[to - 1]))
+            if at > 1 and to > 1 and letter == other[to - 2] and one[at - 2] == other[to - 1]:
+                cost = min(cost, before[to - 2] + 1)
+            row[to] = min(cost, too_many)
+        if min(row) > most:
+            return too_many
+        before, last = last, row
+    return last[-1]
 
 
 class ProjectTable(Struct, frozen=True, dict=True, array_like=True):

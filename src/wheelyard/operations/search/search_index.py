@@ -159,6 +159,11 @@ class SearchIndex(Struct):
         is_fresh = self._running is not None or not self._is_due()
         return self._table if is_fresh and not (self._committed or self._applied) else None
 
+    @property
+    def known(self) -> ProjectTable:
+        """The table as this process has it, which may be outdated, without reading the store."""
+        return self._table or ProjectTable()
+
     def table(self) -> ProjectTable:
         """
         Return the table, with all commits of this process, and begin to refresh it if that is due.

@@ -7,11 +7,9 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Final
 
-from markupsafe import Markup
 from msgspec import Struct
 
 from wheelyard import errors
-from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, Text
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
@@ -139,20 +137,6 @@ def _counted(private: int, public: int) -> str:
     return " and ".join(texts)
 
 
-def setup_page(environment: PageEnvironment, viewer: Viewer, *, can_publish: bool) -> bytes:
-    """Return the bytes of the page with the settings of each client for this index."""
-    root = "../"
-    texts = _client_texts(environment, CLIENTS if can_publish else INSTALLERS, root)
-    return environment.render("setup.html", viewer, root, texts=texts)
-
-
-def _client_texts(
-    environment: PageEnvironment, clients: Mapping[str, Text], root: str
-) -> dict[str, Markup]:
-    texts = {client: make(environment.client_settings) for client, make in clients.items()}
-    return {client: environment.with_links(text, root) for client, text in texts.items()}
-
-
 TITLES: Final = MappingProxyType(
     {
         401: "Sign in first",
@@ -203,6 +187,8 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     """Whether the response says when to try again."""
     contact: str = ""
     """Whom to ask, as a text, an e-mail address or a URL, if the operator has named somebody."""
+    similar: Sequence[ProjectFacts] = ()
+    """The projects that may have been meant by a name that is not there."""
 
     @property
     def title(self) -> str:

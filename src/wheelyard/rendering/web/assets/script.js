@@ -62,6 +62,16 @@
     });
   }
 
+  // a link to a client on the page with all of them
+  for (const choices of document.querySelectorAll("[data-anchors]")) {
+    const choose = () => {
+      const button = document.getElementById(`client-${location.hash.slice(1)}`);
+      if (button) button.checked = true;
+    };
+    addEventListener("hashchange", choose);
+    choose();
+  }
+
   // a box in the head of a table that ticks those of all rows
   for (const cell of document.querySelectorAll("[data-tick-all]")) {
     const boxes = cell.closest("table").querySelectorAll("tbody input[type=checkbox]");

@@ -1,0 +1,81 @@
+"""Handlers of the page with which people set up a client, and of the choice of one."""
+
+from msgspec.structs import replace
+
+from wheelyard.api import project_operations
+from wheelyard.api.project_operations import ClientProjectsQuery
+from wheelyard.api.table import LocalApi
+from wheelyard.errors import Invalid, NotFound
+from wheelyard.http.client_choice import remember_client
+from wheelyard.http.error_responses import status_of
+from wheelyard.http.forms import referring_page
+from wheelyard.http.messages import NO_STORE, Request, Response, redirect
+from wheelyard.http.web_pages import WebPages
+from wheelyard.rendering.client_settings import CLIENTS, INSTALL_CHOICES
+from wheelyard.rendering.web.core_metadata import TEXT_LIMIT
+from wheelyard.rendering.web.setup_page import SetupContent
+from wheelyard.storage.base import ABSENT
+
+
+class SetupPages:
+    """The page with which people set up a client, and the choice of one."""
+
+    def __init__(self, web: WebPages) -> None:
+        self._web = web
+        self._context = web.context
+
+    def answer(self, request: Request) -> Response:
+        """
+        Handle GET `/setup/` for a browser: the settings of each client for this index.
+
+        `?client=` is the client to show, `?project=` the project whose name to fill in.
+        """
+        viewer = self._web.choosing_viewer(request)
+        client, asked = (
+            (request.query_field(name) or "").strip()[:TEXT_LIMIT] for name in ("client", "project")
+        )
+        if client not in CLIENTS:
+            client = viewer.client if viewer.client in CLIENTS else ""
+        content = SetupContent(
+            client=client,
+            asked=asked,
+            can_publish=not self._context.index.settings.server.read_only,
+            needs_credential=not self._context.read_policy.is_public(),
+            contact=self._context.index.settings.web.contact,
+        )
+        if asked:  # no cache keeps it: it depends on what a project needs, and on the caller
+            status, content = self._filled_in(request, content)
+            page = content.render(self._web.environment, viewer)
+            return self._web.own_page(status, page)
+
+        def render() -> bytes:
+            return content.render(self._web.environment, viewer)
+
+        # it is made from no document, and so from no version of one
+        return self._web.respond(request, ("setup", viewer, client), ABSENT, render)
+
+    def _filled_in(self, request: Request, content: SetupContent) -> tuple[int, SetupContent]:
+        """Return the page with the names that settings for one project need, and its status."""
+        api = LocalApi(index=self._context.index, caller=request.caller)
+        query = ClientProjectsQuery(project=content.asked)
+        try:
+            found = api.call(project_operations.client_projects, query)
+        except (Invalid, NotFound) as error:
+            message = "There is no such project here, or you may not read it."
+            return status_of(error), replace(content, error=message)
+        names = found.projects or (content.asked.partition(",")[0],)
+        return 200, replace(content, projects=names)
+
+    def remember_client(self, request: Request) -> Response:
+        """
+        Handle GET `/-/client/?client=`: keep the choice in a cookie, and go back to the page.
+
+        It is for browsers that run no script; it changes nothing that anybody else sees. Raises
+        Invalid (code `invalid_field`) for a client that no page offers.
+        """
+        client, server = request.query_field("client"), self._context.index.settings.server
+        if client not in INSTALL_CHOICES:
+            message = "There is no such client. Choose one on the page of a project."
+            raise Invalid(message, code="invalid_field")
+        target = referring_page(request.joined_headers, server)
+        return redirect(303, target, NO_STORE, remember_client(client, server.path_prefix))

@@ -1,0 +1,132 @@
+"""
+The page with which people set up a client, step by step: choose it, get a credential, paste, try.
+
+The text to paste is that of `print-settings`, whose comment stands beside it. If the page was
+opened from a project, the text has its name, and all others that it needs.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+from urllib.parse import urlsplit
+
+from markupsafe import Markup
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, NAME, ClientSettings
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+
+ROOT: Final = "../"
+"""The home page, relative to this one."""
+ANY_PROJECT: Final = "NAME"
+"""Stands for the name of a project."""
+
+_LABELS: Final = {
+    "uv": "uv",
+    "pip": "pip",
+    "poetry": "Poetry",
+    "pdm": "PDM",
+    "pipenv": "Pipenv",
+    "twine": "twine",
+    "hatch": "Hatch",
+}
+_FILES: Final = {
+    "uv": "pyproject.toml",
+    "pip": "pip.conf (pip.ini on Windows)",
+    "poetry": "pyproject.toml",
+    "pdm": "pyproject.toml",
+    "pipenv": "Pipfile",
+    "twine": "~/.pypirc",
+    "hatch": "config.toml of Hatch",
+}
+_NETRC: Final = frozenset({"uv", "pip", "poetry"})
+"""The clients that read ~/.netrc."""
+_IN_URL: Final = frozenset({"pdm", "pipenv"})
+"""Those that take the credential in the URL, from a variable."""
+
+
+class ClientSteps(Struct, frozen=True, kw_only=True):
+    """What to do for one client."""
+
+    name: str
+    """As for `print-settings`."""
+    label: str
+    file: str
+    """Where the text goes."""
+    text: Markup
+    """The text to paste, without its comment."""
+    comment: Markup
+    """What the comment says."""
+    reads_netrc: bool
+    takes_url: bool
+    """Whether the credential stands in the URL."""
+    tried: str
+    """The command that shows whether it works."""
+
+
+class SetupContent(Struct, frozen=True, kw_only=True):
+    """What the page depends on, besides its viewer."""
+
+    client: str = ""
+    """The client to show, or an empty text for the first."""
+    projects: Sequence[str] = ()
+    """The projects that the text has to name, first the one that the page was opened from."""
+    asked: str = ""
+    """The text that was typed as the name of a project."""
+    error: str = ""
+    """What is wrong with that text."""
+    can_publish: bool = True
+    needs_credential: bool = True
+    """Whether one needs a credential to install anything."""
+    contact: str = ""
+    """Whom to ask for one, as `[web] contact` says."""
+
+    def render(self, environment: PageEnvironment, viewer: Viewer) -> bytes:
+        """Return the bytes of the page."""
+        makers = CLIENTS if self.can_publish else INSTALLERS
+        settings = replace(environment.client_settings, projects=self.projects)
+        project = next(iter(self.projects), ANY_PROJECT)
+        steps = [_steps(environment, settings, client, project) for client in makers]
+        client = self.client if self.client in makers else next(iter(makers))
+        is_certain = bool(environment.base_url)
+        return environment.render(
+            "setup.html",
+            viewer,
+            ROOT,
+            content=self,
+            steps=steps,
+            chosen=client,
+            host=urlsplit(settings.root).hostname if is_certain else "HOST",
+            project=project if self.projects else "",
+        )
+
+
+def _steps(
+    environment: PageEnvironment, settings: ClientSettings, client: str, project: str
+) -> ClientSteps:
+    lines = CLIENTS[client](settings).splitlines(keepends=True)
+    count = next(at for at, line in enumerate(lines) if not line.startswith("#"))
+    comment = " ".join(line.strip("# \n") for line in lines[:count])
+    return ClientSteps(
+        name=client,
+        label=_LABELS[client],
+        file=_FILES[client],
+        text=environment.with_links("".join(lines[count:]), ROOT),
+        comment=environment.with_links(comment, ROOT),
+        reads_netrc=client in _NETRC,
+        takes_url=client in _IN_URL,
+        tried=_tried(client, project, settings.serves_public),
+    )
+
+
+def _tried(client: str, project: str, serves_public: bool) -> str:  # noqa: FBT001 - a setting
+    """Return the command that shows whether a client is set up."""
+    return {
+        "uv": f"uv add {project}",
+        "pip": f"pip install {project}",
+        "poetry": f"poetry add {'' if serves_public else f'--source {NAME} '}{project}",
+        "pdm": f"pdm add {project}",
+        "pipenv": f"pipenv install{f' {project}' if serves_public else ''}",
+        "twine": f"twine upload --repository {NAME} dist/*",
+        "hatch": f"hatch publish --repo {NAME}",
+    }[client]
