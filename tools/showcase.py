@@ -104,6 +104,8 @@ ADMINISTRATION: Final = {
     "history": "grants/history/",
     "explain": "explain/?kind=htpasswd&who=ana&project=acme-core&can=upload",
     "journal": "journal/",
+    "publishers": "publishers/",
+    "publisher-form": "publishers/?add=github",
     "storage": "storage/",
     "health": "health/",
     "settings": "settings/",

@@ -63,6 +63,8 @@ SITE_PATHS: Final = (
     "/api/v1/tokens",
     "/api/v1/access",
     "/api/v1/access/history",
+    "/api/v1/publishers",
+    "/api/v1/publishers/history",
     "/api/v1/upstream/decisions",
     "/api/v1/upstream/decisions/history",
     "/simple/idna/",
@@ -203,6 +205,12 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
     index.access.grant(fields, by)
     other = index.access.grant(replace(fields, who=("domain:acme.dev",), note="for a while"), by)
     index.access.revoke(other, by, "no longer")
+    of_jobs = {"provider": "buildkite", "organization": "acme", "pipeline": "release"}
+    for name in ("bk-demo", "bk-gone"):
+        keys_of_job = {"id": name, **of_jobs, "build_branch": "main", "projects": ["demo"]}
+        index.publishers.add(keys_of_job, by)
+    index.publishers.change("bk-demo", {"build_branch": None, "build_tag": "v*"}, by, "by tag")
+    index.publishers.remove("bk-gone", by)
     valid = [made[name][0] for name in ("admin", "ci", "of-ana", "rotated")] + [rotated.token]
     for token in valid:
         # on the day on which they are used to ask, so that this changes nothing

@@ -72,6 +72,11 @@ OF_ADMINISTRATORS = {
     'POST access/grant {"id": "g0"}': 400,
     'POST access/revoke {"id": "g0"}': 404,
     'POST access/group {"id": "g0"}': 400,
+    "GET publishers": 200,
+    "GET publishers/history": 200,
+    'POST publishers/add {"publisher": {}}': 400,
+    'POST publishers/change {"id": "nobody", "publisher": {}}': 404,
+    'POST publishers/remove {"id": "nobody"}': 404,
 }
 """Requests to the API, and the status that an administrator gets."""
 OF_APPROVERS = {

@@ -19,6 +19,14 @@ RECORDED: Final[list[tuple[int, Any]]] = json.loads(
 )
 """Status and JSON of each answer, without secrets and the words of errors."""
 GRANT = {"projects": ["d*"], "actions": ["read"]}
+PUBLISHER = {
+    "id": "bk",
+    "provider": "buildkite",
+    "organization": "acme",
+    "pipeline": "release",
+    "build_branch": "main",
+    "projects": ["demo"],
+}
 REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("GET", "projects", None),
     ("GET", "projects?changed-since=2020-01-01T00:00:00%2B00:00", None),
@@ -66,6 +74,12 @@ REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("POST", "upstream/decide", {"verdict": "blocked", "packages": [{"project": "idna"}]}),
     ("GET", "upstream/kept", None),
     ("GET", "usage", None),
+    ("POST", "publishers/add", {"publisher": PUBLISHER, "note": "n"}),
+    ("POST", "publishers/add", {"publisher": {"id": "x"}}),
+    ("POST", "publishers/change", {"id": "bk", "publisher": {"build_tag": "v*"}}),
+    ("GET", "publishers", None),
+    ("POST", "publishers/remove", {"id": "bk", "note": "gone"}),
+    ("GET", "publishers/history?after=1&limit=5", None),
     ("POST", "tokens/self/revoke", None),
 )
 

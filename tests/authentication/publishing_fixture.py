@@ -17,6 +17,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller
 from wheelyard.model.api_token import ApiToken
 from wheelyard.model.publisher import Publisher, parse_publishers
+from wheelyard.operations.publishers import Publishers, PublishersInForce
 from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.wiring.build import Index
 
@@ -47,12 +48,23 @@ def signed(says: Mapping[str, object], signature: str = "c2lnbmVk") -> str:
     return f"eyJhbGciOiJSUzI1NiJ9.{payload}.{signature}"
 
 
-def genuine(statement: str) -> Mapping[str, object]:
+def genuine(statement: str, _publishers: object = ()) -> Mapping[str, object]:
     """Return the claims of an ID token without verifying it."""
     payload = statement.split(".")[1]
     claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     assert isinstance(claims, dict)
     return claims
+
+
+class FixedPublishers(Publishers):
+    """Publishers of which nobody adds others."""
+
+    def __init__(self, publishers: tuple[Publisher, ...]) -> None:
+        self._in_force = PublishersInForce(publishers, {})
+
+    def load(self) -> PublishersInForce:
+        """Return them."""
+        return self._in_force
 
 
 def publishing(
@@ -61,7 +73,7 @@ def publishing(
     """Return the trusted publishing of an index, as one process has it."""
     cleanup = spent(index, rules.lifetime)
     return TrustedPublishing(
-        publishers=rules.publishers,
+        publishers=FixedPublishers(rules.publishers),
         audiences=rules.audiences,
         tokens=index.tokens,
         cleanup=cleanup,

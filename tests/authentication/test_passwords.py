@@ -286,7 +286,7 @@ def test_a_copy_keeps_the_latest_password(servers: Servers) -> None:
     there = servers.opened(5, target)
 
     def copy() -> int:
-        copying = CredentialCopy(servers.store, target, there.access.records)
+        copying = CredentialCopy(servers.store, target, there.catalog.rights)
         return sum(copying.copy(key) for key in copying.wanted())
 
     servers.change(OLD, NEW)

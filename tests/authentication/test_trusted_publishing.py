@@ -336,7 +336,7 @@ def test_nothing_is_verified_for_an_unknown_issuer(noon: IndexHarness, issuer: s
     """Nothing is verified, and so nothing fetched, for an issuer that a statement makes up."""
     asked = list[str]()
 
-    def verify(statement: str) -> Mapping[str, object]:
+    def verify(statement: str, _publishers: object) -> Mapping[str, object]:
         asked.append(statement)
         return genuine(statement)
 
@@ -379,7 +379,7 @@ def test_any_text_is_refused_as_no_id_token(statement: str) -> None:
 def test_an_id_token_that_is_not_verified_is_refused(noon: IndexHarness) -> None:
     """A signature, a time or an audience that does not hold is an invalid token."""
 
-    def verify(statement: str) -> Mapping[str, object]:
+    def verify(statement: str, _publishers: object) -> Mapping[str, object]:
         raise CredentialRejected(f"No: {statement}")
 
     with refused(Invalid, INVALID_TOKEN) as caught:
@@ -391,7 +391,7 @@ def test_an_id_token_that_is_not_verified_is_refused(noon: IndexHarness) -> None
 def test_claims_read_before_the_signature_are_not_trusted(noon: IndexHarness) -> None:
     """Claims that are read before the signature is verified are not trusted."""
 
-    def verify(_: str) -> Mapping[str, object]:
+    def verify(_: str, _publishers: object) -> Mapping[str, object]:
         return {**GITHUB_SAYS, "iss": "https://gitlab.com"}
 
     with refused(Invalid, INVALID_PUBLISHER):
@@ -401,7 +401,7 @@ def test_claims_read_before_the_signature_are_not_trusted(noon: IndexHarness) ->
 def test_an_id_token_can_be_sent_again_after_an_outage_of_its_issuer(noon: IndexHarness) -> None:
     """Where the issuer's keys cannot be had, the job may try again with the same statement."""
 
-    def verify(_: str) -> Mapping[str, object]:
+    def verify(_: str, _publishers: object) -> Mapping[str, object]:
         raise Unavailable("The issuer does not answer.")
 
     with pytest.raises(Unavailable):

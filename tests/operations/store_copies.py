@@ -25,7 +25,7 @@ def store_copy(
         target=there,
         target_changes=target.changes,
         projects=target.projects,
-        access=target.access.records,
+        rights=target.catalog.rights,
         decisions=target.decisions,
         upstream=UpstreamCopy(upstream or source.documents, there.documents, target.retries),
         spool=target.spool,

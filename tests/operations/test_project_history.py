@@ -95,7 +95,7 @@ def test_changes_of_rights(harness: IndexHarness) -> None:
     access.revoke(second, "local:root")
     project, history = harness.index.projects.get(DEMO), reader(harness)
 
-    entries = history.with_access(history.read(project), project, access.records)
+    entries = history.with_rights(history.read(project), project, *harness.index.catalog.rights)
 
     assert [entry.what for entry in entries] == ["granted", "uploaded", "group", "revoked"]
     assert "other" not in " ".join(entry.reason for entry in entries)

@@ -13,6 +13,7 @@ from wheelyard.api import (
     health_operations,
     journal_operations,
     project_operations,
+    publisher_operations,
     server_operations,
 )
 from wheelyard.api import public_package_operations as packages
@@ -67,6 +68,26 @@ OPERATIONS: Final = (
     Row("POST", "access/grant", access_operations.add_grant, *_CHANGED_RIGHTS, status=201),
     Row("POST", "access/revoke", access_operations.revoke_grant, *_CHANGED_RIGHTS, repeats=False),
     Row("POST", "access/group", access_operations.edit_group, *_CHANGED_RIGHTS, repeats=False),
+    Row("GET", "publishers", publisher_operations.list_publishers, *_RIGHTS),
+    Row(
+        "GET", "publishers/history", publisher_operations.publisher_history, *_RIGHTS, is_long=True
+    ),
+    Row(
+        "POST",
+        "publishers/add",
+        publisher_operations.add_publisher,
+        *_CHANGED_RIGHTS,
+        status=201,
+        repeats=False,
+    ),
+    Row("POST", "publishers/change", publisher_operations.change_publisher, *_CHANGED_RIGHTS),
+    Row(
+        "POST",
+        "publishers/remove",
+        publisher_operations.remove_publisher,
+        *_CHANGED_RIGHTS,
+        repeats=False,
+    ),
     Row("GET", "upstream/why", packages.explain_package, asks_upstream=True),
     Row("POST", "upstream/refresh", packages.refresh, asks_upstream=True),
     Row("GET", "upstream/kept", packages.list_kept, *_KEPT, is_long=True),

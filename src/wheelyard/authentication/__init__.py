@@ -51,13 +51,14 @@ Authentication of credentials, and authorization of the callers that they identi
 Verifiers block, get clock, randomness, process key and network handed in, and know neither HTTP
 nor the store.
 
-Trusted publishing. The issuer of an ID token is one of the settings', or nothing is fetched. Then
+Trusted publishing. The issuer of an ID token is that of a publisher of the settings or of the
+store (`operations/publishers.py`), or nothing is fetched. Then
 signature, times and audience are verified (`verifiers/signed_jwt.py`), then the rules of the
 publishers (`model/publisher.py`, `publisher_claim_rules.py`, `claim_matchers.py`: pure). Then the
 ID token is marked as used (`ReplayProtection`: a create-only object), and the API token is
 written. A crash between the two costs the job another ID token, and never makes two API tokens of
-one. An API token from trusted publishing names its publishers; what it may do is looked up in the
-settings each time it is used.
+one. An API token from trusted publishing names its publishers; what it may do is looked up each
+time it is used.
 
 A session is a signed cookie, and the store has only the sessions that were ended. A stored
 session would be a write for each sign-in, and a read that finds nothing would have to mean:

@@ -141,7 +141,7 @@ def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
             who = frozenset({identity.principal})
             for scope in identity.scopes:
                 yield Right(identity.principal, who, scope, "static token")
-    for publisher in service.publishers if service else ():
+    for publisher in service.publishers.load().all if service else ():
         who = frozenset({publisher.principal})
         yield Right(publisher.principal, who, publisher.scope, "trusted publisher")
 

@@ -43,6 +43,7 @@ from wheelyard.model.publisher import (
     publishing_log_fields,
 )
 from wheelyard.operations.audit_log import log_token
+from wheelyard.operations.publishers import Publishers
 from wheelyard.operations.sweep import PublishingCleanup
 
 INVALID_TOKEN: Final = "invalid-token"  # noqa: S105 - an error code
@@ -59,8 +60,12 @@ MAX_COUNTED_ID_TOKENS: Final = 10_000
 CLEANED_PER_MINT: Final = 8
 """Used ID tokens that `mint` checks for removal: more than it adds."""
 
-VerifyIdToken = Callable[[str], Claims]
-"""Returns the claims of an ID token; raises CredentialRejected unless it is valid now."""
+VerifyIdToken = Callable[[str, tuple[Publisher, ...]], Claims]
+"""
+Returns the claims of an ID token that is for a job of one of these publishers.
+
+Raises CredentialRejected unless it is valid now.
+"""
 
 
 class ReplayProtection:
@@ -135,7 +140,7 @@ class MintedToken(Struct, frozen=True):
 class TrustedPublishing(Struct, frozen=True, kw_only=True):
     """Exchanges ID tokens of CI jobs for API tokens, and revokes these."""
 
-    publishers: tuple[Publisher, ...]
+    publishers: Publishers
     audiences: tuple[str, ...]
     """The accepted `aud` claims; clients are told the first."""
     tokens: ApiTokens
@@ -145,27 +150,25 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
 
     def mint(self, id_token: str) -> MintedToken:
         """
-        Store and return a new API token for all publishers that an ID token fits.
+        Store and return a new API token for all publishers in force that an ID token fits.
 
         Raises Invalid, with a code of the publishing protocol, if the ID token is rejected. Raises
         Unavailable if the store or the issuer does not answer.
         """
         # unverified until `_verified_claims`: an issuer that is not configured costs no request
-        issuer = _issuer_of(id_token)
-        candidates = [
-            publisher for publisher in self.publishers if issuer in publisher.issuer.names
-        ]
+        issuer, in_force = _issuer_of(id_token), self.publishers.load().all
+        candidates = [publisher for publisher in in_force if issuer in publisher.issuer.names]
         if not candidates:
             raise Invalid(
-                f"No job gets a token here for ID tokens of the issuer {quoted(issuer)}. The "
-                "operator of this index adds a [[publisher]] for it.",
+                f"No job gets a token here for ID tokens of the issuer {quoted(issuer)}. An "
+                "administrator of this index adds a trusted publisher for it.",
                 code=INVALID_PAYLOAD,
             )
-        claims = self._verified_claims(id_token)
+        claims = self._verified_claims(id_token, in_force)
         publishers = [publisher for publisher in candidates if publisher.mismatch(claims) is None]
         if not publishers:
             raise Invalid(
-                f"The ID token is genuine, and no [[publisher]] of this index fits it: "
+                f"The ID token is genuine, and no trusted publisher of this index fits it: "
                 f"{nearest_mismatch(candidates, claims)}.",
                 code=INVALID_PUBLISHER,
             )
@@ -199,13 +202,13 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
 
     def identity(self, record: TokenRecord) -> Identity | None:
         """
-        Return the identity of a minted API token, or None if none of its publishers is configured.
+        Return the identity of a minted API token, or None if none of its publishers is in force.
 
-        Its scopes are those of its publishers now, as far as it had them when it was minted.
+        Its scopes are those of its publishers now, as far as it had them when it was minted. Raises
+        Unavailable if the publishers of the store cannot be read.
         """
-        publishers = [
-            publisher for publisher in self.publishers if publisher.id in record.publishers
-        ]
+        in_force = self.publishers.load().all
+        publishers = [publisher for publisher in in_force if publisher.id in record.publishers]
         if not publishers:
             return None
         return Identity(
@@ -214,10 +217,10 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
             intersection(record.scope, (publisher.scope for publisher in publishers)),
         )
 
-    def _verified_claims(self, id_token: str) -> Claims:
+    def _verified_claims(self, id_token: str, in_force: tuple[Publisher, ...]) -> Claims:
         expected = quoted(self.audiences[0])
         try:
-            claims = self.verify(id_token)
+            claims = self.verify(id_token, in_force)
         except CredentialRejected as fault:
             raise Invalid(
                 "The ID token is not genuine, has expired, or is not for this index. Ask for a "

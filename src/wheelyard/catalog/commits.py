@@ -1,8 +1,8 @@
 """
 The commit protocol: how a document with a journal moves from one revision to the next.
 
-Such documents are those of projects, the grants and groups, and the decisions
-(`journaled_documents.py`). A writer does this:
+Such documents are those of projects, the grants and groups, the trusted publishers, and the
+decisions (`journaled_documents.py`). A writer does this:
 
 1. It reads the document, of revision n. If the journal lacks commit n, because the writer of that
    died, it writes commit n into the journal.
@@ -46,9 +46,10 @@ from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.grants import AccessRules
 from wheelyard.model.project import Commit, Event, EventCommit, Project
 from wheelyard.model.public_packages import DecisionList
+from wheelyard.model.stored_publishers import PublisherList
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
-D = TypeVar("D", bound=Project | AccessRules | DecisionList)
+D = TypeVar("D", bound=Project | AccessRules | PublisherList | DecisionList)
 C = TypeVar("C", bound=Commit | EventCommit[Any])
 
 

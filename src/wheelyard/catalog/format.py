@@ -21,9 +21,11 @@ from wheelyard.catalog.files import Files
 from wheelyard.catalog.journaled_documents import (
     ACCESS,
     DECISIONS,
+    PUBLISHERS,
     AccessRecords,
     DecisionRecords,
     ProjectCodec,
+    PublisherRecords,
 )
 from wheelyard.catalog.people import PeopleRecords, PersonNames
 from wheelyard.catalog.projects import NameList, ProjectNames, Projects
@@ -75,11 +77,17 @@ class Catalog(Struct, frozen=True):
     token_records: TokenRecords
     used_id_tokens: UsedIdTokens
     access_records: AccessRecords
+    publisher_records: PublisherRecords
     decision_records: DecisionRecords
     people: PeopleRecords
     changed_passwords: ChangedPasswordRecords
     person_names: PersonNames
     session_records: SessionRecords
+
+    @property
+    def rights(self) -> tuple[AccessRecords, PublisherRecords]:
+        """The documents below `credentials/` that have a journal."""
+        return self.access_records, self.publisher_records
 
 
 def open_catalog(
@@ -134,12 +142,20 @@ def open_catalog(
         token_records=TokenRecords(credentials, records, retries, last_uses, threads),
         used_id_tokens=UsedIdTokens(credentials),
         access_records=AccessRecords(ACCESS, Commits(credentials, access, retries, threads)),
+        publisher_records=_publishers(credentials, token_policy, retries, threads),
         decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, retries, threads)),
         people=PeopleRecords(credentials, people, runtime, threads),
         changed_passwords=ChangedPasswordRecords(changed_passwords, retries),
         person_names=PersonNames(credentials, retries),
         session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
     )
+
+
+def _publishers(
+    store: Store, policy: CachePolicy, retries: ConflictRetries, threads: int
+) -> PublisherRecords:
+    documents = DocumentCache(store, PUBLISHERS.documents, retries.runtime, policy)
+    return PublisherRecords(PUBLISHERS, Commits(store, documents, retries, threads))
 
 
 class StoreFormat(

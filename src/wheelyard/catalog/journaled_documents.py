@@ -1,9 +1,10 @@
 """
 The documents that have a journal, and the stored form of projects, of which nothing is lost.
 
-Grants and groups lie beside the tokens, so that a process which may write packages only cannot
-change rights. Decisions about packages of upstream indexes are the operator's own, so they lie
-outside of `upstream/`, whose content can be fetched again: a backup has them.
+Grants, groups and trusted publishers lie beside the tokens, so that a process which may write
+packages only cannot change rights. An older version of wheelyard knows no publishers of the store,
+and gives no job a token for them. Decisions about packages of upstream indexes are the operator's
+own, so they lie outside of `upstream/`, whose content can be fetched again: a backup has them.
 
 What a newer version of wheelyard has written is kept: fields that this version does not know, and
 commits byte for byte, since their digests are the hash chain of the journal. If the document says
@@ -22,7 +23,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.commits import C, Commits, Committed, D, E, Intent, JournalKind
 from wheelyard.catalog.document_cache import Codec, MaxAge, Snapshot
 from wheelyard.errors import NEWER_DOCUMENT, Invalid, Unavailable
-from wheelyard.model import grants, public_packages
+from wheelyard.model import grants, public_packages, stored_publishers
 from wheelyard.model.decoding import TABLE, ExtensibleCodec, encode_all_fields
 from wheelyard.model.grants import AccessCommit, AccessRules, AnyAccessEvent, Grants
 from wheelyard.model.project import (
@@ -37,6 +38,7 @@ from wheelyard.model.project import (
     with_commit,
 )
 from wheelyard.model.public_packages import Decision, DecisionCommit, DecisionList
+from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherCommit, PublisherList
 from wheelyard.storage.base import Key
 
 _LIST: Final = Decoder(list[Raw])
@@ -184,6 +186,8 @@ def _require_known(key: Key, needs: Mapping[str, str]) -> None:
 
 AccessRecords: TypeAlias = JournaledDocument[AccessRules, AccessCommit, AnyAccessEvent]
 """The grants and groups in the store."""
+PublisherRecords: TypeAlias = JournaledDocument[PublisherList, PublisherCommit, AnyPublisherEvent]
+"""The trusted publishers in the store."""
 DecisionRecords: TypeAlias = JournaledDocument[DecisionList, DecisionCommit, Decision]
 """The decisions in the store."""
 
@@ -210,6 +214,26 @@ class AccessJournal(JournalKind[AccessRules, AccessCommit], frozen=True, kw_only
     def require_valid(self, document: AccessRules) -> None:
         """See `JournalKind`."""
         grants.merge(Grants(), document)
+
+
+class PublisherJournal(JournalKind[PublisherList, PublisherCommit], frozen=True, kw_only=True):
+    """What the document and the journal of trusted publishers are."""
+
+    def new_commit(
+        self, number: int, commit_id: str, previous: str, events: Sequence[AnyPublisherEvent]
+    ) -> PublisherCommit:
+        """See `JournalKind`."""
+        return PublisherCommit.of_events(
+            number=number, id=commit_id, previous=previous, events=tuple(events)
+        )
+
+    def apply(self, document: PublisherList, event: AnyPublisherEvent) -> PublisherList:
+        """See `JournalKind`."""
+        return stored_publishers.apply(document, event)
+
+    def with_commit(self, document: PublisherList, commit: PublisherCommit) -> PublisherList:
+        """See `JournalKind`."""
+        return replace(document, revision=commit.number, commit=commit)
 
 
 class DecisionJournal(JournalKind[DecisionList, DecisionCommit], frozen=True, kw_only=True):
@@ -267,6 +291,15 @@ ACCESS: Final = AccessJournal(
     empty=AccessRules(),
     documents=Codec(AccessRules),
     commits=Codec(AccessCommit),
+)
+PUBLISHERS: Final = PublisherJournal(
+    what="the trusted publishers",
+    consequence="CI jobs may get no token",
+    key=keys.PUBLISHERS,
+    entries=keys.PUBLISHERS_JOURNAL,
+    empty=PublisherList(),
+    documents=Codec(PublisherList),
+    commits=Codec(PublisherCommit),
 )
 DECISIONS: Final = DecisionJournal(
     what="the decisions about upstream packages",

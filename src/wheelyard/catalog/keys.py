@@ -28,6 +28,8 @@ The object layout of a store: no other module builds or parses keys.
     upstream/osv.json.gz                                   the last accepted advisories
     credentials/access.json                                grants and groups of the store
     credentials/access/<number>.json                       change `number` of them
+    credentials/publishers.json                            trusted publishers of the store
+    credentials/publishers/<number>.json                   change `number` of them
     credentials/tokens/<id>.json                           an API token's record, with its digest
     credentials/uses/<id>.json                             the day of the token's last use
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
@@ -85,6 +87,8 @@ UPSTREAM_ADVISORIES = Key(f"{UPSTREAM}osv.json.gz")
 CREDENTIALS = "credentials/"
 ACCESS = Key("credentials/access.json")
 ACCESS_JOURNAL = "credentials/access/"
+PUBLISHERS = Key("credentials/publishers.json")
+PUBLISHERS_JOURNAL = "credentials/publishers/"
 TOKENS = "credentials/tokens/"
 LAST_USES = "credentials/uses/"
 USED_ID_TOKENS = "credentials/used-id-tokens/"

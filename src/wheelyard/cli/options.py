@@ -20,8 +20,8 @@ from wheelyard.cli.output import complete_path, given_option, kept_option, print
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.decoding import escaped
-from wheelyard.model.grants import AnyAccessEvent, with_name
-from wheelyard.model.public_packages import Decision
+from wheelyard.model.grants import with_name
+from wheelyard.model.project_json import OtherEvent
 from wheelyard.settings.load import (
     TEXT_VARIABLE,
     LoadedSettings,
@@ -255,7 +255,7 @@ def remote_api() -> RemoteApi | None:
 
 
 def history_lines(
-    api: Api, events: Sequence[AnyAccessEvent | Decision], descriptions: Iterable[str]
+    api: Api, events: Sequence[OtherEvent], descriptions: Iterable[str]
 ) -> Iterator[tuple[str, ...]]:
     """Yield the columns of each event: when it was, by whom, and what it was."""
     names = token_names(api, {event.by for event in events})

@@ -26,6 +26,7 @@ from wheelyard.api.project_operations import (
     StatusChange,
 )
 from wheelyard.api.public_package_operations import decision_history, list_decisions
+from wheelyard.api.publisher_operations import publisher_history
 from wheelyard.cli.options import INDEX, Api, open_api, token_names
 from wheelyard.cli.output import (
     JSON,
@@ -45,13 +46,21 @@ from wheelyard.cli.output import (
     shown_progress,
     warn,
 )
-from wheelyard.errors import Conflict, Forbidden, Invalid, Unauthenticated, Unavailable
+from wheelyard.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
 from wheelyard.model.grants import AnyAccessEvent, with_name
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import FileJson, JournalEntry, ProjectJson
 from wheelyard.model.public_packages import Decision
+from wheelyard.model.stored_publishers import AnyPublisherEvent
 from wheelyard.operations.journal_reader import BEGINNING, JournalPart, JournalReader, OtherJournal
 from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.wiring.stores import system_runtime
@@ -443,12 +452,28 @@ class _AccessEvents(Struct, frozen=True):
                     yield commit.number, event
 
 
+class _PublisherEvents(Struct, frozen=True):
+    """The changes of trusted publishers in the store."""
+
+    api: Api
+
+    def events_after(self, number: int) -> Iterator[tuple[int, AnyPublisherEvent]]:
+        # NotFound: an older server knows none
+        with suppress(Forbidden, Unauthenticated, NotFound):
+            for commit in self.api.call(publisher_history, AccessHistoryQuery(number)).commits:
+                for event in commit.events:
+                    yield commit.number, event
+
+
 def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal, ...]:
-    """Return the journals of decisions and grants, which are empty for whom a server refuses."""
+    """Return the journals of decisions and rights, which are empty for whom a server refuses."""
     decisions = _DecisionEvents(api, only)
     about_projects = OtherJournal("the decisions about public projects", decisions, only)
     of_rights = OtherJournal("the changes of grants", _AccessEvents(api))
-    return (about_projects,) if only is not None else (about_projects, of_rights)
+    of_publishers = OtherJournal("the changes of trusted publishers", _PublisherEvents(api))
+    if only is not None:
+        return (about_projects,)
+    return about_projects, of_rights, of_publishers
 
 
 def _read_with_progress(reader: JournalReader) -> JournalPart:

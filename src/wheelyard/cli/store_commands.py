@@ -213,7 +213,7 @@ def _store_copy(
         target=target_index.stores,
         target_changes=target_index.changes,
         projects=target_index.projects,
-        access=target_index.access.records,
+        rights=target_index.catalog.rights,
         decisions=target_index.decisions,
         upstream=None if is_shared else copied,
         spool=target_index.spool,

@@ -113,6 +113,7 @@ SERIALS: Final[Key] = ("serials", "")
 CHANGES: Final[Key] = ("changes", "")
 """The feed, with the serials on the page of a project."""
 GRANTS: Final[Key] = ("grants", "")
+PUBLISHERS: Final[Key] = ("publishers", "")
 POLICY: Final[Key] = ("policy", "")
 """The rules and decisions about public packages."""
 
@@ -169,6 +170,8 @@ class CurrentVersions:
             snapshot = index.changes.documents.peek(keys.CHANGES, "current")
         elif key == GRANTS:
             snapshot = index.access.records.peek()
+        elif key == PUBLISHERS:
+            snapshot = index.catalog.publisher_records.peek()
         elif key == SEARCH:
             table = index.search.peek()
             return None if table is None else str(table.generation)

@@ -20,6 +20,7 @@ from wheelyard.http.handlers.admin.groups import GroupPages
 from wheelyard.http.handlers.admin.health import HealthPages
 from wheelyard.http.handlers.admin.journal import JournalPages
 from wheelyard.http.handlers.admin.pages import AdminPages
+from wheelyard.http.handlers.admin.publishers import PublisherPages
 from wheelyard.http.handlers.admin.storage import StoragePage
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
@@ -164,6 +165,9 @@ def _administration(web: WebPages) -> Iterator[Route]:
     yield from _admin_page("/-/admin/grants/", grants.answer, grants.answer_form)
     yield from _admin_page("/-/admin/grants/history/", grants.answer_history)
     yield from _admin_page("/-/admin/explain/", ExplainPage(pages).answer)
+    publishers = PublisherPages(pages)
+    yield from _admin_page("/-/admin/publishers/", publishers.answer, publishers.answer_form)
+    yield from _admin_page("/-/admin/publishers/history/", publishers.answer_history)
     tokens = TokenAdministration(pages)
     yield from _admin_page("/-/admin/tokens/", tokens.answer, tokens.answer_form)
     yield _page("/-/tokens/", tokens.redirect)  # where the page was once

@@ -5,10 +5,12 @@ from datetime import datetime
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
+from wheelyard.model import stored_publishers
 from wheelyard.model.decoding import redact_tokens
 from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event
 from wheelyard.model.project import Commit, Event, EventKind, File, NumberedCommit, Status
 from wheelyard.model.public_packages import Decision, describe
+from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherEvent
 
 
 class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -98,14 +100,14 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     at: datetime
     project: NormalizedName | None
-    """Public for a decision, and None for a change of the grants and groups in the store."""
+    """Public for a decision, and None for a change of rights in the store."""
     commit: int
     """The number of its commit."""
     what: str
     """
     `uploaded`, `imported`, `yanked`, `unyanked`, `deleted`, `status`, `reserved`, `released`, or
-    what a newer version calls it; `granted`, `revoked`, `group` or `group-deleted`; `approved` or
-    `blocked`.
+    what a newer version calls it; `granted`, `revoked`, `group` or `group-deleted`;
+    `publisher-added`, `publisher-changed` or `publisher-removed`; `approved` or `blocked`.
     """
     files: tuple[str, ...]
     by: str
@@ -117,7 +119,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: str = ""
     """The new status of the project."""
     reason: str = ""
-    """The reason. Of a decision, or a change of grants or groups, the change in words."""
+    """The reason. Of a decision, or a change of rights, the change in words."""
     sha256: str = ""
     """The digest of an uploaded or imported file."""
     uploaded_by: str = ""
@@ -147,12 +149,19 @@ def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) 
     )
 
 
-def other_entry_of(number: int, event: AnyAccessEvent | Decision, by_name: str) -> JournalEntry:
+OtherEvent = AnyAccessEvent | AnyPublisherEvent | Decision
+"""An event of a document that is no project's."""
+
+
+def other_entry_of(number: int, event: OtherEvent, by_name: str) -> JournalEntry:
     """Return the entry of an event, in commit `number`, of a document that is no project's."""
+    project, what = None, str(event.__struct_config__.tag)
     if isinstance(event, Decision):
         project, what, change = event.project, str(event.verdict), describe(event)
+    elif isinstance(event, PublisherEvent):
+        change = stored_publishers.describe_event(event)
     else:
-        project, what, change = None, str(event.__struct_config__.tag), describe_event(event)
+        change = describe_event(event)
     return JournalEntry(
         at=event.at,
         project=project,

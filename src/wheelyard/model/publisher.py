@@ -36,7 +36,8 @@ _COMMIT_CLAIMS: Final = ("sha", "build_commit")
 _NOT_IDENTIFYING: Final = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti"})
 """Claims that do not identify a job, or that are always checked."""
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
-_PROVIDERS: Final = {table.__struct_config__.tag: table for table in get_args(AnyTable)}
+PROVIDERS: Final = {str(table.__struct_config__.tag): table for table in get_args(AnyTable)}
+"""The class of the table of each provider."""
 
 
 class Publisher(Struct, frozen=True, kw_only=True):
@@ -138,28 +139,35 @@ def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher,
     different definitions.
     """
     publishers = tuple(parse_publisher(table) for table in tables)
-    ids, issuers = set[str](), dict[str, ProviderIssuer]()
-    for publisher in publishers:
-        if publisher.id in ids:
-            raise _wrong(publisher.id, "id", "another publisher has the same")
-        ids.add(publisher.id)
-        # one issuer has one set of keys, so all its publishers have to say the same of them
-        for name in publisher.issuer.names:
-            if issuers.setdefault(name, publisher.issuer) != publisher.issuer:
-                raise _wrong(
-                    publisher.id, "issuer", "another publisher says other things of its keys"
-                )
+    for number, publisher in enumerate(publishers):
+        require_agreement(publisher, publishers[:number])
     return publishers
+
+
+def require_agreement(publisher: Publisher, others: Iterable[Publisher]) -> None:
+    """
+    Check that a publisher can be in force together with others.
+
+    Raises Invalid (code `bad_setting`) if one of them has its id, or says other things of the keys
+    of its issuer.
+    """
+    for other in others:
+        if other.id == publisher.id:
+            raise _wrong(publisher.id, "id", "another publisher has the same")
+        # one issuer has one set of keys, so all its publishers have to say the same of them
+        if other.issuer != publisher.issuer and set(other.issuer.names) & {*publisher.issuer.names}:
+            why = "another publisher says other things of its keys"
+            raise _wrong(publisher.id, "issuer", why)
 
 
 def parse_publisher(table: Mapping[str, object]) -> Publisher:
     """
     Return the publisher in a `[[publisher]]` table.
 
-    Raises Invalid (code `bad_setting`) if the table is wrong.
+    Raises Invalid (code `bad_setting`), with the key that is wrong, if the table is wrong.
     """
     provider = table.get("provider")
-    kind = _PROVIDERS.get(provider) if isinstance(provider, str) else None
+    kind = PROVIDERS.get(provider) if isinstance(provider, str) else None
     if kind is None:
         why = "expected github, gitlab, google, buildkite or oidc"
         raise _wrong(table.get("id"), "provider", why)
@@ -167,7 +175,9 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     try:
         parsed: AnyTable = decode_table(fields, kind)
     except InvalidField as wrong:
-        raise _wrong(table.get("id"), wrong.message) from wrong
+        fault = _wrong(table.get("id"), wrong.message)
+        fault.field = wrong.path[0] if wrong.path else ""
+        raise fault from wrong
     if isinstance(parsed, Oidc):
         _check_match(parsed)
     if isinstance(parsed, Buildkite) and not (parsed.build_branch or parsed.build_tag):
@@ -243,7 +253,9 @@ def _check_match(table: Oidc) -> None:
 
 def _wrong(publisher: object, *what: str) -> Invalid:
     name = quoted(publisher) if isinstance(publisher, str) else "without an id"
-    return Invalid(
+    fault = Invalid(
         f"[[publisher]] {name}: {': '.join(what)}. See {DOCUMENTATION}/settings.md.",
         code="bad_setting",
     )
+    fault.field = what[0]
+    return fault

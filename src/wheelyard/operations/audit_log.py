@@ -1,5 +1,5 @@
 """
-The audit log: one line for each change of a project, token, grant or decision, and each sign-in.
+The audit log: a line for each change of a project, token, right or decision, and each sign-in.
 
 The journal is authoritative. A line is written right after the change, so it is missing if the
 process ends in between.
@@ -85,6 +85,11 @@ def log_person(action: str, by: str, principal: str, fields: Mapping[str, str]) 
 def log_access(principal: str, change: str) -> None:
     """Log a change of the grants and groups in the store, which `change` has in words."""
     _log("access_changed", principal, escaped(redact_tokens(change)), {}, {})
+
+
+def log_publisher(principal: str, change: str) -> None:
+    """Log a change of the trusted publishers in the store, which `change` has in words."""
+    _log("publishers_changed", principal, escaped(redact_tokens(change)), {}, {})
 
 
 def log_decision(decision: Decision) -> None:

@@ -30,7 +30,7 @@ from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.files import listed_objects
 from wheelyard.catalog.format import rewrite_format
-from wheelyard.catalog.journaled_documents import ACCESS, DECISIONS, project_journal
+from wheelyard.catalog.journaled_documents import ACCESS, DECISIONS, PUBLISHERS, project_journal
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.catalog.stored_credentials import SessionKey, SessionRecords
@@ -98,7 +98,7 @@ class ChangesCheck(Struct, frozen=True):
 
 
 class CredentialsCheck(Struct, frozen=True):
-    """Checks what is below `credentials/`, but for the grants and groups."""
+    """Checks what is below `credentials/`, but for what has a journal."""
 
     store: Store
     publishing_cleanup: PublishingCleanup
@@ -243,6 +243,7 @@ class Check(Struct, frozen=True):
         ChangesCheck(self.changes, findings).run(revisions, rebuild=rebuild)
         self.credentials.run(findings, sweep=sweep)
         JournaledCheck(ACCESS, self.stores.credentials, findings).run(rebuild=rebuild)
+        JournaledCheck(PUBLISHERS, self.stores.credentials, findings).run(rebuild=rebuild)
         JournaledCheck(DECISIONS, self.stores.documents, findings).run(rebuild=rebuild)
         self._check_leftovers(checked, listed, findings, sweep=sweep)
         if findings.problems:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -11,12 +12,12 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes, ProjectChange
-from wheelyard.catalog.journaled_documents import AccessRecords, DecisionRecords
+from wheelyard.catalog.journaled_documents import AccessRecords, DecisionRecords, PublisherRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
-from wheelyard.errors import DAMAGED, NotFound, Unavailable
-from wheelyard.model.access import matches_any, parse_pattern
+from wheelyard.errors import DAMAGED, Invalid, NotFound, Unavailable
+from wheelyard.model.access import Pattern, matches_any, parse_pattern
 from wheelyard.model.grants import (
     AccessCommit,
     AccessRules,
@@ -33,10 +34,18 @@ from wheelyard.model.project_json import (
     CommitJson,
     EventJson,
     JournalEntry,
+    OtherEvent,
     entry_of,
     other_entry_of,
 )
 from wheelyard.model.public_packages import Decision, DecisionList
+from wheelyard.model.stored_publishers import (
+    AnyPublisherEvent,
+    PublisherCommit,
+    PublisherKeys,
+    PublisherList,
+    PublisherRemoved,
+)
 from wheelyard.rendering.feeds import FeedEntry, latest_entries
 
 CLOCK_TOLERANCE: Final = timedelta(hours=1)
@@ -85,7 +94,7 @@ class JournalSource(Protocol):
 class OtherSource(Protocol):
     """Where the events of a document come from that is no project's."""
 
-    def events_after(self, number: int) -> Iterator[tuple[int, AnyAccessEvent | Decision]]:
+    def events_after(self, number: int) -> Iterator[tuple[int, OtherEvent]]:
         """
         Yield the events of the commits behind `number`, oldest first, with their commit's number.
 
@@ -386,20 +395,26 @@ class HistoryReader(Struct, frozen=True):
         lost = tuple(lost_number for lost_number, commit in commits.items() if commit is None)
         return HistoryPart(tuple(entries), lost, first)
 
-    def with_access(
-        self, newest: HistoryPart, project: Project, records: AccessRecords
+    def with_rights(
+        self,
+        newest: HistoryPart,
+        project: Project,
+        access: AccessRecords,
+        publishers: PublisherRecords,
     ) -> tuple[JournalEntry, ...]:
         """
-        Return the entries of the newest page with the changes of grants that concern the project.
+        Return the entries of the newest page with the changes of rights that concern the project.
 
-        These are from the last `ACCESS_COMMITS` changes of the grants and groups in the store. One
-        that is older than the entries is left out if there are older pages. Raises Unavailable if
-        the grants or their journal cannot be read, or are damaged.
+        These are from the last `ACCESS_COMMITS` changes each of the grants and groups, and of the
+        publishers, in the store. One that is older than the entries is left out if there are older
+        pages. Raises Unavailable if these documents or their journals cannot be read.
         """
-        last = (records.get().value or AccessRules()).revision
         since = newest.entries[0].at if newest.entries and newest.first > 1 else BEGINNING
-        commits = records.history(max(0, last - ACCESS_COMMITS))
-        concerning = _concerning(project.name, commits)
+        last = (access.get().value or AccessRules()).revision
+        commits = access.history(max(0, last - ACCESS_COMMITS))
+        last = (publishers.get().value or PublisherList()).revision
+        published = publishers.history(max(0, last - ACCESS_COMMITS))
+        concerning = chain(_concerning(project.name, commits), _giving(project.name, published))
         changes = [(number, event) for number, event in concerning if event.at >= since]
         names = self._names_of(event.by for _, event in changes)
         entries = [other_entry_of(number, event, names[event.by]) for number, event in changes]
@@ -438,6 +453,28 @@ def _concerning(
                 if group not in groups:
                     continue
         yield number, event
+
+
+def _giving(
+    name: NormalizedName, commits: Iterable[PublisherCommit]
+) -> Iterator[tuple[int, AnyPublisherEvent]]:
+    """Yield the changes of publishers that have a project, or had it before."""
+    ids = set[str]()
+    for number, event in ((commit.number, event) for commit in commits for event in commit.events):
+        if isinstance(event, PublisherRemoved):
+            publisher_id = event.id
+        else:
+            publisher_id = str(event.publisher.get("id"))
+            if matches_any(_patterns_of(event.publisher), name):
+                ids.add(publisher_id)
+        if publisher_id in ids:
+            yield number, event
+
+
+def _patterns_of(publisher: PublisherKeys) -> Iterator[Pattern]:
+    for text in publisher.get("projects", ()):
+        with suppress(Invalid):
+            yield parse_pattern(str(text))
 
 
 DECISION_COMMITS: Final = 200

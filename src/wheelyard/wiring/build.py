@@ -74,9 +74,11 @@ if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
     from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys, JsonClient
+    from wheelyard.model.publisher_claim_rules import ProviderIssuer
     from wheelyard.operations.check_store import Check
     from wheelyard.operations.merged_journal import MergedJournal
     from wheelyard.operations.names import ClientProjectsReader, NameClaims
+    from wheelyard.operations.publishers import Publishers
     from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
     from wheelyard.upstream.indexes import UpstreamIndex
@@ -123,7 +125,7 @@ def build_authenticator(
     process_key = runtime.random.randbytes(PROCESS_KEY_BYTES)
     factory = _VerifierFactory(settings, catalog, runtime, google, process_key)
     access, records_usage = settings.access, not settings.server.read_only
-    has_publishers = settings.publisher and settings.trusted_publishing.audience
+    has_publishing = bool(settings.trusted_publishing.audience)
     limit = settings.token_lifetime_limit
     tokens = ApiTokens(catalog.token_records, runtime, limit, records_usage=records_usage)
     htpasswd = factory.htpasswd() if access.htpasswd_file else None
@@ -137,7 +139,7 @@ def build_authenticator(
     return Authenticator(
         tokens=tokens,
         owners=owners,
-        trusted_publishing=factory.publishing(tokens, cleanup) if has_publishers else None,
+        trusted_publishing=factory.publishing(tokens, cleanup) if has_publishing else None,
         static_tokens=StaticTokens(
             Path(access.static_tokens_file) if access.static_tokens_file else None,
             access.static_token,
@@ -250,26 +252,33 @@ class _VerifierFactory(Struct, frozen=True):
     def publishing(self, tokens: ApiTokens, cleanup: PublishingCleanup) -> "TrustedPublishing":
         """Return the exchange of CI jobs' ID tokens for API tokens."""
         from wheelyard.authentication import trusted_publishing
-        from wheelyard.authentication.verifiers.signed_jwt import IssuerConfig, verified_claims
-        from wheelyard.model.publisher import max_lifetime_by_issuer
+        from wheelyard.authentication.verifiers.job_tokens import JobTokenVerifier
 
         audiences = self.settings.trusted_publishing.audience
-        issuers = dict[str, IssuerConfig]()
-        for issuer, lifetime in max_lifetime_by_issuer(self.settings.publishers).items():
-            algorithms, is_private = frozenset(issuer.algorithms), issuer.may_be_private
-            for name in issuer.names:
-                keys = self.keys(name, algorithms, issuer.keys_url, allow_private=is_private)
-                issuers[name] = IssuerConfig(name, keys, algorithms, frozenset(audiences), lifetime)
+        verifier = JobTokenVerifier(frozenset(audiences), self.job_keys, self.runtime.seconds)
         return trusted_publishing.TrustedPublishing(
-            publishers=self.settings.publishers,
+            publishers=build_publishers(self.settings, self.catalog, self.runtime),
             audiences=audiences,
             tokens=tokens,
             cleanup=cleanup,
-            verify=lambda id_token: verified_claims(id_token, issuers, self.runtime.seconds()),
+            verify=verifier.verify,
             replay_protection=trusted_publishing.ReplayProtection(
                 cleanup.used_id_tokens, self.runtime.monotonic
             ),
         )
+
+    def job_keys(self, name: str, issuer: "ProviderIssuer") -> "IssuerKeys":
+        """Return the public keys of an issuer of CI jobs' ID tokens."""
+        algorithms, is_private = frozenset(issuer.algorithms), issuer.may_be_private
+        return self.keys(name, algorithms, issuer.keys_url, allow_private=is_private)
+
+
+def build_publishers(settings: Settings, catalog: Catalog, runtime: Runtime) -> "Publishers":
+    """Return the trusted publishers of the settings and of the store."""
+    # the providers take a while to import
+    from wheelyard.operations.publishers import Publishers
+
+    return Publishers(settings.publisher, catalog.publisher_records, runtime)
 
 
 def brand_of(web: WebSettings) -> Brand:
@@ -425,6 +434,14 @@ class Index(Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def publishers(self) -> "Publishers":
+        """The trusted publishers, also if no job gets a token as the settings have no audience."""
+        service = self.authenticator.trusted_publishing
+        if service is not None:
+            return service.publishers
+        return build_publishers(self.settings, self.catalog, self.runtime)
+
+    @property
     def merged_journal(self) -> "MergedJournal":
         """The journals of everything as one."""
         # only pages for administrators need it
@@ -434,7 +451,11 @@ class Index(Struct, frozen=True, kw_only=True):
             projects=self.projects,
             changes=self.changes,
             tokens=self.tokens.records,
-            others=(("-access", self.access.records), (DECISIONS, self.decisions)),
+            others=(
+                ("-access", self.access.records),
+                ("-publishers", self.catalog.publisher_records),
+                (DECISIONS, self.decisions),
+            ),
             threads=1 if self.is_local else PREFETCH_THREADS,
         )
 

@@ -10,11 +10,17 @@ from pathlib import Path
 import pytest
 
 from tests.authentication.verifiers.fake_issuer import CannedResponse as Said
+from tests.http.in_process import in_process
 from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
 from tests.http.packages import post, wheel
 from tests.http.servers import Answer, RunningServer
 from tests.waiting import until
-from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.settings.sections import (
+    AccessSettings,
+    PublishingSettings,
+    ServerSettings,
+    Settings,
+)
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
@@ -210,6 +216,46 @@ def test_log_names_each_token_and_has_no_secret(
     secrets = (statement, *statement.split("."), token, token[14:], fresh.server.token[14:])
     assert not [secret for secret in secrets if secret in caplog.text]
     assert "nobody" not in caplog.text
+
+
+def test_a_publisher_of_the_store_is_as_good(ci: Ci) -> None:
+    """A publisher that is added while the server runs gives tokens, until it is removed."""
+    publishers, sub = ci.index.publishers, "repo:acme/tools:environment:release"
+    (configured,) = ci.index.settings.publisher
+    assert refused(ci.mint(sub=sub)) == "invalid-publisher"
+    added = {**configured, "id": "ci-tools", "match": {"sub": sub}, "projects": ["tools"]}
+
+    publishers.add(added, "local:bo")
+
+    minted = ci.mint(sub=sub)
+    assert minted.status_code == 200, minted.text
+    token, other = minted.json()["token"], ci.token()
+    assert post(ci.server, wheel("tools", "1.0"), token=token).status_code == 200
+    assert post(ci.server, wheel("demo", "7.0"), token=token).status_code == 403
+    publishers.remove("ci-tools", "local:bo")
+    until(lambda: ci.server.get("/simple/", token).status_code == 401)
+    assert post(ci.server, wheel("tools", "1.1"), token=token).status_code == 401
+    assert post(ci.server, wheel("demo", "7.0"), token=other).status_code == 200
+    assert refused(ci.mint(sub=sub)) == "invalid-publisher"
+
+
+def test_the_first_publisher_may_be_one_of_the_store(tmp_path: Path) -> None:
+    """Where the settings have only an audience, clients are told of it with the first publisher."""
+    settings = Settings(trusted_publishing=PublishingSettings(audience=(AUDIENCE,)))
+    with in_process(tmp_path, settings) as server:
+        audience = "/_/oidc/audience"
+        assert server.get(audience).status == 404
+
+        server.index.publishers.add(
+            {"id": "ci", "provider": "buildkite", "organization": "acme", "pipeline": "x",
+             "build_branch": "main", "projects": ["demo"]},
+            "local:bo",
+        )  # fmt: skip
+
+        assert (server.get(audience).status, AUDIENCE in str(server.get(audience).body)) == (
+            200,
+            True,
+        )
 
 
 def test_index_without_publishers_says_so(server: RunningServer) -> None:

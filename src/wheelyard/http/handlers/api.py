@@ -56,6 +56,7 @@ from wheelyard.model.api_token import parse_token
 from wheelyard.settings.sections import Settings
 
 if TYPE_CHECKING:
+    from wheelyard.authentication.trusted_publishing import TrustedPublishing
     from wheelyard.http.upstream_reader import UpstreamReader
 
 
@@ -170,7 +171,7 @@ class TrustedPublishingApi:
 
     def discovery(self, request: Request) -> Response:
         """Handle GET `/.well-known/pytp`: the URLs to get an audience, and to mint a token."""
-        if self._index.authenticator.trusted_publishing is None:
+        if self._used_publishing() is None:
             return _problem_response(404)
         accepted = request.joined_headers.get(b"accept", b"").decode("latin-1").lower().split(",")
         if not any(kind.partition(";")[0].strip() in _DISCOVERY_TYPES for kind in accepted):
@@ -188,10 +189,19 @@ class TrustedPublishingApi:
 
     def audience(self, _request: Request) -> Response:
         """Handle GET `/_/oidc/audience`: the audience that a CI job requests an ID token for."""
-        publishing = self._index.authenticator.trusted_publishing
+        publishing = self._used_publishing()
         if publishing is None:
             return _not_enabled()
         return json_response(200, {"audience": publishing.audiences[0]})
+
+    def _used_publishing(self) -> "TrustedPublishing | None":
+        """
+        Return what mints tokens, or None if there is no publisher: clients then ask for none.
+
+        Raises Unavailable if the publishers of the store cannot be read.
+        """
+        service = self._index.authenticator.trusted_publishing
+        return service if service is not None and service.publishers.load().all else None
 
     async def mint(self, request: Request) -> Response:
         """Handle POST `/_/oidc/mint-token`: return an upload token for an ID token."""

@@ -7,7 +7,7 @@ from typing import Final
 from wheelyard.errors import NotFound
 from wheelyard.http import resolver
 from wheelyard.http.messages import MadeFrom, Request, Response, redirect
-from wheelyard.http.page_cache import GRANTS, SEARCH, project_key
+from wheelyard.http.page_cache import GRANTS, PUBLISHERS, SEARCH, project_key
 from wheelyard.http.representation import MediaType
 from wheelyard.http.resolver import OpenListing, PrivateFiles
 from wheelyard.http.responses import load_projects, page_response, visibility_key
@@ -87,15 +87,16 @@ class Histories:
         viewer, shows = self._web.viewer(request.caller, name), MadeFrom()
         # whoever may manage has another `Viewer`, and so another page in the cache
         if viewer.may_manage and number is None:
-            access = index.access.records.get()
-            version, shows = f"{version} {access.version}", ((GRANTS, access.version),)
+            access, publishers = (records.get().version for records in index.catalog.rights)
+            version = f"{version} {access} {publishers}"
+            shows = ((GRANTS, access), (PUBLISHERS, publishers))
 
         def render() -> bytes:
             history = HistoryReader(index.projects, index.tokens.records)
             part = history.read(project, number)
             entries = part.entries
             if shows:
-                entries = history.with_access(part, project, index.access.records)
+                entries = history.with_rights(part, project, *index.catalog.rights)
             links = HistoryLinks(number, older_pages(project.revision))
             page = History(name=name, changes=changes_of(entries), links=links, lost=part.lost)
             return page.render(self._web.environment, viewer)

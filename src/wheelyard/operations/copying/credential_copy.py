@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import C, D, Journal, JournalKind, diverged
 from wheelyard.catalog.document_cache import Codec, gunzipped
-from wheelyard.catalog.journaled_documents import AccessRecords, JournaledDocument
+from wheelyard.catalog.journaled_documents import JournaledDocument
 from wheelyard.catalog.private_names import kept_upstream_keys
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
@@ -94,6 +94,11 @@ _RECORDS: Final = Codec(TokenRecord)
 _PASSWORDS: Final = Codec(ChangedPasswords)
 
 
+RightsRecords = tuple[JournaledDocument[Any, Any, Any], ...]
+"""The documents below `credentials/` that have a journal, at least one."""
+_JOURNALS: Final = (keys.ACCESS_JOURNAL, keys.PUBLISHERS_JOURNAL)
+
+
 class CredentialCopy(Struct, frozen=True):
     """
     Copies credentials from one store to another one.
@@ -103,15 +108,16 @@ class CredentialCopy(Struct, frozen=True):
 
     source: Store
     target: Store
-    access: AccessRecords
-    """The grants and groups of the target."""
+    rights: RightsRecords
+    """Those of the target."""
 
     def wanted(self) -> Iterator[Key]:
         """Yield the key of each object that may have to be copied."""
         # such a record never changes
         used = {entry.key for entry in self.target.list(keys.USED_ID_TOKENS)}
         for entry in self.source.list(keys.CREDENTIALS):
-            is_left_out = entry.key.startswith((keys.ACCESS_JOURNAL, keys.SESSIONS))
+            # what has a journal is copied with it
+            is_left_out = entry.key.startswith((*_JOURNALS, keys.SESSIONS))
             if not is_left_out and entry.key not in used:
                 yield entry.key
 
@@ -119,14 +125,15 @@ class CredentialCopy(Struct, frozen=True):
         """
         Copy one of the wanted objects, if it is newer, and return how many were written.
 
-        For grants and groups that is the number of commits. Raises Conflict or Unavailable if the
-        object is damaged, or cannot be read in the source.
+        For grants and groups, and publishers, that is the number of commits. Raises Conflict or
+        Unavailable if the object is damaged, or cannot be read in the source.
         """
-        if key == keys.ACCESS:
-            return copy_document(self.source, self.access)
+        for records in self.rights:
+            if key == records.kind.key:
+                return copy_document(self.source, records)
         with source_faults(self.source):
             in_source = self.source.get(key)
-        retries = self.access.commits.retries
+        retries = self.rights[0].commits.retries
         for _ in retries.attempts():
             answer = self.target.get(key)
             in_target = answer if isinstance(answer, Stored) else None

@@ -22,7 +22,7 @@ from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.commits import diverged
 from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, digest
 from wheelyard.catalog.files import listed_objects
-from wheelyard.catalog.journaled_documents import AccessRecords, DecisionRecords, project_journal
+from wheelyard.catalog.journaled_documents import DecisionRecords, project_journal
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import (
@@ -36,6 +36,7 @@ from wheelyard.errors import (
 from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import (
     CredentialCopy,
+    RightsRecords,
     UpstreamCopy,
     commits_of,
     copy_document,
@@ -110,8 +111,8 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
     target: Stores
     target_changes: Changes
     projects: Projects
-    """Those of the target, as are `access` and `decisions`."""
-    access: AccessRecords
+    """Those of the target, as are `rights` and `decisions`."""
+    rights: RightsRecords
     decisions: DecisionRecords
     upstream: UpstreamCopy | None
     """Copies what is remembered of upstream indexes, or None if both stores share that."""
@@ -267,7 +268,7 @@ class _Copying(Struct):
             self.report.decisions += count or 0
         for count in self._run_all(upstream.copy, upstream.wanted()) if upstream else ():
             self.report.upstream += count or 0
-        credentials = CredentialCopy(source.credentials, target.credentials, self.copy.access)
+        credentials = CredentialCopy(source.credentials, target.credentials, self.copy.rights)
         wanted = credentials.wanted() if with_credentials else ()
         for count in self._run_all(credentials.copy, wanted):
             self.report.credentials += count or 0

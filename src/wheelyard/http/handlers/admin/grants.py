@@ -9,7 +9,7 @@ from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import (
     AdminPages,
     confirmed_by,
-    page_number,
+    newest_part,
     paged,
     query_of,
     refused_for,
@@ -24,11 +24,9 @@ from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AddedGrant, Li
 from wheelyard.rendering.principals import describe_principal
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
-from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
 SECTION: Final = "grants/"
 ROWS_ON_A_PAGE: Final = 100
-CHANGES_ON_A_PAGE: Final = 50
 
 
 class GrantPages:
@@ -66,22 +64,12 @@ class GrantPages:
         """Handle GET: the changes of grants and groups in the store, newest first."""
         query, api = self._pages.query(request), self._pages.api(request)
         revision = api.call(access_operations.show_access).revision
-        number = page_number(query)
-        # the journal is read forwards: the newest changes are the first page
-        last = revision - (number - 1) * CHANGES_ON_A_PAGE
-        limit = min(CHANGES_ON_A_PAGE, last)
-        wanted = AccessHistoryQuery(last - limit, limit)
-        is_there = limit > 0
-        commits = api.call(access_operations.access_history, wanted).commits if is_there else ()
-        changes = [event for commit in reversed(commits) for event in reversed(commit.events)]
-        pages = page_count(revision, CHANGES_ON_A_PAGE)
-        values = {
-            "changes": [(event, describe_event(event)) for event in changes],
-            "numbers": PageNumbers(revision, number, pages),
-            "links": query_of({}),
-            "names": self._pages.names_of(request, (event.by for event in changes)),
-        }
-        return self._pages.show(request, SECTION, "history.html", values)
+        part = newest_part(query, revision)
+        wanted = AccessHistoryQuery(part.after, part.limit)
+        commits = api.call(access_operations.access_history, wanted).commits
+        changes = [event for commit in commits for event in commit.events]
+        described = [(event, describe_event(event)) for event in reversed(changes)]
+        return self._pages.show_history(request, SECTION, "grants and groups", described, part)
 
     def _list(
         self, request: Request, query: FormFields, status: int, added: AddedGrant | None = None

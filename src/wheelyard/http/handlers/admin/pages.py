@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from typing import Final, TypeVar
 from urllib.parse import urlencode
 
+from msgspec import Struct
+
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.authorization import require_admin
 from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError
@@ -20,6 +22,8 @@ from wheelyard.http.forms import (
 )
 from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.web_pages import WebPages
+from wheelyard.model.grants import AnyAccessEvent
+from wheelyard.model.stored_publishers import AnyPublisherEvent
 from wheelyard.operations.access_control import OWN_ACCESS
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.sections import SECTIONS
@@ -36,6 +40,20 @@ Act = Callable[[FormFields], Response]
 """Does what a form asks for, and returns the response; raises WheelyardError to refuse it."""
 AskAgain = Callable[[FormFields, FormState, int], Response]
 """Returns the page of a form that was refused, which has the status that is given."""
+
+
+CHANGES_ON_A_PAGE: Final = 50
+Event = AnyAccessEvent | AnyPublisherEvent
+
+
+class NewestPart(Struct, frozen=True):
+    """The commits of a journal that are on a page, of which the first has the newest."""
+
+    after: int
+    """The number of the commit before the oldest of them."""
+    limit: int
+    """How many there are at most."""
+    numbers: PageNumbers
 
 
 class AdminPages:
@@ -114,6 +132,28 @@ class AdminPages:
             **values,
         )
 
+    def show_history(
+        self,
+        request: Request,
+        section: str,
+        what: str,
+        changes: Sequence[tuple[Event, str]],
+        part: NewestPart,
+    ) -> Response:
+        """
+        Return a page with changes, the newest first: events, and these in words.
+
+        Raises Unavailable if the store does not answer.
+        """
+        values = {
+            "what": what,
+            "changes": changes,
+            "numbers": part.numbers,
+            "links": query_of({}),
+            "names": self.names_of(request, (event.by for event, _ in changes)),
+        }
+        return self.show(request, section, "history.html", values)
+
     def answer_form(self, request: Request, act: Act, ask_again: AskAgain) -> Response:
         """
         Handle POST: do what a form asks for, or show it again with what was typed, and why.
@@ -176,6 +216,16 @@ def paged(rows: Sequence[T], query: FormFields, size: int) -> tuple[Sequence[T],
     number = page_number(query)
     shown = rows[(number - 1) * size : number * size]
     return shown, PageNumbers(len(rows), number, page_count(len(rows), size))
+
+
+def newest_part(query: FormFields, revision: int) -> NewestPart:
+    """Return the part of a journal that a query asks for, of which `revision` is the last one."""
+    number = page_number(query)
+    # it is read forwards
+    last = max(0, revision - (number - 1) * CHANGES_ON_A_PAGE)
+    limit = min(CHANGES_ON_A_PAGE, last)
+    numbers = PageNumbers(revision, number, page_count(revision, CHANGES_ON_A_PAGE))
+    return NewestPart(last - limit if last else revision, max(limit, 1), numbers)
 
 
 def query_of(asked: Mapping[str, str]) -> str:

@@ -26,6 +26,9 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "revoked": "Revoked grants",
         "group": "Groups",
         "group-deleted": "Deleted groups",
+        "publisher-added": "Added trusted publishers",
+        "publisher-changed": "Changed trusted publishers",
+        "publisher-removed": "Removed trusted publishers",
         "approved": "Approved public packages",
         "blocked": "Blocked public packages",
     }
@@ -55,6 +58,9 @@ class EntryRow(Struct, frozen=True):
             "revoked": "revoked rights",
             "group": "changed a group",
             "group-deleted": "deleted a group",
+            "publisher-added": "added a trusted publisher",
+            "publisher-changed": "changed a trusted publisher",
+            "publisher-removed": "removed a trusted publisher",
             "reserved": "reserved the name",
             "released": "released the name",
         }.get(entry.what, entry.what)

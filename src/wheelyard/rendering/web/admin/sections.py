@@ -39,6 +39,11 @@ SECTIONS: Final = (
         "revoke them.",
     ),
     Section(
+        "publishers/",
+        "Trusted publishers",
+        "CI jobs that publish or install without a stored secret. Add, change and remove them.",
+    ),
+    Section(
         "journal/",
         "Journal",
         "Who did what and when, to projects, rights and public packages, with filters, and as CSV.",

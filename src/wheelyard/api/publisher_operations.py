@@ -1,0 +1,101 @@
+"""
+Operations on trusted publishers.
+
+Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
+"""
+
+from itertools import islice
+from typing import Any, Final
+
+from msgspec import Struct
+
+from wheelyard.api.access_operations import AccessHistoryQuery
+from wheelyard.api.operation import Call
+from wheelyard.model.stored_publishers import ListedPublisher, PublisherCommit
+
+
+class PublisherAnswer(Struct, frozen=True):
+    """The trusted publishers, first those of the settings."""
+
+    publishers: tuple[ListedPublisher, ...]
+    is_enabled: bool
+    """Whether jobs get tokens: the settings have `trusted_publishing.audience`."""
+    revision: int
+    """The number of the last change in the store."""
+
+
+class PublisherHistory(Struct, frozen=True):
+    """Changes of the publishers in the store, oldest first."""
+
+    commits: tuple[PublisherCommit, ...]
+
+
+class NewPublisher(Struct, frozen=True, forbid_unknown_fields=True):
+    """A publisher to add, and why."""
+
+    publisher: dict[str, Any]
+    """The keys of a `[[publisher]]` table of the settings."""
+    note: str = ""
+
+
+class PublisherEdit(Struct, frozen=True, forbid_unknown_fields=True):
+    """A change of a publisher, and why."""
+
+    id: str
+    publisher: dict[str, Any]
+    """The keys that change, with null for those to leave out."""
+    note: str = ""
+
+
+class PublisherRemoval(Struct, frozen=True, forbid_unknown_fields=True):
+    """The publisher to remove, and why."""
+
+    id: str
+    note: str = ""
+
+
+def list_publishers(call: Call) -> PublisherAnswer:
+    """List the trusted publishers of the settings and of the store."""
+    index = call.index
+    document = index.publishers.records.get("current").value
+    return PublisherAnswer(
+        index.publishers.show(),
+        bool(index.settings.trusted_publishing.audience),
+        document.revision if document else 0,
+    )
+
+
+def add_publisher(call: Call, body: NewPublisher) -> ListedPublisher:
+    """
+    Add a trusted publisher to the store.
+
+    Raises as `Publishers.add`.
+    """
+    return call.index.publishers.add(body.publisher, call.by, body.note)
+
+
+def change_publisher(call: Call, body: PublisherEdit) -> ListedPublisher:
+    """
+    Give other values to keys of a trusted publisher of the store.
+
+    Raises as `Publishers.change`.
+    """
+    return call.index.publishers.change(body.id, body.publisher, call.by, body.note)
+
+
+def remove_publisher(call: Call, body: PublisherRemoval) -> None:
+    """
+    Remove a trusted publisher from the store, whose tokens open nothing from then on.
+
+    Raises as `Publishers.remove`.
+    """
+    call.index.publishers.remove(body.id, call.by, body.note)
+
+
+WHOLE_HISTORY: Final = AccessHistoryQuery()
+
+
+def publisher_history(call: Call, body: AccessHistoryQuery = WHOLE_HISTORY) -> PublisherHistory:
+    """Show the changes of trusted publishers in the store that follow a number."""
+    commits = call.index.publishers.records.history(body.after)
+    return PublisherHistory(tuple(islice(commits, body.limit or None)))

@@ -1,0 +1,273 @@
+"""
+The trusted publishers in force: those of the settings and those of the store.
+
+Those of the store change while servers run. Each server reads them again after as long as it keeps
+a token's record, so that a change is in force everywhere within 15 seconds.
+
+A publisher of the store is in force unless the settings have one of its id, or say other things of
+the keys of its issuer, or this version does not understand it: then it gives no job a token, and
+the list says why. That an issuer has a private address is for the settings to say, as the server
+asks it for its keys: whoever administers the index may not make it ask any machine of its network.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from msgspec import Struct
+
+from wheelyard.catalog.commits import Intent
+from wheelyard.catalog.journaled_documents import PublisherRecords
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Invalid, NotFound, quoted
+from wheelyard.model.decoding import require_one_line
+from wheelyard.model.publisher import Publisher, parse_publisher, require_agreement
+from wheelyard.model.stored_publishers import (
+    AnyPublisherEvent,
+    ListedPublisher,
+    PublisherAdded,
+    PublisherChanged,
+    PublisherKeys,
+    PublisherList,
+    PublisherRemoved,
+    StoredPublisher,
+    describe_event,
+)
+from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
+from wheelyard.operations.audit_log import log_publisher
+from wheelyard.storage.base import ObjectVersion
+
+PUBLISHER_EXISTS: Final = "publisher_exists"
+"""The code of a Conflict for an id that another publisher has."""
+
+
+class PublishersInForce(Struct, frozen=True):
+    """The publishers that give tokens, and why others do not."""
+
+    all: tuple[Publisher, ...]
+    problems: Mapping[str, str]
+    """Sentences, by the ids of publishers of the store that are not in force."""
+
+
+class Publishers:
+    """
+    Returns the trusted publishers in force, and changes those of the store.
+
+    Threads may share it. Each method raises Unavailable if those of the store cannot be read.
+
+    Args:
+        tables: The `[[publisher]]` tables of the settings, which are valid.
+        records: Those of the store.
+        runtime: Its clock.
+    """
+
+    def __init__(
+        self, tables: Sequence[PublisherKeys], records: PublisherRecords, runtime: Runtime
+    ) -> None:
+        self.records = records
+        self._tables = tables
+        self._configured = tuple(map(parse_publisher, tables))
+        self._runtime = runtime
+        # Threads may set it at once. Each value is right for its version, so any may be the last.
+        self._merged: tuple[ObjectVersion, PublishersInForce] | None = None
+
+    def load(self) -> PublishersInForce:
+        """
+        Return the publishers in force, read from the store if they may have changed.
+
+        It is the same object until they change.
+        """
+        snapshot = self.records.get()
+        merged = self._merged
+        if merged is None or merged[0] != snapshot.version:
+            merged = snapshot.version, self._merge(snapshot.value or PublisherList())
+            self._merged = merged
+        return merged[1]
+
+    def show(self) -> tuple[ListedPublisher, ...]:
+        """Return all publishers as they are in the settings and in the store now."""
+        stored = self.records.get("current").value or PublisherList()
+        problems = self._merge(stored).problems
+        return (
+            *(
+                ListedPublisher(id=str(table["id"]), source="settings", publisher=table)
+                for table in self._tables
+            ),
+            *(
+                _listed(publisher, problems.get(publisher.id, ""))
+                for publisher in stored.publishers
+            ),
+        )
+
+    def add(self, keys: PublisherKeys, by: str, note: str = "") -> ListedPublisher:
+        """
+        Add a publisher to the store, and return it.
+
+        Raises Invalid (code `invalid_field`), with the key, if it is wrong as in the settings, or
+        says what only those may say. Raises Conflict (code `publisher_exists`) if another one has
+        its id.
+        """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        with _field_errors():
+            publisher = parse_publisher(keys)
+
+        def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
+            self._require_free(publisher.id, stored)
+            self._require_fit(publisher, stored)
+            added = PublisherAdded(at=self._runtime.now(), by=by, note=note, publisher=keys)
+            return (added,)
+
+        return self._commit(intent, publisher.id)
+
+    def change(
+        self, publisher_id: str, keys: Mapping[str, Any], by: str, note: str = ""
+    ) -> ListedPublisher:
+        """
+        Give other values to keys of a publisher of the store, and return it.
+
+        None leaves a key out. Raises NotFound if there is no such publisher in the store. Raises
+        Invalid as `add` does, also for one of the settings, and for another id or provider.
+        """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+
+        def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
+            before = self._require_stored(publisher_id, stored)
+            changed = {**before.publisher, **keys}
+            new = {key: value for key, value in changed.items() if value is not None}
+            if new == before.publisher:
+                return ()
+            for key in ("id", "provider"):
+                if new.get(key) != before.publisher.get(key):
+                    fault = Invalid(
+                        f"The {key} of a publisher stays as it is. Remove it, and add another one.",
+                        code="invalid_field",
+                    )
+                    fault.field = key
+                    raise fault
+            with _field_errors():
+                publisher = parse_publisher(new)
+            self._require_fit(publisher, stored)
+            at = self._runtime.now()
+            return (PublisherChanged(at=at, by=by, note=note, publisher=new),)
+
+        return self._commit(intent, publisher_id)
+
+    def remove(self, publisher_id: str, by: str, note: str = "") -> None:
+        """
+        Remove a publisher from the store, whose tokens open nothing from then on.
+
+        Raises NotFound if there is no such publisher in the store, and Invalid if it is one of the
+        settings.
+        """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+
+        def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
+            self._require_stored(publisher_id, stored)
+            at = self._runtime.now()
+            return (PublisherRemoved(at=at, by=by, note=note, id=publisher_id),)
+
+        self._submit(intent)
+
+    def _merge(self, stored: PublisherList) -> PublishersInForce:
+        in_force, problems = list(self._configured), dict[str, str]()
+        for publisher in stored.publishers:
+            try:
+                parsed = parse_publisher(publisher.publisher)
+                self._require_allowed(parsed)
+                require_agreement(parsed, in_force)
+            except Invalid as fault:
+                problems[publisher.id] = fault.message
+            else:
+                in_force.append(parsed)
+        return PublishersInForce(tuple(in_force), problems)
+
+    def _require_allowed(self, publisher: Publisher) -> None:
+        """Raise Invalid for a publisher of the store that says what only the settings may say."""
+        is_known = any(publisher.issuer == other.issuer for other in self._configured)
+        if publisher.issuer.may_be_private and not is_known:
+            fault = Invalid(
+                "That an issuer may have a private address is for the settings to say: this server "
+                "would ask any machine of its network. Give them one [[publisher]] with this "
+                "issuer and allow_private_issuer, and then add others here that say the same.",
+                code="invalid_field",
+            )
+            fault.field = "allow_private_issuer"
+            raise fault
+
+    def _require_fit(self, publisher: Publisher, stored: PublisherList) -> None:
+        """Raise Invalid unless a publisher can be in force together with all others."""
+        in_force = self._merge(stored).all
+        with _field_errors():
+            self._require_allowed(publisher)
+            require_agreement(publisher, (other for other in in_force if other.id != publisher.id))
+
+    def _require_free(self, publisher_id: str, stored: PublisherList) -> None:
+        place = "in the settings" if self._is_configured(publisher_id) else ""
+        if stored.find(publisher_id) is not None:
+            place = "in the store"
+        if place:
+            fault = Conflict(
+                f"There is a publisher {quoted(publisher_id)} {place}. Choose another id, or "
+                "change that one.",
+                code=PUBLISHER_EXISTS,
+            )
+            fault.field = "id"
+            raise fault
+
+    def _require_stored(self, publisher_id: str, stored: PublisherList) -> StoredPublisher:
+        publisher = stored.find(publisher_id)
+        if publisher is not None:
+            return publisher
+        if self._is_configured(publisher_id):
+            raise Invalid(
+                f"The publisher {quoted(publisher_id)} is in the settings. Change it there, and "
+                "restart the servers."
+            )
+        raise NotFound(
+            f"There is no publisher {quoted(publisher_id)} in the store. 'wheelyard publisher "
+            "list' shows those there are."
+        )
+
+    def _is_configured(self, publisher_id: str) -> bool:
+        return any(publisher.id == publisher_id for publisher in self._configured)
+
+    def _commit(
+        self, intent: Intent[PublisherList, AnyPublisherEvent], publisher_id: str
+    ) -> ListedPublisher:
+        after = self._submit(intent)
+        publisher = after.find(publisher_id)
+        if publisher is None:  # another process was faster
+            raise NotFound(f"The publisher {quoted(publisher_id)} has been removed meanwhile.")
+        return _listed(publisher, self._merge(after).problems.get(publisher_id, ""))
+
+    def _submit(self, intent: Intent[PublisherList, AnyPublisherEvent]) -> PublisherList:
+        committed = self.records.change(intent)
+        # after the commit: a process that dies here has changed rights without a line in the log
+        for event in committed.events:
+            log_publisher(event.by, describe_event(event))
+        return committed.after
+
+
+def _listed(publisher: StoredPublisher, problem: str) -> ListedPublisher:
+    return ListedPublisher(
+        id=publisher.id,
+        source="store",
+        publisher=publisher.publisher,
+        problem=problem,
+        created=publisher.created,
+        created_by=publisher.created_by,
+        changed=publisher.changed,
+        changed_by=publisher.changed_by,
+        note=publisher.note,
+    )
+
+
+@contextmanager
+def _field_errors() -> Iterator[None]:
+    """Give an Invalid of this block the code of a field of a request, not that of a setting."""
+    try:
+        yield
+    except Invalid as error:
+        fault = Invalid(error.message, code="invalid_field")
+        fault.field = error.field
+        raise fault from error

@@ -1,0 +1,269 @@
+"""The fields of the forms for trusted publishers: those that a provider has, and no others."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.model.stored_publishers import PublisherKeys
+
+YES_OR_NO: Final = (("", "not looked at"), ("true", "yes"), ("false", "no"))
+
+
+class PublisherField(Struct, frozen=True):
+    """A field of a form, for a key of a `[[publisher]]` table."""
+
+    key: str
+    label: str
+    hint: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+    """Values and their words, of a field that has no other ones."""
+    is_required: bool = False
+    is_rare: bool = False
+    """Whether most people leave it as it is, so that it is folded."""
+    has_lines: bool = False
+
+
+class ProviderForm(Struct, frozen=True):
+    """The form for publishers of a provider of CI jobs."""
+
+    name: str
+    label: str
+    fields: tuple[PublisherField, ...]
+    subject: tuple[str, ...]
+    """The keys that say in a list which jobs it is."""
+
+    def subject_of(self, keys: PublisherKeys) -> str:
+        """Return which jobs a publisher is for, as a line of a list."""
+        return ", ".join(str(keys[key]) for key in self.subject if keys.get(key))
+
+
+_Field = PublisherField
+_ENVIRONMENT: Final = _Field(
+    "environment",
+    "Environment",
+    "The environment of the job. Protect it with reviewers: else whoever can push may publish.",
+)
+_PRIVATE: Final = _Field(
+    "allow_private_issuer",
+    "The issuer has a private address",
+    "Only if a publisher of the settings says so for the same issuer.",
+    (("", "no"), ("true", "yes")),
+    is_rare=True,
+)
+_LIFETIME: Final = _Field(
+    "max_lifetime",
+    "Longest life of an ID token, in seconds",
+    "60 to 86400; 3700 if it is empty.",
+    is_rare=True,
+)
+_REF: Final = _Field(
+    "ref", "Ref", "Such as refs/tags/v*; a star at the end matches the rest.", is_rare=True
+)
+_REF_TYPE: Final = _Field("ref_type", "Type of the ref", "branch or tag.", is_rare=True)
+_RUNNER: Final = _Field(
+    "runner_environment", "Runner", "github-hosted or self-hosted.", is_rare=True
+)
+
+PROVIDERS: Final[Mapping[str, ProviderForm]] = MappingProxyType(
+    {
+        provider.name: provider
+        for provider in (
+            ProviderForm(
+                "github",
+                "GitHub Actions",
+                (
+                    _Field("repository", "Repository", "OWNER/NAME.", is_required=True),
+                    _Field(
+                        "repository_id",
+                        "Id of the repository",
+                        "A number, which stays if the repository is renamed: gh api "
+                        "repos/OWNER/NAME --jq .id",
+                        is_required=True,
+                    ),
+                    _Field(
+                        "owner_id",
+                        "Id of the owner",
+                        "gh api repos/OWNER/NAME --jq .owner.id",
+                        is_required=True,
+                    ),
+                    _Field(
+                        "workflow",
+                        "Workflow",
+                        "The file below .github/workflows, such as release.yml.",
+                        is_required=True,
+                    ),
+                    _ENVIRONMENT,
+                    _Field(
+                        "events",
+                        "Events",
+                        "What may start the workflow, with commas. If it is empty: create, push, "
+                        "release, repository_dispatch, schedule, workflow_dispatch.",
+                        is_rare=True,
+                    ),
+                    _Field(
+                        "reusable_workflows",
+                        "Workflows of other repositories",
+                        "That it may call, with commas: OWNER/NAME/.github/workflows/FILE@REF.",
+                        is_rare=True,
+                    ),
+                    _REF,
+                    _REF_TYPE,
+                    _Field("ref_protected", "The ref is protected", "", YES_OR_NO, is_rare=True),
+                    _RUNNER,
+                    _Field(
+                        "issuer",
+                        "Issuer",
+                        "Of an Enterprise Server: https://HOST/_services/token.",
+                        is_rare=True,
+                    ),
+                    _PRIVATE,
+                    _LIFETIME,
+                ),
+                ("repository", "workflow", "environment"),
+            ),
+            ProviderForm(
+                "gitlab",
+                "GitLab CI",
+                (
+                    _Field("project_path", "Project", "GROUP/PROJECT.", is_required=True),
+                    _Field(
+                        "project_id",
+                        "Id of the project",
+                        "A number on the settings page of the project.",
+                        is_required=True,
+                    ),
+                    _Field(
+                        "namespace_id",
+                        "Id of the group",
+                        "A number on the settings page of the group.",
+                        is_required=True,
+                    ),
+                    _ENVIRONMENT,
+                    _Field(
+                        "issuer",
+                        "URL of GitLab",
+                        "https://gitlab.com if it is empty, else that of your instance.",
+                    ),
+                    _Field(
+                        "config",
+                        "File of the pipeline",
+                        ".gitlab-ci.yml if it is empty.",
+                        is_rare=True,
+                    ),
+                    _Field(
+                        "events",
+                        "Sources",
+                        "What may start the pipeline, with commas. If it is empty: api, chat, "
+                        "pipeline, push, schedule, trigger, web, webide.",
+                        is_rare=True,
+                    ),
+                    _Field(
+                        "environment_protected",
+                        "The environment is protected",
+                        "",
+                        YES_OR_NO,
+                        is_rare=True,
+                    ),
+                    _Field(
+                        "allow_unprotected",
+                        "Unprotected branches and tags",
+                        "Whoever may push one can then publish.",
+                        (("", "get no token"), ("true", "get a token, too")),
+                        is_rare=True,
+                    ),
+                    _Field("ref", "Branch or tag", "Such as main.", is_rare=True),
+                    _REF_TYPE,
+                    _PRIVATE,
+                    _LIFETIME,
+                ),
+                ("project_path", "environment", "issuer"),
+            ),
+            ProviderForm(
+                "google",
+                "Google service account",
+                (
+                    _Field("email", "E-mail of the account", is_required=True),
+                    _Field(
+                        "sub",
+                        "Unique id of the account",
+                        "21 digits: gcloud iam service-accounts describe EMAIL "
+                        "--format='value(uniqueId)'",
+                        is_required=True,
+                    ),
+                    _Field(
+                        "project_id",
+                        "Project of the virtual machine",
+                        "Only ID tokens with format=full have it.",
+                        is_rare=True,
+                    ),
+                    _LIFETIME,
+                ),
+                ("email",),
+            ),
+            ProviderForm(
+                "buildkite",
+                "Buildkite",
+                (
+                    _Field("organization", "Organization", "Its slug.", is_required=True),
+                    _Field("pipeline", "Pipeline", "Its slug.", is_required=True),
+                    _Field(
+                        "build_branch",
+                        "Branch",
+                        "Such as main. Give a branch or a tag: builds of pull requests cannot be "
+                        "told apart.",
+                    ),
+                    _Field("build_tag", "Tag", "Such as v*; a star at the end matches the rest."),
+                    _Field("organization_id", "Id of the organization", is_rare=True),
+                    _Field("pipeline_id", "Id of the pipeline", is_rare=True),
+                    _Field("step_key", "Key of the step", is_rare=True),
+                    _Field("build_source", "Source of the build", is_rare=True),
+                    _Field("runner_environment", "Agent", is_rare=True),
+                    _LIFETIME,
+                ),
+                ("organization", "pipeline", "build_branch", "build_tag"),
+            ),
+            ProviderForm(
+                "oidc",
+                "Another OpenID Connect issuer",
+                (
+                    _Field(
+                        "issuer", "Issuer", "Its URL, as the claim iss has it.", is_required=True
+                    ),
+                    _Field(
+                        "match",
+                        "Claims",
+                        "On each line CLAIM = VALUE; a star at the end matches the rest. sub, or "
+                        "two other claims, have to be exact.",
+                        is_required=True,
+                        has_lines=True,
+                    ),
+                    _Field(
+                        "require_jti",
+                        "ID tokens",
+                        "Each has a jti, and is good for one token, unless the issuer gives none.",
+                        (("", "have a jti"), ("false", "have none: 20 tokens an hour for each")),
+                        is_rare=True,
+                    ),
+                    _Field(
+                        "jwks_url",
+                        "URL of the keys",
+                        "If the discovery document of the issuer does not name them.",
+                        is_rare=True,
+                    ),
+                    _Field(
+                        "algorithms",
+                        "Algorithms",
+                        "RS256 if it is empty; RS256, ES256.",
+                        is_rare=True,
+                    ),
+                    _PRIVATE,
+                    _LIFETIME,
+                ),
+                ("issuer",),
+            ),
+        )
+    }
+)
+"""The providers, by the `provider` of a `[[publisher]]` table."""

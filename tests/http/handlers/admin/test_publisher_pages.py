@@ -1,0 +1,178 @@
+"""The pages of trusted publishers."""
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import wheel
+from tests.model.jobs import GITHUB, GITLAB
+from wheelyard.settings.sections import PublishingSettings
+
+PAGE = "publishers/"
+WANTED: Mapping[str, str] = {
+    "action": "add",
+    "provider": "github",
+    "id": "release-of-tools",
+    "projects": "tools, tools-extras",
+    "repository": "acme/tools",
+    "repository_id": "7",
+    "owner_id": "8",
+    "workflow": "release.yml",
+    "environment": "release",
+    "note": "TEAM-12",
+}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """An index with a publisher in its settings, and the project `tools`."""
+    folder = tmp_path_factory.mktemp("server")
+    publishing = PublishingSettings(audience=("packages.acme.dev",))
+    settings = settings_in(folder, publisher=(GITLAB,), trusted_publishing=publishing)
+    with in_process(folder, settings) as opened:
+        opened.publish(wheel("tools"))
+        yield opened
+
+
+@pytest.fixture
+def admin(server: InProcessServer) -> Iterator[Administrator]:
+    """The administrator, and no publisher in the store before and after."""
+    yield Administrator.of(server)
+    for row in server.index.publishers.show():
+        if row.source == "store":
+            server.index.publishers.remove(row.id, "local:bo")
+
+
+def stored(admin: Administrator) -> dict[str, dict[str, object]]:
+    """Return the publishers of the store by id."""
+    rows = admin.server.index.publishers.show()
+    return {row.id: row.publisher for row in rows if row.source == "store"}
+
+
+@pytest.mark.parametrize("path", [PAGE, f"{PAGE}?add=github", f"{PAGE}history/"])
+@pytest.mark.parametrize("name", ["reader", "stranger"])
+def test_publishers_are_for_administrators(server: InProcessServer, path: str, name: str) -> None:
+    """Others see no publisher, and add none."""
+    person = Administrator.of(server, name)
+
+    answers = [person.open(path), person.send(PAGE, **WANTED)]
+
+    assert [answer.status for answer in answers] == [403, 403]
+    assert len(server.index.publishers.show()) == 1
+
+
+def test_publisher_is_added_changed_and_removed(admin: Administrator) -> None:
+    """A publisher is added by the form of its provider, changed, removed, and in the history."""
+    page = admin.done(PAGE, **WANTED)
+    assert "The publisher is added: release-of-tools" in page
+    assert "GitHub Actions: acme/tools, release.yml, release" in page
+    assert "tools , tools-extras no project yet" in page
+    assert "gl-tools GitLab CI: group/tools" in page
+    assert "fixed while the server runs" in page
+    form = admin.open(f"{PAGE}?change=release-of-tools").body.decode()
+    assert 'value="tools, tools-extras"' in form
+    changed = {**WANTED, "action": "change", "environment": "", "ref": "refs/tags/v*"}
+
+    page = admin.done(PAGE, **changed)
+
+    assert "The publisher is changed" in page
+    keys = stored(admin)["release-of-tools"]
+    assert ("environment" in keys, keys["ref"], keys["repository_id"]) == (False, "refs/tags/v*", 7)
+    assert "Its jobs get no token any more" in admin.read(f"{PAGE}?remove=release-of-tools")
+    page = admin.done(PAGE, action="remove", id="release-of-tools", note="moved")
+    assert "Tokens that its jobs have got open nothing then" in page
+    assert stored(admin) == {}
+    history = admin.read(f"{PAGE}history/")
+    assert history.index("removed (moved)") < history.index("changed, ") < history.index("added, ")
+    assert "publisher release-of-tools: removed" in admin.read("journal/?what=publisher-removed")
+
+
+@pytest.mark.parametrize(
+    ("provider", "more"),
+    [
+        ("gitlab", {"project_path": "g/p", "project_id": "1", "namespace_id": "2"}),
+        ("google", {"email": "a@p.iam.gserviceaccount.com", "sub": "1" * 21}),
+        ("buildkite", {"organization": "acme", "pipeline": "x", "build_branch": "main"}),
+        ("oidc", {"issuer": "https://i.example", "match": "sub = x\r\nb = true"}),
+    ],
+)
+def test_each_provider_has_its_form(
+    admin: Administrator, provider: str, more: dict[str, str]
+) -> None:
+    """A publisher of each provider is added by a form with only the fields of that provider."""
+    form = admin.open(f"{PAGE}?add={provider}").body.decode()
+    assert all(f'name="{field}"' in form for field in more)
+    assert 'name="repository"' not in form
+
+    admin.done(PAGE, action="add", provider=provider, id="one", projects="demo", **more)
+
+    assert stored(admin)["one"]["provider"] == provider
+    assert provider == "oidc" or "match" not in stored(admin)["one"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "field"),
+    [
+        ({"id": "No"}, 400, "id"),
+        ({"id": "gl-tools"}, 409, "id"),
+        ({"projects": ""}, 400, "projects"),
+        ({"projects": "tools*"}, 400, "projects"),
+        ({"repository": "acme"}, 400, "repository"),
+        ({"repository_id": "x"}, 400, "repository_id"),
+        ({"workflow": ""}, 400, "workflow"),
+        ({"events": "pull_request"}, 400, "events"),
+        ({"allow_private_issuer": "true"}, 400, "allow_private_issuer"),
+        ({"csrf_token": ""}, 403, ""),
+    ],
+)
+def test_what_was_typed_is_kept(
+    admin: Administrator, changes: dict[str, str], status: int, field: str
+) -> None:
+    """A form that is refused comes again with the reason beside its field, and adds nothing."""
+    answer = admin.send(PAGE, **{**WANTED, "owner_id": "4711", **changes})
+
+    page = answer.body.decode()
+    assert answer.status == status
+    assert (f'id="{field}-error"' in page) == bool(field)
+    assert 'value="4711"' in page
+    assert stored(admin) == {}
+
+
+def test_what_is_not_in_the_store(admin: Administrator) -> None:
+    """A publisher of the settings is not changed here, and an unknown one is not found."""
+    for action in ("change", "remove"):
+        assert admin.open(f"{PAGE}?{action}=gl-tools").status == 400
+        assert admin.open(f"{PAGE}?{action}=nobody").status == 404
+    assert admin.send(PAGE, action="remove", id="gl-tools").status == 400
+    assert admin.send(PAGE, action="remove", id="nobody").status == 404
+    assert "No publisher fits" in admin.read(f"{PAGE}?search=nothing-like-it")
+
+
+def test_a_publisher_that_is_not_in_force_is_marked(
+    admin: Administrator, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The list says of a publisher that the settings have replaced why it gives no token."""
+    admin.server.index.publishers.add(GITHUB, "local:bo")
+    folder = tmp_path_factory.mktemp("other")
+    settings = settings_in(folder, publisher=({**GITLAB, "id": "gh-mylib"},))
+    with in_process(folder, settings, store=admin.server.index.stores.documents) as other:
+        page = Administrator.of(other).read(PAGE)
+
+    assert "gh-mylib not in force" in page
+    assert "another publisher has the same" in page
+    assert "trusted_publishing.audience" in page
+    assert "trusted_publishing.audience" not in admin.read(PAGE)
+
+
+def test_history_of_a_project_has_its_publishers(admin: Administrator) -> None:
+    """Who manages a project sees who has let jobs publish to it."""
+    admin.done(PAGE, **WANTED)
+
+    page = text_of(admin.browser.open("/project/tools/history/"))
+
+    assert "publisher release-of-tools: added" in page
+    admin.server.index.publishers.remove("release-of-tools", "local:eve")
+    admin.server.clock.advance(seconds=2)
+    assert "release-of-tools: removed" in text_of(admin.browser.open("/project/tools/history/"))
