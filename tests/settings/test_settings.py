@@ -100,6 +100,7 @@ def test_an_earlier_name_of_a_variable_stops_the_start(names: str, section: str)
         ("google.access_token", "storage_url"),
         ("google.access_token", "tokeninfo_url"),
         ("iap", "keys_url"),
+        ("web", "remote_images"),
     ],
 )
 def test_a_removed_setting_says_so(section: str, key: str) -> None:

@@ -434,7 +434,6 @@ def open_export(
         base_url=settings.server.public_url.rstrip("/"),
         store=sha256(os.fsencode(store)).hexdigest()[:32],
         brand=index.brand.fingerprint,
-        remote_images=settings.web.remote_images,
         has_public=index.upstream is not None,
     )
     # the store may have a location of its own for its files

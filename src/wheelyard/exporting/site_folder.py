@@ -230,8 +230,6 @@ class Options(Struct, frozen=True, kw_only=True):
     """32 hexadecimal digits that identify the store without showing its location, or empty."""
     brand: str = ""
     """The fingerprint of the brand on all pages."""
-    remote_images: bool = False
-    """Whether descriptions show images of other hosts."""
     has_public: bool = False
     """Whether the site has packages of upstream indexes."""
 

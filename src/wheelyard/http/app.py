@@ -235,6 +235,8 @@ class App:
             if self._context.upstream is not None:
                 self._context.upstream.upstream.close()
             self._context.pools.close()
+            if self._context.pictures is not None:
+                self._context.pictures.close()
             self._context.descriptions.close()
             self._context.documentation.close()
             self._instrumentation.close()

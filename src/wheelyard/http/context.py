@@ -8,6 +8,7 @@ n slots it takes more than log2(n) clients with slow requests to keep another on
 that wait take turns.
 """
 
+import logging
 import os
 from asyncio import Future, Task, create_task, get_running_loop, shield, wait
 from collections import Counter, deque
@@ -44,6 +45,9 @@ from wheelyard.wiring.build import Index
 
 if TYPE_CHECKING:
     from wheelyard.http.upstream_reader import UpstreamReader
+    from wheelyard.pictures.proxy import PictureProxy
+
+logger = logging.getLogger("wheelyard")
 
 
 MAX_WAITING_PER_CLIENT: Final = 256
@@ -209,6 +213,8 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     pages: PageCache
     remembered: LruCache[Any, Any]
     """The memory for pages, which the requests that the fast path remembers share with them."""
+    pictures: "PictureProxy | None"
+    """None unless pictures of other servers are fetched by this index."""
     descriptions: Descriptions
     documentation: Documentation
     file_delivery: FileDelivery
@@ -273,11 +279,14 @@ def build_context(
     kind = NoThreads if site and index.is_local else ThreadPools
     pools = kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns)
     responses, policy = LruCache[Any, Any](http.page_cache * MIB), index.read_policy
-    documents, images = index.stores.documents, index.settings.web.remote_images
+    documents, pictures = index.stores.documents, None if site else _pictures(index)
     if site or index.settings.server.read_only:
         documents = ReadOnlyStore(documents)
     descriptions = Descriptions(
-        documents, index.runtime.monotonic, remote_images=images, waits=site is not None
+        documents,
+        index.runtime.monotonic,
+        picture_path=pictures.paths.path_of if pictures else None,
+        waits=site is not None,
     )
     state = ServerState(index.runtime.now(), write_failure)
     index = replace(index, uploads=replace(index.uploads, descriptions=descriptions), server=state)
@@ -290,6 +299,7 @@ def build_context(
         read_policy=replace(policy, anonymous=site.caller) if site else policy,
         pages=PageCache(responses),
         remembered=responses,
+        pictures=pictures,
         descriptions=descriptions,
         documentation=Documentation(find_folder()),
         file_delivery=FileDelivery(index),
@@ -301,6 +311,31 @@ def build_context(
         site=site,
         write_failure=write_failure,
     )
+
+
+def _pictures(index: Index) -> "PictureProxy | None":
+    """
+    Return what fetches pictures of other servers, or None if they are links.
+
+    If there is no key that signs their paths, and none can be made, they are links, and the log
+    says so.
+    """
+    settings, records = index.settings, index.sessions.records
+    if settings.web.pictures == "links":
+        return None
+    # nothing of it is loaded while it is off
+    from wheelyard.pictures.proxy import PictureProxy  # noqa: PLC0415
+    from wheelyard.pictures.signing import PicturePaths  # noqa: PLC0415
+
+    key, why = None, "server.read_only is set, and no other server has made it"
+    try:
+        key = records.key() if settings.server.read_only else records.require_key()
+    except Unavailable as fault:
+        why = fault.message
+    if key is None:
+        logger.warning("pictures are links, as there is no key that signs their paths: %s", why)
+        return None
+    return PictureProxy(PicturePaths(key, settings.server.path_prefix), index.runtime)
 
 
 def _upstream_reader(index: Index) -> "UpstreamReader | None":

@@ -68,6 +68,7 @@ def build_routes(
         *_account(AccountPages(pages), PasswordPages(pages), TokenPages(pages)),
         *_management(ManagePages(pages), UploadPage(pages, uploads)),
         *_administration(pages),
+        *_pictures(context),
         *_projects(ProjectPages(pages), Histories(pages)),
         *_index(context, home, setup, packages),
         *_uploads(uploads),
@@ -185,6 +186,15 @@ def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) 
     yield replace(_page(path, answer), is_long=True)
     if answer_form is not None:
         yield replace(_form(path, answer_form), is_long=True)
+
+
+def _pictures(context: ServerContext) -> Iterator[Route]:
+    if context.pictures is not None:
+        # nothing of it is loaded while it is off
+        from wheelyard.http.handlers.pictures import Pictures  # noqa: PLC0415
+
+        handler = Pictures(context, context.pictures).answer
+        yield replace(_page("/-/pictures/{signature}/{address}", handler), name="picture")
 
 
 def _projects(pages: ProjectPages, histories: Histories) -> Iterator[Route]:

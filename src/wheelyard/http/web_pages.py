@@ -140,7 +140,6 @@ class WebPages:
             is_certain=is_certain,
             files_url=context.files_from_page,
             brand=context.index.brand,
-            remote_images=settings.web.remote_images,
             serves_public=settings.upstream.is_on,
             is_static=context.site is not None,
         )

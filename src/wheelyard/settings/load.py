@@ -96,6 +96,10 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ("google", "access_token", "storage_url"): _NEVER_CHANGED,
         ("google", "access_token", "tokeninfo_url"): _NEVER_CHANGED,
         ("iap", "keys_url"): _NEVER_CHANGED,
+        ("web", "remote_images"): (
+            "it was removed: other servers learnt who reads a page. Set web.pictures to proxied, "
+            "or take it away"
+        ),
     }
 )
 """Settings that earlier versions had, and what became of them: removed, or `it is X.Y now`."""

@@ -41,6 +41,11 @@ ID_PREFIX: Final = "user-content-"
 HEADING_ABOVE: Final = 2
 """The level of the page's heading above a description."""
 
+MAX_IMAGES: Final = 200
+"""Pictures of other servers that a description shows. Those after them are links."""
+MAX_SOURCE_BYTES: Final = 2000
+"""Bytes of the URL of such a picture. Longer ones are links."""
+
 _PHRASES: Final = frozenset(
     {"a", "abbr", "b", "cite", "code", "del", "em", "i", "kbd", "span", "strong", "sub", "sup"}
 )
@@ -117,6 +122,7 @@ class _Rewriter(HTMLParser):
         self._open = [_Element("", {})]
         self._ids = set[str]()
         self._headings = list[int]()
+        self._images = 0
 
     def result(self) -> str:
         while len(self._open) > 1:
@@ -204,7 +210,7 @@ class _Rewriter(HTMLParser):
         tag, label = (_IMAGE, escape(text)) if is_named else (_UNNAMED_IMAGE, "image")
         element.has_text = True
         is_ours = self._is_own and not _ABSOLUTE.match(source)
-        if is_ours or (self._has_images and source.lower().startswith("https://")):
+        if is_ours or self._is_shown(source):
             size = "".join(
                 f' {name}="{element.attributes[name]}"'
                 for name in ("width", "height")
@@ -215,6 +221,13 @@ class _Rewriter(HTMLParser):
         if _ABSOLUTE.match(source) and not self._is_within("a"):
             return tag, f"<a {_outward(source)}>{label}</a>"
         return tag, f"<span>{label}</span>"
+
+    def _is_shown(self, source: str) -> bool:
+        """Return whether a picture of another server is shown, which counts it."""
+        is_short = len(source.encode("utf-8", "replace")) <= MAX_SOURCE_BYTES
+        is_shown = self._has_images and source.lower().startswith("https://") and is_short
+        self._images += is_shown
+        return is_shown and self._images <= MAX_IMAGES
 
     def _other(self, element: _Element) -> tuple[str, str]:
         tag = _RENAMED.get(element.tag, element.tag)

@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
+from html import escape, unescape
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
@@ -45,6 +46,9 @@ LIBRARIES: Final = ("readme_renderer", "docutils", "nh3", "Pygments")
 
 _REPLACED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff]")
 """Controls, lone surrogates, and the overrides that show text in another order than it has."""
+
+_PICTURE: Final = re.compile(r'<img src="([^"]*)"')
+"""The beginning of a picture, as the process for descriptions writes it."""
 
 TOO_LARGE: Final = "it is longer than 512 KiB"
 NO_RST: Final = "it is not valid reStructuredText; `twine check` says where"
@@ -94,7 +98,8 @@ class Descriptions:
     Args:
         store: Keeps the results; if it may only be read, memory does.
         monotonic: The clock of what is tried again later.
-        remote_images: Whether images of other hosts are shown.
+        picture_path: Returns the path that stands for the URL of a picture of another server;
+            without it, such pictures are links.
         waits: Whether callers wait until a description is rendered, as for a static site.
     """
 
@@ -103,15 +108,15 @@ class Descriptions:
         store: Store,
         monotonic: Callable[[], float],
         *,
-        remote_images: bool = False,
+        picture_path: Callable[[str], str] | None = None,
         waits: bool = False,
     ) -> None:
         self._store = store
-        self._remote_images = remote_images
+        self._picture_path = picture_path
         self._waits = waits
         self._results: LruCache[Key, _Result] = LruCache(CACHE_CAPACITY)
         self._failures: ExpiringCache[Key, bool] = ExpiringCache(monotonic, 1000)
-        self._process = RenderProcess(images=remote_images)
+        self._process = RenderProcess(images=picture_path is not None)
         self._executor = ThreadPoolExecutor(1, "describe")  # starts a thread when it needs one
         self._lock = Lock()
         """Held while a job is added or removed, never while one runs."""
@@ -144,6 +149,8 @@ class Descriptions:
             return RenderedDescription(html=plain(text, NOT_YET), is_final=False)
         # the process has sanitised it, and who may write to the store may change packages anyway
         html = Markup(result.html) if result.html else plain(text, result.reason)  # noqa: S704
+        if self._picture_path is not None:
+            html = _with_pictures(html, self._picture_path)
         return RenderedDescription(html=html)
 
     def close(self) -> None:
@@ -160,7 +167,8 @@ class Descriptions:
         if not text.strip() or not markup or len(text) > MAX_LENGTH:
             return None
         is_declared = bool(core.description_content_type)
-        content = f"{markup} {is_declared} {self._remote_images}\n{text}".encode("utf-8", "replace")
+        has_pictures = self._picture_path is not None
+        content = f"{markup} {is_declared} {has_pictures}\n{text}".encode("utf-8", "replace")
         key = keys.description(renderer(), sha256(content).hexdigest())
         return _Description(text, markup, is_declared, key)
 
@@ -215,6 +223,16 @@ class Descriptions:
     def _remember(self, key: Key, result: _Result) -> _Result:
         self._results.put(key, result, 200 + len(result.html))
         return result
+
+
+def _with_pictures(html: Markup, path_of: Callable[[str], str]) -> Markup:
+    """Return a description whose pictures are at paths of this index."""
+
+    def replaced(source: re.Match[str]) -> str:
+        return f'<img src="{escape(path_of(unescape(source[1])))}"'
+
+    # the process has written each `<`, and it has quoted the source
+    return Markup(_PICTURE.sub(replaced, html))  # noqa: S704 - with a source that is escaped
 
 
 @cache

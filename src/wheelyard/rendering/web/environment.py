@@ -154,7 +154,7 @@ def _asset(name: str, body: bytes) -> Asset:
 
 
 _POLICY: Final = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:{images}; "
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; "
     "require-trusted-types-for 'script'; trusted-types 'none'"
 )
@@ -197,24 +197,21 @@ class PageEnvironment:
             the URL that follows from the browser's address bar.
         files_url: The URL of the folder of files, relative to a project's page or absolute.
         brand: How the index presents itself.
-        remote_images: Whether a description may show images of other servers.
         serves_public: Whether public packages come from this index, too.
         is_static: Whether the pages are for a static site.
     """
 
-    def __init__(  # noqa: PLR0913 - all that pages depend on
+    def __init__(
         self,
         index_url: str,
         *,
         is_certain: bool = True,
         files_url: str = FILES_FROM_DETAIL,
         brand: Brand = DEFAULT_BRAND,
-        remote_images: bool = False,
         serves_public: bool = False,
         is_static: bool = False,
     ) -> None:
-        policy = _POLICY.format(images=" https:" if remote_images else "")
-        self.policy = f"{policy}; frame-ancestors 'none'"
+        self.policy = f"{_POLICY}; frame-ancestors 'none'"
         """The header Content-Security-Policy of each page, which templates have, too."""
         self.index_url = index_url
         self.client_settings = ClientSettings(
@@ -245,7 +242,7 @@ class PageEnvironment:
             "logo": LOGO if brand.logo else ICON,
             "generator": f"wheelyard {version('wheelyard')}",
             # a site in a bucket cannot send a header; browsers ignore `frame-ancestors` in a page
-            "policy": policy,
+            "policy": _POLICY,
         }
 
     def render(self, template: str, viewer: Viewer, root: str, **values: object) -> bytes:

@@ -1,0 +1,1 @@
+"""Pictures of other servers, fetched by the index."""
