@@ -16,9 +16,13 @@ WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
 ACTION = re.compile(r"uses: (\S+?)@(\S+)(.*)")
 SUBSTITUTE = """\
 python() {{ for file in "${{@:4}}"; do echo signed > "$file.publish.attestation"; done; }}
-{name}() {{ printf '%s\\n' "$@" > called; }}
+{name}() {{
+    # a program that left its input unread would end the one that writes it, and so the script
+    [[ $* != *--password-stdin* ]] || cat > password
+    printf '%s\\n' "$@" > called
+}}
 {script}"""
-"""A script in which nothing is signed, and nobody is called but a file is written."""
+"""A script in which nothing is signed, and nobody is called but files are written."""
 
 
 def jobs(name: str) -> dict[str, Any]:
@@ -90,7 +94,7 @@ def call(sandbox: Sandbox, script: str, name: str, **variables: str) -> list[str
     bash = (system_program("bash"), "--noprofile", "--norc", "-eo", "pipefail", "-c", whole)
     done = sandbox.attempt(*bash, GITHUB_REF_NAME="v0.2.0", **variables)
     if done.returncode:
-        return [done.stderr + done.stdout]
+        return [f"ended with {done.returncode}: {done.stderr}{done.stdout}"]
     return (sandbox.folder / "called").read_text().splitlines()
 
 
@@ -145,6 +149,7 @@ def test_the_image_is_pushed_as_it_is(sandbox: Sandbox) -> None:
     assert called[:5] == ["copy", "--all", "--preserve-digests", "--digestfile", "digest"]
     archive = "oci-archive:wheelyard-0.2.0-image.tar"
     assert called[5:] == [archive, "docker://ghcr.io/wheelyard/wheelyard:0.2.0"]
+    assert (sandbox.folder / "password").read_text() == "t"
     assert output.read_text() == "digest=sha256:0123\n"
     # the action that pushes the attestation reads no other file
     assert "export REGISTRY_AUTH_FILE=$HOME/.docker/config.json" in step["run"]
