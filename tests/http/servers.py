@@ -26,7 +26,7 @@ from tests.plain_http import LOCALLY
 from tests.ports import free_port
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.verifiers.google import GOOGLE, GoogleEndpoints
+from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http.app import App
 from wheelyard.model.access import parse_actions, parse_pattern

@@ -7,7 +7,7 @@ from typing import Final
 import pytest
 
 from tests.settings.written import settings_of, variables_of
-from wheelyard.authentication.verifiers.google import GoogleEndpoints
+from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints
 from wheelyard.errors import Invalid
 from wheelyard.settings.load import google_endpoints, load_settings, unknown_variables
 from wheelyard.settings.sections import ServerSettings, Settings

@@ -12,9 +12,7 @@ import click
 from click import Option
 from msgspec.structs import replace
 
-from wheelyard.api.remote import RemoteApi
 from wheelyard.api.table import LocalApi
-from wheelyard.api_client import open_connection
 from wheelyard.catalog import keys
 from wheelyard.cli.output import complete_path, given_option, kept_option, print_message, warn
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
@@ -35,6 +33,7 @@ from wheelyard.wiring.stores import has_store, system_runtime
 from wheelyard.wiring.warnings import write_warnings
 
 if TYPE_CHECKING:
+    from wheelyard.api.remote import RemoteApi
     from wheelyard.upstream.indexes import UpstreamIndex
 
 
@@ -206,7 +205,7 @@ def _login_name() -> str:
     return "unknown"
 
 
-Api: TypeAlias = LocalApi | RemoteApi
+Api: TypeAlias = "LocalApi | RemoteApi"
 LOCAL_OPTIONS: Final = ("store", "config")
 """Options that mean nothing for a server, which has its own settings."""
 INDEX: Final = (
@@ -235,7 +234,7 @@ def local_api(index: Index) -> LocalApi:
     return LocalApi(index=index, caller=local_caller(index))
 
 
-def remote_api() -> RemoteApi | None:
+def remote_api() -> "RemoteApi | None":
     """
     Return the index of `--server`, or None without that option.
 
@@ -249,6 +248,10 @@ def remote_api() -> RemoteApi | None:
         if given_option(name):
             message = f"--server and --{name} exclude each other: a server has its own settings."
             raise click.UsageError(message)
+    # imported only if needed, as the HTTP client takes a while to import
+    from wheelyard.api.remote import RemoteApi
+    from wheelyard.api_client import open_connection
+
     connection = open_connection(str(server), process_environment(), system_runtime())
     click.get_current_context().call_on_close(connection.close)
     return RemoteApi(connection)

@@ -17,7 +17,11 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct, convert
 
-from wheelyard.authentication.verifiers.google import GOOGLE, GoogleEndpoints, endpoints_at
+from wheelyard.authentication.verifiers.google_endpoints import (
+    GOOGLE,
+    GoogleEndpoints,
+    endpoints_at,
+)
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
 from wheelyard.settings.sections import (

@@ -26,7 +26,7 @@ from wheelyard.authentication.authorization import (
 from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.token_owners import TokenOwners
-from wheelyard.authentication.verifiers.google import GOOGLE, GoogleEndpoints
+from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens
 from wheelyard.authentication.verifiers.verifier import LoginRateLimit, VerificationCache, Verifier
 from wheelyard.catalog.changes import Changes

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.http_server import serving
-from wheelyard.authentication.verifiers.google import GoogleEndpoints, endpoints_at
+from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints, endpoints_at
 from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys, JsonClient
 from wheelyard.model.access import Credential
 from wheelyard.wiring.stores import system_runtime

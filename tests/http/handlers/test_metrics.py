@@ -172,6 +172,7 @@ def test_start_imports_nothing_slow() -> None:
         "opentelemetry",
         "docutils",
         "google.cloud.storage",
+        "jwt",
         "obstore",
         "requests",
     }

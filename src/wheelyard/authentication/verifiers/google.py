@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from msgspec import Struct
 
+from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.authentication.verifiers.signed_jwt import (
     IdTokenVerifier,
     IssuerConfig,
@@ -34,29 +35,6 @@ from wheelyard.model.access import (
     Scope,
 )
 from wheelyard.model.claim_matchers import Claims
-
-
-class GoogleEndpoints(Struct, frozen=True):
-    """The URLs of Google that the verifiers of Google credentials fetch."""
-
-    keys: str = "https://www.googleapis.com/oauth2/v3/certs"
-    """Public keys of ID tokens."""
-    iap_keys: str = "https://www.gstatic.com/iap/verify/public_key-jwk"
-    """Public keys of the assertions of Identity-Aware Proxy."""
-    storage: str = "https://storage.googleapis.com"
-    """Scheme and host of Cloud Storage, for the permissions on a bucket."""
-    tokeninfo: str = "https://oauth2.googleapis.com/tokeninfo"
-    """The scopes of an access token."""
-
-
-GOOGLE = GoogleEndpoints()
-"""The real endpoints."""
-
-
-def endpoints_at(url: str) -> GoogleEndpoints:
-    """Return endpoints that are all on the server at `url`, which replaces Google in tests."""
-    return GoogleEndpoints(f"{url}/keys", f"{url}/keys", url, f"{url}/tokeninfo")
-
 
 TIMEOUT_SECONDS: Final = 3.0
 """Timeout of the requests to Google for one access token, together."""
