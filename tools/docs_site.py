@@ -36,6 +36,7 @@ REDIRECT: Final = """\
 <html lang="en">
 <meta charset="utf-8">
 <title>wheelyard</title>
+<link rel="icon" href="latest/assets/logo.svg">
 <meta http-equiv="refresh" content="0; url=latest/">
 <a href="latest/">Documentation of wheelyard</a>
 </html>

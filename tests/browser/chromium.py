@@ -109,7 +109,7 @@ class Browser:
             yield person
         finally:
             context.close()
-        assert person.complaints == []
+        assert person.complaints == [], person.complaints
 
 
 @contextmanager

@@ -77,9 +77,9 @@ class Document(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def site() -> Path:
     """The site of two versions with the same pages."""
-    return built_site(tmp_path_factory.mktemp("docs"), "0.2", "0.1")
+    return built_site()
 
 
 @pytest.fixture(scope="module")
