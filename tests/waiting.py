@@ -12,7 +12,8 @@ How long a test waits before it fails, on a machine under load.
 Less than the minute that a stopping server gives to requests in progress, so that a server that
 hangs is not taken for one that stops.
 """
-PAUSE = 0.01
+FIRST_PAUSE, LAST_PAUSE = 0.01, 0.05
+"""Seconds between two looks at a condition: first, and after some seconds, as each look costs."""
 
 
 def until(
@@ -30,11 +31,12 @@ def until(
         process: The test fails at once if this process has ended.
         timeout: Seconds until the test fails.
     """
-    end = time.monotonic() + timeout
+    begin = time.monotonic()
     while not holds():
+        waited = time.monotonic() - begin
         assert process is None or process.poll() is None, explain()
-        assert time.monotonic() < end, explain()
-        time.sleep(PAUSE)
+        assert waited < timeout, explain()
+        time.sleep(min(LAST_PAUSE, max(FIRST_PAUSE, waited / 50)))
 
 
 class StillLoop(asyncio.SelectorEventLoop):

@@ -47,10 +47,10 @@ class Laptop:
         return str(path)
 
     def machine(self, **environ: str) -> Machine:
-        """Return what programs see there."""
+        """Return what programs see there: no other program, unless PATH is given."""
         project = self.folder / "work"
         project.mkdir(exist_ok=True)
-        return Machine(environ, self.home, project, self.folder / "etc")
+        return Machine({"PATH": "", **environ}, self.home, project, self.folder / "etc")
 
     def examine(self, url: str | None = None, project: str = "", **environ: str) -> list[Finding]:
         """Examine a URL; assert that no password is in what is found."""
