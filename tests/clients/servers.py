@@ -1,13 +1,16 @@
-"""`wheelyard serve`, started as an operator starts it."""
+"""`wheelyard serve`, as an operator starts it, but forked: see `tests/forking.py`."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.clients.harness import SOURCE, Sandbox, new_sandbox, wheelyard
-from tests.http_server import TOKEN, WHEELYARD, is_healthy, running_program
+from tests.forking import ProcessEnvironment
+from tests.http_server import TOKEN, fork_server, is_healthy
 from tests.ports import free_port
+from tests.waiting import until
 
 PROMPT = "poetry publish"
 """The end of the start message of a server."""
@@ -53,15 +56,27 @@ def serving(
     sandbox: Sandbox, environment: Mapping[str, str], *options: str, host: str = "127.0.0.1"
 ) -> Iterator[str]:
     """Run `wheelyard serve` until the block ends; yield its address."""
-    address = f"{host}:{free_port()}"
-    line = [*WHEELYARD, "serve", "--port", address.split(":")[1], *options]
-    log = sandbox.folder.parent / "log.txt"
+    port = free_port()
+    address, log = f"{host}:{port}", sandbox.folder.parent / "log.txt"
+    log.unlink(missing_ok=True)
+    variables = {**sandbox.environment(), **SOURCE, **environment}
+    dependencies = ProcessEnvironment(
+        folder=sandbox.folder, environment=variables, output=log, errors=log
+    )
+    process = fork_server(*options, port=port, dependencies=dependencies)
 
     def is_up() -> bool:
-        return is_healthy(address) and PROMPT in log.read_text()
+        return not process.is_alive() or (is_healthy(address) and PROMPT in log.read_text())
 
-    with running_program(sandbox, line, log, is_up, {**SOURCE, **environment}):
+    try:
+        until(is_up, log.read_text)
+        assert process.is_alive(), log.read_text()
         yield address
+    finally:
+        try:
+            process.end()
+        finally:
+            sys.stderr.write(log.read_text())  # which pytest shows where a test has failed
 
 
 @contextmanager
