@@ -31,7 +31,6 @@ from pathlib import Path
 
 SYSTEM_PACKAGES = {
     "bsdtar": ("libarchive-tools", "archive"),
-    "buildah": ("buildah", "deploy"),
     "caddy": ("caddy", "deploy"),
     "chromium": ("chromium", "browser"),
     "curl": ("curl", "access bucket_clients clients deploy http"),

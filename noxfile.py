@@ -66,14 +66,15 @@ def map_(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Do the tests pass, on each Python there is? Real clients are asked once, by `clients`."""
     install_project(session)
-    session.run("pytest", "-m", "not clients and not downloads and not services", *session.posargs)
+    chosen = "not clients and not downloads and not services and not weekly"
+    session.run("pytest", "-m", chosen, *session.posargs)
 
 
 @nox.session
 def clients(session: nox.Session) -> None:
     """Do today's clients publish, install, lock and download?"""
     install_project(session)
-    session.run("pytest", "-m", "clients", *session.posargs)
+    session.run("pytest", "-m", "clients and not weekly", *session.posargs)
 
 
 @nox.session
@@ -88,6 +89,13 @@ def services(session: nox.Session) -> None:
     """Do S3, Azure and Ceph keep what is written, whatever is lost, late, refused or killed?"""
     install_project(session)
     session.run("pytest", "--numprocesses=auto", "-m", "services", *session.posargs)
+
+
+@nox.session
+def weekly(session: nox.Session) -> None:
+    """Do whole machines, other servers and old clients get along with what is here today?"""
+    install_project(session)
+    session.run("pytest", "--numprocesses=auto", "-m", "weekly", *session.posargs)
 
 
 @nox.session

@@ -90,6 +90,7 @@ def test_a_sample_has_no_two_changes_at_one_place() -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.weekly
 def test_a_change_that_a_test_notices() -> None:
     """Tests run with the changed code, and the first that fails is named."""
     program = """if True:

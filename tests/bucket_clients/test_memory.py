@@ -12,7 +12,7 @@ BOUND = 120
 """MB above what it takes at rest."""
 
 
-@pytest.mark.slow
+@pytest.mark.weekly
 def test_a_large_wheel(tmp_path: Path) -> None:
     """A large wheel goes up, and to eight clients at once, without ever being in memory."""
     if not Path("/proc/self/clear_refs").exists():

@@ -25,7 +25,10 @@ def _seals_each_entry(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("is_first", [True, False])
-@pytest.mark.parametrize(("faults", "late", "fewest"), [(1, True, 500), (2, False, 900)])
+@pytest.mark.parametrize(
+    ("faults", "late", "fewest"),
+    [(1, True, 500), pytest.param(2, False, 900, marks=pytest.mark.weekly)],
+)
 def test_a_commit_gets_its_serial_wherever_somebody_fails(
     tmp_path: Path, faults: int, fewest: int, *, is_first: bool, late: bool
 ) -> None:
@@ -36,6 +39,7 @@ def test_a_commit_gets_its_serial_wherever_somebody_fails(
     assert Explorer(scenario, faults).explore().states >= fewest
 
 
+@pytest.mark.weekly
 @pytest.mark.usefixtures("_seals_each_entry")
 def test_two_followers_agree_about_each_serial(tmp_path: Path) -> None:
     """Two followers who give serials at once agree about each, also while entries are sealed."""
@@ -63,7 +67,10 @@ def copying(folder: Path, number: int) -> CopyIntent:
     return CopyIntent(tuple(journal.read(number) for number in range(2, project.revision + 1)))
 
 
-@pytest.mark.parametrize(("faults", "late", "fewest"), [(1, True, 400), (2, False, 400)])
+@pytest.mark.parametrize(
+    ("faults", "late", "fewest"),
+    [(1, True, 400), pytest.param(2, False, 400, marks=pytest.mark.weekly)],
+)
 def test_no_commit_of_copy_is_lost(tmp_path: Path, faults: int, fewest: int, *, late: bool) -> None:
     """Of several commits that a copy adds at once none is lost, wherever it or a follower fails."""
     intents: dict[str, AnyIntent] = {"K": copying(tmp_path, 3)}
@@ -81,6 +88,7 @@ def test_a_copy_and_an_upload_are_never_mixed(tmp_path: Path) -> None:
     assert {("ok", "ok"), ("ok", "Conflict conflict")} < result.answers
 
 
+@pytest.mark.weekly
 def test_copies_and_an_upload_leave_one_history(tmp_path: Path) -> None:
     """Two copies of different commits and an upload leave one history, at random."""
     intents = UPLOAD | {"K": copying(tmp_path, 3), "L": copying(tmp_path, 2)}

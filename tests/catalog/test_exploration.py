@@ -47,16 +47,16 @@ def test_an_upload_that_fails_three_times_can_be_repeated(tmp_path: Path) -> Non
         ("upload and delete of one file", "processes", 1, 700),
         ("upload again and delete", "processes", 1, 250),
         ("same filename, other bytes", "far", 1, 800),
-        ("first uploads of a project", "far", 1, 1_400),
-        ("upload beside a delete", "far", 1, 1_100),
-        ("upload and delete of one file", "far", 1, 700),
         ("upload again and delete", "far", 1, 300),
-        ("same filename, other bytes", "together", 0, 600),
-        ("same filename, same bytes", "together", 0, 1_200),
         ("first uploads of a project", "together", 0, 900),
-        ("upload beside a delete", "together", 0, 1_200),
         ("upload and delete of one file", "together", 1, 600),
-        ("upload again and delete", "together", 1, 800),
+        pytest.param("first uploads of a project", "far", 1, 1_400, marks=pytest.mark.weekly),
+        pytest.param("upload beside a delete", "far", 1, 1_100, marks=pytest.mark.weekly),
+        pytest.param("upload and delete of one file", "far", 1, 700, marks=pytest.mark.weekly),
+        pytest.param("same filename, other bytes", "together", 0, 600, marks=pytest.mark.weekly),
+        pytest.param("same filename, same bytes", "together", 0, 1_200, marks=pytest.mark.weekly),
+        pytest.param("upload beside a delete", "together", 0, 1_200, marks=pytest.mark.weekly),
+        pytest.param("upload again and delete", "together", 1, 800, marks=pytest.mark.weekly),
     ],
 )
 def test_two_writers_keep_every_promise_in_every_order(
@@ -89,7 +89,7 @@ RECORDS: dict[str, tuple[dict[str, RecordIntent], tuple[RecordIntent, ...]]] = {
 PUT_ACCESS = Call("put", keys.ACCESS)
 
 
-@pytest.mark.parametrize("faults", [1, 2])
+@pytest.mark.parametrize("faults", [1, pytest.param(2, marks=pytest.mark.weekly)])
 @pytest.mark.parametrize("place", ["processes", "far", "together"])
 @pytest.mark.parametrize("name", list(RECORDS))
 def test_changes_keep_promises(tmp_path: Path, name: str, place: str, faults: int) -> None:
@@ -151,7 +151,9 @@ def test_an_upload_beside_a_sweep_loses_nothing(tmp_path: Path, faults: int) -> 
     assert ("ok", "ok") in result.answers
 
 
-@pytest.mark.parametrize(("together", "far"), [(False, True), (True, False)])
+@pytest.mark.parametrize(
+    ("together", "far"), [pytest.param(False, True, marks=pytest.mark.weekly), (True, False)]
+)
 def test_four_writers_keep_every_promise(tmp_path: Path, *, together: bool, far: bool) -> None:
     """Four writers with three faults keep every promise, in schedules drawn at random."""
     intents = {

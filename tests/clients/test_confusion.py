@@ -82,6 +82,7 @@ MANAGERS = {
         "pipenv install --index INDEX acme-app",
     ),
 }
+DAILY = ("poetry", "pdm", pytest.param("pipenv", marks=pytest.mark.weekly))
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +199,7 @@ def test_uv_gets_our_packages(
         assert_not_confused(folder, public)
 
 
+@pytest.mark.weekly
 def test_uv_before(index: RunningServer, folder: Folder) -> None:
     """With an explicit index, a source counts only for what the project itself needs."""
     sources = "".join(f'{name} = {{ index = "wheelyard" }}\n' for name in PRIVATE)
@@ -226,6 +228,7 @@ def test_pip_fails_where_something_is_missing(
     assert public.requests == []
 
 
+@pytest.mark.weekly
 def test_pip_before(index: RunningServer, folder: Folder) -> None:
     """Files that were downloaded without what they need make pip look that up in public."""
     url = f"{index.url}/simple/"
@@ -245,7 +248,7 @@ def new_project(folder: Folder, public: FakeUpstream, client: str) -> Manager:
     return manager
 
 
-@pytest.mark.parametrize("client", MANAGERS)
+@pytest.mark.parametrize("client", DAILY)
 def test_settings_take_private_packages_from_here(
     index: RunningServer, public: FakeUpstream, folder: Folder, client: str
 ) -> None:
@@ -265,6 +268,7 @@ def test_settings_take_private_packages_from_here(
         assert_not_confused(folder, public)
 
 
+@pytest.mark.weekly
 @pytest.mark.parametrize("client", MANAGERS)
 def test_manager_before(
     index: RunningServer, public: FakeUpstream, folder: Folder, client: str
@@ -277,6 +281,7 @@ def test_manager_before(
     assert "upstream" in {folder.who().get(name) for name in PRIVATE}
 
 
+@pytest.mark.weekly
 @pytest.mark.parametrize("client", MANAGERS)
 def test_one_name_is_not_enough(
     index: RunningServer, public: FakeUpstream, folder: Folder, client: str

@@ -18,7 +18,7 @@ from tests.http_server import serving
 from tests.migration.systems import new_devpi
 from tests.plain_http import LOCALLY
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.weekly]
 
 PAGES = REPOSITORY / "docs" / "mirrors"
 DELETES = 8

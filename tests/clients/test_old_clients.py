@@ -21,8 +21,9 @@ from tests.clients.servers import running_server
 
 pytestmark = pytest.mark.clients
 
-ENDED_WITH_PYTHON_311 = ("20.3.4", "21.3.1", "22.2.2", "22.3.1", "23.0.1")
-"""Versions of pip that need `distutils` or `pkgutil.ImpImporter`, which Python 3.12 has not."""
+OLDEST = "pip-20.3.4"
+ENDED_WITH_PYTHON_311 = ("21.3.1", "22.2.2", "22.3.1", "23.0.1")
+"""Later ones that need `distutils` or `pkgutil.ImpImporter` as well: Python 3.12 has neither."""
 LATER = ("23.1.2", "23.2.1", "24.0")
 NEWEST = "pip"
 
@@ -76,9 +77,13 @@ def published(tmp_path_factory: pytest.TempPathFactory, build: Builder) -> Itera
 @pytest.mark.parametrize(
     "client",
     [
-        *(pytest.param(f"pip-{each}", marks=needs_python_311) for each in ENDED_WITH_PYTHON_311),
-        *(f"pip-{each}" for each in LATER),
-        NEWEST,
+        pytest.param(OLDEST, marks=needs_python_311),
+        *(
+            pytest.param(f"pip-{each}", marks=(needs_python_311, pytest.mark.weekly))
+            for each in ENDED_WITH_PYTHON_311
+        ),
+        *(pytest.param(f"pip-{each}", marks=pytest.mark.weekly) for each in LATER),
+        pytest.param(NEWEST, marks=pytest.mark.weekly),
     ],
 )
 def test_old_pip_installs(client: str, published: Releases, sandbox: Sandbox) -> None:
@@ -96,6 +101,7 @@ def test_old_pip_installs(client: str, published: Releases, sandbox: Sandbox) ->
         project.assert_installed(python)
 
 
+@pytest.mark.weekly
 def test_the_oldest_uv_installs(published: Releases, sandbox: Sandbox) -> None:
     """The oldest uv installs a wheel and what it depends on, and nothing yanked."""
     python = sandbox.python()
@@ -110,6 +116,7 @@ def test_the_oldest_uv_installs(published: Releases, sandbox: Sandbox) -> None:
         project.assert_installed(python)
 
 
+@pytest.mark.weekly
 @needs_python_311
 def test_the_oldest_poetry_locks_and_installs(published: Releases, sandbox: Sandbox) -> None:
     """The oldest Poetry locks a wheel and what it depends on, and installs them."""

@@ -107,7 +107,9 @@ def curl(place: PypiserverFolder, login: str, file: Path) -> str:
     return place.sandbox.run(system_program("curl"), "--noproxy", "*", *out, *form, url)
 
 
-@pytest.mark.parametrize("actions", ["update,download,list", "."])
+@pytest.mark.parametrize(
+    "actions", ["update,download,list", pytest.param(".", marks=pytest.mark.weekly)]
+)
 def test_clients_do_what_they_did_with_pypiserver(
     place: PypiserverFolder, build: Builder, actions: str
 ) -> None:

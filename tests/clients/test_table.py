@@ -31,6 +31,7 @@ pytestmark = pytest.mark.clients
 
 READERS = ("pip", "uv")
 """Clients that take every package from this index, also the dependency."""
+WEEKLY = (pytest.mark.weekly,)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,10 @@ def bucket(
             yield index
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize(
+    "client",
+    [pytest.param(client, marks=WEEKLY * (client == "pipenv")) for client in CLIENTS],
+)
 def test_a_client_installs_from_a_folder(
     stocked: Server,
     public: PublicIndex,
@@ -64,7 +68,11 @@ def test_a_client_installs_from_a_folder(
 @pytest.mark.parametrize(
     ("bucket", "client"),
     [
-        *(("redirect", client) for client in CLIENTS if client != "pipenv"),
+        *(
+            pytest.param("redirect", client, marks=WEEKLY * (client == "pdm"))
+            for client in CLIENTS
+            if client != "pipenv"
+        ),
         *(("proxy", client) for client in READERS),
     ],
     indirect=["bucket"],
@@ -184,7 +192,11 @@ UV = "publish --trusted-publishing never --publish-url"
 NO_SPACE = ("API token", "static token", "access token", "ID token")
 """Credentials that netrc and a Bearer can have."""
 ODD = ("password", "ID token")
-"""One with a space in it, and the longest: all others look to a client like one of them."""
+"""
+One with a space in it, and the longest: all others look to a client like one of them.
+
+What the index makes of each kind is in `tests/access`, so the others are tried weekly.
+"""
 WAYS: dict[str, tuple[tuple[str, ...], str, Callable[[Attempt], None]]] = {
     "pip, URL": (LOGINS, "reader", lambda attempt: attempt.pip(attempt.url_with_login)),
     "uv, URL": (LOGINS, "reader", lambda attempt: attempt.uv(attempt.url_with_login)),
@@ -204,7 +216,12 @@ WAYS: dict[str, tuple[tuple[str, ...], str, Callable[[Attempt], None]]] = {
 
 
 @pytest.mark.parametrize(
-    ("way", "kind"), [(way, kind) for way, (kinds, *_) in WAYS.items() for kind in kinds]
+    ("way", "kind"),
+    [
+        pytest.param(way, kind, marks=WEEKLY * (kind not in (*ODD, "API token")))
+        for way, (kinds, *_) in WAYS.items()
+        for kind in kinds
+    ],
 )
 def test_a_client_takes_a_credential(closed: Served, sandbox: Sandbox, way: str, kind: str) -> None:
     """Each client installs or publishes with each kind of credential that it can be given."""

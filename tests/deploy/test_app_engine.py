@@ -44,25 +44,39 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def deployed(bundle: Path, tmp_path: Path) -> Iterator[Deployed]:
-    """Yield the index as the builder installs it, started by the entry point of what was sent."""
-    uv = [find_uv_bin(), "--no-config", "--quiet"]
-    subprocess.run([*uv, "venv", "--python", sys.executable, tmp_path / "env"], check=True)
-    programs = tmp_path / "env" / "bin"
-    source = ("--offline", "--no-index", f"--find-links={wheels()}", "--require-hashes")
-    pip = (*uv, "pip", "install", "--python", str(programs / "python"), *source)
-    subprocess.run([*pip, "--requirement", "requirements.txt"], cwd=bundle, check=True)
+@pytest.fixture(params=["written", pytest.param("sent", marks=pytest.mark.weekly)])
+def deployed(
+    request: pytest.FixtureRequest, tmp_path: Path, sandbox: Sandbox
+) -> Iterator[Deployed]:
+    """Yield the index, started by its entry point: from this clone, or as the builder installs."""
+    if request.param == "sent":
+        folder = request.getfixturevalue("bundle")
+        programs, own = _installed(folder, tmp_path / "env"), {"PYTHONPATH": ""}
+    else:
+        folder, programs, own = tmp_path / "written", Path(sys.executable).parent, {}
+        folder.mkdir()
+        for name in ("app.yaml", "wheelyard.toml"):
+            (folder / name).write_text(rendered(f"app-engine/{name}", sandbox))
     (tmp_path / "spool").mkdir()
-    written = yaml.safe_load((bundle / "app.yaml").read_text())
-    places = {"PATH": f"{programs}:/usr/bin:/bin", "PYTHONPATH": ""}
-    environment = written["env_variables"] | places | {"TMPDIR": str(tmp_path / "spool")}
+    written = yaml.safe_load((folder / "app.yaml").read_text())
+    places = {"PATH": f"{programs}:/usr/bin:/bin", "TMPDIR": str(tmp_path / "spool"), **own}
     command = ("/bin/sh", "-c", f"exec {written['entrypoint']}")
+    environment = written["env_variables"] | places
     with (
         running_fake_gcs(BUCKET, f"{BUCKET}-credentials") as cloud,
-        running(tmp_path / "running", cloud, command, environment, bundle) as index,
+        running(tmp_path / "running", cloud, command, environment, folder) as index,
     ):
         yield index
+
+
+def _installed(bundle: Path, place: Path) -> Path:
+    """Make an environment, and install what was sent; return the folder of its programs."""
+    uv = [find_uv_bin(), "--no-config", "--quiet"]
+    subprocess.run([*uv, "venv", "--python", sys.executable, place], check=True)
+    source = ("--offline", "--no-index", f"--find-links={wheels()}", "--require-hashes")
+    pip = (*uv, "pip", "install", "--python", str(place / "bin" / "python"), *source)
+    subprocess.run([*pip, "--requirement", "requirements.txt"], cwd=bundle, check=True)
+    return place / "bin"
 
 
 def test_values_are_app_engines(sandbox: Sandbox) -> None:
@@ -85,6 +99,7 @@ def test_values_are_app_engines(sandbox: Sandbox) -> None:
     assert [*written["handlers"][0]] == ["url", "script", "secure"]
 
 
+@pytest.mark.weekly
 def test_what_is_sent(bundle: Path) -> None:
     """The folder has the wheel, its requirements with a hash for each, and the settings."""
     requirements = (bundle / "requirements.txt").read_text()
@@ -98,6 +113,7 @@ def test_what_is_sent(bundle: Path) -> None:
     assert "${" not in (bundle / "app.yaml").read_text() + (bundle / "wheelyard.toml").read_text()
 
 
+@pytest.mark.weekly
 def test_wheel_of_the_clone(bundle: Path, sandbox: Sandbox) -> None:
     """The wheel that is built from the clone installs as a tool, and runs outside the clone."""
     (built,) = bundle.glob("wheelyard-*.whl")
@@ -138,7 +154,7 @@ def test_bundle_that_fails(sandbox: Sandbox) -> None:
 
 @pytest.mark.slow
 def test_the_deployed_app_serves_and_takes_uploads(deployed: Deployed, sandbox: Sandbox) -> None:
-    """What was sent comes up, private, takes uploads, and says what to do with one of 33 MB."""
+    """It comes up, private, takes uploads, and says what to do with one of 33 MB."""
     small = wheel("acme-core")
 
     assert _publish(sandbox, deployed, small)[0] == "200"

@@ -78,6 +78,15 @@ def _as_buildah(clone: Path) -> set[str]:
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
+def test_what_is_sent_to_google(clone: Path) -> None:
+    """Google's builder gets what the image is made of, and no secret."""
+    sent = _as_git(clone)
+
+    assert sent >= set(INSIDE)
+    assert sent & set(SECRETS) == set()
+
+
+@pytest.mark.weekly
 def test_what_is_sent(clone: Path) -> None:
     """A builder gets what the image is made of, and Google that and the Dockerfile: no secret."""
     here = _as_buildah(clone)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ NOBODY = "1234567:0"
 @pytest.fixture(
     scope="module",
     params=[
-        "",
+        pytest.param("", marks=pytest.mark.weekly),
         pytest.param("amd64", marks=pytest.mark.downloads),
         pytest.param("arm64", marks=pytest.mark.downloads),
     ],
@@ -87,6 +88,32 @@ def test_the_dockerfile_passes_its_linter() -> None:
     done = subprocess.run(lint, check=False, capture_output=True, text=True)
 
     assert done.stdout + done.stderr == ""
+
+
+def test_what_the_dockerfile_says() -> None:
+    """The Dockerfile names a user that a cluster sees is not root, its port and its volume."""
+    _, _, last = images.DOCKERFILE.read_text().rpartition("\nFROM ")
+    said = dict(re.findall(r"^([A-Z]+) (.*)$", last, re.MULTILINE))
+
+    assert re.fullmatch(r"[1-9]\d*:0", said["USER"])
+    assert said["VOLUME"] == said["WORKDIR"] == "/data"
+    assert (said["EXPOSE"], said["STOPSIGNAL"]) == ("8080", "SIGTERM")
+    command = [*json.loads(said["ENTRYPOINT"]), *json.loads(said["CMD"])]
+    assert command == ["wheelyard", "serve", "--host", "0.0.0.0"]  # noqa: S104
+
+
+def test_what_the_dockerfile_copies_is_enough(tmp_path: Path) -> None:
+    """The wheel is built from nothing but what the Dockerfile copies before that."""
+    before, _, _ = images.DOCKERFILE.read_text().partition(" wheel --no-index ")
+    copied = re.findall(r"^COPY (.*) \S+$", before, re.MULTILINE)
+    images.copy(" ".join(copied).split(), tmp_path)
+    build = (sys.executable, "-m", "hatchling", "build", "-t", "wheel")
+
+    subprocess.run(build, cwd=tmp_path, check=True, capture_output=True)
+
+    (wheel,) = tmp_path.glob("dist/*.whl")
+    packed = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
+    assert packed > {"__main__.py", "tokens.md", "LICENSE", "entry_points.txt"}
 
 
 def test_what_it_says(config: dict[str, Any]) -> None:

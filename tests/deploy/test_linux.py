@@ -11,7 +11,7 @@ import httpx2
 import pytest
 import yaml
 
-from tests.clients.harness import REPOSITORY, system_program
+from tests.clients.harness import REPOSITORY, program, system_program
 from tests.deploy.running import VALUES, Unit
 from tests.http_server import WHEELYARD, launch_server
 from tests.operations.distributions import make_wheel
@@ -75,6 +75,17 @@ def test_without_root_nothing_is_changed(name: str) -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "type sudo before it" in done.stderr
+
+
+def test_the_script_is_sound() -> None:
+    """A linter of shell scripts minds nothing in both, and the files that they install exist."""
+    scripts = [FOLDER / name for name in ("install.sh", "wheelyard")]
+
+    assert run(program("workflows", "shellcheck"), *scripts).stdout == ""
+    named = re.findall(r"\$(clone|here)/([\w./-]+)", scripts[0].read_text())
+    assert len(named) > 8
+    places = {"clone": REPOSITORY, "here": FOLDER}
+    assert [name for place, name in named if not (places[place] / name).exists()] == []
 
 
 def test_the_unit_limits_what_the_service_can_do(tmp_path: Path) -> None:

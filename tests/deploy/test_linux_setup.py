@@ -28,7 +28,7 @@ from tests.operations.distributions import make_wheel
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.weekly
 
 CONTEXT = ("pyproject.toml", "README.md", "LICENSE", "docs", "src", "requirements", "deploy/linux")
 PAGE = REPOSITORY / "docs" / "deploy" / "linux.md"

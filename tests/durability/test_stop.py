@@ -12,7 +12,7 @@ from tests.durability.serving import Crowd, first_token, get, post, server, star
 from tests.operations.distributions import Made, make_wheel
 from tests.waiting import TIMEOUT_SECONDS, until
 
-ROUNDS = 6
+ROUNDS = 3
 CLIENTS = 6
 EACH_WAY = pytest.mark.parametrize("options", [[], ["--workers", "2"]], ids=["alone", "workers"])
 """One process, or a manager and its workers, which get the signal from it."""

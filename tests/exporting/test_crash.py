@@ -47,8 +47,11 @@ class Killer:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.weekly)])
 @pytest.mark.parametrize("is_first", [True, False], ids=["a new site", "a site"])
-def test_a_killed_export_is_finished_by_the_next(harness: ExportHarness, *, is_first: bool) -> None:
+def test_a_killed_export_is_finished_by_the_next(
+    harness: ExportHarness, *, is_first: bool, step: int
+) -> None:
     """Wherever it ends, installers get what pages promise, and the next export finishes it."""
     index, others = harness.index, (wheel("gone"), wheel("hidden"))
     harness.publish(wheel("demo", "1.0"), wheel("demo", "1.1"), *others)
@@ -60,7 +63,7 @@ def test_a_killed_export_is_finished_by_the_next(harness: ExportHarness, *, is_f
     yank(index, "demo", "1.1")
     set_status(index, "hidden", Status.QUARANTINED)
     fresh = harness.fresh()
-    for number in count():
+    for number in count(step=step):
         site = MemoryStore(harness.clock.seconds)
         for key, body in before.items():
             site.put(Key(key), body, ABSENT)

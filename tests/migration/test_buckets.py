@@ -29,6 +29,7 @@ TOKEN = "aB3dE6gH9jK2mN5pQ8sT1vW4yZ7bC0eF3"
 THEN = datetime(2021, 4, 1, 12, 30, 15, tzinfo=UTC)
 
 
+@pytest.mark.weekly
 def test_a_store_of_gaepypi_is_taken_over(
     new_guide: NewGuide, cloud: FakeGcs, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
@@ -58,6 +59,7 @@ def test_a_store_of_gaepypi_is_taken_over(
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
+@pytest.mark.weekly
 def test_a_store_of_backupni_is_taken_over(
     new_guide: NewGuide, cloud: FakeGcs, old: Built, python: Path, sandbox: Sandbox
 ) -> None:

@@ -54,6 +54,7 @@ def test_an_account_of_gemfury_is_taken_over(
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
+@pytest.mark.weekly
 def test_an_artifact_registry_is_taken_over(
     new_guide: NewGuide, site: FakeServer, old: Built, other: Built, python: Path
 ) -> None:

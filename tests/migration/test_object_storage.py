@@ -23,7 +23,9 @@ def s3(emulators: Emulators) -> Iterator[Service]:
         yield service
 
 
-@pytest.mark.parametrize("options", [(), ("--index.html", "--put-root-index")])
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--index.html", "--put-root-index"), marks=pytest.mark.weekly)]
+)
 def test_a_bucket_of_s3pypi_is_taken_over(
     new_guide: NewGuide,
     s3: Service,

@@ -61,6 +61,7 @@ def test_a_folder_of_pypiserver_is_taken_over(
     assert {name: file.sha256 for name, file in guide.files("acme-tools").items()} == digests(other)
 
 
+@pytest.mark.weekly
 def test_dumb_pypi_as_a_site(
     new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:
@@ -115,6 +116,7 @@ def test_dumb_pypi_as_a_server(
     assert tools[other.sdist.name].yanked is None
 
 
+@pytest.mark.weekly
 def test_an_index_of_devpi_is_taken_over(
     new_guide: NewGuide, old: Built, other: Built, python: Path, sandbox: Sandbox
 ) -> None:

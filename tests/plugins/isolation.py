@@ -30,7 +30,7 @@ FOLDERS = frozenset(
     }
 )
 """Folders in which every test is an integration test."""
-LEFT_OUT = frozenset({"integration", "clients", "downloads", "services", "slow"})
+LEFT_OUT = frozenset({"integration", "clients", "downloads", "services", "slow", "weekly"})
 """Markers of the tests that `--fast` leaves out."""
 FORBIDDEN = frozenset(
     {

@@ -98,6 +98,7 @@ def test_a_vulnerability_fails(sandbox: Sandbox, locks: Path, service: str) -> N
     ]
 
 
+@pytest.mark.weekly
 @pytest.mark.parametrize(
     ("entry", "status"),
     [
@@ -122,6 +123,7 @@ def test_what_is_passed_over(
     assert (again in printed) is ("2026-01-01" in entry)
 
 
+@pytest.mark.weekly
 def test_a_service_that_does_not_answer_is_no_yes(sandbox: Sandbox, locks: Path) -> None:
     """Where the service cannot be asked, the last line says so, and the exit status is 75."""
     status, last, printed = audit(sandbox, locks, "http://127.0.0.1:9/")

@@ -201,6 +201,7 @@ def test_a_file_too_many_is_noticed(clone: Path, built: Path, tmp_path: Path) ->
         check_contents(clone, tmp_path)
 
 
+@pytest.mark.weekly
 def test_a_build_that_differs_is_noticed(clone: Path, tmp_path: Path) -> None:
     """A build that gives other bytes in another folder stops a release."""
     project = clone / "pyproject.toml"

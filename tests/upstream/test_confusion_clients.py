@@ -94,7 +94,10 @@ MANAGERS = {
 """The file of a project of each client, and the command that installs with and without a lock."""
 
 
-@pytest.mark.parametrize("client", MANAGERS)
+@pytest.mark.parametrize(
+    "client",
+    ["uv", "poetry", *(pytest.param(c, marks=pytest.mark.weekly) for c in ("pdm", "pipenv"))],
+)
 def test_one_index_in_a_project(
     index: RunningServer, public: FakeUpstream, sandbox: Sandbox, client: str
 ) -> None:
@@ -159,6 +162,7 @@ def test_uv_with_a_second_index(
     assert len(public.asked(name)) == before
 
 
+@pytest.mark.weekly
 def test_pip_with_a_second_index(
     index: RunningServer, public: FakeUpstream, sandbox: Sandbox
 ) -> None:
