@@ -35,7 +35,7 @@ def test_facts_are_those_of_the_latest_release() -> None:
     assert (found.version, found.summary, found.keywords) == ("1.0", "What.It is", "web,Acme")
     assert found.required_names == ("a", "zope-interface")
     assert found.text == "demo what-it is web,acme"
-    assert (found.uploaded_version, found.dated) == ("1.0", NOON)
+    assert (found.uploaded_by, found.dated) == (file().uploaded_by, NOON)
 
 
 def test_summary_is_that_of_the_latest_release() -> None:
@@ -49,10 +49,10 @@ def test_summary_is_that_of_the_latest_release() -> None:
 
 def test_latest_upload_is_the_newest_file() -> None:
     """The latest upload is the newest file that is not yanked, whatever its version."""
-    later = replace(file("0.9"), uploaded_at=NOON + timedelta(days=1))
+    later = replace(file("0.9"), uploaded_at=NOON + timedelta(days=1), uploaded_by="user:bob@x")
     yanked = replace(file("2.0", yanked=""), uploaded_at=NOON + timedelta(days=2))
 
-    assert facts(project(file("1.0"), later, yanked)).uploaded_version == "0.9"
+    assert facts(project(file("1.0"), later, yanked)).uploaded_by == "user:bob@x"
     assert facts(project(yanked)).uploaded == 0
 
 

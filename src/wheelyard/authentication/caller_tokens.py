@@ -77,6 +77,13 @@ class CallerTokens(Struct, frozen=True):
         days, state = self.tokens.last_uses(records) if records else {}, self.owners.state
         return [ListedToken(record, state(record), days.get(record.id)) for record in records]
 
+    def principals_of(self, caller: Caller) -> frozenset[str]:
+        """Return the principals by which a caller uploads: their own, and those of their tokens."""
+        own = self.owners.owner_of(caller)
+        records = () if own == NOBODY else self.tokens.all()
+        tokens = (f"token:{record.id}" for record in records if record.is_owned_by(own))
+        return frozenset((caller.principal, *tokens))
+
     def owner_is_gone(self, token: ListedToken) -> bool:
         """
         Return whether the owner of a token may not use the index, or no grant names them.

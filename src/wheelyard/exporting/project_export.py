@@ -176,7 +176,9 @@ class SiteProjects(Struct, frozen=True):
         facts, damaged = self._private()
         if self.index.upstream is not None:
             facts = self._public(self.index.upstream, {*facts, *damaged}) | facts
-        return table_of(replace(entry, text="") for entry in facts.values()), damaged
+        # what no page shows is not in the manifest, which anybody may read
+        shown = (replace(entry, text="", uploaded_by="") for entry in facts.values())
+        return table_of(shown), damaged
 
     def _private(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
         listed = self.index.projects.names.get_current().as_set

@@ -157,8 +157,8 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """As the latest release has them, at most `KEYWORDS_LIMIT` characters."""
     requires: str = ""
     """The names of all projects that the latest release requires, each between two spaces."""
-    uploaded_version: str = ""
-    """The release of the latest upload, if there is a file that installers would choose."""
+    uploaded_by: str = ""
+    """The principal that has uploaded the file of `uploaded`, if the project is private."""
     uploaded: Milliseconds = 0
     """When its newest file was uploaded that is neither yanked nor in quarantine."""
     changed: Milliseconds = 0
@@ -228,12 +228,12 @@ def facts_of(
     name, shown = project.name, _encodable(description.summary[:SUMMARY_LIMIT] if latest else "")
     words = _encodable(description.keywords[:KEYWORDS_LIMIT])
     uploads = [
-        (file.uploaded_at, file.filename, file.version)
+        (file.uploaded_at, file.filename, file.uploaded_by if isinstance(file, File) else "")
         for file in served_files(project)
         if file.yanked is None and file.uploaded_at is not None
     ]
     # of files that were uploaded at once, always the same one
-    at, _, version = max(uploads, default=(_EPOCH, "", ""))
+    at, _, uploader = max(uploads, default=(_EPOCH, "", ""))
     # an extra of the project may require the project itself
     required = {required_name(text) for text in description.requirements} - {"", name}
     return ProjectFacts(
@@ -242,7 +242,7 @@ def facts_of(
         summary=shown,
         keywords=words,
         requires=f" {' '.join(sorted(required))} " if required else "",
-        uploaded_version=version,
+        uploaded_by=_encodable(uploader),
         uploaded=_milliseconds(at),
         text=fold(f"{name} {shown} {words}"),
         status=_status(project, latest),

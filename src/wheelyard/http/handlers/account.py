@@ -1,5 +1,6 @@
 """Handlers of signing in and out, and of `/-/account/`."""
 
+from contextlib import suppress
 from typing import Final
 
 from wheelyard.authentication.api_tokens import invalid_credential
@@ -26,14 +27,17 @@ from wheelyard.http.request_authentication import (
     RequestAuthenticator,
     SessionCookie,
 )
+from wheelyard.http.responses import load_projects
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Credential
 from wheelyard.model.api_token import has_token_prefix
+from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.account_pages import Account, FormState
 
 TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
 """The user name by which a password is a token, as in the settings of clients."""
 SEE_OTHER: Final = 303
+OWN_PROJECTS_SHOWN: Final = 20
 
 
 class AccountPages:
@@ -59,7 +63,25 @@ class AccountPages:
             has_changed_password=request.query_field("password-changed") is not None,
         )
         viewer, form = self._web.viewer(caller), FormState(form_token(request, context))
-        return self._web.show(viewer, 200, "account.html", "../../", account=account, form=form)
+        projects = self._own_projects(request)
+        return self._web.show(
+            viewer,
+            200,
+            "account.html",
+            "../../",
+            account=account,
+            form=form,
+            projects=projects[:OWN_PROJECTS_SHOWN],
+            others=len(projects[OWN_PROJECTS_SHOWN:]),
+        )
+
+    def _own_projects(self, request: Request) -> list[ProjectFacts]:
+        """Return the projects of a caller, none while the store does not say which these are."""
+        caller, context = request.caller, self._context
+        with suppress(Unavailable):  # whoever wants to sign out needs the page, too
+            principals = context.index.caller_tokens.principals_of(caller)
+            return load_projects(context).projects_of(caller, principals)
+        return []
 
     def show_sign_in(self, request: Request) -> Response:
         """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""

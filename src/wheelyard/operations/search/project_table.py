@@ -31,7 +31,7 @@ from wheelyard.catalog.files import Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Invalid, NotFound
-from wheelyard.model.access import Action, Caller, Pattern
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import NAME_LIMIT
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.project_facts import (
@@ -213,6 +213,26 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
             parts += self.projects[max(start, end) : stop]
             end = max(end, stop)
         return VisibleProjects(tuple(parts))
+
+    def projects_of(self, caller: Caller, principals: Collection[str]) -> list[ProjectFacts]:
+        """
+        Return the private projects that are a caller's own, the latest upload first.
+
+        These are the ones that a scope of the caller allows to change and does not take in with all
+        others, and those that the caller may read and whose latest upload is of one of
+        `principals`.
+        """
+        changing = [
+            Scope(Action.READ, tuple(set(scope.projects) - {EVERY_PROJECT}))
+            for scope in caller.scopes
+            if scope.actions & (Action.UPLOAD | Action.MANAGE)
+        ]
+        named = self.readable_by(Caller(caller.principal, tuple(changing))).private
+        projects = {project.name: project for project in named}
+        for project in self.readable_by(caller).private:
+            if project.uploaded_by in principals:
+                projects[project.name] = project
+        return sorted(projects.values(), key=attrgetter("uploaded", "name"), reverse=True)
 
     @property
     def private_names(self) -> set[NormalizedName]:

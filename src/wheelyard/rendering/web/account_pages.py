@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.model.access import Caller
-from wheelyard.model.grants import credential_of, with_name
+from wheelyard.rendering.principals import describe_principal
 
 
 class Account(Struct, frozen=True, kw_only=True):
@@ -25,13 +25,8 @@ class Account(Struct, frozen=True, kw_only=True):
 
     @property
     def who(self) -> str:
-        """The principal, with the name of its token."""
-        return with_name(self.caller.principal, self.caller.name)
-
-    @property
-    def credential(self) -> str:
-        """The kind of credential, in words, or an empty text for one without a name."""
-        return credential_of(self.caller.principal)
+        """The principal in words."""
+        return describe_principal(self.caller.principal, self.caller.name)
 
 
 class FormState(Struct, frozen=True):
