@@ -104,6 +104,8 @@ ADMINISTRATION: Final = {
     "history": "grants/history/",
     "explain": "explain/?kind=htpasswd&who=ana&project=acme-core&can=upload",
     "journal": "journal/",
+    "names": "names/",
+    "name-form": "names/?action=reserve",
     "publishers": "publishers/",
     "publisher-form": "publishers/?add=github",
     "storage": "storage/",

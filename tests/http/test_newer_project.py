@@ -75,5 +75,7 @@ def test_lists_show_the_other_projects(tmp_path: Path) -> None:
         assert b"demo" not in server.get("/search.json").body
         names = json.loads(server.get("/api/v1/projects").body)["projects"]
         assert [each["name"] for each in names] == ["demo", "other"]
-        states = [(name.name, name.state) for name in server.index.names.all()]
+        registry = server.index.names
+        described = registry.describe(registry.listed())
+        states = [(name.name, name.state) for name in described]
         assert states == [("demo", "unreadable"), ("other", "files")]

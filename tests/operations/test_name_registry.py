@@ -226,7 +226,8 @@ def test_the_list_has_the_state_of_each_name(guarded: GuardedHarness) -> None:
     guarded.index.names.reserve(ALICE, NormalizedName("later"), "starts in spring")
     guarded.names.claim(NormalizedName("begun"))
 
-    names = [*guarded.index.names.all()]
+    registry = guarded.index.names
+    names = [*registry.describe(registry.listed())]
 
     now = guarded.clock.now
     by = "local:alice"

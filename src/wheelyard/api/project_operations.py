@@ -4,13 +4,13 @@ Operations on projects: lists, journals, changes of releases, and private names.
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import asdict
-from packaging.utils import NormalizedName
+from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.api.operation import Call, Filename, Reason, Version, VersionSet
 from wheelyard.authentication.authorization import (
@@ -20,13 +20,13 @@ from wheelyard.authentication.authorization import (
 )
 from wheelyard.catalog.changes import NO_SERIAL
 from wheelyard.errors import Invalid, NotFound
-from wheelyard.model.access import Action
+from wheelyard.model.access import Action, parse_name_patterns
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import File, Project, Status
 from wheelyard.model.project_json import CommitJson
 from wheelyard.operations.journal_reader import BEGINNING, CLOCK_TOLERANCE
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
-from wheelyard.operations.names import ClientProjects, PrivateName
+from wheelyard.operations.names import ClientProjects, NameState, PrivateName
 
 LOCAL_PAGE, REMOTE_PAGE = 1000, 100
 """The commits of a journal in one answer, of which each is a request on a bucket."""
@@ -204,10 +204,39 @@ class Reservation(Struct, frozen=True):
     """Whether it was not private before."""
 
 
+NameSelection = Literal["files", "unpublished", "deleted", "reserved", "claimed", "unreadable"]
+
+
+class NamesQuery(Struct, frozen=True):
+    """A query for some of the private names."""
+
+    search: str = ""
+    """A part of the name, in any spelling."""
+    state: NameSelection | None = None
+    """A state of names; `unpublished` has all states without files."""
+    limit: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """The most names in one answer, or 0 for all."""
+    offset: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """How many are left out before the first, with a limit."""
+
+
+class PrivatePattern(Struct, frozen=True):
+    """A pattern of the settings, which makes every name private that it matches."""
+
+    pattern: str
+    setting: str
+    """`access.private_names` or `upstream.private`."""
+    matches: bool
+    """Whether it matches the name that is searched."""
+
+
 class PrivateNameList(Struct, frozen=True):
     """The private names, sorted."""
 
     names: tuple[PrivateName, ...]
+    patterns: tuple[PrivatePattern, ...] = ()
+    total: int | UnsetType = UNSET
+    """How many there are without the limit, if one was sent."""
 
 
 class ClientProjectsQuery(Struct, frozen=True):
@@ -341,9 +370,54 @@ def set_status(call: Call, name: NormalizedName, body: StatusChange) -> ProjectA
     return ProjectAnswer.of(project)
 
 
-def list_names(call: Call) -> PrivateNameList:
-    """List the private names, and why they are private."""
-    return PrivateNameList(tuple(call.index.names.all()))
+ALL_NAMES: Final = NamesQuery()
+
+
+def list_names(call: Call, body: NamesQuery = ALL_NAMES) -> PrivateNameList:
+    """
+    List the private names, and why they are private.
+
+    With a limit, the documents of the other names are not read. Neither are those of names with
+    files if others are wanted, as far as the table for searches knows them.
+    """
+    index, search = call.index, canonicalize_name(body.search)
+    wanted = [name for name in index.names.listed() if search in name]
+    part = slice(body.offset, body.offset + body.limit) if body.limit else slice(None)
+    described: Iterable[PrivateName]
+    if body.state in {None, "files"}:
+        if body.state is not None:
+            published = _published(call)
+            wanted = [name for name in wanted if name in published]
+        total, described = len(wanted), index.names.describe(wanted[part])
+    else:
+        published = _published(call)
+        others = index.names.describe(name for name in wanted if name not in published)
+        fit = [name for name in others if _is_wanted(name, body.state)]
+        total, described = len(fit), fit[part]
+    patterns = tuple(_private_patterns(call, search))
+    return PrivateNameList(tuple(described), patterns, total if body.limit else UNSET)
+
+
+def _published(call: Call) -> set[NormalizedName]:
+    """Return the private names with a release, perhaps without those of the last minute."""
+    facts = call.index.search.table().projects
+    return {project.name for project in facts if project.version and not project.origin}
+
+
+def _is_wanted(name: PrivateName, state: str) -> bool:
+    return name.state is not NameState.FILES and state in {"unpublished", name.state}
+
+
+def _private_patterns(call: Call, search: str) -> Iterator[PrivatePattern]:
+    settings = call.index.settings
+    name = NormalizedName(search)
+    for setting, texts in (
+        ("access.private_names", settings.access.private_names),
+        ("upstream.private", settings.upstream.private),
+    ):
+        for text in texts:
+            matches = bool(search) and parse_name_patterns((text,)).match(name)
+            yield PrivatePattern(text, setting, matches)
 
 
 def reserve_name(call: Call, name: NormalizedName, body: NameChange) -> Reservation:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import click
 from click import Argument, Option
@@ -20,6 +20,8 @@ from wheelyard.api.project_operations import (
     ChangedProject,
     FileAnswer,
     NameChange,
+    NameSelection,
+    NamesQuery,
     ProjectAnswer,
     ProjectsQuery,
     ReleaseChange,
@@ -283,18 +285,30 @@ def names_command() -> None:
     """
 
 
-@names_command.subcommand("list", JSON, *INDEX)
-def list_names() -> None:
+@names_command.subcommand(
+    "list",
+    Option(["--search"], default="", metavar="TEXT"),
+    Option(["--state"], type=click.Choice(get_args(NameSelection))),
+    JSON,
+    *INDEX,
+)
+def list_names(search: str, state: NameSelection | None) -> None:
     """
     List the private names, and why each of them is private.
 
+    Options:
+        --search: A part of the name.
+        --state: Why they are private; unpublished is all but files.
+
     Examples:
         wheelyard names list
+        wheelyard names list --state unpublished
         wheelyard names list --json
 
     Documentation: upstream.md
     """
-    listed = open_api().call(project_operations.list_names)
+    query = NamesQuery(search=search, state=state)
+    listed = open_api().call(project_operations.list_names, query)
     print_result(listed, ((name.name, *_facts(name)) for name in listed.names))
 
 

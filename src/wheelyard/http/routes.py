@@ -19,6 +19,7 @@ from wheelyard.http.handlers.admin.grants import GrantPages
 from wheelyard.http.handlers.admin.groups import GroupPages
 from wheelyard.http.handlers.admin.health import HealthPages
 from wheelyard.http.handlers.admin.journal import JournalPages
+from wheelyard.http.handlers.admin.names import NamePages
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.handlers.admin.publishers import PublisherPages
 from wheelyard.http.handlers.admin.storage import StoragePage
@@ -169,6 +170,8 @@ def _administration(web: WebPages) -> Iterator[Route]:
     publishers = PublisherPages(pages)
     yield from _admin_page("/-/admin/publishers/", publishers.answer, publishers.answer_form)
     yield from _admin_page("/-/admin/publishers/history/", publishers.answer_history)
+    names = NamePages(pages)
+    yield from _admin_page("/-/admin/names/", names.answer, names.answer_form)
     tokens = TokenAdministration(pages)
     yield from _admin_page("/-/admin/tokens/", tokens.answer, tokens.answer_form)
     yield _page("/-/tokens/", tokens.redirect)  # where the page was once

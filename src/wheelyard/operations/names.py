@@ -1,6 +1,6 @@
 """Names of projects: which are private, reserved or taken, and who may claim a new one."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
@@ -70,13 +70,21 @@ class Names(Struct, frozen=True):
     projects: Projects
     runtime: Runtime
 
-    def all(self) -> Iterator[PrivateName]:
+    def listed(self) -> tuple[NormalizedName, ...]:
         """
-        Yield the private names that are in the list, sorted, but none of a pattern alone.
+        Return the private names that are in the list, sorted, but none of a pattern alone.
 
         Raises Unavailable if the store does not answer, or the list is damaged.
         """
-        return prefetch_map(self._describe, self.projects.names.get_current().names)
+        return self.projects.names.get_current().names
+
+    def describe(self, names: Iterable[NormalizedName]) -> Iterator[PrivateName]:
+        """
+        Yield why each of these names is private, in their order, by a read of each document.
+
+        Raises Unavailable if the store does not answer.
+        """
+        return prefetch_map(self._describe, names)
 
     def reserve(self, caller: Caller, name: NormalizedName, reason: str) -> bool:
         """

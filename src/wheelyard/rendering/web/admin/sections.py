@@ -44,6 +44,11 @@ SECTIONS: Final = (
         "CI jobs that publish or install without a stored secret. Add, change and remove them.",
     ),
     Section(
+        "names/",
+        "Private names",
+        "Names of which no other index is asked, and why. Reserve names, and release them.",
+    ),
+    Section(
         "journal/",
         "Journal",
         "Who did what and when, to projects, rights and public packages, with filters, and as CSV.",

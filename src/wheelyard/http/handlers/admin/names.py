@@ -1,0 +1,121 @@
+"""The page of private names: why each is private, and forms to reserve and release some."""
+
+from typing import Final
+from urllib.parse import urlencode
+
+from msgspec import convert
+
+from wheelyard.api import project_operations
+from wheelyard.api.project_operations import NameChange, NameSelection, NamesQuery
+from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.handlers.admin.pages import (
+    AdminPages,
+    page_number,
+    query_of,
+    refused_for,
+)
+from wheelyard.http.messages import Request, Response
+from wheelyard.model.decoding import require_one_line
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.operations.lifecycle import REASON_LIMIT
+from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
+
+SECTION: Final = "names/"
+ROWS_ON_A_PAGE: Final = 100
+STATES: Final[dict[str, str]] = {
+    "": "All",
+    "unpublished": "Without files",
+    "reserved": "Reserved",
+    "claimed": "Nothing published",
+    "deleted": "All files deleted",
+    "unreadable": "Cannot be read",
+    "files": "With files",
+}
+WORDS: Final[dict[str, str]] = {
+    "files": "it has files",
+    "deleted": "all of its files were deleted",
+    "reserved": "it is reserved",
+    "claimed": "an upload has begun under it, and none has ended",
+    "unreadable": "its document is damaged, or of a newer version",
+}
+"""Why a name is private."""
+
+
+class NamePages:
+    """The page of private names."""
+
+    def __init__(self, pages: AdminPages) -> None:
+        self._pages = pages
+
+    def answer(self, request: Request) -> Response:
+        """Handle GET: the list, the form to reserve a name, or whether to release one."""
+        query = self._pages.query(request)
+        if query.text("action") == "reserve":
+            return self._reserve_form(request, self._pages.form(request, query), 200)
+        if query.text("release"):
+            form = self._pages.form(request)
+            return self._question(request, query.text("release"), form, 200)
+        return self._list(request, query)
+
+    def answer_form(self, request: Request) -> Response:
+        """Handle POST: reserve or release a name."""
+
+        def act(fields: FormFields) -> Response:
+            return self._change(request, fields)
+
+        def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
+            if fields.text("action") == "release":
+                return self._question(request, fields.text("name"), form, status)
+            return self._reserve_form(request, form, status)
+
+        return self._pages.answer_form(request, act, ask_again)
+
+    def _list(self, request: Request, query: FormFields) -> Response:
+        state, number = query.text("state"), page_number(query)
+        wanted = NamesQuery(
+            search=query.text("search"),
+            state=convert(state, NameSelection) if state in STATES and state else None,
+            limit=ROWS_ON_A_PAGE,
+            offset=(number - 1) * ROWS_ON_A_PAGE,
+        )
+        listed = self._pages.api(request).call(project_operations.list_names, wanted)
+        total = listed.total or 0
+        asked = {"search": wanted.search, "state": wanted.state or ""}
+        values = {
+            "rows": listed.names,
+            "patterns": listed.patterns,
+            "numbers": PageNumbers(total, number, page_count(total, ROWS_ON_A_PAGE)),
+            "asked": asked,
+            "links": query_of(asked),
+            "states": STATES,
+            "words": WORDS,
+            "done": query.text("done"),
+            "name": query.text("name"),
+            "names": self._pages.names_of(request, (row.by for row in listed.names)),
+        }
+        return self._pages.show(request, SECTION, "names.html", values)
+
+    def _reserve_form(self, request: Request, form: FormState, status: int) -> Response:
+        return self._pages.show(request, SECTION, "name_reserve.html", {"form": form}, status)
+
+    def _question(self, request: Request, name: str, form: FormState, status: int) -> Response:
+        has_upstream = self._pages.index.upstream is not None
+        values = {"form": form, "name": name, "has_upstream": has_upstream}
+        return self._pages.show(request, SECTION, "name_release.html", values, status)
+
+    def _change(self, request: Request, fields: FormFields) -> Response:
+        action = fields.action("reserve", "release")
+        with checking("name"):
+            name = parse_name(fields.text("name"))
+        with checking("reason"):
+            reason = require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
+        api, change = self._pages.api(request), NameChange(reason)
+        with refused_for("name"):
+            if action == "reserve":
+                is_new = api.call(project_operations.reserve_name, name, change).is_new
+                done = "reserved" if is_new else "known"
+            else:
+                api.call(project_operations.release_name, name, change)
+                done = "released"
+        return self._pages.done(request, urlencode({"done": done, "name": name}))

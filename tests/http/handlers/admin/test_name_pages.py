@@ -1,0 +1,121 @@
+"""The page of private names."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import wheel
+from tests.operations.in_memory_index import ALICE
+from wheelyard.operations.lifecycle import Selection
+
+PAGE = "names/"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """An index with names of each kind, and a pattern in its settings."""
+    folder = tmp_path_factory.mktemp("server")
+    settings = settings_in(folder)
+    settings = replace(settings, access=replace(settings.access, private_names=("acme-*",)))
+    with in_process(folder, settings) as opened:
+        opened.publish(wheel("n-files"), wheel("n-deleted"))
+        index = opened.index
+        index.lifecycle.change(
+            "delete", ALICE, NormalizedName("n-deleted"), Selection(Version("1.0")), "x"
+        )
+        index.names.reserve(ALICE, NormalizedName("n-reserved"), "starts in spring")
+        index.projects.names.claim(NormalizedName("n-claimed"))
+        yield opened
+
+
+@pytest.mark.parametrize("name", ["reader", "stranger"])
+def test_names_are_for_administrators(server: InProcessServer, name: str) -> None:
+    """Others see no private name, and reserve and release none."""
+    person = Administrator.of(server, name)
+
+    answers = [
+        person.open(PAGE),
+        person.send(PAGE, action="reserve", name="own"),
+        person.send(PAGE, action="release", name="n-reserved"),
+    ]
+
+    assert [answer.status for answer in answers] == [403] * 3
+    assert "own" not in server.index.names.listed()
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("search=N_", ["n-claimed", "n-deleted", "n-files", "n-reserved"]),
+        ("search=n-&state=unpublished", ["n-claimed", "n-deleted", "n-reserved"]),
+        ("search=n-&state=reserved", ["n-reserved"]),
+        ("search=n-&state=files", ["n-files"]),
+        ("search=nothing-like-it", []),
+    ],
+)
+def test_names_are_found(admin: Administrator, query: str, names: list[str]) -> None:
+    """Names are found by a part in any spelling, and by why they are private."""
+    page = admin.open(f"{PAGE}?{query}").body.decode()
+
+    assert re.findall(r'class="id"[^>]*>(n-\w+)<', page) == names
+
+
+def test_each_name_says_why_it_is_private(admin: Administrator) -> None:
+    """The list says why each name is private, since when and by whom."""
+    page = admin.read(f"{PAGE}?search=n-")
+
+    assert "n-files it has 1 file" in page
+    assert "n-deleted all of its files were deleted x 2026" in page
+    assert "n-reserved it is reserved starts in spring 2026-01-01 by alice" in page
+    assert "n-claimed an upload has begun under it" in page
+    assert "acme-* access.private_names matches" not in page
+    assert "matches Acme_Next" in admin.read(f"{PAGE}?search=Acme_Next")
+
+
+def test_name_is_reserved_and_released(admin: Administrator) -> None:
+    """A name is reserved with a reason, and released after a question; the journal has both."""
+    page = admin.done(PAGE, action="reserve", name="Acme_Later", reason="for later")
+    assert "acme-later is reserved" in page
+    again = admin.done(PAGE, action="reserve", name="acme-later", reason="")
+    assert "was private already" in again
+    question = admin.read(f"{PAGE}?release=acme-later")
+    assert "gets the public package of that name" in question
+
+    page = admin.done(PAGE, action="release", name="acme-later", reason="never")
+
+    assert "acme-later is released" in page
+    assert "acme-later" not in admin.server.index.names.listed()
+    journal = admin.read("journal/?project=acme-later")
+    assert "for later" in journal
+    assert "never" in journal
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "status", "words"),
+    [
+        ("reserve", {"name": ""}, 400, "name"),
+        ("reserve", {"name": "-"}, 400, "name"),
+        ("reserve", {"name": "simple"}, 400, "path of the index"),
+        ("reserve", {"name": "fine", "reason": "x" * 2000}, 400, "The reason has 2000"),
+        ("release", {"name": "n-files"}, 409, "has files"),
+        ("release", {"name": "nobody-has-it"}, 404, "not in the list"),
+        ("reserve", {"name": "fine", "csrf_token": ""}, 403, "too old"),
+    ],
+)
+def test_what_is_refused(
+    admin: Administrator, action: str, fields: dict[str, str], status: int, words: str
+) -> None:
+    """What cannot be reserved or released comes again with the reason, and is not changed."""
+    before = admin.server.index.names.listed()
+
+    answer = admin.send(PAGE, action=action, **fields)
+
+    assert (answer.status, words in text_of(answer)) == (status, True), text_of(answer)
+    assert f'value="{fields["name"]}"' in answer.body.decode()
+    assert admin.server.index.names.listed() == before
