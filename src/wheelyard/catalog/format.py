@@ -16,6 +16,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changed_passwords import ChangedPasswordRecords
 from wheelyard.catalog.changes import ChangeLog, Changes
 from wheelyard.catalog.commits import Commits, EventListener, ProjectCommits
+from wheelyard.catalog.device_logins import DeviceLoginRecords
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.journaled_documents import (
@@ -44,6 +45,7 @@ from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.changed_password import ChangedPasswords
 from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields, escaped
+from wheelyard.model.device_login import LoginRecord
 from wheelyard.model.person import Person
 from wheelyard.storage.base import ABSENT, Store, Stored, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
@@ -83,6 +85,7 @@ class Catalog(Struct, frozen=True):
     changed_passwords: ChangedPasswordRecords
     person_names: PersonNames
     session_records: SessionRecords
+    device_logins: DeviceLoginRecords
 
     @property
     def rights(self) -> tuple[AccessRecords, PublisherRecords]:
@@ -124,7 +127,6 @@ def open_catalog(
     session_keys = DocumentCache(credentials, Codec(SessionKey), runtime, token_policy)
     ended_sessions = DocumentCache(credentials, Codec(EndedSession), runtime, token_policy)
     people = DocumentCache(credentials, Codec(Person), runtime, token_policy)
-    changed_passwords = DocumentCache(credentials, Codec(ChangedPasswords), runtime, token_policy)
     change_logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
     threads = 1 if policy.is_local else PREFETCH_THREADS
     project_commits = ProjectCommits(store, documents, retries, threads, on_event)
@@ -145,10 +147,25 @@ def open_catalog(
         publisher_records=_publishers(credentials, token_policy, retries, threads),
         decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, retries, threads)),
         people=PeopleRecords(credentials, people, runtime, threads),
-        changed_passwords=ChangedPasswordRecords(changed_passwords, retries),
+        changed_passwords=_changed_passwords(credentials, token_policy, retries),
         person_names=PersonNames(credentials, retries),
         session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
+        device_logins=_device_logins(credentials, token_policy, retries),
     )
+
+
+def _changed_passwords(
+    store: Store, policy: CachePolicy, retries: ConflictRetries
+) -> ChangedPasswordRecords:
+    documents = DocumentCache(store, Codec(ChangedPasswords), retries.runtime, policy)
+    return ChangedPasswordRecords(documents, retries)
+
+
+def _device_logins(
+    store: Store, policy: CachePolicy, retries: ConflictRetries
+) -> DeviceLoginRecords:
+    documents = DocumentCache(store, Codec(LoginRecord), retries.runtime, policy)
+    return DeviceLoginRecords(store, documents, retries)
 
 
 def _publishers(

@@ -25,6 +25,7 @@ from wheelyard.http.handlers.admin.publishers import PublisherPages
 from wheelyard.http.handlers.admin.storage import StoragePage
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
+from wheelyard.http.handlers.device_login import DeviceLoginApi, DeviceLoginPages
 from wheelyard.http.handlers.docs import DocsPages
 from wheelyard.http.handlers.histories import Histories
 from wheelyard.http.handlers.home_and_probes import HomePages, Probes
@@ -67,6 +68,7 @@ def build_routes(
         *_home(home, setup),
         Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always),
         *_account(AccountPages(pages), PasswordPages(pages), TokenPages(pages)),
+        *_device_login(DeviceLoginApi(pages), DeviceLoginPages(pages)),
         *_management(ManagePages(pages), UploadPage(pages, uploads)),
         *_administration(pages),
         *_pictures(context),
@@ -148,6 +150,14 @@ def _account(account: AccountPages, password: PasswordPages, tokens: TokenPages)
     yield _form("/-/account/password/", password.change)
     yield replace(_page("/-/account/tokens/", tokens.answer), is_long=True)
     yield replace(_form("/-/account/tokens/", tokens.answer_form), is_long=True)
+
+
+def _device_login(api: DeviceLoginApi, pages: DeviceLoginPages) -> Iterator[Route]:
+    public = Route("device_login", "", api.authorize, POST, is_public=always, is_fixed=True)
+    yield replace(public, path="/_/login/device")
+    yield replace(public, path="/_/login/token", handler=api.token)
+    yield replace(_page("/-/login/", pages.show), needs_read=False)
+    yield replace(_form("/-/login/", pages.decide), needs_read=False)
 
 
 def _management(manage: ManagePages, upload: UploadPage) -> Iterator[Route]:

@@ -27,6 +27,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes
+from wheelyard.catalog.device_logins import DeviceLoginRecords
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.files import listed_objects
 from wheelyard.catalog.format import rewrite_format
@@ -103,6 +104,7 @@ class CredentialsCheck(Struct, frozen=True):
     store: Store
     publishing_cleanup: PublishingCleanup
     sessions: SessionRecords
+    device_logins: DeviceLoginRecords
 
     def run(self, findings: Findings, *, sweep: bool) -> None:
         """
@@ -119,6 +121,7 @@ class CredentialsCheck(Struct, frozen=True):
         self._check_record(keys.CHANGED_PASSWORDS, ChangedPasswords, consequence, findings)
         if sweep:
             findings.swept += self.publishing_cleanup.run() + self.sessions.remove_expired()
+            findings.swept += self.device_logins.remove_expired()
 
     def _check_tokens(self, findings: Findings, *, sweep: bool) -> None:
         uses = self._token_uses(findings)  # listed first, so that no new token can have one
@@ -156,6 +159,9 @@ class CredentialsCheck(Struct, frozen=True):
                 )
                 self._check_record(entry.key, SessionKey, consequence, findings)
             elif keys.expiry_hour(entry.key) is None:
+                findings.add_foreign_object(entry.key)
+        for entry in self.store.list(keys.DEVICE_LOGINS):
+            if keys.expiry_hour(entry.key) is None:
                 findings.add_foreign_object(entry.key)
 
     def _check_record(

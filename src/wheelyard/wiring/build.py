@@ -24,6 +24,7 @@ from wheelyard.authentication.authorization import (
     ReadPolicy,
 )
 from wheelyard.authentication.caller_tokens import CallerTokens
+from wheelyard.authentication.device_logins import DeviceLogins
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
@@ -381,6 +382,19 @@ class Index(Struct, frozen=True, kw_only=True):
         return CallerTokens(self.tokens, authenticator.policy, authenticator.owners)
 
     @property
+    def device_logins(self) -> DeviceLogins:
+        """The logins of programs through a browser."""
+        authenticator, has_sessions = self.authenticator, self.settings.access.cookie_login
+        # a browser asks for a password by itself, but for no ID token
+        by_session = has_sessions and (authenticator.id_tokens or authenticator.owners.providers)
+        return DeviceLogins(
+            records=self.catalog.device_logins,
+            keys=self.sessions.records,
+            caller_tokens=self.caller_tokens,
+            has_people=bool(authenticator.htpasswd or authenticator.iap or by_session),
+        )
+
+    @property
     def passwords(self) -> "PasswordChanges | None":
         """What changes the passwords of people, or None without an htpasswd file."""
         if self.authenticator.htpasswd is None:
@@ -407,7 +421,10 @@ class Index(Struct, frozen=True, kw_only=True):
             self.sweep,
             self.runtime,
             CredentialsCheck(
-                self.stores.credentials, self.publishing_cleanup, self.sessions.records
+                self.stores.credentials,
+                self.publishing_cleanup,
+                self.sessions.records,
+                self.catalog.device_logins,
             ),
             self.changes,
             threads=1 if self.is_local else REMOTE_CHECK_THREADS,

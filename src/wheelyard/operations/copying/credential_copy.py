@@ -2,7 +2,7 @@
 Copies of credentials, and of the documents that have a journal.
 
 Sessions of browsers are left out: whoever has the key that signs them could be anybody, so it stays
-where it is, and a copy holds no secret.
+where it is, and a copy holds no secret. Logins of programs are, too, as they last for minutes.
 
 A token that is revoked in the target stays revoked, and one that was rotated there ends as soon. A
 password that was changed in the target after that of the source stays.
@@ -117,7 +117,8 @@ class CredentialCopy(Struct, frozen=True):
         used = {entry.key for entry in self.target.list(keys.USED_ID_TOKENS)}
         for entry in self.source.list(keys.CREDENTIALS):
             # what has a journal is copied with it
-            is_left_out = entry.key.startswith((*_JOURNALS, keys.SESSIONS))
+            left_out = (*_JOURNALS, keys.SESSIONS, keys.DEVICE_LOGINS)
+            is_left_out = entry.key.startswith(left_out)
             if not is_left_out and entry.key not in used:
                 yield entry.key
 
