@@ -1,12 +1,10 @@
 """Pictures of other servers, as a browser shows them."""
 
-import asyncio
 import ssl
 from base64 import b64decode
 from collections.abc import Iterator
 from ipaddress import ip_address
 from pathlib import Path
-from threading import Thread
 
 import pytest
 
@@ -14,7 +12,7 @@ from tests.browser.chromium import Browser, Person
 from tests.browser.site import await_descriptions
 from tests.clients.tls import running_proxy
 from tests.http.packages import publish, wheel
-from tests.http.servers import memory_index, running_app
+from tests.http.servers import close_app, memory_index, running_app
 from tests.sources.web.fake_server import running_fake_server
 from wheelyard.http.app import App
 from wheelyard.http_client.client import Network
@@ -67,16 +65,7 @@ def person(browser: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
                     made.open("/project/demo/")
                     made.page.wait_for_load_state("networkidle")
                     yield made
-            # Playwright has an event loop in this thread
-            closing = Thread(target=lambda: asyncio.run(closed(app)))
-            closing.start()
-            closing.join()
-
-
-async def closed(app: App) -> None:
-    """Close what an application has open."""
-    async with app.running():
-        pass
+            close_app(app)
 
 
 def test_pictures_are_shown_by_the_index(person: Person) -> None:

@@ -100,7 +100,7 @@ def test_options_become_settings(
     passwords: str | None, actions: str | None, access: dict[str, object]
 ) -> None:
     """What -P and -a say is said by settings here; reading is never opened by them."""
-    others = dict.fromkeys(("host", "port", "workers", "i_know"))
+    others = dict.fromkeys(("host", "port", "workers", "i_know", "upstream"))
 
     overrides = overrides_of({**others, "passwords": passwords, "actions": actions})["access"]
 

@@ -2,18 +2,27 @@
 
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import Package, wheel
 from tests.http.remote_store import RemoteStore
+from tests.http.servers import close_app, memory_index, running_app
 from tests.operations.in_memory_index import START
-from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
-from tests.waiting import until
+from tests.sources.web.fake_server import (
+    CannedResponse,
+    FakeServer,
+    ReceivedRequest,
+    running_fake_server,
+)
+from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.http.app import App
 from wheelyard.http.handlers import pictures as handlers
 from wheelyard.http_client.client import Network
 from wheelyard.http_client.hosts import AddressPolicy
@@ -205,10 +214,35 @@ def test_a_description_shows_no_more_than_so_many(served: InProcessServer) -> No
     assert f'<a href="https://a.example/{"x" * 2000}"' in page
 
 
-def test_a_picture_that_was_asked_for_by_many(served: InProcessServer) -> None:
-    """A canned server is asked once for a picture, however often a page shows it."""
-    with running_fake_server() as server:
-        server.serve("/a.png", CannedResponse(PNG))
-        path = signed(served, f"{server.url}/a.png")
-        assert {served.get(path).status for _ in range(5)} == {200}
-        assert len(server.seen) == 1
+def test_all_who_want_a_picture_share_one_request(
+    tmp_path: Path, pictures: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server is asked once for a picture that many want at the same time."""
+    gate, answer = Event(), pictures.answer
+
+    def held(request: ReceivedRequest) -> CannedResponse:
+        planned = answer(request)
+        gate.wait(TIMEOUT_SECONDS)
+        return planned
+
+    monkeypatch.setattr(pictures, "answer", held)
+    index = memory_index(tmp_path, Settings(web=WEB))
+    path = PicturePaths(index.sessions.records.require_key()).path_of(f"{pictures.url}/a.png")
+    app = App(index)
+    with running_app(index, tmp_path, app) as running, ThreadPoolExecutor(5) as people:
+        waiting = [people.submit(running.client.get, path) for _ in range(5)]
+        until(lambda: bool(pictures.seen))
+        gate.set()
+        assert {answer.result().content for answer in waiting} == {PNG}
+    close_app(app)
+    assert len(pictures.seen) == 1
+
+
+def test_what_a_picture_says_of_its_size_is_left_alone(
+    served: InProcessServer, pictures: FakeServer
+) -> None:
+    """Nothing is decoded: a picture of a few bytes that says it is huge costs a few bytes."""
+    size = (2**31 - 1).to_bytes(4, "big")
+    bomb = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + size + size + b"\x08\x06\0\0\0"
+    pictures.file("/bomb.png", bomb)
+    assert served.get(signed(served, f"{pictures.url}/bomb.png")).body == bomb

@@ -168,8 +168,9 @@ def dripping_server() -> Iterator[str]:
             self.request.recv(10_000)
             self.request.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + PNG)
             with suppress(OSError):
-                while not over.wait(0.01):
-                    self.request.sendall(b"x")
+                for _ in range(300):  # a client that waits longer hears that it broke off
+                    if not over.wait(0.01):
+                        self.request.sendall(b"x")
 
     with ThreadingTCPServer((HERE, 0), Drip) as listener:
         thread = Thread(target=listener.serve_forever, args=(0.01,))

@@ -166,7 +166,7 @@ def test_a_url_with_a_password_is_refused() -> None:
     """A URL of an index with a password in it is refused, and not repeated."""
     wanted = {"upstream": {"url": "https://ana:hunter2@a.example/simple/", "enabled": True}}
     with pytest.raises(
-        Invalid, match=r"upstream\.url: expected .*, without user and pass"
+        Invalid, match=r"upstream\.url: expected .*; username and password are"
     ) as caught:
         load_settings(environ={}, overrides=wanted)
     assert "hunter2" not in caught.value.message

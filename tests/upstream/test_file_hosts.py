@@ -120,6 +120,10 @@ def test_they_stay_for_the_run(upstream: FakeUpstream, asking: Asking) -> None:
     with pytest.raises(Unavailable, match="is not in upstream"):
         asking.found("other")
     assert upstream.asked_stranger() == []
+    upstream.publish(public_wheel("third", "1.0"))
+    upstream.behave("third", Fault.RELATIVE_URL)
+    assert asking.found("third") is not None
+    assert asking.clients.in_order[0].server.file_hosts == (upstream.file_host,)
 
 
 def test_a_redirect_says_nothing(upstream: FakeUpstream, asking: Asking) -> None:
@@ -188,7 +192,7 @@ def test_a_bad_upstream_ends_the_start(wheelyard: Typed, command: str) -> None:
     folders = ["."] if command == "run" else []
     for url, words in (
         (f"http://127.0.0.1:{port}/simple/", "does not answer: it cannot be reached. Try again"),
-        ("https://ana:hunter2@index.example.com/simple/", "without user and password"),
+        ("https://ana:hunter2@index.example.com/simple/", "username and password are apart"),
         ("http://index.example.com/simple/", "over plain HTTP others can change"),
     ):
         done = wheelyard(command, "--port", "0", "--upstream", url, *folders, **networks)

@@ -672,7 +672,7 @@ def test_the_command_that_forgets(upstream: FakeUpstream, tmp_path: Path) -> Non
 
     assert run("Requests", **variables) == "forgot requests: it was public's\n"
     assert run("requests", "--json", **variables) == '{"project":"requests","owner":""}\n'
-    with pytest.raises(Invalid, match="No upstream index"):
+    with pytest.raises(Invalid, match="There is no upstream index"):
         run("requests")
 
 

@@ -433,7 +433,7 @@ ALL_INTERFACES: Final = "0.0.0.0"  # noqa: S104 - the default of pypiserver
 _IGNORED_OPTIONS: Final = {
     "backend": "the store is what --store names",
     "cache_control": "each reply has the one that is right for it",
-    "fallback_url": "no other index is asked or named",
+    "fallback_url": "clients are sent to no other index; --upstream URL serves what one has",
     "hash_algo": "pages always have SHA-256",
     "health_endpoint": "it is /health",
     "log_file": "the log goes to standard error",

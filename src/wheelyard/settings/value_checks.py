@@ -211,7 +211,7 @@ _DOMAIN: Final = r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
 _AUDIENCE: Final = r"(?!.*://[^/?#]*@)[\x21-\x7e]{1,500}"
 _TITLE: Final = r"(?=.*\S)[^\x00-\x1f\x7f-\x9f\u2028\u2029]{1,60}"
 _LABEL: Final = "[A-Za-z0-9][A-Za-z0-9._-]{0,39}"
-_INDEX_URL: Final = "a URL such as https://a.example/simple/, without user and password"
+_INDEX_URL: Final = "a URL such as https://a.example/simple/; username and password are apart"
 _COLLECTOR: Final = "a collector's URL without /v1/traces, such as http://127.0.0.1:4318"
 _JOBS: Final = "a list of 5 texts at most, ASCII without spaces"
 

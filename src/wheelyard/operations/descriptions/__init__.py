@@ -12,7 +12,8 @@ ends when none is left.
    and libraries); else it is made, and written there. So equal descriptions are rendered once,
    whatever process has them. The daily sweep removes results that are 90 days old. Where nothing
    may be written (`[server] read_only`, an export), memory has them.
-3. A page shows the result, from memory or the store, or the plain text; a page with that has no
+3. A page shows the result, from memory or the store, with pictures of other servers at paths of
+   this index (`pictures/`) or as links, or the plain text; a page with that has no
    ETag and is kept by nobody. Only an export waits.
 4. `child_process.py` sends the text to the child through a pipe, and reads the answer. The child
    has no environment and no open file of the server's. It may open no file outside of Python's

@@ -295,7 +295,8 @@ class _Plan(Struct, frozen=True):
                 same.append(own)
             else:
                 new.append(draft)
-        return DecisionSummary(decided=tuple(new), unchanged=tuple(same), blocked=tuple(blocked))
+        kept = tuple(dict.fromkeys(blocked))  # one block may keep several versions
+        return DecisionSummary(decided=tuple(new), unchanged=tuple(same), blocked=kept)
 
 
 def _with_files(draft: Decision, target: Target, own: Decision | None) -> Decision:
