@@ -35,6 +35,7 @@ from wheelyard.model.access import Action, parse_actions, parse_pattern
 from wheelyard.model.api_token import TokenOwner, new_token
 from wheelyard.model.changed_password import ChangedPassword
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.person import Person
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.operations.lifecycle import Selection
@@ -195,6 +196,18 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
     records = index.sessions.records
     records.require_key()
     records.end(f"{7:032x}", START + month)
+    person = Person(
+        provider="acme",
+        subject="ana-of-acme",
+        name="ana@acme.dev",
+        groups=("platform",),
+        confirmed_at=harness.clock.now,
+        endings=1,
+        refresh_token="c2VhbGVk",  # noqa: S106 - of nobody
+        renewing_until=harness.clock.now,
+    )
+    index.catalog.person_names.claim("acme", person.name, person.id)
+    index.people.save(person, index.people.get_current("acme", person.id))
     changed = ChangedPassword(name="bo", hash=HASH, changed_at=harness.clock.now)
     index.catalog.changed_passwords.change(sha256(b"").hexdigest(), changed, "")
 

@@ -72,6 +72,7 @@ OF_ADMINISTRATORS = {
     'POST access/grant {"id": "g0"}': 400,
     'POST access/revoke {"id": "g0"}': 404,
     'POST access/group {"id": "g0"}': 400,
+    'POST people/release-name {"provider": "acme", "name": "nobody"}': 404,
     "GET publishers": 200,
     "GET publishers/history": 200,
     'POST publishers/add {"publisher": {}}': 400,

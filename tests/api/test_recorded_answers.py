@@ -80,6 +80,7 @@ REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("GET", "publishers", None),
     ("POST", "publishers/remove", {"id": "bk", "note": "gone"}),
     ("GET", "publishers/history?after=1&limit=5", None),
+    ("POST", "people/release-name", {"provider": "acme", "name": "ana@acme.dev"}),
     ("POST", "tokens/self/revoke", None),
 )
 

@@ -3,14 +3,17 @@
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import effective_access, explain, parse_subject
 from wheelyard.model.access import Action, Caller, Identity, parse_actions, parse_pattern
 from wheelyard.model.api_token import NOBODY, TokenOwner
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.person import Person
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
@@ -96,3 +99,79 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
             subject = parse_subject(who, index.authenticator)
             explained = explain(subject, action, CORE, index.authenticator, ())
             assert explained.allowed == caller_of(index, who).may(action, CORE)
+
+
+TABLE = {"name": "acme", "issuer": "https://login.acme.dev", "client_id": "wheelyard"}
+PERSON = Person(
+    provider="acme",
+    subject="ana",
+    name="ana@acme.dev",
+    groups=("platform",),
+    confirmed_at=START,
+)
+OF_PLATFORM = {"who": ["oidc:acme:group:platform"], "projects": ["acme-*"], "actions": ["read"]}
+
+
+def answer(
+    folder: Path, who: str, *people: Person, grantee: str = "oidc:acme:group:platform"
+) -> tuple[bool, str]:
+    """Return whether somebody may read a project by a grant, and all that is said about it."""
+    settings = Settings(grant=({**OF_PLATFORM, "who": [grantee]},), sign_in=(TABLE,))
+    index = index_of(folder, settings)
+    for person in people:
+        snapshot = index.people.get_current(person.provider, person.id)
+        assert index.people.save(person, snapshot) is not None
+    subject = parse_subject(who, index.authenticator)
+    explained = explain(subject, READ, CORE, index.authenticator, ())
+    return explained.allowed, "\n".join((*explained.reasons, *explained.hints))
+
+
+def test_a_person_of_a_provider_has_the_groups_of_the_record(tmp_path: Path) -> None:
+    """What the provider has said last counts, by name or with the id."""
+    for who in ("oidc:acme:Ana@acme.dev", f"oidc:acme:ana@acme.dev#{PERSON.id}"):
+        assert answer(tmp_path, who, PERSON) == (
+            True,
+            "grant 1: oidc:acme:group:platform may read acme-*",
+        )
+    assert answer(tmp_path, "oidc:acme:group:platform")[0]
+    assert not answer(tmp_path, "oidc:acme:ana@acme.dev", replace(PERSON, groups=()))[0]
+
+
+@pytest.mark.parametrize(
+    ("who", "grantee", "words"),
+    [
+        (
+            "oidc:acme:bo@acme.dev",
+            "oidc:acme:group:platform",
+            "ask for oidc:acme:bo@acme.dev,oidc:acme:group:platform, if the provider says so since",
+        ),
+        ("oidc:acme:group:Platform", "oidc:acme:group:platform", "upper and lower case count"),
+        ("oidc:acme:bo@acme.dev", "oidc:other:bo@acme.dev", "that is another provider"),
+        ("oidc:acme:bo@acme.dev", "user:bo@acme.dev", "that is for Google's own ID tokens"),
+        (
+            "oidc:acme:bo@acme.dev",
+            f"oidc:acme:bo@acme.dev#{'0' * 32}",
+            "ask for it so, if that is the account's unique id",
+        ),
+        ("oidc:other:bo@other.dev", "oidc:acme:bo@acme.dev", "401, because no [[sign_in]] of the"),
+    ],
+)
+def test_a_near_miss_of_a_person_is_named(
+    tmp_path: Path, who: str, grantee: str, words: str
+) -> None:
+    """A grant that means somebody like the one who was asked for is named, with what differs."""
+    is_allowed, text = answer(tmp_path, who, grantee=grantee)
+    assert not is_allowed
+    assert words in text
+
+
+def test_a_person_whose_access_was_ended_is_said_so(tmp_path: Path) -> None:
+    """Nobody searches the grants for what an administrator has done by hand."""
+    ended = replace(PERSON, ended_at=START)
+    assert answer(tmp_path, "oidc:acme:ana@acme.dev", ended) == (
+        False,
+        "401, because an administrator has ended the access of this person",
+    )
+    # whoever has the name after it was released is somebody else
+    other = replace(PERSON, subject="another-ana")
+    assert answer(tmp_path, "oidc:acme:ana@acme.dev", ended, other)[0]

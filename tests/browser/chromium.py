@@ -33,11 +33,14 @@ class Person:
         complaints: What went wrong: requests to other hosts, and what the browser wrote into its
             console: errors of scripts, violations of the Content-Security-Policy.
         has_scripts: Whether the browser runs scripts.
+        others: The beginnings of URLs of other hosts that the pages may lead to, and of whose pages
+            nobody complains.
     """
 
     page: Any
     base: str
     has_scripts: bool = True
+    others: tuple[str, ...] = ()
     complaints: list[str] = field(default_factory=list)
 
     def open(self, path: str = "") -> int:
@@ -75,7 +78,13 @@ class Person:
         self.page.on("pageerror", lambda error: self.complaints.append(f"script: {error}"))
         self.page.on("request", self._see)
 
+    @property
+    def _is_elsewhere(self) -> bool:
+        return str(self.page.url).startswith(self.others)
+
     def _hear(self, message: Any) -> None:  # noqa: ANN401 - Playwright's `ConsoleMessage`
+        if self._is_elsewhere:
+            return
         is_page = message.location["url"] == self.page.url
         # a page with another status than 200 is one that somebody has to see, too
         if message.type != "error" or (is_page and "the server responded with" in message.text):
@@ -83,7 +92,8 @@ class Person:
         self.complaints.append(f"{self.page.url}: {message.text}")
 
     def _see(self, request: Any) -> None:  # noqa: ANN401 - Playwright's `Request`
-        if not request.url.startswith((self.base, "data:", "blob:")):
+        allowed = (self.base, *self.others, "data:", "blob:")
+        if not self._is_elsewhere and not request.url.startswith(allowed):
             self.complaints.append(f"{self.page.url}: asks for {request.url}")
 
 
@@ -94,16 +104,22 @@ class Browser:
     chromium: Any
 
     @contextmanager
-    def person(self, base: str, **options: Any) -> Iterator[Person]:  # noqa: ANN401
+    def person(
+        self,
+        base: str,
+        others: tuple[str, ...] = (),
+        **options: Any,  # noqa: ANN401 - of Playwright
+    ) -> Iterator[Person]:
         """
         Let somebody look at the pages below a URL; fail if the browser has complained.
 
-        `options` are those of Playwright's `new_context`: `color_scheme`, `java_script_enabled`.
+        `others` are the beginnings of other URLs that the pages may lead to. `options` are those of
+        Playwright's `new_context`: `color_scheme`, `java_script_enabled`.
         """
         context = self.chromium.new_context(permissions=CLIPBOARD, **options)
         context.set_default_timeout(20_000)
         has_scripts = bool(options.get("java_script_enabled", True))
-        person = Person(context.new_page(), f"{base}/", has_scripts)
+        person = Person(context.new_page(), f"{base}/", has_scripts, others)
         person.watch()
         try:
             yield person

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import bcrypt
 
@@ -77,7 +77,7 @@ def sign_in(person: Person) -> None:
 
 
 @contextmanager
-def viewers(browser: Browser, url: str, **options: object) -> Iterator[dict[bool, Person]]:
+def viewers(browser: Browser, url: str, **options: Any) -> Iterator[dict[bool, Person]]:  # noqa: ANN401
     """Let two people look at the pages of a server: by whether they are signed in."""
     with (
         browser.person(url, **options) as anonymous,

@@ -136,10 +136,15 @@ def _bytes_of(message: Message) -> bytes:
 
 @contextmanager
 def in_process(
-    folder: Path, settings: Settings | None = None, *, store: Store | None = None, near: bool = True
+    folder: Path,
+    settings: Settings | None = None,
+    *,
+    store: Store | None = None,
+    near: bool = True,
+    clock: Clock | None = None,
 ) -> Iterator[InProcessServer]:
     """Yield an application over a store in memory, or another one."""
-    clock = Clock()
+    clock = clock or Clock()
     store = store or MemoryStore(clock.seconds)
     traits = StoreTraits(is_local=near)
     index = memory_index(folder, settings, fake_runtime(clock, 1), store=store, traits=traits)

@@ -241,6 +241,24 @@ def test_a_damaged_token_is_a_problem(full: IndexHarness) -> None:
     assert "remove it" in problem
 
 
+def test_damaged_people_are_problems(full: IndexHarness) -> None:
+    """Records and names of people that cannot be read are problems; what is none is named."""
+    full.store.put(keys.person("acme", "0" * 32), b"?", None)
+    full.store.put(keys.person_name("acme", "0" * 64), b"{}", None)
+    for foreign in ("people/acme/ana.json", "person-names/acme.json"):
+        full.store.put(Key(f"credentials/{foreign}"), b"{}", None)
+
+    found = full.check()
+
+    assert [problem.partition(", so ")[0] for problem in found.problems] == [
+        f"credentials/people/acme/{'0' * 32}.json is damaged",
+        f"credentials/person-names/acme/{'0' * 64}.json is damaged",
+    ]
+    assert all("sign-in" in problem or "comes" in problem for problem in found.problems)
+    assert "credentials/people/acme/ana.json" in str(found.notes)
+    assert "credentials/person-names/acme.json" in str(found.notes)
+
+
 @pytest.mark.parametrize("what", [keys.distribution, keys.core_metadata])
 def test_the_same_file_again_brings_lost_bytes_back(
     full: IndexHarness, what: Callable[[NormalizedName, str, str], Key]

@@ -13,12 +13,13 @@ from typing import TypeVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import commit_key
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.in_memory_index import ALICE, START, IndexHarness
 from tests.operations.old_files import EGG, list_old_file
 from tests.operations.store_copies import store_copy
 from tests.storage.wrapping import WrappedStore
@@ -28,6 +29,7 @@ from wheelyard.catalog.document_cache import gzipped
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.person import Person, id_of_subject
 from wheelyard.operations.copying.store_copy import CopyReport
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key, Store, Stores
@@ -681,6 +683,28 @@ def test_an_old_copy_takes_no_rotation_back(source: IndexHarness, target: IndexH
     assert stored(source) == rotated
     assert copy(source, target, with_credentials=True).credentials == 3
     assert stored(target) == rotated
+
+
+def test_people_are_copied_and_stay_ended(source: IndexHarness, target: IndexHarness) -> None:
+    """A person whose access was ended in one of both is ended in the copy, whatever is newer."""
+    ana = Person(provider="acme", subject="ana", name="ana@acme.dev", confirmed_at=START)
+    for person in (ana, replace(ana, subject="bo", name="bo@acme.dev")):
+        source.index.catalog.person_names.claim("acme", person.name, person.id)
+        source.index.people.save(person, source.index.people.get_current("acme", person.id))
+    assert copy(source, target, with_credentials=True).credentials == 4
+    assert stored(target) == stored(source)
+
+    bo = id_of_subject("bo")
+    target.opened(seed=4).people_administration.end("acme", ana.id, "local:alice")
+    source.index.people_administration.end("acme", bo, "local:alice")
+    snapshot = source.index.people.get_current("acme", ana.id)
+    assert snapshot.value is not None
+    later = replace(snapshot.value, confirmed_at=START + timedelta(hours=1))
+    source.index.people.save(later, snapshot)
+    assert copy(source, target, with_credentials=True).credentials == 1
+    people = target.opened(seed=5).people
+    ended = [people.get("acme", person_id).value for person_id in (ana.id, bo)]
+    assert all(person is not None and person.ended_at is not None for person in ended)
 
 
 def test_decisions_are_copied(source: IndexHarness, target: IndexHarness) -> None:

@@ -7,8 +7,8 @@ import pytest
 from tests.settings.written import settings_of as written_settings
 from wheelyard.errors import Invalid
 from wheelyard.settings.load import load_settings, unknown_variables
-from wheelyard.settings.sections import Settings
-from wheelyard.settings.validation import require_sign_in_secrets, warnings_for
+from wheelyard.settings.sections import Settings, require_sign_in_secrets
+from wheelyard.settings.validation import warnings_for
 
 ACME = """
 [[sign_in]]

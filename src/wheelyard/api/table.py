@@ -12,6 +12,7 @@ from wheelyard.api import (
     access_operations,
     health_operations,
     journal_operations,
+    people_operations,
     project_operations,
     publisher_operations,
     server_operations,
@@ -68,6 +69,13 @@ OPERATIONS: Final = (
     Row("POST", "access/grant", access_operations.add_grant, *_CHANGED_RIGHTS, status=201),
     Row("POST", "access/revoke", access_operations.revoke_grant, *_CHANGED_RIGHTS, repeats=False),
     Row("POST", "access/group", access_operations.edit_group, *_CHANGED_RIGHTS, repeats=False),
+    Row(
+        "POST",
+        "people/release-name",
+        people_operations.release_name,
+        *_CHANGED_RIGHTS,
+        repeats=False,
+    ),
     Row("GET", "publishers", publisher_operations.list_publishers, *_RIGHTS),
     Row(
         "GET", "publishers/history", publisher_operations.publisher_history, *_RIGHTS, is_long=True

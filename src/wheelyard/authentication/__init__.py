@@ -40,6 +40,7 @@ Authentication of credentials, and authorization of the callers that they identi
 - `sessions.py`: sessions of browsers
 - `trusted_publishing.py`: exchanges a CI job's ID token for an API token of 15 minutes
 - `rights.py`: all rights in one list, for `wheelyard access explain` and the pages
+- `sign_in/`: signing in with providers of OpenID Connect
 - `verifiers/htpasswd.py`: passwords, as bcrypt, apr1, `{SHA}` or SHA-crypt
 - `verifiers/static_tokens.py`: static tokens
 - `verifiers/signed_jwt.py`: JWTs, with the public keys of an issuer
@@ -60,15 +61,16 @@ written. A crash between the two costs the job another ID token, and never makes
 one. An API token from trusted publishing names its publishers; what it may do is looked up each
 time it is used.
 
-A session is a signed cookie, and the store has only the sessions that were ended. A stored
-session would be a write for each sign-in, and a read that finds nothing would have to mean:
-signed out. Here a read that finds nothing is the usual case, which is cached. The price is a
-secret in the store: whoever reads the key can sign in as anybody, where all else in
-`credentials/` is digests. So a copy leaves it out, and the settings are refused or warned about
-where others may read it. The cookie has a keyed fingerprint of the password's hash or the token's
-digest, so a changed credential ends its sessions without a list of them. A signature that does
-not fit has the key read again, once a second at most: somebody may just have signed in elsewhere
-with a new one.
+A session is a signed cookie, and the store has only the sessions that were ended. A stored session
+would be a write for each sign-in, and a read that finds nothing would have to mean: signed out.
+Here a read that finds nothing is the usual case, which is cached. The price is a secret in the
+store: whoever reads the key can sign in as anybody, where all else in `credentials/` is digests.
+So a copy leaves it out, and the settings are refused or warned about where others may read it. The
+cookie has a keyed fingerprint of the password's hash or the token's digest, so a changed
+credential ends its sessions without a list of them; of a person of a provider, one of the
+provider's client and of how often the sessions of the person were ended. A signature that does not
+fit has the key read again, once a second at most: somebody may just have signed in elsewhere with
+a new one.
 
 An access token is authorized, not identified. Many applications hold tokens with the e-mail of a
 person who once agreed. So Google is asked what this very token may do to a bucket, and that is

@@ -14,6 +14,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.token_owners import PROVIDER, TokenOwners
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import (
     ANONYMOUS,
@@ -29,15 +30,20 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.grants import Grants, expand, parse_principals, with_implied
+from wheelyard.model.person import Person
 
 PASSWORD_USERS: Final = "every name of the htpasswd file"  # noqa: S105 - words
 """What the rows call users of the htpasswd file, who all have the same scope without a grant."""
 _UNIQUE_ID: Final = re.compile(r"#[0-9]+\Z")
-_OWNER_STATES: Final = {
+_GROUP: Final = ":group:"
+"""What stands in the principal of a group of a provider, and in no name of a person."""
+_STATES: Final = {
     "ended": "the owner of the token may not use the index any more",
     "unconfirmed": "the owner of the token has not signed in for long",
+    "ended by hand": "an administrator has ended the access of this person",
+    "of no provider": "no [[sign_in]] of the settings is the provider of this person",
 }
-"""Why a token does not work, by its state, if that is due to its owner."""
+"""Why a subject is refused, by its state, if that is not the state of a token itself."""
 
 
 class Right(Struct, frozen=True):
@@ -201,12 +207,30 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
             if record.publishers:
                 state = "of a publisher that is gone"
         return AccessSubject(frozenset({f"token:{record.id}", ANONYMOUS}), state, (record,))
+    people, state = _people(principals, authenticator.owners)
     # as for a caller: rights of `anonymous` and of all who are authenticated count, too
-    names = with_implied(principals)
+    names = with_implied(principals).union(*(person.principals for person in people))
     if any(principal.startswith("htpasswd:") for principal in principals):
         names |= {PASSWORD_USERS}
-    is_expired = not authenticator.static_tokens.expired().isdisjoint(principals)
-    return AccessSubject(names, "expired" if is_expired else "active")
+    if not authenticator.static_tokens.expired().isdisjoint(principals):
+        state = "expired"
+    return AccessSubject(names, state)
+
+
+def _people(principals: list[str], owners: TokenOwners) -> tuple[list[Person], str]:
+    """Return who of a provider has these principals as names, and the state of that subject."""
+    wanted = {name for name in principals if name.startswith(PROVIDER) and _GROUP not in name}
+    if not wanted:
+        return [], "active"
+    if not any(name.split(":")[1] in owners.providers for name in wanted):
+        return [], "of no provider"
+    people = [
+        person
+        for person in owners.people.all()
+        if not wanted.isdisjoint({person.principal, f"{person.principal}#{person.id}"})
+    ]
+    active = [person for person in people if person.ended_at is None]
+    return active, "active" if active or not people else "ended by hand"
 
 
 def explain(
@@ -234,7 +258,7 @@ def explain(
     reads_anything = not is_anonymous and any(right.scope.actions & reads for right in own)
     hints = _hints(subject.principals, fit)
     if subject.state != "active":
-        why = _OWNER_STATES.get(subject.state) or f"the token is {subject.state}"
+        why = _STATES.get(subject.state) or f"the token is {subject.state}"
         response, hints = f"401, because {why}", iter(())
     elif reasons := tuple(_reasons(subject.principals, [right for right in fit if right in own])):
         return AccessExplanation(allowed=True, reasons=reasons)
@@ -273,10 +297,28 @@ def _hints(principals: frozenset[str], fit: Iterable[Right]) -> Iterator[str]:
 def _hint(own: str, wanted: str) -> str:
     """Return advice why a grant to `wanted` is not one to `own`, or "" if they are not related."""
     kind, _, address = own.partition(":")
-    if wanted.startswith(f"{own}#") and kind == "serviceAccount":
+    if wanted.startswith(f"{own}#") and kind in {"serviceAccount", "oidc"}:
         return "ask for it so, if that is the account's unique id"
+    if kind == "oidc" and "#" not in own:
+        return _hint_for_person(own, wanted)
     if kind == "user" and wanted == f"domain:{address.rpartition('@')[2]}":
         return f"ask for {own},{wanted}, if that is the Workspace domain of the account"
     if kind == "user" and _UNIQUE_ID.sub("", wanted) == f"serviceAccount:{address}":
         return "a service account is no user"
+    return ""
+
+
+def _hint_for_person(own: str, wanted: str) -> str:
+    """Return advice as `_hint` for a person or a group of a provider."""
+    _, provider, name = own.split(":", 2)
+    is_group = _GROUP in own
+    if wanted == f"user:{name}":
+        return f"that is for Google's own ID tokens, and not for who signs in with {provider}"
+    if wanted.startswith(PROVIDER) and wanted.split(":", 2)[2] == name:
+        return "that is another provider"
+    if wanted.startswith(f"{PROVIDER}{provider}{_GROUP}"):
+        if is_group:
+            is_like = wanted.casefold() == own.casefold()
+            return "upper and lower case count in the names of groups" if is_like else ""
+        return f"ask for {own},{wanted}, if the provider says so since the last sign-in"
     return ""

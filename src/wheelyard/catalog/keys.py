@@ -56,6 +56,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.api_token import TOKEN_ID
+from wheelyard.model.person import PROVIDER_NAME
 from wheelyard.model.project import METADATA_SUFFIX, File
 from wheelyard.storage.base import Key
 
@@ -118,6 +119,8 @@ _USE = re.compile(rf"{LAST_USES}({TOKEN_ID})\.json")
 _USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
 _ENDED_SESSION = re.compile(rf"{ENDED_SESSIONS}([0-9]{{10}})/[0-9a-f]{{32}}\.json")
 _DEVICE_LOGIN = re.compile(rf"{DEVICE_LOGINS}([0-9]{{10}})/[0-9a-f]{{32}}\.json")
+_PERSON = re.compile(rf"{PEOPLE}{PROVIDER_NAME}/[0-9a-f]{{32}}\.json")
+_PERSON_NAME = re.compile(rf"{PERSON_NAMES}{PROVIDER_NAME}/[0-9a-f]{{64}}\.json")
 _HOUR = "%Y%m%d%H"
 
 
@@ -259,6 +262,16 @@ def person(provider: str, person_id: str) -> Key:
 def person_name(provider: str, digest: str) -> Key:
     """Return the key of the claim of a name, by the SHA-256 of the name."""
     return Key(f"{PERSON_NAMES}{provider}/{digest}.json")
+
+
+def is_person(key: Key) -> bool:
+    """Return whether a key can be that of the record of a person."""
+    return _PERSON.fullmatch(key) is not None
+
+
+def is_person_name(key: Key) -> bool:
+    """Return whether a key can be that of the claim of a name."""
+    return _PERSON_NAME.fullmatch(key) is not None
 
 
 def used_id_token(expires_at: datetime, digest: str) -> Key:

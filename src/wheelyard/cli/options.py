@@ -116,17 +116,18 @@ def existing_index() -> Index:
     return _closed_with_command(replace(index, sources=reading.sources))
 
 
-def ensure_index(settings: Settings) -> Index:
+def ensure_index(settings: Settings, *, is_server: bool = False) -> Index:
     """
     Return the index of the settings, whose store is made if it is missing.
 
-    It is closed at the end of the command. Raises Invalid if a setting is wrong, and Unavailable if
-    the store does not answer.
+    `is_server` is for a process that serves it, and not for a command. The index is closed at the
+    end of the command. Raises Invalid if a setting is wrong, and Unavailable if the store does not
+    answer.
     """
     location = settings.store.location
     if not has_store(settings):
         index_without_store(settings)  # raises Invalid before a folder is made
-    index = open_index(settings)
+    index = open_index(settings, is_server=is_server)
     if index.is_new and location != MEMORY_LOCATION:
         print_message(logging.INFO, f"made a new store at {location}")
     return _closed_with_command(index)

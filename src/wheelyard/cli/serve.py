@@ -38,12 +38,14 @@ from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.api_token import ApiToken
 from wheelyard.model.decoding import escaped
 from wheelyard.settings.load import LoadedSettings, process_environment
-from wheelyard.settings.sections import DEFAULT_STORE, MEMORY_LOCATION, SettingPath, Settings
-from wheelyard.settings.validation import (
-    accepts_other_credentials,
-    is_public,
+from wheelyard.settings.sections import (
+    DEFAULT_STORE,
+    MEMORY_LOCATION,
+    SettingPath,
+    Settings,
     require_sign_in_secrets,
 )
+from wheelyard.settings.validation import accepts_other_credentials, is_public
 from wheelyard.wiring.build import Index, open_index
 from wheelyard.wiring.stores import system_runtime
 from wheelyard.wiring.warnings import server_warnings, tls_files
@@ -279,7 +281,7 @@ class ServedIndex:
             index = (
                 open_index(settings, create=False, is_server=True)
                 if is_read_only
-                else ensure_index(settings)
+                else ensure_index(settings, is_server=True)
             )
             if index.upstream is not None:
                 index.upstream.policy.load()

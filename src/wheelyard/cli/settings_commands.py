@@ -48,11 +48,16 @@ from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import describe_grant
 from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, ClientSettings
 from wheelyard.settings.load import LoadedSettings, process_environment
-from wheelyard.settings.sections import MEMORY_LOCATION, Settings, all_settings
+from wheelyard.settings.sections import (
+    MEMORY_LOCATION,
+    Settings,
+    all_settings,
+    require_sign_in_secrets,
+)
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.build import Index, index_without_store, open_index
 from wheelyard.wiring.stores import bucket_errors, has_store, require_places, system_runtime
-from wheelyard.wiring.warnings import settings_warnings, tls_files
+from wheelyard.wiring.warnings import ask_providers, settings_warnings, tls_files
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
@@ -76,7 +81,8 @@ def check() -> None:
     made in a folder, or if a bucket refuses an operation that the index needs. These operations are
     tried, and leave the bucket unchanged. Each upstream index is asked for its root, to see whether
     it is one, and perhaps for a page, to see which hosts its files are on. If it is none, that is a
-    warning, and so is a token that expires within 14 days.
+    warning, and so is a provider of [[sign_in]] that is not as the settings say, or a token that
+    expires within 14 days.
 
     Examples:
         wheelyard config check
@@ -101,7 +107,9 @@ def check() -> None:
         require_places(settings)
     _check_buckets(settings)
     _check_upstreams(settings, index)
+    _check_providers(settings)
     _warn_of_expiring_tokens(settings)
+    require_sign_in_secrets(settings)
 
 
 @config_command.subcommand("show", Option(["--all", "wants_all"], is_flag=True), JSON, *INDEX)
@@ -214,6 +222,16 @@ def _changed_settings(loaded: LoadedSettings) -> Iterator[str]:
         if value != setting.default and path in loaded.sources and not setting.is_table:
             shown = "(not shown)" if setting.is_secret else encode(value).decode()
             yield f"{setting.name} = {shown}, from {loaded.sources[path]}"
+
+
+def _check_providers(settings: Settings) -> None:
+    """Ask each provider for what it says of itself, and warn if the settings do not fit to it."""
+    for config, why in ask_providers(settings):
+        if why:
+            warn(f"sign_in {config.name}: {config.issuer}: {why}")
+        else:
+            uri = f"it needs the redirect URI {config.redirect_uri}"
+            click.echo(escaped(f"sign_in {config.name}: {config.issuer} is its issuer; {uri}"))
 
 
 def _check_upstreams(settings: Settings, index: Index) -> None:

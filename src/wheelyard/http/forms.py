@@ -327,7 +327,7 @@ class HostPolicy(Struct, frozen=True):
     session_cookie: SessionCookie | None
     """The cookie that is a credential, too."""
     sign_in_path: bytes
-    """The raw path of the form that asks for a credential, which needs HTTPS as well."""
+    """The raw path below which people sign in, with what is as good as a credential."""
     trusted_proxies: int
     """The number of reverse proxies whose X-Forwarded-Proto is trusted."""
 
@@ -361,7 +361,7 @@ class HostPolicy(Struct, frozen=True):
         return not self.hosts or host in self.hosts or strip_port(host) in self.hosts
 
     def _has_credential(self, scope: AsgiScope, headers: Headers) -> bool:
-        if b"authorization" in headers or scope["raw_path"] == self.sign_in_path:
+        if b"authorization" in headers or scope["raw_path"].startswith(self.sign_in_path):
             return True
         return bool(session_of(headers, self.session_cookie))
 

@@ -14,16 +14,18 @@ that one arrives as if signed out.
 
 import re
 from base64 import b64decode
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Struct
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import Wait
+from wheelyard.authentication.sessions import ConfirmationNeeded
 from wheelyard.authentication.token_owners import PASSWORD
 from wheelyard.authentication.verifiers.verifier import client_network, decode_segment, network_of
 from wheelyard.errors import Invalid, Unauthenticated
@@ -40,6 +42,8 @@ IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
 AUTHORIZATION_LIMIT_BYTES: Final = 16_384
 CALLER: Final = "caller"
 """The kind of what a request waits for while a credential is verified."""
+SESSION: Final = "session"
+"""The same while the provider of a session is asked."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -90,7 +94,8 @@ class RequestAuthenticator:
         """
         Give a request the caller of its cookie, whatever other credential it has.
 
-        Without a session it is anonymous. Raises Unavailable if the store does not answer.
+        Without a session it is anonymous. Raises Waiting while a provider is asked, and Unavailable
+        if the store does not answer.
         """
         request.caller, request.browser_session = self.anonymous, None
         cookies, name = request.joined_headers.get(b"cookie", b""), self.session_cookie
@@ -108,11 +113,21 @@ class RequestAuthenticator:
 
     def _use_session(self, request: Request, cookie: bytes) -> None:
         cache_key, text = self.recent.cookie_key(cookie), cookie.decode("ascii")
-        caller = self.recent.remembered(cache_key) or self.recent.verified(
-            cache_key, partial(self._index.sessions.caller, text)
-        )
+        try:
+            caller = self.recent.remembered(cache_key) or self.recent.verified(
+                cache_key, partial(self._index.sessions.caller, text)
+            )
+        except ConfirmationNeeded as needed:
+            # returns once its provider has been asked, and still has not confirmed the person
+            request.wait((SESSION, cache_key), self._confirm, cache_key, needed.confirm)
+            caller = None
         if caller is not None:
             request.caller, request.browser_session = caller, decoded_session(text)
+
+    async def _confirm(self, cache_key: bytes, confirm: Callable[[], None]) -> None:
+        """Ask the provider of a session, once for all requests that have its cookie."""
+        pools = self._pools
+        await self._verifying.run((SESSION, cache_key), pools.run_in, pools.tokens, confirm)
 
     def _iap_caller(self, request: Request) -> Caller:
         """
@@ -238,7 +253,7 @@ def _basic_pair(value: str) -> tuple[str, bool]:
 
 
 class SessionCookie(Struct, frozen=True):
-    """The name and the attributes of the cookie on one index."""
+    """The name and the attributes of a cookie on one index: that of sessions, or another one."""
 
     name: str
     attributes: str
@@ -248,13 +263,18 @@ class SessionCookie(Struct, frozen=True):
     @classmethod
     def of(cls, settings: Settings) -> "SessionCookie | None":
         """Return the cookie by the settings, or None if `cookie_login` is off."""
-        if not settings.access.cookie_login:
-            return None
-        attributes = "HttpOnly; SameSite=Strict"
+        return cls.named(NAME, "Strict", settings) if settings.access.cookie_login else None
+
+    @classmethod
+    def named(
+        cls, beginning: str, same_site: Literal["Lax", "Strict"], settings: Settings
+    ) -> "SessionCookie":
+        """Return a cookie of this index whose name begins so."""
+        attributes = f"HttpOnly; SameSite={same_site}"
         url = urlsplit(settings.base_url)
         is_secure = url.scheme == "https"
         index = f"{url.port or (443 if is_secure else 80)}{url.path}".encode()
-        name = f"{NAME}-{blake2b(index, digest_size=4).hexdigest()}"
+        name = f"{beginning}-{blake2b(index, digest_size=4).hexdigest()}"
         if is_secure:
             name, place = f"__Host-{name}", "Path=/; Secure"
         else:

@@ -69,6 +69,7 @@ def build_routes(
         Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always),
         *_account(AccountPages(pages), PasswordPages(pages), TokenPages(pages)),
         *_device_login(DeviceLoginApi(pages), DeviceLoginPages(pages)),
+        *_providers(pages),
         *_management(ManagePages(pages), UploadPage(pages, uploads)),
         *_administration(pages),
         *_pictures(context),
@@ -158,6 +159,20 @@ def _device_login(api: DeviceLoginApi, pages: DeviceLoginPages) -> Iterator[Rout
     yield replace(public, path="/_/login/token", handler=api.token)
     yield replace(_page("/-/login/", pages.show), needs_read=False)
     yield replace(_form("/-/login/", pages.decide), needs_read=False)
+
+
+def _providers(web: WebPages) -> Iterator[Route]:
+    sign_in = web.context.index.sessions.sign_in
+    if sign_in is None:
+        return
+    # nothing of it is loaded without a provider
+    from wheelyard.http.handlers.providers import ProviderPages  # noqa: PLC0415
+
+    pages = ProviderPages(web, sign_in)
+    # whoever comes has no credential yet; HEAD would use up the answer of a provider
+    public = Route("sign_in", "", pages.begin, methods=("GET",), is_public=always)
+    yield replace(public, path="/-/sign-in/{provider}/")
+    yield replace(public, path="/-/sign-in/{provider}/callback", handler=pages.finish)
 
 
 def _management(manage: ManagePages, upload: UploadPage) -> Iterator[Route]:

@@ -36,6 +36,7 @@ from wheelyard.http.responses import (
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.rendering.listing import ShownFile
+from wheelyard.rendering.principals import short_name
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.home_page import ErrorFacts
@@ -154,7 +155,7 @@ class WebPages:
         index, is_anonymous = self.context.index, caller.is_anonymous
         may_change = not is_anonymous and not index.settings.server.read_only
         return Viewer(
-            name="" if is_anonymous else caller.name or caller.principal.partition(":")[2],
+            name="" if is_anonymous else caller.name or short_name(caller.principal),
             may_sign_in=index.settings.access.cookie_login or index.authenticator.iap is not None,
             may_upload=may_change and caller.may_anywhere(Action.UPLOAD),
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),

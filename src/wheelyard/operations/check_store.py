@@ -33,6 +33,7 @@ from wheelyard.catalog.files import listed_objects
 from wheelyard.catalog.format import rewrite_format
 from wheelyard.catalog.journaled_documents import ACCESS, DECISIONS, PUBLISHERS, project_journal
 from wheelyard.catalog.keys import FORMAT
+from wheelyard.catalog.people import NameClaim
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.catalog.stored_credentials import SessionKey, SessionRecords
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, backoff_pauses
@@ -41,6 +42,7 @@ from wheelyard.errors import DAMAGED, NotFound, WheelyardError
 from wheelyard.model.api_token import TokenRecord, is_token_id
 from wheelyard.model.changed_password import ChangedPasswords
 from wheelyard.model.decoding import counted
+from wheelyard.model.person import Person
 from wheelyard.model.project import File, Project
 from wheelyard.operations.findings import Findings, JournaledCheck, read_or_report, repair
 from wheelyard.operations.sweep import ORPHAN_AGE, Orphans, PublishingCleanup, Sweep
@@ -114,6 +116,7 @@ class CredentialsCheck(Struct, frozen=True):
         """
         self._check_tokens(findings, sweep=sweep)
         self._check_sessions(findings)
+        self._check_people(findings)
         consequence = (
             "nobody can sign in with a password; restore it from a backup, or remove it, and the "
             "passwords of the htpasswd file count again"
@@ -164,10 +167,29 @@ class CredentialsCheck(Struct, frozen=True):
             if keys.expiry_hour(entry.key) is None:
                 findings.add_foreign_object(entry.key)
 
+    def _check_people(self, findings: Findings) -> None:
+        for entry in self.store.list(keys.PEOPLE):
+            if keys.is_person(entry.key):
+                consequence = (
+                    "this person cannot sign in; remove it, and the next sign-in makes another"
+                )
+                self._check_record(entry.key, Person, consequence, findings)
+            else:
+                findings.add_foreign_object(entry.key)
+        for entry in self.store.list(keys.PERSON_NAMES):
+            if keys.is_person_name(entry.key):
+                consequence = (
+                    "who has this name cannot sign in; remove it, and the next person who comes "
+                    "with the name has it"
+                )
+                self._check_record(entry.key, NameClaim, consequence, findings)
+            else:
+                findings.add_foreign_object(entry.key)
+
     def _check_record(
         self,
         key: Key,
-        kind: type[TokenRecord | SessionKey | ChangedPasswords],
+        kind: type[TokenRecord | SessionKey | ChangedPasswords | Person | NameClaim],
         consequence: str,
         findings: Findings,
     ) -> None:

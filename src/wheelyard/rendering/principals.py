@@ -26,6 +26,13 @@ _KINDS: Final = MappingProxyType(
 )
 
 
+def short_name(principal: str) -> str:
+    """Return the name of a person or a credential in a principal: `ana@acme.dev`, `ml-ci`."""
+    kind, _, name = principal.partition(":")
+    # of a person of a provider, the name of the provider comes first
+    return name.partition(":")[2] if kind == "oidc" else name
+
+
 def describe_principal(principal: str, name: str = "") -> str:
     """
     Return a principal, or a group of a grant, in words.

@@ -331,6 +331,22 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return convert(self.sign_in, tuple[SignInSettings, ...]) if self.sign_in else ()
 
 
+def require_sign_in_secrets(settings: Settings) -> None:
+    """
+    Raise Invalid (code `bad_setting`) if a provider of `[[sign_in]]` has no secret.
+
+    Only a server needs them, so that other commands work in a shell without them.
+    """
+    missing = [
+        provider.secret_variable for provider in settings.sign_in_providers if not provider.secret
+    ]
+    if missing:
+        raise kinds.bad_setting(
+            f"sign_in: the secret of the client is missing. Set {' and '.join(missing)} to what "
+            "the provider has given you"
+        )
+
+
 class Setting(Struct, frozen=True):
     """The path, type and default of one setting, whose value is in `Settings`."""
 

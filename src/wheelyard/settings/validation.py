@@ -182,22 +182,6 @@ def _sign_in_errors(settings: Settings) -> Iterator[str]:
         yield f"sign_in: {why}. Leave it out, or iap.audience"
 
 
-def require_sign_in_secrets(settings: Settings) -> None:
-    """
-    Raise Invalid (code `bad_setting`) if a provider of `[[sign_in]]` has no secret.
-
-    Only a server needs them, so that other commands work in a shell without them.
-    """
-    missing = [
-        provider.secret_variable for provider in settings.sign_in_providers if not provider.secret
-    ]
-    if missing:
-        raise bad_setting(
-            f"sign_in: the secret of the client is missing. Set {' and '.join(missing)} to what "
-            "the provider has given you"
-        )
-
-
 def _publishing_errors(settings: Settings) -> Iterator[str]:
     audiences = settings.trusted_publishing.audience
     shared = {*settings.google.id_token.audience, *settings.iap.audience} & set(audiences)

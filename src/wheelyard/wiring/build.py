@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.check_store import Check
     from wheelyard.operations.merged_journal import MergedJournal
     from wheelyard.operations.names import ClientProjectsReader, NameClaims
+    from wheelyard.operations.people import PeopleAdministration
     from wheelyard.operations.publishers import Publishers
     from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
@@ -371,6 +372,14 @@ class Index(Struct, frozen=True, kw_only=True):
         return self.catalog.people
 
     @property
+    def people_administration(self) -> "PeopleAdministration":
+        """What administrators do about people of a provider."""
+        # few have such people
+        from wheelyard.operations.people import PeopleAdministration
+
+        return PeopleAdministration(self.people, self.catalog.person_names, self.retries)
+
+    @property
     def is_local(self) -> bool:
         """Whether the store is on this machine, so that reads need no worker thread."""
         return self.traits.is_local
@@ -572,7 +581,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     cleanup = PublishingCleanup(catalog.used_id_tokens, credentials, runtime, lifetime)
     authenticator = build_authenticator(settings, catalog, access, cleanup, runtime, google)
-    sessions = _sessions(settings, catalog, authenticator, cleanup, runtime)
+    sessions = _sessions(settings, catalog, authenticator, cleanup, runtime, is_server=is_server)
     upstream, claims, public = _upstream(settings, catalog, spool, runtime, traits)
     limits = settings.uploads
     upload_rules = UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists)
@@ -606,11 +615,13 @@ def _sessions(
     authenticator: Authenticator,
     cleanup: PublishingCleanup,
     runtime: Runtime,
+    *,
+    is_server: bool,
 ) -> Sessions:
     domains = frozenset(domain.lower() for domain in settings.google.id_token.allowed_domains)
     sessions = Sessions(catalog.session_records, authenticator, runtime, domains)
-    if settings.sign_in:
-        # nothing of it is loaded without a provider
+    if settings.sign_in and is_server:
+        # nothing of it is loaded where nobody signs in with a provider
         from wheelyard.wiring.sign_in import build_sign_in
 
         sessions.sign_in = build_sign_in(settings, catalog, authenticator, cleanup, runtime)

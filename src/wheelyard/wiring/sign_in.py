@@ -29,16 +29,11 @@ def build_sign_in(
     start: Callable[[Callable[[], None]], None] = in_thread,
 ) -> SignIn:
     """Return what signs people in, without a connection to the providers."""
-    clients = dict[bool, JsonClient]()
-    providers, sealers = dict[str, Provider](), dict[str, Sealer]()
-    for table in settings.sign_in_providers:
-        if table.allow_private not in clients:
-            clients[table.allow_private] = JsonClient(runtime, allow_private=table.allow_private)
-        config = provider_config(table, settings.base_url)
-        providers[table.name] = OpenIdProvider(config, clients[table.allow_private], runtime)
+    providers, sealers = build_providers(settings, runtime), dict[str, Sealer]()
+    for name, config in ((name, provider.config) for name, provider in providers.items()):
         # whoever reads the store alone cannot use a refresh token
-        purpose = f"refresh token\0{table.issuer}\0{table.client_id}"
-        sealers[table.name] = Sealer(table.secret.encode(), purpose, runtime.random)
+        purpose = f"refresh token\0{config.issuer}\0{config.client_id}"
+        sealers[name] = Sealer(config.secret.encode(), purpose, runtime.random)
     people = ConfirmedPeople(
         records=catalog.people,
         names=catalog.person_names,
@@ -55,6 +50,17 @@ def build_sign_in(
         cleanup=cleanup,
         runtime=runtime,
     )
+
+
+def build_providers(settings: Settings, runtime: Runtime) -> dict[str, Provider]:
+    """Return the providers by name, in the order of the settings."""
+    clients, providers = dict[bool, JsonClient](), dict[str, Provider]()
+    for table in settings.sign_in_providers:
+        if table.allow_private not in clients:
+            clients[table.allow_private] = JsonClient(runtime, allow_private=table.allow_private)
+        config = provider_config(table, settings.base_url)
+        providers[table.name] = OpenIdProvider(config, clients[table.allow_private], runtime)
+    return providers
 
 
 def provider_config(table: SignInSettings, base_url: str) -> ProviderConfig:

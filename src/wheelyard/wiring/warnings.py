@@ -21,6 +21,7 @@ from wheelyard.wiring.build import Index
 from wheelyard.wiring.stores import exposed_credentials, system_runtime
 
 if TYPE_CHECKING:
+    from wheelyard.authentication.sign_in.provider import ProviderConfig
     from wheelyard.wiring.tls_files import TlsFiles
 
 TRIAL_NAME: Final = NormalizedName("trial")
@@ -94,3 +95,17 @@ def server_warnings(index: Index) -> Iterator[str]:
     yield from place_warnings(index)
     if index.upstream is not None and index.upstream.policy.osv is not None:
         yield from index.upstream.policy.osv.warnings
+
+
+def ask_providers(settings: Settings) -> "Iterator[tuple[ProviderConfig, str]]":
+    """
+    Ask each provider of `[[sign_in]]` for what it says of itself.
+
+    Yield what the settings say of it, and why it cannot be used so, or an empty text.
+    """
+    if settings.sign_in:
+        # nothing of it is loaded without a provider
+        from wheelyard.wiring.sign_in import build_providers  # noqa: PLC0415 - see above
+
+        for provider in build_providers(settings, system_runtime()).values():
+            yield provider.config, provider.problem()

@@ -57,6 +57,8 @@ class FakeProvider:
     """The error with which its token endpoint refuses everything."""
     before_answer: Callable[[], None] = lambda: None
     """Is called before a renewal is answered."""
+    is_refusing: bool = False
+    """Whether every renewal is refused."""
     renewals: list[str] = field(default_factory=list)
     """The refresh tokens that it was sent."""
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -139,6 +141,8 @@ class FakeProvider:
             return as_json({"error": "invalid_grant"}, 400)
         self._used.add(refresh_token)
         self.before_answer()
+        if self.is_refusing:
+            return as_json({"error": "invalid_grant"}, 400)
         return self._tokens({**claims, **self.claims}, nonce=None)
 
     def _tokens(self, claims: dict[str, object], nonce: str | None) -> CannedResponse:

@@ -106,6 +106,14 @@ class OpenIdProvider:
         name = f"the discovery document of {config.name}"
         self._document = RemoteDocument(name, self._discover, runtime.monotonic)
 
+    def problem(self) -> str:
+        """Return why the provider cannot be used as the settings say (see `Provider`)."""
+        try:
+            self._discover()
+        except FetchError as fault:
+            return fault.why
+        return ""
+
     def authorization_url(self, request: AuthorizationRequest) -> str:
         """Return where a browser has to go to sign in (see `Provider`)."""
         config, endpoint = self.config, self.endpoints().authorization

@@ -84,6 +84,10 @@ class Provider(Protocol):
 
     config: ProviderConfig
 
+    def problem(self) -> str:
+        """Return why the provider cannot be used as the settings say, or an empty text."""
+        ...
+
     def authorization_url(self, request: AuthorizationRequest) -> str:
         """Return where a browser has to go to sign in."""
         ...

@@ -10,7 +10,6 @@ from wheelyard.authentication.sessions import no_session
 from wheelyard.authentication.token_owners import PASSWORD
 from wheelyard.authentication.verifiers.verifier import client_network, invalid_password
 from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
-from wheelyard.http.error_responses import error_response_for, with_body
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
@@ -21,13 +20,13 @@ from wheelyard.http.forms import (
     require_form_token,
 )
 from wheelyard.http.messages import NO_STORE, Request, Response, redirect
-from wheelyard.http.representation import MediaType
 from wheelyard.http.request_authentication import (
     AUTHORIZATION_LIMIT_BYTES,
     RequestAuthenticator,
     SessionCookie,
 )
 from wheelyard.http.responses import load_projects
+from wheelyard.http.sign_in_page import SignInPage
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Credential
 from wheelyard.model.api_token import has_token_prefix
@@ -46,6 +45,7 @@ class AccountPages:
     def __init__(self, web: WebPages) -> None:
         self._web = web
         self._context = web.context
+        self._page = SignInPage(web)
 
     def answer_account(self, request: Request) -> Response:
         """Handle GET: the account of the caller."""
@@ -95,7 +95,7 @@ class AccountPages:
             return redirect(SEE_OTHER, target)
         self._require_cookie()
         has_signed_out = request.query_field("signed-out") is not None
-        return self._web.own_page(200, self._form(request, target, has_signed_out=has_signed_out))
+        return self._page.show(request, target, has_signed_out=has_signed_out)
 
     def sign_in(self, request: Request) -> Response:
         """Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong."""
@@ -112,12 +112,7 @@ class AccountPages:
             if request.browser_session is not None:  # which the browser had before
                 index.sessions.end(request.browser_session, request.caller.principal)
         except (Unauthenticated, Unavailable) as error:
-            self._context.store_errors.log(error)
-            page = self._form(request, target, _message_of(error))
-            content_type = MediaType.HTML.value.content_type
-            return with_body(
-                error_response_for(error), content_type, page, *self._web.security_headers
-            )
+            return self._page.refuse(request, target, error, _message_of(error))
         seconds = session.expires_at - int(index.runtime.seconds())
         return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
 
@@ -140,23 +135,6 @@ class AccountPages:
                 "browser asks for them by itself."
             )
         return cookie
-
-    def _form(
-        self, request: Request, next_path: str, message: str = "", *, has_signed_out: bool = False
-    ) -> bytes:
-        settings, caller = self._context.index.settings, request.caller
-        return self._web.environment.render(
-            "sign_in.html",
-            self._web.viewer(caller),
-            "../../",
-            user="" if caller.is_anonymous else caller.principal,
-            next_path=next_path,
-            has_passwords=bool(settings.access.htpasswd_file),
-            takes_id_tokens=bool(settings.google.id_token.audience),
-            message=message,
-            has_signed_out=has_signed_out,
-            contact=settings.web.contact,
-        )
 
 
 def _credential(fields: FormFields, address: str) -> Credential:

@@ -26,6 +26,7 @@ from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.changed_password import ChangedPasswords, joined
+from wheelyard.model.person import Person
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
 
@@ -91,6 +92,7 @@ def target_faults() -> Iterator[None]:
 
 
 _RECORDS: Final = Codec(TokenRecord)
+_PEOPLE: Final = Codec(Person)
 _PASSWORDS: Final = Codec(ChangedPasswords)
 
 
@@ -156,11 +158,19 @@ def _new_body(key: Key, in_source: Stored, in_target: Stored | None) -> bytes | 
         return None
     if key == keys.CHANGED_PASSWORDS:
         return _joined_passwords(in_source.body, in_target.body)
+    return in_source.body if _is_newer(key, in_source, in_target) else None
+
+
+def _is_newer(key: Key, in_source: Stored, in_target: Stored) -> bool:
+    """Return whether another object of the source counts, and not that of the target."""
     if key.startswith(keys.LAST_USES):  # days, which sort as text
-        return in_source.body if in_source.body > in_target.body else None
-    if key.startswith(keys.TOKENS) and not _is_newer_token(key, in_source, in_target):
-        return None
-    return in_source.body
+        return in_source.body > in_target.body
+    if key.startswith(keys.TOKENS):
+        return _is_newer_token(key, in_source, in_target)
+    if key.startswith(keys.PEOPLE):
+        return _is_newer_person(key, in_source, in_target)
+    # whoever had a name first in the target keeps it
+    return not key.startswith(keys.PERSON_NAMES)
 
 
 def _is_newer_token(key: Key, in_source: Stored, in_target: Stored) -> bool:
@@ -169,6 +179,13 @@ def _is_newer_token(key: Key, in_source: Stored, in_target: Stored) -> bool:
         return True
     # a token that ends earlier in the target was rotated there
     return token_there.revoked_at is None and token.expires_at <= token_there.expires_at
+
+
+def _is_newer_person(key: Key, in_source: Stored, in_target: Stored) -> bool:
+    person, person_there = (_PEOPLE.decode(key, stored.body) for stored in (in_source, in_target))
+    if person.ended_at is not None or person_there.ended_at is not None:
+        return person.ended_at is not None
+    return person.confirmed_at > person_there.confirmed_at
 
 
 def _joined_passwords(in_source: bytes, in_target: bytes) -> bytes | None:

@@ -29,6 +29,13 @@ class Account(Struct, frozen=True, kw_only=True):
         return describe_principal(self.caller.principal, self.caller.name)
 
 
+class ProviderLink(Struct, frozen=True):
+    """Where people sign in with a provider."""
+
+    title: str
+    url: str
+
+
 class FormState(Struct, frozen=True):
     """A form as a page shows it, which has no `values` if nobody has sent it yet."""
 

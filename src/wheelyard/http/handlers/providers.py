@@ -1,0 +1,115 @@
+"""
+Handlers of signing in with a provider. Not imported without `[[sign_in]]`.
+
+A provider is asked in the threads for other servers, so that no reader waits for it.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.authentication.sign_in.attempts import ATTEMPT_SECONDS
+from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
+from wheelyard.authentication.sign_in.sign_in import SignIn
+from wheelyard.errors import WheelyardError
+from wheelyard.http.forms import local_path, parse_form
+from wheelyard.http.messages import NO_STORE, Request, Response, redirect
+from wheelyard.http.request_authentication import NAME, SessionCookie
+from wheelyard.http.sign_in_page import SignInPage
+from wheelyard.http.web_pages import WebPages
+from wheelyard.model.access import Caller, Identity
+
+BROWSER_COOKIE: Final = "wheelyard-sign-in"
+"""The beginning of the name of the cookie that a browser has while somebody signs in."""
+ROOT: Final = "../../../"
+"""The way to the home page from the pages of a provider."""
+SEE_OTHER: Final = 303
+MAX_CODE_CHARS: Final = 4096
+"""The longest code of a provider that is sent back to it."""
+
+
+class _Begun(Struct, frozen=True):
+    """A session that has begun, and its caller."""
+
+    cookie: str
+    seconds: int
+    caller: Caller
+    next: str
+
+
+class ProviderPages:
+    """Sends a browser to a provider, and begins a session when it comes back."""
+
+    def __init__(self, web: WebPages, sign_in: SignIn) -> None:
+        self._web = web
+        self._context = web.context
+        self._sign_in = sign_in
+        self._page = SignInPage(web)
+        settings = web.context.index.settings
+        self._session_cookie = SessionCookie.named(NAME, "Strict", settings)
+        # this one is sent when another site leads back here
+        self._browser_cookie = SessionCookie.named(BROWSER_COOKIE, "Lax", settings)
+
+    def begin(self, request: Request) -> Response:
+        """Handle GET `/-/sign-in/NAME/`: send the browser to the provider."""
+        server, pools = self._context.index.settings.server, self._context.pools
+        name = request.path_params["provider"]
+        target = local_path(request.query_field("next") or "", server)
+        # of all tabs of a browser: the first one must not lose its sign-in to the second
+        browser = self._browser(request) or request.once("browser", self._new_browser)
+        try:
+            begin = self._sign_in.begin
+            url = request.wait("provider", pools.run_in, pools.tokens, begin, name, browser, target)
+        except WheelyardError as error:
+            return self._page.refuse(request, target, error, error.on_page, ROOT)
+        cookie = self._browser_cookie.header(browser, ATTEMPT_SECONDS)
+        return redirect(SEE_OTHER, url, NO_STORE, cookie)
+
+    def finish(self, request: Request) -> Response:
+        """Handle GET `/-/sign-in/NAME/callback`: begin a session, and lead on to the next page."""
+        pools = self._context.pools
+        try:
+            begun = request.wait("answer", pools.run_in, pools.tokens, self._finish, request)
+        except WheelyardError as error:
+            home = local_path("", self._context.index.settings.server)
+            return self._page.refuse(request, home, error, error.on_page, ROOT)
+        # no redirect: of one, a browser would send the session's cookie nowhere, as another site
+        # has led here
+        page = self._web.environment.render(
+            "signed_in.html", self._web.viewer(begun.caller), ROOT, next_path=begun.next
+        )
+        return self._web.own_page(
+            200, page, self._session_cookie.header(begun.cookie, begun.seconds)
+        )
+
+    def _finish(self, request: Request) -> _Begun:
+        """Return the session of whoever has signed in, in a thread that may wait."""
+        index, fields = self._context.index, parse_form(request.query_string)
+        answer = AuthorizationAnswer(
+            code=fields.exact_text("code")[:MAX_CODE_CHARS],
+            error=fields.exact_text("error"),
+            issuer=fields.exact_text("iss") if "iss" in fields.values else None,
+        )
+        signed_in = self._sign_in.finish(
+            request.path_params["provider"],
+            self._browser(request),
+            fields.exact_text("state"),
+            answer,
+            request.address,
+        )
+        person = signed_in.person
+        index.authenticator.count_sign_in(person.principal, request.address)
+        cookie, session = index.sessions.begin_for_person(self._sign_in, person, signed_in.seconds)
+        identity = Identity(person.principal, person.principals)
+        return _Begun(
+            cookie=cookie,
+            seconds=session.expires_at - int(index.runtime.seconds()),
+            caller=index.authenticator.policy.authorize(identity),
+            next=local_path(signed_in.next, index.settings.server),
+        )
+
+    def _browser(self, request: Request) -> str:
+        return self._browser_cookie.value_in(request.joined_headers.get(b"cookie", b"")).decode()
+
+    def _new_browser(self) -> str:
+        return self._sign_in.attempts.new_browser()

@@ -1,0 +1,99 @@
+"""What administrators do about people of a provider: end somebody's access, and release a name."""
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.catalog.people import PeopleRecords, PersonNames
+from wheelyard.concurrency.runtime import ConflictRetries
+from wheelyard.errors import NotFound, quoted
+from wheelyard.model.person import Person, person_name
+from wheelyard.operations.audit_log import log_person
+
+
+class PeopleAdministration(Struct, frozen=True):
+    """
+    Changes the records of people.
+
+    Threads may share it. Every method raises Unavailable if the store does not answer.
+    """
+
+    records: PeopleRecords
+    names: PersonNames
+    retries: ConflictRetries
+
+    def end(self, provider: str, person_id: str, by: str) -> Person:
+        """
+        End the access of a person, who may not sign in any more, and return the record.
+
+        Sessions and tokens of the person end on every server once its caches are renewed. Raises
+        NotFound if there is no such person.
+        """
+        now = self.retries.runtime.now()
+
+        def ended(person: Person) -> Person:
+            if person.ended_at is not None:
+                return person
+            endings = person.endings + 1
+            return replace(person, ended_at=now, ended_by=by, endings=endings, refresh_token="")
+
+        before, after = self._change(provider, person_id, ended)
+        if before != after:
+            log_person("person_ended", by, after.principal, {})
+        return after
+
+    def admit(self, provider: str, person_id: str, by: str) -> Person:
+        """
+        Let a person sign in again whose access was ended, and return the record.
+
+        Raises NotFound if there is no such person.
+        """
+
+        def admitted(person: Person) -> Person:
+            return replace(person, ended_at=None, ended_by="")
+
+        before, after = self._change(provider, person_id, admitted)
+        if before != after:
+            log_person("person_admitted", by, after.principal, {})
+        return after
+
+    def release_name(self, provider: str, name: str, by: str) -> Person | None:
+        """
+        Let the next person who signs in with a name have it.
+
+        If somebody has the name now, their access is ended first, as grants to the name are not
+        theirs any more, and the record is returned; else None. Raises NotFound if the name is
+        nobody's.
+        """
+        name, ended = person_name(name), None
+        holder = self.names.holder(provider, name)
+        if not holder:
+            raise NotFound(
+                f"Nobody of {quoted(provider)} has the name {quoted(name)} here. Write both as in "
+                "the principal, oidc:PROVIDER:NAME."
+            )
+        person = self.records.get_current(provider, holder).value
+        if person is not None and person.name == name:
+            ended = self.end(provider, holder, by)
+        # a crash before this leaves an ended person, and the name to be released again
+        self.names.release(provider, name, holder)
+        log_person("name_released", by, f"oidc:{provider}:{name}", {})
+        return ended
+
+    def _change(
+        self, provider: str, person_id: str, change: Callable[[Person], Person]
+    ) -> tuple[Person, Person]:
+        """Return the record before and after a change."""
+        for _ in self.retries.attempts():
+            snapshot = self.records.get_current(provider, person_id)
+            person = snapshot.value
+            if person is None:
+                raise NotFound(f"There is no person {quoted(person_id)} of {quoted(provider)}.")
+            changed = change(person)
+            if changed == person:
+                return person, person
+            saved = self.records.save(changed, snapshot)
+            if saved is not None:
+                return person, saved
+        raise self.retries.exhausted("the record of a person")

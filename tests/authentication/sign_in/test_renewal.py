@@ -1,0 +1,555 @@
+"""Renewals: sessions follow what the provider says, by one server at a time, whatever dies."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from threading import Thread
+from time import sleep
+
+import pytest
+from msgspec.structs import replace
+
+from tests.authentication.sign_in.fake_provider import (
+    SECRET,
+    FakeProvider,
+    ProviderServer,
+    running_providers,
+)
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.operations.in_memory_index import Clock, fake_runtime
+from wheelyard.authentication.sessions import ConfirmationNeeded
+from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
+from wheelyard.authentication.sign_in.sign_in import MAX_RENEWALS, SignIn
+from wheelyard.errors import Conflict, Forbidden
+from wheelyard.model.access import Caller
+from wheelyard.model.person import Person, id_of_subject
+from wheelyard.settings.sections import Settings
+from wheelyard.settings.validation import validate
+from wheelyard.storage.base import Store, Stores
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.stores import StoreTraits
+
+pytestmark = pytest.mark.integration
+
+ADDRESS = "192.0.2.7"
+GROUP = "oidc:acme:group:platform"
+
+
+@dataclass
+class Server:
+    """A server of an index, whose renewals in the background wait until a test runs them."""
+
+    index: Index
+    started: list[Callable[[], None]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        sign_in = self.index.sessions.sign_in
+        assert sign_in is not None
+        self.sign_in: SignIn = sign_in
+        self.sign_in.renewals._start = self.started.append  # noqa: SLF001 - in place of a thread
+
+    def use(self, cookie: str) -> Caller | None:
+        """Return whose session a cookie is, as for a request."""
+        try:
+            return self.index.sessions.caller(cookie)
+        except ConfirmationNeeded as needed:
+            needed.confirm()
+        try:
+            return self.index.sessions.caller(cookie)
+        except ConfirmationNeeded:
+            return None
+
+    def groups(self, cookie: str) -> list[str] | None:
+        """Return the groups of whose session a cookie is, or None if it is nobody's."""
+        caller = self.use(cookie)
+        names = caller.principals if caller else ()
+        return [name for name in sorted(names) if ":group:" in name] if caller else None
+
+    def work(self) -> None:
+        """Do what was to be done in the background."""
+        while self.started:
+            self.started.pop(0)()
+
+
+@dataclass
+class Place:
+    """A provider with the groups of a person, and an index."""
+
+    providers: ProviderServer
+    folder: Path
+    is_local: bool = True
+    changes: dict[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.clock = Clock()
+        self.store = MemoryStore(self.clock.seconds)
+        self.fake: FakeProvider = self.providers.provider(self.clock.seconds)
+        self.fake.claims["groups"] = ["platform"]
+        self.wait: Callable[[float], None] = lambda seconds: self.clock.advance(seconds=seconds)
+        """What a server does to wait."""
+        self.one = self.server(1)
+
+    def server(self, seed: int, store: Store | None = None, **changes: object) -> Server:
+        """Start one more server, perhaps with other settings of the provider."""
+        table = {
+            "name": "acme",
+            "issuer": self.fake.issuer,
+            "client_id": "wheelyard",
+            "secret": SECRET,
+            "groups_claim": "groups",
+            "allow_private": True,
+            **self.changes,
+            **changes,
+        }
+        settings = validate(Settings(sign_in=(table,)))
+        runtime = replace(fake_runtime(self.clock, seed), pause=self._pause)
+        traits = StoreTraits(is_local=self.is_local)
+        stores = Stores.of(store or self.store)
+        spool = Spool(self.folder)
+        return Server(build_index(stores, spool, settings, runtime, traits, is_server=True))
+
+    def _pause(self, seconds: float) -> None:
+        self.wait(seconds)
+
+    def later(self, **by: float) -> None:
+        """Let time go by, and all caches of a second, too."""
+        self.clock.advance(**by)
+
+    def sign_in(self, server: Server | None = None) -> str:
+        """Sign the person in; return the cookie of the session."""
+        server = server or self.one
+        sign_in = server.sign_in
+        back = self.fake.authorize(sign_in.begin("acme", "browser", "/"))
+        answer = AuthorizationAnswer(code=back["code"])
+        done = sign_in.finish("acme", "browser", back["state"], answer, ADDRESS)
+        cookie, _ = server.index.sessions.begin_for_person(sign_in, done.person, done.seconds)
+        return cookie
+
+    @property
+    def person(self) -> Person:
+        """The record of the person, as it is in the store."""
+        person_id = id_of_subject(str(self.fake.claims["sub"]))
+        record = self.one.index.people.get_current("acme", person_id).value
+        assert record is not None
+        return record
+
+    def save(self, person: Person) -> None:
+        """Store a changed record."""
+        people = self.one.index.people
+        assert people.save(person, people.get_current("acme", person.id)) is not None
+
+
+@pytest.fixture(scope="module")
+def providers() -> Iterator[ProviderServer]:
+    """A server of providers."""
+    with running_providers() as providers:
+        yield providers
+
+
+@pytest.fixture
+def place(providers: ProviderServer, tmp_path: Path) -> Place:
+    """An index whose people come from a provider."""
+    return Place(providers, tmp_path)
+
+
+def test_nothing_is_asked_for_a_quarter_of_an_hour(place: Place) -> None:
+    """A session costs the provider nothing until a renewal is due."""
+    cookie = place.sign_in()
+    place.later(minutes=14, seconds=59)
+    assert place.one.groups(cookie) == [GROUP]
+    assert place.one.started == []
+
+
+def test_a_due_renewal_waits_for_nobody(place: Place) -> None:
+    """The request that notices it goes on with what is known; the next ones have what is new."""
+    cookie = place.sign_in()
+    place.fake.claims["groups"] = ["ops"]
+    place.later(minutes=15)
+    assert place.one.groups(cookie) == [GROUP]
+    place.one.work()
+    assert place.one.groups(cookie) == ["oidc:acme:group:ops"]
+    assert place.person.confirmed_at == place.clock.now
+    assert place.one.started == []
+
+
+def test_all_servers_have_what_is_new(providers: ProviderServer, tmp_path: Path) -> None:
+    """On a bucket, a lost group is lost at every server 14 seconds later."""
+    place = Place(providers, tmp_path, is_local=False)
+    two = place.server(2)
+    cookie = place.sign_in()
+    place.later(minutes=15)
+    assert two.groups(cookie) == [GROUP]  # and is cached there
+    two.started.clear()
+    place.fake.claims["groups"] = []
+    assert place.one.groups(cookie) == [GROUP]
+    place.one.work()
+    place.later(seconds=14)
+    assert (place.one.groups(cookie), two.groups(cookie)) == ([], [])
+
+
+def test_after_an_hour_the_provider_is_asked_first(place: Place) -> None:
+    """Who comes back after lunch has the rights of now, at the first request."""
+    cookie = place.sign_in()
+    place.fake.claims["groups"] = ["ops"]
+    place.later(hours=3)
+    assert place.one.groups(cookie) == ["oidc:acme:group:ops"]
+    assert place.one.started == []
+
+
+def test_a_session_ends_after_its_time(providers: ProviderServer, tmp_path: Path) -> None:
+    """Renewals do not make a session longer than the settings say."""
+    place = Place(providers, tmp_path, changes={"session_hours": 2})
+    cookie = place.sign_in()
+    for _ in range(7):
+        place.later(minutes=17)
+        assert place.one.groups(cookie) == [GROUP]
+        place.one.work()
+    place.later(minutes=1)
+    assert place.one.groups(cookie) is None
+
+
+def test_without_a_refresh_token_a_session_ends_after_an_hour(place: Place) -> None:
+    """Nobody can be asked whether the person still has the account."""
+    place.fake.gives_refresh_tokens = False
+    cookie = place.sign_in()
+    place.later(minutes=59)
+    assert place.one.groups(cookie) == [GROUP]
+    assert place.one.started == []
+    place.later(minutes=1)
+    assert place.one.groups(cookie) is None
+
+
+def test_a_refusal_ends_all_sessions_at_every_server(place: Place) -> None:
+    """Who has lost the account is signed out everywhere, and may sign in if they get it back."""
+    two = place.server(2)
+    cookies = [place.sign_in(), place.sign_in(two)]
+    place.fake.revoke()
+    place.later(minutes=15)
+    place.one.use(cookies[0])
+    place.one.work()
+    assert [server.use(cookie) for server in (place.one, two) for cookie in cookies] == [None] * 4
+    assert place.person.refresh_token == ""
+    new = place.sign_in()
+    assert place.one.groups(new) == [GROUP]
+    assert place.one.use(cookies[0]) is None  # what has ended does not come back
+
+
+@pytest.mark.parametrize(
+    "claims", [{"sub": "bo-of-acme"}, {"email_verified": False}, {"email": "a:b"}]
+)
+def test_what_no_sign_in_would_accept_ends_sessions_at_a_renewal(
+    place: Place, claims: dict[str, object]
+) -> None:
+    """A renewal is as strict as a sign-in."""
+    cookie = place.sign_in()
+    person_id = place.person.id
+    place.fake.claims |= claims
+    place.later(minutes=15)
+    place.one.use(cookie)
+    place.one.work()
+    assert place.one.use(cookie) is None
+    record = place.one.index.people.get_current("acme", person_id).value
+    assert record is not None
+    assert (record.name, record.endings) == ("ana@acme.dev", 1)
+
+
+def test_a_silent_provider_leaves_sessions_for_an_hour(place: Place) -> None:
+    """An outage is no refusal, until nobody has confirmed the person for an hour."""
+    cookie = place.sign_in()
+    place.fake.break_off()
+    for _ in range(59):
+        place.later(minutes=1)
+        assert place.one.groups(cookie) == [GROUP]
+        place.one.work()
+    place.later(minutes=1)
+    assert place.one.groups(cookie) is None
+    # it has not ended: as soon as the provider answers, it goes on
+    place.fake.repair()
+    place.later(minutes=2)
+    assert place.one.groups(cookie) == [GROUP]
+
+
+def test_a_silent_provider_is_asked_once_a_minute(place: Place) -> None:
+    """The requests of a busy person do not make an outage worse."""
+    cookie, two = place.sign_in(), place.server(2)
+    place.later(minutes=15)
+    path = f"{place.fake.path}/token"
+    place.fake.break_off()
+    asked = place.fake.server.asked(path)
+    for _ in range(30):
+        for server in (place.one, two):
+            server.use(cookie)
+            server.work()
+        place.later(seconds=1)
+    assert place.fake.server.asked(path) == asked + 1
+
+
+def test_one_server_at_a_time_renews_a_person(place: Place) -> None:
+    """While a provider answers one server, the others send no refresh token, which is used once."""
+    cookie, two = place.sign_in(), place.server(2)
+    place.later(minutes=15)
+    seen = list[list[str] | None]()
+
+    def meanwhile() -> None:
+        seen.append(two.groups(cookie))
+        two.work()
+
+    place.fake.before_answer = meanwhile
+    place.one.use(cookie)
+    place.one.work()
+    assert seen == [[GROUP]]
+    assert len(place.fake.renewals) == 1
+    assert two.groups(cookie) == [GROUP]
+    two.work()
+    assert len(place.fake.renewals) == 1
+
+
+def test_many_servers_at_once_send_one_refresh_token(place: Place) -> None:
+    """Of servers that all notice the same moment, one asks, and the session goes on at all."""
+    cookie = place.sign_in()
+    servers = [place.server(seed) for seed in range(2, 10)]
+    place.later(minutes=15)
+    for server in servers:
+        server.use(cookie)
+    threads = [Thread(target=server.work) for server in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(place.fake.renewals) == 1
+    assert {str(server.groups(cookie)) for server in servers} == {str([GROUP])}
+
+
+def test_a_request_that_needs_an_answer_waits_for_the_server_that_asks(place: Place) -> None:
+    """After an hour, a second server waits for the first one, and then knows what it knows."""
+    cookie, two = place.sign_in(), place.server(2)
+    place.later(hours=2)
+    waiting = Thread(target=lambda: waited.append(two.groups(cookie)))
+    waited = list[list[str] | None]()
+
+    def meanwhile() -> None:
+        place.fake.claims["groups"] = ["ops"]
+        waiting.start()
+
+    place.fake.before_answer = meanwhile
+    # the time that the second one waits must not run out while the first one is answered
+    place.wait = lambda _: sleep(0.01)
+    assert place.one.groups(cookie) == ["oidc:acme:group:ops"]
+    waiting.join()
+    assert waited == [["oidc:acme:group:ops"]]
+    assert len(place.fake.renewals) == 1
+
+
+@pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
+def test_a_server_that_dies_after_the_answer_costs_one_sign_in(
+    place: Place, kind: FaultKind
+) -> None:
+    """The new refresh token may be lost with it; then the person signs in again, no more."""
+    cookie, key = place.sign_in(), "credentials/people/*"
+    # the first write is the lease, the second one what the provider has said
+    store = FaultyStore(place.store, (Fault(kind, "put", key, nth=2),))
+    dying = place.server(2, store)
+    place.later(minutes=15)
+    dying.use(cookie)
+    with pytest.raises(ProcessCrash):
+        dying.work()
+    is_written = kind is FaultKind.CRASH_AFTER
+    assert place.one.groups(cookie) == [GROUP]
+    place.one.work()  # the lease of the dead one holds
+    assert len(place.fake.renewals) == 1
+    place.later(minutes=1)
+    place.one.use(cookie)
+    place.one.work()
+    assert (place.one.groups(cookie) is not None) == is_written
+    assert place.one.groups(place.sign_in()) == [GROUP]
+
+
+@pytest.mark.parametrize("kind", [FaultKind.NOT_DONE, FaultKind.DONE, FaultKind.LOST_RACE])
+def test_a_store_that_stumbles_does_not_lose_a_refresh_token(place: Place, kind: FaultKind) -> None:
+    """What the provider has answered is written as soon as the store takes it."""
+    cookie, key = place.sign_in(), "credentials/people/*"
+    store = FaultyStore(place.store, (Fault(kind, "put", key, nth=2, times=3),))
+    two = place.server(2, store)
+    place.fake.claims["groups"] = ["ops"]
+    place.later(minutes=15)
+    two.use(cookie)
+    two.work()
+    assert place.one.groups(cookie) == ["oidc:acme:group:ops"]
+    place.later(minutes=15)
+    place.one.use(cookie)
+    place.one.work()
+    assert place.one.groups(cookie) == ["oidc:acme:group:ops"]
+    assert len(place.fake.renewals) == 2
+
+
+def test_a_sign_in_beats_a_renewal_that_is_under_way(place: Place) -> None:
+    """A refusal of the older refresh token does not end the session that has just begun."""
+    old = place.sign_in()
+    new = list[str]()
+    place.later(minutes=15)
+    place.fake.before_answer = lambda: new.append(place.sign_in())
+    place.one.use(old)
+    place.one.work()
+    assert place.one.groups(new[0]) == [GROUP]
+    assert place.one.groups(old) == [GROUP]
+    record = place.person
+    place.later(minutes=15)
+    place.fake.before_answer = lambda: None
+    place.one.use(new[0])
+    place.one.work()
+    assert place.person.endings == record.endings
+    assert place.one.groups(new[0]) == [GROUP]
+
+
+def test_a_refusal_that_a_sign_in_has_overtaken_is_dropped(place: Place) -> None:
+    """The provider has taken the old refresh token away because there is a new one."""
+    old, new = place.sign_in(), list[str]()
+    place.later(minutes=15)
+
+    def sign_in_and_refuse() -> None:
+        new.append(place.sign_in())
+        place.fake.is_refusing = True
+
+    place.fake.before_answer = sign_in_and_refuse
+    place.one.use(old)
+    place.one.work()
+    assert place.person.endings == 0
+    assert place.one.groups(new[0]) == [GROUP]
+
+
+def test_a_new_name_is_taken_over(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """Grants go by the name of now, the id stays, and the log has both names."""
+    caplog.set_level("INFO")
+    cookie = place.sign_in()
+    unique = f"#{place.person.id}"
+    place.fake.claims["email"] = "ana.b@acme.dev"
+    place.later(minutes=15)
+    place.one.use(cookie)
+    place.one.work()
+    caller = place.one.use(cookie)
+    assert caller is not None
+    assert caller.principal == "oidc:acme:ana.b@acme.dev"
+    assert f"oidc:acme:ana.b@acme.dev{unique}" in caller.principals
+    assert "oidc:acme:ana@acme.dev" not in caller.principals
+    assert "renamed by acme: oidc:acme:ana@acme.dev, name ana.b@acme.dev" in caplog.text
+    # and back again: it is still hers
+    place.fake.claims["email"] = "ana@acme.dev"
+    place.sign_in()
+    assert place.person.name == "ana@acme.dev"
+
+
+def test_a_new_name_of_somebody_else_is_not_taken_over(place: Place) -> None:
+    """At a renewal the old name stays, and a sign-in is refused."""
+    place.fake.claims |= {"sub": "bo-of-acme", "email": "bo@acme.dev"}
+    place.sign_in()
+    place.fake.claims |= {"sub": "ana-of-acme", "email": "ana@acme.dev"}
+    cookie = place.sign_in()
+    place.fake.claims["email"] = "bo@acme.dev"
+    place.later(minutes=15)
+    place.one.use(cookie)
+    place.one.work()
+    caller = place.one.use(cookie)
+    assert caller is not None
+    assert caller.principal == "oidc:acme:ana@acme.dev"
+    with pytest.raises(Conflict) as refused:
+        place.sign_in()
+    assert refused.value.code == "name_taken"
+
+
+def test_of_two_with_one_name_the_first_has_it(place: Place) -> None:
+    """Also if both come at the same time, and one of the servers dies in between."""
+    key = "credentials/people/*"
+    dying = place.server(2, FaultyStore(place.store, (Fault(FaultKind.CRASH, "put", key),)))
+    with pytest.raises(ProcessCrash):
+        place.sign_in(dying)
+    place.fake.claims["sub"] = "another-ana"
+    with pytest.raises(Conflict):
+        place.sign_in()
+    place.fake.claims["sub"] = "ana-of-acme"
+    assert place.one.groups(place.sign_in()) == [GROUP]
+
+
+@pytest.mark.parametrize(("key", "value"), [("client_id", "another"), ("name", "renamed")])
+def test_a_session_is_of_the_provider_of_the_settings(place: Place, key: str, value: str) -> None:
+    """With another client, or without the provider, no session of before holds."""
+    cookie = place.sign_in()
+    assert place.server(2, None, **{key: value}).use(cookie) is None
+    assert place.server(3).groups(cookie) == [GROUP]
+
+
+def test_a_new_secret_of_the_client_keeps_sessions_for_an_hour(place: Place) -> None:
+    """What was sealed with the old one does not open: people sign in again within the hour."""
+    cookie = place.sign_in()
+    new = place.server(2, secret="another-s3cret-of-the-client")
+    place.later(minutes=59)
+    assert new.groups(cookie) == [GROUP]
+    assert new.started == []
+    place.later(minutes=1)
+    assert new.use(cookie) is None
+
+
+def test_a_refresh_token_opens_for_its_person_alone(place: Place) -> None:
+    """Whoever can write records cannot use the refresh token of another person."""
+    place.sign_in()
+    stolen = place.person.refresh_token
+    place.fake.claims |= {"sub": "bo-of-acme", "email": "bo@acme.dev"}
+    cookie = place.sign_in()
+    place.save(replace(place.person, refresh_token=stolen))
+    place.later(minutes=15)
+    assert place.one.groups(cookie) == [GROUP]
+    place.one.work()
+    assert place.fake.renewals == []
+
+
+def test_who_was_ended_by_an_administrator_is_out_at_once(place: Place) -> None:
+    """No session counts, nothing is renewed, and no sign-in is taken."""
+    cookie = place.sign_in()
+    place.save(replace(place.person, ended_at=place.clock.now, ended_by="local:admin"))
+    place.later(minutes=15)
+    assert place.one.use(cookie) is None
+    with pytest.raises(Forbidden) as refused:
+        place.sign_in()
+    assert refused.value.message.startswith("An administrator of this index has ended your access")
+    assert place.fake.renewals == []
+
+
+def test_who_is_ended_during_a_renewal_stays_out(place: Place) -> None:
+    """What a provider says at that moment does not bring the person back."""
+    cookie = place.sign_in()
+    place.later(minutes=15)
+    place.fake.before_answer = lambda: place.save(
+        replace(place.person, ended_at=place.clock.now, ended_by="local:admin")
+    )
+    place.one.use(cookie)
+    place.one.work()
+    assert place.person.ended_at is not None
+    assert place.one.use(cookie) is None
+
+
+def test_a_lease_of_a_wrong_clock_holds_nobody_up(place: Place) -> None:
+    """A server whose clock is years ahead cannot keep others from renewing."""
+    cookie = place.sign_in()
+    place.save(replace(place.person, renewing_until=place.clock.now + timedelta(days=400)))
+    place.later(minutes=15)
+    place.one.use(cookie)
+    place.one.work()
+    assert len(place.fake.renewals) == 1
+
+
+def test_renewals_in_the_background_are_limited(place: Place) -> None:
+    """A slow provider does not fill a server with threads."""
+    cookies = [place.sign_in()]
+    for number in range(20):
+        place.fake.claims |= {"sub": f"person-{number}", "email": f"p{number}@acme.dev"}
+        cookies.append(place.sign_in())
+        place.later(seconds=10)
+    place.later(minutes=15)
+    for cookie in cookies:
+        assert place.one.groups(cookie) == [GROUP]
+    assert len(place.one.started) == MAX_RENEWALS
+    place.one.work()
+    assert place.one.groups(cookies[-1]) == [GROUP]
+    assert len(place.one.started) == 1

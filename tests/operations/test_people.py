@@ -1,0 +1,102 @@
+"""What administrators do about people of a provider: end, admit, and release a name."""
+
+import pytest
+
+from tests.operations.in_memory_index import START, IndexHarness
+from wheelyard.errors import NotFound
+from wheelyard.model.person import Person
+
+ANA = Person(provider="acme", subject="ana", name="ana@acme.dev", confirmed_at=START)
+BO = Person(provider="acme", subject="bo", name="bo@acme.dev", confirmed_at=START)
+ADMIN = "htpasswd:root"
+
+
+@pytest.fixture
+def index(harness: IndexHarness) -> IndexHarness:
+    """An index with two people, each with a name."""
+    for person in (ANA, BO):
+        save(harness, person)
+    return harness
+
+
+def save(harness: IndexHarness, person: Person) -> None:
+    """Store somebody who has just signed in."""
+    people, names = harness.index.people, harness.index.catalog.person_names
+    assert names.claim(person.provider, person.name, person.id)
+    assert people.save(person, people.get_current(person.provider, person.id)) is not None
+
+
+def stored(harness: IndexHarness, person: Person) -> Person:
+    """Return the record of somebody."""
+    record = harness.index.people.get_current(person.provider, person.id).value
+    assert record is not None
+    return record
+
+
+def test_who_is_ended_and_admitted_again(
+    index: IndexHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The record says since when, and by whom; an admission takes that back, but no session."""
+    caplog.set_level("INFO")
+    people = index.index.people_administration
+    ended = people.end("acme", ANA.id, ADMIN)
+    assert (ended.ended_at, ended.ended_by, ended.endings) == (START, ADMIN, 1)
+    assert people.end("acme", ANA.id, "htpasswd:other") == ended  # the first one counts
+    admitted = people.admit("acme", ANA.id, ADMIN)
+    assert (admitted.ended_at, admitted.ended_by, admitted.endings) == (None, "", 1)
+    assert people.admit("acme", ANA.id, ADMIN) == admitted
+    assert [record.message.partition(",")[0] for record in caplog.records] == [
+        f"person ended by {ADMIN}: oidc:acme:ana@acme.dev",
+        f"person admitted by {ADMIN}: oidc:acme:ana@acme.dev",
+    ]
+
+
+@pytest.mark.parametrize(("provider", "person"), [("acme", "0" * 32), ("other", ANA.id)])
+def test_nobody_is_not_found(index: IndexHarness, provider: str, person: str) -> None:
+    """Only people who have signed in can be ended."""
+    with pytest.raises(NotFound):
+        index.index.people_administration.end(provider, person, ADMIN)
+
+
+def test_a_released_name_ends_who_has_it(index: IndexHarness) -> None:
+    """The next person gets the name, and nothing of what the first one could do with it."""
+    people, names = index.index.people_administration, index.index.catalog.person_names
+    assert not names.claim("acme", ANA.name, "another")
+    ended = people.release_name("acme", "Ana@Acme.dev", ADMIN)
+    assert ended is not None
+    assert stored(index, ANA).ended_by == ADMIN
+    assert stored(index, BO).ended_at is None
+    assert names.claim("acme", ANA.name, "another")
+    assert not names.claim("acme", ANA.name, ANA.id)
+
+
+def test_a_name_of_before_ends_nobody(index: IndexHarness) -> None:
+    """Who has another name meanwhile stays."""
+    people, names = index.index.people_administration, index.index.catalog.person_names
+    assert names.claim("acme", "ana.b@acme.dev", ANA.id)
+    records = index.index.people
+    changed = Person(provider="acme", subject="ana", name="ana.b@acme.dev", confirmed_at=START)
+    assert records.save(changed, records.get_current("acme", ANA.id)) is not None
+    assert people.release_name("acme", "ana@acme.dev", ADMIN) is None
+    assert stored(index, ANA).ended_at is None
+    assert names.claim("acme", "ana@acme.dev", "another")
+
+
+@pytest.mark.parametrize("name", ["cy@acme.dev", "ana@acme.dev"])
+def test_a_name_of_nobody_is_not_found(index: IndexHarness, name: str) -> None:
+    """A name that nobody has had, or that was released, is said to be nobody's."""
+    people = index.index.people_administration
+    if name == ANA.name:
+        people.release_name("acme", name, ADMIN)
+    with pytest.raises(NotFound) as missing:
+        people.release_name("acme", name, ADMIN)
+    assert "has the name" in missing.value.message
+
+
+def test_a_late_release_takes_no_name_from_the_next_person(index: IndexHarness) -> None:
+    """Of two administrators who release one name, the second does nothing to who has it by then."""
+    names = index.index.catalog.person_names
+    names.release("acme", ANA.name, ANA.id)
+    assert names.claim("acme", ANA.name, "another")
+    names.release("acme", ANA.name, ANA.id)
+    assert names.holder("acme", ANA.name) == "another"
