@@ -1,15 +1,16 @@
 """
 An index to look at: real packages from PyPI and own ones, on a server that people can sign in to.
 
-The real packages are downloaded once, into `.cache/showcase`: about 200 MB, most of it wheels of
-numpy.
+The real packages are downloaded once, into `.cache/showcase`: about 250 MB, most of it wheels of
+numpy. The own ones have what is rare and has to fit all the same: 1,100 versions, 1,274 wheels of
+one release, a name of 77 characters, text from right to left, a description of 45,000 pixels.
 """
 
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +33,22 @@ REAL: Final = (
     "flask==3.1.3",
     "pydantic==2.14.3",
 )
+MORE: Final = """
+alembic==1.20.1 anyio==4.16.0 attrs==26.1.0 babel==2.18.0 beautifulsoup4==4.15.0 black==26.10.1
+boto3==1.44.8 build==1.6.1 celery==5.7.0 certifi==2026.10.19.post1 cffi==2.1.1
+charset_normalizer==3.5.2 click==8.5.1 coverage==7.17.4 distlib==0.4.4 django==5.2.19
+docutils==0.23 fastapi==0.165.0 filelock==4.2.12 flit_core==4.2.0 h11==0.16.0 hatchling==1.33.0
+httpx==0.28.1 idna==3.20 iniconfig==2.3.1 isort==9.0.2 jinja2==3.1.6 jsonschema==4.26.0
+loguru==0.7.3 markdown==3.11.3 markupsafe==3.0.4 marshmallow==4.4.0 mkdocs==1.6.1
+msgspec==0.22.0 packaging==26.3 paramiko==5.1.0 pdm==2.29.4 pip==26.3 platformdirs==4.14.8
+pluggy==1.7.0 poetry_core==2.5.0 psycopg==3.3.9 pycparser==3.12 pygments==2.21.0 pyjwt==2.15.1
+pytest==9.2.0 python_dateutil==4.0.0 pytz==2026.6 redis==8.1.0 rich_click==1.9.9
+setuptools==84.2.1 six==1.17.0 sniffio==1.3.1 sphinx==9.0.4 starlette==1.10.0 structlog==26.1.0
+toml==0.10.2 tomli==2.5.0 tox==4.67.15 tqdm==4.70.1 twine==7.0.0 typer==0.29.2
+typing_extensions==4.16.0 urllib3==2.8.0 uvicorn==0.54.0 virtualenv==21.15.11 werkzeug==3.1.9
+wheel==0.48.0
+"""
+"""One release of each of these, so that lists have real summaries."""
 MANY_WHEELS: Final = "numpy==2.3.4"
 PYTHONS: Final = ("3.11", "3.12", "3.13")
 README: Final = """
@@ -81,6 +98,38 @@ FIELDS: Final = (
     "Description-Content-Type: text/markdown",
     README,
 )
+VERSIONS: Final = 1100
+WHEELS: Final = 1274
+PLATFORM_TAGS: Final = (
+    *("manylinux_2_17_x86_64", "manylinux_2_28_aarch64", "musllinux_1_2_x86_64", "win_amd64"),
+    *("macosx_10_13_x86_64", "macosx_11_0_arm64", "win_arm64", "ios_13_0_arm64_iphoneos"),
+    *("android_24_arm64_v8a", "pyodide_2025_0_wasm32", "linux_armv7l"),
+)
+RIGHT_TO_LEFT: Final = (
+    "Summary: مكتبة الحسابات، חשבוניות לכל שירות",
+    "Author-email: مريم خليل <maryam@acme.example>",
+    "Keywords: فواتير,חשבונית",
+    "Description-Content-Type: text/markdown",
+    "\n# مكتبة الحسابات\n\nمكتبة **داخلية** لحساب الفواتير، مع `acme-core`.\n\n- تحويل العملات\n",
+)
+CHAPTER: Final = """
+## Chapter {number}
+
+{sentences}
+
+```python
+acme.call({number}, a_rather_long_argument_name="value", another_one="value")
+```
+
+| setting | what it does |
+|---|---|
+| `acme.some.setting.of.this.chapter` | something that takes a few words |
+
+![a badge](https://img.example.com/{number}.svg)
+"""
+SENTENCES: Final = "A sentence that says something about nothing in particular. " * 8
+HANDBOOK: Final = "".join(CHAPTER.format(number=at, sentences=SENTENCES) for at in range(90))
+"""45,000 pixels in a narrow window."""
 LONG_NAME: Final = "acme-platform-observability-opentelemetry-instrumentation-for-kafka-consumers"
 
 
@@ -123,16 +172,28 @@ PAGES: Final = (
     PageToShow("project-requests", "/project/requests/", is_pictured=False),
     PageToShow("project-long-name", f"/project/{LONG_NAME}/"),
     PageToShow("project-plain", "/project/plain/", is_pictured=False),
-    PageToShow("release", "/project/numpy/2.3.4/"),
+    PageToShow("project-right-to-left", "/project/acme-rtl/"),
+    PageToShow("project-handbook", "/project/acme-handbook/", is_pictured=False),
+    PageToShow("project-binary", "/project/acme-binary/", is_pictured=False),
+    PageToShow("files", "/project/acme-binary/files/"),
+    PageToShow("files-filtered", "/project/acme-binary/files/?q=3.12+arm64", is_pictured=False),
+    PageToShow("files-plain", "/project/numpy/files/", is_pictured=False),
+    PageToShow("releases", "/project/requests/releases/"),
+    PageToShow("releases-many", "/project/acme-daily/releases/", is_pictured=False),
+    PageToShow("dependencies", "/project/acme-core/dependencies/"),
+    PageToShow("release", "/project/numpy/2.2.6/"),
+    PageToShow("release-yanked", "/project/requests/2.32.0/", is_pictured=False),
     PageToShow("history", "/project/acme-core/history/"),
-    PageToShow("setup", "/setup/"),
+    PageToShow("all-projects", "/-/projects/1/?show=all&sort=date"),
+    PageToShow("setup", "/setup/?client=poetry&project=acme-core"),
+    PageToShow("setup-plain", "/setup/", is_pictured=False),
     PageToShow("docs", "/-/docs/", is_pictured=False),
     PageToShow("docs-page", "/-/docs/settings/", is_pictured=False),
     PageToShow("sign-in", "/-/sign-in/"),
-    PageToShow("not-found", "/project/no-such-project/"),
+    PageToShow("not-found", "/project/acme-croe/"),
     PageToShow("home-signed-in", "/", is_signed_in=True, is_pictured=False),
     PageToShow("project-signed-in", "/project/acme-core/", is_signed_in=True),
-    PageToShow("release-signed-in", "/project/numpy/2.3.4/", is_signed_in=True, is_pictured=False),
+    PageToShow("release-signed-in", "/project/numpy/2.2.6/", is_signed_in=True, is_pictured=False),
     PageToShow("account", "/-/account/", is_signed_in=True),
     PageToShow("password", "/-/account/password/", is_signed_in=True, is_pictured=False),
     PageToShow("upload", "/-/upload/", is_signed_in=True),
@@ -142,6 +203,8 @@ PAGES: Final = (
     ),
     PageToShow("access", "/project/acme-core/access/", is_signed_in=True),
     PageToShow("manage", "/project/acme-core/manage/", is_signed_in=True),
+    PageToShow("manage-many", "/project/acme-daily/manage/", is_signed_in=True, is_pictured=False),
+    PageToShow("delete-project", "/project/acme-core/manage/?action=delete", is_signed_in=True),
     PageToShow("manage-release", "/project/acme-core/manage/?version=1.5.0", is_signed_in=True),
     PageToShow("yank", "/project/acme-core/manage/?version=1.5.0&action=yank", is_signed_in=True),
     PageToShow(
@@ -156,7 +219,9 @@ def running_showcase(folder: Path) -> Iterator[RunningServer]:
     """Run a server with the packages on a new store in a folder."""
     with running_site(folder) as server:
         publish(server, *own_packages(), *real_packages())
-        await_descriptions(server, "acme-core", "numpy", "requests", "rich")
+        await_descriptions(
+            server, "acme-core", "acme-handbook", "acme-rtl", "numpy", "requests", "rich"
+        )
         server.change("requests", "yank", version="2.32.0", reason="CVE-2024-35195: see 2.32.2")
         server.change("acme-core", "yank", version="1.4.0", reason="Loses messages on restart")
         reason = "Use rich instead"
@@ -175,12 +240,27 @@ def own_packages() -> list[Package]:
         wheel("acme-colours", "0.9", "Summary: Colours of terminals", "License: MIT"),
         wheel(LONG_NAME, "0.42.0.dev20261122+local.build.1", *small),
         wheel("plain", "1.0"),
+        wheel("acme-rtl", "1.0", *RIGHT_TO_LEFT),
+        wheel("acme-handbook", "4.0", "Description-Content-Type: text/markdown", HANDBOOK),
+        *(wheel("acme-daily", f"2026.{number}") for number in range(VERSIONS)),
+        *many_wheels(),
+        sdist("acme-binary", "3.5.1"),
     ]
+
+
+def many_wheels() -> Iterator[Package]:
+    """Yield the wheels of a release for many interpreters and platforms, in several builds."""
+    pythons = [f"cp3{minor}-cp3{minor}" for minor in range(8, 15)]
+    tags = [f"{python}-{platform}" for python in pythons for platform in PLATFORM_TAGS]
+    for number in range(WHEELS):
+        build, tag = divmod(number, len(tags))
+        made = wheel("acme-binary", "3.5.1", "Summary: For every machine", tag=tags[tag])
+        yield replace(made, filename=made.filename.replace("3.5.1-", f"3.5.1-{build}x-"))
 
 
 def real_packages() -> list[Package]:
     """Return the packages of PyPI, downloaded before or now."""
-    for requirement in REAL:
+    for requirement in (*REAL, *MORE.split()):
         _download(requirement)
     _download("requests==2.34.2", "--no-binary=:all:")
     for python in PYTHONS:

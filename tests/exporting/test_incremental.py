@@ -71,7 +71,7 @@ def filled(harness: ExportHarness) -> ExportHarness:
         *(wheel("demo", "1.1"), wheel("demo", "1!2.0+cu121.x")),
     )
     harness.export()
-    harness.clock.advance(hours=1)
+    harness.clock.advance(days=1)
     return harness
 
 

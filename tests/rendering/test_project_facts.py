@@ -35,7 +35,7 @@ def test_facts_are_those_of_the_latest_release() -> None:
     assert (found.version, found.summary, found.keywords) == ("1.0", "What.It is", "web,Acme")
     assert found.required_names == ("a", "zope-interface")
     assert found.text == "demo what-it is web,acme"
-    assert (found.uploaded_by, found.dated) == (file().uploaded_by, NOON)
+    assert (found.uploaded_by, found.day) == (file().uploaded_by, "2026-11-20")
 
 
 def test_summary_is_that_of_the_latest_release() -> None:

@@ -185,10 +185,14 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
         return tuple(map(NormalizedName, self.requires.split()))
 
     @property
-    def dated(self) -> datetime | None:
-        """The time (UTC) of the latest upload, else of the latest change, or None."""
+    def day(self) -> str:
+        """The day (UTC) of the latest upload, else of the latest change, or an empty text."""
         milliseconds = self.uploaded or self.changed
-        return _EPOCH + timedelta(milliseconds=milliseconds) if milliseconds else None
+        return (
+            (_EPOCH + timedelta(milliseconds=milliseconds)).date().isoformat()
+            if milliseconds
+            else ""
+        )
 
 
 def fold(text: str) -> str:

@@ -90,3 +90,29 @@ def test_file_of_a_quarantined_project_is_not_read(
     server.clock.advance(seconds=2)
     assert server.get(PATH).status == 404
     assert store.streams == []
+
+
+METADATA = ("get", f"files/demo/{DEMO.sha256}/{DEMO.filename}.metadata")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("", [DOCUMENT, METADATA]),
+        ("1.0/", [DOCUMENT, METADATA]),
+        ("dependencies/", [DOCUMENT, METADATA]),
+        ("files/", [DOCUMENT]),
+        ("files/?q=demo", [DOCUMENT]),
+        ("releases/", [DOCUMENT]),
+        ("1.0/requirements.txt", [DOCUMENT]),
+    ],
+)
+def test_pages_of_a_project_read_little(
+    server: InProcessServer, store: RemoteStore, path: str, expected: list[tuple[str, str]]
+) -> None:
+    """A page of a project reads the document, and core metadata only if it shows some of it."""
+    html = ("Accept", "text/html")
+    assert server.get("/", html).status == 200  # so that the table of all projects is there
+    store.calls.clear()
+    assert server.get(f"/project/demo/{path}", html).status == 200
+    assert store.calls == expected
