@@ -1,6 +1,7 @@
 """Loads what every test run has in common: options, workers, and the reports at the end."""
 
 pytest_plugins = [
+    "tests.plugins.garbage",
     "tests.plugins.isolation",
     "tests.plugins.results",
     "tests.plugins.scheduling",
