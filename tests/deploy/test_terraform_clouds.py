@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.harness import Sandbox, system_program
+from tests.clients.harness import Sandbox, new_sandbox, system_program
 from tests.deploy.running import BUCKET, DEPLOY, rendered
 from tests.deploy.terraform import PROVIDERS, Configuration, bare, failed_runs, run, wrong_form
 from wheelyard.settings.load import load_settings, unknown_variables
@@ -128,23 +128,23 @@ CONTAINERS = re.compile(
 )
 
 
-@pytest.fixture(params=sorted(NEEDED))
+@pytest.fixture(scope="module", params=sorted(NEEDED))
 def cloud(request: pytest.FixtureRequest) -> str:
     """The cloud whose files are looked at."""
     name: str = request.param
     return name
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def folder(cloud: str) -> Path:
     """The configuration of the cloud."""
     return DEPLOY / ("cloud-run" if cloud == "google" else cloud) / "terraform"
 
 
-@pytest.fixture
-def configuration(folder: Path, sandbox: Sandbox) -> Configuration:
+@pytest.fixture(scope="module")
+def configuration(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Configuration:
     """The configuration, as python-hcl2 reads it."""
-    return Configuration.read(folder, sandbox)
+    return Configuration.read(folder, new_sandbox(tmp_path_factory.mktemp("read")))
 
 
 def test_names_and_arguments(configuration: Configuration) -> None:
