@@ -146,6 +146,8 @@ class PageToShow:
 
 ADMINISTRATION: Final = {
     "overview": "",
+    "people": "people/",
+    "person": "people/?who=htpasswd:ana",
     "groups": "groups/",
     "group": "groups/?group=team",
     "grants": "grants/",

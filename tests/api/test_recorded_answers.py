@@ -81,6 +81,9 @@ REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("POST", "publishers/remove", {"id": "bk", "note": "gone"}),
     ("GET", "publishers/history?after=1&limit=5", None),
     ("POST", "people/release-name", {"provider": "acme", "name": "ana@acme.dev"}),
+    ("GET", "people?limit=2", None),
+    ("GET", "people/show?who=user%3Aa%40b.dev", None),
+    ("GET", "people/groups", None),
     ("POST", "tokens/self/revoke", None),
 )
 

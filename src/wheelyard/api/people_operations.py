@@ -1,18 +1,92 @@
 """
-Operations on people of a provider.
+Operations on people: whom an index knows, what each of them may do, and an end of that.
 
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Final
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from wheelyard.api.access_operations import CallerRights, TokenAnswer, TokensQuery, list_tokens
 from wheelyard.api.operation import Call
-from wheelyard.model.person import PERSON_NAME, PROVIDER_NAME
+from wheelyard.authentication.known_people import KnownPerson, PersonState
+from wheelyard.authentication.rights import PASSWORD_USERS, rights
+from wheelyard.model.grants import groups_of
+from wheelyard.model.person import PERSON_NAME, PROVIDER_NAME, group_principal
+from wheelyard.rendering.principals import describe_principal
 
 Provider = Annotated[str, Meta(pattern=rf"\A{PROVIDER_NAME}\Z")]
 PersonName = Annotated[str, Meta(pattern=rf"\A{PERSON_NAME}\Z")]
+
+
+class PeopleQuery(Struct, frozen=True):
+    """A query for some of the people."""
+
+    search: str = ""
+    """A part of the principal, as it is written or in words."""
+    state: PersonState | None = None
+    group: str = ""
+    """The principal of a group of a provider."""
+    limit: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """The most people in one answer, or 0 for all."""
+    offset: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """How many are left out before the first, with a limit."""
+
+
+class PeopleList(Struct, frozen=True):
+    """People, sorted by principal."""
+
+    people: tuple[KnownPerson, ...]
+    total: int | UnsetType = UNSET
+    """How many there are without the limit, if one was sent."""
+
+
+class PersonQuestion(Struct, frozen=True):
+    """The question who somebody is."""
+
+    who: str
+    """A principal of a person or a service account; with an id, only whoever has that id."""
+
+
+class PersonRight(Struct, frozen=True, omit_defaults=True):
+    """What somebody may do, and what gives them the right."""
+
+    who: str
+    """The principal or group by which they have it; or words, such as `everybody`."""
+    can: tuple[str, ...]
+    projects: tuple[str, ...]
+    source: str
+    """A grant, or a setting, in words."""
+    note: str = ""
+
+
+class PersonAnswer(Struct, frozen=True, kw_only=True):
+    """A person, and what they may do."""
+
+    person: KnownPerson
+    principals: tuple[str, ...]
+    """All by which grants can name them, as far as they are known."""
+    groups: tuple[str, ...]
+    """The groups of the settings and of the store that they are in."""
+    rights: tuple[PersonRight, ...]
+    tokens: tuple[TokenAnswer, ...]
+    """Those that they own, the newest first."""
+
+
+class ProviderGroup(Struct, frozen=True):
+    """A group of a provider, as the people who have signed in were told to be in it."""
+
+    principal: str
+    people: int
+    """How many of them may sign in."""
+
+
+class ProviderGroups(Struct, frozen=True):
+    """The groups of providers that were seen so far, sorted."""
+
+    groups: tuple[ProviderGroup, ...]
 
 
 class NameRelease(Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +105,58 @@ class ReleasedName(Struct, frozen=True):
     """The principal whose access was ended, as it had the name, or null if nobody has it now."""
 
 
+EVERYBODY: Final = PeopleQuery()
+
+
+def list_people(call: Call, body: PeopleQuery = EVERYBODY) -> PeopleList:
+    """List the people whom the index knows: of providers, passwords, grants and tokens."""
+    search = body.search.casefold()
+    fit = [
+        person
+        for person in call.index.known_people.all()
+        if (body.state is None or person.state == body.state)
+        and (not body.group or body.group in _groups_of(person))
+        and search in f"{person.who}\n{describe_principal(person.principal)}".casefold()
+    ]
+    if not body.limit:
+        return PeopleList(tuple(fit))
+    return PeopleList(tuple(fit[body.offset : body.offset + body.limit]), len(fit))
+
+
+def show_person(call: Call, body: PersonQuestion) -> PersonAnswer:
+    """
+    Show a person: groups, what they may do and through what, and their tokens.
+
+    Raises Invalid if the text is no principal of a person or a service account.
+    """
+    index = call.index
+    person = index.known_people.find(body.who)
+    owned = list_tokens(call, TokensQuery(owner=person.principal, sort="-created")).tokens
+    records = [index.tokens.records.find(token.id) for token in owned]
+    # somebody else may have had the name before
+    own = [record for record in records if record is not None and person.owns(record)]
+    principals = index.known_people.principals_of(person, own)
+    ids = {record.id for record in own}
+    return PersonAnswer(
+        person=person,
+        principals=tuple(sorted(principals)),
+        groups=groups_of(principals, index.access.load().groups),
+        rights=tuple(_rights(call, principals, person)),
+        tokens=tuple(token for token in owned if token.id in ids),
+    )
+
+
+def list_provider_groups(call: Call) -> ProviderGroups:
+    """List the groups of providers that people who have signed in were told to be in."""
+    counts = dict[str, int]()
+    for person in call.index.known_people.recorded():
+        for group in _groups_of(person):
+            counts[group] = counts.get(group, 0) + (person.state == "active")
+    return ProviderGroups(
+        tuple(ProviderGroup(principal, counts[principal]) for principal in sorted(counts))
+    )
+
+
 def release_name(call: Call, body: NameRelease) -> ReleasedName:
     """
     Let the next person who signs in with a name have it, and end the access of who has it now.
@@ -39,3 +165,17 @@ def release_name(call: Call, body: NameRelease) -> ReleasedName:
     """
     ended = call.index.people_administration.release_name(body.provider, body.name, call.by)
     return ReleasedName(f"{ended.principal}#{ended.id}" if ended is not None else None)
+
+
+def _groups_of(person: KnownPerson) -> list[str]:
+    """Return the principals of the groups that a person has of their provider."""
+    return [group_principal(person.provider, group) for group in person.groups]
+
+
+def _rights(call: Call, principals: frozenset[str], person: KnownPerson) -> Iterator[PersonRight]:
+    names = principals | ({PASSWORD_USERS} if person.has_password else set())
+    for right in rights(call.index.authenticator):
+        if not names.isdisjoint(right.principals):
+            of_scope = CallerRights.of(right.scope)
+            source = f"{right.source} {right.place}".rstrip()
+            yield PersonRight(right.who, of_scope.can, of_scope.projects, source, right.note)

@@ -27,6 +27,7 @@ from wheelyard.settings.sections import MIB
 _MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER
 _NAMES = RequiredRight.ADMIN, "list the private names"
 _RIGHTS = RequiredRight.ADMIN, "see or change rights"
+_PEOPLE = RequiredRight.ADMIN, "see the people of this index"
 _CHANGED_RIGHTS = RequiredRight.OWN_ADMIN, "change rights"
 _HEALTH = RequiredRight.ADMIN, health_operations.HEALTH
 _SETTINGS = RequiredRight.ADMIN, health_operations.SETTINGS
@@ -76,6 +77,9 @@ OPERATIONS: Final = (
         *_CHANGED_RIGHTS,
         repeats=False,
     ),
+    Row("GET", "people", people_operations.list_people, *_PEOPLE, is_long=True),
+    Row("GET", "people/show", people_operations.show_person, *_PEOPLE, is_long=True),
+    Row("GET", "people/groups", people_operations.list_provider_groups, *_PEOPLE, is_long=True),
     Row("GET", "publishers", publisher_operations.list_publishers, *_RIGHTS),
     Row(
         "GET", "publishers/history", publisher_operations.publisher_history, *_RIGHTS, is_long=True

@@ -10,7 +10,7 @@ import click
 from click import Argument, Option
 from msgspec.structs import asdict, replace
 
-from wheelyard.api import access_operations, people_operations
+from wheelyard.api import access_operations
 from wheelyard.api.access_operations import (
     AccessQuestion,
     ActionWord,
@@ -21,7 +21,6 @@ from wheelyard.api.access_operations import (
     TokenRotation,
     TokensQuery,
 )
-from wheelyard.api.people_operations import NameRelease
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.authentication.api_tokens import require_token_id
 from wheelyard.authentication.token_list import TokenOrder, TokenSelection
@@ -147,26 +146,6 @@ def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
         wanted = GrantRevocation(grant_id, note, even_if_own)
         api.call(access_operations.revoke_grant, wanted)
         click.echo(f"{grant_id}: revoked")
-
-
-@access_command.subcommand("release-name", Argument(["provider"]), Argument(["name"]), *INDEX)
-def release_name(provider: str, name: str) -> None:
-    """
-    Let another person of PROVIDER have the name NAME.
-
-    A name belongs to the first person who signs in with it. If the provider has given it to
-    somebody else since, this lets them in. The access of whoever has the name now is ended.
-
-    Examples:
-        wheelyard access release-name acme ana@acme.dev
-        wheelyard access release-name acme ana@acme.dev --store gs://acme-packages
-
-    Documentation: providers/README.md
-    """
-    released = open_api().call(people_operations.release_name, NameRelease(provider, name))
-    click.echo(escaped(f"{name}: released"))
-    if released.ended is not None:
-        click.echo(escaped(f"{released.ended}: ended"), err=True)
 
 
 @click.group("group", cls=CliGroup)

@@ -49,6 +49,7 @@ COMMAND_GROUPS: Final = {
     "Access": {
         "token": "create, list, rotate and revoke API tokens",
         "access": "grant and revoke rights, and explain who may do what",
+        "people": "list people, and show what one may do",
         "publisher": "list, add, change and remove trusted publishers of CI jobs",
         "password": "make a line of an htpasswd file",
     },
@@ -78,6 +79,7 @@ COMMAND_MODULES: Final = {
     "list": "project_commands",
     "names": "project_commands",
     "password": "password_commands",
+    "people": "people_commands",
     "print-settings": "settings_commands",
     "publisher": "publisher_commands",
     "run": "serve",

@@ -21,6 +21,7 @@ from wheelyard.http.handlers.admin.health import HealthPages
 from wheelyard.http.handlers.admin.journal import JournalPages
 from wheelyard.http.handlers.admin.names import NamePages
 from wheelyard.http.handlers.admin.pages import AdminPages
+from wheelyard.http.handlers.admin.people import PeoplePages
 from wheelyard.http.handlers.admin.publishers import PublisherPages
 from wheelyard.http.handlers.admin.storage import StoragePage
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
@@ -187,6 +188,7 @@ def _management(manage: ManagePages, upload: UploadPage) -> Iterator[Route]:
 def _administration(web: WebPages) -> Iterator[Route]:
     pages = AdminPages(web)
     yield _page("/-/admin/", pages.answer_overview)
+    yield from _admin_page("/-/admin/people/", PeoplePages(pages).answer)
     groups, grants = GroupPages(pages), GrantPages(pages)
     yield from _admin_page("/-/admin/groups/", groups.answer, groups.answer_form)
     yield from _admin_page("/-/admin/grants/", grants.answer, grants.answer_form)

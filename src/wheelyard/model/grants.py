@@ -191,6 +191,12 @@ def groups_in(who: Iterable[str]) -> frozenset[str]:
     return frozenset(grantee.removeprefix(_GROUP) for grantee in who if grantee.startswith(_GROUP))
 
 
+def groups_of(principals: Iterable[str], groups: Groups) -> tuple[str, ...]:
+    """Return the names of the groups that have one of these principals, sorted."""
+    names = frozenset(principals)
+    return tuple(sorted(name for name, members in groups.items() if members & names))
+
+
 def expand(who: Iterable[str], groups: Groups) -> frozenset[str]:
     """
     Return the principals in `who`, with the members of each `group:NAME` in its place.

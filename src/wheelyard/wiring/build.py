@@ -25,6 +25,7 @@ from wheelyard.authentication.authorization import (
 )
 from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.device_logins import DeviceLogins
+from wheelyard.authentication.known_people import KnownPeople
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
@@ -458,6 +459,11 @@ class Index(Struct, frozen=True, kw_only=True):
             is_local=self.is_local,
             has_upstream=self.upstream is not None,
         )
+
+    @property
+    def known_people(self) -> KnownPeople:
+        """Everybody whom the index knows."""
+        return KnownPeople(authenticator=self.authenticator)
 
     @property
     def publishers(self) -> "Publishers":

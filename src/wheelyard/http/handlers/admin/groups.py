@@ -1,12 +1,14 @@
 """The pages of groups of the settings and of the store: members, and changes of them."""
 
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode
 
 from msgspec import Struct
 
-from wheelyard.api import access_operations
+from wheelyard.api import access_operations, people_operations
 from wheelyard.api.access_operations import GroupEdit
+from wheelyard.api.people_operations import ProviderGroup
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import (
@@ -87,8 +89,13 @@ class GroupPages:
         search = query.text("search")
         names = sorted({group.name for group in access.groups if _is_found(group, search)})
         shown, numbers = paged(names, query, ROWS_ON_A_PAGE)
+        of_providers: Sequence[ProviderGroup] = ()
+        if self._pages.index.authenticator.owners.providers:
+            seen = self._pages.api(request).call(people_operations.list_provider_groups).groups
+            of_providers = [group for group in seen if search.casefold() in group.principal]
         values = {
             "rows": [_facts(access, name) for name in shown],
+            "of_providers": of_providers,
             "numbers": numbers,
             "search": search,
             "links": query_of({"search": search} if search else {}),

@@ -11,4 +11,5 @@ def credentials_in_use(index: Index) -> CredentialsInUse:
         passwords=authenticator.htpasswd is not None,
         google=bool(settings.google.id_token.audience or settings.iap.audience),
         static_tokens=bool(authenticator.static_tokens.all()),
+        providers=sorted(authenticator.owners.providers),
     )

@@ -18,6 +18,12 @@ class Section(Struct, frozen=True):
 SECTIONS: Final = (
     Section("", "Overview", ""),
     Section(
+        "people/",
+        "People",
+        "Everybody whom this index knows, what each of them may do and through what, and their "
+        "tokens. End somebody's access.",
+    ),
+    Section(
         "groups/",
         "Groups",
         "Groups of people and programs that grants can name. Make them, and change who is in them.",

@@ -1,0 +1,196 @@
+"""
+Everybody whom an index knows: people of providers, of the htpasswd file, of grants and of tokens.
+
+There is no list of them. Those of a provider have a record each; the others are names in the
+htpasswd file, in grants and groups, and of owners of tokens. To list them costs, on a bucket, a
+request for each thousand people and each thousand tokens, and one for each record that this process
+has not read since it was changed.
+"""
+
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.token_owners import OWNER_PREFIXES, PASSWORD, PROVIDER
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.api_token import TokenRecord
+from wheelyard.model.grants import Grants, parse_principal, with_implied
+from wheelyard.model.person import Person, group_principal, person_in
+
+PersonState = Literal["active", "ended", "gone", "unseen", "unknown"]
+"""
+Whether a person may sign in.
+
+- active: their provider has confirmed them, or they have a line of the htpasswd file
+- ended: an administrator has ended their access
+- gone: the file has no line of theirs, or the settings do not have their provider any more
+- unseen: a grant names them, and nobody of this name has signed in with the provider
+- unknown: Google says who they are, and nothing is kept of them
+"""
+_GROUP: Final = "group:"
+
+
+class KnownPerson(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A person, or a service account, whom an index knows."""
+
+    principal: str
+    """By which journals name them, without an id."""
+    id: str = ""
+    """What tells them apart from others of their provider, if they have signed in."""
+    state: PersonState
+    groups: tuple[str, ...] = ()
+    """Those of their provider, when it last confirmed them."""
+    confirmed: datetime | None = None
+    """When their provider last confirmed them."""
+    ended: datetime | None = None
+    ended_by: str = ""
+
+    @property
+    def who(self) -> str:
+        """The principal that nobody else has, if there is one."""
+        return f"{self.principal}#{self.id}" if self.id else self.principal
+
+    @property
+    def provider(self) -> str:
+        """The name of their provider of `[[sign_in]]`, or an empty text."""
+        kind, _, rest = self.principal.partition(":")
+        return rest.partition(":")[0] if f"{kind}:" == PROVIDER else ""
+
+    @property
+    def has_password(self) -> bool:
+        """Whether it is a user of the htpasswd file, or was one."""
+        return self.principal.startswith(PASSWORD)
+
+    def owns(self, record: TokenRecord) -> bool:
+        """Return whether the person owns a token, and nobody else who had the name."""
+        owner = person_in(record.owner_names)
+        is_same = owner is None or not self.id or owner.id == self.id
+        return record.owner == self.principal and is_same
+
+
+class KnownPeople(Struct, frozen=True, kw_only=True):
+    """
+    Finds people.
+
+    Each method raises Unavailable if the store does not answer.
+    """
+
+    authenticator: Authenticator
+
+    def all(self) -> list[KnownPerson]:
+        """Return everybody, sorted by principal."""
+        records = list(self.recorded())
+        known = {person.who: person for person in records}
+        names, ids = {record.principal for record in records}, {(r.provider, r.id) for r in records}
+        users = {f"{PASSWORD}{name}" for name in self._passwords()}
+        for principal in users | {*_named_in(self.authenticator.policy.access.load())}:
+            if principal not in known and principal not in names:
+                known[principal] = self._of_principal(principal)
+        for record in self.authenticator.tokens.records.all():
+            person = person_in(record.owner_names)
+            is_recorded = person is not None and (person.provider, person.id) in ids
+            if record.owner and not is_recorded and record.owner not in known:
+                known[record.owner] = self._of_principal(record.owner)
+        return sorted(known.values(), key=lambda person: (person.principal, person.id))
+
+    def recorded(self) -> Iterator[KnownPerson]:
+        """Yield those who have signed in with a provider."""
+        return map(self._of_record, self.authenticator.owners.people.all())
+
+    def find(self, text: str) -> KnownPerson:
+        """
+        Return the person whom a principal names, who may be nobody that appears anywhere.
+
+        Of several people with the name, it is the one who may sign in, or else any. Raises Invalid
+        (code `invalid_field`) if the text is no principal of a person or a service account.
+        """
+        try:
+            principal = parse_principal(text)
+        except Invalid as fault:
+            raise Invalid(fault.message, code="invalid_field") from fault
+        if not _is_person(principal):
+            raise Invalid(f"{quoted(text)} is no person.", code="invalid_field")
+        if not principal.startswith(PROVIDER):
+            return self._of_principal(principal)
+        matching = [
+            person for person in self.recorded() if principal in {person.principal, person.who}
+        ]
+        matching.sort(key=lambda person: person.state != "active")
+        return matching[0] if matching else self._of_principal(principal)
+
+    def principals_of(
+        self, person: KnownPerson, owned: Iterable[TokenRecord] = ()
+    ) -> frozenset[str]:
+        """
+        Return all principals by which grants can name a person, as far as they are known.
+
+        `owned` are tokens of theirs: those of a Google account tell of its Workspace domain.
+        """
+        names = {person.principal, person.who}
+        names |= {group_principal(person.provider, group) for group in person.groups}
+        for record in owned:
+            if not person.provider:
+                names |= {*record.owner_names}
+        return with_implied(names)
+
+    def _passwords(self) -> Collection[str]:
+        """Return the names of the htpasswd file."""
+        htpasswd = self.authenticator.htpasswd
+        return htpasswd.file.current().hashes if htpasswd is not None else ()
+
+    def _of_record(self, record: Person) -> KnownPerson:
+        state: PersonState = (
+            "active" if record.provider in self.authenticator.owners.providers else "gone"
+        )
+        return KnownPerson(
+            principal=record.principal,
+            id=record.id,
+            state=state if record.ended_at is None else "ended",
+            groups=record.groups,
+            confirmed=record.confirmed_at,
+            ended=record.ended_at,
+            ended_by=record.ended_by,
+        )
+
+    def _of_principal(self, principal: str) -> KnownPerson:
+        """Return the person of a principal, of whom there is no record."""
+        name, _, person_id = principal.partition("#")
+        if not principal.startswith(PROVIDER):
+            name, person_id = principal, ""
+        state: PersonState = "unknown"
+        if principal.startswith(PASSWORD):
+            has_line = principal.removeprefix(PASSWORD) in self._passwords()
+            state = "active" if has_line else "gone"
+        elif principal.startswith(PROVIDER):
+            provider = principal.split(":", 2)[1]
+            state = (
+                "unseen"
+                if provider in self.authenticator.owners.providers and not person_id
+                else "gone"
+            )
+        return KnownPerson(principal=name, id=person_id, state=state)
+
+
+def is_provider_person(principal: str) -> bool:
+    """Return whether a principal is that of a person of a provider, and not of a group."""
+    return principal.startswith(PROVIDER) and not principal.partition(":")[2].partition(":")[
+        2
+    ].startswith(_GROUP)
+
+
+def _is_person(principal: str) -> bool:
+    """Return whether a principal is that of a person or a service account."""
+    if principal.startswith(PROVIDER):
+        return is_provider_person(principal)
+    return principal.startswith(OWNER_PREFIXES)
+
+
+def _named_in(grants: Grants) -> Iterator[str]:
+    """Yield the people in grants and groups."""
+    for grant in grants.all:
+        yield from filter(_is_person, grant.who)
+    for members in grants.groups.values():
+        yield from filter(_is_person, members)

@@ -1,0 +1,130 @@
+"""`wheelyard people`: whom an index knows, and what each of them may do."""
+
+from collections.abc import Iterator
+from typing import get_args
+
+import click
+from click import Argument, Option
+
+from wheelyard.api import people_operations
+from wheelyard.api.people_operations import (
+    NameRelease,
+    PeopleQuery,
+    PersonAnswer,
+    PersonQuestion,
+)
+from wheelyard.authentication.known_people import KnownPerson, PersonState
+from wheelyard.cli.options import INDEX, open_api
+from wheelyard.cli.output import JSON, CliGroup, print_result
+from wheelyard.model.access import describe_projects
+from wheelyard.model.decoding import escaped
+
+
+@click.group("people", cls=CliGroup)
+def people_command() -> None:
+    """
+    List the people whom an index knows, and show what one may do.
+
+    They are those who have signed in with a provider, names of the htpasswd file, and people in
+    grants, in groups and of tokens.
+
+    Documentation: administration.md
+    """
+
+
+@people_command.subcommand(
+    "list",
+    Option(["--search"], default="", metavar="TEXT", help="A part of the name."),
+    Option(["--state"], type=click.Choice(get_args(PersonState)), help="Only those."),
+    Option(["--group"], default="", metavar="WHO", help="Only people of oidc:PROVIDER:group:NAME."),
+    JSON,
+    *INDEX,
+)
+def list_people(search: str, state: PersonState | None, group: str) -> None:
+    """
+    List people: active, ended, gone, unseen (not signed in yet), unknown (Google decides).
+
+    Examples:
+        wheelyard people list
+        wheelyard people list --state ended
+        wheelyard people list --group oidc:acme:group:platform --json
+
+    Documentation: administration.md
+    """
+    query = PeopleQuery(search=search, state=state, group=group)
+    listed = open_api().call(people_operations.list_people, query)
+    print_result(listed, map(_line, listed.people))
+
+
+def _line(person: KnownPerson) -> tuple[str, ...]:
+    facts = [f"of {', '.join(person.groups)}"] if person.groups else []
+    if person.confirmed is not None:
+        facts.append(f"confirmed {person.confirmed:%Y-%m-%d %H:%M} UTC")
+    if person.ended is not None:
+        facts.append(f"ended {person.ended:%Y-%m-%d %H:%M} UTC by {person.ended_by}")
+    return (person.who, person.state, *facts)
+
+
+@people_command.subcommand("show", Argument(["who"]), JSON, *INDEX)
+def show_person(who: str) -> None:
+    """
+    Print who WHO is: groups, what they may do and through what, and their tokens.
+
+    WHO is a principal: htpasswd:NAME, user:EMAIL, serviceAccount:EMAIL, oidc:PROVIDER:NAME, perhaps
+    with the id behind a #.
+
+    Examples:
+        wheelyard people show htpasswd:ana
+        wheelyard people show oidc:acme:ana@acme.dev --json
+
+    Documentation: administration.md
+    """
+    answer = open_api().call(people_operations.show_person, PersonQuestion(who))
+    print_result(answer, _person_lines(answer))
+
+
+def _person_lines(answer: PersonAnswer) -> Iterator[str]:
+    yield "\t".join(_line(answer.person))
+    if answer.groups:
+        yield f"groups of this index: {', '.join(answer.groups)}"
+    for right in answer.rights:
+        can = ", ".join(right.can) or "what Google says"
+        note = f" ({right.note})" if right.note else ""
+        yield f"may {can} {describe_projects(right.projects)}: {right.who}, {right.source}{note}"
+    for token in answer.tokens:
+        yield f"token {token.id}: {token.name}, {token.state}, until {token.expires:%Y-%m-%d}"
+
+
+@people_command.subcommand("groups", JSON, *INDEX)
+def list_groups() -> None:
+    """
+    List the groups of providers that people who have signed in are in, with their number.
+
+    Examples:
+        wheelyard people groups
+        wheelyard people groups --server https://packages.acme.dev
+
+    Documentation: administration.md
+    """
+    listed = open_api().call(people_operations.list_provider_groups)
+    print_result(listed, ((group.principal, str(group.people)) for group in listed.groups))
+
+
+@people_command.subcommand("release-name", Argument(["provider"]), Argument(["name"]), *INDEX)
+def release_name(provider: str, name: str) -> None:
+    """
+    Let another person of PROVIDER have the name NAME.
+
+    A name belongs to the first person who signs in with it. If the provider has given it to
+    somebody else since, this lets them in. The access of whoever has the name now is ended.
+
+    Examples:
+        wheelyard people release-name acme ana@acme.dev
+        wheelyard people release-name acme ana@acme.dev --store gs://acme-packages
+
+    Documentation: providers/README.md
+    """
+    released = open_api().call(people_operations.release_name, NameRelease(provider, name))
+    click.echo(escaped(f"{name}: released"))
+    if released.ended is not None:
+        click.echo(escaped(f"{released.ended}: ended"), err=True)
