@@ -93,7 +93,7 @@ def _groups(claims: Claims, config: ProviderConfig) -> tuple[str, ...]:
     if _is_elsewhere(claims, claim):
         logger.warning(
             "%s does not say the groups of a person, as they are too many. Let it send only those "
-            "that matter here; see sign-in/entra.md",
+            "that matter here",
             config.name,
         )
     names = frozenset(_texts(claims.get(claim)))
