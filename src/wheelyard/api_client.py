@@ -8,7 +8,7 @@ only sent to this machine. Proxies of the environment are used, except for this 
 import re
 import sys
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import file_digest
@@ -16,7 +16,7 @@ from os import pathsep
 from pathlib import Path
 from shutil import which
 from typing import Final, TypeVar
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder, decode, encode
@@ -33,8 +33,9 @@ from wheelyard.http_client.client import (
     Requester,
     Retries,
 )
+from wheelyard.http_client.credential_stores import ask_keyring, read_netrc
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
-from wheelyard.http_client.urls import BadUrl, Url, UserPassword, ask_keyring, parse_url, read_netrc
+from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
 from wheelyard.model.decoding import escaped
 from wheelyard.settings.sections import is_loopback
 
@@ -73,10 +74,15 @@ def find_credential(server: Url, environ: Mapping[str, str]) -> ServerCredential
     return None if login is None else ServerCredential(login.authorization, str(path))
 
 
-def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | None:
+def keyring_path(environ: Mapping[str, str]) -> str | None:
+    """Return the path of the command `keyring`, or None if it is not installed."""
     # the keyring of this environment need not be in PATH
     beside = Path(sys.executable).parent
-    program = which("keyring", path=f"{environ.get('PATH', '')}{pathsep}{beside}")
+    return which("keyring", path=f"{environ.get('PATH', '')}{pathsep}{beside}")
+
+
+def _from_keyring(server: Url, environ: Mapping[str, str]) -> UserPassword | None:
+    program = keyring_path(environ)
     if program is None:
         return None
     try:
@@ -321,11 +327,12 @@ def parse_server(text: str) -> Url:
     try:
         url = parse_url(text)
     except BadUrl as error:
-        message = "--server: write the root URL of a server, such as https://packages.acme.dev/."
+        message = "Write the root URL of a server, such as https://packages.acme.dev/."
         raise Invalid(message, code="bad_setting") from error
     if url.login is not None or url.query:
         raise Invalid(
-            "--server: the URL has a credential or a query, which others on this machine can read. "
+            "The URL of the server has a credential or a query, which others on this machine can "
+            "read. "
             f"Write the root URL alone, and the token into {TOKEN_VARIABLE}.",
             code="bad_setting",
         )
@@ -408,6 +415,19 @@ class ApiConnection:
         content = None if fields is None else encode(fields)
         headers = {} if content is None else {"Content-Type": "application/json"}
         request = _Request(method, f"api/v1/{path}", headers, content, ANSWER_START_SECONDS)
+        return self._answer(request, kind, MAX_ATTEMPTS if repeats else 1)
+
+    def send_form(
+        self, path: str, fields: Mapping[str, str | Sequence[str]], kind: type[T], *, repeats: bool
+    ) -> T:
+        """
+        Send a form to a path of the server, and return the answer as a `kind`.
+
+        A field may be there several times. Raises as `send`.
+        """
+        content = urlencode(fields, doseq=True).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        request = _Request("POST", path, headers, content, ANSWER_START_SECONDS)
         return self._answer(request, kind, MAX_ATTEMPTS if repeats else 1)
 
     def upload(self, form: UploadForm, kind: type[T]) -> T:

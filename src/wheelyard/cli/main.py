@@ -52,6 +52,8 @@ COMMAND_GROUPS: Final = {
         "people": "list people, and show what one may do",
         "publisher": "list, add, change and remove trusted publishers of CI jobs",
         "password": "make a line of an htpasswd file",
+        "login": "get a token of your own, and store it for pip, uv and others",
+        "logout": "revoke that token, and remove it",
     },
     "Store and checks": {
         "check": "verify every byte and link, and mend what can be mended",
@@ -77,6 +79,8 @@ COMMAND_MODULES: Final = {
     "import": "publish_commands",
     "journal": "project_commands",
     "list": "project_commands",
+    "login": "login_commands",
+    "logout": "login_commands",
     "names": "project_commands",
     "password": "password_commands",
     "people": "people_commands",

@@ -1,15 +1,14 @@
 """`wheelyard password`: lines of the htpasswd file."""
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Final
 
 import click
 from click import Option
 
+from wheelyard.cli.files import replace_file
 from wheelyard.cli.output import NAME, cli_command
 from wheelyard.errors import Conflict, Invalid, quoted
 from wheelyard.model.decoding import escaped
@@ -64,7 +63,8 @@ def password_command(name: str, file: Path | None, *, replace: bool) -> None:
         click.echo(f"{name}:{hashed}")
         return
     # read again, as somebody may have written it while the password was typed
-    _write(file, passwords.with_line(_read(file), name, hashed))
+    content = passwords.with_line(_read(file), name, hashed).encode()
+    replace_file(file, content, NEW_FILE_MODE, keeps_mode=True)
     done = "has another password" if number else "has a password now"
     click.echo(f"{escaped(name)} {done}, in {escaped(str(file))}.", err=True)
 
@@ -108,33 +108,3 @@ def _read(file: Path) -> str:
         return ""
     except UnicodeDecodeError:
         raise Invalid(f"{escaped(str(file))} is not UTF-8.", code="bad_setting") from None
-
-
-def _write(file: Path, text: str) -> None:
-    """Replace a file, or the one that a symbolic link leads to, as a whole, with its owner."""
-    path = file.resolve()
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as written:
-        scratch = Path(written.name)
-        try:
-            written.write(text.encode())
-            written.flush()
-            os.fsync(written.fileno())
-            written.close()
-            _take_over(path, scratch)
-            scratch.replace(path)
-        except BaseException:
-            scratch.unlink(missing_ok=True)
-            raise
-
-
-def _take_over(path: Path, scratch: Path) -> None:
-    """Give a new file the mode and the owner of an old one, if there is one."""
-    try:
-        old = path.stat()
-    except FileNotFoundError:
-        scratch.chmod(NEW_FILE_MODE)
-        return
-    new = scratch.stat()
-    if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
-        os.chown(scratch, old.st_uid, old.st_gid)
-    scratch.chmod(old.st_mode & 0o7777)

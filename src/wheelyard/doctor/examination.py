@@ -19,16 +19,9 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.doctor.installed_clients import EXTRA, ClientIndex, ConfiguredClients, Machine
 from wheelyard.errors import DOCUMENTATION, Invalid
 from wheelyard.http_client.client import Network, Requester, RequestRules
+from wheelyard.http_client.credential_stores import ask_keyring, read_netrc
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
-from wheelyard.http_client.urls import (
-    DEFAULT_PORTS,
-    BadUrl,
-    Url,
-    UserPassword,
-    ask_keyring,
-    proxy_for,
-    read_netrc,
-)
+from wheelyard.http_client.urls import DEFAULT_PORTS, BadUrl, Url, UserPassword, proxy_for
 from wheelyard.model.decoding import counted
 from wheelyard.sources.candidate import is_distribution_name
 from wheelyard.sources.simple_page import read_page

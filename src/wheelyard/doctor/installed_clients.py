@@ -18,7 +18,8 @@ from typing import Any, Final, TypeVar
 
 from msgspec import Struct, convert, toml
 
-from wheelyard.http_client.urls import TOKEN_USER, BadUrl, Url, UserPassword, parse_url
+from wheelyard.http_client.credential_stores import TOKEN_USER
+from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
 
 T = TypeVar("T")
 

@@ -2,17 +2,10 @@
 Parsed http and https URLs, with forms for messages and links that have no credential.
 
 Links in pages are often written by hand: spaces and non-ASCII characters are quoted.
-
-A keyring is asked by its command `keyring`, as uv asks it, which works wherever it is installed:
-beside wheelyard, or as a tool of its own.
 """
 
-import subprocess
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from netrc import NetrcParseError, netrc
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -185,61 +178,6 @@ def redact_url(text: str) -> str:
     if rest.startswith("/") or "?" in rest:  # a malformed URL, whose parts are not known
         return f"{scheme.rpartition('@')[2]}:..."
     return "..." + rest.rpartition("@")[2]
-
-
-TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
-
-
-def read_netrc(path: Path) -> dict[str, UserPassword]:
-    """
-    Return the entries of a netrc file by host, without `default`.
-
-    The result is empty if the file is missing or invalid.
-    """
-    try:
-        hosts = netrc(str(path)).hosts
-    except (OSError, NetrcParseError, UnicodeError):
-        return {}
-    return {
-        host.lower(): UserPassword(entry[0], entry[2] or "")
-        for host, entry in hosts.items()
-        if host != "default"
-    }
-
-
-def ask_keyring(
-    program: str, server: Url, environ: Mapping[str, str], seconds: float
-) -> UserPassword | None:
-    """
-    Return what a keyring has for the URL of a server or for its host, or None.
-
-    It is asked as pip and twine ask, up to three times. Raises TimeoutError if one question is not
-    answered within `seconds`: the keyring may wait for somebody who unlocks it. Raises another
-    OSError if the program cannot be run.
-    """
-    for arguments in _questions(server):
-        try:
-            asked = subprocess.run(  # noqa: S603 - as pip and uv do
-                [program, *arguments],
-                env=environ,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=False,
-                timeout=seconds,
-            )
-        except subprocess.TimeoutExpired:
-            raise TimeoutError from None
-        lines = asked.stdout.decode(errors="replace").splitlines()
-        if asked.returncode == 0 and lines and lines[-1]:
-            return UserPassword(lines[0] if len(lines) > 1 else TOKEN_USER, lines[-1])
-    return None
-
-
-def _questions(server: Url) -> Iterator[tuple[str, ...]]:
-    user = server.login.username if server.login else ""
-    yield "--mode", "creds", "get", server.redacted
-    yield "get", server.redacted, user or TOKEN_USER
-    yield "get", server.authority, user or TOKEN_USER
 
 
 def proxy_for(url: Url) -> Url | None:

@@ -18,16 +18,9 @@ from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import quoted
+from wheelyard.http_client.credential_stores import read_netrc
 from wheelyard.http_client.hosts import AddressPolicy, every_address
-from wheelyard.http_client.urls import (
-    BadUrl,
-    Url,
-    UserPassword,
-    is_url,
-    parse_url,
-    read_netrc,
-    redact_url,
-)
+from wheelyard.http_client.urls import BadUrl, Url, UserPassword, is_url, parse_url, redact_url
 from wheelyard.sources import devpi, dumb_pypi
 from wheelyard.sources.bucket_tree import (
     BackupniFiles,

@@ -97,6 +97,7 @@ class SetupContent(Struct, frozen=True, kw_only=True):
             steps=steps,
             chosen=client,
             host=urlsplit(settings.root).hostname if is_certain else "HOST",
+            login=environment.with_links(f"wheelyard login {settings.plain_index_url}", ROOT),
             project=project if self.projects else "",
         )
 

@@ -1,0 +1,229 @@
+"""
+Where the clients of this machine find credentials: in a netrc file, and in a keyring.
+
+A keyring is asked by its command `keyring`, as uv asks it, which works wherever it is installed:
+beside wheelyard, or as a tool of its own. A token is stored under the URLs that clients ask for,
+and never under a host alone: clients would send that over plain http, too.
+
+Of a netrc file only one form of line is written and replaced. Everything else in it stays byte for
+byte.
+"""
+
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from netrc import NetrcParseError, netrc
+from pathlib import Path
+from typing import Final
+
+from wheelyard.http_client.urls import Url, UserPassword
+
+TOKEN_USER: Final = "__token__"  # noqa: S105 - the name of a user
+
+
+def read_netrc(path: Path) -> dict[str, UserPassword]:
+    """
+    Return the entries of a netrc file by host, without `default`.
+
+    The result is empty if the file is missing or invalid.
+    """
+    try:
+        hosts = netrc(str(path)).hosts
+    except (OSError, NetrcParseError, UnicodeError):
+        return {}
+    return {
+        host.lower(): UserPassword(entry[0], entry[2] or "")
+        for host, entry in hosts.items()
+        if host != "default"
+    }
+
+
+def ask_keyring(
+    program: str, server: Url, environ: Mapping[str, str], seconds: float
+) -> UserPassword | None:
+    """
+    Return what a keyring has for the URL of a server or for its host, or None.
+
+    It is asked as pip and twine ask, up to three times. Raises TimeoutError if one question is not
+    answered within `seconds`: the keyring may wait for somebody who unlocks it. Raises another
+    OSError if the program cannot be run.
+    """
+    for arguments in _questions(server):
+        try:
+            asked = subprocess.run(  # noqa: S603 - as pip and uv do
+                [program, *arguments],
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                check=False,
+                timeout=seconds,
+            )
+        except subprocess.TimeoutExpired:
+            raise TimeoutError from None
+        lines = asked.stdout.decode(errors="replace").splitlines()
+        if asked.returncode == 0 and lines and lines[-1]:
+            return UserPassword(lines[0] if len(lines) > 1 else TOKEN_USER, lines[-1])
+    return None
+
+
+def _questions(server: Url) -> Iterator[tuple[str, ...]]:
+    user = server.login.username if server.login else ""
+    yield "--mode", "creds", "get", server.redacted
+    yield "get", server.redacted, user or TOKEN_USER
+    yield "get", server.authority, user or TOKEN_USER
+
+
+SERVICES: Final = ("/", "/simple/", "/simple", "/legacy/")
+"""
+What is added to the root URL of an index for the names under which a keyring has its token.
+
+In this order: wheelyard itself; pip, uv and PDM; Poetry; and all that publish.
+"""
+
+
+class KeyringFailed(Exception):
+    """A keyring does not store a token. The message is the rest of a sentence about the keyring."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenKeyring:
+    """The entries of one index in a keyring, with the user name of tokens."""
+
+    program: str
+    """The path of the command `keyring`."""
+    root: str
+    """The root URL of the index, without a slash at its end."""
+    environ: Mapping[str, str]
+    seconds: float
+    """How long one question may take, which may ask a person to unlock the keyring."""
+
+    def token(self) -> str:
+        """
+        Return the token that is stored, or an empty text.
+
+        Raises KeyringFailed if the program does not answer.
+        """
+        return self._run("get", f"{self.root}{SERVICES[0]}")
+
+    def store(self, token: str) -> None:
+        """
+        Store a token under all names, in place of others.
+
+        Raises KeyringFailed, with none left of it, unless it is given back.
+        """
+        try:
+            self._store_first(token)
+            for service in SERVICES[1:]:
+                self._run("set", f"{self.root}{service}", token)
+        except BaseException:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Remove the entries, as far as that is possible."""
+        with suppress(KeyringFailed):
+            for service in SERVICES:
+                self._run("del", f"{self.root}{service}")
+
+    def _store_first(self, token: str) -> None:
+        self._run("set", f"{self.root}{SERVICES[0]}", token)
+        if self.token() != token:
+            raise KeyringFailed("does not give back what was stored")
+
+    def _run(self, verb: str, service: str, token: str = "") -> str:
+        """Return what the program prints, which is empty if it fails, as it does without entry."""
+        try:
+            done = subprocess.run(  # noqa: S603 - as pip and uv do
+                [self.program, verb, service, TOKEN_USER],
+                env=self.environ,
+                input=token.encode(),
+                capture_output=True,
+                check=False,
+                timeout=self.seconds,
+            )
+        except subprocess.TimeoutExpired:
+            raise KeyringFailed(f"does not answer within {self.seconds:.0f} seconds") from None
+        except OSError as error:
+            raise KeyringFailed(f"cannot be run: {error.strerror}") from None
+        if verb == "set" and done.returncode:
+            raise KeyringFailed("stores nothing here")
+        return done.stdout.decode(errors="replace").strip() if not done.returncode else ""
+
+
+class NetrcProblem(Exception):
+    """A netrc file cannot take a token. The message says why, and has no secret."""
+
+
+def netrc_path(environ: Mapping[str, str], home: Path, *, is_windows: bool) -> Path:
+    """Return the netrc file that clients read: that of `NETRC`, or the one in the home folder."""
+    if environ.get("NETRC"):
+        return Path(environ["NETRC"])
+    names = ("_netrc", ".netrc") if is_windows else (".netrc",)
+    return next((home / name for name in names if (home / name).exists()), home / names[0])
+
+
+def token_in_netrc(path: Path, host: str) -> str:
+    """
+    Return the token of a host in a netrc file, or an empty text if the host has no entry.
+
+    Raises NetrcProblem if the file cannot be read, or has an entry for the host in another form.
+    """
+    try:
+        entry = netrc(str(path)).hosts.get(host)
+    except FileNotFoundError:
+        return ""
+    except (NetrcParseError, UnicodeError):
+        raise NetrcProblem(f"{path} is damaged, so no client reads it. Repair it first.") from None
+    if entry is None:
+        return ""
+    match = _line_of(host).search(_read(path))
+    if match is None:
+        raise NetrcProblem(
+            f"{path} has an entry for {host} with a user name or in a form of its own, which "
+            "clients use before anything else. Remove it first."
+        )
+    return match[1]
+
+
+def with_token(text: str, host: str, token: str) -> str:
+    """Return the text of a netrc file where a host has a token, all else as it was."""
+    line = f"machine {host} login {TOKEN_USER} password {token}"
+    if _line_of(host).search(text):
+        return _line_of(host).sub(lambda _: line, text, count=1)
+    # at the beginning: nothing before it can be unfinished, and `default` has to be the last
+    return f"{line}\n{text}"
+
+
+def without_token(text: str, host: str) -> str:
+    """Return the text of a netrc file without the line of a host's token, all else as it was."""
+    line = rf"{_line_of(host).pattern}\r?\n?"
+    return re.sub(line, "", text, count=1, flags=re.MULTILINE)
+
+
+def netrc_text(path: Path) -> str:
+    """
+    Return the text of a netrc file, empty if it is missing; `netrc_bytes` turns it back.
+
+    Raises OSError if it cannot be read.
+    """
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return ""
+
+
+def netrc_bytes(text: str) -> bytes:
+    """Return the bytes of a text of `netrc_text`."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _read(path: Path) -> str:
+    return path.read_bytes().decode("utf-8", "surrogateescape")
+
+
+def _line_of(host: str) -> re.Pattern[str]:
+    blanks = "[ \\t]+"
+    words = ("machine", re.escape(host), "login", TOKEN_USER, "password", r"(\S+)")
+    return re.compile(rf"^{blanks.join(words)}[ \t]*(?=\r?$)", re.MULTILINE)

@@ -1,0 +1,98 @@
+"""
+What a client needs beside a stored token: one command for each that does not find it by itself.
+
+No line has the token: where a client wants it, the line reads it from where it is stored.
+"""
+
+from collections.abc import Iterator
+from shlex import quote
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.rendering.client_settings import USER
+
+
+class StoredToken(Struct, frozen=True, kw_only=True):
+    """Where the token of an index is stored, and what it may do."""
+
+    root: str
+    """The root URL of the index, without a slash at its end."""
+    host: str
+    """The host in it, as a netrc file writes it."""
+    netrc: str = ""
+    """The path of the netrc file, which may begin with `~/`, or empty for the keyring."""
+    may_upload: bool
+    is_windows: bool = False
+
+    @property
+    def index_url(self) -> str:
+        """The URL for installers."""
+        return f"{self.root}/simple/"
+
+    @property
+    def index_url_with_user(self) -> str:
+        """The URL for installers, with the user name of tokens."""
+        return self.index_url.replace("://", f"://{USER}@", 1)
+
+    @property
+    def upload_url(self) -> str:
+        """The URL for clients that publish."""
+        return f"{self.root}/legacy/"
+
+    @property
+    def reading(self) -> str:
+        """The command that prints the stored token."""
+        if not self.netrc:
+            return f"keyring get {self.index_url} {USER}"
+        line = f"s/^machine {self.host} login {USER} password //p"
+        # a shell finds the home folder only if its sign is not quoted
+        home = "~/" if self.netrc.startswith("~/") else ""
+        return f"sed -n {quote(line)} {home}{quote(self.netrc.removeprefix(home))}"
+
+
+_BY_VARIABLES: Final = {
+    "twine": (
+        "TWINE_USERNAME={user} TWINE_PASSWORD={token} twine upload --repository-url {upload} dist/*"
+    ),
+    "PDM": (
+        "PDM_PUBLISH_USERNAME={user} PDM_PUBLISH_PASSWORD={token} pdm publish --no-build "
+        "--repository {upload}"
+    ),
+    "Hatch": "HATCH_INDEX_USER={user} HATCH_INDEX_AUTH={token} hatch publish --repo {upload}",
+    "Flit": ("FLIT_USERNAME={user} FLIT_PASSWORD={token} FLIT_INDEX_URL={upload} flit publish"),
+}
+"""How clients publish that do not look into netrc."""
+
+
+def login_lines(stored: StoredToken) -> Iterator[str]:
+    """Yield the lines that say how each client gets at the token."""
+    if stored.netrc:
+        yield "uv, pip, Poetry and PDM read it. Nothing else is needed to install."
+    else:
+        yield (
+            "pip, PDM and twine ask the keyring if it is installed beside them; write the user "
+            "name into the URL:"
+        )
+        yield f"  {stored.index_url_with_user}"
+    lines = dict(_client_lines(stored))
+    if stored.is_windows and lines:
+        yield f"{', '.join(lines)}: give them {USER} and the token, which is the password there."
+    elif lines:
+        yield "Other clients need one command each:"
+        width = max(map(len, lines))
+        for client, command in lines.items():
+            yield f"  {client.ljust(width)}  {command}"
+
+
+def _client_lines(stored: StoredToken) -> Iterator[tuple[str, str]]:
+    token = f'"$({stored.reading})"'
+    if not stored.netrc:
+        yield "pip", "pip config set global.keyring-provider subprocess"
+        login = f"uv auth login {stored.root}/ --username {USER} --password -"
+        yield "uv", f"{stored.reading} | {login}"
+        yield "Poetry", f"poetry config http-basic.NAME {USER} {token}"
+    if stored.may_upload:
+        clients = _BY_VARIABLES if stored.netrc else {"Hatch": _BY_VARIABLES["Hatch"]}
+        for client, command in clients.items():
+            yield client, command.format(user=USER, token=token, upload=stored.upload_url)
