@@ -218,6 +218,9 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
     index.access.grant(fields, by)
     other = index.access.grant(replace(fields, who=("domain:acme.dev",), note="for a while"), by)
     index.access.revoke(other, by, "no longer")
+    for who in ("htpasswd:left", "user:back@acme.dev"):
+        index.access.end_person(who, by, "has left us")
+    index.access.admit_person("user:back@acme.dev", by)
     of_jobs = {"provider": "buildkite", "organization": "acme", "pipeline": "release"}
     for name in ("bk-demo", "bk-gone"):
         keys_of_job = {"id": name, **of_jobs, "build_branch": "main", "projects": ["demo"]}

@@ -73,6 +73,8 @@ OF_ADMINISTRATORS = {
     'POST access/revoke {"id": "g0"}': 404,
     'POST access/group {"id": "g0"}': 400,
     'POST people/release-name {"provider": "acme", "name": "nobody"}': 404,
+    'POST people/end {"who": "oidc:acme:nobody"}': 404,
+    'POST people/admit {"who": "oidc:acme:nobody"}': 404,
     "GET people": 200,
     "GET people/show?who=user:ana@acme.dev": 200,
     "GET people/groups": 200,

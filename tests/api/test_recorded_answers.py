@@ -81,6 +81,8 @@ REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("POST", "publishers/remove", {"id": "bk", "note": "gone"}),
     ("GET", "publishers/history?after=1&limit=5", None),
     ("POST", "people/release-name", {"provider": "acme", "name": "ana@acme.dev"}),
+    ("POST", "people/end", {"who": "user:a@b.dev", "note": "left"}),
+    ("POST", "people/admit", {"who": "user:a@b.dev"}),
     ("GET", "people?limit=2", None),
     ("GET", "people/show?who=user%3Aa%40b.dev", None),
     ("GET", "people/groups", None),

@@ -58,6 +58,7 @@ FORMS = (
     "/-/admin/names/?action=reserve",
     "/-/admin/names/?release=acme-next",
     "/-/admin/people/",
+    "/-/admin/people/?who=user:ben@acme.example&action=end",
     "/-/admin/people/?who=htpasswd:ana",
     "/-/admin/people/?who=user:ben@acme.example",
     "/-/admin/publishers/",

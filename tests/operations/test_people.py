@@ -4,6 +4,7 @@ import pytest
 
 from tests.operations.in_memory_index import START, IndexHarness
 from wheelyard.errors import NotFound
+from wheelyard.model.grants import describe_event
 from wheelyard.model.person import Person
 
 ANA = Person(provider="acme", subject="ana", name="ana@acme.dev", confirmed_at=START)
@@ -33,6 +34,12 @@ def stored(harness: IndexHarness, person: Person) -> Person:
     return record
 
 
+def journal(harness: IndexHarness) -> list[str]:
+    """Return the changes of rights in the store, in words."""
+    commits = harness.index.access.records.history(0)
+    return [describe_event(event) for commit in commits for event in commit.events]
+
+
 def test_who_is_ended_and_admitted_again(
     index: IndexHarness, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -46,8 +53,12 @@ def test_who_is_ended_and_admitted_again(
     assert (admitted.ended_at, admitted.ended_by, admitted.endings) == (None, "", 1)
     assert people.admit("acme", ANA.id, ADMIN) == admitted
     assert [record.message.partition(",")[0] for record in caplog.records] == [
-        f"person ended by {ADMIN}: oidc:acme:ana@acme.dev",
-        f"person admitted by {ADMIN}: oidc:acme:ana@acme.dev",
+        f"person ended by {ADMIN}: oidc:acme:ana@acme.dev#{ANA.id}",
+        f"person admitted by {ADMIN}: oidc:acme:ana@acme.dev#{ANA.id}",
+    ]
+    assert journal(index) == [
+        f"ended the access of oidc:acme:ana@acme.dev#{ANA.id}",
+        f"admitted again oidc:acme:ana@acme.dev#{ANA.id}",
     ]
 
 
@@ -68,6 +79,10 @@ def test_a_released_name_ends_who_has_it(index: IndexHarness) -> None:
     assert stored(index, BO).ended_at is None
     assert names.claim("acme", ANA.name, "another")
     assert not names.claim("acme", ANA.name, ANA.id)
+    assert journal(index) == [
+        f"ended the access of oidc:acme:ana@acme.dev#{ANA.id}",
+        "released the name of oidc:acme:ana@acme.dev",
+    ]
 
 
 def test_a_name_of_before_ends_nobody(index: IndexHarness) -> None:

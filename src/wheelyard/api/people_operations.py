@@ -13,8 +13,10 @@ from wheelyard.api.access_operations import CallerRights, TokenAnswer, TokensQue
 from wheelyard.api.operation import Call
 from wheelyard.authentication.known_people import KnownPerson, PersonState
 from wheelyard.authentication.rights import PASSWORD_USERS, rights
+from wheelyard.errors import Conflict, NotFound, quoted
 from wheelyard.model.grants import groups_of
 from wheelyard.model.person import PERSON_NAME, PROVIDER_NAME, group_principal
+from wheelyard.operations.access_control import OWN_ACCESS
 from wheelyard.rendering.principals import describe_principal
 
 Provider = Annotated[str, Meta(pattern=rf"\A{PROVIDER_NAME}\Z")]
@@ -105,6 +107,15 @@ class ReleasedName(Struct, frozen=True):
     """The principal whose access was ended, as it had the name, or null if nobody has it now."""
 
 
+class PersonChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """Whose access to end, or to give again."""
+
+    who: str
+    """A principal as of `people/show`; with an id, whoever has that id and no other."""
+    note: str = ""
+    """Why, for the journal: one line of text."""
+
+
 EVERYBODY: Final = PeopleQuery()
 
 
@@ -155,6 +166,54 @@ def list_provider_groups(call: Call) -> ProviderGroups:
     return ProviderGroups(
         tuple(ProviderGroup(principal, counts[principal]) for principal in sorted(counts))
     )
+
+
+def end_person(call: Call, body: PersonChange) -> KnownPerson:
+    """
+    End somebody's access: sessions and tokens end on every server within 15 seconds.
+
+    Raises Invalid if the text is no principal of a person or a service account, NotFound if nobody
+    of that name has signed in with the provider, and Conflict (code `own_access`) if it is the
+    caller.
+    """
+    person = _changeable(call, body.who)
+    if person.who in {*call.caller.principals, call.by}:
+        raise Conflict(
+            "You would end your own access, and could not take it back. Ask another administrator.",
+            code=OWN_ACCESS,
+        )
+    if person.provider:
+        administration = call.index.people_administration
+        administration.end(person.provider, person.id, call.by, body.note)
+    else:
+        call.index.access.end_person(person.who, call.by, body.note)
+    return call.index.known_people.find(person.who)
+
+
+def admit_person(call: Call, body: PersonChange) -> KnownPerson:
+    """
+    Let somebody in again whose access was ended: tokens that were not revoked work again.
+
+    Raises Invalid and NotFound as `end_person`.
+    """
+    person = _changeable(call, body.who)
+    if person.provider:
+        administration = call.index.people_administration
+        administration.admit(person.provider, person.id, call.by, body.note)
+    else:
+        call.index.access.admit_person(person.who, call.by, body.note)
+    return call.index.known_people.find(person.who)
+
+
+def _changeable(call: Call, who: str) -> KnownPerson:
+    """Return the person whom a principal names, who has an id if they are of a provider."""
+    person = call.index.known_people.find(who)
+    if person.provider and not person.id:
+        raise NotFound(
+            f"Nobody has signed in as {quoted(who)}. Correct the name, or take it out of the "
+            "grants and groups."
+        )
+    return person
 
 
 def release_name(call: Call, body: NameRelease) -> ReleasedName:

@@ -70,6 +70,8 @@ OPERATIONS: Final = (
     Row("POST", "access/grant", access_operations.add_grant, *_CHANGED_RIGHTS, status=201),
     Row("POST", "access/revoke", access_operations.revoke_grant, *_CHANGED_RIGHTS, repeats=False),
     Row("POST", "access/group", access_operations.edit_group, *_CHANGED_RIGHTS, repeats=False),
+    Row("POST", "people/end", people_operations.end_person, *_CHANGED_RIGHTS),
+    Row("POST", "people/admit", people_operations.admit_person, *_CHANGED_RIGHTS),
     Row(
         "POST",
         "people/release-name",

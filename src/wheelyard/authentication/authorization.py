@@ -6,7 +6,8 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.errors import Forbidden, NotFound, WheelyardError
+from wheelyard.authentication.verifiers.verifier import CredentialRejected
+from wheelyard.errors import PERSON_ENDED, Forbidden, NotFound, Unauthenticated, WheelyardError
 from wheelyard.model.access import (
     EVERY_PROJECT,
     Action,
@@ -18,6 +19,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.grants import Grants
 from wheelyard.operations.access_control import AccessControl
 
 DEFAULT_HTPASSWD_SCOPE: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
@@ -42,10 +44,18 @@ class AuthorizationPolicy(Struct, frozen=True):
         """
         Return the caller for an identity: with its own scopes, those of grants, and public ones.
 
-        Raises Unavailable if the grants cannot be read.
+        Raises Unauthenticated (code `person_ended`) if the access of the person was ended, and
+        Unavailable if the grants cannot be read.
         """
+        grants = self.access.load()
+        if grants.ending_of(identity.principals) is not None:
+            raise Unauthenticated(
+                "Your access to this index has been ended by an administrator. Ask the operator "
+                "of this index, if you need it again.",
+                code=PERSON_ENDED,
+            ) from CredentialRejected(PERSON_ENDED)
         # scopes only add rights, so their order does not matter
-        own = self.own_scopes(identity.principal, identity.principals)
+        own = self._own_scopes(grants, identity.principal, identity.principals)
         return Caller(
             identity.principal, (*identity.scopes, *own, *self.public), identity.principals
         )
@@ -57,7 +67,12 @@ class AuthorizationPolicy(Struct, frozen=True):
         They are those of grants, and `htpasswd_scope` for a user of the htpasswd file. Raises
         Unavailable if the grants cannot be read.
         """
-        granted = self.access.load().scopes_of(principals)
+        return self._own_scopes(self.access.load(), principal, principals)
+
+    def _own_scopes(
+        self, grants: Grants, principal: str, principals: frozenset[str]
+    ) -> tuple[Scope, ...]:
+        granted = grants.scopes_of(principals)
         if self.htpasswd_scope is not None and principal.startswith("htpasswd:"):
             return (self.htpasswd_scope, *granted)
         return granted

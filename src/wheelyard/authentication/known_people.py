@@ -86,7 +86,7 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
         known = {person.who: person for person in records}
         names, ids = {record.principal for record in records}, {(r.provider, r.id) for r in records}
         users = {f"{PASSWORD}{name}" for name in self._passwords()}
-        for principal in users | {*_named_in(self.authenticator.policy.access.load())}:
+        for principal in users | {*_named_in(self._grants())}:
             if principal not in known and principal not in names:
                 known[principal] = self._of_principal(principal)
         for record in self.authenticator.tokens.records.all():
@@ -136,6 +136,9 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
                 names |= {*record.owner_names}
         return with_implied(names)
 
+    def _grants(self) -> Grants:
+        return self.authenticator.policy.access.load()
+
     def _passwords(self) -> Collection[str]:
         """Return the names of the htpasswd file."""
         htpasswd = self.authenticator.htpasswd
@@ -171,7 +174,12 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
                 if provider in self.authenticator.owners.providers and not person_id
                 else "gone"
             )
-        return KnownPerson(principal=name, id=person_id, state=state)
+        ending = self._grants().ending_of((principal,))
+        if ending is None:
+            return KnownPerson(principal=name, id=person_id, state=state)
+        return KnownPerson(
+            principal=name, id=person_id, state="ended", ended=ending.at, ended_by=ending.by
+        )
 
 
 def is_provider_person(principal: str) -> bool:
@@ -189,7 +197,8 @@ def _is_person(principal: str) -> bool:
 
 
 def _named_in(grants: Grants) -> Iterator[str]:
-    """Yield the people in grants and groups."""
+    """Yield the people in grants and groups, and those whose access was ended."""
+    yield from grants.ended
     for grant in grants.all:
         yield from filter(_is_person, grant.who)
     for members in grants.groups.values():

@@ -212,6 +212,8 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     names = with_implied(principals).union(*(person.principals for person in people))
     if any(principal.startswith("htpasswd:") for principal in principals):
         names |= {PASSWORD_USERS}
+    if authenticator.policy.access.load().ending_of(names) is not None:
+        state = "ended by hand"
     if not authenticator.static_tokens.expired().isdisjoint(principals):
         state = "expired"
     return AccessSubject(names, state)

@@ -21,6 +21,7 @@ from wheelyard.model.api_token import NOBODY, TokenOwner, TokenRecord
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import parse_principals, with_implied, without_unique_id
 from wheelyard.model.person import Person, person_in
+from wheelyard.operations.access_control import AccessControl
 
 if TYPE_CHECKING:
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
@@ -58,6 +59,7 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
     """
 
     people: PeopleRecords
+    access: AccessControl
     providers: frozenset[str]
     """The names of the providers of the settings."""
     htpasswd: "HtpasswdVerifier | None"
@@ -80,6 +82,8 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         has the token.
         """
         owner = record.owner
+        if self.access.load().ending_of({owner, *record.owner_names}) is not None:
+            raise _ended(record)
         if owner.startswith(PASSWORD):
             if record.owner_line and record.owner_line == self._line_of(owner):
                 return known_identity(owner).principals
@@ -121,7 +125,13 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
                 "user:EMAIL or serviceAccount:EMAIL, and after the last two perhaps domain:DOMAIN "
                 "behind a comma."
             )
-        return TokenOwner(owners.pop(), with_implied(principals))
+        owner = owners.pop()
+        self._require_not_ended(owner)
+        return TokenOwner(owner, with_implied(principals))
+
+    def _require_not_ended(self, owner: str) -> None:
+        if self.access.load().ending_of((owner,)) is not None:
+            raise _no_owner(f"The access of {quoted(owner)} was ended. Admit them again first.")
 
     def _line_of(self, principal: str) -> str:
         """Return the digest of a user's line of the htpasswd file, or an empty text without one."""
@@ -151,6 +161,7 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         return person
 
     def _password_user(self, principal: str) -> TokenOwner:
+        self._require_not_ended(principal)
         line = self._line_of(principal)
         if not line:
             raise _no_owner(

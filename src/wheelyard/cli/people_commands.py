@@ -1,4 +1,4 @@
-"""`wheelyard people`: whom an index knows, and what each of them may do."""
+"""`wheelyard people`: whom an index knows, what each of them may do, and an end of that."""
 
 from collections.abc import Iterator
 from typing import get_args
@@ -11,6 +11,7 @@ from wheelyard.api.people_operations import (
     NameRelease,
     PeopleQuery,
     PersonAnswer,
+    PersonChange,
     PersonQuestion,
 )
 from wheelyard.authentication.known_people import KnownPerson, PersonState
@@ -23,7 +24,7 @@ from wheelyard.model.decoding import escaped
 @click.group("people", cls=CliGroup)
 def people_command() -> None:
     """
-    List the people whom an index knows, and show what one may do.
+    List the people whom an index knows, show what one may do, and end their access.
 
     They are those who have signed in with a provider, names of the htpasswd file, and people in
     grants, in groups and of tokens.
@@ -108,6 +109,44 @@ def list_groups() -> None:
     """
     listed = open_api().call(people_operations.list_provider_groups)
     print_result(listed, ((group.principal, str(group.people)) for group in listed.groups))
+
+
+NOTE = Option(["--note"], default="", metavar="TEXT", help="Why, for the journal.")
+
+
+@people_command.subcommand("end", Argument(["who"]), NOTE, *INDEX)
+def end_person(who: str, note: str) -> None:
+    """
+    End the access of WHO: sessions and tokens end on every server within 15 seconds.
+
+    WHO is as for 'wheelyard people show'. Neither a line of the htpasswd file nor a provider lets
+    them in again, but 'wheelyard people admit' does.
+
+    Examples:
+        wheelyard people end htpasswd:ana --note 'has left us'
+        wheelyard people end oidc:acme:ana@acme.dev
+
+    Documentation: administration.md
+    """
+    person = open_api().call(people_operations.end_person, PersonChange(who, note))
+    click.echo(escaped(f"{person.who}: ended"))
+
+
+@people_command.subcommand("admit", Argument(["who"]), NOTE, *INDEX)
+def admit_person(who: str, note: str) -> None:
+    """
+    Let WHO in again, whose access was ended.
+
+    Tokens of theirs that nobody has revoked, and that have not expired, work again.
+
+    Examples:
+        wheelyard people admit htpasswd:ana
+        wheelyard people admit oidc:acme:ana@acme.dev --note 'is back'
+
+    Documentation: administration.md
+    """
+    person = open_api().call(people_operations.admit_person, PersonChange(who, note))
+    click.echo(escaped(f"{person.who}: {person.state}"))
 
 
 @people_command.subcommand("release-name", Argument(["provider"]), Argument(["name"]), *INDEX)

@@ -188,7 +188,8 @@ def _management(manage: ManagePages, upload: UploadPage) -> Iterator[Route]:
 def _administration(web: WebPages) -> Iterator[Route]:
     pages = AdminPages(web)
     yield _page("/-/admin/", pages.answer_overview)
-    yield from _admin_page("/-/admin/people/", PeoplePages(pages).answer)
+    people = PeoplePages(pages)
+    yield from _admin_page("/-/admin/people/", people.answer, people.answer_form)
     groups, grants = GroupPages(pages), GrantPages(pages)
     yield from _admin_page("/-/admin/groups/", groups.answer, groups.answer_form)
     yield from _admin_page("/-/admin/grants/", grants.answer, grants.answer_form)

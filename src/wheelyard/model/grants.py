@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from types import MappingProxyType
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 from msgspec import Meta, Struct
 from msgspec.structs import replace
@@ -87,6 +87,12 @@ class Grants(Struct, frozen=True):
 
     all: tuple[Grant, ...] = ()
     groups: Groups = NO_GROUPS
+    ended: "Mapping[str, PersonEnded]" = MappingProxyType({})
+    """Whose access was ended, by the principal that is theirs alone."""
+
+    def ending_of(self, principals: Iterable[str]) -> "PersonEnded | None":
+        """Return the event that has ended the access of whoever has these principals, if any."""
+        return next((self.ended[name] for name in principals if name in self.ended), None)
 
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scope of each grant that names at least one of these principals."""
@@ -371,7 +377,49 @@ class GroupDeleted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, t
     name: str
 
 
-AnyAccessEvent = Granted | Revoked | GroupChanged | GroupDeleted
+class PersonEvent(AccessEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """What an administrator has done about a person."""
+
+    words: ClassVar[str]  # that go before the principal
+    who: str
+    """A principal of one person alone: of a person of a provider with the id."""
+
+
+class PersonEnded(PersonEvent, frozen=True, kw_only=True, omit_defaults=True, tag="person-ended"):
+    """The access of a person was ended."""
+
+    words = "ended the access of"
+
+
+class PersonAdmitted(
+    PersonEvent, frozen=True, kw_only=True, omit_defaults=True, tag="person-admitted"
+):
+    """A person was admitted again."""
+
+    words = "admitted again"
+
+
+class PersonNameReleased(
+    PersonEvent, frozen=True, kw_only=True, omit_defaults=True, tag="person-name-released"
+):
+    """
+    The next person who comes with a name has it.
+
+    `who` is without an id. It changes no rights by itself.
+    """
+
+    words = "released the name of"
+
+
+AnyAccessEvent = (
+    Granted
+    | Revoked
+    | GroupChanged
+    | GroupDeleted
+    | PersonEnded
+    | PersonAdmitted
+    | PersonNameReleased
+)
 
 
 class AccessCommit(EventCommit[AnyAccessEvent], frozen=True, kw_only=True, omit_defaults=True):
@@ -386,6 +434,8 @@ class AccessRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """In the order in which they were made."""
     groups: dict[str, tuple[str, ...]] = {}
     """The sorted members of each group, by its name, in the order of names."""
+    ended: tuple[PersonEnded, ...] = ()
+    """Whose access was ended, in that order."""
     commit: AccessCommit | None = None
     """The last commit, number `revision`."""
 
@@ -404,6 +454,11 @@ def apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
         case GroupDeleted(name=name):
             groups = {group: members for group, members in rules.groups.items() if group != name}
             return replace(rules, groups=groups)
+        case PersonEvent(who=who):
+            ended = tuple(e for e in rules.ended if e.who != who)
+            return replace(
+                rules, ended=(*ended, event) if isinstance(event, PersonEnded) else ended
+            )
 
 
 def merge(configured: Grants, rules: AccessRules) -> Grants:
@@ -421,7 +476,11 @@ def merge(configured: Grants, rules: AccessRules) -> Grants:
         Grant(grant.id, grant.who, expand(grant.who, groups), grant.scope, grant.note)
         for grant in configured.all
     )
-    return Grants((*own, *(parse_granted(granted, groups) for granted in rules.grants)), groups)
+    return Grants(
+        (*own, *(parse_granted(granted, groups) for granted in rules.grants)),
+        groups,
+        {event.who: event for event in rules.ended},
+    )
 
 
 def parse_granted(granted: Granted, groups: Groups) -> Grant:
@@ -456,6 +515,8 @@ def describe_event(event: AnyAccessEvent) -> str:
             return f"group {name}: {'; '.join(parts) or 'made'}{note}"
         case GroupDeleted(name=name):
             return f"group {name}: deleted{note}"
+        case PersonEvent(who=who):
+            return f"{event.words} {who}{note}"
 
 
 def describe_fields(fields: GrantFields) -> str:

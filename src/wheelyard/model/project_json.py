@@ -106,7 +106,8 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     what: str
     """
     `uploaded`, `imported`, `yanked`, `unyanked`, `deleted`, `status`, `reserved`, `released`, or
-    what a newer version calls it; `granted`, `revoked`, `group` or `group-deleted`;
+    what a newer version calls it; `granted`, `revoked`, `group`, `group-deleted`, `person-ended`,
+    `person-admitted` or `person-name-released`;
     `publisher-added`, `publisher-changed` or `publisher-removed`; `approved` or `blocked`.
     """
     files: tuple[str, ...]

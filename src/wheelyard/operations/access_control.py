@@ -20,7 +20,7 @@ from wheelyard.catalog.journaled_documents import AccessRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, quoted
 from wheelyard.model.access import Action, may_everywhere
-from wheelyard.model.decoding import require_one_line
+from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.grants import (
     ACTIONS,
     AccessRules,
@@ -31,6 +31,10 @@ from wheelyard.model.grants import (
     Grants,
     GroupChanged,
     GroupDeleted,
+    PersonAdmitted,
+    PersonEnded,
+    PersonEvent,
+    PersonNameReleased,
     Revoked,
     apply,
     describe_event,
@@ -40,7 +44,7 @@ from wheelyard.model.grants import (
     parse_group_name,
     parse_member,
 )
-from wheelyard.operations.audit_log import log_access
+from wheelyard.operations.audit_log import log_access, log_person
 from wheelyard.storage.base import ObjectVersion
 
 GroupChange = Literal["make", "set", "add", "remove", "delete"]
@@ -259,6 +263,41 @@ class AccessControl:
 
         self._commit(intent)
 
+    def end_person(self, who: str, by: str, note: str = "") -> None:
+        """
+        End the access of whoever has a principal, which has to be that of one person alone.
+
+        Raises Invalid if the note is not one line of text.
+        """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+
+        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
+            if any(ended.who == who for ended in rules.ended):
+                return ()
+            return (PersonEnded(at=self._runtime.now(), by=by, note=note, who=who),)
+
+        self._commit(intent)
+
+    def admit_person(self, who: str, by: str, note: str = "") -> None:
+        """
+        Give access again to whom it was ended for.
+
+        Raises Invalid if the note is not one line of text.
+        """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+
+        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
+            if all(ended.who != who for ended in rules.ended):
+                return ()
+            return (PersonAdmitted(at=self._runtime.now(), by=by, note=note, who=who),)
+
+        self._commit(intent)
+
+    def note_released_name(self, who: str, by: str) -> None:
+        """Write into the journal that the name in a principal without an id is free."""
+        event = PersonNameReleased(at=self._runtime.now(), by=by, who=who)
+        self._commit(lambda _: (event,))
+
     def _require_still_admin(
         self, principals: Principals, rules: AccessRules, event: AnyAccessEvent
     ) -> None:
@@ -327,7 +366,11 @@ class AccessControl:
         committed = self.records.change(intent)
         # after the commit: a process that dies here has changed rights without a line in the log
         for event in committed.events:
-            log_access(event.by, describe_event(event))
+            if isinstance(event, PersonEvent):
+                action = str(event.__struct_config__.tag).replace("-", "_")
+                log_person(action, event.by, event.who, {"note": redact_tokens(event.note)})
+            else:
+                log_access(event.by, describe_event(event))
         return committed
 
     def _merge(self, snapshot: Snapshot[AccessRules]) -> Grants:

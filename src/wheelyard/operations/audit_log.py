@@ -80,10 +80,10 @@ def log_password_change(principal: str) -> None:
 
 def log_person(action: str, by: str, principal: str, fields: Mapping[str, str]) -> None:
     """
-    Log what became of a person of a provider.
+    Log what became of a person.
 
-    That is `renamed`, `sessions_ended`, `person_ended`, `person_admitted` or `name_released`. `by`
-    is a principal, or the name of the provider.
+    That is `renamed`, `sessions_ended`, `person_ended`, `person_admitted` or
+    `person_name_released`. `by` is a principal, or the name of the provider.
     """
     _log(action, by, escaped(principal), fields, {"person": principal})
 

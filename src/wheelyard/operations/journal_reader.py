@@ -25,6 +25,7 @@ from wheelyard.model.grants import (
     Granted,
     GroupChanged,
     GroupDeleted,
+    PersonEvent,
     Revoked,
     groups_in,
     is_match,
@@ -452,6 +453,8 @@ def _concerning(
             case GroupChanged(name=group) | GroupDeleted(name=group):
                 if group not in groups:
                     continue
+            case PersonEvent():
+                continue
         yield number, event
 
 

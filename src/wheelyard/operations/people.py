@@ -1,4 +1,4 @@
-"""What administrators do about people of a provider: end somebody's access, and release a name."""
+"""What administrators do about people: end somebody's access, admit them, and release a name."""
 
 from collections.abc import Callable
 
@@ -9,26 +9,28 @@ from wheelyard.catalog.people import PeopleRecords, PersonNames
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.person import Person, person_name
-from wheelyard.operations.audit_log import log_person
+from wheelyard.operations.access_control import AccessControl
 
 
 class PeopleAdministration(Struct, frozen=True):
     """
-    Changes the records of people.
+    Changes the records of people, and writes each change into the journal of rights.
 
+    Who has no record, as a user of the htpasswd file, is ended in the document of rights alone.
     Threads may share it. Every method raises Unavailable if the store does not answer.
     """
 
     records: PeopleRecords
     names: PersonNames
+    access: AccessControl
     retries: ConflictRetries
 
-    def end(self, provider: str, person_id: str, by: str) -> Person:
+    def end(self, provider: str, person_id: str, by: str, note: str = "") -> Person:
         """
         End the access of a person, who may not sign in any more, and return the record.
 
         Sessions and tokens of the person end on every server once its caches are renewed. Raises
-        NotFound if there is no such person.
+        NotFound if there is no such person, and Invalid as `AccessControl.end_person`.
         """
         now = self.retries.runtime.now()
 
@@ -38,25 +40,24 @@ class PeopleAdministration(Struct, frozen=True):
             endings = person.endings + 1
             return replace(person, ended_at=now, ended_by=by, endings=endings, refresh_token="")
 
-        before, after = self._change(provider, person_id, ended)
-        if before != after:
-            log_person("person_ended", by, after.principal, {})
-        return after
+        person = self._change(provider, person_id, ended)
+        # a crash before this leaves an ended person, whom the next try writes into the journal
+        self.access.end_person(_who(person), by, note)
+        return person
 
-    def admit(self, provider: str, person_id: str, by: str) -> Person:
+    def admit(self, provider: str, person_id: str, by: str, note: str = "") -> Person:
         """
         Let a person sign in again whose access was ended, and return the record.
 
-        Raises NotFound if there is no such person.
+        Raises NotFound if there is no such person, and Invalid as `AccessControl.admit_person`.
         """
 
         def admitted(person: Person) -> Person:
             return replace(person, ended_at=None, ended_by="")
 
-        before, after = self._change(provider, person_id, admitted)
-        if before != after:
-            log_person("person_admitted", by, after.principal, {})
-        return after
+        person = self._change(provider, person_id, admitted)
+        self.access.admit_person(_who(person), by, note)
+        return person
 
     def release_name(self, provider: str, name: str, by: str) -> Person | None:
         """
@@ -78,13 +79,11 @@ class PeopleAdministration(Struct, frozen=True):
             ended = self.end(provider, holder, by)
         # a crash before this leaves an ended person, and the name to be released again
         self.names.release(provider, name, holder)
-        log_person("name_released", by, f"oidc:{provider}:{name}", {})
+        self.access.note_released_name(f"oidc:{provider}:{name}", by)
         return ended
 
-    def _change(
-        self, provider: str, person_id: str, change: Callable[[Person], Person]
-    ) -> tuple[Person, Person]:
-        """Return the record before and after a change."""
+    def _change(self, provider: str, person_id: str, change: Callable[[Person], Person]) -> Person:
+        """Change a record, and return it as it is then."""
         for _ in self.retries.attempts():
             snapshot = self.records.get_current(provider, person_id)
             person = snapshot.value
@@ -92,8 +91,13 @@ class PeopleAdministration(Struct, frozen=True):
                 raise NotFound(f"There is no person {quoted(person_id)} of {quoted(provider)}.")
             changed = change(person)
             if changed == person:
-                return person, person
+                return person
             saved = self.records.save(changed, snapshot)
             if saved is not None:
-                return person, saved
+                return saved
         raise self.retries.exhausted("the record of a person")
+
+
+def _who(person: Person) -> str:
+    """Return the principal of a person that nobody else has."""
+    return f"{person.principal}#{person.id}"

@@ -134,6 +134,7 @@ def build_authenticator(
     htpasswd = factory.htpasswd() if access.htpasswd_file else None
     owners = TokenOwners(
         people=catalog.people,
+        access=access_control,
         providers=frozenset(provider.name for provider in settings.sign_in_providers),
         htpasswd=htpasswd,
         runtime=runtime,
@@ -378,7 +379,9 @@ class Index(Struct, frozen=True, kw_only=True):
         # few have such people
         from wheelyard.operations.people import PeopleAdministration
 
-        return PeopleAdministration(self.people, self.catalog.person_names, self.retries)
+        return PeopleAdministration(
+            self.people, self.catalog.person_names, self.access, self.retries
+        )
 
     @property
     def is_local(self) -> bool:

@@ -1,14 +1,16 @@
 """The pages of people."""
 
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
-from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
+from tests.http.handlers.admin.administering import PASSWORD, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.model.access import Caller
 from wheelyard.model.api_token import TokenOwner
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.person import Person
@@ -127,7 +129,7 @@ def test_person_of_a_provider(admin: Administrator) -> None:
 def test_people_of_other_kinds(admin: Administrator) -> None:
     """The page says who decides about a person, and what is known of their rights."""
     password = admin.read(f"{PAGE}?who=htpasswd:reader")
-    assert "Has a line of the htpasswd file, which decides" in password
+    assert "Has a line of the htpasswd file: whoever removes it" in password
     assert "read demo* reader, by password" in password
     assert "They own none" in password
     assert "The htpasswd file has no line" in admin.read(f"{PAGE}?who=htpasswd:left-us")
@@ -169,3 +171,96 @@ def test_groups_of_providers_are_listed(admin: Administrator) -> None:
     form = admin.open("grants/?action=add&kind=other&who=oidc:acme:group:staff").body.decode()
     assert 'value="oidc:acme:group:staff"' in form
     assert '<option value="oidc:acme:group">' in form
+
+
+@pytest.mark.parametrize("name", ["reader", "stranger"])
+def test_nobody_else_ends_access(server: InProcessServer, name: str) -> None:
+    """Forms about people are refused without the right, and change nothing."""
+    person = Administrator.of(server, name)
+
+    answers = [
+        person.send(PAGE, action=action, who="htpasswd:admin")
+        for action in ("end", "admit", "release-name")
+    ]
+
+    assert [answer.status for answer in answers] == [403] * 3
+    assert not server.index.access.load().ended
+
+
+def test_access_ends_at_once(admin: Administrator) -> None:
+    """Password, session and tokens of a person open nothing, until they are admitted again."""
+    server, who = admin.server, "htpasswd:stranger"
+    stranger = Administrator.of(server, "stranger")
+    names = frozenset({who})
+    owner = server.index.authenticator.owners.owner_of(Caller(who, (), names))
+    wanted = TokenRequest(name="x", lifetime=timedelta(days=30), owner=owner)
+    token = server.index.tokens.create(wanted, who)[0].text
+
+    def statuses() -> list[int]:
+        server.clock.advance(seconds=2)  # a caller is remembered for a second
+        basic = b64encode(f"stranger:{PASSWORD}".encode()).decode()
+        headers = [f"Bearer {token}", f"Basic {basic}"]
+        answers = [server.get("/api/v1/whoami", ("authorization", text)) for text in headers]
+        page = stranger.browser.open("/-/account/")
+        return [*(answer.status for answer in answers), page.status]
+
+    assert statuses() == [200, 200, 200]
+    assert "You can admit the person again" in admin.read(f"{PAGE}?who={who}&action=end")
+    page = admin.done(PAGE, action="end", who=who, reason="has left us")
+    assert "Access ended on 2026-01-01" in page
+    assert "by admin, by password" in page
+    assert statuses()[:2] == [401, 401]
+    assert statuses()[2] != 200
+    assert "ended" in admin.read(f"tokens/?owner={who}&state=")
+    assert "an administrator has ended the access of this person" in admin.read(
+        "explain/?kind=htpasswd&who=stranger&project=demo&can=read"
+    )
+    journal = admin.read("journal/?what=person-ended")
+    assert f"ended the access of {who} (has left us)" in journal
+    page = admin.done(PAGE, action="admit", who=who)
+    assert "Admitted again" in page
+    assert statuses() == [200, 200, 200]
+
+
+def test_person_of_a_provider_is_ended(admin: Administrator) -> None:
+    """The record says so too, and a released name ends who has it."""
+    index = admin.server.index
+    person = sign_in(index, "9", "zoe@acme.dev")
+    assert index.catalog.person_names.claim("acme", person.name, person.id)
+    who = f"{person.principal}#{person.id}"
+
+    admin.done(PAGE, action="end", who=who)
+    ended = index.people.get_current("acme", person.id).value
+    assert ended is not None
+    assert ended.ended_by == "htpasswd:admin"
+    admin.done(PAGE, action="admit", who=who)
+    page = admin.done(PAGE, action="release-name", who=who)
+
+    assert "The name is released" in page
+    assert "Access ended" in page
+    assert not index.catalog.person_names.holder("acme", person.name)
+    history = admin.read("grants/history/")
+    assert "released the name of oidc:acme:zoe@acme.dev" in history
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "text"),
+    [
+        ({"action": "end", "who": "htpasswd:admin"}, 409, "You would end your own access"),
+        ({"action": "end", "who": "oidc:acme:dora@acme.dev"}, 404, "Nobody has signed in as"),
+        ({"action": "end", "who": CLEO, "reason": "a\nb"}, 400, "without control characters"),
+        ({"action": "release-name", "who": "htpasswd:reader"}, 404, "Nobody of"),
+        ({"action": "end", "who": "group:team"}, 400, "is a group"),
+        ({"action": "burn", "who": CLEO}, 400, ""),
+    ],
+)
+def test_refused_changes_of_people(
+    admin: Administrator, fields: dict[str, str], status: int, text: str
+) -> None:
+    """A change that makes no sense says why, and changes nothing."""
+    before = admin.server.index.access.show().revision
+
+    answer = admin.send(PAGE, **fields)
+
+    assert (answer.status, text in text_of(answer)) == (status, True)
+    assert admin.server.index.access.show().revision == before

@@ -1,16 +1,30 @@
-"""The pages of people: the list, and what is known of one."""
+"""The pages of people: the list, what is known of one, and forms to end access and to admit."""
 
 from typing import Final, get_args
+from urllib.parse import urlencode
 
 from msgspec import convert
 
 from wheelyard.api import people_operations
-from wheelyard.api.people_operations import PeopleQuery, PersonQuestion
+from wheelyard.api.people_operations import (
+    NameRelease,
+    PeopleQuery,
+    PersonChange,
+    PersonQuestion,
+)
 from wheelyard.authentication.known_people import PersonState
 from wheelyard.authentication.token_list import WORKING_STATES
-from wheelyard.http.forms import FormFields
-from wheelyard.http.handlers.admin.pages import AdminPages, page_number, query_of
+from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.handlers.admin.pages import (
+    AdminPages,
+    page_number,
+    query_of,
+    refused_for,
+)
 from wheelyard.http.messages import Request, Response
+from wheelyard.model.decoding import require_one_line
+from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
+from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
 SECTION: Final = "people/"
@@ -23,6 +37,7 @@ STATES: Final[dict[str, str]] = {
     "unseen": "Have not signed in yet",
     "unknown": "Known by Google",
 }
+CHANGES: Final = ("end", "admit", "release-name")
 
 
 class PeoplePages:
@@ -32,11 +47,27 @@ class PeoplePages:
         self._pages = pages
 
     def answer(self, request: Request) -> Response:
-        """Handle GET: the list, or one person."""
+        """Handle GET: the list, one person, or the question whether to change their access."""
         query = self._pages.query(request)
-        if query.text("who"):
-            return self._person(request, query.text("who"))
+        who, action = query.text("who"), query.text("action")
+        if who and action in CHANGES:
+            return self._question(request, who, action, self._pages.form(request), 200)
+        if who:
+            return self._person(request, who, query.text("done"))
         return self._list(request, query)
+
+    def answer_form(self, request: Request) -> Response:
+        """Handle POST: end somebody's access, admit them again, or release their name."""
+
+        def act(fields: FormFields) -> Response:
+            return self._change(request, fields)
+
+        def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
+            action = fields.text("action")
+            shown = action if action in CHANGES else CHANGES[0]
+            return self._question(request, fields.text("who"), shown, form, status)
+
+        return self._pages.answer_form(request, act, ask_again)
 
     def _list(self, request: Request, query: FormFields) -> Response:
         state, number = query.text("state"), page_number(query)
@@ -59,12 +90,38 @@ class PeoplePages:
         }
         return self._pages.show(request, SECTION, "people.html", values)
 
-    def _person(self, request: Request, who: str) -> Response:
+    def _question(
+        self, request: Request, who: str, action: str, form: FormState, status: int
+    ) -> Response:
+        question = PersonQuestion(who)
+        answer = self._pages.api(request).call(people_operations.show_person, question)
+        values = {"form": form, "person": answer.person, "action": action}
+        return self._pages.show(request, SECTION, "person_change.html", values, status)
+
+    def _change(self, request: Request, fields: FormFields) -> Response:
+        action, who = fields.action(*CHANGES), fields.text("who")
+        with checking("reason"):
+            note = require_one_line(fields.text("reason"), "The reason", NOTE_LIMIT_CHARS)
+        api, change = self._pages.api(request), PersonChange(who, note)
+        person = api.call(people_operations.show_person, PersonQuestion(who)).person
+        with refused_for("who"):
+            if action == "end":
+                api.call(people_operations.end_person, change)
+            elif action == "admit":
+                api.call(people_operations.admit_person, change)
+            else:
+                wanted = NameRelease(person.provider, person.principal.split(":", 2)[-1])
+                api.call(people_operations.release_name, wanted)
+        return self._pages.done(request, urlencode({"who": person.who, "done": action}))
+
+    def _person(self, request: Request, who: str, done: str) -> Response:
         question = PersonQuestion(who)
         answer = self._pages.api(request).call(people_operations.show_person, question)
         values = {
             "answer": answer,
             "person": answer.person,
             "working": [token for token in answer.tokens if token.state in WORKING_STATES],
+            "done": done,
+            "is_caller": answer.person.who in request.caller.principals,
         }
         return self._pages.show(request, SECTION, "person.html", values)
