@@ -264,3 +264,24 @@ def test_refused_changes_of_people(
 
     assert (answer.status, text in text_of(answer)) == (status, True)
     assert admin.server.index.access.show().revision == before
+
+
+@pytest.mark.parametrize(
+    ("path", "link"),
+    [
+        ("grants/", "../people/?who=htpasswd%3Areader"),
+        ("groups/?group=team", "../people/?who=htpasswd%3Astranger"),
+        ("groups/", "../people/?group=oidc%3Aacme%3Agroup%3Astaff"),
+        (f"tokens/?owner={CLEO}&state=", "../people/?who=user%3Acleo%40acme.dev"),
+        (
+            "explain/?kind=htpasswd&who=reader&project=x&can=read",
+            "../people/?who=htpasswd%3Areader",
+        ),
+        (f"{PAGE}?who={CLEO}", "../tokens/?owner=user%3Acleo%40acme.dev"),
+        (f"{PAGE}?who={CLEO}", "../journal/?by=user%3Acleo%40acme.dev"),
+        (f"{PAGE}?who={CLEO}", "../explain/?kind=other&amp;who=user%3Acleo%40acme.dev"),
+    ],
+)
+def test_pages_lead_to_a_person_and_on(admin: Administrator, path: str, link: str) -> None:
+    """From where somebody is named one comes to the person, and from there to what they have."""
+    assert f'href="{link}' in admin.open(path).body.decode()
