@@ -316,6 +316,19 @@ def test_administrators_manage_rights(remote: Typed, local: Typed) -> None:
     assert "here" not in remote("access", "show").stdout
 
 
+def test_administrators_end_access(remote: Typed, local: Typed) -> None:
+    """An administrator ends somebody's access, sees that, and admits them again from anywhere."""
+    for line in (
+        *("end user:NAME@acme.dev --note left", "list --search NAME@", "admit user:NAME@acme.dev"),
+        *("show user:NAME@acme.dev", "end group:NAME", "release-name acme NAME@acme.dev"),
+    ):
+        done = printed(remote("people", *line.replace("NAME", "here").split()))
+        expected = printed(local("people", *line.replace("NAME", "near").split()))
+        assert done == tuple(text.replace("near", "here") for text in expected), line
+    shown = remote("journal", "--what", "person-ended").stdout
+    assert "ended the access of user:here@acme.dev (left)" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
