@@ -55,11 +55,11 @@ def test_warnings_are_those_of_serve(tmp_path: Path) -> None:
     with in_process(tmp_path, settings) as opened:
         admin = Administrator.of(opened)
         warnings = admin.api.call(show_health).warnings
-        page = admin.read("health/")
+        pages = [admin.read(path) for path in ("health/", "settings/")]
 
     assert set(warnings_for(settings)) <= set(warnings)
     assert any("take that away with 'chmod o-w'" in warning for warning in warnings)
-    assert "credentials may come over plain HTTP" in page
+    assert all("credentials may come over plain HTTP" in page for page in pages)
 
 
 def test_store_that_does_not_answer_is_named(tmp_path: Path) -> None:

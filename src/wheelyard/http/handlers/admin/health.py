@@ -20,9 +20,11 @@ class HealthPages:
         return self._pages.show(request, "health/", "health.html", {"health": health})
 
     def answer_settings(self, request: Request) -> Response:
-        """Handle GET: the settings that are no defaults, and all of them by section."""
-        settings = self._pages.api(request).call(health_operations.show_settings).settings
+        """Handle GET: warnings, the settings that are no defaults, and all of them by section."""
+        api = self._pages.api(request)
+        settings = api.call(health_operations.show_settings).settings
         values = {
+            "warnings": api.call(health_operations.show_health).warnings,
             "changed": [setting for setting in settings if not setting.is_default],
             "by_section": [(name, list(group)) for name, group in groupby(settings, _section)],
         }

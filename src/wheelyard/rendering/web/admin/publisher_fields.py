@@ -78,14 +78,16 @@ PROVIDERS: Final[Mapping[str, ProviderForm]] = MappingProxyType(
                     _Field(
                         "repository_id",
                         "Id of the repository",
-                        "A number, which stays if the repository is renamed: gh api "
+                        "A number, which stays if the repository is renamed: the first id at "
+                        "https://api.github.com/repos/OWNER/NAME. If that is private: gh api "
                         "repos/OWNER/NAME --jq .id",
                         is_required=True,
                     ),
                     _Field(
                         "owner_id",
                         "Id of the owner",
-                        "gh api repos/OWNER/NAME --jq .owner.id",
+                        "The id below owner at the same address. If that is private: gh api "
+                        "repos/OWNER/NAME --jq .owner.id",
                         is_required=True,
                     ),
                     _Field(
