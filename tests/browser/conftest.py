@@ -13,6 +13,7 @@ from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import upstream_settings
+from wheelyard.model.person import Person as Record
 
 HOSTILE = """
 # Hello <script>document.title = "changed"</script>
@@ -100,6 +101,15 @@ def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iter
         server.change("acme-core", "yank", version="1.0", reason="Loses messages")
         server.change("zebra", "status", status="deprecated", reason="Use acme-core")
         assert server.get("/simple/public-lib/").status_code == 200  # now it is in lists
+        cleo = Record(
+            provider="acme",
+            subject="1",
+            name="cleo@acme.example",
+            groups=("data-science", "platform"),
+            confirmed_at=server.index.runtime.now(),
+        )
+        people = server.index.people
+        people.save(cleo, people.get_current("acme", cleo.id))
         await_descriptions(server, "acme-core", "hostile", "public-lib")
         yield server
 

@@ -61,6 +61,7 @@ FORMS = (
     "/-/admin/people/?who=user:ben@acme.example&action=end",
     "/-/admin/people/?who=htpasswd:ana",
     "/-/admin/people/?who=user:ben@acme.example",
+    "/-/admin/people/?who=oidc:acme:cleo@acme.example",
     "/-/admin/publishers/",
     "/-/admin/publishers/?add=github",
     "/-/admin/publishers/?add=oidc",
