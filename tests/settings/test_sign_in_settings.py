@@ -17,6 +17,7 @@ issuer = "https://login.acme.dev"
 client_id = "wheelyard"
 """
 GOOGLE = ACME.replace("https://login.acme.dev", "https://accounts.google.com")
+GITHUB = ACME.replace("login.acme.dev", "github.com") + 'kind = "github"\n'
 FOR_ALL = """
 [[grant]]
 who = ["allAuthenticated"]
@@ -37,9 +38,29 @@ def settings_of(toml: str, **variables: str) -> Settings:
         ("[[sign_in]]\nname = 'acme'", "sign_in 1.issuer: is missing. Write a URL such as"),
         (ACME.replace('"acme"', '"Acme"'), "sign_in 1.name: expected up to 31 letters a-z"),
         (
-            ACME + 'kind = "saml"',
-            "sign_in 1: there is no 'kind', but name, issuer, client_id, title",
+            ACME + 'secrets = "x"',
+            "sign_in 1: there is no 'secrets', but name, issuer, client_id, kind, title",
         ),
+        (ACME + 'kind = "saml"', "sign_in 1.kind: expected openid or github"),
+        (
+            ACME.replace("login.acme.dev", "github.com"),
+            'sign_in 1.issuer: GitHub has no OpenID Connect for people. Add kind = "github"',
+        ),
+        (
+            GITHUB.replace("github.com", "github.com/login/oauth"),
+            "sign_in 1.issuer: that is a page of GitHub. Write the host alone",
+        ),
+        (GITHUB + "groups_claim = 'teams'", "sign_in 1.groups_claim: with GitHub it is always"),
+        (GITHUB + "scopes = ['repo']", "sign_in 1.scopes: with GitHub it is always the same"),
+        (
+            GITHUB + "require = { org = 'acme' }",
+            "sign_in 1.require: of GitHub it can have login, organizations, teams",
+        ),
+        (
+            GITHUB + "require = { organizations = ['Acme'] }",
+            "sign_in 1.require: names of GitHub are in lower case here",
+        ),
+        (GITHUB + "parameters = { scope = 'repo' }", "wheelyard itself sends scope"),
         (ACME + "scopes = ['email']", "sign_in 1.scopes: without openid there is no ID token"),
         (ACME + "scopes = ['openid email']", "sign_in 1.scopes: expected scopes such as email"),
         (
@@ -57,6 +78,10 @@ def settings_of(toml: str, **variables: str) -> Settings:
         ),
         (
             ACME.replace("login.acme.dev", "login.microsoftonline.com/common/v2.0"),
+            "Write the id of yours: https://login.microsoftonline.com/TENANT-ID/v2.0",
+        ),
+        (
+            ACME.replace("login.acme.dev", "login.microsoftonline.com"),
             "Write the id of yours: https://login.microsoftonline.com/TENANT-ID/v2.0",
         ),
         (ACME + ACME, "sign_in.name: two tables have the same. Change one"),
@@ -140,6 +165,9 @@ def test_a_public_url_is_enough_behind_a_proxy() -> None:
         (GOOGLE + 'require = { hd = "acme.dev" }', False),
         (ACME, False),
         (ACME.replace("login.acme.dev", "gitlab.com"), True),
+        (GITHUB, True),
+        (GITHUB + 'require = { organizations = ["acme"] }', False),
+        (GITHUB.replace("github.com", "github.acme.dev"), False),
     ],
 )
 def test_a_grant_to_everybody_with_an_account_there_is_warned_of(

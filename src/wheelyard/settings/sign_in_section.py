@@ -1,9 +1,10 @@
 """Tables `[[sign_in]]`: the providers with which people sign in in a browser."""
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
+from msgspec.structs import fields
 
 from wheelyard.model.person import PROVIDER_NAME
 from wheelyard.settings import value_checks as kinds
@@ -29,12 +30,17 @@ OWN_PARAMETERS: Final = frozenset(
     }
 )
 """Parameters of an authorization request that `parameters` may not have."""
+GITHUB: Final = "github"
+"""The kind of a provider that is GitHub, which has no OpenID Connect for people."""
+GITHUB_CLAIMS: Final = frozenset({"login", "organizations", "teams"})
+"""What `require` may name at GitHub."""
+_SET_BY_GITHUB: Final = ("scopes", "name_claim", "groups_claim")
 _MICROSOFT: Final = "login.microsoftonline.com"
 _MICROSOFT_CONSUMERS: Final = "9188040d-6c67-4c5b-b112-36a304b66dad"
 """The tenant of all personal accounts."""
 _MANY_TENANTS: Final = frozenset({"common", "organizations", "consumers"})
 """What stands at Microsoft in place of a tenant, and is the issuer of no ID token."""
-_PUBLIC_HOSTS: Final = frozenset({"accounts.google.com", "gitlab.com"})
+_PUBLIC_HOSTS: Final = frozenset({"accounts.google.com", "github.com", "gitlab.com"})
 """Hosts of issuers at which anybody can have an account."""
 
 Name = Annotated[
@@ -65,6 +71,7 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     name: Name
     issuer: kinds.Url
     client_id: kinds.Audience
+    kind: Literal["openid", "github"] = "openid"
     secret: str = ""
     title: kinds.Title = ""
     scopes: tuple[Scope, ...] = (OPEN_ID, "email", "profile")
@@ -94,16 +101,46 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def problem(self) -> tuple[str, str] | None:
         """The key that does not fit to the others, and why, or None if all fit."""
+        of_kind = self._github_problem if self.kind == GITHUB else self._openid_problem
+        problem = self._issuer_problem or of_kind
+        own = sorted(OWN_PARAMETERS.intersection(self.parameters))
+        if own and problem is None:
+            return "parameters", f"wheelyard itself sends {own[0]}. Leave it out"
+        return problem
+
+    @property
+    def _issuer_problem(self) -> tuple[str, str] | None:
         parts = urlsplit(self.issuer)
-        if parts.hostname == _MICROSOFT and parts.path.split("/")[1] in _MANY_TENANTS:
-            why = "that stands for many tenants, and signs no ID token. Write the id of yours"
-            return "issuer", f"{why}: https://{_MICROSOFT}/TENANT-ID/v2.0"
         if parts.scheme != "https" and not (self.allow_private and kinds.is_loopback_url(parts)):
             why = "others could sign in as anybody. Write https://; plain HTTP is for an issuer of"
             return "issuer", f"over plain HTTP {why} this machine, with allow_private"
+        return None
+
+    @property
+    def _openid_problem(self) -> tuple[str, str] | None:
+        parts = urlsplit(self.issuer)
+        tenant = parts.path.strip("/").partition("/")[0]
+        if parts.hostname == _MICROSOFT and tenant in {"", *_MANY_TENANTS}:
+            why = "that stands for many tenants, and signs no ID token. Write the id of yours"
+            return "issuer", f"{why}: https://{_MICROSOFT}/TENANT-ID/v2.0"
+        if parts.hostname == "github.com":
+            return "issuer", f'GitHub has no OpenID Connect for people. Add kind = "{GITHUB}"'
         if OPEN_ID not in self.scopes:
             return "scopes", f"without {OPEN_ID} there is no ID token. Add it"
-        own = sorted(OWN_PARAMETERS.intersection(self.parameters))
-        if own:
-            return "parameters", f"wheelyard itself sends {own[0]}. Leave it out"
+        return None
+
+    @property
+    def _github_problem(self) -> tuple[str, str] | None:
+        if urlsplit(self.issuer).path.strip("/"):
+            return "issuer", "that is a page of GitHub. Write the host alone: https://github.com"
+        for field in fields(SignInSettings):
+            if field.name in _SET_BY_GITHUB and getattr(self, field.name) != field.default:
+                return field.name, "with GitHub it is always the same. Leave it out"
+        for claim, values in self.require.items():
+            texts = (values,) if isinstance(values, str) else values
+            if claim not in GITHUB_CLAIMS:
+                names = ", ".join(sorted(GITHUB_CLAIMS))
+                return "require", f"of GitHub it can have {names}. Write one of these"
+            if any(text != text.lower() for text in texts):
+                return "require", "names of GitHub are in lower case here. Write them so"
         return None

@@ -328,7 +328,8 @@ def _everybody(settings: Settings, grant: Grant) -> Iterator[str]:
             yield (
                 f"{grant} is for {ALL_AUTHENTICATED}, which is every account there is at "
                 f"{urlsplit(provider.issuer).hostname}; say in require of [[sign_in]] who may "
-                'sign in, such as { hd = "acme.dev" } with Google'
+                'sign in, such as { hd = "acme.dev" } with Google, or { organizations = "acme" } '
+                "with GitHub"
             )
 
 

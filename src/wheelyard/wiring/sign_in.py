@@ -14,7 +14,7 @@ from wheelyard.catalog.format import Catalog
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.settings.sections import Settings
-from wheelyard.settings.sign_in_section import SignInSettings
+from wheelyard.settings.sign_in_section import GITHUB, SignInSettings
 
 HOUR_SECONDS = 3600
 MINUTE_SECONDS = 60
@@ -59,8 +59,17 @@ def build_providers(settings: Settings, runtime: Runtime) -> dict[str, Provider]
         if table.allow_private not in clients:
             clients[table.allow_private] = JsonClient(runtime, allow_private=table.allow_private)
         config = provider_config(table, settings.base_url)
-        providers[table.name] = OpenIdProvider(config, clients[table.allow_private], runtime)
+        providers[table.name] = _provider(table.kind, config, clients[table.allow_private], runtime)
     return providers
+
+
+def _provider(kind: str, config: ProviderConfig, client: JsonClient, runtime: Runtime) -> Provider:
+    if kind == GITHUB:
+        # nothing of it is loaded without a table of that kind
+        from wheelyard.authentication.sign_in.github import GitHubProvider  # noqa: PLC0415 - above
+
+        return GitHubProvider(config, client)
+    return OpenIdProvider(config, client, runtime)
 
 
 def provider_config(table: SignInSettings, base_url: str) -> ProviderConfig:

@@ -163,6 +163,7 @@ class ReceivedRequest:
     path: str
     authorization: str | None
     body: bytes
+    agent: str | None = None
 
 
 @dataclass(frozen=True)
@@ -338,7 +339,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        request = ReceivedRequest(self.command, self.path, self.headers.get("Authorization"), body)
+        sender, agent = self.headers.get("Authorization"), self.headers.get("User-Agent")
+        request = ReceivedRequest(self.command, self.path, sender, body, agent)
         self.issuer.seen.append(request)
         answer = self.issuer.answer(request)
         if answer.is_silent:

@@ -1,5 +1,5 @@
 """
-Signing in with the account of another place: providers of OpenID Connect.
+Signing in with the account of another place: providers of OpenID Connect, and GitHub.
 
 Nothing of this package is imported without `[[sign_in]]`. A sign-in goes so:
 
@@ -21,7 +21,9 @@ account any more. A provider that does not answer changes nothing for an hour; t
 counts only after it has answered. Without a refresh token a session is over after an hour.
 
 - `provider.py`: what the settings say of a provider, what it is asked, and the errors
+- `requests.py`: what all of them are asked in the same way, and their error codes
 - `openid.py`: OpenID Connect (discovery, ID token, userinfo, renewal)
+- `github.py`: GitHub, whose API says who somebody is, as there is no ID token
 - `claims.py`: from claims to a person
 - `attempts.py`: sign-ins that have begun
 - `confirmed_people.py`: the records of people, and renewals

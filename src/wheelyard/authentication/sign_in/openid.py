@@ -7,15 +7,10 @@ Connect adds (Core 3.1.3.7 and 12.2) are here.
 
 import hashlib
 import hmac
-import json
-import logging
-import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
-from hashlib import sha256
-from http import HTTPStatus
 from typing import Final
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote_plus
 
 from msgspec import Struct
 
@@ -26,54 +21,32 @@ from wheelyard.authentication.sign_in.provider import (
     Confirmation,
     ProviderConfig,
     provider_unavailable,
-    refused,
     untrusted_answer,
+)
+from wheelyard.authentication.sign_in.requests import (
+    TIMEOUT_SECONDS,
+    ProviderRequests,
+    token_in,
 )
 from wheelyard.authentication.verifiers.signed_jwt import (
     MAX_JWT_BYTES,
     IssuerConfig,
     IssuerKeys,
     JsonClient,
-    JsonResponse,
     RemoteDocument,
     verified_claims,
 )
 from wheelyard.authentication.verifiers.verifier import CredentialRejected, decode_segment
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Forbidden, Unavailable, quoted
+from wheelyard.errors import quoted
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import BadUrl, parse_url
 from wheelyard.model.claim_matchers import Claims
 
-TIMEOUT_SECONDS: Final = 10.0
-"""For one request to a provider."""
 ID_TOKEN_SECONDS: Final = 24 * 3600
 """The longest life of an ID token, which is used at once."""
 ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256"})
 """Signature algorithms of ID tokens: those with public keys."""
-SILENT: Final = "silent"
-"""What stands for the error code of a provider that does not answer, or with what is none."""
-TEMPORARY: Final = frozenset(
-    {SILENT, "invalid_token", "server_error", "slow_down", "temporarily_unavailable"}
-)
-"""Error codes after which a provider may answer later."""
-NOT_OURS: Final = frozenset(
-    {
-        "insufficient_scope",
-        "invalid_client",
-        "invalid_request",
-        "invalid_scope",
-        "redirect_uri_mismatch",
-        "unauthorized_client",
-        "unsupported_grant_type",
-    }
-)
-"""Error codes that are about the settings, and not about a person."""
-
-_ERROR_CODE: Final = re.compile(r"[a-z_]{1,40}")
-_TOKEN: Final = re.compile(r"[!-~]{1,65536}")
-
-logger = logging.getLogger("wheelyard")
 
 
 class Endpoints(Struct, frozen=True):
@@ -100,6 +73,7 @@ class OpenIdProvider:
     def __init__(self, config: ProviderConfig, client: JsonClient, runtime: Runtime) -> None:
         self.config = config
         self._client = client
+        self._requests = ProviderRequests(config, client)
         self._runtime = runtime
         self._keys_url = ""
         self._keys: IssuerKeys | None = None
@@ -116,20 +90,8 @@ class OpenIdProvider:
 
     def authorization_url(self, request: AuthorizationRequest) -> str:
         """Return where a browser has to go to sign in (see `Provider`)."""
-        config, endpoint = self.config, self.endpoints().authorization
-        digest = sha256(request.verifier.encode()).digest()
-        parameters = {
-            **config.parameters,
-            "response_type": "code",
-            "client_id": config.client_id,
-            "redirect_uri": config.redirect_uri,
-            "scope": " ".join(config.scopes),
-            "state": request.state,
-            "nonce": request.nonce,
-            "code_challenge": urlsafe_b64encode(digest).decode().rstrip("="),
-            "code_challenge_method": "S256",
-        }
-        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+        endpoint = self.endpoints().authorization
+        return self._requests.authorization_url(endpoint, request, nonce=request.nonce)
 
     def redeem(self, answer: AuthorizationAnswer, request: AuthorizationRequest) -> Confirmation:
         """Return who has signed in, by the answer that belongs to a request (see `Provider`)."""
@@ -137,18 +99,7 @@ class OpenIdProvider:
         is_named = answer.issuer is not None
         if (is_named or endpoints.names_issuer) and answer.issuer != self.config.issuer:
             raise untrusted_answer(title) from CredentialRejected("answer_iss")
-        if answer.error or not answer.code:
-            code = _known_code(answer.error or "no_code")
-            raise self._refusal(code) from CredentialRejected(f"provider_{code}")
-        tokens = self._tokens(
-            endpoints,
-            {
-                "grant_type": "authorization_code",
-                "code": answer.code,
-                "redirect_uri": self.config.redirect_uri,
-                "code_verifier": request.verifier,
-            },
-        )
+        tokens = self._tokens(endpoints, self._requests.exchange_form(answer, request))
         try:
             claims = self._verified(tokens, endpoints)
         except CredentialRejected as rejected:
@@ -233,7 +184,7 @@ class OpenIdProvider:
         """
         Return the answer of the token endpoint.
 
-        Raises as `_ask`.
+        Raises as `ProviderRequests.ask`.
         """
         config, login = self.config, ""
         if endpoints.takes_basic:
@@ -241,43 +192,7 @@ class OpenIdProvider:
             login = f"Basic {b64encode(pair.encode()).decode()}"
         else:
             form = {**form, "client_id": config.client_id, "client_secret": config.secret}
-        return self._ask(endpoints.token, login, form)
-
-    def _ask(
-        self, url: str, authorization: str, form: Mapping[str, str] | None = None
-    ) -> Mapping[str, object]:
-        """
-        Return the answer of an endpoint.
-
-        Raises Forbidden if it refuses what was sent, and Unavailable for any other error.
-        """
-        try:
-            response = self._client.fetch(
-                url, timeout=TIMEOUT_SECONDS, authorization=authorization, form=form
-            )
-            code = _known_code(_error_in(response))
-            if not code:
-                return response.document()
-        except FetchError as fault:
-            logger.warning("%s cannot be asked: %s", self.config.name, fault.why)
-            code = SILENT
-        raise self._refusal(code) from CredentialRejected(f"provider_{code}")
-
-    def _refusal(self, code: str) -> Forbidden | Unavailable:
-        """Return the error for an error code of the provider."""
-        title = self.config.title
-        if code in NOT_OURS:
-            logger.error(
-                "%s refuses this index (%s): compare client_id, the secret, scopes, and the "
-                "redirect URI %s with what is set there",
-                *(self.config.name, code, self.config.redirect_uri),
-            )
-        if code in NOT_OURS or code in TEMPORARY:
-            return provider_unavailable(title)
-        return refused(
-            f"{title} did not sign you in. Sign in again, or ask the operator of this index "
-            "whether your account may."
-        )
+        return self._requests.ask(endpoints.token, login, form)
 
     def _verified(self, tokens: Mapping[str, object], endpoints: Endpoints) -> Claims:
         """Return the claims of the ID token, or raise CredentialRejected."""
@@ -316,40 +231,19 @@ class OpenIdProvider:
             userinfo = self._userinfo(claims["sub"], tokens, endpoints.userinfo)
             # all of them from one answer: an e-mail address, and whether it is verified
             claims = {**claims, **{name: userinfo[name] for name in needed & userinfo.keys()}}
-        refresh_token = tokens.get("refresh_token")
-        is_text = isinstance(refresh_token, str) and _TOKEN.fullmatch(refresh_token) is not None
-        return confirmation_of(
-            claims, self.config, refresh_token if is_text and isinstance(refresh_token, str) else ""
-        )
+        return confirmation_of(claims, self.config, token_in(tokens, "refresh_token"))
 
     def _userinfo(self, subject: object, tokens: Mapping[str, object], url: str) -> Claims:
         """Return what the provider says of the person (OpenID Connect Core 5.3)."""
-        access_token = tokens.get("access_token")
-        if not isinstance(access_token, str) or not _TOKEN.fullmatch(access_token):
+        access_token = token_in(tokens, "access_token")
+        if not access_token:
             raise provider_unavailable(self.config.title) from CredentialRejected(
                 "access_token_missing"
             )
-        claims = self._ask(url, f"Bearer {access_token}")
+        claims = self._requests.ask(url, f"Bearer {access_token}")
         if claims.get("sub") != subject:  # Core 5.3.2: it may be about somebody else
             raise untrusted_answer(self.config.title) from CredentialRejected("userinfo_sub")
         return claims
-
-
-def _error_in(response: JsonResponse) -> str:
-    """Return the error code of a token endpoint (RFC 6749, 5.2), or an empty text."""
-    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return ""
-    try:
-        document = json.loads(response.body)
-    except (ValueError, RecursionError):
-        return ""
-    error = document.get("error") if isinstance(document, dict) else None
-    return error if isinstance(error, str) else ""
-
-
-def _known_code(error: str) -> str:
-    """Return an error code, or `other` for text that is none."""
-    return error if not error or _ERROR_CODE.fullmatch(error) else "other"
 
 
 def _is_same(received: object, expected: str) -> bool:

@@ -45,6 +45,7 @@ _HEADERS: Final = {
     "Accept": "application/json",
     "Accept-Encoding": "identity",
     "Connection": "close",
+    "User-Agent": "wheelyard",  # GitHub answers nobody without one
 }
 
 
@@ -55,14 +56,18 @@ class JsonResponse:
     status: int
     body: bytes = dataclasses.field(repr=False)
 
-    def document(self) -> dict[str, object]:
-        """Return the JSON object in a body of status 200, or raise FetchError without one."""
+    def value(self) -> object:
+        """Return the JSON in a body of status 200, or raise FetchError without it."""
         if self.status != HTTPStatus.OK:
             raise FetchError(f"it answered {self.status}")
         try:
-            document = json.loads(self.body)
+            return json.loads(self.body)
         except (ValueError, RecursionError) as error:
             raise FetchError("its answer is not JSON") from error
+
+    def document(self) -> dict[str, object]:
+        """Return the JSON object in a body of status 200, or raise FetchError without one."""
+        document = self.value()
         if not isinstance(document, dict):
             raise FetchError("its answer is not a JSON object")
         return document

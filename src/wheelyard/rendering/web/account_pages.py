@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.model.access import Caller
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Caller
 from wheelyard.rendering.principals import describe_principal
 
 
@@ -27,6 +27,12 @@ class Account(Struct, frozen=True, kw_only=True):
     def who(self) -> str:
         """The principal in words."""
         return describe_principal(self.caller.principal, self.caller.name)
+
+    @property
+    def names(self) -> list[str]:
+        """The principals by which a grant can name the caller, without those of everybody."""
+        names = {self.caller.principal, *self.caller.principals}
+        return sorted(names - {ALL_AUTHENTICATED, ANONYMOUS})
 
 
 class ProviderLink(Struct, frozen=True):

@@ -1,0 +1,172 @@
+"""
+What providers are asked over HTTP, and what their errors mean (RFC 6749, RFC 7636).
+
+OpenID Connect and GitHub have this in common: the URL that a browser is sent to, the exchange of a
+code, and the error codes.
+"""
+
+import json
+import logging
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from http import HTTPStatus
+from typing import Final, NoReturn
+from urllib.parse import urlencode
+
+from wheelyard.authentication.sign_in.provider import (
+    AuthorizationAnswer,
+    AuthorizationRequest,
+    ProviderConfig,
+    provider_unavailable,
+    refused,
+)
+from wheelyard.authentication.verifiers.signed_jwt import JsonClient, JsonResponse
+from wheelyard.authentication.verifiers.verifier import CredentialRejected
+from wheelyard.http_client.hosts import FetchError
+
+TIMEOUT_SECONDS: Final = 10.0
+"""For one request to a provider."""
+SILENT: Final = "silent"
+"""What stands for the error code of a provider that does not answer, or with what is none."""
+TEMPORARY: Final = frozenset(
+    {SILENT, "invalid_token", "server_error", "slow_down", "temporarily_unavailable"}
+)
+"""Error codes after which a provider may answer later."""
+NOT_OURS: Final = frozenset(
+    {
+        "application_suspended",
+        "incorrect_client_credentials",
+        "insufficient_scope",
+        "invalid_client",
+        "invalid_request",
+        "invalid_scope",
+        "redirect_uri_mismatch",
+        "unauthorized_client",
+        "unsupported_grant_type",
+    }
+)
+"""Error codes that are about the settings, and not about a person."""
+
+_ERROR_CODE: Final = re.compile(r"[a-z_]{1,40}")
+_TOKEN: Final = re.compile(r"[!-~]{1,65536}")
+
+logger = logging.getLogger("wheelyard")
+
+
+class ProviderRequests:
+    """
+    Makes the requests to a provider, and turns its errors into ours.
+
+    Threads may share it.
+    """
+
+    def __init__(self, config: ProviderConfig, client: JsonClient) -> None:
+        self._config = config
+        self._client = client
+
+    def authorization_url(self, endpoint: str, request: AuthorizationRequest, **more: str) -> str:
+        """Return where a browser has to go to sign in, with PKCE, and `more` parameters."""
+        config = self._config
+        digest = sha256(request.verifier.encode()).digest()
+        parameters = {
+            **config.parameters,
+            "response_type": "code",
+            "client_id": config.client_id,
+            "redirect_uri": config.redirect_uri,
+            "scope": " ".join(config.scopes),
+            "state": request.state,
+            "code_challenge": urlsafe_b64encode(digest).decode().rstrip("="),
+            "code_challenge_method": "S256",
+            **more,
+        }
+        return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+
+    def exchange_form(
+        self, answer: AuthorizationAnswer, request: AuthorizationRequest
+    ) -> dict[str, str]:
+        """
+        Return the form that exchanges the code of an answer, without the client's secret.
+
+        Raises Forbidden or Unavailable if there is an error in its place.
+        """
+        if answer.error or not answer.code:
+            self.refuse(answer.error or "no_code")
+        return {
+            "grant_type": "authorization_code",
+            "code": answer.code,
+            "redirect_uri": self._config.redirect_uri,
+            "code_verifier": request.verifier,
+        }
+
+    def ask(
+        self, url: str, authorization: str = "", form: Mapping[str, str] | None = None
+    ) -> Mapping[str, object]:
+        """
+        Return the JSON object that an endpoint answers.
+
+        Raises Forbidden if it refuses what was sent, and Unavailable for any other error.
+        """
+        try:
+            response = self.fetch(url, authorization, form)
+            code = error_in(response)
+            document = {} if code else response.document()
+        except FetchError as fault:
+            self.give_up(fault)
+        if code:
+            self.refuse(code)
+        return document
+
+    def fetch(
+        self, url: str, authorization: str = "", form: Mapping[str, str] | None = None
+    ) -> JsonResponse:
+        """Return the response of any status to a request, or raise FetchError without one."""
+        return self._client.fetch(
+            url, timeout=TIMEOUT_SECONDS, authorization=authorization, form=form
+        )
+
+    def give_up(self, fault: FetchError) -> NoReturn:
+        """Raise the error for a provider that does not answer, or with what makes no sense."""
+        logger.warning("%s cannot be asked: %s", self._config.name, fault.why)
+        self.refuse(SILENT)
+
+    def refuse(self, error: str) -> NoReturn:
+        """Raise the error of ours for an error code of the provider."""
+        title, code = self._config.title, known_code(error)
+        reason = CredentialRejected(f"provider_{code}")
+        if code in NOT_OURS:
+            logger.error(
+                "%s refuses this index (%s): compare client_id, the secret, scopes, and the "
+                "redirect URI %s with what is set there",
+                *(self._config.name, code, self._config.redirect_uri),
+            )
+        if code in NOT_OURS or code in TEMPORARY:
+            raise provider_unavailable(title) from reason
+        raise refused(
+            f"{title} did not sign you in. Sign in again, or ask the operator of this index "
+            "whether your account may."
+        ) from reason
+
+
+def token_in(tokens: Mapping[str, object], name: str) -> str:
+    """Return a token of an answer, or an empty text if there is none that can be sent."""
+    token = tokens.get(name)
+    return token if isinstance(token, str) and _TOKEN.fullmatch(token) else ""
+
+
+def error_in(response: JsonResponse) -> str:
+    """Return the error code of a token endpoint (RFC 6749, 5.2), or an empty text."""
+    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return ""
+    try:
+        document = json.loads(response.body)
+    except (ValueError, RecursionError):
+        return ""
+    error = document.get("error") if isinstance(document, dict) else None
+    return error if isinstance(error, str) else ""
+
+
+def known_code(error: str) -> str:
+    """Return an error code, or `other` for text that is none."""
+    return error if _ERROR_CODE.fullmatch(error) else "other"

@@ -1,0 +1,143 @@
+"""Signing in with GitHub beside another provider: what a browser gets, and what ends a session."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.authentication.sign_in.fake_github import CLIENT, SECRET, FakeGitHub, running_github
+from tests.authentication.sign_in.fake_provider import SECRET as ACME_SECRET
+from tests.authentication.sign_in.fake_provider import FakeProvider, running_providers
+from tests.http.browser import Browser
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.http.packages import wheel
+from tests.operations.in_memory_index import Clock
+from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.settings.validation import validate
+
+pytestmark = pytest.mark.integration
+
+GRANT = {"who": ["oidc:github:group:acme/platform"], "projects": ["*"], "actions": ["read"]}
+
+
+@dataclass
+class Place:
+    """A private index with two providers."""
+
+    server: InProcessServer
+    github: FakeGitHub
+    acme: FakeProvider
+
+    def sign_in(self, browser: Browser) -> InProcessResponse:
+        """Let somebody sign in with GitHub."""
+        start = browser.open("/-/sign-in/github/?next=%2Fproject%2Fdemo%2F")
+        back = self.github.authorize(start.headers["location"])
+        return browser.open(f"/-/sign-in/github/callback?{urlencode(back)}")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """An index whose projects a team of GitHub may read."""
+    clock = Clock()
+    with running_github() as github, running_providers() as providers:
+        acme = providers.provider(clock.seconds)
+        tables: tuple[dict[str, object], ...] = (
+            {
+                "name": "github",
+                "kind": "github",
+                "title": "GitHub",
+                "issuer": github.issuer,
+                "client_id": CLIENT,
+                "secret": SECRET,
+                "require": {"organizations": "acme"},
+                "allow_private": True,
+            },
+            {
+                "name": "acme",
+                "issuer": acme.issuer,
+                "client_id": "wheelyard",
+                "secret": ACME_SECRET,
+                "allow_private": True,
+            },
+        )
+        server = ServerSettings(public_url="https://packages.acme.dev")
+        settings = validate(Settings(server=server, grant=(GRANT,), sign_in=tables))
+        with in_process(tmp_path, settings, clock=clock) as running:
+            running.publish(wheel("demo"))
+            yield Place(running, github, acme)
+
+
+def test_a_team_of_github_may_read(place: Place) -> None:
+    """Who is in the team signs in by a button, and sees what the grant says."""
+    browser = Browser(place.server)
+    assert "Sign in with GitHub" in browser.open("/-/sign-in/").body.decode()
+    assert place.sign_in(browser).status == 200
+    assert browser.open("/project/demo/").status == 200
+    account = browser.open("/-/account/").body.decode()
+    assert "oidc:github:ana-acme" in account
+    assert "oidc:github:group:acme/docs" in account
+
+
+def test_who_leaves_the_team_loses_its_rights(place: Place) -> None:
+    """After a quarter of an hour the API is asked, and has the teams of now."""
+    browser = Browser(place.server)
+    place.sign_in(browser)
+    place.github.account.teams = ("Acme/docs",)
+    place.server.clock.advance(minutes=61)
+    assert browser.open("/project/demo/").status in {403, 404}
+    assert "oidc:github:ana-acme" in browser.open("/-/account/").body.decode()
+
+
+def test_who_leaves_the_organization_is_out(place: Place) -> None:
+    """The session ends, and a new sign-in is refused with what to do."""
+    browser = Browser(place.server)
+    place.sign_in(browser)
+    place.github.account.organizations = ()
+    place.server.clock.advance(minutes=61)
+    assert browser.open("/project/demo/").status == 401
+    refused = place.sign_in(browser)
+    assert refused.status == 403
+    assert "Your account at GitHub is none that may sign in here" in refused.body.decode()
+
+
+def test_a_changed_login_is_followed_and_opens_nothing_to_others(place: Place) -> None:
+    """The person stays the same, and whoever takes the old login is somebody else."""
+    browser = Browser(place.server)
+    place.sign_in(browser)
+    place.github.account.login = "ana-new"
+    place.sign_in(browser)
+    assert "oidc:github:ana-new" in browser.open("/-/account/").body.decode()
+    place.github.account.id, place.github.account.login = 7, "ana-acme"
+    taken = place.sign_in(Browser(place.server))
+    assert taken.status == 409
+    assert "The name ana-acme belongs to somebody else here" in taken.body.decode()
+
+
+def test_answers_of_two_providers_are_not_mixed_up(place: Place) -> None:
+    """What was begun with one provider cannot be finished with the other, in either direction."""
+    browser = Browser(place.server)
+    of_acme = place.acme.authorize(browser.open("/-/sign-in/acme/").headers["location"])
+    of_github = place.github.authorize(browser.open("/-/sign-in/github/").headers["location"])
+    mixed = {**of_github, "state": of_acme["state"]}
+    for path in (
+        f"/-/sign-in/acme/callback?{urlencode(of_github)}",
+        f"/-/sign-in/acme/callback?{urlencode(mixed)}",
+        f"/-/sign-in/github/callback?{urlencode(of_acme)}",
+        f"/-/sign-in/github/callback?{urlencode(mixed)}",
+    ):
+        answer = browser.open(path)
+        assert answer.status in {400, 403}
+        assert "-session-" not in answer.headers.get("set-cookie", "")
+    assert place.github.tokens == set()
+
+
+def test_a_token_of_github_is_sealed_in_the_store(place: Place) -> None:
+    """Whoever reads the store finds no token that GitHub would take."""
+    place.sign_in(Browser(place.server))
+    store = place.server.index.stores.credentials
+    (entry,) = store.list("credentials/people/")
+    body = b"".join(store.read(entry.key))
+    assert b'"refresh_token":"' in body
+    assert b"gho_" not in body
