@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from itertools import count
 from typing import Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 from msgspec.structs import replace
@@ -43,12 +44,10 @@ def index(
     provider: RealProvider, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningServer]:
     """A server where only a group of the provider may read."""
-    config = GRANTS + provider.table(title="Acme & Co")
-    folder, environment = (
-        tmp_path_factory.mktemp("index"),
-        {"WHEELYARD_SIGN_IN_ACME_SECRET": SECRET},
-    )
-    with running_server(folder, config=config, environment=environment) as server:
+    tables = provider.table(title="Acme & Co") + provider.table(name="other")
+    secrets = {"WHEELYARD_SIGN_IN_ACME_SECRET": SECRET, "WHEELYARD_SIGN_IN_OTHER_SECRET": SECRET}
+    folder = tmp_path_factory.mktemp("index")
+    with running_server(folder, config=GRANTS + tables, environment=secrets) as server:
         publish(server, wheel("acme-core", "1.0"))
         yield server
 
@@ -126,7 +125,7 @@ def test_somebody_signs_in_and_is_where_they_wanted_to_be(
         assert all(cookie["httpOnly"] for cookie in cookies)
         assert person.page.get_by_role("link", name=f"{subject}@acme.dev").is_visible()
         person.open("/-/account/")
-        assert f"oidc:acme:{subject}@acme.dev" in person.text
+        assert f"{subject}@acme.dev, by acme" in person.text
         person.press("Sign out")
         assert "You are signed out" in person.text
         # the provider remembers the person, and asks nothing
@@ -177,6 +176,58 @@ def test_a_stolen_state_signs_nobody_in_elsewhere(
         person.press("Continue")
         assert "This sign-in was begun more than ten minutes ago, in another browser" in person.text
         assert person.open(PROJECT) == 401
+
+
+@pytest.mark.parametrize(
+    ("begun_with", "changes", "words"),
+    [
+        ("acme", {"nonce": "another"}, "The answer of Acme & Co could not be trusted"),
+        ("other", {"redirect_uri": "{acme}"}, "This sign-in was begun more than ten minutes ago"),
+    ],
+    ids=["nonce", "provider"],
+)
+def test_a_request_that_is_changed_on_its_way_signs_nobody_in(
+    browser: Browser,
+    index: RunningServer,
+    provider: RealProvider,
+    subject: str,
+    *,
+    begun_with: str,
+    changes: dict[str, str],
+    words: str,
+) -> None:
+    """An ID token of another request, or an answer to another provider, is not taken."""
+    with visitor(browser, index, provider) as person:
+        start = f"{index.url.rstrip('/')}/-/sign-in/{begun_with}/"
+        sent = person.page.context.request.get(start, max_redirects=0).headers["location"]
+        parts, here = urlsplit(sent), index.url.rstrip("/")
+        acme = f"{here}/-/sign-in/acme/callback"
+        asked = dict(parse_qsl(parts.query))
+        asked |= {name: value.format(acme=acme) for name, value in changes.items()}
+        person.page.goto(parts._replace(query=urlencode(asked)).geturl())
+        log_in(person, subject)
+        person.press("Continue")
+        assert words in person.text
+        assert person.open(PROJECT) == 401
+
+
+def test_links_and_addresses_of_others_open_nothing(
+    browser: Browser, index: RunningServer, provider: RealProvider, subject: str
+) -> None:
+    """An address that is not verified signs nobody in, and no link leads to another site."""
+    address = f"{subject}@acme.dev"
+    provider.set_account(subject, email=address, email_verified=False, groups=["platform"])
+    with visitor(browser, index, provider) as person:
+        start = "/-/sign-in/acme/?next=https%3A%2F%2Fevil.example%2F"
+        person.open(start)
+        log_in(person, subject)
+        person.press("Continue")
+        assert "Acme & Co has not verified your e-mail address." in person.text
+        assert person.open(PROJECT) == 401
+        provider.set_account(subject, email=address, email_verified=True, groups=["platform"])
+        person.open(start)  # the provider remembers the person
+        person.page.wait_for_url(person.base)
+        assert person.open(PROJECT) == 200
 
 
 def test_who_cancels_at_the_provider_is_told_so(
