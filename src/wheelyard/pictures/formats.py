@@ -15,11 +15,11 @@ _SIGNATURES: Final = (
 )
 _SVG: Final = re.compile(
     rb"""
-    (?: \xef\xbb\xbf )?+
+    (?: \xef\xbb\xbf )?
     (?: <\?xml [^>]*+ >
-    |   <!-- (?: [^-]++ | -(?!->) )*+ -->
+    |   <!-- (?: [^-]++ | -(?!->) )* -->
     |   <!DOCTYPE \s++ svg [^>\[]*+ >
-    |   \s++ )*+
+    |   \s++ )*
     <svg [\s>]
     """,
     re.VERBOSE,
@@ -27,7 +27,9 @@ _SVG: Final = re.compile(
 """
 The beginning of an SVG in UTF-8, without an internal subset of entities.
 
-Each part is possessive, so that no text takes long.
+No two alternatives begin alike, and each repetition of one character is possessive, so that no text
+takes long. The groups are not possessive: such groups match wrongly before Python 3.11.5
+(https://github.com/python/cpython/issues/106052).
 """
 
 

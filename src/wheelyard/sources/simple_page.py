@@ -50,7 +50,7 @@ _ATTRIBUTE: Final = re.compile(
     |   (?P<key> [^>] [^ \t\n\r\f/>=]*+ )
         (?: [ \t\n\r\f]*+ = [ \t\n\r\f]*+
             (?: "(?P<double>[^"]*+)(?:"|\Z) | '(?P<single>[^']*+)(?:'|\Z)
-            |   (?P<bare>[^ \t\n\r\f>]*+) ) )?+
+            |   (?P<bare>[^ \t\n\r\f>]*+) ) )?
     )
     """,
     re.VERBOSE,
