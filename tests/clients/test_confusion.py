@@ -35,7 +35,7 @@ dependencies = []
 """
 NEXT = re.compile(r"^# Then: (.+)$", re.MULTILINE)
 """What a text of settings says to type next."""
-COMMAND = re.compile(r'<code data-copy="command for ([^"]+)">(.*?)</code>')
+COPIED = r'<code data-copy="{} for ([^"]+)">(.*?)</code>'
 SETTINGS = {
     "PDM_CHECK_UPDATE": "false",
     "PDM_NO_SELF": "1",
@@ -153,12 +153,14 @@ def folder(public: FakeUpstream, sandbox: Sandbox) -> Folder:
     return Folder(sandbox, {**SOURCE, **SETTINGS, **usual})
 
 
-def commands_of(index: RunningServer, page: str = "/project/acme-app/") -> dict[str, str]:
-    """Return the commands that a page hands out, by client."""
+def commands_of(
+    index: RunningServer, page: str = "/project/acme-app/", kind: str = "command"
+) -> dict[str, str]:
+    """Return the commands, or the settings, that a page hands out, by client."""
     text = index.get(page, Accept="text/html").text
     return {
-        client: unescape(re.sub("<[^>]*>", "", command))
-        for client, command in COMMAND.findall(text)
+        client: unescape(re.sub("<[^>]*>", "", copied))
+        for client, copied in re.findall(COPIED.format(kind), text, re.DOTALL)
     }
 
 
@@ -172,7 +174,7 @@ def assert_not_confused(folder: Folder, public: FakeUpstream) -> None:
 
 
 def test_uv_pip(index: RunningServer, public: FakeUpstream, folder: Folder) -> None:
-    """The first command of a project's page installs our packages, and what is public."""
+    """A project's command for uv pip installs our packages, and what is public."""
     command = commands_of(index)["uv pip"]
 
     for _ in range(2):
@@ -252,13 +254,15 @@ def new_project(folder: Folder, public: FakeUpstream, client: str) -> Manager:
 def test_settings_take_private_packages_from_here(
     index: RunningServer, public: FakeUpstream, folder: Folder, client: str
 ) -> None:
-    """The settings that a page's command prints take every private package from here."""
+    """The settings to which a project's page leads take every private package from here."""
     manager = new_project(folder, public, client)
     label = {"poetry": "Poetry", "pdm": "PDM", "pipenv": "Pipenv"}[client]
-    folder.run(f"{commands_of(index)[label]} >> {manager.file}")
+    setup = f"/setup/?project=acme-app&client={client}"
+    assert f"../..{setup}" in unescape(index.get("/project/acme-app/", Accept="text/html").text)
+    with (folder.sandbox.folder / manager.file).open("a") as file:
+        file.write(commands_of(index, setup, "settings")[label])
 
-    (command,) = NEXT.findall((folder.sandbox.folder / manager.file).read_text())
-    folder.run(command)
+    folder.run(commands_of(index, setup)[label])
     assert_not_confused(folder, public)
 
     shutil.rmtree(folder.sandbox.folder / ".venv")
@@ -299,11 +303,12 @@ def test_one_name_is_not_enough(
 
 def test_pages_name_one_index(index: RunningServer) -> None:
     """No command on a page asks two indexes, and none leaves out what a package needs."""
-    for page in ("/", "/setup/", "/project/acme-app/", "/project/acme-app/1.0/"):
+    project, setup = "/project/acme-app/", "/setup/?project=acme-app"
+    for page in ("/", "/setup/", setup, project, f"{project}1.0/"):
         text = unescape(index.get(page, Accept="text/html").text)
         for command in re.findall(r"<code[^>]*>(.*?)</code>", text, re.DOTALL):
             typed = "\n".join(each for each in command.splitlines() if not each.startswith("#"))
             assert "--no-deps" not in typed
             assert "extra-index" not in typed
             assert "&&" not in typed
-    assert next(iter(commands_of(index))) == "uv pip"
+    assert next(iter(commands_of(index))) == "uv"

@@ -130,9 +130,10 @@ def test_commands_of_pages(index: RunningServer, page: str) -> None:
 
     url = f"{index.url}/simple/"
     assert [re.sub("<[^>]*>", "", each) for each in commands] == [
-        f"uv pip install --default-index {url} {name}",
         f"uv add --default-index wheelyard={url} {name}",
+        f"uv pip install --default-index {url} {name}",
         f"pip install --index-url {url} {name}",
+        *(f"{client} {name}" for client in ("poetry add", "pdm add", "pipenv install")),
     ]
 
 

@@ -18,19 +18,19 @@ pytestmark = pytest.mark.integration
 
 IDNA, OLD_IDNA = public_wheel("idna", "3.10"), public_wheel("idna", "2.0")
 RICH = public_wheel("rich", "14.0")
-PAGES = (
-    *("simple/{}/index.html", "simple/{}/index.json", "pypi/{}/json"),
-    *("project/{}/index.html", "project/{}/history/index.html"),
-)
+TABS = ("", "files/", "dependencies/")
+PROJECT_TABS = (*TABS, "releases/", "history/")
 
 
 def paths_of(name: str, *wheels: Package) -> set[str]:
     """Return the paths of a public project in a site: pages, wheels, core metadata, releases."""
-    paths = {page.format(name) for page in PAGES}
+    paths = {f"simple/{name}/index.html", f"simple/{name}/index.json", f"pypi/{name}/json"}
+    paths |= {f"project/{name}/{tab}index.html" for tab in PROJECT_TABS}
     for wheel in wheels:
         path = f"files/{name}/{wheel.sha256}/{wheel.filename}"
         version = wheel.filename.split("-")[1]
-        paths |= {path, f"{path}.metadata", f"project/{name}/{version}/index.html"}
+        paths |= {path, f"{path}.metadata"}
+        paths |= {f"project/{name}/{version}/{tab}index.html" for tab in TABS}
     return paths
 
 

@@ -28,7 +28,7 @@ EVERY: Final = (*ALL_METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get",
 LISTED: Final = {
     READ_OR_UPLOAD: (
         "/ * /simple /simple/ /pypi/ /acme/ /acme /demo/ /setup /setup/ /+simple/ /legacy /legacy/ "
-        "/health/ /api/v1/tokens /-/sign-in/"
+        "/health/ /api/v1/tokens /-/sign-in/ /-/login/"
     ),
     READ: (
         "/pypi/simple/ /legacy/+simple/ /simple/demo /simple/demo/ /simple/nothing/ /acme/demo/ "
@@ -43,7 +43,8 @@ LISTED: Final = {
     POST: (
         "/_/oidc/mint-token /_/oidc/github/mint-token /_/oidc/burn-token "
         "/api/v1/projects/demo/yank /api/v1/projects/demo/unyank /api/v1/projects/demo/delete "
-        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke /-/sign-out/"
+        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke /-/sign-out/ "
+        "/_/login/device /_/login/token"
     ),
     DELETE: "/api/v1/tokens/0123456789",
 }

@@ -113,9 +113,13 @@ def test_a_file_that_is_added_later(
         assert texts[FIRST] == []
         assert [each.startswith(NOT_AMONG) for each in texts[ADDED]] == [True]
         assert "demo 1.0 is not approved" not in texts[ADDED][0]
-        people = look(server, "/project/demo/", accept=HTML).body.decode()
-        assert NOT_AMONG in people
-        assert "approved demo 1.0, 1 file (a fix)" in people
+        project, releases = (
+            look(server, f"/project/demo/{tab}", accept=HTML).body.decode()
+            for tab in ("", "releases/")
+        )
+        assert "approved demo 1.0, 1 file (a fix)" in project
+        assert 'href="releases/#hidden"' in project
+        assert NOT_AMONG in releases
     with serving(tmp_path, public, store) as free:
         free.clock.now += timedelta(days=4)
         link = page_of(free, "demo").files[ADDED]["url"].removeprefix("../..")
