@@ -471,7 +471,7 @@ class ApiConnection:
         return self._decode(response, kind)
 
     def _no_answer(self, fault: FetchError) -> Unavailable:
-        advice = "Check the URL after --server and whether the server runs, and try again."
+        advice = "Check the URL and whether the server runs, and try again."
         if "certificate" in fault.why:
             advice = "SSL_CERT_FILE names the file of an authority that this machine does not know."
         return Unavailable(

@@ -42,7 +42,7 @@ from wheelyard.wiring.stores import StoreTraits
 HERE = "192.0.2.1"
 OLD, NEW, NEWER = "s3cret", "correct horse", "battery staple"
 BUCKET_SECONDS = 15
-FILE_SECONDS = 4
+FILE_SECONDS = 1
 
 
 @pytest.fixture(autouse=True)

@@ -26,7 +26,7 @@ from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import Index, build_index
 from wheelyard.wiring.stores import StoreTraits
 
-FILE_SECONDS = 4
+FILE_SECONDS = 1
 """After so long a changed file is looked at."""
 BUCKET_SECONDS = 15
 """After so long a change in a bucket counts."""

@@ -111,15 +111,15 @@ class TokenStore(Struct, frozen=True):
 
     def tokens(self) -> dict[str, str]:
         """Return the stored tokens, each with where it is in words."""
-        found = dict[str, str]()
+        tokens = dict[str, str]()
         with suppress(Invalid):  # an entry of another form is not ours
             if token := self.in_netrc():
-                found[token] = self.netrc_name
+                tokens[token] = self.netrc_name
         if self.keyring is not None:
             with suppress(KeyringFailed):
                 if token := self.keyring.token():
-                    found[token] = "the keyring"
-        return found
+                    tokens[token] = "the keyring"
+        return tokens
 
     def remove(self) -> None:
         """Remove what is stored. Raises OSError if netrc cannot be written."""

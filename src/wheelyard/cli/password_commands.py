@@ -29,7 +29,7 @@ def password_command(name: str, file: Path | None, *, replace: bool) -> None:
 
     Where there is no terminal, the password is the first line of standard input. It has at least 8
     characters, and at most 72 bytes. Without --file the line is printed. A running server takes a
-    changed file within 5 seconds.
+    changed file within 2 seconds.
 
     Options:
         --file: Write the line into this file, which is made if it is missing.

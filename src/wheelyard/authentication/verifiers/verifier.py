@@ -257,7 +257,7 @@ def _parsed(address: str) -> IPv4Address | IPv6Address | None:
     return parsed if isinstance(parsed, IPv4Address) else parsed.ipv4_mapped or parsed
 
 
-CHECK_INTERVAL_SECONDS: Final = 4.0
+CHECK_INTERVAL_SECONDS: Final = 1.0
 """Time between two checks of a file for changes; results are cached for one second more."""
 FILE_LIMIT_BYTES: Final = 16 * 1024**2
 

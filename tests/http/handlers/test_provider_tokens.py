@@ -1,0 +1,111 @@
+"""The tokens of somebody who signs in with a provider, through pages and `wheelyard login`."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.authentication.sign_in.fake_provider import ProviderServer, running_providers
+from tests.http.browser import Browser
+from tests.http.handlers.test_device_login import fetched, page_of, post
+from tests.http.handlers.test_provider_sign_in import HERE, Place, settings_for
+from tests.http.in_process import InProcessResponse, in_process
+from tests.http.packages import wheel
+from tests.operations.in_memory_index import Clock
+
+pytestmark = pytest.mark.integration
+
+TOKENS = "/-/account/tokens/"
+DEMO = "/simple/demo/"
+
+
+@pytest.fixture(scope="module")
+def providers() -> Iterator[ProviderServer]:
+    """A server of providers."""
+    with running_providers() as providers:
+        yield providers
+
+
+@pytest.fixture
+def place(providers: ProviderServer, tmp_path: Path) -> Iterator[Place]:
+    """A private index with two providers, and Ana in the group that may read."""
+    clock = Clock()
+    acme, other = (providers.provider(clock.seconds) for _ in range(2))
+    acme.claims["groups"] = ["platform"]
+    with in_process(tmp_path, settings_for(acme, other), clock=clock) as server:
+        server.publish(wheel("demo"))
+        yield Place(server, acme, other)
+
+
+def send(browser: Browser, path: str, **fields: str) -> InProcessResponse:
+    """Send a form of a page."""
+    secret = browser.form_token("/-/account/")
+    return browser.send(path, {"csrf_token": secret, **fields}, ("Origin", HERE))
+
+
+def made(browser: Browser) -> str:
+    """Make a token for 90 days on the page, and return it or an empty text."""
+    wanted = {"action": "create", "name": "laptop", "can": "read", "projects": "*", "days": "90"}
+    answer = send(browser, TOKENS, **wanted)
+    match = re.search("wyd_[0-9A-Za-z]{48}", answer.body.decode())
+    return match[0] if match else ""
+
+
+def opens(place: Place, token: str) -> str:
+    """Return what a token gets for a page that is for a group: the status, or the error's code."""
+    place.server.clock.advance(seconds=15)
+    answer = place.server.get(DEMO, ("Authorization", f"Bearer {token}"))
+    return json.loads(answer.body)["error"] if answer.status == 401 else str(answer.status)
+
+
+def test_a_token_follows_what_the_provider_says(place: Place) -> None:
+    """It ends with a group lost at a renewal, waits after 30 days for a sign-in, and is ended."""
+    ana, clock = Browser(place.server), place.server.clock
+    place.sign_in(ana)
+    token = made(ana)
+    assert opens(place, token) == "200"
+    clock.advance(hours=1)
+    assert made(ana) == ""  # she has signed in more than an hour ago
+
+    place.acme.claims["groups"] = []
+    clock.advance(hours=3)
+    assert ana.open("/-/account/").status == 200  # which asks the provider anew
+    assert opens(place, token) == "404"
+    place.acme.claims["groups"] = ["platform"]
+    place.sign_in(ana)
+    assert opens(place, token) == "200"
+
+    clock.advance(days=29, hours=23)
+    assert opens(place, token) == "200"
+    clock.advance(hours=1)
+    assert opens(place, token) == "owner_unconfirmed"
+    place.sign_in(ana)
+    assert opens(place, token) == "200"
+
+    (person,) = place.server.index.people.all()
+    place.server.index.people_administration.end("acme", person.id, "user:root@acme.dev")
+    assert opens(place, token) == "owner_ended"
+
+
+def test_a_person_of_a_provider_approves_a_login(place: Place) -> None:
+    """Who has signed in with a provider gets a token into the terminal, with no password."""
+    ana = Browser(place.server)
+    login = json.loads(post(place.server, "/_/login/device", scope="read").body)
+    path = page_of(login)
+    assert ana.open(path).status == 401
+    place.sign_in(ana, path)
+    assert "It has asked from" in ana.open(path).body.decode()
+    fields = {"can": "read", "projects": "*", "days": "7", "name": "laptop"}
+    (request,) = parse_qs(urlsplit(path).query)["request"]
+
+    answer = send(
+        ana, "/-/login/", request=request, code=login["user_code"], action="approve", **fields
+    )
+
+    assert answer.headers["location"] == "/-/login/?done=approved"
+    body = fetched(place.server, login)
+    assert body["owner"] == "oidc:acme:ana@acme.dev"
+    assert opens(place, str(body["access_token"])) == "200"
