@@ -3,7 +3,7 @@
 import pytest
 
 from tests.operations.in_memory_index import START, IndexHarness
-from wheelyard.errors import NotFound
+from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.grants import describe_event
 from wheelyard.model.person import Person
 
@@ -67,6 +67,16 @@ def test_nobody_is_not_found(index: IndexHarness, provider: str, person: str) ->
     """Only people who have signed in can be ended."""
     with pytest.raises(NotFound):
         index.index.people_administration.end(provider, person, ADMIN)
+
+
+def test_a_note_of_two_lines_changes_nothing(index: IndexHarness) -> None:
+    """A note that the journal cannot have is refused before anything is stored."""
+    people = index.index.people_administration
+    for change in (people.end, people.admit):
+        with pytest.raises(Invalid):
+            change("acme", ANA.id, ADMIN, "two\nlines")
+    assert stored(index, ANA).ended_at is None
+    assert journal(index) == []
 
 
 def test_a_released_name_ends_who_has_it(index: IndexHarness) -> None:

@@ -15,7 +15,7 @@ from wheelyard.authentication.known_people import KnownPerson, PersonState
 from wheelyard.authentication.rights import PASSWORD_USERS, rights
 from wheelyard.errors import Conflict, NotFound, quoted
 from wheelyard.model.grants import groups_of
-from wheelyard.model.person import PERSON_NAME, PROVIDER_NAME, group_principal
+from wheelyard.model.person import PERSON_NAME, PROVIDER_NAME, group_principal, person_name
 from wheelyard.operations.access_control import OWN_ACCESS
 from wheelyard.rendering.principals import describe_principal
 
@@ -177,11 +177,7 @@ def end_person(call: Call, body: PersonChange) -> KnownPerson:
     caller.
     """
     person = _changeable(call, body.who)
-    if person.who in {*call.caller.principals, call.by}:
-        raise Conflict(
-            "You would end your own access, and could not take it back. Ask another administrator.",
-            code=OWN_ACCESS,
-        )
+    _require_other(call, person.who)
     if person.provider:
         administration = call.index.people_administration
         administration.end(person.provider, person.id, call.by, body.note)
@@ -205,6 +201,15 @@ def admit_person(call: Call, body: PersonChange) -> KnownPerson:
     return call.index.known_people.find(person.who)
 
 
+def _require_other(call: Call, who: str) -> None:
+    """Raise Conflict (code `own_access`) if a principal is one of the caller."""
+    if who in {*call.caller.principals, call.by, call.caller.owner}:
+        raise Conflict(
+            "You would end your own access, and could not take it back. Ask another administrator.",
+            code=OWN_ACCESS,
+        )
+
+
 def _changeable(call: Call, who: str) -> KnownPerson:
     """Return the person whom a principal names, who has an id if they are of a provider."""
     person = call.index.known_people.find(who)
@@ -220,8 +225,9 @@ def release_name(call: Call, body: NameRelease) -> ReleasedName:
     """
     Let the next person who signs in with a name have it, and end the access of who has it now.
 
-    Raises as `PeopleAdministration.release_name`.
+    Raises Conflict as `end_person`, and as `PeopleAdministration.release_name`.
     """
+    _require_other(call, f"oidc:{body.provider}:{person_name(body.name)}")
     ended = call.index.people_administration.release_name(body.provider, body.name, call.by)
     return ReleasedName(f"{ended.principal}#{ended.id}" if ended is not None else None)
 

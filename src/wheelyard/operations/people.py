@@ -8,8 +8,9 @@ from msgspec.structs import replace
 from wheelyard.catalog.people import PeopleRecords, PersonNames
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import NotFound, quoted
+from wheelyard.model.decoding import require_one_line
 from wheelyard.model.person import Person, person_name
-from wheelyard.operations.access_control import AccessControl
+from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AccessControl
 
 
 class PeopleAdministration(Struct, frozen=True):
@@ -32,6 +33,7 @@ class PeopleAdministration(Struct, frozen=True):
         Sessions and tokens of the person end on every server once its caches are renewed. Raises
         NotFound if there is no such person, and Invalid as `AccessControl.end_person`.
         """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         now = self.retries.runtime.now()
 
         def ended(person: Person) -> Person:
@@ -51,6 +53,7 @@ class PeopleAdministration(Struct, frozen=True):
 
         Raises NotFound if there is no such person, and Invalid as `AccessControl.admit_person`.
         """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
         def admitted(person: Person) -> Person:
             return replace(person, ended_at=None, ended_by="")

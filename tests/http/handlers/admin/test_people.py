@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tests.http.handlers.admin.administering import PASSWORD, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
+from wheelyard.api.people_operations import NameRelease, release_name
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.errors import Conflict
 from wheelyard.model.access import Caller
 from wheelyard.model.api_token import TokenOwner
 from wheelyard.model.grants import GrantFields
@@ -285,3 +288,12 @@ def test_refused_changes_of_people(
 def test_pages_lead_to_a_person_and_on(admin: Administrator, path: str, link: str) -> None:
     """From where somebody is named one comes to the person, and from there to what they have."""
     assert f'href="{link}' in admin.open(path).body.decode()
+
+
+def test_nobody_releases_their_own_name(admin: Administrator) -> None:
+    """An administrator of a provider, who would end their own access by it, is told so."""
+    me = frozenset({"oidc:acme:me@acme.dev"})
+    api = replace(admin.api, caller=replace(admin.api.caller, principals=me))
+
+    with pytest.raises(Conflict):
+        api.call(release_name, NameRelease("acme", "Me@Acme.dev"))
