@@ -92,8 +92,6 @@ def select(tokens: Iterable[MarkedToken], wanted: TokenFilter) -> list[MarkedTok
     """Return the tokens that fit a filter, in its order."""
     fit = [token for token in tokens if _fits(token, wanted)]
     by, is_descending = wanted.sort.removeprefix("-"), wanted.sort.startswith("-")
-    # what is equal is by name in either direction
-    fit.sort(key=lambda token: (token.token.record.name.casefold(), token.token.record.id))
     return sorted(fit, key=lambda token: _order(token.token, by), reverse=is_descending)
 
 
@@ -125,4 +123,4 @@ def _order(token: ListedToken, by: str) -> tuple[Any, ...]:
         first = record.expires_at
     elif by == "name":
         first = record.name.casefold()
-    return first, record.created_at
+    return first, record.created_at, record.id

@@ -97,6 +97,7 @@ def searchable(server: InProcessServer) -> Administrator:
     made(server, "t-old", 365, "user:bo@acme.dev")
     server.clock.advance(days=120)
     made(server, "t-soon", 5, "", "zebra-*")
+    server.clock.advance(seconds=1)
     server.index.tokens.revoke(made(server, "t-gone"), "local:ana")
     server.clock.advance(days=1)
     made(server, "t-young", 364)
