@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from benchmarks.client_headers import PIP, UNREMEMBERED
+from benchmarks.client_headers import CHROMIUM, PIP, UNREMEMBERED
 from benchmarks.load import answer_of, page_rate, upload_all, upload_rate
 from benchmarks.memory import fair_share
 from benchmarks.peers import bare, nginx
@@ -64,7 +64,12 @@ def measure(folder: Path, older: str = "") -> list[Figure]:
         }
         for server in servers.values():
             upload_all(server, [wheel.form() for wheel in wheels("asked", 10)])
-        figures = [*_remembered(servers, folder), *_ordinary(servers, folder), *_uploads(servers)]
+        figures = [
+            *_remembered(servers, folder),
+            *_ordinary(servers, folder),
+            *_first_web_pages(servers),
+            *_uploads(servers),
+        ]
     return [*figures, _starts(trees, folder), *_idle(trees, folder)]
 
 
@@ -118,6 +123,23 @@ def _ordinary(servers: Servers, folder: Path) -> Iterator[Figure]:
         }
         values = alternate(ROUNDS, costs, warm=1)
         yield _figure(f"processor time of a {name}", "us", values, "<= 1.5x")
+
+
+def _first_web_pages(servers: Servers) -> Iterator[Figure]:
+    """Yield the figure of pages of projects, in a browser, that nobody has asked for before."""
+
+    def ask(server: Server, turn: int) -> float:
+        names = [f"looked-at-{turn + 1}-{number}" for number in range(BATCH)]
+        upload_all(server, [Wheel(name, "1.0").form() for name in names])
+        settle()
+        before = cpu_seconds(server.pid)
+        for name in names:
+            answer_of(server, f"/project/{name}/", CHROMIUM)
+        return 1000 * (cpu_seconds(server.pid) - before) / BATCH
+
+    asked = {name: partial(ask, server) for name, server in servers.items()}
+    values = alternate(ROUNDS, asked, warm=1)
+    yield _figure("processor time of a first web page", "ms", values, "<= 1x")
 
 
 def _headers(server: Server, name: str) -> dict[str, str]:

@@ -116,7 +116,7 @@ def test_a_person_changes_their_password(ana: Person) -> None:
 def test_back_button_shows_nothing_private(ana: Person) -> None:
     """After sign-out the back button shows nothing that was private, and nothing can be done."""
     ana.open("/project/acme-core/manage/")
-    assert "Manage acme-core" in ana.text
+    assert "Change the status" in ana.text
     ana.follow(USER)
     ana.press("Sign out")
     ana.page.wait_for_url("**/-/sign-in/**")
@@ -125,7 +125,7 @@ def test_back_button_shows_nothing_private(ana: Person) -> None:
     ana.page.go_back()
 
     assert "Sign in" in ana.text
-    assert "Manage acme-core" not in ana.page.inner_text("main")
+    assert "Change the status" not in ana.page.inner_text("main")
 
 
 def test_kept_page_is_loaded_anew(scripted: Person) -> None:

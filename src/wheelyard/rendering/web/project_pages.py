@@ -187,7 +187,6 @@ class Change(Struct, frozen=True):
     """The time of the newest of them."""
     who: str
     """In words."""
-    principal: str
     what: str
     """A sentence without its subject: `uploaded 1.0`."""
     files: tuple[str, ...]
@@ -234,7 +233,6 @@ def _change(entries: Sequence[JournalEntry]) -> Change:
     return Change(
         at=seconds_text(newest.at),
         who=describe_principal(newest.by, newest.by_name),
-        principal=newest.by,
         what=_in_words(newest, versions_of(file for entry in entries for file in entry.files)),
         files=tuple(_files(entries)),
         reason=newest.reason,
@@ -244,7 +242,7 @@ def _change(entries: Sequence[JournalEntry]) -> Change:
 def change_by(decision: Decision) -> Change:
     """Return a decision as a change, with its reason among its words."""
     who = describe_principal(decision.by)
-    return Change(seconds_text(decision.at), who, decision.by, describe(decision), (), "")
+    return Change(seconds_text(decision.at), who, describe(decision), (), "")
 
 
 def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:
