@@ -66,8 +66,8 @@ def test_a_bucket_has_what_a_folder_has(cloud: FakeGcs, tmp_path: Path, location
 
     written = cloud.log.records("insert")
     assert {record.bucket for record in written} == {"site"}
-    # eight pages twice, two forms of JSON, a feed; four of all projects, the manifest twice
-    assert len(written) == (23 if location == BUCKET else 25)
+    # seven pages twice, two forms of JSON, a feed; home and feed of all, the manifest twice
+    assert len(written) == (21 if location == BUCKET else 23)
     assert cloud.log.count(kind="rewrite") == (2 if location == BUCKET else 0)
     assert cloud.log.count("A") <= 31
     read = {record.name for record in cloud.log.records("media")}

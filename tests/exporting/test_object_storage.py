@@ -78,7 +78,7 @@ def test_a_bucket_has_what_a_folder_has(service: ProxiedService, tmp_path: Path)
 
     written = [record.name for record in service.log.records("insert")]
     # pages, two forms of JSON, feeds; the file and its metadata; the manifest twice; the serial
-    assert len([name for name in written if not name.startswith("probe-")]) == 18
+    assert len([name for name in written if not name.startswith("probe-")]) == 17
     assert broken(objects(service)) == []
 
 

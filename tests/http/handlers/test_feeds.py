@@ -83,7 +83,7 @@ def test_history_says_who_did_what(app: InProcessServer) -> None:
     oldest = app.get("/py/project/demo/history/1/").body.decode()
 
     assert "<strong>uploaded 2.59</strong>" in newest
-    assert '<bdi title="local:alice">alice, on the command line</bdi>' in newest
+    assert "<bdi>alice, on the command line</bdi>" in newest
     assert '<a href="1/" rel="next">Older</a>' in newest
     assert "<strong>yanked 1.0</strong>: <bdi>it breaks</bdi>" in oldest
     assert '<a href="../" rel="prev">Newer</a>' in oldest

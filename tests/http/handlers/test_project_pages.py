@@ -257,7 +257,7 @@ def test_new_grant_is_on_the_page(tmp_path: Path) -> None:
         app.index.access.grant(fields, "local:test")
         page = app.get("/project/demo/", HTML, manager)
         assert not page.was_quick
-        assert b"user:bob@acme.dev" in page.body
+        assert b"bob@acme.dev, by Google" in page.body
 
 
 DESCRIBED = wheel("demo", "1.0", "Description-Content-Type: text/markdown\n\n*described*")
