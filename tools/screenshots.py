@@ -1,9 +1,9 @@
 """
 Takes pictures of the pages of an index with real packages: `python -m tools.screenshots`.
 
-The pictures go to docs/images/web: each kind of page at three widths, the first ones also in the
-dark scheme, and the top of a project's page for the README. They are WebP, made by the browser; the
-wide ones are made smaller.
+The pictures go to docs/images/web: the pages that the documentation shows at two widths, that of a
+project also at a third one and in the dark scheme, and its top for the README. They are WebP, made
+by the browser; the wide ones are made smaller.
 """
 
 from base64 import b64decode
@@ -16,15 +16,16 @@ from tests.browser.site import viewers
 from tools.showcase import PAGES, running_showcase
 
 FOLDER: Final = Path(__file__).resolve().parents[1] / "docs" / "images" / "web"
-WIDTHS: Final = {360: 1.0, 768: 0.75, 1440: 0.7}
+TABLET: Final = 768
+"""The width at which only the page of a project is shown."""
+WIDTHS: Final = {360: 1.0, TABLET: 0.75, 1440: 0.7}
 """The widths of the window, and how much of it the width of a picture is."""
-DARK: Final = frozenset({"home", "project", "release"})
-"""Pages that are shown in the dark scheme as well."""
 MAX_HEIGHT: Final = 1200
 """The height of the part of a page that is shown."""
-README_PAGE: Final = "project"
+PROJECT: Final = "project"
+"""The page of which there are more pictures."""
 README_HEIGHT: Final = 860
-"""The page whose top is the picture of the README, and the height of that picture."""
+"""The height of the picture of the README."""
 QUALITY: Final = 45
 
 
@@ -43,11 +44,11 @@ def main() -> None:
             person = people[page.is_signed_in]
             person.open(page.path)
             for width in WIDTHS:
-                person.look("light", width)
-                (FOLDER / f"{page.name}-{width}.webp").write_bytes(picture(person, width))
-            if page.name == README_PAGE:
+                if width != TABLET or page.name == PROJECT:
+                    person.look("light", width)
+                    (FOLDER / f"{page.name}-{width}.webp").write_bytes(picture(person, width))
+            if page.name == PROJECT:
                 (FOLDER / "readme.webp").write_bytes(picture(person, width, README_HEIGHT))
-            if page.name in DARK:
                 person.look("dark", width)
                 (FOLDER / f"{page.name}-dark.webp").write_bytes(picture(person, width))
         for person in people.values():

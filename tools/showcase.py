@@ -140,8 +140,8 @@ class PageToShow:
     name: str
     path: str
     is_signed_in: bool = False
-    is_pictured: bool = True
-    """Whether it is a kind of page of its own, of which the documentation has pictures."""
+    is_pictured: bool = False
+    """Whether the documentation shows it."""
 
 
 ADMINISTRATION: Final = {
@@ -167,45 +167,46 @@ ADMINISTRATION: Final = {
 }
 """The pages for administrators."""
 PAGES: Final = (
-    PageToShow("home", "/"),
+    PageToShow("home", "/", is_pictured=True),
     PageToShow("search", "/?q=acme"),
-    PageToShow("project", "/project/acme-core/"),
-    PageToShow("project-numpy", "/project/numpy/", is_pictured=False),
-    PageToShow("project-requests", "/project/requests/", is_pictured=False),
+    PageToShow("project", "/project/acme-core/", is_pictured=True),
+    PageToShow("project-numpy", "/project/numpy/"),
+    PageToShow("project-requests", "/project/requests/"),
     PageToShow("project-long-name", f"/project/{LONG_NAME}/"),
-    PageToShow("project-plain", "/project/plain/", is_pictured=False),
+    PageToShow("project-plain", "/project/plain/"),
     PageToShow("project-right-to-left", "/project/acme-rtl/"),
-    PageToShow("project-handbook", "/project/acme-handbook/", is_pictured=False),
-    PageToShow("project-binary", "/project/acme-binary/", is_pictured=False),
-    PageToShow("files", "/project/acme-binary/files/"),
-    PageToShow("files-filtered", "/project/acme-binary/files/?q=3.12+arm64", is_pictured=False),
-    PageToShow("files-plain", "/project/numpy/files/", is_pictured=False),
+    PageToShow("project-handbook", "/project/acme-handbook/"),
+    PageToShow("project-binary", "/project/acme-binary/"),
+    PageToShow("files", "/project/acme-binary/files/", is_pictured=True),
+    PageToShow("files-filtered", "/project/acme-binary/files/?q=3.12+arm64"),
+    PageToShow("files-plain", "/project/numpy/files/"),
     PageToShow("releases", "/project/requests/releases/"),
-    PageToShow("releases-many", "/project/acme-daily/releases/", is_pictured=False),
+    PageToShow("releases-many", "/project/acme-daily/releases/"),
     PageToShow("dependencies", "/project/acme-core/dependencies/"),
     PageToShow("release", "/project/numpy/2.2.6/"),
-    PageToShow("release-yanked", "/project/requests/2.32.0/", is_pictured=False),
+    PageToShow("release-yanked", "/project/requests/2.32.0/"),
     PageToShow("history", "/project/acme-core/history/"),
     PageToShow("all-projects", "/-/projects/1/?show=all&sort=date"),
-    PageToShow("setup", "/setup/?client=poetry&project=acme-core"),
-    PageToShow("setup-plain", "/setup/", is_pictured=False),
-    PageToShow("docs", "/-/docs/", is_pictured=False),
-    PageToShow("docs-page", "/-/docs/settings/", is_pictured=False),
+    PageToShow("setup", "/setup/?project=acme-core", is_pictured=True),
+    PageToShow("setup-poetry", "/setup/?client=poetry&project=acme-core"),
+    PageToShow("setup-plain", "/setup/"),
+    PageToShow("docs", "/-/docs/"),
+    PageToShow("docs-page", "/-/docs/settings/"),
     PageToShow("sign-in", "/-/sign-in/"),
     PageToShow("not-found", "/project/acme-croe/"),
-    PageToShow("home-signed-in", "/", is_signed_in=True, is_pictured=False),
+    PageToShow("home-signed-in", "/", is_signed_in=True),
     PageToShow("project-signed-in", "/project/acme-core/", is_signed_in=True),
-    PageToShow("release-signed-in", "/project/numpy/2.2.6/", is_signed_in=True, is_pictured=False),
+    PageToShow("release-signed-in", "/project/numpy/2.2.6/", is_signed_in=True),
     PageToShow("account", "/-/account/", is_signed_in=True),
-    PageToShow("password", "/-/account/password/", is_signed_in=True, is_pictured=False),
+    PageToShow("password", "/-/account/password/", is_signed_in=True),
     PageToShow("upload", "/-/upload/", is_signed_in=True),
     *(
-        PageToShow(f"admin-{name}", f"/-/admin/{path}", is_signed_in=True, is_pictured=False)
+        PageToShow(f"admin-{name}", f"/-/admin/{path}", is_signed_in=True)
         for name, path in ADMINISTRATION.items()
     ),
     PageToShow("access", "/project/acme-core/access/", is_signed_in=True),
-    PageToShow("manage", "/project/acme-core/manage/", is_signed_in=True),
-    PageToShow("manage-many", "/project/acme-daily/manage/", is_signed_in=True, is_pictured=False),
+    PageToShow("manage", "/project/acme-core/manage/", is_signed_in=True, is_pictured=True),
+    PageToShow("manage-many", "/project/acme-daily/manage/", is_signed_in=True),
     PageToShow("delete-project", "/project/acme-core/manage/?action=delete", is_signed_in=True),
     PageToShow("manage-release", "/project/acme-core/manage/?version=1.5.0", is_signed_in=True),
     PageToShow("yank", "/project/acme-core/manage/?version=1.5.0&action=yank", is_signed_in=True),
