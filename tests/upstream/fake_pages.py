@@ -57,6 +57,8 @@ class Fault(StrEnum):
     """Links lead to a host that no setting names."""
     URL_USERINFO = auto()
     URL_METADATA_IP = auto()
+    URL_PRIVATE_HTTPS = auto()
+    """Links lead by https to a private address."""
     RELATIVE_URL = auto()
     """Links are relative, to files on the host of the index."""
     GZIP_BOMB = auto()
@@ -267,6 +269,8 @@ def _link(file: FakeFile, faults: frozenset[Fault], places: Places, url: str) ->
         return places.stranger + path
     if Fault.URL_METADATA_IP in faults:
         return f"http://169.254.169.254{path}"
+    if Fault.URL_PRIVATE_HTTPS in faults:
+        return f"https://10.1.2.3{path}"
     if Fault.URL_USERINFO in faults:
         return places.files.replace("://", "://user:secret@") + path
     return places.files + path

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import httpx2
@@ -12,7 +13,7 @@ from tests.cli.conftest import Serve, Typed
 from tests.cli.conftest import serve as _serve
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.ports import free_port
-from tests.upstream.asking import Asking
+from tests.upstream.asking import LOOPBACK, Asking
 from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -25,7 +26,7 @@ from wheelyard.model.access import NameFilter, parse_name_patterns
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.upstream.file_hosts import FoundHosts, find_file_hosts
-from wheelyard.upstream.settings import UpstreamServer
+from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
 from wheelyard.wiring.stores import system_runtime
 from wheelyard.wiring.upstream import with_file_hosts
 
@@ -43,19 +44,33 @@ def section(upstream: FakeUpstream, **more: object) -> UpstreamSettings:
     )
 
 
+def unknowing(
+    upstream: FakeUpstream, names: NameFilter | None = None, private: tuple[str, ...] = ()
+) -> Asking:
+    """Return a process that does not know the hosts of files."""
+    url, names = parse_url(upstream.url), names or NameFilter()
+    server = UpstreamServer(url=url, label="public", file_hosts=None, names=names)
+    patterns = parse_name_patterns(private)
+    config = UpstreamConfig(servers=(), private=patterns, allow_private_networks=LOOPBACK)
+    return Asking((server,), config=config)
+
+
 @pytest.fixture
 def asking(upstream: FakeUpstream) -> Iterator[Asking]:
     """A process that does not know the hosts of files."""
-    url = parse_url(upstream.url)
-    made = Asking((UpstreamServer(url=url, label="public", file_hosts=None),))
-    yield made
-    made.close()
+    with closing(unknowing(upstream)) as made:
+        yield made
 
 
-def found(asking: Asking, private: tuple[str, ...] = ()) -> FoundHosts | None:
+def found(asking: Asking) -> FoundHosts | None:
     """Return what is found at the start of a server."""
     (client,) = asking.clients.in_order
-    return find_file_hosts(client, parse_name_patterns(private), asking.clock.now)
+    return find_file_hosts(client, asking.clock.now)
+
+
+def known_hosts(asking: Asking) -> tuple[str, ...] | None:
+    """Return the hosts that a process knows."""
+    return asking.clients.in_order[0].server.file_hosts
 
 
 def test_one_page_says_them(upstream: FakeUpstream, asking: Asking) -> None:
@@ -68,79 +83,97 @@ def test_one_page_says_them(upstream: FakeUpstream, asking: Asking) -> None:
     assert found(asking) == FoundHosts("pip", ())  # type: ignore[arg-type]
 
 
-def test_an_index_without_that_project(upstream: FakeUpstream, asking: Asking) -> None:
+def test_an_index_without_that_project(upstream: FakeUpstream) -> None:
     """Else some projects of the list are asked for, and never a private one, or a denied one."""
     upstream.behave("empty")
     upstream.publish(IDNA, public_wheel("acme-x", "1.0"))
 
-    hosts = found(asking, private=("acme-*", "pip"))
+    with closing(unknowing(upstream, private=("acme-*", "pip"))) as asking:
+        hosts = found(asking)
 
-    assert hosts == FoundHosts("idna", (upstream.file_host,))  # type: ignore[arg-type]
-    assert upstream.asked("acme-x") == upstream.asked("pip") == []
-    upstream.drop("idna")
-    assert found(asking, private=("acme-*",)) is None
+        assert hosts == FoundHosts("idna", (upstream.file_host,))  # type: ignore[arg-type]
+        assert upstream.asked("acme-x") == upstream.asked("pip") == []
+        upstream.drop("idna")
+        assert found(asking) is None
 
 
 def test_names_of_an_allowlist_come_first(upstream: FakeUpstream) -> None:
     """An index that is asked for a few names only is asked for one of them."""
     upstream.publish(IDNA, public_wheel("pip", "26.0"))
     names = NameFilter(parse_name_patterns(("team-*", "idna")))
-    url = parse_url(upstream.url)
-    asking = Asking((UpstreamServer(url=url, label="a", file_hosts=None, names=names),))
-    try:
+    with closing(unknowing(upstream, names)) as asking:
         hosts = found(asking)
-    finally:
-        asking.close()
     assert hosts is not None
     assert hosts.project == "idna"
     assert [each.path for each in upstream.requests] == ["/simple/idna/"]
 
 
-def test_the_first_page_of_a_command_says_them(upstream: FakeUpstream, tmp_path: Path) -> None:
-    """A command takes them from the page that it reads anyway, also from the store."""
-    upstream.publish(IDNA)
+def test_a_command_finds_them(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A command asks as a server does, also if the page that it needs is fresh in the store."""
+    upstream.publish(public_wheel("pip", "26.0"), IDNA)
     team = Team(tmp_path, upstream)
     assert team.prefetch(locked(IDNA), dry_run=True, file_hosts=None, enabled=None).results
-    asked = len(upstream.requests)
 
-    report = team.prefetch(
-        locked(IDNA), file_hosts=None, enabled=None
-    )  # its page is fresh in the store
+    report = team.prefetch(locked(IDNA), file_hosts=None, enabled=None)
 
     assert team.stored() == {IDNA.filename, f"{IDNA.filename}.metadata"}
     assert report.fetched_bytes == len(IDNA.data)
-    assert len(upstream.requests) == asked + 2
+    assert len(upstream.asked_pages("pip")) == 2
 
 
-def test_they_stay_for_the_run(upstream: FakeUpstream, asking: Asking) -> None:
-    """The first page fixes them: a later page with another host loses its files."""
-    upstream.publish(IDNA, public_wheel("other", "1.0"))
+def test_all_workers_find_the_same(
+    upstream: FakeUpstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a start without an answer, one page says the hosts, whatever is asked for first."""
+    caplog.set_level("INFO", "wheelyard")
+    upstream.publish(public_wheel("pip", "26.0"), IDNA, public_wheel("other", "1.0"))
     upstream.behave("other", Fault.ABS_URL_OTHER_HOST)
-    assert asking.found("idna") is not None
-    with pytest.raises(Unavailable, match="is not in upstream"):
-        asking.found("other")
+    for first, second in (("idna", "other"), ("other", "idna")):
+        with closing(unknowing(upstream)) as worker, suppress(Unavailable):
+            worker.found("missing")  # which needs no host
+            assert known_hosts(worker) is None
+            for name in (first, second):
+                with suppress(Unavailable):
+                    worker.found(name)
+            assert known_hosts(worker) == (upstream.file_host,)
+            page = worker.page("idna")
+            asked = len(upstream.requests)
+            assert worker.page("idna").page is page.page
+            assert len(upstream.requests) == asked
+            with pytest.raises(Unavailable, match="is not in upstream"):
+                worker.found("other")
     assert upstream.asked_stranger() == []
-    upstream.publish(public_wheel("third", "1.0"))
-    upstream.behave("third", Fault.RELATIVE_URL)
-    assert asking.found("third") is not None
-    assert asking.clients.in_order[0].server.file_hosts == (upstream.file_host,)
+    assert len(upstream.asked_pages("pip")) == 2
+    assert caplog.text.count(f'file_hosts = ["{upstream.file_host}"]') == 2
 
 
 def test_a_redirect_says_nothing(upstream: FakeUpstream, asking: Asking) -> None:
     """A page that leads to another host is not followed there, as nobody has named that host."""
     upstream.publish(public_wheel("pip", "26.0"))
     upstream.behave("pip", Fault.REDIRECT_OTHER)
-    with pytest.raises(FetchError, match="is not in upstream"):
+    with pytest.raises(FetchError, match="if its URL only leads there, use the URL there"):
         found(asking)
     assert upstream.asked_stranger() == []
 
 
-def test_private_addresses_stay_refused(upstream: FakeUpstream) -> None:
-    """A host of files with a private address is named, with the setting that allows it."""
+@pytest.mark.parametrize(
+    ("fault", "insecure", "host"),
+    [
+        (Fault.URL_METADATA_IP, True, "169.254.169.254"),
+        (Fault.URL_PRIVATE_HTTPS, False, "10.1.2.3"),  # https, though the index has http
+    ],
+)
+def test_private_addresses_stay_refused(
+    upstream: FakeUpstream, fault: Fault, *, insecure: bool, host: str
+) -> None:
+    """A host of files with a private address is named, with what allows it."""
     upstream.publish(public_wheel("pip", "26.0"))
-    upstream.behave("pip", Fault.URL_METADATA_IP)
-    settings = Settings(upstream=section(upstream, allow_insecure=True))
-    words = "169.254.169.254 has a private address, and upstream.allow_private_networks lacks"
+    upstream.behave("pip", fault)
+    settings = Settings(upstream=section(upstream, allow_insecure=insecure))
+    words = (
+        f"its host {host} has the private address {host}, whose network has to be in "
+        "upstream.allow_private_networks, or in WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS"
+    )
     with pytest.raises(Invalid, match=words):
         with_file_hosts(settings, system_runtime(), is_optional=True)
 
@@ -198,3 +231,5 @@ def test_a_bad_upstream_ends_the_start(wheelyard: Typed, command: str) -> None:
         done = wheelyard(command, "--port", "0", "--upstream", url, *folders, **networks)
         (line,) = done.stderr.splitlines()
         assert (done.returncode, words in line, "hunter2" in line) == (1, True, False), line
+    twice = wheelyard(command, *["--upstream", "https://index.example.com/simple/"] * 2, *folders)
+    assert (twice.returncode, "several are [[upstream.index]]" in twice.stderr) == (2, True)

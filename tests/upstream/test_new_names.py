@@ -25,6 +25,7 @@ from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.local import LocalStore
 from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.wiring.build import open_index
+from wheelyard.wiring.warnings import server_warnings
 
 pytestmark = pytest.mark.integration
 
@@ -125,7 +126,7 @@ def test_import_without_the_settings(
     wheelyard: Typed,  # noqa: F811
     sandbox: Sandbox,
 ) -> None:
-    """A command that lacks the upstream indexes of the store's servers warns of that."""
+    """A command or a server that lacks the upstream indexes of the store's servers warns of it."""
     folder = sandbox.folder / "packages"
     written(folder, private_wheel("fresh", "1.0"))
     store = ("--store", sandbox.folder / "store")
@@ -134,6 +135,9 @@ def test_import_without_the_settings(
     until(lambda: list((sandbox.folder / "store" / "upstream").glob("*/pages/*")) != [])
 
     assert "these settings have no [upstream]" in wheelyard("import", folder, *store).stderr
+    without = open_index(Settings(store=StoreSettings(location=str(store[1]))))
+    assert "these settings have no [upstream]" in " ".join(server_warnings(without))
+    assert "no [upstream]" not in " ".join(server_warnings(server.index))
 
 
 def test_reserve_and_release(server: InProcessServer, typed: Typed, public: FakeUpstream) -> None:

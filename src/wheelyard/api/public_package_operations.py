@@ -279,7 +279,8 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
 def _upstream(call: Call) -> "UpstreamIndex":
     if call.index.upstream is None:
         raise NotFound(
-            "This index has no upstream index. Set upstream.url, and restart its server; a "
-            "command needs the --config of the server, or --server."
+            "This index has no upstream index. Set [upstream] url, and restart its server; a "
+            "command needs the --config of the server, or --server URL if the server was started "
+            "with --upstream."
         )
     return call.index.upstream

@@ -175,11 +175,15 @@ class DeviceLogins(Struct, frozen=True, kw_only=True):
         for action in GRANTED:
             if action in request.scope.actions:
                 common = intersection(Scope(action, request.projects), own)
-                every = {pattern for scope in common for pattern in scope.projects}
+                patterns = {pattern for scope in common for pattern in scope.projects}
                 # without those that another one matches, too
-                widest = (each for each in every if not matches_any(every - {each}, each))
-                if patterns := tuple(sorted(widest)):
-                    allowed[action] = patterns
+                widest = tuple(
+                    pattern
+                    for pattern in sorted(patterns)
+                    if not matches_any(patterns - {pattern}, pattern)
+                )
+                if widest:
+                    allowed[action] = widest
         return allowed
 
     def require_person(self, caller: Caller, signed_in_at: datetime | None) -> None:

@@ -171,6 +171,8 @@ def main() -> None:
     take_over_output()
     # errors are printed by `_run`; only `serve` and `run` have a log
     logging.getLogger("wheelyard").addHandler(logging.NullHandler())
+    if logging.lastResort is not None:  # prints the warnings of libraries where there is no log
+        logging.lastResort.setFormatter(logging.Formatter("wheelyard: warning: %(message)s"))
     status = _run()
     if status == INTERRUPTED_STATUS:
         # Python would wait for threads that wait for a store; it survives an exit at any time

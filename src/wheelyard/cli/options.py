@@ -13,7 +13,6 @@ from click import Option
 from msgspec.structs import replace
 
 from wheelyard.api.table import LocalApi
-from wheelyard.catalog import keys
 from wheelyard.cli.output import complete_path, given_option, kept_option, print_message, warn
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
@@ -30,7 +29,7 @@ from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.storage.location import BUCKET_FORMS
 from wheelyard.wiring.build import Index, index_without_store, open_index
 from wheelyard.wiring.stores import has_store, system_runtime
-from wheelyard.wiring.warnings import write_warnings
+from wheelyard.wiring.warnings import upstream_warnings, write_warnings
 
 if TYPE_CHECKING:
     from wheelyard.api.remote import RemoteApi
@@ -151,18 +150,12 @@ def _give_serials(index: Index) -> None:
 
 def warn_without_upstream(index: Index) -> None:
     """
-    Warn if servers of this store know public names, and the settings of this command none.
+    Print the warnings of `upstream_warnings`.
 
-    Raises Unavailable if the store does not answer.
+    Raises as that.
     """
-    if (
-        index.upstream is None
-        and next(index.stores.documents.list(keys.UPSTREAM), None) is not None
-    ):
-        warn(
-            "a server of this store has upstream indexes, and these settings have no [upstream]: "
-            "no name is compared with the public ones. Give the settings of the server by --config"
-        )
+    for sentence in upstream_warnings(index):
+        warn(sentence)
 
 
 def require_upstream(index: Index) -> "UpstreamIndex":
@@ -173,7 +166,8 @@ def require_upstream(index: Index) -> "UpstreamIndex":
     """
     if index.upstream is None:
         raise Invalid(
-            "There is no upstream index. Set upstream.url, or give the --config of the server.",
+            "There is no upstream index. Give the --config of the server, or set [upstream] url; "
+            "a server that was started with --upstream is asked by --server URL.",
             code="bad_setting",
         )
     return index.upstream

@@ -8,7 +8,7 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-from click import Argument, Option
+from click import Argument, Option, Parameter
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -72,9 +72,24 @@ class WatchOptions(Struct, frozen=True, kw_only=True):
     import_first: bool = False  # whether to import existing files before the server starts
 
 
+def _only_upstream(
+    _context: click.Context, _option: Parameter, urls: tuple[str, ...]
+) -> str | None:
+    """
+    Return the URL of `--upstream`, or None without it.
+
+    Raises UsageError for several.
+    """
+    if len(urls) > 1:
+        raise click.UsageError("--upstream takes one index: several are [[upstream.index]] tables.")
+    return urls[0] if urls else None
+
+
 UPSTREAM: Final = Option(
     ["--upstream", "upstream"],
     metavar="URL",
+    multiple=True,
+    callback=_only_upstream,
     help="Serve public packages, too, from the Simple API at this URL.",
 )
 ACCESS: Final = (

@@ -1,8 +1,9 @@
 """`wheelyard upstream approve`, `block` and `decisions`: what of public packages is let through."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import groupby
+from itertools import chain, groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,8 @@ from wheelyard.model.public_packages import (
 from wheelyard.upstream.lock_files import LockedFile, LockedFiles, read_lock_files
 
 VERSION: Final = Argument(["version"], required=False)
+MAX_FILES: Final = 30_000
+"""The most files that are approved by one request, whose body has at most 8 MiB."""
 REQUIREMENTS: Final = requirements_option(required=False)
 
 
@@ -155,16 +158,22 @@ def _approve_locked(paths: tuple[Path, ...], asked: _Options) -> int:
         for name, listed in locked.projects.items()
         for version, files in groupby(sorted(listed, key=_version_of), _version_of)
     ]
-    summary = DecisionSummary()
-    if packages:
+    api, answers = open_api(), list[DecisionSummary]()
+    for part in in_parts(packages):
         decisions = SeveralDecisions(
             verdict=Verdict.APPROVED,
-            packages=tuple(packages),
+            packages=part,
             reason=asked.reason,
             unblock=asked.unblock,
             dry_run=asked.dry_run,
         )
-        summary = open_api().call(public_package_operations.decide, decisions)
+        answers.append(api.call(public_package_operations.decide, decisions))
+    summary = DecisionSummary(
+        **{
+            field: tuple(dict.fromkeys(chain.from_iterable(map(attrgetter(field), answers))))
+            for field in DecisionSummary.__struct_fields__
+        }
+    )
     foreign = [str(package.place) for package in locked.foreign]
     result = {**asdict(summary), "foreign": foreign, "dry_run": asked.dry_run}
     print_result(result, _summary_lines(locked, summary, dry_run=asked.dry_run))
@@ -174,6 +183,19 @@ def _approve_locked(paths: tuple[Path, ...], asked: _Options) -> int:
     if summary.blocked:
         warn("--unblock approves also what is blocked")
     return INCOMPLETE_STATUS if summary.blocked else 0
+
+
+def in_parts(packages: Iterable[DecidedPackage]) -> Iterator[tuple[DecidedPackage, ...]]:
+    """Yield the packages in as few parts as a server takes, which is one for nearly every lock."""
+    part, files = list[DecidedPackage](), 0
+    for package in packages:
+        files += len(package.sha256)
+        if part and files > MAX_FILES:
+            yield tuple(part)
+            part, files = [], len(package.sha256)
+        part.append(package)
+    if part:
+        yield tuple(part)
 
 
 def _version_of(file: LockedFile) -> str:

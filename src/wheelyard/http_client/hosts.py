@@ -165,7 +165,7 @@ class AddressPolicy:
     named_hosts: Iterable[str] = ()  # hosts that the operator has named
     is_allowed: Callable[[Address], bool] = is_public  # for addresses of other hosts
     refusal: str = "its host {host} has a private address, which is not allowed"
-    """The reason for a FetchError, in which `{host}` stands for the host."""
+    """The reason for a FetchError, in which `{host}` and `{address}` stand for these."""
     resolve: Callable[[str, int], list[str]] = resolve
     _exempt: set[str] = dataclasses.field(init=False)
 
@@ -186,7 +186,8 @@ class AddressPolicy:
         elif _bare(host) in self._exempt:
             fit = addresses
         if not fit:
-            raise FetchError(self.refusal.format(host=_bare(host)), is_refused=True)
+            why = self.refusal.format(host=_bare(host), address=", ".join(addresses))
+            raise FetchError(why, is_refused=True)
         return fit
 
     def addresses_of(self, host: str, port: int) -> list[str]:

@@ -336,12 +336,15 @@ class NamePatterns(Struct, frozen=True):
         return self._expression.fullmatch(name) is not None
 
 
+NO_PATTERNS: Final = NamePatterns((), _NOTHING)
+
+
 class NameFilter(Struct, frozen=True):
     """Which names an upstream index is asked for."""
 
     allow: NamePatterns | None = None
     """None for all."""
-    deny: NamePatterns = NamePatterns((), _NOTHING)
+    deny: NamePatterns = NO_PATTERNS
     """Names that it is not asked for, whatever `allow` has."""
 
     def accepts(self, name: NormalizedName) -> bool:

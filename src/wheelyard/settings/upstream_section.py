@@ -46,7 +46,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     label: kinds.Label = ""
     """Its short name in messages, metrics and the store; empty: `upstream`."""
     file_hosts: tuple[kinds.Host, ...] | None = None
-    """More hosts that its files may come from, beside its own; unset: those of its first page."""
+    """More hosts that its files may come from, beside its own; unset: one page says them."""
     username: str = ""
     """The user name for the upstream index, if it needs one."""
     password: str = ""

@@ -51,7 +51,8 @@ PAGE_SECONDS: Final = 20.0
 MAX_ETAG_LENGTH: Final = 256
 MISSING_STATUSES: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 NO_PRIVATE_NETWORK: Final = (
-    "its host {host} has a private address, and upstream.allow_private_networks lacks its network"
+    "its host {host} has the private address {address}, whose network has to be in "
+    "upstream.allow_private_networks, or in WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS"
 )
 NO_TLS: Final = (
     "its URL at {host} is http, which needs upstream.allow_insecure, or a host that is this machine"
@@ -97,6 +98,10 @@ class UpstreamClient:
     def set_file_hosts(self, hosts: Iterable[str]) -> None:
         """Set the hosts of files, which stay for as long as the process runs."""
         self._rules.server = replace(self.server, file_hosts=tuple(hosts))
+
+    def may_ask_for(self, name: NormalizedName) -> bool:
+        """Return whether the index may be asked for a name, which is no private one then."""
+        return self.server.names.accepts(name) and not self._config.private.match(name)
 
     def require_address(self, url: Url) -> None:
         """

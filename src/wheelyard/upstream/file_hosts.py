@@ -1,15 +1,19 @@
 """
 The hosts that the files of an upstream index are on, where the settings do not name them.
 
-They are those of the first page with files that the process reads, and stay for as long as it runs.
-A server reads such a page at its start, so that all of its workers have the same hosts, and prints
-them. That is the page of a project that nearly every index has, and that says nothing about who
-asks: one small answer. The list of all projects may have tens of megabytes, and no link to a file.
-An index without that project is asked for the start of its list, and for some projects in it.
+They are those of one page, and stay for as long as the process runs. That is the page of a project
+that nearly every index has, and that says nothing about who asks: one small answer. The list of all
+projects may have tens of megabytes, and no link to a file. An index without that project is asked
+for the start of its list, and for some projects in it.
+
+A server reads that page at its start, hands the hosts to all of its workers, and prints them. If
+the index does not answer then, each worker reads the same page with the first other one, so that
+all of them have the same hosts whatever they are asked for.
 
 Which hosts a page names decides nothing about their addresses: private ones stay refused.
 """
 
+import json
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
@@ -19,8 +23,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.http_client.hosts import FetchError
-from wheelyard.http_client.urls import parse_url
-from wheelyard.model.access import NamePatterns
+from wheelyard.http_client.urls import Url, parse_url
 from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.upstream.client import UpstreamClient
 from wheelyard.upstream.page import UpstreamPage
@@ -41,37 +44,36 @@ class FoundHosts(Struct, frozen=True):
     hosts: tuple[str, ...]
     """Those besides the index's own, each as `host` or `host:port`, sorted."""
 
+    def sentence(self, place: str) -> str:
+        """Return what was found at an index, and the line of the settings that says the same."""
+        hosts = ", ".join(self.hosts) or "its own host"
+        return (
+            f"the files of {place} are on {hosts}, as the page of {self.project} says: fixed for "
+            f"this run. With this line below [upstream], beside its url, no start asks: "
+            f"file_hosts = {json.dumps(self.hosts)}"
+        )
 
-def learn_file_hosts(client: UpstreamClient, page: UpstreamPage) -> None:
-    """
-    Set the hosts of files of an index to those of a page, unless they are set already.
 
-    Threads that do it at the same time set those of one of their pages.
-    """
-    if client.server.file_hosts is None and page.files:
-        client.set_file_hosts(_hosts_of(client, page)[:MAX_HOSTS])
-
-
-def find_file_hosts(
-    client: UpstreamClient, private: NamePatterns, now: datetime
-) -> FoundHosts | None:
+def find_file_hosts(client: UpstreamClient, now: datetime) -> FoundHosts | None:
     """
     Return the hosts of files of an index, or None if no page that was asked for has a file.
 
-    No name is asked for that `private` matches, or that the settings do not want to ask for. Raises
+    No private name is asked for, and none that the settings do not want to ask for. Raises
     FetchError if the index does not answer, or with what is none, or if a host of its files has a
     private address that is not allowed.
     """
     for name in _candidates(client):
-        if private.match(name) or not client.server.names.accepts(name):
+        if not client.may_ask_for(name):
             continue
         page = _read(client, name, now)
         if page is not None and page.files:
-            hosts = _hosts_of(client, page)
+            urls = _other_urls(client, page)
+            hosts = tuple(sorted({url.authority for url in urls}))
             if len(hosts) > MAX_HOSTS:
-                raise FetchError(f"the files of {name} are on more than {MAX_HOSTS} hosts")
-            for host in hosts:
-                client.require_address(parse_url(f"{client.server.url.scheme}://{host}/"))
+                why = f"the files of {name} are on more than {MAX_HOSTS} hosts"
+                raise FetchError(f"{why}. Name those that are meant in upstream.file_hosts")
+            for url in urls:
+                client.require_address(url)
             return FoundHosts(name, hosts)
     return None
 
@@ -91,7 +93,7 @@ def _candidates(client: UpstreamClient) -> Iterator[NormalizedName]:
     why = why_no_index(root)
     if why:
         raise FetchError(why)
-    yield from islice(filter(names.accepts, first_projects(root)), MAX_PROJECTS)
+    yield from islice(filter(client.may_ask_for, first_projects(root)), MAX_PROJECTS)
 
 
 def _read(client: UpstreamClient, name: NormalizedName, now: datetime) -> UpstreamPage | None:
@@ -102,6 +104,7 @@ def _read(client: UpstreamClient, name: NormalizedName, now: datetime) -> Upstre
         return parse_page(received, name, client.server, now)
 
 
-def _hosts_of(client: UpstreamClient, page: UpstreamPage) -> tuple[str, ...]:
-    urls = (parse_url(file.url) for file in page.files)
-    return tuple(sorted({url.authority for url in urls if not client.server.is_own(url)}))
+def _other_urls(client: UpstreamClient, page: UpstreamPage) -> list[Url]:
+    """Return a URL of each origin of files that is not the index's own."""
+    urls = {url.origin: url for url in map(parse_url, (file.url for file in page.files))}
+    return [url for url in urls.values() if not client.server.is_own(url)]

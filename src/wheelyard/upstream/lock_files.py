@@ -9,12 +9,10 @@ from operator import attrgetter
 from optparse import OptionParser, Values
 from pathlib import Path
 from typing import Any, Final, NoReturn
-from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 from packaging.pylock import (
     Package,
-    PackageArchive,
     PackageSdist,
     PackageWheel,
     Pylock,
@@ -139,15 +137,6 @@ def locked_package(
     return LockedPackage(place, project, tuple(files), is_required)
 
 
-def filename_of(location: str) -> str:
-    """Return the filename at the end of a URL or path, or an empty text."""
-    try:
-        path = urlsplit(location).path
-    except ValueError:  # for unclosed brackets
-        return ""
-    return unquote(path.replace("\\", "/").rpartition("/")[2])
-
-
 def _parsed_version(text: str) -> str | None:
     try:
         return str(parse_version(text))
@@ -216,8 +205,8 @@ _COMMENT: Final = re.compile(r"(^|\s)#.*$")
 _MARKER: Final = re.compile(r";.*", re.DOTALL)
 _MARKER_AFTER_URL: Final = re.compile(r"(\s;|;\s).*", re.DOTALL)
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S")
-_DIGEST_IN_URL: Final = re.compile(r"#(?:.*&)?sha256=([^&]*)")
 _PIN: Final = re.compile(r"===?\s*([^,*\s]+)")
+_AT_A_URL: Final = "a file at a URL of its own"
 _ARCHIVES: Final = (".whl", *SDIST_SUFFIXES)
 _OPTION: Final = re.compile(r"(?:^|\s)-")
 
@@ -352,7 +341,7 @@ def _read_requirement(
     if len(text) > MAX_REQUIREMENT:
         raise place.fault(f"the requirement has more than {MAX_REQUIREMENT} characters")
     if _URL.match(text):
-        return _of_url(place, "", text, digests, is_required=is_required)
+        return _of_url(place, text)
     if text.lower().endswith(_ARCHIVES) and "@" not in text:
         return ForeignPackage(place, "a file of a machine")
     try:
@@ -362,29 +351,20 @@ def _read_requirement(
             return ForeignPackage(place, "a file or a folder of a machine")
         raise place.fault(f"{quoted(text)} is not a requirement. {_how_to_lock()}") from error
     if requirement.url is not None:
-        return _of_url(place, requirement.name, requirement.url, digests, is_required=is_required)
+        return _of_url(place, requirement.url)
     pin = _PIN.fullmatch(str(requirement.specifier))
     listed = [(digest, "") for digest in digests]
     version = pin[1] if pin else ""
     return locked_package(place, requirement.name, version, listed, is_required=is_required)
 
 
-def _of_url(
-    place: Place, name: str, url: str, digests: Sequence[str], *, is_required: bool
-) -> LockEntry:
-    """Return what a requirement by URL is: perhaps a file of an index."""
-    scheme, filename = url.partition(":")[0].lower(), filename_of(url)
-    if scheme not in ("http", "https"):
-        is_file = scheme == "file" or len(scheme) == 1  # a drive of Windows
-        return ForeignPackage(place, "a file of a machine" if is_file else "a repository")
-    try:
-        distribution = parse_known_filename(filename)
-    except Invalid:
-        return ForeignPackage(place, "a file that no index has")
-    of_url = [f"sha256:{digest}" for digest in _DIGEST_IN_URL.findall(url)]
-    listed = [(digest, filename) for digest in (*digests, *of_url)]
-    project, version = name or distribution.project, str(distribution.version)
-    return locked_package(place, project, version, listed, is_required=is_required)
+def _of_url(place: Place, url: str) -> ForeignPackage:
+    """Return what a requirement by URL is: clients fetch it there, whatever an index has."""
+    scheme = url.partition(":")[0].lower()
+    if scheme in ("http", "https"):
+        return ForeignPackage(place, _AT_A_URL)
+    is_file = scheme == "file" or len(scheme) == 1  # a drive of Windows
+    return ForeignPackage(place, "a file of a machine" if is_file else "a repository")
 
 
 _PYLOCK_LINE: Final = re.compile(r"^[ \t]*\[\[packages\]\]|\A[^\[]*^lock-version\b", re.MULTILINE)
@@ -418,13 +398,18 @@ def read_lock_files(paths: Iterable[Path]) -> LockedFiles:
     Return what these lock files list together.
 
     Raises Invalid, which names the file, if one cannot be read, is malformed, has a digest that is
-    not a SHA-256, or is a tool's own lock file.
+    not a SHA-256, is a tool's own lock file, or lists no package of an index: the command that
+    should have written it may have failed.
     """
     files = dict[NormalizedName, dict[Sha256, LockedFile]]()
     without, foreign = dict[NormalizedName, LockedPackage](), dict[ForeignPackage, None]()
     without_version = list[LockedPackage]()
     for path in paths:
-        for entry in _entries(path):
+        entries = tuple(_entries(path))
+        if not any(isinstance(entry, LockedPackage) for entry in entries):
+            why = "it lists no package of an index. The command that wrote it may have failed"
+            raise Place(str(path), 1).fault(f"{why}; else leave this file out")
+        for entry in entries:
             if isinstance(entry, ForeignPackage):
                 foreign[entry] = None
                 continue
@@ -493,16 +478,15 @@ def _entries_of(place: Place, package: Package) -> Iterator[LockEntry]:
     archive = package.archive
     if package.vcs is not None:
         yield ForeignPackage(place, "a repository")
-    elif archive is not None and not archive.url:
-        yield ForeignPackage(place, "a file of a machine")
+    elif archive is not None:
+        yield ForeignPackage(place, _AT_A_URL if archive.url else "a file of a machine")
     elif package.directory is None:
-        files = (archive, package.sdist, *(package.wheels or ()))
+        files = (package.sdist, *(package.wheels or ()))
         listed = [_digest_and_filename(file) for file in files if file is not None]
         yield locked_package(place, package.name, str(package.version or ""), listed)
 
 
-def _digest_and_filename(file: PackageArchive | PackageSdist | PackageWheel) -> Listed:
+def _digest_and_filename(file: PackageSdist | PackageWheel) -> Listed:
     """Return the SHA-256 of a file, or if it has none, another digest, which is an error."""
     algorithm = "sha256" if "sha256" in file.hashes else next(iter(file.hashes))
-    filename = filename_of(file.url or "") if isinstance(file, PackageArchive) else file.filename
-    return f"{algorithm}:{file.hashes[algorithm]}", filename
+    return f"{algorithm}:{file.hashes[algorithm]}", file.filename

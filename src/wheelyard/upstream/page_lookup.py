@@ -30,12 +30,14 @@ from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
 from wheelyard.http_client.hosts import FetchError
+from wheelyard.model.decoding import escaped
 from wheelyard.rendering.simple_pages import json_with_list
 from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.storage.base import ABSENT, Key, NotModified, ObjectVersion, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient, UpstreamClients
 from wheelyard.upstream.file_cache import load_pins
+from wheelyard.upstream.file_hosts import find_file_hosts
 from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
 from wheelyard.upstream.page import NO_DIGESTS, UpstreamPage, gains_digests, merge, remembered_page
 from wheelyard.upstream.parsing import parse_page, why_no_index
@@ -232,6 +234,7 @@ class PageRequests:
         self._stored = stored
         self._runtime = runtime
         self._observation = observation
+        self._finding = Lock()
 
     def find(self, name: NormalizedName, kind: Kind) -> UpstreamPage | None:
         """
@@ -323,7 +326,21 @@ class PageRequests:
             if not isinstance(received, FetchedPage):
                 return received
             request.size = len(received.body)
+            self._find_file_hosts(client)
             return parse_page(received, name, client.server, self._runtime.now())
+
+    def _find_file_hosts(self, client: UpstreamClient) -> None:
+        """
+        Find the hosts of the files of an index if neither the settings nor the start has said them.
+
+        Raises FetchError as `find_file_hosts`.
+        """
+        with self._finding:  # of the first requests of clients, one thread asks
+            if client.server.file_hosts is None:
+                hosts = find_file_hosts(client, self._runtime.now())
+                if hosts is not None:
+                    client.set_file_hosts(hosts.hosts)
+                    logger.info("upstream: %s", escaped(hosts.sentence(client.server.url.redacted)))
 
     def _before(self, last: UpstreamPage) -> Iterator[UpstreamClient]:
         """Yield the clients that are asked for a name before its owner."""

@@ -29,7 +29,6 @@ from wheelyard.errors import BAD_UPSTREAM, Conflict, Unavailable
 from wheelyard.model.project import Status
 from wheelyard.storage.base import ABSENT, ObjectVersion
 from wheelyard.upstream.client import UpstreamClients
-from wheelyard.upstream.file_hosts import learn_file_hosts
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.page_lookup import IndexProof, PageRequests, StoredPages
@@ -414,7 +413,7 @@ class UpstreamPages:
         self, page: UpstreamPage, version: ObjectVersion | None, *, is_saved: bool
     ) -> _HeldPage:
         age = (self._runtime.now() - page.fetched_at).total_seconds()
-        is_read = page.is_gone or page.reading == self._servers[page.upstream].reading
+        is_read = page.is_gone or page.reading == self._clients[page.upstream].server.reading
         if age < -MAX_SKEW_SECONDS or not is_read:  # a clock was wrong, or the settings were others
             age = max(age, self._servers[page.upstream].page_ttl)
         # times in the store are of the day, and those in memory monotonic
@@ -453,8 +452,6 @@ class UpstreamPages:
 
     def _remember(self, held: _HeldPage) -> None:
         page = held.page
-        # before any of its files is fetched
-        learn_file_hosts(self._clients[page.upstream], page)
         files = len(page.files) + len(page.removed) + len(page.changed)
         # the largest page is kept, too, then alone
         weight = min(PAGE_BYTES + FILE_BYTES * files, MEMORY_BYTES)

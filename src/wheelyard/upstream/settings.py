@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_UNAVAILABLE, UPSTREAM_UNPROVEN, Unavailable
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
-from wheelyard.model.access import NameFilter
+from wheelyard.model.access import NO_PATTERNS, NameFilter, NamePatterns
 
 READING: Final = "2"
 """Another text whenever `parsing` takes something else from a page."""
@@ -33,7 +33,7 @@ class UpstreamServer:
     """
     More hosts that its files may be on, each as `host` or `host:port`.
 
-    None until they are taken from the first page with files (`upstream/file_hosts.py`).
+    None until one page has said them (`upstream/file_hosts.py`).
     """
     login: UserPassword | None = field(default=None, repr=False)
     """User name and password, sent to this index alone."""
@@ -71,7 +71,9 @@ class UpstreamServer:
             return ""
         names = {url.authority, f"{url.host}:{url.port}"}
         if names.isdisjoint(host.lower() for host in self.file_hosts or ()):
-            return f"the host {url.authority} is not in upstream.file_hosts"
+            why = f"the host {url.authority} is not in upstream.file_hosts"
+            advice = "if its URL only leads there, use the URL there"
+            return f"{why}; {advice}" if self.file_hosts is None else why
         return ""
 
     def refusal_on_page(self, url: Url) -> str:
@@ -89,6 +91,8 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
     """All upstream indexes, in the order in which they are asked, and the rules for all."""
 
     servers: tuple[UpstreamServer, ...]
+    private: NamePatterns = NO_PATTERNS
+    """Names that no upstream index is asked for."""
     max_stale: float = 86_400.0
     """Seconds for which a page is used while its index does not answer."""
     allow_private_networks: tuple[Network, ...] = ()

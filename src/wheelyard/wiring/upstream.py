@@ -118,17 +118,20 @@ def with_file_hosts(
     """
     Return settings that name the hosts of the files of the upstream index, and a sentence.
 
-    It asks the index. The settings stay as they are if it has no file yet, or if it does not answer
-    and `is_optional` is set: then the first page that is read says the hosts. Raises Invalid (code
-    `bad_setting`) or Unavailable if it cannot be used.
+    It asks the index. The settings stay as they are if it shows no file yet, or if it does not
+    answer and `is_optional` is set: then each process asks it again with the first page it reads.
+    Raises Invalid (code `bad_setting`) or Unavailable if it cannot be used.
     """
     config = upstream_config(settings)
     (client,) = (clients := UpstreamClients(config, runtime, Observation(runtime))).in_order
-    place, later = client.server.url.redacted, "They are those of the first page that is read."
+    place = client.server.url.redacted
+    unknown = (
+        "So it is not known which hosts its files are on. Each worker asks again with the first "
+        "page that it reads, and logs the answer; or name them in upstream.file_hosts."
+    )
     with closing(clients):
         try:
-            private = parse_name_patterns(settings.upstream_private)
-            found = find_file_hosts(client, private, runtime.now())
+            found = find_file_hosts(client, runtime.now())
         except FetchError as fault:
             if not is_outage(fault):
                 why = f"{place} cannot be used as an upstream index: {fault.why}"
@@ -137,18 +140,12 @@ def with_file_hosts(
             if not is_optional:
                 message = f"{why} Try again, or start without it."
                 raise Unavailable(message, code=UPSTREAM_UNAVAILABLE) from None
-            return settings, f"{why} So it is not known which hosts its files are on. {later}"
+            return settings, f"{why} {unknown}"
     if found is None:
-        return (
-            settings,
-            f"The upstream index {place} shows no file yet. The hosts of files: {later}",
-        )
+        why = f"The upstream index {place} shows no file yet on the pages that are asked for here."
+        return settings, f"{why} {unknown}"
     upstream = replace(settings.upstream, file_hosts=found.hosts)
-    hosts = ", ".join(found.hosts) or "its own host"
-    return replace(settings, upstream=upstream), (
-        f"the files of {place} are on {hosts}, as the page of {found.project} says: fixed for this "
-        "run. Write them into upstream.file_hosts, and no start asks."
-    )
+    return replace(settings, upstream=upstream), found.sentence(place)
 
 
 def name_claims(upstream: UpstreamIndex, settings: UpstreamSettings) -> NameClaims:
@@ -166,6 +163,7 @@ def upstream_config(settings: Settings) -> UpstreamConfig:
     upstream = settings.upstream
     return UpstreamConfig(
         servers=tuple(map(_server, upstream.indexes)),
+        private=parse_name_patterns(settings.upstream_private),
         max_stale=upstream.max_stale,
         allow_private_networks=tuple(map(ip_network, upstream.allow_private_networks)),
         allow_insecure=upstream.allow_insecure,

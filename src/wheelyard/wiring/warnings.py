@@ -1,6 +1,7 @@
 """What of a server's settings and surroundings asks for a look: sentences that say what to do."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
@@ -86,6 +87,21 @@ def place_warnings(index: Index) -> Iterator[str]:
         yield f"{fault.message} Until then every download goes through here."
 
 
+def upstream_warnings(index: Index) -> Iterator[str]:
+    """
+    Yield a warning if servers of the store know public names, and the settings name none of them.
+
+    Raises Unavailable if the store does not answer.
+    """
+    upstream = index.stores.documents.list(keys.UPSTREAM) if index.upstream is None else ()
+    if any(True for _ in upstream):
+        yield (
+            "a server of this store has, or had, upstream indexes, and these settings have no "
+            "[upstream]: no name is compared with the public ones, so that an upload makes a "
+            "public name private for ever. Give the settings of that server by --config"
+        )
+
+
 def server_warnings(index: Index) -> Iterator[str]:
     """Yield all warnings about an index that is served: those that `serve` prints at its start."""
     try:
@@ -93,6 +109,8 @@ def server_warnings(index: Index) -> Iterator[str]:
     except Invalid as fault:  # of the certificate: the server has the one before
         yield fault.message
     yield from place_warnings(index)
+    with suppress(Unavailable):  # whoever asks the store next says it
+        yield from upstream_warnings(index)
     if index.upstream is not None and index.upstream.policy.osv is not None:
         yield from index.upstream.policy.osv.warnings
 

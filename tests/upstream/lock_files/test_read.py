@@ -107,12 +107,10 @@ last==1 --hash=sha256:{A}"""
     assert _digests(listed) == {
         ("foo-bar", "1.0.0", A),
         ("foo-bar", "1.0.0", B),
-        ("named", "2", A),
-        ("bare", "1.0", C),
         ("any", None, A),
         ("last", "1", A),
     }
-    assert [each.place.at for each in listed.foreign] == [3, 10, 11]
+    assert [each.place.at for each in listed.foreign] == [3, 7, 8, 10, 11]
 
 
 def test_included_files_are_read_once(tmp_path: Path) -> None:
@@ -149,8 +147,6 @@ hashes = {{ sha256 = "{A}" }}
 """
     listed = read_lock_files([_written(tmp_path, "pylock.toml", pylock)])
     assert (_digests(listed), listed.without_version) == ({("a", "2.0", A)}, ())
-    empty = _written(tmp_path, "empty", PYLOCK + "packages = []\n")
-    assert read_lock_files([empty]) == LockedFiles({})
 
 
 def test_what_no_index_has_is_said(tmp_path: Path) -> None:
@@ -166,10 +162,32 @@ vcs = {{ type = "git", url = "https://git.example.com/a", commit-id = "1" }}
 [[packages]]
 name = "b"
 archive = {{ path = "b-1-py3-none-any.whl", hashes = {{ sha256 = "{A}" }} }}
+[[packages]]
+name = "c"
+archive = {{ url = "https://files.example.com/c-1.tar.gz", hashes = {{ sha256 = "{A}" }} }}
+[[packages]]
+name = "d"
+version = "1"
+sdist = {{ name = "d-1.tar.gz", path = "d-1.tar.gz", hashes = {{ sha256 = "{B}" }} }}
 """
     listed = read_lock_files([_written(tmp_path, "pylock.app.toml", text)])
-    assert [each.place.at for each in listed.foreign] == ["packages[1]", "packages[2]"]
-    assert (listed.projects, listed.without_digest) == ({}, ())
+    assert [(each.place.at, each.origin) for each in listed.foreign] == [
+        ("packages[1]", "a repository"),
+        ("packages[2]", "a file of a machine"),
+        ("packages[3]", "a file at a URL of its own"),
+    ]
+    assert (_digests(listed), listed.without_digest) == ({("d", "1", B)}, ())
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "-e .\n", PYLOCK + "packages = []\n"])
+def test_a_file_that_lists_nothing_is_wrong(tmp_path: Path, text: str) -> None:
+    """A file without a package of an index is one that a failed command may have written."""
+    other = SAMPLES / "requirements.txt"
+    empty = _written(tmp_path, "r.txt", text)
+    with pytest.raises(Invalid, match=r"r\.txt:1: it lists no package of an index"):
+        read_lock_files([other, empty])
+    with pytest.raises(Invalid, match=r"pylock\.toml:lock-version: Missing"):
+        read_lock_files([_written(tmp_path, "pylock.toml", "")])
 
 
 @pytest.mark.parametrize(

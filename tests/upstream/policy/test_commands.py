@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from packaging.utils import NormalizedName
 
 from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
@@ -15,6 +16,10 @@ from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import upstream_settings
+from wheelyard.api.public_package_operations import DecidedPackage
+from wheelyard.cli import upstream_decision_commands
+from wheelyard.cli.upstream_decision_commands import in_parts
+from wheelyard.model.distribution_filename import Sha256
 
 pytestmark = pytest.mark.integration
 
@@ -178,13 +183,37 @@ def test_a_lock_file_comes_through_a_pipe(sandbox: Sandbox) -> None:
     """`-r -` reads a pylock.toml or requirements from standard input."""
     command = [*WHEELYARD, "upstream", "approve", "-r", "-", "--store", "memory:"]
     for text, expected in (
-        ("lock-version = '1.0'\ncreated-by = 'a test'\npackages = []\n", "0 versions approved"),
+        ("", "wheelyard: standard input:1: it lists no package of an index. The command"),
         ("a b", "wheelyard: standard input:1: 'a b' is not a requirement."),
     ):
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, check=False, cwd=sandbox.folder
         )
         assert (done.stdout + done.stderr).startswith(expected)
+
+
+def test_a_warning_of_a_library_is_one_of_the_command(sandbox: Sandbox) -> None:
+    """What a library warns of, such as a newer pylock.toml, begins as each warning does."""
+    lock = "lock-version = '1.9'\ncreated-by = 'a test'\npackages = []\n"
+    command = [*WHEELYARD, "upstream", "approve", "-r", "-", "--store", "memory:"]
+    done = subprocess.run(
+        command, input=lock, capture_output=True, text=True, check=False, cwd=sandbox.folder
+    )
+    first, second = done.stderr.splitlines()
+    assert first == "wheelyard: warning: pylock minor version 1.9 is not supported"
+    assert second.startswith("wheelyard: standard input:1: it lists no package")
+
+
+def test_a_large_lock_is_approved_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More files than a server takes in one request are sent in several, each package whole."""
+    monkeypatch.setattr(upstream_decision_commands, "MAX_FILES", 3)
+    digest = Sha256("a" * 64)
+    packages = [
+        DecidedPackage(NormalizedName(name), "1", (digest,) * count)
+        for name, count in (("a", 1), ("b", 2), ("c", 5), ("d", 1))
+    ]
+    parts = [[package.project for package in part] for part in in_parts(packages)]
+    assert parts == [["a", "b"], ["c"], ["d"]]
 
 
 def test_a_database_that_has_shrunk(

@@ -147,8 +147,8 @@ def blocked(target: str, decision: Decision) -> Reason:
     why = f": {escaped(decision.reason)}" if decision.reason else ""
     other = "version" if decision.version else "package"
     text = (
-        f"{target} was blocked by {escaped(decision.by)} on {decision.at:%Y-%m-%d}{why}. Use "
-        f"another {other}, or ask the operator to let it through. {_approve(target)} does that."
+        f"{decision.target} was blocked by {escaped(decision.by)} on {decision.at:%Y-%m-%d}{why}. "
+        f"Use another {other}, or ask the operator to let it through. {_approve(target)} does that."
     )
     return Reason(Code.BLOCKED, text)
 
