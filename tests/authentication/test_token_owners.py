@@ -185,6 +185,17 @@ def test_the_groups_of_today_count(place: Place) -> None:
     assert place.listed(person(replace(ANA, name="ana@new.dev"))) == {token.id: "active"}
 
 
+def test_a_password_user_who_was_ended_has_no_tokens(place: Place) -> None:
+    """An administrator ends the tokens of somebody whose line stays, and the message says so."""
+    token = place.make("htpasswd:ana")
+    place.index.access.end_person("htpasswd:ana", ALICE.principal)
+    place.clock.advance(seconds=BUCKET_SECONDS)
+
+    code, message = place.refusal(token)
+
+    assert (code, "its owner may not use this index any more" in message) == ("owner_ended", True)
+
+
 def test_a_person_who_was_ended_has_no_tokens(place: Place) -> None:
     """The tokens of somebody whom an administrator has ended, or whose provider is gone, end."""
     token = place.make(OF_ANA)

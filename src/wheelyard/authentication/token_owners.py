@@ -87,9 +87,12 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         if owner.startswith(PASSWORD):
             if record.owner_line and record.owner_line == self._line_of(owner):
                 return known_identity(owner).principals
-        elif owner.startswith(PROVIDER):
+            raise _ended(
+                record, "has no password here any more, or was given another one by the operator"
+            )
+        if owner.startswith(PROVIDER):
             return self._confirmed(record).principals
-        elif owner.startswith(GOOGLE):
+        if owner.startswith(GOOGLE):
             return frozenset(record.owner_names)
         raise _ended(record)
 
@@ -198,11 +201,8 @@ def _subject(record: TokenRecord) -> str:
     return f"The token {escaped(record.name)} ({record.id})"
 
 
-def _ended(record: TokenRecord) -> Unauthenticated:
+def _ended(record: TokenRecord, why: str = "may not use this index any more") -> Unauthenticated:
     """Return the error for a token whose owner may not use the index any more."""
-    why = "was ended here"
-    if record.owner.startswith(PASSWORD):
-        why = "has no password here any more, or was given another one by the operator"
     fault = Unauthenticated(
         f"{_subject(record)} has ended, because its owner {why}. Sign in and make another one, or "
         "ask the operator of this index.",
