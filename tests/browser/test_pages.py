@@ -379,6 +379,15 @@ def test_tabs_are_pages(visitor: Person) -> None:
         assert said in visitor.page.inner_text("main")
 
 
+def test_set_up_leads_to_a_token(ana: Person) -> None:
+    """The steps for a client of uploads lead to the form of a token, with right and project."""
+    ana.open("/setup/?client=twine&project=acme-core")
+    ana.follow("Make one on your page of tokens")
+
+    assert ana.page.get_by_label("Projects", exact=True).input_value() == "acme-core"
+    assert ana.page.locator("input[value=upload]").is_checked()
+
+
 def test_copy_button_of_a_block_covers_nothing(person: Person) -> None:
     """The copy button of a block is above it, so it covers nothing, and stays where it is."""
     person.open("/setup/")
