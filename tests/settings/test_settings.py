@@ -204,13 +204,14 @@ def test_uploads_by_anybody() -> None:
 
 
 def test_every_documented_example_is_valid(tmp_path: Path) -> None:
-    """Every example of docs/settings.md is one that a server starts with."""
-    page = Path(__file__).resolve().parents[2] / "docs" / "settings.md"
-    examples = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    """Every example of the pages about settings and providers is one that a server starts with."""
+    docs = Path(__file__).resolve().parents[2] / "docs"
+    for page in (docs / "settings.md", *docs.glob("providers/*.md")):
+        examples = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
 
-    assert len(examples) > 3
-    for example in examples:
-        settings_of(example, tmp_path)
+        assert examples
+        for example in examples:
+            settings_of(example, tmp_path)
 
 
 def test_a_file_in_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
