@@ -88,6 +88,7 @@ OF_ADMINISTRATORS = {
 OF_APPROVERS = {
     "GET upstream/decisions": 200,
     "GET upstream/decisions/history": 200,
+    "GET upstream/requests": 200,
     'POST upstream/approve {"no": 1}': 400,
     'POST upstream/block {"no": 1}': 400,
     'POST upstream/decide {"no": 1}': 400,

@@ -86,6 +86,8 @@ REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("GET", "people?limit=2", None),
     ("GET", "people/show?who=user%3Aa%40b.dev", None),
     ("GET", "people/groups", None),
+    ("GET", "upstream/requests", None),
+    ("POST", "upstream/request", {"project": "requests", "reason": ""}),
     ("POST", "tokens/self/revoke", None),
 )
 

@@ -1,9 +1,11 @@
-"""The upstream of the tests of upstream indexes."""
+"""Fixtures for the tests of upstream indexes."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.operations.in_memory_index import IndexHarness
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 
 
@@ -12,3 +14,9 @@ def upstream() -> Iterator[FakeUpstream]:
     """An upstream that has nothing yet; tests that take it are integration tests."""
     with running_fake_upstream() as running:
         yield running
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> IndexHarness:
+    """An index in memory, with a clock that stands still."""
+    return IndexHarness(tmp_path)

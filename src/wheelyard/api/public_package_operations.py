@@ -235,7 +235,8 @@ def _deciding(call: Call) -> "Deciding":
     from wheelyard.upstream.policy.decisions import Deciding  # noqa: PLC0415 - see above
 
     index = call.index
-    return Deciding(index.decisions, call.by, index.projects.names, index.upstream)
+    names, requests = index.projects.names, index.package_requests
+    return Deciding(index.decisions, call.by, names, index.upstream, requests)
 
 
 def explain_package(call: Call, body: PackageQuestion) -> Explanation:

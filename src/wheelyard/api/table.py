@@ -17,6 +17,7 @@ from wheelyard.api import (
     publisher_operations,
     server_operations,
 )
+from wheelyard.api import package_request_operations as requests
 from wheelyard.api import public_package_operations as packages
 from wheelyard.api.operation import ApiOperation as Row
 from wheelyard.api.operation import Call, RequiredRight
@@ -103,6 +104,15 @@ OPERATIONS: Final = (
         repeats=False,
     ),
     Row("GET", "upstream/why", packages.explain_package, asks_upstream=True),
+    Row("GET", "upstream/requests", requests.list_requests, *_DECISIONS),
+    Row(
+        "POST",
+        "upstream/request",
+        requests.request_package,
+        _CALLER,
+        status=201,
+        asks_upstream=True,
+    ),
     Row("POST", "upstream/refresh", packages.refresh, asks_upstream=True),
     Row("GET", "upstream/kept", packages.list_kept, *_KEPT, is_long=True),
     Row("GET", "upstream/decisions", packages.list_decisions, *_DECISIONS),

@@ -28,6 +28,7 @@ from wheelyard.catalog.journaled_documents import (
     ProjectCodec,
     PublisherRecords,
 )
+from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.people import PeopleRecords, PersonNames
 from wheelyard.catalog.projects import NameList, ProjectNames, Projects
 from wheelyard.catalog.serials import ProjectSerials
@@ -46,6 +47,7 @@ from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.changed_password import ChangedPasswords
 from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields, escaped
 from wheelyard.model.device_login import LoginRecord
+from wheelyard.model.package_requests import RequestList
 from wheelyard.model.person import Person
 from wheelyard.storage.base import ABSENT, Store, Stored, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
@@ -81,6 +83,7 @@ class Catalog(Struct, frozen=True):
     access_records: AccessRecords
     publisher_records: PublisherRecords
     decision_records: DecisionRecords
+    request_records: RequestRecords
     people: PeopleRecords
     changed_passwords: ChangedPasswordRecords
     person_names: PersonNames
@@ -146,6 +149,7 @@ def open_catalog(
         access_records=AccessRecords(ACCESS, Commits(credentials, access, retries, threads)),
         publisher_records=_publishers(credentials, token_policy, retries, threads),
         decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, retries, threads)),
+        request_records=_package_requests(store, policy, retries),
         people=PeopleRecords(credentials, people, runtime, threads),
         changed_passwords=_changed_passwords(credentials, token_policy, retries),
         person_names=PersonNames(credentials, retries),
@@ -166,6 +170,14 @@ def _device_logins(
 ) -> DeviceLoginRecords:
     documents = DocumentCache(store, Codec(LoginRecord), retries.runtime, policy)
     return DeviceLoginRecords(store, documents, retries)
+
+
+def _package_requests(
+    store: Store, policy: CachePolicy, retries: ConflictRetries
+) -> RequestRecords:
+    return RequestRecords(
+        DocumentCache(store, Codec(RequestList), retries.runtime, policy), retries
+    )
 
 
 def _publishers(

@@ -18,6 +18,7 @@ The object layout of a store: no other module builds or parses keys.
     derived/copied.json                                    what the last copy to here has seen
     decisions.json                                         what of upstream indexes is approved
     decisions/<number>.json                                change `number` of that
+    requests.json                                          who asked for hidden public packages
     upstream/<id>/files/<project>/<sha256>/<filename>      a file of an upstream index
     upstream/<id>/uses/<project>/<sha256>/<filename>       written on each day on which it is used
     upstream/<id>/digests/<project>.json                   digests that no page of it says
@@ -78,6 +79,7 @@ COPIED = Key(f"{DERIVED}copied.json")
 DESCRIPTIONS = f"{DERIVED}descriptions/"
 DECISIONS = Key("decisions.json")
 DECISIONS_JOURNAL = "decisions/"
+PACKAGE_REQUESTS = Key("requests.json")
 UPSTREAM = "upstream/"
 UPSTREAM_FILES = "files/"
 UPSTREAM_USES = "uses/"

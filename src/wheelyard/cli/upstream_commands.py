@@ -21,6 +21,7 @@ from wheelyard.cli.options import (
 from wheelyard.cli.output import JSON, OUTPUT, PROJECT, CliGroup, print_result
 from wheelyard.cli.upstream_decision_commands import VERSION, approve, block, decisions
 from wheelyard.cli.upstream_file_commands import list_kept, prefetch, sweep
+from wheelyard.cli.upstream_request_commands import request, requests
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_name, parse_version
@@ -30,6 +31,7 @@ from wheelyard.model.public_packages import (
     RefreshedPage,
     describe,
 )
+from wheelyard.upstream.policy.decisions import needed_despite
 
 
 @click.group("upstream", cls=CliGroup)
@@ -41,7 +43,7 @@ def upstream_command() -> None:
     """
 
 
-for _command in (approve, block, decisions, prefetch, list_kept, sweep):
+for _command in (approve, block, decisions, requests, request, prefetch, list_kept, sweep):
     upstream_command.add_command(_command)
 
 
@@ -79,6 +81,18 @@ def _why_lines(explanation: Explanation, version: str) -> Iterator[str]:
         shown = sum(file.shown for file in explanation.files)
         yield f"  {shown} of {counted(len(explanation.files), 'file')} shown"
         yield from _file_lines(explanation.files)
+    if _can_be_approved(explanation):
+        target = f"{explanation.name} {version}".rstrip()
+        yield f"to ask for it: wheelyard upstream request {target} --reason 'why you need it'"
+
+
+def _can_be_approved(explanation: Explanation) -> bool:
+    """Return whether nothing is shown, and an approval would show some of it."""
+    files = explanation.files
+    reasons = [*explanation.reasons, *(file.reasons[0] for file in files if file.reasons)]
+    return not any(file.shown for file in files) and any(
+        needed_despite(reason.code, "any") is not None for reason in reasons
+    )
 
 
 def _page_lines(explanation: Explanation) -> Iterator[str]:

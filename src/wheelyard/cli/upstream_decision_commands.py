@@ -37,7 +37,7 @@ from wheelyard.model.public_packages import (
     ProjectDecisions,
     Verdict,
     decisions_about,
-    describe,
+    describe_for_approvers,
 )
 from wheelyard.upstream.lock_files import LockedFile, LockedFiles, read_lock_files
 
@@ -261,7 +261,8 @@ def decisions(project: str | None, *, history: bool) -> None:
     else:
         all_decisions = api.call(public_package_operations.list_decisions).decisions
     wanted = [decision for decision in all_decisions if name in (None, decision.project)]
-    print_result({"decisions": wanted}, history_lines(api, wanted, map(describe, wanted)))
+    words = map(describe_for_approvers, wanted)
+    print_result({"decisions": wanted}, history_lines(api, wanted, words))
 
 
 def _explanation(api: Api, question: PackageQuestion) -> Explanation | None:

@@ -139,7 +139,10 @@ def find_for_installer(
     After a 404, uv would go on to its next index. The settings may want a 404 all the same, and an
     index without an upstream index has no such names. Raises as `find` does.
     """
-    public = _find_public(context, name, request, may_refresh=may_refresh)
+    is_installer = context.site is None  # nobody has asked for what is exported
+    public = _find_public(
+        context, name, request, may_refresh=may_refresh, is_installer=is_installer
+    )
     if public is not None:
         return public
     try:
@@ -155,7 +158,12 @@ def find_for_installer(
 
 
 def _find_public(
-    context: ServerContext, name: NormalizedName, request: Request, *, may_refresh: bool
+    context: ServerContext,
+    name: NormalizedName,
+    request: Request,
+    *,
+    may_refresh: bool,
+    is_installer: bool = False,
 ) -> OpenListing | None:
     """
     Return a public project, or None if the name is private, and the caller may read it.
@@ -164,7 +172,9 @@ def _find_public(
     """
     if context.upstream is None:
         return None
-    listing = context.upstream.find(name, request, may_refresh=may_refresh)
+    listing = context.upstream.find(
+        name, request, may_refresh=may_refresh, is_installer=is_installer
+    )
     # only now: until here, a name that the caller may not read is treated as a public one
     if listing is None:
         context.read_policy.require_project_read(request.caller, name)

@@ -17,8 +17,9 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
-from wheelyard.errors import Forbidden, NotFound
+from wheelyard.errors import Forbidden, Invalid, NotFound
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody
@@ -35,7 +36,8 @@ from wheelyard.http.responses import (
     requested_part,
     response_without_bytes,
 )
-from wheelyard.http.upstream_reader import UpstreamReader
+from wheelyard.http.upstream_reader import UpstreamReader, asker_of
+from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.storage.base import ObjectVersion, Store
 from wheelyard.upstream.file_cache import StoredFile
@@ -112,6 +114,15 @@ class PublicFiles(Struct, frozen=True):
             return core
         return parse_any(None, page.name, file.version)  # it is that of another project
 
+    def note_version(self, request: Request, version: Version) -> None:
+        """Note that a program wants one version, if the policy hides each file of it."""
+        key, page = strip_trailing_zeros(str(version)), self._page
+        files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
+        hidden = [self.listing.origin.view.hidden.get(file.filename) for file in files]
+        if files and hidden[0] is not None and all(hidden):
+            asker = asker_of(request.caller)
+            self.reader.upstream.note_file(page, files[0], hidden[0], asker)
+
     def response(self, request: Request, wanted: WantedFile) -> Response:
         """
         Return the response with a file or its core metadata, or 404 if the page lacks it.
@@ -122,6 +133,7 @@ class PublicFiles(Struct, frozen=True):
         """
         refusal, page = self.listing.origin.refused_for, self._page
         if refusal is not None:
+            self._note_refused(request, wanted.filename, refusal)
             raise Forbidden(refusal.text, code=refusal.code)
         file = page.by_filename.get(wanted.filename)
         if file is None and wanted.sha256 and not wanted.is_metadata:
@@ -132,6 +144,14 @@ class PublicFiles(Struct, frozen=True):
         send = self._core_metadata if wanted.is_metadata else self._distribution
         return send(request, file)
 
+    def _note_refused(self, request: Request, filename: str, refusal: Reason) -> None:
+        """Note that a file is wanted of a project that no upstream index may be asked for."""
+        version = ""
+        with suppress(Invalid):  # any text
+            version = str(parse_known_filename(filename).version)
+        asker = asker_of(request.caller)
+        self.reader.upstream.requests.note(self._page.name, version, refusal, asker)
+
     def _require_allowed(self, request: Request, file: UpstreamFile) -> None:
         """Raise Forbidden if the policy does not allow to download a file."""
         upstream, page = self.reader.upstream, self._page
@@ -141,6 +161,7 @@ class PublicFiles(Struct, frozen=True):
             reason = upstream.policy.refuses_file(page, file, self.listing.origin.view)
         if reason is not None:
             upstream.observation.blocked(reason.code)
+            upstream.note_file(page, file, reason, asker_of(request.caller))
             raise Forbidden(reason.text, code=reason.code)
 
     async def _refusal_by_licence(self, file: UpstreamFile) -> Reason | None:

@@ -23,7 +23,7 @@ from wheelyard.errors import RATE_LIMITED, Unavailable
 from wheelyard.http.context import ConcurrencyLimit, SingleFlight
 from wheelyard.http.error_responses import UPSTREAM_LOOP
 from wheelyard.http.messages import Request
-from wheelyard.model.access import Action
+from wheelyard.model.access import Action, Caller
 from wheelyard.model.public_packages import Explanation, RefreshedPage
 from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
@@ -71,12 +71,18 @@ class UpstreamReader:
             self.upstream.names.complete_list()
 
     def find(
-        self, name: NormalizedName, request: Request, *, may_refresh: bool
+        self,
+        name: NormalizedName,
+        request: Request,
+        *,
+        may_refresh: bool,
+        is_installer: bool = False,
     ) -> UpstreamListing | None:
         """
         Return what clients may see of a name, or None if it is private.
 
-        With `may_refresh`, a caller who may upload can have the upstream indexes asked now. Raises
+        With `may_refresh`, a caller who may upload can have the upstream indexes asked now. With
+        `is_installer`, it is noted if nothing of the project is shown by the policy. Raises
         NotFound if no upstream index has the name, or the settings do not allow to ask for it.
         Raises Unavailable if the store does not answer, no upstream index does, or the client has
         asked for too many unknown names. Raises Waiting if an upstream index has to be asked.
@@ -87,7 +93,8 @@ class UpstreamReader:
         # in this order: a page is read after the name was found not to be private
         stored = request.once(("page", name), upstream.pages.peek_stored, name)
         state = upstream.policy.state()
-        refused = upstream.refused(name, state)
+        asker = asker_of(request.caller) if is_installer else ""
+        refused = upstream.refused(name, state, asker)
         if refused is not None:
             return refused
         self._refuse_loop(request)
@@ -101,7 +108,10 @@ class UpstreamReader:
             page = stored.page
         if page is None:
             raise project_not_found(name)
-        return upstream.serve(page, state)
+        listing = upstream.serve(page, state)
+        if asker:
+            upstream.note_hidden(listing, asker)
+        return listing
 
     async def run_waiting(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
         """
@@ -178,6 +188,11 @@ class UpstreamReader:
                 code=RATE_LIMITED,
                 retry_after=ceil(wait),
             )
+
+
+def asker_of(caller: Caller) -> str:
+    """Return who asks for a public package: of a token with an owner, that one."""
+    return caller.owner or caller.principal
 
 
 def _wants_newest(request: Request) -> bool:

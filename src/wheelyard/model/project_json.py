@@ -9,7 +9,7 @@ from wheelyard.model import stored_publishers
 from wheelyard.model.decoding import redact_tokens
 from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event
 from wheelyard.model.project import Commit, Event, EventKind, File, NumberedCommit, Status
-from wheelyard.model.public_packages import Decision, describe
+from wheelyard.model.public_packages import Decision, describe_for_approvers
 from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherEvent
 
 
@@ -158,7 +158,7 @@ def other_entry_of(number: int, event: OtherEvent, by_name: str) -> JournalEntry
     """Return the entry of an event, in commit `number`, of a document that is no project's."""
     project, what = None, str(event.__struct_config__.tag)
     if isinstance(event, Decision):
-        project, what, change = event.project, str(event.verdict), describe(event)
+        project, what, change = event.project, str(event.verdict), describe_for_approvers(event)
     elif isinstance(event, PublisherEvent):
         change = stored_publishers.describe_event(event)
     else:

@@ -41,6 +41,8 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The sorted codes of the rules that an approval lifts, such as `licence`."""
     sha256: tuple[str, ...] | None = None
     """The digests of the files that the approval of a version is about, or None for others."""
+    asked_by: tuple[str, ...] = ()
+    """Some of the principals whose requests waited for it."""
 
     def covers(self, sha256: str) -> bool:
         """
@@ -194,7 +196,7 @@ def _replaces(new: Decision, old: Decision) -> bool:
 
 
 def describe(decision: Decision) -> str:
-    """Return a decision in words, without who has made it and when."""
+    """Return a decision in words, without when it was made, by whom, and for whom."""
     what = ""
     if decision.sha256 is not None:
         what = f", {counted(len(decision.sha256), 'file')}"
@@ -203,6 +205,12 @@ def describe(decision: Decision) -> str:
     despite = f", despite {', '.join(decision.despite)}" if decision.despite else ""
     reason = f" ({decision.reason})" if decision.reason else ""
     return f"{decision.verdict} {decision.target}{what}{despite}{reason}"
+
+
+def describe_for_approvers(decision: Decision) -> str:
+    """Return a decision in words, without when it was made and by whom."""
+    asked = f", asked for by {', '.join(decision.asked_by)}" if decision.asked_by else ""
+    return f"{describe(decision)}{asked}"
 
 
 ABSENT_CODES: Final = frozenset({"denied", "not_listed"})

@@ -107,6 +107,11 @@ def log_decision(decision: Decision) -> None:
     _log(decision.verdict, decision.by, decision.target, fields, about)
 
 
+def log_request(principal: str, target: str, reason: str) -> None:
+    """Log that somebody has asked for a hidden public package: `package_requested`."""
+    _log("package_requested", principal, target, {"reason": reason}, {})
+
+
 def _log(
     action: str,
     principal: str,

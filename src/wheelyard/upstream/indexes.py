@@ -25,6 +25,7 @@ from wheelyard.model.public_packages import (
     RefreshedPage,
 )
 from wheelyard.rendering.listing import HiddenFiles, Listing, Origin
+from wheelyard.rendering.project_facts import latest_release, releases_of
 from wheelyard.rendering.simple_pages import listed_version
 from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.file_cache import as_stored
@@ -33,7 +34,8 @@ from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import FoundPage, UpstreamPages
 from wheelyard.upstream.policy.evaluation import PageView
 from wheelyard.upstream.policy.policy import Policy, PolicyState
-from wheelyard.upstream.policy.rules import Reason
+from wheelyard.upstream.policy.rules import Code, Reason
+from wheelyard.upstream.requests import RequestLog
 from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.upstream.upstream_files import UpstreamFiles
 
@@ -86,7 +88,10 @@ class Explainer(Struct, frozen=True):
             status=page.status if page else "",
             alternate_locations=page.alternate_locations if page else (),
             refused_hosts=page.refused_hosts if page else (),
-            decisions=policy.decisions_of(name).all,
+            # who asked for it is no matter of everybody
+            decisions=tuple(
+                replace(decision, asked_by=()) for decision in policy.decisions_of(name).all
+            ),
             files=tuple(self._files(listing, version, why)) if listing else (),
             warnings=policy.osv.warnings if policy.osv else (),
         )
@@ -232,6 +237,7 @@ class UpstreamIndex:
     files: UpstreamFiles
     policy: Policy
     observation: Observation
+    requests: RequestLog
     runtime: Runtime
     is_local: bool = True
     """Whether its files are in a folder of this machine."""
@@ -242,17 +248,22 @@ class UpstreamIndex:
     )
     _versions: "count[int]" = field(default_factory=count, repr=False)
 
-    def refused(self, name: NormalizedName, state: PolicyState) -> UpstreamListing | None:
+    def refused(
+        self, name: NormalizedName, state: PolicyState, asker: str = ""
+    ) -> UpstreamListing | None:
         """
         Return the empty listing of a name that no upstream index may be asked for, else None.
 
-        `state` is what `policy.state` has just returned. Raises NotFound for a name that is
+        `state` is what `policy.state` has just returned. `asker` is the principal whose installer
+        wants the project, if it does. Raises NotFound for a name that is
         answered as one that nobody has. Raises Unavailable if the store does not say.
         """
         refusal = self.policy.refuses_name(name, state)
         if refusal is None:
             return None
         self.observation.blocked(refusal.code)
+        if asker and refusal.code != Code.DENIED:  # which the operator has decided for good
+            self.requests.note(name, "", refusal, asker)
         if refusal.code in ABSENT_CODES:
             raise NotFound(refusal.text)
         # a page without files: after a 404, uv would go on to its next index
@@ -277,6 +288,24 @@ class UpstreamIndex:
         # these change without a new version: what is made of the listing does not have them
         origin = replace(shown.origin, is_stale=current.is_stale, age=current.age)
         return replace(shown, origin=origin)
+
+    def note_hidden(self, listing: UpstreamListing, asker: str) -> None:
+        """Note that an installer wants a project, if the policy hides each file of it."""
+        view, page = listing.origin.view, listing.origin.page
+        if view.shown or not view.hidden:
+            return
+        # what an installer would have chosen
+        hidden = [page.by_filename[filename] for filename in view.hidden]
+        newest = latest_release(releases_of(replace(listing, files=tuple(hidden))))
+        if newest is not None:
+            self.note_file(page, newest.metadata_file, view.hidden[newest.files[0].filename], asker)
+
+    def note_file(
+        self, page: UpstreamPage, file: UpstreamFile, reason: FileReason, asker: str
+    ) -> None:
+        """Note that somebody wants a file of a page, which is hidden for a reason."""
+        until = self.policy.rules.cooldown_end(file) if reason.code == Code.COOLDOWN else None
+        self.requests.note(page.name, file.version, reason, asker, until)
 
     def stored(self, name: NormalizedName) -> UpstreamListing | None:
         """
@@ -326,6 +355,7 @@ class UpstreamIndex:
 
     def close(self) -> None:
         """End what is being fetched, store what was fetched, and close all connections."""
+        self.requests.close()
         # in this order: fetches use the connections, and pages may be from the last answers
         self.files.close()
         self.pages.flush()

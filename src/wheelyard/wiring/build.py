@@ -36,6 +36,7 @@ from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.files import FileRemoval, Files
 from wheelyard.catalog.format import Catalog, open_catalog
 from wheelyard.catalog.journaled_documents import DecisionRecords
+from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.people import PeopleRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.serials import ProjectSerials
@@ -367,6 +368,11 @@ class Index(Struct, frozen=True, kw_only=True):
     def decisions(self) -> DecisionRecords:
         """What was approved and blocked of upstream indexes, also if none is configured."""
         return self.catalog.decision_records
+
+    @property
+    def package_requests(self) -> RequestRecords:
+        """Who asked for hidden public packages, also if no upstream index is configured."""
+        return self.catalog.request_records
 
     @property
     def people(self) -> PeopleRecords:

@@ -51,6 +51,7 @@ from wheelyard.upstream.policy.evaluation import (
 from wheelyard.upstream.policy.osv_source import AcceptedOsvRecord, OsvSource
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.rules import PolicyRules, VersionNotes, parse_exceptions
+from wheelyard.upstream.requests import RequestLog
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer, is_outage
 from wheelyard.upstream.upstream_files import FileRules, UpstreamFiles
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
@@ -106,6 +107,7 @@ def build_upstream(
             upstream, store, decisions, files.bring_metadata, caching, is_read_only=is_read_only
         ),
         observation=observation,
+        requests=RequestLog(catalog.request_records, runtime, is_off=is_read_only),
         runtime=runtime,
         is_local=is_local,
         waits_for_licences=bool(upstream.blocked_licenses),

@@ -48,9 +48,10 @@ def test_from_hidden_to_shown(wheelyard: Typed, typed: tuple[str, Path]) -> None
     assert (hidden.returncode, lines[0]) == (1, "requests: upstream")
     assert lines[1].startswith("  page of public-")
     assert any("alternate location, never followed: https://" in line for line in lines)
-    assert lines[-2] == "hidden  requests-2.0-py3-none-any.whl"
-    assert lines[-1].startswith("        cooldown: requests 2.0 appeared on ")
-    assert lines[-1].endswith("'wheelyard upstream approve requests 2.0' does that.")
+    assert lines[-3] == "hidden  requests-2.0-py3-none-any.whl"
+    assert lines[-2].startswith("        cooldown: requests 2.0 appeared on ")
+    assert lines[-2].endswith("'wheelyard upstream approve requests 2.0' does that.")
+    assert lines[-1].startswith("to ask for it: wheelyard upstream request requests 2.0 --reason")
 
     done = wheelyard("upstream", "approve", "requests", "2.0", "--reason", "a fix", *typed)
     new = public_wheel("requests", "2.0")

@@ -11,11 +11,13 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.catalog.journaled_documents import DecisionRecords
+from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.projects import ProjectNames
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import UPSTREAM_CODES, Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.package_requests import RequestList
 from wheelyard.model.public_packages import (
     EVERY_VERSION,
     Decision,
@@ -34,6 +36,19 @@ from wheelyard.upstream.policy.rules import Code
 OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
 """Rules that are lifted for a version only: the next one of a project may be malicious, too."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def needed_despite(code: str, version: str) -> tuple[str, ...] | None:
+    """
+    Return the codes that the approval of a version has to lift, if it is hidden for one reason.
+
+    `version` is empty for the approval of a project. Return None if no approval lets it through.
+    """
+    if code in (Code.NOT_APPROVED, Code.BLOCKED) or (code == Code.COOLDOWN and version):
+        return ()
+    if code in LIFTABLE and (version or code not in OF_VERSIONS):
+        return (code,)
+    return None
 
 
 class Target(Struct, frozen=True):
@@ -55,6 +70,8 @@ class Deciding(Struct, frozen=True):
     """The private names, which nothing can be decided about."""
     upstream: UpstreamIndex | None = None
     """What is asked which files there are. Without it, their digests have to be given."""
+    requests: RequestRecords | None = None
+    """What waits for a decision. Without it, no decision says who has asked for it."""
 
     def approve(
         self,
@@ -131,7 +148,8 @@ class Deciding(Struct, frozen=True):
                     failed.append(answer)
                 case str():
                     private.append(answer)
-        plan = _Plan(verdict, wanted, self._draft(verdict, reason), unblock)
+        draft = self._draft(verdict, reason)
+        plan = _Plan(verdict, wanted, draft, unblock, self._requested())
         if dry_run:
             before = self.records.get("current").value or DecisionList()
         else:
@@ -236,9 +254,14 @@ class Deciding(Struct, frozen=True):
             despite=despite,
             sha256=sha256,
         )
-        decided = self.records.change(lambda _: (draft,))
-        log_decision(draft)
-        return decided.after.by_project[project]
+        requested = self._requested()
+        committed = self.records.change(lambda document: (_for_askers(draft, requested, document),))
+        for decision in committed.events:
+            log_decision(decision)
+        return committed.after.by_project[project]
+
+    def _requested(self) -> RequestList:
+        return RequestList() if self.requests is None else self.requests.get()
 
     def _draft(self, verdict: Verdict, reason: str) -> Decision:
         """Return a decision of now, about no project yet."""
@@ -275,6 +298,7 @@ class _Plan(Struct, frozen=True):
     draft: Decision
     """A decision without its project."""
     unblock: bool
+    requested: RequestList
 
     def of(self, document: DecisionList) -> DecisionSummary:
         """Return which decisions are new after those of a document, a pure function of it."""
@@ -294,9 +318,16 @@ class _Plan(Struct, frozen=True):
             if own is not None and _says(own, draft):
                 same.append(own)
             else:
-                new.append(draft)
+                new.append(_for_askers(draft, self.requested, document))
         kept = tuple(dict.fromkeys(blocked))  # one block may keep several versions
         return DecisionSummary(decided=tuple(new), unchanged=tuple(same), blocked=kept)
+
+
+def _for_askers(draft: Decision, requested: RequestList, document: DecisionList) -> Decision:
+    """Return a decision, before which `document` was in force, with who waits for it."""
+    decided = document.for_project(draft.project)
+    asked_by = requested.asked_by(draft.project, draft.version, decided, draft.at)
+    return replace(draft, asked_by=asked_by)
 
 
 def _with_files(draft: Decision, target: Target, own: Decision | None) -> Decision:

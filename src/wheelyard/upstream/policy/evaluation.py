@@ -79,7 +79,7 @@ class Evaluation(Struct, frozen=True):
             first = next(self.reasons(file), None)
             if first is not None:
                 hidden[file.filename] = first
-                end = self.cooldown_end(file)
+                end = self.rules.cooldown_end(file)
                 ends += [end] if end is not None and end > self.now else []
         shown = tuple(file for file in files if file.filename not in hidden) if hidden else files
         empty = tuple(filter(self._shows_version, self.page.empty_versions))
@@ -102,14 +102,6 @@ class Evaluation(Struct, frozen=True):
         """
         of_version, _ = self._of_version(version, self.decisions.for_version(version))
         return not of_version
-
-    def cooldown_end(self, file: UpstreamFile) -> datetime | None:
-        """Return when the cooldown of a file ends or has ended, or None for one that never does."""
-        begin = self.rules.cooldown_begin(file)
-        try:
-            return begin + self.rules.cooldown if begin is not None else None
-        except OverflowError:  # somebody has written the year 9999
-            return None
 
     def _hides_nothing(self) -> bool:
         rules = self.rules
@@ -184,7 +176,7 @@ class Evaluation(Struct, frozen=True):
         if begin is None:
             yield rules.of_unknown_age(target)
         elif self.now - begin < cooldown:
-            yield rules.too_new(target, begin, cooldown.days, self.cooldown_end(file))
+            yield rules.too_new(target, begin, cooldown.days, self.rules.cooldown_end(file))
 
     def _is_exempt(self, file: UpstreamFile) -> bool:
         """Return whether a file was there when an exception for its version was first used."""

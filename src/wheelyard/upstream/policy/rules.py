@@ -76,6 +76,14 @@ class PolicyRules(Struct, frozen=True, kw_only=True):
     needs_approval: bool = False
     blocked_licences: LicencePatterns = NO_LICENCES
 
+    def cooldown_end(self, file: UpstreamFile) -> datetime | None:
+        """Return when the cooldown of a file ends or has ended, or None for one that never does."""
+        begin = self.cooldown_begin(file)
+        try:
+            return begin + self.cooldown if begin is not None else None
+        except OverflowError:  # somebody has written the year 9999
+            return None
+
     def accept(self, name: NormalizedName) -> bool:
         """Return whether an upstream index is asked for a name."""
         return any(names.accepts(name) for names in self.names)

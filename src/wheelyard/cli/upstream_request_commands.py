@@ -1,0 +1,80 @@
+"""`wheelyard upstream requests` and `request`: what of public packages waits for a decision."""
+
+from collections.abc import Iterator
+
+from click import Option
+
+from wheelyard.api import package_request_operations
+from wheelyard.api.package_request_operations import PackageAsk, WaitingRequest
+from wheelyard.cli.options import INDEX, Api, open_api, token_names
+from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result
+from wheelyard.cli.upstream_decision_commands import VERSION
+from wheelyard.model.decoding import counted, escaped
+from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.grants import with_name
+
+
+@cli_command("requests", JSON, *INDEX)
+def requests() -> None:
+    """
+    Print what clients and people wanted of public packages and the policy hid, and who they are.
+
+    It has what was wanted in the last two weeks, and was neither approved nor blocked since:
+    refused files, names of which nothing is shown, and what people asked for with 'request'.
+    Servers write what clients wanted within a few minutes. 'approve' and 'block' decide.
+
+    Examples:
+        wheelyard upstream requests
+        wheelyard upstream requests --json --server https://packages.acme.dev
+
+    Documentation: upstream-policy.md
+    """
+    api = open_api()
+    listed = api.call(package_request_operations.list_requests)
+    lines = [line for request in listed.requests for line in _lines(request, api)]
+    print_result(listed, lines or ["nothing waits for a decision"])
+
+
+def _lines(request: WaitingRequest, api: Api) -> Iterator[str]:
+    names = token_names(api, request.who)
+    people = [with_name(who, names.get(who, "")) for who in request.who]
+    yield (
+        f"{request.target}: {request.code}, wanted {counted(request.times, 'time')}, last on "
+        f"{request.last:%Y-%m-%d %H:%M} UTC, by {', '.join(people)}"
+    )
+    for ask in request.asks:
+        by = with_name(ask.by, names.get(ask.by, ""))
+        yield f"  {by} on {ask.at:%Y-%m-%d}: {escaped(ask.reason)}"
+    if not request.approvable:
+        yield f"  no approval lets it through: {request.reason}"
+    elif request.despite:
+        options = " ".join(f"--despite {code}" for code in request.despite)
+        yield f"  to approve it: wheelyard upstream approve {request.target} {options}"
+
+
+@cli_command(
+    "request",
+    PROJECT,
+    VERSION,
+    Option(["--reason"], required=True, help="Why you need it; whoever decides reads that."),
+    JSON,
+    *INDEX,
+)
+def request(*, project: str, version: str | None, reason: str) -> None:
+    """
+    Ask for a public PROJECT, or one VERSION of it, that is hidden.
+
+    Whoever may approve public packages sees who asks, and why. Asking again replaces the reason.
+
+    Examples:
+        wheelyard upstream request pyside6 6.9.0 --reason 'for the new viewer'
+        wheelyard upstream request leftpad --reason TICKET-7 --server https://packages.acme.dev
+
+    Documentation: upstream-policy.md
+    """
+    name, wanted = parse_name(project), str(parse_version(version)) if version else ""
+    asked = open_api().call(
+        package_request_operations.request_package, PackageAsk(name, wanted, reason)
+    )
+    target = f"{asked.project} {asked.version}".rstrip()
+    print_result(asked, [f"asked for {target}", *(f"  {why.text}" for why in asked.reasons)])

@@ -1,0 +1,208 @@
+"""Requests for public packages: what clients and people wanted of what is hidden, and who."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.model.decoding import Extensible
+from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.public_packages import Decision, DecisionList, ProjectDecisions, Verdict
+
+KEPT_FOR: Final = timedelta(days=14)
+"""How long a request waits after somebody has asked last."""
+SETTLING: Final = timedelta(minutes=1)
+"""How long after an approval another server may still refuse what was approved."""
+MAX_REQUESTS: Final = 500
+"""Requests that clients have made, and nobody has asked for by a reason."""
+MAX_OF_ONE: Final = 200
+"""How many of these the same principal has made first."""
+MAX_ASKS: Final = 500
+MAX_ASKS_OF_ONE: Final = 50
+"""Reasons that the list has at most: of all people, and of one."""
+MAX_WHO: Final = 10
+"""Principals that a request names."""
+
+RequestKey = tuple[NormalizedName, str]
+"""A project, and a version without trailing zeros, or an empty text for the whole project."""
+
+
+class Ask(Struct, frozen=True):
+    """That a person has asked for a package."""
+
+    by: str
+    """The principal."""
+    at: datetime
+    """UTC."""
+    reason: str
+
+
+def _newest_of_each(asks: Iterable[Ask]) -> tuple[Ask, ...]:
+    """Return the last reason of each person, the oldest first."""
+    return tuple({ask.by: ask for ask in sorted(asks, key=lambda ask: ask.at)}.values())
+
+
+class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A hidden project, or a hidden version, that somebody wanted."""
+
+    project: NormalizedName
+    version: str = ""
+    """The normalised version, or an empty text for the whole project."""
+    code: str
+    """Of the reason for which it was hidden when somebody asked last."""
+    reason: str
+    """This reason, in sentences for the user of an installer."""
+    who: tuple[str, ...]
+    """Principals who asked, at most `MAX_WHO`, the first one first."""
+    times: int
+    """How often it was refused, or asked for; not every repetition is counted."""
+    first: datetime
+    last: datetime
+    """When it was asked for, UTC."""
+    until: datetime | None = None
+    """When it is shown by time alone, UTC, or None if it never is."""
+    asks: tuple[Ask, ...] = ()
+    """People who have said why they need it."""
+    told_at: datetime | None = None
+    """When a message told that it waits, UTC."""
+
+    @property
+    def key(self) -> RequestKey:
+        """What it is about."""
+        return self.project, strip_trailing_zeros(self.version)
+
+    @property
+    def target(self) -> str:
+        """The project, or project and version, in words."""
+        return f"{self.project} {self.version}".rstrip()
+
+    def combined(self, other: "PackageRequest") -> "PackageRequest":
+        """Return this request together with another one for the same."""
+        later = other if other.last >= self.last else self
+        who = tuple(dict.fromkeys((*self.who, *other.who)))[:MAX_WHO]
+        return replace(
+            later,
+            who=who,
+            times=self.times + other.times,
+            first=min(self.first, other.first),
+            asks=_newest_of_each((*self.asks, *other.asks)),
+            told_at=self.told_at or other.told_at,
+        )
+
+    def is_open(self, decided: ProjectDecisions, now: datetime) -> bool:
+        """
+        Return whether it waits for a decision at `now`.
+
+        A blocked package is asked for again when the block is two weeks old, an approved one when
+        something else hides it, and either at once when a person gives a reason.
+        """
+        is_over = now - self.last > KEPT_FOR or (self.until is not None and now >= self.until)
+        decision = self._decision(decided)
+        if is_over or decision is None:
+            return not is_over
+        if any(ask.at > decision.at for ask in self.asks):
+            return True
+        if decision.verdict is Verdict.BLOCKED:
+            return now - decision.at > KEPT_FOR
+        return self.last - decision.at > SETTLING
+
+    def is_new(self, decided: ProjectDecisions) -> bool:
+        """Return whether an open request waits since the last message, or a decision after it."""
+        told_at = self.told_at
+        if told_at is None or any(ask.at > told_at for ask in self.asks):
+            return True
+        decision = self._decision(decided)
+        return decision is not None and decision.at > told_at
+
+    def _decision(self, decided: ProjectDecisions) -> Decision | None:
+        """Return the decision about it, if there is one: of a project, also that of a version."""
+        if self.version:
+            return decided.for_version(self.version)
+        # nothing of the project was shown, and an approved version is
+        approved = (one for one in decided.versions.values() if one.verdict is Verdict.APPROVED)
+        about = (*filter(None, (decided.project,)), *approved)
+        return max(about, key=lambda decision: decision.at, default=None)
+
+
+class SentMessage(Struct, frozen=True, omit_defaults=True):
+    """The last message that told of requests."""
+
+    at: datetime
+    """UTC."""
+    error: str = ""
+    """Why it was not sent, or an empty text."""
+
+
+class RequestList(
+    Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """The stored requests, also some that were decided meanwhile."""
+
+    requests: tuple[PackageRequest, ...] = ()
+    """Sorted by project and version."""
+    message: SentMessage | None = None
+
+    def open_ones(self, decided: DecisionList, now: datetime) -> tuple[PackageRequest, ...]:
+        """Return the requests that wait for a decision, those with reasons first, newest first."""
+        waiting = [
+            request
+            for request in self.requests
+            if request.is_open(decided.for_project(request.project), now)
+        ]
+        waiting.sort(key=lambda request: (bool(request.asks), request.last), reverse=True)
+        return tuple(waiting)
+
+    def with_noted(self, noted: Iterable[PackageRequest], now: datetime) -> "RequestList":
+        """Return the list with further requests, without old ones, within the limits."""
+        merged = dict[RequestKey, PackageRequest]()
+        current = (request for request in self.requests if now - request.last <= KEPT_FOR)
+        for request in (*current, *noted):
+            before = merged.get(request.key)
+            merged[request.key] = before.combined(request) if before else request
+        return self._of(merged, now)
+
+    def without_news(self, keys: Iterable[RequestKey], message: SentMessage) -> "RequestList":
+        """Return the list after a message that told of some requests, unless it was not sent."""
+        told = frozenset(() if message.error else keys)
+        requests = (
+            replace(request, told_at=message.at) if request.key in told else request
+            for request in self.requests
+        )
+        return replace(self, requests=tuple(requests), message=message)
+
+    def asked_by(
+        self, project: NormalizedName, version: str, decided: ProjectDecisions, now: datetime
+    ) -> tuple[str, ...]:
+        """Return who waits for a version, or without one for the project or any version of it."""
+        wanted = strip_trailing_zeros(version)
+        about = (
+            request
+            for request in self.requests
+            if request.project == project
+            and (not wanted or request.key[1] in {"", wanted})
+            and request.is_open(decided, now)
+        )
+        return tuple(dict.fromkeys(who for request in about for who in request.who))[:MAX_WHO]
+
+    def _of(self, merged: Mapping[RequestKey, PackageRequest], now: datetime) -> "RequestList":
+        current = [request for request in merged.values() if now - request.last <= KEPT_FOR]
+        kept = [request for request in current if request.asks]
+        # a client that asks for each name once pushes out no name that is wanted often
+        others = sorted(
+            (request for request in current if not request.asks),
+            key=lambda request: (request.times, request.last),
+            reverse=True,
+        )
+        by_principal, count = Counter[str](), 0
+        for request in others:
+            first = request.who[0] if request.who else ""
+            if count < MAX_REQUESTS and by_principal[first] < MAX_OF_ONE:
+                by_principal[first] += 1
+                count += 1
+                kept.append(request)
+        kept.sort(key=lambda request: request.key)
+        return replace(self, requests=tuple(kept))

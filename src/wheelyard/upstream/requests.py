@@ -1,0 +1,183 @@
+"""
+What clients asked for and the policy hid, gathered for whoever decides about public packages.
+
+An installer that chooses among the versions of a page asks for none that is hidden. A refused file
+was asked for, and so was a name of which nothing is shown. A request of a client writes nothing to
+the store: this process remembers it, and adds it to the stored list a few seconds later, at most
+every five minutes. What is only asked for again is written once an hour. A process that is killed
+loses what it has not written. What a person asks for by a reason is stored at once.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from threading import Lock, Timer
+from typing import Final, Protocol
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.package_requests import RequestRecords
+from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Unavailable
+from wheelyard.model.package_requests import (
+    MAX_OF_ONE,
+    MAX_REQUESTS,
+    PackageRequest,
+    RequestKey,
+)
+from wheelyard.model.public_packages import FileReason
+
+FIRST_SECONDS: Final = 10.0
+"""How long further requests are waited for, so that those of one install are written at once."""
+WRITE_SECONDS: Final = 300.0
+"""The least time from one write to the next."""
+REPEAT_SECONDS: Final = 3600.0
+"""After this time a repeated request is worth a write by itself."""
+REASON_CHARS: Final = 600
+"""Of the longest reason that is kept."""
+
+
+class StartedTimer(Protocol):
+    """Calls something later, unless it is cancelled."""
+
+    def cancel(self) -> None:
+        """Do not call it any more."""
+
+
+def start_timer(seconds: float, work: Callable[[], None]) -> StartedTimer:
+    """Run `work` after some seconds, in a thread that does not keep the process alive."""
+    timer = Timer(seconds, work)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+class RequestLog:
+    """
+    Remembers what was asked for, and writes it to the store.
+
+    Threads may share it. With `is_off`, as on a server that writes nothing, it remembers nothing.
+    """
+
+    def __init__(
+        self,
+        records: RequestRecords,
+        runtime: Runtime,
+        start_timer: Callable[[float, Callable[[], None]], StartedTimer] = start_timer,
+        *,
+        is_off: bool = False,
+    ) -> None:
+        self.records = records
+        self._runtime = runtime
+        self._start_timer = start_timer
+        self._is_off = is_off
+        self._noted = dict[RequestKey, PackageRequest]()
+        self._of_one = Counter[str]()
+        """How many of those the same principal has made first."""
+        self._written: LruCache[tuple[RequestKey, str], float] = LruCache(4 * MAX_REQUESTS)
+        """When a request of a principal was written, on the monotonic clock."""
+        self._timer: StartedTimer | None = None
+        self._next_at = 0.0
+        """When the next write may be, on the monotonic clock."""
+        self._lock = Lock()
+
+    def note(
+        self,
+        project: NormalizedName,
+        version: str,
+        reason: FileReason,
+        who: str,
+        until: datetime | None = None,
+    ) -> None:
+        """
+        Remember that a principal asked for a project, or one version of it, and why it is hidden.
+
+        `until` is when it is shown by time alone. It never waits for the store.
+        """
+        if self._is_off:
+            return
+        now = self._runtime.now()
+        request = PackageRequest(
+            project=project,
+            version=version,
+            code=str(reason.code),
+            reason=reason.text[:REASON_CHARS],
+            who=(who,),
+            times=1,
+            first=now,
+            last=now,
+            until=until,
+        )
+        with self._lock:
+            before = self._noted.get(request.key)
+            if before is None and not self._has_room(who):
+                return
+            self._of_one[who] += before is None
+            self._noted[request.key] = before.combined(request) if before else request
+            if self._timer is None and self._is_news(request.key, who):
+                self._schedule()
+
+    def _has_room(self, who: str) -> bool:
+        return len(self._noted) < MAX_REQUESTS and self._of_one[who] < MAX_OF_ONE
+
+    def _is_news(self, key: RequestKey, who: str) -> bool:
+        written = self._written.get((key, who))
+        return written is None or self._runtime.monotonic() - written >= REPEAT_SECONDS
+
+    def _schedule(self) -> None:
+        wait = max(FIRST_SECONDS, self._next_at - self._runtime.monotonic())
+        try:
+            self._timer = self._start_timer(wait, self.write)
+        except RuntimeError:  # no more threads; the next request tries again
+            self._timer = None
+
+    def write(self) -> None:
+        """
+        Write what was remembered to the store.
+
+        If the store does not answer, it is remembered, and tried again five minutes later.
+        """
+        with self._lock:
+            noted, self._noted = self._noted, {}
+            self._of_one.clear()
+            self._next_at = self._runtime.monotonic() + WRITE_SECONDS
+        if noted:
+            try:
+                self.records.change(
+                    lambda stored: stored.with_noted(noted.values(), self._runtime.now())
+                )
+            except Unavailable:  # the store logs its errors itself
+                self._take_back(noted)
+            else:
+                written_at = self._runtime.monotonic()
+                for key, request in noted.items():
+                    for who in request.who:
+                        self._written.put((key, who), written_at, 1)
+        with self._lock:
+            self._timer = None
+            if not self._is_off and any(
+                self._is_news(key, who)
+                for key, request in self._noted.items()
+                for who in request.who
+            ):
+                self._schedule()
+
+    def _take_back(self, noted: dict[RequestKey, PackageRequest]) -> None:
+        with self._lock:
+            for key, request in noted.items():
+                later = self._noted.get(key)
+                if later is not None:
+                    self._noted[key] = request.combined(later)
+                elif self._has_room(request.who[0]):
+                    self._noted[key] = request
+                    self._of_one[request.who[0]] += 1
+
+    def close(self) -> None:
+        """Write what was remembered, and remember nothing more, before the process ends."""
+        with self._lock:
+            self._is_off = True
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        self.write()

@@ -1,0 +1,185 @@
+"""Requests for public packages: what waits, how they are merged, and how many are kept."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from wheelyard.model.package_requests import (
+    KEPT_FOR,
+    MAX_OF_ONE,
+    MAX_REQUESTS,
+    MAX_WHO,
+    Ask,
+    PackageRequest,
+    RequestList,
+    SentMessage,
+)
+from wheelyard.model.public_packages import Decision, DecisionList, Verdict, decisions_about
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+NUMPY = NormalizedName("numpy")
+
+
+def request(
+    project: str = "numpy",
+    version: str = "2.0",
+    who: tuple[str, ...] = ("user:ana",),
+    at: datetime = NOW,
+    *,
+    until: datetime | None = None,
+    asks: tuple[Ask, ...] = (),
+    times: int = 1,
+) -> PackageRequest:
+    """Return a request for what is not approved."""
+    return PackageRequest(
+        project=NormalizedName(project),
+        version=version,
+        code="not_approved",
+        reason="It is not approved.",
+        who=who,
+        times=times,
+        first=at,
+        last=at,
+        until=until,
+        asks=asks,
+    )
+
+
+def decision(verdict: Verdict, version: str = "2.0", at: datetime = NOW) -> Decision:
+    """Return a decision about numpy."""
+    return Decision(at=at, by="local:bo", verdict=verdict, project=NUMPY, version=version)
+
+
+ANA = Ask("user:ana", NOW + HOUR, "for the viewer")
+
+
+@pytest.mark.parametrize(
+    ("asked", "decided", "is_open"),
+    [
+        (request(), None, True),
+        (request(at=NOW - KEPT_FOR - HOUR), None, False),
+        (request(until=NOW + 3 * HOUR), None, True),
+        (request(until=NOW + HOUR), None, False),
+        (request(), decision(Verdict.APPROVED), False),
+        (request(), decision(Verdict.APPROVED, ""), False),
+        (request(), decision(Verdict.APPROVED, "1.0"), True),
+        (request(version="2.0.0"), decision(Verdict.APPROVED), False),
+        (request(version=""), decision(Verdict.APPROVED), False),
+        (request(version=""), decision(Verdict.BLOCKED), True),
+        (request(at=NOW + HOUR), decision(Verdict.APPROVED), True),
+        (request(at=NOW + HOUR), decision(Verdict.BLOCKED), False),
+        (request(at=NOW + HOUR), decision(Verdict.BLOCKED, at=NOW - KEPT_FOR), True),
+        (request(asks=(ANA,)), decision(Verdict.BLOCKED), True),
+        (request(asks=(ANA,)), decision(Verdict.APPROVED), True),
+        (request(asks=(ANA,)), decision(Verdict.BLOCKED, at=NOW + HOUR), False),
+    ],
+)
+def test_waiting(asked: PackageRequest, decided: Decision | None, *, is_open: bool) -> None:
+    """A request waits two weeks or until it is shown or decided, and again with a new reason."""
+    in_force = decisions_about([decided] if decided else [])
+    assert asked.is_open(in_force, NOW + 2 * HOUR) is is_open
+
+
+def test_requests_for_one_version_are_one() -> None:
+    """What several people ask for is one request, with the newest reason of each of them."""
+    later = Ask("user:ana", NOW + 2 * HOUR, "now for the editor, too")
+    bo = request(version="2.0.0", who=("user:bo", "user:ana"), at=NOW + HOUR, times=3)
+    stored = RequestList().with_noted([request(asks=(ANA,))], NOW)
+    stored = stored.with_noted([bo, request(asks=(later,))], NOW + HOUR)
+
+    (merged,) = stored.requests
+    assert (merged.who, merged.times, merged.asks) == (("user:ana", "user:bo"), 5, (later,))
+    assert (merged.first, merged.last) == (NOW, NOW + HOUR)
+
+
+def test_those_with_reasons_come_first() -> None:
+    """The list begins with what people gave a reason for, and has the newest before the others."""
+    stored = RequestList().with_noted(
+        [
+            request("old", at=NOW - HOUR),
+            request("new"),
+            request("numpy", asks=(ANA,), at=NOW - DAY),
+            request("gone", at=NOW - KEPT_FOR - HOUR),
+        ],
+        NOW,
+    )
+    order = [waiting.project for waiting in stored.open_ones(DecisionList(), NOW)]
+    assert order == ["numpy", "new", "old"]
+    assert len(stored.requests) == 3
+
+
+def test_a_client_that_asks_for_all_names_pushes_out_no_other() -> None:
+    """Who asks for many names once fills some of the list, and no wanted name leaves it."""
+    wanted = [request(f"wanted-{number}", who=("user:bo",), times=2) for number in range(50)]
+    asked = request("asked", asks=(ANA,), at=NOW - DAY)
+    flood = [request(f"n{number}", who=("token:x",)) for number in range(10 * MAX_OF_ONE)]
+    stored = RequestList().with_noted([*wanted, asked], NOW).with_noted(flood, NOW)
+
+    names = {kept.project for kept in stored.requests}
+    assert {waiting.project for waiting in (*wanted, asked)} <= names
+    assert len(names) == 51 + MAX_OF_ONE
+
+
+@given(
+    st.lists(
+        st.builds(
+            request,
+            st.sampled_from(("a", "b", "c")),
+            st.sampled_from(("", "1.0", "1.0.0", "2")),
+            st.lists(
+                st.sampled_from([f"user:{n}" for n in range(20)]), min_size=1, max_size=MAX_WHO
+            ).map(tuple),
+            st.integers(-400, 0).map(lambda hours: NOW + hours * HOUR),
+        )
+    )
+)
+def test_merging_is_bounded_and_takes_any_order(noted: list[PackageRequest]) -> None:
+    """However servers add their requests, there is one for each version, sorted, and current."""
+    at_once = RequestList().with_noted(noted, NOW)
+    one_by_one = RequestList()
+    for new in noted:
+        one_by_one = one_by_one.with_noted([new], NOW)
+
+    keys = [kept.key for kept in at_once.requests]
+    assert keys == sorted(set(keys)) == [kept.key for kept in one_by_one.requests]
+    assert all(
+        len(kept.who) <= MAX_WHO and NOW - kept.last <= KEPT_FOR for kept in at_once.requests
+    )
+    assert len(keys) <= MAX_REQUESTS
+    assert at_once.with_noted((), NOW) == at_once
+
+
+def test_news_until_a_message_was_sent() -> None:
+    """A request is news until a message has told of it, and with another reason once more."""
+    stored = RequestList().with_noted([request(), request("pandas")], NOW)
+    failed = stored.without_news([request().key], SentMessage(NOW, "no answer"))
+    told = stored.without_news([request().key], SentMessage(NOW))
+    undecided = decisions_about(())
+
+    assert [waiting.is_new(undecided) for waiting in failed.requests] == [True, True]
+    assert [waiting.is_new(undecided) for waiting in told.requests] == [False, True]
+    again = told.with_noted([request(asks=(ANA,), at=NOW + HOUR)], NOW + HOUR)
+    assert again.requests[0].is_new(undecided)
+    assert told.requests[0].is_new(decisions_about([decision(Verdict.APPROVED, at=NOW + HOUR)]))
+
+
+def test_who_waits_for_a_version() -> None:
+    """A decision is for those who wait for the version, or for the project, until it is decided."""
+    stored = RequestList().with_noted(
+        [
+            request(who=("user:ana",)),
+            request(version="", who=("user:bo",)),
+            request(version="3.0", who=("user:cy",)),
+            request("pandas", who=("user:di",)),
+        ],
+        NOW,
+    )
+    undecided = decisions_about(())
+    assert set(stored.asked_by(NUMPY, "2.0.0", undecided, NOW)) == {"user:ana", "user:bo"}
+    assert set(stored.asked_by(NUMPY, "", undecided, NOW)) == {"user:ana", "user:bo", "user:cy"}
+    decided = decisions_about([decision(Verdict.BLOCKED)])
+    assert stored.asked_by(NUMPY, "2.0", decided, NOW) == ("user:bo",)

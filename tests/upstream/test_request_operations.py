@@ -1,0 +1,181 @@
+"""Asking for hidden public packages by a reason, and what whoever decides sees of it."""
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.http.in_process import InProcessResponse, InProcessServer
+from tests.operations.in_memory_index import START
+from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import private_wheel, public_wheel
+from tests.upstream.reading import page_of
+from tests.upstream.settings import front
+from wheelyard.api import package_request_operations as requests
+from wheelyard.api import public_package_operations as packages
+from wheelyard.api.package_request_operations import PackageAsk, WaitingRequest
+from wheelyard.api.table import LocalApi
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, WheelyardError
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
+from wheelyard.model.api_token import TokenOwner
+from wheelyard.model.package_requests import MAX_ASKS_OF_ONE
+
+pytestmark = pytest.mark.integration
+
+ADMIN = Caller("local:ana", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,)),))
+READER = Caller("htpasswd:bo", (Scope(Action.READ, (EVERY_PROJECT,)),))
+APPROVER = Caller("htpasswd:cy", (Scope(Action.APPROVE, (Pattern("num*"),)),))
+NUMPY, REQUESTS = NormalizedName("numpy"), NormalizedName("requests")
+
+
+@pytest.fixture
+def server(tmp_path: Path, upstream: FakeUpstream) -> Iterator[InProcessServer]:
+    """A server that hides what is newer than a week, or under the AGPL."""
+    yesterday = START - timedelta(days=1)
+    upstream.publish(
+        FakeFile.of(public_wheel("requests", "1.0")),
+        FakeFile.of(public_wheel("requests", "2.0"), yesterday),
+        FakeFile.of(public_wheel("numpy", "1.0"), yesterday),
+        FakeFile.of(public_wheel("numpy", "2.0rc1"), yesterday),
+        FakeFile.of(public_wheel("copied", "1.0", "License: AGPL-3.0")),
+    )
+    settings: dict[str, Any] = {
+        "cooldown_days": 7,
+        "blocked_licenses": ("AGPL-*",),
+        "deny": ("denied",),
+        "shadow": ("numpy",),
+    }
+    with front(tmp_path, upstream, **settings) as running:
+        running.publish(private_wheel("ours", "1.0"))
+        yield running
+
+
+def ask(server: InProcessServer, project: str, version: str = "", reason: str = "need it") -> str:
+    """Ask for a package as a reader, and return for what."""
+    api = LocalApi(index=server.index, caller=READER)
+    asked = api.call(requests.request_package, PackageAsk(project, version, reason))
+    return f"{asked.project} {asked.version}".rstrip()
+
+
+def seen(server: InProcessServer, caller: Caller = ADMIN) -> dict[str, WaitingRequest]:
+    """Return what somebody sees that waits."""
+    listed = LocalApi(index=server.index, caller=caller).call(requests.list_requests)
+    return {request.target: request for request in listed.requests}
+
+
+def test_a_reason_is_seen_at_once(server: InProcessServer) -> None:
+    """What somebody asks for is in the list at once, with who asks and why, until it is decided."""
+    assert ask(server, "requests", "2.0.0", "the bug of TICKET-1") == "requests 2.0"
+    assert ask(server, "numpy") == "numpy 1.0"
+    waiting = seen(server)
+    assert [*waiting] == ["numpy 1.0", "requests 2.0"]
+    request = waiting["requests 2.0"]
+    assert [(one.by, one.reason) for one in request.asks] == [
+        ("htpasswd:bo", "the bug of TICKET-1")
+    ]
+    assert (request.code, request.who, request.times) == ("cooldown", ("htpasswd:bo",), 1)
+    assert request.until == START + timedelta(days=6)
+    assert (request.approvable, request.despite) == (True, ())
+    api = LocalApi(index=server.index, caller=ADMIN)
+    api.call(packages.approve, packages.Approval("requests", "2.0", "fine"))
+    api.call(packages.block, packages.Block("numpy", "1.0", "no"))
+    assert seen(server) == {}
+    # nobody has to wait for two weeks to say more
+    server.clock.advance(seconds=1)
+    assert ask(server, "numpy", "1.0", "there is no other") == "numpy 1.0"
+    assert seen(server)["numpy 1.0"].code == "blocked"
+
+
+def test_approvers_see_requests_for_their_names(server: InProcessServer) -> None:
+    """Who may approve some names sees the requests for those, and who may not sees none."""
+    ask(server, "requests", "2.0")
+    ask(server, "numpy", "2.0rc1")
+    assert [*seen(server, APPROVER)] == ["numpy 2.0rc1"]
+    with pytest.raises(Forbidden, match="approve"):
+        seen(server, READER)
+    with pytest.raises(Unauthenticated):
+        seen(server, Caller("anonymous", ()))
+
+
+def test_a_name_that_became_private_is_gone(server: InProcessServer) -> None:
+    """Nobody has to decide about a name that is private now."""
+    ask(server, "numpy", "1.0")
+    server.publish(private_wheel("numpy", "9.0"))
+    assert seen(server) == {}
+
+
+def test_what_an_approval_has_to_lift(server: InProcessServer) -> None:
+    """A request says which rule an approval has to lift, and if none does."""
+    assert page_of(server, "copied").files != {}
+    assert ask(server, "copied", "1.0") == "copied 1.0"
+    waiting = seen(server)
+    assert (waiting["copied 1.0"].approvable, waiting["copied 1.0"].despite) == (True, ("licence",))
+    assert ask(server, "denied") == "denied"
+    assert not seen(server)["denied"].approvable
+
+
+@pytest.mark.parametrize(
+    ("wanted", "error", "words"),
+    [
+        (("requests", "1.0"), Invalid, "not hidden here: install it"),
+        (("requests", ""), Invalid, "Some versions of requests are shown. Name the one"),
+        (("requests", "7.0"), NotFound, "no file of requests 7.0"),
+        (("nothing", ""), NotFound, "No upstream index has it"),
+        (("ours", ""), Invalid, "is private"),
+        (("numpy", "1.0", " "), Invalid, "Say why you need it"),
+        (("numpy", "1.0", "a\nb"), Invalid, "one line"),
+        (("numpy", "1.0", "x" * 2000), Invalid, "Use at most 1024"),
+        (("numpy", "one"), Invalid, "version"),
+        (("-", ""), Invalid, "not a project name"),
+    ],
+)
+def test_what_nobody_has_to_ask_for(
+    server: InProcessServer, wanted: tuple[str, ...], error: type[WheelyardError], words: str
+) -> None:
+    """What is shown, private, unknown or malformed is refused, and nothing is stored."""
+    with pytest.raises(error, match=words):
+        ask(server, *wanted)
+    assert server.index.package_requests.get().requests == ()
+
+
+def test_one_person_asks_for_a_limited_number(
+    server: InProcessServer, upstream: FakeUpstream
+) -> None:
+    """Who has asked for many packages has to wait, and others need not."""
+    versions = [f"{number}.0" for number in range(MAX_ASKS_OF_ONE + 1)]
+    files = (public_wheel("many", version) for version in versions)
+    upstream.publish(*(FakeFile.of(file, START - timedelta(days=1)) for file in files))
+    for version in versions[:-1]:
+        ask(server, "many", version)
+    with pytest.raises(Conflict, match="You have asked for 50") as refused:
+        ask(server, "many", versions[-1])
+    assert refused.value.code == "request_limit"
+    api = LocalApi(index=server.index, caller=ADMIN)
+    api.call(requests.request_package, PackageAsk("many", versions[-1], "mine"))
+    assert len(seen(server)) == len(versions)
+
+
+def test_programs_ask_by_the_api(server: InProcessServer, caplog: pytest.LogCaptureFixture) -> None:
+    """A program asks for a person whose token it has, and nobody asks without a credential."""
+    caplog.set_level(logging.INFO, "wheelyard.audit")
+    owner = TokenOwner("user:bo@acme.dev", frozenset({"user:bo@acme.dev"}))
+    wanted = TokenRequest(name="of-bo", owner=owner, actions=Action.READ)
+    token = server.index.tokens.create(wanted, by="user:bo@acme.dev")[0].text
+    body = json.dumps({"project": "numpy", "reason": "need it"}).encode()
+    kind = ("content-type", "application/json")
+
+    def post(*headers: tuple[str, str]) -> InProcessResponse:
+        return server.get("/api/v1/upstream/request", kind, *headers, method="POST", body=(body,))
+
+    assert post().status == 401
+    answer = post(("authorization", f"Bearer {token}"))
+    assert (answer.status, json.loads(answer.body)["version"]) == (201, "1.0")
+    assert seen(server)["numpy 1.0"].who == ("user:bo@acme.dev",)
+    assert "package requested by user:bo@acme.dev: numpy 1.0, reason need it" in caplog.text

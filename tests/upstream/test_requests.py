@@ -1,0 +1,296 @@
+"""What counts as a request for a hidden public package, and when it is written to the store."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec import Struct
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
+from tests.http.in_process import InProcessServer
+from tests.operations.in_memory_index import START, IndexHarness
+from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import look, page_of
+from tests.upstream.settings import front
+from wheelyard.catalog import keys
+from wheelyard.model.package_requests import MAX_OF_ONE, MAX_REQUESTS, PackageRequest
+from wheelyard.model.public_packages import DecisionList, FileReason, Verdict
+from wheelyard.storage.base import ABSENT
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.policy.decisions import Deciding, Target
+from wheelyard.upstream.requests import FIRST_SECONDS, WRITE_SECONDS, RequestLog
+
+WHY = FileReason("not_approved", "It is not approved.")
+NUMPY = NormalizedName("numpy")
+ANYBODY = "anonymous"
+OLD, NEW = "requests-1.0-py3-none-any.whl", "requests-2.0-py3-none-any.whl"
+
+
+class Planned(Struct):
+    """A call that is to be made later."""
+
+    seconds: float
+    work: Callable[[], None]
+    is_cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Do not make it."""
+        self.is_cancelled = True
+
+
+class Timers:
+    """Keeps what is to be called later, until a test calls it."""
+
+    def __init__(self) -> None:
+        self.planned = list[Planned]()
+
+    def start(self, seconds: float, work: Callable[[], None]) -> Planned:
+        """Plan a call."""
+        self.planned.append(Planned(seconds, work))
+        return self.planned[-1]
+
+
+class Process:
+    """A server process that remembers requests."""
+
+    def __init__(self, harness: IndexHarness, *, is_off: bool = False) -> None:
+        self.harness = harness
+        self.timers = Timers()
+        self.log = RequestLog(
+            harness.index.package_requests,
+            harness.index.runtime,
+            self.timers.start,
+            is_off=is_off,
+        )
+
+    def note(self, name: str, who: str = "user:ana", version: str = "1.0") -> None:
+        """Note a request."""
+        self.log.note(NormalizedName(name), version, WHY, who)
+
+    def pass_time(self) -> list[float]:
+        """Do all that is planned, each at its time; return after how long each was due."""
+        due = list[float]()
+        while self.timers.planned:
+            planned = self.timers.planned.pop(0)
+            if not planned.is_cancelled:
+                self.harness.clock.advance(seconds=planned.seconds)
+                due.append(planned.seconds)
+                planned.work()
+        return due
+
+    def stored(self) -> tuple[PackageRequest, ...]:
+        """Return what is in the store."""
+        return self.harness.index.package_requests.get().requests
+
+
+def test_one_install_is_one_write(harness: IndexHarness) -> None:
+    """What one install asks for is written at once, seconds later, and the next five minutes on."""
+    process = Process(harness)
+    for name in ("numpy", "pandas", "numpy"):
+        process.note(name)
+    assert process.stored() == ()
+    assert process.pass_time() == [FIRST_SECONDS]
+    assert [(request.project, request.times) for request in process.stored()] == [
+        ("numpy", 2),
+        ("pandas", 1),
+    ]
+    process.note("scipy")
+    assert process.pass_time() == [WRITE_SECONDS]
+    assert len(process.stored()) == 3
+
+
+def test_repetitions_are_written_once_an_hour(harness: IndexHarness) -> None:
+    """A job that asks for the same each minute causes a write an hour, and somebody else one."""
+    process = Process(harness)
+    for _ in range(59):
+        process.note("numpy")
+        process.pass_time()
+        harness.clock.advance(seconds=60)
+    assert process.stored()[0].times == 1
+    process.note("numpy", "user:bo")
+    process.pass_time()
+    assert process.stored()[0].who == ("user:ana", "user:bo")
+    assert process.stored()[0].times == 60
+    harness.clock.advance(hours=1)
+    process.note("numpy")
+    assert process.pass_time() == [FIRST_SECONDS]
+
+
+def test_a_flood_of_names_is_bounded(harness: IndexHarness) -> None:
+    """Who asks for a million names fills neither memory nor the store, and hides nobody else."""
+    process = Process(harness)
+    process.note("numpy", "user:bo")
+    for number in range(20 * MAX_OF_ONE):
+        process.note(f"n{number}", ANYBODY)
+    for number in range(MAX_REQUESTS):
+        process.note(f"m{number}", f"user:u{number}")
+    process.note("numpy", "user:bo")
+    assert len(process.timers.planned) == 1
+    process.pass_time()
+    stored = process.stored()
+    assert len(stored) == MAX_REQUESTS
+    assert sum(request.who == (ANYBODY,) for request in stored) == MAX_OF_ONE
+    assert next(request.times for request in stored if request.project == NUMPY) == 2
+    assert len(harness.bytes_at(keys.PACKAGE_REQUESTS)) < 300 * MAX_REQUESTS
+
+
+def test_several_servers_write_one_list(harness: IndexHarness) -> None:
+    """Servers on one store add to one list, and write what they remember before they end."""
+    first, second = Process(harness), Process(harness)
+    first.note("numpy")
+    second.note("numpy", "user:bo")
+    second.note("pandas", "user:bo")
+    first.pass_time()
+    second.log.close()
+    assert [(request.project, request.who) for request in first.stored()] == [
+        ("numpy", ("user:ana", "user:bo")),
+        ("pandas", ("user:bo",)),
+    ]
+    assert second.pass_time() == []
+
+
+def test_a_store_that_does_not_answer(tmp_path: Path) -> None:
+    """What cannot be written now is written later, together with what has come meanwhile."""
+    store = FaultyStore(
+        MemoryStore(START.timestamp), (Fault(FaultKind.NOT_DONE, "put", "requests.json"),)
+    )
+    process = Process(IndexHarness(tmp_path, other=store))
+    process.note("numpy")
+    process.timers.planned.pop().work()
+    assert process.stored() == ()
+    process.note("numpy")
+    process.note("pandas")
+    assert process.pass_time() == [WRITE_SECONDS]
+    assert [request.times for request in process.stored()] == [2, 1]
+
+
+def test_a_read_only_server_remembers_nothing(harness: IndexHarness) -> None:
+    """A server that writes nothing starts no timer."""
+    process = Process(harness, is_off=True)
+    process.note("numpy")
+    assert process.timers.planned == []
+    process.log.close()
+    assert process.stored() == ()
+
+
+def test_a_damaged_list_counts_as_empty(harness: IndexHarness) -> None:
+    """A list that cannot be read is replaced by the next write."""
+    harness.store.put(keys.PACKAGE_REQUESTS, b"{", ABSENT)
+    process = Process(harness)
+    assert process.stored() == ()
+    process.note("numpy")
+    process.pass_time()
+    assert [request.project for request in process.stored()] == ["numpy"]
+
+
+@pytest.fixture
+def public(upstream: FakeUpstream) -> FakeUpstream:
+    """An upstream with an old release and one of yesterday."""
+    upstream.publish(
+        FakeFile.of(public_wheel("requests", "1.0")),
+        FakeFile.of(public_wheel("requests", "2.0"), START - timedelta(days=1)),
+    )
+    return upstream
+
+
+def waiting(server: InProcessServer) -> list[tuple[str, int]]:
+    """Write what the server remembers, and return what waits, and how often it was wanted."""
+    assert server.index.upstream is not None
+    server.index.upstream.requests.write()
+    stored, decided = server.index.package_requests.get(), server.index.decisions.get("current")
+    now = server.index.runtime.now()
+    requests = stored.open_ones(decided.value or DecisionList(), now)
+    return sorted((f"{request.target}: {request.code}", request.times) for request in requests)
+
+
+@pytest.mark.integration
+def test_a_page_without_its_newest_version_is_no_request(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
+    """A resolver that chooses among the versions that are shown has asked for none that is not."""
+    with front(tmp_path, public) as server:
+        url = page_of(server, "requests").files[NEW]["url"].removeprefix("../..")
+    with front(tmp_path, public, cooldown_days=7) as server:
+        assert [*page_of(server, "requests").files] == [OLD]
+        assert look(server, "/pypi/requests/json").status == 200
+        assert look(server, "/pypi/requests/1.0/json").status == 200
+        assert waiting(server) == []
+        # a lock file names it
+        for suffix in ("", ".metadata"):
+            assert look(server, url + suffix).status == 403
+        assert look(server, "/pypi/requests/2.0/json").status == 404
+        assert waiting(server) == [("requests 2.0: cooldown", 3)]
+        # time alone shows it
+        server.clock.advance(days=6)
+        assert waiting(server) == []
+
+
+@pytest.mark.integration
+def test_a_page_with_nothing_is_a_request_for_the_newest_version(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
+    """An installer that finds no version would have chosen the newest one, and a browser none."""
+    public.publish(FakeFile.of(public_wheel("requests", "3.0rc1")))
+    with front(tmp_path, public, approval=True) as server:
+        for _ in range(2):
+            assert page_of(server, "requests").files == {}
+        assert look(server, "/project/requests/").status == 200
+        assert look(server, "/project/requests/2.0/").status in {200, 404}
+        assert look(server, "/simple/").status == 200
+        # nobody is asked for a name of which nothing is approved
+        assert waiting(server) == [("requests: not_approved", 2)]
+        assert public.asked("requests") == []
+        deciding = Deciding(server.index.decisions, "local:ana", None, server.index.upstream)
+        deciding.approve(NormalizedName("requests"), Version("1.0"), "")
+        assert [*page_of(server, "requests").files] == [OLD]
+        assert waiting(server) == []
+    with front(tmp_path, public, cooldown_days=1000) as server:
+        for _ in range(2):
+            assert page_of(server, "requests").files == {}
+            server.clock.advance(hours=1)  # identical requests in a row have one answer
+        assert look(server, "/project/requests/").status == 200
+        assert waiting(server) == [("requests 2.0: cooldown", 2)]
+
+
+@pytest.mark.integration
+def test_names_that_are_blocked_or_not_allowed(tmp_path: Path, public: FakeUpstream) -> None:
+    """A name that is blocked or not listed was wanted; the operator has denied others for good."""
+    names = ("requests", "leftpad", "numpy", "team-tool")
+    listed: dict[str, Any] = {"mode": "allowlist", "allow": names[:2], "deny": ("leftpad",)}
+    with front(tmp_path, public, **listed) as server:
+        deciding = Deciding(server.index.decisions, "local:ana", None, server.index.upstream)
+        deciding.block(NormalizedName("requests"), None, "taken over")
+        for name in names:
+            look(server, f"/simple/{name}/")
+        # a block is news to nobody for two weeks
+        assert waiting(server) == [("numpy: not_listed", 1)]
+        server.clock.advance(days=15)
+        for name in names:
+            look(server, f"/simple/{name}/")
+        assert waiting(server) == [("numpy: not_listed", 1), ("requests: blocked", 1)]
+
+
+@pytest.mark.integration
+def test_the_decision_says_who_has_asked(tmp_path: Path, public: FakeUpstream) -> None:
+    """A decision names those who waited for it, for approvers alone."""
+    with front(tmp_path, public, approval=True) as server:
+        page_of(server, "requests")
+        assert waiting(server) == [("requests: not_approved", 1)]
+        index = server.index
+        deciding = Deciding(
+            index.decisions, "local:ana", None, index.upstream, index.package_requests
+        )
+        decided = deciding.approve(NormalizedName("requests"), Version("2.0"), "")
+        assert decided.versions["2"].asked_by == (ANYBODY,)
+        target = Target(NormalizedName("requests"), Version("2.0"))
+        summary = deciding.decide(Verdict.BLOCKED, [target], "")
+        assert summary.decided[0].asked_by == ()
+        assert index.upstream is not None
+        explained = index.upstream.explain(NormalizedName("requests"), None)
+        assert [decision.asked_by for decision in explained.decisions] == [()]
