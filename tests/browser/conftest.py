@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.browser.chromium import Browser, Person, running_browser
-from tests.browser.site import await_descriptions, running_site
+from tests.browser.site import PASSWORD, USER, await_descriptions, running_site
 from tests.http.packages import publish, sdist, wheel
 from tests.http.servers import RunningServer
 from tests.upstream.fake_pages import FakeFile
@@ -110,6 +110,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iter
         )
         people = server.index.people
         people.save(cleo, people.get_current("acme", cleo.id))
+        wanted = {"project": "public-lib", "version": "3.0", "reason": "TICKET-1"}
+        server.client.post("/api/v1/upstream/request", json=wanted, auth=(USER, PASSWORD))
         await_descriptions(server, "acme-core", "hostile", "public-lib")
         yield server
 

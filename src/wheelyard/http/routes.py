@@ -11,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.api.table import OPERATIONS
+from wheelyard.authentication.authorization import require_approver
 from wheelyard.http.context import ServerContext
 from wheelyard.http.handlers import home_and_probes
 from wheelyard.http.handlers.account import AccountPages
@@ -31,6 +32,7 @@ from wheelyard.http.handlers.docs import DocsPages
 from wheelyard.http.handlers.histories import Histories
 from wheelyard.http.handlers.home_and_probes import HomePages, Probes
 from wheelyard.http.handlers.manage import ManagePages
+from wheelyard.http.handlers.package_requests import AskPage, RequestPages
 from wheelyard.http.handlers.packages import Packages
 from wheelyard.http.handlers.password import PasswordPages
 from wheelyard.http.handlers.project_pages import ProjectPages
@@ -72,6 +74,7 @@ def build_routes(
         *_device_login(DeviceLoginApi(pages), DeviceLoginPages(pages)),
         *_providers(pages),
         *_management(ManagePages(pages), UploadPage(pages, uploads)),
+        *_asking(pages),
         *_administration(pages),
         *_pictures(context),
         *_projects(ProjectPages(pages), Histories(pages)),
@@ -185,6 +188,13 @@ def _management(manage: ManagePages, upload: UploadPage) -> Iterator[Route]:
     yield replace(_form("/-/upload/", page), handler=upload.answer_form, is_coroutine=True)
 
 
+def _asking(web: WebPages) -> Iterator[Route]:
+    if web.context.upstream is not None:
+        page = AskPage(web)
+        yield replace(_page("/-/request/", page.answer), needs_read=False)
+        yield replace(_form("/-/request/", page.answer_form), needs_read=False)
+
+
 def _administration(web: WebPages) -> Iterator[Route]:
     pages = AdminPages(web)
     yield _page("/-/admin/", pages.answer_overview)
@@ -198,6 +208,8 @@ def _administration(web: WebPages) -> Iterator[Route]:
     publishers = PublisherPages(pages)
     yield from _admin_page("/-/admin/publishers/", publishers.answer, publishers.answer_form)
     yield from _admin_page("/-/admin/publishers/history/", publishers.answer_history)
+    requests = RequestPages(AdminPages(web, require_approver))
+    yield from _admin_page("/-/admin/requests/", requests.answer, requests.answer_form)
     names = NamePages(pages)
     yield from _admin_page("/-/admin/names/", names.answer, names.answer_form)
     tokens = TokenAdministration(pages)

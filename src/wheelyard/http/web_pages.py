@@ -154,12 +154,15 @@ class WebPages:
         """Return who looks at a page, which may be the page of the project `name`."""
         index, is_anonymous = self.context.index, caller.is_anonymous
         may_change = not is_anonymous and not index.settings.server.read_only
+        may_administer = not is_anonymous and caller.may_everywhere(Action.ADMIN)
+        may_approve = not is_anonymous and caller.may_anywhere(Action.APPROVE)
         return Viewer(
             name="" if is_anonymous else caller.name or short_name(caller.principal),
             may_sign_in=index.settings.access.cookie_login or index.authenticator.iap is not None,
             may_upload=may_change and caller.may_anywhere(Action.UPLOAD),
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
-            may_administer=not is_anonymous and caller.may_everywhere(Action.ADMIN),
+            may_administer=may_administer,
+            may_approve=may_approve and not may_administer,
         )
 
     def choosing_viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:

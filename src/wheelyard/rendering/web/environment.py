@@ -14,6 +14,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 from msgspec import Struct
 
+from wheelyard.errors import without_commands
 from wheelyard.model.access import describe_scope
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.project import Status
@@ -177,6 +178,8 @@ class Viewer(Struct, frozen=True, kw_only=True):
     may_manage: bool = False
     """Whether the viewer may manage the project of this page, and this server takes changes."""
     may_administer: bool = False
+    may_approve: bool = False
+    """Whether the viewer may decide about public packages, and is no administrator."""
     client: str = ""
     """The client that was chosen on a page with commands, one of `INSTALL_CHOICES`, or empty."""
 
@@ -304,6 +307,7 @@ def _templates() -> Environment:
         auto_reload=False,
     )
     environment.filters |= {
+        "for_people": without_commands,
         "marks": project_marks,
         "principal": describe_principal,
         "size": readable_size,

@@ -22,6 +22,7 @@ from wheelyard.http.forms import (
 )
 from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.web_pages import WebPages
+from wheelyard.model.access import Caller
 from wheelyard.model.grants import AnyAccessEvent
 from wheelyard.model.stored_publishers import AnyPublisherEvent
 from wheelyard.operations.access_control import OWN_ACCESS
@@ -56,12 +57,23 @@ class NewestPart(Struct, frozen=True):
     numbers: PageNumbers
 
 
-class AdminPages:
-    """Shows the pages below `/-/admin/`, and answers their forms."""
+def _require_administrator(caller: Caller) -> None:
+    require_admin(caller, WHAT)
 
-    def __init__(self, web: WebPages) -> None:
+
+class AdminPages:
+    """
+    Shows the pages below `/-/admin/`, and answers their forms.
+
+    `require_right` raises Unauthenticated or Forbidden unless the caller may see the page.
+    """
+
+    def __init__(
+        self, web: WebPages, require_right: Callable[[Caller], None] = _require_administrator
+    ) -> None:
         self.web = web
         self.context = web.context
+        self._require_right = require_right
 
     @property
     def index(self) -> Index:
@@ -81,10 +93,10 @@ class AdminPages:
         """
         Return the fields in the query of a request.
 
-        Raises Invalid if it is malformed. Raises Unauthenticated or Forbidden unless the caller is
-        an administrator.
+        Raises Invalid if it is malformed. Raises Unauthenticated or Forbidden unless the caller may
+        see the page.
         """
-        require_admin(request.caller, WHAT)
+        self._require_right(request.caller)
         return parse_form(request.query_string)
 
     def form(self, request: Request, values: FormFields | None = None) -> FormState:
@@ -120,7 +132,11 @@ class AdminPages:
         """
         root = "../" * len(request.segments)
         viewer = self.web.viewer(request.caller)
-        sections = [(entry.path, entry.title) for entry in SECTIONS]
+        sections = [
+            (entry.path, entry.title)
+            for entry in SECTIONS
+            if viewer.may_administer or entry.path == section
+        ]
         return self.web.show(
             viewer,
             status,
@@ -158,10 +174,9 @@ class AdminPages:
         """
         Handle POST: do what a form asks for, or show it again with what was typed, and why.
 
-        Raises Unauthenticated or Forbidden unless the caller is an administrator, and as
-        `read_form`.
+        Raises Unauthenticated or Forbidden unless the caller may see the page, and as `read_form`.
         """
-        require_admin(request.caller, WHAT)
+        self._require_right(request.caller)
         # the handler is called again once the body has come, and changes nothing before
         fields = read_form(request)
         try:
@@ -178,7 +193,7 @@ class AdminPages:
 
     def answer_overview(self, request: Request) -> Response:
         """Handle GET `/-/admin/`: what the pages are for."""
-        require_admin(request.caller, WHAT)
+        self._require_right(request.caller)
         overview = [(entry.path, entry.title, entry.what) for entry in SECTIONS if entry.path]
         return self.show(request, "", "overview.html", {"overview": overview})
 

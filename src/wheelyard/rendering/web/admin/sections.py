@@ -50,6 +50,11 @@ SECTIONS: Final = (
         "CI jobs that publish or install without a stored secret. Add, change and remove them.",
     ),
     Section(
+        "requests/",
+        "Package requests",
+        "What people wanted of public packages and the policy hid. Approve it, or block it.",
+    ),
+    Section(
         "names/",
         "Private names",
         "Names of which no other index is asked, and why. Reserve names, and release them.",
