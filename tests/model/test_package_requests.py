@@ -156,8 +156,8 @@ def test_merging_is_bounded_and_takes_any_order(noted: list[PackageRequest]) -> 
 def test_news_until_a_message_was_sent() -> None:
     """A request is news until a message has told of it, and with another reason once more."""
     stored = RequestList().with_noted([request(), request("pandas")], NOW)
-    failed = stored.without_news([request().key], SentMessage(NOW, "no answer"))
-    told = stored.without_news([request().key], SentMessage(NOW))
+    failed = stored.with_told((), SentMessage(NOW, "no answer"))
+    told = stored.with_told([request().key], SentMessage(NOW))
     undecided = decisions_about(())
 
     assert [waiting.is_new(undecided) for waiting in failed.requests] == [True, True]

@@ -51,6 +51,8 @@ class WaitingRequests(Struct, frozen=True):
 
     requests: tuple[WaitingRequest, ...]
     """Those with reasons first, then the one that was asked for last."""
+    not_sent: str = ""
+    """Why the last message about requests was not sent, or an empty text."""
 
 
 class PackageAsk(PackageQuestion, frozen=True, forbid_unknown_fields=True):
@@ -91,7 +93,7 @@ def list_requests(call: Call) -> WaitingRequests:
                 despite=despite or (),
             )
         )
-    return WaitingRequests(tuple(waiting))
+    return WaitingRequests(tuple(waiting), stored.message.error if stored.message else "")
 
 
 def request_package(call: Call, body: PackageAsk) -> RequestedPackage:

@@ -32,7 +32,10 @@ def requests() -> None:
     api = open_api()
     listed = api.call(package_request_operations.list_requests)
     lines = [line for request in listed.requests for line in _lines(request, api)]
-    print_result(listed, lines or ["nothing waits for a decision"])
+    lines = lines or ["nothing waits for a decision"]
+    if listed.not_sent:
+        lines.append(f"the last message about requests was not sent: {listed.not_sent}")
+    print_result(listed, lines)
 
 
 def _lines(request: WaitingRequest, api: Api) -> Iterator[str]:

@@ -141,6 +141,11 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
     if not index.settings.server.read_only:
         index.spool.remove_abandoned(index.runtime.seconds())
         DailySweep(index.sweep, index.changes, index.runtime).start()
+        if index.settings.notifications.is_on and index.upstream is not None:
+            # nothing of it is loaded while it is off
+            from wheelyard.notifications.notifier import Notifier  # noqa: PLC0415
+
+            Notifier.of(index).start()
     try:
         command.start_watching(index)
     except WheelyardError as error:  # a folder that was there at the start

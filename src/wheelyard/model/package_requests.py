@@ -165,9 +165,9 @@ class RequestList(
             merged[request.key] = before.combined(request) if before else request
         return self._of(merged, now)
 
-    def without_news(self, keys: Iterable[RequestKey], message: SentMessage) -> "RequestList":
-        """Return the list after a message that told of some requests, unless it was not sent."""
-        told = frozenset(() if message.error else keys)
+    def with_told(self, keys: Iterable[RequestKey], message: SentMessage) -> "RequestList":
+        """Return the list after a message, which has told of some requests, or failed."""
+        told = frozenset(keys)
         requests = (
             replace(request, told_at=message.at) if request.key in told else request
             for request in self.requests

@@ -90,6 +90,8 @@ _FROM_ENVIRONMENT: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
         ("access", "static_token"): "WHEELYARD_ACCESS_STATIC_TOKEN, or name a static_tokens_file",
         ("upstream", "password"): "WHEELYARD_UPSTREAM_PASSWORD",
+        ("notifications", "webhook"): "WHEELYARD_NOTIFICATIONS_WEBHOOK",
+        ("notifications", "smtp_password"): "WHEELYARD_NOTIFICATIONS_SMTP_PASSWORD",
     }
 )
 """Secrets that a file must not have, and what to set instead."""

@@ -20,6 +20,7 @@ from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
 from wheelyard.settings import value_checks as kinds
+from wheelyard.settings.notification_section import NotificationSettings
 from wheelyard.settings.sign_in_section import SignInSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
 
@@ -250,6 +251,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     log: LogSettings = LogSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     upstream: UpstreamSettings = UpstreamSettings()
+    notifications: NotificationSettings = NotificationSettings()
     groups: dict[str, Any] = {}
     """The table `[groups]`, as written."""
     grant: tuple[dict[str, Any], ...] = ()
@@ -379,7 +381,7 @@ class Setting(Struct, frozen=True):
     @property
     def is_secret(self) -> bool:
         """Whether the setting is a secret, which must not be shown."""
-        return self.path[-1].endswith(("_token", "password"))
+        return self.path[-1].endswith(("_token", "password", "webhook"))
 
     @property
     def variable(self) -> str:

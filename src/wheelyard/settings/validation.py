@@ -37,7 +37,8 @@ def validate(settings: Settings) -> Settings:
     """
     # all of them in one message, so that one start shows what has to be corrected
     checks = (_place_errors, _contradictions, _sign_in_errors, _upstream_errors)
-    if problems := [*chain.from_iterable(check(settings) for check in checks)]:
+    problems = [*chain.from_iterable(check(settings) for check in checks)]
+    if problems := [*problems, *settings.notifications.problems]:
         raise bad_setting(". ".join(problems))
     if settings.publisher:
         _ = settings.publishers  # raises for an invalid one

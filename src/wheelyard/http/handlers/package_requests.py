@@ -98,8 +98,10 @@ class RequestPages:
 
     def _list(self, request: Request, notice: str, notes: Sequence[str] = ()) -> Response:
         api = self._pages.api(request)
-        rows = api.call(package_request_operations.list_requests).requests
+        listed = api.call(package_request_operations.list_requests)
+        rows = listed.requests
         values = {
+            "not_sent": listed.not_sent,
             "form": self._pages.form(request),
             "rows": rows,
             "notice": notice,

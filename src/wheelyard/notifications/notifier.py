@@ -1,0 +1,162 @@
+"""Sends one message about all new requests, at most one in an hour, from one of many servers."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from threading import Thread
+from typing import Final
+
+from wheelyard.api.operation import Call
+from wheelyard.api.package_request_operations import WaitingRequest, list_requests
+from wheelyard.errors import Conflict, WheelyardError
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.package_requests import RequestKey, RequestList, SentMessage
+from wheelyard.model.public_packages import DecisionList
+from wheelyard.notifications.channels import Channel, Mail, NotSentError, Webhook
+from wheelyard.notifications.digest import digest_of
+from wheelyard.operations.sweep import LEASE_TIME, JobLease
+from wheelyard.rendering.principals import describe_principal
+from wheelyard.wiring.build import Index
+
+JOB: Final = "notify"
+EVERY: Final = timedelta(hours=1)
+"""The least time from one message to the next."""
+LOOK: Final = timedelta(minutes=5)
+"""How often a server looks whether something new waits."""
+RETRY: Final = LEASE_TIME / 2
+"""After this time the same server tries again: it remembers which channel has taken the message."""
+SPREAD_SECONDS: Final = 30.0
+"""The longest random pause that is added, so that servers take turns."""
+_READER: Final = Caller("local:notifications", (Scope(Action.APPROVE, (EVERY_PROJECT,)),))
+"""Sees every request, and changes nothing."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class ChannelState:
+    """What a channel has taken, as far as this process knows."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.taken = set[RequestKey]()
+        """What it was told of, and other channels perhaps not."""
+        self.sent_at: datetime | None = None
+
+
+class Notifier:
+    """
+    Tells the channels what waits.
+
+    For one thread. A failure is logged and tried again, and blocks nothing.
+    """
+
+    def __init__(self, index: Index, channels: Iterable[Channel]) -> None:
+        self._index = index
+        self._runtime = index.runtime
+        self._states = [ChannelState(channel) for channel in channels]
+        self._lease = JobLease(index.stores.documents, JOB, index.runtime)
+        self._logged = ""
+        """The last failure that the log has. Each is there once."""
+
+    @classmethod
+    def of(cls, index: Index) -> "Notifier":
+        """Return the notifier of the settings of an index, without a connection."""
+        settings, channels = index.settings.notifications, list[Channel]()
+        if settings.webhook:
+            channels.append(Webhook(settings, index.runtime))
+        if settings.mail_to:
+            channels.append(Mail(settings, index.runtime))
+        return cls(index, channels)
+
+    def start(self) -> None:
+        """Start `run` in a daemon thread, and return at once."""
+        Thread(target=self.run, name="notifications", daemon=True).start()
+
+    def run(self) -> None:
+        """Tell whenever that is due, for ever."""
+        while True:
+            self._runtime.pause(self._runtime.random.uniform(0.0, SPREAD_SECONDS))
+            self._runtime.pause(self.notify_if_due().total_seconds())
+
+    def notify_if_due(self) -> timedelta:
+        """Send a message if something new waits, and return after how long to look again."""
+        try:
+            if not self._news()[0]:
+                return LOOK
+            wait = self._lease.take(EVERY)
+            if wait:
+                return wait
+            # again: the process that had the lease may have told of it
+            news, waiting = self._news()
+            if not news:
+                return LOOK
+            return self._tell(news, waiting)
+        except Conflict:  # another process has taken the lease
+            return LOOK
+        except WheelyardError as error:
+            self._log(error.message)
+            return LOOK
+
+    def _news(self) -> tuple[list[WaitingRequest], int]:
+        """Return what waits and no message has told of, and how much waits in all."""
+        index = self._index
+        waiting = list_requests(Call(index=index, caller=_READER)).requests
+        decided = index.decisions.get("current").value or DecisionList()
+        news = [
+            request for request in waiting if request.is_new(decided.for_project(request.project))
+        ]
+        return news, len(waiting)
+
+    def _tell(self, news: Sequence[WaitingRequest], waiting: int) -> timedelta:
+        now, keys = self._runtime.now(), {request.key for request in news}
+        digest = digest_of(news, waiting, self._page_url(), self._describe)
+        failures = list[str]()
+        for state in self._states:
+            is_early = state.sent_at is not None and now - state.sent_at < EVERY
+            if is_early or keys <= state.taken:
+                continue
+            try:
+                state.channel.send(digest)
+            except NotSentError as fault:
+                failures.append(f"{state.channel.name}: {fault.why}")
+            else:
+                state.taken |= keys
+                state.sent_at = now
+        told = keys.intersection(*(state.taken for state in self._states))
+        failure = "; ".join(failures)
+        self._record(told, SentMessage(now, failure))
+        for state in self._states:
+            state.taken -= told
+        if failure:
+            self._log(failure)
+            return RETRY
+        self._logged = ""
+        self._lease.complete()
+        return EVERY
+
+    def _record(self, told: set[RequestKey], message: SentMessage) -> None:
+        """Write what was told of, or once why it was not."""
+
+        def change(stored: RequestList) -> RequestList:
+            before = stored.message
+            if not told and before is not None and before.error == message.error:
+                return stored
+            return stored.with_told(told, message)
+
+        self._index.package_requests.change(change)
+
+    def _page_url(self) -> str:
+        settings = self._index.settings
+        base = settings.base_url if settings.server.public_url else ""
+        return f"{base}/-/admin/requests/"
+
+    def _describe(self, principal: str) -> str:
+        name = ""
+        if principal.startswith("token:"):
+            name = self._index.tokens.records.name_of(principal)
+        return describe_principal(principal, name)
+
+    def _log(self, why: str) -> None:
+        if why != self._logged:
+            self._logged = why
+            logger.warning("no message about requests for public packages was sent: %s", why)

@@ -1,0 +1,253 @@
+"""Messages that public packages wait for a decision."""
+
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from tests.notifications.receivers import (
+    MailServer,
+    Webhook,
+    running_mail_server,
+    running_webhook,
+)
+from tests.operations.in_memory_index import IndexHarness
+from wheelyard.errors import Invalid
+from wheelyard.model.package_requests import Ask, PackageRequest
+from wheelyard.notifications.notifier import EVERY, LOOK, RETRY, Notifier
+from wheelyard.settings.notification_section import NotificationSettings
+from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.settings.validation import validate
+
+pytestmark = pytest.mark.integration
+
+LOCAL = ("127.0.0.0/8",)
+URL = "https://packages.acme.dev"
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> IndexHarness:
+    """An index in memory, with a clock that stands still."""
+    return IndexHarness(tmp_path)
+
+
+@pytest.fixture
+def webhook() -> Iterator[Webhook]:
+    """A chat."""
+    with running_webhook() as running:
+        yield running
+
+
+@pytest.fixture
+def mail() -> Iterator[MailServer]:
+    """A mail server."""
+    with running_mail_server() as running:
+        yield running
+
+
+def notifier(harness: IndexHarness, seed: int = 1, **more: Any) -> Notifier:  # noqa: ANN401
+    """Return the notifier of a server over the store, with these settings."""
+    settings = Settings(
+        server=ServerSettings(public_url=URL), notifications=NotificationSettings(**more)
+    )
+    return Notifier.of(harness.opened(seed=seed, settings=validate(settings)))
+
+
+def by_chat(webhook: Webhook) -> dict[str, Any]:
+    """Return the settings that send to a chat."""
+    return {"webhook": webhook.url, "allow_private_networks": LOCAL}
+
+
+def by_mail(mail: MailServer) -> dict[str, Any]:
+    """Return the settings that send mail."""
+    return {
+        "mail_to": ("a@acme.dev", "b@acme.dev"),
+        "mail_from": "wheelyard@acme.dev",
+        "smtp_host": f"127.0.0.1:{mail.port}",
+        "smtp_security": "none",
+    }
+
+
+def want(harness: IndexHarness, name: str, reason: str = "") -> None:
+    """Want a package, perhaps for a reason."""
+    now = harness.clock.now
+    request = PackageRequest(
+        project=NormalizedName(name),
+        version="2.0",
+        code="cooldown",
+        reason=f"{name} 2.0 appeared yesterday. Use an older version.",
+        who=("htpasswd:ana",),
+        times=1,
+        first=now,
+        last=now,
+        asks=(Ask("htpasswd:ana", now, reason),) if reason else (),
+    )
+    harness.index.package_requests.change(lambda stored: stored.with_noted((request,), now))
+
+
+def test_one_message_an_hour(harness: IndexHarness, webhook: Webhook) -> None:
+    """What waits is told of once, all of it in one message, and the next an hour later."""
+    server = notifier(harness, **by_chat(webhook))
+    assert server.notify_if_due() == LOOK
+    want(harness, "numpy", "for TICKET-1")
+    want(harness, "pandas")
+    assert server.notify_if_due() == EVERY
+    assert webhook.texts[0].splitlines() == [
+        "2 public packages wait for a decision:",
+        '- numpy 2.0, wanted by ana, by password. "for TICKET-1" numpy 2.0 appeared yesterday.',
+        "- pandas 2.0, wanted by ana, by password. pandas 2.0 appeared yesterday.",
+        f"Approve or block them: {URL}/-/admin/requests/",
+    ]
+    want(harness, "pandas")
+    assert server.notify_if_due() == LOOK
+    want(harness, "scipy")
+    harness.clock.advance(minutes=20)
+    assert server.notify_if_due() == timedelta(minutes=40)
+    harness.clock.advance(minutes=40)
+    assert server.notify_if_due() == EVERY
+    assert len(webhook.texts) == 2
+    assert "2 of earlier messages wait, too." in webhook.texts[1]
+
+
+def test_one_of_several_servers_sends(harness: IndexHarness, webhook: Webhook) -> None:
+    """Of several servers on one store, one tells."""
+    servers = [notifier(harness, seed, **by_chat(webhook)) for seed in range(2, 5)]
+    want(harness, "numpy")
+    for _ in range(3):
+        for server in servers:
+            server.notify_if_due()
+        harness.clock.advance(hours=1)
+    assert len(webhook.texts) == 1
+
+
+def test_a_server_that_dies_before_it_sends(harness: IndexHarness, webhook: Webhook) -> None:
+    """If a server dies in between, another one tells ten minutes later."""
+    want(harness, "numpy")
+    died = notifier(harness, 2, **by_chat(webhook))
+    assert died._lease.take(EVERY) == timedelta()  # noqa: SLF001 - where it was killed
+    other = notifier(harness, 3, **by_chat(webhook))
+    wait = other.notify_if_due()
+    assert (wait, webhook.texts) == (timedelta(minutes=10), [])
+    harness.clock.advance(seconds=wait.total_seconds())
+    other.notify_if_due()
+    assert len(webhook.texts) == 1
+
+
+def test_nobody_is_mentioned_and_nothing_is_hidden(harness: IndexHarness, webhook: Webhook) -> None:
+    """A reason pings nobody in a chat, and is no link to elsewhere."""
+    server = notifier(harness, **by_chat(webhook))
+    want(harness, "numpy", "<!channel> @all [here](https://evil.example) &")
+    server.notify_if_due()
+    text = webhook.texts[0]
+    assert "&lt;!channel&gt; @\u200ball [here] (https://evil.example) &amp;" in text
+
+
+def test_mail(harness: IndexHarness, mail: MailServer) -> None:
+    """Mail names what waits in its subject, and goes to every address."""
+    server = notifier(harness, **by_mail(mail))
+    for number in range(12):
+        want(harness, f"n{number:02}", "für @dich: <b>")
+    assert server.notify_if_due() == EVERY
+    (message,) = mail.mail
+    assert message["Subject"].strip() == (
+        "12 public packages wait for a decision: n00 2.0, n01 2.0, n02 2.0, ..."
+    )
+    assert (message["To"], len(mail.recipients)) == ("a@acme.dev, b@acme.dev", 2)
+    assert "für @dich: <b>" in message.get_content()
+    assert "- and 2 more" in message.get_content()
+    assert message["Auto-Submitted"] == "auto-generated"
+
+
+@pytest.mark.parametrize("status", [302, 404, 503])
+def test_failures_are_logged_once_and_tried_again(
+    harness: IndexHarness, webhook: Webhook, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    """A chat that refuses is asked again minutes later, is in the log once, without its URL."""
+    caplog.set_level(logging.WARNING)
+    webhook.status = status
+    server = notifier(harness, **by_chat(webhook))
+    want(harness, "numpy")
+    for _ in range(3):
+        assert server.notify_if_due() == RETRY
+        harness.clock.advance(seconds=RETRY.total_seconds())
+    assert caplog.text.count(f"webhook: it answers with status {status}") == 1
+    assert "T0PS3CRET" not in caplog.text
+    message = harness.index.package_requests.get().message
+    assert message is not None
+    assert message.error == f"webhook: it answers with status {status}"
+    webhook.status = 200
+    assert server.notify_if_due() == EVERY
+    assert len(webhook.texts) == 1
+    assert harness.index.package_requests.get().message.error == ""  # type: ignore[union-attr]
+
+
+def test_a_broken_channel_floods_no_other(
+    harness: IndexHarness, webhook: Webhook, mail: MailServer
+) -> None:
+    """While mail is refused, the chat gets its message once, and mail comes when it can."""
+    mail.refuses = True
+    server = notifier(harness, **by_chat(webhook), **by_mail(mail))
+    want(harness, "numpy")
+    for _ in range(4):
+        assert server.notify_if_due() == RETRY
+        harness.clock.advance(seconds=RETRY.total_seconds())
+        want(harness, "pandas")
+    assert len(webhook.texts) == 1
+    mail.refuses = False
+    assert server.notify_if_due() == EVERY
+    assert "pandas" in mail.mail[0]["Subject"]
+    harness.clock.advance(hours=1)
+    server.notify_if_due()
+    assert ["pandas" in text for text in webhook.texts] == [False, True]
+
+
+def test_private_addresses_have_to_be_named(
+    harness: IndexHarness, webhook: Webhook, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A webhook with a private address that the settings do not name is never asked."""
+    settings = {**by_chat(webhook), "allow_private_networks": ("10.0.0.0/8",)}
+    server = notifier(harness, **settings)
+    want(harness, "numpy")
+    assert server.notify_if_due() == RETRY
+    assert webhook.asked == 0
+    assert "Name it in notifications.allow_private_networks" in caplog.text
+
+
+def test_mail_is_never_sent_unencrypted_by_accident(
+    harness: IndexHarness, mail: MailServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without STARTTLS at the mail server, nothing is sent unless the settings want that."""
+    server = notifier(harness, **{**by_mail(mail), "smtp_security": "starttls"})
+    want(harness, "numpy")
+    assert server.notify_if_due() == RETRY
+    assert mail.mail == []
+    assert "mail: the mail server: SMTPNotSupportedError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"webhook": "hooks.example/T0PS3CRET"}, "it is no URL"),
+        ({"webhook": "http://hooks.example/T0PS3CRET"}, "is a secret"),
+        ({"mail_to": ("a@acme.dev",)}, "needs mail_to, mail_from and smtp_host"),
+        ({"mail_from": "x"}, "needs mail_to"),
+        ({"smtp_password": "T0PS3CRET"}, "need each other"),
+        (
+            {"smtp_username": "a", "smtp_password": "T0PS3CRET", "smtp_security": "none"},
+            "shows the password",
+        ),
+        ({"smtp_host": "a b"}, "no host"),
+    ],
+)
+def test_wrong_settings(wrong: dict[str, Any], words: str) -> None:
+    """Settings that make no sense stop the start, and their message has no secret."""
+    settings = replace(Settings(), notifications=NotificationSettings(**wrong))
+    with pytest.raises(Invalid, match=words) as refused:
+        validate(settings)
+    assert "T0PS3CRET" not in refused.value.message
+    assert "T0PS3CRET" not in repr(settings)
