@@ -5,7 +5,7 @@ Each raises Unavailable if the store does not answer, or a document that it need
 """
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import packaging.version
 from msgspec import Meta, Struct
@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 from wheelyard.api.operation import Call, Name, OptionalVersion, Reason, Sha256
 from wheelyard.api.project_operations import After
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.errors import Forbidden, NotFound
+from wheelyard.errors import Forbidden, NotFound, quoted
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.public_packages import (
@@ -33,6 +33,10 @@ from wheelyard.wiring.stores import upstream_store
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex
     from wheelyard.upstream.policy.decisions import Deciding
+
+
+NAMED: Final = 20
+"""Projects that an error names."""
 
 
 class Decisions(Struct, frozen=True):
@@ -220,8 +224,7 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
     """
     from wheelyard.upstream.policy.decisions import Target  # noqa: PLC0415 - see below
 
-    for package in body.packages:
-        call.caller.require(Action.APPROVE, package.parsed[0])
+    _require_all(call, {package.parsed[0] for package in body.packages})
     targets = [Target(*package.parsed, frozenset(package.sha256)) for package in body.packages]
     summary = _deciding(call).decide(
         body.verdict, targets, body.reason, unblock=body.unblock, dry_run=body.dry_run
@@ -229,6 +232,17 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
     if not body.dry_run:
         call.index.search.note_decision()
     return summary
+
+
+def _require_all(call: Call, names: Iterable[NormalizedName]) -> None:
+    """Raise Forbidden unless the caller may approve all projects, with those that they may not."""
+    outside = sorted(name for name in names if not call.caller.may(Action.APPROVE, name))
+    if len(outside) == 1:
+        call.caller.require(Action.APPROVE, outside[0])
+    if outside:
+        more = f" and {len(outside) - NAMED} more" if len(outside) > NAMED else ""
+        what = f"approve {', '.join(map(quoted, outside[:NAMED]))}{more}, so nothing was decided"
+        raise call.caller.forbidden(what, "--can approve --project NAME ...")
 
 
 def _deciding(call: Call) -> "Deciding":

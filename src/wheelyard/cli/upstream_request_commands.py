@@ -71,7 +71,7 @@ def request(*, project: str, version: str | None, reason: str) -> None:
 
     Examples:
         wheelyard upstream request pyside6 6.9.0 --reason 'for the new viewer'
-        wheelyard upstream request leftpad --reason TICKET-7 --server https://packages.acme.dev
+        wheelyard upstream request leftpad --reason TICKET-7 --json
 
     Documentation: upstream-policy.md
     """

@@ -59,6 +59,14 @@ def test_approver_decides_about_some_names(harness: IndexHarness) -> None:
             packages.decide,
             packages.SeveralDecisions(verdict=Verdict.BLOCKED, packages=several),
         )
+    names = (NUMPY, REQUESTS, "flask", "numba")
+    with refused(Forbidden, "may not approve 'flask', 'requests', so nothing was decided"):
+        bo.call(
+            packages.decide,
+            packages.SeveralDecisions(
+                verdict=Verdict.APPROVED, packages=tuple(map(packages.DecidedPackage, names))
+            ),
+        )
     shown = bo.call(packages.list_decisions).decisions
     assert [(decision.project, decision.by) for decision in shown] == [(NUMPY, "htpasswd:bo")]
     commits = bo.call(packages.decision_history, After()).commits

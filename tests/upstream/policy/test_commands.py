@@ -50,7 +50,7 @@ def test_from_hidden_to_shown(wheelyard: Typed, typed: tuple[str, Path]) -> None
     assert any("alternate location, never followed: https://" in line for line in lines)
     assert lines[-3] == "hidden  requests-2.0-py3-none-any.whl"
     assert lines[-2].startswith("        cooldown: requests 2.0 appeared on ")
-    assert lines[-2].endswith("'wheelyard upstream approve requests 2.0' does that.")
+    assert lines[-2].endswith("which 'wheelyard upstream approve requests 2.0' answers.")
     assert lines[-1].startswith("to ask for it: wheelyard upstream request requests 2.0 --reason")
 
     done = wheelyard("upstream", "approve", "requests", "2.0", "--reason", "a fix", *typed)

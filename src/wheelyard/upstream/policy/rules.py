@@ -156,16 +156,14 @@ def blocked(target: str, decision: Decision) -> Reason:
     other = "version" if decision.version else "package"
     text = (
         f"{decision.target} was blocked by {escaped(decision.by)} on {decision.at:%Y-%m-%d}{why}. "
-        f"Use another {other}, or ask the operator to let it through. {_approve(target)} does that."
+        f"Use another {other}, or ask the operator to let it through. {_how(target)}."
     )
     return Reason(Code.BLOCKED, text)
 
 
 def not_approved(target: str) -> Reason:
     """Return the reason for what nobody has approved."""
-    text = (
-        f"{target} is not approved. Ask the operator to approve it. {_approve(target)} does that."
-    )
+    text = f"{target} is not approved. Ask the operator to approve it. {_how(target)}."
     return Reason(Code.NOT_APPROVED, text)
 
 
@@ -176,7 +174,7 @@ def not_among(reason: Reason, approval: Decision) -> Reason:
         f"{approval.at:%Y-%m-%d}."
     )
     if reason.code == Code.NOT_APPROVED:  # of its version, other files are
-        advice = f"Ask the operator to approve it. {_approve(approval.target)} does that."
+        advice = f"Ask the operator to approve it. {_how(approval.target)}."
         return Reason(reason.code, f"{fact} {advice}")
     return Reason(reason.code, f"{fact} {reason.text}")
 
@@ -230,7 +228,7 @@ def too_new(target: str, since: datetime, days: int, shown_from: datetime | None
     text = (
         f"{target} appeared on {_time(since)}, less than {counted(days, 'day')} ago.{end} Use an "
         "older version. For a security fix, ask the operator to let it through. "
-        f"{_approve(target)} does that."
+        f"{_how(target)}."
     )
     return Reason(Code.COOLDOWN, text)
 
@@ -239,14 +237,18 @@ def of_unknown_age(target: str) -> Reason:
     """Return the reason for a file of which nobody knows when it was uploaded."""
     text = (
         f"{target} has no time of upload, so it may be too new. Use an older version, or ask the "
-        f"operator to let it through. {_approve(target)} does that, and so does "
+        f"operator to let it through. {_how(target)}, as does "
         'cooldown_missing = "first_seen" for all.'
     )
     return Reason(Code.COOLDOWN, text)
 
 
-def _approve(target: str) -> str:
-    return f"'wheelyard upstream approve {target}'"
+def _how(target: str) -> str:
+    """Return the sentence of commands without its end. Pages leave it out: they lead to a form."""
+    return (
+        f"Ask at /-/request/ or by 'wheelyard upstream request {target}', which 'wheelyard "
+        f"upstream approve {target}' answers"
+    )
 
 
 def _ids(advisories: Sequence[Advisory]) -> str:
