@@ -21,6 +21,7 @@ from wheelyard.http.handlers.admin.groups import GroupPages
 from wheelyard.http.handlers.admin.health import HealthPages
 from wheelyard.http.handlers.admin.journal import JournalPages
 from wheelyard.http.handlers.admin.names import NamePages
+from wheelyard.http.handlers.admin.package_requests import AskPage, RequestPages
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.handlers.admin.people import PeoplePages
 from wheelyard.http.handlers.admin.publishers import PublisherPages
@@ -32,7 +33,6 @@ from wheelyard.http.handlers.docs import DocsPages
 from wheelyard.http.handlers.histories import Histories
 from wheelyard.http.handlers.home_and_probes import HomePages, Probes
 from wheelyard.http.handlers.manage import ManagePages
-from wheelyard.http.handlers.package_requests import AskPage, RequestPages
 from wheelyard.http.handlers.packages import Packages
 from wheelyard.http.handlers.password import PasswordPages
 from wheelyard.http.handlers.project_pages import ProjectPages
