@@ -86,14 +86,15 @@ def signed(server: InProcessServer, url: str, prefix: str = "/python") -> str:
 
 
 def test_a_page_names_no_other_server(served: InProcessServer) -> None:
-    """Pictures at https URLs are at paths of the index; what else a description names is no img."""
+    """Pictures at https URLs are at paths of the index, and link to their originals."""
     served.publish(described(TEXT))
     page = page_of(served, "/python/project/demo/")
     path = signed(served, "https://a.example/x.png?a=1&b=2")
     shown = f'<img src="{path}" alt="Logo" loading="lazy" width="120" height="20">'
-    assert shown in page
+    original = 'href="https://a.example/x.png?a=1&amp;b=2" rel="nofollow noopener noreferrer"'
+    assert f"<a {original}>{shown}</a>" in page
     assert re.findall('<img src="([^"]*)"', page)[1:] == [path]  # after the logo
-    assert "https://a.example" not in page
+    assert page.count("https://a.example") == 1
     assert '<a href="http://b.example/y.png"' in page
     answer = served.get("/python/project/demo/", HTML)
     assert "img-src 'self' data:;" in answer.headers["content-security-policy"]
@@ -139,16 +140,17 @@ def test_it_is_no_open_proxy(served: InProcessServer, pictures: FakeServer) -> N
     assert pictures.seen == []
 
 
-def test_what_cannot_be_fetched_has_a_small_picture(
-    served: InProcessServer, pictures: FakeServer
+def test_what_cannot_be_fetched_is_missing(
+    served: InProcessServer, pictures: FakeServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In place of what cannot be shown there is a picture that says why, for two minutes."""
-    path = signed(served, f"{pictures.url}/missing.png")
+    """What cannot be shown is a 404, for which browsers show other text; the log says why."""
+    path = signed(served, f"{pictures.url}/missing.png?key=hunter2")
     answers = [served.get(path) for _ in range(2)]
-    assert [answer.status for answer in answers] == [200, 200]
+    assert [answer.status for answer in answers] == [404, 404]
     assert b"not shown: it answers with status 404." in answers[0].body
-    assert answers[0].headers["cache-control"] == "private, max-age=120"
     assert len(pictures.seen) == 1
+    line = f"pictures: {pictures.url}/missing.png is not shown: it answers with status 404"
+    assert [record.getMessage() for record in caplog.records if "picture" in record.msg] == [line]
     secret = served.get(signed(served, f"http://127.0.0.2:{pictures.port}/a.png"))
     assert b"127.0.0.2 has a private address" in secret.body
     assert len(pictures.seen) == 1
@@ -161,10 +163,10 @@ def test_a_client_cannot_have_everything_fetched(
     monkeypatch.setattr(handlers, "FETCHES_PER_MINUTE", 2)
     with in_process(tmp_path, Settings(web=WEB)) as served:
         paths = [signed(served, f"{pictures.url}/{number}", "") for number in range(3)]
-        assert [served.get(path).status for path in (*paths, paths[0])] == [200, 200, 429, 200]
+        assert [served.get(path).status for path in (*paths, paths[0])] == [404, 404, 429, 404]
         assert int(served.get(paths[2]).headers["retry-after"]) > 0
         served.clock.advance(minutes=1)
-        assert served.get(paths[2]).status == 200
+        assert served.get(paths[2]).status == 404
 
 
 def test_whoever_may_read_something_sees_pictures(tmp_path: Path, pictures: FakeServer) -> None:

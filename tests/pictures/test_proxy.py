@@ -106,7 +106,7 @@ def test_a_picture_is_what_its_bytes_are(server: FakeServer) -> None:
     ],
 )
 def test_what_is_not_shown(server: FakeServer, answer: CannedResponse, why: str) -> None:
-    """What a hostile server sends is not shown, and a small picture says why."""
+    """What a hostile server sends is not shown, and there is a reason."""
     server.serve("/a.png", answer)
     assert why in fault(server)
 
@@ -126,8 +126,7 @@ def test_urls_that_lead_nowhere(url: str) -> None:
     shown = pictures.fetch(url).picture
     pictures.close()
     assert shown.fault
-    assert shown.media_type == "image/svg+xml"
-    assert f"This picture is not shown: {shown.fault}." in shown.body.decode()
+    assert shown.body == b""
 
 
 def test_a_host_that_changes_its_address(server: FakeServer) -> None:

@@ -15,5 +15,6 @@ It is off by default (`[web] pictures`), and then nothing of this package is imp
 4. `formats.py` looks at the first bytes, and takes known types alone, whatever the server says that
    it has sent. Nothing is decoded: what a picture says of its width and height is left to the
    browser. SVG is sent with a policy that forbids scripts and everything from elsewhere.
-5. For what cannot be shown there is a small picture that says why.
+5. What cannot be shown is a 404 that says why, so that browsers show the alternative text, and a
+   line of the log. The picture is a link to its original unless the description has one around it.
 """

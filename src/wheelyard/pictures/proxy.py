@@ -1,8 +1,8 @@
 """Fetches pictures from their servers, and keeps them in memory for a while."""
 
+import logging
 from contextlib import closing
 from hashlib import sha256
-from html import escape
 from http import HTTPStatus
 from importlib.metadata import version
 from typing import Final
@@ -10,11 +10,12 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.runtime import LogRateLimit, Runtime
 from wheelyard.http_client.client import Network, Requester
 from wheelyard.http_client.hosts import AddressPolicy, FetchError
-from wheelyard.http_client.urls import BadUrl, parse_url
-from wheelyard.pictures.formats import SVG, picture_type
+from wheelyard.http_client.urls import BadUrl, parse_url, redact_url
+from wheelyard.model.decoding import escaped
+from wheelyard.pictures.formats import picture_type
 from wheelyard.pictures.signing import PicturePaths
 
 MAX_BYTES: Final = 5 * 1024**2
@@ -34,11 +35,10 @@ ENTRY_BYTES: Final = 500
 VIA: Final = "wheelyard-pictures"
 """Says in the header Via that a request is for a picture, so that no index asks itself."""
 ACCEPT: Final = "image/avif, image/webp, image/png, image/gif, image/jpeg, image/svg+xml"
-_NOT_SHOWN: Final = (
-    '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="20" viewBox="0 0 20 20" '
-    'fill="none" stroke="#888"><title>{}</title><rect x="1.5" y="3.5" width="17" height="13"/>'
-    '<path d="M4 17 16 3"/></svg>'
-)
+LOGGED_PER_MINUTE: Final = 6
+"""Pictures that are not shown, and of which the log says why."""
+
+logger = logging.getLogger("wheelyard")
 
 
 def public_network() -> Network:
@@ -53,12 +53,12 @@ def public_network() -> Network:
 
 
 class Picture(Struct, frozen=True):
-    """A picture, or what is shown in its place."""
+    """A picture, or why there is none."""
 
-    body: bytes
-    media_type: str
+    body: bytes = b""
+    media_type: str = ""
     fault: str = ""
-    """Why it is not the picture, in a few words, or empty if it is."""
+    """Why it is not shown, in a few words, or empty if it is."""
 
     @property
     def etag(self) -> bytes:
@@ -96,6 +96,7 @@ class PictureProxy:
     ) -> None:
         self.paths = paths
         self._monotonic = runtime.monotonic
+        self._log_limit = LogRateLimit(LOGGED_PER_MINUTE, runtime.monotonic)
         self._requester = Requester(runtime, network or public_network())
         self._kept: LruCache[str, _Kept] = LruCache(CACHE_BYTES)
         self._headers = {
@@ -120,7 +121,8 @@ class PictureProxy:
         try:
             picture, seconds = self._received(url), FRESH_SECONDS
         except FetchError as fault:
-            picture, seconds = _not_shown(fault.why), FAULT_SECONDS
+            picture, seconds = Picture(fault=fault.why), FAULT_SECONDS
+            self._log(url, fault.why)
         before, now = self._kept.get(url), self._monotonic()
         fetched_at = now
         if picture.fault and before is not None and now - before.fetched_at < STALE_SECONDS:
@@ -128,6 +130,13 @@ class PictureProxy:
         weight = ENTRY_BYTES + len(url) + len(picture.body)
         self._kept.put(url, _Kept(picture, fetched_at, now + seconds), weight)
         return ShownPicture(picture, seconds)
+
+    def _log(self, url: str, why: str) -> None:
+        unlogged = self._log_limit.acquire()
+        if unlogged is not None:
+            more = f"; {unlogged} others before it were not logged" if unlogged else ""
+            place = escaped(redact_url(url))
+            logger.warning("pictures: %s is not shown: %s%s", place, why, more)
 
     def _received(self, url: str) -> Picture:
         """
@@ -148,9 +157,3 @@ class PictureProxy:
         if not media_type:
             raise FetchError("what it sends is no picture that is known here")
         return Picture(body, media_type)
-
-
-def _not_shown(why: str) -> Picture:
-    return Picture(
-        _NOT_SHOWN.format(escape(f"This picture is not shown: {why}.")).encode(), SVG, why
-    )

@@ -46,7 +46,8 @@ class Pictures:
         Handle GET `/-/pictures/<signature>/<address>`.
 
         Raises NotFound unless a page of this index has the path, and if another index asks, as it
-        may be this one itself. Raises Unavailable if the client asks for too many pictures.
+        may be this one itself, or if the picture cannot be had: then browsers show its alternative
+        text. Raises Unavailable if the client asks for too many pictures.
         """
         params = request.path_params
         url = self._proxy.paths.url_of(params["signature"], params["address"])
@@ -56,6 +57,9 @@ class Pictures:
         if shown is None:
             shown = request.wait("picture", self._fetched, url, request.client_key)
         picture = shown.picture
+        if picture.fault:
+            advice = "Try again in two minutes, or follow the link of the picture on its page."
+            raise NotFound(f"This picture is not shown: {picture.fault}. {advice}")
         headers = (
             (b"cache-control", b"private, max-age=%d" % shown.seconds),
             (b"etag", b'"%b"' % picture.etag),

@@ -217,7 +217,10 @@ class _Rewriter(HTMLParser):
                 if re.fullmatch(r"\d{1,4}%?", element.attributes.get(name, ""))
             )
             address = f'src="{escape(source)}" alt="{label}" loading="lazy"'
-            return "img", f"<img {address}{size}{_align(element)}>"
+            picture = f"<img {address}{size}{_align(element)}>"
+            if not is_ours and not self._is_within("a"):  # for readers who do not see it
+                picture = f"<a {_outward(source)}>{picture}</a>"
+            return "img", picture
         if _ABSOLUTE.match(source) and not self._is_within("a"):
             return tag, f"<a {_outward(source)}>{label}</a>"
         return tag, f"<span>{label}</span>"
