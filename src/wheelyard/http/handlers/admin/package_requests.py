@@ -83,6 +83,8 @@ class RequestPages:
         query = self._pages.query(request)
         if query.text("decide") and query.all("package"):
             return self._question(request, query, self._pages.form(request), 200)
+        if query.text("decide"):
+            return self._list(request, "", ["Select at least one package."])
         return self._list(request, _notice(query.text("done"), query.text("count")))
 
     def answer_form(self, request: Request) -> Response:
