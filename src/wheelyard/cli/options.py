@@ -166,8 +166,8 @@ def require_upstream(index: Index) -> "UpstreamIndex":
     """
     if index.upstream is None:
         raise Invalid(
-            "There is no upstream index. Give the --config of the server, or set [upstream] url; "
-            "a server that was started with --upstream is asked by --server URL.",
+            "There is no upstream index. Give the --config of the server, or set [upstream] url, "
+            "as by WHEELYARD_UPSTREAM_URL: 'serve --upstream' is about that server alone.",
             code="bad_setting",
         )
     return index.upstream
