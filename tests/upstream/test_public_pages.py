@@ -263,7 +263,7 @@ def test_the_history_has_what_was_decided(server: InProcessServer) -> None:
     assert shown.headers[SOURCE] == "upstream"
     before, _, after = shown.body.partition(b"second")
     assert b"approved requests" in before
-    assert b'title="local:ana"' in after
+    assert b"ana, on the command line" in after
     assert b"blocked requests (first)" in after
     assert b"of another" not in shown.body
     assert b"feed.xml" not in shown.body

@@ -4,6 +4,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -45,11 +46,10 @@ def own(index: Index, name: str, *names: str) -> str:
     return index.tokens.create(request, "local:bo")[1].id
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """An index with people of every kind."""
-    folder = tmp_path_factory.mktemp("server")
-    with in_process(folder, settings_in(folder, sign_in=(PROVIDER,))) as opened:
+    with in_process(tmp_path, settings_in(tmp_path, sign_in=(PROVIDER,))) as opened:
         index = opened.index
         ana = sign_in(index, "1", "ana@acme.dev", "platform", "staff")
         sign_in(index, "2", "ben@acme.dev", "staff")

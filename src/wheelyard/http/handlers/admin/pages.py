@@ -184,7 +184,10 @@ class AdminPages:
             return act(fields)
         except WheelyardError as error:
             form = refused_form(request, self.context, fields, error)
-            return ask_again(fields, form, status_of(error))
+            try:
+                return ask_again(fields, form, status_of(error))
+            except WheelyardError:  # the form is about nothing that can be shown
+                raise error from None
 
     def done(self, request: Request, query: str) -> Response:
         """Return a redirect from a form to the page that it is on, with a query."""
