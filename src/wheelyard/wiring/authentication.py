@@ -1,0 +1,235 @@
+"""
+Composition of authentication: the authenticator of the settings, with a verifier for each type.
+
+A verifier that is not configured is not made: no file is read, no certificate authority is loaded,
+and it cannot reach the network. Its module is not imported either, because the cryptography library
+takes longer to load than everything else together.
+"""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import Struct, field
+
+from wheelyard.authentication.api_tokens import ApiTokens
+from wheelyard.authentication.authenticator import Authenticator, RecentCallers, RejectionLog
+from wheelyard.authentication.authorization import (
+    DEFAULT_HTPASSWD_SCOPE,
+    AuthorizationPolicy,
+)
+from wheelyard.authentication.token_owners import TokenOwners
+from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
+from wheelyard.authentication.verifiers.static_tokens import StaticTokens
+from wheelyard.authentication.verifiers.verifier import LoginRateLimit, VerificationCache, Verifier
+from wheelyard.catalog.format import Catalog
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.model.access import ANONYMOUS, ANYONE_READS, EVERY_PROJECT, Action, Scope
+from wheelyard.operations.access_control import AccessControl
+from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.location import is_bucket, parse_location
+
+if TYPE_CHECKING:
+    from wheelyard.authentication.trusted_publishing import TrustedPublishing
+    from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
+    from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys, JsonClient
+    from wheelyard.model.publisher_claim_rules import ProviderIssuer
+    from wheelyard.operations.publishers import Publishers
+
+PROCESS_KEY_BYTES: Final = 32
+"""Random bytes of the HMAC key for cached credentials, one for each process."""
+
+
+def build_policy(settings: Settings, access: AccessControl) -> AuthorizationPolicy:
+    """
+    Return the authorization rules of the settings, with the grants in force.
+
+    Every caller may read if the settings have no grants and `private` is not set. Else a caller may
+    read only if a grant or the caller's own credential allows it. Grants in the store change no
+    default: if they did, a lost document would open what they had closed.
+    """
+    grants = access.configured
+    is_public = not settings.access.private and not grants.all
+    public: tuple[Scope, ...] = (ANYONE_READS,) if is_public else ()
+    if settings.access.anonymous_uploads:
+        public = (*public, Scope(Action.UPLOAD, (EVERY_PROJECT,)))  # does not imply reading
+    public = (*public, *grants.scopes_of((ANONYMOUS,)))
+    of_passwords = None if grants.all else DEFAULT_HTPASSWD_SCOPE
+    if of_passwords and settings.access.htpasswd_may_manage:
+        of_passwords = Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,))
+    return AuthorizationPolicy(access, public, of_passwords)
+
+
+def build_authenticator(
+    settings: Settings,
+    catalog: Catalog,
+    access_control: AccessControl,
+    cleanup: PublishingCleanup,
+    runtime: Runtime,
+    google: GoogleEndpoints = GOOGLE,
+) -> Authenticator:
+    """
+    Return the authenticator of the settings.
+
+    Raises Invalid (code `bad_setting`) if a file with credentials cannot be read, or is wrong.
+    """
+    # credentials are remembered as digests under this key, which are of no use to another process
+    process_key = runtime.random.randbytes(PROCESS_KEY_BYTES)
+    factory = _VerifierFactory(settings, catalog, runtime, google, process_key)
+    access, records_usage = settings.access, not settings.server.read_only
+    has_publishing = bool(settings.trusted_publishing.audience)
+    limit = settings.token_lifetime_limit
+    tokens = ApiTokens(catalog.token_records, runtime, limit, records_usage=records_usage)
+    htpasswd = factory.htpasswd() if access.htpasswd_file else None
+    owners = TokenOwners(
+        people=catalog.people,
+        access=access_control,
+        providers=frozenset(provider.name for provider in settings.sign_in_providers),
+        htpasswd=htpasswd,
+        runtime=runtime,
+        confirmed_for=timedelta(days=settings.tokens.confirmed_days),
+    )
+    return Authenticator(
+        tokens=tokens,
+        owners=owners,
+        trusted_publishing=factory.publishing(tokens, cleanup) if has_publishing else None,
+        static_tokens=StaticTokens(
+            Path(access.static_tokens_file) if access.static_tokens_file else None,
+            access.static_token,
+            runtime.now,
+            runtime.monotonic,
+        ),
+        htpasswd=htpasswd,
+        id_tokens=factory.id_tokens() if settings.google.id_token.audience else None,
+        access_tokens=factory.access_tokens() if settings.google.access_token.resource else None,
+        iap=factory.iap() if settings.iap.audience else None,
+        rate_limit=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
+        policy=build_policy(settings, access_control),
+        rejection_log=RejectionLog(runtime.monotonic),
+        callers=RecentCallers(process_key, runtime.monotonic),
+    )
+
+
+class _VerifierFactory(Struct, frozen=True):
+    """Makes the verifiers of the settings, which share HTTP clients and an HMAC key."""
+
+    settings: Settings
+    catalog: Catalog
+    runtime: Runtime
+    google: GoogleEndpoints
+    process_key: bytes
+    clients: "dict[bool, JsonClient]" = field(default_factory=dict)
+    """The HTTP clients for public (False) and for private (True) issuers."""
+
+    def client(self, *, allow_private: bool) -> "JsonClient":
+        """Return the HTTP client for public or for private issuers, made once for each."""
+        from wheelyard.authentication.verifiers.signed_jwt import JsonClient
+
+        if allow_private not in self.clients:
+            client = JsonClient(self.runtime, allow_private=allow_private)
+            self.clients[allow_private] = client
+        return self.clients[allow_private]
+
+    def keys(
+        self, issuer: str, algorithms: frozenset[str], url: str, *, allow_private: bool
+    ) -> "IssuerKeys":
+        """Return the public keys of an issuer, which are fetched when they are first needed."""
+        from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys
+
+        client = self.client(allow_private=allow_private)
+        return IssuerKeys(issuer, algorithms, client, self.runtime.monotonic, url)
+
+    def cache(self) -> VerificationCache[Any]:
+        """Return a new cache of results."""
+        return VerificationCache(self.process_key, self.runtime.monotonic)
+
+    def htpasswd(self) -> "HtpasswdVerifier":
+        """Return the verifier of passwords."""
+        from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
+
+        path = Path(self.settings.access.htpasswd_file)
+        changed = self.catalog.changed_passwords
+        return HtpasswdVerifier(path, self.process_key, self.runtime.monotonic, changed)
+
+    def id_tokens(self) -> Verifier:
+        """Return the verifier of Google's ID tokens."""
+        from wheelyard.authentication.verifiers import google
+
+        options, allow_private = self.settings.google.id_token, self.settings.google.allow_private
+        return google.google_verifier(
+            self.keys(
+                google.GOOGLE_ISSUERS[0],
+                google.ALGORITHMS,
+                self.google.keys,
+                allow_private=allow_private,
+            ),
+            frozenset(options.audience),
+            frozenset(domain.lower() for domain in options.allowed_domains),
+            self.runtime.seconds,
+            self.cache(),
+        )
+
+    def access_tokens(self) -> Verifier:
+        """Return the verifier of Google's access tokens."""
+        from wheelyard.authentication.verifiers import google as access_tokens
+
+        settings, options = self.settings, self.settings.google.access_token
+        resource = parse_location(options.resource)
+        stores = (settings.store.location, settings.store.files, settings.access.credentials_store)
+        # who may write to a bucket with a part of the store bypasses the index
+        is_store = any(
+            is_bucket(place) and parse_location(place).root == resource.root for place in stores
+        )
+        return access_tokens.AccessTokenVerifier(
+            access_tokens.AuthorizationBucket(resource.bucket, is_store, self.google),
+            self.client(allow_private=settings.google.allow_private),
+            self.runtime.monotonic,
+            self.cache(),
+            options.cache_seconds,
+        )
+
+    def iap(self) -> Verifier:
+        """Return the verifier of the assertions of Identity-Aware Proxy."""
+        from wheelyard.authentication.verifiers import google
+
+        allow_private = self.settings.google.allow_private
+        keys = self.keys(
+            google.IAP_ISSUER,
+            google.IAP_ALGORITHMS,
+            self.google.iap_keys,
+            allow_private=allow_private,
+        )
+        audiences = frozenset(self.settings.iap.audience)
+        return google.iap_verifier(keys, audiences, self.runtime.seconds, self.cache())
+
+    def publishing(self, tokens: ApiTokens, cleanup: PublishingCleanup) -> "TrustedPublishing":
+        """Return the exchange of CI jobs' ID tokens for API tokens."""
+        from wheelyard.authentication import trusted_publishing
+        from wheelyard.authentication.verifiers.job_tokens import JobTokenVerifier
+
+        audiences = self.settings.trusted_publishing.audience
+        verifier = JobTokenVerifier(frozenset(audiences), self.job_keys, self.runtime.seconds)
+        return trusted_publishing.TrustedPublishing(
+            publishers=build_publishers(self.settings, self.catalog, self.runtime),
+            audiences=audiences,
+            tokens=tokens,
+            cleanup=cleanup,
+            verify=verifier.verify,
+            replay_protection=trusted_publishing.ReplayProtection(
+                cleanup.used_id_tokens, self.runtime.monotonic
+            ),
+        )
+
+    def job_keys(self, name: str, issuer: "ProviderIssuer") -> "IssuerKeys":
+        """Return the public keys of an issuer of CI jobs' ID tokens."""
+        algorithms, is_private = frozenset(issuer.algorithms), issuer.may_be_private
+        return self.keys(name, algorithms, issuer.keys_url, allow_private=is_private)
+
+
+def build_publishers(settings: Settings, catalog: Catalog, runtime: Runtime) -> "Publishers":
+    """Return the trusted publishers of the settings and of the store."""
+    # the providers take a while to import
+    from wheelyard.operations.publishers import Publishers
+
+    return Publishers(settings.publisher, catalog.publisher_records, runtime)
