@@ -79,6 +79,19 @@ def test_no_class_has_the_name_of_another() -> None:
     assert [name for name, count in Counter(classes).items() if count > 1] == []
 
 
+def test_local_names_say_what_they_hold() -> None:
+    """No name in the code is one of those that fit any value."""
+    vague = {"each", "found", "item", "known", "some", "thing", "told"}
+    names = {
+        f"{path.relative_to(ROOT)}:{node.lineno}: {node.id}"
+        for path in SOURCES
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.Name) and node.id in vague
+    }
+
+    assert names == set()
+
+
 def test_functions_are_short() -> None:
     """Nine functions in ten have at most 30 lines, and none has more than 60."""
     # the line is a part of the key, as classes of one module have methods of one name

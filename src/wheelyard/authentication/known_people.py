@@ -83,18 +83,18 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
     def all(self) -> list[KnownPerson]:
         """Return everybody, sorted by principal."""
         records = list(self.recorded())
-        known = {person.who: person for person in records}
+        people = {person.who: person for person in records}
         names, ids = {record.principal for record in records}, {(r.provider, r.id) for r in records}
         users = {f"{PASSWORD}{name}" for name in self._passwords()}
         for principal in users | {*_named_in(self._grants())}:
-            if principal not in known and principal not in names:
-                known[principal] = self._of_principal(principal)
+            if principal not in people and principal not in names:
+                people[principal] = self._of_principal(principal)
         for record in self.authenticator.tokens.records.all():
             person = person_in(record.owner_names)
             is_recorded = person is not None and (person.provider, person.id) in ids
-            if record.owner and not is_recorded and record.owner not in known:
-                known[record.owner] = self._of_principal(record.owner)
-        return sorted(known.values(), key=lambda person: (person.principal, person.id))
+            if record.owner and not is_recorded and record.owner not in people:
+                people[record.owner] = self._of_principal(record.owner)
+        return sorted(people.values(), key=lambda person: (person.principal, person.id))
 
     def recorded(self) -> Iterator[KnownPerson]:
         """Yield those who have signed in with a provider."""

@@ -251,9 +251,9 @@ def explain(
     Unavailable if the grants of the store cannot be read.
     """
     # the order of these answers is that of the checks of a request (`ReadPolicy`)
-    every = rights(authenticator, subject.records)
-    own = [right for right in every if not right.principals.isdisjoint(subject.principals)]
-    fit = [right for right in every if right.scope.permits(action, project)]
+    all_rights = rights(authenticator, subject.records)
+    own = [right for right in all_rights if not right.principals.isdisjoint(subject.principals)]
+    fit = [right for right in all_rights if right.scope.permits(action, project)]
     is_private_name = matches_any(private_patterns, project)
     is_anonymous = subject.principals == {ANONYMOUS}
     reads = Action.READ | Action.APPROVE

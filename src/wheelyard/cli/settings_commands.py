@@ -131,7 +131,7 @@ def show(*, wants_all: bool) -> None:
     """
     listed = open_api().call(show_settings).settings
     settings = [setting for setting in listed if wants_all or not setting.is_default]
-    lines = ((each.name, each.value, each.source or "default") for each in settings)
+    lines = ((setting.name, setting.value, setting.source or "default") for setting in settings)
     print_result({"settings": settings}, lines)
 
 
@@ -178,9 +178,9 @@ def _check_buckets(settings: Settings) -> None:
     Raises the last error.
     """
     # a missing permission may affect several operations
-    every = {fault.message: fault for fault in bucket_errors(settings)}.values()
-    errors = [fault for fault in every if fault.code not in OTHER_CODES]
-    for fault in every:
+    faults = {fault.message: fault for fault in bucket_errors(settings)}.values()
+    errors = [fault for fault in faults if fault.code not in OTHER_CODES]
+    for fault in faults:
         if fault.code in OTHER_CODES:
             click.echo(escaped(f"rights on the bucket: not tried. {fault.message}"))
     for fault in errors[:-1]:

@@ -188,10 +188,10 @@ def visibility_key(caller: Caller) -> tuple[bool, tuple[Scope, ...]] | None:
 
 def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[NormalizedName, ...]:
     """Return those of `names` that `caller` may read."""
-    every = names.value.names if names.value else ()
+    all_names = names.value.names if names.value else ()
     if visibility_key(caller) is None:
-        return every
-    return tuple(name for name in every if caller.may(Action.READ, name))
+        return all_names
+    return tuple(name for name in all_names if caller.may(Action.READ, name))
 
 
 def load_projects(context: ServerContext) -> ProjectTable:

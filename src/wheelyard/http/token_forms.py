@@ -21,7 +21,7 @@ def parse_patterns(text: str) -> tuple[Pattern, ...]:
 
     Raises Invalid if one is malformed, or there is none.
     """
-    projects = tuple(sorted({parse_pattern(each) for each in _SEPARATORS.split(text) if each}))
+    projects = tuple(sorted({parse_pattern(part) for part in _SEPARATORS.split(text) if part}))
     if not projects:
         message = "Name the projects: names, or the beginning of names and a star."
         raise Invalid(message, code="missing_field")

@@ -167,9 +167,9 @@ class RequestList(
 
     def with_told(self, keys: Iterable[RequestKey], message: SentMessage) -> "RequestList":
         """Return the list after a message, which has told of some requests, or failed."""
-        told = frozenset(keys)
+        named = frozenset(keys)
         requests = (
-            replace(request, told_at=message.at) if request.key in told else request
+            replace(request, told_at=message.at) if request.key in named else request
             for request in self.requests
         )
         return replace(self, requests=tuple(requests), message=message)

@@ -38,8 +38,8 @@ def keys_of_texts(provider: str, texts: Mapping[str, str]) -> PublisherKeys:
     keys: PublisherKeys = {"id": texts.get("id", ""), PROVIDER: provider}
     for key, text in texts.items():
         if key not in types:
-            known = ", ".join(types)
-            raise _invalid(key, f"{quoted(key)} is no key of {provider}. The keys are {known}.")
+            names = ", ".join(types)
+            raise _invalid(key, f"{quoted(key)} is no key of {provider}. The keys are {names}.")
         if text.strip():
             keys[key] = _value(types[key], key, text.strip())
     return keys

@@ -122,11 +122,11 @@ class Notifier:
             else:
                 state.taken |= keys
                 state.sent_at = now
-        told = keys.intersection(*(state.taken for state in self._states))
+        sent = keys.intersection(*(state.taken for state in self._states))
         failure = "; ".join(failures)
-        self._record(told, SentMessage(now, failure))
+        self._record(sent, SentMessage(now, failure))
         for state in self._states:
-            state.taken -= told
+            state.taken -= sent
         if failure:
             self._log(failure)
             return RETRY
@@ -134,14 +134,14 @@ class Notifier:
         self._lease.complete()
         return EVERY
 
-    def _record(self, told: set[RequestKey], message: SentMessage) -> None:
-        """Write what was told of, or once why it was not."""
+    def _record(self, sent: set[RequestKey], message: SentMessage) -> None:
+        """Write what was sent, or once why it was not."""
 
         def change(stored: RequestList) -> RequestList:
             before = stored.message
-            if not told and before is not None and before.error == message.error:
+            if not sent and before is not None and before.error == message.error:
                 return stored
-            return stored.with_told(told, message)
+            return stored.with_told(sent, message)
 
         self._index.package_requests.change(change)
 

@@ -133,7 +133,7 @@ def with_file_hosts(
     )
     with closing(clients):
         try:
-            found = find_file_hosts(client, runtime.now())
+            answer = find_file_hosts(client, runtime.now())
         except FetchError as fault:
             if not is_outage(fault):
                 why = f"{place} cannot be used as an upstream index: {fault.why}"
@@ -143,11 +143,11 @@ def with_file_hosts(
                 message = f"{why} Try again, or start without it."
                 raise Unavailable(message, code=UPSTREAM_UNAVAILABLE) from None
             return settings, f"{why} {unknown}"
-    if found is None:
+    if answer is None:
         why = f"The upstream index {place} shows no file yet on the pages that are asked for here."
         return settings, f"{why} {unknown}"
-    upstream = replace(settings.upstream, file_hosts=found.hosts)
-    return replace(settings, upstream=upstream), found.sentence(place)
+    upstream = replace(settings.upstream, file_hosts=answer.hosts)
+    return replace(settings, upstream=upstream), answer.sentence(place)
 
 
 def name_claims(upstream: UpstreamIndex, settings: UpstreamSettings) -> NameClaims:

@@ -122,11 +122,11 @@ class GitHubProvider:
             claims: dict[str, object] = {
                 "sub": _number_in(user),
                 LOGIN: _text_in(user, "login"),
-                TEAMS: [_team(each) for each in self._listed("user/teams", access_token)],
+                TEAMS: [_team(team) for team in self._listed("user/teams", access_token)],
             }
             if ORGANIZATIONS in needed:
                 listed = self._listed("user/orgs", access_token)
-                claims[ORGANIZATIONS] = [_text_in(each, "login") for each in listed]
+                claims[ORGANIZATIONS] = [_text_in(organization, "login") for organization in listed]
         except FetchError as fault:
             self._requests.give_up(fault)
         return claims

@@ -53,9 +53,9 @@ class JobTokenVerifier:
         for issuer, lifetime in max_lifetime_by_issuer(publishers).items():
             algorithms = frozenset(issuer.algorithms)
             for name in issuer.names:
-                known = before.get((name, issuer))
+                earlier = before.get((name, issuer))
                 # keys that were fetched are kept
-                keys = known.keys if known else self._make_keys(name, issuer)
+                keys = earlier.keys if earlier else self._make_keys(name, issuer)
                 config = IssuerConfig(name, keys, algorithms, self._audiences, lifetime)
                 issuers[name, issuer] = config
         return issuers

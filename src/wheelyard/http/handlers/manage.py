@@ -369,8 +369,8 @@ def _change(api: LocalApi, name: NormalizedName, fields: FormFields) -> int:
     if action == "delete":
         with checking("confirmation"):
             _require_confirmation(fields.text("confirmation"), name, one)
-    version, every = (str(one), "") if one else ("", EVERY_VERSION)
-    change = ReleaseChange(version, every, fields.all("file"), fields.text("reason"))
+    version, all_versions = (str(one), "") if one else ("", EVERY_VERSION)
+    change = ReleaseChange(version, all_versions, fields.all("file"), fields.text("reason"))
     changed = api.call(_ACTIONS[action], name, change)
     return changed.revision if changed.changed else 0
 

@@ -59,11 +59,11 @@ class SetupPages:
         api = LocalApi(index=self._context.index, caller=request.caller)
         query = ClientProjectsQuery(project=content.asked)
         try:
-            found = api.call(project_operations.client_projects, query)
+            listed = api.call(project_operations.client_projects, query)
         except (Invalid, NotFound) as error:
             message = "There is no such project here, or you may not read it."
             return status_of(error), replace(content, error=message)
-        names = found.projects or (content.asked.partition(",")[0],)
+        names = listed.projects or (content.asked.partition(",")[0],)
         return 200, replace(content, projects=names)
 
     def remember_client(self, request: Request) -> Response:

@@ -56,8 +56,8 @@ class ChosenRelease(Struct, frozen=True):
     def size(self) -> str:
         """The size of the files together, or an empty text if it is not known."""
         files = [choosable.file for choosable in self.files if choosable.file]
-        known = len(files) == len(self.files)
-        return readable_size(sum(file.size for file in files)) if known else ""
+        is_complete = len(files) == len(self.files)
+        return readable_size(sum(file.size for file in files)) if is_complete else ""
 
 
 class FileChange(Struct, frozen=True, kw_only=True):

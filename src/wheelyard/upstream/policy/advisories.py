@@ -84,13 +84,13 @@ class _Releases:
     def hits(self, advisories: Iterable[Advisory]) -> dict[str, Hit]:
         """Return a hit for each affected version."""
         pairs = [(advisory, self._affected_by(advisory)) for advisory in advisories]
-        every = reduce(or_, (affected for _, affected in pairs), 0)
+        any_affected = reduce(or_, (affected for _, affected in pairs), 0)
         clean, hits = "", dict[str, Hit]()
         for version in reversed(self._public):  # from the newest, so that `clean` is a later one
             bits = self._bits[version]
-            if not bits & every:
+            if not bits & any_affected:
                 clean = clean if version.is_prerelease else self._text(bits)
-            rest = bits & every
+            rest = bits & any_affected
             while rest:
                 bit = rest & -rest  # the lowest one that is set
                 about = tuple(advisory for advisory, affected in pairs if affected & bit)

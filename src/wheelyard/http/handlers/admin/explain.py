@@ -53,8 +53,8 @@ class ExplainPage:
         with checking("project"):
             name = parse_name(query.text("project"))
         action = query.text("can")
-        known: ActionWord = convert(action, ActionWord) if action in ACTIONS else "read"
+        action_word: ActionWord = convert(action, ActionWord) if action in ACTIONS else "read"
         with refused_for("who"):
             return self._pages.api(request).call(
-                access_operations.explain_access, AccessQuestion(who, name, known)
+                access_operations.explain_access, AccessQuestion(who, name, action_word)
             )

@@ -121,9 +121,9 @@ class PublisherPages:
         Raises NotFound if there is no such publisher, and Invalid if it is one of the settings.
         """
         listed = self._pages.api(request).call(publisher_operations.list_publishers).publishers
-        found = [row for row in listed if row.id == publisher_id]
-        row = next((row for row in found if row.source == "store"), None)
-        if row is None and found:
+        named = [row for row in listed if row.id == publisher_id]
+        row = next((row for row in named if row.source == "store"), None)
+        if row is None and named:
             raise Invalid("It is in the settings. Change it there, and restart the servers.")
         if row is None:
             name = quoted(publisher_id)
