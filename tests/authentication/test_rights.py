@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import effective_access, explain, parse_subject
@@ -175,3 +176,49 @@ def test_a_person_whose_access_was_ended_is_said_so(tmp_path: Path) -> None:
     # whoever has the name after it was released is somebody else
     other = replace(PERSON, subject="another-ana")
     assert answer(tmp_path, "oidc:acme:ana@acme.dev", ended, other)[0]
+
+
+def test_grants_to_tokens_and_publishers_give_nothing(tmp_path: Path) -> None:
+    """They have their own scope: a grant that names one, or its group, is no reason for a yes."""
+    index = index_of(tmp_path, Settings(access=AccessSettings(private=True)))
+    request = TokenRequest(name="ci", projects=(parse_pattern("other"),))
+    who = f"token:{index.tokens.create(request, 'local:test')[1].id}"
+    members = (who, "publisher:nosuch")
+    index.access.edit_group("make", "jobs", members, "local:test")
+    for grantee in (*members, "group:jobs"):
+        fields = GrantFields(who=(grantee,), projects=("*",), actions=("manage",))
+        index.access.grant(fields, "local:test")
+
+    for member in members:
+        subject = parse_subject(member, index.authenticator)
+        assert not explain(subject, READ, CORE, index.authenticator, ()).allowed
+    assert [entry.who for entry in effective_access(CORE, index.authenticator, ())] == [
+        "group:jobs"
+    ]
+    subject = parse_subject("publisher:nosuch", index.authenticator)
+    assert subject.state == "of no publisher"
+
+
+def test_who_has_no_password_any_more_has_no_access(tmp_path: Path) -> None:
+    """A grant to a name without a line of the file, or to somebody who was ended, gives nothing."""
+    users = tmp_path / "users"
+    users.write_text(f"ana:{SHA}\ncleo:{SHA}\n")
+    who = ["htpasswd:ana", "htpasswd:bob", "htpasswd:cleo"]
+    grants: tuple[dict[str, object], ...] = (
+        {"who": who, "projects": ["*"], "actions": ["upload"]},
+        {"who": ["group:team"], "projects": ["*"], "actions": ["manage"]},
+    )
+    access = AccessSettings(htpasswd_file=str(users))
+    index = index_of(tmp_path, Settings(access=access, grant=grants, groups={"team": who}))
+    index.access.end_person("htpasswd:cleo", "local:test")
+
+    def is_allowed(name: str) -> bool:
+        subject = parse_subject(name, index.authenticator)
+        return explain(subject, UPLOAD, CORE, index.authenticator, ()).allowed
+
+    assert list(map(is_allowed, who)) == [True, False, False]
+    entries = effective_access(CORE, index.authenticator, ())
+    assert [(entry.who, entry.members) for entry in entries] == [
+        ("group:team", ("htpasswd:ana",)),
+        ("htpasswd:ana", ()),
+    ]

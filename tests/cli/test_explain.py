@@ -40,7 +40,12 @@ def explain(wheelyard: Typed, settings: Path) -> Typed:
         (f"{ROBOT}#123", "robots", "upload", f"grant 4: {ROBOT}#123 may read and upload to robots"),
         (ROBOT, "robot-tools", "read", "grant 5"),
         ("htpasswd:ml-ci", "robot-tools", "read", "grant 5"),
-        ("publisher:core", "acme-core", "upload", "trusted publisher: publisher:core may"),
+        (
+            "publisher:core",
+            "acme-core",
+            "upload",
+            "trusted publisher of the settings: publisher:core may",
+        ),
     ],
 )
 def test_allowed_access_names_its_grant(
@@ -89,7 +94,7 @@ def test_through_a_group(wheelyard: Typed) -> None:
         ("publisher:core", "open-x", "read", "404"),
         ("user:ana@acme.dev", "acme-core", "admin", "403"),
         (ROBOT, "robots", "upload", "403"),
-        ("htpasswd:ml-ci#123", "robot-tools", "read", "404"),
+        ("htpasswd:ml-ci#123", "robot-tools", "read", "401, because the htpasswd file has no"),
     ],
 )
 def test_denied_access_names_the_response(

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.authentication.token_owners import PROVIDER, TokenOwners
+from wheelyard.authentication.known_people import KnownPeople
+from wheelyard.authentication.token_owners import PASSWORD, PROVIDER, TokenOwners
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import (
     ANONYMOUS,
@@ -31,17 +32,24 @@ from wheelyard.model.access import (
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.grants import Grants, expand, parse_principals, with_implied
 from wheelyard.model.person import Person
+from wheelyard.model.stored_publishers import describe_keys
 
 PASSWORD_USERS: Final = "every name of the htpasswd file"  # noqa: S105 - words
 """What the rows call users of the htpasswd file, who all have the same scope without a grant."""
 _UNIQUE_ID: Final = re.compile(r"#[0-9]+\Z")
 _GROUP: Final = ":group:"
 """What stands in the principal of a group of a provider, and in no name of a person."""
+_OF_THEIR_OWN: Final = ("token:", "publisher:")
+"""The prefixes of principals whose rights are their own, so that no grant gives them any."""
+_OF_SCOPE: Final = frozenset({"projects", "actions"})
+"""The keys of a publisher that say what its jobs may do, and not which jobs these are."""
 _STATES: Final = {
     "ended": "the owner of the token may not use the index any more",
     "unconfirmed": "the owner of the token has not signed in for long",
     "ended by hand": "an administrator has ended the access of this person",
     "of no provider": "no [[sign_in]] of the settings is the provider of this person",
+    "without a line": "the htpasswd file has no such name",
+    "of no publisher": "there is no such trusted publisher, or it is not in force",
 }
 """Why a subject is refused, by its state, if that is not the state of a token itself."""
 
@@ -87,13 +95,15 @@ def effective_access(
     Return who may do what to a project, which need not exist, sorted by rights, most rights first.
 
     `records` are those of all API tokens. Tokens of CI jobs live for minutes, so only their
-    publishers are in it. Raises Unavailable if the grants of the store cannot be read.
+    publishers are in it. People who may not use the index any more are left out. Raises Unavailable
+    if the grants of the store, or the records of people, cannot be read.
     """
-    entries = dict[tuple[str, str], AccessEntry]()
+    entries, refused = dict[tuple[str, str], AccessEntry](), _refused(authenticator)
     for right in rights(authenticator, (record for record in records if not record.publishers)):
         is_used = right.who != PASSWORD_USERS or authenticator.htpasswd is not None
         # a project of this index is nothing to approve
         is_used &= right.scope.actions != Action.APPROVE
+        is_used &= right.who not in refused
         if not is_used or not matches_any(right.scope.projects, project):
             continue
         # one row for all scopes that the same source gives to the same principal
@@ -103,10 +113,20 @@ def effective_access(
             right.who,
             right.scope.actions & ~Action.APPROVE | (before.actions if before else Action(0)),
             f"{right.source} {right.place}".rstrip(),
-            tuple(sorted(right.principals)) if right.who.startswith("group:") else (),
+            tuple(sorted(right.principals - refused)) if right.who.startswith("group:") else (),
             "; ".join(filter(None, (before.details if before else "", details, right.note))),
         )
     return sorted(entries.values(), key=lambda entry: -entry.actions)
+
+
+def _refused(authenticator: Authenticator) -> frozenset[str]:
+    """Return the principals of people who were ended or are gone, and that nobody else has."""
+    people = KnownPeople(authenticator=authenticator).all()
+    refused, others = set[str](), set[str]()
+    for person in people:
+        names = refused if person.state in {"ended", "gone"} else others
+        names |= {person.principal, person.who}
+    return frozenset(refused - others)
 
 
 def _of_everybody(authenticator: Authenticator, grants: Grants) -> Iterator[Right]:
@@ -133,8 +153,10 @@ def _of_grants(grants: Grants) -> Iterator[Right]:
         if not grant.id.startswith("g"):
             place = "of the settings"
         for who in sorted(grant.who):
-            principals = expand((who,), grants.groups)
-            yield Right(who, principals, grant.scope, source, place, grant.note)
+            if not who.startswith(_OF_THEIR_OWN):
+                members = expand((who,), grants.groups)
+                others = frozenset(name for name in members if not name.startswith(_OF_THEIR_OWN))
+                yield Right(who, others, grant.scope, source, place, grant.note)
 
 
 def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
@@ -149,7 +171,13 @@ def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
                 yield Right(identity.principal, who, scope, "static token")
     for publisher in service.publishers.load().all if service else ():
         who = frozenset({publisher.principal})
-        yield Right(publisher.principal, who, publisher.scope, "trusted publisher")
+        place = "in the store"
+        if service is not None and service.publishers.is_configured(publisher.id):
+            place = "of the settings"
+        source = f"trusted publisher {place}"
+        keys = to_builtins(publisher.table)  # without those that are not set
+        job = describe_keys({key: keys[key] for key in keys if key not in _OF_SCOPE})
+        yield Right(publisher.principal, who, publisher.scope, source, note=job)
 
 
 def _of_tokens(authenticator: Authenticator, records: Iterable[TokenRecord]) -> Iterator[Right]:
@@ -210,13 +238,28 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
     people, state = _people(principals, authenticator.owners)
     # as for a caller: rights of `anonymous` and of all who are authenticated count, too
     names = with_implied(principals).union(*(person.principals for person in people))
-    if any(principal.startswith("htpasswd:") for principal in principals):
+    if any(principal.startswith(PASSWORD) for principal in principals):
         names |= {PASSWORD_USERS}
     if authenticator.policy.access.load().ending_of(names) is not None:
         state = "ended by hand"
+    elif any(_has_no_line(principal, authenticator) for principal in principals):
+        state = "without a line"
     if not authenticator.static_tokens.expired().isdisjoint(principals):
         state = "expired"
+    service = authenticator.trusted_publishing
+    publishers = service.publishers.load().all if service else ()
+    in_force = {publisher.principal for publisher in publishers}
+    if any(name.startswith("publisher:") and name not in in_force for name in principals):
+        state = "of no publisher"
     return AccessSubject(names, state)
+
+
+def _has_no_line(principal: str, authenticator: Authenticator) -> bool:
+    """Return whether the htpasswd file is there, and has no line for this principal."""
+    htpasswd = authenticator.htpasswd
+    if htpasswd is None or not principal.startswith(PASSWORD):
+        return False
+    return not htpasswd.line_of(principal.removeprefix(PASSWORD))
 
 
 def _people(principals: list[str], owners: TokenOwners) -> tuple[list[Person], str]:
@@ -263,7 +306,9 @@ def explain(
         why = _STATES.get(subject.state) or f"the token is {subject.state}"
         response, hints = f"401, because {why}", iter(())
     elif reasons := tuple(_reasons(subject.principals, [right for right in fit if right in own])):
-        return AccessExplanation(allowed=True, reasons=reasons)
+        is_owned = action is Action.ADMIN and any(record.owner for record in subject.records)
+        limit = "a token of somebody makes no token, and changes no grant and no person"
+        return AccessExplanation(allowed=True, reasons=reasons, hints=(limit,) if is_owned else ())
     elif action is Action.READ and reads_anything and may_be_public and not is_private_name:
         who = "whoever may read or approve anything"
         reason = f"the name is not private, and {who} may read public packages"

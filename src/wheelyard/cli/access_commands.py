@@ -317,8 +317,8 @@ def explain_access(who: str, project: str, action: ActionWord) -> int:
 def _index(*, needs_store: bool) -> Index:
     """Return the index, without a store if there is none, unless `needs_store`."""
     settings = command_settings()
-    # grants do not depend on passwords, but tokens of people do; and the file may be missing here
-    if not needs_store or not Path(settings.access.htpasswd_file).is_file():
+    # the file may be missing here: then nobody can say who has a password
+    if not Path(settings.access.htpasswd_file).is_file():
         settings = replace(settings, access=replace(settings.access, htpasswd_file=""))
     if needs_store or has_store(settings):
         return open_index(settings, create=False)

@@ -145,6 +145,7 @@ class PublisherTable(
     frozen=True,
     kw_only=True,
     forbid_unknown_fields=True,
+    omit_defaults=True,
     tag_field="provider",
     tag=str.lower,
 ):

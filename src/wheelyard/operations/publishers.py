@@ -99,6 +99,10 @@ class Publishers:
             ),
         )
 
+    def is_configured(self, publisher_id: str) -> bool:
+        """Return whether a publisher is one of the settings."""
+        return any(publisher.id == publisher_id for publisher in self._configured)
+
     def add(self, keys: PublisherKeys, by: str, note: str = "") -> ListedPublisher:
         """
         Add a publisher to the store, and return it.
@@ -202,7 +206,7 @@ class Publishers:
             require_agreement(publisher, (other for other in in_force if other.id != publisher.id))
 
     def _require_free(self, publisher_id: str, stored: PublisherList) -> None:
-        place = "in the settings" if self._is_configured(publisher_id) else ""
+        place = "in the settings" if self.is_configured(publisher_id) else ""
         if stored.find(publisher_id) is not None:
             place = "in the store"
         if place:
@@ -218,7 +222,7 @@ class Publishers:
         publisher = stored.find(publisher_id)
         if publisher is not None:
             return publisher
-        if self._is_configured(publisher_id):
+        if self.is_configured(publisher_id):
             raise Invalid(
                 f"The publisher {quoted(publisher_id)} is in the settings. Change it there, and "
                 "restart the servers."
@@ -227,9 +231,6 @@ class Publishers:
             f"There is no publisher {quoted(publisher_id)} in the store. 'wheelyard publisher "
             "list' shows those there are."
         )
-
-    def _is_configured(self, publisher_id: str) -> bool:
-        return any(publisher.id == publisher_id for publisher in self._configured)
 
     def _commit(
         self, intent: Intent[PublisherList, AnyPublisherEvent], publisher_id: str

@@ -274,7 +274,10 @@ def warnings_for(settings: Settings) -> list[str]:
 
 
 def stored_grant_warnings(settings: Settings, grant: Grant) -> Iterator[str]:
-    """Yield a warning for each way in which others may do more than a grant of the store says."""
+    """Yield a warning for each way in which a grant of the store does not give what it says."""
+    for name in sorted(grant.who):
+        if name.startswith(("token:", "publisher:")):
+            yield f"{name} has a scope of its own, and no grant gives it anything"
     if is_public(settings):
         yield (
             "anybody may read every project all the same, because the settings say so; close "

@@ -103,6 +103,7 @@ def test_kinds_of_principals(admin: Administrator, kind: str, who: str, expected
         ({"kind": "group", "who": "no-such-group"}, "who"),
         ({"kind": "other", "who": "anonymous"}, "who"),
         ({"kind": "other", "who": "nonsense"}, "who"),
+        ({"kind": "allAuthenticated", "who": "bob"}, "who"),
         ({"can": ""}, "can"),
         ({"projects": ""}, "projects"),
         ({"projects": "*-core"}, "projects"),

@@ -136,6 +136,7 @@ def test_token_is_made_for_somebody_or_nobody(admin: Administrator) -> None:
         ({"projects": "a-*-b"}, "projects"),
         ({"who": ""}, "who"),
         ({"who": "no address"}, "who"),
+        ({"kind": "", "who": "bo"}, "who"),
         ({"csrf_token": "x"}, ""),
     ],
 )
@@ -149,7 +150,8 @@ def test_what_was_typed_is_kept(admin: Administrator, changes: dict[str, str], f
     assert answer.status == (400 if field else 403)
     assert f'value="{wanted["name"]}"' in page
     assert (f'id="{field}-error"' in page) == bool(field)
-    assert '<option value="other" selected>' in page
+    kind = wanted["kind"]
+    assert not kind or f'<option value="{kind}" selected>' in page
 
 
 def test_several_tokens_are_revoked_at_once(admin: Administrator) -> None:

@@ -162,10 +162,8 @@ def _owner_in(fields: FormFields, owners: TokenOwners) -> str | None:
 
     Raises Invalid, with the field that is wrong. Raises Unavailable if the store does not answer.
     """
-    kind = fields.text("kind")
-    if kind == NOBODY:
-        return None
     with checking("who"):
-        owner = chosen_principal(kind, fields.text("who"))
-        owners.named(owner)
-        return owner
+        owner = chosen_principal(fields.text("kind"), fields.text("who"))
+        if owner != NOBODY:
+            owners.named(owner)
+    return owner or None

@@ -75,6 +75,7 @@ class CredentialsInUse(Struct, frozen=True, kw_only=True):
         """Yield the kinds of principals that a request can come from."""
         yield from self.people()
         yield PrincipalKind("token", "An API token, by its id", "x7Kq2mPz4A")
+        yield PrincipalKind("publisher", "Jobs of a trusted publisher, by its id", "core")
         if self.static_tokens:
             yield _STATIC
         yield PrincipalKind(ANONYMOUS, "Somebody without a credential")
@@ -85,10 +86,13 @@ def chosen_principal(kind: str, name: str) -> str:
     """
     Return the principal that a form has by its kind and a name, which is not checked further.
 
-    A whole principal in place of the name is taken as such. Raises Invalid (code `missing_field`)
-    if the name is missing.
+    A whole principal in place of the name is taken as such. Raises Invalid if the name is missing
+    (code `missing_field`), or is not used (`invalid_field`).
     """
-    if kind in (ALL_AUTHENTICATED, ANONYMOUS):
+    if kind in (NOBODY, ALL_AUTHENTICATED, ANONYMOUS):
+        if name:
+            message = "This kind has no name. Choose the kind of whom you mean, or leave it empty."
+            raise Invalid(message, code="invalid_field")
         return kind
     if not name:
         raise Invalid("Write the name as well.", code="missing_field")
