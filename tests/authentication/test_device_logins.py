@@ -312,13 +312,43 @@ def test_an_index_without_people_says_what_to_do(servers: Servers) -> None:
 
 
 def test_a_hundred_tokens_are_enough(servers: Servers) -> None:
-    """Who has a hundred tokens approves no login for one more."""
+    """Who has a hundred tokens gets no other one, by no login that was approved before either."""
+    begun = servers.ask()
+    servers.approve(begun)
     owner = servers.one.authenticator.owners.named("htpasswd:ana")
     for _ in range(MAX_TOKENS_PER_OWNER):
         servers.one.tokens.create(TokenRequest(name="x", owner=owner), "local:op")
 
     with refused(Conflict, "too_many_tokens"):
         servers.approve(servers.ask())
+    with refused(Invalid, "access_denied", match="100 tokens"):
+        servers.redeem(begun)
+
+
+def end_access(servers: Servers) -> None:
+    """End Ana's access, as an administrator."""
+    servers.one.access.end_person("htpasswd:ana", "htpasswd:root", "")
+
+
+def remove_line(servers: Servers) -> None:
+    """Remove Ana's line of the htpasswd file."""
+    servers.file.write_text(f"root:{SHA}\n")
+    servers.clock.advance(seconds=5)
+
+
+@pytest.mark.parametrize("end", [end_access, remove_line])
+def test_an_approval_of_somebody_who_has_left_is_worth_nothing(
+    servers: Servers, end: Callable[[Servers], None]
+) -> None:
+    """If the person loses access after the approval, the program gets no token."""
+    begun = servers.ask()
+    servers.approve(begun)
+    end(servers)
+
+    with refused(Invalid, "access_denied", match="The token laptop has ended, because its owner"):
+        servers.redeem(begun)
+
+    assert servers.one.tokens.all() == []
 
 
 def test_of_two_programs_at_once_one_gets_the_token(servers: Servers) -> None:

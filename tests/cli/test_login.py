@@ -139,7 +139,7 @@ def test_a_person_allows_less(index: LoginServer, sandbox: Sandbox) -> None:
     [
         (("--can", "admin"), "is not an action"),
         (("--can", "rubbish"), "is not an action"),
-        (("--days", "999"), "1 to 365 days"),
+        (("--days", "999"), "a number of days from 1 to 365"),
         (("--project", "a*b"), "not a project pattern"),
         (("--name", "a\nb"), "control characters"),
     ],

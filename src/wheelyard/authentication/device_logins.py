@@ -25,9 +25,11 @@ from wheelyard.errors import (
     AUTHORIZATION_PENDING,
     EXPIRED_LOGIN,
     INVALID_GRANT,
+    Conflict,
     Forbidden,
     Invalid,
     NotFound,
+    Unauthenticated,
     WheelyardError,
 )
 from wheelyard.model.access import (
@@ -40,7 +42,7 @@ from wheelyard.model.access import (
     matches_any,
 )
 from wheelyard.model.api_token import ApiToken, TokenRecord
-from wheelyard.model.decoding import to_one_line
+from wheelyard.model.decoding import escaped, to_one_line
 from wheelyard.model.device_login import (
     MAX_TEXT_CHARS,
     MAX_WRONG_CODES,
@@ -130,10 +132,7 @@ class DeviceLogins(Struct, frozen=True, kw_only=True):
             )
         max_days = self.tokens.max_lifetime.days
         if not 1 <= wanted.days <= max_days:
-            raise Invalid(
-                f"A token may live for 1 to {max_days} days here. Ask for fewer.",
-                code="invalid_field",
-            )
+            raise Invalid(f"Ask for a number of days from 1 to {max_days}.", code="invalid_field")
         request = LoginRequest(
             id=f"{self.runtime.random.getrandbits(128):032x}",
             address=address,
@@ -265,7 +264,8 @@ class DeviceLogins(Struct, frozen=True, kw_only=True):
         """
         Return the token of an approved login, and its record, to the program with its device code.
 
-        Raises Invalid with a code of RFC 8628 if there is none yet, or will never be.
+        Raises Invalid with a code of RFC 8628 if there is none yet, or will never be, as for an
+        owner who has lost access, or has made too many tokens, since the approval.
         """
         request = self._verified(text, is_page=False)
         if request is None:
@@ -274,6 +274,7 @@ class DeviceLogins(Struct, frozen=True, kw_only=True):
             snapshot = self.records.get(request[0])
             record = snapshot.value or LoginRecord()
             approval = self._approval_in(request[0], record)
+            self._require_owner(approval)
             used = replace(record, used_at=self.runtime.now())
             # a crash after this costs another login; a token is made by whoever has written it
             if self.records.save(request[0], used, snapshot):
@@ -313,6 +314,15 @@ class DeviceLogins(Struct, frozen=True, kw_only=True):
                 code=AUTHORIZATION_PENDING,
             )
         return record.approval
+
+    def _require_owner(self, approval: LoginApproval) -> None:
+        """Raise Invalid unless the owner of an approved token may still get it."""
+        subject = f"The token {escaped(approval.name)}"
+        try:
+            self.caller_tokens.owners.current_principals(approval.token_owner, subject)
+            self.tokens.check_quota(approval.token_owner)
+        except (Unauthenticated, Conflict) as fault:
+            raise Invalid(fault.message, code=ACCESS_DENIED) from fault
 
     def _end_try(self, caller: Caller, request: LoginRequest, record: LoginRecord) -> None:
         """Log what has become of an approval, and raise Invalid if the code was wrong."""

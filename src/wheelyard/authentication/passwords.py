@@ -2,7 +2,7 @@
 New passwords: which are taken, lines of the htpasswd file, and changes by people themselves.
 
 A changed password is kept in the store, bound to the line of the file. So an operator who writes
-another line, or removes it, takes the changed password away, too.
+another line, or removes it, takes the changed password away, too, until the old line is back.
 """
 
 import re

@@ -81,20 +81,30 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         was not confirmed for too long (code `owner_unconfirmed`). The message is for somebody who
         has the token.
         """
-        owner = record.owner
-        if self.access.load().ending_of({owner, *record.owner_names}) is not None:
-            raise _ended(record)
-        if owner.startswith(PASSWORD):
-            if record.owner_line and record.owner_line == self._line_of(owner):
-                return known_identity(owner).principals
+        return self.current_principals(
+            record.token_owner, f"The token {escaped(record.name)} ({record.id})"
+        )
+
+    def current_principals(self, owner: TokenOwner, subject: str) -> frozenset[str]:
+        """
+        Return all principals by which grants can name an owner now.
+
+        Raises Unauthenticated as `principals`. The message begins with `subject`, the token.
+        """
+        principal = owner.principal
+        if self.access.load().ending_of({principal, *owner.names}) is not None:
+            raise _ended(subject)
+        if principal.startswith(PASSWORD):
+            if owner.line and owner.line == self._line_of(principal):
+                return known_identity(principal).principals
             raise _ended(
-                record, "has no password here any more, or was given another one by the operator"
+                subject, "has no password here any more, or was given another one by the operator"
             )
-        if owner.startswith(PROVIDER):
-            return self._confirmed(record).principals
-        if owner.startswith(GOOGLE):
-            return frozenset(record.owner_names)
-        raise _ended(record)
+        if principal.startswith(PROVIDER):
+            return self._confirmed(owner, subject).principals
+        if principal.startswith(GOOGLE):
+            return owner.names
+        raise _ended(subject)
 
     def state(self, record: TokenRecord) -> str:
         """Return the state of a token now, as for `ListedToken`."""
@@ -142,21 +152,21 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
             return ""
         return self.htpasswd.line_of(principal.removeprefix(PASSWORD))
 
-    def _confirmed(self, record: TokenRecord) -> Person:
+    def _confirmed(self, owner: TokenOwner, subject: str) -> Person:
         """
         Return the person who owns a token.
 
-        Raises Unauthenticated as `principals`.
+        Raises Unauthenticated as `current_principals`.
         """
-        wanted = person_in(record.owner_names)
+        wanted = person_in(owner.names)
         if wanted is None or wanted.provider not in self.providers:
-            raise _ended(record)
+            raise _ended(subject)
         person = self.people.get(wanted.provider, wanted.id).value
         if person is None or person.ended_at is not None:
-            raise _ended(record)
+            raise _ended(subject)
         if self.runtime.now() - person.confirmed_at > self.confirmed_for:
             raise Unauthenticated(
-                f"{_subject(record)} waits for its owner {escaped(person.name)} to sign in again: "
+                f"{subject} waits for its owner {escaped(person.name)} to sign in again: "
                 f"the last time was on {person.confirmed_at:%Y-%m-%d}. Sign in on the web pages of "
                 "this index, and the token works again.",
                 code=OWNER_UNCONFIRMED,
@@ -197,14 +207,10 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         return matching[0]
 
 
-def _subject(record: TokenRecord) -> str:
-    return f"The token {escaped(record.name)} ({record.id})"
-
-
-def _ended(record: TokenRecord, why: str = "may not use this index any more") -> Unauthenticated:
+def _ended(subject: str, why: str = "may not use this index any more") -> Unauthenticated:
     """Return the error for a token whose owner may not use the index any more."""
     fault = Unauthenticated(
-        f"{_subject(record)} has ended, because its owner {why}. Sign in and make another one, or "
+        f"{subject} has ended, because its owner {why}. Sign in and make another one, or "
         "ask the operator of this index.",
         code=OWNER_ENDED,
     )

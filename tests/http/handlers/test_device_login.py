@@ -168,6 +168,7 @@ def test_a_browser_that_sends_a_password_approves(tmp_path: Path) -> None:
         ({"code": "BBBBBBBB"}, 400, "code", "does not show this code. You have 4 more tries"),
         ({"code": ""}, 400, "code", "Type the code"),
         ({"days": "91"}, 400, "days", "from 1 to 90"),
+        ({"days": "0"}, 400, "days", "from 1 to 90"),
         ({"projects": ""}, 400, "projects", "Name the projects"),
         ({"projects": "*"}, 403, "", "may do no more than its owner"),
         ({"can": "manage"}, 400, "can", "has not asked for that"),
@@ -234,7 +235,6 @@ def test_programs_that_ask_too_often_are_slowed_down(server: InProcessServer) ->
     [
         ("device", {"scope": "admin"}, "invalid_field"),
         ("device", {"scope": "rubbish"}, "invalid_field"),
-        ("device", {"days": "366"}, "invalid_field"),
         ("device", {"days": "x"}, "invalid_field"),
         ("device", {"project": "acme-*-x"}, "invalid_field"),
         ("device", {"project": "a" * 300}, "invalid_name"),
@@ -255,6 +255,14 @@ def test_malformed_requests_are_refused(
     assert server.get(f"/_/login/{path}", method="POST", body=[b"{}"]).status == 415
     assert server.get(f"/_/login/{path}").status == 405
     assert not list(server.index.stores.credentials.list("credentials/"))
+
+
+@pytest.mark.parametrize("days", ["0", "-1", "abc", "366"])
+def test_days_that_no_token_has_are_refused(server: InProcessServer, days: str) -> None:
+    """A program that asks for impossible days is told which ones are possible."""
+    answer = post(server, "/_/login/device", days=days)
+
+    assert json.loads(answer.body)["error_description"] == "Ask for a number of days from 1 to 365."
 
 
 def test_asking_stores_nothing_but_the_key(server: InProcessServer) -> None:

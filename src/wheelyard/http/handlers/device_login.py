@@ -213,7 +213,7 @@ class DeviceLoginPages:
 
     def _approve(self, request: Request, text: str, fields: FormFields) -> None:
         caller, logins = request.caller, self._context.index.device_logins
-        new = new_token(fields, self._context.index.settings.tokens.max_days)
+        new = new_token(fields, logins.open_request(text).days)
         allowed = WantedToken(
             name=new.name,
             actions=parse_actions(new.can or ()),
