@@ -217,8 +217,27 @@ def test_minted_tokens_are_marked_until_they_expire(wheelyard: Typed, index: Ind
     listed = wheelyard("token", "list").stdout
 
     assert listed.startswith(made["job"])
-    assert listed.endswith("\tactive\tby publisher:core\tminted\n")
+    assert listed.endswith("\tactive\tmade by publisher:core\tminted\n")
     assert made["old job"] not in listed
+
+
+def test_list_says_who_revoked_a_token(wheelyard: Typed, index: Index) -> None:
+    """Whoever looks for what happened to a token sees who made it, and who revoked it."""
+    token = index.tokens.create(TokenRequest(name="ci"), by="htpasswd:ana")[0]
+    index.tokens.revoke(token.id, by="htpasswd:bo")
+
+    listed = wheelyard("token", "list", "--state", "revoked").stdout
+
+    assert listed.endswith("\trevoked\tmade by htpasswd:ana\trevoked by htpasswd:bo\n")
+
+
+def test_person_is_shown_in_columns(wheelyard: Typed, index: Index) -> None:
+    """The first line of a person has columns, as the list has."""
+    index.access.end_person("htpasswd:bo", "local:ana")
+
+    shown = wheelyard("people", "show", "htpasswd:bo").stdout
+
+    assert shown.startswith("htpasswd:bo\tended\tended 20")
 
 
 @pytest.mark.parametrize("is_open", [True, False])

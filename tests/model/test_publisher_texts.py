@@ -65,6 +65,7 @@ def test_values_of_texts(provider: str, key: str, text: str, value: object) -> N
         ("github", {"organization": "acme"}, "organization"),
         ("oidc", {"match": "sub"}, "match"),
         ("oidc", {"match": "= x"}, "match"),
+        ("oidc", {"match": "sub = x\nsub = y"}, "match"),
     ],
 )
 def test_what_makes_no_sense_is_refused(provider: str, texts: dict[str, str], field: str) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.operations.in_memory_index import START, IndexHarness
-from wheelyard.errors import Invalid, NotFound
+from wheelyard.errors import Invalid, NotFound, Unauthenticated
 from wheelyard.model.grants import describe_event
 from wheelyard.model.person import Person
 
@@ -125,3 +125,18 @@ def test_a_late_release_takes_no_name_from_the_next_person(index: IndexHarness) 
     assert names.claim("acme", ANA.name, "another")
     names.release("acme", ANA.name, ANA.id)
     assert names.holder("acme", ANA.name) == "another"
+
+
+def test_two_who_end_each_other_at_once(index: IndexHarness) -> None:
+    """Of two administrators who end each other on two servers, the first one stays."""
+    names = {person.subject: person.principals for person in (ANA, BO)}
+    people, access = index.index.people_administration, index.index.access
+    people.end("acme", BO.id, ANA.principal, ended_by=names["ana"])
+    with pytest.raises(Unauthenticated):
+        people.end("acme", ANA.id, BO.principal, ended_by=names["bo"])
+    with pytest.raises(Unauthenticated):
+        access.end_person("htpasswd:cleo", BO.principal, ended_by=names["bo"])
+
+    assert stored(index, ANA).ended_at is None
+    assert stored(index, BO).ended_at == START
+    assert len(journal(index)) == 1

@@ -199,3 +199,15 @@ def test_a_copy_takes_publishers_along(harness: IndexHarness, other: IndexHarnes
     publishers_of(other).remove("gl-tools", "local:eve")
     count, problems = copy()
     assert (count, [keys.PUBLISHERS in problem for problem in problems]) == (0, [True])
+
+
+def test_projects_are_normalised(harness: IndexHarness) -> None:
+    """Names of projects are kept and shown as they count, each once, also those of settings."""
+    names = ["My_Lib", "my-lib", "Other"]
+    publishers = publishers_of(harness, {**GITLAB, "projects": names})
+    publishers.add({**GITHUB, "projects": names}, "local:bo")
+    publishers.change("gh-mylib", {"projects": [*names, "New.One"]}, "local:bo")
+
+    shown = [row.publisher["projects"] for row in publishers.show()]
+
+    assert shown == [["my-lib", "other"], ["my-lib", "other", "new-one"]]

@@ -74,6 +74,7 @@ def _parts(index: Index) -> Iterator[HealthPart]:
         text = f"Valid until {certificate.value.expires:%Y-%m-%d %H:%M} UTC."
         yield HealthPart("certificate", "warning" if certificate.warnings else "ok", text)
     for file in index.authenticator.files:
+        file.current()  # looks at the file, as nobody else may use it for long
         text = "It is in force as it is."
         if file.fault:
             text = f"{file.fault} What it said before is in force."

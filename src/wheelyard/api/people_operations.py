@@ -174,15 +174,15 @@ def end_person(call: Call, body: PersonChange) -> KnownPerson:
 
     Raises Invalid if the text is no principal of a person or a service account, NotFound if nobody
     of that name has signed in with the provider, and Conflict (code `own_access`) if it is the
-    caller.
+    caller. Raises Unauthenticated if the caller was ended meanwhile.
     """
-    person = _changeable(call, body.who)
+    person, own = _changeable(call, body.who), call.caller.principals
     _require_other(call, person.who)
     if person.provider:
         administration = call.index.people_administration
-        administration.end(person.provider, person.id, call.by, body.note)
+        administration.end(person.provider, person.id, call.by, body.note, own)
     else:
-        call.index.access.end_person(person.who, call.by, body.note)
+        call.index.access.end_person(person.who, call.by, body.note, own)
     return call.index.known_people.find(person.who)
 
 
@@ -228,7 +228,8 @@ def release_name(call: Call, body: NameRelease) -> ReleasedName:
     Raises Conflict as `end_person`, and as `PeopleAdministration.release_name`.
     """
     _require_other(call, f"oidc:{body.provider}:{person_name(body.name)}")
-    ended = call.index.people_administration.release_name(body.provider, body.name, call.by)
+    administration, own = call.index.people_administration, call.caller.principals
+    ended = administration.release_name(body.provider, body.name, call.by, own)
     return ReleasedName(f"{ended.principal}#{ended.id}" if ended is not None else None)
 
 

@@ -4,10 +4,11 @@ Operations on trusted publishers.
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
+from datetime import datetime
 from itertools import islice
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from wheelyard.api.access_operations import AccessHistoryQuery
 from wheelyard.api.operation import Call
@@ -45,6 +46,8 @@ class PublisherEdit(Struct, frozen=True, forbid_unknown_fields=True):
     publisher: dict[str, Any]
     """The keys that change, with null for those to leave out."""
     note: str = ""
+    as_of: Annotated[datetime, Meta(tz=True)] | None = None
+    """`changed`, or else `created`, as the list had it: another change since then is a conflict."""
 
 
 class PublisherRemoval(Struct, frozen=True, forbid_unknown_fields=True):
@@ -80,7 +83,7 @@ def change_publisher(call: Call, body: PublisherEdit) -> ListedPublisher:
 
     Raises as `Publishers.change`.
     """
-    return call.index.publishers.change(body.id, body.publisher, call.by, body.note)
+    return call.index.publishers.change(body.id, body.publisher, call.by, body.note, body.as_of)
 
 
 def remove_publisher(call: Call, body: PublisherRemoval) -> None:

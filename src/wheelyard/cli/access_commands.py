@@ -457,8 +457,11 @@ def _token_lines(
         more = ("minted",) if token.publishers else ()
         if token.replaced_by:
             more = (f"replaced by {token.replaced_by}",)
+        elif token.revoked_by:
+            revoked_by = with_name(token.revoked_by, names.get(token.revoked_by, ""))
+            more = (f"revoked by {revoked_by}",)
         more = (*more, *token.marks)
-        yield (*columns, token.state, f"by {by}", *more)
+        yield (*columns, token.state, f"made by {by}", *more)
 
 
 @token_command.subcommand(

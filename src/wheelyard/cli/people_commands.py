@@ -84,8 +84,8 @@ def show_person(who: str) -> None:
     print_result(answer, _person_lines(answer))
 
 
-def _person_lines(answer: PersonAnswer) -> Iterator[str]:
-    yield "\t".join(_line(answer.person))
+def _person_lines(answer: PersonAnswer) -> Iterator[str | tuple[str, ...]]:
+    yield _line(answer.person)
     if answer.groups:
         yield f"groups of this index: {', '.join(answer.groups)}"
     for right in answer.rights:

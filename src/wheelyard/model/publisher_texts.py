@@ -28,7 +28,7 @@ def keys_of_texts(provider: str, texts: Mapping[str, str]) -> PublisherKeys:
     Return the keys of a publisher with these texts, which are not checked further.
 
     An empty text leaves its key out. Raises Invalid (code `invalid_field`), with the key, if
-    `match` has a line without `=`, and if the provider or a key is unknown.
+    `match` has a line without `=`, or a claim twice, and if the provider or a key is unknown.
     """
     kind = PROVIDERS.get(provider)
     if kind is None:
@@ -56,13 +56,23 @@ def _value(kind: inspect.Type, key: str, text: str) -> Any:  # noqa: ANN401 - of
     if isinstance(kind, inspect.VarTupleType):
         return [element for part in _ELEMENTS.split(text) if (element := part.strip())]
     if isinstance(kind, inspect.DictType):
-        return dict(_claim(key, line) for line in text.splitlines() if line.strip())
+        return _claims(key, text)
     types = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
     if any(isinstance(member, inspect.BoolType) for member in types):
         return _BOOLEANS.get(text.lower(), text)
     is_number = any(isinstance(member, inspect.IntType) for member in types)
     # any other text is for the checks of the table to refuse
     return int(text) if is_number and _NUMBER.fullmatch(text) else text
+
+
+def _claims(key: str, text: str) -> dict[str, str | bool]:
+    claims = dict[str, str | bool]()
+    for line in filter(str.strip, text.splitlines()):
+        claim, value = _claim(key, line)
+        if claim in claims:
+            raise _invalid(key, f"The claim {quoted(claim)} is there twice. Leave one out.")
+        claims[claim] = value
+    return claims
 
 
 def _claim(key: str, line: str) -> tuple[str, str | bool]:

@@ -79,6 +79,11 @@ class StoredPublisher(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The id, which no other one has."""
         return str(self.publisher.get("id", ""))
 
+    @property
+    def last_changed(self) -> datetime:
+        """When it was changed last, or else added."""
+        return self.changed or self.created
+
 
 class ListedPublisher(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A publisher in a list for people and programs."""

@@ -18,7 +18,7 @@ from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
 from wheelyard.catalog.journaled_documents import AccessRecords
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, Invalid, NotFound, quoted
+from wheelyard.errors import PERSON_ENDED, Conflict, Invalid, NotFound, Unauthenticated, quoted
 from wheelyard.model.access import Action, may_everywhere
 from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.grants import (
@@ -263,15 +263,23 @@ class AccessControl:
 
         self._commit(intent)
 
-    def end_person(self, who: str, by: str, note: str = "") -> None:
+    def end_person(self, who: str, by: str, note: str = "", ended_by: Principals = NOBODY) -> None:
         """
         End the access of whoever has a principal, which has to be that of one person alone.
 
-        Raises Invalid if the note is not one line of text.
+        Raises Invalid if the note is not one line of text. Raises Unauthenticated (code
+        `person_ended`) if the access of whoever has the principals `ended_by` was ended before: of
+        two administrators who end each other at once, on two servers, one stays.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
+            if any(ended.who in ended_by for ended in rules.ended):
+                raise Unauthenticated(
+                    "Your own access was ended meanwhile, so nothing was changed. Ask the operator "
+                    "of this index.",
+                    code=PERSON_ENDED,
+                )
             if any(ended.who == who for ended in rules.ended):
                 return ()
             return (PersonEnded(at=self._runtime.now(), by=by, note=note, who=who),)
@@ -309,8 +317,8 @@ class AccessControl:
         if before and not after:
             raise Conflict(
                 "After this change you would be no administrator, and could not take it back, so "
-                "nothing was changed. Confirm that you want that: with the box of the form, or "
-                "with --even-if-own.",
+                "nothing was changed. Confirm that you want that: with the box of the form, the "
+                "field even_if_own, or --even-if-own.",
                 code=OWN_ACCESS,
             )
 

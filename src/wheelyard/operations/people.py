@@ -10,7 +10,12 @@ from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.person import Person, person_name
-from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AccessControl
+from wheelyard.operations.access_control import (
+    NOBODY,
+    NOTE_LIMIT_CHARS,
+    AccessControl,
+    Principals,
+)
 
 
 class PeopleAdministration(Struct, frozen=True):
@@ -26,14 +31,20 @@ class PeopleAdministration(Struct, frozen=True):
     access: AccessControl
     retries: ConflictRetries
 
-    def end(self, provider: str, person_id: str, by: str, note: str = "") -> Person:
+    def end(
+        self,
+        provider: str,
+        person_id: str,
+        by: str,
+        note: str = "",
+        ended_by: Principals = NOBODY,
+    ) -> Person:
         """
         End the access of a person, who may not sign in any more, and return the record.
 
         Sessions and tokens of the person end on every server once its caches are renewed. Raises
-        NotFound if there is no such person, and Invalid as `AccessControl.end_person`.
+        NotFound if there is no such person, and as `AccessControl.end_person`.
         """
-        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         now = self.retries.runtime.now()
 
         def ended(person: Person) -> Person:
@@ -42,10 +53,11 @@ class PeopleAdministration(Struct, frozen=True):
             endings = person.endings + 1
             return replace(person, ended_at=now, ended_by=by, endings=endings, refresh_token="")
 
-        person = self._change(provider, person_id, ended)
-        # a crash before this leaves an ended person, whom the next try writes into the journal
-        self.access.end_person(_who(person), by, note)
-        return person
+        # the document of rights decides, and ends the person by itself: after a crash the next try
+        # ends the record as well
+        person = self._get(provider, person_id)
+        self.access.end_person(_who(person), by, note, ended_by)
+        return self._change(provider, person_id, ended)
 
     def admit(self, provider: str, person_id: str, by: str, note: str = "") -> Person:
         """
@@ -62,13 +74,15 @@ class PeopleAdministration(Struct, frozen=True):
         self.access.admit_person(_who(person), by, note)
         return person
 
-    def release_name(self, provider: str, name: str, by: str) -> Person | None:
+    def release_name(
+        self, provider: str, name: str, by: str, ended_by: Principals = NOBODY
+    ) -> Person | None:
         """
         Let the next person who signs in with a name have it.
 
         If somebody has the name now, their access is ended first, as grants to the name are not
         theirs any more, and the record is returned; else None. Raises NotFound if the name is
-        nobody's.
+        nobody's, and as `end`.
         """
         name, ended = person_name(name), None
         holder = self.names.holder(provider, name)
@@ -79,11 +93,17 @@ class PeopleAdministration(Struct, frozen=True):
             )
         person = self.records.get_current(provider, holder).value
         if person is not None and person.name == name:
-            ended = self.end(provider, holder, by)
+            ended = self.end(provider, holder, by, ended_by=ended_by)
         # a crash before this leaves an ended person, and the name to be released again
         self.names.release(provider, name, holder)
         self.access.note_released_name(f"oidc:{provider}:{name}", by)
         return ended
+
+    def _get(self, provider: str, person_id: str) -> Person:
+        person = self.records.get_current(provider, person_id).value
+        if person is None:
+            raise NotFound(f"There is no person {quoted(person_id)} of {quoted(provider)}.")
+        return person
 
     def _change(self, provider: str, person_id: str, change: Callable[[Person], Person]) -> Person:
         """Change a record, and return it as it is then."""

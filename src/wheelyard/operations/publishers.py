@@ -12,6 +12,7 @@ asks it for its keys: whoever administers the index may not make it ask any mach
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, Final
 
 from msgspec import Struct
@@ -39,6 +40,8 @@ from wheelyard.storage.base import ObjectVersion
 
 PUBLISHER_EXISTS: Final = "publisher_exists"
 """The code of a Conflict for an id that another publisher has."""
+PUBLISHER_CHANGED: Final = "publisher_changed"
+"""The code of a Conflict for a publisher that somebody else has changed."""
 
 
 class PublishersInForce(Struct, frozen=True):
@@ -90,8 +93,10 @@ class Publishers:
         problems = self._merge(stored).problems
         return (
             *(
-                ListedPublisher(id=str(table["id"]), source="settings", publisher=table)
-                for table in self._tables
+                ListedPublisher(
+                    id=publisher.id, source="settings", publisher=_canonical(table, publisher)
+                )
+                for table, publisher in zip(self._tables, self._configured, strict=True)
             ),
             *(
                 _listed(publisher, problems.get(publisher.id, ""))
@@ -114,28 +119,42 @@ class Publishers:
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         with _field_errors():
             publisher = parse_publisher(keys)
+        canonical = _canonical(keys, publisher)
 
         def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
             self._require_free(publisher.id, stored)
             self._require_fit(publisher, stored)
-            added = PublisherAdded(at=self._runtime.now(), by=by, note=note, publisher=keys)
+            added = PublisherAdded(at=self._runtime.now(), by=by, note=note, publisher=canonical)
             return (added,)
 
         return self._commit(intent, publisher.id)
 
     def change(
-        self, publisher_id: str, keys: Mapping[str, Any], by: str, note: str = ""
+        self,
+        publisher_id: str,
+        keys: Mapping[str, Any],
+        by: str,
+        note: str = "",
+        as_of: datetime | None = None,
     ) -> ListedPublisher:
         """
         Give other values to keys of a publisher of the store, and return it.
 
         None leaves a key out. Raises NotFound if there is no such publisher in the store. Raises
-        Invalid as `add` does, also for one of the settings, and for another id or provider.
+        Invalid as `add` does, also for one of the settings, and for another id or provider. Raises
+        Conflict (code `publisher_changed`) if `as_of` is not when it was last changed.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
         def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
             before = self._require_stored(publisher_id, stored)
+            if as_of is not None and as_of != before.last_changed:
+                raise Conflict(
+                    f"The publisher {quoted(publisher_id)} was changed meanwhile, by "
+                    f"{before.changed_by or before.created_by}. Look at it as it is now, and then "
+                    "change it.",
+                    code=PUBLISHER_CHANGED,
+                )
             changed = {**before.publisher, **keys}
             new = {key: value for key, value in changed.items() if value is not None}
             if new == before.publisher:
@@ -151,7 +170,7 @@ class Publishers:
             with _field_errors():
                 publisher = parse_publisher(new)
             self._require_fit(publisher, stored)
-            at = self._runtime.now()
+            at, new = self._runtime.now(), _canonical(new, publisher)
             return (PublisherChanged(at=at, by=by, note=note, publisher=new),)
 
         return self._commit(intent, publisher_id)
@@ -247,6 +266,11 @@ class Publishers:
         for event in committed.events:
             log_publisher(event.by, describe_event(event))
         return committed.after
+
+
+def _canonical(keys: PublisherKeys, publisher: Publisher) -> PublisherKeys:
+    """Return the keys of a publisher with its projects as they count: normalised, each once."""
+    return {**keys, "projects": list(publisher.projects)}
 
 
 def _listed(publisher: StoredPublisher, problem: str) -> ListedPublisher:

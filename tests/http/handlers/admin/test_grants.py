@@ -1,11 +1,16 @@
 """The pages of grants, groups, and who may do what."""
 
-import pytest
+from pathlib import Path
 
-from tests.http.handlers.admin.administering import Administrator, text_of
-from tests.http.in_process import InProcessServer
+import pytest
+from msgspec.structs import replace
+
+from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
+from tests.http.in_process import InProcessServer, in_process
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.access_control import ListedGrant
+from wheelyard.settings.sections import ServerSettings
+from wheelyard.storage.memory import MemoryStore
 
 WANTED = {
     "action": "add",
@@ -249,3 +254,26 @@ def test_history_has_pages(server: InProcessServer) -> None:
     assert "group many-09" not in newest
     assert "group many-09" in older
     assert "Nothing has been changed on this page" in admin.read("grants/history/?page=99")
+
+
+@pytest.mark.parametrize(
+    ("path", "kept"),
+    [
+        ("groups/?group=own", "stranger, by password"),
+        ("groups/?group=own&action=delete", "takes no changes"),
+        ("tokens/?revoke=x7Kq2mPz4A", "takes no changes"),
+    ],
+)
+def test_read_only_server_only_shows(tmp_path: Path, path: str, kept: str) -> None:
+    """A server that takes no changes has no form for one."""
+    settings, store = settings_in(tmp_path), MemoryStore(lambda: 0.0)
+    with in_process(tmp_path, settings, store=store) as server:
+        server.index.access.edit_group("make", "own", ["htpasswd:stranger"], "local:bo")
+    closed = ServerSettings(public_url="http://index", read_only=True)
+    with in_process(tmp_path, replace(settings, server=closed), store=store) as server:
+        answer = Administrator.of(server).open(path)
+
+    assert answer.status == 200
+    assert kept in text_of(answer)
+    assert 'name="action" value="re' not in answer.body.decode()
+    assert 'name="action" value="delete' not in answer.body.decode()

@@ -155,3 +155,17 @@ def test_they_are_for_administrators(server: InProcessServer, path: str) -> None
     """Others see neither."""
     assert Administrator.of(server, "reader").open(path).status == 403
     assert server.get(f"/-/admin/{path}").status == 401
+
+
+def test_broken_file_of_credentials_is_noticed(tmp_path: Path) -> None:
+    """A line that makes no sense is there at once, before anybody uses a password."""
+    with in_process(tmp_path, settings_in(tmp_path)) as server:
+        api, users = Administrator.of(server).api, tmp_path / "htpasswd"
+        with users.open("a") as file:
+            file.write("garbage\n")
+        server.clock.advance(minutes=1)
+
+        health = api.call(show_health)
+
+    assert parts(health)[str(users)] == "failed"
+    assert "has no colon" in text(health, str(users))

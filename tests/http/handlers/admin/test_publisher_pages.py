@@ -1,5 +1,6 @@
 """The pages of trusted publishers."""
 
+import re
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -51,6 +52,13 @@ def stored(admin: Administrator) -> dict[str, dict[str, object]]:
     return {row.id: row.publisher for row in rows if row.source == "store"}
 
 
+def as_of(form: str) -> str:
+    """Return when the publisher that a form changes had been changed last."""
+    match = re.search('name="as_of" value="([^"]+)"', form)
+    assert match is not None
+    return match[1]
+
+
 @pytest.mark.parametrize("path", [PAGE, f"{PAGE}?add=github", f"{PAGE}history/"])
 @pytest.mark.parametrize("name", ["reader", "stranger"])
 def test_publishers_are_for_administrators(server: InProcessServer, path: str, name: str) -> None:
@@ -74,6 +82,7 @@ def test_publisher_is_added_changed_and_removed(admin: Administrator) -> None:
     form = admin.open(f"{PAGE}?change=release-of-tools").body.decode()
     assert 'value="tools, tools-extras"' in form
     changed = {**WANTED, "action": "change", "environment": "", "ref": "refs/tags/v*"}
+    changed["as_of"] = as_of(form)
 
     page = admin.done(PAGE, **changed)
 
@@ -87,6 +96,22 @@ def test_publisher_is_added_changed_and_removed(admin: Administrator) -> None:
     history = admin.read(f"{PAGE}history/")
     assert history.index("removed (moved)") < history.index("changed, ") < history.index("added, ")
     assert "publisher release-of-tools: removed" in admin.read("journal/?what=publisher-removed")
+
+
+def test_form_that_is_too_old_changes_nothing(admin: Administrator) -> None:
+    """Of two administrators with the same form, the second one does not undo the first."""
+    admin.done(PAGE, **WANTED)
+    form = admin.open(f"{PAGE}?change=release-of-tools").body.decode()
+    changes = {"action": "change", "as_of": as_of(form)}
+    admin.server.clock.advance(minutes=1)
+    admin.done(PAGE, **{**WANTED, **changes, "projects": "tools"})
+    before = stored(admin)
+
+    answer = admin.send(PAGE, **{**WANTED, **changes, "ref": "refs/heads/main"})
+
+    assert (answer.status, "was changed meanwhile" in text_of(answer)) == (409, True)
+    assert stored(admin) == before
+    assert admin.send(PAGE, **{**WANTED, "action": "change"}).status == 400
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from wheelyard.rendering.web.admin.journal import KINDS, entry_rows
 SECTION: Final = "journal/"
 FIELDS: Final = ("project", "by", "what", "from", "to")
 ENTRIES_ON_A_PAGE: Final = 50
+_LAST_DAY: Final = datetime(9999, 12, 31, tzinfo=UTC)
 _CSV: Final = (b"content-type", b"text/csv; charset=utf-8; header=present")
 
 
@@ -78,7 +79,8 @@ def _selection(asked: Mapping[str, str]) -> JournalSelection:
         by=asked["by"],
         what=asked["what"],
         since=since,
-        until=until + timedelta(days=1) if until else None,  # the day itself is wanted, too
+        # the day itself is wanted, too; no day comes after the last one
+        until=until + timedelta(days=1) if until and until < _LAST_DAY else None,
     )
 
 

@@ -1,8 +1,11 @@
 """The pages of trusted publishers: the list, a form for each provider, removal, history."""
 
 from collections.abc import Mapping
-from typing import Final
+from datetime import datetime
+from typing import Annotated, Final
 from urllib.parse import urlencode
+
+from msgspec import Meta, Struct
 
 from wheelyard.api import publisher_operations
 from wheelyard.api.access_operations import AccessHistoryQuery
@@ -12,7 +15,7 @@ from wheelyard.api.publisher_operations import (
     PublisherRemoval,
 )
 from wheelyard.errors import Invalid, NotFound, quoted
-from wheelyard.http.forms import FormFields
+from wheelyard.http.forms import FormFields, form_body
 from wheelyard.http.handlers.admin.pages import (
     AdminPages,
     newest_part,
@@ -28,6 +31,14 @@ SECTION: Final = "publishers/"
 ROWS_ON_A_PAGE: Final = 100
 COMMON: Final = ("id", "projects", "actions")
 """The fields of each form, besides those of its provider."""
+
+
+class SeenPublisher(Struct, frozen=True):
+    """The publisher that a form was shown with."""
+
+    id: str
+    as_of: Annotated[datetime, Meta(tz=True)]
+    """When it had been changed last."""
 
 
 class PublisherPages:
@@ -150,7 +161,8 @@ class PublisherPages:
         else:
             # a field that is empty leaves its key out
             changes = {name: keys.get(name) for name in names if name != "id"}
-            edit = PublisherEdit(fields.text("id"), changes, note)
+            seen = form_body(fields, SeenPublisher)
+            edit = PublisherEdit(seen.id, changes, note, seen.as_of)
             api.call(publisher_operations.change_publisher, edit)
         return self._pages.done(request, urlencode({"done": action, "id": fields.text("id")}))
 
