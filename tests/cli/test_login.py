@@ -81,6 +81,7 @@ def test_a_token_is_stored_in_netrc(index: LoginServer, sandbox: Sandbox, wheely
     again = typed_login(sandbox, index.url, environment=NO_KEYRING)
     new = netrc_token(sandbox)
     assert f"It replaces {token[4:14]}, which works on" in again.stderr
+    assert "also if it is of another index" in again.stderr.partition("Open this page")[0]
     assert new != token
 
     out = wheelyard("logout", index.url, **NO_KEYRING)
@@ -102,6 +103,7 @@ def test_a_token_is_stored_in_the_keyring(
     done = typed_login(sandbox, index.url, environment=environment)
 
     assert (done.returncode, "It is stored in the keyring." in done.stderr) == (0, True)
+    assert "For one beside pip, write import" in done.stderr
     assert not (sandbox.home / ".netrc").exists()
     stored = (sandbox.home / "keyring.json").read_text()
     assert len(set(TOKEN.findall(stored))) == 1
@@ -109,6 +111,25 @@ def test_a_token_is_stored_in_the_keyring(
     out = wheelyard("logout", index.url, **environment)
     assert (out.returncode, "The token in the keyring is revoked" in out.stderr) == (0, True)
     assert not TOKEN.search((sandbox.home / "keyring.json").read_text())
+
+
+def test_a_token_of_another_index_is_kept(
+    index: LoginServer, sandbox: Sandbox, wheelyard: Typed, tmp_path: Path
+) -> None:
+    """A logout keeps a token in netrc that the index does not know, and removes one of its own."""
+    typed_login(sandbox, index.url, environment=NO_KEYRING)
+    token = netrc_token(sandbox)
+    with running_login_server(tmp_path) as other:
+        refused = wheelyard("logout", other.url, **NO_KEYRING)
+
+    assert (refused.returncode, "may be of another index" in refused.stderr) == (1, True)
+    assert netrc_token(sandbox) == token
+    assert index.principal(token) == f"token:{token[4:14]}"
+    index.index.tokens.revoke(token[4:14], by="htpasswd:ana")
+    until(lambda: index.principal(token) == "token_revoked")
+    out = wheelyard("logout", index.url, **NO_KEYRING)
+    assert (out.returncode, "did not work any more" in out.stderr) == (0, True)
+    assert (sandbox.home / ".netrc").read_text() == ""
 
 
 def test_a_token_is_printed_on_request(index: LoginServer, sandbox: Sandbox) -> None:
@@ -169,10 +190,20 @@ def test_a_refused_login_stores_nothing(index: LoginServer, sandbox: Sandbox) ->
 
 
 def test_a_token_that_cannot_be_stored_is_revoked(index: LoginServer, sandbox: Sandbox) -> None:
-    """If the token cannot be stored it is revoked, and an entry of others is found out before."""
+    """If the token cannot be stored it is revoked; what can be found out before, is."""
     before = {token.id for token in index.index.tokens.all()}
-    missing = str(sandbox.folder / "missing" / "netrc")
-    done = typed_login(sandbox, index.url, environment={**NO_KEYRING, "NETRC": missing})
+    folder = sandbox.folder / "folder"
+    environment = {**NO_KEYRING, "NETRC": str(folder / "netrc")}
+    missing = typed_login(sandbox, index.url, environment=environment)
+    assert (missing.returncode, "the folder is missing" in missing.stderr) == (1, True)
+    assert shown(missing.stderr) is None
+    folder.mkdir()
+
+    def act(url: str, code: str) -> None:
+        decide(url, code)
+        folder.rmdir()
+
+    done = typed_login(sandbox, index.url, environment=environment, act=act)
     assert (done.returncode, "cannot be used" in done.stderr) == (1, True), done.stderr
     (made,) = [token for token in index.index.tokens.all() if token.id not in before]
     assert made.revoked_by == f"token:{made.id}"

@@ -79,12 +79,15 @@ def test_an_entry_is_found_and_read_by_python(tmp_path: Path) -> None:
     [
         (f"machine {HOST} login ana password x\n", "Remove it first"),
         (f"machine {HOST}\n  login __token__\n  password x\n", "Remove it first"),
+        (f"{LINE}\nmachine {HOST} login ana password x\n", "Remove it first"),
+        (f"{LINE}\n{LINE}\n", "Remove it first"),
+        (f"macdef init\n{LINE}\n\n", "Remove it first"),
         ("machine\n", "is damaged"),
         ("\udcff machine x", "is damaged"),
     ],
 )
 def test_entries_of_others_are_not_touched(tmp_path: Path, text: str, words: str) -> None:
-    """An entry that somebody has written in another form is a reason to stop, without its text."""
+    """If clients would not use a new token, that is a reason to stop, without an entry's text."""
     path = tmp_path / ".netrc"
     path.write_bytes(netrc_bytes(text))
 

@@ -1,6 +1,7 @@
 """`wheelyard login` and `logout`: a token of one's own, where clients of this machine find it."""
 
 import logging
+import os
 import platform
 import sys
 import webbrowser
@@ -25,7 +26,15 @@ from wheelyard.api.device_login import (
 from wheelyard.api_client import KEYRING_SECONDS, ApiConnection, keyring_path, parse_server
 from wheelyard.cli.files import replace_file
 from wheelyard.cli.output import cli_command, is_output_lost, print_message, warn
-from wheelyard.errors import Invalid, Unauthenticated, Unavailable, WheelyardError
+from wheelyard.errors import (
+    OWNER_ENDED,
+    TOKEN_EXPIRED,
+    TOKEN_REVOKED,
+    Invalid,
+    Unauthenticated,
+    Unavailable,
+    WheelyardError,
+)
 from wheelyard.http_client.credential_stores import (
     KeyringFailed,
     NetrcProblem,
@@ -48,6 +57,8 @@ from wheelyard.wiring.stores import system_runtime
 IS_WINDOWS: Final = sys.platform == "win32"
 PRIVATE: Final = 0o600
 HOST_CHARS: Final = 60
+ENDED: Final = (OWNER_ENDED, TOKEN_EXPIRED, TOKEN_REVOKED)
+"""The codes by which a server says that a token was its own."""
 URL: Final = Argument(["url"], metavar="URL")
 
 
@@ -84,6 +95,26 @@ class TokenStore(Struct, frozen=True):
         except NetrcProblem as problem:
             raise Invalid(escaped(str(problem)), code="bad_setting") from None
 
+    def replaced_tokens(self) -> dict[str, str]:
+        """
+        Return `tokens`, which a new one replaces, and warn if netrc has one for the same host.
+
+        Raises Invalid as `in_netrc`, or if netrc is needed and cannot be written.
+        """
+        is_there = bool(self.in_netrc())
+        if not os.access(self.netrc.resolve().parent, os.W_OK) and (is_there or not self.keyring):
+            raise Invalid(
+                f"The token cannot be stored in {escaped(self.netrc_name)}: the folder is missing, "
+                "or you may not write there. Make the folder, or set NETRC to another file.",
+                code="bad_setting",
+            )
+        if is_there:
+            warn(
+                f"{escaped(self.netrc_name)} has a token for {self.host} already, which the new "
+                "one replaces, also if it is of another index on that host"
+            )
+        return self.tokens()
+
     def store(self, token: str) -> str:
         """
         Store a token, and return the path of the netrc file, or nothing for the keyring.
@@ -110,23 +141,21 @@ class TokenStore(Struct, frozen=True):
         return str(self.netrc)
 
     def tokens(self) -> dict[str, str]:
-        """Return the stored tokens, each with where it is in words."""
+        """Return the stored tokens by where they are in words, which is netrc for the last one."""
         tokens = dict[str, str]()
-        with suppress(Invalid):  # an entry of another form is not ours
-            if token := self.in_netrc():
-                tokens[token] = self.netrc_name
         if self.keyring is not None:
             with suppress(KeyringFailed):
-                if token := self.keyring.token():
-                    tokens[token] = "the keyring"
-        return tokens
+                tokens["the keyring"] = self.keyring.token()
+        with suppress(Invalid):  # an entry of another form is not ours
+            tokens[self.netrc_name] = self.in_netrc()
+        return {place: token for place, token in tokens.items() if token}
 
-    def remove(self) -> None:
-        """Remove what is stored. Raises OSError if netrc cannot be written."""
-        text = netrc_text(self.netrc)
-        if (rest := without_token(text, self.host)) != text:
+    def remove(self, place: str) -> None:
+        """Remove one of `tokens`. Raises OSError if netrc cannot be written."""
+        if place == self.netrc_name:
+            rest = without_token(netrc_text(self.netrc), self.host)
             replace_file(self.netrc, netrc_bytes(rest), PRIVATE, keeps_mode=False)
-        if self.keyring is not None:
+        elif self.keyring is not None:
             self.keyring.remove()
 
 
@@ -176,8 +205,8 @@ def login_command(  # noqa: PLR0913 - one for each option
     environ, runtime, server = process_environment(), system_runtime(), parse_server(url)
     require_safe(server)
     store = TokenStore.of(server, environ)
-    store.in_netrc()  # so that nobody approves for nothing
-    replaced = {} if prints else store.tokens()
+    # before anybody approves for nothing
+    replaced = {} if prints else store.replaced_tokens()
     host = to_one_line(platform.node(), HOST_CHARS) or "an unnamed machine"
     wanted = WantedLogin(
         name=f"wheelyard login on {host}" if name is None else name,
@@ -207,6 +236,9 @@ def logout_command(url: str) -> None:
     """
     Revoke the token that 'wheelyard login URL' has stored on this machine, and remove it.
 
+    A token in netrc that this index does not accept is kept, as it may be of another index on the
+    same host.
+
     Examples:
         wheelyard logout https://packages.acme.dev
         wheelyard logout https://acme.dev/packages
@@ -225,14 +257,21 @@ def logout_command(url: str) -> None:
         )
     connection = ApiConnection(server, None, system_runtime())
     click.get_current_context().call_on_close(connection.close)
-    for token, place in tokens.items():
+    for place, token in tokens.items():
         try:
             revoke(connection, token)
-        except Unauthenticated:
-            warn(f"the token in {place} did not work any more")
+        except Unauthenticated as fault:
+            if place == store.netrc_name and fault.code not in ENDED:
+                raise Invalid(
+                    f"{server.redacted} does not accept the token in {escaped(place)}, which may "
+                    f"be of another index on {store.host}, so it is kept and not revoked. Log out "
+                    f"there, or delete the line 'machine {store.host} login __token__' yourself.",
+                    code="bad_setting",
+                ) from fault
+            warn(f"the token in {escaped(place)} did not work any more")
         else:
             _say(f"The token in {escaped(place)} is revoked.")
-    store.remove()
+        store.remove(place)
     _say("It is removed from this machine.")
 
 
@@ -254,7 +293,7 @@ def _say_stored(
     store: TokenStore, token: DeviceToken, netrc: str, replaced: Mapping[str, str]
 ) -> None:
     _say(escaped(f"It is stored in {netrc or 'the keyring'}."))
-    for old in filter(None, map(parse_token, replaced)):
+    for old in filter(None, map(parse_token, sorted(set(replaced.values())))):
         _say(f"It replaces {old.id}, which works on: revoke that if nothing uses it.")
     stored = StoredToken(
         root=store.server.redacted.rstrip("/"),

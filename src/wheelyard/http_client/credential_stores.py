@@ -168,7 +168,8 @@ def token_in_netrc(path: Path, host: str) -> str:
     """
     Return the token of a host in a netrc file, or an empty text if the host has no entry.
 
-    Raises NetrcProblem if the file cannot be read, or has an entry for the host in another form.
+    Raises NetrcProblem if the file cannot be read, or clients would not use a token that is written
+    into it, because of an entry for the host in another form.
     """
     try:
         entry = netrc(str(path)).hosts.get(host)
@@ -176,15 +177,14 @@ def token_in_netrc(path: Path, host: str) -> str:
         return ""
     except (NetrcParseError, UnicodeError):
         raise NetrcProblem(f"{path} is damaged, so no client reads it. Repair it first.") from None
-    if entry is None:
-        return ""
-    match = _line_of(host).search(_read(path))
-    if match is None:
+    # of several entries, clients use the first or the last one, and none of a `macdef`
+    tokens = _line_of(host).findall(_read(path))
+    if [(TOKEN_USER, token) for token in tokens] != ([(entry[0], entry[2])] if entry else []):
         raise NetrcProblem(
-            f"{path} has an entry for {host} with a user name or in a form of its own, which "
-            "clients use before anything else. Remove it first."
+            f"{path} has an entry for {host} with a user name, in a form of its own, in a macro or "
+            "beside another one, so clients would not use a new token. Remove it first."
         )
-    return match[1]
+    return tokens[0] if tokens else ""
 
 
 def with_token(text: str, host: str, token: str) -> str:

@@ -83,6 +83,11 @@ def login_lines(stored: StoredToken) -> Iterator[str]:
         width = max(map(len, lines))
         for client, command in lines.items():
             yield f"  {client.ljust(width)}  {command}"
+        if not stored.netrc:
+            yield (
+                "With subprocess, pip asks a keyring on PATH that is outside its own environment. "
+                "For one beside pip, write import in place of subprocess."
+            )
 
 
 def _client_lines(stored: StoredToken) -> Iterator[tuple[str, str]]:
