@@ -163,9 +163,9 @@ def test_limited_caller_is_not_everywhere() -> None:
         ("token:0000000000", "This token may not"),
         ("static:ci", "This token may not"),
         ("publisher:core", "This token may not"),
-        ("htpasswd:ana", "You (htpasswd:ana) may not"),
-        ("user:ana@acme.dev", "You (user:ana@acme.dev) may not"),
-        ("htpasswd:a\nb", "You (htpasswd:a\\nb) may not"),
+        ("htpasswd:ana", "You (ana, by password) may not"),
+        ("user:ana@acme.dev", "You (ana@acme.dev, by Google) may not"),
+        ("htpasswd:a\nb", "You (a\\nb, by password) may not"),
         (ANONYMOUS, "Whoever sends no credential may not"),
     ],
 )

@@ -14,6 +14,7 @@ from wheelyard.rendering.project_facts import (
     ProjectFacts,
     fold,
     latest_release,
+    name_facts,
     private_facts_of,
     releases_of,
     required_name,
@@ -48,19 +49,24 @@ def test_summary_is_that_of_the_latest_release() -> None:
 
 
 def test_latest_upload_is_the_newest_file() -> None:
-    """The latest upload is the newest file that is not yanked, whatever its version."""
+    """The latest upload is the newest file, whatever its version, also if it is yanked."""
     later = replace(file("0.9"), uploaded_at=NOON + timedelta(days=1), uploaded_by="user:bob@x")
     yanked = replace(file("2.0", yanked=""), uploaded_at=NOON + timedelta(days=2))
 
-    assert facts(project(file("1.0"), later, yanked)).uploaded_by == "user:bob@x"
-    assert facts(project(yanked)).uploaded == 0
+    assert facts(project(file("1.0"), later)).uploaded_by == "user:bob@x"
+    for made in (project(later, yanked), project(yanked, status=Status.QUARANTINED)):
+        assert facts(made).day == "2026-11-22"
 
 
 def test_project_without_files_has_no_version() -> None:
-    """A project without files, or in quarantine, has no version and no upload, but a name."""
-    for made in (project(), project(file(), status=Status.QUARANTINED)):
+    """A project without files, or in quarantine, has no version, but a name and a mark."""
+    for made, mark in (
+        (project(), "no files"),
+        (project(file(), status=Status.QUARANTINED), "quarantined"),
+    ):
         found = facts(replace(made, summary="what its page hides"))
-        assert (found.name, found.version, found.summary, found.uploaded) == ("demo", "", "", 0)
+        assert (found.name, found.version, found.summary, found.state) == ("demo", "", "", mark)
+    assert facts(project(file())).state == name_facts(made.name).state == ""
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from wheelyard.api.operation import Call
 from wheelyard.authentication.known_people import KnownPerson, PersonState
 from wheelyard.authentication.rights import PASSWORD_USERS, rights
 from wheelyard.errors import Conflict, NotFound, quoted
+from wheelyard.model.access import describe_principal
 from wheelyard.model.grants import groups_of
 from wheelyard.model.person import PERSON_NAME, PROVIDER_NAME, group_principal, person_name
 from wheelyard.operations.access_control import OWN_ACCESS
-from wheelyard.rendering.principals import describe_principal
 
 Provider = Annotated[str, Meta(pattern=rf"\A{PROVIDER_NAME}\Z")]
 PersonName = Annotated[str, Meta(pattern=rf"\A{PERSON_NAME}\Z")]

@@ -15,6 +15,7 @@ from wheelyard.model.access import (
     Identity,
     Pattern,
     Scope,
+    describe_principal,
     matches_any,
 )
 from wheelyard.model.decoding import escaped
@@ -150,8 +151,8 @@ def require_own_admin(caller: Caller, what: str) -> None:
     require_admin(caller, what)
     if caller.owner:
         raise Forbidden(
-            f"This token is of {escaped(caller.owner)}, and may not {what}. Sign in yourself, or "
-            "use a token that has no owner."
+            f"This token is of {escaped(describe_principal(caller.owner))}, and may not {what}. "
+            "Sign in yourself, or use a token that has no owner."
         )
 
 

@@ -33,10 +33,9 @@ from wheelyard.http.responses import (
     page_response,
     with_age,
 )
-from wheelyard.model.access import Action, Caller
+from wheelyard.model.access import Action, Caller, short_name
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.rendering.listing import ShownFile
-from wheelyard.rendering.principals import short_name
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.home_page import ErrorFacts

@@ -1,5 +1,5 @@
 """
-Access control: credentials, identities, callers, actions and scopes.
+Access control: credentials, identities, callers, actions and scopes, and principals in words.
 
 A project pattern is a normalized name, or a prefix and one trailing `*`. So a person can tell
 whether two patterns overlap. Scopes only add up; none takes rights away.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntFlag
 from fnmatch import translate
 from itertools import product
+from types import MappingProxyType
 from typing import Final, NewType
 
 from msgspec import Struct
@@ -30,6 +31,25 @@ ALL_AUTHENTICATED: Final = "allAuthenticated"
 """A principal of every caller with a valid credential, except minted publishing tokens."""
 
 _PREFIX = re.compile(r"[a-z0-9-]*")
+_WORDS: Final = MappingProxyType(
+    {
+        ANONYMOUS: "everybody, also without a credential",
+        ALL_AUTHENTICATED: "everybody with a credential",
+    }
+)
+_KINDS: Final = MappingProxyType(
+    {
+        "domain": "everybody of {}, by Google",
+        "group": "the group {}",
+        "htpasswd": "{}, by password",
+        "local": "{}, on the command line",
+        "publisher": "the trusted publisher {}",
+        "serviceAccount": "the service account {}",
+        "static": "the static token {}",
+        "token": "the API token {}",
+        "user": "{}, by Google",
+    }
+)
 
 
 class Action(IntFlag):
@@ -144,7 +164,7 @@ class Caller(Struct, frozen=True):
             return "Whoever sends no credential"
         if self.principal.partition(":")[0] in _TOKEN_KINDS:
             return "This token"
-        return f"You ({escaped(self.principal[:QUOTE_LIMIT])})"
+        return f"You ({escaped(describe_principal(self.principal)[:QUOTE_LIMIT])})"
 
     # Each question is about one action. A combination has to be in one scope as a whole: two scopes
     # that have a part of it each do not add up.
@@ -167,7 +187,8 @@ class Caller(Struct, frozen=True):
             remedy = f"{ask} to change its [[publisher]] in the settings."
         else:
             command = f"wheelyard token create NAME {token_options}".rstrip()
-            remedy = f"{ask} for the right. Or use a token that has it: '{command}'."
+            # one sentence: pages leave it out, and name whom to ask by themselves
+            remedy = f"{ask} for the right, or use a token that has it: '{command}'."
         return Forbidden(f"{fact} {remedy}")
 
     def may_anywhere(self, action: Action) -> bool:
@@ -377,3 +398,30 @@ def normalise_pattern(text: str) -> str:
             code="bad_setting",
         )
     return pattern
+
+
+def short_name(principal: str) -> str:
+    """Return the name of a person or a credential in a principal: `ana@acme.dev`, `ml-ci`."""
+    kind, _, name = principal.partition(":")
+    # of a person of a provider, the name of the provider comes first
+    return name.partition(":")[2] if kind == "oidc" else name
+
+
+def describe_principal(principal: str, name: str = "") -> str:
+    """
+    Return a principal, or a group of a grant, in words.
+
+    `name` is the name of the API token that it is, or empty if that is not known. Text of an
+    unknown form is returned as it is.
+    """
+    kind, colon, rest = principal.partition(":")
+    if principal in _WORDS:
+        return _WORDS[principal]
+    if kind == "oidc" and colon:
+        provider, _, who = rest.partition(":")
+        if who.startswith("group:"):
+            return f"the group {who.removeprefix('group:')} of {provider}"
+        return f"{who.partition('#')[0]}, by {provider}"
+    if not colon or kind not in _KINDS:
+        return principal
+    return _KINDS[kind].format(name or rest)

@@ -9,13 +9,12 @@ from typing import Final
 from wheelyard.api.operation import Call
 from wheelyard.api.package_request_operations import WaitingRequest, list_requests
 from wheelyard.errors import Conflict, WheelyardError
-from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, describe_principal
 from wheelyard.model.package_requests import RequestKey, RequestList, SentMessage
 from wheelyard.model.public_packages import DecisionList
 from wheelyard.notifications.channels import Channel, Mail, NotSentError, Webhook
 from wheelyard.notifications.digest import digest_of
 from wheelyard.operations.sweep import LEASE_TIME, JobLease
-from wheelyard.rendering.principals import describe_principal
 from wheelyard.wiring.build import Index
 
 JOB: Final = "notify"

@@ -160,7 +160,7 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     uploaded_by: str = ""
     """The principal that has uploaded the file of `uploaded`, if the project is private."""
     uploaded: Milliseconds = 0
-    """When its newest file was uploaded that is neither yanked nor in quarantine."""
+    """When its newest file was uploaded, also one that is yanked or in quarantine."""
     changed: Milliseconds = 0
     text: str = ""
     """Name, summary and keywords, folded by `fold`."""
@@ -183,6 +183,13 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     def required_names(self) -> tuple[NormalizedName, ...]:
         """The names of the projects that the latest release requires, also for extras, sorted."""
         return tuple(map(NormalizedName, self.requires.split()))
+
+    @property
+    def state(self) -> str:
+        """What lists mark it with: its status, or that it has no files; or an empty text."""
+        # of a project of which only the name is known, it is not known whether it has files
+        is_empty = self.document and not (self.version or self.files or self.origin)
+        return self.status or ("no files" if is_empty else "")
 
     @property
     def day(self) -> str:
@@ -233,8 +240,8 @@ def facts_of(
     words = _encodable(description.keywords[:KEYWORDS_LIMIT])
     uploads = [
         (file.uploaded_at, file.filename, file.uploaded_by if isinstance(file, File) else "")
-        for file in served_files(project)
-        if file.yanked is None and file.uploaded_at is not None
+        for file in project.files
+        if file.uploaded_at is not None
     ]
     # of files that were uploaded at once, always the same one
     at, _, uploader = max(uploads, default=(_EPOCH, "", ""))
@@ -289,7 +296,7 @@ def results_json(total: int, best: Iterable[ProjectFacts]) -> bytes:
 def _entry(project: ProjectFacts) -> tuple[str, ...]:
     """Return `["acme-core", "1.4.0", "What it is"]`, with further facts up to the last."""
     entry = (project.name, project.version, project.summary)
-    further = (project.keywords, project.status, project.origin)
+    further = (project.keywords, project.state, project.origin)
     # empty ones at the end are left out: a list of 100,000 projects is downloaded as one
     count = max((at for at, text in enumerate(further, 1) if text), default=0)
     return (*entry, *further[:count])

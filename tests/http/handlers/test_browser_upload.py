@@ -82,7 +82,7 @@ def test_uploaded_file_is_on_its_project_page(server: InProcessServer, uploader:
     [
         ((NOTES,), 400, "Only .whl and .tar.gz are accepted"),
         ((OTHER,), 409, "File already exists"),
-        ((wheel("foreign"),), 403, "You (htpasswd:uploader) may not upload to 'foreign'"),
+        ((wheel("foreign"),), 403, "You (uploader, by password) may not upload to 'foreign'"),
         ((wheel("demo-d"), sdist("demo-d")), 400, "Upload one file at a time."),
         ((Package("demo_e-2.0.tar.gz", b"", b""),), 400, "is empty"),
     ],

@@ -44,7 +44,7 @@ def shown(app: InProcessServer, target: str, token: str = "") -> list[str]:
 
 
 def test_latest_uploads_come_first(app: InProcessServer) -> None:
-    """The newest uploads come first; what is yanked, deleted or in quarantine comes last."""
+    """The newest uploads come first, also yanked ones or in quarantine; deleted ones come last."""
     for name in ("a", "b", "c", "d"):
         app.clock.advance(hours=1)
         app.publish(wheel(name, "1.0", "Summary: What it is"))
@@ -57,8 +57,11 @@ def test_latest_uploads_come_first(app: InProcessServer) -> None:
     life.change("yank", ALICE, parse_name("b"), selection, "")
     life.change("delete", ALICE, parse_name("c"), selection, "")
     life.set_status(ALICE, parse_name("d"), Status.QUARANTINED, "")
-    assert shown(app, "/") == ["a", "b", "c", "d"]
-    assert page(app, "/").body.decode().count("<time") == 4
+    for target in ("/", "/-/projects/1/?sort=date"):
+        assert shown(app, target) == ["d", "b", "a", "c"]
+    body = page(app, "/").body.decode()
+    assert body.count("<time") == 4
+    assert re.findall(r'class="mark[^>]*>([^<]+)', body) == ["quarantined", "yanked", "no files"]
 
 
 def test_results_come_on_pages(app: InProcessServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -287,7 +287,7 @@ def test_foreign_project_is_refused_alike(server: RunningServer, name: str) -> N
     assert answer.status_code == 403
     assert answer.json() == {
         "message": f"This token may not upload to '{name}'. Ask the operator of this index for the "
-        f"right. Or use a token that has it: 'wheelyard token create NAME --can upload "
+        f"right, or use a token that has it: 'wheelyard token create NAME --can upload "
         f"--project {name}'.",
         "code": f"403 This token may not upload to '{name}'.",
         "title": "Forbidden",

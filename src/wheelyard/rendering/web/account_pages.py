@@ -6,8 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Caller
-from wheelyard.rendering.principals import describe_principal
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Caller, describe_principal
 
 
 class Account(Struct, frozen=True, kw_only=True):

@@ -15,11 +15,10 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from wheelyard.errors import without_commands
-from wheelyard.model.access import describe_scope
+from wheelyard.model.access import describe_principal, describe_scope
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.project import Status
 from wheelyard.rendering.client_settings import INSTALL_CHOICES, ClientSettings
-from wheelyard.rendering.principals import describe_principal
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 
@@ -334,11 +333,11 @@ def contact_link(contact: str) -> Markup:
 
 
 def project_marks(project: ProjectFacts) -> Markup:
-    """Return marks, each after a blank: the status of a project, and whether it is public."""
+    """Return marks, each after a blank: the state of a project, and whether it is public."""
     marks = Markup()
-    if project.status:
+    if project.state:
         kind = "danger" if project.status == Status.QUARANTINED else "warning"
-        marks += Markup(' <span class="mark {}">{}</span>').format(kind, project.status)
+        marks += Markup(' <span class="mark {}">{}</span>').format(kind, project.state)
     if project.origin:
         marks += Markup(' <span class="mark">public</span>')
     return marks

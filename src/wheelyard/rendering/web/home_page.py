@@ -73,7 +73,7 @@ class ListQuery(Struct, frozen=True):
             case "private" | "public":
                 return bool(project.origin) == (self.show == "public")
             case _:
-                return (project.status or "active") == self.show
+                return (project.state or "active") == self.show
 
 
 def newest_first(projects: Iterable[ProjectFacts]) -> list[ProjectFacts]:

@@ -13,11 +13,11 @@ from markupsafe import Markup
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
+from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import counted
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import ShownFile, ShownProject
-from wheelyard.rendering.principals import describe_principal
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, versions_of
 from wheelyard.rendering.simple_pages import listed_version, seconds_text
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer

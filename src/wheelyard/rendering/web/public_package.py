@@ -7,11 +7,11 @@ from markupsafe import Markup, escape
 from msgspec import Struct
 from msgspec.structs import replace
 
+from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import HiddenFiles, Origin
-from wheelyard.rendering.principals import describe_principal
 from wheelyard.rendering.simple_pages import timestamp
 
 HIDDEN_SHOWN: Final = 20

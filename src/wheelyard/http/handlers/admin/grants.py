@@ -17,11 +17,10 @@ from wheelyard.http.handlers.admin.pages import (
 from wheelyard.http.handlers.admin.principals import credentials_in_use
 from wheelyard.http.messages import Request, Response
 from wheelyard.http.token_forms import parse_patterns
-from wheelyard.model.access import EVERY_PROJECT, Action
+from wheelyard.model.access import EVERY_PROJECT, Action, describe_principal
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.grants import GrantFields, describe_event
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AddedGrant, ListedGrant
-from wheelyard.rendering.principals import describe_principal
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
 

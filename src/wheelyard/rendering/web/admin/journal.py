@@ -7,9 +7,9 @@ from typing import Final
 
 from msgspec import Struct
 
+from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import counted
 from wheelyard.model.project_json import JournalEntry
-from wheelyard.rendering.principals import describe_principal
 from wheelyard.rendering.project_facts import versions_of
 
 KINDS: Final[Mapping[str, str]] = MappingProxyType(
