@@ -202,6 +202,7 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
         name="ana@acme.dev",
         groups=("platform",),
         confirmed_at=harness.clock.now,
+        refused_at=harness.clock.now,
         endings=1,
         refresh_token="c2VhbGVk",  # noqa: S106 - of nobody
         renewing_until=harness.clock.now,

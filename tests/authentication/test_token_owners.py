@@ -226,6 +226,18 @@ def test_a_token_waits_for_its_owner_to_sign_in(place: Place) -> None:
     assert place.rights(token) == ["read tools", "upload acme-*"]
 
 
+def test_a_token_waits_once_the_provider_has_refused_its_owner(place: Place) -> None:
+    """A token works no longer than the account of its owner, as far as the provider was asked."""
+    token = place.make(OF_ANA)
+    place.save(replace(ANA, refused_at=place.clock.now))
+
+    code, message = place.refusal(token)
+
+    assert (code, place.listed()[token.id]) == ("owner_unconfirmed", "unconfirmed")
+    assert "to sign in again: acme refused to confirm the account on 2026" in message
+    assert [each.state for each in place.index.known_people.recorded()] == ["refused"]
+
+
 def test_an_owner_costs_one_read_at_most(place: Place) -> None:
     """A token of a person costs two reads in fourteen seconds, and one of a password costs one."""
     tokens = [place.make("htpasswd:ana"), place.make(OF_ANA)]

@@ -707,6 +707,20 @@ def test_people_are_copied_and_stay_ended(source: IndexHarness, target: IndexHar
     assert all(person is not None and person.ended_at is not None for person in ended)
 
 
+def test_a_refusal_of_a_provider_is_copied(source: IndexHarness, target: IndexHarness) -> None:
+    """Whom a provider has refused since the last copy is refused in the copy, too."""
+    ana = Person(provider="acme", subject="ana", name="ana@acme.dev", confirmed_at=START)
+    people = source.index.people
+    people.save(ana, people.get_current("acme", ana.id))
+    copy(source, target, with_credentials=True)
+    refused_at = START + timedelta(hours=1)
+    people.save(replace(ana, refused_at=refused_at), people.get_current("acme", ana.id))
+
+    assert copy(source, target, with_credentials=True).credentials == 1
+    assert copy(target, source, with_credentials=True).credentials == 0
+    assert stored(target) == stored(source)
+
+
 def test_decisions_are_copied(source: IndexHarness, target: IndexHarness) -> None:
     """Decisions about public packages are in each copy; those that were made there stay."""
     demo = NormalizedName("demo")

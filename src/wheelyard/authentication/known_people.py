@@ -20,11 +20,12 @@ from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.grants import Grants, parse_principal, with_implied
 from wheelyard.model.person import Person, group_principal, person_in
 
-PersonState = Literal["active", "ended", "gone", "unseen", "unknown"]
+PersonState = Literal["active", "refused", "ended", "gone", "unseen", "unknown"]
 """
 Whether a person may sign in.
 
 - active: their provider has confirmed them, or they have a line of the htpasswd file
+- refused: their provider has refused to confirm them, and they have not signed in since
 - ended: an administrator has ended their access
 - gone: the file has no line of theirs, or the settings do not have their provider any more
 - unseen: a grant names them, and nobody of this name has signed in with the provider
@@ -145,9 +146,9 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
         return htpasswd.file.current().hashes if htpasswd is not None else ()
 
     def _of_record(self, record: Person) -> KnownPerson:
-        state: PersonState = (
-            "active" if record.provider in self.authenticator.owners.providers else "gone"
-        )
+        state: PersonState = "active" if record.refused_at is None else "refused"
+        if record.provider not in self.authenticator.owners.providers:
+            state = "gone"
         return KnownPerson(
             principal=record.principal,
             id=record.id,

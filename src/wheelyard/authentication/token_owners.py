@@ -78,8 +78,8 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         Return all principals by which grants can name the owner of a token now.
 
         Raises Unauthenticated if the owner may not use the index any more (code `owner_ended`), or
-        was not confirmed for too long (code `owner_unconfirmed`). The message is for somebody who
-        has the token.
+        was not confirmed for too long, or refused by the provider (code `owner_unconfirmed`). The
+        message is for somebody who has the token.
         """
         return self.current_principals(
             record.token_owner, f"The token {escaped(record.name)} ({record.id})"
@@ -164,11 +164,15 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
         person = self.people.get(wanted.provider, wanted.id).value
         if person is None or person.ended_at is not None:
             raise _ended(subject)
-        if self.runtime.now() - person.confirmed_at > self.confirmed_for:
+        is_old = self.runtime.now() - person.confirmed_at > self.confirmed_for
+        if is_old or person.refused_at is not None:
+            why = f"the last time was on {person.confirmed_at:%Y-%m-%d}"
+            if person.refused_at is not None:
+                day = f"{person.refused_at:%Y-%m-%d}"
+                why = f"{person.provider} refused to confirm the account on {day}"
             raise Unauthenticated(
                 f"{subject} waits for its owner {escaped(person.name)} to sign in again: "
-                f"the last time was on {person.confirmed_at:%Y-%m-%d}. Sign in on the web pages of "
-                "this index, and the token works again.",
+                f"{why}. Sign in on the web pages of this index, and the token works again.",
                 code=OWNER_UNCONFIRMED,
             ) from CredentialRejected(OWNER_UNCONFIRMED)
         return person

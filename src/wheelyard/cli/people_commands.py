@@ -45,6 +45,8 @@ def list_people(search: str, state: PersonState | None, group: str) -> None:
     """
     List people: active, ended, gone, unseen (not signed in yet), unknown (Google decides).
 
+    Of somebody who is refused, the provider did not confirm the account at the last renewal.
+
     Examples:
         wheelyard people list
         wheelyard people list --state ended

@@ -51,6 +51,8 @@ class Person(Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_u
     """The groups that the provider told of when it last confirmed the person, sorted."""
     confirmed_at: datetime
     """When the provider last confirmed the person: by a sign-in or a renewal."""
+    refused_at: datetime | None = None
+    """When the provider refused a renewal, until the person signs in again."""
     ended_at: datetime | None = None
     """Since when the person may not sign in, and no session and token of theirs works, if so."""
     ended_by: str = ""

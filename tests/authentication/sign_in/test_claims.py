@@ -5,7 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelyard.authentication.authenticator import rejection_reason
-from wheelyard.authentication.sign_in.claims import MAX_GROUPS, confirmation_of, needed_claims
+from wheelyard.authentication.sign_in.claims import (
+    MAX_GROUPS,
+    completed,
+    confirmation_of,
+    needed_claims,
+)
 from wheelyard.authentication.sign_in.provider import Confirmation, ProviderConfig
 from wheelyard.errors import Forbidden
 from wheelyard.model.grants import parse_principal
@@ -152,6 +157,34 @@ def test_what_is_needed_follows_from_the_settings() -> None:
     """Only claims that the settings name are asked for, and whether an address is verified."""
     assert needed_claims(config(groups_claim=None)) == {"email", "email_verified"}
     assert needed_claims(config("upn", hd=("a",))) == {"upn", "groups", "hd"}
+
+
+@pytest.mark.parametrize(
+    ("token", "userinfo", "name"),
+    [
+        (HONEST, {"email": "bo@acme.dev"}, "ana@acme.dev"),
+        (HONEST, {"email": "bo@acme.dev", "email_verified": True}, "ana@acme.dev"),
+        (
+            {"email": "ana@acme.dev"},
+            {"email": "bo@acme.dev", "email_verified": True},
+            "bo@acme.dev",
+        ),
+        ({"email": "ana@acme.dev"}, {"email_verified": True}, None),
+        ({"email_verified": True}, {"email": "bo@acme.dev"}, None),
+        ({}, {"email": "bo@acme.dev"}, None),
+        ({"email": "ana@acme.dev"}, {}, None),
+    ],
+)
+def test_an_address_is_verified_by_the_answer_that_has_it(
+    token: dict[str, object], userinfo: dict[str, object], name: str | None
+) -> None:
+    """That one answer says `email_verified` verifies no address of the other one."""
+    claims = completed({"sub": "ana", **token}, {"sub": "ana", **userinfo, "groups": ["ops"]})
+    if name is None:
+        assert refusal({**claims}) == "email_unverified"
+    else:
+        person = confirmation_of(claims, config())
+        assert (person.name, person.groups) == (name, ("ops",))
 
 
 @given(

@@ -280,7 +280,8 @@ def test_a_code_is_used_once_and_by_its_verifier_alone(place: Place) -> None:
         ("login_required", Forbidden, "provider_login_required"),
         ("temporarily_unavailable", Unavailable, "provider_temporarily_unavailable"),
         ("invalid_scope", Unavailable, "provider_invalid_scope"),
-        ("<script>alert(1)</script>", Forbidden, "provider_other"),
+        ("rate_limited", Unavailable, "provider_rate_limited"),
+        ("<script>alert(1)</script>", Unavailable, "provider_other"),
     ],
 )
 def test_an_error_of_the_provider_is_told_apart(
@@ -450,6 +451,31 @@ def test_a_renewal_tells_a_no_from_no_answer(
     with pytest.raises(WheelyardError) as refused:
         place.provider.renew(first, "ana-of-acme")
     assert (type(refused.value), rejection_reason(refused.value, "")) == (kind, reason)
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "kind"),
+    [
+        (400, "invalid_grant", Forbidden),
+        (401, "access_denied", Forbidden),
+        (403, "invalid_grant", Forbidden),
+        (403, "access_denied", Unavailable),
+        (404, "invalid_grant", Unavailable),
+        (429, "access_denied", Unavailable),
+        (429, "Too Many Requests", Unavailable),
+        (403, "forbidden", Unavailable),
+        (400, "unauthorized_client", Unavailable),
+        (503, "invalid_grant", Unavailable),
+    ],
+)
+def test_an_error_of_a_gateway_is_no_refusal(
+    place: Place, status: int, error: str, kind: type[WheelyardError]
+) -> None:
+    """Only a refusal that OAuth knows, with a status of OAuth, ends the sessions of a person."""
+    first = place.sign_in().refresh_token
+    place.fake.server.answers[f"{place.fake.path}/token"] = as_json({"error": error}, status)
+    with pytest.raises(kind):
+        place.provider.renew(first, "ana-of-acme")
 
 
 def test_no_secret_is_in_what_could_be_logged(place: Place) -> None:

@@ -231,8 +231,9 @@ def test_a_refusal_ends_all_sessions_at_every_server(place: Place) -> None:
     place.one.use(cookies[0])
     place.one.work()
     assert [server.use(cookie) for server in (place.one, two) for cookie in cookies] == [None] * 4
-    assert place.person.refresh_token == ""
+    assert (place.person.refresh_token, place.person.refused_at) == ("", place.clock.now)
     new = place.sign_in()
+    assert place.person.refused_at is None
     assert place.one.groups(new) == [GROUP]
     assert place.one.use(cookies[0]) is None  # what has ended does not come back
 

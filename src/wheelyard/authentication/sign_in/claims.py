@@ -24,6 +24,7 @@ MAX_SUBJECT_CHARS: Final = 255
 """As OpenID Connect Core 2 has it."""
 MAX_GROUPS: Final = 2000
 """Groups of one person, each of which is a principal at each request."""
+_ADDRESS: Final = frozenset({EMAIL, EMAIL_VERIFIED})
 
 logger = logging.getLogger("wheelyard")
 
@@ -36,6 +37,21 @@ def needed_claims(config: ProviderConfig) -> frozenset[str]:
     if config.groups_claim is not None:
         needed.add(config.groups_claim)
     return frozenset(needed)
+
+
+def completed(claims: Claims, userinfo: Claims) -> Claims:
+    """
+    Return the claims of an ID token, with what it lacks from userinfo.
+
+    An e-mail address, and whether it is verified, come from the same of the two.
+    """
+    is_whole = claims.keys() >= _ADDRESS or EMAIL not in userinfo
+    source = claims if is_whole else userinfo
+    others = {**userinfo, **claims}.items()
+    return {
+        **{name: value for name, value in others if name not in _ADDRESS},
+        **{name: source[name] for name in _ADDRESS & source.keys()},
+    }
 
 
 def confirmation_of(

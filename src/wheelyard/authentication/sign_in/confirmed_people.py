@@ -12,7 +12,7 @@ is dropped then, also a refusal: the sign-in is newer.
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import Struct
@@ -80,6 +80,7 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
                 name=confirmation.name,
                 groups=confirmation.groups,
                 confirmed_at=now,
+                refused_at=None,
                 refresh_token=sealed,
                 renewing_until=None,
             )
@@ -102,8 +103,8 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
         Have a provider confirm a person anew, and return whether it was asked.
 
         It is not if another process asks it, if it is not due, or if there is nothing to ask with.
-        If the provider refuses, all sessions of the person end. If it does not answer, nothing
-        changes, and nobody asks again for a minute.
+        If the provider refuses, all sessions of the person end, and tokens wait for a sign-in. If
+        it does not answer, nothing changes, and nobody asks again for a minute.
         """
         leased = self._leased(provider, person_id)
         if leased is None:
@@ -111,7 +112,8 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
         try:
             confirmation = provider.renew(self.refresh_token_of(leased), leased.subject)
         except Forbidden as fault:
-            self._change(leased, _refusal)
+            now = self.retries.runtime.now()
+            self._change(leased, lambda current: _refused(current, now))
             cause = fault.__cause__
             reason = cause.reason if isinstance(cause, CredentialRejected) else fault.code
             log_person("sessions_ended", provider.config.name, leased.principal, {"reason": reason})
@@ -201,8 +203,9 @@ class ConfirmedPeople(Struct, frozen=True, kw_only=True):
             ) from CredentialRejected("name_taken")
 
 
-def _refusal(current: Person) -> Person:
-    return replace(current, refresh_token="", endings=current.endings + 1, renewing_until=None)
+def _refused(current: Person, now: datetime) -> Person:
+    endings = current.endings + 1
+    return replace(current, refused_at=now, refresh_token="", endings=endings, renewing_until=None)
 
 
 def _context(provider: str, person_id: str) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import quote_plus
 
 from msgspec import Struct
 
-from wheelyard.authentication.sign_in.claims import confirmation_of, needed_claims
+from wheelyard.authentication.sign_in.claims import completed, confirmation_of, needed_claims
 from wheelyard.authentication.sign_in.provider import (
     AuthorizationAnswer,
     AuthorizationRequest,
@@ -229,8 +229,7 @@ class OpenIdProvider:
         needed = needed_claims(self.config)
         if not needed <= claims.keys() and endpoints.userinfo:
             userinfo = self._userinfo(claims["sub"], tokens, endpoints.userinfo)
-            # all of them from one answer: an e-mail address, and whether it is verified
-            claims = {**claims, **{name: userinfo[name] for name in needed & userinfo.keys()}}
+            claims = completed(claims, userinfo)
         return confirmation_of(claims, self.config, token_in(tokens, "refresh_token"))
 
     def _userinfo(self, subject: object, tokens: Mapping[str, object], url: str) -> Claims:

@@ -30,10 +30,6 @@ TIMEOUT_SECONDS: Final = 10.0
 """For one request to a provider."""
 SILENT: Final = "silent"
 """What stands for the error code of a provider that does not answer, or with what is none."""
-TEMPORARY: Final = frozenset(
-    {SILENT, "invalid_token", "server_error", "slow_down", "temporarily_unavailable"}
-)
-"""Error codes after which a provider may answer later."""
 NOT_OURS: Final = frozenset(
     {
         "application_suspended",
@@ -48,6 +44,29 @@ NOT_OURS: Final = frozenset(
     }
 )
 """Error codes that are about the settings, and not about a person."""
+
+NO_CODE: Final = "no_code"
+"""What stands for the error code of an answer that has neither a code nor an error."""
+INVALID_GRANT: Final = "invalid_grant"
+REFUSALS: Final = frozenset(
+    {
+        NO_CODE,
+        INVALID_GRANT,
+        "access_denied",
+        "account_selection_required",
+        "bad_credentials",
+        "bad_verification_code",
+        "consent_required",
+        "interaction_required",
+        "login_required",
+        "unverified_user_email",
+    }
+)
+"""Error codes with which a provider refuses a person: OAuth's, OpenID Connect's and GitHub's."""
+REFUSAL_STATUSES: Final = frozenset(
+    {HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED}
+)
+"""Statuses of such an error: those of RFC 6749, 5.2, and that of GitHub."""
 
 _ERROR_CODE: Final = re.compile(r"[a-z_]{1,40}")
 _TOKEN: Final = re.compile(r"[!-~]{1,65536}")
@@ -92,7 +111,7 @@ class ProviderRequests:
         Raises Forbidden or Unavailable if there is an error in its place.
         """
         if answer.error or not answer.code:
-            self.refuse(answer.error or "no_code")
+            self.refuse(answer.error or NO_CODE)
         return {
             "grant_type": "authorization_code",
             "code": answer.code,
@@ -132,7 +151,11 @@ class ProviderRequests:
         self.refuse(SILENT)
 
     def refuse(self, error: str) -> NoReturn:
-        """Raise the error of ours for an error code of the provider."""
+        """
+        Raise the error of ours for an error code of the provider.
+
+        Only a known refusal ends sessions, and not what a gateway may have sent.
+        """
         title, code = self._config.title, known_code(error)
         reason = CredentialRejected(f"provider_{code}")
         if code in NOT_OURS:
@@ -141,7 +164,9 @@ class ProviderRequests:
                 "redirect URI %s with what is set there",
                 *(self._config.name, code, self._config.redirect_uri),
             )
-        if code in NOT_OURS or code in TEMPORARY:
+        elif code not in REFUSALS and code != SILENT:
+            logger.warning("%s cannot be asked: it answered %s", self._config.name, code)
+        if code not in REFUSALS:
             raise provider_unavailable(title) from reason
         raise refused(
             f"{title} did not sign you in. Sign in again, or ask the operator of this index "
@@ -156,15 +181,26 @@ def token_in(tokens: Mapping[str, object], name: str) -> str:
 
 
 def error_in(response: JsonResponse) -> str:
-    """Return the error code of a token endpoint (RFC 6749, 5.2), or an empty text."""
-    if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    """
+    Return the error code of a token endpoint (RFC 6749, 5.2), or an empty text.
+
+    It is also empty for a refusal with a status that a gateway before the provider may have sent.
+    """
+    status = response.status
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ""
     try:
         document = json.loads(response.body)
     except (ValueError, RecursionError):
         return ""
     error = document.get("error") if isinstance(document, dict) else None
-    return error if isinstance(error, str) else ""
+    # Auth0 sends this one with 403
+    is_of_auth0 = status == HTTPStatus.FORBIDDEN and error == INVALID_GRANT
+    if not isinstance(error, str) or (
+        error in REFUSALS and status not in REFUSAL_STATUSES and not is_of_auth0
+    ):
+        return ""
+    return error
 
 
 def known_code(error: str) -> str:

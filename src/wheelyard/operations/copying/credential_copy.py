@@ -185,7 +185,10 @@ def _is_newer_person(key: Key, in_source: Stored, in_target: Stored) -> bool:
     person, person_there = (_PEOPLE.decode(key, stored.body) for stored in (in_source, in_target))
     if person.ended_at is not None or person_there.ended_at is not None:
         return person.ended_at is not None
-    return person.confirmed_at > person_there.confirmed_at
+    heard, heard_there = (
+        record.refused_at or record.confirmed_at for record in (person, person_there)
+    )
+    return heard > heard_there
 
 
 def _joined_passwords(in_source: bytes, in_target: bytes) -> bytes | None:

@@ -17,7 +17,7 @@ from wheelyard.errors import Conflict
 from wheelyard.model.access import Caller
 from wheelyard.model.api_token import TokenOwner
 from wheelyard.model.grants import GrantFields
-from wheelyard.model.person import Person
+from wheelyard.model.person import Person, id_of_subject
 from wheelyard.wiring.build import Index
 
 PAGE = "people/"
@@ -127,6 +127,18 @@ def test_person_of_a_provider(admin: Administrator) -> None:
     assert "shared" not in page
     assert "of-ana" in page
     assert "Revoke all tokens" in page
+
+
+def test_person_whom_a_provider_has_refused(server: InProcessServer, admin: Administrator) -> None:
+    """The list and the page say that a provider did not confirm somebody any more."""
+    people = server.index.people
+    found = people.get_current("acme", id_of_subject("2"))
+    assert found.value is not None
+    people.save(replace(found.value, refused_at=found.value.confirmed_at), found)
+
+    assert "oidc:acme:ben@acme.dev" in admin.read(f"{PAGE}?state=refused")
+    page = admin.read(f"{PAGE}?who=oidc:acme:ben@acme.dev")
+    assert "Since then it has refused to, so their sessions have ended" in page
 
 
 def test_people_of_other_kinds(admin: Administrator) -> None:

@@ -32,6 +32,7 @@ ROWS_ON_A_PAGE: Final = 100
 STATES: Final[dict[str, str]] = {
     "": "All",
     "active": "May sign in",
+    "refused": "Refused by their provider",
     "ended": "Access ended",
     "gone": "Gone",
     "unseen": "Have not signed in yet",
