@@ -16,24 +16,29 @@ from tests.catalog.invariants import commit_key
 from tests.model.jobs import GITHUB_SAYS
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START, IndexHarness
+from wheelyard.api.journal_operations import JournalQuery, list_entries
+from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import Action, Caller
+from wheelyard.model.api_token import NOBODY, TokenOwner
 from wheelyard.model.distribution_filename import parse_version
-from wheelyard.model.grants import credential_of, is_match
+from wheelyard.model.grants import GrantFields, credential_of, is_match
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import JournalEntry, other_entry_of
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.operations.journal_reader import (
     BEGINNING,
     RESTORED,
+    HistoryReader,
     JournalPart,
     JournalReader,
     OtherJournal,
     StoreJournals,
 )
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.rendering.web.project_pages import changes_of
 from wheelyard.storage.base import Store
 
 DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
@@ -64,9 +69,9 @@ def told(part: JournalPart) -> list[tuple[str, str, str]]:
     return [(str(entry.project), entry.what, entry.by_name or entry.by) for entry in part.entries]
 
 
-def caller_of(harness: IndexHarness, name: str) -> Caller:
+def caller_of(harness: IndexHarness, name: str, owner: TokenOwner = NOBODY) -> Caller:
     """Return the caller of a new API token that may do everything."""
-    request = TokenRequest(name=name, actions=Action.MANAGE.with_implied)
+    request = TokenRequest(name=name, actions=Action.MANAGE.with_implied, owner=owner)
     _, record = harness.index.tokens.create(request, by="local:alice")
     return harness.index.authenticator.caller_for_token(record)
 
@@ -108,6 +113,25 @@ def test_a_job_is_named_by_its_run(noon: IndexHarness) -> None:
     run = "https://github.com/octo-org/octo-repo/actions/runs/1234567890"
     assert (entry.by, entry.by_name) == ("publisher:gh-mylib", run)
     assert entry.credential == "trusted publisher"
+
+
+def test_what_tokens_of_a_person_did_is_theirs(harness: IndexHarness) -> None:
+    """Who looks for what a person did finds what their tokens did, which name their owner."""
+    bob = "user:bob@acme.dev"
+    grant = GrantFields(who=(bob,), projects=("*",), actions=("manage",))
+    harness.index.access.grant(grant, "local:alice")
+    harness.upload(make_wheel("demo"), caller_of(harness, "ci", TokenOwner(bob, frozenset({bob}))))
+    harness.upload(make_wheel("other"), caller_of(harness, "free"))
+
+    own = read(reader(harness, by="bob@acme.dev")).entries
+    listed = list_entries(LocalApi(index=harness.index, caller=ALICE), JournalQuery(by=bob)).entries
+    index = harness.index
+    history = HistoryReader(index.projects, index.tokens.records).read(index.projects.get(DEMO))
+
+    assert [(entry.project, entry.by_name, entry.owner) for entry in own] == [("demo", "ci", bob)]
+    assert [entry.owner for entry in (*listed, *history.entries)] == [bob, bob]
+    (change,) = changes_of(history.entries)
+    assert change.who == "the API token ci of bob@acme.dev, by Google"
 
 
 def test_an_old_event_shows_the_name_of_its_token(harness: IndexHarness) -> None:

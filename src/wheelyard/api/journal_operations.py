@@ -35,7 +35,7 @@ class JournalSelection(Struct, frozen=True, kw_only=True):
 
     project: str = ""
     by: str = ""
-    """A principal, an id or a name of a token, an e-mail address."""
+    """A principal, whose own tokens count, an id or a name of a token, an e-mail address."""
     what: str = ""
     """`uploaded`, `yanked`, `granted` ..."""
     since: Moment = None

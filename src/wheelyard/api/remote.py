@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 from msgspec import to_builtins
 from packaging.utils import NormalizedName
 
-from wheelyard.api.access_operations import list_tokens
+from wheelyard.api.access_operations import TokenAnswer, list_tokens
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import (
     After,
@@ -41,7 +41,7 @@ class RemoteApi:
 
     def __init__(self, connection: ApiConnection) -> None:
         self.connection = connection
-        self._token_names: dict[str, str] | None = None
+        self._tokens: dict[str, TokenAnswer] | None = None
         self._lock = Lock()
 
     @property
@@ -76,13 +76,22 @@ class RemoteApi:
 
         It is also empty if the caller may not know it. Raises as `call`.
         """
+        token = self._token_of(principal)
+        return token.name if token else ""
+
+    def owner_of(self, principal: str) -> str:
+        """Return the owner of the API token that is this principal, as `name_of`."""
+        token = self._token_of(principal)
+        return (token.owner or "") if token else ""
+
+    def _token_of(self, principal: str) -> TokenAnswer | None:
         if not principal.startswith("token:"):
-            return ""
-        with self._lock:  # one request, however many threads want a name
-            if self._token_names is None:
+            return None
+        with self._lock:  # one request, however many threads want a token
+            if self._tokens is None:
                 tokens = self.call(list_tokens).tokens if self.connection.has_credential else ()
-                self._token_names = {f"token:{token.id}": token.name for token in tokens}
-            return self._token_names.get(principal, "")
+                self._tokens = {f"token:{token.id}": token for token in tokens}
+            return self._tokens.get(principal)
 
     def journals(self, only: NormalizedName | None) -> JournalSource:
         """Return the journals of all projects, or that of one."""
@@ -141,6 +150,10 @@ class RemoteJournals:
     def name_of(self, principal: str) -> str:
         """Return as `RemoteApi.name_of`."""
         return self.api.name_of(principal)
+
+    def owner_of(self, principal: str) -> str:
+        """Return as `RemoteApi.owner_of`."""
+        return self.api.owner_of(principal)
 
 
 def _newest_first(

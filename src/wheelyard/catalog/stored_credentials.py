@@ -155,13 +155,20 @@ class TokenRecords(Struct, frozen=True):
 
         It is empty for other principals, and for a token whose record is gone or damaged.
         """
+        record = self._record_of(principal)
+        return record.name if record else ""
+
+    def owner_of(self, principal: str) -> str:
+        """Return the owner of the API token that is this principal, or empty as `name_of`."""
+        record = self._record_of(principal)
+        return record.owner if record else ""
+
+    def _record_of(self, principal: str) -> TokenRecord | None:
         kind, _, token_id = principal.partition(":")
-        if kind != "token" or not is_token_id(token_id):
-            return ""
-        with UnreadableIgnored():
-            record = self.find(token_id)
-            return record.name if record else ""
-        return ""
+        if kind == "token" and is_token_id(token_id):
+            with UnreadableIgnored():
+                return self.find(token_id)
+        return None
 
 
 class LastUses:

@@ -402,7 +402,7 @@ def journal_command(
     Options:
         --since: 2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d.
         --until: The same, not included.
-        --by: A principal, a token's id or name, an e-mail.
+        --by: A principal with their tokens, a token's id or name, an e-mail.
         --what: uploaded, imported, yanked, deleted, status, granted, approved, blocked ...
         --json: For programs: one object a line.
         --follow: Go on with new entries until Ctrl-C.
@@ -534,12 +534,13 @@ def _read_quietly(reader: JournalReader) -> JournalPart:
 
 def _line(entry: JournalEntry) -> str:
     what = f"{entry.what} {entry.status}".rstrip()
+    owner = f" of {entry.owner}" if entry.owner else ""
     columns = (
         entry.at.strftime("%Y-%m-%dT%H:%M:%SZ"),
         entry.project or "-",
         what,
         ", ".join(entry.files),
-        with_name(entry.by, entry.by_name),
+        f"{with_name(entry.by, entry.by_name)}{owner}",
         entry.credential,
         f"uploaded by {entry.uploaded_by}" if entry.uploaded_by else entry.reason,
     )

@@ -407,13 +407,15 @@ def short_name(principal: str) -> str:
     return name.partition(":")[2] if kind == "oidc" else name
 
 
-def describe_principal(principal: str, name: str = "") -> str:
+def describe_principal(principal: str, name: str = "", owner: str = "") -> str:
     """
     Return a principal, or a group of a grant, in words.
 
-    `name` is the name of the API token that it is, or empty if that is not known. Text of an
-    unknown form is returned as it is.
+    `name` and `owner` are those of the API token that it is, or empty if they are not known. Text
+    of an unknown form is returned as it is.
     """
+    if owner:
+        return f"{describe_principal(principal, name)} of {describe_principal(owner)}"
     kind, colon, rest = principal.partition(":")
     if principal in _WORDS:
         return _WORDS[principal]

@@ -7,7 +7,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model import stored_publishers
 from wheelyard.model.decoding import redact_tokens
-from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event
+from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event, is_match
 from wheelyard.model.project import Commit, Event, EventKind, File, NumberedCommit, Status
 from wheelyard.model.public_packages import Decision, describe_for_approvers
 from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherEvent
@@ -125,6 +125,13 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The digest of an uploaded or imported file."""
     uploaded_by: str = ""
     """The uploader of an imported file, by its source."""
+    owner: str = ""
+    """The principal that owns the token in `by`, or empty if nobody does."""
+
+    def is_by(self, wanted: str) -> bool:
+        """Return whether `wanted` means who has done it, or the owner of their token."""
+        is_owner = self.owner != "" and is_match(wanted, self.owner, "")
+        return is_owner or is_match(wanted, self.by, self.by_name)
 
 
 def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) -> JournalEntry:

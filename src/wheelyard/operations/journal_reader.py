@@ -28,7 +28,6 @@ from wheelyard.model.grants import (
     PersonEvent,
     Revoked,
     groups_in,
-    is_match,
 )
 from wheelyard.model.project import Project
 from wheelyard.model.project_json import (
@@ -89,6 +88,10 @@ class JournalSource(Protocol):
 
         Raises Unavailable if the store does not answer.
         """
+        ...
+
+    def owner_of(self, principal: str) -> str:
+        """Return the owner of the token that is this principal, as `name_of`."""
         ...
 
 
@@ -156,6 +159,10 @@ class StoreJournals(Struct):
         """Return as `JournalSource` says: an empty text if the record is gone or damaged, too."""
         return self.tokens.name_of(principal)
 
+    def owner_of(self, principal: str) -> str:
+        """Return as `JournalSource` says."""
+        return self.tokens.owner_of(principal)
+
 
 class JournalPart(Struct, frozen=True):
     """Entries, in order of time, and problems: sentences about what could not be read."""
@@ -191,8 +198,8 @@ class JournalReader(Struct):
     """
     Reads the entries of a source from the time `since` on, before the time `until` if it is given.
 
-    With `by`, only those of a principal are read: `is_match` of `model/grants.py` says which one
-    it means. With `what`, only those of this kind are read (`JournalEntry.what`).
+    With `by`, only those of a principal are read, as `JournalEntry.is_by` says. With
+    `what`, only those of this kind are read (`JournalEntry.what`).
 
     If another commit has the number of the last one that was read, or none, the store was restored:
     then what is later than that one is read.
@@ -312,7 +319,8 @@ class JournalReader(Struct):
 
     def _add(self, entry: JournalEntry, part: JournalPart) -> None:
         """Add an entry to a part if it is wanted."""
-        is_wanted = (not self.by or is_match(self.by, entry.by, entry.by_name)) and (
+        entry = replace(entry, owner=self._owner_of(entry.by, part.problems))
+        is_wanted = (not self.by or entry.is_by(self.by)) and (
             not self.what or entry.what == self.what
         )
         if is_wanted and (self.until is None or entry.at < self.until):
@@ -323,6 +331,13 @@ class JournalReader(Struct):
             return self.source.name_of(principal)
         except Unavailable as fault:
             problems.append(f"the name of {principal} cannot be read: {fault.message}")
+            return ""
+
+    def _owner_of(self, principal: str, problems: list[str]) -> str:
+        try:
+            return self.source.owner_of(principal)
+        except Unavailable as fault:
+            problems.append(f"the owner of {principal} cannot be read: {fault.message}")
             return ""
 
 
@@ -394,7 +409,7 @@ class HistoryReader(Struct, frozen=True):
             for commit, event in events
         ]
         lost = tuple(lost_number for lost_number, commit in commits.items() if commit is None)
-        return HistoryPart(tuple(entries), lost, first)
+        return HistoryPart(tuple(with_owners(entries, self.tokens)), lost, first)
 
     def with_rights(
         self,
@@ -419,7 +434,8 @@ class HistoryReader(Struct, frozen=True):
         changes = [(number, event) for number, event in concerning if event.at >= since]
         names = self._names_of(event.by for _, event in changes)
         entries = [other_entry_of(number, event, names[event.by]) for number, event in changes]
-        return tuple(sorted([*newest.entries, *entries], key=lambda entry: entry.at))
+        whole = [*newest.entries, *with_owners(entries, self.tokens)]
+        return tuple(sorted(whole, key=lambda entry: entry.at))
 
     def _names_of(self, principals: Iterable[str]) -> dict[str, str]:
         """Return the name of each principal that is a token, and an empty text for others."""
@@ -428,6 +444,15 @@ class HistoryReader(Struct, frozen=True):
             with suppress(Unavailable):  # the history is more than its names
                 names[principal] = self.tokens.name_of(principal)
         return names
+
+
+def with_owners(entries: Iterable[JournalEntry], tokens: TokenRecords) -> Iterator[JournalEntry]:
+    """Yield entries with the owners of the tokens that made them, as far as they can be read."""
+    for entry in entries:
+        owner = ""
+        with suppress(Unavailable):  # the journal is more than its owners
+            owner = tokens.owner_of(entry.by)
+        yield replace(entry, owner=owner)
 
 
 def older_pages(revision: int) -> int:

@@ -30,10 +30,14 @@ from wheelyard.catalog.journaled_documents import JournaledDocument
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.errors import DAMAGED, UNREADABLE_CODES, Unavailable
-from wheelyard.model.grants import is_match
 from wheelyard.model.project import Commit
 from wheelyard.model.project_json import EventJson, JournalEntry, entry_of, other_entry_of
-from wheelyard.operations.journal_reader import BEGINNING, CLOCK_TOLERANCE, lost_message
+from wheelyard.operations.journal_reader import (
+    BEGINNING,
+    CLOCK_TOLERANCE,
+    lost_message,
+    with_owners,
+)
 
 DECISIONS: Final = "-decisions"
 """The name of the journal of decisions, which no project has."""
@@ -52,7 +56,7 @@ class JournalFilter(Struct, frozen=True):
     project: str = ""
     """The normalised name of a project, which need not exist."""
     by: str = ""
-    """Of which principals, as `is_match` compares them."""
+    """Of which principals and owners of tokens, as `JournalEntry.is_by` compares them."""
     what: str = ""
     """What has happened, as `JournalEntry.what` says it."""
     since: datetime = BEGINNING
@@ -66,7 +70,7 @@ class JournalFilter(Struct, frozen=True):
             and (not self.what or entry.what == self.what)
             and entry.at >= self.since
             and (self.until is None or entry.at < self.until)
-            and (not self.by or is_match(self.by, entry.by, entry.by_name))
+            and (not self.by or entry.is_by(self.by))
         )
 
 
@@ -120,7 +124,7 @@ class MergedJournal(Struct, frozen=True):
         merge = _Merge(self, wanted, problems, after)
         try:
             for source, number, commit in merge.commits():
-                entries = self._entries(source, number, commit)
+                entries = with_owners(self._entries(source, number, commit), self.tokens)
                 place = JournalPlace(_time_of(commit), source.name, number)
                 yield JournalStep(place, tuple(filter(wanted.accepts, entries)))
         finally:

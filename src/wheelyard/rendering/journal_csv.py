@@ -1,4 +1,8 @@
-"""The journal as CSV (RFC 4180), in UTF-8, for spreadsheets and programs."""
+"""
+The journal as CSV (RFC 4180), in UTF-8, for spreadsheets and programs.
+
+It begins with a byte-order mark: without one, Excel takes UTF-8 for the code page of the machine.
+"""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -20,6 +24,7 @@ COLUMNS: Final = (
     "sha256",
     "uploaded_by",
     "commit",
+    "owner",
 )
 CHUNK_CHARS: Final = 32 * 1024
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -35,6 +40,7 @@ def journal_csv(entries: Iterable[JournalEntry | str]) -> Iterator[bytes]:
     """
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
+    text.write("\ufeff")
     writer.writerow(COLUMNS)
     for entry in entries:
         writer.writerow(map(_harmless, _cells(entry)))

@@ -232,7 +232,7 @@ def _change(entries: Sequence[JournalEntry]) -> Change:
     newest = entries[0]
     return Change(
         at=seconds_text(newest.at),
-        who=describe_principal(newest.by, newest.by_name),
+        who=describe_principal(newest.by, newest.by_name, newest.owner),
         what=_in_words(newest, versions_of(file for entry in entries for file in entry.files)),
         files=tuple(_files(entries)),
         reason=newest.reason,

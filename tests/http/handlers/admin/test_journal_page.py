@@ -34,7 +34,7 @@ def history(server: InProcessServer) -> None:
 
 def rows(body: bytes) -> list[dict[str, str]]:
     """Return the rows of a table."""
-    return list(csv.DictReader(StringIO(body.decode(), newline="")))
+    return list(csv.DictReader(StringIO(body.decode("utf-8-sig"), newline="")))
 
 
 def test_page_leads_through_everything(admin: Administrator) -> None:
@@ -78,7 +78,8 @@ def test_download_has_everything_that_is_selected(admin: Administrator) -> None:
     assert answer.headers["content-type"] == "text/csv; charset=utf-8; header=present"
     assert answer.headers["content-disposition"] == 'attachment; filename="journal-2026-01-02.csv"'
     lines = answer.body.split(b"\r\n")
-    assert lines[0].decode().split(",") == list(COLUMNS)
+    assert lines[0].startswith(b"\xef\xbb\xbf")  # so that Excel reads it as UTF-8
+    assert lines[0].decode("utf-8-sig").split(",") == list(COLUMNS)
     table = rows(answer.body)
     assert len(table) == 62
     assert table[0]["at"] == "2026-01-02T01:00:00.000000Z"

@@ -74,7 +74,7 @@ class EntryRow(Struct, frozen=True):
     @property
     def who(self) -> str:
         """The principal in words."""
-        return describe_principal(self.entry.by, self.entry.by_name)
+        return describe_principal(self.entry.by, self.entry.by_name, self.entry.owner)
 
 
 def entry_rows(entries: Iterable[JournalEntry]) -> list[EntryRow]:
