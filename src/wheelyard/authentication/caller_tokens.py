@@ -29,7 +29,7 @@ from wheelyard.authentication.token_owners import TokenOwners, can_own_tokens, p
 from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.errors import Forbidden, NotFound, Unauthenticated
 from wheelyard.model import access
-from wheelyard.model.access import Action, Caller, Scope
+from wheelyard.model.access import Action, Caller, Scope, describe_principal
 from wheelyard.model.api_token import (
     NOBODY,
     ApiToken,
@@ -114,8 +114,8 @@ class CallerTokens(Struct, frozen=True):
         """
         if caller.owner:
             raise Forbidden(
-                f"This token is of {escaped(caller.owner)}, and a token of somebody makes no "
-                "token. Sign in yourself."
+                f"This token is of {escaped(describe_principal(caller.owner))}, and a token of "
+                "somebody makes no token. Sign in yourself."
             )
         if not (can_own_tokens(caller) or is_token_admin(caller)):
             raise Forbidden(

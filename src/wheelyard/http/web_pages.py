@@ -8,6 +8,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authorization import parse_project_name
+from wheelyard.authentication.token_owners import can_own_tokens
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
 from wheelyard.http.client_choice import chosen_client
@@ -158,6 +159,8 @@ class WebPages:
         return Viewer(
             name="" if is_anonymous else caller.name or short_name(caller.principal),
             may_sign_in=index.settings.access.cookie_login or index.authenticator.iap is not None,
+            may_own_tokens=can_own_tokens(caller),
+            needs_credential=not self.context.read_policy.is_public(name),
             may_upload=may_change and caller.may_anywhere(Action.UPLOAD),
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
             may_administer=may_administer,

@@ -6,6 +6,7 @@ from pathlib import Path
 from urllib.parse import quote, urljoin
 
 import pytest
+from msgspec.structs import replace
 
 from tests.http.in_process import in_process
 from tests.http.packages import wheel
@@ -123,8 +124,17 @@ def test_setup_page_names_what_a_project_needs(tmp_path: Path) -> None:
         answer = app.get("/setup/?client=poetry&project=App", html, reader)
         settings = ClientSettings(root="http://127.0.0.1:8080", projects=("app", "core"))
         page = Page(answer.body.decode())
-        for client in ("uv", "poetry", "pdm", "pipenv"):
+        for client in ("uv", "poetry"):
             assert without_comment(CLIENTS[client](settings)) in page.text
+        settings = replace(settings, token="${WHEELYARD_TOKEN}")
+        for client in ("pdm", "pipenv"):  # as they are, with the credential in its place
+            assert without_comment(CLIENTS[client](settings)) in page.text
+        assert "machine 127.0.0.1 login" in page.text
+        # nothing of the comment that the steps say by themselves
+        for said in ("Credential:", "Then:", "This prints", "pyproject.toml. ", "Make one on"):
+            assert said not in page.text
+        assert "Take the one that you have signed in with" in page.text
+        assert "It needs a credential" in app.get("/project/app/", html, reader).body.decode()
         assert "poetry add --source wheelyard app" in page.text
         assert b'value="poetry" checked' in answer.body
         assert answer.headers["cache-control"] == "no-store"

@@ -330,7 +330,7 @@ def test_a_token_of_an_administrator_changes_no_rights(users: GoogleUsersServer)
     for path, body in changes.items():
         refused = users.ask("POST", path, of_root, body)
         assert (refused.status_code, path) == (403, path)
-        assert f"This token is of user:{ROOT}" in refused.json()["message"]
+        assert f"This token is of {ROOT}, by Google" in refused.json()["message"]
         assert users.ask("POST", path, free, body).status_code in {201, 204, 404}, path
     assert users.ask("GET", "access", of_root).status_code == 200
     assert len(users.ask("GET", "tokens", of_root).json()["tokens"]) > 1

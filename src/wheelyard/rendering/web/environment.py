@@ -9,6 +9,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from sys import maxsize
 from typing import Final
+from urllib.parse import urlsplit
 
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
@@ -174,6 +175,10 @@ class Viewer(Struct, frozen=True, kw_only=True):
     may_sign_in: bool = False
     may_upload: bool = False
     """Whether the viewer may upload to any project, and this server takes uploads."""
+    may_own_tokens: bool = False
+    """Whether the viewer is somebody who may have made tokens, and no token."""
+    needs_credential: bool = False
+    """Whether nobody installs the project of this page, or any other one, without a credential."""
     may_manage: bool = False
     """Whether the viewer may manage the project of this page, and this server takes changes."""
     may_administer: bool = False
@@ -260,6 +265,12 @@ class PageEnvironment:
             return Markup.escape(self.index_url)
         return Markup('<span data-root="{}simple/">{}</span>').format(root, self.index_url)
 
+    @property
+    def host(self) -> Markup:
+        """The host of the index without its port, which a script replaces if it is uncertain."""
+        host = Markup.escape(urlsplit(self.index_url).hostname)
+        return host if self._is_certain else Markup("<span data-host>{}</span>").format(host)
+
     def _pip_option(self) -> str:
         """Return the option without which pip refuses the index, with a blank, or an empty text."""
         host = self.client_settings.untrusted_host if self.base_url else ""
@@ -270,12 +281,15 @@ class PageEnvironment:
         if self._is_certain:
             return Markup.escape(text)
         url = self.client_settings.upload_url.removesuffix("/legacy/")
-        # by turns text and URLs, which begins and ends with text
-        first, *others = re.split(f"({re.escape(url)}/[a-z]+/?)", text)
+        scheme, _, host = url.partition("://")
+        # by turns text, and the login and the path of a URL; it begins and ends with text
+        link = f"{re.escape(scheme)}://([^/ ]*@)?{re.escape(host)}/([a-z]+/?)"
+        first, *others = re.split(link, text)
         made = Markup.escape(first)
-        for link, rest in zip(others[::2], others[1::2], strict=True):
-            made += Markup('<span data-root="{}{}">{}</span>{}').format(
-                root, link.removeprefix(f"{url}/"), link, rest
+        for login, path, rest in zip(others[::3], others[1::3], others[2::3], strict=True):
+            user = Markup(' data-login="{}"').format(login) if login else ""
+            made += Markup('<span data-root="{}{}"{}>{}://{}{}/{}</span>{}').format(
+                root, path, user, scheme, login or "", host, path, rest
             )
         return made
 

@@ -1,19 +1,25 @@
 """
 The page with which people set up a client, step by step: choose it, get a credential, paste, try.
 
-The text to paste is that of `print-settings`, whose comment stands beside it. If the page was
-opened from a project, the text has its name, and all others that it needs.
+The text to paste is that of `print-settings`. What its comment says besides the steps stands below
+it. If the page was opened from a project, the text has its name, and all others that it needs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Final
-from urllib.parse import urlsplit
 
 from markupsafe import Markup
 from msgspec import Struct
 from msgspec.structs import replace
 
-from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, NAME, ClientSettings
+from wheelyard.rendering.client_settings import (
+    CLIENTS,
+    INSTALLERS,
+    NAME,
+    PUBLISHERS,
+    ClientSettings,
+)
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
 ROOT: Final = "../"
@@ -37,12 +43,13 @@ _FILES: Final = {
     "pdm": "pyproject.toml",
     "pipenv": "Pipfile",
     "twine": "~/.pypirc",
-    "hatch": "config.toml of Hatch",
+    "hatch": "config.toml of Hatch (hatch config find)",
 }
 _NETRC: Final = frozenset({"uv", "pip", "poetry"})
 """The clients that read ~/.netrc."""
 _IN_URL: Final = frozenset({"pdm", "pipenv"})
 """Those that take the credential in the URL, from a variable."""
+_VARIABLE: Final = "${WHEELYARD_TOKEN}"
 
 
 class ClientSteps(Struct, frozen=True, kw_only=True):
@@ -56,7 +63,7 @@ class ClientSteps(Struct, frozen=True, kw_only=True):
     text: Markup
     """The text to paste, without its comment."""
     comment: Markup
-    """What the comment says."""
+    """What else is to be known of it."""
     reads_netrc: bool
     takes_url: bool
     """Whether the credential stands in the URL."""
@@ -86,9 +93,8 @@ class SetupContent(Struct, frozen=True, kw_only=True):
         makers = CLIENTS if self.can_publish else INSTALLERS
         settings = replace(environment.client_settings, projects=self.projects)
         project = next(iter(self.projects), ANY_PROJECT)
-        steps = [_steps(environment, settings, client, project) for client in makers]
+        steps = [self._steps(environment, settings, client, project) for client in makers]
         client = self.client if self.client in makers else next(iter(makers))
-        is_certain = bool(environment.base_url)
         return environment.render(
             "setup.html",
             viewer,
@@ -96,28 +102,39 @@ class SetupContent(Struct, frozen=True, kw_only=True):
             content=self,
             steps=steps,
             chosen=client,
-            host=urlsplit(settings.root).hostname if is_certain else "HOST",
+            host=environment.host,
             login=environment.with_links(f"wheelyard login {settings.plain_index_url}", ROOT),
             project=project if self.projects else "",
         )
 
+    def _steps(
+        self, environment: PageEnvironment, settings: ClientSettings, client: str, project: str
+    ) -> ClientSteps:
+        if client in _IN_URL and self.needs_credential:
+            settings = replace(settings, token=_VARIABLE)
+        lines = CLIENTS[client](settings).splitlines(keepends=True)
+        comment = list(takewhile(lambda line: line.startswith("#"), lines))
+        return ClientSteps(
+            name=client,
+            label=_LABELS[client],
+            file=_FILES[client],
+            text=environment.with_links("".join(lines[len(comment) :]), ROOT),
+            comment=environment.with_links(_besides_steps(client, settings, comment), ROOT),
+            reads_netrc=client in _NETRC,
+            takes_url=client in _IN_URL,
+            tried=_tried(client, project, settings.serves_public),
+        )
 
-def _steps(
-    environment: PageEnvironment, settings: ClientSettings, client: str, project: str
-) -> ClientSteps:
-    lines = CLIENTS[client](settings).splitlines(keepends=True)
-    count = next(at for at, line in enumerate(lines) if not line.startswith("#"))
-    comment = " ".join(line.strip("# \n") for line in lines[:count])
-    return ClientSteps(
-        name=client,
-        label=_LABELS[client],
-        file=_FILES[client],
-        text=environment.with_links("".join(lines[count:]), ROOT),
-        comment=environment.with_links(comment, ROOT),
-        reads_netrc=client in _NETRC,
-        takes_url=client in _IN_URL,
-        tried=_tried(client, project, settings.serves_public),
-    )
+
+def _besides_steps(client: str, settings: ClientSettings, comment: Iterable[str]) -> str:
+    """Return what the comment of a text says besides where it goes, the credential, and to try."""
+    # the form of the page fills in the projects, but a static site has none
+    steps = ("# Credential:", "# Then:", *(() if settings.is_static else ("# This prints",)))
+    kept = takewhile(lambda line: not line.startswith(steps), comment)
+    lines = [line.strip("# \n") for line in kept]
+    if client in PUBLISHERS:
+        return " ".join(lines[1:])
+    return " ".join(lines).partition(". ")[2]
 
 
 def _tried(client: str, project: str, serves_public: bool) -> str:  # noqa: FBT001 - a setting

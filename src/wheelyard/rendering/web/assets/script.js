@@ -3,8 +3,10 @@
 (() => {
   // a page that was not told where it is reads it off the address bar
   for (const place of document.querySelectorAll("[data-root]")) {
-    place.textContent = new URL(place.dataset.root, location.href).href.split("?")[0];
+    const url = new URL(place.dataset.root, location.href).href.split("?")[0];
+    place.textContent = url.replace("://", () => `://${place.dataset.login ?? ""}`);
   }
+  for (const place of document.querySelectorAll("[data-host]")) place.textContent = location.hostname;
 
   // a browser keeps whole pages for its back button, and after a sign-out they would come back with
   // what was private; without the fragment they are loaded anew, and never as a form sent again
