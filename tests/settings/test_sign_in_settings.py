@@ -8,7 +8,7 @@ from tests.settings.written import settings_of as written_settings
 from wheelyard.errors import Invalid
 from wheelyard.settings.load import load_settings, unknown_variables
 from wheelyard.settings.sections import Settings, require_sign_in_secrets
-from wheelyard.settings.validation import warnings_for
+from wheelyard.settings.validation import stored_grant_warnings, warnings_for
 
 ACME = """
 [[sign_in]]
@@ -90,6 +90,10 @@ def settings_of(toml: str, **variables: str) -> Settings:
         (ACME + "[server]\nread_only = true", "sign_in: who signs in and out is written to"),
         (ACME + "[iap]\naudience = ['/a']", "sign_in: behind Identity-Aware Proxy everybody is"),
         ("[sign_in]\nname = 'acme'", "sign_in: expected tables, in [[ ]]"),
+        (
+            ACME + "[access]\ncookie_login = false",
+            "access.cookie_login: it is off, and who signs in with a provider of [[sign_in]] has",
+        ),
     ],
 )
 def test_what_is_wrong_stops_the_start(toml: str, words: str) -> None:
@@ -176,3 +180,42 @@ def test_a_grant_to_everybody_with_an_account_there_is_warned_of(
     """Where anybody has an account, a grant to all who sign in is one to the world."""
     warnings = [text for text in warnings_for(settings_of(toml + FOR_ALL)) if "require" in text]
     assert bool(warnings) == is_warned
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("[sign_in]\nname = 'acme'", "sign_in: expected tables, in [[ ]]"),
+        (ACME.replace('"acme"', '"acme.dev"'), "sign_in 1.name: expected up to 31 letters"),
+    ],
+)
+def test_a_secret_hides_no_other_mistake(toml: str, words: str) -> None:
+    """What is wrong in the file is said, and not that a secret has no table."""
+    with pytest.raises(Invalid) as refused:
+        settings_of(toml, **{SECRET: "x"})
+    assert words in refused.value.message
+    assert SECRET not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("toml", "who", "words"),
+    [
+        (ACME, "oidc:amce:group:ops", "the settings have no [[sign_in]] of this name"),
+        (ACME, "oidc:amce:ana@acme.dev", "the settings have no [[sign_in]] of this name"),
+        ("", "oidc:acme:ana@acme.dev", "the settings have no [[sign_in]] of this name"),
+        (ACME, "oidc:acme:group:ops", "acme says no groups; name the claim that has them"),
+        (ACME + 'groups_claim = "groups"', "oidc:acme:group:ops", ""),
+        (GITHUB, "oidc:acme:group:acme/ops", ""),
+        (ACME, "oidc:acme:ana@acme.dev", ""),
+    ],
+)
+def test_a_grant_that_nobody_can_have_is_warned_of(toml: str, who: str, words: str) -> None:
+    """A misspelt provider, or one that says no groups, is told of, in the settings or a store."""
+    grant = FOR_ALL.replace("allAuthenticated", who)
+    settings = settings_of(toml + grant)
+    of_settings = [text for text in warnings_for(settings) if who in text]
+    of_store = [
+        text for text in stored_grant_warnings(settings, settings.grants.all[0]) if who in text
+    ]
+    assert of_settings == of_store
+    assert [words in text for text in of_store] == [True] * bool(words)

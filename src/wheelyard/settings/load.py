@@ -96,6 +96,7 @@ _FROM_ENVIRONMENT: Final[Mapping[SettingPath, str]] = MappingProxyType(
 )
 """Secrets that a file must not have, and what to set instead."""
 _NEVER_CHANGED: Final = "it was removed: nobody but our tests has changed it. Take it away"
+COOKIE_LOGIN: Final = ("access", "cookie_login")
 _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
         ("google", "id_token", "keys_url"): _NEVER_CHANGED,
@@ -162,11 +163,14 @@ def load_settings(
         )
         if value.value is not None  # an option that was not given
     }
+    unplaced = list[str]()
     for path, key, variables in _TABLE_SECRETS:
         value = given.get(path)
-        _insert_credentials(path, value.value if value else (), key, variables, environ)
+        entries = value.value if value else ()
+        unplaced.extend(_insert_credentials(path, entries, key, variables, environ))
     _drop_other_indexes(given, tables, environ)
-    if problems := [*_problems(given.values(), config_source)]:
+    # a table that is wrong may be why a variable has none
+    if problems := [*_problems(given.values(), config_source)] or unplaced:
         raise bad_setting(". ".join(problems))
     nested: dict[str, Any] = {}
     for (*sections, name), value, _ in given.values():
@@ -176,7 +180,11 @@ def load_settings(
         if value != "":  # that is the default, or refused above
             table[name] = value
     # the types were checked above, by messages that name the setting
-    settings = validate(convert(nested, Settings, strict=False))
+    settings = convert(nested, Settings, strict=False)
+    if COOKIE_LOGIN in given and settings.sign_in and not settings.access.cookie_login:
+        why = "who signs in with a provider of [[sign_in]] has a session. Leave one of the two out"
+        raise bad_setting(f"access.cookie_login: it is off, and {why}")
+    settings = validate(settings)
     sources = {path: value.source for path, value in given.items()}
     return LoadedSettings(settings, sources, config_source)
 
@@ -330,13 +338,13 @@ def _insert_credentials(
     key: str,
     variables: re.Pattern[str],
     environ: Mapping[str, str],
-) -> None:
+) -> Iterator[str]:
     """
     Put the user names and secrets of variables into the tables of an array.
 
     `WHEELYARD_UPSTREAM_TEAM_PASSWORD` is that of the table whose label, which is its `key`, is
-    `team`. Raises Invalid for a variable without a table: its password would be sent nowhere, and
-    nobody would know why.
+    `team`. Yields a sentence for a variable without a table: its password would be sent nowhere,
+    and nobody would know why.
     """
     # the tables are changed in place, before their values are checked
     by_name = {variable_part(str(entry.get(key, ""))): entry for entry in _entries(tables)}
@@ -344,9 +352,10 @@ def _insert_credentials(
         match = variables.fullmatch(name)
         if not match or not environ[name]:
             continue
-        if match[1] not in by_name:
-            raise bad_setting(f"{name}: no [[{'.'.join(path)}]] has a {key} for it")
-        by_name[match[1]][match[2].lower()] = environ[name]
+        if match[1] in by_name:
+            by_name[match[1]][match[2].lower()] = environ[name]
+        else:
+            yield f"{name}: no [[{'.'.join(path)}]] has a {key} for it"
 
 
 def _drop_other_indexes(

@@ -92,6 +92,11 @@ class SignInSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return f"WHEELYARD_SIGN_IN_{kinds.variable_part(self.name)}_SECRET"
 
     @property
+    def has_groups(self) -> bool:
+        """Whether it says in which groups people are."""
+        return self.groups_claim is not None or self.kind == GITHUB
+
+    @property
     def is_open_to_all(self) -> bool:
         """Whether anybody can have an account there, and `require` does not say who may sign in."""
         parts = urlsplit(self.issuer)

@@ -269,7 +269,7 @@ def _is_allowed_loopback(host: str, upstream: UpstreamSettings) -> bool:
 
 def warnings_for(settings: Settings) -> list[str]:
     """Return a sentence for each warning that follows from the settings alone."""
-    grants = (_everybody(settings, grant) for grant in settings.grants.all)
+    grants = (_of_grant(settings, grant) for grant in settings.grants.all)
     return [*chain(_listener(settings), *grants, _locations(settings), _upstream(settings))]
 
 
@@ -288,7 +288,7 @@ def stored_grant_warnings(settings: Settings, grant: Grant) -> Iterator[str]:
             "every name in access.htpasswd_file may upload to every project, until there is a "
             "[[grant]] in the settings; those of the store change no default"
         )
-    yield from _everybody(settings, grant)
+    yield from _of_grant(settings, grant)
 
 
 def accepts_other_credentials(settings: Settings) -> bool:
@@ -321,7 +321,8 @@ def _listener(settings: Settings) -> Iterator[str]:
         )
 
 
-def _everybody(settings: Settings, grant: Grant) -> Iterator[str]:
+def _of_grant(settings: Settings, grant: Grant) -> Iterator[str]:
+    yield from _nobody(settings, grant)
     google = settings.google.id_token
     is_open = ALL_AUTHENTICATED in grant.principals and google.audience
     if is_open and not google.allowed_domains:
@@ -335,6 +336,23 @@ def _everybody(settings: Settings, grant: Grant) -> Iterator[str]:
                 'sign in, such as { hd = "acme.dev" } with Google, or { organizations = "acme" } '
                 "with GitHub"
             )
+
+
+def _nobody(settings: Settings, grant: Grant) -> Iterator[str]:
+    """Yield a warning for each principal of a provider in a grant that nobody can have."""
+    providers = {provider.name: provider for provider in settings.sign_in_providers}
+    for principal in sorted(grant.principals):
+        kind, _, rest = principal.partition(":")
+        name, _, who = rest.partition(":")
+        provider = providers.get(name)
+        if kind != "oidc":
+            continue
+        if provider is None:
+            why = f"the settings have no [[sign_in]] of this name; correct it, or add {name}"
+            yield f"{grant} gives nobody anything by {principal}: {why}"
+        elif who.startswith("group:") and not provider.has_groups:
+            why = f"{name} says no groups; name the claim that has them in groups_claim"
+            yield f"{grant} gives nobody anything by {principal}: {why}"
 
 
 def _locations(settings: Settings) -> Iterator[str]:

@@ -62,6 +62,16 @@ def test_an_answer_is_taken_by_any_server(place: Place) -> None:
     assert 43 <= len(request.verifier) <= 128  # as RFC 7636 has it
 
 
+def test_the_page_to_return_to_outlives_a_refusal(place: Place) -> None:
+    """Who was refused, or was too slow, is led on from the next sign-in; others learn nothing."""
+    state = place.begun()
+    place.here.finish("acme", place.browser, state)
+    place.clock.advance(seconds=ATTEMPT_SECONDS)
+    assert place.there.next_path("acme", place.browser, state) == "/acme/?page=2"
+    assert place.there.next_path("acme", place.here.new_browser(), state) == ""
+    assert place.there.next_path("acme", place.browser, "nonsense") == ""
+
+
 def test_an_answer_is_taken_once(place: Place) -> None:
     """The address that somebody came back to, opened again on any server, signs nobody in."""
     state = place.begun()

@@ -9,6 +9,7 @@ from wheelyard.authentication.sign_in.claims import (
     MAX_GROUPS,
     completed,
     confirmation_of,
+    groups_problem,
     needed_claims,
 )
 from wheelyard.authentication.sign_in.provider import Confirmation, ProviderConfig
@@ -125,11 +126,36 @@ def test_groups_are_those_that_a_grant_can_name(value: object, groups: tuple[str
     assert confirmation_of({**HONEST, "groups": value}, config()).groups == tuple(sorted(groups))
 
 
-def test_groups_that_are_elsewhere_are_none(caplog: pytest.LogCaptureFixture) -> None:
-    """If a provider only says where the groups are, as they are many, the operator is told."""
-    claims = {**HONEST, "_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {}}}
-    assert confirmation_of(claims, config()).groups == ()
-    assert "acme does not say the groups of a person, as they are too many" in caplog.text
+@pytest.mark.parametrize(
+    ("claims", "problem"),
+    [
+        ({"groups": []}, ""),
+        ({"groups": "ops"}, ""),
+        ({"groups": ["ops", 7]}, ""),
+        ({}, "groups_missing"),
+        ({"groups": None}, "groups_missing"),
+        ({"groups": {"ops": True}}, "groups_missing"),
+        ({"groups": [{"name": "ops"}]}, "groups_missing"),
+        ({"groups": ["ops", ""]}, "groups_unfit"),
+        ({"groups": ["d\u200b"]}, "groups_unfit"),
+        ({"groups": ["a,b"]}, "groups_unfit"),
+        (
+            {"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {}}},
+            "groups_elsewhere",
+        ),
+    ],
+)
+def test_groups_that_no_grant_can_name_are_told_of(claims: dict[str, object], problem: str) -> None:
+    """The operator learns that groups_claim gives nothing; that somebody has no groups is fine."""
+    assert groups_problem({**HONEST, **claims}, config()).partition(":")[0] == problem
+    assert groups_problem({**HONEST, **claims}, config(groups_claim=None)) == ""
+
+
+def test_a_nested_claim_is_said_to_have_no_name() -> None:
+    """Who writes `realm_access.roles`, as Keycloak shows it, learns that it is not found."""
+    claims = {**HONEST, "realm_access": {"roles": ["ops"]}}
+    problem = groups_problem(claims, config(groups_claim="realm_access.roles"))
+    assert "groups_claim, which cannot name a nested claim" in problem
 
 
 @pytest.mark.parametrize(

@@ -392,6 +392,14 @@ def test_userinfo_is_asked_for_what_the_id_token_lacks(place: Place) -> None:
     assert place.sign_in().name == "ana@other.dev"
 
 
+def test_missing_groups_are_logged_once(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    """A claim that is not there is in the log, and not again at each sign-in and renewal."""
+    first = place.sign_in().refresh_token
+    place.provider.renew(first, "ana-of-acme")
+    (record,) = caplog.records
+    assert record.message.startswith("acme: groups_missing: of a person it has sent no list")
+
+
 def test_userinfo_of_somebody_else_is_refused(place: Place) -> None:
     """Claims about another subject are not mixed with those of an ID token."""
     place.fake.in_userinfo = ("email",)

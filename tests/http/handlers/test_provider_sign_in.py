@@ -243,12 +243,13 @@ def test_one_parameter_twice_is_refused(place: Place) -> None:
 def test_who_may_not_sign_in_is_told_why(
     place: Place, claims: dict[str, object], status: int, words: str
 ) -> None:
-    """The page says what is wrong with the account, and the log has no claim of a stranger."""
+    """The page says what is wrong with the account, and leads on to where somebody wanted to go."""
     place.acme.claims |= claims
     answer = place.sign_in(Browser(place.server))
     assert (answer.status, session_in(answer)) == (status, "")
     assert words in unescape(answer.body.decode())
-    assert "Sign in with Acme" in answer.body.decode()
+    again = f'{HERE}/-/sign-in/acme/?next=/project/demo/">Sign in with Acme</a>'
+    assert again in answer.body.decode()
 
 
 def test_errors_of_the_provider_are_not_shown(place: Place) -> None:
@@ -336,6 +337,13 @@ def test_the_providers_come_first_on_the_page(place: Place, tmp_path: Path) -> N
         page = Browser(server).open("/-/sign-in/").body.decode()
     assert page.index("Sign in with Other") < page.index("With a password") < page.index("<form m")
     assert "<details>" not in page
+
+
+def test_a_sign_out_is_not_one_at_the_provider(place: Place) -> None:
+    """Who signs out learns what goes on: other browsers, and the session at the provider."""
+    page = Browser(place.server).open("/-/sign-in/?signed-out").body.decode()
+    assert "You are signed out in this browser. In other browsers you stay signed in." in page
+    assert "with an account of Acme or Other, you are still signed in there" in page
 
 
 def test_a_wrong_token_opens_the_form(place: Place) -> None:

@@ -96,7 +96,8 @@ def test_a_person_signs_in_and_out(server: InProcessServer) -> None:
     out = browser.send("/-/sign-out/", {"csrf_token": browser.form_token("/-/account/")})
     assert (out.status, out.headers["location"]) == (303, "/-/sign-in/?signed-out")
     assert browser.cookies == {}
-    assert "You are signed out" in browser.open(out.headers["location"]).body.decode()
+    left = browser.open(out.headers["location"]).body.decode()
+    assert "In other browsers you stay signed in.</p>" in left
     assert browser.open("/project/demo/").status == 401
     server.clock.advance(seconds=1)
     assert Browser(server, old).open("/project/demo/").status == 401

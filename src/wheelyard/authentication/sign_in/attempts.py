@@ -55,7 +55,7 @@ class Attempts(Struct, frozen=True):
     """
     Begins sign-ins, and finds to an answer the one that it belongs to.
 
-    Threads may share it. Both methods raise Unavailable if the store does not answer.
+    Threads may share it. Methods that need the key raise Unavailable if the store does not answer.
     """
 
     key: Callable[[], bytes]
@@ -82,11 +82,9 @@ class Attempts(Struct, frozen=True):
         Raises Invalid (code `sign_in_expired`) if there is none for this browser and provider, or
         it is used or too old.
         """
-        key, context = self.key(), _context(provider, browser)
-        text = self._sealer(key).open(sealed, context) if len(sealed) <= MAX_STATE_CHARS else None
-        try:
-            state = decode(text or "", type=_State)
-        except (DecodeError, ValidationError):
+        key = self.key()
+        state = self._opened(key, provider, browser, sealed)
+        if state is None:
             raise expired_sign_in() from CredentialRejected("state_unknown")
         expiry = state.issued_at + ATTEMPT_SECONDS
         if self.runtime.seconds() >= expiry:
@@ -97,6 +95,20 @@ class Attempts(Struct, frozen=True):
         except Conflict:
             raise expired_sign_in() from CredentialRejected("state_used")
         return Attempt(_request(key, sealed, state, browser), state.next)
+
+    def next_path(self, provider: str, browser: str, sealed: str) -> str:
+        """Return the path of `Attempt` of a `state` of any age, or an empty text without one."""
+        state = self._opened(self.key(), provider, browser, sealed)
+        return state.next if state is not None else ""
+
+    def _opened(self, key: bytes, provider: str, browser: str, sealed: str) -> _State | None:
+        if len(sealed) > MAX_STATE_CHARS:
+            return None
+        text = self._sealer(key).open(sealed, _context(provider, browser))
+        try:
+            return decode(text or "", type=_State)
+        except (DecodeError, ValidationError):
+            return None
 
     def _sealer(self, key: bytes) -> Sealer:
         return Sealer(key, "state of a sign-in", self.runtime.random)

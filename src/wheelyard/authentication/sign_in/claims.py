@@ -5,7 +5,6 @@ A value that cannot stand in a principal is refused, and for groups left out: a 
 mean the same wherever it is written.
 """
 
-import logging
 from collections.abc import Iterator
 from typing import Final
 
@@ -17,6 +16,7 @@ from wheelyard.authentication.sign_in.provider import (
     refused,
 )
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
+from wheelyard.errors import quoted
 from wheelyard.model.claim_matchers import Claims
 from wheelyard.model.person import is_group_name, is_person_name, person_name
 
@@ -25,8 +25,6 @@ MAX_SUBJECT_CHARS: Final = 255
 MAX_GROUPS: Final = 2000
 """Groups of one person, each of which is a principal at each request."""
 _ADDRESS: Final = frozenset({EMAIL, EMAIL_VERIFIED})
-
-logger = logging.getLogger("wheelyard")
 
 
 def needed_claims(config: ProviderConfig) -> frozenset[str]:
@@ -103,29 +101,40 @@ def _name(claims: Claims, config: ProviderConfig) -> str:
 
 
 def _groups(claims: Claims, config: ProviderConfig) -> tuple[str, ...]:
-    claim = config.groups_claim
-    if claim is None:
-        return ()
-    if _is_elsewhere(claims, claim):
-        logger.warning(
-            "%s does not say the groups of a person, as they are too many. Let it send only those "
-            "that matter here",
-            config.name,
-        )
-    names = frozenset(_texts(claims.get(claim)))
-    groups = sorted(name for name in names if is_group_name(name))
-    if len(groups) < len(names):
-        logger.warning(
-            "%s has sent groups whose names cannot stand in a grant: they are longer than 255 "
-            "characters, or have a comma",
-            config.name,
-        )
+    names = _texts(claims.get(config.groups_claim)) if config.groups_claim is not None else ()
+    groups = tuple(sorted(filter(is_group_name, frozenset(names))))
     if len(groups) > MAX_GROUPS:
         raise refused(
             f"{config.title} says that you are in more than {MAX_GROUPS} groups. Ask the operator "
             "of this index to let it send only those that matter here."
         ) from CredentialRejected("too_many_groups")
-    return tuple(groups)
+    return groups
+
+
+def groups_problem(claims: Claims, config: ProviderConfig) -> str:
+    """Return a code and what is wrong with the groups that a provider sends, or an empty text."""
+    claim = config.groups_claim
+    if claim is None:
+        return ""
+    if _is_elsewhere(claims, claim):
+        return (
+            "groups_elsewhere: it does not say the groups of a person, as they are too many. Let "
+            "it send only those that matter here"
+        )
+    value = claims.get(claim)
+    names = tuple(_texts(value))
+    if not names and value != []:
+        return (
+            "groups_missing: of a person it has sent no list of names as the claim "
+            f"{quoted(claim)}, so they are in no group. If it is so of all, let it send one, or "
+            "correct groups_claim, which cannot name a nested claim"
+        )
+    if not all(map(is_group_name, names)):
+        return (
+            "groups_unfit: it has sent groups whose names cannot stand in a grant: they are empty, "
+            "longer than 255 characters, or have a comma, something invisible, or a blank at an end"
+        )
+    return ""
 
 
 def _is_elsewhere(claims: Claims, claim: str) -> bool:

@@ -7,6 +7,7 @@ Connect adds (Core 3.1.3.7 and 12.2) are here.
 
 import hashlib
 import hmac
+import logging
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Final
@@ -14,7 +15,12 @@ from urllib.parse import quote_plus
 
 from msgspec import Struct
 
-from wheelyard.authentication.sign_in.claims import completed, confirmation_of, needed_claims
+from wheelyard.authentication.sign_in.claims import (
+    completed,
+    confirmation_of,
+    groups_problem,
+    needed_claims,
+)
 from wheelyard.authentication.sign_in.provider import (
     AuthorizationAnswer,
     AuthorizationRequest,
@@ -48,6 +54,8 @@ ID_TOKEN_SECONDS: Final = 24 * 3600
 ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256"})
 """Signature algorithms of ID tokens: those with public keys."""
 
+logger = logging.getLogger("wheelyard")
+
 
 class Endpoints(Struct, frozen=True):
     """What is used of a provider's discovery document (OpenID Connect Discovery 3)."""
@@ -77,6 +85,8 @@ class OpenIdProvider:
         self._runtime = runtime
         self._keys_url = ""
         self._keys: IssuerKeys | None = None
+        self._logged = set[str]()
+        """Problems with groups that this process has logged: each once, and not at each renewal."""
         name = f"the discovery document of {config.name}"
         self._document = RemoteDocument(name, self._discover, runtime.monotonic)
 
@@ -230,6 +240,10 @@ class OpenIdProvider:
         if not needed <= claims.keys() and endpoints.userinfo:
             userinfo = self._userinfo(claims["sub"], tokens, endpoints.userinfo)
             claims = completed(claims, userinfo)
+        problem = groups_problem(claims, self.config)
+        if problem and problem not in self._logged:
+            self._logged.add(problem)
+            logger.warning("%s: %s", self.config.name, problem)
         return confirmation_of(claims, self.config, token_in(tokens, "refresh_token"))
 
     def _userinfo(self, subject: object, tokens: Mapping[str, object], url: str) -> Claims:

@@ -73,6 +73,12 @@ class JsonResponse:
         return document
 
 
+NO_PRIVATE_HOST: Final = (
+    "its host {host} has a private address. If that is meant, set allow_private, or for a "
+    "publisher allow_private_issuer"
+)
+
+
 class JsonClient:
     """
     Fetches JSON by HTTPS.
@@ -81,7 +87,7 @@ class JsonClient:
     """
 
     def __init__(self, runtime: Runtime, *, allow_private: bool = False) -> None:
-        policies = {"https": AddressPolicy()}
+        policies = {"https": AddressPolicy(refusal=NO_PRIVATE_HOST)}
         if allow_private:
             policies["https"] = AddressPolicy(is_allowed=every_address)
             policies["http"] = AddressPolicy(is_allowed=attrgetter("is_loopback"))

@@ -4,6 +4,7 @@ Handlers of signing in with a provider. Not imported without `[[sign_in]]`.
 A provider is asked in the threads for other servers, so that no reader waits for it.
 """
 
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -11,7 +12,7 @@ from msgspec import Struct
 from wheelyard.authentication.sign_in.attempts import ATTEMPT_SECONDS
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
 from wheelyard.authentication.sign_in.sign_in import SignIn
-from wheelyard.errors import WheelyardError
+from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.http.forms import local_path, parse_form
 from wheelyard.http.messages import NO_STORE, Request, Response, redirect
 from wheelyard.http.request_authentication import NAME, SessionCookie
@@ -71,8 +72,7 @@ class ProviderPages:
         try:
             begun = request.wait("answer", pools.run_in, pools.tokens, self._finish, request)
         except WheelyardError as error:
-            home = local_path("", self._context.index.settings.server)
-            return self._page.refuse(request, home, error, error.on_page, ROOT)
+            return self._page.refuse(request, self._target(request), error, error.on_page, ROOT)
         # no redirect: of one, a browser would send the session's cookie nowhere, as another site
         # has led here
         page = self._web.environment.render(
@@ -107,6 +107,15 @@ class ProviderPages:
             caller=index.authenticator.policy.authorize(identity),
             next=local_path(signed_in.next, index.settings.server),
         )
+
+    def _target(self, request: Request) -> str:
+        """Return the page to which somebody wanted to go who was refused, or the home page."""
+        state = parse_form(request.query_string).exact_text("state")
+        target = ""
+        with suppress(Unavailable):
+            name, browser = request.path_params["provider"], self._browser(request)
+            target = self._sign_in.attempts.next_path(name, browser, state)
+        return local_path(target, self._context.index.settings.server)
 
     def _browser(self, request: Request) -> str:
         return self._browser_cookie.value_in(request.joined_headers.get(b"cookie", b"")).decode()
