@@ -33,12 +33,13 @@ def request(
     until: datetime | None = None,
     asks: tuple[Ask, ...] = (),
     times: int = 1,
+    code: str = "not_approved",
 ) -> PackageRequest:
-    """Return a request for what is not approved."""
+    """Return a request for what is hidden, usually as it is not approved."""
     return PackageRequest(
         project=NormalizedName(project),
         version=version,
-        code="not_approved",
+        code=code,
         reason="It is not approved.",
         who=who,
         times=times,
@@ -49,9 +50,13 @@ def request(
     )
 
 
-def decision(verdict: Verdict, version: str = "2.0", at: datetime = NOW) -> Decision:
+def decision(
+    verdict: Verdict, version: str = "2.0", at: datetime = NOW, despite: tuple[str, ...] = ()
+) -> Decision:
     """Return a decision about numpy."""
-    return Decision(at=at, by="local:bo", verdict=verdict, project=NUMPY, version=version)
+    return Decision(
+        at=at, by="local:bo", verdict=verdict, project=NUMPY, version=version, despite=despite
+    )
 
 
 ANA = Ask("user:ana", NOW + HOUR, "for the viewer")
@@ -71,6 +76,11 @@ ANA = Ask("user:ana", NOW + HOUR, "for the viewer")
         (request(version=""), decision(Verdict.APPROVED), False),
         (request(version=""), decision(Verdict.BLOCKED), True),
         (request(at=NOW + HOUR), decision(Verdict.APPROVED), True),
+        (request(code="licence"), decision(Verdict.APPROVED), True),
+        (request(code="licence"), decision(Verdict.APPROVED, despite=("licence",)), False),
+        (request(code="cooldown"), decision(Verdict.APPROVED), False),
+        (request(code="cooldown"), decision(Verdict.APPROVED, ""), True),
+        (request(code="licence"), decision(Verdict.BLOCKED), False),
         (request(at=NOW + HOUR), decision(Verdict.BLOCKED), False),
         (request(at=NOW + HOUR), decision(Verdict.BLOCKED, at=NOW - KEPT_FOR), True),
         (request(asks=(ANA,)), decision(Verdict.BLOCKED), True),
@@ -122,6 +132,19 @@ def test_a_client_that_asks_for_all_names_pushes_out_no_other() -> None:
     names = {kept.project for kept in stored.requests}
     assert {waiting.project for waiting in (*wanted, asked)} <= names
     assert len(names) == 51 + MAX_OF_ONE
+
+
+def test_a_full_list_keeps_what_waits() -> None:
+    """What waits stays until it is old, however many other names the same client asks for."""
+    first = [request(f"a{number}", who=("anonymous",)) for number in range(MAX_OF_ONE)]
+    flood = [
+        request(f"b{number}", who=("anonymous",), at=NOW + HOUR, times=9)
+        for number in range(MAX_OF_ONE)
+    ]
+    stored = RequestList().with_noted(first, NOW)
+    assert stored.with_noted(flood, NOW + HOUR).requests == stored.requests
+    later = NOW + KEPT_FOR + HOUR
+    assert {kept.times for kept in stored.with_noted(flood, later).requests} == {9}
 
 
 @given(

@@ -160,6 +160,10 @@ def test_one_person_asks_for_a_limited_number(
     api = LocalApi(index=server.index, caller=ADMIN)
     api.call(requests.request_package, PackageAsk("many", versions[-1], "mine"))
     assert len(seen(server)) == len(versions)
+    # what is decided makes room
+    server.clock.advance(seconds=1)
+    api.call(packages.block, packages.Block("many", versions[0], "no"))
+    assert ask(server, "many", versions[-1]) == f"many {versions[-1]}"
 
 
 def test_programs_ask_by_the_api(server: InProcessServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,19 +1,21 @@
 """The pages on which people ask for hidden public packages, and others approve or block them."""
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
-from tests.http.in_process import InProcessServer, in_process
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.operations.in_memory_index import START
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.settings import close, upstream_section
+from wheelyard.model.public_packages import Verdict
 
 pytestmark = pytest.mark.integration
 
@@ -35,9 +37,16 @@ def server(tmp_path: Path, upstream: FakeUpstream) -> Iterator[InProcessServer]:
         FakeFile.of(public_wheel("requests", "2.0"), yesterday),
         FakeFile.of(public_wheel("numpy", "1.0"), yesterday),
         FakeFile.of(public_wheel("copied", "1.0", "License: AGPL-3.0")),
+        FakeFile.of(public_wheel("twice", "1.0", "License: AGPL-3.0")),
     )
+    affected = {"package": {"ecosystem": "PyPI", "name": "twice"}, "versions": ["1.0"]}
+    (tmp_path / "osv.json").write_text(json.dumps([{"id": "MAL-1", "affected": [affected]}]))
     section = upstream_section(
-        upstream, cooldown_days=7, blocked_licenses=("AGPL-*",), deny=("denied",)
+        upstream,
+        cooldown_days=7,
+        blocked_licenses=("AGPL-*",),
+        deny=("denied",),
+        osv=str(tmp_path / "osv.json"),
     )
     settings = settings_in(tmp_path, grant=GRANTS, upstream=section)
     with in_process(tmp_path, settings) as running:
@@ -73,6 +82,22 @@ def ask(person: Administrator, project: str, version: str, reason: str = "for TI
     return text_of(answer)
 
 
+def as_of(admin: Administrator) -> str:
+    """Return which decisions the list of requests knows, as its forms say."""
+    found = re.search(r'name="as_of" value="([^"]*)"', admin.open(PAGE).body.decode())
+    return found[1] if found else ""
+
+
+def send(admin: Administrator, **fields: str | Sequence[str]) -> InProcessResponse:
+    """Send the form of the list as it is now."""
+    return admin.send(PAGE, **{"as_of": as_of(admin), **fields})
+
+
+def done(admin: Administrator, **fields: str | Sequence[str]) -> str:
+    """Send the form of the list as it is now, and return the words of the page that comes then."""
+    return admin.done(PAGE, **{"as_of": as_of(admin), **fields})
+
+
 def shown(server: InProcessServer, path: str) -> tuple[int, str]:
     """Return the status and the text of what an installer gets."""
     admin = ("authorization", "Basic YWRtaW46czNjcmV0")
@@ -89,7 +114,7 @@ def test_asking_and_approving(admin: Administrator, reader: Administrator) -> No
     assert "'wheelyard" not in page
     assert shown(admin.server, "/simple/numpy/")[1].count("numpy-1.0") == 0
 
-    page = admin.done(PAGE, decide="approve", package="numpy 1.0")
+    page = done(admin, decide="approve", package="numpy 1.0")
 
     assert "1 package approved." in page
     assert "numpy" not in page.partition("Hidden because")[2]
@@ -101,11 +126,11 @@ def test_blocking_by_a_reason(admin: Administrator, reader: Administrator) -> No
     """Who blocks says why, and whoever wants the package reads it."""
     question = admin.read(f"{PAGE}?decide=block&package=numpy+1.0")
     assert "Whoever tries to install it reads this" in question
-    refused = admin.send(PAGE, decide="block", package="numpy 1.0", reason=" ")
+    refused = send(admin, decide="block", package="numpy 1.0", reason=" ")
     assert (refused.status, "Say why" in text_of(refused)) == (400, True)
 
-    assert "1 package blocked." in admin.done(
-        PAGE, decide="block", package="numpy 1.0", reason="use polars"
+    assert "1 package blocked." in done(
+        admin, decide="block", package="numpy 1.0", reason="use polars"
     )
 
     assert "use polars" in text_of(reader.browser.open("/project/numpy/"))
@@ -127,7 +152,7 @@ def test_several_at_once(admin: Administrator, reader: Administrator) -> None:
         fields.setdefault(name, []).append(value)
     del fields["csrf_token"]
 
-    assert "3 packages approved." in admin.done(PAGE, **fields, reason="fine")
+    assert "3 packages approved." in done(admin, **fields, reason="fine")
 
     for name in ("numpy", "requests", "copied"):
         assert f"{name}-" in shown(admin.server, f"/simple/{name}/")[1]
@@ -137,7 +162,7 @@ def test_several_at_once(admin: Administrator, reader: Administrator) -> None:
 @pytest.mark.usefixtures("reader")
 def test_nothing_is_selected(admin: Administrator) -> None:
     """Who selects nothing is told so, and sees the list again."""
-    page = admin.read(f"{PAGE}?decide=block")
+    page = text_of(admin.send(PAGE, select="1", decide="block"))
     assert "Select at least one package." in page
     assert "requests 2.0" in page
 
@@ -146,7 +171,7 @@ def test_what_is_not_decided_is_said(admin: Administrator, reader: Administrator
     """What stays hidden, is private, or is nowhere is named with why, and the rest is decided."""
     ask(reader, "copied", "1.0")
     names = ["numpy 1.0", "copied 1.0", "ours", "nowhere 1.0"]
-    answer = admin.send(PAGE, decide="approve", package=names)
+    answer = send(admin, decide="approve", package=names)
 
     words = text_of(answer)
     assert answer.status == 200
@@ -164,12 +189,12 @@ def test_rights(server: InProcessServer, reader: Administrator) -> None:
     assert 'href="../../../-/admin/grants/"' not in approver.open(PAGE).body.decode()
     assert '-/admin/requests/">Package requests' in approver.browser.open("/").body.decode()
     assert '-/admin/requests/"' not in reader.browser.open("/").body.decode()
-    refused = approver.send(PAGE, decide="approve", package=["numpy 1.0", "requests 2.0"])
+    refused = send(approver, decide="approve", package=["numpy 1.0", "requests 2.0"])
     assert (refused.status, "may not approve 'requests'" in text_of(refused)) == (403, True)
-    assert "1 package approved." in approver.done(PAGE, decide="approve", package="numpy 1.0")
+    assert "1 package approved." in done(approver, decide="approve", package="numpy 1.0")
     for answer in (
         reader.open(PAGE),
-        reader.send(PAGE, decide="approve", package="requests 2.0"),
+        send(reader, decide="approve", package="requests 2.0"),
         approver.open("grants/"),
     ):
         assert answer.status == 403
@@ -184,6 +209,7 @@ def test_rights(server: InProcessServer, reader: Administrator) -> None:
         ({"decide": "approve", "package": "- 1"}, "project name"),
         ({"decide": "approve", "package": "numpy one"}, "version"),
         ({"decide": "approve", "package": "numpy 1.0", "csrf_token": ""}, "too old"),
+        ({"decide": "approve", "package": "numpy 1.0", "as_of": "now"}, "Load the page again"),
         (
             {"decide": "approve", "package": "numpy 1.0", "reason": "x" * 2000},
             "The reason has 2000",
@@ -194,7 +220,7 @@ def test_rights(server: InProcessServer, reader: Administrator) -> None:
 @pytest.mark.usefixtures("reader")
 def test_malformed_forms(admin: Administrator, fields: dict[str, str], words: str) -> None:
     """A form that makes no sense is refused with what is wrong, and nothing is decided."""
-    answer = admin.send(PAGE, **fields)
+    answer = send(admin, **fields)
     assert words in text_of(answer)
     assert admin.server.index.decisions.get("current").value is None
 
@@ -206,3 +232,78 @@ def test_asking_leads_from_the_page_of_the_package(reader: Administrator) -> Non
     assert "Fill in" not in ask(reader, "requests", "1.0")
     assert "not hidden here: install it" in ask(reader, "requests", "1.0")
     assert "Say why you need it" in ask(reader, "numpy", "1.0", "")
+
+
+def test_a_decision_of_a_colleague_is_shown_first(
+    admin: Administrator, reader: Administrator
+) -> None:
+    """Who approves from an older page what a colleague has blocked sees the block, and decides."""
+    colleague = Administrator.of(admin.server)
+    ask(reader, "copied", "1.0")
+    seen = as_of(colleague)
+    for package in ("numpy 1.0", "copied 1.0"):
+        admin.server.clock.advance(seconds=5)
+        done(admin, decide="block", package=package, reason="MALWARE")
+    fields: dict[str, str | list[str]]
+    fields = {"decide": "approve", "package": ["numpy 1.0", "copied 1.0", "requests 2.0"]}
+    fields["despite copied 1.0"] = "licence"
+
+    refused = colleague.send(PAGE, as_of=seen, **fields)
+
+    words = text_of(refused)
+    assert (refused.status, words.count("MALWARE")) == (409, 3)
+    assert "htpasswd:admin has blocked numpy 1.0 (MALWARE)" in words
+    assert "Blocked on 2026-01-01" in words
+    decided = admin.server.index.decisions.get("current").value
+    assert decided is not None
+    assert {one.verdict for one in decided.decisions} == {Verdict.BLOCKED}
+    again = re.search(r'name="as_of" value="([^"]*)"', refused.body.decode())
+    assert again is not None
+    assert "3 packages approved." in colleague.done(PAGE, as_of=again[1], **fields)
+
+
+def test_a_form_that_does_not_say_what_it_has_shown(
+    admin: Administrator, reader: Administrator
+) -> None:
+    """Nothing is decided by a form that does not say which decisions were shown."""
+    assert reader.server is admin.server
+    refused = admin.send(PAGE, decide="approve", package="numpy 1.0")
+    assert (refused.status, "Load the page again" in text_of(refused)) == (400, True)
+
+
+def test_all_rules_are_lifted_at_once(admin: Administrator, reader: Administrator) -> None:
+    """What a licence and an advisory hide is approved by one form, which names both rules."""
+    ask(reader, "twice", "1.0")
+    page = text_of(admin.open(f"{PAGE}?decide=approve&package=twice+1.0"))
+    for rule in ("malicious", "licence"):
+        assert f"lifts the rule “{rule}”" in page
+    lifted = {"package": "twice 1.0", "despite twice 1.0": ["licence", "malicious"]}
+    assert "1 package approved." in done(admin, decide="approve", **lifted)
+    assert "twice-1.0" in shown(admin.server, "/simple/twice/")[1]
+
+
+def test_what_stays_hidden_stays_listed(admin: Administrator, reader: Administrator) -> None:
+    """An approval that lifts one of two rules is kept, and the package waits for the other one."""
+    ask(reader, "twice", "1.0")
+    one = {"decide": "approve", "package": "twice 1.0", "despite twice 1.0": "malicious"}
+    answer = text_of(send(admin, **one))
+    assert "Still hidden: twice 1.0 is under AGPL-3.0" in answer
+    assert "is under AGPL-3.0" in answer.partition("Hidden because")[2]
+    other = {**one, "despite twice 1.0": "licence"}
+    assert "1 package approved." in done(admin, **other)
+    assert "twice-1.0" in shown(admin.server, "/simple/twice/")[1]
+
+
+def test_many_are_selected(admin: Administrator, reader: Administrator) -> None:
+    """As many can be selected as can wait, also those with long names."""
+    ask(reader, "requests", "2.0")
+    names = [f"{'n' * 40}-{number} 1.0" for number in range(999)]
+    answer = admin.send(PAGE, select="1", decide="block", package=[*names, "requests 2.0"])
+    assert (answer.status, "Block requests 2.0" in text_of(answer)) == (200, True)
+
+
+def test_forged_notices(admin: Administrator, reader: Administrator) -> None:
+    """A link says nothing of what its reader has not done."""
+    assert "approved." not in admin.read(f"{PAGE}?done=approved&count=999")
+    assert "asked for" not in text_of(reader.browser.open(f"{ASK}?asked=evil"))
+    assert "asked for numpy 1.0" in text_of(reader.browser.open(f"{ASK}?asked=numpy+1.0"))

@@ -4,8 +4,10 @@ Operations on requests for public packages: what waits for a decision, and askin
 Each raises Unavailable if the store does not answer.
 """
 
-from datetime import datetime
-from typing import Final
+from collections.abc import Collection, Iterable, Iterator
+from datetime import UTC, datetime
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -13,11 +15,13 @@ from packaging.version import Version
 
 from wheelyard.api.operation import Call, Reason
 from wheelyard.api.public_package_operations import PackageQuestion, explain_package
-from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
+from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import Action, parse_name_patterns
 from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.package_requests import (
+    COOLDOWN,
     MAX_ASKS,
     MAX_ASKS_OF_ONE,
     Ask,
@@ -25,6 +29,7 @@ from wheelyard.model.package_requests import (
     RequestList,
 )
 from wheelyard.model.public_packages import (
+    Decision,
     DecisionList,
     ExplainedFile,
     Explanation,
@@ -34,7 +39,11 @@ from wheelyard.model.public_packages import (
 from wheelyard.operations.audit_log import log_request
 from wheelyard.operations.lifecycle import REASON_LIMIT
 
-COOLDOWN: Final = "cooldown"
+if TYPE_CHECKING:
+    from wheelyard.upstream.indexes import UpstreamIndex
+
+NOTHING_DECIDED: Final = datetime.min.replace(tzinfo=UTC)
+"""When the last decision was made, if there is none."""
 
 
 class WaitingRequest(PackageRequest, frozen=True, kw_only=True):
@@ -44,6 +53,8 @@ class WaitingRequest(PackageRequest, frozen=True, kw_only=True):
     """Whether an approval lets it through; else a setting or its upstream index hides it."""
     despite: tuple[str, ...] = ()
     """Codes of rules that the approval has to lift."""
+    decided: Decision | None = None
+    """What was decided about it before."""
 
 
 class WaitingRequests(Struct, frozen=True):
@@ -51,6 +62,8 @@ class WaitingRequests(Struct, frozen=True):
 
     requests: tuple[WaitingRequest, ...]
     """Those with reasons first, then the one that was asked for last."""
+    as_of: datetime = NOTHING_DECIDED
+    """When the last decision was made that is known here, UTC."""
     not_sent: str = ""
     """Why the last message about requests was not sent, or an empty text."""
 
@@ -73,27 +86,100 @@ class RequestedPackage(Struct, frozen=True):
 
 def list_requests(call: Call) -> WaitingRequests:
     """List what clients asked for in the last two weeks and the policy hid, and who asked."""
-    from wheelyard.upstream.policy.decisions import needed_despite  # noqa: PLC0415 - if it is used
-
     index = call.index
-    stored, decided = index.package_requests.get(), index.decisions.get("current").value
-    private = index.projects.names.get_current().as_set
-    patterns = parse_name_patterns(index.settings.upstream_private)
-    waiting = list[WaitingRequest]()
-    for request in stored.open_ones(decided or DecisionList(), index.runtime.now()):
+    # the decisions first: what is decided meanwhile is later than `as_of`
+    decided = index.decisions.get("current").value or DecisionList()
+    stored = index.package_requests.get()
+    waiting = stored.open_ones(decided, index.runtime.now())
+    rows = tuple(_row(request, decided, (request.code,)) for request in _visible(call, waiting))
+    return WaitingRequests(rows, _as_of(decided), stored.message.error if stored.message else "")
+
+
+def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:
+    """
+    Return the requests for some packages, also those that were decided since, as `list_requests`.
+
+    Each has all rules that hide it now, for which an upstream index may be asked.
+    """
+    decided = call.index.decisions.get("current").value or DecisionList()
+    stored = call.index.package_requests.get().requests
+    wanted = [request for request in _visible(call, stored) if request.target in targets]
+    # each reads the page of its project from the store
+    codes = prefetch_map(partial(_codes, call.index.upstream), wanted)
+    rows = zip(wanted, codes, strict=True)
+    return WaitingRequests(tuple(_row(row, decided, why) for row, why in rows), _as_of(decided))
+
+
+def _visible(call: Call, requests: Iterable[PackageRequest]) -> Iterator[PackageRequest]:
+    """Yield the requests that the caller may decide, and of which the name is not private."""
+    private = call.index.projects.names.get_current().as_set
+    patterns = parse_name_patterns(call.index.settings.upstream_private)
+    for request in requests:
         name = request.project
         # it may have become private since
         if name in private or patterns.match(name) or not call.caller.may(Action.APPROVE, name):
             continue
-        despite = needed_despite(request.code, request.version)
-        waiting.append(
-            WaitingRequest(
-                **{field: getattr(request, field) for field in request.__struct_fields__},
-                approvable=despite is not None,
-                despite=despite or (),
-            )
+        yield request
+
+
+def _as_of(decided: DecisionList) -> datetime:
+    """Return when the last decision was made."""
+    return max((decision.at for decision in decided.decisions), default=NOTHING_DECIDED)
+
+
+def _codes(upstream: "UpstreamIndex | None", request: PackageRequest) -> tuple[str, ...]:
+    """Return the codes of all rules that hide what is wanted, the one that was noted first."""
+    hidden = upstream.hidden_codes(request.project, request.version) if upstream else ()
+    return tuple(dict.fromkeys((request.code, *hidden)))
+
+
+def _row(request: PackageRequest, decided: DecisionList, codes: Iterable[str]) -> WaitingRequest:
+    """Return a request with what its approval has to lift, which is hidden for these reasons."""
+    from wheelyard.upstream.policy.decisions import needed_despite  # noqa: PLC0415 - if it is used
+
+    needed = [needed_despite(code, request.version) for code in codes]
+    return WaitingRequest(
+        **{field: getattr(request, field) for field in request.__struct_fields__},
+        approvable=None not in needed,
+        despite=tuple(code for lifted in needed for code in lifted or ()),
+        decided=request.decision(decided.for_project(request.project)),
+    )
+
+
+def keep_hidden(call: Call, question: PackageQuestion) -> str:
+    """
+    Return why nothing of an approved package is shown, or an empty text if it is.
+
+    Whoever wanted it waits on, for what the reason is about.
+    """
+    try:
+        explanation = explain_package(call, question)
+    except WheelyardError:  # it is approved all the same
+        return ""
+    files = explanation.files
+    if any(file.shown for file in files) or not (files or explanation.reasons):
+        return ""
+    newest = max(files, key=_preference) if files else None
+    why = (newest.reasons if newest else explanation.reasons)[0]
+    name, version = question.parsed
+    now = call.index.runtime.now()
+    hidden = PackageRequest(
+        project=name,
+        version=newest.version if newest else question.version,
+        code=why.code,
+        reason=why.text,
+        who=(),
+        times=0,
+        first=now,
+        last=now,
+        until=_shown_from(call, newest, why),
+    )
+    is_ruled = explanation.answer in (NameAnswer.REFUSED, NameAnswer.UPSTREAM)
+    if is_ruled and (newest is None or _is_decidable(newest)):
+        call.index.package_requests.change(
+            lambda stored: stored.with_still_hidden(name, str(version or ""), hidden, now)
         )
-    return WaitingRequests(tuple(waiting), stored.message.error if stored.message else "")
+    return why.text
 
 
 def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
@@ -125,8 +211,10 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
         asks=(Ask(by, now, redact_tokens(reason)),),
     )
 
+    decided = call.index.decisions.get("current").value or DecisionList()
+
     def change(stored: RequestList) -> RequestList:
-        _require_room(stored, by)
+        _require_room(stored.open_ones(decided, now), by)
         return stored.with_noted((request,), now)
 
     call.index.package_requests.change(change)
@@ -189,15 +277,15 @@ def _shown_from(call: Call, file: ExplainedFile | None, reason: FileReason) -> d
         return None
 
 
-def _require_room(stored: RequestList, by: str) -> None:
-    """Raise Conflict if there are too many reasons, of all people or of one."""
-    asks = [ask for request in stored.requests for ask in request.asks]
+def _require_room(waiting: Iterable[PackageRequest], by: str) -> None:
+    """Raise Conflict if too many reasons wait, of all people or of one."""
+    asks = [ask for request in waiting for ask in request.asks]
     own = sum(ask.by == by for ask in asks)
     if own < MAX_ASKS_OF_ONE and len(asks) < MAX_ASKS:
         return
     who = f"You have asked for {own}" if own >= MAX_ASKS_OF_ONE else f"People wait for {len(asks)}"
     raise Conflict(
-        f"{who} public packages in the last two weeks, which is the limit. Talk to whoever may "
-        "approve them.",
+        f"{who} public packages that nobody has decided about, which is the limit. Talk to whoever "
+        "may approve them.",
         code="request_limit",
     )

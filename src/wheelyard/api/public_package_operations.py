@@ -5,6 +5,7 @@ Each raises Unavailable if the store does not answer, or a document that it need
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Final
 
 import packaging.version
@@ -93,6 +94,8 @@ class DecidedPackage(PackageQuestion, frozen=True, forbid_unknown_fields=True):
 
     sha256: tuple[Sha256, ...] = ()
     """Digests of the files of a version to approve; without any, the upstream index is asked."""
+    despite: tuple[str, ...] = ()
+    """Codes of rules that an approval lifts, too."""
 
 
 class SeveralDecisions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -104,6 +107,9 @@ class SeveralDecisions(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Of all of them."""
     unblock: bool = False
     """Whether to approve also what is blocked."""
+    as_of: Annotated[datetime, Meta(tz=True)] | None = None
+    """When the last decision was made that the caller knows: after a later one about a project,
+    nothing is decided."""
     dry_run: bool = False
     """Whether nothing is decided: the answer says what would be."""
 
@@ -225,9 +231,17 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
     from wheelyard.upstream.policy.decisions import Target  # noqa: PLC0415 - see below
 
     _require_all(call, {package.parsed[0] for package in body.packages})
-    targets = [Target(*package.parsed, frozenset(package.sha256)) for package in body.packages]
+    targets = [
+        Target(*package.parsed, frozenset(package.sha256), frozenset(package.despite))
+        for package in body.packages
+    ]
     summary = _deciding(call).decide(
-        body.verdict, targets, body.reason, unblock=body.unblock, dry_run=body.dry_run
+        body.verdict,
+        targets,
+        body.reason,
+        unblock=body.unblock,
+        as_of=body.as_of,
+        dry_run=body.dry_run,
     )
     if not body.dry_run:
         call.index.search.note_decision()

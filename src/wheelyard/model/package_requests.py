@@ -13,6 +13,8 @@ from wheelyard.model.decoding import Extensible
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.public_packages import Decision, DecisionList, ProjectDecisions, Verdict
 
+COOLDOWN: Final = "cooldown"
+"""The code of the rule that ends by time alone, or by the approval of a version."""
 KEPT_FOR: Final = timedelta(days=14)
 """How long a request waits after somebody has asked last."""
 SETTLING: Final = timedelta(minutes=1)
@@ -98,16 +100,19 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         Return whether it waits for a decision at `now`.
 
         A blocked package is asked for again when the block is two weeks old, an approved one when
-        something else hides it, and either at once when a person gives a reason.
+        something else hides it. Either waits at once when a person gives a reason, and an approval
+        that does not lift the rule decides nothing.
         """
         is_over = now - self.last > KEPT_FOR or (self.until is not None and now >= self.until)
-        decision = self._decision(decided)
+        decision = self.decision(decided)
         if is_over or decision is None:
             return not is_over
         if any(ask.at > decision.at for ask in self.asks):
             return True
         if decision.verdict is Verdict.BLOCKED:
             return now - decision.at > KEPT_FOR
+        if not _lets_through(decision, self.code):
+            return True
         return self.last - decision.at > SETTLING
 
     def is_new(self, decided: ProjectDecisions) -> bool:
@@ -115,10 +120,10 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         told_at = self.told_at
         if told_at is None or any(ask.at > told_at for ask in self.asks):
             return True
-        decision = self._decision(decided)
+        decision = self.decision(decided)
         return decision is not None and decision.at > told_at
 
-    def _decision(self, decided: ProjectDecisions) -> Decision | None:
+    def decision(self, decided: ProjectDecisions) -> Decision | None:
         """Return the decision about it, if there is one: of a project, also that of a version."""
         if self.version:
             return decided.for_version(self.version)
@@ -126,6 +131,12 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         approved = (one for one in decided.versions.values() if one.verdict is Verdict.APPROVED)
         about = (*filter(None, (decided.project,)), *approved)
         return max(about, key=lambda decision: decision.at, default=None)
+
+
+def _lets_through(approval: Decision, code: str) -> bool:
+    """Return whether an approval lifts the rule of a code, as `Evaluation` does."""
+    is_lifted = code in {"not_approved", "blocked"} or code in approval.despite
+    return is_lifted or (code == COOLDOWN and bool(approval.version))
 
 
 class SentMessage(Struct, frozen=True, omit_defaults=True):
@@ -165,6 +176,28 @@ class RequestList(
             merged[request.key] = before.combined(request) if before else request
         return self._of(merged, now)
 
+    def with_still_hidden(
+        self, project: NormalizedName, version: str, hidden: "PackageRequest", now: datetime
+    ) -> "RequestList":
+        """
+        Return the list after an approval of a project, or of a version, that was not enough.
+
+        Whoever waited for it waits for `hidden`, which says what hides it now.
+        """
+        wanted = project, strip_trailing_zeros(version)
+        request = next((request for request in self.requests if request.key == wanted), None)
+        if request is None:
+            return self
+        changed = replace(
+            request,
+            version=hidden.version,
+            code=hidden.code,
+            reason=hidden.reason,
+            until=hidden.until,
+            times=0,
+        )
+        return self.with_noted((changed,), now)
+
     def with_told(self, keys: Iterable[RequestKey], message: SentMessage) -> "RequestList":
         """Return the list after a message, which has told of some requests, or failed."""
         named = frozenset(keys)
@@ -191,10 +224,11 @@ class RequestList(
     def _of(self, merged: Mapping[RequestKey, PackageRequest], now: datetime) -> "RequestList":
         current = [request for request in merged.values() if now - request.last <= KEPT_FOR]
         kept = [request for request in current if request.asks]
-        # a client that asks for each name once pushes out no name that is wanted often
+        # whoever asks for many names pushes out none that waits
+        stored = {request.key for request in self.requests}
         others = sorted(
             (request for request in current if not request.asks),
-            key=lambda request: (request.times, request.last),
+            key=lambda request: (request.key in stored, request.times, request.last),
             reverse=True,
         )
         by_principal, count = Counter[str](), 0

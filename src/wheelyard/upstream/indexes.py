@@ -1,6 +1,7 @@
 """The upstream indexes as one: which names they have, what is shown, and why not the rest."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count, groupby
 from typing import Final
@@ -306,6 +307,23 @@ class UpstreamIndex:
         """Note that somebody wants a file of a page, which is hidden for a reason."""
         until = self.policy.rules.cooldown_end(file) if reason.code == Code.COOLDOWN else None
         self.requests.note(page.name, file.version, reason, asker, until)
+
+    def hidden_codes(self, name: NormalizedName, version: str) -> tuple[str, ...]:
+        """
+        Return the codes of all rules that hide files of a version whose page is in the store.
+
+        If licences are blocked, metadata may be fetched. Raises as `Policy.view`.
+        """
+        page = self.pages.stored(name)
+        if page is None or not version:
+            return ()
+        page, key = self.files.with_digests(page), strip_trailing_zeros(version)
+        by_filename = self.policy.reasons(page, self.runtime.now())
+        files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
+        reasons = [reason for file in files for reason in by_filename.get(file.filename, ())]
+        with suppress(Unavailable):  # whoever approves it is told then
+            reasons += filter(None, (self.policy.refuses_licence(page, file) for file in files))
+        return tuple(dict.fromkeys(str(reason.code) for reason in reasons))
 
     def stored(self, name: NormalizedName) -> UpstreamListing | None:
         """

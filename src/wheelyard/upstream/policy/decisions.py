@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -14,7 +15,7 @@ from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.projects import ProjectNames
 from wheelyard.concurrency.threads import prefetch_map
-from wheelyard.errors import UPSTREAM_CODES, Invalid, NotFound, Unavailable, quoted
+from wheelyard.errors import UPSTREAM_CODES, Conflict, Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.package_requests import RequestList
@@ -26,6 +27,7 @@ from wheelyard.model.public_packages import (
     ProjectDecisions,
     Undecided,
     Verdict,
+    describe,
 )
 from wheelyard.operations.audit_log import log_decision
 from wheelyard.operations.lifecycle import REASON_LIMIT
@@ -35,6 +37,8 @@ from wheelyard.upstream.policy.rules import Code
 
 OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
 """Rules that are lifted for a version only: the next one of a project may be malicious, too."""
+DECISIONS_CHANGED: Final = "decisions_changed"
+"""The code of a Conflict for packages about which somebody else has decided."""
 _SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -59,6 +63,8 @@ class Target(Struct, frozen=True):
     """None for the whole project."""
     sha256: frozenset[str] = frozenset()
     """The files of the version that are approved, or none for those that its index lists now."""
+    despite: frozenset[str] = frozenset()
+    """Codes of rules that an approval lifts, too."""
 
 
 class Deciding(Struct, frozen=True):
@@ -124,6 +130,7 @@ class Deciding(Struct, frozen=True):
         reason: str,
         *,
         unblock: bool = False,
+        as_of: datetime | None = None,
         dry_run: bool = False,
     ) -> DecisionSummary:
         """
@@ -133,14 +140,19 @@ class Deciding(Struct, frozen=True):
         What is blocked stays so unless `unblock` is set. If all of it is decided already, nothing
         is written.
 
-        Raises Invalid if the reason is not one line, or a digest is none or has no version. Raises
-        Unavailable if the store does not answer. What no upstream index has, or cannot say, is in
-        the result.
+        Raises Conflict (code `decisions_changed`) if somebody has decided about one of the projects
+        after `as_of`. Raises Invalid if the reason is not one line, a digest is none or has no
+        version, or a rule cannot be lifted. Raises Unavailable if the store does not answer. What
+        no upstream index has, or cannot say, is in the result.
         """
         require_one_line(reason, "A reason", REASON_LIMIT)
+        targets = tuple(_merged(targets))
+        for target in targets:
+            for code in sorted(target.despite):
+                _require_liftable(code, target.version)
         wanted, private, failed = list[Target](), list[NormalizedName](), list[Undecided]()
         # each is a question to the store, and perhaps to an upstream index
-        for answer in prefetch_map(partial(self._examined, verdict), [*_merged(targets)]):
+        for answer in prefetch_map(partial(self._examined, verdict), targets):
             match answer:
                 case Target():
                     wanted.append(answer)
@@ -149,7 +161,7 @@ class Deciding(Struct, frozen=True):
                 case str():
                     private.append(answer)
         draft = self._draft(verdict, reason)
-        plan = _Plan(verdict, wanted, draft, unblock, self._requested())
+        plan = _Plan(verdict, wanted, draft, unblock, as_of, self._requested())
         if dry_run:
             before = self.records.get("current").value or DecisionList()
         else:
@@ -276,7 +288,7 @@ class Deciding(Struct, frozen=True):
 
 def _merged(targets: Iterable[Target]) -> Iterator[Target]:
     """
-    Yield each project and version once, with the digests of all its targets.
+    Yield each project and version once, with the digests and lifted rules of all its targets.
 
     Raises Invalid if a digest is none, or has no version.
     """
@@ -285,8 +297,10 @@ def _merged(targets: Iterable[Target]) -> Iterator[Target]:
         if target.sha256 and target.version is None:
             raise _without_version()
         key = target.project, strip_trailing_zeros(str(target.version or EVERY_VERSION))
-        digests = {*map(_digest, target.sha256)}.union(merged[key].sha256 if key in merged else ())
-        merged[key] = replace(merged.get(key, target), sha256=frozenset(digests))
+        before = merged.get(key, Target(target.project, target.version))
+        digests = before.sha256.union(map(_digest, target.sha256))
+        despite = before.despite | target.despite
+        merged[key] = replace(before, sha256=digests, despite=despite)
     yield from merged.values()
 
 
@@ -298,10 +312,16 @@ class _Plan(Struct, frozen=True):
     draft: Decision
     """A decision without its project."""
     unblock: bool
+    as_of: datetime | None
     requested: RequestList
 
     def of(self, document: DecisionList) -> DecisionSummary:
-        """Return which decisions are new after those of a document, a pure function of it."""
+        """
+        Return which decisions are new after those of a document, a pure function of it.
+
+        Raises Conflict if the caller did not know all of them.
+        """
+        self._require_seen(document)
         new, same, blocked = list[Decision](), list[Decision](), list[Decision]()
         for target in self.targets:
             in_force = document.for_project(target.project)
@@ -322,6 +342,19 @@ class _Plan(Struct, frozen=True):
         kept = tuple(dict.fromkeys(blocked))  # one block may keep several versions
         return DecisionSummary(decided=tuple(new), unchanged=tuple(same), blocked=kept)
 
+    def _require_seen(self, document: DecisionList) -> None:
+        """Raise Conflict if somebody has decided after `as_of` about one of the projects."""
+        if self.as_of is None:
+            return
+        for name in dict.fromkeys(target.project for target in self.targets):
+            for decision in document.for_project(name).all:
+                if decision.at > self.as_of:
+                    raise Conflict(
+                        f"Meanwhile {decision.by} has {describe(decision)}. Nothing was decided: "
+                        "look at it, and decide again.",
+                        code=DECISIONS_CHANGED,
+                    )
+
 
 def _for_askers(draft: Decision, requested: RequestList, document: DecisionList) -> Decision:
     """Return a decision, before which `document` was in force, with who waits for it."""
@@ -333,7 +366,7 @@ def _for_askers(draft: Decision, requested: RequestList, document: DecisionList)
 def _with_files(draft: Decision, target: Target, own: Decision | None) -> Decision:
     """Return an approval with the files of a version, and what an earlier one has approved."""
     earlier = own if own is not None and own.verdict is Verdict.APPROVED else None
-    despite = earlier.despite if earlier else ()
+    despite = tuple(sorted(target.despite.union(earlier.despite if earlier else ())))
     if target.version is None:
         return replace(draft, despite=despite)
     digests = target.sha256.union((earlier.sha256 or ()) if earlier else ())

@@ -192,8 +192,16 @@ class Policy:
             )
         else:
             reason = (view or self.view(page, now)).hidden.get(file.filename)
-        if reason is not None or self._licences is None:
-            return reason
+        return reason or self.refuses_licence(page, file)
+
+    def refuses_licence(self, page: UpstreamPage, file: UpstreamFile) -> Reason | None:
+        """
+        Return why a file is not sent if its licence is blocked and nobody has lifted that.
+
+        The metadata of the file may be fetched. Raises Unavailable if it cannot be had now.
+        """
+        if self._licences is None:
+            return None
         decision = self.decisions_of(page.name).for_file(file.version, file.sha256)
         if decision is not None and Code.LICENCE in decision.despite:
             return None

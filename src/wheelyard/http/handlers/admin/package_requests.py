@@ -5,12 +5,12 @@ Pages of requests for public packages: whoever may approve them decides, and any
 an upstream index waits by `Request.wait`, as no thread of the handlers may.
 """
 
-import re
 from collections.abc import Iterator, Sequence
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Annotated, Final
 from urllib.parse import urlencode
 
-from msgspec import Struct
+from msgspec import Meta, Struct, ValidationError, convert
 
 from wheelyard.api import package_request_operations, public_package_operations
 from wheelyard.api.package_request_operations import (
@@ -19,14 +19,13 @@ from wheelyard.api.package_request_operations import (
     WaitingRequest,
 )
 from wheelyard.api.public_package_operations import (
-    Approval,
     DecidedPackage,
     PackageQuestion,
     SeveralDecisions,
 )
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.errors import Invalid, NotFound, WheelyardError, without_commands
+from wheelyard.errors import Invalid, WheelyardError, without_commands
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
@@ -41,27 +40,20 @@ from wheelyard.http.forms import (
 )
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.upstream_reader import asker_of
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.decoding import counted, require_one_line
-from wheelyard.model.public_packages import DecisionSummary, Verdict
+from wheelyard.model.public_packages import DecisionList, DecisionSummary, Verdict
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.web.account_pages import FormState
 
 SECTION: Final = "requests/"
+MAX_BYTES: Final = 1024**2
+MAX_FIELDS: Final = 10_000
+"""Of a form with all packages that may wait, and the rules that their approvals lift."""
+JUST_NOW: Final = timedelta(minutes=1)
+"""How long the page says what its viewer has decided."""
 VERDICTS: Final = {"approve": Verdict.APPROVED, "block": Verdict.BLOCKED}
-
-
-class _Choice(Struct, frozen=True):
-    """A package of a form, to approve or to block."""
-
-    question: PackageQuestion
-    despite: tuple[str, ...]
-    """Codes of rules that the form said an approval lifts."""
-
-    @property
-    def target(self) -> str:
-        """The project, or project and version, in words."""
-        return f"{self.question.project} {self.question.version}".rstrip()
 
 
 class DecisionOutcome(Struct, frozen=True):
@@ -81,22 +73,38 @@ class RequestPages:
     def answer(self, request: Request) -> Response:
         """Handle GET: what waits, or the form to approve or block some of it."""
         query = self._pages.query(request)
-        if query.text("decide") and query.all("package"):
-            return self._question(request, query, self._pages.form(request), 200)
         if query.text("decide"):
-            return self._list(request, "", ["Select at least one package."])
-        return self._list(request, _notice(query.text("done"), query.text("count")))
+            return self._question(request, query, self._pages.form(request), 200)
+        return self._list(request, self._notice(request) if query.text("done") else "")
 
     def answer_form(self, request: Request) -> Response:
-        """Handle POST: approve or block one package or several."""
+        """Handle POST: approve or block packages, or show the form for those that are selected."""
 
         def act(fields: FormFields) -> Response:
-            return self._decide(request, fields)
+            if not fields.text("select"):
+                return self._decide(request, fields)
+            if not fields.all("package"):
+                return self._list(request, "", ["Select at least one package."])
+            return self._question(request, fields, self._pages.form(request), 200)
 
         def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
             return self._question(request, fields, form, status)
 
-        return self._pages.answer_form(request, act, ask_again)
+        return self._pages.answer_form(request, act, ask_again, MAX_BYTES, MAX_FIELDS)
+
+    def _notice(self, request: Request) -> str:
+        """Return how many packages the caller has just decided about, or an empty text."""
+        index = self._pages.index
+        commit, now = (
+            (index.decisions.get("current").value or DecisionList()).commit,
+            index.runtime.now(),
+        )
+        own = [
+            decision
+            for decision in (commit.events if commit else ())
+            if decision.by == request.caller.principal and now - decision.at < JUST_NOW
+        ]
+        return _decided(len(own), own[-1].verdict) if own else ""
 
     def _list(self, request: Request, notice: str, notes: Sequence[str] = ()) -> Response:
         api = self._pages.api(request)
@@ -105,6 +113,7 @@ class RequestPages:
         values = {
             "not_sent": listed.not_sent,
             "form": self._pages.form(request),
+            "as_of": listed.as_of,
             "rows": rows,
             "notice": notice,
             "notes": notes,
@@ -117,12 +126,17 @@ class RequestPages:
         self, request: Request, fields: FormFields, form: FormState, status: int
     ) -> Response:
         """Return the form with the reason, for those of the packages that wait."""
-        api = self._pages.api(request)
-        waiting = api.call(package_request_operations.list_requests).requests
-        wanted, is_approval = fields.all("package"), fields.text("decide") != "block"
-        chosen = [row for row in waiting if row.target in wanted]
+        wanted, is_approval = frozenset(fields.all("package")), fields.text("decide") != "block"
+        api, upstream = self._pages.api(request), self._pages.context.upstream
+        find = package_request_operations.find_requests
+        if upstream is None:
+            listed = find(api, wanted)
+        else:
+            listed = request.wait("chosen", upstream.answer, request.client_key, find, api, wanted)
+        chosen = listed.requests
         values = {
             "form": form,
+            "as_of": listed.as_of,
             "rows": [row for row in chosen if row.approvable or not is_approval],
             "others": [row for row in chosen if not row.approvable and is_approval],
             "is_approval": is_approval,
@@ -131,102 +145,87 @@ class RequestPages:
         return self._pages.show(request, SECTION, "request_decide.html", values, status)
 
     def _names(self, request: Request, rows: Sequence[WaitingRequest]) -> dict[str, str]:
-        return self._pages.names_of(request, (who for row in rows for who in row.who))
+        deciders = (row.decided.by for row in rows if row.decided)
+        askers = (who for row in rows for who in row.who)
+        return self._pages.names_of(request, (*askers, *deciders))
 
     def _decide(self, request: Request, fields: FormFields) -> Response:
         verdict = VERDICTS.get(fields.text("decide"))
         if verdict is None:
             raise Invalid("Choose whether to approve or to block.", code="missing_field")
-        choices = tuple(_choice(package, fields) for package in fields.all("package"))
+        choices = tuple(_choice(package, fields, verdict) for package in fields.all("package"))
         if not choices:
             raise Invalid("Choose at least one package.", code="missing_field")
         with checking("reason"):
             reason = require_one_line(fields.text("reason"), "The reason", REASON_LIMIT)
             if verdict is Verdict.BLOCKED and not reason:
                 raise Invalid("Say why: whoever wants it reads that.", code="missing_field")
-        api, upstream = self._pages.api(request), self._pages.context.upstream
-        if upstream is None:
-            outcome = decide_all(api, choices, verdict, reason)
-        else:
-            client = request.client_key
-            outcome = request.wait(
-                "decide", upstream.answer, client, decide_all, api, choices, verdict, reason
-            )
-        if not outcome.notes:
-            query = urlencode({"done": str(verdict), "count": outcome.decided})
-            return self._pages.done(request, query)
-        return self._list(request, _notice(verdict, str(outcome.decided)), outcome.notes)
-
-
-def _notice(verdict: str, count: str) -> str:
-    """Return how many packages were decided about, or an empty text for none."""
-    is_known = verdict in {*Verdict} and re.fullmatch("[1-9][0-9]{0,3}", count, re.ASCII)
-    return f"{counted(int(count), 'package')} {verdict}." if is_known else ""
-
-
-def _choice(package: str, fields: FormFields) -> _Choice:
-    """Return a package of a form, whose operations say what is wrong with its name."""
-    project, _, version = package.partition(" ")
-    return _Choice(PackageQuestion(project, version), fields.all(f"despite {package}"))
-
-
-def decide_all(
-    api: LocalApi, choices: Sequence[_Choice], verdict: Verdict, reason: str
-) -> DecisionOutcome:
-    """
-    Approve or block packages, and say which of them are hidden all the same.
-
-    Those without a rule to lift are decided by one commit, before the others. Raises as `decide`
-    and `approve` of the operations.
-    """
-    lifting = [choice for choice in choices if choice.despite and verdict is Verdict.APPROVED]
-    others = [choice for choice in choices if choice not in lifting]
-    decided, notes = 0, list[str]()
-    if others:
         body = SeveralDecisions(
             verdict=verdict,
-            packages=tuple(
-                DecidedPackage(choice.question.project, choice.question.version)
-                for choice in others
-            ),
+            packages=choices,
             reason=reason,
-            unblock=True,
+            unblock=True,  # what is blocked was shown as such, as of then
+            as_of=_as_of(fields),
         )
-        summary = api.call(public_package_operations.decide, body)
-        decided += len(summary.decided) + len(summary.unchanged)
-        notes += _undecided(summary)
-    for choice in lifting:
-        wanted = choice.question
-        approval = Approval(wanted.project, wanted.version, reason, choice.despite)
-        try:
-            api.call(public_package_operations.approve, approval)
-        except (Invalid, NotFound) as error:  # others may be decided before and after it
-            notes.append(f"{choice.target}: {error.message}")
+        api, upstream = self._pages.api(request), self._pages.context.upstream
+        if upstream is None:
+            outcome = decide_all(api, body)
         else:
-            decided += 1
-    if verdict is Verdict.APPROVED and api.index.upstream is not None:
-        notes += [note for choice in choices if (note := _still_hidden(api, choice.question))]
-    return DecisionOutcome(decided, tuple(dict.fromkeys(notes)))
+            outcome = request.wait(
+                "decide", upstream.answer, request.client_key, decide_all, api, body
+            )
+        if not outcome.notes:
+            return self._pages.done(request, "done=1")
+        notice = _decided(outcome.decided, verdict) if outcome.decided else ""
+        return self._list(request, notice, outcome.notes)
+
+
+def _as_of(fields: FormFields) -> datetime:
+    """Return when the last decision was made that the page of a form has shown."""
+    try:
+        as_of: datetime = convert(fields.text("as_of"), Annotated[datetime, Meta(tz=True)])
+    except ValidationError as error:
+        message = "The form does not say which decisions it has shown. Load the page again."
+        raise Invalid(message, code="invalid_field") from error
+    return as_of
+
+
+def _decided(count: int, verdict: Verdict) -> str:
+    return f"{counted(count, 'package')} {verdict}."
+
+
+def _choice(package: str, fields: FormFields, verdict: Verdict) -> DecidedPackage:
+    """Return a package of a form, whose operation says what is wrong with its name."""
+    project, _, version = package.partition(" ")
+    despite = fields.all(f"despite {package}") if verdict is Verdict.APPROVED else ()
+    return DecidedPackage(project, version, despite=despite)
+
+
+def decide_all(api: LocalApi, body: SeveralDecisions) -> DecisionOutcome:
+    """
+    Approve or block packages by one commit, and say which of them are hidden all the same.
+
+    Those wait on. Raises as `decide` of the operations.
+    """
+    summary = api.call(public_package_operations.decide, body)
+    notes = [*_undecided(summary)]
+    if body.verdict is Verdict.APPROVED and api.index.upstream is not None:
+        approved = (
+            PackageQuestion(decision.project, decision.version)
+            for decision in (*summary.decided, *summary.unchanged)
+        )
+        hidden = (package_request_operations.keep_hidden(api, package) for package in approved)
+        notes += [f"Still hidden: {without_commands(why)}" for why in hidden if why]
+    return DecisionOutcome(len(summary.decided), tuple(dict.fromkeys(notes)))
 
 
 def _undecided(summary: DecisionSummary) -> Iterator[str]:
+    for decision in summary.unchanged:
+        yield f"{decision.target} was {decision.verdict} before."
     for name in summary.private:
         yield f"{name} is private here, so nothing is decided about it."
     for package in summary.failed:
         yield f"{package.project} {package.version}".rstrip() + f": {package.message}"
-
-
-def _still_hidden(api: LocalApi, question: PackageQuestion) -> str:
-    """Return why nothing of an approved package is shown, or an empty text if it is."""
-    try:
-        explanation = api.call(public_package_operations.explain_package, question)
-    except WheelyardError:  # it is approved all the same
-        return ""
-    files = explanation.files
-    if any(file.shown for file in files):
-        return ""
-    reasons = (*explanation.reasons, *(reason for file in files for reason in file.reasons))
-    return next((f"Still hidden: {without_commands(reason.text)}" for reason in reasons), "")
 
 
 class AskPage:
@@ -241,7 +240,7 @@ class AskPage:
         self._require_credential(request)
         query = parse_form(request.query_string)
         form = FormState(form_token(request, self._context), query.values)
-        return self._page(request, form, 200, query.text("asked"))
+        return self._page(request, form, 200, self._asked(request, query.text("asked")))
 
     def answer_form(self, request: Request) -> Response:
         """Handle POST: ask for a package."""
@@ -256,6 +255,13 @@ class AskPage:
         target = f"{package.project} {package.version}".rstrip()
         query = urlencode({"asked": target}).encode()
         return redirect(303, self._web.path("-", "request", query=query))
+
+    def _asked(self, request: Request, target: str) -> str:
+        """Return a target if the caller has asked for it, else an empty text."""
+        requests = self._context.index.package_requests.get().requests if target else ()
+        by = asker_of(request.caller)
+        own = (wanted for wanted in requests if any(ask.by == by for ask in wanted.asks))
+        return target if any(wanted.target == target for wanted in own) else ""
 
     def _require_credential(self, request: Request) -> None:
         if request.caller.is_anonymous:

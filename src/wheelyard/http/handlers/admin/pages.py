@@ -13,6 +13,7 @@ from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
+    MAX_FIELDS,
     FormFields,
     form_token,
     parse_form,
@@ -21,6 +22,7 @@ from wheelyard.http.forms import (
     require_form_token,
 )
 from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.requests import BODY_LIMIT_BYTES
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Caller
 from wheelyard.model.grants import AnyAccessEvent
@@ -170,15 +172,23 @@ class AdminPages:
         }
         return self.show(request, section, "history.html", values)
 
-    def answer_form(self, request: Request, act: Act, ask_again: AskAgain) -> Response:
+    def answer_form(
+        self,
+        request: Request,
+        act: Act,
+        ask_again: AskAgain,
+        limit: int = BODY_LIMIT_BYTES,
+        max_fields: int = MAX_FIELDS,
+    ) -> Response:
         """
         Handle POST: do what a form asks for, or show it again with what was typed, and why.
 
-        Raises Unauthenticated or Forbidden unless the caller may see the page, and as `read_form`.
+        The form has at most `limit` bytes. Raises Unauthenticated or Forbidden unless the caller
+        may see the page, and as `read_form`.
         """
         self._require_right(request.caller)
         # the handler is called again once the body has come, and changes nothing before
-        fields = read_form(request)
+        fields = read_form(request, limit, max_fields)
         try:
             require_form_token(request, self.context, fields.text(CSRF_FIELD))
             return act(fields)
