@@ -42,6 +42,7 @@ TOKEN_REVOKED: Final = "token_revoked"  # noqa: S105 - a code
 """The code of an Unauthenticated for a token that was right until it was revoked."""
 OWNER_ENDED: Final = "owner_ended"
 """The code of an Unauthenticated for a token whose owner may not use the index any more."""
+IDENTITY_UNAVAILABLE: Final = "identity_unavailable"
 OWNER_UNCONFIRMED: Final = "owner_unconfirmed"
 """The code of an Unauthenticated for a token until its owner signs in in a browser again."""
 PERSON_ENDED: Final = "person_ended"

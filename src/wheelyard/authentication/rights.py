@@ -45,7 +45,7 @@ _OF_SCOPE: Final = frozenset({"projects", "actions"})
 """The keys of a publisher that say what its jobs may do, and not which jobs these are."""
 _STATES: Final = {
     "ended": "the owner of the token may not use the index any more",
-    "unconfirmed": "the owner of the token has not signed in for long",
+    "unconfirmed": "the owner of the token has to sign in again first",
     "ended by hand": "an administrator has ended the access of this person",
     "of no provider": "no [[sign_in]] of the settings is the provider of this person",
     "without a line": "the htpasswd file has no such name",

@@ -57,10 +57,12 @@ Somebody may just have signed in at another server, with a key that is newer tha
 class ConfirmationNeeded(Exception):
     """A session counts only once its provider has confirmed the person, which may take long."""
 
-    def __init__(self, confirm: Callable[[], None]) -> None:
+    def __init__(self, title: str, confirm: Callable[[], None]) -> None:
         super().__init__()
+        self.title = title
+        """The name of the provider for people."""
         self.confirm = confirm
-        """Asks the provider, and returns, whatever it says."""
+        """Asks the provider, unless it has just not answered, and returns, whatever it says."""
 
 
 @dataclass(frozen=True, slots=True)

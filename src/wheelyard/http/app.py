@@ -20,7 +20,14 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
 from starlette.requests import HTTPConnection
 
-from wheelyard.errors import RETRY_AFTER_SECONDS, Unavailable, WheelyardError, without_commands
+from wheelyard.errors import (
+    IDENTITY_UNAVAILABLE,
+    RETRY_AFTER_SECONDS,
+    Unauthenticated,
+    Unavailable,
+    WheelyardError,
+    without_commands,
+)
 from wheelyard.http import requests
 from wheelyard.http.context import ServerContext, build_context
 from wheelyard.http.error_responses import (
@@ -82,6 +89,13 @@ class ErrorAnswers:
             error = Unavailable(
                 "The server has too many files open. Its operator raises the limit of file "
                 "descriptors.",
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        if isinstance(error, Unauthenticated) and request.waits_for:
+            error = Unavailable(
+                f"{request.waits_for} does not answer, so that nobody can say now whether you may "
+                "still sign in. You are signed in again as soon as it does.",
+                code=IDENTITY_UNAVAILABLE,
                 retry_after=RETRY_AFTER_SECONDS,
             )
         if isinstance(error, WheelyardError):

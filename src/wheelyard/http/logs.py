@@ -23,7 +23,13 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from wheelyard.concurrency.runtime import LogRateLimit, Runtime
-from wheelyard.errors import OVERLOADED, RATE_LIMITED, Unavailable, WheelyardError
+from wheelyard.errors import (
+    IDENTITY_UNAVAILABLE,
+    OVERLOADED,
+    RATE_LIMITED,
+    Unavailable,
+    WheelyardError,
+)
 from wheelyard.http.messages import Headers, Request
 from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.operations.audit_log import AUDIT_FIELD, EXTRA_FIELDS
@@ -90,7 +96,7 @@ PROBE_ROUTES: Final = frozenset({"health", "ready", "metrics"})
 """Routes that are requested every few seconds. Only their failures are logged."""
 access_logger = logging.getLogger(ACCESS_LOGGER)
 
-NOT_STORE_ERRORS: Final = frozenset({OVERLOADED, RATE_LIMITED, "identity_unavailable"})
+NOT_STORE_ERRORS: Final = frozenset({OVERLOADED, RATE_LIMITED, IDENTITY_UNAVAILABLE})
 """Codes of `Unavailable` that are not the store's errors, or that are logged elsewhere."""
 
 

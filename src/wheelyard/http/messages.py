@@ -102,6 +102,8 @@ class Request(StarletteRequest):
         """Whether `caller` was authenticated, who may be anonymous."""
         self.browser_session: Session | None = None
         """The session by whose cookie the caller is signed in, or None for any other credential."""
+        self.waits_for = ""
+        """The provider that has to confirm the person of a session, and does not answer."""
         self._results = dict[Hashable, tuple[object, Exception | None]]()
 
     @property

@@ -120,7 +120,7 @@ class RequestAuthenticator:
         except ConfirmationNeeded as needed:
             # returns once its provider has been asked, and still has not confirmed the person
             request.wait((SESSION, cache_key), self._confirm, cache_key, needed.confirm)
-            caller = None
+            caller, request.waits_for = None, needed.title
         if caller is not None:
             request.caller, request.browser_session = caller, decoded_session(text)
 

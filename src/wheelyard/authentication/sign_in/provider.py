@@ -4,7 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from wheelyard.errors import RETRY_AFTER_SECONDS, Forbidden, Invalid, Unavailable
+from wheelyard.errors import (
+    IDENTITY_UNAVAILABLE,
+    RETRY_AFTER_SECONDS,
+    Forbidden,
+    Invalid,
+    Unavailable,
+)
 
 SIGN_IN_REFUSED: Final = "sign_in_refused"
 """The code of a Forbidden if a provider does not confirm who somebody is."""
@@ -137,6 +143,6 @@ def provider_unavailable(title: str) -> Unavailable:
     return Unavailable(
         f"{title} could not be asked who you are, so nobody was signed in. If it stays so, tell "
         "the operator of this index.",
-        code="identity_unavailable",
+        code=IDENTITY_UNAVAILABLE,
         retry_after=RETRY_AFTER_SECONDS,
     )

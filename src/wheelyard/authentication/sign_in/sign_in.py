@@ -90,16 +90,15 @@ class Renewals:
             except RuntimeError:  # no more threads: the next request tries again
                 self._slots.release()
 
-    def has_failed(self, person: Person) -> bool:
-        """Return whether a person could not be confirmed a moment ago."""
-        return self._failed.get(_key(person)) is not None
-
     def wait_for(self, person: Person) -> None:
         """
         Renew a person, or wait until another process has done so, for some seconds at most.
 
+        Returns at once if a person could not be confirmed a moment ago.
         Raises Unavailable if the store does not answer.
         """
+        if self._failed.get(_key(person)) is not None:
+            return
         provider, until = self._providers[person.provider], self._runtime.monotonic() + WAIT_SECONDS
         while True:
             is_asked = self._people.renew(provider, person.id)
@@ -224,10 +223,11 @@ class SignIn(Struct, frozen=True, kw_only=True):
         age = self.runtime.now() - person.confirmed_at
         if age >= timedelta(seconds=provider.config.renew_seconds):
             can_renew = bool(self.people.refresh_token_of(person))
-            if age >= MAX_UNCONFIRMED and (not can_renew or self.renewals.has_failed(person)):
-                raise invalid_credential()
+            if age >= MAX_UNCONFIRMED and can_renew:
+                title, confirm = provider.config.title, partial(self.renewals.wait_for, person)
+                raise ConfirmationNeeded(title, confirm)
             if age >= MAX_UNCONFIRMED:
-                raise ConfirmationNeeded(partial(self.renewals.wait_for, person))
+                raise invalid_credential()
             if can_renew:
                 self.renewals.begin(person)
         return self.evidence(person), Identity(person.principal, person.principals)

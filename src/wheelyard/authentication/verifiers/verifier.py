@@ -36,7 +36,13 @@ from msgspec.json import decode
 
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
 from wheelyard.concurrency.runtime import Clock
-from wheelyard.errors import RETRY_AFTER_SECONDS, Invalid, Unauthenticated, Unavailable
+from wheelyard.errors import (
+    IDENTITY_UNAVAILABLE,
+    RETRY_AFTER_SECONDS,
+    Invalid,
+    Unauthenticated,
+    Unavailable,
+)
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Credential, Identity, Scope
 from wheelyard.model.claim_matchers import Claims
 from wheelyard.model.decoding import escaped
@@ -147,7 +153,7 @@ def verification_unavailable(who: str) -> Unavailable:
     """Return the error for a credential that cannot be verified because `who` does not answer."""
     return Unavailable(
         f"{who} does not answer, so this credential cannot be verified.",
-        code="identity_unavailable",
+        code=IDENTITY_UNAVAILABLE,
         retry_after=RETRY_AFTER_SECONDS,
     )
 

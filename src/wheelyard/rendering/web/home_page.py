@@ -195,6 +195,8 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
         """What has happened, in a few words."""
         if self.code == errors.DAMAGED:
             return "The index is damaged"
+        if self.code == errors.IDENTITY_UNAVAILABLE:
+            return "Nobody can say now who you are"
         if self._is_offline:
             return "This index works offline"
         return TITLES.get(self.status, self.phrase)
