@@ -170,7 +170,11 @@ def missing_extra(user: str, library: str, extra: str, lock: str) -> Invalid:
 
 
 def quoted(value: object) -> str:
-    """Return the first 60 characters of an untrusted value for a message, in quotes and ASCII."""
+    """
+    Return the first 60 characters of an untrusted value for a message, in quotes and ASCII.
+
+    So two names differ in a message that look the same, such as those of two normal forms.
+    """
     text = str(value)
     cut = text if len(text) <= QUOTE_LIMIT else text[: QUOTE_LIMIT - 3] + "..."
     return ascii(cut)

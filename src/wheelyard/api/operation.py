@@ -140,6 +140,7 @@ S = TypeVar("S", bound=Struct)
 
 _WORDS: Final[Mapping[type[inspect.Type], str]] = {
     inspect.BoolType: "true or false",
+    inspect.DictType: "an object",
     inspect.DateTimeType: "a time with its offset, such as 2030-01-31T00:00:00Z",
 }
 

@@ -62,7 +62,8 @@ def test_filters_stay_in_links(admin: Administrator) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["from=yesterday", "to=2026-02-30", "project=a/b", "before=x", "by=%FF"]
+    "query",
+    ["what=nonsense", "from=yesterday", "to=2026-02-30", "project=a/b", "before=x", "by=%FF"],
 )
 def test_wrong_filter_is_explained(admin: Administrator, query: str) -> None:
     """A filter that cannot be understood is answered with what is wrong, and never with 500."""

@@ -105,11 +105,14 @@ def searchable(server: InProcessServer) -> Administrator:
 
 
 def test_a_whole_token_is_found_and_not_repeated(admin: Administrator) -> None:
-    """Who has found a token somewhere finds whose it is, and the page does not repeat it."""
+    """Who has found a token somewhere finds whose it is; neither page nor address repeats it."""
     token, record = admin.server.index.tokens.create(TokenRequest(name="found"), "local:bo")
 
-    page = admin.open(f"{PAGE}?search={token.text}").body.decode()
+    answer = admin.open(f"{PAGE}?search={token.text}")
 
+    address = answer.headers["location"]
+    assert (answer.status, token.text in address) == (303, False)
+    page = admin.browser.open(address).body.decode()
     assert ("found" in page, record.id in page, token.text in page) == (True, True, False)
 
 
@@ -170,3 +173,9 @@ def test_several_tokens_are_revoked_at_once(admin: Administrator) -> None:
     assert "None of these tokens is active" in admin.read(f"{PAGE}?revoke={chosen[0]}")
     unknown = admin.send(PAGE, action="revoke", id="0123456789")
     assert unknown.status == 404
+
+
+def test_page_that_there_is_not(searchable: Administrator) -> None:
+    """A page behind the last one is not found, in each list."""
+    for path in ("tokens/", "names/", "people/", "storage/", "grants/", "grants/history/"):
+        assert searchable.open(f"{path}?page=99999").status == 404

@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 
 from wheelyard.api import journal_operations
 from wheelyard.api.journal_operations import JournalQuery, JournalSelection
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, quoted
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import NO_STORE, NOSNIFF, Request, Response, StreamedResponse
@@ -71,8 +71,11 @@ def _selection(asked: Mapping[str, str]) -> JournalSelection:
     """
     Return what the fields of the form select.
 
-    Raises Invalid for what is no date.
+    Raises Invalid for what is no date, and for a kind of entries that there is not.
     """
+    if asked["what"] not in {"", *KINDS}:
+        message = f"The journal has no entries {quoted(asked['what'])}. Choose what of the list."
+        raise Invalid(message, code="invalid_field")
     since, until = _day(asked["from"]), _day(asked["to"])
     return JournalSelection(
         project=asked["project"],

@@ -11,6 +11,7 @@ from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import (
     AdminPages,
     page_number,
+    page_numbers,
     query_of,
     refused_for,
 )
@@ -19,7 +20,6 @@ from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
 SECTION: Final = "names/"
 ROWS_ON_A_PAGE: Final = 100
@@ -85,7 +85,7 @@ class NamePages:
         values = {
             "rows": listed.names,
             "patterns": listed.patterns,
-            "numbers": PageNumbers(total, number, page_count(total, ROWS_ON_A_PAGE)),
+            "numbers": page_numbers(query, total, ROWS_ON_A_PAGE),
             "asked": asked,
             "links": query_of(asked),
             "states": STATES,

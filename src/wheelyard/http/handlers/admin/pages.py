@@ -239,20 +239,38 @@ def page_number(query: FormFields) -> int:
     return max(1, int(text)) if is_number else 1
 
 
+def page_numbers(query: FormFields, total: int, size: int) -> PageNumbers:
+    """
+    Return which page of a list a query asks for, with `size` of `total` entries on each.
+
+    Raises NotFound if there is no such page.
+    """
+    number, count = page_number(query), page_count(total, size)
+    if number > count:
+        raise NotFound(f"This list has no page {number}. Its last one is {count}.")
+    return PageNumbers(total, number, count)
+
+
 def paged(rows: Sequence[T], query: FormFields, size: int) -> tuple[Sequence[T], PageNumbers]:
-    """Return the part of a list that a query asks for, and which part it is."""
-    number = page_number(query)
-    shown = rows[(number - 1) * size : number * size]
-    return shown, PageNumbers(len(rows), number, page_count(len(rows), size))
+    """
+    Return the part of a list that a query asks for, and which part it is.
+
+    Raises NotFound as `page_numbers`.
+    """
+    numbers = page_numbers(query, len(rows), size)
+    return rows[(numbers.number - 1) * size : numbers.number * size], numbers
 
 
 def newest_part(query: FormFields, revision: int) -> NewestPart:
-    """Return the part of a journal that a query asks for, of which `revision` is the last one."""
-    number = page_number(query)
+    """
+    Return the part of a journal that a query asks for, of which `revision` is the last one.
+
+    Raises NotFound as `page_numbers`.
+    """
+    numbers = page_numbers(query, revision, CHANGES_ON_A_PAGE)
     # it is read forwards
-    last = max(0, revision - (number - 1) * CHANGES_ON_A_PAGE)
+    last = revision - (numbers.number - 1) * CHANGES_ON_A_PAGE
     limit = min(CHANGES_ON_A_PAGE, last)
-    numbers = PageNumbers(revision, number, page_count(revision, CHANGES_ON_A_PAGE))
     return NewestPart(last - limit if last else revision, max(limit, 1), numbers)
 
 

@@ -18,6 +18,7 @@ from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import (
     AdminPages,
     page_number,
+    page_numbers,
     query_of,
     refused_for,
 )
@@ -25,7 +26,6 @@ from wheelyard.http.messages import Request, Response
 from wheelyard.model.decoding import require_one_line
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
 from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
 SECTION: Final = "people/"
 ROWS_ON_A_PAGE: Final = 100
@@ -84,7 +84,7 @@ class PeoplePages:
         asked = {"search": wanted.search, "state": wanted.state or "", "group": wanted.group}
         values = {
             "rows": listed.people,
-            "numbers": PageNumbers(total, number, page_count(total, ROWS_ON_A_PAGE)),
+            "numbers": page_numbers(query, total, ROWS_ON_A_PAGE),
             "asked": asked,
             "links": query_of(asked),
             "states": STATES,

@@ -115,9 +115,14 @@ class PublisherPages:
         form: FormState,
         status: int,
     ) -> Response:
+        publishers = self._pages.index.publishers
         values = {
             "form": form,
             "provider": provider,
+            "may_be_private": any(
+                publisher.issuer.may_be_private and publishers.is_configured(publisher.id)
+                for publisher in publishers.load().all
+            ),
             "before": before,
             "texts": _texts_of(before.publisher) if before else {},
         }

@@ -7,9 +7,8 @@ from typing import Any, Final, TypeVar
 from wheelyard.api import public_package_operations, server_operations
 from wheelyard.api.public_package_operations import KeptQuery
 from wheelyard.http.forms import FormFields
-from wheelyard.http.handlers.admin.pages import AdminPages, page_number, query_of
+from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
 from wheelyard.http.messages import Request, Response
-from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
 SECTION: Final = "storage/"
 ROWS_ON_A_PAGE: Final = 100
@@ -57,12 +56,12 @@ class StoragePage:
 
 def _part(query: FormFields, rows: Sequence[T], orders: Mapping[str, Order]) -> dict[str, object]:
     """Return the rows of the page that a query asks for, in its order, and the links to others."""
-    number, sort = page_number(query), query.text("sort")
+    sort = query.text("sort")
     sort = sort if sort in orders else "size"
-    start, total = (number - 1) * ROWS_ON_A_PAGE, len(rows)
+    shown, numbers = paged(sorted(rows, key=orders[sort][1]), query, ROWS_ON_A_PAGE)
     return {
-        "rows": sorted(rows, key=orders[sort][1])[start : start + ROWS_ON_A_PAGE],
-        "numbers": PageNumbers(total, number, page_count(total, ROWS_ON_A_PAGE)),
+        "rows": shown,
+        "numbers": numbers,
         "sort": sort,
         "orders": {name: words for name, (words, _) in orders.items()},
         "links": query_of({"of": query.text("of"), "sort": sort}),

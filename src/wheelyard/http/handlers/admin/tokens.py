@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlencode
 
 from msgspec import convert
 from msgspec.structs import replace
@@ -11,7 +12,7 @@ from wheelyard.api.access_operations import TokensQuery
 from wheelyard.authentication.token_list import WORKING_STATES, TokenOrder, TokenSelection
 from wheelyard.authentication.token_owners import OWNER_PREFIXES, TokenOwners, can_own_tokens
 from wheelyard.http.forms import FormFields, checking
-from wheelyard.http.handlers.admin.pages import AdminPages, page_number, query_of
+from wheelyard.http.handlers.admin.pages import AdminPages, page_number, page_numbers, query_of
 from wheelyard.http.handlers.admin.principals import credentials_in_use
 from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
@@ -19,7 +20,6 @@ from wheelyard.http.token_forms import made_values, new_token
 from wheelyard.model.api_token import token_id_in
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import NOBODY, chosen_principal
-from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 
 SECTION: Final = "tokens/"
 ROWS_ON_A_PAGE: Final = 100
@@ -59,6 +59,10 @@ class TokenAdministration:
         ids = query.all("revoke")
         if ids:
             return self._question(request, ids, self._pages.form(request), 200)
+        token_id = token_id_in(query.text("search"))
+        if token_id not in (None, query.text("search")):
+            # a whole token is a secret: neither the page nor its address repeats it
+            return self._pages.done(request, urlencode({"search": token_id, "state": ""}))
         return self._list(request, query)
 
     def redirect(self, request: Request) -> Response:
@@ -85,7 +89,7 @@ class TokenAdministration:
         state = query.text("state") if "state" in query.values else "active"
         sort, search, number = query.text("sort"), query.text("search"), page_number(query)
         wanted = TokensQuery(
-            search=token_id_in(search) or search,  # a whole token is a secret: it is not repeated
+            search=search,
             owner=query.text("owner"),
             project=query.text("project"),
             state=convert(state, TokenSelection) if state in STATES and state else None,
@@ -94,8 +98,7 @@ class TokenAdministration:
             offset=(number - 1) * ROWS_ON_A_PAGE,
         )
         listed = self._pages.api(request).call(access_operations.list_tokens, wanted)
-        total = listed.total or 0
-        numbers = PageNumbers(total, number, page_count(total, ROWS_ON_A_PAGE))
+        numbers = page_numbers(query, listed.total or 0, ROWS_ON_A_PAGE)
         asked = {
             "search": wanted.search,
             "owner": wanted.owner,
