@@ -59,6 +59,7 @@ def decision(
     )
 
 
+BOTH = ("mail", "webhook")
 ANA = Ask("user:ana", NOW + HOUR, "for the viewer")
 
 
@@ -179,10 +180,12 @@ def test_merging_is_bounded_and_takes_any_order(noted: list[PackageRequest]) -> 
 def test_news_until_a_message_was_sent() -> None:
     """A request is news until a message has told of it, and with another reason once more."""
     stored = RequestList().with_noted([request(), request("pandas")], NOW)
-    failed = stored.with_told((), SentMessage(NOW, "no answer"))
-    told = stored.with_told([request().key], SentMessage(NOW))
+    failed = stored.with_told([request().key], ["mail"], BOTH, SentMessage(NOW, "no answer"))
+    told = failed.with_told([request().key], ["webhook"], BOTH, SentMessage(NOW))
     undecided = decisions_about(())
 
+    assert [waiting.taken_by for waiting in failed.requests] == [("mail",), ()]
+    assert [waiting.taken_by for waiting in told.requests] == [(), ()]
     assert [waiting.is_new(undecided) for waiting in failed.requests] == [True, True]
     assert [waiting.is_new(undecided) for waiting in told.requests] == [False, True]
     again = told.with_noted([request(asks=(ANA,), at=NOW + HOUR)], NOW + HOUR)

@@ -19,7 +19,7 @@ from tests.notifications.receivers import (
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.errors import Invalid
 from wheelyard.model.package_requests import Ask, PackageRequest
-from wheelyard.notifications.notifier import EVERY, LOOK, RETRY, Notifier
+from wheelyard.notifications.notifier import EVERY, LOOK, Notifier
 from wheelyard.settings.notification_section import NotificationSettings
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.settings.validation import validate
@@ -167,14 +167,15 @@ def test_mail(harness: IndexHarness, mail: MailServer) -> None:
 def test_failures_are_logged_once_and_tried_again(
     harness: IndexHarness, webhook: Webhook, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
-    """A chat that refuses is asked again minutes later, is in the log once, without its URL."""
+    """A chat that refuses is asked again after an hour, is in the log once, without its URL."""
     caplog.set_level(logging.WARNING)
     webhook.status = status
     server = notifier(harness, **by_chat(webhook))
     want(harness, "numpy")
     for _ in range(3):
-        assert server.notify_if_due() == RETRY
-        harness.clock.advance(seconds=RETRY.total_seconds())
+        assert server.notify_if_due() == EVERY
+        harness.clock.advance(seconds=EVERY.total_seconds())
+    assert webhook.asked == 3
     assert caplog.text.count(f"webhook: it answers with status {status}") == 1
     assert "T0PS3CRET" not in caplog.text
     message = harness.index.package_requests.get().message
@@ -189,21 +190,22 @@ def test_failures_are_logged_once_and_tried_again(
 def test_a_broken_channel_floods_no_other(
     harness: IndexHarness, webhook: Webhook, mail: MailServer
 ) -> None:
-    """While mail is refused, the chat gets its message once, and mail comes when it can."""
+    """While mail is refused, the chat gets each message once, from whichever server sends it."""
     mail.refuses = True
-    server = notifier(harness, **by_chat(webhook), **by_mail(mail))
     want(harness, "numpy")
-    for _ in range(4):
-        assert server.notify_if_due() == RETRY
-        harness.clock.advance(seconds=RETRY.total_seconds())
+    for seed in range(2, 6):
+        server = notifier(harness, seed, **by_chat(webhook), **by_mail(mail))
+        assert server.notify_if_due() == EVERY
+        harness.clock.advance(seconds=EVERY.total_seconds())
         want(harness, "pandas")
-    assert len(webhook.texts) == 1
+    assert [("numpy" in text, "pandas" in text) for text in webhook.texts] == [
+        (True, False),
+        (False, True),
+    ]
     mail.refuses = False
-    assert server.notify_if_due() == EVERY
-    assert "pandas" in mail.mail[0]["Subject"]
-    harness.clock.advance(hours=1)
-    server.notify_if_due()
-    assert ["pandas" in text for text in webhook.texts] == [False, True]
+    assert notifier(harness, 6, **by_chat(webhook), **by_mail(mail)).notify_if_due() == EVERY
+    assert "2 public packages wait" in mail.mail[0]["Subject"]
+    assert len(webhook.texts) == 2
 
 
 def test_private_addresses_have_to_be_named(
@@ -213,7 +215,7 @@ def test_private_addresses_have_to_be_named(
     settings = {**by_chat(webhook), "allow_private_networks": ("10.0.0.0/8",)}
     server = notifier(harness, **settings)
     want(harness, "numpy")
-    assert server.notify_if_due() == RETRY
+    assert server.notify_if_due() == EVERY
     assert webhook.asked == 0
     assert "Name it in notifications.allow_private_networks" in caplog.text
 
@@ -224,7 +226,7 @@ def test_mail_is_never_sent_unencrypted_by_accident(
     """Without STARTTLS at the mail server, nothing is sent unless the settings want that."""
     server = notifier(harness, **{**by_mail(mail), "smtp_security": "starttls"})
     want(harness, "numpy")
-    assert server.notify_if_due() == RETRY
+    assert server.notify_if_due() == EVERY
     assert mail.mail == []
     assert "mail: the mail server: SMTPNotSupportedError" in caplog.text
 

@@ -1,7 +1,7 @@
 """Requests for public packages: what clients and people wanted of what is hidden, and who."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -71,6 +71,8 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """People who have said why they need it."""
     told_at: datetime | None = None
     """When a message told that it waits, UTC."""
+    taken_by: tuple[str, ...] = ()
+    """Channels that have taken a message about it which others have not taken yet."""
 
     @property
     def key(self) -> RequestKey:
@@ -93,6 +95,7 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
             first=min(self.first, other.first),
             asks=_newest_of_each((*self.asks, *other.asks)),
             told_at=self.told_at or other.told_at,
+            taken_by=tuple(dict.fromkeys((*self.taken_by, *other.taken_by))),
         )
 
     def is_open(self, decided: ProjectDecisions, now: datetime) -> bool:
@@ -198,13 +201,23 @@ class RequestList(
         )
         return self.with_noted((changed,), now)
 
-    def with_told(self, keys: Iterable[RequestKey], message: SentMessage) -> "RequestList":
-        """Return the list after a message, which has told of some requests, or failed."""
-        named = frozenset(keys)
-        requests = (
-            replace(request, told_at=message.at) if request.key in named else request
-            for request in self.requests
-        )
+    def with_told(
+        self,
+        keys: Collection[RequestKey],
+        taken: Iterable[str],
+        channels: Iterable[str],
+        message: SentMessage,
+    ) -> "RequestList":
+        """Return the list after a message about some requests, which some channels have taken."""
+        requests = list[PackageRequest]()
+        for request in self.requests:
+            taken_by = dict.fromkeys((*request.taken_by, *taken))
+            if request.key not in keys:
+                requests.append(request)
+            elif taken_by.keys() >= {*channels}:
+                requests.append(replace(request, told_at=message.at, taken_by=()))
+            else:
+                requests.append(replace(request, taken_by=tuple(sorted(taken_by))))
         return replace(self, requests=tuple(requests), message=message)
 
     def asked_by(

@@ -45,6 +45,11 @@ class Channel(Protocol):
         """
 
 
+def _has_not_sent(fault: FetchError) -> bool:
+    """Return whether a webhook cannot have had the message, and may be reached later."""
+    return fault.is_transient and fault.is_unreachable
+
+
 class Webhook:
     """
     Sends `{"text": ...}`, which Slack, Mattermost, Google Chat, Rocket.Chat and others take.
@@ -71,7 +76,7 @@ class Webhook:
         network = Network(policies=policies, start=SEND_SECONDS, idle=SEND_SECONDS)
         self._url = parse_url(settings.webhook)
         self._requester = Requester(runtime, network)
-        self._retries = Retries(runtime, ATTEMPTS)
+        self._retries = Retries(runtime, ATTEMPTS, _has_not_sent)
 
     def send(self, digest: Digest) -> None:
         """Send a message, as `Channel.send`."""

@@ -57,8 +57,8 @@ def digest_of(
 
 
 def _line(request: WaitingRequest, describe: Callable[[str], str]) -> str:
-    people = ", ".join(describe(who) for who in request.who[:3])
-    more = " and others" if len(request.who) > len(request.who[:3]) else ""
+    people = "; ".join(describe(who) for who in request.who[:3])
+    more = "; and others" if len(request.who) > len(request.who[:3]) else ""
     reasons = "; ".join(escaped(ask.reason[:REASON_CHARS]) for ask in request.asks[-3:])
     why = f' "{reasons}"' if reasons else ""
     # the first sentence says what hides it

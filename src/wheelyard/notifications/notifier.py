@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import Thread
 from typing import Final
 
@@ -10,11 +10,11 @@ from wheelyard.api.operation import Call
 from wheelyard.api.package_request_operations import WaitingRequest, list_requests
 from wheelyard.errors import Conflict, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, describe_principal
-from wheelyard.model.package_requests import RequestKey, RequestList, SentMessage
+from wheelyard.model.package_requests import SentMessage
 from wheelyard.model.public_packages import DecisionList
 from wheelyard.notifications.channels import Channel, Mail, NotSentError, Webhook
 from wheelyard.notifications.digest import digest_of
-from wheelyard.operations.sweep import LEASE_TIME, JobLease
+from wheelyard.operations.sweep import JobLease
 from wheelyard.wiring.build import Index
 
 JOB: Final = "notify"
@@ -22,24 +22,12 @@ EVERY: Final = timedelta(hours=1)
 """The least time from one message to the next."""
 LOOK: Final = timedelta(minutes=5)
 """How often a server looks whether something new waits."""
-RETRY: Final = LEASE_TIME / 2
-"""After this time the same server tries again: it remembers which channel has taken the message."""
 SPREAD_SECONDS: Final = 30.0
 """The longest random pause that is added, so that servers take turns."""
 _READER: Final = Caller("local:notifications", (Scope(Action.APPROVE, (EVERY_PROJECT,)),))
 """Sees every request, and changes nothing."""
 
 logger = logging.getLogger("wheelyard")
-
-
-class ChannelState:
-    """What a channel has taken, as far as this process knows."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.channel = channel
-        self.taken = set[RequestKey]()
-        """What it was told of, and other channels perhaps not."""
-        self.sent_at: datetime | None = None
 
 
 class Notifier:
@@ -52,7 +40,7 @@ class Notifier:
     def __init__(self, index: Index, channels: Iterable[Channel]) -> None:
         self._index = index
         self._runtime = index.runtime
-        self._states = [ChannelState(channel) for channel in channels]
+        self._channels = tuple(channels)
         self._lease = JobLease(index.stores.documents, JOB, index.runtime)
         self._logged = ""
         """The last failure that the log has. Each is there once."""
@@ -107,42 +95,29 @@ class Notifier:
         return news, len(waiting)
 
     def _tell(self, news: Sequence[WaitingRequest], waiting: int) -> timedelta:
-        now, keys = self._runtime.now(), {request.key for request in news}
-        digest = digest_of(news, waiting, self._page_url(), self._describe)
-        failures = list[str]()
-        for state in self._states:
-            is_early = state.sent_at is not None and now - state.sent_at < EVERY
-            if is_early or keys <= state.taken:
+        # before: whatever happens then, nothing is sent again within the hour
+        self._lease.complete()
+        taken, failures = set[str](), list[str]()
+        for channel in self._channels:
+            own = [request for request in news if channel.name not in request.taken_by]
+            if not own:
                 continue
             try:
-                state.channel.send(digest)
+                channel.send(digest_of(own, waiting, self._page_url(), self._describe))
             except NotSentError as fault:
-                failures.append(f"{state.channel.name}: {fault.why}")
+                failures.append(f"{channel.name}: {fault.why}")
             else:
-                state.taken |= keys
-                state.sent_at = now
-        sent = keys.intersection(*(state.taken for state in self._states))
-        failure = "; ".join(failures)
-        self._record(sent, SentMessage(now, failure))
-        for state in self._states:
-            state.taken -= sent
-        if failure:
-            self._log(failure)
-            return RETRY
-        self._logged = ""
-        self._lease.complete()
+                taken.add(channel.name)
+        message = SentMessage(self._runtime.now(), "; ".join(failures))
+        keys, names = {request.key for request in news}, [one.name for one in self._channels]
+        self._index.package_requests.change(
+            lambda stored: stored.with_told(keys, taken, names, message)
+        )
+        if message.error:
+            self._log(message.error)
+        else:
+            self._logged = ""
         return EVERY
-
-    def _record(self, sent: set[RequestKey], message: SentMessage) -> None:
-        """Write what was sent, or once why it was not."""
-
-        def change(stored: RequestList) -> RequestList:
-            before = stored.message
-            if not sent and before is not None and before.error == message.error:
-                return stored
-            return stored.with_told(sent, message)
-
-        self._index.package_requests.change(change)
 
     def _page_url(self) -> str:
         settings = self._index.settings
