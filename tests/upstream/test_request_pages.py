@@ -16,6 +16,7 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.settings import close, upstream_section
 from wheelyard.model.public_packages import Verdict
+from wheelyard.settings.sections import ServerSettings
 
 pytestmark = pytest.mark.integration
 
@@ -307,3 +308,14 @@ def test_forged_notices(admin: Administrator, reader: Administrator) -> None:
     assert "approved." not in admin.read(f"{PAGE}?done=approved&count=999")
     assert "asked for" not in text_of(reader.browser.open(f"{ASK}?asked=evil"))
     assert "asked for numpy 1.0" in text_of(reader.browser.open(f"{ASK}?asked=numpy+1.0"))
+
+
+def test_a_read_only_server_takes_no_requests(tmp_path: Path, upstream: FakeUpstream) -> None:
+    """The page of a hidden package on a read-only server leads to no form that does nothing."""
+    server = ServerSettings(public_url="http://index", read_only=True)
+    section = upstream_section(upstream, approval=True)
+    settings = settings_in(tmp_path, grant=GRANTS, upstream=section, server=server)
+    with in_process(tmp_path, settings) as running:
+        _, page = shown(running, "/project/numpy/")
+        assert ("not approved" in page, "Ask for it" in page) == (True, False)
+        close(running.index)

@@ -259,6 +259,28 @@ def test_a_page_with_nothing_is_a_request_for_the_newest_version(
 
 
 @pytest.mark.integration
+def test_one_version_of_a_name_without_an_approval(tmp_path: Path, public: FakeUpstream) -> None:
+    """A program that asks for one version of what nobody has approved is told so, and counted."""
+    with front(tmp_path, public, approval=True) as server:
+        answer = look(server, "/pypi/requests/2.0/json")
+        assert (answer.status, b"requests is not approved" in answer.body) == (404, True)
+        assert waiting(server) == [("requests 2.0: not_approved", 1)]
+
+
+@pytest.mark.integration
+def test_pip_looks_for_itself(tmp_path: Path, public: FakeUpstream) -> None:
+    """That each pip looks for a newer pip is no request, and that another program does is one."""
+    accept = ("accept", "application/vnd.pypi.simple.v1+json")
+    with front(tmp_path, public, approval=True) as server:
+        pip = ("user-agent", 'pip/25.1 {"ci":null}')
+        for name in ("pip", "requests"):
+            assert server.get(f"/simple/{name}/", accept, pip).status == 200
+        assert waiting(server) == [("requests: not_approved", 1)]
+        server.get("/simple/pip/", accept, ("user-agent", "uv/0.9"))
+        assert waiting(server) == [("pip: not_approved", 1), ("requests: not_approved", 1)]
+
+
+@pytest.mark.integration
 def test_names_that_are_blocked_or_not_allowed(tmp_path: Path, public: FakeUpstream) -> None:
     """A name that is blocked or not listed was wanted; the operator has denied others for good."""
     names = ("requests", "leftpad", "numpy", "team-tool")

@@ -139,7 +139,8 @@ def find_for_installer(
     After a 404, uv would go on to its next index. The settings may want a 404 all the same, and an
     index without an upstream index has no such names. Raises as `find` does.
     """
-    is_installer = context.site is None  # nobody has asked for what is exported
+    # nobody has asked for what is exported, nor for the newer pip that each pip looks for
+    is_installer = context.site is None and not (name == "pip" and _is_pip(request))
     public = _find_public(
         context, name, request, may_refresh=may_refresh, is_installer=is_installer
     )
@@ -155,6 +156,10 @@ def find_for_installer(
             raise
         files = PrivateFiles(context, Project(name=name), ABSENT)
     return _private_listing(files)
+
+
+def _is_pip(request: Request) -> bool:
+    return request.joined_headers.get(b"user-agent", b"").startswith(b"pip/")
 
 
 def _find_public(

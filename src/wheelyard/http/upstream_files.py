@@ -114,14 +114,27 @@ class PublicFiles(Struct, frozen=True):
             return core
         return parse_any(None, page.name, file.version)  # it is that of another project
 
-    def note_version(self, request: Request, version: Version) -> None:
-        """Note that a program wants one version, if the policy hides each file of it."""
-        key, page = strip_trailing_zeros(str(version)), self._page
+    def require_version(self, request: Request, version: Version) -> None:
+        """
+        Note that a program wants one version, if the policy hides each file of it.
+
+        Raises NotFound then, with the reason.
+        """
+        key, page, refusal = (
+            strip_trailing_zeros(str(version)),
+            self._page,
+            self.listing.origin.refused_for,
+        )
+        if refusal is not None:
+            asker = asker_of(request.caller)
+            self.reader.upstream.requests.note(page.name, str(version), refusal, asker)
+            raise NotFound(refusal.text, code=refusal.code)
         files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
         hidden = [self.listing.origin.view.hidden.get(file.filename) for file in files]
         if files and hidden[0] is not None and all(hidden):
             asker = asker_of(request.caller)
             self.reader.upstream.note_file(page, files[0], hidden[0], asker)
+            raise NotFound(hidden[0].text, code=hidden[0].code)
 
     def response(self, request: Request, wanted: WantedFile) -> Response:
         """

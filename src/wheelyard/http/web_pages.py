@@ -165,6 +165,7 @@ class WebPages:
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
             may_administer=may_administer,
             may_approve=may_approve and not may_administer,
+            may_ask=self.context.site is None and not index.settings.server.read_only,
         )
 
     def choosing_viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:

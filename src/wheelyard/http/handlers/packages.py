@@ -138,7 +138,7 @@ class Packages:
         change, files = serials.changes.get(name), listing.open
         if self._context.site is not None or not isinstance(files, resolver.PrivateFiles):
             if version is not None and not isinstance(files, resolver.PrivateFiles):
-                files.note_version(request, version)
+                files.require_version(request, version)
             return self._pypi_json(request, listing, version, self._context.files_from_root)
         made_from: MadeFrom = ((CHANGES, serials.feed),)
         # another thread may have cached an older document meanwhile: its page has no serial

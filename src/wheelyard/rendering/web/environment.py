@@ -184,6 +184,8 @@ class Viewer(Struct, frozen=True, kw_only=True):
     may_administer: bool = False
     may_approve: bool = False
     """Whether the viewer may decide about public packages, and is no administrator."""
+    may_ask: bool = False
+    """Whether this server takes requests for hidden public packages, of whoever signs in."""
     client: str = ""
     """The client that was chosen on a page with commands, one of `INSTALL_CHOICES`, or empty."""
 
