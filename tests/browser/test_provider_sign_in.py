@@ -155,7 +155,7 @@ def test_an_answer_that_is_opened_again_signs_nobody_in(
         assert person.open(callback.removeprefix(index.url)) == 400
         assert "This sign-in was begun more than ten minutes ago" in person.text
         person.follow(SIGN_IN)
-        person.page.wait_for_url(person.base)
+        person.page.wait_for_url(f"**{PROJECT}")
 
 
 def test_a_stolen_state_signs_nobody_in_elsewhere(
