@@ -36,7 +36,8 @@ print("code")
 |---|---|
 | 1 | 2 |
 | `acme_core.settings` | What every service of ours reads from its environment when it starts |
-"""
+
+""" + "\n".join(f"{'  ' * level}- deeper" for level in range(25))
 FIELDS = (
     "Summary: What every service of ours needs",
     "Keywords: bus,settings",

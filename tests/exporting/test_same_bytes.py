@@ -41,7 +41,7 @@ LINKED = (
 )
 """Releases with links to other projects, and to one that is not there."""
 LIVE = re.compile(
-    rb'<a href="[./]*/-/docs/">Help</a>\n'
+    rb'<a href="[^>]*>Help</a>\n'
     rb"|<label>Show <select.*?Apply</button>\n"
     rb"|<noscript>.*?</noscript>\n"
     rb"|( data-static)? hidden(?=>)",

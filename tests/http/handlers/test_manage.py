@@ -138,8 +138,8 @@ def test_status_is_set_with_a_reason(server: InProcessServer, manager: Browser) 
 @pytest.mark.parametrize(
     ("fields", "status", "field", "words"),
     [
-        ({"confirmation": "demo 2.0"}, 400, "confirmation", "Type exactly: demo 1.0"),
-        ({"confirmation": "demo"}, 400, "confirmation", "Type exactly: demo 1.0"),
+        ({"confirmation": "demo 2.0"}, 400, "confirmation", "something else. To confirm"),
+        ({"confirmation": "demo"}, 400, "confirmation", "something else. To confirm"),
         ({"file": ""}, 404, "", "demo has no file ''"),
         ({"file": "demo-1.0-other.whl"}, 404, "", "demo has no file 'demo-1.0-other.whl'"),
         ({"version": "9.9", "confirmation": "demo 9.9"}, 404, "", "demo has no file"),
@@ -285,7 +285,7 @@ def chosen(browser: Browser, name: str, *fields: tuple[str, str]) -> InProcessRe
         ([("version", "3.1"), ("version", "3.7")], ["3.7", "3.1"]),
         ([("versions", "<3.2")], ["3.1", "3.0"]),
         ([("version", "3.9"), ("versions", "3.0")], ["3.9", "3.0"]),
-        ([("versions", "==3.8.*")], ["3.8"]),
+        ([("versions", "'==3.8.*'")], ["3.8"]),
     ],
 )
 def test_many_releases_are_chosen_at_once(
@@ -382,7 +382,7 @@ def test_project_is_deleted_by_who_types_its_name(
     token = {"csrf_token": manager.form_token("/-/account/"), "action": "delete"}
     refused = manager.send(f"/project/{name}/manage/", {**token, **sent, "confirmation": "demo"})
     assert refused.status == 400
-    assert "Type exactly: demo-w" in text_of(refused)
+    assert "This is something else. To confirm, type: demo-w" in text_of(refused)
     assert refused.body.count(b'name="whole"') == 1
 
     page = changed(manager, name, action="delete", **sent, confirmation=name)

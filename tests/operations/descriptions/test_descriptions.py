@@ -119,6 +119,14 @@ def test_plain_text_stays_as_it_is(descriptions: Descriptions) -> None:
     assert shown(descriptions, "`a", "") == '<pre tabindex="0">`a</pre>'
 
 
+def test_classes_are_those_of_admonitions(descriptions: Descriptions) -> None:
+    """An admonition keeps its class, and nothing else gets one that pages use."""
+    note = shown(descriptions, ".. note::\n   Read this.\n", RST)
+    assert re.search(r'<div class="(admonition )?note">\s*<p class="admonition-title">', note)
+    plain = shown(descriptions, '<p class="error danger">a</p> <span class="warning">b</span>\n')
+    assert "class=" not in plain
+
+
 @pytest.mark.parametrize("content_type", [MARKDOWN, f"{MARKDOWN}; variant=CommonMark", RST, ""])
 def test_hostile_html_is_removed(descriptions: Descriptions, content_type: str) -> None:
     """Nothing that a browser would run is left of a description of any type."""

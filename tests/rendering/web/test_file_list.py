@@ -22,10 +22,12 @@ from wheelyard.rendering.web.environment import FILES_PER_PAGE, readable_size
 from wheelyard.rendering.web.file_list import (
     FILTERED_FILES,
     MAX_FACETS,
+    REASON_IN_SHORT,
     FileFilter,
     file_list,
     has_requirements_file,
     pinned_requirement,
+    yank_mark,
 )
 
 
@@ -110,11 +112,24 @@ def test_filter_looks_at_every_file() -> None:
     assert all("-cp312-win" in name for name in found)
     assert names(release, text="3.12 Windows") == found
     assert names(release, text="CP312 win_amd64") == [found[-1]]
-    assert len(names(release, type="wheel")) == 450
+    assert len(names(release, type="wheel")) == len(names(release, text="wheel")) == 450
+    assert len(names(release, text="sdist")) == 1
+    assert names(release, text="cp312 Windows x64") == [found[-1]]
     assert names(release, text="no such file") == []
     sums = [sum(len(names(release, python=one.path)) for one in whole.interpreters)]
     sums += [sum(len(names(release, platform=one.path)) for one in whole.platforms)]
     assert sums == [450, 450]
+
+
+def test_long_reasons_are_folded() -> None:
+    """A mark shows the whole of a short reason of a yank, and folds a long one."""
+    assert yank_mark("Leaks <b>") == (
+        '<span class="mark warning">yanked: <bdi>Leaks &lt;b&gt;</bdi></span>'
+    )
+    folded = yank_mark("x" * 1024)
+    assert folded.startswith("<details><summary>")
+    assert f"<bdi>{'x' * REASON_IN_SHORT}…</bdi>" in folded
+    assert f"<bdi>{'x' * 1024}</bdi></details>" in folded
 
 
 def test_choices_are_limited() -> None:
@@ -139,7 +154,7 @@ def test_pages_of_thousands_of_files_are_small() -> None:
     ]
     for text in texts:
         assert len(gzip.compress(text.encode(), 6)) < 25_000
-        assert text.count("<tr>") <= FILES_PER_PAGE + 1  # the head
+        assert text.count("<tr") <= FILES_PER_PAGE + 1  # the head
     assert 'href="../../project/demo/files/">2000 wheels' in texts[0]
     assert 'href="1.0/requirements.txt"' in texts[0]
     assert 'href="../../../project/demo/1.0/files/"' in texts[1]

@@ -96,6 +96,9 @@ def test_page_has_all_of_the_core_metadata() -> None:
     whole = project(file(), file(is_wheel=False), file("1.1", requires_python=">=3.9"))
     page = shown_project(whole, FULL, used_by=users("acme-core", "acme-web"))
     text = in_text(page)
+    many = core(*(f"Requires-Dist: needed-{number}" for number in range(200)))
+    assert "And 190 more" in (plain := in_text(shown_project(whole, many)))
+    assert "by extra" not in plain
     for wanted in (
         *("demo 1.1", "A demo of it", "Released 2026-11-20 Requires Python >=3.9"),
         *("License MIT OR Apache-2.0", "Author Ann", "Maintainer The Team"),

@@ -299,7 +299,8 @@ def _chosen_versions(project: Project, fields: FormFields) -> set[str]:
     Raises Invalid if the set is malformed, or nothing is chosen. Raises NotFound if the project has
     no such release.
     """
-    releases, text = all_releases(project), fields.text("versions")
+    releases = all_releases(project)
+    text = fields.text("versions").strip("\"' ")  # a shell needs quotes
     chosen = {release.version for release in releases} & set(fields.all("version"))
     if text:
         is_set = not _VERSION_START.match(text)
@@ -387,4 +388,4 @@ def _require_confirmation(text: str, name: NormalizedName, version: Version | No
         if parse_name(typed_name) == name and is_version:
             return
     expected = f"{name} {version}" if version else name
-    raise Invalid(f"Type exactly: {expected}", code="not_confirmed")
+    raise Invalid(f"This is something else. To confirm, type: {expected}", code="not_confirmed")

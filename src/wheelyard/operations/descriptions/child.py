@@ -68,7 +68,11 @@ _CODE_CLASSES: Final = frozenset(filter(None, STANDARD_TYPES.values()))
 _ADMONITIONS: Final = frozenset(
     {"attention", "caution", "danger", "error", "hint", "important", "note", "tip", "warning"}
 )
-_CLASSES: Final = _ADMONITIONS | {"admonition", "admonition-title", "line", "line-block"}
+_CLASSES: Final = {
+    "div": _ADMONITIONS | {"admonition", "line", "line-block"},
+    "p": frozenset({"admonition-title"}),
+}
+"""By the tag of a page; the style sheet knows them in descriptions alone."""
 _ABSOLUTE: Final = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
 _UNNAMED: Final = frozenset(("", "image", "img"))
 """Alternative texts that say nothing; GitHub writes `image` for a picture that is pasted."""
@@ -276,7 +280,9 @@ class _Rewriter(HTMLParser):
         return tag if self._open[-1].tag in lists else "div"
 
     def _classes(self, element: _Element) -> str:
-        classes = _CODE_CLASSES if self._is_within("pre", "code") else _CLASSES
+        tag = _RENAMED.get(element.tag, element.tag)
+        is_code = self._is_within("pre", "code")
+        classes = _CODE_CLASSES if is_code else _CLASSES.get(tag, frozenset())
         names = [name for name in element.attributes.get("class", "").split() if name in classes]
         return f' class="{" ".join(names)}"' if names else ""
 

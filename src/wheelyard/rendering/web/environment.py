@@ -15,7 +15,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 from msgspec import Struct
 
-from wheelyard.errors import without_commands
+from wheelyard.errors import DOCUMENTATION, without_commands
 from wheelyard.model.access import describe_principal, describe_scope
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.project import Status
@@ -246,6 +246,7 @@ class PageEnvironment:
             "index_link": self.index_link,
             "pip_option": self._pip_option(),
             "serves_public": serves_public,
+            "documentation": f"{DOCUMENTATION}/README.md",
             "client_settings": self.client_settings,
             "clients": INSTALL_CHOICES,
             "logo": LOGO if brand.logo else ICON,

@@ -38,6 +38,8 @@ NAMED_FILES: Final = 3
 """With more files, the page of a release counts them instead of naming each."""
 PINNED_FILES: Final = 12
 """With more files, a page links to the pinned requirement instead of showing it."""
+REASON_IN_SHORT: Final = 120
+"""The most characters of the reason of a yank that a mark shows unfolded."""
 NOT_KNOWN: Final = "not known"
 """What is shown of a public file where its upstream index does not say more."""
 
@@ -98,7 +100,13 @@ class DescribedFile(Struct, frozen=True):
     @property
     def words(self) -> str:
         """What the words of a filter are looked for in."""
-        return f"{self.file.filename} {self.compatibility.text}".lower()
+        fits = self.compatibility
+        return f"{self.file.filename} {fits.text} {self.synonyms}".lower()
+
+    @property
+    def synonyms(self) -> str:
+        """What people look for besides what the page shows."""
+        return f"{self.compatibility.kind}{' x64' if 'x86-64' in self.compatibility.text else ''}"
 
     @property
     def order(self) -> tuple[int, tuple[int, int, str], str]:
@@ -269,7 +277,8 @@ def _row(described: DescribedFile, url: str) -> str:
         else ""
     )
     return (
-        f'<tr>\n<td><a href="{url}">{escape(file.filename)}</a>{marks}\n'
+        f'<tr data-words="{described.synonyms}">\n'
+        f'<td><a href="{url}">{escape(file.filename)}</a>{marks}\n'
         f"<div>{escape(described.compatibility.text)}</div>\n{details}</td>\n"
         f"<td>{NOT_KNOWN if file.size is None else readable_size(file.size)}</td>\n"
         f"<td>{_upload(file)}</td>\n"
@@ -290,9 +299,13 @@ def _upload(file: ShownFile) -> str:
 
 
 def yank_mark(reason: str) -> str:
-    """Return the HTML of a mark that says that something is yanked, and why."""
-    suffix = f": <bdi>{escape(reason)}</bdi>" if reason else ""
-    return f'<span class="mark warning">yanked{suffix}</span>'
+    """Return the HTML of a mark that says that something is yanked, and why: folded if long."""
+    is_long = len(reason) > REASON_IN_SHORT
+    shown = f"{reason[:REASON_IN_SHORT]}…" if is_long else reason
+    suffix = f": <bdi>{escape(shown)}</bdi>" if shown else ""
+    mark = f'<span class="mark warning">yanked{suffix}</span>'
+    whole = f"<details><summary>{mark}</summary><bdi>{escape(reason)}</bdi></details>"
+    return whole if is_long else mark
 
 
 def pinned_hashes(release: ReleaseOf[ShownFile]) -> list[str]:

@@ -91,7 +91,7 @@
   if (form) {
     const note = document.querySelector("[data-count]");
     const rows = [...document.querySelectorAll(".file-table tbody tr")];
-    const texts = rows.map((row) => row.textContent.toLowerCase());
+    const texts = rows.map((row) => `${row.textContent} ${row.dataset.words}`.toLowerCase());
     const whole = note.textContent;
     const filter = () => {
       const words = form.elements.q.value.toLowerCase().split(/\s+/).filter(Boolean);

@@ -96,7 +96,8 @@
     const count = `${found.total.toLocaleString("en")} project${found.total === 1 ? "" : "s"} found`;
     const foot = document.createElement("p");
     foot.className = "soft";
-    foot.textContent = count;
+    // a static site has nobody who would answer
+    foot.textContent = found.total || everything ? count : `${count}. Press Enter for similar names.`;
     if (found.total > found.projects.length && !everything) {
       const all = document.createElement("a");
       all.href = new URL(`?q=${encodeURIComponent(asked)}`, form.action);
@@ -105,7 +106,7 @@
     }
     panel.replaceChildren(...(found.total ? [list, foot] : [foot]));
     panel.hidden = false;
-    status.textContent = count;
+    status.textContent = foot.textContent;
   }
 
   function move(event) {
