@@ -190,6 +190,9 @@ def test_news_until_a_message_was_sent() -> None:
     assert [waiting.is_new(undecided) for waiting in told.requests] == [False, True]
     again = told.with_noted([request(asks=(ANA,), at=NOW + HOUR)], NOW + HOUR)
     assert again.requests[0].is_new(undecided)
+    repeated = failed.with_noted([request(at=NOW + HOUR)], NOW + HOUR).requests[0]
+    asked = failed.with_noted([request(asks=(ANA,), at=NOW + HOUR)], NOW + HOUR).requests[0]
+    assert (repeated.taken_by, asked.taken_by) == (("mail",), ())
     assert told.requests[0].is_new(decisions_about([decision(Verdict.APPROVED, at=NOW + HOUR)]))
 
 

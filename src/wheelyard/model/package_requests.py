@@ -88,14 +88,17 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Return this request together with another one for the same."""
         later = other if other.last >= self.last else self
         who = tuple(dict.fromkeys((*self.who, *other.who)))[:MAX_WHO]
+        asks = _newest_of_each((*self.asks, *other.asks))
+        taken_by = dict.fromkeys((*self.taken_by, *other.taken_by))
         return replace(
             later,
             who=who,
             times=self.times + other.times,
             first=min(self.first, other.first),
-            asks=_newest_of_each((*self.asks, *other.asks)),
+            asks=asks,
             told_at=self.told_at or other.told_at,
-            taken_by=tuple(dict.fromkeys((*self.taken_by, *other.taken_by))),
+            # a new reason is news to all channels
+            taken_by=tuple(taken_by) if asks == self.asks else (),
         )
 
     def is_open(self, decided: ProjectDecisions, now: datetime) -> bool:

@@ -314,8 +314,8 @@ class UpstreamIndex:
 
         If licences are blocked, metadata may be fetched. Raises as `Policy.view`.
         """
-        page = self.pages.stored(name)
-        if page is None or not version:
+        page = self.pages.stored(name) if version else None
+        if page is None:
             return ()
         page, key = self.files.with_digests(page), strip_trailing_zeros(version)
         by_filename = self.policy.reasons(page, self.runtime.now())
