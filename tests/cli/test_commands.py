@@ -280,7 +280,7 @@ def test_token_commands_print_no_other_secret(wheelyard: Typed, sandbox: Sandbox
     assert (wrong.returncode, token[:-1] in wrong.stderr) == (1, False)
     done = wheelyard("token", "revoke", token, other)
     assert done.stdout == f"{token[4:14]}: revoked\n{other}: revoked\n"
-    assert wheelyard("token", "list").stdout.count("\trevoked") == 2
+    assert wheelyard("token", "list").stdout.count("\trevoked\t") == 2
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def server(tmp_path: Path, upstream: FakeUpstream) -> Iterator[InProcessServer]:
 def ask(server: InProcessServer, project: str, version: str = "", reason: str = "need it") -> str:
     """Ask for a package as a reader, and return for what."""
     api = LocalApi(index=server.index, caller=READER)
-    asked = api.call(requests.request_package, PackageAsk(project, version, reason))
+    asked = api.call(requests.request_package, PackageAsk(project, version, reason=reason))
     return f"{asked.project} {asked.version}".rstrip()
 
 
@@ -158,7 +158,7 @@ def test_one_person_asks_for_a_limited_number(
         ask(server, "many", versions[-1])
     assert refused.value.code == "request_limit"
     api = LocalApi(index=server.index, caller=ADMIN)
-    api.call(requests.request_package, PackageAsk("many", versions[-1], "mine"))
+    api.call(requests.request_package, PackageAsk("many", versions[-1], reason="mine"))
     assert len(seen(server)) == len(versions)
     # what is decided makes room
     server.clock.advance(seconds=1)

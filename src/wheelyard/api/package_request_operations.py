@@ -68,10 +68,10 @@ class WaitingRequests(Struct, frozen=True):
     """Why the last message about requests was not sent, or an empty text."""
 
 
-class PackageAsk(PackageQuestion, frozen=True, forbid_unknown_fields=True):
+class PackageAsk(PackageQuestion, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A hidden project, or one version of it, that somebody needs, and why."""
 
-    reason: Reason = ""
+    reason: Reason
 
 
 class RequestedPackage(Struct, frozen=True):

@@ -77,7 +77,7 @@ def request(*, project: str, version: str | None, reason: str) -> None:
     """
     name, wanted = parse_name(project), str(parse_version(version)) if version else ""
     asked = open_api().call(
-        package_request_operations.request_package, PackageAsk(name, wanted, reason)
+        package_request_operations.request_package, PackageAsk(name, wanted, reason=reason)
     )
     target = f"{asked.project} {asked.version}".rstrip()
     print_result(asked, [f"asked for {target}", *(f"  {why.text}" for why in asked.reasons)])
