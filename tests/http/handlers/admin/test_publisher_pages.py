@@ -9,6 +9,9 @@ from tests.http.handlers.admin.administering import Administrator, settings_in, 
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.model.jobs import GITHUB, GITLAB
+from wheelyard.api.operation import decode_body
+from wheelyard.api.publisher_operations import NewPublisher
+from wheelyard.errors import Invalid
 from wheelyard.settings.sections import PublishingSettings
 
 PAGE = "publishers/"
@@ -201,3 +204,9 @@ def test_history_of_a_project_has_its_publishers(admin: Administrator) -> None:
     admin.server.index.publishers.remove("release-of-tools", "local:eve")
     admin.server.clock.advance(seconds=2)
     assert "release-of-tools: removed" in text_of(admin.browser.open("/project/tools/history/"))
+
+
+def test_publisher_of_the_api_is_an_object() -> None:
+    """Who sends a text to the API in place of the keys of a publisher reads what it wants."""
+    with pytest.raises(Invalid, match="publisher must be an object"):
+        decode_body(b'{"publisher": "x"}', NewPublisher)
