@@ -13,6 +13,7 @@ from tests.upstream.fake_upstream import running_fake_upstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import file_of
 from tests.upstream.settings import close, upstream_section
+from tests.waiting import until
 from wheelyard.api.server_operations import ProjectUsage, show_usage
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
@@ -87,10 +88,10 @@ def test_public_packages_are_apart(tmp_path: Path) -> None:
             admin = Administrator.of(server)
             assert "Nothing is stored." in admin.read(f"{PAGE}?of=public")
             fetched = file_of(server, "requests", "requests-1.0-py3-none-any.whl")
-            page = admin.read(f"{PAGE}?of=public&sort=used")
+            assert fetched.status == 200
+            address = f"{PAGE}?of=public&sort=used"
+            # what is kept is written while the client has its file already
+            until(lambda: "Public packages 1 Files 1" in admin.read(address))
+            until(lambda: "2026-01-01" in admin.read(address))
+            assert "demo" not in admin.read(address)
             close(server.index)
-
-    assert fetched.status == 200
-    assert "Public packages 1 Files 1" in page
-    assert "2026-01-01" in page
-    assert "demo" not in page
