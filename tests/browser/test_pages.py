@@ -284,7 +284,7 @@ def test_projects_appear_while_typing(person: Person) -> None:
     person.page.keyboard.press("Backspace")
     person.page.keyboard.press("Backspace")
     person.page.keyboard.type("or")
-    found(person)
+    person.page.locator(".results").get_by_text("1 project found").wait_for()
     person.page.keyboard.press("ArrowDown")
     person.page.keyboard.press("Enter")
     person.page.wait_for_url("**/project/acme-core/")

@@ -197,7 +197,7 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
     name, version = body.parsed
     explanation = explain_package(call, PackageQuestion(name, body.version))
     wanted, why = _hidden(explanation, name, version)
-    now, by = call.index.runtime.now(), call.caller.owner or call.by
+    now, by = call.index.runtime.now(), call.caller.acts_for
     request = PackageRequest(
         project=name,
         version=wanted.version if wanted else str(version or ""),

@@ -36,7 +36,7 @@ from wheelyard.http.responses import (
     requested_part,
     response_without_bytes,
 )
-from wheelyard.http.upstream_reader import UpstreamReader, asker_of
+from wheelyard.http.upstream_reader import UpstreamReader
 from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.storage.base import ObjectVersion, Store
@@ -126,13 +126,13 @@ class PublicFiles(Struct, frozen=True):
             self.listing.origin.refused_for,
         )
         if refusal is not None:
-            asker = asker_of(request.caller)
+            asker = request.caller.acts_for
             self.reader.upstream.requests.note(page.name, str(version), refusal, asker)
             raise NotFound(refusal.text, code=refusal.code)
         files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
         hidden = [self.listing.origin.view.hidden.get(file.filename) for file in files]
         if files and hidden[0] is not None and all(hidden):
-            asker = asker_of(request.caller)
+            asker = request.caller.acts_for
             self.reader.upstream.note_file(page, files[0], hidden[0], asker)
             raise NotFound(hidden[0].text, code=hidden[0].code)
 
@@ -162,7 +162,7 @@ class PublicFiles(Struct, frozen=True):
         version = ""
         with suppress(Invalid):  # any text
             version = str(parse_known_filename(filename).version)
-        asker = asker_of(request.caller)
+        asker = request.caller.acts_for
         self.reader.upstream.requests.note(self._page.name, version, refusal, asker)
 
     def _require_allowed(self, request: Request, file: UpstreamFile) -> None:
@@ -174,7 +174,7 @@ class PublicFiles(Struct, frozen=True):
             reason = upstream.policy.refuses_file(page, file, self.listing.origin.view)
         if reason is not None:
             upstream.observation.blocked(reason.code)
-            upstream.note_file(page, file, reason, asker_of(request.caller))
+            upstream.note_file(page, file, reason, request.caller.acts_for)
             raise Forbidden(reason.text, code=reason.code)
 
     async def _refusal_by_licence(self, file: UpstreamFile) -> Reason | None:

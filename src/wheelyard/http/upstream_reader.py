@@ -23,7 +23,7 @@ from wheelyard.errors import RATE_LIMITED, Unavailable
 from wheelyard.http.context import ConcurrencyLimit, SingleFlight
 from wheelyard.http.error_responses import UPSTREAM_LOOP
 from wheelyard.http.messages import Request
-from wheelyard.model.access import Action, Caller
+from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
 from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
@@ -93,7 +93,7 @@ class UpstreamReader:
         # in this order: a page is read after the name was found not to be private
         stored = request.once(("page", name), upstream.pages.peek_stored, name)
         state = upstream.policy.state()
-        asker = asker_of(request.caller) if is_installer else ""
+        asker = request.caller.acts_for if is_installer else ""
         refused = upstream.refused(name, state, asker)
         if refused is not None:
             return refused
@@ -188,11 +188,6 @@ class UpstreamReader:
                 code=RATE_LIMITED,
                 retry_after=ceil(wait),
             )
-
-
-def asker_of(caller: Caller) -> str:
-    """Return who asks for a public package: of a token with an owner, that one."""
-    return caller.owner or caller.principal
 
 
 def _wants_newest(request: Request) -> bool:

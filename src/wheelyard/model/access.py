@@ -158,6 +158,11 @@ class Caller(Struct, frozen=True):
         return self.principal == ANONYMOUS
 
     @property
+    def acts_for(self) -> str:
+        """The owner of the caller's API token, or else the caller's own principal."""
+        return self.owner or self.principal
+
+    @property
     def display_name(self) -> str:
         """The caller in words, as the subject at the beginning of an error message."""
         if self.is_anonymous:

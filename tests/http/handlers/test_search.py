@@ -54,7 +54,7 @@ def test_project_is_found_by_name(tmp_path: Path) -> None:
         life = app.index.lifecycle
         life.change("yank", ALICE, parse_name("a-b"), Selection(parse_version("1.1")), "")
         life.change("delete", ALICE, parse_name("a"), Selection(parse_version("2.0")), "")
-        assert found() == [["a", "", ""], ["a-b", "1.0", "First"]]
+        assert found() == [["a", "", "", "", "no files"], ["a-b", "1.0", "First"]]
 
 
 def test_search_finds_the_best_first(tmp_path: Path) -> None:

@@ -40,7 +40,6 @@ from wheelyard.http.forms import (
 )
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import Request, Response, redirect
-from wheelyard.http.upstream_reader import asker_of
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.decoding import counted, require_one_line
 from wheelyard.model.public_packages import DecisionList, DecisionSummary, Verdict
@@ -259,7 +258,7 @@ class AskPage:
     def _asked(self, request: Request, target: str) -> str:
         """Return a target if the caller has asked for it, else an empty text."""
         requests = self._context.index.package_requests.get().requests if target else ()
-        by = asker_of(request.caller)
+        by = request.caller.acts_for
         own = (wanted for wanted in requests if any(ask.by == by for ask in wanted.asks))
         return target if any(wanted.target == target for wanted in own) else ""
 
