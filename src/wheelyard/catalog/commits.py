@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any, Final, Generic, TypeAlias, TypeVar, cast
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -85,7 +86,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
 
     def with_commit(self, document: D, commit: C) -> D:
         """Return a document, to which the events of a commit were applied, after that commit."""
-        raise NotImplementedError
+        return replace(document, revision=commit.number, commit=commit)
 
     def unknown_parts(self, document: D, commits: Iterable[C]) -> Mapping[str, str]:
         """

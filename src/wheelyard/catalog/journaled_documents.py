@@ -207,10 +207,6 @@ class AccessJournal(JournalKind[AccessRules, AccessCommit], frozen=True, kw_only
         """See `JournalKind`."""
         return grants.apply(document, event)
 
-    def with_commit(self, document: AccessRules, commit: AccessCommit) -> AccessRules:
-        """See `JournalKind`."""
-        return replace(document, revision=commit.number, commit=commit)
-
     def require_valid(self, document: AccessRules) -> None:
         """See `JournalKind`."""
         grants.merge(Grants(), document)
@@ -231,10 +227,6 @@ class PublisherJournal(JournalKind[PublisherList, PublisherCommit], frozen=True,
         """See `JournalKind`."""
         return stored_publishers.apply(document, event)
 
-    def with_commit(self, document: PublisherList, commit: PublisherCommit) -> PublisherList:
-        """See `JournalKind`."""
-        return replace(document, revision=commit.number, commit=commit)
-
 
 class DecisionJournal(JournalKind[DecisionList, DecisionCommit], frozen=True, kw_only=True):
     """What the document and the journal of decisions are."""
@@ -250,10 +242,6 @@ class DecisionJournal(JournalKind[DecisionList, DecisionCommit], frozen=True, kw
     def apply(self, document: DecisionList, event: Decision) -> DecisionList:
         """See `JournalKind`."""
         return public_packages.apply(document, event)
-
-    def with_commit(self, document: DecisionList, commit: DecisionCommit) -> DecisionList:
-        """See `JournalKind`."""
-        return replace(document, revision=commit.number, commit=commit)
 
 
 class ProjectJournal(JournalKind[Project, Commit], frozen=True, kw_only=True):

@@ -23,8 +23,6 @@ from wheelyard.rendering.web.admin.principal_kinds import NOBODY, chosen_princip
 
 SECTION: Final = "tokens/"
 ROWS_ON_A_PAGE: Final = 100
-MOST_AT_ONCE: Final = 100
-"""How many tokens one form revokes: as many as a page shows."""
 STATES: Final[dict[str, str]] = {
     "active": "Active",
     "expiring": "Expire within 14 days",
