@@ -62,7 +62,7 @@ def opens(place: Place, token: str) -> str:
 
 
 def test_a_token_follows_what_the_provider_says(place: Place) -> None:
-    """It ends with a group lost at a renewal, waits after 30 days for a sign-in, and is ended."""
+    """It loses a lost group, waits for a sign-in after 30 days or a refusal, and is ended."""
     ana, clock = Browser(place.server), place.server.clock
     place.sign_in(ana)
     token = made(ana)
@@ -81,6 +81,13 @@ def test_a_token_follows_what_the_provider_says(place: Place) -> None:
     clock.advance(days=29, hours=23)
     assert opens(place, token) == "200"
     clock.advance(hours=1)
+    assert opens(place, token) == "owner_unconfirmed"
+    place.sign_in(ana)
+    assert opens(place, token) == "200"
+
+    place.acme.revoke()
+    clock.advance(hours=3)
+    assert ana.open("/-/account/").status == 401
     assert opens(place, token) == "owner_unconfirmed"
     place.sign_in(ana)
     assert opens(place, token) == "200"
