@@ -59,7 +59,10 @@ class GuardedHarness(IndexHarness):
         local = self.is_local if is_local is None else is_local
         index = super().opened(seed, store, settings, is_local=local)
         names = PrivateNames(
-            index.projects, parse_name_patterns(self.private), is_local=index.is_local
+            index.projects,
+            parse_name_patterns(self.private),
+            index.stores.documents,
+            is_local=index.is_local,
         )
         claims = NameClaims(
             names=names,

@@ -31,13 +31,14 @@ from wheelyard.errors import (
     WheelyardError,
     quoted,
 )
-from wheelyard.model.access import EVERY_PROJECT, Action, Pattern
+from wheelyard.model.access import EVERY_PROJECT, Action, Pattern, Scope
 from wheelyard.model.api_token import (
     ID_LENGTH,
     NO_RECORD,
     NOBODY,
     PREFIX,
     ApiToken,
+    IndexScope,
     Rotation,
     TokenOwner,
     TokenRecord,
@@ -71,6 +72,13 @@ class TokenRequest(Struct, frozen=True, kw_only=True):
     lifetime: timedelta = DEFAULT_LIFETIME
     owner: TokenOwner = NOBODY
     """Who limits what the token may do."""
+    index: str = ""
+    """The index that it names, or empty."""
+
+    @property
+    def scope(self) -> Scope:
+        """What the token is to be allowed."""
+        return Scope(self.actions, self.projects, self.index)
 
     def __post_init__(self) -> None:
         if self.actions & Action.ADMIN and self.projects != (EVERY_PROJECT,):
@@ -124,12 +132,14 @@ class ApiTokens(Struct, frozen=True):
             )
         now, token = self.runtime.now(), new_token(self.runtime.random)
         # only the digest is stored: this is the one moment at which somebody can see the token
+        scope = IndexScope(request.index, int(request.actions), request.projects)
         record = TokenRecord(
             id=token.id,
             sha256=token.digest,
             name=request.name,
-            actions=int(request.actions),
-            projects=request.projects,
+            actions=0 if request.index else scope.actions,
+            projects=() if request.index else scope.projects,
+            in_index=scope if request.index else None,
             created_at=now,
             created_by=by,
             expires_at=now + request.lifetime,
@@ -283,8 +293,9 @@ class ApiTokens(Struct, frozen=True):
         self._require_rotatable(old)
         request = TokenRequest(
             name=old.name,
-            actions=Action(old.actions),
-            projects=old.projects,
+            actions=old.scope.actions,
+            projects=old.scope.projects,
+            index=old.scope.index,
             lifetime=min(old.lifetime, self.max_lifetime),
             owner=old.token_owner,
         )

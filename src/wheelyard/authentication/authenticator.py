@@ -154,6 +154,10 @@ class RecentCallers:
         """Return the key of a session's cookie, which no Authorization header can have."""
         return blake2b(cookie, digest_size=16, key=self._process_key, person=b"cookie").digest()
 
+    def of_another_index(self) -> "RecentCallers":
+        """Return an empty memory for another index, where a credential has other rights."""
+        return RecentCallers(self._process_key, self._monotonic)
+
     def verified(self, key: bytes, verify: Callable[[], C]) -> C:
         """
         Return the caller that `verify` returns, and remember it.
@@ -302,14 +306,16 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             minted = service.identity(record) if service else None
             if minted is None:  # its publisher was removed from the settings
                 raise invalid_credential() from CredentialRejected("publisher_gone")
-            principal, principals, scopes = minted.principal, minted.principals, minted.scopes
+            principal, principals = minted.principal, minted.principals
+            scopes = self.policy.holding(minted.scopes)
         else:
-            principal, scopes = f"token:{record.id}", (record.scope,)
+            principal, scopes = f"token:{record.id}", self.policy.holding((record.scope,))
             principals = frozenset({principal})
         if record.owner:
             # cut down at each use: what the owner may not do any more, the token may not do either
             own = self.policy.own_scopes(record.owner, self.owners.principals(record))
-            scopes = intersection(record.scope, (*own, *self.policy.public))
+            limits = (*own, *self.policy.public)
+            scopes = tuple(both for scope in scopes for both in intersection(scope, limits))
         scopes = (*scopes, *self.policy.public)
         return Caller(principal, scopes, principals, record.name, record.owner)
 

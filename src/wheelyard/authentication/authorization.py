@@ -1,5 +1,6 @@
 """Authorization: the scopes of an identity, and which caller may read which project."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
@@ -35,6 +36,8 @@ class AuthorizationPolicy(Struct, frozen=True):
     """The scopes of every caller, with or without a credential; from the settings alone."""
     htpasswd_scope: Scope | None
     """The scope of a user of the htpasswd file while the settings have no grant, else None."""
+    index: str = ""
+    """The name of the index that it is for."""
 
     @property
     def allows_anonymous_uploads(self) -> bool:
@@ -58,7 +61,9 @@ class AuthorizationPolicy(Struct, frozen=True):
         # scopes only add rights, so their order does not matter
         own = self._own_scopes(grants, identity.principal, identity.principals)
         return Caller(
-            identity.principal, (*identity.scopes, *own, *self.public), identity.principals
+            identity.principal,
+            (*self._holding(grants, identity.scopes), *own, *self.public),
+            identity.principals,
         )
 
     def own_scopes(self, principal: str, principals: frozenset[str]) -> tuple[Scope, ...]:
@@ -70,11 +75,28 @@ class AuthorizationPolicy(Struct, frozen=True):
         """
         return self._own_scopes(self.access.load(), principal, principals)
 
+    def holding(self, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+        """
+        Return those of `scopes` that hold in the index.
+
+        They are those that name it. Those that name no index hold, too, in the index without a
+        name, and wherever no grant names the index. Raises Unavailable if the grants cannot be
+        read.
+        """
+        if not self.index:  # whatever the grants are
+            return tuple(scope for scope in scopes if not scope.index)
+        return self._holding(self.access.load(), scopes)
+
+    def _holding(self, grants: Grants, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+        names = (self.index,) if grants.has_own(self.index) else ("", self.index)
+        return tuple(scope for scope in scopes if scope.index in names)
+
     def _own_scopes(
         self, grants: Grants, principal: str, principals: frozenset[str]
     ) -> tuple[Scope, ...]:
-        granted = grants.scopes_of(principals)
-        if self.htpasswd_scope is not None and principal.startswith("htpasswd:"):
+        granted = self._holding(grants, grants.scopes_of(principals))
+        is_password = principal.startswith("htpasswd:") and not grants.has_own(self.index)
+        if self.htpasswd_scope is not None and is_password:
             return (self.htpasswd_scope, *granted)
         return granted
 

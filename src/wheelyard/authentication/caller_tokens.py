@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
+from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import (
     DEFAULT_ACTIONS,
@@ -29,7 +30,7 @@ from wheelyard.authentication.token_owners import TokenOwners, can_own_tokens, p
 from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.errors import Forbidden, NotFound, Unauthenticated
 from wheelyard.model import access
-from wheelyard.model.access import Action, Caller, Scope, describe_principal
+from wheelyard.model.access import Action, Caller, describe_principal
 from wheelyard.model.api_token import (
     NOBODY,
     ApiToken,
@@ -127,7 +128,7 @@ class CallerTokens(Struct, frozen=True):
             fact = "You have signed in more than an hour ago."
             raise Forbidden(f"{fact} Sign in again, or send a new ID token.")
 
-    def request(
+    def request(  # noqa: PLR0913 - all that a token has
         self,
         caller: Caller,
         name: str,
@@ -135,6 +136,8 @@ class CallerTokens(Struct, frozen=True):
         projects: Iterable[str],
         lifetime: timedelta,
         owner: str | UnsetType | None = UNSET,
+        *,
+        index: str = "",
     ) -> TokenRequest:
         """
         Return the request of a caller for a new token.
@@ -151,6 +154,7 @@ class CallerTokens(Struct, frozen=True):
             projects=tuple(sorted({access.parse_pattern(pattern) for pattern in projects})),
             lifetime=lifetime,
             owner=self._wanted_owner(caller, owner),
+            index=index,
         )
 
     def require_own(self, owner: TokenOwner, wanted: TokenRequest) -> None:
@@ -161,8 +165,9 @@ class CallerTokens(Struct, frozen=True):
         """
         # without the scopes of anonymous callers, for which nobody needs a token. Only now can
         # the caller be told: when the token is used, its rights are cut down without a word
-        own_scopes = self.policy.own_scopes(owner.principal, owner.names)
-        if not access.is_subset(Scope(wanted.actions, wanted.projects), own_scopes):
+        policy = replace(self.policy, index=wanted.index)
+        own_scopes = policy.own_scopes(owner.principal, owner.names)
+        if not access.is_subset(wanted.scope, own_scopes):
             raise Forbidden(
                 "A token may do no more than its owner. Ask for fewer projects or actions; "
                 "/api/v1/whoami has your rights."

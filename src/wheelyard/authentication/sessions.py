@@ -8,7 +8,7 @@ is changed, revoked or expires, and when the key of all sessions is deleted from
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hmac import compare_digest
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -93,6 +93,10 @@ class Sessions:
     sign_in: "SignIn | None" = None
     """None without `[[sign_in]]`."""
     _reread_at: float = field(default=-inf, init=False)
+
+    def of_another_index(self, authenticator: Authenticator) -> "Sessions":
+        """Return the same sessions for another index, where callers have its rights."""
+        return replace(self, authenticator=authenticator)
 
     def begin(self, credential: Credential, caller: Caller) -> tuple[str, Session]:
         """

@@ -102,9 +102,10 @@ def _fits(marked_token: MarkedToken, wanted: TokenFilter) -> bool:
     record = token.record
     if wanted.owner and record.owner != wanted.owner:
         return False
-    if wanted.project and not _is_for(record.projects, wanted.project):
+    if wanted.project and not _is_for(record.scope.projects, wanted.project):
         return False
-    texts = (record.name, record.id, record.owner, record.created_by, *record.projects)
+    scope = record.scope
+    texts = (record.name, record.id, record.owner, record.created_by, *scope.projects, scope.index)
     return not wanted.search or wanted.search.casefold() in "\n".join(texts).casefold()
 
 

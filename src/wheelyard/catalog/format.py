@@ -50,7 +50,7 @@ from wheelyard.model.device_login import LoginRecord
 from wheelyard.model.package_requests import RequestList
 from wheelyard.model.person import Person
 from wheelyard.storage.base import ABSENT, Store, Stored, Stores
-from wheelyard.storage.forwarding import ReadOnlyStore
+from wheelyard.storage.forwarding import PrefixedStore, ReadOnlyStore
 
 FORMAT: Final = 3
 """The only format that this version reads and writes."""
@@ -122,20 +122,16 @@ def open_catalog(
     retries = make_retries(runtime=runtime)
     # cached longer than other documents, as each request with a token needs its record
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
-    documents = DocumentCache(store, ProjectCodec(), runtime, policy, is_permanent=True)
-    name_lists = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
     records = DocumentCache(credentials, Codec(TokenRecord), runtime, token_policy)
     access = DocumentCache(credentials, ACCESS.documents, runtime, token_policy)
     decisions = DocumentCache(store, DECISIONS.documents, runtime, policy, is_permanent=True)
     session_keys = DocumentCache(credentials, Codec(SessionKey), runtime, token_policy)
     ended_sessions = DocumentCache(credentials, Codec(EndedSession), runtime, token_policy)
     people = DocumentCache(credentials, Codec(Person), runtime, token_policy)
-    change_logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
     threads = 1 if policy.is_local else PREFETCH_THREADS
-    project_commits = ProjectCommits(store, documents, retries, threads, on_event)
     last_uses = LastUses(credentials, runtime, threads=threads)
-    projects = Projects(store, documents, ProjectNames(name_lists, retries), project_commits)
-    changes = Changes(store, change_logs, runtime, retries, threads, not gives_serials)
+    projects = open_projects(store, retries, policy, on_event)
+    changes = open_changes(store, retries, policy, gives_serials=gives_serials)
     return Catalog(
         is_new=written is None,
         stores=stores,
@@ -156,6 +152,52 @@ def open_catalog(
         session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
         device_logins=_device_logins(credentials, token_policy, retries),
     )
+
+
+def open_index(
+    catalog: Catalog,
+    name: str,
+    policy: CachePolicy,
+    on_event: EventListener,
+    *,
+    gives_serials: bool,
+) -> Catalog:
+    """
+    Return the catalog of an index that has a name, in the store of `catalog`.
+
+    See `open_catalog` for the rest. Nothing is read: the index begins with its first project.
+    """
+    retries, runtime = catalog.retries, catalog.retries.runtime
+    documents = PrefixedStore(catalog.stores.documents, keys.index_folder(name))
+    projects = open_projects(documents, retries, policy, on_event)
+    changes = open_changes(documents, retries, policy, gives_serials=gives_serials)
+    return replace(
+        catalog,
+        stores=replace(catalog.stores, documents=documents),
+        projects=projects,
+        changes=changes,
+        serials=ProjectSerials(changes, projects, runtime),
+    )
+
+
+def open_projects(
+    store: Store, retries: ConflictRetries, policy: CachePolicy, on_event: EventListener
+) -> Projects:
+    """Return the projects whose documents are in a store."""
+    runtime, threads = retries.runtime, 1 if policy.is_local else PREFETCH_THREADS
+    documents = DocumentCache(store, ProjectCodec(), runtime, policy, is_permanent=True)
+    names = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
+    commits = ProjectCommits(store, documents, retries, threads, on_event)
+    return Projects(store, documents, ProjectNames(names, retries), commits)
+
+
+def open_changes(
+    store: Store, retries: ConflictRetries, policy: CachePolicy, *, gives_serials: bool
+) -> Changes:
+    """Return the feed of the projects whose documents are in a store."""
+    runtime, threads = retries.runtime, 1 if policy.is_local else PREFETCH_THREADS
+    logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
+    return Changes(store, logs, runtime, retries, threads, not gives_serials)
 
 
 def _changed_passwords(

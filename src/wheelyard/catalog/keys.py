@@ -162,6 +162,11 @@ def lease(job: str) -> Key:
     return Key(f"{LEASES}{job}.json")
 
 
+def index_folder(name: str) -> str:
+    """Return the prefix of the keys of an index that has a name."""
+    return f"{INDEXES}{name}/"
+
+
 def index_prefix(key: Key) -> str | None:
     """Return the prefix of the index that has this key, or None for the index without a name."""
     match = _INDEX.match(key)

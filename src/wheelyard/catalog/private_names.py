@@ -14,7 +14,7 @@ name, as its page says, and the digests of files that pages do not say. Everythi
 `upstream/` can be fetched again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Final
@@ -41,11 +41,23 @@ class PrivateNames:
     Args:
         projects: The projects of the index, and the list of their names.
         patterns: Those of `[upstream] private` and `[access] private_names`.
+        root: Has `wheelyard.json`, and is that of the projects if the index has no name.
+        others: Returns those of the other indexes that the index shows, which count as well.
         is_local: Whether a read of the store takes no time, so that two need no two threads.
     """
 
-    def __init__(self, projects: Projects, patterns: NamePatterns, *, is_local: bool) -> None:
+    def __init__(
+        self,
+        projects: Projects,
+        patterns: NamePatterns,
+        root: Store,
+        *,
+        is_local: bool,
+        others: "Callable[[], Sequence[PrivateNames]] | None" = None,
+    ) -> None:
         self._projects = projects
+        self._root = root
+        self._others = others
         self._is_local = is_local
         self._threads = ThreadPoolExecutor(LIST_THREADS, "names")  # none is started before its use
         # who asks while a read is running shares the one after it
@@ -64,6 +76,11 @@ class PrivateNames:
         called. Raises Unavailable if nothing is cached of the name, and the store does not answer,
         is missing, or has a damaged document.
         """
+        others = self._others() if self._others else ()
+        return self.is_own(name) or any(other.is_own(name) for other in others)
+
+    def is_own(self, name: NormalizedName) -> bool:
+        """Return what `is_private` does, without a look at other indexes. Raises as that."""
         if self.is_known(name):
             return True
         try:
@@ -79,8 +96,10 @@ class PrivateNames:
         Return the cached versions of the list of names and of a document that say: not private.
 
         Returns None if the cache lacks one, if they say that the name is private, or on a remote
-        store, whose current versions nobody knows without reading it.
+        store, whose current versions nobody knows without reading it, or if several indexes count.
         """
+        if self._others:
+            return None
         names = self._projects.names.peek("any")
         document = self._projects.documents.peek(keys.project(name), "any")
         if not self._is_local or names is None or document is None:
@@ -160,7 +179,7 @@ class PrivateNames:
         snapshot = self._projects.names.read()
         # no list: the store is new, or an empty disk is mounted in its place
         if snapshot.value is None:
-            marker = self._projects.store.get(keys.FORMAT, self._marker)
+            marker = self._root.get(keys.FORMAT, self._marker)
             if marker is None:
                 raise damaged(
                     f"There is no {keys.FORMAT} in the store, so no name can be looked up. Is its "

@@ -95,6 +95,11 @@ class Scope(Struct, frozen=True):
 
     actions: Action
     projects: tuple[Pattern, ...]
+    index: str = ""
+    """
+    The index that it names. One that names none holds for the index without a name, and for those
+    that nothing else is granted in.
+    """
 
     def permits(self, actions: Action, project: NormalizedName) -> bool:
         """Return whether the scope has all of `actions` on `project`."""
@@ -279,11 +284,13 @@ def intersection(scope: Scope, others: Iterable[Scope]) -> tuple[Scope, ...]:
     """Return what `scope` has in common with each of `others`, without empty scopes."""
     common = list[Scope]()
     for other in others:
+        if scope.index and other.index and scope.index != other.index:
+            continue
         actions = scope.actions & other.actions
         pairs = product(scope.projects, other.projects)
         projects = {both for pair in pairs if (both := _narrower(*pair)) is not None}
         if actions and projects:
-            common.append(Scope(actions, tuple(sorted(projects))))
+            common.append(Scope(actions, tuple(sorted(projects)), scope.index or other.index))
     return tuple(common)
 
 
@@ -317,8 +324,9 @@ def matches_any(patterns: Iterable[Pattern], text: str) -> bool:
 
 
 def describe_scope(scope: Scope) -> str:
-    """Return a scope in words: "read and upload to acme-*"."""
-    return f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
+    """Return a scope in words: "read and upload to acme-* in the index prod"."""
+    place = f" in the index {scope.index}" if scope.index else ""
+    return f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}{place}"
 
 
 def describe_actions(actions: Action) -> str:

@@ -73,6 +73,19 @@ class Rotation(Struct, frozen=True):
     """When the old token would have expired without the rotation."""
 
 
+class IndexScope(Struct, frozen=True):
+    """
+    The stored scope of a token that names an index.
+
+    It stands apart from the other fields, so that an older version, which knows one index, gives
+    the token no rights there.
+    """
+
+    index: str
+    actions: int
+    projects: tuple[Pattern, ...]
+
+
 class TokenRecord(
     Extensible, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
@@ -82,6 +95,7 @@ class TokenRecord(
     sha256: str
     name: str
     actions: int
+    """Of the index without a name; see `scope`."""
     projects: tuple[Pattern, ...]
     created_at: datetime
     created_by: str
@@ -96,6 +110,8 @@ class TokenRecord(
     """All principals of its owner when it was made, for grants."""
     owner_line: str = ""
     """The digest of its owner's line of the htpasswd file when it was made."""
+    in_index: IndexScope | None = None
+    """What it may do instead, if it names an index."""
     rotation: Rotation | None = None
     """Set once a new token has replaced it. It then expires soon."""
     revision: int = 0
@@ -112,10 +128,11 @@ class TokenRecord(
     @property
     def scope(self) -> Scope:
         """The scope of the token, before it is limited to the scopes of its owner."""
-        actions = Action(self.actions)
+        stored = self.in_index or IndexScope("", self.actions, self.projects)
+        actions = Action(stored.actions)
         if actions & Action.ADMIN:  # as a version has stored it that does not know of approving
             actions |= Action.APPROVE
-        return Scope(actions, self.projects)
+        return Scope(actions, stored.projects, stored.index)
 
     @property
     def token_owner(self) -> TokenOwner:

@@ -22,6 +22,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.api_token import ID_LENGTH, TOKEN_ID, token_id_in
 from wheelyard.model.decoding import InvalidField, decode_table, redact_tokens
+from wheelyard.model.index_definition import parse_index_name
 from wheelyard.model.person import OIDC_PRINCIPAL, person_name
 from wheelyard.model.project import EventCommit
 
@@ -63,6 +64,8 @@ class GrantFields(
     projects: Annotated[_Texts, Meta(min_length=1, title='a list such as ["acme-*", "tools"]')]
     actions: Annotated[_Texts, Meta(min_length=1, title='a list such as ["read", "upload"]')]
     note: str = ""
+    index: str = ""
+    """The index that it is for, or empty if it names none."""
 
 
 class Grant(Struct, frozen=True):
@@ -94,6 +97,10 @@ class Grants(Struct, frozen=True):
         """Return the event that has ended the access of whoever has these principals, if any."""
         return next((self.ended[name] for name in principals if name in self.ended), None)
 
+    def has_own(self, index: str) -> bool:
+        """Return whether a grant names an index, so that those that name none do not hold there."""
+        return bool(index) and any(grant.scope.index == index for grant in self.all)
+
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scope of each grant that names at least one of these principals."""
         return tuple(grant.scope for grant in self.all if grant.principals.intersection(principals))
@@ -122,7 +129,9 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
     """
     who = frozenset(parse_grantee(grantee, groups) for grantee in fields.who)
     scope = Scope(
-        parse_actions(fields.actions, admin=True), tuple(map(parse_pattern, fields.projects))
+        parse_actions(fields.actions, admin=True),
+        tuple(map(parse_pattern, fields.projects)),
+        parse_index_name(fields.index) if fields.index else "",
     )
     _check_grantable(who, scope)
     return Grant(grant_id, who, expand(who, groups), scope, fields.note)

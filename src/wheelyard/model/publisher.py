@@ -20,6 +20,7 @@ from wheelyard.model.access import Action, Pattern, Scope, parse_actions, parse_
 from wheelyard.model.claim_matchers import ClaimCheck, Claims, JobClaims
 from wheelyard.model.decoding import InvalidField, decode_table, escaped, to_one_line
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.index_definition import parse_index_name
 from wheelyard.model.publisher_claim_rules import (
     PROVIDER_BY_ISSUER,
     AnyTable,
@@ -50,6 +51,8 @@ class Publisher(Struct, frozen=True, kw_only=True):
     """Exact names, unless it may only read."""
     actions: Action
     """`READ`, or `UPLOAD` with what it implies."""
+    index: str
+    """The index that it is for, or empty if it names none."""
     is_single_use: bool
     """Whether each ID token is good for one API token, and so needs a `jti`."""
 
@@ -61,7 +64,7 @@ class Publisher(Struct, frozen=True, kw_only=True):
     @property
     def scope(self) -> Scope:
         """The scope of its tokens."""
-        return Scope(self.actions, self.projects)
+        return Scope(self.actions, self.projects, self.index)
 
     def checks(self, claims: Claims) -> Iterator[ClaimCheck]:
         """Yield the checks of the claims of an ID token, in order, `iss` first."""
@@ -194,6 +197,7 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
         issuer=issuer,
         projects=tuple(dict.fromkeys(projects)),
         actions=actions,
+        index=_index(parsed.id, parsed.index),
         is_single_use=has_jti,
     )
 
@@ -206,6 +210,13 @@ def _pattern(publisher: str, text: str, actions: Action) -> Pattern:
         if "*" in text:
             why = f'{why}; a star at the end of a name needs actions = ["read"]'
         raise _wrong(publisher, "projects", why) from fault
+
+
+def _index(publisher: str, text: str) -> str:
+    try:
+        return parse_index_name(text) if text else ""
+    except Invalid as fault:
+        raise _wrong(publisher, "index", fault.message.removesuffix(".")) from fault
 
 
 def _check_issuer(table: AnyTable, issuer: ProviderIssuer) -> None:

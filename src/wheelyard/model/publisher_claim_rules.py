@@ -154,6 +154,8 @@ class PublisherTable(
     id: Id
     projects: Projects
     actions: Actions = ("upload",)
+    index: Text | Literal[""] = ""
+    """The index that it is for, or empty if it names none."""
     max_lifetime: Seconds = DEFAULT_MAX_LIFETIME_SECONDS
 
     def _given(self, job: JobClaims, *claims: str) -> Iterator[ClaimCheck]:

@@ -68,6 +68,8 @@ class ListedGrant(Struct, frozen=True, kw_only=True, omit_defaults=True):
     projects: tuple[str, ...]
     can: tuple[str, ...]
     note: str = ""
+    index: str = ""
+    """The index that it names, if it names one."""
     created: datetime | None = None
     created_by: str = ""
 
@@ -420,6 +422,7 @@ def _fields(grant: Grant) -> GrantFields:
         projects=tuple(sorted(set(grant.scope.projects))),
         actions=tuple(word for word, action in ACTIONS.items() if action & grant.scope.actions),
         note=grant.note,
+        index=grant.scope.index,
     )
 
 
@@ -431,4 +434,5 @@ def _listed(grant_id: str, source: str, fields: GrantFields) -> ListedGrant:
         projects=fields.projects,
         can=fields.actions,
         note=fields.note,
+        index=fields.index,
     )

@@ -1,6 +1,6 @@
 """Names of projects: which are private, reserved or taken, and who may claim a new one."""
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
@@ -31,6 +31,7 @@ from wheelyard.errors import (
 from wheelyard.model.access import Action, Caller, NamePatterns, Pattern, matches_any
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import RESERVED_NAMES
+from wheelyard.model.index_definition import is_dated_view
 from wheelyard.model.project import Event, EventKind, File, Project
 from wheelyard.operations.audit_log import log_name
 from wheelyard.operations.lifecycle import REASON_LIMIT
@@ -64,11 +65,38 @@ class PrivateName(Struct, frozen=True, omit_defaults=True):
     reason: str = ""
 
 
+class TakenNames(Struct, frozen=True):
+    """Names that no project can have, as they are paths of the server."""
+
+    indexes: Callable[[], Collection[str]]
+    """Returns the names of all indexes that have one, or none where paths have another one."""
+
+    def require_free(self, name: NormalizedName) -> None:
+        """
+        Raise Invalid (code `invalid_name`) if no project can have a name.
+
+        Raises Unavailable if the definitions of the indexes cannot be read.
+        """
+        if name in RESERVED_NAMES:
+            what = "it is a path of the index"
+        elif is_dated_view(name):
+            what = "it is the name of a view of that day"
+        elif name in self.indexes():
+            what = "it is the name of an index of this server"
+        else:
+            return
+        raise Invalid(
+            f"No project can be named {quoted(name)}: {what}. Choose another name.",
+            code="invalid_name",
+        )
+
+
 class Names(Struct, frozen=True):
     """Lists, reserves and releases private names."""
 
     projects: Projects
     runtime: Runtime
+    taken: TakenNames
 
     def listed(self) -> tuple[NormalizedName, ...]:
         """
@@ -98,9 +126,7 @@ class Names(Struct, frozen=True):
         """
         _require_admin(caller, name, "reserve")
         require_one_line(reason, "The reason", REASON_LIMIT)
-        if name in RESERVED_NAMES:
-            message = f"{quoted(name)} is a path of the index. No project can have this name."
-            raise Invalid(message, code="invalid_name")
+        self.taken.require_free(name)
         # in the list first, so that the name is private even if this process dies before the commit
         self.projects.names.claim(name)
 

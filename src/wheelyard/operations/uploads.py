@@ -33,7 +33,6 @@ from wheelyard.errors import (
 )
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import (
-    RESERVED_NAMES,
     SDIST_SUFFIX,
     ZIP_SUFFIX,
     Distribution,
@@ -44,8 +43,9 @@ from wheelyard.model.distribution_filename import (
     parse_name,
     parse_version,
 )
+from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
-from wheelyard.operations.names import NameClaims
+from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.spool import Spool
@@ -167,6 +167,9 @@ class Uploads(Struct, frozen=True):
     spool: Spool
     runtime: Runtime
     rules: UploadRules
+    taken: TakenNames
+    home: IndexDefinition
+    """The index that gets the files."""
     claims: NameClaims | None = None
     """What decides about new names, or None if there is no upstream index."""
     descriptions: "Descriptions | None" = None
@@ -199,17 +202,24 @@ class Uploads(Struct, frozen=True):
         distribution = parse_filename(
             filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
         )
-        if distribution.project in RESERVED_NAMES:
-            raise Invalid(
-                f"No project can be named {quoted(distribution.project)}: it is a path of the "
-                "index. Choose another name.",
-                code="invalid_name",
-            )
         caller.require(Action.UPLOAD, distribution.project)
+        self._require_packages()
         cached = self.projects.peek(distribution.project)
         if cached and cached.value:
             _check_accepts_uploads(cached.value)
+        if not (cached and cached.value and cached.value.exists):
+            self.taken.require_free(distribution.project)
         return distribution
+
+    def _require_packages(self) -> None:
+        """Raise Forbidden (code `no_own_packages`) if the index has no packages of its own."""
+        if not self.home.has_packages:
+            layers = " and ".join(layer or "the index without a name" for layer in self.home.layers)
+            raise Forbidden(
+                f"The index {self.home.name} has no packages of its own, so it takes no uploads. "
+                f"It shows those of {layers}. Upload to the one that is to have the file.",
+                code="no_own_packages",
+            )
 
     def accept(self, upload: SpooledUpload, caller: Caller) -> PublishedFile:
         """
@@ -225,6 +235,7 @@ class Uploads(Struct, frozen=True):
         """
         name = upload.distribution.project
         caller.require(Action.UPLOAD, name)
+        self._require_packages()
         before = self.projects.get_for_update(name)
         validated = self.validate(upload, caller, before)
         warnings = validated.contents.warnings if validated.contents is not None else ()

@@ -42,6 +42,7 @@ def validate(settings: Settings) -> Settings:
         raise bad_setting(". ".join(problems))
     if settings.publisher:
         _ = settings.publishers  # raises for an invalid one
+    _check_index_names(settings)
     server, access = settings.server, settings.access
     prefix = server.path_prefix.strip("/")
     # who signs in with a provider has a session
@@ -51,6 +52,14 @@ def validate(settings: Settings) -> Settings:
         server=replace(server, path_prefix=f"/{prefix}" if prefix else ""),
         access=replace(access, cookie_login=has_sessions),
     )
+
+
+def _check_index_names(settings: Settings) -> None:
+    """Raise Invalid if an `[[index]]` is wrong, or its name is one of `server.roots`."""
+    for definition in settings.indexes:
+        if definition.name in settings.server.roots:
+            why = f"{definition.name} is the name of an index as well. Change one of them"
+            raise bad_setting(f"server.roots: {why}")
 
 
 def is_public(settings: Settings) -> bool:

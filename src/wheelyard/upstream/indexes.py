@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from itertools import count, groupby
 from typing import Final
 
@@ -248,6 +249,10 @@ class UpstreamIndex:
         default_factory=lambda: LruCache(VIEW_BYTES), repr=False
     )
     _versions: "count[int]" = field(default_factory=count, repr=False)
+
+    def with_names(self, names: PrivateNames) -> "UpstreamIndex":
+        """Return the same upstream indexes behind an index that has other private names."""
+        return replace_fields(self, names=names)
 
     def refused(
         self, name: NormalizedName, state: PolicyState, asker: str = ""

@@ -28,6 +28,7 @@ from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.files import FileRemoval, Files
 from wheelyard.catalog.format import Catalog, open_catalog
+from wheelyard.catalog.format import open_index as open_catalog_of_index
 from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.people import PeopleRecords
@@ -36,15 +37,16 @@ from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import Invalid
-from wheelyard.model.access import ANONYMOUS, Caller
+from wheelyard.model.access import ANONYMOUS, Caller, parse_name_patterns
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
+from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import Event, Project
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
-from wheelyard.operations.names import Names
+from wheelyard.operations.names import Names, TakenNames
 from wheelyard.operations.search.project_table import FactsReader
 from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
 from wheelyard.operations.sweep import PublishingCleanup
@@ -56,7 +58,12 @@ from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Stores
 from wheelyard.storage.forwarding import StoreMetrics, instrumented
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.authentication import build_authenticator, build_publishers
+from wheelyard.wiring.authentication import (
+    build_authenticator,
+    build_policy,
+    build_publishers,
+)
+from wheelyard.wiring.indexes import Indexes
 from wheelyard.wiring.stores import (
     StoreTraits,
     cache_policy_in,
@@ -67,6 +74,7 @@ from wheelyard.wiring.stores import (
 
 if TYPE_CHECKING:
     from wheelyard.authentication.passwords import PasswordChanges
+    from wheelyard.catalog.private_names import PrivateNames
     from wheelyard.operations.check_store import Check
     from wheelyard.operations.merged_journal import MergedJournal
     from wheelyard.operations.names import ClientProjectsReader, NameClaims
@@ -105,6 +113,10 @@ class Index(Struct, frozen=True, kw_only=True):
     """A private package index: its settings and all its parts, for routes and commands."""
 
     settings: Settings
+    """Those of the server, but for its paths, which are those of this index."""
+    definition: IndexDefinition
+    indexes: Indexes
+    """All indexes of the store."""
     runtime: Runtime
     spool: Spool
     traits: StoreTraits
@@ -123,12 +135,39 @@ class Index(Struct, frozen=True, kw_only=True):
     sessions: Sessions
     brand: Brand
     publishing_cleanup: PublishingCleanup
+    private_names: "PrivateNames | None" = None
+    """Those of its own packages, or of all its layers. None unless `[upstream]` is enabled."""
     upstream: "UpstreamIndex | None" = None
-    """None unless `[upstream]` is enabled."""
+    """None unless `[upstream]` is enabled, and one of its layers."""
     server: "ServerState | None" = None
     """Of the process that serves it, or None in a command."""
     sources: Mapping[SettingPath, str] = MappingProxyType({})
     """Where each setting comes from: a file, a variable, an option. Others are defaults."""
+
+    @property
+    def name(self) -> str:
+        """The name of the index, empty for that without one."""
+        return self.definition.name
+
+    def named(self, name: str) -> "Index":
+        """
+        Return the index of the store that has this name, where an empty name is that without one.
+
+        Raises NotFound if there is none. Raises Unavailable if the store does not answer.
+        """
+        return self if name == self.name else self.indexes.get(name)
+
+    @property
+    def parts(self) -> "tuple[Index, ...]":
+        """
+        The indexes whose own packages it shows, in the order of its layers.
+
+        Raises Unavailable if the store does not answer.
+        """
+        if not self.name:
+            return (self,)
+        parts = self.indexes.parts(self.name)
+        return tuple(self if part.name == self.name else part for part in parts)
 
     @property
     def is_new(self) -> bool:
@@ -294,7 +333,7 @@ class Index(Struct, frozen=True, kw_only=True):
     @property
     def names(self) -> Names:
         """The registry of private names."""
-        return Names(self.projects, self.runtime)
+        return Names(self.projects, self.runtime, self.uploads.taken)
 
     @property
     def read_policy(self) -> ReadPolicy:
@@ -368,51 +407,185 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     """Return an index over stores (local without `traits`), and write the format of a new one."""
     traits = traits or StoreTraits()
     store_metrics = StoreMetrics(runtime.monotonic)
-    stores = instrumented(stores, store_metrics)
     policy = documents or cache_policy_in(traits, settings.store)
-
-    def on_event(project: Project, event: Event) -> None:  # right after the commit point
-        log_event(project.name, event)
-        search.note_commit(project.name)  # it is made below, before anything is committed
-        catalog.serials.note_commit()
-
     # commands give serials with these settings, too: there may be no server that does
     gives_serials = not (is_server and settings.server.read_only)
+    listener = _EventListener()
     catalog = open_catalog(
-        stores, runtime, policy, on_event, traits.files, gives_serials=gives_serials
+        instrumented(stores, store_metrics),
+        runtime,
+        policy,
+        listener,
+        traits.files,
+        gives_serials=gives_serials,
     )
-    projects, files, credentials = catalog.projects, catalog.files, catalog.token_records
-    is_read_only = settings.server.read_only
     access = AccessControl(settings.grants, catalog.access_records, runtime)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
-    cleanup = PublishingCleanup(catalog.used_id_tokens, credentials, runtime, lifetime)
+    cleanup = PublishingCleanup(catalog.used_id_tokens, catalog.token_records, runtime, lifetime)
     authenticator = build_authenticator(settings, catalog, access, cleanup, runtime, google)
     sessions = _sessions(settings, catalog, authenticator, cleanup, runtime, is_server=is_server)
-    upstream, claims, public = _upstream(settings, catalog, spool, runtime, traits)
-    limits = settings.uploads
-    upload_rules = UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists)
-    reader = FactsReader(projects, files, traits.is_local)
-    search = SearchIndex(reader, catalog.changes, public, is_read_only=is_read_only)
-    return Index(
+    builder = _IndexBuilder(
         settings=settings,
         runtime=runtime,
         spool=spool,
         traits=traits,
         catalog=catalog,
         store_metrics=store_metrics,
-        files=files,
-        projects=projects,
-        uploads=Uploads(projects, files, spool, runtime, upload_rules, claims),
-        search=search,
-        lifecycle=Lifecycle(projects, FileRemoval(catalog.stores, runtime), runtime),
-        tokens=authenticator.tokens,
+        policy=policy,
+        gives_serials=gives_serials,
         access=access,
+        cleanup=cleanup,
         authenticator=authenticator,
         sessions=sessions,
         brand=brand_of(settings.web),
-        publishing_cleanup=cleanup,
-        upstream=upstream,
+        listener=listener,
     )
+    return Indexes(settings, builder.build).get("")
+
+
+class _OtherNames(Struct, frozen=True):
+    """Returns what knows the private names of the other indexes that an index shows."""
+
+    indexes: Indexes
+    name: str
+
+    def __call__(self) -> "list[PrivateNames]":
+        """Return one for each of them. Raises Unavailable if the store does not answer."""
+        others = (part for part in self.indexes.parts(self.name) if part.name != self.name)
+        return [part.private_names for part in others if part.private_names is not None]
+
+
+class _EventListener:
+    """Is told of each event of a project right after its commit."""
+
+    def __init__(self) -> None:
+        self.catalog: Catalog | None = None
+        self.search: SearchIndex | None = None
+        """Both are set before anything is committed."""
+
+    def __call__(self, project: Project, event: Event) -> None:
+        """Log an event, and note that search table and serials have something to read."""
+        log_event(project.name, event)
+        if self.search is not None:
+            self.search.note_commit(project.name)
+        if self.catalog is not None:
+            self.catalog.serials.note_commit()
+
+
+class _IndexBuilder(Struct, frozen=True, kw_only=True):
+    """Builds the indexes of a store from the parts that all of them share."""
+
+    settings: Settings
+    runtime: Runtime
+    spool: Spool
+    traits: StoreTraits
+    catalog: Catalog
+    """That of the index without a name."""
+    store_metrics: StoreMetrics
+    policy: CachePolicy
+    gives_serials: bool
+    access: AccessControl
+    cleanup: PublishingCleanup
+    authenticator: Authenticator
+    sessions: Sessions
+    brand: Brand
+    listener: _EventListener
+    """That of the index without a name."""
+
+    def build(self, definition: IndexDefinition, indexes: Indexes) -> Index:
+        """Return the index of a definition, one of `indexes`."""
+        name, listener = definition.name, self.listener
+        settings, catalog, authenticator = self.settings, self.catalog, self.authenticator
+        sessions = self.sessions
+        if name:
+            listener = _EventListener()
+            catalog = open_catalog_of_index(
+                catalog, name, self.policy, listener, gives_serials=self.gives_serials
+            )
+            settings = settings_of_index(settings, definition)
+            authenticator = replace(
+                authenticator,
+                policy=build_policy(settings, self.access, name),
+                callers=authenticator.callers.of_another_index(),
+            )
+            sessions = sessions.of_another_index(authenticator)
+        upstream, claims, public = self._upstream(catalog, definition, indexes)
+        projects, files, limits = catalog.projects, catalog.files, settings.uploads
+        reader = FactsReader(projects, files, self.traits.is_local)
+        search = SearchIndex(
+            reader, catalog.changes, public, is_read_only=settings.server.read_only
+        )
+        listener.catalog, listener.search = catalog, search
+        uploads = Uploads(
+            projects,
+            files,
+            self.spool,
+            self.runtime,
+            UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists),
+            TakenNames(_no_names if name else indexes.definitions),
+            definition,
+            claims,
+        )
+        return Index(
+            settings=settings,
+            definition=definition,
+            indexes=indexes,
+            private_names=claims.names if claims else None,
+            runtime=self.runtime,
+            spool=self.spool,
+            traits=self.traits,
+            catalog=catalog,
+            store_metrics=self.store_metrics,
+            files=files,
+            projects=projects,
+            uploads=uploads,
+            search=search,
+            lifecycle=Lifecycle(
+                projects, FileRemoval(self.catalog.stores, self.runtime), self.runtime
+            ),
+            tokens=authenticator.tokens,
+            access=self.access,
+            authenticator=authenticator,
+            sessions=sessions,
+            brand=self.brand,
+            publishing_cleanup=self.cleanup,
+            upstream=upstream,
+        )
+
+    def _upstream(
+        self, catalog: Catalog, definition: IndexDefinition, indexes: Indexes
+    ) -> "tuple[UpstreamIndex | None, NameClaims | None, PublicProjects | None]":
+        """
+        Return the upstream indexes, what decides who may take a new name, and the public projects.
+
+        They are None without any upstream index.
+        """
+        if not self.settings.upstream.is_on:
+            return None, None, None
+        # nothing of it is loaded without an upstream index
+        from wheelyard.catalog.private_names import PrivateNames
+        from wheelyard.upstream.search_facts import PublicProjectList
+        from wheelyard.wiring.upstream import build_upstream, name_claims
+
+        names = PrivateNames(
+            catalog.projects,
+            parse_name_patterns(self.settings.upstream_private),
+            self.catalog.stores.documents,
+            is_local=self.traits.is_local,
+            others=_OtherNames(indexes, definition.name) if definition.name else None,
+        )
+        if definition.name:
+            first = indexes.get("").upstream
+            assert first is not None  # noqa: S101 - `[upstream]` is enabled
+            upstream = first.with_names(names)
+        else:
+            upstream = build_upstream(
+                self.settings, catalog, self.spool, self.runtime, self.traits, names
+            )
+        claims = name_claims(upstream, self.settings.upstream)
+        if definition.name and not indexes.shows_upstream(definition.name):
+            return None, claims, None
+        return upstream, claims, PublicProjectList(upstream)
 
 
 def _sessions(
@@ -434,19 +607,14 @@ def _sessions(
     return sessions
 
 
-def _upstream(
-    settings: Settings, catalog: Catalog, spool: Spool, runtime: Runtime, traits: StoreTraits
-) -> "tuple[UpstreamIndex | None, NameClaims | None, PublicProjects | None]":
-    """
-    Return the upstream indexes, what decides who may take a new name, and the public projects.
+def settings_of_index(settings: Settings, definition: IndexDefinition) -> Settings:
+    """Return the settings of the server with the paths of an index that has a name."""
+    server, segment = settings.server, definition.segment
+    url = f"{server.public_url.rstrip('/')}{segment}" if server.public_url else ""
+    paths = replace(server, path_prefix=server.path_prefix + segment, public_url=url, roots=())
+    return replace(settings, server=paths)
 
-    They are None without any upstream index.
-    """
-    if not settings.upstream.is_on:
-        return None, None, None
-    # nothing of it is loaded without an upstream index
-    from wheelyard.upstream.search_facts import PublicProjectList
-    from wheelyard.wiring.upstream import build_upstream, name_claims
 
-    upstream = build_upstream(settings, catalog, spool, runtime, traits)
-    return upstream, name_claims(upstream, settings.upstream), PublicProjectList(upstream)
+def _no_names() -> tuple[str, ...]:
+    """Return no name: below the path of an index there is no other index."""
+    return ()

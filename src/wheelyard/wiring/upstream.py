@@ -61,7 +61,12 @@ SAVING_THREADS: Final = 8
 
 
 def build_upstream(
-    settings: Settings, catalog: Catalog, spool: Spool, runtime: Runtime, traits: StoreTraits
+    settings: Settings,
+    catalog: Catalog,
+    spool: Spool,
+    runtime: Runtime,
+    traits: StoreTraits,
+    names: PrivateNames,
 ) -> UpstreamIndex:
     """
     Return the upstream indexes that the settings name, without a connection to them.
@@ -93,8 +98,6 @@ def build_upstream(
         mode = "cache"
     rules = FileRules(mode=mode, max_kept_bytes=limit)
     files = UpstreamFiles(store, spool, clients, catalog.retries, observation, rules)
-    patterns = parse_name_patterns(settings.upstream_private)
-    names = PrivateNames(catalog.projects, patterns, is_local=traits.is_local)
     decisions = catalog.decision_records
     pages = UpstreamPages(config, clients, StoredPages(store), runtime, observation, start_saving)
     return UpstreamIndex(

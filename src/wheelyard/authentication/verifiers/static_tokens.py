@@ -7,6 +7,7 @@ Static tokens: secrets that the operator already has, each with its own scope.
     can = ["read", "upload"]          # the default
     expires = 2027-01-31              # at the first moment of this day, UTC; or a date and time
     projects = ["acme-*", "tools"]    # required; ["*"] is every project
+    index = "prod"                    # the index that it is for, if it names one
 
 Only the SHA-256 of a token is kept, and tokens are looked up by it. `projects` has no default, so
 that a truncated file opens nothing that its author did not write. One more token, for reading and
@@ -42,6 +43,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.api_token import PREFIX, has_token_prefix
 from wheelyard.model.decoding import InvalidField, decode_table, escaped, require_one_line
+from wheelyard.model.index_definition import parse_index_name
 
 MIN_TOKEN_CHARS: Final = 16
 NAME_LIMIT_CHARS: Final = 100
@@ -68,6 +70,7 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[str, ...], Meta(min_length=1, title='a list such as ["acme-*"], or ["*"] for all')
     ]
     expires: Any = None
+    index: str = ""
 
 
 class StaticToken(Struct, frozen=True):
@@ -204,7 +207,11 @@ def _parse_token(table: Mapping[str, object]) -> StaticToken:
     except InvalidField as wrong:
         raise Invalid(f"{wrong.message}.") from None
     name = require_one_line(fields.name, "its name", NAME_LIMIT_CHARS).strip()
-    scope = Scope(parse_actions(fields.can), tuple(map(parse_pattern, fields.projects)))
+    scope = Scope(
+        parse_actions(fields.can),
+        tuple(map(parse_pattern, fields.projects)),
+        parse_index_name(fields.index) if fields.index else "",
+    )
     expires_at = _expiry(fields.expires)
     if (fields.value is None) == (fields.sha256 is None):
         raise Invalid("it needs either value or sha256. Write one of them.")

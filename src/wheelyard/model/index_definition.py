@@ -1,0 +1,191 @@
+"""
+Indexes with a name: what each shows, as an ordered list of layers.
+
+The index without a name has only its own packages, and perhaps the upstream. A layer is the index's
+own name (its own packages), the name of another index (all that this one shows), `upstream`, or an
+empty text (the index without a name).
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.access import NO_PATTERNS, NamePatterns, parse_name_patterns
+from wheelyard.model.decoding import InvalidField, decode_table
+
+UPSTREAM_LAYER: Final = "upstream"
+"""The layer with the packages of upstream indexes."""
+UNNAMED: Final = ""
+"""The name of the index without a name, in a list of layers and in rights."""
+NAME_LIMIT_CHARS: Final = 40
+MAX_LAYERS: Final = 16
+_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+_DATED: Final = re.compile(r"as-of-[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_WORDS: Final = (
+    "simple pypi legacy files project api raw packages health ready metrics setup static search "
+    "upstream"
+)
+RESERVED_INDEX_NAMES: Final = frozenset(_WORDS.split())
+"""First segments of paths of the routes, and words with a meaning in a list of layers."""
+
+
+class IndexFields(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The keys of an `[[index]]` table, and the stored form of an index, before validation."""
+
+    name: Annotated[str, Meta(title='a name, such as "dev"')]
+    layers: Annotated[tuple[str, ...] | None, Meta(title='a list such as ["prod", "upstream"]')] = (
+        None
+    )
+    """None for the own packages alone."""
+    merge: Annotated[tuple[str, ...], Meta(title='a list of names such as ["acme-*"]')] = ()
+
+
+class IndexDefinition(Struct, frozen=True, kw_only=True):
+    """A valid definition of an index."""
+
+    name: str
+    """Empty for the index without a name."""
+    layers: tuple[str, ...]
+    """In the order in which a name is looked for."""
+    merge: NamePatterns = NO_PATTERNS
+    """Names whose files come from all layers, and not from the first that has the name."""
+    is_configured: bool = False
+    """Whether it is in the settings, so that commands cannot change it."""
+
+    @property
+    def has_packages(self) -> bool:
+        """Whether it has packages of its own, so that it takes uploads."""
+        return self.name in self.layers
+
+    @property
+    def segment(self) -> str:
+        """What stands before paths of the index: `/dev`, or nothing."""
+        return f"/{self.name}" if self.name else ""
+
+
+def unnamed_index(*, has_upstream: bool) -> IndexDefinition:
+    """Return the definition of the index without a name."""
+    layers = (UNNAMED, UPSTREAM_LAYER) if has_upstream else (UNNAMED,)
+    return IndexDefinition(name=UNNAMED, layers=layers, is_configured=True)
+
+
+def is_dated_view(text: str) -> bool:
+    """Return whether a text has the form `as-of-2026-01-01`, which is the name of a view."""
+    return _DATED.fullmatch(text) is not None
+
+
+def parse_index_name(text: str) -> str:
+    """
+    Return `text`, if it can be the name of an index.
+
+    Raises Invalid (code `invalid_index`) if it cannot.
+    """
+    if text in RESERVED_INDEX_NAMES:
+        why = "it is a word of the paths of this server"
+    elif is_dated_view(text):
+        why = "it is the name of a view of that day"
+    elif len(text) > NAME_LIMIT_CHARS or not _NAME.fullmatch(text):
+        why = f"write up to {NAME_LIMIT_CHARS} letters a-z, digits and hyphens"
+    else:
+        return text
+    raise Invalid(f"{quoted(text)} cannot be the name of an index: {why}.", code="invalid_index")
+
+
+def build_definition(fields: IndexFields, *, is_configured: bool = False) -> IndexDefinition:
+    """
+    Return the definition with these fields; that its layers exist is for `require_fit` to say.
+
+    Raises Invalid (code `invalid_index` or `bad_setting`) for a wrong value.
+    """
+    name = parse_index_name(fields.name)
+    layers = (name,) if fields.layers is None else fields.layers
+    if not 1 <= len(layers) <= MAX_LAYERS:
+        raise _wrong(name, f"expected 1 to {MAX_LAYERS} layers")
+    for layer in layers:
+        if layers.count(layer) > 1:
+            raise _wrong(name, f"the layer {quoted(layer)} is there twice")
+    return IndexDefinition(
+        name=name,
+        layers=layers,
+        merge=parse_name_patterns(fields.merge),
+        is_configured=is_configured,
+    )
+
+
+def parse_index_tables(tables: Iterable[Mapping[str, Any]]) -> tuple[IndexDefinition, ...]:
+    """
+    Return the definitions in the `[[index]]` tables of the settings.
+
+    Raises Invalid (code `bad_setting`) for a wrong table, and for two of one name.
+    """
+    definitions = list[IndexDefinition]()
+    for number, table in enumerate(tables, 1):
+        try:
+            definition = build_definition(decode_table(table, IndexFields), is_configured=True)
+            if any(definition.name == other.name for other in definitions):
+                raise _wrong(definition.name, "another table has the same name")
+        except (InvalidField, Invalid) as fault:
+            why = fault.message if isinstance(fault, Invalid) else f"{fault.message}."
+            raise Invalid(f"[[index]] number {number}: {why}", code="bad_setting") from fault
+        definitions.append(definition)
+    return tuple(definitions)
+
+
+def require_fit(definitions: Mapping[str, IndexDefinition], *, has_upstream: bool) -> None:
+    """
+    Check that every layer of every definition exists, and that none is its own layer.
+
+    `definitions` are all indexes but that without a name, by name. Raises Invalid (code
+    `invalid_index`) for the first that is wrong.
+    """
+    for name, definition in definitions.items():
+        for layer in definition.layers:
+            if layer == UPSTREAM_LAYER and not has_upstream:
+                raise _wrong(name, "its layer upstream needs an [upstream] in the settings")
+            if layer not in {UPSTREAM_LAYER, UNNAMED} and layer not in definitions:
+                raise _wrong(name, f"there is no index {quoted(layer)}, which is one of its layers")
+    for name in definitions:
+        if name in _below(name, definitions):
+            raise _wrong(name, "its layers lead back to itself. Take one of them out")
+
+
+def _below(start: str, definitions: Mapping[str, IndexDefinition]) -> frozenset[str]:
+    """Return the names of all indexes that an index is made from, with itself in a circle only."""
+    below, waiting = set[str](), [layer for layer in definitions[start].layers if layer != start]
+    while waiting:
+        layer = waiting.pop()
+        if layer in definitions and layer not in below:
+            below.add(layer)
+            waiting += [name for name in definitions[layer].layers if name != layer]
+    return frozenset(below)
+
+
+def parts_of(
+    definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
+) -> Iterator[str]:
+    """
+    Yield the names of the indexes whose own packages an index shows, in order, each once.
+
+    `definitions` are valid together. `upstream` is yielded where it stands, too.
+    """
+    seen = set[str]()
+
+    def walk(outer: IndexDefinition) -> Iterator[str]:
+        for layer in outer.layers:
+            if layer in {outer.name, UPSTREAM_LAYER, UNNAMED}:
+                if layer not in seen:
+                    seen.add(layer)
+                    yield layer
+            else:
+                yield from walk(definitions[layer])
+
+    yield from walk(definition)
+
+
+def _wrong(name: str, why: str) -> Invalid:
+    return Invalid(f"The index {quoted(name)} is wrong: {why}.", code="invalid_index")

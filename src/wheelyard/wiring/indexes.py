@@ -1,0 +1,98 @@
+"""
+The indexes of one store: that without a name, and those with one.
+
+An index with a name has documents of its own, below `indexes/<name>/`, with the keys of any index.
+It shares the files, the credentials and everything that the settings say of the server.
+"""
+
+from collections.abc import Callable, Mapping
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from wheelyard.errors import NotFound, quoted
+from wheelyard.model.index_definition import (
+    UPSTREAM_LAYER,
+    IndexDefinition,
+    parts_of,
+    require_fit,
+    unnamed_index,
+)
+from wheelyard.settings.sections import Settings
+
+if TYPE_CHECKING:
+    from wheelyard.wiring.build import Index
+
+
+class Indexes:
+    """
+    The indexes of a store by name, each of which is built when it is first asked for.
+
+    Threads may share it. Every method raises Unavailable if the definitions in the store cannot be
+    read. The constructor raises Invalid (code `invalid_index`) if those of the settings do not fit
+    together.
+
+    Args:
+        settings: Those of the server.
+        build: Returns the index of a definition, and is given this object.
+    """
+
+    def __init__(
+        self, settings: Settings, build: "Callable[[IndexDefinition, Indexes], Index]"
+    ) -> None:
+        self.has_upstream = settings.upstream.is_on
+        """Whether there is an upstream index, which can be a layer."""
+        self._build = build
+        self._configured = {index.name: index for index in settings.indexes}
+        self._lock = RLock()  # an index may be built from that without a name
+        self._built: dict[str, Index] = {}
+        require_fit(self._configured, has_upstream=self.has_upstream)
+
+    def definitions(self) -> Mapping[str, IndexDefinition]:
+        """Return the definition of each index that has a name, by name."""
+        return self._configured
+
+    def definition(self, name: str) -> IndexDefinition:
+        """
+        Return the definition of an index, where an empty name is that without one.
+
+        Raises NotFound if there is none.
+        """
+        if not name:
+            return unnamed_index(has_upstream=self.has_upstream)
+        definition = self.definitions().get(name)
+        if definition is None:
+            raise NotFound(
+                f"There is no index {quoted(name)}. 'wheelyard index list' shows those there are."
+            )
+        return definition
+
+    def get(self, name: str) -> "Index":
+        """
+        Return the index of a name, where an empty name is the index without one.
+
+        Raises NotFound if there is none.
+        """
+        definition = self.definition(name)
+        with self._lock:
+            index = self._built.get(name)
+            # another definition: what is cached of the documents goes, which is rare
+            if index is None or index.definition != definition:
+                index = self._built[name] = self._build(definition, self)
+        return index
+
+    def all(self) -> "list[Index]":
+        """Return all indexes, first that without a name, then in the order of names."""
+        return [self.get(name) for name in ("", *sorted(self.definitions()))]
+
+    def parts(self, name: str) -> "list[Index]":
+        """
+        Return the indexes whose own packages an index shows, in the order of its layers.
+
+        Raises NotFound if there is no index of this name.
+        """
+        names = parts_of(self.definition(name), self.definitions())
+        return [self.get(part) for part in names if part != UPSTREAM_LAYER]
+
+    def shows_upstream(self, name: str) -> bool:
+        """Return whether an index shows packages of upstream indexes, or raise NotFound."""
+        return UPSTREAM_LAYER in parts_of(self.definition(name), self.definitions())

@@ -1,0 +1,76 @@
+"""Definitions of indexes: names, layers, circles, and which packages an index is made from."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wheelyard.errors import Invalid
+from wheelyard.model.index_definition import (
+    IndexDefinition,
+    IndexFields,
+    build_definition,
+    parse_index_name,
+    parse_index_tables,
+    parts_of,
+    require_fit,
+)
+
+_NAMES = st.sampled_from(["dev", "prod", "team", "lab", "qa"])
+
+
+def _definitions(**layers: list[str]) -> dict[str, IndexDefinition]:
+    tables = [{"name": name, "layers": value} for name, value in layers.items()]
+    return {index.name: index for index in parse_index_tables(tables)}
+
+
+@pytest.mark.parametrize(
+    "name", ["", "upstream", "simple", "as-of-2026-01-01", "Dev", "-dev", "a.b", "a/b", "x" * 41]
+)
+def test_names_that_no_index_can_have(name: str) -> None:
+    """The name of an index is no path of the server, no view of a day, and plain."""
+    with pytest.raises(Invalid):
+        parse_index_name(name)
+
+
+def test_an_index_has_its_own_packages_by_default() -> None:
+    """An index without layers shows its own packages alone."""
+    assert build_definition(IndexFields(name="dev")).layers == ("dev",)
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ({"dev": ["dev", "qa"]}, "there is no index 'qa'"),
+        ({"dev": ["dev", "upstream"]}, "needs an [upstream]"),
+        ({"dev": ["prod"], "prod": ["prod", "dev"]}, "lead back"),
+        ({"a": ["b"], "b": ["c"], "c": ["a"]}, "lead back"),
+    ],
+)
+def test_layers_that_do_not_fit(layers: dict[str, list[str]], words: str) -> None:
+    """An unknown layer and a circle are refused, by name."""
+    with pytest.raises(Invalid) as fault:
+        require_fit(_definitions(**layers), has_upstream=False)
+
+    assert words in fault.value.message
+
+
+@given(st.dictionaries(_NAMES, st.lists(_NAMES, min_size=1, max_size=4, unique=True), min_size=1))
+def test_every_definition_without_a_circle_ends(layers: dict[str, list[str]]) -> None:
+    """Definitions are either refused, or each index is made from parts that each stand once."""
+    definitions = _definitions(**layers)
+    try:
+        require_fit(definitions, has_upstream=False)
+    except Invalid:
+        return
+    for definition in definitions.values():
+        parts = list(parts_of(definition, definitions))
+        assert len(parts) == len(set(parts))
+        assert all(part in definitions[part].layers for part in parts)
+
+
+def test_layers_are_looked_at_in_order() -> None:
+    """The packages of a layer come where the layer stands, with those of its own layers."""
+    definitions = _definitions(prod=["prod", ""], dev=["dev", "prod"], team=["dev", "team"])
+    require_fit(definitions, has_upstream=False)
+
+    assert list(parts_of(definitions["team"], definitions)) == ["dev", "prod", "", "team"]
