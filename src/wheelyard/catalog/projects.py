@@ -235,6 +235,10 @@ class Projects(Struct, frozen=True):
         """
         return self.documents.get(keys.project(name)).value or Project(name=name)
 
+    def read_for_update(self, name: NormalizedName) -> Project:
+        """Return a project as `get_for_update`, as it is in the store now."""
+        return self.documents.get(keys.project(name), "current").value or Project(name=name)
+
     def change(self, name: NormalizedName, intent: ProjectIntent) -> CommittedProject:
         """
         Commit the events of `intent`, list the project's name, and return the result of the commit.

@@ -533,7 +533,7 @@ def _read_quietly(reader: JournalReader) -> JournalPart:
 
 
 def _line(entry: JournalEntry) -> str:
-    what = f"{entry.what} {entry.status}".rstrip()
+    what = f"{entry.done} {entry.status or entry.other_index}".rstrip()
     owner = f" of {entry.owner}" if entry.owner else ""
     columns = (
         entry.at.strftime("%Y-%m-%dT%H:%M:%SZ"),

@@ -15,6 +15,7 @@ from msgspec import Meta, Struct
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import NO_PATTERNS, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import InvalidField, decode_table
+from wheelyard.model.promotion import NO_RULES, Approvals, Days, PromotionRules
 
 UPSTREAM_LAYER: Final = "upstream"
 """The layer with the packages of upstream indexes."""
@@ -43,6 +44,10 @@ class IndexFields(
     )
     """None for the own packages alone."""
     merge: Annotated[tuple[str, ...], Meta(title='a list of names such as ["acme-*"]')] = ()
+    promote_from: Annotated[tuple[str, ...], Meta(title='a list of indexes such as ["dev"]')] = ()
+    promote_other_person: bool = False
+    promote_min_age_days: Days = 0
+    promote_approvals: Approvals = 0
 
 
 class IndexDefinition(Struct, frozen=True, kw_only=True):
@@ -54,6 +59,8 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     """In the order in which a name is looked for."""
     merge: NamePatterns = NO_PATTERNS
     """Names whose files come from all layers, and not from the first that has the name."""
+    promotion: PromotionRules = NO_RULES
+    """What it demands of releases that are promoted to it."""
     is_configured: bool = False
     """Whether it is in the settings, so that commands cannot change it."""
 
@@ -113,6 +120,12 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
         name=name,
         layers=layers,
         merge=parse_name_patterns(fields.merge),
+        promotion=PromotionRules(
+            promote_from=fields.promote_from,
+            promote_other_person=fields.promote_other_person,
+            promote_min_age_days=fields.promote_min_age_days,
+            promote_approvals=fields.promote_approvals,
+        ),
         is_configured=is_configured,
     )
 

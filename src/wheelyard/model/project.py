@@ -67,6 +67,27 @@ class File(
     """The name that the token in `uploaded_by` had, or empty for any other uploader."""
     keep_until: datetime | None = None
     """Until when its bytes are kept after it was deleted, in UTC, or None if they go at once."""
+    promoted_at: datetime | None = None
+    """When it came from another index, in UTC, or None if it was uploaded or imported here."""
+    promoted_from: str = ""
+    """The index that it was promoted from, empty for the one without a name."""
+    promoted_by: str = ""
+    promoted_by_name: str = ""
+    """The name that the token in `promoted_by` had, or empty for anybody else."""
+    promoted_to: tuple[str, ...] = ()
+    """
+    The sorted names of the indexes that it was promoted to, empty for the one without a name.
+
+    It is noted before the other index lists the file. So whoever deletes bytes at once has to
+    delete the filename in each of these indexes before, also where it is not listed yet.
+    """
+    approved_for: Mapping[str, tuple[str, ...]] = {}
+    """By the name of an index, the people who have approved its promotion to there, sorted."""
+
+    @property
+    def came_at(self) -> datetime:
+        """When it came into this index, in UTC."""
+        return self.promoted_at or self.imported_at or self.uploaded_at
 
     @property
     def core_metadata(self) -> str:
@@ -112,7 +133,7 @@ class EventKind(StrEnum):
     """The kinds of events that this version knows."""
 
     UPLOADED = "uploaded"
-    """A file was added, by an upload or an import."""
+    """A file was added, by an upload, an import or a promotion from another index."""
     YANKED = "yanked"
     """Files were yanked (PEP 592), for a reason that may be empty."""
     UNYANKED = "unyanked"
@@ -125,6 +146,10 @@ class EventKind(StrEnum):
     """The name was made private, without a file."""
     RELEASED = "released"
     """The name, which has no files, was given up."""
+    PROMOTED_TO = "promoted-to"
+    """Files are promoted to another index, which lists them after this event."""
+    PROMOTION_APPROVED = "promotion-approved"
+    """Somebody has approved that files are promoted to another index."""
 
 
 KNOWN_KINDS: Final = frozenset[str](EventKind)
@@ -141,6 +166,15 @@ class _StatusData(Struct, frozen=True):
     """The data of a `status` event."""
 
     status: Status
+
+
+class PromotionData(Struct, frozen=True, omit_defaults=True):
+    """The data of a `promoted-to` or `promotion-approved` event."""
+
+    to: str
+    """The name of the other index, empty for the one without a name."""
+    person: str = ""
+    """Who has approved it: the owner of the token in `by`, or else `by`."""
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
@@ -185,6 +219,15 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         data = Raw(encode(_StatusData(status)))
         return cls(what=EventKind.STATUS, at=at, by=by, by_name=by_name, reason=reason, data=data)
 
+    @classmethod
+    def promotion_noted(
+        cls, data: PromotionData, files: tuple[str, ...], *, at: datetime, by: str, by_name: str
+    ) -> "Event":
+        """Return the event that files are promoted, or if a person is named, that they may be."""
+        what = EventKind.PROMOTION_APPROVED if data.person else EventKind.PROMOTED_TO
+        stored = Raw(encode(data))
+        return cls(what=what, at=at, by=by, by_name=by_name, files=files, data=stored)
+
     @cached_property
     def file(self) -> File:
         """
@@ -204,6 +247,11 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         """The status that a `status` event has set."""
         return _STATUS_DATA.decode(self.data).status
 
+    @cached_property
+    def promotion(self) -> PromotionData:
+        """The data of a `promoted-to` or `promotion-approved` event."""
+        return _PROMOTION_DATA.decode(self.data)
+
     def require_valid(self) -> None:
         """Raise DecodeError if it is of a known kind, and its data is not of that kind."""
         match self.what:
@@ -211,6 +259,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
                 _ = self.file
             case EventKind.STATUS:
                 _ = self.status
+            case EventKind.PROMOTED_TO | EventKind.PROMOTION_APPROVED:
+                _ = self.promotion
 
     @property
     def is_known(self) -> bool:
@@ -220,6 +270,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
                 return encode(self._upload) == bytes(self.data)
             case EventKind.STATUS:
                 return encode(_StatusData(self.status)) == bytes(self.data)
+            case EventKind.PROMOTED_TO | EventKind.PROMOTION_APPROVED:
+                return encode(self.promotion) == bytes(self.data)
             case _:
                 return self.what in KNOWN_KINDS and not self.data
 
@@ -290,6 +342,7 @@ def read_commit(stored: bytes) -> Commit:
 _FILES: Final = ExtensibleCodec(File)
 _UPLOAD_DATA: Final = Decoder(_UploadData)
 _STATUS_DATA: Final = Decoder(_StatusData)
+_PROMOTION_DATA: Final = Decoder(PromotionData)
 _COMMITS: Final = Decoder(Commit)
 
 
@@ -392,6 +445,8 @@ def apply(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one for
             return replace(project, is_released=False)
         case EventKind.RELEASED:
             return replace(project, status=Status.ACTIVE, reason="", is_released=True)
+        case EventKind.PROMOTED_TO | EventKind.PROMOTION_APPROVED:
+            return _with_promotion(project, event.files, event.promotion)
         case _:
             return project
 
@@ -447,3 +502,21 @@ def _with_yank(project: Project, filenames: tuple[str, ...], yanked: str | None)
         replace(file, yanked=yanked) if file.filename in wanted else file for file in project.files
     )
     return replace(project, files=files)
+
+
+def _with_promotion(
+    project: Project, filenames: tuple[str, ...], promotion: PromotionData
+) -> Project:
+    wanted = frozenset(filenames)
+    files = tuple(
+        _noted(file, promotion) if file.filename in wanted else file for file in project.files
+    )
+    return replace(project, files=files)
+
+
+def _noted(file: File, promotion: PromotionData) -> File:
+    to, person = promotion.to, promotion.person
+    if not person:
+        return replace(file, promoted_to=tuple(sorted({*file.promoted_to, to})))
+    people = tuple(sorted({*file.approved_for.get(to, ()), person}))
+    return replace(file, approved_for=dict(sorted({**file.approved_for, to: people}.items())))

@@ -1,6 +1,7 @@
 """JSON for commands and the API: projects, files, and the entries of a journal."""
 
 from datetime import datetime
+from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -9,6 +10,7 @@ from wheelyard.model import stored_publishers
 from wheelyard.model.decoding import redact_tokens
 from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event, is_match
 from wheelyard.model.project import Commit, Event, EventKind, File, NumberedCommit, Status
+from wheelyard.model.promotion import describe_index
 from wheelyard.model.public_packages import Decision, describe_for_approvers
 from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherEvent
 
@@ -28,6 +30,11 @@ class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     imported_at: datetime | None = None
     waived_rules: tuple[str, ...] = ()
     uploaded_by_name: str = ""
+    promoted_at: datetime | None = None
+    promoted_from: str = ""
+    promoted_by: str = ""
+    promoted_by_name: str = ""
+    promoted_to: tuple[str, ...] = ()
 
     @classmethod
     def from_file(cls, file: File) -> "FileJson":
@@ -48,11 +55,14 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     filenames: tuple[str, ...] = ()
     status: Status | None = None
     reason: str = ""
+    index: str = ""
+    """The index that files are promoted to, or may be, empty for the one without a name."""
 
     @classmethod
     def from_event(cls, event: Event) -> "EventJson":
         """Return what is shown of an event."""
         is_upload = event.what == EventKind.UPLOADED
+        is_promotion = event.what in {EventKind.PROMOTED_TO, EventKind.PROMOTION_APPROVED}
         return cls(
             what=event.what,
             at=event.at,
@@ -63,6 +73,7 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
             filenames=() if is_upload else event.files,
             status=event.status if event.what == EventKind.STATUS else None,
             reason=event.reason,
+            index=event.promotion.to if is_promotion else "",
         )
 
 
@@ -95,6 +106,10 @@ class ProjectJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     commit: CommitJson | None = None
 
 
+_VERBS: Final = {"promoted-to": "promoted", "promotion-approved": "approved the promotion of"}
+_PARTICIPLES: Final = {"promoted-to": "promoted", "promotion-approved": "approved for promotion"}
+
+
 class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One event of a journal, in the form in which commands and the API give it."""
 
@@ -105,10 +120,11 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The number of its commit."""
     what: str
     """
-    `uploaded`, `imported`, `yanked`, `unyanked`, `deleted`, `status`, `reserved`, `released`, or
-    what a newer version calls it; `granted`, `revoked`, `group`, `group-deleted`, `person-ended`,
-    `person-admitted` or `person-name-released`;
-    `publisher-added`, `publisher-changed` or `publisher-removed`; `approved` or `blocked`.
+    `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `status`, `reserved`,
+    `released`, `promoted-to`, `promotion-approved`, or what a newer version calls it; `granted`,
+    `revoked`, `group`, `group-deleted`, `person-ended`, `person-admitted` or
+    `person-name-released`; `publisher-added`, `publisher-changed` or `publisher-removed`;
+    `approved` or `blocked`.
     """
     files: tuple[str, ...]
     by: str
@@ -122,11 +138,31 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     """The reason. Of a decision, or a change of rights, the change in words."""
     sha256: str = ""
-    """The digest of an uploaded or imported file."""
+    """The digest of an uploaded, imported or promoted file."""
     uploaded_by: str = ""
     """The uploader of an imported file, by its source."""
     owner: str = ""
     """The principal that owns the token in `by`, or empty if nobody does."""
+    index: str = ""
+    """The other index of a promotion, empty for the one without a name."""
+
+    @property
+    def verb(self) -> str:
+        """What was done to files, in words before their names."""
+        return _VERBS.get(self.what, self.what)
+
+    @property
+    def done(self) -> str:
+        """What was done to files, in words after their names."""
+        return _PARTICIPLES.get(self.what, self.what)
+
+    @property
+    def other_index(self) -> str:
+        """The other index of a promotion in words, such as `from dev`, else an empty text."""
+        direction = {"promoted": "from", "promoted-to": "to", "promotion-approved": "to"}
+        if self.what not in direction:
+            return ""
+        return f"{direction[self.what]} {describe_index(self.index)}"
 
     def is_by(self, wanted: str) -> bool:
         """Return whether `wanted` means who has done it, or the owner of their token."""
@@ -136,9 +172,11 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) -> JournalEntry:
     """Return the entry of an event in commit `number`, without the tokens in its reason."""
-    what, file, uploaded_by = event.what, event.file, ""
-    # an import and an upload are stored as the same event, and people tell them apart
-    if file is not None and file.imported_at is not None:
+    what, file, uploaded_by, index = event.what, event.file, "", event.index
+    # an import, a promotion and an upload are stored as the same event, and people tell them apart
+    if file is not None and file.promoted_at is not None:
+        what, index = "promoted", file.promoted_from
+    elif file is not None and file.imported_at is not None:
         what = "imported"
         uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""
     return JournalEntry(
@@ -154,6 +192,7 @@ def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) 
         reason=redact_tokens(event.reason),
         sha256=file.sha256 if file else "",
         uploaded_by=uploaded_by,
+        index=index,
     )
 
 

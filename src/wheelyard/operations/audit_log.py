@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.model.project import Event, EventKind
+from wheelyard.model.promotion import describe_index
 from wheelyard.model.public_packages import Decision
 
 EXTRA_FIELDS: Final = "facts"
@@ -27,8 +28,8 @@ def log_event(project: NormalizedName, event: Event) -> None:
     """
     Log an event.
 
-    That is `uploaded`, `imported`, `yanked`, `unyanked`, `deleted`, `status_set`, `name_reserved`
-    or `name_released`.
+    That is `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `status_set`,
+    `name_reserved`, `name_released`, `promoted_to` or `promotion_approved`.
     """
     action, fields = event.what, {"reason": redact_tokens(event.reason)}
     match event.what:
@@ -38,9 +39,15 @@ def log_event(project: NormalizedName, event: Event) -> None:
             action = f"name_{event.what}"
         case EventKind.UPLOADED:
             file = event.file
-            action = "uploaded" if file.imported_at is None else "imported"
             publisher = "" if file.uploaded_by == event.by else file.uploaded_by
             fields = {"version": file.version, "sha256": file.sha256, "uploaded_by": publisher}
+            if file.promoted_at is not None:
+                action, fields = "promoted", {**fields, "index": describe_index(file.promoted_from)}
+            elif file.imported_at is not None:
+                action = "imported"
+        case EventKind.PROMOTED_TO | EventKind.PROMOTION_APPROVED:
+            action = event.what.replace("-", "_")
+            fields = {"index": describe_index(event.promotion.to)}
     target, about = str(project), dict[str, object](project=project)
     if event.files:
         target, about["files"] = f"{project}: {', '.join(event.files)}", list(event.files)

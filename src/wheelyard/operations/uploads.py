@@ -45,6 +45,7 @@ from wheelyard.model.distribution_filename import (
 )
 from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
+from wheelyard.model.promotion import describe_index
 from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
 from wheelyard.storage.filesystem import storage_faults
@@ -148,12 +149,11 @@ class AddFiles(Struct, frozen=True):
     def _decide(self, project: Project, file: ValidatedFile) -> FileDecision:
         if project is self.validated_against:  # validation has just checked it
             return FileDecision(file.file, is_new=not file.is_listed)
-        if project.is_released and project.revision > self.validated_against.revision:
-            fact = f"The name {quoted(project.name)} was released during this upload."
-            released = Unavailable(fact, code=OVERLOADED, retry_after=RETRY_AFTER_SECONDS)
-            return FileDecision(file.file, refusal=released)
         try:
-            listed = find_identical(project, file.upload, is_lenient=self.is_lenient)
+            require_not_released(project, self.validated_against)
+            listed = find_identical(
+                project, file.upload.distribution, file.upload.sha256, is_lenient=self.is_lenient
+            )
         except WheelyardError as error:
             return FileDecision(file.file, refusal=error)
         return FileDecision(listed or file.file, is_new=listed is None)
@@ -195,26 +195,34 @@ class Uploads(Struct, frozen=True):
         """
         Return the parsed filename of a file, without a look at who else has its project's name.
 
-        Raises Invalid if it is malformed or its project name is reserved. Raises Forbidden if the
-        caller may not upload to the project, or the cached project accepts no uploads.
+        Raises Invalid if it is malformed. Raises as `permit_project`.
         """
         rules = self.rules
         distribution = parse_filename(
             filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
         )
-        caller.require(Action.UPLOAD, distribution.project)
+        self.permit_project(distribution.project, caller)
+        return distribution
+
+    def permit_project(self, name: NormalizedName, caller: Caller) -> None:
+        """
+        Raise an error unless a caller may add files to a project, as far as the cache knows it.
+
+        Raises Forbidden if the caller may not upload to the project, or if the index takes no
+        uploads, or the cached project accepts none. Raises Invalid if nobody may have its name.
+        """
+        caller.require(Action.UPLOAD, name)
         self._require_packages()
-        cached = self.projects.peek(distribution.project)
+        cached = self.projects.peek(name)
         if cached and cached.value:
             _check_accepts_uploads(cached.value)
         if not (cached and cached.value and cached.value.exists):
-            self.taken.require_free(distribution.project)
-        return distribution
+            self.taken.require_free(name)
 
     def _require_packages(self) -> None:
         """Raise Forbidden (code `no_own_packages`) if the index has no packages of its own."""
         if not self.home.has_packages:
-            layers = " and ".join(layer or "the index without a name" for layer in self.home.layers)
+            layers = " and ".join(map(describe_index, self.home.layers))
             raise Forbidden(
                 f"The index {self.home.name} has no packages of its own, so it takes no uploads. "
                 f"It shows those of {layers}. Upload to the one that is to have the file.",
@@ -272,7 +280,9 @@ class Uploads(Struct, frozen=True):
         Raises as `accept`, but looks neither at the caller's rights nor at upstream indexes.
         """
         _check_form(upload)
-        listed = find_identical(before, upload, is_lenient=self.rules.lenient)
+        listed = find_identical(
+            before, upload.distribution, upload.sha256, is_lenient=self.rules.lenient
+        )
         # a listed file whose bytes are lost goes on, so that they are stored again
         if listed is not None and self.files.is_intact(before.name, listed):
             return ValidatedFile(upload, listed, None, is_listed=True)
@@ -405,8 +415,15 @@ def _check_accepts_uploads(project: Project) -> None:
         )
 
 
+def require_not_released(project: Project, before: Project) -> None:
+    """Raise Unavailable if the name of a project was released after it was as `before`."""
+    if project.is_released and project.revision > before.revision:
+        fact = f"The name {quoted(project.name)} was released during this upload."
+        raise Unavailable(fact, code=OVERLOADED, retry_after=RETRY_AFTER_SECONDS)
+
+
 def find_identical(
-    project: Project, upload: SpooledUpload, *, is_lenient: bool = False
+    project: Project, distribution: KnownDistribution, sha256: str, *, is_lenient: bool = False
 ) -> File | None:
     """
     Return the entry of a file that is listed with equal bytes, or None if the file may be added.
@@ -418,12 +435,11 @@ def find_identical(
     bytes.
     """
     _check_accepts_uploads(project)
-    distribution, filename = upload.distribution, upload.distribution.filename
-    listed = project.by_filename.get(filename)
+    listed = project.by_filename.get(distribution.filename)
     if listed is not None:
-        if listed.sha256 == upload.sha256:
+        if listed.sha256 == sha256:
             return listed
-        raise filename_taken(filename)
+        raise filename_taken(distribution.filename)
     if distribution.uniqueness_key in project.deleted_keys:
         message = "This filename was used by a file that has been deleted. Use a new version."
         raise Invalid(message, code="file_exists")
@@ -438,7 +454,7 @@ def filename_taken(filename: str) -> Conflict:
     return Conflict(message, code="file_exists")
 
 
-def _check_spelling(project: Project, distribution: Distribution, *, is_lenient: bool) -> None:
+def _check_spelling(project: Project, distribution: KnownDistribution, *, is_lenient: bool) -> None:
     release = canonicalize_version(distribution.version)
     for file in project.by_release.get(release, ()):
         other = parse_known_filename(file.filename)

@@ -21,7 +21,7 @@ from packaging.utils import NormalizedName
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.grants import with_name
-from wheelyard.model.project import Project
+from wheelyard.model.project import File, Project
 from wheelyard.model.project_json import CommitJson, JournalEntry, entry_of
 from wheelyard.rendering.project_facts import Release, releases_of, versions_of
 from wheelyard.rendering.simple_pages import seconds_text
@@ -90,7 +90,7 @@ def latest_entries(project: Project) -> list[FeedEntry]:
 
 def release_entry(name: NormalizedName, release: Release) -> FeedEntry:
     """Return the entry of a release, which a file that is added later updates."""
-    files = sorted(release.files, key=lambda file: (file.uploaded_at, file.filename))
+    files = sorted(release.files, key=lambda file: (_listed_at(file), file.filename))
     first, last = files[0], files[-1]  # a reader shows the entry again when `last` changes
     text = _named([file.filename for file in files])
     if release.is_yanked:
@@ -100,8 +100,8 @@ def release_entry(name: NormalizedName, release: Release) -> FeedEntry:
         identity=f"{name}/{strip_trailing_zeros(release.version)}",
         title=f"{name} {release.version}",
         path=release_path(name, release.version),
-        published=first.uploaded_at,
-        updated=last.uploaded_at,
+        published=_listed_at(first),
+        updated=_listed_at(last),
         by=with_name(first.uploaded_by, first.uploaded_by_name),
         text=text,
     )
@@ -115,7 +115,7 @@ def _change_entries(
     for change in changes:
         number, commit = (number + 1 if change.commit == commit else 0), change.commit
         # the entry of a release tells of its uploads
-        if change.what not in ("uploaded", "imported"):
+        if change.what not in ("uploaded", "imported", "promoted"):
             entries.append(change_entry(name, change, number, shown))
     return entries
 
@@ -129,10 +129,11 @@ def change_entry(
     If it is of one release, and that is among `shown`, it links to the page of the release.
     """
     versions = versions_of(change.files)
-    what = f"{', '.join(versions[:VERSIONS_TOLD])} {change.what}".strip()
+    verb = f"{change.done} {change.other_index}".rstrip()
+    what = f"{', '.join(versions[:VERSIONS_TOLD])} {verb}".strip()
     if len(versions) > VERSIONS_TOLD:
         others = len(versions) - VERSIONS_TOLD
-        what = f"{', '.join(versions[:VERSIONS_TOLD])} and {others} more {change.what}"
+        what = f"{', '.join(versions[:VERSIONS_TOLD])} and {others} more {verb}"
     if change.what == "status":
         what = f"is {change.status} now"
     path = f"project/{name}/"
@@ -156,7 +157,11 @@ def release_path(name: NormalizedName, version: str) -> str:
 
 
 def _uploaded_at(release: Release) -> datetime:
-    return max(file.uploaded_at for file in release.files)
+    return max(map(_listed_at, release.files))
+
+
+def _listed_at(file: File) -> datetime:
+    return file.promoted_at or file.uploaded_at
 
 
 def _named(filenames: Sequence[str]) -> str:

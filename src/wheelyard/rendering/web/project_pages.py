@@ -221,8 +221,9 @@ def changes_of(entries: Sequence[JournalEntry]) -> list[Change]:
 def _group(entry: JournalEntry) -> tuple[object, ...]:
     """Return what entries in a row have in common that are shown as one change."""
     # `groupby` joins neighbours only, so the order of the journal stays
-    if entry.what == "uploaded":
-        return (entry.what, entry.by, entry.by_name, *versions_of(entry.files))
+    if entry.what in {"uploaded", "promoted"}:
+        who = (entry.by, entry.by_name, entry.index)
+        return (entry.what, *who, *versions_of(entry.files))
     if entry.what == "imported":
         return (entry.what, entry.by, entry.by_name)
     return (id(entry),)  # so that it is alone
@@ -254,7 +255,7 @@ def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:
         case "reserved" | "released":
             return f"{entry.what} the name"
     of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
-    return f"{entry.what} {of}"
+    return f"{entry.verb} {of} {entry.other_index}".rstrip()
 
 
 def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:

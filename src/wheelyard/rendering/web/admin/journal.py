@@ -16,6 +16,9 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "uploaded": "Uploads",
         "imported": "Imports",
+        "promoted": "Promotions from another index",
+        "promoted-to": "Promotions to another index",
+        "promotion-approved": "Approved promotions",
         "yanked": "Yanks",
         "unyanked": "Yanks taken back",
         "deleted": "Deletions",
@@ -53,9 +56,9 @@ class EntryRow(Struct, frozen=True):
         entry, versions = self.entry, versions_of(self.files)
         if entry.what == "status":
             return f"set the status to {entry.status}"
-        if versions and len(self.files) > 1:
+        if versions and (len(self.files) > 1 or entry.other_index):
             of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
-            return f"{entry.what} {of}"
+            return f"{entry.verb} {of} {entry.other_index}".rstrip()
         return {
             "granted": "granted rights",
             "revoked": "revoked rights",
@@ -88,6 +91,7 @@ def entry_rows(entries: Iterable[JournalEntry]) -> list[EntryRow]:
 
 def _together(entry: JournalEntry) -> tuple[object, ...]:
     """Return what entries in a row have in common that are one row."""
-    if entry.what in {"uploaded", "imported"} and not entry.uploaded_by:
-        return entry.what, entry.project, entry.by, entry.by_name, *versions_of(entry.files)
+    if entry.what in {"uploaded", "imported", "promoted"} and not entry.uploaded_by:
+        who = (entry.by, entry.by_name, entry.index)
+        return entry.what, entry.project, *who, *versions_of(entry.files)
     return (id(entry),)  # so that it is alone

@@ -1,0 +1,366 @@
+"""
+Promotion of a release from one index of the store to another.
+
+No bytes are copied, as all indexes of a store share their files. Two documents change, by one
+commit each, in this order:
+
+1. The other index of the release, the source, notes in each file's record that it is promoted to
+   the target (`File.promoted_to`). This fails if the source does not list the file any more.
+2. The target lists the files, with the time and the uploader that they have in the source.
+
+A process that dies in between leaves a note without a listing, and the same promotion again makes
+the second commit. What is there already is not written again.
+
+So bytes that the target lists are never missing, although the two documents change one after
+another. Whoever deletes the file in the source either commits before the note, and nothing is
+promoted, or after it, and then the deleted record has the note. An ordinary delete keeps the bytes
+for weeks, in which the target lists them or never does. A delete that removes bytes at once first
+deletes the filename in every index of the note, listed there or not. A target where a filename was
+deleted refuses it for ever, so a promotion that is between its two commits ends with an error.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.catalog.document_cache import damaged
+from wheelyard.catalog.projects import Projects, unknown_project
+from wheelyard.catalog.stored_credentials import TokenRecords
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, quoted
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.decoding import counted
+from wheelyard.model.distribution_filename import parse_known_filename
+from wheelyard.model.project import SUMMARY_LIMIT, Event, File, Project, PromotionData
+from wheelyard.model.promotion import describe_index
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.search.project_table import described_in
+from wheelyard.operations.uploads import Uploads, find_identical, require_not_released
+
+REFUSED: Final = "promotion_refused"
+"""The code of a Forbidden for a release that the rules of the target keep back."""
+
+
+class IndexSide(Struct, frozen=True, kw_only=True):
+    """An index that a release is promoted from or to, and what a caller may do there."""
+
+    uploads: Uploads
+    """The operation of that index."""
+    caller: Caller
+    """With the rights in that index."""
+
+    @property
+    def name(self) -> str:
+        """The name of the index, empty for that without one."""
+        return self.uploads.home.name
+
+    @property
+    def projects(self) -> Projects:
+        """The projects of the index."""
+        return self.uploads.projects
+
+
+class Promoted(Struct, frozen=True, kw_only=True):
+    """The result of a promotion, or in a dry run what it would be."""
+
+    project: Project
+    """The project in the target."""
+    new: tuple[File, ...]
+    """The records of the files that the target got now."""
+    present: tuple[File, ...] = ()
+    """Those that it had."""
+    warnings: tuple[str, ...] = ()
+
+
+class Approved(Struct, frozen=True, kw_only=True):
+    """The result of an approval."""
+
+    files: tuple[File, ...]
+    """All files of the release."""
+    is_new: bool
+    """Whether the caller had not approved all of them before."""
+
+
+class Promotion(Struct, frozen=True):
+    """
+    Promotes releases from one index to another, and approves that.
+
+    Each method raises Forbidden if the caller may not upload to the project in the target. It
+    raises NotFound if the caller may not read it in the source, or the source has no such release.
+    It raises Forbidden if the project is in quarantine in the source, or accepts no uploads in the
+    target. It raises Unavailable if the store does not answer: a commit may have been made.
+    """
+
+    source: IndexSide
+    target: IndexSide
+    tokens: TokenRecords
+    runtime: Runtime
+
+    def promote(self, name: NormalizedName, version: Version, *, dry_run: bool = False) -> Promoted:
+        """
+        List all files of a release in the target, and return which are new there.
+
+        Files that it lists with equal bytes stay as they are. In a dry run nothing is written.
+
+        Raises Forbidden (code `promotion_refused`) if a file of the release is yanked, or a rule of
+        the target forbids it. Raises Conflict if the target has other bytes under the name of a
+        file or has deleted it, or if the release changes meanwhile. Raises as
+        `Uploads.permit_project` and `Uploads.claim_new_name` for the target.
+        """
+        files = self._release(name, version)
+        self._check_rules(files)
+        target, caller, warnings = self.target, self.target.caller, tuple[str, ...]()
+        before = target.projects.read_for_update(name)
+        missing = frozenset(file.filename for file in _missing(before, files))
+        if dry_run:
+            return _result(before, before, files)
+        at, summary = self.runtime.now(), ""
+        # A process may die after each of these steps. The same promotion again repairs the rest,
+        # so that the last one is done also if nothing is missing.
+        if missing:
+            summary = self._summary(name, files)
+            warnings = target.uploads.claim_new_name(before, caller)
+            note = _Note(version, files, missing, PromotionData(target.name), at, caller)
+            self.source.projects.change(name, note)
+        listed = _List(before, files, self.source.name, summary, at, caller)
+        committed = target.projects.change(name, listed)
+        return _result(committed.before, committed.after, files, warnings)
+
+    def approve(self, name: NormalizedName, version: Version) -> Approved:
+        """
+        Note in the source that the caller approves the promotion of a release to the target.
+
+        It counts for the files that the release has now.
+
+        Raises Forbidden if the caller sends no credential, or has uploaded one of the files.
+        """
+        caller, files = self.target.caller, self._release(name, version)
+        if caller.is_anonymous:
+            raise caller.forbidden("approve a promotion")
+        if self._is_of(caller, files):
+            raise Forbidden(
+                "Who has uploaded a release cannot approve its promotion. Ask somebody else who "
+                f"may upload to {describe_index(self.target.name)}.",
+                code=REFUSED,
+            )
+        data = PromotionData(self.target.name, caller.acts_for)
+        noted = frozenset(file.filename for file in files)
+        approval = _Note(version, files, noted, data, self.runtime.now(), caller)
+        committed = self.source.projects.change(name, approval)
+        return Approved(files=files, is_new=bool(committed.events))
+
+    def require_allowed(self, name: NormalizedName, version: Version) -> None:
+        """Raise what `promote` raises because of the caller, the release or a rule."""
+        self._check_rules(self._release(name, version))
+
+    def _release(self, name: NormalizedName, version: Version) -> tuple[File, ...]:
+        """Return the files of a release in the source, if the caller may promote it."""
+        if self.source.name == self.target.name:
+            what = describe_index(self.source.name)
+            message = f"FROM and TO are both {what}. Name two indexes."
+            raise Invalid(message, code="invalid_field")
+        # whoever may not read a project learns nothing of it
+        if not self.source.caller.may(Action.READ, name):
+            raise unknown_project(name)
+        self.target.uploads.permit_project(name, self.target.caller)
+        return _files_of(self.source.projects.get_current(name), version)
+
+    def _check_rules(self, files: Sequence[File]) -> None:
+        """Raise an error if a rule forbids that the caller promotes these files."""
+        yanked = [file.filename for file in files if file.yanked is not None]
+        if yanked:
+            raise _refused(
+                f"{quoted(yanked[0])} is yanked",
+                "Unyank or delete it first, or promote another version",
+            )
+        rules, source, to = (
+            self.target.uploads.home.promotion,
+            self.source.name,
+            describe_index(self.target.name),
+        )
+        if rules.promote_from and source not in rules.promote_from:
+            takes = " or ".join(map(describe_index, rules.promote_from))
+            raise _refused(
+                f"{to} takes no releases from {describe_index(source)}", f"Promote it from {takes}"
+            )
+        if rules.promote_other_person and self._is_of(self.target.caller, files):
+            raise _refused(
+                f"{to} takes no release from the person who has uploaded it",
+                "Ask somebody else to promote it",
+            )
+        ready = max(file.came_at for file in files) + rules.min_age
+        if rules.promote_min_age_days and self.runtime.now() < ready:
+            raise _refused(
+                f"{to} takes releases after {counted(rules.promote_min_age_days, 'day')}",
+                f"Promote this one after {ready:%Y-%m-%d %H:%M} UTC",
+            )
+        for file in files if rules.promote_approvals else ():
+            self._check_approvals(file, rules.promote_approvals)
+
+    def _check_approvals(self, file: File, wanted: int) -> None:
+        caller, to = self.target.caller, self.target.name
+        approvers = [
+            person
+            for person in file.approved_for.get(to, ())
+            if person != self._person(file) and not _is_person(caller, person)
+        ]
+        if len(approvers) < wanted:
+            who = "another person has" if wanted == 1 else f"{wanted} other people have"
+            raise _refused(
+                f"{describe_index(to)} takes releases that {who} approved: for "
+                f"{quoted(file.filename)} {len(approvers)} of {wanted} did",
+                "They run 'wheelyard promote --approve', or approve it on the page of the release",
+            )
+
+    def _person(self, file: File) -> str:
+        """Return who has uploaded a file: the owner of the token, or else the uploader."""
+        return self.tokens.owner_of(file.uploaded_by) or file.uploaded_by
+
+    def _is_of(self, caller: Caller, files: Iterable[File]) -> bool:
+        """Return whether a caller has uploaded one of these files."""
+        return any(_is_person(caller, person) for person in set(map(self._person, files)))
+
+    def _summary(self, name: NormalizedName, files: Sequence[File]) -> str:
+        """Return the summary in the core metadata of a release."""
+        described = next((file for file in files if file.has_metadata), None)
+        if described is None:
+            return ""
+        try:
+            raw = self.source.uploads.files.core_metadata(name, described)
+        except NotFound as fault:
+            message = f"The core metadata of {described.filename} are lost. Run 'wheelyard check'."
+            raise damaged(message) from fault
+        return described_in(raw, name, described.version).summary[:SUMMARY_LIMIT]
+
+
+# The intents are pure, as they are called again after a conflict, perhaps by other threads. So what
+# the store had to be asked for was asked before.
+
+
+class _Note(Struct, frozen=True):
+    """The intent to note a promotion, or an approval of it, in the records of a release."""
+
+    version: Version
+    checked: tuple[File, ...]
+    """All files of the release, as the rules were applied to them."""
+    filenames: frozenset[str]
+    """Those that the note is about."""
+    data: PromotionData
+    at: datetime
+    caller: Caller
+
+    def __call__(self, project: Project) -> tuple[Event, ...]:
+        """Return the event for those files that lack the note."""
+        files = _files_of(project, self.version)
+        if list(map(_without_notes, files)) != list(map(_without_notes, self.checked)):
+            raise Conflict(
+                f"Version {self.version} of {quoted(project.name)} was changed meanwhile. Do it "
+                "again."
+            )
+        names = tuple(
+            file.filename
+            for file in files
+            if file.filename in self.filenames and not self._is_noted(file)
+        )
+        if not names:
+            return ()
+        by, by_name = self.caller.principal, self.caller.name
+        return (Event.promotion_noted(self.data, names, at=self.at, by=by, by_name=by_name),)
+
+    def _is_noted(self, file: File) -> bool:
+        to, person = self.data.to, self.data.person
+        return person in file.approved_for.get(to, ()) if person else to in file.promoted_to
+
+
+class _List(Struct, frozen=True):
+    """The intent to list promoted files in the target."""
+
+    validated_against: Project
+    """The project of the target as it was when its name was claimed."""
+    files: tuple[File, ...]
+    """Their records in the source."""
+    source: str
+    summary: str
+    at: datetime
+    caller: Caller
+
+    def __call__(self, project: Project) -> tuple[Event, ...]:
+        """Return one event for each file that `project` lacks."""
+        require_not_released(project, self.validated_against)
+        by, by_name = self.caller.principal, self.caller.name
+        return tuple(
+            Event.uploaded(self._record(file), self.summary, at=self.at, by=by, by_name=by_name)
+            for file in _missing(project, self.files)
+        )
+
+    def _record(self, file: File) -> File:
+        return replace(
+            _without_notes(file),
+            promoted_at=self.at,
+            promoted_from=self.source,
+            promoted_by=self.caller.principal,
+            promoted_by_name=self.caller.name,
+        )
+
+
+def _files_of(project: Project, version: Version) -> tuple[File, ...]:
+    """
+    Return the files of a release that the source serves.
+
+    Raises NotFound if there are none, and Forbidden if the project is in quarantine.
+    """
+    files = Selection(version).files_of(project)
+    if not project.status.serves_files:
+        fact = f"Project {quoted(project.name)} is {project.status}, so nobody gets its files."
+        raise Forbidden(f"{fact} Whoever manages it can make it active again.")
+    return files
+
+
+def _missing(project: Project, files: Sequence[File]) -> tuple[File, ...]:
+    """
+    Return those of a release's files that a project lacks.
+
+    Raises Conflict if it cannot get one of them, and Forbidden if it accepts no uploads.
+    """
+    missing = list[File]()
+    for file in files:
+        distribution = parse_known_filename(file.filename)
+        try:
+            # the source may have sdists of one version in several formats, by a lenient import
+            listed = find_identical(project, distribution, file.sha256, is_lenient=True)
+        except Invalid as refusal:
+            raise Conflict(refusal.message, code=refusal.code) from refusal
+        if listed is None:
+            missing.append(file)
+    return tuple(missing)
+
+
+def _result(
+    before: Project, after: Project, files: tuple[File, ...], warnings: tuple[str, ...] = ()
+) -> Promoted:
+    new = frozenset(file.filename for file in _missing(before, files))
+    records = [after.by_filename.get(file.filename, file) for file in files]
+    return Promoted(
+        project=after,
+        new=tuple(file for file in records if file.filename in new),
+        present=tuple(file for file in records if file.filename not in new),
+        warnings=warnings,
+    )
+
+
+def _without_notes(file: File) -> File:
+    """Return a file's record without what was noted about promotions to other indexes."""
+    return replace(file, promoted_to=(), approved_for={})
+
+
+def _is_person(caller: Caller, person: str) -> bool:
+    return person in {caller.acts_for, caller.principal} or person in caller.principals
+
+
+def _refused(fact: str, remedy: str) -> Forbidden:
+    return Forbidden(f"{fact[0].upper()}{fact[1:]}. {remedy}.", code=REFUSED)

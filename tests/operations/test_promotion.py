@@ -1,0 +1,406 @@
+"""Promotion of releases: what is listed and noted, what is refused, and what a crash leaves."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+from packaging.version import Version
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.operations.distributions import make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
+from tests.operations.two_indexes import BO, CY, DEMO, ONE, TwoIndexes
+from tests.storage.wrapping import ObservedStore
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.catalog import keys
+from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, WheelyardError
+from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.api_token import TokenOwner
+from wheelyard.model.project import EventKind, Status
+from wheelyard.model.project_json import JournalEntry
+from wheelyard.operations.journal_reader import JournalReader, StoreJournals
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.rendering.feeds import latest_entries
+from wheelyard.rendering.web.admin.journal import entry_rows
+from wheelyard.rendering.web.project_pages import changes_of
+
+WHEEL, SDIST, LATER = make_wheel(), make_sdist(), make_wheel(tag="py2-none-any")
+RELEASE = Selection(ONE)
+
+
+@pytest.fixture
+def indexes(harness: IndexHarness) -> TwoIndexes:
+    """A release of two files in `dev`, two days old."""
+    both = TwoIndexes(harness)
+    both.upload(WHEEL)
+    both.upload(SDIST)
+    harness.clock.advance(days=2)
+    return both
+
+
+def with_rules(indexes: TwoIndexes, **rules: object) -> TwoIndexes:
+    """Return the indexes where `prod` demands something."""
+    return TwoIndexes(indexes.harness, rules)
+
+
+def refusal(act: Callable[[], object]) -> str:
+    """Return the class and code of the error of what must fail."""
+    with pytest.raises(WheelyardError) as caught:
+        act()
+    return " ".join(code_of(caught.value))
+
+
+def test_a_promoted_release_keeps_its_facts(indexes: TwoIndexes) -> None:
+    """A promoted file has the time and uploader it had, and says who promoted it from where."""
+    before = indexes.sources.by_filename
+
+    promoted = indexes.promote(caller=BO)
+
+    listed = indexes.listed()
+    assert sorted(file.filename for file in promoted.new) == sorted(before) == sorted(listed)
+    for filename, file in listed.items():
+        assert (file.promoted_from, file.promoted_by) == ("dev", "local:bo")
+        assert file.promoted_at == indexes.harness.clock.now
+        at_source = replace(file, promoted_at=None, promoted_from="", promoted_by="")
+        assert at_source == before[filename]
+    assert indexes.prod.projects.get(DEMO).summary == indexes.sources.summary
+    assert DEMO in indexes.prod.names.listed()
+
+
+def test_both_journals_name_who_promoted(indexes: TwoIndexes) -> None:
+    """The journals of both indexes have one commit about all files, by whoever promoted them."""
+    indexes.promote(caller=BO)
+
+    (arrival,) = history(indexes.prod, DEMO)
+    note = history(indexes.dev, DEMO)[-1]
+    assert [event.by for event in arrival.events] == ["local:bo", "local:bo"]
+    assert {event.what for event in arrival.events} == {EventKind.UPLOADED}
+    (event,) = note.events
+    assert (event.what, event.by, event.promotion.to) == ("promoted-to", "local:bo", "prod")
+    assert sorted(event.files) == sorted(indexes.listed())
+    assert {file.promoted_to for file in indexes.sources.files} == {("prod",)}
+
+
+def test_no_bytes_are_copied(indexes: TwoIndexes) -> None:
+    """The files stay the same objects: nothing below `files/` changes."""
+    before = indexes.harness.snapshot(keys.FILES)
+
+    indexes.promote()
+
+    assert indexes.harness.snapshot(keys.FILES) == before
+    assert not indexes.harness.check().problems
+
+
+def test_a_second_promotion_writes_nothing(indexes: TwoIndexes) -> None:
+    """Promoting a release again changes no object, and says that its files are there."""
+    indexes.promote()
+    before = indexes.harness.snapshot()
+
+    again = indexes.reopened().promote(caller=BO)
+
+    assert (len(again.new), len(again.present)) == (0, 2)
+    assert indexes.harness.snapshot() == before
+
+
+def test_a_dry_run_writes_nothing(indexes: TwoIndexes) -> None:
+    """A dry run names the files that would be new, and changes no object."""
+    before = indexes.harness.snapshot()
+
+    assert len(indexes.promote(dry_run=True).new) == 2
+
+    assert indexes.harness.snapshot() == before
+
+
+def test_a_later_promotion_adds_later_files(indexes: TwoIndexes) -> None:
+    """A file that came to the release since then is added by promoting the release again."""
+    indexes.promote()
+    indexes.upload(LATER)
+
+    later = indexes.promote(caller=BO)
+
+    assert [file.filename for file in later.new] == [LATER.filename]
+    assert {file.promoted_by for file in later.present} == {"local:alice"}
+    assert len(indexes.listed()) == 3
+
+
+def test_forty_files_take_seven_writes(harness: IndexHarness) -> None:
+    """A release of forty files is promoted by two commits, however many files it has."""
+    indexes = TwoIndexes(harness)
+    for number in range(40):
+        indexes.upload(make_wheel(tag=f"cp3{number}-none-any"))
+    calls = Counter[str]()
+
+    observed = ObservedStore(harness.store, lambda verb, _: calls.update([verb]))
+    indexes.reopened(observed).promote()
+
+    assert len(indexes.listed()) == 40
+    # of each commit the mark, the document and the entry, and the list of names of `prod`
+    assert (calls["put"], calls["put_file"], calls["delete"]) == (7, 0, 0)
+    assert calls["get"] + calls["read"] + calls["list"] < 20
+
+
+def delete_in(indexes: TwoIndexes, which: str) -> None:
+    """Delete the release in one of the indexes."""
+    index = indexes.prod if which == "prod" else indexes.dev
+    index.lifecycle.change("delete", ALICE, DEMO, RELEASE, "")
+
+
+def other_bytes(indexes: TwoIndexes) -> None:
+    """Publish another wheel of the same name in prod."""
+    indexes.upload(make_wheel(content=b"other"), indexes.prod)
+
+
+def deleted_before(indexes: TwoIndexes) -> None:
+    """Delete the wheel in prod, which has come by an upload."""
+    indexes.upload(WHEEL, indexes.prod)
+    delete_in(indexes, "prod")
+    indexes.upload(WHEEL)  # an ordinary delete may have taken the bytes of an older version
+
+
+def archived(indexes: TwoIndexes) -> None:
+    """Archive the project in prod."""
+    indexes.upload(make_wheel(version="0.1"), indexes.prod)
+    indexes.prod.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
+
+
+def quarantined(indexes: TwoIndexes) -> None:
+    """Put the project of dev in quarantine."""
+    indexes.dev.lifecycle.set_status(ALICE, DEMO, Status.QUARANTINED, "")
+
+
+def yanked(indexes: TwoIndexes) -> None:
+    """Yank one file of the release in dev."""
+    selection = Selection(ONE, frozenset({WHEEL.filename}))
+    indexes.dev.lifecycle.change("yank", ALICE, DEMO, selection, "broken")
+
+
+def gone(indexes: TwoIndexes) -> None:
+    """Delete the release in dev."""
+    delete_in(indexes, "dev")
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (other_bytes, "Conflict file_exists"),
+        (deleted_before, "Conflict file_exists"),
+        (archived, "Forbidden forbidden"),
+        (quarantined, "Forbidden forbidden"),
+        (yanked, "Forbidden promotion_refused"),
+        (gone, "NotFound not_found"),
+    ],
+)
+def test_a_release_is_promoted_as_a_whole_or_not_at_all(
+    indexes: TwoIndexes, change: Callable[[TwoIndexes], None], expected: str
+) -> None:
+    """If one file cannot be promoted, none is, and nothing is written in either index."""
+    change(indexes)
+    before = indexes.harness.snapshot()
+
+    assert refusal(indexes.promote) == expected
+
+    assert indexes.harness.snapshot() == before
+
+
+def test_a_deleted_filename_of_dev_is_left_out(indexes: TwoIndexes) -> None:
+    """Files that dev has deleted do not count: what it lists of the release is promoted."""
+    selection = Selection(ONE, frozenset({SDIST.filename}))
+    indexes.dev.lifecycle.change("delete", ALICE, DEMO, selection, "")
+
+    indexes.promote()
+
+    assert list(indexes.listed()) == [WHEEL.filename]
+
+
+NOBODY = Caller("user:eve@acme.dev", ())
+READER = Caller("user:eve@acme.dev", (ANYONE_READS,))
+UPLOADER = Caller("user:eve@acme.dev", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,)),))
+
+
+@pytest.mark.parametrize(
+    ("in_source", "in_target", "expected"),
+    [
+        (READER, UPLOADER, ""),
+        (NOBODY, UPLOADER, "NotFound not_found"),
+        (READER, READER, "Forbidden forbidden"),
+        (UPLOADER, READER, "Forbidden forbidden"),
+        (NOBODY, NOBODY, "NotFound not_found"),
+    ],
+)
+def test_rights_in_both_indexes_count(
+    indexes: TwoIndexes, in_source: Caller, in_target: Caller, expected: str
+) -> None:
+    """Whoever promotes or approves has to read in the one index, and to upload to the other."""
+    promotion = indexes.promotion(in_target, in_source)
+
+    for act in (promotion.promote, promotion.approve, promotion.require_allowed):
+        if expected:
+            assert refusal(lambda act=act: act(DEMO, ONE)) == expected  # type: ignore[misc]
+        else:
+            act(DEMO, ONE)
+
+
+def test_an_index_is_not_promoted_to_itself(indexes: TwoIndexes) -> None:
+    """The two indexes have to be different ones."""
+    promotion = indexes.promotion()
+
+    with pytest.raises(Invalid, match="both dev"):
+        replace(promotion, target=promotion.source).promote(DEMO, ONE)
+
+
+def test_only_from_some_indexes(indexes: TwoIndexes) -> None:
+    """An index that takes releases from another one refuses those of dev."""
+    with pytest.raises(Forbidden, match="Promote it from test or the index without a name"):
+        with_rules(indexes, promote_from=("test", "")).promote()
+
+    with_rules(indexes, promote_from=("test", "dev")).promote()
+
+
+def test_another_person_promotes(indexes: TwoIndexes) -> None:
+    """Who has uploaded one file of a release cannot promote it where another person has to."""
+    indexes.upload(LATER, caller=BO)
+    indexes = with_rules(indexes, promote_other_person=True)
+
+    for uploader in (ALICE, BO, replace(CY, principals=frozenset({"local:bo"}))):
+        assert refusal(lambda who=uploader: indexes.promote(caller=who)) == (  # type: ignore[misc]
+            "Forbidden promotion_refused"
+        )
+    indexes.promote(caller=CY)
+
+
+def test_the_owner_of_a_token_is_the_person(indexes: TwoIndexes) -> None:
+    """A token is no other person than its owner, and neither are two tokens of one owner."""
+    ana = replace(ALICE, principal="user:ana@acme.dev")
+    request = TokenRequest(name="ci", owner=TokenOwner(ana.principal))
+    _, record = indexes.dev.tokens.create(request, "local:x")
+    token = replace(ALICE, principal=f"token:{record.id}", owner=ana.principal)
+    other = replace(token, principal="token:other")
+    indexes.upload(make_wheel(version="2.0"), caller=token)
+    indexes = with_rules(indexes, promote_other_person=True)
+
+    for caller in (token, ana, other):
+        with pytest.raises(Forbidden, match="the person who has uploaded it"):
+            indexes.promote("2.0", caller)
+    indexes.promote("2.0", BO)
+
+
+def test_a_release_waits_for_its_age(indexes: TwoIndexes) -> None:
+    """A release is promoted once its newest file has been in dev for so many days."""
+    indexes.upload(LATER)
+    indexes = with_rules(indexes, promote_min_age_days=3)
+
+    indexes.harness.clock.advance(days=2, hours=23)
+    with pytest.raises(Forbidden, match="Promote this one after 2026-01-06 00:00 UTC"):
+        indexes.promote()
+
+    indexes.harness.clock.advance(hours=1)
+    indexes.promote()
+
+
+def test_others_have_to_approve(indexes: TwoIndexes) -> None:
+    """Neither the uploader's approval counts, nor that of whoever promotes."""
+    indexes = with_rules(indexes, promote_approvals=1)
+    assert refusal(lambda: indexes.promotion(ALICE).approve(DEMO, ONE)) == (
+        "Forbidden promotion_refused"
+    )
+    assert indexes.promotion(BO).approve(DEMO, ONE).is_new
+    assert not indexes.promotion(BO).approve(DEMO, ONE).is_new
+
+    with pytest.raises(Forbidden, match="another person has approved"):
+        indexes.promote(caller=BO)
+    indexes.promote(caller=ALICE)
+
+    assert {file.approved_for["prod"] for file in indexes.sources.files} == {("local:bo",)}
+    assert {str(file.approved_for) for file in indexes.listed().values()} == {"{}"}
+
+
+def test_an_approval_is_for_the_files_that_were_there(indexes: TwoIndexes) -> None:
+    """A file that came after an approval needs one of its own."""
+    indexes = with_rules(indexes, promote_approvals=2)
+    indexes.promotion(BO).approve(DEMO, ONE)
+    indexes.promotion(CY).approve(DEMO, ONE)
+    indexes.upload(LATER)
+
+    with pytest.raises(Forbidden, match=r"py2-none-any.whl. 0 of 2 did"):
+        indexes.promote()
+
+    indexes.promotion(BO).approve(DEMO, ONE)
+    indexes.promotion(CY).approve(DEMO, ONE)
+    indexes.promote()
+
+
+@pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
+def test_a_promotion_that_dies_can_be_repeated(harness: IndexHarness, kind: FaultKind) -> None:
+    """A promotion that dies at any write is made whole by the same one again, and nothing twice."""
+    for nth in range(1, 8):
+        indexes = TwoIndexes(IndexHarness(harness.folder))
+        indexes.upload(WHEEL)
+        indexes.upload(SDIST)
+        faulty = FaultyStore(indexes.harness.store, (Fault(kind, "put", nth=nth),))
+        with pytest.raises(ProcessCrash):
+            indexes.reopened(faulty).promote()
+
+        indexes.reopened().promote()
+
+        assert len(indexes.listed()) == 2
+        assert len(history(indexes.prod, DEMO)) == 1
+        assert len(history(indexes.dev, DEMO)) == 3
+        assert DEMO in indexes.reopened().prod.names.listed()
+
+
+def test_a_release_that_changes_meanwhile_is_not_promoted(indexes: TwoIndexes) -> None:
+    """A file that comes while a release is promoted is not promoted unseen."""
+    uploads = [LATER]
+
+    def upload(verb: str, _: str) -> None:
+        if verb == "put" and uploads:
+            indexes.upload(uploads.pop())
+
+    with pytest.raises(Conflict, match="was changed meanwhile"):
+        indexes.reopened(ObservedStore(indexes.harness.store, upload)).promote()
+
+    assert not indexes.listed()
+    assert {file.promoted_to for file in indexes.sources.files} == {()}
+
+
+def test_a_version_that_is_not_there(indexes: TwoIndexes) -> None:
+    """A version or a project that dev does not have is not found."""
+    with pytest.raises(NotFound, match="no version 3"):
+        indexes.promotion().promote(DEMO, Version("3"))
+
+
+def test_journals_pages_and_feeds_tell_of_it(
+    indexes: TwoIndexes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Journal, history, feed and audit log of each index say what was promoted from or to where."""
+    caplog.set_level(logging.INFO, "wheelyard.audit")
+    indexes.promotion(BO).approve(DEMO, ONE)
+    indexes.promote()
+
+    told, entries = list[str](), list[JournalEntry]()
+    for index in (indexes.dev, indexes.prod):
+        source = StoreJournals(index.projects, index.changes, index.tokens.records, DEMO)
+        part = JournalReader(source).read(lambda *_: None)
+        told += [f"{entry.done} {entry.other_index}".rstrip() for entry in part.entries]
+        entries += part.entries[-2:]
+    assert told == [
+        *("uploaded", "uploaded", "approved for promotion to prod", "promoted to prod"),
+        *("promoted from dev", "promoted from dev"),
+    ]
+    words = [
+        "promoted 1.0 from dev",
+        "promoted 1.0 to prod",
+        "approved the promotion of 1.0 to prod",
+    ]
+    assert [change.what for change in changes_of(entries)] == words
+    assert [row.what for row in entry_rows(reversed(entries))] == words
+    feed = latest_entries(indexes.sources)
+    assert [entry.title for entry in feed] == ["demo 1.0", "demo 1.0 promoted to prod"]
+    (release,) = latest_entries(indexes.prod.projects.get(DEMO))
+    assert release.published == indexes.harness.clock.now
+    lines = [record.getMessage() for record in caplog.records][-4:]
+    assert "promotion approved by local:bo" in lines[0]
+    assert "promoted to by local:alice" in lines[1]
+    assert all("promoted by local:alice" in line for line in lines[2:])
