@@ -88,6 +88,7 @@ REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("GET", "people/groups", None),
     ("GET", "upstream/requests", None),
     ("POST", "upstream/request", {"project": "requests", "reason": ""}),
+    ("GET", "projects/demo/downloads?days=2", None),
     ("POST", "tokens/self/revoke", None),
 )
 

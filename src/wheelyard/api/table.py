@@ -10,6 +10,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api import (
     access_operations,
+    download_operations,
     health_operations,
     journal_operations,
     people_operations,
@@ -44,6 +45,7 @@ OPERATIONS: Final = (
     Row("GET", "projects", project_operations.list_projects, is_long=True),
     Row("GET", "projects/{name}", project_operations.get_project),
     Row("GET", "projects/{name}/journal", project_operations.get_journal, is_long=True),
+    Row("GET", "projects/{name}/downloads", download_operations.show_downloads, is_long=True),
     Row("GET", "changes", project_operations.list_changes, is_long=True),
     Row("GET", "client-projects", project_operations.client_projects, is_long=True),
     Row("POST", "projects/{name}/yank", project_operations.yank, _MANAGER),

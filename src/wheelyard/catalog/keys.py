@@ -19,6 +19,8 @@ The object layout of a store: no other module builds or parses keys.
     decisions.json                                         what of upstream indexes is approved
     decisions/<number>.json                                change `number` of that
     requests.json                                          who asked for hidden public packages
+    downloads/months/<yyyy-mm>.json.gz                     counts of downloads in a month
+    downloads/new/<process>.<number>.json                  counts that are not added to them yet
     upstream/<id>/files/<project>/<sha256>/<filename>      a file of an upstream index
     upstream/<id>/uses/<project>/<sha256>/<filename>       written on each day on which it is used
     upstream/<id>/digests/<project>.json                   digests that no page of it says
@@ -80,6 +82,9 @@ DESCRIPTIONS = f"{DERIVED}descriptions/"
 DECISIONS = Key("decisions.json")
 DECISIONS_JOURNAL = "decisions/"
 PACKAGE_REQUESTS = Key("requests.json")
+DOWNLOADS = "downloads/"
+MONTHS_OF_DOWNLOADS = f"{DOWNLOADS}months/"
+NEW_DOWNLOADS = f"{DOWNLOADS}new/"
 UPSTREAM = "upstream/"
 UPSTREAM_FILES = "files/"
 UPSTREAM_USES = "uses/"
@@ -116,6 +121,8 @@ _FILE = re.compile(
 )
 _PENDING_MARK = re.compile(rf"{PENDING}([a-z0-9-]+)\.([0-9]{{10}})\.[0-9a-f]{{16}}")
 _UPSTREAM_PAGE = re.compile(rf"{UPSTREAM_PAGES}([a-z0-9-]+)\.json\.gz")
+_MONTH_OF_DOWNLOADS = re.compile(rf"{MONTHS_OF_DOWNLOADS}([0-9]{{4}}-(?:0[1-9]|1[0-2]))\.json\.gz")
+_NEW_DOWNLOADS = re.compile(rf"{NEW_DOWNLOADS}([0-9a-f]{{16}})\.([0-9]{{10}})\.json")
 _NUMBERED = re.compile(r"([0-9]{10})\.json")
 _USE = re.compile(rf"{LAST_USES}({TOKEN_ID})\.json")
 _USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
@@ -213,6 +220,36 @@ def numbered_entry(prefix: str, number: int) -> Key:
 def description(renderer: str, digest: str) -> Key:
     """Return the key of what a renderer has made of a description."""
     return Key(f"{DESCRIPTIONS}{renderer}/{digest}.json")
+
+
+class DownloadBatch(Struct, frozen=True):
+    """Counts of downloads that a process has written."""
+
+    process: str
+    """Its 16 random hexadecimal digits."""
+    number: int
+
+    @property
+    def key(self) -> Key:
+        """The key of the batch."""
+        return Key(f"{NEW_DOWNLOADS}{self.process}.{self.number:010}.json")
+
+
+def parse_download_batch(key: Key) -> DownloadBatch | None:
+    """Return the batch of counts at a key, or None for any other key."""
+    match = _NEW_DOWNLOADS.fullmatch(key)
+    return DownloadBatch(match[1], int(match[2])) if match else None
+
+
+def downloads_of_month(month: str) -> Key:
+    """Return the key of the counts of downloads in a month, such as `2026-01`."""
+    return Key(f"{MONTHS_OF_DOWNLOADS}{month}.json.gz")
+
+
+def parse_month_of_downloads(key: Key) -> str | None:
+    """Return the month whose counts have this key, or None for any other key."""
+    match = _MONTH_OF_DOWNLOADS.fullmatch(key)
+    return match[1] if match else None
 
 
 def upstream(upstream_id: str) -> str:

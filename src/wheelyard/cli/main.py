@@ -37,6 +37,7 @@ COMMAND_GROUPS: Final = {
     },
     "Manage": {
         "list": "list the projects, or the files of one",
+        "downloads": "print how often a project was downloaded",
         "journal": "print who did what, when, and with which credential",
         "usage": "print how much each project stores",
         "yank": "mark a release, or one file, as not to be chosen any more",
@@ -74,6 +75,7 @@ COMMAND_MODULES: Final = {
     "copy": "store_commands",
     "delete": "project_commands",
     "doctor": "settings_commands",
+    "downloads": "project_commands",
     "export": "store_commands",
     "health": "settings_commands",
     "import": "publish_commands",

@@ -14,6 +14,11 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api import project_operations
 from wheelyard.api.access_operations import AccessHistoryQuery, access_history
+from wheelyard.api.download_operations import (
+    DownloadsAnswer,
+    DownloadsQuery,
+    show_downloads,
+)
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import (
     After,
@@ -58,6 +63,7 @@ from wheelyard.errors import (
 )
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
+from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS
 from wheelyard.model.grants import AnyAccessEvent, with_name
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import FileJson, JournalEntry, ProjectJson
@@ -246,6 +252,46 @@ def delete_command(*, project: str, dry_run: bool, yes: bool, **release: Any) ->
         api.call(project_operations.delete, name, change), change, "deleted", "already deleted"
     )
     return 0
+
+
+@cli_command(
+    "downloads",
+    PROJECT,
+    Option(["--days"], type=click.IntRange(1, KEPT_DAYS), default=SHOWN_DAYS),
+    JSON,
+    *INDEX,
+)
+def downloads_command(project: str, days: int) -> None:
+    """
+    Print how often each version of PROJECT was downloaded, and by which installers.
+
+    Options:
+        --days: In the last so many days, of which today is one; at most 400.  [default: 30]
+
+    Examples:
+        wheelyard downloads acme-core
+        wheelyard downloads acme-core --days 90 --json
+
+    Documentation: downloads.md
+    """
+    counts = open_api().call(show_downloads, parse_name(project), DownloadsQuery(days))
+    print_result(counts, _download_lines(counts))
+
+
+def _download_lines(counts: DownloadsAnswer) -> Iterator[tuple[str, ...]]:
+    last = f"last {counts.last}" if counts.last else ""
+    yield f"all since {counts.since}", counted(counts.downloads, "download"), last, ""
+    for version in counts.by_version:
+        installers = ", ".join(
+            f"{count.installer}: {count.downloads}" for count in version.installers
+        )
+        number = counted(version.downloads, "download")
+        yield (
+            version.version or "not counted by version",
+            number,
+            f"last {version.last}",
+            installers,
+        )
 
 
 @cli_command(

@@ -249,6 +249,9 @@ class App:
             if self._context.upstream is not None:
                 self._context.upstream.upstream.close()
             self._context.pools.close()
+            for index in self._context.index.indexes.built():
+                if index.downloads is not None:
+                    index.downloads.close()
             if self._context.pictures is not None:
                 self._context.pictures.close()
             self._context.descriptions.close()

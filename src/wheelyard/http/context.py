@@ -44,6 +44,7 @@ from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.wiring.build import Index
 
 if TYPE_CHECKING:
+    from wheelyard.downloads.reading import Downloads
     from wheelyard.http.upstream_reader import UpstreamReader
     from wheelyard.pictures.proxy import PictureProxy
 
@@ -229,6 +230,11 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     """None for a server."""
     write_failure: Reason
     """Returns why no write to the store has succeeded since the start, or an empty text."""
+
+    @property
+    def downloads(self) -> "Downloads | None":
+        """The counts of downloads, or None if they are not counted, as for a static site."""
+        return None if self.site else self.index.downloads
 
     @property
     def files_from_page(self) -> str:

@@ -157,7 +157,10 @@ def page_response(  # noqa: PLR0913 - all that it depends on
     """
     if listing is not None:
         made_from, deadline = listing.open.repeats()
-        repeats = None if made_from is None else (*made_from, *(repeats[0] or ())), deadline
+        repeats = (
+            None if made_from is None else (*made_from, *(repeats[0] or ())),
+            min(deadline, repeats[1]),
+        )
     if headers is None:
         headers = page_headers(context, media_type, listing)
     # a page in gzip and as it is are two entries, of which each is made when it is asked for

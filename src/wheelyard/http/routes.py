@@ -77,6 +77,7 @@ def build_routes(
         *_asking(pages),
         *_administration(pages),
         *_pictures(context),
+        *_downloads(pages),
         *_projects(ProjectPages(pages), Histories(pages)),
         *_index(context, home, setup, packages),
         *_uploads(uploads),
@@ -238,6 +239,15 @@ def _pictures(context: ServerContext) -> Iterator[Route]:
 
         handler = Pictures(context, context.pictures).answer
         yield replace(_page("/-/pictures/{signature}/{address}", handler), name="picture")
+
+
+def _downloads(web: WebPages) -> Iterator[Route]:
+    downloads = web.context.downloads
+    if downloads is not None:
+        # nothing of it is loaded while it is off
+        from wheelyard.http.handlers.downloads import DownloadPages  # noqa: PLC0415
+
+        yield _page("/project/{name}/downloads/", DownloadPages(web, downloads).answer)
 
 
 def _projects(pages: ProjectPages, histories: Histories) -> Iterator[Route]:

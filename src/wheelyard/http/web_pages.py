@@ -143,6 +143,7 @@ class WebPages:
             brand=context.index.brand,
             serves_public=settings.upstream.is_on,
             is_static=context.site is not None,
+            counts_downloads=context.downloads is not None,
         )
         self.security_headers: HeaderList = (
             (b"content-security-policy", self.environment.policy.encode()),
@@ -212,7 +213,7 @@ class WebPages:
         caller.require(Action.MANAGE, name)
         return name
 
-    def respond(
+    def respond(  # noqa: PLR0913 - all that it depends on
         self,
         request: Request,
         key: Hashable,
@@ -221,13 +222,15 @@ class WebPages:
         *,
         listing: OpenListing | None = None,
         shows: MadeFrom = (),
+        until: float = inf,
     ) -> Response:
         """
         Return the response with a page, which is rendered unless it is in the cache.
 
         `key` has all that the page depends on besides `version`, such as its `Viewer`. `render` may
         raise TemporaryPage. `listing`: the project that the page is about. `shows`: what it shows
-        besides the listing. Raises Invalid (412) if If-Match has another ETag, and what else
+        besides the listing. `until`: when an identical request may get another one, on the
+        monotonic clock. Raises Invalid (412) if If-Match has another ETag, and what else
         `render` raises.
         """
         is_upstream = listing is not None and listing.origin.is_upstream
@@ -239,7 +242,7 @@ class WebPages:
             caching = page_cache_headers(0, is_public=False)
             headers = (*self.security_headers, *caching, FROM_UPSTREAM)
         # keys of people's pages must differ from those of programs in the same cache
-        page, repeats = (MediaType.HTML, ("web", client, key), version, render), (shows, inf)
+        page, repeats = (MediaType.HTML, ("web", client, key), version, render), (shows, until)
         try:
             return page_response(
                 self.context, request, *page, repeats=repeats, listing=listing, headers=headers

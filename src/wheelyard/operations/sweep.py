@@ -25,6 +25,7 @@ from wheelyard.catalog.projects import NameList
 from wheelyard.catalog.stored_credentials import CLOCK_SKEW, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.downloads.folding import fold
 from wheelyard.errors import Conflict, WheelyardError
 from wheelyard.model.api_token import is_token_id
 from wheelyard.model.decoding import counted
@@ -375,6 +376,11 @@ class DailySweep:
             remove_old(self._sweep.stores.documents, now)
         except WheelyardError as error:
             self._log_failure("marks of commits and old descriptions stay in the store", error)
+        try:
+            for prefix in self._sweep.removal.indexes():
+                fold(PrefixedStore(self._sweep.stores.documents, prefix), now)
+        except WheelyardError as error:
+            self._log_failure("counts of downloads are not added up today", error)
 
     def _log_failure(self, what: str, error: WheelyardError) -> None:
         if error.message != self._logged:

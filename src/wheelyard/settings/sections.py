@@ -192,6 +192,13 @@ class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Whether `.zip` sdists are accepted, which PEP 625 has made obsolete."""
 
 
+class DownloadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section `[downloads]`: counts of downloads."""
+
+    count: bool = True
+    """Whether [downloads](downloads.md) of private files are counted, and shown."""
+
+
 class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[http]`: caching of pages, and concurrent uploads."""
 
@@ -244,6 +251,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     access: AccessSettings = AccessSettings()
     tokens: TokenSettings = TokenSettings()
     uploads: UploadSettings = UploadSettings()
+    downloads: DownloadSettings = DownloadSettings()
     http: HttpSettings = HttpSettings()
     google: GoogleSettings = GoogleSettings()
     iap: IapSettings = IapSettings()

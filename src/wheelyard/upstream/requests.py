@@ -9,16 +9,16 @@ loses what it has not written. What a person asks for by a reason is stored at o
 """
 
 from collections import Counter
-from collections.abc import Callable
 from datetime import datetime
-from threading import Lock, Timer
-from typing import Final, Protocol
+from threading import Lock
+from typing import Final
 
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.timers import StartedTimer, StartTimer, start_timer
 from wheelyard.errors import Unavailable
 from wheelyard.model.package_requests import (
     MAX_OF_ONE,
@@ -38,21 +38,6 @@ REASON_CHARS: Final = 600
 """Of the longest reason that is kept."""
 
 
-class StartedTimer(Protocol):
-    """Calls something later, unless it is cancelled."""
-
-    def cancel(self) -> None:
-        """Do not call it any more."""
-
-
-def start_timer(seconds: float, work: Callable[[], None]) -> StartedTimer:
-    """Run `work` after some seconds, in a thread that does not keep the process alive."""
-    timer = Timer(seconds, work)
-    timer.daemon = True
-    timer.start()
-    return timer
-
-
 class RequestLog:
     """
     Remembers what was asked for, and writes it to the store.
@@ -64,7 +49,7 @@ class RequestLog:
         self,
         records: RequestRecords,
         runtime: Runtime,
-        start_timer: Callable[[float, Callable[[], None]], StartedTimer] = start_timer,
+        start_timer: StartTimer = start_timer,
         *,
         is_off: bool = False,
     ) -> None:

@@ -75,6 +75,7 @@ from wheelyard.wiring.stores import (
 if TYPE_CHECKING:
     from wheelyard.authentication.passwords import PasswordChanges
     from wheelyard.catalog.private_names import PrivateNames
+    from wheelyard.downloads.reading import Downloads
     from wheelyard.operations.check_store import Check
     from wheelyard.operations.merged_journal import MergedJournal
     from wheelyard.operations.names import ClientProjectsReader, NameClaims
@@ -137,6 +138,8 @@ class Index(Struct, frozen=True, kw_only=True):
     publishing_cleanup: PublishingCleanup
     private_names: "PrivateNames | None" = None
     """Those of its own packages, or of all its layers. None unless `[upstream]` is enabled."""
+    downloads: "Downloads | None" = None
+    """The counts of downloads, or None if they are not counted."""
     upstream: "UpstreamIndex | None" = None
     """None unless `[upstream]` is enabled, and one of its layers."""
     server: "ServerState | None" = None
@@ -439,6 +442,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         sessions=sessions,
         brand=brand_of(settings.web),
         listener=listener,
+        is_server=is_server,
     )
     return Indexes(settings, builder.build).get("")
 
@@ -491,6 +495,9 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
     brand: Brand
     listener: _EventListener
     """That of the index without a name."""
+    is_server: bool
+    downloads: "dict[str, Downloads]" = {}
+    """The counts of downloads by index: another definition of an index must not end its counter."""
 
     def build(self, definition: IndexDefinition, indexes: Indexes) -> Index:
         """Return the index of a definition, one of `indexes`."""
@@ -549,8 +556,28 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             sessions=sessions,
             brand=self.brand,
             publishing_cleanup=self.cleanup,
+            downloads=self._downloads(name, catalog),
             upstream=upstream,
         )
+
+    def _downloads(self, name: str, catalog: Catalog) -> "Downloads | None":
+        """Return the counts of an index, to which a server that may write adds, or None if off."""
+        if not self.settings.downloads.count:
+            return None
+        # nothing of it is loaded while it is off
+        from wheelyard.downloads.counter import DownloadCounter
+        from wheelyard.downloads.reading import Downloads
+
+        if name not in self.downloads:
+            documents = catalog.stores.documents
+            counts = self.is_server and not self.settings.server.read_only
+            self.downloads[name] = Downloads(
+                documents,
+                self.runtime,
+                DownloadCounter(documents, self.runtime) if counts else None,
+                is_local=self.traits.is_local,
+            )
+        return self.downloads[name]
 
     def _upstream(
         self, catalog: Catalog, definition: IndexDefinition, indexes: Indexes

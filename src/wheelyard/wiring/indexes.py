@@ -84,6 +84,11 @@ class Indexes:
         """Return all indexes, first that without a name, then in the order of names."""
         return [self.get(name) for name in ("", *sorted(self.definitions()))]
 
+    def built(self) -> "list[Index]":
+        """Return the indexes that were asked for so far."""
+        with self._lock:
+            return list(self._built.values())
+
     def parts(self, name: str) -> "list[Index]":
         """
         Return the indexes whose own packages an index shows, in the order of its layers.

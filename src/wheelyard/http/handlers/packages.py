@@ -28,7 +28,7 @@ from wheelyard.http.messages import (
     redirect,
 )
 from wheelyard.http.page_cache import CHANGES, NAMES, SEARCH, SERIALS
-from wheelyard.http.representation import MediaType
+from wheelyard.http.representation import MediaType, requested_range
 from wheelyard.http.requests import build_path
 from wheelyard.http.responses import (
     WantedFile,
@@ -43,6 +43,7 @@ from wheelyard.http.responses import (
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
 from wheelyard.model.metadata import parse_any
+from wheelyard.model.project import File
 from wheelyard.rendering import simple_pages
 from wheelyard.rendering.project_facts import (
     latest_release,
@@ -57,6 +58,8 @@ LAST_SERIAL: Final = b"x-pypi-last-serial"
 SHOWN_RESULTS: Final = 20
 """The projects that a search as one types shows, of all that the page of results has."""
 METADATA_SUFFIX: Final = ".metadata"
+_SENDING: Final = frozenset({200, 206, 302})
+"""The statuses of responses with a file, of a part of it, and with the URL of a bucket."""
 
 
 class Packages:
@@ -257,6 +260,23 @@ class Packages:
         elif name != named or (sha256 and named != sent):
             return file_not_found()
         listing = resolver.find(self._context, name, request, may_refresh=False)
-        return listing.open.response(
-            request, WantedFile(filename, sha256, filename != sent_filename)
-        )
+        wanted = WantedFile(filename, sha256, filename != sent_filename)
+        response = listing.open.response(request, wanted)
+        if not wanted.is_metadata and isinstance(listing.open, resolver.PrivateFiles):
+            self._count(request, listing.open.project.by_filename.get(filename), name, response)
+        return response
+
+    def _count(
+        self, request: Request, file: File | None, name: NormalizedName, response: Response
+    ) -> None:
+        """Count a download of a private file, unless the response sends only a later part of it."""
+        downloads = self._context.downloads
+        if downloads is None or downloads.counter is None or file is None:
+            return
+        if request.method == "HEAD" or response.status_code not in _SENDING:
+            return
+        # a redirect is followed by a request for the same part
+        part = requested_range(request, f'"{file.sha256}"'.encode(), file.size)
+        if part is None or not part.start:
+            agent = request.joined_headers.get(b"user-agent", b"")
+            downloads.counter.note(name, file.version, file.filename, agent)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Hashable
 from contextlib import suppress
 from hashlib import sha256
+from math import inf
 from typing import Final
 from urllib.parse import urlencode
 
@@ -20,6 +21,7 @@ from wheelyard.http.responses import load_projects, page_cache_headers, page_res
 from wheelyard.http.web_pages import ReleaseMetadata, TemporaryPage, WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
 from wheelyard.model.grants import Grants
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import (
@@ -133,6 +135,7 @@ class ProjectPages:
             return self._empty(request, place, DESCRIPTION)
         metadata = ReleaseMetadata(request, place.listing, place.release.metadata_file)
         seen, shows = self._neighbours(request, place, metadata)
+        downloads, until = self._downloads(place)
 
         def render() -> bytes:
             content = self._content(place, metadata, seen)
@@ -145,12 +148,17 @@ class ProjectPages:
                     latest=content,
                     used_by=seen.used_by,
                     uploaders=seen.uploaders,
+                    downloads=downloads,
                 )
                 page = project_page(self._web.environment, place.viewer, project)
             return _checked(page, content)
 
         key, version = place.key(DESCRIPTION), seen.version_with(place.listing)
-        return self._web.respond(request, key, version, render, listing=place.listing, shows=shows)
+        if downloads is not None:
+            version = f"{version} {downloads.digest}"
+        return self._web.respond(
+            request, key, version, render, listing=place.listing, shows=shows, until=until
+        )
 
     def answer_dependencies(self, request: Request) -> Response:
         """Handle GET `/project/.../dependencies/`: what a release needs, and who uses a project."""
@@ -288,6 +296,13 @@ class ProjectPages:
 
         key, version = place.key(tab), NO_NEIGHBOURS.version_with(listing)
         return self._web.respond(request, key, version, render, listing=listing)
+
+    def _downloads(self, place: _Place) -> tuple[DownloadReport | None, float]:
+        """Return the downloads that a page shows, and until when, on the monotonic clock."""
+        counts = self._context.downloads
+        if counts is None or place.is_release or place.listing.origin.is_upstream:
+            return None, inf
+        return counts.shown_report(place.listing.name, SHOWN_DAYS)
 
     def _neighbours(
         self, request: Request, place: _Place, metadata: ReleaseMetadata

@@ -208,9 +208,10 @@ class PageEnvironment:
         brand: How the index presents itself.
         serves_public: Whether public packages come from this index, too.
         is_static: Whether the pages are for a static site.
+        counts_downloads: Whether the downloads of private files are counted, and shown.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - how pages differ
         self,
         index_url: str,
         *,
@@ -219,6 +220,7 @@ class PageEnvironment:
         brand: Brand = DEFAULT_BRAND,
         serves_public: bool = False,
         is_static: bool = False,
+        counts_downloads: bool = False,
     ) -> None:
         self.policy = f"{_POLICY}; frame-ancestors 'none'"
         """The header Content-Security-Policy of each page, which templates have, too."""
@@ -235,6 +237,7 @@ class PageEnvironment:
         self.files_per_page = maxsize if is_static else FILES_PER_PAGE
         """A static site has nobody who would filter the files of a release over several pages."""
         self.brand = brand
+        self.counts_downloads = counts_downloads
         self.assets = load_assets(brand)
         self._is_certain = is_certain
         self._templates = _templates()

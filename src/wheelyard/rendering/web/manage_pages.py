@@ -159,5 +159,8 @@ def render_form(
     **values: object,
 ) -> bytes:
     """Return the bytes of a page for those who manage a project."""
-    frame = ProjectFrame(name=name, tab=tab, may_manage=viewer.may_manage)
+    counts_downloads = environment.counts_downloads
+    frame = ProjectFrame(
+        name=name, tab=tab, may_manage=viewer.may_manage, counts_downloads=counts_downloads
+    )
     return environment.render(template, viewer, frame.root, frame=frame, **values)

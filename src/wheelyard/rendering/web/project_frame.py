@@ -11,6 +11,7 @@ FILES: Final = "files"
 RELEASES: Final = "releases"
 DEPENDENCIES: Final = "dependencies"
 HISTORY: Final = "history"
+DOWNLOADS: Final = "downloads"
 MANAGE: Final = "manage"
 ACCESS: Final = "access"
 
@@ -20,6 +21,7 @@ _TITLES: Final = {
     RELEASES: "Releases",
     DEPENDENCIES: "Dependencies",
     HISTORY: "History",
+    DOWNLOADS: "Downloads",
     MANAGE: "Manage",
     ACCESS: "Access",
 }
@@ -55,6 +57,8 @@ class ProjectFrame(Struct, frozen=True, kw_only=True):
     is_release: bool = False
     """Whether it is a page of that release, and not of the project."""
     may_manage: bool = False
+    counts_downloads: bool = False
+    """Whether the downloads of this project are counted."""
 
     @property
     def path(self) -> str:
@@ -81,7 +85,8 @@ class ProjectFrame(Struct, frozen=True, kw_only=True):
         return [
             Tab(title, self._path_of(tab), tab == self.tab)
             for tab, title in _TITLES.items()
-            if self.may_manage or tab not in _OF_MANAGERS
+            if (self.may_manage or tab not in _OF_MANAGERS)
+            and (self.counts_downloads or tab != DOWNLOADS)
         ]
 
     def _path_of(self, tab: str) -> str:

@@ -15,11 +15,13 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import counted
+from wheelyard.model.downloads import DownloadReport
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, versions_of
 from wheelyard.rendering.simple_pages import listed_version, seconds_text
+from wheelyard.rendering.web.download_pages import chart_of
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import NOT_KNOWN, yank_mark
 from wheelyard.rendering.web.project_frame import (
@@ -50,6 +52,8 @@ class ProjectContent(Struct, frozen=True, kw_only=True):
     """The projects that require this one and that may be shown."""
     uploaders: Sequence[str] = ()
     """The principals that may upload, for viewers who may know them."""
+    downloads: DownloadReport | None = None
+    """None if they are not counted, or not known now."""
 
 
 def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectContent) -> bytes:
@@ -71,6 +75,8 @@ def project_page(environment: PageEnvironment, viewer: Viewer, content: ProjectC
         used_by=content.used_by[:USERS_IN_SHORT],
         users=len(content.used_by),
         uploaders=content.uploaders,
+        report=content.downloads,
+        chart=content.downloads and chart_of(content.downloads),
         **latest.facts(environment),
     )
 
@@ -98,7 +104,12 @@ def empty_page(
     has_deleted_files: bool,
 ) -> bytes:
     """Return the bytes of the page of a tab for a project without files that can be installed."""
-    frame = ProjectFrame(name=project.name, tab=tab, may_manage=viewer.may_manage)
+    frame = ProjectFrame(
+        name=project.name,
+        tab=tab,
+        may_manage=viewer.may_manage,
+        counts_downloads=environment.counts_downloads and public is None,
+    )
     return environment.render(
         "empty_project.html",
         viewer,
@@ -208,7 +219,12 @@ class History(Struct, frozen=True, kw_only=True):
 
     def render(self, environment: PageEnvironment, viewer: Viewer) -> bytes:
         """Return the bytes of the page."""
-        frame = ProjectFrame(name=self.name, tab=HISTORY, may_manage=viewer.may_manage)
+        frame = ProjectFrame(
+            name=self.name,
+            tab=HISTORY,
+            may_manage=viewer.may_manage,
+            counts_downloads=environment.counts_downloads and not self.is_public,
+        )
         root = self.links.root
         return environment.render("history.html", viewer, root, frame=frame, history=self)
 

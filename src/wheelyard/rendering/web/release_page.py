@@ -82,6 +82,7 @@ class ReleaseHead(Struct, frozen=True, kw_only=True):
             version=release.version,
             is_release=self.is_release,
             may_manage=viewer.may_manage,
+            counts_downloads=environment.counts_downloads and self.public is None,
         )
         return environment.render(
             template,

@@ -1,0 +1,138 @@
+"""The counter of one process, which writes a batch at most once an hour."""
+
+import logging
+from threading import Lock
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.keys import DownloadBatch
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.timers import StartedTimer, StartTimer, start_timer
+from wheelyard.downloads.counts import BATCHES, CountsDocument, document_of
+from wheelyard.errors import WheelyardError
+from wheelyard.model.downloads import OTHER_INSTALLERS, DownloadKey, ProjectCounts, installer_of
+from wheelyard.storage.base import Store
+
+WRITE_SECONDS: Final = 3600.0
+"""The time from the first download that is not written to the write, also after a failed one."""
+MAX_KEYS: Final = 100_000
+"""How many counts there may be in memory; further downloads are counted by project alone."""
+MAX_INSTALLERS: Final = 200
+"""How many installers are told apart in one batch; the others are counted as other ones."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class DownloadCounter:
+    """
+    Counts downloads in memory, and writes them as batches.
+
+    Threads may share it. A batch whose write failed is written again, with the same key and the
+    same bytes: perhaps it is there. What is counted meanwhile is in the next one.
+    """
+
+    def __init__(
+        self, store: Store, runtime: Runtime, start_timer: StartTimer = start_timer
+    ) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._start_timer = start_timer
+        self._process = ""
+        """In the keys of its batches: random digits, once there is a download."""
+        self._number = 1
+        """Of the next batch."""
+        self._counts = dict[NormalizedName, ProjectCounts]()
+        self._size = 0
+        """How many counts there are."""
+        self._installers = set[str]()
+        self._batch: tuple[DownloadBatch, CountsDocument] | None = None
+        """What is being written, or was not written."""
+        self._timer: StartedTimer | None = None
+        self._is_closed = False
+        self._lock = Lock()
+        """Held for moments, never while the store is asked."""
+        self._writing = Lock()
+        """Held while a batch is written."""
+
+    def note(self, project: NormalizedName, version: str, filename: str, user_agent: bytes) -> None:
+        """Count one download of a file. This never waits for the store."""
+        installer, day = installer_of(user_agent), self._runtime.now().date()
+        with self._lock:
+            self._process = self._process or self._runtime.new_id()
+            self._add(project, DownloadKey(day, version, filename, self._bounded(installer)))
+            if self._timer is None and not self._is_closed:
+                self._schedule()
+
+    def _bounded(self, installer: str) -> str:
+        if installer not in self._installers:
+            if len(self._installers) >= MAX_INSTALLERS:
+                return OTHER_INSTALLERS
+            self._installers.add(installer)
+        return installer
+
+    def _add(self, project: NormalizedName, key: DownloadKey) -> None:
+        counts = self._counts.setdefault(project, ProjectCounts())
+        if key not in counts:
+            if self._size >= MAX_KEYS:
+                key = DownloadKey(key.day, "", "", OTHER_INSTALLERS)
+            self._size += 1
+        counts[key] += 1
+
+    def _schedule(self) -> None:
+        try:
+            self._timer = self._start_timer(WRITE_SECONDS, self._write_later)
+        except RuntimeError:  # no more threads; the next download tries again
+            self._timer = None
+
+    def _write_later(self) -> None:
+        self._write()
+        with self._lock:
+            self._timer = None
+            if (self._counts or self._batch) and not self._is_closed:
+                self._schedule()
+
+    def _write(self) -> None:
+        """Write one batch, if there is anything to write, or log why that failed."""
+        with self._writing:
+            with self._lock:
+                if self._batch is None and self._counts:
+                    self._begin_batch()
+                batch = self._batch
+            if batch is None:
+                return
+            try:
+                self._store.put(batch[0].key, BATCHES.encode(batch[1]), None)
+            except WheelyardError as error:
+                logger.warning(
+                    "downloads of this process are not written yet, but are kept: %s", error.message
+                )
+                return
+            with self._lock:
+                self._batch = None
+
+    def _begin_batch(self) -> None:
+        self._batch = DownloadBatch(self._process, self._number), document_of(self._counts)
+        self._number += 1
+        self._counts, self._size = {}, 0
+        self._installers.clear()
+
+    def unwritten(self) -> list[tuple[DownloadBatch, CountsDocument]]:
+        """Return what is not written yet, as the batches that it will be in."""
+        with self._lock:
+            batches = [self._batch] if self._batch else []
+            if self._counts:
+                next_batch = DownloadBatch(self._process, self._number)
+                batches.append((next_batch, document_of(self._counts)))
+            return batches
+
+    def close(self) -> None:
+        """Write what was counted, before the process ends."""
+        with self._lock:
+            self._is_closed = True
+            timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+        self._write()  # perhaps one that failed before
+        if self._batch is None:
+            self._write()

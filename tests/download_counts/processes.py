@@ -1,0 +1,91 @@
+"""Server processes that count downloads, over one store in memory."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from packaging.utils import NormalizedName
+
+from tests.operations.in_memory_index import Clock, fake_runtime
+from wheelyard.concurrency.timers import StartedTimer
+from wheelyard.downloads.counter import DownloadCounter
+from wheelyard.downloads.folding import SETTLED_SECONDS, fold
+from wheelyard.downloads.reading import Downloads
+from wheelyard.model.downloads import KEPT_DAYS
+from wheelyard.storage.base import Store
+from wheelyard.storage.memory import MemoryStore
+
+DEMO = NormalizedName("demo")
+PIP = b"pip/26.3 {}"
+
+
+@dataclass
+class PlannedTimer:
+    """Work for later."""
+
+    seconds: float
+    work: Callable[[], None]
+    is_cancelled: bool = False
+
+    def cancel(self) -> None:
+        """Do not do it any more."""
+        self.is_cancelled = True
+
+
+@dataclass
+class Process:
+    """A process that counts, whose timer a test moves."""
+
+    store: Store
+    clock: Clock
+    seed: int = 1
+    planned: list[PlannedTimer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        runtime = fake_runtime(self.clock, self.seed)
+        self.counter = DownloadCounter(self.store, runtime, self._plan)
+        self.downloads = Downloads(self.store, runtime, self.counter, is_local=True)
+
+    def _plan(self, seconds: float, work: Callable[[], None]) -> StartedTimer:
+        self.planned.append(PlannedTimer(seconds, work))
+        return self.planned[-1]
+
+    def note(self, version: str = "1.0", agent: bytes = PIP, name: str = "demo") -> None:
+        """Count a download of a wheel."""
+        filename = f"{name}-{version}-py3-none-any.whl"
+        self.counter.note(NormalizedName(name), version, filename, agent)
+
+    def pass_an_hour(self) -> None:
+        """Let an hour pass, and do what was planned for its end."""
+        self.clock.advance(hours=1)
+        planned, self.planned[:] = list(self.planned), []
+        for timer in planned:
+            timer.work()
+
+
+@dataclass
+class CountedStore:
+    """A store in memory, its clock, and what another process finds in it."""
+
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.memory = MemoryStore(self.clock.seconds)
+
+    def process(self, seed: int = 1, store: Store | None = None) -> Process:
+        """Return a process of this store, or of another one around it."""
+        return Process(store or self.memory, self.clock, seed)
+
+    def fold(self, store: Store | None = None) -> None:
+        """Add the batches up, as a sweep does when all of them are old enough."""
+        self.clock.advance(seconds=SETTLED_SECONDS + 1)
+        fold(store or self.memory, self.clock.seconds())
+
+    def listed(self) -> list[str]:
+        """Return the keys of all objects."""
+        return [entry.key for entry in self.memory.list("")]
+
+    def versions(self) -> Counter[str]:
+        """Return how often each version was downloaded, as a new process reads it."""
+        report, _ = self.process(seed=99).downloads.report(DEMO, KEPT_DAYS)
+        return Counter({count.version: count.downloads for count in report.versions})

@@ -1,0 +1,331 @@
+"""Counts of downloads: nothing is counted twice or lost, and little is written."""
+
+from collections import Counter
+from contextlib import suppress
+from datetime import date
+from itertools import count
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.download_counts.processes import DEMO, CountedStore
+from wheelyard.catalog import keys
+from wheelyard.downloads import counter
+from wheelyard.downloads.reading import LOCAL_SECONDS
+from wheelyard.errors import Unavailable, WheelyardError
+from wheelyard.model.downloads import DownloadKey, ProjectCounts, installer_of, report_of
+
+
+@pytest.mark.parametrize(
+    ("agent", "installer"),
+    [
+        (b'pip/24.0 {"ci":null,"cpu":"x86_64"}', "pip 24.0"),
+        (b'uv/0.13.1 {"installer":{"name":"uv"}}', "uv 0.13"),
+        (b"poetry/2.5.0 CPython/3.12.1 Linux/6.1", "poetry 2.5"),
+        (b"PDM/2.29", "pdm 2.29"),
+        (b"devpi-server/6.20.0 (py312; linux)", "devpi 6.20"),
+        (b"bandersnatch 6.8.0 (cpython 3.12)", "bandersnatch"),
+        (b"Mozilla/5.0 (X11; Linux x86_64)", "browser"),
+        (b"pip/9999.1", "pip"),
+        (b"pip/1.1000", "pip"),
+        (b"evil<script>/1.0", "other"),
+        (b"", "other"),
+        (b"\xff\xfe", "other"),
+    ],
+)
+def test_installers_are_told_apart(agent: bytes, installer: str) -> None:
+    """An installer is counted by its name with two parts of its version, any other as other."""
+    assert installer_of(agent) == installer
+
+
+@given(st.binary(max_size=80))
+def test_any_user_agent_is_counted(agent: bytes) -> None:
+    """Whatever a client calls itself, it is counted as one of few short names."""
+    assert 0 < len(installer_of(agent)) <= 20
+
+
+def test_one_object_an_hour_at_most() -> None:
+    """A process writes one object an hour while there are downloads, and none when idle."""
+    stored = CountedStore()
+    process = stored.process()
+    assert process.planned == []
+    for _ in range(3):
+        process.note()
+        process.note("2.0")
+        process.pass_an_hour()
+    for _ in range(3):
+        process.pass_an_hour()
+    process.counter.close()
+
+    assert len(stored.listed()) == 3
+    assert stored.versions() == {"1.0": 3, "2.0": 3}
+
+
+def test_the_end_of_a_process_loses_nothing() -> None:
+    """A process that ends in order writes what it has counted."""
+    stored = CountedStore()
+    process = stored.process()
+    process.note()
+    planned = process.planned[0]
+    process.counter.close()
+    process.note()
+
+    assert planned.is_cancelled
+    assert stored.versions() == {"1.0": 1}
+    assert len(process.planned) == 1
+
+
+@pytest.mark.parametrize("kind", [FaultKind.NOT_DONE, FaultKind.DONE])
+def test_a_failed_write_loses_nothing(kind: FaultKind) -> None:
+    """What could not be written is written later, and counts once if it was there all the same."""
+    stored = CountedStore()
+    process = stored.process(store=FaultyStore(stored.memory, (Fault(kind, "put", times=2),)))
+    process.note()
+    process.pass_an_hour()
+    process.note("2.0")
+    stored.fold()
+    process.pass_an_hour()
+    process.pass_an_hour()
+    process.counter.close()
+    stored.fold()
+
+    assert stored.versions() == {"1.0": 1, "2.0": 1}
+    assert [key for key in stored.listed() if key.startswith(keys.NEW_DOWNLOADS)] == []
+
+
+def test_many_files_are_counted_by_project_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too many files are downloaded in an hour, the rest counts for the project alone."""
+    monkeypatch.setattr(counter, "MAX_KEYS", 2)
+    monkeypatch.setattr(counter, "MAX_INSTALLERS", 1)
+    stored = CountedStore()
+    process = stored.process()
+    for version in ("1.0", "2.0", "3.0", "4.0", "1.0"):
+        process.note(version)
+    process.note("2.0", b"uv/0.13.0")
+    process.counter.close()
+
+    last = stored.process(seed=2).downloads.last_downloads(1)
+    assert stored.versions() == {"1.0": 2, "2.0": 1, "": 3}
+    # any file may have been downloaded
+    assert last.of(DEMO, "demo-3.0-py3-none-any.whl") == stored.clock.now.date()
+    assert last.of(NormalizedName("other"), "other-3.0-py3-none-any.whl") is None
+
+
+def test_batches_become_one_object_a_month() -> None:
+    """Once a day, what all processes have written is added up, so that reading takes few reads."""
+    stored = CountedStore()
+    total = Counter[str]()
+    for day in range(70):
+        processes = [stored.process(seed=10 * day + number) for number in range(2)]
+        for process in processes:
+            process.note(f"1.{day % 3}")
+            total[f"1.{day % 3}"] += 1
+            process.counter.close()
+        stored.clock.advance(hours=22.9)
+        stored.fold()
+
+    assert stored.versions() == total
+    months = [keys.downloads_of_month(month) for month in ("2026-01", "2026-02", "2026-03")]
+    assert stored.listed() == months
+    observed = FaultyStore(stored.memory)
+    stored.process(seed=1, store=observed).downloads.report(DEMO, 30)
+    assert sorted(observed.calls) == [
+        ("get", months[1]),
+        ("get", months[2]),
+        ("list", keys.MONTHS_OF_DOWNLOADS),
+        ("list", keys.NEW_DOWNLOADS),
+    ]
+
+
+def test_counts_are_kept_for_more_than_a_year() -> None:
+    """A month is deleted when all of its days are more than 400 days ago."""
+    stored = CountedStore()
+    process = stored.process()
+    process.note()
+    process.counter.close()
+    stored.fold()
+    stored.clock.advance(days=430)
+    stored.fold()
+    assert stored.listed() == [keys.downloads_of_month("2026-01")]
+
+    stored.clock.advance(days=2)
+    stored.fold()
+
+    assert stored.listed() == []
+
+
+@pytest.mark.parametrize("kind", [*FaultKind])
+def test_folding_may_stop_anywhere(kind: FaultKind) -> None:
+    """Whichever call fails, or kills the process: every download still counts exactly once."""
+    for number in count(1):
+        stored = CountedStore()
+        stored.clock.advance(days=30, hours=23.5)  # the batches have counts of two months
+        processes = [stored.process(seed) for seed in (1, 2)]
+        for _ in range(3):
+            for process in processes:
+                process.note()
+                process.note("2.0")
+            stored.clock.advance(minutes=20)
+        for process in processes:
+            process.counter.close()
+        faulty = FaultyStore(stored.memory, (Fault(kind, nth=number),))
+        with suppress(WheelyardError, ProcessCrash):
+            stored.fold(faulty)
+        assert stored.versions() == {"1.0": 6, "2.0": 6}, number
+        stored.fold()
+        assert stored.versions() == {"1.0": 6, "2.0": 6}, number
+        assert not [key for key in stored.listed() if key.startswith(keys.NEW_DOWNLOADS)]
+        if len(faulty.calls) < number:
+            break
+
+
+Step = tuple[str, int, int]
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["note", "write", "fold", "broken fold", "broken write", "end"]),
+        st.integers(0, 2),
+        st.integers(1, 8),
+    ),
+    max_size=25,
+)
+
+
+@given(STEPS)
+def test_nothing_is_lost_or_counted_twice(steps: list[Step]) -> None:
+    """However writes, foldings and failures follow each other, each download counts once."""
+    stored, total = CountedStore(), 0
+    stored.clock.advance(days=30, hours=20)
+    faulty = [FaultyStore(stored.memory) for _ in range(3)]
+    processes = [stored.process(number, store) for number, store in enumerate(faulty)]
+    for step, number, nth in steps:
+        process = processes[number]
+        match step:
+            case "note":
+                process.note()
+                total += 1
+            case "write":
+                process.pass_an_hour()
+            case "broken write":
+                kind = FaultKind.DONE if nth % 2 else FaultKind.NOT_DONE
+                failed = (*faulty[number].faults, Fault(kind, "never"))
+                faulty[number].faults = (*failed[:-1], Fault(kind, "put"))
+                process.pass_an_hour()
+                faulty[number].faults = failed  # it had its chance
+            case "fold":
+                stored.fold()
+            case "broken fold":
+                kind = [*FaultKind][nth % len(FaultKind)]
+                with suppress(WheelyardError, ProcessCrash):
+                    stored.fold(FaultyStore(stored.memory, (Fault(kind, nth=nth),)))
+            case "end":
+                process.counter.close()
+                processes[number] = stored.process(10 * total + number + 3, faulty[number])
+    for process in processes:
+        process.counter.close()
+        process.counter.close()  # perhaps a batch that failed, and one more
+
+    assert stored.versions().total() == total
+    stored.fold()
+    assert stored.versions().total() == total
+
+
+def test_what_is_not_written_is_shown() -> None:
+    """A page shows at once what its process has counted, and a minute later what followed."""
+    stored = CountedStore()
+    process = stored.process()
+    process.note()
+    first, until = process.downloads.report(DEMO, 30)
+    process.note()
+    same, _ = process.downloads.report(DEMO, 30)
+    process.pass_an_hour()
+    process.note()
+    last, _ = process.downloads.report(DEMO, 30)
+
+    assert until == stored.clock.seconds() - 3600 + LOCAL_SECONDS
+    assert [report.downloads for report in (first, same, last)] == [1, 1, 3]
+
+
+def test_old_counts_are_shown_while_the_store_does_not_answer() -> None:
+    """While the store does not answer, a page shows what was known before, or nothing."""
+    stored = CountedStore()
+    away = FaultyStore(stored.memory)
+    process = stored.process(store=away)
+    process.note()
+    process.downloads.report(DEMO, 30)
+    stored.clock.advance(minutes=5)
+    away.faults = (Fault(FaultKind.NOT_DONE, times=1000),)
+    new = stored.process(2, away)
+
+    assert process.downloads.report(DEMO, 30)[0].downloads == 1
+    assert new.downloads.shown_report(DEMO, 30)[0] is None
+    with pytest.raises(Unavailable):
+        new.downloads.report(DEMO, 30)
+
+
+def test_the_last_download_of_each_file_is_known() -> None:
+    """For a whole index it is known when a file was last downloaded, and whether that is all."""
+    stored = CountedStore()
+    process = stored.process()
+    process.note("1.0")
+    process.note("1.0", name="other")
+    process.counter.close()
+    stored.clock.advance(days=40)
+    stored.fold()
+    process = stored.process(2)
+    process.note("2.0")
+
+    last, longer = (process.downloads.last_downloads(days) for days in (30, 60))
+
+    today, first = stored.clock.now.date(), date(2026, 1, 1)
+    assert last.is_complete
+    assert not longer.is_complete
+    assert last.files == {(DEMO, "demo-2.0-py3-none-any.whl"): today}
+    assert longer.of(DEMO, "demo-1.0-py3-none-any.whl") == first
+    assert longer.of(NormalizedName("other"), "other-1.0-py3-none-any.whl") == first
+
+
+def test_a_damaged_batch_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    """A batch that cannot be read is logged, and the others are added up."""
+    stored = CountedStore()
+    process = stored.process()
+    process.note()
+    process.counter.close()
+    broken = keys.DownloadBatch("0" * 16, 1).key
+    stored.memory.put(broken, b'{"projects":{"demo":{"1.0":7}}}', None)
+    assert stored.process(7).downloads.shown_report(DEMO, 30)[0] is not None
+
+    stored.fold()
+
+    assert stored.versions() == {"1.0": 1}
+    assert broken in caplog.text
+
+
+DAYS = st.dates(date(2026, 1, 1), date(2026, 3, 31))
+COUNTS = st.dictionaries(
+    st.builds(
+        DownloadKey,
+        DAYS,
+        st.sampled_from(["1.0", "2.0"]),
+        st.just("demo.whl"),
+        st.sampled_from(["pip 26.3", "other"]),
+    ),
+    st.integers(1, 9),
+    max_size=8,
+).map(ProjectCounts)
+
+
+@given(COUNTS, DAYS, st.integers(1, 60))
+def test_a_report_adds_up(counts: ProjectCounts, today: date, days: int) -> None:
+    """A report has the same sum by day, by version and by installer."""
+    report = report_of(counts, today, days)
+
+    expected = sum(number for key, number in counts.items() if key.day >= report.since)
+    assert (today - report.since).days == days - 1
+    assert len(report.days) == days
+    sums = [report.downloads]
+    sums += [sum(part.downloads for part in parts) for parts in (report.days, report.versions)]
+    sums += [sum(part.downloads for part in report.installers)]
+    assert sums == [expected] * 4

@@ -1,0 +1,178 @@
+"""What of a server's answers counts as a download, and where the counts are shown."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.catalog.faulty_store import FaultyStore
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import wheel
+from tests.http.servers import token_of
+from tests.operations.in_memory_index import ALICE, Clock
+from wheelyard.catalog import keys
+from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import AccessSettings, DownloadSettings, ServerSettings, Settings
+from wheelyard.storage.memory import MemoryStore
+
+DEMO = wheel("demo")
+FILE = f"/files/demo/{DEMO.sha256}/{DEMO.filename}"
+PIP = ("user-agent", "pip/26.3 {}")
+HTML = ("accept", "text/html")
+
+
+@pytest.fixture
+def store() -> FaultyStore:
+    """A store that notes each call."""
+    return FaultyStore(MemoryStore(Clock().seconds))
+
+
+@pytest.fixture
+def server(tmp_path: Path, store: FaultyStore) -> Iterator[InProcessServer]:
+    """An index with two releases of a project."""
+    with in_process(tmp_path, store=store) as server:
+        server.publish(DEMO, wheel("demo", "2.0"))
+        yield server
+
+
+def downloads(server: InProcessServer, query: str = "") -> dict[str, Any]:
+    """Return the counts of the project a minute later."""
+    server.clock.advance(minutes=2)
+    shown = server.get(f"/api/v1/projects/demo/downloads{query}")
+    assert shown.status == 200
+    return dict(json.loads(shown.body))
+
+
+def test_downloads_are_counted(server: InProcessServer) -> None:
+    """A file that is sent counts, whole or from its beginning, by version and installer."""
+    server.get(FILE, PIP)
+    server.get(f"/simple{FILE}", PIP)
+    server.get(f"/packages/{DEMO.filename}", ("range", "bytes=0-9"))
+
+    counts = downloads(server, "?days=2")
+
+    assert counts["downloads"] == 3
+    assert counts["last"] == "2026-01-01"
+    assert [day["downloads"] for day in counts["by_day"]] == [0, 3]
+    installers = [{"installer": "pip 26.3", "downloads": 2}, {"installer": "other", "downloads": 1}]
+    version = {"version": "1.0", "downloads": 3, "last": "2026-01-01", "installers": installers}
+    assert (counts["by_version"], counts["by_installer"]) == ([version], installers)
+
+
+def test_nothing_else_is_counted(server: InProcessServer) -> None:
+    """No part, no HEAD, no 304, no core metadata, no page and no error is a download."""
+    etag = f'"{DEMO.sha256}"'
+    answers = [
+        server.get(FILE, method="HEAD"),
+        server.get(FILE, ("range", "bytes=5-")),
+        server.get(FILE, ("range", "bytes=-5")),
+        server.get(FILE, ("range", "bytes=99999999-")),
+        server.get(FILE, ("if-none-match", etag)),
+        server.get(FILE, ("if-match", '"other"')),
+        server.get(f"{FILE}.metadata"),
+        server.get(f"{FILE}x"),
+        server.get("/simple/demo/"),
+    ]
+
+    assert [answer.status for answer in answers] == [200, 206, 206, 416, 304, 412, 200, 404, 200]
+    assert downloads(server)["downloads"] == 0
+
+
+def test_a_download_costs_no_call_of_the_store(
+    tmp_path: Path, server: InProcessServer, store: FaultyStore
+) -> None:
+    """A download has the same calls of the store as without counts, and an idle end has none."""
+    with in_process(
+        tmp_path, Settings(downloads=DownloadSettings(count=False)), store=store
+    ) as other:
+        calls = []
+        for index in (server, other):
+            index.get(FILE)
+            store.calls.clear()
+            index.get(FILE)
+            calls.append(list(store.calls))
+    store.calls.clear()
+
+    assert calls[0] == calls[1]
+    server.tell("lifespan", "lifespan.shutdown")
+    assert [verb for verb, _ in store.calls] == ["put"]
+    server.tell("lifespan", "lifespan.shutdown")
+    assert len(store.calls) == 1
+
+
+def test_pages_show_counts(server: InProcessServer) -> None:
+    """The page of a project has its latest downloads, and one has those of each version."""
+    before = server.get("/project/demo/", HTML)
+    again = server.get("/project/demo/", HTML)
+    server.get(FILE, PIP)
+    server.clock.advance(minutes=2)
+    after = server.get("/project/demo/", HTML)
+    unchanged = server.get("/project/demo/2.0/", HTML)
+    whole = server.get("/project/demo/downloads/?days=90", HTML).body.decode()
+
+    assert ">0 in 30 days</a>" in before.body.decode()
+    assert again.was_quick
+    assert not after.was_quick
+    assert ">1 in 30 days</a>" in after.body.decode()
+    assert 'last on <time datetime="2026-01-01">' in after.body.decode()
+    assert "in 30 days" not in unchanged.body.decode()
+    assert '<td class="id"><a href="../1.0/">1.0</a></td><td>1</td>' in whole
+    assert "pip 26.3 (1)" in whole
+    assert server.get("/project/demo/downloads/?days=7", HTML).status == 400
+    assert server.get("/api/v1/projects/demo/downloads?days=401").status == 400
+
+
+def test_counts_of_deleted_versions_stay(server: InProcessServer) -> None:
+    """A version that was deleted keeps its counts, without a link to its page."""
+    server.get(FILE)
+    selection = Selection(parse_version("1.0"))
+    server.index.lifecycle.change("delete", ALICE, parse_name("demo"), selection, "")
+    server.clock.advance(minutes=2)
+
+    page = server.get("/project/demo/downloads/", HTML).body.decode()
+
+    assert '<td class="id">1.0</td><td>1</td>' in page
+    assert server.get(FILE).status == 404
+    assert downloads(server)["downloads"] == 1
+
+
+def test_whoever_may_read_a_project_sees_its_counts(tmp_path: Path) -> None:
+    """On a private index, only those who may read the project see its counts."""
+    with in_process(tmp_path, Settings(access=AccessSettings(private=True))) as server:
+        server.publish(DEMO)
+        path = "/api/v1/projects/demo/downloads"
+        for names, status in ((("demo",), 200), (("other",), 404)):
+            token = token_of(server.index, *names, can="read")
+            assert server.get(path, ("authorization", f"Bearer {token}")).status == status
+        assert server.get(path).status == 401
+
+
+def test_counting_can_be_turned_off(tmp_path: Path) -> None:
+    """With the setting off, nothing is counted, pages show nothing, and the API says why."""
+    with in_process(tmp_path, Settings(downloads=DownloadSettings(count=False))) as server:
+        server.publish(DEMO)
+        server.get(FILE)
+
+        answer = server.get("/api/v1/projects/demo/downloads")
+        page = server.get("/project/demo/", HTML).body.decode()
+
+        assert (answer.status, json.loads(answer.body)["error"]) == (404, "downloads_not_counted")
+        assert "ownloads" not in page.partition("<main")[2]
+        assert server.get("/project/demo/downloads/", HTML).status == 404
+
+
+def test_a_server_that_only_reads_counts_nothing(
+    tmp_path: Path, server: InProcessServer, store: FaultyStore
+) -> None:
+    """A read-only server shows what others have counted, and writes nothing."""
+    server.get(FILE)
+    server.tell("lifespan", "lifespan.shutdown")
+    settings = Settings(server=ServerSettings(read_only=True))
+    with in_process(tmp_path, settings, store=store) as other:
+        other.get(FILE)
+        assert downloads(other)["downloads"] == 1
+
+    assert len([*store.list(keys.NEW_DOWNLOADS)]) == 1
