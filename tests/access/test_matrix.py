@@ -427,12 +427,13 @@ def test_nonsense_is_refused_unread(harness: AccessHarness, person: Requester) -
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_only_managers_change_a_project(harness: AccessHarness, person: Requester) -> None:
-    """Only who manages a project yanks, deletes or archives; a refusal says nothing of it."""
+    """Only who manages a project yanks, deletes, restores or archives it; others learn nothing."""
     headers, wrong = (*person.headers(harness), JSON), list[str]()
     changes = {
         "yank": (b'{"version": "1.0"}', 200),
         "unyank": (b'{"version": "1.0"}', 200),
         "delete": (b'{"version": "9.9"}', 404),
+        "restore": (b'{"version": "9.9"}', 404),
         "status": (b'{"status": "active"}', 200),
     }
     for there, not_there in zip(EXISTING, MISSING, strict=True):

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.operations.distributions import make_sdist, make_wheel
@@ -77,11 +78,16 @@ def test_some_files_of_a_release(harness: IndexHarness, life: Lifecycle) -> None
 
 
 def test_deleted_files_lose_their_bytes(harness: IndexHarness, life: Lifecycle) -> None:
-    """What is deleted is unlisted, and its bytes and metadata are gone from the store."""
-    after = life.change("delete", ALICE, DEMO, FIRST, "leaked").project
+    """Where everybody can read the bucket, bytes and metadata of a deleted file go at once."""
+    life = replace(life, removal=replace(life.removal, keeps_deleted=False))
+    changed = life.change("delete", ALICE, DEMO, FIRST, "leaked")
+    after = changed.project
 
+    assert (changed.keep_until, after.trash) == (None, ())
     assert [file.filename for file in after.files] == [TWO.filename]
     assert after.deleted_filenames == tuple(sorted((WHEEL.filename, SDIST.filename)))
+    with pytest.raises(NotFound, match="everybody can read the bucket"):
+        life.change("restore", ALICE, DEMO, FIRST, "")
     left = harness.snapshot("files/")
     assert sorted(key.split("/")[-1] for key in left) == [TWO.filename, f"{TWO.filename}.metadata"]
     assert harness.check().notes == []

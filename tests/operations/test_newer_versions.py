@@ -167,7 +167,8 @@ def test_unknown_sidecars_are_verified_and_deleted_with_the_file(harness: IndexH
     harness.store.put(sidecar, b"other", None)
     assert any(sidecar in problem for problem in harness.check().problems)
     harness.store.put(sidecar, b"proof", None)
-    harness.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("1.0")), "")
+    selection = Selection(parse_version("1.0"))
+    harness.index.immediate_deletion.delete(ALICE, DEMO, selection, "")
     assert harness.snapshot("files/") == {}
 
 
@@ -323,7 +324,7 @@ def test_check_of_a_known_event_with_unknown_data(harness: IndexHarness, place: 
     """`check` blames and rebuilds nothing, so bytes that a deletion keeps are not swept."""
     harness.upload(WHEEL)
     (file,) = stored(harness).files
-    until = Raw(b'{"keep_until":"2999-01-01T00:00:00Z"}') if place == "data" else NO_JSON
+    until = Raw(b'{"new":"2999-01-01T00:00:00Z"}') if place == "data" else NO_JSON
     names = (file.filename,)
     commit_event(
         harness, Event(what="deleted", at=harness.clock.now, by="x", files=names, data=until)

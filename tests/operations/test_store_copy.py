@@ -131,8 +131,11 @@ def test_everything_arrives(source: IndexHarness, target: IndexHarness) -> None:
     """A copy has every object of the store, byte for byte, and a check finds nothing."""
     copied = copy(source, target)
 
-    assert (copied.projects, copied.changed, copied.objects, copied.problems) == (2, 2, 6, [])
+    assert (copied.projects, copied.changed, copied.objects, copied.problems) == (2, 2, 8, [])
     assert stored(target) == stored(source)
+    deleted = Selection(parse_version("0.9"))
+    restored = target.index.lifecycle.change("restore", ALICE, DEMO, deleted, "")
+    assert len(restored.files) == 1
     assert target.check().problems == target.check().notes == target.check().repaired == []
 
 
@@ -303,7 +306,7 @@ def test_a_copy_that_meets_a_change_has_all_changes_before_it(
             source.upload(made)
         if deletes:
             source.clock.advance(seconds=5)
-            source.index.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
+            source.index.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
 
     busy = BusyStore(source.store, once(verb, prefix, change))
     copied = copy(source, target, read_from=busy)
@@ -321,7 +324,7 @@ def test_a_project_that_loses_files_is_left_out(source: IndexHarness, target: In
             source.clock.advance(seconds=5)
             for version in {file.version for file in source.index.projects.get(DEMO).files}:
                 chosen = Selection(parse_version(version))
-                source.index.lifecycle.change("delete", ALICE, DEMO, chosen, "")
+                source.index.immediate_deletion.delete(ALICE, DEMO, chosen, "")
             source.upload(make_wheel(version=f"{next(numbers)}.0"))
 
     copied = copy(source, target, read_from=BusyStore(source.store, delete))
@@ -334,7 +337,7 @@ def test_a_project_that_loses_files_is_left_out(source: IndexHarness, target: In
 def test_deleted_file_leaves_pages_of_the_copy(source: IndexHarness, target: IndexHarness) -> None:
     """A deleted file disappears from the pages of the copy; its bytes go with a sweep there."""
     copy(source, target)
-    source.index.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
+    source.index.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
     copy(source, target)
 
     assert target.opened(seed=4).projects.get(DEMO).files == ()
@@ -616,7 +619,7 @@ def test_lost_bytes_are_copied_after_a_check(source: IndexHarness, target: Index
     copy(source, target)
     source.index.changes.newest()
     copy(source, target)
-    one, two = bytes_of(target)
+    *_, one, two = bytes_of(target)
     target.store.delete(Key(one))
     target.store.put(Key(two), b"?", None)
 

@@ -6,7 +6,7 @@ Each raises Unavailable if the store does not answer, or a document that it need
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import asdict
@@ -23,7 +23,7 @@ from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.access import Action, parse_name_patterns
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import File, Project, Status
-from wheelyard.model.project_json import CommitJson
+from wheelyard.model.project_json import CommitJson, TrashedFile
 from wheelyard.operations.journal_reader import BEGINNING, CLOCK_TOLERANCE
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.operations.names import ClientProjects, NameState, PrivateName
@@ -117,10 +117,12 @@ class ProjectAnswer(Struct, frozen=True, kw_only=True):
     deleted: tuple[str, ...]
     commit: CommitJson | None
     """The last one."""
+    trash: tuple[TrashedFile, ...] = ()
+    """The deleted files that can be restored."""
 
     @classmethod
-    def of(cls, project: Project) -> "ProjectAnswer":
-        """Return what is told of a project."""
+    def of(cls, project: Project, kept: Iterable[File]) -> "ProjectAnswer":
+        """Return what is told of a project, of which these deleted files can be restored."""
         return ProjectAnswer(
             name=project.name,
             revision=project.revision,
@@ -129,6 +131,16 @@ class ProjectAnswer(Struct, frozen=True, kw_only=True):
             files=tuple(map(FileAnswer.of, project.files)),
             deleted=project.deleted_filenames,
             commit=CommitJson.from_commit(project.commit) if project.commit else None,
+            trash=tuple(
+                TrashedFile(
+                    filename=file.filename,
+                    version=file.version,
+                    size=file.size,
+                    keep_until=file.keep_until,
+                )
+                for file in kept
+                if file.keep_until is not None
+            ),
         )
 
 
@@ -137,6 +149,12 @@ class ChangedProject(ProjectAnswer, frozen=True, kw_only=True):
 
     changed: tuple[FileAnswer, ...]
     """The files that were changed; in a dry run those that would be."""
+    keep_until: datetime | UnsetType = UNSET
+    """Until when deleted files can be restored. It is missing if they cannot be."""
+    removed_from: tuple[str, ...] | UnsetType = UNSET
+    """The other indexes from which files were removed at once; empty for that without a name."""
+    leftovers: int | UnsetType = UNSET
+    """How many objects were removed at once of files that were deleted before."""
 
 
 class JournalPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -181,6 +199,18 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
         return Selection(
             versions, frozenset((self.file,) if isinstance(self.file, str) else self.file)
         )
+
+
+# an older server knows neither field, so they are only sent if they are wanted
+
+
+class DeletionRequest(ReleaseChange, frozen=True, omit_defaults=True):
+    """Which files are deleted, why, and what becomes of their bytes."""
+
+    now: bool = False
+    """Whether the bytes go at once, also those of files that were deleted before."""
+    everywhere: bool = False
+    """Whether they go from all indexes of the store. It needs `now`."""
 
 
 class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -273,7 +303,8 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
 
     Raises as `ReadPolicy.require_project_read`, and NotFound if the project does not exist.
     """
-    return ProjectAnswer.of(_readable(call, name))
+    project = _readable(call, name)
+    return ProjectAnswer.of(project, call.index.lifecycle.kept_files(project))
 
 
 def _readable(call: Call, name: NormalizedName) -> Project:
@@ -345,9 +376,36 @@ def unyank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProj
     return _change("unyank", call, name, body)
 
 
-def delete(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
-    """Delete releases, or files of them, for good."""
-    return _change("delete", call, name, body)
+def delete(call: Call, name: NormalizedName, body: DeletionRequest) -> ChangedProject:
+    """
+    Delete releases, or files of them. They can be restored for 30 days, unless that is forbidden.
+
+    Raises Invalid for `everywhere` without `now`, and as `ImmediateDeletion.delete`.
+    """
+    if not body.now:
+        if body.everywhere:
+            message = 'everywhere needs now. Send "now": true, too.'
+            raise Invalid(message, code="invalid_field")
+        return _change("delete", call, name, body)
+    removed = call.index.immediate_deletion.delete(
+        call.caller,
+        name,
+        body.selection,
+        body.reason,
+        everywhere=body.everywhere,
+        dry_run=body.dry_run,
+    )
+    return ChangedProject(
+        **_told(call, removed.project),
+        changed=tuple(map(FileAnswer.of, removed.files)),
+        removed_from=removed.indexes,
+        leftovers=removed.leftovers,
+    )
+
+
+def restore(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
+    """Restore deleted releases, or files of them, as they were."""
+    return _change("restore", call, name, body)
 
 
 def _change(
@@ -356,8 +414,16 @@ def _change(
     changed = call.index.lifecycle.change(
         action, call.caller, name, body.selection, body.reason, dry_run=body.dry_run
     )
-    project = asdict(ProjectAnswer.of(changed.project))
-    return ChangedProject(**project, changed=tuple(map(FileAnswer.of, changed.files)))
+    return ChangedProject(
+        **_told(call, changed.project),
+        changed=tuple(map(FileAnswer.of, changed.files)),
+        keep_until=changed.keep_until or UNSET,
+    )
+
+
+def _told(call: Call, project: Project) -> dict[str, Any]:
+    """Return what is told of a changed project, by field."""
+    return asdict(ProjectAnswer.of(project, call.index.lifecycle.kept_files(project)))
 
 
 def set_status(call: Call, name: NormalizedName, body: StatusChange) -> ProjectAnswer:
@@ -367,7 +433,7 @@ def set_status(call: Call, name: NormalizedName, body: StatusChange) -> ProjectA
     Raises as `Lifecycle.set_status`.
     """
     project = call.index.lifecycle.set_status(call.caller, name, body.status, body.reason)
-    return ProjectAnswer.of(project)
+    return ProjectAnswer.of(project, call.index.lifecycle.kept_files(project))
 
 
 ALL_NAMES: Final = NamesQuery()

@@ -54,7 +54,8 @@ and those that shared its write in `more`. The list of names has no journal.
   `wheelyard names release` ends it
 - in a release, before the document: an unlisted project without files, which is private. The same
   release or `check` goes on
-- in a delete, after the document: bytes of a deleted file. The sweep deletes them
+- in a delete that removes bytes, after the document: bytes of a deleted file. The same delete goes
+  on, or the sweep deletes them
 - in a copy, before the document: bytes, or a mark with commits. The next copy goes on, or the
   sweep deletes them
 - in a copy, after the document: the journal lacks commits that the mark has. Whoever gives the

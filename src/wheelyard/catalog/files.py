@@ -1,7 +1,7 @@
 """Storage and removal of distributions and their sidecars, by digest."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from math import inf
 from pathlib import Path
@@ -86,6 +86,8 @@ def _objects(name: NormalizedName, body: FileContent) -> Iterator[tuple[Key, Pat
 
 
 _CODEC: Final = ProjectCodec()
+RESTORE_TIME: Final = timedelta(days=1)
+"""How long bytes stay after nobody may begin to restore them: a commit takes half of it at most."""
 
 
 class FileRemoval(Struct, frozen=True):
@@ -97,6 +99,8 @@ class FileRemoval(Struct, frozen=True):
 
     stores: Stores
     runtime: Runtime
+    keeps_deleted: bool = True
+    """Whether deleted files are kept for a while: not where everybody can read the bucket."""
 
     def remove(
         self, name: NormalizedName, objects: Iterable[Key], written_before: float = inf
@@ -154,16 +158,35 @@ class FileRemoval(Struct, frozen=True):
                 projects.append(project)
         return projects
 
+    def awaited(self, name: NormalizedName, files: Iterable[File]) -> dict[str, set[str]]:
+        """
+        Return the names of files that another index may be about to list, by the name of the index.
+
+        That is what is noted as promoted there, and neither listed nor deleted there yet.
+        """
+        awaited = dict[str, set[str]]()
+        for file in files:
+            for index in file.promoted_to:
+                awaited.setdefault(index, set()).add(file.filename)
+        for index, filenames in awaited.items():
+            for project in self.documents(name, (keys.index_folder(index) if index else "",)):
+                filenames -= {*project.by_filename, *project.deleted_filenames}
+        return {index: filenames for index, filenames in awaited.items() if filenames}
+
     def kept(self, projects: Iterable[Project]) -> frozenset[Key]:
         """Return the keys of all objects that documents list, or keep although deleted."""
-        now = self.runtime.now()
         return frozenset(
             key
             for project in projects
-            for file in (*project.files, *(file for file in project.trash if _is_kept(file, now)))
+            for file in self.kept_files(project)
             for key, _ in listed_objects(project.name, file)
         )
 
+    def kept_files(self, project: Project) -> tuple[File, ...]:
+        """Return the files of a document that are listed, or kept although deleted."""
+        # whoever restores a file in the last moment has to commit that before its bytes go
+        return self.held(project, self.runtime.now() - RESTORE_TIME)
 
-def _is_kept(file: File, now: datetime) -> bool:
-    return file.keep_until is not None and file.keep_until > now
+    def held(self, project: Project, at: datetime) -> tuple[File, ...]:
+        """Return the files of a document that are listed, or could be restored at a time."""
+        return (*project.files, *(project.kept_files(at) if self.keeps_deleted else ()))

@@ -1,15 +1,15 @@
-"""`wheelyard list`, `yank`, `delete`, `status`, `names` and `journal`: commands about projects."""
+"""`wheelyard list`, `status`, `names` and `journal`: commands about projects."""
 
 import logging
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from typing import Any, Final, get_args
+from typing import Final, get_args
 
 import click
 from click import Argument, Option
 from msgspec import Struct
 from msgspec.json import encode
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 from packaging.utils import NormalizedName
 
 from wheelyard.api import project_operations
@@ -19,17 +19,14 @@ from wheelyard.api.download_operations import (
     DownloadsQuery,
     show_downloads,
 )
-from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import (
     After,
-    ChangedProject,
     FileAnswer,
     NameChange,
     NameSelection,
     NamesQuery,
     ProjectAnswer,
     ProjectsQuery,
-    ReleaseChange,
     StatusChange,
 )
 from wheelyard.api.public_package_operations import decision_history, list_decisions
@@ -54,7 +51,6 @@ from wheelyard.cli.output import (
     warn,
 )
 from wheelyard.errors import (
-    Conflict,
     Forbidden,
     Invalid,
     NotFound,
@@ -62,7 +58,7 @@ from wheelyard.errors import (
     Unavailable,
 )
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS
 from wheelyard.model.grants import AnyAccessEvent, with_name
 from wheelyard.model.project import Status
@@ -72,20 +68,6 @@ from wheelyard.model.stored_publishers import AnyPublisherEvent
 from wheelyard.operations.journal_reader import BEGINNING, JournalPart, JournalReader, OtherJournal
 from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.wiring.stores import system_runtime
-
-RELEASE: Final = (
-    PROJECT,
-    Argument(["version"], required=False),
-    Option(
-        ["--versions"],
-        metavar="SET",
-        help="Every release of a set, by PEP 440: '<2', '==1.*', '>=1.0,!=1.5'. Pre-releases "
-        "count, too: '<2' has 1.9rc1, and not 2.0rc1.",
-    ),
-    Option(["--file"], metavar="NAME", help="Only this file of the release."),
-    REASON,
-)
-"""Which releases are changed, and why."""
 
 
 @cli_command("list", Argument(["project"], required=False), JSON, *INDEX)
@@ -119,6 +101,7 @@ def _described(project: ProjectAnswer) -> ProjectJson:
         summary=project.summary,
         files=tuple(files),
         deleted_filenames=project.deleted,
+        trash=project.trash,
         commit=project.commit,
     )
 
@@ -143,115 +126,6 @@ def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
         why = _why_yanked(file)
         yanked = () if why is None else (f"yanked: {why}" if why else "yanked",)
         yield (file.filename, str(file.size), when, uploader, *yanked)
-
-
-@cli_command("yank", *RELEASE, *INDEX)
-def yank_command(**release: Any) -> None:  # noqa: ANN401 - click's
-    """
-    Mark VERSION of PROJECT, or one file of it, as not to be chosen any more.
-
-    Examples:
-        wheelyard yank acme-core 1.0 --reason 'loses data on 3.14'
-        wheelyard yank acme-core --versions '<2' --reason 'no longer supported'
-        wheelyard yank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl
-
-    Documentation: projects.md
-    """
-    _change(project_operations.yank, "yanked", "already yanked", **release)
-
-
-@cli_command("unyank", *RELEASE, *INDEX)
-def unyank_command(**release: Any) -> None:  # noqa: ANN401 - click's
-    """
-    Take the mark of `yank` back.
-
-    Examples:
-        wheelyard unyank acme-core 1.0
-        wheelyard unyank acme-core --versions '>=1.5,<2'
-
-    Documentation: projects.md
-    """
-    _change(project_operations.unyank, "no longer yanked", "not yanked", **release)
-
-
-def _change(
-    action: Callable[[Call, NormalizedName, ReleaseChange], ChangedProject],
-    done: str,
-    undone: str,
-    *,
-    project: str,
-    **release: Any,  # noqa: ANN401 - click's
-) -> None:
-    change = _parse_change(**release)
-    changed = open_api().call(action, parse_name(project), change)
-    _print_files(changed, change, done, undone)
-
-
-def _parse_change(
-    version: str | None, versions: str | None, file: str | None, reason: str
-) -> ReleaseChange:
-    if (version is None) == (versions is None):
-        raise click.UsageError("Give either VERSION or --versions.")
-    one = "" if version is None else str(parse_version(version))
-    several = "" if versions is None else str(parse_version_set(versions))
-    return ReleaseChange(one, several, file, reason)
-
-
-def _print_files(
-    project: ChangedProject, change: ReleaseChange, done: str, undone: str, *, err: bool = False
-) -> None:
-    for file in project.changed:
-        what = f"{escaped(file.version)}: {done}  {escaped(file.filename)}"
-        click.echo(f"{project.name} {what}", err=err)
-    if not project.changed:
-        click.echo(f"{project.name} {change.version or change.versions}: {undone}")
-
-
-@cli_command(
-    "delete",
-    *RELEASE,
-    Option(["--dry-run"], is_flag=True),
-    Option(["--yes"], is_flag=True, help=YES_HELP),
-    *INDEX,
-)
-def delete_command(*, project: str, dry_run: bool, yes: bool, **release: Any) -> int:  # noqa: ANN401 - click's
-    """
-    Remove VERSION of PROJECT, or one file of it, for good: no filename ever comes back.
-
-    On a terminal it shows the files, and asks for the name of the project.
-
-    Options:
-        --dry-run: Print what would be deleted, and delete nothing.
-
-    Examples:
-        wheelyard delete acme-core 1.0 --reason 'contains a secret'
-        wheelyard delete acme-core --versions '<2' --dry-run
-        wheelyard delete acme-core --versions '<2' --yes
-
-    Documentation: projects.md
-    """
-    change = _parse_change(**release)
-    if not (dry_run or yes or is_interactive()):
-        raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
-    api, name = open_api(), parse_name(project)
-    if dry_run or not yes:
-        trial = replace(change, dry_run=True)
-        trial_result = api.call(project_operations.delete, name, trial)
-        is_question = not dry_run and bool(trial_result.changed)
-        _print_files(trial_result, change, "would be deleted", "already deleted", err=is_question)
-        if not is_question:
-            return 0
-        if not confirm_name(name, "These filenames can never be used again."):
-            click.echo("wheelyard: nothing was deleted", err=True)
-            return 1
-        # the person has agreed to these files, and to no others
-        if api.call(project_operations.delete, name, trial).changed != trial_result.changed:
-            message = "Nothing was deleted: meanwhile the files have changed. Try again."
-            raise Conflict(message)
-    _print_files(
-        api.call(project_operations.delete, name, change), change, "deleted", "already deleted"
-    )
-    return 0
 
 
 @cli_command(
@@ -449,7 +323,7 @@ def journal_command(
         --since: 2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d.
         --until: The same, not included.
         --by: A principal with their tokens, a token's id or name, an e-mail.
-        --what: uploaded, imported, yanked, deleted, status, granted, approved, blocked ...
+        --what: uploaded, imported, yanked, deleted, restored, status, granted, blocked ...
         --json: For programs: one object a line.
         --follow: Go on with new entries until Ctrl-C.
 
@@ -579,7 +453,8 @@ def _read_quietly(reader: JournalReader) -> JournalPart:
 
 
 def _line(entry: JournalEntry) -> str:
-    what = f"{entry.done} {entry.status or entry.other_index}".rstrip()
+    detail = "at once" if entry.at_once else entry.status or entry.other_index
+    what = f"{entry.done} {detail}".rstrip()
     owner = f" of {entry.owner}" if entry.owner else ""
     columns = (
         entry.at.strftime("%Y-%m-%dT%H:%M:%SZ"),

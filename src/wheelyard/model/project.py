@@ -89,6 +89,10 @@ class File(
         """When it came into this index, in UTC."""
         return self.promoted_at or self.imported_at or self.uploaded_at
 
+    def is_kept(self, at: datetime) -> bool:
+        """Return whether it is a deleted file that can still be restored at a time."""
+        return self.keep_until is not None and self.keep_until > at
+
     @property
     def core_metadata(self) -> str:
         """SHA-256 of the stored METADATA or PKG-INFO, or an empty text if there is none."""
@@ -139,7 +143,9 @@ class EventKind(StrEnum):
     UNYANKED = "unyanked"
     """Files are no longer yanked."""
     DELETED = "deleted"
-    """Files were removed. Their filenames can never be used again."""
+    """Files were removed. Their filenames are never free again."""
+    RESTORED = "restored"
+    """Deleted files whose bytes were kept are back, as they were."""
     STATUS = "status"
     """The project's status was set (PEP 792)."""
     RESERVED = "reserved"
@@ -160,6 +166,19 @@ class _UploadData(Struct, frozen=True, omit_defaults=True):
 
     file: Raw
     summary: str = ""
+
+
+class Deletion(Struct, frozen=True, omit_defaults=True):
+    """The data of a `deleted` event."""
+
+    keep_until: datetime | None = None
+    """Until when the bytes are kept, in UTC, or None if they go at once."""
+    at_once: bool = False
+    """Whether an administrator removed also bytes that were kept."""
+
+
+AS_BEFORE: Final = Deletion()
+"""The bytes go after the commit. Older versions knew no other deletion, and wrote no data."""
 
 
 class _StatusData(Struct, frozen=True):
@@ -212,6 +231,29 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         )
 
     @classmethod
+    def deleted(
+        cls,
+        files: tuple[str, ...],
+        reason: str = "",
+        deletion: Deletion = AS_BEFORE,
+        *,
+        at: datetime,
+        by: str,
+        by_name: str = "",
+    ) -> "Event":
+        """Return the event that files were deleted."""
+        data = NO_JSON if deletion == AS_BEFORE else Raw(encode(deletion))
+        return cls(
+            what=EventKind.DELETED,
+            at=at,
+            by=by,
+            by_name=by_name,
+            files=files,
+            reason=reason,
+            data=data,
+        )
+
+    @classmethod
     def status_set(
         cls, status: Status, reason: str = "", *, at: datetime, by: str, by_name: str = ""
     ) -> "Event":
@@ -252,6 +294,11 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
         """The data of a `promoted-to` or `promotion-approved` event."""
         return _PROMOTION_DATA.decode(self.data)
 
+    @cached_property
+    def deletion(self) -> Deletion:
+        """What becomes of the bytes, by a `deleted` event."""
+        return _DELETIONS.decode(self.data) if self.data else AS_BEFORE
+
     def require_valid(self) -> None:
         """Raise DecodeError if it is of a known kind, and its data is not of that kind."""
         match self.what:
@@ -261,6 +308,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
                 _ = self.status
             case EventKind.PROMOTED_TO | EventKind.PROMOTION_APPROVED:
                 _ = self.promotion
+            case EventKind.DELETED:
+                _ = self.deletion
 
     @property
     def is_known(self) -> bool:
@@ -272,6 +321,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
                 return encode(_StatusData(self.status)) == bytes(self.data)
             case EventKind.PROMOTED_TO | EventKind.PROMOTION_APPROVED:
                 return encode(self.promotion) == bytes(self.data)
+            case EventKind.DELETED if self.data:
+                return encode(self.deletion) == bytes(self.data)
             case _:
                 return self.what in KNOWN_KINDS and not self.data
 
@@ -343,6 +394,7 @@ _FILES: Final = ExtensibleCodec(File)
 _UPLOAD_DATA: Final = Decoder(_UploadData)
 _STATUS_DATA: Final = Decoder(_StatusData)
 _PROMOTION_DATA: Final = Decoder(PromotionData)
+_DELETIONS: Final = Decoder(Deletion)
 _COMMITS: Final = Decoder(Commit)
 
 
@@ -361,11 +413,11 @@ class Project(
     files: tuple[File, ...] = ()
     """Sorted by filename."""
     deleted_filenames: tuple[str, ...] = ()
-    """The sorted names of deleted files, which can never be uploaded again."""
+    """The sorted names of deleted files, also of those in `trash`. They cannot be uploaded."""
     is_released: bool = field(default=False, name="released")
     """Whether its name was given up, and not taken since, so that it is no project any more."""
     trash: tuple[File, ...] = ()
-    """Deleted files whose bytes are kept until their `keep_until`."""
+    """Deleted files whose bytes are kept until their `keep_until`, sorted by filename."""
     needs: Mapping[str, str] = {}
     """The version of wheelyard that knows it, for each kind of event that a reader must know."""
     stored_commit: Raw = field(default=NO_JSON, name="commit")
@@ -390,6 +442,10 @@ class Project(
     def by_filename(self) -> dict[str, File]:
         """The project's files, by filename."""
         return {file.filename: file for file in self.files}
+
+    def kept_files(self, at: datetime) -> tuple[File, ...]:
+        """Return the deleted files that can be restored at a time."""
+        return tuple(file for file in self.trash if file.is_kept(at))
 
     @cached_property
     def by_release(self) -> dict[str, list[File]]:
@@ -438,7 +494,9 @@ def apply(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one for
         case EventKind.UNYANKED:
             return _with_yank(project, event.files, None)
         case EventKind.DELETED:
-            return _without_files(project, event.files)
+            return _without_files(project, event)
+        case EventKind.RESTORED:
+            return _with_restored(project, event)
         case EventKind.STATUS:
             return replace(project, status=event.status, reason=event.reason)
         case EventKind.RESERVED:
@@ -468,11 +526,42 @@ def unknown_parts(project: Project, commits: Iterable[Commit]) -> Mapping[str, s
     return unknown
 
 
-def _without_files(project: Project, filenames: tuple[str, ...]) -> Project:
-    gone = frozenset(filenames)
-    kept = tuple(file for file in project.files if file.filename not in gone)
-    deleted = tuple(sorted({*project.deleted_filenames, *filenames}))
-    return replace(project, files=kept, deleted_filenames=deleted)
+# A file whose time in the trash is over is dropped by the next deletion or restoration, at the time
+# of that event. Other events drop none: an older version writes them, too, and drops nothing.
+
+
+def _without_files(project: Project, event: Event) -> Project:
+    gone, deletion = frozenset(event.files), event.deletion
+    trash = project.kept_files(event.at) if event.data else project.trash
+    if deletion.at_once:
+        trash = tuple(file for file in trash if file.filename not in gone)
+    if deletion.keep_until is not None:
+        removed = (file for file in project.files if file.filename in gone)
+        trash = _sorted(
+            *trash, *(replace(file, keep_until=deletion.keep_until) for file in removed)
+        )
+    return replace(
+        project,
+        files=tuple(file for file in project.files if file.filename not in gone),
+        deleted_filenames=tuple(sorted({*project.deleted_filenames, *gone})),
+        trash=trash,
+    )
+
+
+def _with_restored(project: Project, event: Event) -> Project:
+    wanted = frozenset(event.files)
+    restored = [file for file in project.trash if file.filename in wanted]
+    names = {file.filename for file in restored}
+    return replace(
+        project,
+        files=_sorted(*project.files, *(replace(file, keep_until=None) for file in restored)),
+        deleted_filenames=tuple(name for name in project.deleted_filenames if name not in names),
+        trash=tuple(file for file in project.kept_files(event.at) if file.filename not in names),
+    )
+
+
+def _sorted(*files: File) -> tuple[File, ...]:
+    return tuple(sorted(files, key=lambda file: file.filename))
 
 
 def _with_file(project: Project, file: File, summary: str) -> Project:

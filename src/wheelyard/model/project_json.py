@@ -9,7 +9,15 @@ from packaging.utils import NormalizedName
 from wheelyard.model import stored_publishers
 from wheelyard.model.decoding import redact_tokens
 from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event, is_match
-from wheelyard.model.project import Commit, Event, EventKind, File, NumberedCommit, Status
+from wheelyard.model.project import (
+    AS_BEFORE,
+    Commit,
+    Event,
+    EventKind,
+    File,
+    NumberedCommit,
+    Status,
+)
 from wheelyard.model.promotion import describe_index
 from wheelyard.model.public_packages import Decision, describe_for_approvers
 from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherEvent
@@ -43,6 +51,16 @@ class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return cls(**{name: getattr(file, name) for name in cls.__struct_fields__})
 
 
+class TrashedFile(Struct, frozen=True, kw_only=True):
+    """A deleted file that can be restored."""
+
+    filename: str
+    version: str
+    size: int
+    keep_until: datetime
+    """Until when it can be, in UTC."""
+
+
 class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An event of any kind."""
 
@@ -57,12 +75,17 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     index: str = ""
     """The index that files are promoted to, or may be, empty for the one without a name."""
+    keep_until: datetime | None = None
+    """Until when deleted files can be restored."""
+    at_once: bool = False
+    """Whether an administrator removed also files that could be restored."""
 
     @classmethod
     def from_event(cls, event: Event) -> "EventJson":
         """Return what is shown of an event."""
         is_upload = event.what == EventKind.UPLOADED
         is_promotion = event.what in {EventKind.PROMOTED_TO, EventKind.PROMOTION_APPROVED}
+        deletion = event.deletion if event.what == EventKind.DELETED else AS_BEFORE
         return cls(
             what=event.what,
             at=event.at,
@@ -74,6 +97,8 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
             status=event.status if event.what == EventKind.STATUS else None,
             reason=event.reason,
             index=event.promotion.to if is_promotion else "",
+            keep_until=deletion.keep_until,
+            at_once=deletion.at_once,
         )
 
 
@@ -103,6 +128,7 @@ class ProjectJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     summary: str = ""
     files: tuple[FileJson, ...] = ()
     deleted_filenames: tuple[str, ...] = ()
+    trash: tuple[TrashedFile, ...] = ()
     commit: CommitJson | None = None
 
 
@@ -120,9 +146,9 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The number of its commit."""
     what: str
     """
-    `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `status`, `reserved`,
-    `released`, `promoted-to`, `promotion-approved`, or what a newer version calls it; `granted`,
-    `revoked`, `group`, `group-deleted`, `person-ended`, `person-admitted` or
+    `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `restored`, `status`,
+    `reserved`, `released`, `promoted-to`, `promotion-approved`, or what a newer version calls it;
+    `granted`, `revoked`, `group`, `group-deleted`, `person-ended`, `person-admitted` or
     `person-name-released`; `publisher-added`, `publisher-changed` or `publisher-removed`;
     `approved` or `blocked`.
     """
@@ -145,6 +171,10 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The principal that owns the token in `by`, or empty if nobody does."""
     index: str = ""
     """The other index of a promotion, empty for the one without a name."""
+    keep_until: datetime | None = None
+    """Until when deleted files can be restored."""
+    at_once: bool = False
+    """Whether an administrator removed also files that could be restored."""
 
     @property
     def verb(self) -> str:
@@ -193,6 +223,8 @@ def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) 
         sha256=file.sha256 if file else "",
         uploaded_by=uploaded_by,
         index=index,
+        keep_until=event.keep_until,
+        at_once=event.at_once,
     )
 
 

@@ -28,13 +28,16 @@ def log_event(project: NormalizedName, event: Event) -> None:
     """
     Log an event.
 
-    That is `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `status_set`,
-    `name_reserved`, `name_released`, `promoted_to` or `promotion_approved`.
+    That is `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `deleted_at_once`,
+    `restored`, `status_set`, `name_reserved`, `name_released`, `promoted_to` or
+    `promotion_approved`.
     """
     action, fields = event.what, {"reason": redact_tokens(event.reason)}
     match event.what:
         case EventKind.STATUS:
             action, fields = "status_set", {"status": event.status, **fields}
+        case EventKind.DELETED if event.deletion.at_once:
+            action = "deleted_at_once"
         case EventKind.RESERVED | EventKind.RELEASED:
             action = f"name_{event.what}"
         case EventKind.UPLOADED:

@@ -286,8 +286,9 @@ class Check(Struct, frozen=True):
         findings = Findings(projects=1)
         check = JournaledCheck(project_journal(name), self.stores.documents, findings)
         project = check.run(rebuild=rebuild)
-        for file in project.files if project else ():
-            findings.files += 1
+        removal, now = self.sweep.removal, self.runtime.now()
+        for file in removal.held(project, now) if project else ():
+            findings.files += 1 if file.keep_until is None else 0
             progress(file.filename, 0)
             for key, expected in listed_objects(name, file):
                 problem = self._fault_of(key, expected, file, findings, progress)

@@ -1,6 +1,13 @@
-"""Yank, unyank and delete of files, and the status of projects."""
+"""
+Yank, unyank, delete and restore of files, and the status of projects.
 
-from collections.abc import Mapping
+A deleted file is kept for `KEPT_FOR`: its record in the trash of the document, its bytes where they
+are. Nobody is given them, and its filename stays taken. `immediate_deletion.py` has what removes
+bytes at once. Where everybody can read the bucket, they always go at once.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -8,22 +15,25 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.catalog.files import FileRemoval, listed_objects
+from wheelyard.catalog.files import FileRemoval, Files, listed_objects
 from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import NotFound, quoted
+from wheelyard.errors import Conflict, NotFound, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_known_filename
-from wheelyard.model.project import Event, EventKind, File, Project, Status
+from wheelyard.model.project import Deletion, Event, EventKind, File, Project, Status
 
-ReleaseAction = Literal["yank", "unyank", "delete"]
+ReleaseAction = Literal["yank", "unyank", "delete", "restore"]
 """A change of the files of a release."""
 _KINDS: Final[Mapping[ReleaseAction, EventKind]] = {
     "yank": EventKind.YANKED,
     "unyank": EventKind.UNYANKED,
     "delete": EventKind.DELETED,
+    "restore": EventKind.RESTORED,
 }
+KEPT_FOR: Final = timedelta(days=30)
+"""How long a deleted file can be restored."""
 REASON_LIMIT: Final = 1024
 """The most characters of a reason."""
 
@@ -47,28 +57,41 @@ class Selection(Struct, frozen=True):
         selected. With `allow_deleted`, deleted files are not missing, so that a delete can be
         repeated. They are not returned.
         """
-        if not project.exists:
-            raise unknown_project(project.name)
-        selected = tuple(
-            file for file in project.files if self._has(Version(file.version), file.filename)
-        )
-        names = {file.filename for file in selected}
-        if allow_deleted:
-            deleted = map(parse_known_filename, project.deleted_filenames)
-            names |= {file.filename for file in deleted if self._has(file.version, file.filename)}
-        missing = sorted((self.filenames or frozenset()) - names)
-        if missing or not names:
-            is_set = isinstance(self.versions, SpecifierSet)
-            what = f"version {f'in {quoted(str(self.versions))}' if is_set else self.versions}"
-            if missing:
-                what = f"file {quoted(missing[0])} of {what}"
-            raise NotFound(
-                f"{project.name} has no {what}. Its page shows what it has. In a terminal "
-                f"'wheelyard list {project.name}' does."
-            )
+        selected = self.of(project.files)
+        self.require_known(project, allow_deleted=allow_deleted)
         return selected
 
-    def _has(self, version: Version, filename: str) -> bool:
+    def of(self, files: Iterable[File]) -> tuple[File, ...]:
+        """Return those of the files that are selected."""
+        return tuple(file for file in files if self.has(Version(file.version), file.filename))
+
+    def require_known(self, project: Project, *, allow_deleted: bool = False) -> None:
+        """Raise NotFound as `files_of`."""
+        if not project.exists:
+            raise unknown_project(project.name)
+        names = {file.filename for file in self.of(project.files)}
+        if allow_deleted:
+            names.update(self.deleted_in(project))
+        missing = sorted((self.filenames or frozenset()) - names)
+        if missing or not names:
+            raise NotFound(
+                f"{project.name} has no {self.what(missing)}. Its page shows what it has. In a "
+                f"terminal 'wheelyard list {project.name}' does."
+            )
+
+    def deleted_in(self, project: Project) -> tuple[str, ...]:
+        """Return the selected filenames of deleted files."""
+        deleted = map(parse_known_filename, project.deleted_filenames)
+        return tuple(file.filename for file in deleted if self.has(file.version, file.filename))
+
+    def what(self, filenames: Sequence[str] = ()) -> str:
+        """Return the selected versions in words, or the first of these files of them."""
+        is_set = isinstance(self.versions, SpecifierSet)
+        what = f"version {f'in {quoted(str(self.versions))}' if is_set else self.versions}"
+        return f"file {quoted(filenames[0])} of {what}" if filenames else what
+
+    def has(self, version: Version, filename: str) -> bool:
+        """Return whether a file of a version is selected."""
         if self.filenames is not None and filename not in self.filenames:
             return False
         if isinstance(self.versions, Version):
@@ -83,6 +106,8 @@ class Changed(Struct, frozen=True):
     """The project after the change, or in a dry run, as it is."""
     files: tuple[File, ...]
     """The files, as they were, that the change has changed, or would change."""
+    keep_until: datetime | None = None
+    """Until when the files of a delete can be restored, in UTC, or None if they cannot be."""
 
 
 class Lifecycle(Struct, frozen=True):
@@ -97,6 +122,7 @@ class Lifecycle(Struct, frozen=True):
     """
 
     projects: Projects
+    files: Files
     removal: FileRemoval
     runtime: Runtime
 
@@ -111,51 +137,114 @@ class Lifecycle(Struct, frozen=True):
         dry_run: bool = False,
     ) -> Changed:
         """
-        Yank or unyank files (PEP 592), or delete them for good, for a reason.
+        Yank or unyank files (PEP 592), delete them, or restore deleted ones, for a reason.
 
         A file that is so already is left alone, except that a yank may change the reason. A delete
         that raises Unavailable may have been committed. The sweep deletes bytes that are left.
+
+        A file is restored exactly as it was. Raises NotFound (code `not_kept`) if none of the
+        selected files is kept. Raises Conflict if the bytes of one of them are damaged (code
+        `not_intact`), or if the files in the trash have changed meanwhile.
         """
-        _check_request(caller, name, reason)
-        is_delete = action == "delete"
+        require_manager(caller, name, reason)
+        if dry_run:
+            project = self.projects.get_for_update(name)
+            keep_until = self._keep_until() if action == "delete" else None
+            return Changed(project, self._select(action, project, selection, reason), keep_until)
+        verified = self._verified(name, selection) if action == "restore" else {}
 
         # asked again for each commit that others were faster with: a file may be gone by then
 
-        def select(project: Project) -> tuple[File, ...]:
-            files = selection.files_of(project, allow_deleted=is_delete)
-            if action == "yank":  # also to change the reason of a yank, and not to remove it
-                return tuple(
-                    file for file in files if file.yanked is None or reason not in ("", file.yanked)
-                )
-            return tuple(file for file in files if is_delete or file.yanked is not None)
-
         def intent(project: Project) -> tuple[Event, ...]:
-            names = tuple(file.filename for file in select(project))
+            files = self._select(action, project, selection, reason)
+            is_seen = all(verified.get(file.filename) == file for file in files)
+            if action == "restore" and not is_seen:
+                message = f"The trash of {name} has changed meanwhile. Try again."
+                raise Conflict(message)
+            names = tuple(file.filename for file in files)
             if not names:
                 return ()
             at, by, by_name = self.runtime.now(), caller.principal, caller.name
+            if action == "delete":
+                deletion = Deletion(keep_until=self._keep_until())
+                return (Event.deleted(names, reason, deletion, at=at, by=by, by_name=by_name),)
             event = Event(
                 what=_KINDS[action], at=at, by=by, by_name=by_name, files=names, reason=reason
             )
             return (event,)
 
-        if dry_run:
-            project = self.projects.get_for_update(name)
-            return Changed(project, select(project))
         committed = self.projects.change(name, intent)
-        changed = Changed(committed.after, select(committed.before))
-        # The bytes go after the commit: whoever dies in between leaves bytes that nothing lists,
-        # which the sweep deletes. The same delete again does not, as it finds no file any more.
-        if is_delete:
-            objects = (key for file in changed.files for key, _ in listed_objects(name, file))
+        files = self._select(action, committed.before, selection, reason)
+        keep_until = next((event.deletion.keep_until for event in committed.events), None)
+        # Bytes that are not kept go after the commit: whoever dies in between leaves bytes that
+        # nothing lists, which the sweep deletes. The same delete again does not, as it finds no
+        # file any more.
+        if action == "delete" and keep_until is None:
+            # of a promotion that is between its commits, the sweep looks later what came of it
+            awaited = set[str]().union(*self.removal.awaited(name, files).values())
+            gone = (file for file in files if file.filename not in awaited)
+            objects = (key for file in gone for key, _ in listed_objects(name, file))
             self.removal.remove(name, objects)
-        return changed
+        return Changed(committed.after, files, keep_until)
+
+    def kept_files(self, project: Project) -> tuple[File, ...]:
+        """Return the deleted files of a project that can be restored now."""
+        return project.kept_files(self.runtime.now()) if self.removal.keeps_deleted else ()
+
+    def _select(
+        self, action: ReleaseAction, project: Project, selection: Selection, reason: str
+    ) -> tuple[File, ...]:
+        """Return the files that a change changes."""
+        if action == "restore":
+            return self._restorable(project, selection)
+        files = selection.files_of(project, allow_deleted=action == "delete")
+        if action == "yank":  # also to change the reason of a yank, and not to remove it
+            return tuple(
+                file for file in files if file.yanked is None or reason not in ("", file.yanked)
+            )
+        return tuple(file for file in files if action == "delete" or file.yanked is not None)
+
+    def _restorable(self, project: Project, selection: Selection) -> tuple[File, ...]:
+        """Return the selected files of the trash, or none if all selected files are listed."""
+        selection.require_known(project, allow_deleted=True)
+        files = selection.of(self.kept_files(project))
+        names = {file.filename for file in files}
+        lost = [name for name in selection.deleted_in(project) if name not in names]
+        # a file that is named has to come back, and of a version, at least one
+        if lost and (selection.filenames is not None or not files):
+            why = (
+                f"deleted files are kept for {KEPT_FOR.days} days, unless they were deleted at once"
+                if self.removal.keeps_deleted
+                else "everybody can read the bucket, so the bytes of a deleted file go at once"
+            )
+            raise NotFound(
+                f"{quoted(lost[0])} cannot be restored: {why}. Publish a new version.",
+                code="not_kept",
+            )
+        return files
+
+    def _verified(self, name: NormalizedName, selection: Selection) -> Mapping[str, File]:
+        """Return the files to restore, of which the store has all bytes, by filename."""
+        # as it is now: a cached document may be older than the deletion
+        files = self._restorable(self.projects.get_current(name), selection)
+        for file in files:
+            if not self.files.is_intact(name, file):
+                raise Conflict(
+                    f"{quoted(file.filename)} cannot be restored, as its bytes in the store are "
+                    "missing or damaged. Publish a new version, or restore the store from a "
+                    "backup.",
+                    code="not_intact",
+                )
+        return {file.filename: file for file in files}
+
+    def _keep_until(self) -> datetime | None:
+        return self.runtime.now() + KEPT_FOR if self.removal.keeps_deleted else None
 
     def set_status(
         self, caller: Caller, name: NormalizedName, status: Status, reason: str
     ) -> Project:
         """Set a project's status (PEP 792) with its reason, and return the changed project."""
-        _check_request(caller, name, reason)
+        require_manager(caller, name, reason)
 
         def intent(project: Project) -> tuple[Event, ...]:
             if not project.exists:
@@ -168,6 +257,7 @@ class Lifecycle(Struct, frozen=True):
         return self.projects.change(name, intent).after
 
 
-def _check_request(caller: Caller, name: NormalizedName, reason: str) -> None:
+def require_manager(caller: Caller, name: NormalizedName, reason: str) -> None:
+    """Raise Forbidden unless the caller may manage a project, and Invalid for a bad reason."""
     caller.require(Action.MANAGE, name)
     require_one_line(reason, "The reason", REASON_LIMIT)

@@ -441,10 +441,23 @@ def find_identical(
             return listed
         raise filename_taken(distribution.filename)
     if distribution.uniqueness_key in project.deleted_keys:
-        message = "This filename was used by a file that has been deleted. Use a new version."
-        raise Invalid(message, code="file_exists")
+        raise _deleted_before(project, sha256)
     _check_spelling(project, distribution, is_lenient=is_lenient)
     return None
+
+
+def _deleted_before(project: Project, sha256: str) -> Invalid:
+    """Return the error of an upload whose filename was deleted, in this or another spelling."""
+    fact = "This filename was used by a file that has been deleted."
+    for file in project.trash:
+        if file.sha256 == sha256:
+            remedy = (
+                "It had the same content, and can be restored by whoever manages the project, on "
+                f"its page, or by 'wheelyard restore {project.name} {file.version} --file "
+                f"{file.filename}'."
+            )
+            return Invalid(f"{fact} {remedy}", code="file_exists")
+    return Invalid(f"{fact} Use a new version.", code="file_exists")
 
 
 def filename_taken(filename: str) -> Conflict:

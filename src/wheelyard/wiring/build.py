@@ -6,6 +6,7 @@ What is not configured is not imported.
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -63,7 +64,7 @@ from wheelyard.wiring.authentication import (
     build_policy,
     build_publishers,
 )
-from wheelyard.wiring.indexes import Indexes
+from wheelyard.wiring.indexes import Indexes, projects_of
 from wheelyard.wiring.stores import (
     StoreTraits,
     cache_policy_in,
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from wheelyard.catalog.private_names import PrivateNames
     from wheelyard.downloads.reading import Downloads
     from wheelyard.operations.check_store import Check
+    from wheelyard.operations.immediate_deletion import ImmediateDeletion
     from wheelyard.operations.merged_journal import MergedJournal
     from wheelyard.operations.names import ClientProjectsReader, NameClaims
     from wheelyard.operations.people import PeopleAdministration
@@ -288,6 +290,20 @@ class Index(Struct, frozen=True, kw_only=True):
         from wheelyard.operations.sweep import Sweep
 
         return Sweep(self.stores, self.lifecycle.removal, 1 if self.is_local else PREFETCH_THREADS)
+
+    @property
+    def immediate_deletion(self) -> "ImmediateDeletion":
+        """What removes files with their bytes at once."""
+        # few need it
+        from wheelyard.operations.immediate_deletion import ImmediateDeletion
+
+        return ImmediateDeletion(
+            self.projects,
+            self.lifecycle.removal,
+            self.runtime,
+            partial(projects_of, self),
+            self.name,
+        )
 
     @property
     def client_projects(self) -> "ClientProjectsReader":
@@ -547,9 +563,7 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             projects=projects,
             uploads=uploads,
             search=search,
-            lifecycle=Lifecycle(
-                projects, FileRemoval(self.catalog.stores, self.runtime), self.runtime
-            ),
+            lifecycle=Lifecycle(projects, files, self._removal, self.runtime),
             tokens=authenticator.tokens,
             access=self.access,
             authenticator=authenticator,
@@ -578,6 +592,13 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
                 is_local=self.traits.is_local,
             )
         return self.downloads[name]
+
+    @property
+    def _removal(self) -> FileRemoval:
+        """What deletes bytes, which all indexes share."""
+        # what everybody can read in the bucket is not kept
+        is_public = self.settings.store.downloads == "public"
+        return FileRemoval(self.catalog.stores, self.runtime, keeps_deleted=not is_public)
 
     def _upstream(
         self, catalog: Catalog, definition: IndexDefinition, indexes: Indexes

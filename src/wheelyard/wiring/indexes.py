@@ -6,9 +6,13 @@ It shares the files, the credentials and everything that the settings say of the
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING
 
+from wheelyard.catalog import keys
+from wheelyard.catalog.format import open_projects
+from wheelyard.catalog.projects import Projects
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.index_definition import (
     UPSTREAM_LAYER,
@@ -18,6 +22,8 @@ from wheelyard.model.index_definition import (
     unnamed_index,
 )
 from wheelyard.settings.sections import Settings
+from wheelyard.storage.forwarding import PrefixedStore
+from wheelyard.wiring.stores import cache_policy_in
 
 if TYPE_CHECKING:
     from wheelyard.wiring.build import Index
@@ -101,3 +107,12 @@ class Indexes:
     def shows_upstream(self, name: str) -> bool:
         """Return whether an index shows packages of upstream indexes, or raise NotFound."""
         return UPSTREAM_LAYER in parts_of(self.definition(name), self.definitions())
+
+
+def projects_of(index: "Index", name: str) -> Projects:
+    """Return the projects of an index that a store has, also if it is not defined any more."""
+    with suppress(NotFound):
+        return index.named(name).projects
+    store = PrefixedStore(index.lifecycle.removal.stores.documents, keys.index_folder(name))
+    policy = cache_policy_in(index.traits, index.settings.store)
+    return open_projects(store, index.retries, policy, lambda _project, _event: None)

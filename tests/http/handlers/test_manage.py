@@ -112,12 +112,34 @@ def test_release_is_deleted_by_who_types_its_name(
     name, filename = "demo-d", "demo_d-2.0-py3-none-any.whl"
     server.publish(wheel(name), wheel(name, "2.0"))
     form = manager.open(f"/project/{name}/manage/?version=2&action=delete")
-    assert "can never be used again" in text_of(form)
+    assert "bytes are kept for 30 days" in text_of(form)
+    assert f"wheelyard delete {name} VERSION --now" in text_of(form)
 
     fields = {"version": "2.0", "file": filename, "confirmation": "Demo_D 2"}
     changed(manager, name, action="delete", reason="leaked", **fields)
 
     assert project(server, name).deleted_filenames == (filename,)
+
+
+def test_deleted_files_are_restored(server: InProcessServer, manager: Browser) -> None:
+    """The page has the deleted files; whoever ticks them and says why gets them back."""
+    name, filename = "demo-t", "demo_t-1.0-py3-none-any.whl"
+    server.publish(wheel(name), wheel(name, "2.0"))
+    before = project(server, name).by_filename[filename]
+    assert "Deleted files" not in text_of(manager.open(f"/project/{name}/manage/"))
+    fields = {"version": "1.0", "file": filename}
+    changed(manager, name, action="delete", confirmation=f"{name} 1.0", **fields)
+    assert manager.open(f"/files/{name}/{before.sha256}/{filename}").status == 404
+    page = manager.open(f"/project/{name}/manage/")
+    assert "Can be restored until" in text_of(page)
+
+    form = chosen(manager, name, ("choose", "restore"), ("version", "1.0"))
+    assert filename in text_of(form)
+    done = changed(manager, name, action="restore", reason="needed", **fields)
+
+    assert "restored 1.0 : needed" in text_of(done)
+    assert project(server, name).by_filename[filename] == before
+    assert "Deleted files" not in text_of(done)
 
 
 def test_status_is_set_with_a_reason(server: InProcessServer, manager: Browser) -> None:
@@ -362,7 +384,7 @@ def test_many_releases_are_deleted_by_who_types_the_name(
     done = text_of(changed(manager, name, action="delete", confirmation="Demo_B", **sent))
 
     assert "deleted 2 releases" in done
-    assert "it removes the rest within a day" in done
+    assert "Their bytes are kept until" in done
     assert project(server, name).deleted_filenames == files
     assert [file.version for file in project(server, name).files] == ["2.0"]
 

@@ -5,12 +5,18 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api import project_operations
-from wheelyard.api.project_operations import NameChange, ReleaseChange, StatusChange
+from wheelyard.api.project_operations import (
+    DeletionRequest,
+    NameChange,
+    ReleaseChange,
+    StatusChange,
+)
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
@@ -65,8 +71,9 @@ MAX_FIELDS: Final = 10_000
 _ACTIONS: Final = {
     "yank": project_operations.yank,
     "unyank": project_operations.unyank,
-    "delete": project_operations.delete,
+    "restore": project_operations.restore,
 }
+"""The changes of files that take a `ReleaseChange`. A deletion takes a `DeletionRequest`."""
 _NUMBER: Final = re.compile("[0-9]{1,15}")
 EVERY_VERSION: Final = ">=0.dev0"
 """The set of all versions, as the first one of PEP 440 is in it."""
@@ -98,7 +105,7 @@ class ManagePages:
         if action == STATUS:
             return self._status_form(request, 200, name, project, form)
         if action == "delete":
-            return self._change_form(request, 200, form, _change_of(project, action))
+            return self._change_form(request, 200, form, self._change_of(project, action))
         done = _done(context.index.projects, project, fields.text("commit"))
         return self._overview(request, 200, project, form, done)
 
@@ -113,7 +120,7 @@ class ManagePages:
             form = FormState(form.token, {"versions": (version,)}, error.on_page, "versions")
             return self._overview(request, status_of(error), project, form)
         filenames = fields.all("file") or None
-        change = _change_of(project, action, {release.version}, filenames)
+        change = self._change_of(project, action, {release.version}, filenames)
         if change.releases:
             return self._change_form(request, 200, form, change)
         template = "manage_release.html"
@@ -161,15 +168,45 @@ class ManagePages:
         form = FormState(form_token(request, self._context))
         project, action = self._context.index.projects.get_current(name), fields.text("choose")
         try:
-            versions = _chosen_versions(project, fields)
-            change = _change_of(project, action, versions, fields.all("file") or None)
+            versions = _chosen_versions(self._changeable(project, action), fields)
+            change = self._change_of(project, action, versions, fields.all("file") or None)
             if not change.releases:
-                message = f"None of these files can be {action}ed. Choose others."
+                message = f"None of these files can be {action.removesuffix('e')}ed. Choose others."
                 raise Invalid(message, code="invalid_field")
         except WheelyardError as error:
             form = FormState(form.token, fields.values, error.on_page, "versions")
             return self._overview(request, status_of(error), project, form)
         return self._change_form(request, 200, form, change)
+
+    def _changeable(self, project: Project, action: str) -> Project:
+        """Return the project with the files that an action can be about: to restore, deleted."""
+        kept = self._context.index.lifecycle.kept_files
+        return replace(project, files=kept(project)) if action == "restore" else project
+
+    def _change_of(
+        self,
+        project: Project,
+        action: str,
+        versions: Collection[str] | None = None,
+        filenames: Collection[str] | None = None,
+    ) -> FileChange:
+        """
+        Return the change of these files, which has no releases if there is nothing to change.
+
+        It is about the whole project if neither is given.
+        """
+        releases = (
+            chosen_releases(self._changeable(project, action), action, versions, filenames)
+            if action in VERBS
+            else ()
+        )
+        return FileChange(
+            name=project.name,
+            action=action,
+            releases=tuple(releases),
+            is_whole=versions is None,
+            is_kept=self._context.index.lifecycle.removal.keeps_deleted,
+        )
 
     def _release_name(
         self, request: Request, api: LocalApi, name: NormalizedName, fields: FormFields
@@ -196,7 +233,13 @@ class ManagePages:
     ) -> Response:
         """Return the page on which one chooses what to change."""
         may_release = request.caller.may(Action.ADMIN, project.name)
-        managed = ManagedProject(project=project, may_release=may_release, done=done)
+        managed = ManagedProject(
+            project=project,
+            deleted=self._changeable(project, "restore"),
+            is_kept=self._context.index.lifecycle.removal.keeps_deleted,
+            may_release=may_release,
+            done=done,
+        )
         viewer = self._web.viewer(request.caller, project.name)
         return self._web.own_page(status, managed.render(self._web.environment, viewer, form))
 
@@ -255,7 +298,11 @@ class ManagePages:
             return self._overview(request, status, project, form)
         if action == STATUS or (project is None and action == RELEASE):
             return self._status_form(request, status, name, project, form)
-        return self._change_form(request, status, form, _asked_change(project, name, fields))
+        if project is not None:
+            project = self._changeable(project, action)
+        change = _asked_change(project, name, fields)
+        is_kept = self._context.index.lifecycle.removal.keeps_deleted
+        return self._change_form(request, status, form, replace(change, is_kept=is_kept))
 
 
 def _find_release(project: Project, text: str) -> Release:
@@ -270,26 +317,6 @@ def _find_release(project: Project, text: str) -> Release:
             if Version(release.version) == version:
                 return release
         raise NotFound(f"{project.name} has no release {version}. Choose another one.")
-
-
-def _change_of(
-    project: Project,
-    action: str,
-    versions: Collection[str] | None = None,
-    filenames: Collection[str] | None = None,
-) -> FileChange:
-    """
-    Return the change of these files, which has no releases if there is nothing to change.
-
-    It is about the whole project if neither is given.
-    """
-    releases = chosen_releases(project, action, versions, filenames) if action in VERBS else ()
-    return FileChange(
-        name=project.name,
-        action=action,
-        releases=tuple(releases),
-        is_whole=versions is None,
-    )
 
 
 def _chosen_versions(project: Project, fields: FormFields) -> set[str]:
@@ -371,8 +398,11 @@ def _change(api: LocalApi, name: NormalizedName, fields: FormFields) -> int:
         with checking("confirmation"):
             _require_confirmation(fields.text("confirmation"), name, one)
     version, all_versions = (str(one), "") if one else ("", EVERY_VERSION)
-    change = ReleaseChange(version, all_versions, fields.all("file"), fields.text("reason"))
-    changed = api.call(_ACTIONS[action], name, change)
+    chosen = version, all_versions, fields.all("file"), fields.text("reason")
+    if action == "delete":
+        changed = api.call(project_operations.delete, name, DeletionRequest(*chosen))
+    else:
+        changed = api.call(_ACTIONS[action], name, ReleaseChange(*chosen))
     return changed.revision if changed.changed else 0
 
 

@@ -148,6 +148,8 @@ class _Missing(Struct, frozen=True):
     key: Key
     sha256: str
     filename: str
+    is_deleted: bool = False
+    """Whether the file is in the trash. Its bytes may be gone, and then it cannot be restored."""
 
     def __str__(self) -> str:
         return self.name
@@ -406,12 +408,16 @@ class _Copying(Struct):
 
     def _missing(self, project: Project, in_target: Project) -> Iterator[_Missing]:
         objects = self.copy.target.files.list(keys.files_of(project.name))
-        present = {entry.key: entry for entry in objects} if project.files else {}
+        runtime = self.copy.projects.commits.runtime
+        now, oldest = runtime.now(), runtime.seconds() - RENEWAL_AGE.total_seconds()
+        wanted = (*project.files, *project.kept_files(now))
+        present = {entry.key: entry for entry in objects} if wanted else {}
         listed = {
-            key for file in in_target.files for key, _ in listed_objects(in_target.name, file)
+            key
+            for file in (*in_target.files, *in_target.kept_files(now))
+            for key, _ in listed_objects(in_target.name, file)
         }
-        oldest = self.copy.projects.commits.runtime.seconds() - RENEWAL_AGE.total_seconds()
-        for file in project.files:
+        for file in wanted:
             for key, expected in listed_objects(project.name, file):
                 entry = present.get(key)
                 is_whole = entry is not None and (
@@ -420,13 +426,16 @@ class _Copying(Struct):
                 # a sweep of the target may delete old bytes that it does not list
                 is_safe = key in listed or (entry is not None and entry.modified > oldest)
                 if not (is_whole and is_safe):
-                    yield _Missing(project.name, key, expected, file.filename)
+                    is_deleted = file.keep_until is not None
+                    yield _Missing(project.name, key, expected, file.filename, is_deleted)
 
-    def _copy_object(self, missing: _Missing) -> int:
-        """Copy one object through the spool, and return its size."""
+    def _copy_object(self, missing: _Missing) -> int | None:
+        """Copy one object through the spool, and return its size, or None if it is not needed."""
         try:
             return self._copy_verified(missing)
         except NotFound as fault:
+            if missing.is_deleted:
+                return None
             if missing.filename not in self._read_source(missing.name).deleted_filenames:
                 raise NotFound(f"{fault.message} Run 'wheelyard check' there.") from fault
             self.deleted.add(missing.name)

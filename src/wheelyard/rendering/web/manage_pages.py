@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.decoding import counted
 from wheelyard.model.project import File, Project, Status
-from wheelyard.rendering.project_facts import all_releases
+from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer, readable_size
 from wheelyard.rendering.web.project_frame import MANAGE, ProjectFrame
@@ -25,7 +25,9 @@ RELEASE: Final = "release"
 """The action that gives up a name without files."""
 MAX_FILES: Final = 9000
 """The most files that one change names."""
-VERBS: Final = MappingProxyType({"yank": "Yank", "unyank": "Unyank", "delete": "Delete"})
+VERBS: Final = MappingProxyType(
+    {"yank": "Yank", "unyank": "Unyank", "delete": "Delete", "restore": "Restore"}
+)
 """The changes of files, and what their buttons say."""
 STATUS_MEANINGS: Final[Mapping[Status, str]] = MappingProxyType(
     {
@@ -69,6 +71,8 @@ class FileChange(Struct, frozen=True, kw_only=True):
     releases: Sequence[ChosenRelease]
     is_whole: bool = False
     """Whether they are all files that the project has."""
+    is_kept: bool = True
+    """Whether deleted files can be restored for a while."""
 
     @property
     def verb(self) -> str:
@@ -124,10 +128,31 @@ def chosen_releases(
                 yield ChosenRelease(release.version, files)
 
 
+class DeletedRelease(Struct, frozen=True):
+    """A release, or a part of it, that can be restored."""
+
+    version: str
+    files: str
+    """How many there are, in words."""
+    keep_until: str
+    """The day until which all of them can be restored."""
+
+
+def _deleted_release(release: Release) -> DeletedRelease:
+    until = min(file.keep_until for file in release.files if file.keep_until is not None)
+    return DeletedRelease(
+        release.version, counted(len(release.files), "file"), until.date().isoformat()
+    )
+
+
 class ManagedProject(Struct, frozen=True, kw_only=True):
     """What the page says of a project that one manages, besides its form."""
 
     project: Project
+    deleted: Project
+    """The project with its deleted files that can be restored, in place of its files."""
+    is_kept: bool = True
+    """Whether deleted files can be restored for a while."""
     may_release: bool = False
     """Whether the viewer may give up the name of the project, once it has no files."""
     done: Sequence[Change] | None = None
@@ -143,6 +168,8 @@ class ManagedProject(Struct, frozen=True, kw_only=True):
             "manage.html",
             project=project,
             releases=list(map(listed_release, all_releases(project))),
+            deleted=[_deleted_release(release) for release in all_releases(self.deleted)],
+            is_kept=self.is_kept,
             meaning=STATUS_MEANINGS[project.status],
             may_release=self.may_release,
             form=form,

@@ -202,6 +202,8 @@ class Change(Struct, frozen=True):
     """A sentence without its subject: `uploaded 1.0`."""
     files: tuple[str, ...]
     reason: str
+    keep_until: str = ""
+    """The day until which deleted files can be restored, or an empty text."""
 
 
 class History(Struct, frozen=True, kw_only=True):
@@ -253,6 +255,7 @@ def _change(entries: Sequence[JournalEntry]) -> Change:
         what=_in_words(newest, versions_of(file for entry in entries for file in entry.files)),
         files=tuple(_files(entries)),
         reason=newest.reason,
+        keep_until=newest.keep_until.date().isoformat() if newest.keep_until else "",
     )
 
 
@@ -271,7 +274,8 @@ def _in_words(entry: JournalEntry, versions: Sequence[str]) -> str:
         case "reserved" | "released":
             return f"{entry.what} the name"
     of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
-    return f"{entry.verb} {of} {entry.other_index}".rstrip()
+    detail = "at once" if entry.at_once else entry.other_index
+    return f"{entry.verb} {of} {detail}".rstrip()
 
 
 def _files(entries: Sequence[JournalEntry]) -> Iterator[str]:

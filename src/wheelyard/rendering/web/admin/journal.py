@@ -22,6 +22,7 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "yanked": "Yanks",
         "unyanked": "Yanks taken back",
         "deleted": "Deletions",
+        "restored": "Restored files",
         "status": "Status of projects",
         "reserved": "Reserved names",
         "released": "Released names",
@@ -56,9 +57,10 @@ class EntryRow(Struct, frozen=True):
         entry, versions = self.entry, versions_of(self.files)
         if entry.what == "status":
             return f"set the status to {entry.status}"
-        if versions and (len(self.files) > 1 or entry.other_index):
+        detail = " at once" if entry.at_once else f" {entry.other_index}".rstrip()
+        if versions and (len(self.files) > 1 or detail):
             of = versions[0] if len(versions) == 1 else counted(len(versions), "release")
-            return f"{entry.verb} {of} {entry.other_index}".rstrip()
+            return f"{entry.verb} {of}{detail}"
         return {
             "granted": "granted rights",
             "revoked": "revoked rights",

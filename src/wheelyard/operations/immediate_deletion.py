@@ -1,0 +1,254 @@
+"""
+Removal of files with their bytes at once, from one index or from all indexes of a store.
+
+Indexes share the bytes of a file. So all documents of the project are asked who lists the digest,
+or keeps it in its trash, and nothing is removed while there is such another index, unless it is
+removed from all of them.
+
+1. Each index gets a commit that takes the files out of its list and its trash: the others first. A
+   process that dies in between has removed it from some of them. So does each index that a file is
+   noted as promoted to (`promotion.py`): it never lists a filename that was deleted there.
+2. Then the bytes go. A process that dies before leaves bytes that no index lists. The same removal
+   again finds them by their filenames, and so does the sweep.
+3. The documents are read again: it fails if an index lists the bytes by then, as somebody has
+   uploaded or promoted the file meanwhile.
+
+A file that was removed so can neither be restored nor uploaded again here, so no commit can list
+bytes that are about to go.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.files import FileRemoval, listed_objects
+from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Forbidden
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.project import Deletion, Event, File, Project
+from wheelyard.model.promotion import describe_index
+from wheelyard.operations.lifecycle import Selection, require_manager
+from wheelyard.storage.base import Key
+
+LISTED_ELSEWHERE: Final = "listed_elsewhere"
+"""The code of a Conflict for bytes that another index of the store lists or keeps."""
+
+
+class Removed(Struct, frozen=True):
+    """What was removed, or in a dry run, what would be."""
+
+    project: Project
+    """The project of this index afterwards."""
+    files: tuple[File, ...]
+    """The files that this index has listed or kept."""
+    indexes: tuple[str, ...] = ()
+    """The names of the other indexes that have listed or kept them; empty for that without one."""
+    leftovers: int = 0
+    """How many objects were removed of files that were deleted before."""
+
+
+class _Removal(Struct, frozen=True):
+    """Whose files and bytes are removed."""
+
+    projects: Mapping[str, Project]
+    """The project in each index that has it, by the name of the index."""
+    files: Mapping[str, tuple[File, ...]]
+    """What of it is removed, of each index that lists or keeps any of it."""
+    awaited: Mapping[str, set[str]]
+    """The names of files that an index may be about to list, by the name of the index."""
+    leftovers: frozenset[Key]
+    """Objects of selected files that were deleted before."""
+
+    @property
+    def digests(self) -> frozenset[str]:
+        """The SHA-256 of all files that are removed."""
+        listed = (file.sha256 for files in self.files.values() for file in files)
+        return frozenset((*listed, *map(_digest, self.leftovers)))
+
+
+class ImmediateDeletion(Struct, frozen=True):
+    """Removes files with their bytes at once."""
+
+    projects: Projects
+    removal: FileRemoval
+    runtime: Runtime
+    projects_of: Callable[[str], Projects]
+    """Returns the projects of an index by its name, also of one that this process does not know."""
+    index: str = ""
+    """The name of this index, empty for that without one."""
+
+    def delete(
+        self,
+        caller: Caller,
+        name: NormalizedName,
+        selection: Selection,
+        reason: str,
+        *,
+        everywhere: bool = False,
+        dry_run: bool = False,
+    ) -> Removed:
+        """
+        Remove listed and deleted files with their bytes, with `everywhere` from all indexes.
+
+        After an error some indexes may still list them. The same removal again goes on.
+
+        Raises Forbidden unless the caller is an administrator, and for `everywhere` one of the
+        index without a name. Raises Invalid if the reason is not one line of text. Raises NotFound
+        if the project or the selected files were never here. Raises Conflict (code
+        `listed_elsewhere`) if another index has the bytes, and Unavailable if the store does not
+        answer.
+        """
+        self._require_admin(caller, name, reason, everywhere=everywhere)
+        removal = self._plan(name, selection, everywhere=everywhere)
+        own = removal.projects.get(self.index, Project(name=name))
+        if not removal.files and not removal.leftovers:
+            selection.require_known(own, allow_deleted=True)
+        others = tuple(sorted({*removal.files, *removal.awaited} - {self.index}))
+        if others and not everywhere:
+            raise _listed_elsewhere(name, others)
+        if not dry_run:
+            for index in others:
+                deletion = self._deletion(removal, index, caller, reason)
+                self.projects_of(index).change(name, deletion)
+            deletion = self._deletion(removal, self.index, caller, reason)
+            own = self.projects.change(name, deletion).after
+            self._remove_bytes(name, removal)
+        return Removed(
+            project=own,
+            files=removal.files.get(self.index, ()),
+            indexes=others,
+            leftovers=len(removal.leftovers),
+        )
+
+    def _deletion(self, removal: _Removal, index: str, caller: Caller, reason: str) -> "_Delete":
+        awaited = removal.awaited.get(index, set())
+        return _Delete(removal.digests, awaited, caller, reason, self.runtime)
+
+    def _remove_bytes(self, name: NormalizedName, removal: _Removal) -> None:
+        objects = {
+            key
+            for files in removal.files.values()
+            for file in files
+            for key, _ in listed_objects(name, file)
+        }
+        self.removal.remove(name, objects | removal.leftovers)
+        # whoever lists them by now was faster than this removal has looked, or has committed since
+        still = [
+            index
+            for index, project in self._documents(name).items()
+            if any(file.sha256 in removal.digests for file in self.removal.kept_files(project))
+        ]
+        if still:
+            raise _listed_elsewhere(name, still, " by now")
+
+    def _require_admin(
+        self, caller: Caller, name: NormalizedName, reason: str, *, everywhere: bool
+    ) -> None:
+        require_manager(caller, name, reason)
+        if not caller.may_everywhere(Action.ADMIN):
+            raise Forbidden(
+                f"{caller.display_name} may not remove the bytes of files at once. Delete them as "
+                "usual, so that they can be restored for a while, or ask an administrator of this "
+                "index."
+            )
+        # the grants of an index with a name say nothing about other indexes
+        if everywhere and self.index and not caller.principal.startswith("local:"):
+            raise Forbidden(
+                "Only administrators of the index without a name may remove files from all "
+                "indexes. Send the same to that index."
+            )
+
+    def _plan(self, name: NormalizedName, selection: Selection, *, everywhere: bool) -> _Removal:
+        projects = self._documents(name)
+        selecting = [
+            project for index, project in projects.items() if everywhere or index == self.index
+        ]
+        chosen = {
+            file.sha256
+            for project in selecting
+            for file in selection.of((*project.files, *project.trash))
+        }
+        # what is deleted has no digest any more; its bytes may be there, as somebody has died
+        deleted = {name for project in selecting for name in selection.deleted_in(project)}
+        leftovers = frozenset(
+            entry.key
+            for entry in (self.removal.stores.files.list(keys.files_of(name)) if deleted else ())
+            if (owner := keys.parse_file_key(entry.key))
+            and owner.filename in deleted
+            and owner.sha256 not in chosen
+        )
+        digests = {*chosen, *(_digest(key) for key in leftovers)}
+        files = {
+            index: tuple(file for file in self._held(index, project) if file.sha256 in digests)
+            for index, project in projects.items()
+        }
+        return _Removal(
+            projects=projects,
+            files={index: held for index, held in files.items() if held},
+            awaited=self.removal.awaited(name, (file for held in files.values() for file in held)),
+            leftovers=leftovers,
+        )
+
+    def _held(self, index: str, project: Project) -> tuple[File, ...]:
+        """Return the files of an index that count: in another one those that keep the bytes."""
+        if index == self.index:
+            return *project.files, *project.trash
+        return self.removal.kept_files(project)
+
+    def _documents(self, name: NormalizedName) -> dict[str, Project]:
+        """Return the documents of a project as they are now, by the name of their index."""
+        return {
+            _index_name(prefix): project
+            for prefix in self.removal.indexes()
+            for project in self.removal.documents(name, (prefix,))
+        }
+
+
+class _Delete(Struct, frozen=True):
+    """The intent that an index has no files with these digests, and never gets the awaited ones."""
+
+    digests: frozenset[str]
+    awaited: set[str]
+    caller: Caller
+    reason: str
+    runtime: Runtime
+
+    def __call__(self, project: Project) -> tuple[Event, ...]:
+        """Return the event, if `project` has any of them."""
+        # a file may have been deleted or restored meanwhile
+        files = (*project.files, *project.trash)
+        names = {file.filename for file in files if file.sha256 in self.digests}
+        names |= self.awaited - set(project.deleted_filenames)
+        if not names:
+            return ()
+        event = Event.deleted(
+            tuple(sorted(names)),
+            self.reason,
+            Deletion(at_once=True),
+            at=self.runtime.now(),
+            by=self.caller.principal,
+            by_name=self.caller.name,
+        )
+        return (event,)
+
+
+def _digest(key: Key) -> str:
+    owner = keys.parse_file_key(key)
+    return owner.sha256 if owner else ""
+
+
+def _index_name(prefix: str) -> str:
+    return prefix.removeprefix(keys.INDEXES).removesuffix("/")
+
+
+def _listed_elsewhere(name: NormalizedName, indexes: Iterable[str], when: str = "") -> Conflict:
+    named = ", ".join(map(describe_index, indexes))
+    return Conflict(
+        f"These files of {name} are{when} also listed, kept after a deletion, or just promoted in: "
+        f"{named}. Nothing was removed there. Remove them from all indexes with --everywhere.",
+        code=LISTED_ELSEWHERE,
+    )

@@ -1,0 +1,364 @@
+"""Deleted files: they are kept for a while, restored as they were, or removed at once."""
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.two_indexes import TwoIndexes
+from wheelyard.catalog import keys
+from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, WheelyardError
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, parse_pattern
+from wheelyard.model.distribution_filename import parse_version, parse_version_set
+from wheelyard.model.project import Project
+from wheelyard.operations.immediate_deletion import ImmediateDeletion
+from wheelyard.operations.lifecycle import Lifecycle, Selection
+from wheelyard.storage.base import Key
+
+DEMO = NormalizedName("demo")
+FIRST = Selection(parse_version("1.0"))
+WHEEL, SDIST, TWO = make_wheel(), make_sdist(), make_wheel(version="2.0")
+MANAGER = Caller("user:m@acme.dev", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))
+DEV, PROD = "indexes/dev/", "indexes/prod/"
+
+
+@pytest.fixture
+def life(harness: IndexHarness) -> Lifecycle:
+    """Two files of one release, of which one is yanked, and one of another."""
+    for made in (WHEEL, SDIST, TWO):
+        harness.upload(made)
+    yanked = Selection(parse_version("1.0"), frozenset({SDIST.filename}))
+    harness.index.lifecycle.change("yank", ALICE, DEMO, yanked, "broken")
+    return harness.index.lifecycle
+
+
+def stored(harness: IndexHarness) -> Project:
+    """Return the project as it is in the store."""
+    return harness.opened(seed=5).projects.get_current(DEMO)
+
+
+def immediate(harness: IndexHarness) -> ImmediateDeletion:
+    """Return the removal at once of another process."""
+    return harness.opened(seed=6).immediate_deletion
+
+
+def objects_of(harness: IndexHarness, made: Made) -> list[str]:
+    """Return the keys of the stored objects of a distribution."""
+    return [key for key in harness.snapshot("files/") if f"/{made.filename}" in key]
+
+
+def list_in(harness: IndexHarness, prefix: str, *distributions: Made) -> None:
+    """Publish the same files in another index of the store, by its documents."""
+    other = IndexHarness(harness.folder)
+    for made in distributions:
+        other.upload(made)
+    for folder in ("projects", "journal"):
+        for key, body in other.snapshot(folder).items():
+            harness.store.put(Key(f"{prefix}{key}"), body, None)
+
+
+def listed_in(harness: IndexHarness, prefix: str) -> list[str]:
+    """Return the filenames that another index of the store lists."""
+    (project,) = harness.index.sweep.removal.documents(DEMO, (prefix,))
+    return [file.filename for file in project.files]
+
+
+def test_a_restored_file_is_as_it_was(harness: IndexHarness, life: Lifecycle) -> None:
+    """A deleted file keeps its bytes, and comes back with its time, uploader and yank."""
+    before, bytes_before = stored(harness).files, harness.snapshot("files/")
+    harness.clock.advance(days=3)
+
+    deleted = life.change("delete", ALICE, DEMO, FIRST, "wrong one")
+    assert [file.filename for file in deleted.project.files] == [TWO.filename]
+    assert [file.filename for file in deleted.project.trash] == sorted(
+        [WHEEL.filename, SDIST.filename]
+    )
+    harness.clock.advance(days=29.9)
+    restored = life.change("restore", MANAGER, DEMO, FIRST, "right one")
+
+    assert len(restored.files) == 2
+    after = stored(harness)
+    assert (after.files, after.trash, after.deleted_filenames) == (before, (), ())
+    assert harness.snapshot("files/") == bytes_before
+    assert harness.check().problems == harness.check().notes == []
+    assert life.change("restore", ALICE, DEMO, FIRST, "").files == ()  # it is there already
+
+
+def test_the_journal_gives_the_document(harness: IndexHarness, life: Lifecycle) -> None:
+    """Replaying the journal gives the document, also after what was kept is over."""
+    life.change("delete", ALICE, DEMO, FIRST, "")
+    harness.clock.advance(days=20)
+    life.change("delete", ALICE, DEMO, Selection(parse_version("2.0")), "")
+    harness.clock.advance(days=11)
+    harness.upload(make_wheel(version="3.0"))
+    assert len(stored(harness).trash) == 3  # an upload drops nothing, as in an older version
+    life.change("restore", ALICE, DEMO, Selection(parse_version("2.0")), "")
+    assert stored(harness).trash == ()
+    document = harness.bytes_at(keys.project(DEMO))
+
+    assert harness.check().problems == []
+    harness.store.put(keys.project(DEMO), b"{", None)
+    assert harness.check(rebuild=True).rebuilt == 1
+    assert harness.bytes_at(keys.project(DEMO)) == document
+
+
+@pytest.mark.parametrize("days", [0, 30])
+def test_only_some_can_be_restored(harness: IndexHarness, life: Lifecycle, days: int) -> None:
+    """After 30 days, or if it was removed at once, a file cannot be restored, and that is said."""
+    if days:
+        life.change("delete", ALICE, DEMO, FIRST, "")
+        harness.clock.advance(days=days)
+    else:
+        immediate(harness).delete(ALICE, DEMO, FIRST, "")
+
+    with pytest.raises(NotFound, match="kept for 30 days") as refused:
+        life.change("restore", ALICE, DEMO, FIRST, "")
+    assert refused.value.code == "not_kept"
+    with pytest.raises(NotFound, match=r"has no version 9\.0"):
+        life.change("restore", ALICE, DEMO, Selection(parse_version("9.0")), "")
+    assert life.kept_files(stored(harness)) == ()
+
+
+def test_damaged_bytes_are_not_restored(harness: IndexHarness, life: Lifecycle) -> None:
+    """A file whose kept bytes are damaged or missing is not listed again."""
+    life.change("delete", ALICE, DEMO, FIRST, "")
+    harness.store.put(keys.distribution(DEMO, WHEEL.sha256, WHEEL.filename), b"x", None)
+
+    with pytest.raises(Conflict, match="missing or damaged"):
+        life.change("restore", ALICE, DEMO, FIRST, "")
+    assert [file.filename for file in stored(harness).files] == [TWO.filename]
+
+
+def test_a_restoration_in_which_the_trash_changes(harness: IndexHarness, life: Lifecycle) -> None:
+    """What comes into the trash while bytes are verified is not restored unseen."""
+    life.change(
+        "delete", ALICE, DEMO, Selection(parse_version("1.0"), frozenset([WHEEL.filename])), ""
+    )
+    store = life.files.store
+
+    class Busy:
+        """A store in which a file is deleted while bytes are read."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def read(self, key: Key) -> object:
+            harness.opened(seed=8).lifecycle.change("delete", ALICE, DEMO, FIRST, "")
+            return store.read(key)
+
+    busy = replace(life, files=replace(life.files, store=Busy()))
+    with pytest.raises(Conflict, match="Try again"):
+        busy.change("restore", ALICE, DEMO, FIRST, "")
+    assert len(life.change("restore", ALICE, DEMO, FIRST, "").files) == 2
+
+
+def test_an_upload_of_a_deleted_file_names_the_way_back(
+    harness: IndexHarness, life: Lifecycle
+) -> None:
+    """A deleted filename stays taken; for the same content, the refusal names the restoration."""
+    life.change("delete", ALICE, DEMO, FIRST, "")
+
+    with pytest.raises(Invalid, match=f"wheelyard restore demo 1.0 --file {WHEEL.filename}"):
+        harness.upload(WHEEL)
+    with pytest.raises(Invalid, match="Use a new version"):
+        harness.upload(make_wheel(content=b"other"))
+    assert harness.check().notes == []
+
+
+def test_only_managers_restore_and_only_administrators_remove(
+    harness: IndexHarness, life: Lifecycle
+) -> None:
+    """Restoring needs the right to manage, and removing bytes at once that of an administrator."""
+    life.change("delete", MANAGER, DEMO, FIRST, "")
+    reader = Caller("user:r@acme.dev", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,)),))
+    own = Caller("user:o@acme.dev", (Scope(Action.ADMIN.with_implied, (parse_pattern("demo"),)),))
+
+    with pytest.raises(Forbidden):
+        life.change("restore", reader, DEMO, FIRST, "")
+    for caller in (MANAGER, own):
+        with pytest.raises(Forbidden, match="ask an administrator"):
+            immediate(harness).delete(caller, DEMO, FIRST, "")
+    elsewhere = replace(immediate(harness), index="dev")
+    operator = replace(ALICE, principal="user:a@acme.dev")
+    with pytest.raises(Forbidden, match="index without a name"):
+        elsewhere.delete(operator, DEMO, FIRST, "", everywhere=True)
+
+
+@pytest.mark.parametrize("is_deleted", [False, True], ids=["listed", "in the trash"])
+def test_removal_at_once(harness: IndexHarness, life: Lifecycle, *, is_deleted: bool) -> None:
+    """What an administrator removes at once is gone for good, and the journal says so."""
+    if is_deleted:
+        life.change("delete", ALICE, DEMO, FIRST, "")
+    trial = immediate(harness).delete(ALICE, DEMO, FIRST, "", dry_run=True)
+    assert len(objects_of(harness, WHEEL)) == 2
+
+    removed = immediate(harness).delete(ALICE, DEMO, FIRST, "leaked")
+
+    assert [file.filename for file in removed.files] == [file.filename for file in trial.files]
+    assert objects_of(harness, WHEEL) == objects_of(harness, SDIST) == []
+    project = stored(harness)
+    assert (project.trash, len(project.deleted_filenames)) == ((), 2)
+    assert project.commit is not None
+    assert project.commit.events[-1].deletion.at_once
+    assert harness.check().problems == []
+    again = immediate(harness).delete(ALICE, DEMO, FIRST, "leaked")
+    assert (again.files, again.leftovers, again.project.revision) == ((), 0, project.revision)
+    with pytest.raises(NotFound):
+        immediate(harness).delete(ALICE, DEMO, Selection(parse_version_set(">5")), "")
+
+
+def test_removal_that_died_is_completed(harness: IndexHarness, life: Lifecycle) -> None:
+    """Bytes that a removal has left which died are removed by the same removal again."""
+    immediate(harness).delete(ALICE, DEMO, FIRST, "")
+    key = keys.distribution(DEMO, WHEEL.sha256, WHEEL.filename)
+    harness.store.put_file(key, WHEEL.body)
+
+    assert immediate(harness).delete(ALICE, DEMO, FIRST, "").leftovers == 1
+    assert harness.store.get(key) is None
+    assert life.projects.get(DEMO).exists
+
+
+@pytest.mark.parametrize("change", ["listed", "kept", "deleted long ago"])
+def test_another_index_is_named_first(harness: IndexHarness, life: Lifecycle, change: str) -> None:
+    """Nothing is removed at once while other indexes have the bytes, unless from all of them."""
+    list_in(harness, DEV, WHEEL)
+    list_in(harness, PROD, WHEEL, SDIST)
+    if change != "listed":
+        life.change("delete", ALICE, DEMO, FIRST, "")
+    if change == "deleted long ago":
+        harness.clock.advance(days=40)
+        harness.opened(seed=4).sweep.run(harness.clock.seconds())
+    before = harness.snapshot()
+
+    for dry_run in (True, False):
+        with pytest.raises(Conflict, match="dev, prod") as refused:
+            immediate(harness).delete(ALICE, DEMO, FIRST, "", dry_run=dry_run)
+        assert refused.value.code == "listed_elsewhere"
+    assert harness.snapshot() == before
+
+    removed = immediate(harness).delete(ALICE, DEMO, FIRST, "leaked", everywhere=True)
+
+    assert removed.indexes == ("dev", "prod")
+    assert objects_of(harness, WHEEL) == objects_of(harness, SDIST) == []
+    assert listed_in(harness, DEV) == listed_in(harness, PROD) == []
+    assert [file.filename for file in stored(harness).files] == [TWO.filename]
+    assert harness.check().problems == []
+    with pytest.raises(NotFound):
+        life.change("restore", ALICE, DEMO, FIRST, "")
+
+
+def test_removal_from_everywhere_is_asked_of_any_index(
+    harness: IndexHarness, life: Lifecycle
+) -> None:
+    """The index without a name removes from all indexes also what it has never had."""
+    three = make_wheel(version="3.0")
+    list_in(harness, DEV, three)
+    for key in (keys.distribution(DEMO, three.sha256, three.filename),):
+        harness.store.put_file(key, three.body)
+    selection = Selection(parse_version("3.0"))
+
+    with pytest.raises(NotFound):
+        immediate(harness).delete(ALICE, DEMO, selection, "")
+    immediate(harness).delete(ALICE, DEMO, selection, "", everywhere=True)
+
+    assert (listed_in(harness, DEV), objects_of(harness, three)) == ([], [])
+    assert len(life.projects.get(DEMO).files) == 3
+
+
+def test_what_is_listed_meanwhile_is_no_success(harness: IndexHarness, life: Lifecycle) -> None:
+    """A removal never succeeds while an index lists the bytes, also if it lists them since."""
+    removal = life.removal
+    documents = removal.documents
+    publish: list[Callable[[], None]] = [lambda: None, lambda: list_in(harness, DEV, WHEEL)]
+
+    class Busy(type(removal)):  # type: ignore[misc]
+        """A removal before whose last look another index publishes the file."""
+
+        def remove(self, *arguments: object) -> int:
+            publish.pop()()
+            return int(removal.remove(*arguments))  # type: ignore[arg-type]
+
+    busy = Busy(removal.stores, removal.runtime)
+    with pytest.raises(WheelyardError) as refused:
+        replace(immediate(harness), removal=busy).delete(ALICE, DEMO, FIRST, "")
+    assert refused.value.code == "listed_elsewhere"
+    assert len(objects_of(harness, WHEEL)) == 2
+    assert objects_of(harness, SDIST) == []
+    assert documents(DEMO, (DEV,))[0].files[0].filename == WHEEL.filename
+
+
+def test_one_index_deletes_and_another_serves(harness: IndexHarness, life: Lifecycle) -> None:
+    """What one index deletes, another one that lists it goes on to have, and restores nothing."""
+    list_in(harness, DEV, WHEEL)
+    life.change("delete", ALICE, DEMO, FIRST, "")
+    harness.clock.advance(days=60)
+    harness.opened(seed=4).sweep.run(harness.clock.seconds())
+
+    assert len(objects_of(harness, WHEEL)) == 2
+    assert objects_of(harness, SDIST) == []
+    with pytest.raises(NotFound):
+        life.change("restore", ALICE, DEMO, FIRST, "")
+    assert listed_in(harness, DEV) == [WHEEL.filename]
+
+
+@pytest.fixture
+def begun(harness: IndexHarness) -> TwoIndexes:
+    """A promotion from dev to prod that died between its two commits."""
+    indexes = TwoIndexes(harness)
+    indexes.upload(WHEEL)
+    crash = Fault(FaultKind.CRASH, "put", f"{PROD}{keys.project(DEMO)}")
+    with pytest.raises(ProcessCrash):
+        indexes.reopened(FaultyStore(harness.store, (crash,))).promote()
+    return indexes.reopened()
+
+
+def test_a_removal_ends_promotions_that_are_under_way(
+    harness: IndexHarness, begun: TwoIndexes
+) -> None:
+    """What is about to be listed by another index counts as listed there, and never comes there."""
+    with pytest.raises(Conflict, match="prod"):
+        begun.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+
+    root = begun.dev.named("")
+    removed = root.immediate_deletion.delete(ALICE, DEMO, FIRST, "", everywhere=True)
+
+    assert removed.indexes == ("dev", "prod")
+    assert objects_of(harness, WHEEL) == []
+    with pytest.raises(WheelyardError):
+        begun.promote()
+    assert begun.listed() == {}
+
+
+def test_a_public_bucket_keeps_what_is_being_promoted(
+    harness: IndexHarness, begun: TwoIndexes
+) -> None:
+    """A delete that removes bytes leaves those that another index is about to list to a sweep."""
+    life = begun.dev.lifecycle
+    public = replace(life, removal=replace(life.removal, keeps_deleted=False))
+
+    public.change("delete", ALICE, DEMO, FIRST, "")
+
+    assert len(objects_of(harness, WHEEL)) == 2
+
+
+def test_a_promoted_file_is_restored_and_removed(harness: IndexHarness) -> None:
+    """A file that was deleted in the source is served by the target, and removed from both."""
+    indexes = TwoIndexes(harness)
+    indexes.upload(WHEEL)
+    indexes.promote()
+    before = indexes.sources.files
+    indexes.dev.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
+    harness.clock.advance(days=3)
+    indexes.dev.lifecycle.change("restore", ALICE, DEMO, FIRST, "")
+    assert indexes.sources.files == before
+
+    with pytest.raises(Conflict, match="prod"):
+        indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+    with pytest.raises(Conflict, match="dev"):
+        indexes.prod.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+    indexes.prod.immediate_deletion.delete(ALICE, DEMO, FIRST, "", everywhere=True)
+    assert harness.snapshot("files/") == {}
