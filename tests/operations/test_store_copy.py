@@ -161,7 +161,7 @@ def test_idle_copy_asks_both_feeds(source: IndexHarness, target: IndexHarness, o
 
     assert (report.projects, report.changed, report.objects) == (2 + others, 0, 0)
     read_once = ("get", keys.PROJECT_NAMES), ("list", keys.PENDING), ("get", keys.CHANGES)
-    others_read = ("get", keys.DECISIONS), ("list", keys.UPSTREAM)
+    others_read = ("list", keys.DOWNLOADS), ("get", keys.DECISIONS), ("list", keys.UPSTREAM)
     assert here.calls[1:] == [*read_once, *others_read]  # the first one is of the format
     seen = [("get", keys.COPIED), ("list", keys.PENDING), ("get", keys.CHANGES)]
     assert there.calls[1:] == [

@@ -38,6 +38,7 @@ from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.catalog.stored_credentials import SessionKey, SessionRecords
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, backoff_pauses
 from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.downloads.upkeep import counts_faults
 from wheelyard.errors import DAMAGED, NotFound, WheelyardError
 from wheelyard.model.api_token import TokenRecord, is_token_id
 from wheelyard.model.changed_password import ChangedPasswords
@@ -273,11 +274,21 @@ class Check(Struct, frozen=True):
         JournaledCheck(ACCESS, self.stores.credentials, findings).run(rebuild=rebuild)
         JournaledCheck(PUBLISHERS, self.stores.credentials, findings).run(rebuild=rebuild)
         JournaledCheck(DECISIONS, self.stores.documents, findings).run(rebuild=rebuild)
+        self._check_counts(findings)
         self._check_leftovers(checked, listed, findings, sweep=sweep)
         if findings.problems:
             with suppress(WheelyardError):
                 self.stores.documents.delete(keys.COPIED)  # the next copy compares everything
         return findings
+
+    def _check_counts(self, findings: Findings) -> None:
+        """Add the damaged counts of downloads of all indexes to `findings`."""
+        for prefix in self.sweep.removal.indexes():
+            for key, advice in counts_faults(self.stores.documents, prefix):
+                if advice:
+                    findings.problems.append(f"{key} is damaged; {advice}")
+                else:
+                    findings.add_foreign_object(key)
 
     def _check_project(
         self, name: NormalizedName, progress: CheckProgress, *, rebuild: bool

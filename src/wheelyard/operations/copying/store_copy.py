@@ -25,6 +25,7 @@ from wheelyard.catalog.files import listed_objects
 from wheelyard.catalog.journaled_documents import DecisionRecords, project_journal
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.downloads.upkeep import copy_counts
 from wheelyard.errors import (
     DAMAGED,
     UNREADABLE_CODES,
@@ -264,8 +265,9 @@ class _Copying(Struct):
                 self.copy.projects.names.remove(*released)
 
     def copy_documents(self, *, with_credentials: bool) -> None:
-        """Copy decisions, what is remembered of upstream indexes, and credentials if asked for."""
+        """Copy decisions, counts, what is remembered of upstream indexes, and the credentials."""
         source, target, upstream = self.copy.source, self.copy.target, self.copy.upstream
+        list(self._run_all(self._copy_counts, (Key(keys.DOWNLOADS),)))
         for count in self._run_all(self._copy_decisions, (keys.DECISIONS,)):
             self.report.decisions += count or 0
         for count in self._run_all(upstream.copy, upstream.wanted()) if upstream else ():
@@ -274,6 +276,10 @@ class _Copying(Struct):
         wanted = credentials.wanted() if with_credentials else ()
         for count in self._run_all(credentials.copy, wanted):
             self.report.credentials += count or 0
+
+    def _copy_counts(self, _key: Key) -> int:
+        copy_counts(self.copy.source.documents, self.copy.target.documents)
+        return 0
 
     def _copy_decisions(self, _key: Key) -> int:
         return copy_document(self.copy.source.documents, self.copy.decisions)

@@ -1,0 +1,117 @@
+"""Counts of downloads in the sweep, in checks, and in copies of a store."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.catalog.faulty_store import FaultyStore
+from tests.download_counts.processes import DEMO, CountedStore, Process
+from tests.http.in_process import in_process
+from tests.http.packages import wheel
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import IndexHarness
+from wheelyard.catalog import keys
+from wheelyard.downloads.folding import SETTLED_SECONDS, fold
+from wheelyard.downloads.upkeep import copy_counts
+from wheelyard.operations.sweep import DailySweep
+from wheelyard.storage.base import Key, Store
+from wheelyard.storage.forwarding import PrefixedStore
+
+
+@pytest.fixture
+def harness(tmp_path: Path) -> IndexHarness:
+    """An index in memory."""
+    return IndexHarness(tmp_path)
+
+
+def count_one(harness: IndexHarness, prefix: str = "") -> None:
+    """Count a download in an index of a store, as a process that ends at once."""
+    process = Process(PrefixedStore(harness.store, prefix), harness.clock)
+    process.note()
+    process.counter.close()
+
+
+def test_the_daily_sweep_adds_up(harness: IndexHarness) -> None:
+    """The sweep of one server adds up the counts of all indexes, also of those it does not know."""
+    harness.upload(make_wheel())
+    count_one(harness)
+    count_one(harness, "indexes/dev/")
+    harness.clock.advance(hours=2)
+
+    DailySweep(harness.index.sweep, harness.index.changes, harness.index.runtime).sweep_if_due()
+
+    month = keys.downloads_of_month("2026-01")
+    assert list(harness.snapshot(keys.DOWNLOADS)) == [month]
+    assert list(harness.snapshot(f"indexes/dev/{keys.DOWNLOADS}")) == [f"indexes/dev/{month}"]
+
+
+def test_check_finds_damage(harness: IndexHarness) -> None:
+    """A check of the store finds damaged counts of any index, and what is no object of counts."""
+    count_one(harness)
+    assert harness.check().problems == []
+    month, batch = keys.downloads_of_month("2026-01"), keys.DownloadBatch("0" * 16, 1).key
+    harness.store.put(Key(f"indexes/dev/{month}"), b"no gzip", None)
+    harness.store.put(batch, b'{"projects":{"demo":[]}}', None)
+    harness.store.put(Key(f"{keys.DOWNLOADS}notes.txt"), b"", None)
+
+    found = harness.check()
+
+    assert [problem.split()[0] for problem in found.problems] == [batch, f"indexes/dev/{month}"]
+    assert all("delete it" in problem for problem in found.problems)
+    assert "notes.txt" in str(found.notes)
+
+
+def versions_in(store: Store, counted: CountedStore) -> dict[str, int]:
+    """Return how often each version was downloaded by the counts of a store."""
+    report, _ = counted.process(50, store).downloads.report(DEMO, 90)
+    return {count.version: count.downloads for count in report.versions}
+
+
+@pytest.mark.parametrize("order", ["", "s", "t", "st", "ts"])
+def test_a_copy_has_the_counts(order: str) -> None:
+    """Copies bring all counts once, whenever source and copy add them up in between."""
+    source, target = CountedStore(), CountedStore()
+    target.clock = source.clock
+    for number, version in enumerate(("1.0", "2.0", "1.0")):
+        process = source.process(number)
+        process.note(version)
+        process.counter.close()
+        copy_counts(source.memory, target.memory)
+        source.clock.advance(seconds=SETTLED_SECONDS + 1)
+        for side in order:
+            store = source.memory if side == "s" else target.memory
+            fold(store, source.clock.seconds() + SETTLED_SECONDS + 1)
+    copy_counts(source.memory, target.memory)
+    observed = FaultyStore(target.memory)
+    copy_counts(source.memory, observed)
+
+    assert versions_in(target.memory, source) == {"1.0": 2, "2.0": 1}
+    changed = [key for verb, key in observed.calls if verb == "put"]
+    assert [key for key in changed if not key.startswith(keys.NEW_DOWNLOADS)] == []
+
+
+class Signing(FaultyStore):
+    """A store that gives URLs, as a bucket does."""
+
+    def sign(self, key: Key, lifetime: object) -> str:
+        """Return a URL."""
+        del lifetime
+        return f"https://bucket.example/{key}"
+
+
+def test_redirects_count(tmp_path: Path) -> None:
+    """A file that the bucket sends counts when the client is redirected to it."""
+    package = wheel("demo")
+    path = f"/files/demo/{package.sha256}/{package.filename}"
+    with in_process(tmp_path, store=Signing(CountedStore().memory), near=False) as server:
+        server.publish(package)
+        answers = [
+            server.get(path),
+            server.get(path, ("range", "bytes=0-")),
+            server.get(path, ("range", "bytes=9-")),
+        ]
+
+        assert [answer.status for answer in answers] == [302, 302, 302]
+        assert server.index.downloads is not None
+        report, _ = server.index.downloads.report(DEMO, 30)
+        assert report.downloads == 2
