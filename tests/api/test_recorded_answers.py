@@ -161,5 +161,5 @@ def test_every_operation_is_asked_for() -> None:
 
     left = {row.path for row in OPERATIONS if row not in asked}
 
-    later = {"projects/{name}/restore"}
+    later = {f"projects/{{name}}/{what}" for what in ("restore", "promote", "approve-promotion")}
     assert left == {"upstream/why", "upstream/refresh", "health", "settings", *later}

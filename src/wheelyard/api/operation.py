@@ -39,11 +39,25 @@ class Call(Struct, frozen=True, kw_only=True):
     """When the caller has signed in, if that is known and counts, or None for now."""
     sent_token: ApiToken | None = None
     """The API token that the caller has sent as the credential, if it is one."""
+    callers: Callable[[Index], Caller] | None = None
+    """Returns the caller with the rights in another index."""
 
     @property
     def by(self) -> str:
         """The principal of the caller."""
         return self.caller.principal
+
+    def caller_in(self, index: Index) -> Caller:
+        """
+        Return the caller with the rights in an index of the store.
+
+        Raises Unavailable if that cannot be said now, and Unauthenticated if the credential has
+        just ended.
+        """
+        if index.name == self.index.name:
+            return self.caller
+        assert self.callers is not None, "whoever makes the call gives it"  # noqa: S101
+        return self.callers(index)
 
 
 class RequiredRight(Enum):
@@ -240,5 +254,7 @@ Reason = Annotated[str, Meta(title="Reason")]
 Pattern = Annotated[access.Pattern, Meta(title="Pattern")]
 Sha256 = Annotated[str, Meta(title="Sha256")]
 TokenName = Annotated[str, Meta(title="TokenName")]
+IndexName = Annotated[str, Meta(title="IndexName")]
+"""The name of an index, empty for the one without a name."""
 Word = Annotated[str, Meta(title="Word")]
 """`read`, `upload`, `manage`, `approve` or `admin`."""

@@ -4,7 +4,7 @@ Operations on projects: lists, journals, changes of releases, and private names.
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -90,6 +90,17 @@ class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     """SHA-256 of the core metadata, empty if there are none."""
     imported_at: datetime | None = field(name="imported")
     waived_rules: tuple[str, ...]
+    promoted_at: datetime | None = field(default=None, name="promoted")
+    """When it came from another index."""
+    promoted_from: str = ""
+    """That index, empty for the one without a name."""
+    promoted_by: str = ""
+    promoted_by_name: str = ""
+    """The name of the token that has promoted it, if it is known."""
+    promoted_to: tuple[str, ...] = ()
+    """The indexes that it was promoted to."""
+    approved_for: Mapping[str, tuple[str, ...]] = {}
+    """By the name of an index, who has approved its promotion to there."""
 
     @classmethod
     def of(cls, file: File) -> "FileAnswer":

@@ -15,6 +15,7 @@ from wheelyard.api import (
     journal_operations,
     people_operations,
     project_operations,
+    promotion_operations,
     publisher_operations,
     server_operations,
 )
@@ -56,6 +57,12 @@ OPERATIONS: Final = (
     Row("POST", "projects/{name}/reserve", project_operations.reserve_name, _MANAGER),
     Row(
         "POST", "projects/{name}/release", project_operations.release_name, _MANAGER, repeats=False
+    ),
+    Row(
+        "POST", "projects/{name}/promote", promotion_operations.promote, _CALLER, asks_upstream=True
+    ),
+    Row(
+        "POST", "projects/{name}/approve-promotion", promotion_operations.approve_promotion, _CALLER
     ),
     Row("GET", "names", project_operations.list_names, *_NAMES, is_long=True),
     Row("GET", "health", health_operations.show_health, *_HEALTH, is_long=True),

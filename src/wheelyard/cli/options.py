@@ -215,23 +215,24 @@ INDEX: Final = (
 """The index of a server or of a store, for `open_api`."""
 
 
-def open_api() -> Api:
+def open_api(index: str = "") -> Api:
     """
-    Return the index of `--server`, else that of the store, which has to exist.
+    Return the index of a name, of `--server`, else of the store, which has to exist.
 
-    Raises as `remote_api` and `existing_index`.
+    Raises NotFound if the store has no index of this name. Raises as `remote_api` and
+    `existing_index`.
     """
-    return remote_api() or local_api(existing_index())
+    return remote_api(index) or local_api(existing_index().named(index))
 
 
 def local_api(index: Index) -> LocalApi:
     """Return an index as the user of this command may use it."""
-    return LocalApi(index=index, caller=local_caller(index))
+    return LocalApi(index=index, caller=local_caller(index), callers=local_caller)
 
 
-def remote_api() -> "RemoteApi | None":
+def remote_api(index: str = "") -> "RemoteApi | None":
     """
-    Return the index of `--server`, or None without that option.
+    Return the index of a name, of `--server`, or None without that option.
 
     Raises UsageError if an option of a store is given, too. Raises Invalid if the URL or the
     credential is malformed. No request is sent.
@@ -247,7 +248,8 @@ def remote_api() -> "RemoteApi | None":
     from wheelyard.api.remote import RemoteApi
     from wheelyard.api_client import open_connection
 
-    connection = open_connection(str(server), process_environment(), system_runtime())
+    url = f"{str(server).rstrip('/')}/{index}" if index else str(server)
+    connection = open_connection(url, process_environment(), system_runtime())
     click.get_current_context().call_on_close(connection.close)
     return RemoteApi(connection)
 

@@ -32,10 +32,11 @@ from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import ServerContext, SingleFlight
 from wheelyard.http.error_responses import HEADERS_TOO_LARGE
 from wheelyard.http.messages import Header, Headers, Request
-from wheelyard.model.access import Caller, Credential
+from wheelyard.model.access import ANONYMOUS, Caller, Credential
 from wheelyard.model.api_token import MAX_COOKIE_CHARS, decoded_session
 from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.settings.sections import Settings
+from wheelyard.wiring.build import Index
 
 IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
 """The header with the signed assertion of Google's Identity-Aware Proxy."""
@@ -190,6 +191,38 @@ class _SentCredential(Struct, frozen=True):
     """The IP address of the client."""
     cache_key: bytes
     """The key of its caller among those of the last second."""
+
+
+class CallerElsewhere(Struct, frozen=True):
+    """Returns the caller of an authenticated request as other indexes of the store know it."""
+
+    request: Request
+    index: Index
+    """The index that the request is for."""
+
+    def __call__(self, index: Index) -> Caller:
+        """
+        Return the caller with the rights in another index.
+
+        The credential was verified a moment ago, and the indexes share what remembers that. Raises
+        Unauthenticated if it is not valid any more, and Unavailable if that cannot be said now.
+        """
+        request, authenticator = self.request, index.authenticator
+        headers = request.joined_headers
+        if request.browser_session is not None:
+            cookie = SessionCookie.of(self.index.named("").settings)
+            text = cookie.value_in(headers.get(b"cookie", b"")) if cookie else b""
+            caller = index.sessions.caller(text.decode("ascii"))
+        elif request.caller.is_anonymous:
+            caller = None
+        elif (header := headers.get(b"authorization")) is not None:
+            credential = parse_authorization(header, client_network(request.address))
+            return authenticator.authenticate(credential, request.address)
+        else:
+            return authenticator.authenticate_assertion(
+                headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
+            )
+        return caller or Caller(ANONYMOUS, authenticator.policy.public)
 
 
 def signed_in_at(request: Request) -> datetime | None:

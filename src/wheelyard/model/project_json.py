@@ -1,5 +1,6 @@
 """JSON for commands and the API: projects, files, and the entries of a journal."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
@@ -43,6 +44,7 @@ class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     promoted_by: str = ""
     promoted_by_name: str = ""
     promoted_to: tuple[str, ...] = ()
+    approved_for: Mapping[str, tuple[str, ...]] = {}
 
     @classmethod
     def from_file(cls, file: File) -> "FileJson":

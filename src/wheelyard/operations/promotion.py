@@ -212,7 +212,7 @@ class Promotion(Struct, frozen=True):
         if len(approvers) < wanted:
             who = "another person has" if wanted == 1 else f"{wanted} other people have"
             raise _refused(
-                f"{describe_index(to)} takes releases that {who} approved: for "
+                f"{_subject(to)} takes releases that {who} approved: for "
                 f"{quoted(file.filename)} {len(approvers)} of {wanted} did",
                 "They run 'wheelyard promote --approve', or approve it on the page of the release",
             )
@@ -363,4 +363,8 @@ def _is_person(caller: Caller, person: str) -> bool:
 
 
 def _refused(fact: str, remedy: str) -> Forbidden:
-    return Forbidden(f"{fact[0].upper()}{fact[1:]}. {remedy}.", code=REFUSED)
+    return Forbidden(f"{fact}. {remedy}.", code=REFUSED)
+
+
+def _subject(index: str) -> str:
+    return f"The index {index}" if index else "The index without a name"

@@ -49,7 +49,11 @@ from wheelyard.http.error_responses import (
 from wheelyard.http.forms import cross_site_error, is_same_origin, public_origin
 from wheelyard.http.messages import CSP, JSON, NO_STORE, NOSNIFF, Request, Response, make_response
 from wheelyard.http.representation import require_match
-from wheelyard.http.request_authentication import parse_authorization, signed_in_at
+from wheelyard.http.request_authentication import (
+    CallerElsewhere,
+    parse_authorization,
+    signed_in_at,
+)
 from wheelyard.http.requests import json_response, read_json, receive_body
 from wheelyard.http.routing import UPLOAD_ROUTE, RouteTable
 from wheelyard.model.api_token import parse_token
@@ -105,7 +109,12 @@ class OperationHandler(Struct, frozen=True):
 
     def _call(self, request: Request) -> Call:
         caller = request.caller
-        call = Call(index=self.context.index, caller=caller, lists_public=True)
+        call = Call(
+            index=self.context.index,
+            caller=caller,
+            lists_public=True,
+            callers=CallerElsewhere(request, self.context.index),
+        )
         if self.operation.method == "GET" or not self.operation.takes_iap:
             return call
         header = request.joined_headers.get(b"authorization")

@@ -1,0 +1,73 @@
+"""`wheelyard promote`: from one index of a store to another."""
+
+import click
+from click import Argument, Option
+
+from wheelyard.api.promotion_operations import (
+    PromotedRelease,
+    PromotionApproval,
+    ReleasePromotion,
+    approve_promotion,
+    promote,
+)
+from wheelyard.cli.options import INDEX, open_api
+from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result, warn
+from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.promotion import describe_index
+
+
+@cli_command(
+    "promote",
+    PROJECT,
+    Argument(["version"]),
+    Option(["--from", "source"], default="", metavar="INDEX"),
+    Option(["--to", "target"], default="", metavar="INDEX"),
+    Option(["--approve"], is_flag=True),
+    Option(["--dry-run"], is_flag=True),
+    JSON,
+    *INDEX,
+)
+def promote_command(
+    *, project: str, version: str, source: str, target: str, approve: bool, dry_run: bool
+) -> None:
+    """
+    List all files of VERSION of PROJECT in another index, too, without a copy of their bytes.
+
+    Without --from or --to it is the index without a name. What is there already stays as it is, so
+    the command can be repeated.
+
+    Options:
+        --from: The index that has the release.
+        --to: The index that gets it.
+        --approve: Promote nothing, and approve that somebody else does.
+        --dry-run: Print what would be promoted, and promote nothing.
+
+    Examples:
+        wheelyard promote acme-core 1.0 --from dev --to prod
+        wheelyard promote acme-core 1.0 --from dev --to prod --approve
+        wheelyard promote acme-core 1.0 --to prod --server https://packages.acme.dev
+
+    Documentation: promotion.md
+    """
+    if approve and dry_run:
+        raise click.UsageError("--approve and --dry-run exclude each other.")
+    name, text, api = parse_name(project), str(parse_version(version)), open_api(source)
+    what, to = f"{name} {text}", describe_index(target)
+    if approve:
+        approved = api.call(approve_promotion, name, PromotionApproval(text, target))
+        done = "approved for promotion" if approved.is_new else "already approved for promotion"
+        print_result(approved, [f"{what}: {done} to {to}"])
+        return
+    promoted = api.call(promote, name, ReleasePromotion(text, target, dry_run))
+    for warning in promoted.warnings:
+        warn(warning)
+    print_result(
+        promoted, _lines(what, to, promoted, "would be promoted" if dry_run else "promoted")
+    )
+
+
+def _lines(what: str, to: str, promoted: PromotedRelease, done: str) -> list[str]:
+    return [
+        *(f"{what}: {done} to {to}  {file.filename}" for file in promoted.promoted),
+        *(f"{what}: already in {to}  {file.filename}" for file in promoted.present),
+    ]

@@ -1,0 +1,114 @@
+"""Promotion by the API, with the rights that a credential has in each of two indexes."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.http.in_process import InProcessServer, in_process
+from tests.operations.distributions import make_sdist, make_wheel
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.settings.sections import Settings
+
+READERS = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
+OTHERS = {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["upload"], "index": "prod"}
+
+
+@contextmanager
+def serving(folder: Path, *grants: dict[str, Any], **rules: object) -> Iterator[InProcessServer]:
+    """Yield a server with a release in the index without a name, and an index `prod`."""
+    settings = Settings(index=({"name": "prod", **rules},), grant=grants)
+    with in_process(folder, settings) as server:
+        server.publish(make_wheel(), make_sdist())
+        yield server
+
+
+def post(
+    server: InProcessServer, token: str, what: str = "promote", **body: object
+) -> tuple[int, Any]:
+    """Return the status and the JSON of the response to a request about release 1.0 of demo."""
+    answer = server.get(
+        f"/api/v1/projects/demo/{what}",
+        ("content-type", "application/json"),
+        *([("authorization", f"Bearer {token}")] if token else []),
+        method="POST",
+        body=(json.dumps({"version": "1.0", "to": "prod", **body}).encode(),),
+    )
+    return answer.status, json.loads(answer.body)
+
+
+def token_of(server: InProcessServer, index: str = "") -> str:
+    """Return a new token that may upload, and that names an index or none."""
+    return server.index.tokens.create(TokenRequest(name="ci", index=index), "local:x")[0].text
+
+
+def test_a_release_is_promoted_once(tmp_path: Path) -> None:
+    """The API promotes a release, and says what is new and what was there already."""
+    with serving(tmp_path) as server:
+        token = token_of(server)
+
+        trial = post(server, token, dry_run=True)[1]
+        status, first = post(server, token)
+        second = post(server, token)[1]
+
+        counts = [(len(each["promoted"]), len(each["present"])) for each in (trial, first, second)]
+        assert (status, counts) == (200, [(2, 0), (2, 0), (0, 2)])
+        assert (first["from"], first["to"], first["version"]) == ("", "prod", "1.0")
+        (file, _) = first["promoted"]
+        assert file["promoted-by"].startswith("token:")
+        assert file["promoted-by-name"] == "ci"
+        prod = server.index.named("prod").projects.get(NormalizedName("demo"))
+        assert len(prod.files) == 2
+
+
+def test_an_index_with_grants_of_its_own(tmp_path: Path) -> None:
+    """A token that names no index promotes nothing to an index with own grants; its own does."""
+    with serving(tmp_path, READERS, OTHERS) as server:
+        refused = post(server, token_of(server))
+        assert (refused[0], refused[1]["error"]) == (403, "forbidden")
+
+        assert post(server, token_of(server, "prod"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"to": "nowhere"}, 404, "not_found"),
+        ({"to": ""}, 400, "invalid_field"),
+        ({"to": 7}, 400, "invalid_field"),
+        ({"version": "latest"}, 400, "invalid_version"),
+        ({"version": "9"}, 404, "not_found"),
+        ({"from": "dev"}, 400, "invalid_field"),
+        ({}, 403, "promotion_refused"),
+    ],
+)
+def test_what_is_refused(tmp_path: Path, body: dict[str, Any], status: int, code: str) -> None:
+    """A wrong field, an unknown index or release and a rule of the other index are errors."""
+    with serving(tmp_path, promote_from=["dev"]) as server:
+        refused = post(server, token_of(server), **body)
+
+        assert (refused[0], refused[1]["error"]) == (status, code)
+        assert not server.index.named("prod").projects.names.get_current().names
+
+
+def test_who_sends_no_credential(tmp_path: Path) -> None:
+    """Nobody promotes or approves without a credential, whatever is there."""
+    with serving(tmp_path, READERS) as server:
+        for what in ("promote", "approve-promotion"):
+            assert post(server, "", what)[0] == 401
+
+
+def test_an_approval(tmp_path: Path) -> None:
+    """A release that needs an approval is promoted after somebody else has approved it."""
+    with serving(tmp_path, promote_approvals=1) as server:
+        one, other = token_of(server), token_of(server)
+        assert post(server, one)[1]["error"] == "promotion_refused"
+
+        status, approved = post(server, other, "approve-promotion")
+
+        assert (status, approved["is_new"], len(approved["files"])) == (200, True, 2)
+        assert post(server, one)[0] == 200
