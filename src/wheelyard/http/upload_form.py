@@ -28,6 +28,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.forms import CSRF_FIELD
 from wheelyard.model.access import Caller
+from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize
 from wheelyard.operations.spooled_upload import SpooledUpload, SpoolWriter, empty_file
 from wheelyard.operations.uploads import Uploads
 from wheelyard.settings.sections import MIB
@@ -234,6 +235,7 @@ class FormReader:
         caller: Who has sent the form.
         check_token: For a form of the upload page: raises Forbidden unless it is called with the
             right anti-forgery token.
+        size: What is known of the size of the file.
     """
 
     def __init__(
@@ -242,11 +244,13 @@ class FormReader:
         uploads: Uploads,
         caller: Caller,
         check_token: Callable[[str], None] | None = None,
+        size: FileSize = UNKNOWN_SIZE,
     ) -> None:
         self._parser = MultipartParser(boundary)
         self._uploads = uploads
         self._caller = caller
         self._check_token = check_token
+        self._size = size
         self._fields: dict[str, str] = {}
         """The fields that are used and may occur once, with an empty text for blank and UNKNOWN."""
         self._has_attestations = False
@@ -342,7 +346,7 @@ class FormReader:
             )
         uploads = self._uploads
         # the right is checked again in `Uploads.accept`, as it may be revoked meanwhile
-        distribution = uploads.authorize(filename, self._caller)
+        distribution = uploads.authorize(filename, self._caller, self._size)
         hashers = {name: _new_hasher(name, digest) for name, digest in self._digests()}
         limit = uploads.rules.max_size
         self._file = SpoolWriter(uploads.spool, distribution, limit, "the upload", hashers)

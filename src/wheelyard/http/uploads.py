@@ -45,6 +45,7 @@ which decide what is stored; what a part's content begins with needs no rule her
 import logging
 import re
 from asyncio import timeout
+from collections.abc import Callable
 from typing import Final
 
 from msgspec import to_builtins
@@ -52,7 +53,7 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, TooLarge
 from wheelyard.http.context import ConcurrencyLimit, ServerContext
 from wheelyard.http.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
 from wheelyard.http.messages import JSON, NO_STORE, Receive, Request, Response, make_response
@@ -60,11 +61,14 @@ from wheelyard.http.requests import BODY_TIMEOUT_SECONDS, announces_body, next_c
 from wheelyard.http.upload_form import FIELDS_LIMIT_BYTES, FormReader, bad_multipart
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import escaped
+from wheelyard.model.quotas import FileSize, size_in_form
 from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
 from wheelyard.operations.uploads import PublishedFile
 
 BATCH_BYTES: Final = 256 * 1024
 """Bytes of the body that are collected before a thread parses them."""
+FIRST_CHUNK_SECONDS: Final = 2
+"""How long the body of an upload to a full index may take to begin."""
 ATTESTATIONS_NOT_STORED: Final = (
     "The attestations were not kept, as this index does not store any yet. The file was accepted."
 )
@@ -97,9 +101,9 @@ class UploadHandler:
         """
         Handle POST of an upload form: store its file, and answer with filename and SHA-256.
 
-        Raises what `boundary_of` and `receive` raise.
+        Raises what `reader` and `receive` raise.
         """
-        reader = FormReader(self.boundary_of(request), self._index.uploads, request.caller)
+        reader = self.reader(request)
         published = await self.receive(reader, request)
         if published is None:
             message = "Registration is not needed, upload the files."
@@ -114,15 +118,43 @@ class UploadHandler:
         no slot, or the upload is refused. Raises TimeoutError, SlowClient or ClientDisconnected if
         the body does not come.
         """
+        refusal = await self._refusal(request)
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
             try:
-                last = await self._feed(reader, request.receive)
+                last = await self._feed(reader, request.receive, refusal)
                 # one thread for all of it: each change of threads takes time
                 return await self._pools.run_upload(self._finish, reader, last, request.caller)
             finally:
                 reader.close()
 
-    def boundary_of(self, request: Request) -> bytes:
+    async def _refusal(self, request: Request) -> TooLarge | None:
+        """
+        Return the error of a full index if the body does not come, or None if there is room.
+
+        Raises this error for a client that asks before it sends the body. Raises Unavailable if the
+        store does not answer.
+        """
+        quotas, pools = self._index.uploads.quotas, self._pools
+        if quotas is None:
+            return None
+        refusal = await pools.run_in(pools.writes, quotas.index_refusal, _announced_size(request))
+        if refusal is not None and b"expect" in request.joined_headers:
+            raise refusal
+        return refusal
+
+    def reader(
+        self, request: Request, check_token: Callable[[str], None] | None = None
+    ) -> FormReader:
+        """
+        Return what reads the form of a request.
+
+        Raises Unauthenticated or Forbidden if the caller may not upload to any project. Raises
+        TooLarge if Content-Length is too large, and Invalid if the headers are not of a form.
+        """
+        boundary, size = self._boundary_of(request), _announced_size(request)
+        return FormReader(boundary, self._index.uploads, request.caller, check_token, size)
+
+    def _boundary_of(self, request: Request) -> bytes:
         """
         Return the boundary of a form.
 
@@ -153,12 +185,23 @@ class UploadHandler:
             )
         return boundary
 
-    async def _feed(self, reader: FormReader, receive: Receive) -> bytes:
-        """Feed a body to the reader in batches, and return the last batch, which was not fed."""
+    async def _feed(self, reader: FormReader, receive: Receive, refusal: TooLarge | None) -> bytes:
+        """
+        Feed a body to the reader in batches, and return the last batch, which was not fed.
+
+        Raises `refusal` if there is one, and the body does not begin soon.
+        """
+        # The file may be there already, which is no matter of a quota. Its name is in the body, and
+        # most clients send that without asking.
         # the last batch is left for the thread that does all the rest
         batch, more = bytearray(), True
         while more:
-            chunk, more = await next_chunk(receive)
+            try:
+                async with timeout(None if refusal is None else FIRST_CHUNK_SECONDS):
+                    chunk, more = await next_chunk(receive)
+            except TimeoutError:
+                raise refusal or TimeoutError from None
+            refusal = None
             if len(batch) >= BATCH_BYTES:
                 await self._pools.run_in(self._pools.writes, reader.feed, bytes(batch))
                 batch.clear()
@@ -183,6 +226,11 @@ class UploadHandler:
             published.filename,
         )
         return replace(published, warnings=(*published.warnings, ATTESTATIONS_NOT_STORED))
+
+
+def _announced_size(request: Request) -> FileSize:
+    # `check_limits` has checked the header: it has digits only, and few of them
+    return size_in_form(int(request.joined_headers.get(b"content-length", b"0")))
 
 
 def parse_boundary(content_type: bytes | None) -> bytes | None:

@@ -64,6 +64,14 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def readable_size(size: int) -> str:
+    """Return a size as text with a unit: bytes, KiB, MiB, GiB or TiB."""
+    exponent = min((size.bit_length() - 1) // 10, 4)
+    if exponent <= 0:
+        return f"{size} bytes"
+    return f"{size / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[exponent - 1]}"
+
+
 def redact_tokens(text: str) -> str:
     """Return `text` with each API token, Google access token and JWT as its prefix and `***`."""
     # each alternative of the expression has one group, the prefix

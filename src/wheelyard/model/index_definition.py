@@ -10,12 +10,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, convert
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import NO_PATTERNS, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import InvalidField, decode_table
 from wheelyard.model.promotion import NO_RULES, Approvals, Days, PromotionRules
+from wheelyard.model.quotas import LARGEST_QUOTA, Quotas
 
 UPSTREAM_LAYER: Final = "upstream"
 """The layer with the packages of upstream indexes."""
@@ -48,6 +49,10 @@ class IndexFields(
     promote_other_person: bool = False
     promote_min_age_days: Days = 0
     promote_approvals: Approvals = 0
+    index_size: Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="MiB")] | None = None
+    index_files: Annotated[int, Meta(ge=0, le=LARGEST_QUOTA)] | None = None
+    project_size: Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="MiB")] | None = None
+    project_files: Annotated[int, Meta(ge=0, le=LARGEST_QUOTA)] | None = None
 
 
 class IndexDefinition(Struct, frozen=True, kw_only=True):
@@ -61,6 +66,8 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     """Names whose files come from all layers, and not from the first that has the name."""
     promotion: PromotionRules = NO_RULES
     """What it demands of releases that are promoted to it."""
+    quotas: Quotas = Quotas()
+    """Those that are not as `[quotas]` has them."""
     is_configured: bool = False
     """Whether it is in the settings, so that commands cannot change it."""
 
@@ -126,6 +133,7 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
             promote_min_age_days=fields.promote_min_age_days,
             promote_approvals=fields.promote_approvals,
         ),
+        quotas=convert(fields, Quotas, from_attributes=True),
         is_configured=is_configured,
     )
 

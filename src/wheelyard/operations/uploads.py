@@ -46,7 +46,9 @@ from wheelyard.model.distribution_filename import (
 from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
 from wheelyard.model.promotion import describe_index
+from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, size_of_file
 from wheelyard.operations.names import NameClaims, TakenNames
+from wheelyard.operations.quotas import FileQuotas, QuotaCheck
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.spool import Spool
@@ -124,6 +126,8 @@ class AddFiles(Struct, frozen=True):
     """Who adds them."""
     is_lenient: bool = False
     """Whether one version may have several sdists in different formats."""
+    quotas: FileQuotas | None = None
+    """What the quotas leave, or None without any."""
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return one event for each file that is new to `project` and not refused by it."""
@@ -144,7 +148,8 @@ class AddFiles(Struct, frozen=True):
 
     def decide(self, project: Project) -> list[FileDecision]:
         """Return what `project` makes of each file, in order: a refusal is returned, not raised."""
-        return [self._decide(project, file) for file in self.files]
+        decisions = [self._decide(project, file) for file in self.files]
+        return decisions if self.quotas is None else _within(self.quotas, project, decisions)
 
     def _decide(self, project: Project, file: ValidatedFile) -> FileDecision:
         if project is self.validated_against:  # validation has just checked it
@@ -157,6 +162,24 @@ class AddFiles(Struct, frozen=True):
         except WheelyardError as error:
             return FileDecision(file.file, refusal=error)
         return FileDecision(listed or file.file, is_new=listed is None)
+
+
+def _within(
+    quotas: FileQuotas, project: Project, decisions: Sequence[FileDecision]
+) -> list[FileDecision]:
+    """Return the decisions, with a refusal of each new file that a quota has no room for."""
+    rooms, checked = quotas.rooms(project), list[FileDecision]()
+    for decision in decisions:
+        size = decision.entry.size
+        refusals = [room.refusal(size_of_file(size)) for room in rooms if decision.is_new]
+        refusal = next(filter(None, refusals), None)
+        if refusal is not None:
+            checked.append(FileDecision(decision.entry, refusal=refusal))
+            continue
+        if decision.is_new:
+            rooms = [room.with_file(size) for room in rooms]
+        checked.append(decision)
+    return checked
 
 
 class Uploads(Struct, frozen=True):
@@ -174,22 +197,41 @@ class Uploads(Struct, frozen=True):
     """What decides about new names, or None if there is no upstream index."""
     descriptions: "Descriptions | None" = None
     """What renders the description of each new file, or None if nobody looks at it here."""
+    quotas: QuotaCheck | None = None
+    """None without any quota."""
 
     @property
     def with_waivers(self) -> "Uploads":
         """A copy of this operation that waives the rules of `archive/archive_rules.py`."""
         return replace(self, rules=replace(self.rules, lenient=True))
 
-    def authorize(self, filename: str, caller: Caller) -> Distribution:
+    def authorize(
+        self, filename: str, caller: Caller, size: FileSize = UNKNOWN_SIZE
+    ) -> Distribution:
         """
         Return the parsed filename of a file that the caller wants to upload.
 
-        Raises as `permit`, and for a new project as `NameClaims.require_free`.
+        Raises as `permit`, and for a new project as `NameClaims.require_free`. Raises TooLarge
+        (code `quota_exceeded`) if a quota has no room for a file of this size, which may be there
+        already if the filename is.
         """
         distribution = self.permit(filename, caller)
         if self.claims is not None:
             self.claims.require_free(distribution.project, caller)
+        if self.quotas is not None:
+            project = self.projects.get_for_update(distribution.project)
+            if distribution.filename not in project.by_filename:
+                self._require_room(project, size)
         return distribution
+
+    def _require_room(self, project: Project, size: FileSize) -> None:
+        """Raise TooLarge if a quota has no room for a new file of the project."""
+        if self.quotas is None:
+            return
+        for room in self.quotas.for_files().rooms(project):
+            refusal = room.refusal(size)
+            if refusal is not None:
+                raise refusal
 
     def permit(self, filename: str, caller: Caller) -> Distribution:
         """
@@ -286,6 +328,8 @@ class Uploads(Struct, frozen=True):
         # a listed file whose bytes are lost goes on, so that they are stored again
         if listed is not None and self.files.is_intact(before.name, listed):
             return ValidatedFile(upload, listed, None, is_listed=True)
+        if listed is None:
+            self._require_room(before, size_of_file(upload.size))
         contents = self._read(upload)
         file = listed or self._new_entry(upload, contents, caller)
         return ValidatedFile(upload, file, contents, is_listed=listed is not None)
@@ -309,7 +353,8 @@ class Uploads(Struct, frozen=True):
         self, before: Project, files: Sequence[ValidatedFile], caller: Caller
     ) -> AddFiles:
         """Return the intent to add files that were validated against the project `before`."""
-        return AddFiles(before, files, self.runtime.now(), caller, self.rules.lenient)
+        quotas = None if self.quotas is None else self.quotas.for_files()
+        return AddFiles(before, files, self.runtime.now(), caller, self.rules.lenient, quotas)
 
     def accept_path(
         self, path: Path, caller: Caller, progress: Callable[[int], None]

@@ -20,6 +20,7 @@ from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
 from wheelyard.model.index_definition import IndexDefinition, parse_index_tables
+from wheelyard.model.quotas import Quotas
 from wheelyard.settings import value_checks as kinds
 from wheelyard.settings.notification_section import NotificationSettings
 from wheelyard.settings.sign_in_section import SignInSettings
@@ -199,6 +200,24 @@ class DownloadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether [downloads](downloads.md) of private files are counted, and shown."""
 
 
+class QuotaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section `[quotas]`: how much an index and each project may have, see [quotas](quotas.md)."""
+
+    index_size: kinds.MebibytesOrNone = 0
+    """Of all files of the index together; 0: no limit."""
+    index_files: kinds.Count = 0
+    """Files of the index; 0: no limit."""
+    project_size: kinds.MebibytesOrNone = 0
+    """Of all files of one project together; 0: no limit."""
+    project_files: kinds.Count = 0
+    """Files of one project; 0: no limit."""
+
+    @property
+    def quotas(self) -> Quotas:
+        """These quotas."""
+        return convert(self, Quotas, from_attributes=True)
+
+
 class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[http]`: caching of pages, and concurrent uploads."""
 
@@ -252,6 +271,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokens: TokenSettings = TokenSettings()
     uploads: UploadSettings = UploadSettings()
     downloads: DownloadSettings = DownloadSettings()
+    quotas: QuotaSettings = QuotaSettings()
     http: HttpSettings = HttpSettings()
     google: GoogleSettings = GoogleSettings()
     iap: IapSettings = IapSettings()

@@ -220,6 +220,7 @@ Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
 Seconds = Annotated[int, Meta(ge=0, le=LARGEST, title="seconds")]
 Days = Annotated[int, Meta(ge=0, le=36_500, title="days")]
+MebibytesOrNone = Annotated[int, Meta(ge=0, le=LARGEST, title="MiB")]
 Mebibytes = Annotated[int, Meta(ge=1, le=LARGEST, title="MiB")]
 ListenAddress = Annotated[str, _text("an address such as 127.0.0.1", pattern="[^/@]+")]
 PathPrefix = Annotated[

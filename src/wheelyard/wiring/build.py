@@ -48,6 +48,7 @@ from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import Names, TakenNames
+from wheelyard.operations.quotas import QuotaCheck
 from wheelyard.operations.search.project_table import FactsReader
 from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
 from wheelyard.operations.sweep import PublishingCleanup
@@ -533,22 +534,12 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             )
             sessions = sessions.of_another_index(authenticator)
         upstream, claims, public = self._upstream(catalog, definition, indexes)
-        projects, files, limits = catalog.projects, catalog.files, settings.uploads
+        projects, files = catalog.projects, catalog.files
         reader = FactsReader(projects, files, self.traits.is_local)
         search = SearchIndex(
             reader, catalog.changes, public, is_read_only=settings.server.read_only
         )
         listener.catalog, listener.search = catalog, search
-        uploads = Uploads(
-            projects,
-            files,
-            self.spool,
-            self.runtime,
-            UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists),
-            TakenNames(_no_names if name else indexes.definitions),
-            definition,
-            claims,
-        )
         return Index(
             settings=settings,
             definition=definition,
@@ -561,7 +552,7 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             store_metrics=self.store_metrics,
             files=files,
             projects=projects,
-            uploads=uploads,
+            uploads=self._uploads(catalog, definition, indexes, claims, search),
             search=search,
             lifecycle=Lifecycle(projects, files, self._removal, self.runtime),
             tokens=authenticator.tokens,
@@ -599,6 +590,37 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
         # what everybody can read in the bucket is not kept
         is_public = self.settings.store.downloads == "public"
         return FileRemoval(self.catalog.stores, self.runtime, keeps_deleted=not is_public)
+
+    def _uploads(
+        self,
+        catalog: Catalog,
+        definition: IndexDefinition,
+        indexes: Indexes,
+        claims: "NameClaims | None",
+        search: SearchIndex,
+    ) -> Uploads:
+        limits = self.settings.uploads
+        return Uploads(
+            catalog.projects,
+            catalog.files,
+            self.spool,
+            self.runtime,
+            UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists),
+            TakenNames(_no_names if definition.name else indexes.definitions),
+            definition,
+            claims,
+            quotas=self._quotas(definition, search),
+        )
+
+    def _quotas(self, definition: IndexDefinition, search: SearchIndex) -> QuotaCheck | None:
+        """Return the quotas of an index, or None without any."""
+        quotas = self.settings.quotas.quotas.overridden_by(definition.quotas)
+        if not (quotas.index.is_set or quotas.project.is_set):
+            return None
+        if quotas.index.is_set and not self.is_server:
+            # a command has to know the usage now
+            search.start = lambda refresh: refresh()
+        return QuotaCheck(definition.name, quotas, search)
 
     def _upstream(
         self, catalog: Catalog, definition: IndexDefinition, indexes: Indexes

@@ -16,9 +16,10 @@ from tests.rendering.web.pages import (
     shown_project,
     shown_release,
 )
+from wheelyard.model.decoding import readable_size
 from wheelyard.model.project import File
 from wheelyard.rendering.project_facts import ReleaseOf, releases_of
-from wheelyard.rendering.web.environment import FILES_PER_PAGE, readable_size
+from wheelyard.rendering.web.environment import FILES_PER_PAGE
 from wheelyard.rendering.web.file_list import (
     FILTERED_FILES,
     MAX_FACETS,

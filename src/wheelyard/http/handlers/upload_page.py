@@ -10,7 +10,6 @@ from wheelyard.http.error_responses import read_only, status_of
 from wheelyard.http.forms import FormFields, form_token, refused_form, require_form_token
 from wheelyard.http.messages import Request, Response
 from wheelyard.http.requests import json_response
-from wheelyard.http.upload_form import FormReader
 from wheelyard.http.uploads import UploadHandler, require_upload
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_known_filename
@@ -50,8 +49,7 @@ class UploadPage:
             if context.index.settings.server.read_only:
                 raise read_only()
             check_token = partial(require_form_token, request, context)
-            boundary, uploads = self._uploads.boundary_of(request), context.index.uploads
-            reader = FormReader(boundary, uploads, request.caller, check_token)
+            reader = self._uploads.reader(request, check_token)
             published = await self._uploads.receive(reader, request)
         except WheelyardError as error:
             if wants_json or isinstance(error, Unauthenticated):

@@ -34,6 +34,7 @@ from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import NAME_LIMIT
 from wheelyard.model.project import File, Project
+from wheelyard.model.quotas import ListedAmount
 from wheelyard.rendering.project_facts import (
     NOT_DESCRIBED,
     Description,
@@ -238,6 +239,14 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
     def private_names(self) -> set[NormalizedName]:
         """The names of the private projects."""
         return {project.name for project in self.projects if not project.origin}
+
+    @cached_property
+    def usage(self) -> ListedAmount:
+        """How much all private projects list together."""
+        return ListedAmount(
+            sum(project.bytes for project in self.projects if not project.origin),
+            sum(project.files for project in self.projects if not project.origin),
+        )
 
     @cached_property
     def _has_public(self) -> bool:

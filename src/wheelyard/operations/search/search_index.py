@@ -132,6 +132,8 @@ class SearchIndex(Struct):
     """Those of them that are being read."""
     _due_at: float = -inf
     """When the next refresh is due."""
+    _refreshed_at: float = -inf
+    """When the last refresh has begun."""
     _is_outdated: bool = False
     """Whether a refresh was asked for since the last one has begun."""
     _running: Event | None = None
@@ -164,15 +166,18 @@ class SearchIndex(Struct):
         """The table as this process has it, which may be outdated, without reading the store."""
         return self._table or ProjectTable()
 
-    def table(self) -> ProjectTable:
+    def table(self, max_age: float = inf) -> ProjectTable:
         """
         Return the table, with all commits of this process, and begin to refresh it if that is due.
+
+        It is due also if the last refresh has begun more than `max_age` seconds ago.
 
         Raises Unavailable if there is no table yet, and the store does not answer.
         """
         with self._lock:
             table = self._table = self._table or self._first_table()
             self._apply_commits(table)
+            self._is_outdated |= self._now() >= self._refreshed_at + max_age
             begun = self._begin_refresh()
         # without the lock, so that the others get the table before this refresh at once
         if begun is not None:
@@ -220,7 +225,7 @@ class SearchIndex(Struct):
         if self._running is not None or not self._is_due():
             return None
         self._running = ended = Event()
-        self._is_outdated = False
+        self._is_outdated, self._refreshed_at = False, self._now()
         try:
             self.start(self._refresh)
         except RuntimeError:  # no thread can be started now; a later caller tries again
@@ -379,4 +384,6 @@ class FixedTable(SearchIndex):
         """Return the table."""
         return self._table or ProjectTable()
 
-    table = peek
+    def table(self, max_age: float = inf) -> ProjectTable:  # noqa: ARG002 - none is newer
+        """Return the table."""
+        return self.peek()

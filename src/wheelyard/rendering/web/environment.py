@@ -18,6 +18,7 @@ from msgspec import Struct
 from wheelyard.errors import DOCUMENTATION, without_commands
 from wheelyard.model.access import describe_principal, describe_scope
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
+from wheelyard.model.decoding import readable_size
 from wheelyard.model.project import Status
 from wheelyard.rendering.client_settings import INSTALL_CHOICES, ClientSettings
 from wheelyard.rendering.project_facts import ProjectFacts
@@ -334,14 +335,6 @@ def _templates() -> Environment:
         "words": describe_scope,
     }
     return environment
-
-
-def readable_size(size: int) -> str:
-    """Return a size as text with a unit: bytes, KiB, MiB, GiB or TiB."""
-    exponent = min((size.bit_length() - 1) // 10, 4)
-    if exponent <= 0:
-        return f"{size} bytes"
-    return f"{size / 1024**exponent:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[exponent - 1]}"
 
 
 def contact_link(contact: str) -> Markup:

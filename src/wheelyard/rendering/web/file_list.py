@@ -20,13 +20,13 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access import describe_principal
-from wheelyard.model.decoding import counted
+from wheelyard.model.decoding import counted, readable_size
 from wheelyard.model.distribution_filename import SDIST_SUFFIXES
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
 from wheelyard.rendering.simple_pages import file_url, timestamp
-from wheelyard.rendering.web.environment import FILES_PER_PAGE, PageEnvironment, readable_size
+from wheelyard.rendering.web.environment import FILES_PER_PAGE, PageEnvironment
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 from wheelyard.rendering.web.tags import Compatibility, Facet, compatibility_of
 

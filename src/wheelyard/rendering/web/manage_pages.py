@@ -12,11 +12,11 @@ from typing import Final
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model.decoding import counted
+from wheelyard.model.decoding import counted, readable_size
 from wheelyard.model.project import File, Project, Status
 from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.environment import PageEnvironment, Viewer, readable_size
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.project_frame import MANAGE, ProjectFrame
 from wheelyard.rendering.web.project_pages import Change, listed_release
 

@@ -1,0 +1,142 @@
+"""
+Quotas: how many bytes and files an index, and each of its projects, may have.
+
+What counts is the files that projects list, without their core metadata. Deleted files whose bytes
+are still kept do not count.
+"""
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from wheelyard.errors import TooLarge, quoted
+from wheelyard.model.decoding import counted, readable_size
+
+MIB = 1024**2
+LARGEST_QUOTA = 1_000_000_000
+"""As the largest number of the settings."""
+FORM_BYTES = MIB
+"""More than the fields of an upload form have beside its file."""
+
+
+class ListedAmount(Struct, frozen=True):
+    """How much is listed."""
+
+    bytes: int = 0
+    files: int = 0
+
+    def with_file(self, size: int) -> "ListedAmount":
+        """Return the usage with one more file."""
+        return ListedAmount(self.bytes + size, self.files + 1)
+
+
+class Quota(Struct, frozen=True):
+    """The most bytes and files that something may have, where 0 is no limit."""
+
+    bytes: int = 0
+    files: int = 0
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is any limit."""
+        return bool(self.bytes or self.files)
+
+    def share(self, used: ListedAmount) -> float | None:
+        """Return how much of it is used, where 1 is all, or None without a limit."""
+        shares = [
+            amount / limit
+            for amount, limit in ((used.bytes, self.bytes), (used.files, self.files))
+            if limit
+        ]
+        return max(shares, default=None)
+
+
+class Quotas(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The quotas of an index as the settings have them: 0 is no limit, None is not said."""
+
+    index_size: int | None = None
+    """MiB."""
+    index_files: int | None = None
+    project_size: int | None = None
+    """MiB, of each project."""
+    project_files: int | None = None
+
+    def overridden_by(self, other: "Quotas") -> "Quotas":
+        """Return these quotas, with each that `other` says in place of the own one."""
+        said = {name: value for name, value in asdict(other).items() if value is not None}
+        return replace(self, **said)
+
+    @property
+    def index(self) -> Quota:
+        """That of all projects together."""
+        return Quota((self.index_size or 0) * MIB, self.index_files or 0)
+
+    @property
+    def project(self) -> Quota:
+        """That of each project."""
+        return Quota((self.project_size or 0) * MIB, self.project_files or 0)
+
+
+class FileSize(Struct, frozen=True):
+    """What is known of the size of a file that is coming."""
+
+    least: int = 1
+    """Bytes that it has at least."""
+    described: str = ""
+    """Such as `this file has 3.0 MiB`, or empty if nothing is known."""
+
+
+UNKNOWN_SIZE = FileSize()
+
+
+def size_of_file(size: int) -> FileSize:
+    """Return what is known of a file of `size` bytes."""
+    return FileSize(size, f"this file has {readable_size(size)}")
+
+
+def size_in_form(content_length: int) -> FileSize:
+    """Return what is known of the file of a form of so many bytes, or 0 if that is not known."""
+    if not content_length:
+        return UNKNOWN_SIZE
+    least = max(1, content_length - FORM_BYTES)
+    return FileSize(least, f"this upload has {readable_size(content_length)}")
+
+
+class Room(Struct, frozen=True):
+    """What a quota leaves for more files."""
+
+    subject: str
+    """What the quota is of, at the beginning of a sentence."""
+    prefix: str
+    """The beginning of the names of its settings: `index` or `project`."""
+    quota: Quota
+    used: ListedAmount
+
+    def with_file(self, size: int) -> "Room":
+        """Return what is left after one more file."""
+        return replace(self, used=self.used.with_file(size))
+
+    def refusal(self, size: FileSize) -> TooLarge | None:
+        """Return the error for one more file, or None if there is room for it."""
+        quota, used = self.quota, self.used
+        if quota.files and used.files >= quota.files:
+            amount, limit = counted(used.files, "file"), counted(quota.files, "file")
+            return self._refusal("files", amount, limit, "this is one more")
+        if quota.bytes and used.bytes + size.least > quota.bytes:
+            amount, limit = readable_size(used.bytes), readable_size(quota.bytes)
+            return self._refusal("size", amount, limit, size.described or "is full")
+        return None
+
+    def _refusal(self, key: str, amount: str, limit: str, why: str) -> TooLarge:
+        fact = f"{self.subject} has {amount} of its quota of {limit}, and {why}."
+        remedy = "Delete old releases, or ask the operator of the index for a higher"
+        return TooLarge(f"{fact} {remedy} {self.prefix}_{key}.", code="quota_exceeded")
+
+
+def index_room(index: str, quota: Quota, used: ListedAmount) -> Room:
+    """Return what the quota of an index leaves."""
+    return Room(f"The index {quoted(index)}" if index else "The index", "index", quota, used)
+
+
+def project_room(project: str, quota: Quota, used: ListedAmount) -> Room:
+    """Return what the quota of a project leaves."""
+    return Room(f"The project {quoted(project)}", "project", quota, used)

@@ -1,0 +1,78 @@
+"""
+The quotas of one index, as its uploads check them.
+
+The quota of a project is exact, as the commit of a file checks it with the document that the commit
+changes. The usage of an index is the sum over its search table, which has each commit of this
+process, and those of other processes after `MAX_AGE_SECONDS` at most. So uploads at the same time
+may exceed the quota of an index by their own files.
+"""
+
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.errors import TooLarge
+from wheelyard.model.project import Project
+from wheelyard.model.quotas import (
+    FileSize,
+    ListedAmount,
+    Quota,
+    Quotas,
+    Room,
+    index_room,
+    project_room,
+)
+from wheelyard.operations.search.search_index import SearchIndex
+
+MAX_AGE_SECONDS: Final = 5.0
+"""How old what is known of other processes' uploads may be."""
+
+
+class FileQuotas(Struct, frozen=True):
+    """What the quotas leave for files of one commit; the index's as it was before the commit."""
+
+    project: Quota
+    index: Room | None
+
+    def rooms(self, project: Project) -> list[Room]:
+        """Return what each quota leaves for more files of a project."""
+        rooms = [] if self.index is None else [self.index]
+        if self.project.is_set:
+            rooms.append(project_room(project.name, self.project, usage_of(project)))
+        return rooms
+
+
+class QuotaCheck(Struct, frozen=True):
+    """The quotas of an index, and how much of them is used."""
+
+    index: str
+    """The name of the index."""
+    quotas: Quotas
+    search: SearchIndex
+
+    def for_files(self) -> FileQuotas:
+        """
+        Return what the quotas leave now.
+
+        Raises Unavailable if the store does not answer.
+        """
+        index = self.quotas.index
+        room = index_room(self.index, index, self._usage()) if index.is_set else None
+        return FileQuotas(self.quotas.project, room)
+
+    def index_refusal(self, size: FileSize) -> TooLarge | None:
+        """
+        Return the error if the index has no room for a file of any project, else None.
+
+        Raises Unavailable if the store does not answer.
+        """
+        room = self.for_files().index
+        return room.refusal(size) if room is not None else None
+
+    def _usage(self) -> ListedAmount:
+        return self.search.table(MAX_AGE_SECONDS).usage
+
+
+def usage_of(project: Project) -> ListedAmount:
+    """Return how much a project lists."""
+    return ListedAmount(sum(file.size for file in project.files), len(project.files))

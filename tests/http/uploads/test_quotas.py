@@ -1,0 +1,57 @@
+"""Uploads to a full index: who asks before the body is told, and what is there stays accepted."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.http.packages import post, publish, wheel
+from tests.http.raw_client import basic, raw_connection
+from tests.http.servers import RunningServer, running_server
+
+pytestmark = pytest.mark.integration
+
+FULL = "The index has 2 files of its quota of 2 files, and this is one more."
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server whose index is full."""
+    config = "[quotas]\nindex_files = 2\n"
+    with running_server(tmp_path_factory.mktemp("quotas"), config=config) as server:
+        publish(server, wheel("one"), wheel("two"))
+        yield server
+
+
+def test_an_upload_to_a_full_index_is_told_the_numbers(server: RunningServer) -> None:
+    """An upload over the quota is refused with 413, its own code, and the numbers."""
+    answer = post(server, wheel("three"))
+
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "quota_exceeded"
+    assert answer.json()["code"] == f"413 {FULL}"
+    assert "Delete old releases" in answer.json()["message"]
+    assert server.get("/simple/three/").status_code == 404
+
+
+def test_the_same_upload_again_is_accepted(server: RunningServer) -> None:
+    """A file that is there already is accepted again by a full index."""
+    assert post(server, wheel("one")).json()["status"] == "there"
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_who_asks_first_sends_no_body(server: RunningServer, *, is_known: bool) -> None:
+    """A client that asks before it sends a body is refused at once: with 413 if it may upload."""
+    credential = basic("__token__", server.token if is_known else "wrong")
+    with raw_connection(server) as line:
+        line.ask(
+            "POST /legacy/ HTTP/1.1",
+            credential,
+            "Content-Type: multipart/form-data; boundary=x",
+            "Content-Length: 5000",
+            "Expect: 100-continue",
+        )
+        answer = line.reply()
+
+    assert answer is not None
+    assert answer.status == (413 if is_known else 401)
+    assert (FULL.encode() in answer.body) == is_known

@@ -1,0 +1,117 @@
+"""Quotas of an index in memory: uploads at the limits, and usage across processes."""
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from wheelyard.errors import TooLarge
+from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.project import File
+from wheelyard.model.quotas import MIB, size_of_file
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import QuotaSettings, Settings
+from wheelyard.wiring.build import Index
+
+DEMO = NormalizedName("demo")
+
+
+def limited(harness: IndexHarness, seed: int = 5, **limits: int) -> Index:
+    """Return an index over the same store, as another process has it, with quotas."""
+    return harness.opened(seed, settings=Settings(quotas=QuotaSettings(**limits)))
+
+
+def upload(harness: IndexHarness, version: str, name: str = "demo") -> File:
+    """Upload a version of a project."""
+    return harness.upload(make_wheel(name, version))
+
+
+def test_an_index_without_quotas_looks_at_none(harness: IndexHarness) -> None:
+    """Without a quota nothing is checked, and zero is none."""
+    assert harness.index.uploads.quotas is None
+    assert limited(harness, index_size=0, project_files=0).uploads.quotas is None
+
+
+@pytest.mark.parametrize("limit", ["project_files", "index_files"])
+def test_files_over_a_quota_leave_nothing_behind(harness: IndexHarness, limit: str) -> None:
+    """A file over the quota is refused and leaves nothing, and a listed one can be sent again."""
+    harness.index = limited(harness, **{limit: 2})
+    upload(harness, "1")
+    listed = upload(harness, "2")
+    before = harness.snapshot()
+
+    with pytest.raises(TooLarge, match="has 2 files of its quota of 2 files"):
+        upload(harness, "3")
+
+    assert harness.snapshot() == before
+    assert upload(harness, "2") == listed
+
+
+def test_a_quota_of_bytes_counts_what_is_listed(harness: IndexHarness) -> None:
+    """The bytes of listed files and of the new one together are compared with the quota."""
+    file = upload(harness, "1")
+    harness.index = limited(harness, project_size=1)
+    quotas = harness.index.uploads.quotas
+    assert quotas is not None
+
+    (room,) = quotas.for_files().rooms(harness.index.projects.get(DEMO))
+
+    assert room.refusal(size_of_file(MIB - file.size)) is None
+    assert room.refusal(size_of_file(MIB - file.size + 1)) is not None
+
+
+def test_deleting_makes_room(harness: IndexHarness) -> None:
+    """Who deletes a release can upload another at once."""
+    harness.index = limited(harness, index_files=1, project_files=1)
+    upload(harness, "1")
+
+    selection = Selection(parse_version("1"))
+    harness.index.lifecycle.change("delete", ALICE, DEMO, selection, "to make room")
+
+    upload(harness, "2")
+
+
+def test_writers_of_other_processes_cannot_pass_the_quota_of_a_project(
+    harness: IndexHarness,
+) -> None:
+    """A file that fitted when it was validated is refused if another process was faster."""
+    harness.index = limited(harness, project_files=1)
+    uploads, made = harness.index.uploads, make_wheel(version="1")
+    before = uploads.projects.get_for_update(DEMO)
+    validated = uploads.validate(made.arrival(harness.folder), ALICE, before)
+    intent = uploads.add_files(before, [validated], ALICE)
+    harness.index = limited(harness, seed=6, project_files=1)
+    upload(harness, "2")
+
+    committed = uploads.projects.change(DEMO, intent)
+
+    (decision,) = intent.decide(committed.before)
+    assert decision.refusal is not None
+    assert decision.refusal.code == "quota_exceeded"
+    assert len(harness.index.projects.get(DEMO).files) == 1
+
+
+def test_the_quota_of_an_index_counts_uploads_of_other_processes(harness: IndexHarness) -> None:
+    """An index with files of several processes is full for each of them after some seconds."""
+    first, second = limited(harness, index_files=2), limited(harness, seed=6, index_files=2)
+    harness.index = first
+    upload(harness, "1", "one")
+    harness.index = second
+    upload(harness, "1", "two")
+    harness.clock.advance(seconds=6)
+    harness.index = first
+
+    with pytest.raises(TooLarge, match="The index has 2 files"):
+        upload(harness, "1", "three")
+
+
+def test_files_of_one_commit_count_together(harness: IndexHarness) -> None:
+    """Of files that one commit adds, as an import does, only those that fit are taken."""
+    harness.index = limited(harness, index_files=5, project_files=2)
+    uploads, before = harness.index.uploads, harness.index.projects.get_for_update(DEMO)
+    arrivals = [make_wheel(version=version).arrival(harness.folder) for version in "123"]
+    files = [uploads.validate(arrival, ALICE, before) for arrival in arrivals]
+
+    intent = uploads.add_files(before, files, ALICE)
+
+    assert [decision.refusal is None for decision in intent.decide(before)] == [True, True, False]
