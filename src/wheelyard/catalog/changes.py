@@ -63,9 +63,11 @@ def mark_commit(
     name: NormalizedName,
     number: int,
     earlier: Sequence[bytes] = (),
-) -> None:
+) -> Key:
     """
     Mark that a project may get the commit `number`, which has to be made right after.
+
+    Return the key of the mark.
 
     `earlier` are stored commits that are added with it and that the journal does not have yet. If
     the writer dies, whoever gives the serial writes them into the journal.
@@ -76,10 +78,12 @@ def mark_commit(
     began = runtime.monotonic()
     body = _EARLIER.encode([Raw(commit.rstrip()) for commit in earlier]) if earlier else b""
     # a key of its own: nobody else writes it, or deletes it as an old one while it is needed
-    store.put(keys.pending_mark(name, number, runtime.new_id()), body, None)
+    key = keys.pending_mark(name, number, runtime.new_id())
+    store.put(key, body, None)
     if runtime.monotonic() - began > COMMIT_SECONDS:
         fact = "This process stood still for too long during a commit."
         raise Unavailable(f"{fact} Try again.", retry_after=RETRY_AFTER_SECONDS)
+    return key
 
 
 class ProjectChange(Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

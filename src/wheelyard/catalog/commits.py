@@ -47,10 +47,11 @@ from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.grants import AccessRules
 from wheelyard.model.project import Commit, Event, EventCommit, Project
 from wheelyard.model.public_packages import DecisionList
+from wheelyard.model.stored_indexes import IndexList
 from wheelyard.model.stored_publishers import PublisherList
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
-D = TypeVar("D", bound=Project | AccessRules | PublisherList | DecisionList)
+D = TypeVar("D", bound=Project | AccessRules | PublisherList | DecisionList | IndexList)
 C = TypeVar("C", bound=Commit | EventCommit[Any])
 
 
@@ -87,6 +88,11 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
     def with_commit(self, document: D, commit: C) -> D:
         """Return a document, to which the events of a commit were applied, after that commit."""
         return replace(document, revision=commit.number, commit=commit)
+
+    def makes_name(self, before: D, after: D) -> bool:
+        """Return whether a change takes a name that others may take as well."""
+        del before, after
+        return False
 
     def unknown_parts(self, document: D, commits: Iterable[C]) -> Mapping[str, str]:
         """
@@ -331,6 +337,7 @@ class Commits(Generic[D, C, E]):
         threads: The number of entries of a journal that are read concurrently.
         on_event: Called with the document and each event after its commit, in the context of the
             caller that wanted it.
+        require_free: Raises an error if no project may take a name, and reads the store for that.
     """
 
     def __init__(
@@ -340,6 +347,7 @@ class Commits(Generic[D, C, E]):
         retries: ConflictRetries,
         threads: int = 1,
         on_event: Callable[[D, E], object] | None = None,
+        require_free: Callable[[NormalizedName], object] | None = None,
     ) -> None:
         self.store = store
         self.documents = documents
@@ -349,6 +357,7 @@ class Commits(Generic[D, C, E]):
         """Whether this process has changed any document."""
         self._threads = threads
         self._on_event = on_event
+        self._require_free = require_free
         self._journaled: LruCache[Key, int] = LruCache(JOURNALED_LIMIT)
         """The revision up to which the journal of a document is known to be complete."""
         self._group_commit = GroupCommit[Key, _PendingIntent[D, C, E], _Outcome[D, E]](
@@ -403,7 +412,7 @@ class Commits(Generic[D, C, E]):
             if new[0].previous != kind.digest(document):
                 raise diverged()
             after = kind.fold_all(document, new)
-            if self._write(kind, before.version, after, new[:-1]):
+            if self._write(kind, before.version, document, after, new[:-1]):
                 # a crash from here on leaves a mark that has these commits
                 for commit in new[:-1]:
                     with suppress(Conflict):  # whoever gave a serial was faster
@@ -434,7 +443,7 @@ class Commits(Generic[D, C, E]):
             number, commit_id = document.revision + 1, self.runtime.new_id()
             commit = kind.new_commit(number, commit_id, kind.digest(document), events)
             after = kind.with_commit(decided, commit)
-            if self._write(kind, before.version, after):
+            if self._write(kind, before.version, document, after):
                 self._report(decisions, after)
                 with suppress(Unavailable):  # it is in force; the next writer adds the entry
                     self._ensure_journaled(kind, after, is_own=True)
@@ -459,16 +468,19 @@ class Commits(Generic[D, C, E]):
         self,
         kind: JournalKind[D, C],
         before: ObjectVersion,
+        document: D,
         after: D,
         earlier: Sequence[C] = (),
     ) -> bool:
         """
-        Write a document over the version `before`, and return whether no other writer was faster.
+        Write `after` over `document`, and return whether no other writer was faster.
 
-        `earlier` are commits that the journal lacks beside the last one.
+        `before` is the version of `document`. `earlier` are commits that the journal lacks beside
+        the last one.
 
-        Raises Unavailable if the journal has the next commit although the document has not changed:
-        then the document is outdated or lost, and a commit would contradict the journal.
+        Raises what `require_free` raises. Raises Unavailable if the journal has the next commit
+        although the document has not changed: then the document is outdated or lost, and a commit
+        would contradict the journal.
         """
         number = earlier[0].number if earlier else after.revision
         # an entry of this number is another writer's, or the store's document is from a backup
@@ -479,11 +491,29 @@ class Commits(Generic[D, C, E]):
         if kind.project is not None:
             # a crash after this leaves a mark without a commit, which the daily sweep deletes
             bodies = [kind.commits.encode(commit) for commit in earlier]
-            mark_commit(self.store, self.runtime, kind.project, after.revision, bodies)
+            mark = mark_commit(self.store, self.runtime, kind.project, after.revision, bodies)
+            if self._require_free is not None and kind.makes_name(document, after):
+                self._require_free_after(mark, kind.project, self._require_free)
         was_written = partial(kind.was_written, self.store, after)
         is_written = self.documents.swap(kind.key, after, before, was_written)
         self.has_committed |= is_written
         return is_written
+
+    def _require_free_after(
+        self, mark: Key, name: NormalizedName, require_free: Callable[[NormalizedName], object]
+    ) -> None:
+        """
+        Raise an error if no project may take a name, for which there is a mark.
+
+        Whoever makes an index writes its definition, and looks for marks and documents then. So
+        one of both sees the other.
+        """
+        try:
+            require_free(name)
+        except WheelyardError:
+            with suppress(WheelyardError):  # the sweep deletes it
+                self.store.delete(mark)
+            raise
 
     def _report(self, decisions: Sequence[_Decision[D, E]], after: D) -> None:
         if self._on_event is None:

@@ -5,11 +5,13 @@ The format keeps an older version of wheelyard from reading or writing a newer s
 format, `reader` and `writer` do, for what an older version would otherwise show or lose.
 """
 
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Final
 
 from msgspec import DecodeError, Struct
 from msgspec.structs import replace
+from packaging.utils import NormalizedName
 from packaging.version import InvalidVersion, Version
 
 from wheelyard.catalog import keys
@@ -22,15 +24,17 @@ from wheelyard.catalog.files import Files
 from wheelyard.catalog.journaled_documents import (
     ACCESS,
     DECISIONS,
+    INDEX_LIST,
     PUBLISHERS,
     AccessRecords,
     DecisionRecords,
+    IndexRecords,
     ProjectCodec,
     PublisherRecords,
 )
 from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.people import PeopleRecords, PersonNames
-from wheelyard.catalog.projects import NameList, ProjectNames, Projects
+from wheelyard.catalog.projects import FreeNames, NameList, ProjectNames, Projects
 from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.catalog.stored_credentials import (
     EndedSession,
@@ -83,6 +87,7 @@ class Catalog(Struct, frozen=True):
     access_records: AccessRecords
     publisher_records: PublisherRecords
     decision_records: DecisionRecords
+    index_records: IndexRecords
     request_records: RequestRecords
     people: PeopleRecords
     changed_passwords: ChangedPasswordRecords
@@ -130,7 +135,9 @@ def open_catalog(
     people = DocumentCache(credentials, Codec(Person), runtime, token_policy)
     threads = 1 if policy.is_local else PREFETCH_THREADS
     last_uses = LastUses(credentials, runtime, threads=threads)
-    projects = open_projects(store, retries, policy, on_event)
+    indexes = _index_records(store, policy, retries, threads)
+    free_names = FreeNames(indexes)
+    projects = open_projects(store, retries, policy, on_event, free_names)
     changes = open_changes(store, retries, policy, gives_serials=gives_serials)
     return Catalog(
         is_new=written is None,
@@ -145,6 +152,7 @@ def open_catalog(
         access_records=AccessRecords(ACCESS, Commits(credentials, access, retries, threads)),
         publisher_records=_publishers(credentials, token_policy, retries, threads),
         decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, retries, threads)),
+        index_records=indexes,
         request_records=_package_requests(store, policy, retries),
         people=PeopleRecords(credentials, people, runtime, threads),
         changed_passwords=_changed_passwords(credentials, token_policy, retries),
@@ -181,13 +189,21 @@ def open_index(
 
 
 def open_projects(
-    store: Store, retries: ConflictRetries, policy: CachePolicy, on_event: EventListener
+    store: Store,
+    retries: ConflictRetries,
+    policy: CachePolicy,
+    on_event: EventListener,
+    require_free: Callable[[NormalizedName], object] | None = None,
 ) -> Projects:
-    """Return the projects whose documents are in a store."""
+    """
+    Return the projects whose documents are in a store.
+
+    `require_free` raises an error if no new project may take a name.
+    """
     runtime, threads = retries.runtime, 1 if policy.is_local else PREFETCH_THREADS
     documents = DocumentCache(store, ProjectCodec(), runtime, policy, is_permanent=True)
     names = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
-    commits = ProjectCommits(store, documents, retries, threads, on_event)
+    commits = ProjectCommits(store, documents, retries, threads, on_event, require_free)
     return Projects(store, documents, ProjectNames(names, retries), commits)
 
 
@@ -227,6 +243,15 @@ def _publishers(
 ) -> PublisherRecords:
     documents = DocumentCache(store, PUBLISHERS.documents, retries.runtime, policy)
     return PublisherRecords(PUBLISHERS, Commits(store, documents, retries, threads))
+
+
+def _index_records(
+    store: Store, policy: CachePolicy, retries: ConflictRetries, threads: int
+) -> IndexRecords:
+    documents = DocumentCache(
+        store, INDEX_LIST.documents, retries.runtime, policy, is_permanent=True
+    )
+    return IndexRecords(INDEX_LIST, Commits(store, documents, retries, threads))
 
 
 class StoreFormat(

@@ -5,6 +5,7 @@ Grants, groups and trusted publishers lie beside the tokens, so that a process w
 packages only cannot change rights. An older version of wheelyard knows no publishers of the store,
 and gives no job a token for them. Decisions about packages of upstream indexes are the operator's
 own, so they lie outside of `upstream/`, whose content can be fetched again: a backup has them.
+An older version that knows one index only does not read the list of indexes.
 
 What a newer version of wheelyard has written is kept: fields that this version does not know, and
 commits byte for byte, since their digests are the hash chain of the journal. If the document says
@@ -23,7 +24,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.commits import C, Commits, Committed, D, E, Intent, JournalKind
 from wheelyard.catalog.document_cache import Codec, MaxAge, Snapshot
 from wheelyard.errors import NEWER_DOCUMENT, Invalid, Unavailable
-from wheelyard.model import grants, public_packages, stored_publishers
+from wheelyard.model import grants, public_packages, stored_indexes, stored_publishers
 from wheelyard.model.decoding import TABLE, ExtensibleCodec, encode_all_fields
 from wheelyard.model.grants import AccessCommit, AccessRules, AnyAccessEvent, Grants
 from wheelyard.model.project import (
@@ -38,6 +39,7 @@ from wheelyard.model.project import (
     with_commit,
 )
 from wheelyard.model.public_packages import Decision, DecisionCommit, DecisionList
+from wheelyard.model.stored_indexes import AnyIndexEvent, IndexCommit, IndexList
 from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherCommit, PublisherList
 from wheelyard.storage.base import Key
 
@@ -190,6 +192,8 @@ PublisherRecords: TypeAlias = JournaledDocument[PublisherList, PublisherCommit, 
 """The trusted publishers in the store."""
 DecisionRecords: TypeAlias = JournaledDocument[DecisionList, DecisionCommit, Decision]
 """The decisions in the store."""
+IndexRecords: TypeAlias = JournaledDocument[IndexList, IndexCommit, AnyIndexEvent]
+"""The definitions of indexes in the store."""
 
 
 class AccessJournal(JournalKind[AccessRules, AccessCommit], frozen=True, kw_only=True):
@@ -244,6 +248,22 @@ class DecisionJournal(JournalKind[DecisionList, DecisionCommit], frozen=True, kw
         return public_packages.apply(document, event)
 
 
+class IndexListJournal(JournalKind[IndexList, IndexCommit], frozen=True, kw_only=True):
+    """What the document and the journal of indexes are."""
+
+    def new_commit(
+        self, number: int, commit_id: str, previous: str, events: Sequence[AnyIndexEvent]
+    ) -> IndexCommit:
+        """See `JournalKind`."""
+        return IndexCommit.of_events(
+            number=number, id=commit_id, previous=previous, events=tuple(events)
+        )
+
+    def apply(self, document: IndexList, event: AnyIndexEvent) -> IndexList:
+        """See `JournalKind`."""
+        return stored_indexes.apply(document, event)
+
+
 class ProjectJournal(JournalKind[Project, Commit], frozen=True, kw_only=True):
     """What the document and the journal of a project are."""
 
@@ -260,6 +280,10 @@ class ProjectJournal(JournalKind[Project, Commit], frozen=True, kw_only=True):
     def with_commit(self, document: Project, commit: Commit) -> Project:
         """See `JournalKind`."""
         return with_commit(document, commit)
+
+    def makes_name(self, before: Project, after: Project) -> bool:
+        """See `JournalKind`."""
+        return after.exists and not before.exists
 
     def unknown_parts(self, document: Project, commits: Iterable[Commit]) -> Mapping[str, str]:
         """See `JournalKind`."""
@@ -297,6 +321,15 @@ DECISIONS: Final = DecisionJournal(
     empty=DecisionList(),
     documents=Codec(DecisionList),
     commits=Codec(DecisionCommit),
+)
+INDEX_LIST: Final = IndexListJournal(
+    what="the list of indexes",
+    consequence="servers may answer nothing but the index without a name",
+    key=keys.INDEX_LIST,
+    entries=keys.INDEX_LIST_JOURNAL,
+    empty=IndexList(),
+    documents=Codec(IndexList),
+    commits=Codec(IndexCommit),
 )
 _PROJECTS: Final = ProjectCodec()
 _COMMITS: Final = CommitCodec()

@@ -11,6 +11,8 @@ The object layout of a store: no other module builds or parses keys.
     pending/<project>.<number>.<id>                        commit `number`, perhaps to be made
     changes.json                                           the newest changes of all projects
     changes/<serial>.json                                  older ones, up to this serial
+    index-list.json                                        the indexes that commands have made
+    index-list/<number>.json                               change `number` of them
     indexes/<index>/...                                    documents of another index: same keys
     leases/<job>.json                                      who does a job that one process does
     derived/search-4.msgpack.gz                            facts of all projects, for searches
@@ -73,6 +75,8 @@ JOURNAL = "journal/"
 PENDING = "pending/"
 CHANGES = Key("changes.json")
 SEALED_CHANGES = "changes/"
+INDEX_LIST = Key("index-list.json")
+INDEX_LIST_JOURNAL = "index-list/"
 INDEXES = "indexes/"
 LEASES = "leases/"
 DERIVED = "derived/"
@@ -156,7 +160,12 @@ def format_2_incoming(name: NormalizedName) -> Key:
 def pending_mark(name: NormalizedName, number: int, unique: str) -> Key:
     """Return the key of a mark that a commit may be made, with 16 random hexadecimal digits."""
     # one folder for all: listing it is one call, and a new mark makes no folder
-    return Key(f"{PENDING}{name}.{number:010}.{unique}")
+    return Key(f"{pending_marks(name)}{number:010}.{unique}")
+
+
+def pending_marks(name: NormalizedName) -> str:
+    """Return the prefix of the keys of the marks of a project."""
+    return f"{PENDING}{name}."
 
 
 def sealed_changes(serial: int) -> Key:

@@ -21,11 +21,12 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import CommittedProject, Journal, ProjectCommits, ProjectIntent
 from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
-from wheelyard.catalog.journaled_documents import project_journal
+from wheelyard.catalog.journaled_documents import IndexRecords, project_journal
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.concurrency.threads import Batch, GroupCommit
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.decoding import Extensible
+from wheelyard.model.index_definition import OF_AN_INDEX, taken_name
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Store
 
@@ -128,6 +129,18 @@ class ProjectNames:
         return self._documents.swap(
             keys.PROJECT_NAMES, after, snapshot.version, after.is_same_write
         )
+
+
+class FreeNames(Struct, frozen=True):
+    """Knows which names no new project of the index without a name may take."""
+
+    indexes: IndexRecords
+
+    def __call__(self, name: NormalizedName) -> None:
+        """Raise Invalid for the name of an index that is in the store now."""
+        stored = self.indexes.get("current").value
+        if stored is not None and stored.find(name) is not None:
+            raise taken_name(name, OF_AN_INDEX)
 
 
 class Projects(Struct, frozen=True):

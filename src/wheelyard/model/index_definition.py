@@ -7,7 +7,7 @@ empty text (the index without a name).
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct, convert
@@ -138,6 +138,21 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
     )
 
 
+def read_definition(table: Mapping[str, Any]) -> IndexDefinition:
+    """
+    Return the definition of a table that is not in the settings.
+
+    Raises Invalid (code `invalid_field` or `invalid_index`) for a wrong key or value.
+    """
+    try:
+        return build_definition(decode_table(table, IndexFields))
+    except InvalidField as fault:
+        name = quoted(table.get("name", ""))
+        wrong = Invalid(f"The index {name} is wrong: {fault.message}.", code="invalid_field")
+        wrong.field = fault.path[0]
+        raise wrong from fault
+
+
 def parse_index_tables(tables: Iterable[Mapping[str, Any]]) -> tuple[IndexDefinition, ...]:
     """
     Return the definitions in the `[[index]]` tables of the settings.
@@ -164,15 +179,63 @@ def require_fit(definitions: Mapping[str, IndexDefinition], *, has_upstream: boo
     `definitions` are all indexes but that without a name, by name. Raises Invalid (code
     `invalid_index`) for the first that is wrong.
     """
+    for why in misfits(definitions, has_upstream=has_upstream).values():
+        raise Invalid(why, code="invalid_index")
+
+
+def misfits(
+    definitions: Mapping[str, IndexDefinition],
+    *,
+    has_upstream: bool,
+    unreadable: Collection[str] = (),
+) -> dict[str, str]:
+    """
+    Return why some of the definitions cannot be served, in a sentence, by name.
+
+    The first are those whose own layers are wrong. Then come those that have such a layer.
+    `unreadable` are the names of indexes whose definitions this version does not understand.
+    """
+    wrong = dict[str, str]()
     for name, definition in definitions.items():
-        for layer in definition.layers:
-            if layer == UPSTREAM_LAYER and not has_upstream:
-                raise _wrong(name, "its layer upstream needs an [upstream] in the settings")
-            if layer not in {UPSTREAM_LAYER, UNNAMED} and layer not in definitions:
-                raise _wrong(name, f"there is no index {quoted(layer)}, which is one of its layers")
+        why = _fault_of(definition, definitions, unreadable, has_upstream=has_upstream)
+        if not why and name in _below(name, definitions):
+            why = "its layers lead back to itself. Take one of them out"
+        if why:
+            wrong[name] = _wrong(name, why).message
     for name in definitions:
-        if name in _below(name, definitions):
-            raise _wrong(name, "its layers lead back to itself. Take one of them out")
+        below = sorted(_below(name, definitions) & wrong.keys())
+        if name not in wrong and below:
+            wrong[name] = _wrong(name, f"its layer {quoted(below[0])} is wrong").message
+    return wrong
+
+
+def _fault_of(
+    definition: IndexDefinition,
+    definitions: Mapping[str, IndexDefinition],
+    unreadable: Collection[str],
+    *,
+    has_upstream: bool,
+) -> str:
+    """Return what is wrong with the own layers of a definition, or an empty text."""
+    for layer in definition.layers:
+        if layer == UPSTREAM_LAYER and not has_upstream:
+            return "its layer upstream needs an [upstream] in the settings"
+        if layer in unreadable:
+            return f"its layer {quoted(layer)} is wrong"
+        if layer not in {UPSTREAM_LAYER, UNNAMED} and layer not in definitions:
+            return f"there is no index {quoted(layer)}, which is one of its layers"
+    return ""
+
+
+OF_AN_INDEX: Final = "it is the name of an index of this server"
+"""Why a project cannot have a name."""
+
+
+def taken_name(name: str, why: str) -> Invalid:
+    """Return the error (code `invalid_name`) for a name that no project can have."""
+    return Invalid(
+        f"No project can be named {quoted(name)}: {why}. Choose another name.", code="invalid_name"
+    )
 
 
 def _below(start: str, definitions: Mapping[str, IndexDefinition]) -> frozenset[str]:

@@ -108,6 +108,11 @@ def log_publisher(principal: str, change: str) -> None:
     _log("publishers_changed", principal, escaped(redact_tokens(change)), {}, {})
 
 
+def log_index(principal: str, change: str) -> None:
+    """Log a change of the indexes in the store, which `change` has in words."""
+    _log("indexes_changed", principal, escaped(redact_tokens(change)), {}, {})
+
+
 def log_decision(decision: Decision) -> None:
     """Log a decision about a package of an upstream index: `approved` or `blocked`."""
     fields = {"reason": decision.reason, "despite": ", ".join(decision.despite)}

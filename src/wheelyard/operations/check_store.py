@@ -31,7 +31,13 @@ from wheelyard.catalog.device_logins import DeviceLoginRecords
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.files import listed_objects
 from wheelyard.catalog.format import rewrite_format
-from wheelyard.catalog.journaled_documents import ACCESS, DECISIONS, PUBLISHERS, project_journal
+from wheelyard.catalog.journaled_documents import (
+    ACCESS,
+    DECISIONS,
+    INDEX_LIST,
+    PUBLISHERS,
+    project_journal,
+)
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.people import NameClaim
 from wheelyard.catalog.projects import NameList, Projects
@@ -274,6 +280,7 @@ class Check(Struct, frozen=True):
         JournaledCheck(ACCESS, self.stores.credentials, findings).run(rebuild=rebuild)
         JournaledCheck(PUBLISHERS, self.stores.credentials, findings).run(rebuild=rebuild)
         JournaledCheck(DECISIONS, self.stores.documents, findings).run(rebuild=rebuild)
+        JournaledCheck(INDEX_LIST, self.stores.documents, findings).run(rebuild=rebuild)
         self._check_counts(findings)
         self._check_leftovers(checked, listed, findings, sweep=sweep)
         if findings.problems:

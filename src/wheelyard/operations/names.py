@@ -22,7 +22,6 @@ from wheelyard.errors import (
     UPSTREAM_UNPROVEN,
     Conflict,
     Forbidden,
-    Invalid,
     NotFound,
     Unavailable,
     WheelyardError,
@@ -31,7 +30,7 @@ from wheelyard.errors import (
 from wheelyard.model.access import Action, Caller, NamePatterns, Pattern, matches_any
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import RESERVED_NAMES
-from wheelyard.model.index_definition import is_dated_view
+from wheelyard.model.index_definition import OF_AN_INDEX, is_dated_view, taken_name
 from wheelyard.model.project import Event, EventKind, File, Project
 from wheelyard.operations.audit_log import log_name
 from wheelyard.operations.lifecycle import REASON_LIMIT
@@ -82,13 +81,10 @@ class TakenNames(Struct, frozen=True):
         elif is_dated_view(name):
             what = "it is the name of a view of that day"
         elif name in self.indexes():
-            what = "it is the name of an index of this server"
+            what = OF_AN_INDEX
         else:
             return
-        raise Invalid(
-            f"No project can be named {quoted(name)}: {what}. Choose another name.",
-            code="invalid_name",
-        )
+        raise taken_name(name, what)
 
 
 class Names(Struct, frozen=True):

@@ -46,6 +46,7 @@ from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import Event, Project
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
+from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import Names, TakenNames
 from wheelyard.operations.quotas import QuotaCheck
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from wheelyard.downloads.reading import Downloads
     from wheelyard.operations.check_store import Check
     from wheelyard.operations.immediate_deletion import ImmediateDeletion
+    from wheelyard.operations.index_administration import IndexAdministration
     from wheelyard.operations.merged_journal import MergedJournal
     from wheelyard.operations.names import ClientProjectsReader, NameClaims
     from wheelyard.operations.people import PeopleAdministration
@@ -325,6 +327,23 @@ class Index(Struct, frozen=True, kw_only=True):
         return KnownPeople(authenticator=self.authenticator)
 
     @property
+    def index_administration(self) -> "IndexAdministration":
+        """What makes, changes and removes indexes that have a name."""
+        # only administrators need it
+        from wheelyard.operations.index_administration import IndexAdministration
+
+        first = self.named("")
+        return IndexAdministration(
+            in_force=self.indexes.in_force,
+            projects=first.projects,
+            files=first.lifecycle.removal,
+            access=self.access,
+            publishers=self.publishers,
+            tokens=self.tokens.records,
+            runtime=self.runtime,
+        )
+
+    @property
     def publishers(self) -> "Publishers":
         """The trusted publishers, also if no job gets a token as the settings have no audience."""
         service = self.authenticator.trusted_publishing
@@ -461,7 +480,15 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         listener=listener,
         is_server=is_server,
     )
-    return Indexes(settings, builder.build).get("")
+    definitions = IndexDefinitions(
+        settings.index,
+        catalog.index_records,
+        settings.server.roots,
+        has_upstream=settings.upstream.is_on,
+    )
+    if is_server:
+        definitions.require_start(catalog.projects)
+    return Indexes(definitions, builder.build).get("")
 
 
 class _OtherNames(Struct, frozen=True):
@@ -606,7 +633,7 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             self.spool,
             self.runtime,
             UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists),
-            TakenNames(_no_names if definition.name else indexes.definitions),
+            TakenNames(_no_names if definition.name else indexes.names),
             definition,
             claims,
             quotas=self._quotas(definition, search),

@@ -5,23 +5,15 @@ An index with a name has documents of its own, below `indexes/<name>/`, with the
 It shares the files, the credentials and everything that the settings say of the server.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping
 from threading import RLock
 from typing import TYPE_CHECKING
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.format import open_projects
 from wheelyard.catalog.projects import Projects
-from wheelyard.errors import NotFound, quoted
-from wheelyard.model.index_definition import (
-    UPSTREAM_LAYER,
-    IndexDefinition,
-    parts_of,
-    require_fit,
-    unnamed_index,
-)
-from wheelyard.settings.sections import Settings
+from wheelyard.model.index_definition import UPSTREAM_LAYER, IndexDefinition, parts_of
+from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.wiring.stores import cache_policy_in
 
@@ -34,49 +26,44 @@ class Indexes:
     The indexes of a store by name, each of which is built when it is first asked for.
 
     Threads may share it. Every method raises Unavailable if the definitions in the store cannot be
-    read. The constructor raises Invalid (code `invalid_index`) if those of the settings do not fit
-    together.
+    read.
 
     Args:
-        settings: Those of the server.
+        in_force: The definitions of the settings and of the store.
         build: Returns the index of a definition, and is given this object.
     """
 
     def __init__(
-        self, settings: Settings, build: "Callable[[IndexDefinition, Indexes], Index]"
+        self,
+        in_force: IndexDefinitions,
+        build: "Callable[[IndexDefinition, Indexes], Index]",
     ) -> None:
-        self.has_upstream = settings.upstream.is_on
-        """Whether there is an upstream index, which can be a layer."""
+        self.in_force = in_force
         self._build = build
-        self._configured = {index.name: index for index in settings.indexes}
         self._lock = RLock()  # an index may be built from that without a name
         self._built: dict[str, Index] = {}
-        require_fit(self._configured, has_upstream=self.has_upstream)
 
     def definitions(self) -> Mapping[str, IndexDefinition]:
-        """Return the definition of each index that has a name, by name."""
-        return self._configured
+        """Return the definition of each index that has a name and is served, by name."""
+        return self.in_force.load().definitions
+
+    def names(self) -> Collection[str]:
+        """Return the names of all indexes that have one, also of those that are not served."""
+        return self.in_force.load().names
 
     def definition(self, name: str) -> IndexDefinition:
         """
         Return the definition of an index, where an empty name is that without one.
 
-        Raises NotFound if there is none.
+        Raises as `IndexDefinitions.get`.
         """
-        if not name:
-            return unnamed_index(has_upstream=self.has_upstream)
-        definition = self.definitions().get(name)
-        if definition is None:
-            raise NotFound(
-                f"There is no index {quoted(name)}. 'wheelyard index list' shows those there are."
-            )
-        return definition
+        return self.in_force.get(name)
 
     def get(self, name: str) -> "Index":
         """
         Return the index of a name, where an empty name is the index without one.
 
-        Raises NotFound if there is none.
+        Raises as `IndexDefinitions.get`.
         """
         definition = self.definition(name)
         with self._lock:
@@ -87,7 +74,7 @@ class Indexes:
         return index
 
     def all(self) -> "list[Index]":
-        """Return all indexes, first that without a name, then in the order of names."""
+        """Return all served indexes, first that without a name, then in the order of names."""
         return [self.get(name) for name in ("", *sorted(self.definitions()))]
 
     def built(self) -> "list[Index]":
@@ -99,19 +86,19 @@ class Indexes:
         """
         Return the indexes whose own packages an index shows, in the order of its layers.
 
-        Raises NotFound if there is no index of this name.
+        Raises as `IndexDefinitions.get`.
         """
         names = parts_of(self.definition(name), self.definitions())
         return [self.get(part) for part in names if part != UPSTREAM_LAYER]
 
     def shows_upstream(self, name: str) -> bool:
-        """Return whether an index shows packages of upstream indexes, or raise NotFound."""
+        """Return whether an index shows packages of upstream indexes. Raises as `get`."""
         return UPSTREAM_LAYER in parts_of(self.definition(name), self.definitions())
 
 
 def projects_of(index: "Index", name: str) -> Projects:
-    """Return the projects of an index that a store has, also if it is not defined any more."""
-    with suppress(NotFound):
+    """Return the projects of an index that a store has, also if it is not served any more."""
+    if not name or name in index.indexes.definitions():
         return index.named(name).projects
     store = PrefixedStore(index.lifecycle.removal.stores.documents, keys.index_folder(name))
     policy = cache_policy_in(index.traits, index.settings.store)

@@ -11,8 +11,10 @@ from tests.http.in_process import in_process
 from tests.http.packages import wheel
 from tests.http.raw_client import ask, basic
 from tests.http.servers import RunningServer
+from wheelyard.errors import Invalid
 from wheelyard.http.requests import decode_path
 from wheelyard.http.routing import ALL_METHODS, RouteTable
+from wheelyard.model.index_definition import parse_index_name
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration
@@ -89,6 +91,15 @@ def test_each_route_has_a_path_above(routes: RouteTable) -> None:
     answers = (routes.find(path, method) for path in paths for method in ALL_METHODS)
     reached = {answer[0].name for answer in answers if answer is not None}
     assert reached == {route.name for route in routes.rows}
+
+
+def test_no_index_has_the_name_of_a_path(routes: RouteTable) -> None:
+    """Whatever a path of the server begins with is refused as the name of an index."""
+    starts = {route.path.split("/")[1] for route in routes.rows if route.path}
+    words = {start.removesuffix("?") for start in starts if "{" not in start} - {"acme"}
+    for word in words:
+        with pytest.raises(Invalid):
+            parse_index_name(word)
 
 
 WORDS = [

@@ -1,0 +1,150 @@
+"""
+The definitions of indexes in the store, as a document with a journal.
+
+An index is kept as the keys of an `[[index]]` table that were given, so that the defaults are those
+of the version that reads it. Whether a table is valid is for `index_definition.py` to say: a
+version that does not know one of its keys takes it for wrong, and does not serve that index.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.model.project import EventCommit
+
+IndexKeys = dict[str, Any]
+"""The keys of an `[[index]]` table, with their values as JSON."""
+
+
+class IndexEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
+    """A change of the indexes in the store by a principal."""
+
+    at: datetime
+    """UTC."""
+    by: str
+    """The principal: `local:NAME`, `user:EMAIL`."""
+    note: str = ""
+    """Why, in the words of who has made the change."""
+
+
+class IndexMade(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="index-made"):
+    """An index was made."""
+
+    index: IndexKeys
+
+
+class IndexChanged(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="index-changed"):
+    """An index has other keys now, which are all here."""
+
+    index: IndexKeys
+
+
+class IndexRemoved(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="index-removed"):
+    """An index was removed."""
+
+    name: str
+
+
+AnyIndexEvent = IndexMade | IndexChanged | IndexRemoved
+
+
+class IndexCommit(EventCommit[AnyIndexEvent], frozen=True, kw_only=True, omit_defaults=True):
+    """One write of the document, with the events that it added."""
+
+
+class StoredIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An index in the store."""
+
+    index: IndexKeys
+    created: datetime
+    created_by: str
+    changed: datetime | None = None
+    changed_by: str = ""
+    note: str = ""
+    """That of the last change."""
+
+    @property
+    def name(self) -> str:
+        """The name, which no other one has."""
+        return str(self.index.get("name", ""))
+
+
+class ListedIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An index in a list for people and programs."""
+
+    name: str
+    source: str
+    """`settings` or `store`."""
+    index: IndexKeys
+    """The keys of its table."""
+    problem: str = ""
+    """Why it is not served, in a sentence, or empty if it is."""
+    created: datetime | None = None
+    created_by: str = ""
+    changed: datetime | None = None
+    changed_by: str = ""
+    note: str = ""
+
+
+class IndexList(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The indexes in the store after the commits 1 to `revision`."""
+
+    revision: int = 0
+    indexes: tuple[StoredIndex, ...] = ()
+    """In the order in which they were made."""
+    commit: IndexCommit | None = None
+    """The last commit, number `revision`."""
+
+    def find(self, name: str) -> StoredIndex | None:
+        """Return the index with a name, or None."""
+        return next((stored for stored in self.indexes if stored.name == name), None)
+
+
+def apply(indexes: IndexList, event: AnyIndexEvent) -> IndexList:
+    """Return `indexes` after `event`, with its revision and last commit unchanged."""
+    stored = indexes.indexes
+    match event:
+        case IndexMade(index=keys, at=at, by=by, note=note):
+            made = StoredIndex(index=keys, created=at, created_by=by, note=note)
+            stored = (*stored, made)
+        case IndexChanged(index=keys, at=at, by=by, note=note):
+            stored = tuple(
+                replace(before, index=keys, changed=at, changed_by=by, note=note)
+                if before.name == keys.get("name")
+                else before
+                for before in stored
+            )
+        case IndexRemoved(name=name):
+            stored = tuple(before for before in stored if before.name != name)
+    return replace(indexes, indexes=stored)
+
+
+def describe_event(event: AnyIndexEvent) -> str:
+    """Return a change in words, without who made it and when."""
+    note = f" ({event.note})" if event.note else ""
+    match event:
+        case IndexRemoved(name=name):
+            return f"index {name}: removed{note}"
+        case IndexMade(index=keys):
+            return f"index {keys.get('name')}: made, {describe_keys(keys)}{note}"
+        case IndexChanged(index=keys):
+            return f"index {keys.get('name')}: changed, {describe_keys(keys)}{note}"
+
+
+def describe_keys(keys: Mapping[str, Any]) -> str:
+    """Return the keys of an index but its name, with their values, as one line."""
+    texts = [f"{key} {_text_of(value)}" for key, value in keys.items() if key != "name"]
+    return ", ".join(texts) or "its own packages"
+
+
+def _text_of(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return " ".join(_text_of(element) or '""' for element in value)
+    if isinstance(value, dict):
+        return " ".join(f"{name}={_text_of(inner)}" for name, inner in value.items())
+    return str(value)

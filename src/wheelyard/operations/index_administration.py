@@ -1,0 +1,315 @@
+"""
+Changes of the indexes in the store.
+
+The name of an index is no project of the index without a name, and no project gets the name of an
+index later. Two processes decide about that at once by this rule: each writes its own wish first,
+and looks for that of the other then. An upload of a new project puts its mark, and looks for a
+definition before its commit. Whoever makes an index commits the definition, looks for marks, names
+and documents, and takes the definition back if there are any. So never both stay. If both are
+refused, one of them succeeds when it tries again.
+
+An index is not removed while it has packages. An upload that comes while it is removed may stay in
+the store: nothing of it is shown or deleted, and it is there again once the index is made again.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from msgspec import Struct
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.commits import Intent
+from wheelyard.catalog.files import FileRemoval
+from wheelyard.catalog.journaled_documents import ProjectCodec
+from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.stored_credentials import TokenRecords
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError, quoted
+from wheelyard.model.decoding import counted, require_one_line
+from wheelyard.model.index_definition import misfits, parse_index_name, read_definition
+from wheelyard.model.project import Project
+from wheelyard.model.stored_indexes import (
+    AnyIndexEvent,
+    IndexChanged,
+    IndexKeys,
+    IndexList,
+    IndexMade,
+    IndexRemoved,
+    ListedIndex,
+    StoredIndex,
+    describe_event,
+)
+from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AccessControl
+from wheelyard.operations.audit_log import log_index
+from wheelyard.operations.index_definitions import IndexDefinitions, owner_of_name, unknown_index
+from wheelyard.operations.publishers import Publishers
+from wheelyard.storage.base import Entry, Stored
+
+INDEX_EXISTS: Final = "index_exists"
+"""The code of a Conflict for a name that an index, a project or a path has."""
+INDEX_IN_USE: Final = "index_in_use"
+"""The code of a Conflict for an index that cannot be removed."""
+INDEX_CHANGED: Final = "index_changed"
+"""The code of a Conflict for an index that somebody else has changed."""
+
+
+class IndexAdministration(Struct, frozen=True, kw_only=True):
+    """
+    Lists, makes, changes and removes indexes that have a name.
+
+    Each method raises Unavailable if the store does not answer.
+    """
+
+    in_force: IndexDefinitions
+    projects: Projects
+    """Those of the index without a name."""
+    files: FileRemoval
+    """What knows the documents of all indexes."""
+    access: AccessControl
+    publishers: Publishers
+    tokens: TokenRecords
+    runtime: Runtime
+
+    def show(self) -> tuple[ListedIndex, ...]:
+        """Return all indexes that have a name, as they are in the settings and the store now."""
+        stored = self.in_force.records.get("current").value or IndexList()
+        both = self.in_force.merge(stored)
+        configured = (
+            ListedIndex(
+                name=name,
+                source="settings",
+                index=self.in_force.tables[name],
+                problem=both.problems.get(name, ""),
+            )
+            for name in self.in_force.configured
+        )
+        return (*configured, *(self._listed(index, both.problems) for index in stored.indexes))
+
+    def make(self, table: IndexKeys, by: str, note: str = "") -> ListedIndex:
+        """
+        Add an index to the store, and return it.
+
+        Raises Invalid (code `invalid_index` or `invalid_field`) if a key is wrong, a layer does not
+        exist, or layers lead in a circle. Raises Conflict (code `index_exists`) if something else
+        has the name.
+        """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        definition = read_definition(table)
+        name = definition.name
+        self._require_free(name)
+
+        def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
+            if name in self.in_force.configured or stored.find(name) is not None:
+                place = "settings" if name in self.in_force.configured else "store"
+                raise _taken(name, f"there is one in the {place}.")
+            made = IndexMade(at=self.runtime.now(), by=by, note=note, index=table)
+            self._require_fit(made, name, stored)
+            return (made,)
+
+        listed = self._commit(intent, name)
+        try:
+            # somebody may have begun to upload a project of this name meanwhile
+            self._require_free(name)
+        except WheelyardError:
+            self.remove(name, by, "the name was taken at the same time")
+            raise
+        return listed
+
+    def change(
+        self,
+        name: str,
+        table: Mapping[str, Any],
+        by: str,
+        note: str = "",
+        as_of: datetime | None = None,
+    ) -> ListedIndex:
+        """
+        Give other values to keys of an index of the store, and return it.
+
+        None leaves a key out. Raises NotFound if there is no such index in the store. Raises
+        Invalid as `make` does, also for one of the settings, and for another name. Raises Conflict
+        (code `index_changed`) if `as_of` is not when it was last changed.
+        """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+
+        def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
+            before = self._require_stored(name, stored)
+            if as_of is not None and as_of != (before.changed or before.created):
+                raise Conflict(
+                    f"The index {quoted(name)} was changed meanwhile, by "
+                    f"{before.changed_by or before.created_by}. Look at it as it is now, and then "
+                    "change it.",
+                    code=INDEX_CHANGED,
+                )
+            changed = {**before.index, **table}
+            new = {key: value for key, value in changed.items() if value is not None}
+            if new == before.index:
+                return ()
+            if new.get("name") != name:
+                fault = Invalid(
+                    "The name of an index stays as it is: installers have it in their URLs. Make "
+                    "another index.",
+                    code="invalid_field",
+                )
+                fault.field = "name"
+                raise fault
+            event = IndexChanged(at=self.runtime.now(), by=by, note=note, index=new)
+            self._require_fit(event, name, stored)
+            return (event,)
+
+        return self._commit(intent, name)
+
+    def remove(self, name: str, by: str, note: str = "") -> tuple[str, ...]:
+        """
+        Remove an index from the store, and return warnings.
+
+        Raises NotFound if there is no such index in the store, and Invalid if it is one of the
+        settings. Raises Conflict (code `index_in_use`) while it has packages, or is a layer of
+        another index.
+        """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        if name not in self.in_force.configured:  # else its packages are those of the settings' one
+            self._require_empty(name)
+
+        def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
+            self._require_stored(name, stored, may_be_configured=True)
+            if name not in self.in_force.configured:
+                self._require_no_layer(name, stored)
+            return (IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
+
+        self._submit(intent)
+        return tuple(self._warnings(name))
+
+    def require_known(self, name: str) -> None:
+        """Raise NotFound unless `name` is empty or that of an index, which may be a wrong one."""
+        if name and name not in self.in_force.load().names:
+            raise unknown_index(name)
+
+    def _require_free(self, name: str) -> None:
+        """Raise Conflict (code `index_exists`) if what is no index has the name."""
+        parse_index_name(name)
+        if name in self.in_force.roots:
+            raise _taken(name, "the settings have it in server.roots.")
+        if what := owner_of_name(self.projects, name):
+            raise _taken(name, what)
+
+    def _require_fit(self, event: IndexMade | IndexChanged, name: str, stored: IndexList) -> None:
+        """Raise Invalid if an index is wrong after an event, or makes another one wrong."""
+        definition = read_definition(event.index)
+        both = self.in_force.merge(stored)
+        after = {**both.definitions, name: definition}
+        wrong = misfits(after, has_upstream=self.in_force.has_upstream)
+        for other in (name, *after):
+            if other in wrong:
+                raise Invalid(wrong[other], code="invalid_index")
+
+    def _require_stored(
+        self, name: str, stored: IndexList, *, may_be_configured: bool = False
+    ) -> StoredIndex:
+        index, is_configured = stored.find(name), name in self.in_force.configured
+        if index is not None and (may_be_configured or not is_configured):
+            return index
+        if is_configured:
+            raise Invalid(
+                f"The index {quoted(name)} is in the settings. Change it there, and restart the "
+                "servers."
+            )
+        raise unknown_index(name)
+
+    def _require_empty(self, name: str) -> None:
+        """Raise Conflict (code `index_in_use`) if an index has files, or may restore some."""
+        for project in self._projects_of(name):
+            if project.files:
+                raise Conflict(
+                    f"The index {quoted(name)} has packages, such as {project.name}. Delete them "
+                    f"first: wheelyard delete {project.name} --versions '>=0' --index {name}.",
+                    code=INDEX_IN_USE,
+                )
+            if self.files.kept([project]):
+                raise Conflict(
+                    f"The index {quoted(name)} has deleted files that can be restored, such as of "
+                    f"{project.name}. Remove them now with 'wheelyard delete --now', or wait.",
+                    code=INDEX_IN_USE,
+                )
+
+    def _projects_of(self, name: str) -> Iterator[Project]:
+        store, codec = self.files.stores.documents, ProjectCodec()
+
+        def read(entry: Entry) -> Project | None:
+            stored = store.get(entry.key)
+            return codec.decode(entry.key, stored.body) if isinstance(stored, Stored) else None
+
+        entries = store.list(f"{keys.index_folder(name)}{keys.PROJECTS}")
+        yield from filter(None, prefetch_map(read, entries))
+
+    def _warnings(self, name: str) -> Iterator[str]:
+        """Yield a sentence if grants, publishers or tokens name an index that is gone."""
+        now = self.runtime.now()
+        grants = sum(grant.index == name for grant in self.access.show().grants)
+        publishers = sum(row.publisher.get("index") == name for row in self.publishers.show())
+        tokens = sum(
+            record.scope.index == name and record.revoked_at is None and record.expires_at > now
+            for record in self.tokens.all()
+        )
+        kinds = {"grant": grants, "publisher": publishers, "token": tokens}
+        texts = [counted(number, kind) for kind, number in kinds.items() if number]
+        if texts:
+            yield (
+                f"{' and '.join(texts)} named the index {name}: they hold again if an index of "
+                "this name is made"
+            )
+
+    def _require_no_layer(self, name: str, stored: IndexList) -> None:
+        """Raise Conflict (code `index_in_use`) if another index has an index as a layer."""
+        both = self.in_force.merge(stored)
+        above = sorted(
+            other
+            for other, definition in both.definitions.items()
+            if other != name and name in definition.layers
+        )
+        if above:
+            raise Conflict(
+                f"{quoted(name)} is a layer of the index {quoted(above[0])}. Take it out there "
+                f"first: wheelyard index change {above[0]} layers=...",
+                code=INDEX_IN_USE,
+            )
+
+    def _listed(self, index: StoredIndex, problems: Mapping[str, str]) -> ListedIndex:
+        problem = problems.get(index.name, "")
+        if index.name in self.in_force.configured:
+            problem = "The settings have an index of this name, which counts. Remove one of them."
+        return ListedIndex(
+            name=index.name,
+            source="store",
+            index=index.index,
+            problem=problem,
+            created=index.created,
+            created_by=index.created_by,
+            changed=index.changed,
+            changed_by=index.changed_by,
+            note=index.note,
+        )
+
+    def _commit(self, intent: Intent[IndexList, AnyIndexEvent], name: str) -> ListedIndex:
+        after = self._submit(intent)
+        index = after.find(name)
+        if index is None:  # another process was faster
+            raise NotFound(f"The index {quoted(name)} has been removed meanwhile.")
+        return self._listed(index, self.in_force.merge(after).problems)
+
+    def _submit(self, intent: Intent[IndexList, AnyIndexEvent]) -> IndexList:
+        committed = self.in_force.records.change(intent)
+        # after the commit: a process that dies here has changed an index without a line in the log
+        for event in committed.events:
+            log_index(event.by, describe_event(event))
+        return committed.after
+
+
+def _taken(name: str, why: str) -> Conflict:
+    fault = Conflict(
+        f"No index can be named {quoted(name)}: {why} Choose another name.", code=INDEX_EXISTS
+    )
+    fault.field = "name"
+    return fault

@@ -1,0 +1,196 @@
+"""
+The definitions of indexes in force: those of the settings and those of the store.
+
+Those of the store change while servers run, which read them as any document. One of the store that
+does not fit any more, as its layer was taken out of the settings, is not served, and all others
+are. One of the settings that does not fit stops the start of a server.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.journaled_documents import IndexRecords
+from wheelyard.catalog.projects import Projects
+from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
+from wheelyard.model.index_definition import (
+    IndexDefinition,
+    misfits,
+    parse_index_tables,
+    read_definition,
+    require_fit,
+    unnamed_index,
+)
+from wheelyard.model.stored_indexes import IndexKeys, IndexList
+from wheelyard.storage.base import ObjectVersion
+
+WRONG_INDEX: Final = "wrong_index"
+"""The code of an Unavailable for an index whose definition does not fit."""
+
+
+class KnownIndexes(Struct, frozen=True):
+    """The definitions of the settings and of the store together."""
+
+    definitions: Mapping[str, IndexDefinition]
+    """Those that are served, by name."""
+    problems: Mapping[str, str]
+    """Why others are not, in sentences, by name."""
+    twice: tuple[str, ...]
+    """Names that are in the settings and in the store: those of the settings count."""
+    names: frozenset[str]
+    """All names."""
+
+
+class IndexDefinitions:
+    """
+    Returns the definitions of all indexes that have a name.
+
+    Threads may share it. Each method raises Unavailable if those of the store cannot be read. The
+    constructor raises Invalid (code `invalid_index`) if the layers of the settings lead in a circle
+    or need an upstream index that there is not.
+
+    Args:
+        tables: The `[[index]]` tables of the settings.
+        records: Those of the store.
+        roots: `[server] roots`.
+        has_upstream: Whether there is an upstream index, which can be a layer.
+    """
+
+    def __init__(
+        self,
+        tables: Iterable[IndexKeys],
+        records: IndexRecords,
+        roots: Collection[str],
+        *,
+        has_upstream: bool,
+    ) -> None:
+        self.tables: Mapping[str, IndexKeys] = {table["name"]: table for table in tables}
+        """The tables of the settings, by name."""
+        definitions = parse_index_tables(self.tables.values())
+        configured = {definition.name: definition for definition in definitions}
+        self.configured: Mapping[str, IndexDefinition] = configured
+        """The definitions of the settings, by name."""
+        self.records = records
+        self.roots = roots
+        self.has_upstream = has_upstream
+        # Threads may set it at once. Each value is right for its version, so any may be the last.
+        self._merged: tuple[ObjectVersion, KnownIndexes] | None = None
+        others = {layer for index in configured.values() for layer in index.layers}
+        # what the settings lack may be in the store
+        assumed = {
+            name: IndexDefinition(name=name, layers=(name,))
+            for name in others - {"", "upstream", *configured}
+        }
+        require_fit({**assumed, **configured}, has_upstream=has_upstream)
+
+    def load(self) -> KnownIndexes:
+        """Return all definitions, read from the store if they may have changed."""
+        snapshot = self.records.get()
+        merged = self._merged
+        if merged is None or merged[0] != snapshot.version:
+            merged = snapshot.version, self.merge(snapshot.value or IndexList())
+            self._merged = merged
+        return merged[1]
+
+    def merge(self, stored: IndexList) -> KnownIndexes:
+        """Return the definitions of the settings and these of the store together."""
+        definitions, problems, twice = dict[str, IndexDefinition](), dict[str, str](), list[str]()
+        for index in stored.indexes:
+            if index.name in self.configured:
+                twice.append(index.name)
+                continue
+            try:
+                definitions[index.name] = read_definition(index.index)
+            except Invalid as fault:
+                problems[index.name] = fault.message
+        definitions |= self.configured
+        problems |= misfits(definitions, has_upstream=self.has_upstream, unreadable=problems)
+        served = {name: value for name, value in definitions.items() if name not in problems}
+        names = frozenset({*definitions, *problems})
+        return KnownIndexes(served, problems, tuple(twice), names)
+
+    def get(self, name: str) -> IndexDefinition:
+        """
+        Return the definition of an index, where an empty name is that without one.
+
+        Raises NotFound if there is none, and Unavailable (code `wrong_index`) if it does not fit.
+        """
+        if not name:
+            return unnamed_index(has_upstream=self.has_upstream)
+        both = self.load()
+        if name in both.problems:
+            advice = "'wheelyard index list' says so, too, and 'wheelyard index change' mends it."
+            raise Unavailable(f"{both.problems[name]} {advice}", code=WRONG_INDEX)
+        if name not in both.definitions:
+            raise unknown_index(name)
+        return both.definitions[name]
+
+    def require_start(self, projects: Projects) -> None:
+        """
+        Raise Invalid (code `bad_setting`) if no server can start with these settings.
+
+        That is: if an index of the settings has a layer that does not exist, or its name is that of
+        an index in the store or of one of `projects`, which are those of the index without a name;
+        and if one of `server.roots` is the name of an index in the store.
+        """
+        both = self.load()
+        for name, why in both.problems.items():
+            if name in self.configured:
+                raise Invalid(f"[[index]]: {why}", code="bad_setting")
+        for name in both.twice:
+            raise Invalid(
+                f"[[index]]: the index {quoted(name)} is in the settings, and a command has made "
+                "one of this name. Take it out of the settings, or run 'wheelyard index remove "
+                f"{name}', which leaves its packages to the index of the settings.",
+                code="bad_setting",
+            )
+        for name in sorted(both.names.intersection(self.roots)):
+            raise Invalid(
+                f"server.roots: {quoted(name)} is the name of an index in the store as well. Take "
+                f"it out of the settings, or run 'wheelyard index remove {name}'.",
+                code="bad_setting",
+            )
+        for name in self.configured:
+            if what := owner_of_name(projects, name):
+                raise Invalid(
+                    f"[[index]]: no index can be named {quoted(name)}: {what} Choose another name.",
+                    code="bad_setting",
+                )
+
+
+def owner_of_name(projects: Projects, name: str) -> str:
+    """
+    Return what of the index without a name has the name of an index, in a sentence, if anything.
+
+    Whoever makes an index looks here after the definition is written, as an upload of a new project
+    looks for a definition after its mark is written: one of both sees the other. Raises Unavailable
+    if the store does not answer, or if a document is damaged.
+    """
+    project = NormalizedName(name)
+    # The marks first: a mark that is gone again has left a document.
+    marks = projects.store.list(keys.pending_marks(project))
+    is_coming = any(keys.parse_pending_mark(entry.key) is not None for entry in marks)
+    document = projects.documents.get(keys.project(project), "current").value
+    if document is not None and document.exists:
+        return "it is the name of a project of the index without a name."
+    if project in projects.names.get_current().as_set:
+        return (
+            "it is a private name of the index without a name. If nobody needs it, run 'wheelyard "
+            f"names release {name}' first."
+        )
+    if is_coming:
+        return (
+            "somebody uploads a project of this name now, or an upload of one was interrupted, "
+            "which counts for a day."
+        )
+    return ""
+
+
+def unknown_index(name: str) -> NotFound:
+    """Return the NotFound for the name of an index that does not exist."""
+    return NotFound(
+        f"There is no index {quoted(name)}. 'wheelyard index list' shows those there are."
+    )

@@ -1,0 +1,301 @@
+"""Indexes in the store: changes, refusals, names that are taken, definitions that do not fit."""
+
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from msgspec.json import decode, encode
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from wheelyard.catalog import keys
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
+from wheelyard.model.grants import GrantFields
+from wheelyard.model.stored_indexes import IndexList, describe_event
+from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.storage.base import Store
+from wheelyard.storage.forwarding import ForwardingStore
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.wiring.build import Index
+
+DEV: Final = {"name": "dev"}
+PROD: Final = {"name": "prod", "layers": ["prod", ""]}
+
+
+def opened(harness: IndexHarness, *tables: dict[str, Any], seed: int = 3) -> Index:
+    """Return the index as another process has it, with these indexes in its settings."""
+    return harness.opened(seed, settings=Settings(index=tables))
+
+
+def names_of(index: Index) -> list[str]:
+    """Return the names of the indexes that are served."""
+    return [served.name for served in index.indexes.all()]
+
+
+def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
+    """What one process changes, another one serves, and the history says who did it and why."""
+    here, there = opened(harness, PROD), opened(harness, PROD, seed=4)
+
+    here.index_administration.make(DEV, "user:ana@acme.dev", "TEAM-1")
+
+    assert names_of(there) == ["", "dev", "prod"]
+    layers = ["dev", "prod"]
+    there.index_administration.change("dev", {"layers": layers}, "local:bo", "sees prod")
+    changed = here.index_administration.show()[1]
+    assert (changed.source, changed.index, changed.created_by, changed.changed_by) == (
+        *("store", {"name": "dev", "layers": layers}, "user:ana@acme.dev", "local:bo"),
+    )
+    assert here.named("dev").definition.layers == ("dev", "prod")
+    here.index_administration.change("dev", {"layers": layers}, "local:bo")  # nothing to do
+    assert here.index_administration.remove("dev", "local:bo") == ()
+    assert names_of(there) == ["", "prod"]
+    events = [commit.event for commit in there.indexes.in_force.records.history()]
+    assert [describe_event(event) for event in events] == [
+        "index dev: made, its own packages (TEAM-1)",
+        "index dev: changed, layers dev prod (sees prod)",
+        "index dev: removed",
+    ]
+    assert (harness.check().problems, harness.check().notes) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("table", "code"),
+    [
+        (PROD, "index_exists"),
+        (DEV, "index_exists"),
+        ({"name": "acme"}, "index_exists"),
+        ({"name": "Dev"}, "invalid_index"),
+        ({"name": "simple"}, "invalid_index"),
+        ({"name": "as-of-2026-01-01"}, "invalid_index"),
+        ({"name": "qa", "layers": ["nobody"]}, "invalid_index"),
+        ({"name": "qa", "layers": ["upstream"]}, "invalid_index"),
+        ({"name": "qa", "layers": []}, "invalid_index"),
+        ({"name": "qa", "layers": "dev"}, "invalid_field"),
+        ({"name": "qa", "colour": "red"}, "invalid_field"),
+        ({}, "invalid_field"),
+    ],
+)
+def test_what_cannot_be_made(harness: IndexHarness, table: dict[str, Any], code: str) -> None:
+    """A name that is taken, and a definition that the settings would refuse, are not stored."""
+    settings = Settings(index=(PROD,), server=ServerSettings(roots=("acme",)))
+    administration = harness.opened(3, settings=settings).index_administration
+    administration.make(DEV, "local:bo")
+    before = harness.bytes_at(keys.INDEX_LIST)
+
+    with pytest.raises((Invalid, Conflict)) as refused:
+        administration.make(table, "local:bo")
+
+    assert refused.value.code == code
+    assert harness.bytes_at(keys.INDEX_LIST) == before
+
+
+def test_a_circle_is_refused(harness: IndexHarness) -> None:
+    """An index cannot get a layer that leads back to it."""
+    administration = opened(harness).index_administration
+    administration.make(DEV, "local:bo")
+    administration.make({"name": "prod", "layers": ["dev"]}, "local:bo")
+
+    with pytest.raises(Invalid, match="lead back"):
+        administration.change("dev", {"layers": ["dev", "prod"]}, "local:bo")
+
+
+def test_what_cannot_be_changed(harness: IndexHarness) -> None:
+    """Names stay, what the settings have is changed there, and what is gone cannot be removed."""
+    administration = opened(harness, PROD).index_administration
+    administration.make(DEV, "local:bo")
+
+    with pytest.raises(Invalid, match="stays as it is"):
+        administration.change("dev", {"name": "qa"}, "local:bo")
+    for name, kind in (("prod", Invalid), ("nobody", NotFound)):
+        with pytest.raises(kind):
+            administration.change(name, {"layers": None}, "local:bo")
+        with pytest.raises(kind):
+            administration.remove(name, "local:bo")
+
+
+def test_an_index_that_is_in_use_stays(harness: IndexHarness) -> None:
+    """An index with packages, and a layer of another one, is not removed."""
+    index = opened(harness)
+    administration = index.index_administration
+    administration.make(DEV, "local:bo")
+    administration.make({"name": "team"}, "local:bo")
+    dev = index.named("dev")
+    dev.uploads.accept(make_wheel().arrival(harness.folder), ALICE)
+
+    with pytest.raises(Conflict, match="has packages, such as demo"):
+        administration.remove("dev", "local:bo")
+    administration.make({"name": "qa", "layers": ["team"]}, "local:bo")
+    with pytest.raises(Conflict, match="is a layer of the index 'qa'"):
+        administration.remove("team", "local:bo")
+
+
+def test_rights_for_an_index_that_is_removed(harness: IndexHarness) -> None:
+    """Whoever removes an index hears how many grants still name it."""
+    index = opened(harness)
+    index.index_administration.make(DEV, "local:bo")
+    fields = GrantFields(who=("user:ana@acme.dev",), projects=("*",), actions=("read",))
+    index.access.grant(replace(fields, index="dev"), "local:bo")
+
+    (warning,) = index.index_administration.remove("dev", "local:bo")
+
+    assert warning.startswith("1 grant named the index dev")
+
+
+def test_no_index_has_the_name_of_a_project(harness: IndexHarness) -> None:
+    """A project and an index of one name never exist together, whoever comes first."""
+    index = opened(harness)
+    harness.upload(make_wheel())
+    with pytest.raises(Conflict, match="the name of a project"):
+        index.index_administration.make({"name": "demo"}, "local:bo")
+    index.index_administration.make(DEV, "local:bo")
+
+    with pytest.raises(Invalid, match="the name of an index"):
+        harness.upload(make_wheel("dev"))
+    with pytest.raises(Invalid, match="the name of an index"):
+        index.names.reserve(ALICE, NormalizedName("dev"), "")
+
+
+class _Interrupted(ForwardingStore):
+    """A store whose user stands still before the call `at`, while something else happens."""
+
+    def __init__(self, inner: Store) -> None:
+        self._inner, self._left = inner, 0
+        self._meanwhile: Callable[[], object] = lambda: None
+
+    @property
+    def inner(self) -> Store:  # type: ignore[override]
+        """The store, which each call asks for once."""
+        self._left -= 1
+        if self._left == 0:
+            self._meanwhile()
+        return self._inner
+
+    def stand_still(self, at: int, meanwhile: Callable[[], object]) -> None:
+        """Let `meanwhile` happen before the call `at` from now on."""
+        self._left, self._meanwhile = at, meanwhile
+
+
+def _refused(action: Callable[[], object]) -> bool:
+    try:
+        action()
+    except WheelyardError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("is_upload_first", [True, False])
+def test_an_index_and_a_project_race_for_a_name(tmp_path: Path, *, is_upload_first: bool) -> None:
+    """Wherever one of both processes stands still, an index and a project never have one name."""
+
+    def upload(store: Store, seed: int) -> Callable[[], object]:
+        index = IndexHarness(tmp_path).opened(seed, store)
+        return lambda: index.uploads.accept(make_wheel("dev").arrival(tmp_path), ALICE)
+
+    def make(store: Store, seed: int) -> Callable[[], object]:
+        administration = IndexHarness(tmp_path).opened(seed, store).index_administration
+        return lambda: administration.make(DEV, "local:bo")
+
+    slow, fast = (upload, make) if is_upload_first else (make, upload)
+    results = set[tuple[bool, bool]]()
+    for at in count(1):
+        store, others = MemoryStore(lambda: 0.0), list[bool]()
+        fast_action = fast(store, 2)
+        interrupted = _Interrupted(store)
+        slow_action = slow(interrupted, 1)
+        interrupted.stand_still(at, lambda: others.append(_refused(fast_action)))  # noqa: B023
+        is_refused = _refused(slow_action)
+        if not others:
+            break
+        index = IndexHarness(tmp_path).opened(3, store)
+        has_project = any(True for _ in store.list(keys.PROJECTS))
+        assert not (has_project and index.indexes.names()), at
+        assert has_project or index.indexes.names() or (is_refused and others == [True]), at
+        results.add((is_refused, others[0]))
+
+    assert {(True, False), (False, True)} <= results
+
+
+def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
+    """An index whose layer was taken out of the settings is not served, and all others are."""
+    before = opened(harness, PROD).index_administration
+    before.make({"name": "dev", "layers": ["dev", "prod"]}, "local:bo")
+    before.make({"name": "team", "layers": ["dev"]}, "local:bo")
+    before.make({"name": "qa"}, "local:bo")
+
+    index = opened(harness)
+
+    assert names_of(index) == ["", "qa"]
+    assert set(index.indexes.names()) == {"dev", "qa", "team"}
+    with pytest.raises(Unavailable, match="no index 'prod'") as refused:
+        index.named("dev")
+    assert refused.value.code == "wrong_index"
+    with pytest.raises(NotFound):
+        index.named("nobody")
+    problems = {row.name: row.problem for row in index.index_administration.show()}
+    assert "no index 'prod'" in problems["dev"]
+    assert "its layer 'dev' is wrong" in problems["team"]
+    index.index_administration.change("dev", {"layers": None}, "local:bo")
+    assert names_of(index) == ["", "dev", "qa", "team"]
+
+
+def test_a_definition_of_a_newer_version(harness: IndexHarness) -> None:
+    """An index with a key that this version does not know is not served as if it had none."""
+    opened(harness).index_administration.make(DEV, "local:bo")
+    document = decode(harness.bytes_at(keys.INDEX_LIST), type=IndexList)
+    newer = replace(document.indexes[0], index={**DEV, "mirror": True})
+    harness.store.put(keys.INDEX_LIST, encode(replace(document, indexes=(newer,))) + b"\n", None)
+
+    index = opened(harness, seed=7)
+
+    assert names_of(index) == [""]
+    assert "mirror" in index.index_administration.show()[0].problem
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (Settings(index=(DEV,)), "a command has made one of this name"),
+        (Settings(server=ServerSettings(roots=("dev",))), "the name of an index in the store"),
+        (Settings(index=({"name": "demo"},)), "the name of a project"),
+        (Settings(index=({"name": "prod", "layers": ["nobody"]},)), "no index 'nobody'"),
+    ],
+)
+def test_what_stops_the_start(harness: IndexHarness, settings: Settings, words: str) -> None:
+    """A server does not start if its settings and the store contradict each other."""
+    opened(harness).index_administration.make(DEV, "local:bo")
+    harness.upload(make_wheel())
+    index = harness.opened(4, settings=settings)
+
+    with pytest.raises(Invalid, match=words) as refused:
+        index.indexes.in_force.require_start(index.projects)
+
+    assert refused.value.code == "bad_setting"
+
+
+def test_one_of_two_definitions_is_removed(harness: IndexHarness) -> None:
+    """An index that is in the settings and in the store is removed from the store by a command."""
+    opened(harness).index_administration.make(DEV, "local:bo")
+    index = opened(harness, DEV)
+    index.named("dev").uploads.accept(make_wheel().arrival(harness.folder), ALICE)
+
+    index.index_administration.remove("dev", "local:bo")
+
+    index.indexes.in_force.require_start(index.projects)
+    assert index.named("dev").projects.get(NormalizedName("demo")).files
+
+
+def test_check_mends_the_list_of_indexes(harness: IndexHarness) -> None:
+    """The check mends document and journal of the indexes, as those of a project."""
+    opened(harness).index_administration.make(DEV, "local:bo")
+    whole = harness.bytes_at(keys.INDEX_LIST)
+    harness.store.put(keys.INDEX_LIST, b"?", None)
+    (problem,) = harness.check().problems
+    assert "fold it again with --rebuild" in problem
+
+    assert harness.check(rebuild=True).repaired
+
+    assert harness.bytes_at(keys.INDEX_LIST) == whole
