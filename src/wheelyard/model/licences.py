@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.licenses import canonicalize_license_expression
 from packaging.licenses._spdx import LICENSES
 from packaging.utils import NormalizedName
@@ -106,6 +107,8 @@ class LicencePatterns(Struct, frozen=True):
     blocks_unknown: bool
     """Whether a release is blocked whose licence is not known."""
     _expression: re.Pattern[str]
+    _is_inverted: bool = False
+    """Whether it blocks all licences but those of the expression."""
 
     def __bool__(self) -> bool:
         return bool(self.texts)
@@ -115,6 +118,10 @@ class LicencePatterns(Struct, frozen=True):
         if licence == UNREADABLE:
             return bool(self)
         return self._blocks_expression(licence) if licence else self.blocks_unknown
+
+    def covers(self, expression: str) -> bool:
+        """Return whether an SPDX expression can be met by these licences alone."""
+        return not replace(self, _is_inverted=True).blocks(expression)
 
     def _blocks_expression(self, expression: str) -> bool:
         # What is in the innermost parentheses is replaced by its result until there are none: with
@@ -140,7 +147,7 @@ class LicencePatterns(Struct, frozen=True):
             return _RESULTS[licence]
         name, _, _ = licence.partition(" WITH ")
         forms = (licence, name, _modern(name))
-        return any(self._expression.fullmatch(form) for form in forms)
+        return any(map(self._expression.fullmatch, forms)) != self._is_inverted
 
 
 def parse_licence_patterns(texts: Iterable[str]) -> LicencePatterns:

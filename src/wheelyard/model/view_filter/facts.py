@@ -1,0 +1,28 @@
+"""What is known of one file, as a filter asks for it."""
+
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+EXPENSIVE_FIELDS: Final = frozenset({"approved", "licence", "severity"})
+"""Fields whose facts are looked up only if the filter names them."""
+
+
+class FileFacts(Struct, frozen=True, kw_only=True):
+    """The facts about one file. A fact that is None is not known, and shows the file nowhere."""
+
+    name: NormalizedName
+    version: str
+    """The release's version, which may be none by PEP 440 if it is from an upstream index."""
+    uploaded_at: datetime | None
+    """In UTC."""
+    licence: str | None = None
+    """An SPDX expression, or another value of `model.licences.licence_of`."""
+    severity: float = 0.0
+    """The highest CVSS score of the advisories about the version; 0 without one."""
+    is_approved: bool = False
+    is_attested: bool = False
+    """Whether a provenance or attestations are listed for the file."""
+    is_yanked: bool = False
