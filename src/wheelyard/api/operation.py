@@ -77,6 +77,10 @@ class RequiredRight(Enum):
     """Administrators, but no token that has an owner: for what changes rights."""
 
 
+_OF_INDEX: Final = ("projects", "changes", "client-projects", "names", "whoami", "upstream/why")
+"""The beginnings of the paths of operations about one index."""
+
+
 class ApiOperation(Struct, frozen=True, dict=True):
     """A row of the table: an operation, where it is in the API, and who may call it."""
 
@@ -104,6 +108,11 @@ class ApiOperation(Struct, frozen=True, dict=True):
     """Whether a client may send it again if it does not know what has come of it."""
     takes_iap: bool = False
     """Whether Identity-Aware Proxy, too, may say who calls."""
+
+    @property
+    def is_of_index(self) -> bool:
+        """Whether it is about one index, so that there is one for each, with its rights."""
+        return self.path.startswith(_OF_INDEX)
 
     @cached_property
     def body(self) -> type[Struct] | None:

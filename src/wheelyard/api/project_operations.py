@@ -293,7 +293,7 @@ def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
     listed = tuple(ListedProject(name) for name in names if call.caller.may(Action.READ, name))
     if body.changed_since is not None or not call.lists_public or call.index.upstream is None:
         return ProjectList(listed)
-    shown, private = call.index.search.table().readable_by(call.caller).public, frozenset(names)
+    shown, private = call.index.shown.table().readable_by(call.caller).public, frozenset(names)
     # the table may be older than the list of names: a private name is never called public
     origins = {facts.name: facts.origin for facts in shown if facts.name not in private}
     return ProjectList(listed, tuple(map(ListedPublicProject, origins, origins.values())))

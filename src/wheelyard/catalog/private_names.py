@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Final
 
+from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
@@ -34,6 +35,17 @@ LIST_THREADS: Final = 32
 """Names of a remote store that are looked up at a time: as many as a server has threads for."""
 
 
+class Absence(Struct, frozen=True):
+    """The versions of what says that a name is not private in one index."""
+
+    index: str
+    """The name of the index."""
+    names: ObjectVersion
+    """That of the list of names."""
+    document: ObjectVersion
+    """That of the document of the project."""
+
+
 class PrivateNames:
     """
     Tells which names are private, and makes names private.
@@ -41,6 +53,7 @@ class PrivateNames:
     Args:
         projects: The projects of the index, and the list of their names.
         patterns: Those of `[upstream] private` and `[access] private_names`.
+        index: The name of the index.
         root: Has `wheelyard.json`, and is that of the projects if the index has no name.
         others: Returns those of the other indexes that the index shows, which count as well.
         is_local: Whether a read of the store takes no time, so that two need no two threads.
@@ -53,10 +66,12 @@ class PrivateNames:
         root: Store,
         *,
         is_local: bool,
+        index: str = "",
         others: "Callable[[], Sequence[PrivateNames]] | None" = None,
     ) -> None:
         self._projects = projects
         self._root = root
+        self._index = index
         self._others = others
         self._is_local = is_local
         self._threads = ThreadPoolExecutor(LIST_THREADS, "names")  # none is started before its use
@@ -91,21 +106,25 @@ class PrivateNames:
                 return True
             raise
 
-    def absence(self, name: NormalizedName) -> tuple[ObjectVersion, ObjectVersion] | None:
+    def absence(self, name: NormalizedName) -> "tuple[Absence, ...] | None":
         """
-        Return the cached versions of the list of names and of a document that say: not private.
+        Return the cached versions of each list of names and document that say: not private.
 
         Returns None if the cache lacks one, if they say that the name is private, or on a remote
-        store, whose current versions nobody knows without reading it, or if several indexes count.
+        store, whose current versions nobody knows without reading it.
         """
-        if self._others:
-            return None
+        absences = [self._absence(name)]
+        absences += [other._absence(name) for other in (self._others() if self._others else ())]  # noqa: SLF001 - of the same class
+        present = tuple(absence for absence in absences if absence is not None)
+        return present if len(present) == len(absences) else None
+
+    def _absence(self, name: NormalizedName) -> "Absence | None":
         names = self._projects.names.peek("any")
         document = self._projects.documents.peek(keys.project(name), "any")
         if not self._is_local or names is None or document is None:
             return None
         is_private = _is_private_in(name, names, document)
-        return None if is_private else (names.version, document.version)
+        return None if is_private else Absence(self._index, names.version, document.version)
 
     def claim(self, *names: NormalizedName) -> None:
         """

@@ -108,7 +108,7 @@ class SiteApplication:
     def __init__(self, index: Index, options: Options) -> None:
         self._table, self._names = FixedTable(index.search.reader, index.changes), ExportedNames()
         projects = replace(index.projects, names=self._names)
-        self.index = replace(index, search=self._table, projects=projects)
+        self.index = replace(index, search=self._table, shown=self._table, projects=projects)
         self._root = f"{urlsplit(options.base_url).path}/"
         site = StaticSite(caller=ANYONE, files_url=options.files_url)
         self._context = build_context(self.index, always_writable, site)

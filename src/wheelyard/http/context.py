@@ -12,7 +12,7 @@ import logging
 import os
 from asyncio import Future, Task, create_task, get_running_loop, shield, wait
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
@@ -32,6 +32,7 @@ from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.logs import StoreErrorLog
 from wheelyard.http.page_cache import PageCache
 from wheelyard.model.access import Caller
+from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import Project
 from wheelyard.operations.check_store import Reason
 from wheelyard.operations.descriptions.descriptions import Descriptions
@@ -207,6 +208,8 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     """The parts of a running server process that request handlers share."""
 
     index: Index
+    definitions: Mapping[str, IndexDefinition]
+    """All indexes that have a name, as they were when this was made."""
     pools: ThreadPools
     upstream: "UpstreamReader | None"
     """None without an upstream index."""
@@ -300,6 +303,7 @@ def build_context(
     state.watch(long_read_limit)
     return ServerContext(
         index=index,
+        definitions={},
         pools=pools,
         upstream=_upstream_reader(index),
         read_policy=replace(policy, anonymous=site.caller) if site else policy,
@@ -316,6 +320,31 @@ def build_context(
         store_errors=StoreErrorLog(index.runtime, is_local=index.is_local),
         site=site,
         write_failure=write_failure,
+    )
+
+
+def context_of_index(
+    whole: ServerContext, index: Index, definitions: Mapping[str, IndexDefinition]
+) -> ServerContext:
+    """
+    Return the `ServerContext` of an index that has a name, in the process of `whole`.
+
+    It has pages of its own, and shares threads, limits, and what is found by digest.
+    """
+    responses = LruCache[Any, Any](index.settings.http.page_cache * MIB)
+    uploads = replace(index.uploads, descriptions=whole.descriptions)
+    upstream = None
+    if whole.upstream is not None and index.upstream is not None:
+        upstream = whole.upstream.of_another_index(index.upstream)
+    policy = index.read_policy
+    return replace(
+        whole,
+        index=replace(index, uploads=uploads, server=whole.index.server),
+        definitions=definitions,
+        upstream=upstream,
+        read_policy=replace(policy, anonymous=whole.site.caller) if whole.site else policy,
+        pages=PageCache(responses),
+        remembered=responses,
     )
 
 

@@ -9,7 +9,7 @@ or a proxy sent, or in a new one. The library's own environment variables (`OTEL
 import os
 from importlib.metadata import version
 from threading import Thread
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
@@ -24,7 +24,6 @@ from requests import Session
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wheelyard.http.logs import log_safe, parse_trace
-from wheelyard.http.routing import RouteTable
 from wheelyard.settings.sections import is_loopback
 
 SERVICE: Final = "wheelyard"
@@ -32,6 +31,13 @@ EXPORT_SECONDS: Final = 5
 """Timeout of one export to the collector, and of the last ones at the end."""
 _ORIGINAL: Final = "wheelyard.scope"
 """The part of what OpenTelemetry gets of an ASGI scope that has the whole scope."""
+
+
+class RouteNames(Protocol):
+    """Knows the name of the route of a request."""
+
+    def name_of(self, raw_path: bytes, method: str) -> str:
+        """Return the name of the route that answers a method of a raw path."""
 
 
 class Telemetry:
@@ -44,7 +50,7 @@ class Telemetry:
         routes: Its routes, whose names the spans have.
     """
 
-    def __init__(self, endpoint: str, application: ASGIApp, routes: RouteTable) -> None:
+    def __init__(self, endpoint: str, application: ASGIApp, routes: RouteNames) -> None:
         self._application = application
         self._routes = routes
         # the names of the stable semantic conventions for HTTP

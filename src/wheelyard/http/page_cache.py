@@ -106,7 +106,6 @@ class PageCache:
 
 
 Key = tuple[str, str]
-NAMES: Final[Key] = ("names", "")
 SEARCH: Final[Key] = ("search", "")
 SERIALS: Final[Key] = ("serials", "")
 """The newest serials of all projects, in a list of them."""
@@ -118,9 +117,14 @@ POLICY: Final[Key] = ("policy", "")
 """The rules and decisions about public packages."""
 
 
-def project_key(name: NormalizedName) -> Key:
-    """Return the key of a project's document."""
-    return ("project", name)
+def project_key(name: NormalizedName, index: str = "") -> Key:
+    """Return the key of a project's document, which may be that of another index."""
+    return ("project", f"{index}/{name}" if index else name)
+
+
+def names_key(index: str) -> Key:
+    """Return the key of the list of the projects of an index."""
+    return ("names", index)
 
 
 def upstream_page_key(name: NormalizedName) -> Key:
@@ -156,12 +160,13 @@ class CurrentVersions:
 
     def _version(self, key: Key) -> str | None:
         index, (kind, text) = self._index, key
-        name = NormalizedName(text)
         snapshot: Snapshot[Any] | None = None
         if kind == "project":
-            snapshot = index.projects.documents.peek(keys.project(name))
-        elif key == NAMES:
-            snapshot = index.projects.names.peek()
+            place, _, project = text.rpartition("/")
+            documents = index.named(place).projects.documents
+            snapshot = documents.peek(keys.project(NormalizedName(project)))
+        elif kind == "names":
+            snapshot = index.named(text).projects.names.peek()
         elif key == SERIALS:
             serials = index.serials.peek()
             return None if serials is None else str(serials.generation)
@@ -173,10 +178,10 @@ class CurrentVersions:
         elif key == PUBLISHERS:
             snapshot = index.catalog.publisher_records.peek()
         elif key == SEARCH:
-            table = index.search.peek()
+            table = index.shown.peek()
             return None if table is None else str(table.generation)
         else:
-            return self._upstream_version(key, name)
+            return self._upstream_version(key, NormalizedName(text))
         return None if snapshot is None else snapshot.version
 
     def _upstream_version(self, key: Key, name: NormalizedName) -> str | None:

@@ -6,21 +6,23 @@ where it is from; its `origin` decides about headers, and its `open` sends files
 served if the project's document lists it, and the project's status permits it.
 """
 
+from collections.abc import Iterator, Sequence
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
 
+from wheelyard.authentication.authorization import project_not_found
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody, missing_file_error
-from wheelyard.http.messages import Request, Response
-from wheelyard.http.page_cache import project_key
+from wheelyard.http.messages import MadeFrom, Request, Response
+from wheelyard.http.page_cache import Key, names_key, project_key
 from wheelyard.http.responses import (
     FileToSend,
     Repeats,
@@ -29,22 +31,53 @@ from wheelyard.http.responses import (
     file_cache_headers,
     file_response,
 )
+from wheelyard.model.index_definition import UPSTREAM_LAYER
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.listing import Listing, Origin
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
+from wheelyard.wiring.build import Index
 
 if TYPE_CHECKING:
     from wheelyard.http.upstream_files import PublicFiles
 
 
-class PrivateFiles(Struct, frozen=True):
-    """The files of a private project, by one version of its document."""
+class Home(Struct, frozen=True):
+    """A project in the index that has it, by one version of its document."""
 
-    context: ServerContext
+    index: Index
     project: Project
     version: ObjectVersion
     """ABSENT if there is no document."""
+
+
+class PrivateFiles(Struct, frozen=True):
+    """The files of a private project, as the layers of an index show it."""
+
+    context: ServerContext
+    project: Project
+    """With the files of all layers that have the project, if the index merges them."""
+    homes: tuple[Home, ...]
+    """Where it is from, in the order of the layers: one, unless the index merges them."""
+    made_from: MadeFrom | None
+    """All that it follows from, also what upper layers lack. None if that is not known."""
+
+    @property
+    def index(self) -> Index:
+        """The index that the project is from."""
+        return self.homes[0].index
+
+    @property
+    def version(self) -> ObjectVersion:
+        """Another one for each other content. ABSENT if there is no document."""
+        first, *others = self.homes
+        if not others and first.index.name == self.context.index.name:
+            return first.version
+        return ObjectVersion(" ".join(f"{home.index.name}:{home.version}" for home in self.homes))
+
+    def home_of(self, file: File) -> Home:
+        """Return where a listed file is from: the first that lists it."""
+        return next(home for home in self.homes if file in home.project.files)
 
     @property
     def store(self) -> Store:
@@ -52,10 +85,8 @@ class PrivateFiles(Struct, frozen=True):
         return self.context.index.files.store
 
     def repeats(self) -> Repeats:
-        """Return the version of the document, or None without one."""
-        if self.version == ABSENT:
-            return None, inf
-        return ((project_key(self.project.name), self.version),), inf
+        """Return what it was made from, or None if that is not known."""
+        return self.made_from, inf
 
     def core_metadata(self, _: Request, filename: str) -> CoreMetadata:
         """
@@ -80,7 +111,7 @@ class PrivateFiles(Struct, frozen=True):
             return self._send(request, wanted, file)
         except NotFound as error:
             # a concurrent delete first changes the document, then deletes the bytes
-            documents = self.context.index.projects.documents
+            documents = self.home_of(file).index.projects.documents
             document = documents.get(keys.project(name), "current").value
             if document is not None and document.by_filename.get(file.filename) == file:
                 raise missing_file_error(file) from error
@@ -109,6 +140,93 @@ class PrivateFiles(Struct, frozen=True):
         return file_response(request, context, sent)
 
 
+class _LayerSearch:
+    """
+    Looks for a project in the layers of an index, and notes all that the answer follows from.
+
+    The first layer that has the name hides those below, unless the index merges the name.
+    """
+
+    def __init__(self, context: ServerContext, name: NormalizedName) -> None:
+        self._context = context
+        self._name = name
+        self._made_from = dict[Key, str]()
+        self._is_certain = True
+        """Whether all versions are known that the answer follows from."""
+
+    def files(self) -> PrivateFiles | None:
+        """
+        Return the project as the layers show it, or None if none of them has it.
+
+        Raises Unavailable if the store does not answer, or a document is damaged.
+        """
+        homes = tuple(self._homes(self._context.index))
+        if not homes:
+            return None
+        made_from = tuple(self._made_from.items()) if self._is_certain else None
+        return PrivateFiles(
+            self._context, merged([home.project for home in homes]), homes, made_from
+        )
+
+    def _homes(self, index: Index) -> Iterator[Home]:
+        """Yield where an index has the project from, in the order of its layers."""
+        definition = index.definition
+        for layer in definition.layers:
+            if layer == UPSTREAM_LAYER:
+                continue
+            is_own = layer == definition.name
+            homes = tuple(self._own(index) if is_own else self._homes(index.named(layer)))
+            yield from homes
+            if homes and not definition.merge.match(self._name):
+                return
+
+    def _own(self, index: Index) -> Iterator[Home]:
+        """Yield the project among an index's own packages, if it is there."""
+        name, place = self._name, index.name
+        # noted before it is read: a name that is listed meanwhile ends the answer
+        names = index.projects.names.peek("any")
+        snapshot = index.projects.load(name)
+        if snapshot.value is not None:
+            if snapshot.version == ABSENT:  # listed, and without a document yet
+                self._is_certain = False
+            self._made_from[project_key(name, place)] = snapshot.version
+            yield Home(index, snapshot.value, snapshot.version)
+        elif names is None:
+            self._is_certain = False
+        else:
+            self._made_from[names_key(place)] = names.version
+
+
+def merged(projects: Sequence[Project]) -> Project:
+    """
+    Return one project with the files of several of one name, of which the first counts most.
+
+    Its status is that of the first. Files of a quarantined one are left out.
+    """
+    first, *others = projects
+    if not others:
+        return first
+    files = dict[str, File]()
+    for project in projects:
+        for file in project.files if project.status.serves_files else ():
+            files.setdefault(file.filename, file)
+    listed = tuple(files[filename] for filename in sorted(files))
+    return replace(first, files=listed)
+
+
+def find_private(context: ServerContext, name: NormalizedName) -> PrivateFiles:
+    """
+    Return a private project, as the layers of the index show it.
+
+    Raises NotFound if there is none. Raises Unavailable if the store does not answer, or a document
+    is damaged.
+    """
+    files = _LayerSearch(context, name).files()
+    if files is None:
+        raise project_not_found(name)
+    return files
+
+
 class OpenListing(Listing, frozen=True, kw_only=True):
     """A listing whose files can be opened."""
 
@@ -127,7 +245,7 @@ def find(
     the store does not answer, or no upstream index does. Raises Waiting if one has to be asked.
     """
     public = _find_public(context, name, request, may_refresh=may_refresh)
-    return public or _private_listing(PrivateFiles(context, *context.require_project(name)))
+    return public or _private_listing(find_private(context, name))
 
 
 def find_for_installer(
@@ -147,14 +265,15 @@ def find_for_installer(
     if public is not None:
         return public
     try:
-        files = PrivateFiles(context, *context.require_project(name))
+        files = find_private(context, name)
     except NotFound:
         if context.upstream is None:
             raise
         context.upstream.upstream.observation.blocked("private")
         if context.index.settings.upstream.private_missing == "404":
             raise
-        files = PrivateFiles(context, Project(name=name), ABSENT)
+        missing = Home(context.index, Project(name=name), ABSENT)
+        files = PrivateFiles(context, missing.project, (missing,), None)
     return _private_listing(files)
 
 
@@ -191,13 +310,13 @@ def _find_public(
 
 
 def _private_listing(files: PrivateFiles) -> OpenListing:
-    project = files.project
+    project, place = files.project, files.index.name
     return OpenListing(
         name=project.name,
         status=project.status,
         reason=project.reason,
         files=project.files if project.status.serves_files else (),
         version=files.version,
-        origin=Origin(),
+        origin=Origin(other_index=place if place != files.context.index.name else None),
         open=files,
     )

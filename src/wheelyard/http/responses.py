@@ -5,7 +5,8 @@ A 304, a 412 and HEAD of a distribution need no bytes of the file. Core metadata
 cached as pages are, and has no ranges.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
+from itertools import chain
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -189,9 +190,12 @@ def visibility_key(caller: Caller) -> tuple[bool, tuple[Scope, ...]] | None:
     return caller.may_read_public_packages, caller.scopes
 
 
-def visible_names(names: Snapshot[NameList], caller: Caller) -> tuple[NormalizedName, ...]:
-    """Return those of `names` that `caller` may read."""
-    all_names = names.value.names if names.value else ()
+def visible_names(
+    lists: Sequence[Snapshot[NameList]], caller: Caller
+) -> tuple[NormalizedName, ...]:
+    """Return the names in lists that `caller` may read, sorted."""
+    tuples = [names.value.names for names in lists if names.value]
+    all_names = tuples[0] if len(tuples) == 1 else tuple(sorted(set(chain(*tuples))))
     if visibility_key(caller) is None:
         return all_names
     return tuple(name for name in all_names if caller.may(Action.READ, name))
@@ -203,7 +207,7 @@ def load_projects(context: ServerContext) -> ProjectTable:
 
     Raises Unavailable if there is no table yet, and the store does not answer.
     """
-    return context.index.search.peek() or context.index.search.table()
+    return context.index.shown.peek() or context.index.shown.table()
 
 
 def not_acceptable() -> Response:

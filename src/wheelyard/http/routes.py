@@ -36,6 +36,7 @@ from wheelyard.http.handlers.manage import ManagePages
 from wheelyard.http.handlers.packages import Packages
 from wheelyard.http.handlers.password import PasswordPages
 from wheelyard.http.handlers.project_pages import ProjectPages
+from wheelyard.http.handlers.server_redirects import ServerRedirects
 from wheelyard.http.handlers.setup import SetupPages
 from wheelyard.http.handlers.token_pages import TokenPages
 from wheelyard.http.handlers.upload_page import UploadPage
@@ -60,32 +61,59 @@ from wheelyard.http.web_pages import WebPages
 def build_routes(
     context: ServerContext, uploads: UploadHandler, pages: WebPages, metrics: Instrumentation
 ) -> RouteTable:
-    """Return the table with every route of the server."""
-    home, setup, probes = HomePages(pages), SetupPages(pages), Probes(context, metrics)
-    packages = Packages(context)
+    """
+    Return the table with every route of an index.
+
+    What is about the whole server is only among those of the index without a name.
+    """
+    home, setup, packages = HomePages(pages), SetupPages(pages), Packages(context)
+    is_named, roots = bool(context.index.name), _roots(context)
     rows = [
-        *_operations(home, probes, packages),
-        *_trusted_publishing(TrustedPublishingApi(context)),
-        *_files(packages),
+        *(() if is_named else _server(context, home, metrics)),
+        _search(packages),
+        *_files(packages, roots),
         *_api(context),
         *_home(home, setup),
-        Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always),
-        *_account(AccountPages(pages), PasswordPages(pages), TokenPages(pages)),
-        *_device_login(DeviceLoginApi(pages), DeviceLoginPages(pages)),
-        *_providers(pages),
+        *(_elsewhere(context) if is_named else _people(context, pages)),
         *_management(ManagePages(pages), UploadPage(pages, uploads)),
-        *_asking(pages),
-        *_administration(pages),
-        *_pictures(context),
         *_downloads(pages),
         *_projects(ProjectPages(pages), Histories(pages)),
-        *_index(context, home, setup, packages),
-        *_uploads(uploads),
+        *_index(context, home, setup, packages, roots),
+        *_uploads(uploads, roots),
     ]
     return RouteTable(context.index.settings.server.path_prefix, rows)
 
 
-def _operations(home: HomePages, probes: Probes, packages: Packages) -> Iterator[Route]:
+def _roots(context: ServerContext) -> tuple[str, ...]:
+    """Return the first segments under which clients may have the index as well."""
+    return ("legacy", "simple", "pypi", *context.index.settings.server.roots)
+
+
+def _people(context: ServerContext, pages: WebPages) -> Iterator[Route]:
+    """Yield the routes of what people do with the whole server."""
+    yield Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always)
+    yield from _account(AccountPages(pages), PasswordPages(pages), TokenPages(pages))
+    yield from _device_login(DeviceLoginApi(pages), DeviceLoginPages(pages))
+    yield from _providers(pages)
+    yield from _asking(pages)
+    yield from _administration(pages)
+    yield from _pictures(context)
+
+
+def _elsewhere(context: ServerContext) -> Iterator[Route]:
+    """Yield the redirects, below the path of an index, to the pages of the whole server."""
+    redirects = ServerRedirects(context.index.indexes.settings.server)
+    for page in ("account", "admin", "docs", "login", "request", "sign-in", "tokens"):
+        yield Route("redirect", f"/-/{page}/{{path:path}}", redirects.answer, is_public=always)
+
+
+def _server(context: ServerContext, home: HomePages, metrics: Instrumentation) -> Iterator[Route]:
+    """Yield the routes of what programs ask the whole server for."""
+    yield from _operations(home, Probes(context, metrics))
+    yield from _trusted_publishing(TrustedPublishingApi(context))
+
+
+def _operations(home: HomePages, probes: Probes) -> Iterator[Route]:
     health, robots = home_and_probes.health, home_and_probes.robots
     public = Route("", "", health, is_public=always, is_fixed=True, at_root=True)
     may_read_metrics = probes.is_allowed_without_login
@@ -100,7 +128,10 @@ def _operations(home: HomePages, probes: Probes, packages: Packages) -> Iterator
     )
     yield replace(public, name="robots", path="/robots.txt", handler=robots, is_instant=True)
     yield replace(public, name="asset", path="/favicon.ico", handler=home.answer_favicon)
-    yield Route(
+
+
+def _search(packages: Packages) -> Route:
+    return Route(
         "search",
         "/search.json",
         packages.answer_search,
@@ -123,9 +154,9 @@ def _trusted_publishing(publishing: TrustedPublishingApi) -> Iterator[Route]:
     yield replace(post, path="/_/oidc/burn-token", handler=publishing.burn)
 
 
-def _files(packages: Packages) -> Iterator[Route]:
+def _files(packages: Packages, roots: tuple[str, ...]) -> Iterator[Route]:
     answer = packages.answer_file
-    for root in ("", "/{root}", "/pypi/simple"):
+    for root in ("", *(f"/{root}" for root in roots), "/pypi/simple"):
         yield Route("file", f"{root}/files/{{project}}/{{sha256}}/{{filename}}", answer)
     yield Route("file", "/files/{project}/{filename}", answer)
     for root in ("packages", "raw"):
@@ -291,7 +322,11 @@ class _SharedPaths(Struct, frozen=True):
 
 
 def _index(
-    context: ServerContext, home: HomePages, setup: SetupPages, packages: Packages
+    context: ServerContext,
+    home: HomePages,
+    setup: SetupPages,
+    packages: Packages,
+    roots: tuple[str, ...],
 ) -> Iterator[Route]:
     shared, add_slash = _SharedPaths(home, setup, packages), packages.redirect_to_slash
     help_text = home_and_probes.explain_upload_url
@@ -301,14 +336,13 @@ def _index(
     yield Route("redirect", "/setup", add_slash)
     yield Route("redirect", "/-/{page}", add_slash, is_public=always)
     yield Route("redirect", "/project/{name}/{version}", add_slash)
-    for root in ("/pypi/simple", "/{root}/+simple", "/simple"):
+    for root in ("/pypi/simple", *(f"/{root}/+simple" for root in roots), "/simple"):
         yield from _simple_api(root, packages)
     # after `/pypi/simple/`, as this is also `/pypi/<name>/`
     yield Route("legacy_json", "/pypi/{name}/json/?", packages.answer_pypi_json)
     yield Route("legacy_json", "/pypi/{name}/{version}/json/?", packages.answer_pypi_json)
-    roots = (f"/{root}" for root in context.index.settings.server.roots)
-    for root in ("/pypi", "/+simple", *roots):
-        yield from _simple_api(root, packages)
+    for root in ("pypi", "+simple", *context.index.settings.server.roots):
+        yield from _simple_api(f"/{root}", packages)
     yield Route("project_list", "/", shared.answer_root, accepts_iap=wants_html)
     yield Route("project_detail", "/{name}/", packages.project_detail)
     yield Route("redirect", "/{name}", add_slash)
@@ -323,14 +357,17 @@ def _simple_api(root: str, packages: Packages) -> Iterator[Route]:
     yield Route("redirect", f"{root}/{{name}}", packages.redirect_to_slash)
 
 
-def _uploads(uploads: UploadHandler) -> Iterator[Route]:
+def _uploads(uploads: UploadHandler, roots: tuple[str, ...]) -> Iterator[Route]:
     upload = Route(UPLOAD_ROUTE, "/", uploads.handle, POST, needs_read=False, is_coroutine=True)
     yield upload
-    yield replace(upload, path="/{root}/?")
+    for root in roots:
+        yield replace(upload, path=f"/{root}/?")
 
 
 def _api(context: ServerContext) -> Iterator[Route]:
     for operation in OPERATIONS:
+        if context.index.name and not operation.is_of_index:
+            continue
         yield Route(
             "api",
             f"/api/v1/{operation.path}/?",

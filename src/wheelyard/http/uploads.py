@@ -57,7 +57,7 @@ from wheelyard.errors import Invalid, TooLarge
 from wheelyard.http.context import ConcurrencyLimit, ServerContext
 from wheelyard.http.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
 from wheelyard.http.messages import JSON, NO_STORE, Receive, Request, Response, make_response
-from wheelyard.http.requests import BODY_TIMEOUT_SECONDS, announces_body, next_chunk
+from wheelyard.http.requests import BODY_TIMEOUT_SECONDS, BodyTimeouts, announces_body, next_chunk
 from wheelyard.http.upload_form import FIELDS_LIMIT_BYTES, FormReader, bad_multipart
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import escaped
@@ -85,12 +85,23 @@ logger = logging.getLogger("wheelyard")
 class UploadHandler:
     """Handles upload requests, and limits how many run at a time."""
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(
+        self,
+        context: ServerContext,
+        body_timeouts: BodyTimeouts | None = None,
+        slots: ConcurrencyLimit | None = None,
+    ) -> None:
+        self.body_timeouts = body_timeouts or BodyTimeouts()
         self._index = context.index
         self._pools = context.pools
-        self._slots = ConcurrencyLimit(context.index.settings.http.concurrent_uploads, "uploads")
-        if context.index.server is not None:
+        count = context.index.settings.http.concurrent_uploads
+        self._slots = slots or ConcurrencyLimit(count, "uploads")
+        if slots is None and context.index.server is not None:
             context.index.server.watch(self._slots)
+
+    def of_another_index(self, context: ServerContext) -> "UploadHandler":
+        """Return the handler of the uploads to another index, which share the limit of these."""
+        return UploadHandler(context, self.body_timeouts, self._slots)
 
     @property
     def body_limit(self) -> int:
@@ -268,7 +279,7 @@ def require_upload(caller: Caller) -> None:
 
 def _success(request: Request, file: PublishedFile, roots: tuple[str, ...]) -> Response:
     agent = request.joined_headers.get(b"user-agent", b"")
-    if request.path_params.get("root") in roots and agent.startswith(b"curl/"):
+    if "".join(request.segments) in roots and agent.startswith(b"curl/"):
         lines = ("~~> Processing package upload", f"{file.filename} ... ok", *file.warnings, "")
         return make_response(200, TEXT, "\n".join(lines).encode(), NO_STORE)
     body = {"message": "OK", "code": "200 OK", "title": "OK", **to_builtins(file)}

@@ -24,7 +24,7 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody
 from wheelyard.http.messages import BegunBody, MadeFrom, Request, Response, until_readable
-from wheelyard.http.page_cache import NAMES, POLICY, Render, project_key, upstream_page_key
+from wheelyard.http.page_cache import POLICY, Render, names_key, project_key, upstream_page_key
 from wheelyard.http.responses import (
     FROM_UPSTREAM,
     FileToSend,
@@ -83,13 +83,15 @@ class PublicFiles(Struct, frozen=True):
         seconds = min(left, LOOK_SECONDS)
         if view.changes_at is not None:
             seconds = min(seconds, (view.changes_at - upstream.runtime.now()).total_seconds())
-        names, document = unclaimed
         made_from: MadeFrom = (
             (upstream_page_key(page.name), page.version),
             (POLICY, view.generation),
-            (NAMES, names),
-            (project_key(page.name), document),
         )
+        for absence in unclaimed:
+            made_from += (
+                (names_key(absence.index), absence.names),
+                (project_key(page.name, absence.index), absence.document),
+            )
         return made_from, now() + seconds
 
     def core_metadata(self, request: Request, filename: str) -> CoreMetadata | None:

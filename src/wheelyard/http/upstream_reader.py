@@ -10,6 +10,7 @@ from asyncio import wrap_future
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
+from copy import copy
 from functools import partial
 from math import ceil
 from typing import Final, Literal, TypeVar, TypeVarTuple
@@ -53,6 +54,12 @@ class UpstreamReader:
         self._in_flight = SingleFlight()
         now = upstream.runtime.monotonic
         self._unknown_names = LoginRateLimit(UNKNOWN_NAMES_PER_MINUTE, now)
+
+    def of_another_index(self, upstream: UpstreamIndex) -> "UpstreamReader":
+        """Return the reader for another index, which shares threads and limits with this one."""
+        reader = copy(self)
+        reader.upstream = upstream
+        return reader
 
     def complete_names(self) -> None:
         """

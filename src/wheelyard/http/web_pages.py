@@ -144,6 +144,7 @@ class WebPages:
             serves_public=settings.upstream.is_on,
             is_static=context.site is not None,
             counts_downloads=context.downloads is not None,
+            index_name=context.index.name,
         )
         self.security_headers: HeaderList = (
             (b"content-security-policy", self.environment.policy.encode()),
@@ -162,7 +163,9 @@ class WebPages:
             may_sign_in=index.settings.access.cookie_login or index.authenticator.iap is not None,
             may_own_tokens=can_own_tokens(caller),
             needs_credential=not self.context.read_policy.is_public(name),
-            may_upload=may_change and caller.may_anywhere(Action.UPLOAD),
+            may_upload=may_change
+            and index.definition.has_packages
+            and caller.may_anywhere(Action.UPLOAD),
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
             may_administer=may_administer,
             may_approve=may_approve and not may_administer,
@@ -277,7 +280,7 @@ class WebPages:
 
         The store is not read: it may be what has failed.
         """
-        name, table = request.path_params.get("name", ""), self.context.index.search.known
+        name, table = request.path_params.get("name", ""), self.context.index.shown.known
         if request.segments[:1] != ("project",) or not name:
             return ()
         visible = table.readable_by(request.caller)

@@ -13,6 +13,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.journaled_documents import IndexRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
@@ -86,9 +87,16 @@ class IndexDefinitions:
         }
         require_fit({**assumed, **configured}, has_upstream=has_upstream)
 
+    def peek(self) -> KnownIndexes | None:
+        """Return all definitions, or None if those of a remote store have to be read first."""
+        snapshot = self.records.peek()
+        return None if snapshot is None else self._merge(snapshot)
+
     def load(self) -> KnownIndexes:
         """Return all definitions, read from the store if they may have changed."""
-        snapshot = self.records.get()
+        return self._merge(self.records.get())
+
+    def _merge(self, snapshot: Snapshot[IndexList]) -> KnownIndexes:
         merged = self._merged
         if merged is None or merged[0] != snapshot.version:
             merged = snapshot.version, self.merge(snapshot.value or IndexList())

@@ -99,9 +99,15 @@ class Origin(Struct, frozen=True, kw_only=True):
     """
     Where a project is from, and what people are told about that.
 
-    Without arguments it is that of a private project.
+    Without arguments it is that of a private project of the index that shows it.
     """
 
+    other_index: str | None = None
+    """
+    The name of the index that a private project is from, if it is from another layer.
+
+    It is empty for the index without a name, and that of the first if there are several.
+    """
     label: str = ""
     """The label of its upstream index, if it is not private and an index was asked."""
     is_upstream: bool = False

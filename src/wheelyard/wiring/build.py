@@ -42,7 +42,7 @@ from wheelyard.model.access import ANONYMOUS, Caller, parse_name_patterns
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
-from wheelyard.model.index_definition import IndexDefinition
+from wheelyard.model.index_definition import UPSTREAM_LAYER, IndexDefinition
 from wheelyard.model.project import Event, Project
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
@@ -50,6 +50,7 @@ from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import Names, TakenNames
 from wheelyard.operations.quotas import QuotaCheck
+from wheelyard.operations.search.layered_table import LayeredTable, ShownProjects
 from wheelyard.operations.search.project_table import FactsReader
 from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
 from wheelyard.operations.sweep import PublishingCleanup
@@ -134,6 +135,9 @@ class Index(Struct, frozen=True, kw_only=True):
     """The durations and results of the operations on the store."""
     uploads: Uploads
     search: SearchIndex
+    """Of its own packages, and of public ones if upstream is one of its layers."""
+    shown: ShownProjects
+    """All projects that it shows."""
     lifecycle: Lifecycle
     tokens: ApiTokens
     access: AccessControl
@@ -488,7 +492,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     )
     if is_server:
         definitions.require_start(catalog.projects)
-    return Indexes(definitions, builder.build).get("")
+    return Indexes(settings, definitions, builder.build).get("")
 
 
 class _OtherNames(Struct, frozen=True):
@@ -501,6 +505,17 @@ class _OtherNames(Struct, frozen=True):
         """Return one for each of them. Raises Unavailable if the store does not answer."""
         others = (part for part in self.indexes.parts(self.name) if part.name != self.name)
         return [part.private_names for part in others if part.private_names is not None]
+
+
+class _Tables(Struct, frozen=True):
+    """Returns the tables of all indexes whose own packages an index shows."""
+
+    indexes: Indexes
+    name: str
+
+    def __call__(self) -> list[ShownProjects]:
+        """Return one for each, in the order of the layers. Raises as `Indexes.parts`."""
+        return [part.search for part in self.indexes.parts(self.name)]
 
 
 class _EventListener:
@@ -581,6 +596,7 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             projects=projects,
             uploads=self._uploads(catalog, definition, indexes, claims, search),
             search=search,
+            shown=self._shown(search, definition, indexes),
             lifecycle=Lifecycle(projects, files, self._removal, self.runtime),
             tokens=authenticator.tokens,
             access=self.access,
@@ -649,6 +665,13 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             search.start = lambda refresh: refresh()
         return QuotaCheck(definition.name, quotas, search)
 
+    @staticmethod
+    def _shown(search: SearchIndex, definition: IndexDefinition, indexes: Indexes) -> ShownProjects:
+        """Return the table of all projects that an index shows."""
+        if set(definition.layers) <= {definition.name, UPSTREAM_LAYER}:
+            return search
+        return LayeredTable(search, _Tables(indexes, definition.name))
+
     def _upstream(
         self, catalog: Catalog, definition: IndexDefinition, indexes: Indexes
     ) -> "tuple[UpstreamIndex | None, NameClaims | None, PublicProjects | None]":
@@ -669,6 +692,7 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             parse_name_patterns(self.settings.upstream_private),
             self.catalog.stores.documents,
             is_local=self.traits.is_local,
+            index=definition.name,
             others=_OtherNames(indexes, definition.name) if definition.name else None,
         )
         if definition.name:

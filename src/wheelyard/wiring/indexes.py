@@ -13,7 +13,8 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.format import open_projects
 from wheelyard.catalog.projects import Projects
 from wheelyard.model.index_definition import UPSTREAM_LAYER, IndexDefinition, parts_of
-from wheelyard.operations.index_definitions import IndexDefinitions
+from wheelyard.operations.index_definitions import IndexDefinitions, KnownIndexes
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.wiring.stores import cache_policy_in
 
@@ -29,15 +30,19 @@ class Indexes:
     read.
 
     Args:
+        settings: Those of the whole server.
         in_force: The definitions of the settings and of the store.
         build: Returns the index of a definition, and is given this object.
     """
 
     def __init__(
         self,
+        settings: Settings,
         in_force: IndexDefinitions,
         build: "Callable[[IndexDefinition, Indexes], Index]",
     ) -> None:
+        self.settings = settings
+        """Those of the whole server."""
         self.in_force = in_force
         self._build = build
         self._lock = RLock()  # an index may be built from that without a name
@@ -50,6 +55,10 @@ class Indexes:
     def names(self) -> Collection[str]:
         """Return the names of all indexes that have one, also of those that are not served."""
         return self.in_force.load().names
+
+    def peek(self) -> KnownIndexes | None:
+        """Return all definitions, or None if a remote store has to be read first."""
+        return self.in_force.peek()
 
     def definition(self, name: str) -> IndexDefinition:
         """

@@ -7,12 +7,11 @@ from typing import Final
 from wheelyard.errors import NotFound
 from wheelyard.http import resolver
 from wheelyard.http.messages import MadeFrom, Request, Response, redirect
-from wheelyard.http.page_cache import GRANTS, PUBLISHERS, SEARCH, project_key
+from wheelyard.http.page_cache import GRANTS, PUBLISHERS, SEARCH
 from wheelyard.http.representation import MediaType
-from wheelyard.http.resolver import OpenListing, PrivateFiles
+from wheelyard.http.resolver import Home, OpenListing, PrivateFiles, find_private
 from wheelyard.http.responses import load_projects, page_response, visibility_key
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.project import Project
 from wheelyard.operations.journal_reader import (
     CHANGED_PROJECTS,
     HistoryReader,
@@ -55,7 +54,7 @@ class Histories:
             raise NotFound("A page of a history has a number, from 1.")
         if isinstance(listing.open, PrivateFiles):
             number = None if sent is None else int(sent)
-            return self._journal(request, listing, listing.open.project, number)
+            return self._journal(request, listing, listing.open.homes[0], number)
         return self._decisions(request, listing)
 
     def _decisions(self, request: Request, listing: OpenListing) -> Response:
@@ -76,14 +75,15 @@ class Histories:
         )
 
     def _journal(
-        self, request: Request, listing: OpenListing, project: Project, number: int | None
+        self, request: Request, listing: OpenListing, home: Home, number: int | None
     ) -> Response:
         """
         Return the response with a page of the journal of a private project.
 
         Who may manage the project also sees on the newest page who got rights for it.
         """
-        index, name, version = self._context.index, project.name, listing.version
+        index, project, version = home.index, home.project, listing.version
+        name = project.name
         viewer, shows = self._web.viewer(request.caller, name), MadeFrom()
         # whoever may manage has another `Viewer`, and so another page in the cache
         if viewer.may_manage and number is None:
@@ -130,17 +130,19 @@ class Histories:
         name, index = self._web.require_reader(request), self._context.index
         if name != request.path_params["name"]:
             return redirect(301, f"{self._web.path('project', name)}feed.xml")
-        project, version = self._context.require_project(name)
+        files = find_private(self._context, name)
+        home = files.homes[0]
 
         def render() -> bytes:
-            history = HistoryReader(index.projects, index.tokens.records)
+            project = home.project
+            history = HistoryReader(home.index.projects, index.tokens.records)
             changes = history.read(project).entries
             return project_feed(
                 self._web.environment.brand.name, self._web.environment.base_url, project, changes
             )
 
-        page = (MediaType.ATOM, ("feed", name), version, render)
-        made_from, headers = ((project_key(name), version),), self._web.headers(name, None)
+        page = (MediaType.ATOM, ("feed", name), files.version, render)
+        headers = self._web.headers(name, None)
         return page_response(
-            self._context, request, *page, repeats=(made_from, inf), headers=headers
+            self._context, request, *page, repeats=files.repeats(), headers=headers
         )

@@ -99,9 +99,11 @@ class HomePages:
 
         def render() -> bytes:
             projects = table.readable_by(caller).projects
-            return home_page(self._web.environment, viewer, projects)
+            return home_page(self._web.environment, viewer, projects, names)
 
-        key, version = ("home", viewer, visibility_key(caller)), str(table.generation)
+        known = None if self._context.site else self._context.index.indexes.peek()
+        names = ("", *sorted(known.definitions)) if known and known.definitions else ()
+        key, version = ("home", viewer, visibility_key(caller), names), str(table.generation)
         return self._web.respond(request, key, version, render, shows=((SEARCH, version),))
 
     def answer_list(self, request: Request) -> Response:

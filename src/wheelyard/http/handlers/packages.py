@@ -14,6 +14,8 @@ from packaging.version import Version
 from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import NO_SERIAL
+from wheelyard.catalog.document_cache import Snapshot
+from wheelyard.catalog.projects import NameList
 from wheelyard.catalog.serials import SerialTable
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http import resolver
@@ -27,7 +29,7 @@ from wheelyard.http.messages import (
     make_response,
     redirect,
 )
-from wheelyard.http.page_cache import CHANGES, NAMES, SEARCH, SERIALS
+from wheelyard.http.page_cache import CHANGES, SEARCH, SERIALS, names_key
 from wheelyard.http.representation import MediaType, requested_range
 from wheelyard.http.requests import build_path
 from wheelyard.http.responses import (
@@ -62,6 +64,11 @@ _SENDING: Final = frozenset({200, 206, 302})
 """The statuses of responses with a file, of a part of it, and with the URL of a bucket."""
 
 
+def _is_older(names: Snapshot[NameList], serials: SerialTable) -> bool:
+    """Return whether a list of names may lack a project that has a serial."""
+    return names.value is None or names.value.revision < serials.names_revision
+
+
 class Packages:
     """The pages and files that programs ask for, and redirects to their usual URLs."""
 
@@ -75,24 +82,28 @@ class Packages:
             return not_acceptable()
         index, is_json = self._context.index, media_type.value.is_json
         # a static site has none: it cannot send the header of a page with its serial
-        has_serials = is_json and self._context.site is None
+        parts = index.parts
+        is_plain = [part.name for part in parts] == [index.name]
+        has_serials = is_json and self._context.site is None and is_plain
         serials = index.serials.listed() if has_serials else SerialTable()
         # after the serials: else a new project is not listed, and a later change of another one is
-        names = index.projects.names.get()
-        if names.value is None or names.value.revision < serials.names_revision:
-            names = index.projects.names.read()  # on a bucket, the cached one may be older
+        lists = [part.projects.names.get() for part in parts]
+        if has_serials and _is_older(lists[0], serials):
+            lists = [index.projects.names.read()]  # on a bucket, the cached one may be older
 
         def render() -> bytes:
-            shown = visible_names(names, caller)
+            shown = visible_names(lists, caller)
             if not is_json:
                 return simple_pages.list_html(shown)
             return simple_pages.list_json(shown, serials.serials)
 
-        made_from: MadeFrom = ((NAMES, names.version),)
+        made_from: MadeFrom = tuple(
+            (names_key(part.name), names.version) for part, names in zip(parts, lists, strict=True)
+        )
         if has_serials:
             made_from = (*made_from, (SERIALS, str(serials.generation)))
         # a caller gets only the page that was made for the same set of readable projects
-        version = f"{names.version} {serials.generation}"
+        version = f"{' '.join(names.version for names in lists)} {serials.generation}"
         page = (media_type, ("list", is_json, visibility_key(caller)), version, render)
         return page_response(self._context, request, *page, repeats=(made_from, inf))
 
@@ -167,7 +178,10 @@ class Packages:
             listing = find()
             if not isinstance(listing.open, resolver.PrivateFiles):
                 return listing, SerialTable()
-            revision = listing.open.project.revision
+            home = listing.open.homes[0]
+            if len(listing.open.homes) > 1 or home.index.name != index.name:
+                return listing, SerialTable()
+            revision = home.project.revision
         except NotFound:
             # others may not learn, by how long it takes, whether there is such a project
             if not request.caller.may(Action.READ, name):

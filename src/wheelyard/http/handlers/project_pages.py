@@ -116,6 +116,7 @@ class _Place(Struct, frozen=True, kw_only=True):
             is_release=self.is_release,
             public=public and public.of_release(release.version) if self.is_release else public,
             lacks_core=lacks_core,
+            other_index=self.listing.origin.other_index,
         )
 
 
@@ -262,7 +263,8 @@ class ProjectPages:
             with suppress(Unavailable):  # the answer names similar projects
                 load_projects(self._context)
             raise
-        viewer = self._web.choosing_viewer(request, None if listing.origin.is_upstream else name)
+        is_own = not listing.origin.is_upstream and listing.origin.other_index is None
+        viewer = self._web.choosing_viewer(request, name if is_own else None)
         latest = self._latest(listing)
         release = latest if sent is None else _release(listing, sent)
         if sent is not None:
@@ -292,6 +294,7 @@ class ProjectPages:
                 tab,
                 public,
                 has_deleted_files=bool(deleted),
+                other_index=listing.origin.other_index,
             )
 
         key, version = place.key(tab), NO_NEIGHBOURS.version_with(listing)

@@ -210,6 +210,7 @@ class PageEnvironment:
         serves_public: Whether public packages come from this index, too.
         is_static: Whether the pages are for a static site.
         counts_downloads: Whether the downloads of private files are counted, and shown.
+        index_name: The name of the index, which is the last segment of its path.
     """
 
     def __init__(  # noqa: PLR0913 - how pages differ
@@ -222,6 +223,7 @@ class PageEnvironment:
         serves_public: bool = False,
         is_static: bool = False,
         counts_downloads: bool = False,
+        index_name: str = "",
     ) -> None:
         self.policy = f"{_POLICY}; frame-ancestors 'none'"
         """The header Content-Security-Policy of each page, which templates have, too."""
@@ -241,6 +243,7 @@ class PageEnvironment:
         self.counts_downloads = counts_downloads
         self.assets = load_assets(brand)
         self._is_certain = is_certain
+        self._index_name = index_name
         self._templates = _templates()
         self._values = {
             "index_url": index_url,
@@ -253,6 +256,8 @@ class PageEnvironment:
             "documentation": f"{DOCUMENTATION}/README.md",
             "client_settings": self.client_settings,
             "clients": INSTALL_CHOICES,
+            "index_name": index_name,
+            "server_root": self.server_root,
             "logo": LOGO if brand.logo else ICON,
             "generator": f"wheelyard {version('wheelyard')}",
             # a site in a bucket cannot send a header; browsers ignore `frame-ancestors` in a page
@@ -265,6 +270,10 @@ class PageEnvironment:
         text = page.render(**self._values, viewer=viewer, root=root, **values)
         # metadata may have lone surrogates, which cannot be encoded
         return text.encode("utf-8", "replace")
+
+    def server_root(self, root: str) -> str:
+        """Return the relative URL of the home page of the whole server, by that of the index."""
+        return f"{root}../" if self._index_name else root
 
     def index_link(self, root: str) -> Markup:
         """Return the URL of the Simple API as HTML, which a script replaces if it is uncertain."""

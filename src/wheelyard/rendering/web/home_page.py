@@ -106,9 +106,16 @@ def excerpt(projects: Sequence[ProjectFacts], number: int, size: int) -> Excerpt
 
 
 def home_page(
-    environment: PageEnvironment, viewer: Viewer, projects: Sequence[ProjectFacts]
+    environment: PageEnvironment,
+    viewer: Viewer,
+    projects: Sequence[ProjectFacts],
+    indexes: Sequence[str] = (),
 ) -> bytes:
-    """Return the bytes of the home page, with those of `projects`, which the viewer may read."""
+    """
+    Return the bytes of the home page, with those of `projects`, which the viewer may read.
+
+    `indexes` are the names of all indexes, if there are several.
+    """
     root, private = "./", _private(projects)
     # the uploads to public packages are no news of this index
     newest = nlargest(PROJECTS_ON_HOME, private or projects, key=attrgetter("uploaded"))
@@ -122,6 +129,7 @@ def home_page(
         projects=newest,
         query=ListQuery(sort="date"),
         action="-/projects/1/",
+        indexes=indexes,
         upload_url=environment.with_links(environment.client_settings.upload_url, root),
     )
 

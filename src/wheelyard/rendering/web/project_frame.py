@@ -59,6 +59,8 @@ class ProjectFrame(Struct, frozen=True, kw_only=True):
     may_manage: bool = False
     counts_downloads: bool = False
     """Whether the downloads of this project are counted."""
+    other_index: str | None = None
+    """The name of the index that the project is from, if that is another one."""
 
     @property
     def path(self) -> str:

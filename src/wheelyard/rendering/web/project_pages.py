@@ -94,7 +94,7 @@ def releases_page(
     )
 
 
-def empty_page(
+def empty_page(  # noqa: PLR0913 - all that is on it
     environment: PageEnvironment,
     viewer: Viewer,
     project: ShownProject[ShownFile],
@@ -102,6 +102,7 @@ def empty_page(
     public: PublicPackage | None,
     *,
     has_deleted_files: bool,
+    other_index: str | None = None,
 ) -> bytes:
     """Return the bytes of the page of a tab for a project without files that can be installed."""
     frame = ProjectFrame(
@@ -109,6 +110,7 @@ def empty_page(
         tab=tab,
         may_manage=viewer.may_manage,
         counts_downloads=environment.counts_downloads and public is None,
+        other_index=other_index,
     )
     return environment.render(
         "empty_project.html",

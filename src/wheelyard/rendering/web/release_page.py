@@ -65,6 +65,8 @@ class ReleaseHead(Struct, frozen=True, kw_only=True):
     """What else is shown of a package of an upstream index, or None for a private project."""
     lacks_core: bool = False
     """Whether the upstream index has not sent the core metadata."""
+    other_index: str | None = None
+    """The name of the index that the project is from, if that is another one."""
 
     def render(
         self,
@@ -83,6 +85,7 @@ class ReleaseHead(Struct, frozen=True, kw_only=True):
             is_release=self.is_release,
             may_manage=viewer.may_manage,
             counts_downloads=environment.counts_downloads and self.public is None,
+            other_index=self.other_index,
         )
         return environment.render(
             template,

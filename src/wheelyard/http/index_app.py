@@ -1,0 +1,275 @@
+"""
+The answers of one index: Starlette's router, with one layer for each thing that requests need.
+
+From the outside: the fast path, the record for log and metrics, errors, the checks of URL and
+headers, and the router. Behind each route, the dispatcher authenticates the caller and calls the
+handler.
+
+Programs get JSON. A browser gets a page: programs never do, as their Accept prefers other types to
+`text/html`, or names none.
+"""
+
+import logging
+from contextlib import suppress
+from errno import EMFILE, ENFILE
+from http import HTTPStatus
+from typing import Any, Final
+
+from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import HTTPConnection
+
+from wheelyard.errors import (
+    IDENTITY_UNAVAILABLE,
+    RETRY_AFTER_SECONDS,
+    Unauthenticated,
+    Unavailable,
+    WheelyardError,
+    without_commands,
+)
+from wheelyard.http import requests
+from wheelyard.http.context import ServerContext
+from wheelyard.http.error_responses import (
+    BEARER_CHALLENGE,
+    CHALLENGE,
+    error_response,
+    error_response_for,
+    method_not_allowed,
+    with_body,
+)
+from wheelyard.http.fast_path import FastPath
+from wheelyard.http.forms import HostPolicy, header_text, sign_in_url
+from wheelyard.http.instrumentation import Instrumentation
+from wheelyard.http.logs import log_safe
+from wheelyard.http.messages import (
+    CSP,
+    REQUEST,
+    AsgiScope,
+    ErrorBody,
+    HeaderList,
+    Headers,
+    Receive,
+    Request,
+    Response,
+    Send,
+)
+from wheelyard.http.representation import MediaType, prefers_html
+from wheelyard.http.request_authentication import RequestAuthenticator
+from wheelyard.http.requests import ClientDisconnected, RequestBody, SlowClient
+from wheelyard.http.routes import build_routes
+from wheelyard.http.routing import Dispatcher, Route
+from wheelyard.http.uploads import UploadHandler
+from wheelyard.http.web_pages import WebPages
+from wheelyard.rendering.web.home_page import ErrorFacts, plain_error_page
+
+OLD_PIP: Final = "pip/"
+"""The beginning of User-Agent of pip, which before 22.2 asked for text/html alone."""
+
+FAULT: Final = "wheelyard.fault"
+"""The key of a WheelyardError in a scope, if nobody can say which index the request is for."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class ErrorAnswers:
+    """Makes the answers to errors, which need neither the store nor the templates."""
+
+    def __init__(self, context: ServerContext, pages: WebPages) -> None:
+        self._context = context
+        self._settings = context.index.settings
+        self._pages = pages
+
+    def answer(self, request: Request, error: Exception) -> Response:
+        """Return the answer to a request that has failed, for a program."""
+        if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+            error = Unavailable(
+                "The server has too many files open. Its operator raises the limit of file "
+                "descriptors.",
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        if isinstance(error, Unauthenticated) and request.waits_for:
+            error = Unavailable(
+                f"{request.waits_for} does not answer, so that nobody can say now whether you may "
+                "still sign in. You are signed in again as soon as it does.",
+                code=IDENTITY_UNAVAILABLE,
+                retry_after=RETRY_AFTER_SECONDS,
+            )
+        if isinstance(error, WheelyardError):
+            self._context.store_errors.log(error)
+            return error_response_for(error)
+        # what follows is no answer of a handler: the body did not come, or the program has a fault
+        if isinstance(error, ClientDisconnected):
+            message = "The body ended before all of it had come. Send it again."
+            return error_response(400, "incomplete_body", message)
+        if isinstance(error, SlowClient | TimeoutError):
+            message = "The body comes too slowly. Send it again over a faster connection."
+            return error_response(408, "request_timeout", message)
+        path, number = log_safe(request.scope["raw_path"]), self._context.index.runtime.new_id()[:8]
+        logger.error("a request failed (%s): %s %s", number, request.method, path, exc_info=error)
+        message = f"The server has failed. Try again, and tell its operator: error {number}."
+        return error_response(500, "internal_error", message)
+
+    async def page_of(self, request: Request, response: Response) -> Response:
+        """Return an answer as this client gets it, which is a page if a browser gets an error."""
+        headers = request.joined_headers
+        if response.status_code < 400:  # noqa: PLR2004 - OPTIONS
+            return response
+        is_page = is_browser(headers)
+        if self._settings.access.cookie_login and (is_page or b"sec-fetch-mode" in headers):
+            # its challenge makes no browser ask for a password by itself
+            response = response.with_headers(
+                tuple(
+                    BEARER_CHALLENGE if header == CHALLENGE else header
+                    for header in response.header_list
+                )
+            )
+        if response.error is None or not is_page:
+            return response
+        pools = self._context.pools
+        # the first page reads its template from the disk, for which the event loop must not wait
+        content, page_headers = await pools.run_in(
+            pools.reads, self._page, response, response.error, request
+        )
+        return with_body(response, MediaType.HTML.value.content_type, content, *page_headers)
+
+    def _page(
+        self, response: Response, error: ErrorBody, request: Request
+    ) -> tuple[bytes, HeaderList]:
+        """Return the bytes of a page, and the headers that go with them."""
+        scope, headers, server = request.scope, request.joined_headers, self._settings.server
+        sign_in, message = "", without_commands(error.message)
+        is_unknown = response.status_code == HTTPStatus.UNAUTHORIZED
+        if self._settings.access.cookie_login:
+            whole = self._context.index.indexes.settings.server
+            sign_in = sign_in_url(scope["raw_path"], scope["query_string"], whole)
+            if is_unknown and b"authorization" not in headers:
+                message = "You are not signed in, or not any more, and this page needs it."
+        facts = ErrorFacts(
+            status=response.status_code,
+            code=error.error,
+            phrase=error.title,
+            message=message,
+            sign_in=sign_in,
+            is_behind_proxy=self._context.index.authenticator.iap is not None,
+            leads_to_sign_in=is_unknown and bool(sign_in) and _comes_from_elsewhere(headers),
+            may_pass=any(name == b"retry-after" for name, _ in response.header_list),
+            contact=self._settings.web.contact,
+            similar=self._pages.similar(request)
+            if response.status_code == HTTPStatus.NOT_FOUND
+            else (),
+        )
+        root = f"{server.path_prefix}/"
+        # this needs neither the store nor anybody's rights, which may be what has failed
+        with suppress(OSError):  # a template cannot be read
+            return self._pages.error_page(facts, root, request.caller)
+        return plain_error_page(root, facts), (CSP,)
+
+
+def is_browser(headers: Headers) -> bool:
+    """Return whether a request is for a page that a person looks at."""
+    is_pip = header_text(headers, b"user-agent").startswith(OLD_PIP)
+    return prefers_html(headers.get(b"accept", b"")) and not is_pip
+
+
+def _comes_from_elsewhere(headers: Headers) -> bool:
+    """
+    Return whether a person has followed a link on another site.
+
+    The browser then has not sent the cookie of a session. It does so with the next request, which a
+    page of this index makes.
+    """
+    site = header_text(headers, b"sec-fetch-site")
+    return site == "cross-site" and header_text(headers, b"sec-fetch-mode") == "navigate"
+
+
+class IndexApp:
+    """
+    The ASGI application of one index, which is its `answer_request`.
+
+    Args:
+        context: That of the index.
+        uploads: Handles its uploads.
+        instrumentation: Records each answer, for all indexes.
+    """
+
+    def __init__(
+        self, context: ServerContext, uploads: UploadHandler, instrumentation: Instrumentation
+    ) -> None:
+        self.context = context
+        self._body_timeouts = uploads.body_timeouts
+        self._instrumentation = instrumentation
+        self._uploads, pages = uploads, WebPages(context)
+        self._errors = ErrorAnswers(context, pages)
+        self.routes = build_routes(context, uploads, pages, instrumentation)
+        authenticator = RequestAuthenticator(context)
+        self._host_policy = HostPolicy.of(context.index.indexes.settings)
+        self._trusted_proxies = authenticator.trusted_proxies
+        self._dispatcher = Dispatcher(context, authenticator)
+        handlers: dict[Any, Any] = {  # a response of ours is no Starlette response
+            HTTPException: self._answer_other_method,
+            Exception: self._answer_error,
+        }
+        self._checked = ExceptionMiddleware(self._check, handlers)
+        self.answer_request = FastPath(
+            self._record, context, authenticator, self._host_policy, instrumentation
+        )
+        """The ASGI application itself."""
+
+    async def _record(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer a request, record it, and discard the rest of its body."""
+        headers = requests.join_headers(scope["headers"])
+        body = RequestBody(receive, scope, headers, self._body_timeouts)
+        request = scope[REQUEST] = Request(
+            scope,
+            body,
+            headers,
+            self.context.read_policy.anonymous,
+            requests.client_address(scope, self._trusted_proxies),
+        )
+        self._instrumentation.start(request)
+        try:
+            await self._checked(scope, body, send)
+            # many clients read the response only after they have sent the whole body
+            if not body.has_ended:
+                await requests.drain(body, self._uploads.body_limit)
+        finally:
+            self._instrumentation.finish(request)
+
+    async def _check(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Check what every request has, read its path, and route it."""
+        headers = scope[REQUEST].joined_headers
+        requests.check_limits(scope, headers)
+        if FAULT in scope:
+            raise scope[FAULT]
+        if self._host_policy is not None:
+            self._host_policy.check(scope, headers)
+        requests.check_host_and_coding(headers)
+        scope["path"], scope["app"] = self.routes.parse_path(scope["raw_path"]), self
+        await self.routes.router(scope["path"])(scope, receive, send)
+
+    async def answer(self, route: Route, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        """Answer a request of a route, or raise what its handler raises."""
+        request: Request = scope[REQUEST]
+        response = await self._settle(request, await self._dispatcher.answer(request, route))
+        await response(scope, receive, send)
+
+    async def _settle(self, request: Request, response: Response) -> Response:
+        """Return a response as this client gets it, which log and metrics record."""
+        request.response = await self._errors.page_of(request, response)
+        return request.response
+
+    async def _answer_other_method(self, connection: HTTPConnection, _: Exception) -> Response:
+        """Return the answer to a request whose path has a route, but none for its method."""
+        request: Request = connection.scope[REQUEST]
+        path = connection.scope["path"]
+        request.route = next(self.routes.matching(path))[0].name
+        response = method_not_allowed(request.method, self.routes.allowed_methods(path))
+        return await self._settle(request, response)
+
+    async def _answer_error(self, connection: HTTPConnection, error: Exception) -> Response:
+        """Return the answer to a request that has failed."""
+        request: Request = connection.scope[REQUEST]
+        response = await self._settle(request, self._errors.answer(request, error))
+        if isinstance(error, ClientDisconnected):
+            request.response = None  # nobody gets it: it is recorded as 499
+        return response

@@ -1,0 +1,167 @@
+"""Several indexes on one server: their paths, layers, files and memory, by requests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from msgspec.json import decode
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.http.in_process import InProcessServer, in_process
+from tests.operations.distributions import Made, make_wheel
+from tests.operations.in_memory_index import ALICE
+from wheelyard.errors import Forbidden, Invalid
+from wheelyard.model.index_definition import RESERVED_INDEX_NAMES
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import Settings
+
+JSON: Final = ("Accept", "application/vnd.pypi.simple.v1+json")
+INDEXES: Final = (
+    {"name": "dev", "layers": ["dev", ""]},
+    {"name": "prod", "layers": ["prod", "dev"], "merge": ["acme-*"]},
+    {"name": "view", "layers": ["prod", ""]},
+)
+OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[InProcessServer]:
+    """Yield a server with three indexes beside that without a name."""
+    with in_process(tmp_path, Settings(index=INDEXES)) as running:
+        yield running
+
+
+def _publish(server: InProcessServer, name: str, *distributions: Made) -> None:
+    uploads = server.index.named(name).uploads
+    for made in distributions:
+        uploads.authorize(made.filename, ALICE)
+        uploads.accept(made.arrival(server.folder), ALICE)
+
+
+def _versions(server: InProcessServer, path: str) -> list[str]:
+    answer = server.get(path, JSON)
+    page: dict[str, Any] = decode(answer.body) if answer.status == 200 else {"versions": []}
+    return [str(version) for version in page["versions"]]
+
+
+def _names(server: InProcessServer, path: str) -> list[str]:
+    page = decode(server.get(path, JSON).body)
+    return [project["name"] for project in page["projects"]]
+
+
+def test_each_index_has_its_own_packages(server: InProcessServer) -> None:
+    """What is published to one index is in that index, and in those that have it as a layer."""
+    _publish(server, "prod", OLD)
+
+    assert _versions(server, "/simple/demo/") == []
+    assert _versions(server, "/dev/simple/demo/") == []
+    assert _versions(server, "/prod/simple/demo/") == ["1.0"]
+    assert _versions(server, "/view/simple/demo/") == ["1.0"]
+    assert (_names(server, "/simple/"), _names(server, "/view/simple/")) == ([], ["demo"])
+
+
+@pytest.mark.parametrize("path", ["/dev/simple/demo/", "/prod/simple/demo/"])
+def test_the_first_layer_hides_those_below(server: InProcessServer, path: str) -> None:
+    """Versions of two layers are never mixed: the first that has the name counts."""
+    _publish(server, "", OLD)
+    before = _versions(server, path)
+    _publish(server, "dev", NEW)
+
+    assert before == ["1.0"]
+    assert _versions(server, path) == ["2.0"]
+    assert _versions(server, "/simple/demo/") == ["1.0"]
+
+
+def test_names_that_are_merged_have_the_files_of_all_layers(server: InProcessServer) -> None:
+    """For a name in `merge` all layers count, and the first one for a filename in several."""
+    upper, lower = (make_wheel("acme_x", "1.0", content=text) for text in (b"upper", b"lower"))
+    _publish(server, "prod", upper)
+    _publish(server, "dev", lower, make_wheel("acme_x", "2.0"))
+
+    page = decode(server.get("/prod/simple/acme-x/", JSON).body)
+
+    assert page["versions"] == ["1.0", "2.0"]
+    assert page["files"][0]["hashes"]["sha256"] == upper.sha256
+    assert server.get(f"/prod/files/acme-x/{upper.sha256}/{upper.filename}").body == upper.body
+    assert server.get(f"/prod/files/acme-x/{lower.sha256}/{lower.filename}").status == 404
+
+
+def test_a_file_is_served_under_the_indexes_that_list_it(server: InProcessServer) -> None:
+    """A file that is deleted in one index is served by the other that lists it, and there only."""
+    _publish(server, "", OLD)
+    _publish(server, "prod", OLD)
+    path = f"files/demo/{OLD.sha256}/{OLD.filename}"
+    server.index.lifecycle.change(
+        "delete", ALICE, NormalizedName("demo"), Selection(Version("1.0")), ""
+    )
+
+    assert server.get(f"/{path}").status == 404
+    assert server.get(f"/prod/{path}").body == OLD.body
+    assert server.get(f"/anything/{path}").status == 404
+
+
+def test_a_page_of_two_layers_is_repeated_until_the_upper_one_gets_the_name(
+    server: InProcessServer,
+) -> None:
+    """The answer is from memory, and another one as soon as an upper layer has the project."""
+    _publish(server, "", OLD)
+    _publish(server, "dev", make_wheel("other", "1.0"))
+    path = "/dev/simple/demo/"
+    server.get(path, JSON)
+    server.get(path, JSON)
+    repeated = server.get(path, JSON)
+    _publish(server, "dev", NEW)
+
+    assert repeated.was_quick
+    assert _versions(server, path) == ["2.0"]
+
+
+def test_an_index_without_packages_of_its_own_takes_no_uploads(server: InProcessServer) -> None:
+    """Whoever publishes to a view is told which indexes it is made from."""
+    with pytest.raises(Forbidden) as refused:
+        server.index.named("view").uploads.authorize(OLD.filename, ALICE)
+
+    assert "prod and the index without a name" in refused.value.message
+
+
+@pytest.mark.parametrize("name", ["dev", "as_of_2026_01_01"])
+def test_no_project_gets_the_name_of_an_index(server: InProcessServer, name: str) -> None:
+    """The path of an index, or of the view of a day, is never that of a project."""
+    with pytest.raises(Invalid):
+        server.index.uploads.authorize(f"{name}-1.0-py3-none-any.whl", ALICE)
+
+
+def test_every_first_segment_of_a_route_is_reserved(server: InProcessServer) -> None:
+    """No index can have a name that is a word of the paths of the server."""
+    first = {route.path.split("/")[1] for route in server.app.routes.rows if route.path}
+    words = {word for word in first if word and not word.startswith("{") and word.isalnum()}
+
+    assert words <= RESERVED_INDEX_NAMES
+
+
+@pytest.mark.parametrize("path", ["/dev/api/v1/tokens", "/dev/api/v1/access", "/dev/api/v1/people"])
+def test_what_is_about_the_whole_server_is_not_below_an_index(
+    server: InProcessServer, path: str
+) -> None:
+    """Tokens, rights and people have one path, with the rights of the index without a name."""
+    assert server.get(path).status == 404
+
+
+def test_pages_of_people_are_those_of_the_whole_server(server: InProcessServer) -> None:
+    """A link to the account leads from each index to the one page of the account."""
+    answer = server.get("/dev/-/account/?a=b")
+
+    assert (answer.status, answer.headers["location"]) == (302, "/-/account/?a=b")
+
+
+def test_pages_say_which_index_they_are_of(server: InProcessServer) -> None:
+    """The home page names all indexes, and a project of a layer says where it is from."""
+    _publish(server, "", OLD)
+    html = ("Accept", "text/html")
+
+    assert b'<a href="./../prod/">prod</a>' in server.get("/dev/", html).body
+    assert b'<a href="./dev/">dev</a>' in server.get("/", html).body
+    page = server.get("/dev/project/demo/", html).body
+    assert b'<a href="../../../project/demo/">the index without a name</a>' in page
