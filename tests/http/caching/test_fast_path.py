@@ -33,7 +33,7 @@ DEMO = make_wheel("demo")
 PAGE = "/simple/demo/"
 AS_HTML = f"{PAGE}?format=text/html"
 METADATA = f"/packages/{DEMO.filename}.metadata"
-MAX_CALLS = 26
+MAX_CALLS = 27
 """Calls of Python functions for a request on the fast path, with a credential."""
 MAX_BYTES = 6 * 1024
 """Memory for a request on the fast path: scope, response, and the event loop of this test."""
