@@ -127,15 +127,15 @@ class App:
         """
         indexes, pools = self._context.index.indexes, self._context.pools
         try:
-            known = indexes.peek()
-            if known is None:  # they have to be read from a bucket
-                known = await pools.run_in(pools.reads, indexes.in_force.load)
-            if name not in known.names:
+            in_force = indexes.peek()
+            if in_force is None:  # they have to be read from a bucket
+                in_force = await pools.run_in(pools.reads, indexes.in_force.load)
+            if name not in in_force.names:
                 return self._unnamed
             app = self._named.get(name)
             # all definitions, as what it shows follows from those of its layers, too
-            if app is None or app.context.definitions is not known.definitions:
-                app = self._build(indexes.get(name), known.definitions)
+            if app is None or app.context.definitions is not in_force.definitions:
+                app = self._build(indexes.get(name), in_force.definitions)
                 self._named.put(name, app, 1)
         except NotFound:  # it was removed just now
             return self._unnamed

@@ -101,8 +101,8 @@ class HomePages:
             projects = table.readable_by(caller).projects
             return home_page(self._web.environment, viewer, projects, names)
 
-        known = None if self._context.site else self._context.index.indexes.peek()
-        names = ("", *sorted(known.definitions)) if known and known.definitions else ()
+        in_force = None if self._context.site else self._context.index.indexes.peek()
+        names = ("", *sorted(in_force.definitions)) if in_force and in_force.definitions else ()
         key, version = ("home", viewer, visibility_key(caller), names), str(table.generation)
         return self._web.respond(request, key, version, render, shows=((SEARCH, version),))
 
