@@ -6,9 +6,12 @@ from typing import Literal
 
 from msgspec import Raw, Struct
 from msgspec.json import decode, encode
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from tests.operations.distributions import Made
+from tests.operations.in_memory_index import ALICE
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.commits import C, D, JournalKind
@@ -16,12 +19,17 @@ from wheelyard.catalog.document_cache import Codec, digest
 from wheelyard.catalog.journaled_documents import ACCESS, DECISIONS, ProjectCodec, project_journal
 from wheelyard.catalog.projects import NameList
 from wheelyard.model.grants import Granted, GrantFields, Revoked
-from wheelyard.model.project import Commit, Project
+from wheelyard.model.project import Commit, EventKind, Project
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.storage.base import Key, Store, Stored
+from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.policy.decisions import Deciding
 from wheelyard.wiring.build import Index
 
 DEMO = NormalizedName("demo")
+ONE = Version("1.0")
+PROD = "indexes/prod/"
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,77 @@ class CopyIntent:
             yield "it was said that commits are added, and not all of them are there"
 
 
-AnyIntent = WriteIntent | RecordIntent | CopyIntent
+@dataclass(frozen=True)
+class PromotionIntent:
+    """The intent to promote the release of a distribution to the index `prod`."""
+
+    made: Made
+
+    def fulfil(self, index: Index) -> None:
+        """Promote it."""
+        source, target = (
+            IndexSide(uploads=each.uploads, caller=ALICE) for each in (index, index.named("prod"))
+        )
+        Promotion(source, target, index.tokens.records, index.runtime).promote(DEMO, ONE)
+
+    def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
+        """Yield what is wrong if it was said that the release is promoted, or not yet."""
+        notes, arrivals = _promotions(store), _promotions(PrefixedStore(store, PROD))
+        if len(notes) > 1 or len(arrivals) > 1:
+            yield "a release was promoted twice"
+        if arrivals and not notes:
+            yield "a release was promoted, and its source does not say so"
+        if is_done and not arrivals:
+            yield "it was said that a release is promoted, and it never was listed"
+
+
+@dataclass(frozen=True)
+class RemovalIntent:
+    """The intent to remove a distribution with its bytes, perhaps from all indexes."""
+
+    made: Made
+    everywhere: bool = False
+    is_public: bool = False
+    """Whether it is an ordinary delete, where everybody can read the bucket."""
+
+    def fulfil(self, index: Index) -> None:
+        """Remove it."""
+        selection = Selection(ONE)
+        if self.is_public:
+            lifecycle = index.lifecycle
+            removal = replace(lifecycle.removal, keeps_deleted=False)
+            replace(lifecycle, removal=removal).change("delete", ALICE, DEMO, selection, "")
+        else:
+            index.immediate_deletion.delete(ALICE, DEMO, selection, "", everywhere=self.everywhere)
+
+    def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
+        """Yield what is wrong if it was said that the distribution is removed, or not yet."""
+        if not is_done:
+            return
+        if self.made.filename in document(store).by_filename:
+            yield "it was said that a file is removed, and it is listed"
+        if self.is_public:
+            return
+        if self.made.filename in document(PrefixedStore(store, PROD)).by_filename:
+            yield "it was said that a file is removed at once, and another index lists it"
+        if any(store.list(keys.files_of(DEMO))):
+            yield "it was said that bytes are removed, and they are there"
+
+
+def _promotions(store: Store) -> list[str]:
+    """Return the words of all events of promotions in the journal of an index."""
+    events = (each for commit in _committed(store, project_journal(DEMO)) for each in commit.events)
+    return [
+        event.what
+        for event in events
+        if event.what == EventKind.PROMOTED_TO
+        or (event.what == EventKind.UPLOADED and event.file.promoted_at)
+    ]
+
+
+AnyIntent = WriteIntent | RecordIntent | CopyIntent | PromotionIntent | RemovalIntent
+DONE_BY_THEMSELVES = (RecordIntent, CopyIntent, PromotionIntent, RemovalIntent)
+"""Intents that say how they are carried out, and what is wrong then."""
 
 
 class Seen(Struct, frozen=True):
@@ -119,14 +197,15 @@ def violations(
 ) -> Iterator[str]:
     """Yield every promise that this state of the store breaks."""
     project = document(store)
-    for file in project.files:
-        for key in (
-            keys.distribution(DEMO, file.sha256, file.filename),
-            keys.core_metadata(DEMO, file.sha256, file.filename),
-        ):
-            if store.get(key) is None:
-                yield f"{file.filename} is listed and {key} is not there"
-    yield from _broken_journal(store, project_journal(DEMO))
+    for documents in (store, PrefixedStore(store, PROD)):
+        for file in document(documents).files:
+            for key in (
+                keys.distribution(DEMO, file.sha256, file.filename),
+                keys.core_metadata(DEMO, file.sha256, file.filename),
+            ):
+                if store.get(key) is None:
+                    yield f"{file.filename} is listed and {key} is not there"
+        yield from _broken_journal(documents, project_journal(DEMO))
     yield from _broken_journal(store, ACCESS)
     yield from _broken_journal(store, DECISIONS)
     yield from _broken_feed(store, project, answers)
@@ -229,7 +308,7 @@ def _broken_answers(
         if answer == "surprised":
             yield f"{writer} met an error that nobody foresaw"
         wish = intents.get(writer)
-        if isinstance(wish, RecordIntent | CopyIntent):
+        if isinstance(wish, DONE_BY_THEMSELVES):
             yield from wish.broken(store, is_done=answer == "ok")
             continue
         if wish is None or answer != "ok" or wish.sweep:

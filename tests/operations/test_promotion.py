@@ -15,7 +15,7 @@ from tests.operations.two_indexes import BO, CY, DEMO, ONE, TwoIndexes
 from tests.storage.wrapping import ObservedStore
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, WheelyardError
+from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge, WheelyardError
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.api_token import TokenOwner
 from wheelyard.model.project import EventKind, Status
@@ -212,6 +212,16 @@ def test_a_deleted_filename_of_dev_is_left_out(indexes: TwoIndexes) -> None:
     indexes.promote()
 
     assert list(indexes.listed()) == [WHEEL.filename]
+
+
+def test_a_quota_counts_all_files(indexes: TwoIndexes) -> None:
+    """A release is not promoted if a quota has room for some of its files alone."""
+    with pytest.raises(TooLarge, match="file") as caught:
+        with_rules(indexes, project_files=1).promote()
+
+    assert caught.value.code == "quota_exceeded"
+    assert {file.promoted_to for file in indexes.sources.files} == {()}
+    with_rules(indexes, project_files=2).promote()
 
 
 NOBODY = Caller("user:eve@acme.dev", ())

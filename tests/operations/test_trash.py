@@ -333,16 +333,20 @@ def test_a_removal_ends_promotions_that_are_under_way(
     assert begun.listed() == {}
 
 
-def test_a_public_bucket_keeps_what_is_being_promoted(
+def test_a_public_bucket_deletes_nothing_that_is_being_promoted(
     harness: IndexHarness, begun: TwoIndexes
 ) -> None:
-    """A delete that removes bytes leaves those that another index is about to list to a sweep."""
+    """Where bytes go at once, a release is not deleted until its promotion has ended."""
     life = begun.dev.lifecycle
     public = replace(life, removal=replace(life.removal, keeps_deleted=False))
 
+    with pytest.raises(Conflict, match="being promoted to prod"):
+        public.change("delete", ALICE, DEMO, FIRST, "")
+    begun.promote()
     public.change("delete", ALICE, DEMO, FIRST, "")
 
     assert len(objects_of(harness, WHEEL)) == 2
+    assert list(begun.listed()) == [WHEEL.filename]
 
 
 def test_a_promoted_file_is_restored_and_removed(harness: IndexHarness) -> None:

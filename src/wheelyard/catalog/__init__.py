@@ -56,6 +56,8 @@ and those that shared its write in `more`. The list of names has no journal.
   release or `check` goes on
 - in a delete that removes bytes, after the document: bytes of a deleted file. The same delete goes
   on, or the sweep deletes them
+- in a promotion, after the document of its source: a note without a listing. The same promotion
+  goes on
 - in a copy, before the document: bytes, or a mark with commits. The next copy goes on, or the
   sweep deletes them
 - in a copy, after the document: the journal lacks commits that the mark has. Whoever gives the

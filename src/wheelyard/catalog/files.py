@@ -115,7 +115,7 @@ class FileRemoval(Struct, frozen=True):
         Raises Unavailable, before anything is deleted, if a document of the project cannot be read.
         """
         # of all indexes: they share the files, and each has its own document of the project
-        listed, count = self.kept(self.documents(name, self.indexes())), 0
+        listed, count = self.kept(self._documents_at_once(name)), 0
         for key in objects:
             if key in listed:
                 continue
@@ -172,6 +172,17 @@ class FileRemoval(Struct, frozen=True):
             for project in self.documents(name, (keys.index_folder(index) if index else "",)):
                 filenames -= {*project.by_filename, *project.deleted_filenames}
         return {index: filenames for index, filenames in awaited.items() if filenames}
+
+    def _documents_at_once(self, name: NormalizedName) -> list[Project]:
+        """
+        Return a project's documents as all of them were at one moment.
+
+        A file may be promoted from an index to one that was read before, and then be deleted there.
+        """
+        documents, again = None, self.documents(name, self.indexes())
+        while documents != again:
+            documents, again = again, self.documents(name, self.indexes())
+        return again
 
     def kept(self, projects: Iterable[Project]) -> frozenset[Key]:
         """Return the keys of all objects that documents list, or keep although deleted."""

@@ -31,7 +31,7 @@ from wheelyard.errors import Conflict, Forbidden
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.project import Deletion, Event, File, Project
 from wheelyard.model.promotion import describe_index
-from wheelyard.operations.lifecycle import Selection, require_manager
+from wheelyard.operations.lifecycle import PromotionNotes, Selection, require_manager
 from wheelyard.storage.base import Key
 
 LISTED_ELSEWHERE: Final = "listed_elsewhere"
@@ -62,6 +62,8 @@ class _Removal(Struct, frozen=True):
     """The names of files that an index may be about to list, by the name of the index."""
     leftovers: frozenset[Key]
     """Objects of selected files that were deleted before."""
+    notes: PromotionNotes
+    """What is noted of promotions in `files`."""
 
     @property
     def digests(self) -> frozenset[str]:
@@ -126,7 +128,7 @@ class ImmediateDeletion(Struct, frozen=True):
 
     def _deletion(self, removal: _Removal, index: str, caller: Caller, reason: str) -> "_Delete":
         awaited = removal.awaited.get(index, set())
-        return _Delete(removal.digests, awaited, caller, reason, self.runtime)
+        return _Delete(removal.digests, awaited, removal.notes, caller, reason, self.runtime)
 
     def _remove_bytes(self, name: NormalizedName, removal: _Removal) -> None:
         objects = {
@@ -186,11 +188,13 @@ class ImmediateDeletion(Struct, frozen=True):
             index: tuple(file for file in self._held(index, project) if file.sha256 in digests)
             for index, project in projects.items()
         }
+        everything = [file for held in files.values() for file in held]
         return _Removal(
             projects=projects,
             files={index: held for index, held in files.items() if held},
-            awaited=self.removal.awaited(name, (file for held in files.values() for file in held)),
+            awaited=self.removal.awaited(name, everything),
             leftovers=leftovers,
+            notes=PromotionNotes.of(everything),
         )
 
     def _held(self, index: str, project: Project) -> tuple[File, ...]:
@@ -213,15 +217,22 @@ class _Delete(Struct, frozen=True):
 
     digests: frozenset[str]
     awaited: set[str]
+    notes: PromotionNotes
     caller: Caller
     reason: str
     runtime: Runtime
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
-        """Return the event, if `project` has any of them."""
+        """
+        Return the event, if `project` has any of them.
+
+        Raises Conflict if one of them was promoted meanwhile.
+        """
         # a file may have been deleted or restored meanwhile
-        files = (*project.files, *project.trash)
-        names = {file.filename for file in files if file.sha256 in self.digests}
+        held = (*project.files, *project.trash)
+        files = [file for file in held if file.sha256 in self.digests]
+        self.notes.require_no_other(files)
+        names = {file.filename for file in files}
         names |= self.awaited - set(project.deleted_filenames)
         if not names:
             return ()

@@ -23,6 +23,7 @@ from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import Deletion, Event, EventKind, File, Project, Status
+from wheelyard.model.promotion import describe_index
 
 ReleaseAction = Literal["yank", "unyank", "delete", "restore"]
 """A change of the files of a release."""
@@ -110,6 +111,23 @@ class Changed(Struct, frozen=True):
     """Until when the files of a delete can be restored, in UTC, or None if they cannot be."""
 
 
+class PromotionNotes(Struct, frozen=True):
+    """What was noted of promotions of files to other indexes, before their bytes are to go."""
+
+    noted: frozenset[tuple[str, str]] = frozenset()
+    """The names of files, each with the name of an index that it is promoted to."""
+
+    @classmethod
+    def of(cls, files: Iterable[File]) -> "PromotionNotes":
+        """Return what is noted of these files."""
+        return cls(frozenset((file.filename, to) for file in files for to in file.promoted_to))
+
+    def require_no_other(self, files: Iterable[File]) -> None:
+        """Raise Conflict if more is noted of files by now: another index is about to list them."""
+        if not PromotionNotes.of(files).noted <= self.noted:
+            raise Conflict("The release was promoted meanwhile. Do it again.")
+
+
 class Lifecycle(Struct, frozen=True):
     """
     Changes published files and projects.
@@ -152,6 +170,8 @@ class Lifecycle(Struct, frozen=True):
             keep_until = self._keep_until() if action == "delete" else None
             return Changed(project, self._select(action, project, selection, reason), keep_until)
         verified = self._verified(name, selection) if action == "restore" else {}
+        loses_bytes = action == "delete" and not self.removal.keeps_deleted
+        promoted = self._settled_notes(name, selection) if loses_bytes else PromotionNotes()
 
         # asked again for each commit that others were faster with: a file may be gone by then
 
@@ -162,16 +182,9 @@ class Lifecycle(Struct, frozen=True):
                 message = f"The trash of {name} has changed meanwhile. Try again."
                 raise Conflict(message)
             names = tuple(file.filename for file in files)
-            if not names:
-                return ()
-            at, by, by_name = self.runtime.now(), caller.principal, caller.name
-            if action == "delete":
-                deletion = Deletion(keep_until=self._keep_until())
-                return (Event.deleted(names, reason, deletion, at=at, by=by, by_name=by_name),)
-            event = Event(
-                what=_KINDS[action], at=at, by=by, by_name=by_name, files=names, reason=reason
-            )
-            return (event,)
+            if loses_bytes:
+                promoted.require_no_other(files)
+            return (self._event(action, caller, names, reason),) if names else ()
 
         committed = self.projects.change(name, intent)
         files = self._select(action, committed.before, selection, reason)
@@ -180,12 +193,18 @@ class Lifecycle(Struct, frozen=True):
         # nothing lists, which the sweep deletes. The same delete again does not, as it finds no
         # file any more.
         if action == "delete" and keep_until is None:
-            # of a promotion that is between its commits, the sweep looks later what came of it
-            awaited = set[str]().union(*self.removal.awaited(name, files).values())
-            gone = (file for file in files if file.filename not in awaited)
-            objects = (key for file in gone for key, _ in listed_objects(name, file))
+            objects = (key for file in files for key, _ in listed_objects(name, file))
             self.removal.remove(name, objects)
         return Changed(committed.after, files, keep_until)
+
+    def _event(
+        self, action: ReleaseAction, caller: Caller, names: tuple[str, ...], reason: str
+    ) -> Event:
+        at, by, by_name = self.runtime.now(), caller.principal, caller.name
+        if action == "delete":
+            deletion = Deletion(keep_until=self._keep_until())
+            return Event.deleted(names, reason, deletion, at=at, by=by, by_name=by_name)
+        return Event(what=_KINDS[action], at=at, by=by, by_name=by_name, files=names, reason=reason)
 
     def kept_files(self, project: Project) -> tuple[File, ...]:
         """Return the deleted files of a project that can be restored now."""
@@ -236,6 +255,22 @@ class Lifecycle(Struct, frozen=True):
                     code="not_intact",
                 )
         return {file.filename: file for file in files}
+
+    def _settled_notes(self, name: NormalizedName, selection: Selection) -> "PromotionNotes":
+        """
+        Return what is noted of promotions of the selected files, which are over.
+
+        Raises Conflict while another index may be about to list one of them.
+        """
+        files = selection.of(self.projects.get_current(name).files)
+        awaiting = ", ".join(map(describe_index, self.removal.awaited(name, files)))
+        if awaiting:
+            raise Conflict(
+                f"The release is being promoted to {awaiting}, or a promotion has died. Promote it "
+                "again, and then delete it. Or an administrator removes it from all indexes: "
+                f"'wheelyard delete {name} --now --everywhere'."
+            )
+        return PromotionNotes.of(files)
 
     def _keep_until(self) -> datetime | None:
         return self.runtime.now() + KEPT_FOR if self.removal.keeps_deleted else None

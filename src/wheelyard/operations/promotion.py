@@ -39,6 +39,7 @@ from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import SUMMARY_LIMIT, Event, File, Project, PromotionData
 from wheelyard.model.promotion import describe_index
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.quotas import FileQuotas
 from wheelyard.operations.search.project_table import described_in
 from wheelyard.operations.uploads import Uploads, find_identical, require_not_released
 
@@ -109,14 +110,16 @@ class Promotion(Struct, frozen=True):
 
         Raises Forbidden (code `promotion_refused`) if a file of the release is yanked, or a rule of
         the target forbids it. Raises Conflict if the target has other bytes under the name of a
-        file or has deleted it, or if the release changes meanwhile. Raises as
+        file or has deleted it, or if the release changes meanwhile. Raises TooLarge (code
+        `quota_exceeded`) if a quota of the target has no room for all files. Raises as
         `Uploads.permit_project` and `Uploads.claim_new_name` for the target.
         """
         files = self._release(name, version)
         self._check_rules(files)
         target, caller, warnings = self.target, self.target.caller, tuple[str, ...]()
+        quotas = target.uploads.quotas.for_files() if target.uploads.quotas else None
         before = target.projects.read_for_update(name)
-        missing = frozenset(file.filename for file in _missing(before, files))
+        missing = frozenset(file.filename for file in _missing(before, files, quotas))
         if dry_run:
             return _result(before, before, files)
         at, summary = self.runtime.now(), ""
@@ -127,7 +130,7 @@ class Promotion(Struct, frozen=True):
             warnings = target.uploads.claim_new_name(before, caller)
             note = _Note(version, files, missing, PromotionData(target.name), at, caller)
             self.source.projects.change(name, note)
-        listed = _List(before, files, self.source.name, summary, at, caller)
+        listed = _List(before, files, quotas, self.source.name, summary, at, caller)
         committed = target.projects.change(name, listed)
         return _result(committed.before, committed.after, files, warnings)
 
@@ -284,6 +287,8 @@ class _List(Struct, frozen=True):
     """The project of the target as it was when its name was claimed."""
     files: tuple[File, ...]
     """Their records in the source."""
+    quotas: FileQuotas | None
+    """What the quotas of the target leave, or None without any."""
     source: str
     summary: str
     at: datetime
@@ -295,7 +300,7 @@ class _List(Struct, frozen=True):
         by, by_name = self.caller.principal, self.caller.name
         return tuple(
             Event.uploaded(self._record(file), self.summary, at=self.at, by=by, by_name=by_name)
-            for file in _missing(project, self.files)
+            for file in _missing(project, self.files, self.quotas)
         )
 
     def _record(self, file: File) -> File:
@@ -321,11 +326,14 @@ def _files_of(project: Project, version: Version) -> tuple[File, ...]:
     return files
 
 
-def _missing(project: Project, files: Sequence[File]) -> tuple[File, ...]:
+def _missing(
+    project: Project, files: Sequence[File], quotas: FileQuotas | None = None
+) -> tuple[File, ...]:
     """
     Return those of a release's files that a project lacks.
 
-    Raises Conflict if it cannot get one of them, and Forbidden if it accepts no uploads.
+    Raises Conflict if it cannot get one of them, and Forbidden if it accepts no uploads. Raises
+    TooLarge (code `quota_exceeded`) if `quotas` have no room for them.
     """
     missing = list[File]()
     for file in files:
@@ -337,6 +345,8 @@ def _missing(project: Project, files: Sequence[File]) -> tuple[File, ...]:
             raise Conflict(refusal.message, code=refusal.code) from refusal
         if listed is None:
             missing.append(file)
+    if quotas is not None:
+        quotas.require_room(project, missing)
     return tuple(missing)
 
 

@@ -7,12 +7,13 @@ process, and those of other processes after `MAX_AGE_SECONDS` at most. So upload
 may exceed the quota of an index by their own files.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
 
 from wheelyard.errors import TooLarge
-from wheelyard.model.project import Project
+from wheelyard.model.project import File, Project
 from wheelyard.model.quotas import (
     FileSize,
     ListedAmount,
@@ -21,6 +22,7 @@ from wheelyard.model.quotas import (
     Room,
     index_room,
     project_room,
+    size_of_file,
 )
 from wheelyard.operations.search.search_index import SearchIndex
 
@@ -40,6 +42,16 @@ class FileQuotas(Struct, frozen=True):
         if self.project.is_set:
             rooms.append(project_room(project.name, self.project, usage_of(project)))
         return rooms
+
+    def require_room(self, project: Project, files: Iterable[File]) -> None:
+        """Raise TooLarge (code `quota_exceeded`) if the quotas have no room for all these files."""
+        rooms = self.rooms(project)
+        for file in files:
+            for room in rooms:
+                refusal = room.refusal(size_of_file(file.size))
+                if refusal is not None:
+                    raise refusal
+            rooms = [room.with_file(file.size) for room in rooms]
 
 
 class QuotaCheck(Struct, frozen=True):
