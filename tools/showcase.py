@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from tests.browser.site import await_descriptions, running_site
+from tests.browser.site import add_downloads, await_descriptions, running_site
 from tests.http.packages import Package, publish, sdist, wheel
 from tests.http.servers import RunningServer
 
@@ -185,6 +185,7 @@ PAGES: Final = (
     PageToShow("dependencies", "/project/acme-core/dependencies/"),
     PageToShow("release", "/project/numpy/2.2.6/"),
     PageToShow("release-yanked", "/project/requests/2.32.0/"),
+    PageToShow("downloads", "/project/acme-core/downloads/?days=90"),
     PageToShow("history", "/project/acme-core/history/"),
     PageToShow("all-projects", "/-/projects/1/?show=all&sort=date"),
     PageToShow("setup", "/setup/?project=acme-core", is_pictured=True),
@@ -222,6 +223,7 @@ def running_showcase(folder: Path) -> Iterator[RunningServer]:
     """Run a server with the packages on a new store in a folder."""
     with running_site(folder) as server:
         publish(server, *own_packages(), *real_packages())
+        add_downloads(server, "acme-core", "1.5.0", "1.4.0", "0.9")
         await_descriptions(
             server, "acme-core", "acme-handbook", "acme-rtl", "numpy", "requests", "rich"
         )

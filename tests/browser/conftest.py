@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.browser.chromium import Browser, Person, running_browser
-from tests.browser.site import PASSWORD, USER, await_descriptions, running_site
+from tests.browser.site import PASSWORD, USER, add_downloads, await_descriptions, running_site
 from tests.http.packages import publish, sdist, wheel
 from tests.http.servers import RunningServer
 from tests.upstream.fake_pages import FakeFile
@@ -99,6 +99,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iter
             wheel("plain", "1.0"),
             wheel("zebra", "0.1", "Summary: Stripes, for Acme_Core", "Requires-Dist: acme-core"),
         )
+        add_downloads(server, "acme-core", "1.1", "1.0", "0.9")
         server.change("acme-core", "yank", version="1.0", reason="Loses messages")
         server.change("zebra", "status", status="deprecated", reason="Use acme-core")
         assert server.get("/simple/public-lib/").status_code == 200  # now it is in lists

@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
 import bcrypt
 
 from tests.browser.chromium import Browser, Person
+from tests.download_counts.processes import Process
 from tests.http.servers import RunningServer, running_server
+from tests.operations.in_memory_index import Clock
 from tests.waiting import until
 
 USER: Final = "ana"
@@ -55,6 +59,20 @@ def running_site(folder: Path, config: str = "") -> Iterator[RunningServer]:
     (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
     with running_server(folder, config=CONFIG + config) as server:
         yield server
+
+
+def add_downloads(server: RunningServer, name: str, *versions: str) -> None:
+    """Count downloads of a project on the last 70 days, as another server has counted them."""
+    index = server.index
+    clock = Clock(index.runtime.now() - timedelta(days=70))
+    process = Process(index.stores.documents, clock)
+    agents = cycle((b"uv/0.13.4", b"pip/26.3", b"Mozilla/5.0"))
+    for day in range(70):
+        clock.advance(days=1)
+        for number, version in enumerate(versions, 1):
+            for _ in range((day * 7 + number * 5) % 13 // number):
+                process.note(version, next(agents), name)
+    process.counter.close()
 
 
 def await_descriptions(server: RunningServer, *names: str) -> None:

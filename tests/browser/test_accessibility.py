@@ -26,6 +26,7 @@ PAGES = (
     "/project/acme-core/releases/",
     "/project/acme-core/dependencies/",
     "/project/acme-core/1.0/dependencies/",
+    "/project/acme-core/downloads/?days=90",
     "/project/many-wheels/",
     "/project/many-wheels/files/?q=3.12",
     "/project/plain/",
