@@ -48,6 +48,19 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
         raw = self.projects.get(name)
         return ProjectCounts() if raw is None else _decode(name, raw)
 
+    def days_of_files(self) -> Iterator[tuple[NormalizedName, str, date, date]]:
+        """
+        Yield each project and filename with the first and the last day of its downloads.
+
+        The filename is empty for downloads that were counted by project alone. Raises Unavailable
+        if counts are damaged.
+        """
+        for name, raw in self.projects.items():
+            for files in _stored(name, raw).values():
+                for filename, installers in files.items():
+                    days = [day for by_day in installers.values() for day in by_day]
+                    yield name, filename, min(days), max(days)
+
 
 NO_COUNTS: Final = CountsDocument({})
 
@@ -81,14 +94,17 @@ def encode_counts(counts: ProjectCounts) -> Raw:
     return Raw(encode(stored))
 
 
-def _decode(name: NormalizedName, raw: Raw) -> ProjectCounts:
+def _stored(name: NormalizedName, raw: Raw) -> _Stored:
     try:
-        stored = _PROJECT.decode(raw)
+        return _PROJECT.decode(raw)
     except DecodeError as error:
         message = f"The counts of downloads of {name} are damaged. Run 'wheelyard check'."
         raise damaged(message) from error
+
+
+def _decode(name: NormalizedName, raw: Raw) -> ProjectCounts:
     counts = ProjectCounts()
-    for version, files in stored.items():
+    for version, files in _stored(name, raw).items():
         for filename, installers in files.items():
             for installer, days in installers.items():
                 for day, number in days.items():

@@ -68,11 +68,6 @@ class Counts(Struct, frozen=True):
                     counts[key] += number
         return counts
 
-    def names(self) -> set[NormalizedName]:
-        """Return the projects that have any counts."""
-        documents = (*self.months.values(), *self.batches.values())
-        return {name for document in documents for name in document.projects}
-
 
 class LastDownloads(Struct, frozen=True):
     """When files were last downloaded, as far as a day in the past."""
@@ -154,16 +149,14 @@ class Downloads:
             counts = self._read(since, today)
         files, projects = dict[tuple[NormalizedName, str], date](), dict[NormalizedName, date]()
         is_complete = "" < counts.first_month < month_of(since)
-        for name in counts.names():
-            for key in counts.of(name):
-                is_complete = is_complete or key.day <= since
-                if key.day < since:
-                    continue
-                if key.filename:
-                    file = name, key.filename
-                    files[file] = max(key.day, files.get(file, key.day))
-                else:
-                    projects[name] = max(key.day, projects.get(name, key.day))
+        # a batch that a month has already changes no day
+        for document in (*counts.months.values(), *counts.batches.values()):
+            for name, filename, first, last in document.days_of_files():
+                is_complete = is_complete or first <= since
+                if last >= since and filename:
+                    files[name, filename] = max(last, files.get((name, filename), last))
+                elif last >= since:
+                    projects[name] = max(last, projects.get(name, last))
         return LastDownloads(is_complete, files, projects)
 
     def _recent(self, since: date, today: date) -> tuple[Counts, float]:
