@@ -154,6 +154,8 @@ ADMINISTRATION: Final = {
     "grant-form": "grants/?action=add",
     "history": "grants/history/",
     "explain": "explain/?kind=htpasswd&who=ana&project=acme-core&can=upload",
+    "indexes": "indexes/",
+    "index-form": "indexes/?make=index",
     "journal": "journal/",
     "names": "names/",
     "name-form": "names/?action=reserve",

@@ -83,6 +83,11 @@ OF_ADMINISTRATORS = {
     'POST publishers/add {"publisher": {}}': 400,
     'POST publishers/change {"id": "nobody", "publisher": {}}': 404,
     'POST publishers/remove {"id": "nobody"}': 404,
+    "GET indexes": 200,
+    "GET indexes/history": 200,
+    'POST indexes/make {"index": {}}': 400,
+    'POST indexes/change {"name": "nobody", "index": {}}': 404,
+    'POST indexes/remove {"name": "nobody"}': 404,
 }
 """Requests to the API, and the status that an administrator gets."""
 OF_APPROVERS = {

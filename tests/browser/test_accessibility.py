@@ -75,6 +75,8 @@ FORMS = (
     "/-/admin/publishers/?add=github",
     "/-/admin/publishers/?add=oidc",
     "/-/admin/publishers/history/",
+    "/-/admin/indexes/",
+    "/-/admin/indexes/?make=index",
     "/-/admin/tokens/",
     "/-/admin/tokens/?action=make",
     "/-/upload/",

@@ -33,7 +33,7 @@ def test_form_has_the_keys_of_its_provider(provider: str) -> None:
 
     asked = [field.key for field in FORMS[provider].fields]
 
-    assert sorted(asked) == sorted(keys - {"id", "projects", "actions"})
+    assert sorted(asked) == sorted(keys - {"id", "projects", "actions", "index"})
     assert {field.key for field in FORMS[provider].fields if field.is_required} == {
         field.encode_name for field in fields(PROVIDERS[provider]) if field.required
     } - {"id", "projects"}

@@ -142,7 +142,7 @@ def test_rights_for_an_index_that_is_removed(harness: IndexHarness) -> None:
 
     (warning,) = index.index_administration.remove("dev", "local:bo")
 
-    assert warning.startswith("1 grant named the index dev")
+    assert warning.startswith("1 grant for the index dev")
 
 
 def test_no_index_has_the_name_of_a_project(harness: IndexHarness) -> None:

@@ -12,6 +12,7 @@ from wheelyard.api import (
     access_operations,
     download_operations,
     health_operations,
+    index_operations,
     journal_operations,
     people_operations,
     project_operations,
@@ -30,6 +31,8 @@ from wheelyard.settings.sections import MIB
 _MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER
 _NAMES = RequiredRight.ADMIN, "list the private names"
 _RIGHTS = RequiredRight.ADMIN, "see or change rights"
+_INDEXES = RequiredRight.ADMIN, "see or change indexes"
+_CHANGED_INDEXES = RequiredRight.OWN_ADMIN, "change indexes"
 _PEOPLE = RequiredRight.ADMIN, "see the people of this index"
 _CHANGED_RIGHTS = RequiredRight.OWN_ADMIN, "change rights"
 _HEALTH = RequiredRight.ADMIN, health_operations.HEALTH
@@ -113,6 +116,18 @@ OPERATIONS: Final = (
         *_CHANGED_RIGHTS,
         repeats=False,
     ),
+    Row("GET", "indexes", index_operations.list_indexes, *_INDEXES),
+    Row("GET", "indexes/history", index_operations.index_history, *_INDEXES, is_long=True),
+    Row(
+        "POST",
+        "indexes/make",
+        index_operations.make_index,
+        *_CHANGED_INDEXES,
+        status=201,
+        repeats=False,
+    ),
+    Row("POST", "indexes/change", index_operations.change_index, *_CHANGED_INDEXES),
+    Row("POST", "indexes/remove", index_operations.remove_index, *_CHANGED_INDEXES, repeats=False),
     Row("GET", "upstream/why", packages.explain_package, asks_upstream=True),
     Row("GET", "upstream/requests", requests.list_requests, *_DECISIONS),
     Row(

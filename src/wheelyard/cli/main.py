@@ -60,6 +60,7 @@ COMMAND_GROUPS: Final = {
     },
     "Store and checks": {
         "check": "verify every byte and link, and mend what can be mended",
+        "index": "list, add, change and remove indexes such as dev and prod",
         "copy": "copy a store to another place, to back it up or to move it",
         "export": "write a static site that needs no server",
         "config": "check the settings, and say what is in force",
@@ -81,6 +82,7 @@ COMMAND_MODULES: Final = {
     "export": "store_commands",
     "health": "settings_commands",
     "import": "publish_commands",
+    "index": "index_commands",
     "journal": "project_commands",
     "list": "project_commands",
     "login": "login_commands",

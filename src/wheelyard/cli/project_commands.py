@@ -1,7 +1,7 @@
 """`wheelyard list`, `status`, `names` and `journal`: commands about projects."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from typing import Final, get_args
 
@@ -13,12 +13,14 @@ from msgspec.structs import asdict
 from packaging.utils import NormalizedName
 
 from wheelyard.api import project_operations
-from wheelyard.api.access_operations import AccessHistoryQuery, access_history
+from wheelyard.api.access_operations import AccessHistory, AccessHistoryQuery, access_history
 from wheelyard.api.download_operations import (
     DownloadsAnswer,
     DownloadsQuery,
     show_downloads,
 )
+from wheelyard.api.index_operations import IndexHistory, index_history
+from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import (
     After,
     FileAnswer,
@@ -30,7 +32,7 @@ from wheelyard.api.project_operations import (
     StatusChange,
 )
 from wheelyard.api.public_package_operations import decision_history, list_decisions
-from wheelyard.api.publisher_operations import publisher_history
+from wheelyard.api.publisher_operations import PublisherHistory, publisher_history
 from wheelyard.cli.options import INDEX, Api, open_api, token_names
 from wheelyard.cli.output import (
     JSON,
@@ -60,11 +62,10 @@ from wheelyard.errors import (
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS
-from wheelyard.model.grants import AnyAccessEvent, with_name
+from wheelyard.model.grants import with_name
 from wheelyard.model.project import Status
-from wheelyard.model.project_json import FileJson, JournalEntry, ProjectJson
+from wheelyard.model.project_json import FileJson, JournalEntry, OtherEvent, ProjectJson
 from wheelyard.model.public_packages import Decision
-from wheelyard.model.stored_publishers import AnyPublisherEvent
 from wheelyard.operations.journal_reader import BEGINNING, JournalPart, JournalReader, OtherJournal
 from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.wiring.stores import system_runtime
@@ -374,27 +375,16 @@ class _DecisionEvents(Struct, frozen=True):
                     yield commit.number, decision
 
 
-class _AccessEvents(Struct, frozen=True):
-    """The changes of the grants and groups in the store."""
+class _StoredEvents(Struct, frozen=True):
+    """The changes of another document of the store, which only administrators may see."""
 
     api: Api
+    history: Callable[[Call, AccessHistoryQuery], AccessHistory | PublisherHistory | IndexHistory]
 
-    def events_after(self, number: int) -> Iterator[tuple[int, AnyAccessEvent]]:
-        with suppress(Forbidden, Unauthenticated):
-            for commit in self.api.call(access_history, AccessHistoryQuery(number)).commits:
-                for event in commit.events:
-                    yield commit.number, event
-
-
-class _PublisherEvents(Struct, frozen=True):
-    """The changes of trusted publishers in the store."""
-
-    api: Api
-
-    def events_after(self, number: int) -> Iterator[tuple[int, AnyPublisherEvent]]:
-        # NotFound: an older server knows none
+    def events_after(self, number: int) -> Iterator[tuple[int, OtherEvent]]:
+        # NotFound: an older server has no such document, and an index with a name has none
         with suppress(Forbidden, Unauthenticated, NotFound):
-            for commit in self.api.call(publisher_history, AccessHistoryQuery(number)).commits:
+            for commit in self.api.call(self.history, AccessHistoryQuery(number)).commits:
                 for event in commit.events:
                     yield commit.number, event
 
@@ -403,11 +393,15 @@ def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal
     """Return the journals of decisions and rights, which are empty for whom a server refuses."""
     decisions = _DecisionEvents(api, only)
     about_projects = OtherJournal("the decisions about public projects", decisions, only)
-    of_rights = OtherJournal("the changes of grants", _AccessEvents(api))
-    of_publishers = OtherJournal("the changes of trusted publishers", _PublisherEvents(api))
     if only is not None:
         return (about_projects,)
-    return about_projects, of_rights, of_publishers
+    of_store = (
+        ("the changes of grants", access_history),
+        ("the changes of trusted publishers", publisher_history),
+        ("the changes of indexes", index_history),
+    )
+    others = (OtherJournal(what, _StoredEvents(api, history)) for what, history in of_store)
+    return (about_projects, *others)
 
 
 def _read_with_progress(reader: JournalReader) -> JournalPart:

@@ -19,6 +19,7 @@ from wheelyard.http.handlers.admin.explain import ExplainPage
 from wheelyard.http.handlers.admin.grants import GrantPages
 from wheelyard.http.handlers.admin.groups import GroupPages
 from wheelyard.http.handlers.admin.health import HealthPages
+from wheelyard.http.handlers.admin.indexes import IndexPages
 from wheelyard.http.handlers.admin.journal import JournalPages
 from wheelyard.http.handlers.admin.names import NamePages
 from wheelyard.http.handlers.admin.package_requests import AskPage, RequestPages
@@ -240,6 +241,9 @@ def _administration(web: WebPages) -> Iterator[Route]:
     publishers = PublisherPages(pages)
     yield from _admin_page("/-/admin/publishers/", publishers.answer, publishers.answer_form)
     yield from _admin_page("/-/admin/publishers/history/", publishers.answer_history)
+    indexes = IndexPages(pages)
+    yield from _admin_page("/-/admin/indexes/", indexes.answer, indexes.answer_form)
+    yield from _admin_page("/-/admin/indexes/history/", indexes.answer_history)
     requests = RequestPages(AdminPages(web, require_approver))
     yield from _admin_page("/-/admin/requests/", requests.answer, requests.answer_form)
     names = NamePages(pages)

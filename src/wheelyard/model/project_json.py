@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model import stored_publishers
+from wheelyard.model import stored_indexes, stored_publishers
 from wheelyard.model.decoding import redact_tokens
 from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event, is_match
 from wheelyard.model.project import (
@@ -21,6 +21,7 @@ from wheelyard.model.project import (
 )
 from wheelyard.model.promotion import describe_index
 from wheelyard.model.public_packages import Decision, describe_for_approvers
+from wheelyard.model.stored_indexes import AnyIndexEvent, IndexEvent
 from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherEvent
 
 
@@ -152,6 +153,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `reserved`, `released`, `promoted-to`, `promotion-approved`, or what a newer version calls it;
     `granted`, `revoked`, `group`, `group-deleted`, `person-ended`, `person-admitted` or
     `person-name-released`; `publisher-added`, `publisher-changed` or `publisher-removed`;
+    `index-made`, `index-changed` or `index-removed`;
     `approved` or `blocked`.
     """
     files: tuple[str, ...]
@@ -230,7 +232,7 @@ def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) 
     )
 
 
-OtherEvent = AnyAccessEvent | AnyPublisherEvent | Decision
+OtherEvent = AnyAccessEvent | AnyPublisherEvent | AnyIndexEvent | Decision
 """An event of a document that is no project's."""
 
 
@@ -241,6 +243,8 @@ def other_entry_of(number: int, event: OtherEvent, by_name: str) -> JournalEntry
         project, what, change = event.project, str(event.verdict), describe_for_approvers(event)
     elif isinstance(event, PublisherEvent):
         change = stored_publishers.describe_event(event)
+    elif isinstance(event, IndexEvent):
+        change = stored_indexes.describe_event(event)
     else:
         change = describe_event(event)
     return JournalEntry(

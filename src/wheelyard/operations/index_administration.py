@@ -113,7 +113,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             # somebody may have begun to upload a project of this name meanwhile
             self._require_free(name)
         except WheelyardError:
-            self.remove(name, by, "the name was taken at the same time")
+            self._take_back(name, by)
             raise
         return listed
 
@@ -180,7 +180,12 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             return (IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
 
         self._submit(intent)
-        return tuple(self._warnings(name))
+        return tuple(self.warnings(name))
+
+    def _take_back(self, name: str, by: str) -> None:
+        note = "the name was taken at the same time"
+        gone = IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name)
+        self._submit(lambda stored: (gone,) if stored.find(name) is not None else ())
 
     def require_known(self, name: str) -> None:
         """Raise NotFound unless `name` is empty or that of an index, which may be a wrong one."""
@@ -244,8 +249,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         entries = store.list(f"{keys.index_folder(name)}{keys.PROJECTS}")
         yield from filter(None, prefetch_map(read, entries))
 
-    def _warnings(self, name: str) -> Iterator[str]:
-        """Yield a sentence if grants, publishers or tokens name an index that is gone."""
+    def warnings(self, name: str) -> Iterator[str]:
+        """Yield a sentence if grants, publishers or tokens name an index that is to be removed."""
         now = self.runtime.now()
         grants = sum(grant.index == name for grant in self.access.show().grants)
         publishers = sum(row.publisher.get("index") == name for row in self.publishers.show())
@@ -257,8 +262,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         texts = [counted(number, kind) for kind, number in kinds.items() if number]
         if texts:
             yield (
-                f"{' and '.join(texts)} named the index {name}: they hold again if an index of "
-                "this name is made"
+                f"{' and '.join(texts)} for the index {name}: they hold again if an index of this "
+                "name is made"
             )
 
     def _require_no_layer(self, name: str, stored: IndexList) -> None:

@@ -368,6 +368,7 @@ class Index(Struct, frozen=True, kw_only=True):
             others=(
                 ("-access", self.access.records),
                 ("-publishers", self.catalog.publisher_records),
+                ("-indexes", self.catalog.index_records),
                 (DECISIONS, self.decisions),
             ),
             threads=1 if self.is_local else PREFETCH_THREADS,

@@ -20,6 +20,7 @@ from wheelyard.model.access import describe_principal, describe_scope
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.decoding import readable_size
 from wheelyard.model.project import Status
+from wheelyard.model.stored_indexes import describe_keys
 from wheelyard.rendering.client_settings import INSTALL_CHOICES, ClientSettings
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
@@ -338,6 +339,7 @@ def _templates() -> Environment:
     environment.filters |= {
         "for_people": without_commands,
         "marks": project_marks,
+        "index_in_words": describe_keys,
         "principal": describe_principal,
         "size": readable_size,
         "web": web_address,

@@ -26,6 +26,7 @@ from wheelyard.http.requests import BODY_LIMIT_BYTES
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Caller
 from wheelyard.model.grants import AnyAccessEvent
+from wheelyard.model.stored_indexes import AnyIndexEvent
 from wheelyard.model.stored_publishers import AnyPublisherEvent
 from wheelyard.operations.access_control import OWN_ACCESS
 from wheelyard.rendering.web.account_pages import FormState
@@ -46,7 +47,7 @@ AskAgain = Callable[[FormFields, FormState, int], Response]
 
 
 CHANGES_ON_A_PAGE: Final = 50
-Event = AnyAccessEvent | AnyPublisherEvent
+Event = AnyAccessEvent | AnyPublisherEvent | AnyIndexEvent
 
 
 class NewestPart(Struct, frozen=True):

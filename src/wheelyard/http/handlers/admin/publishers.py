@@ -29,7 +29,7 @@ from wheelyard.rendering.web.admin.publisher_fields import PROVIDERS, ProviderFo
 
 SECTION: Final = "publishers/"
 ROWS_ON_A_PAGE: Final = 100
-COMMON: Final = ("id", "projects", "actions")
+COMMON: Final = ("id", "projects", "actions", "index")
 """The fields of each form, besides those of its provider."""
 
 
@@ -125,6 +125,7 @@ class PublisherPages:
             ),
             "before": before,
             "texts": _texts_of(before.publisher) if before else {},
+            "indexes": sorted(self._pages.index.indexes.names()),
         }
         return self._pages.show(request, SECTION, "publisher_form.html", values, status)
 

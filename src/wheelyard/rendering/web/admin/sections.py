@@ -50,6 +50,12 @@ SECTIONS: Final = (
         "CI jobs that publish or install without a stored secret. Add, change and remove them.",
     ),
     Section(
+        "indexes/",
+        "Indexes",
+        "Indexes such as dev and prod, and from which layers each is made. Make, change and "
+        "remove them.",
+    ),
+    Section(
         "requests/",
         "Package requests",
         "What people wanted of public packages and the policy hid. Approve it, or block it.",

@@ -1,0 +1,108 @@
+"""
+Operations on indexes that have a name.
+
+Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
+"""
+
+from datetime import datetime
+from itertools import islice
+from typing import Annotated, Any, Final
+
+from msgspec import Meta, Struct
+
+from wheelyard.api.access_operations import AccessHistoryQuery
+from wheelyard.api.operation import Call
+from wheelyard.model.stored_indexes import IndexCommit, ListedIndex
+
+
+class IndexAnswer(Struct, frozen=True):
+    """The indexes that have a name, first those of the settings."""
+
+    indexes: tuple[ListedIndex, ...]
+    revision: int
+    """The number of the last change in the store."""
+
+
+class IndexHistory(Struct, frozen=True):
+    """Changes of the indexes in the store, oldest first."""
+
+    commits: tuple[IndexCommit, ...]
+
+
+class NewIndex(Struct, frozen=True, forbid_unknown_fields=True):
+    """An index to make, and why."""
+
+    index: dict[str, Any]
+    """The keys of an `[[index]]` table of the settings."""
+    note: str = ""
+
+
+class IndexEdit(Struct, frozen=True, forbid_unknown_fields=True):
+    """A change of an index, and why."""
+
+    name: str
+    index: dict[str, Any]
+    """The keys that change, with null for those to leave out."""
+    note: str = ""
+    as_of: Annotated[datetime, Meta(tz=True)] | None = None
+    """`changed`, or else `created`, as the list had it: another change since then is a conflict."""
+
+
+class IndexRemoval(Struct, frozen=True, forbid_unknown_fields=True):
+    """The index to remove, and why."""
+
+    name: str
+    note: str = ""
+
+
+class RemovedIndex(Struct, frozen=True):
+    """An index that was removed."""
+
+    name: str
+    warnings: tuple[str, ...] = ()
+    """What still names it, in sentences."""
+
+
+def list_indexes(call: Call) -> IndexAnswer:
+    """List the indexes of the settings and of the store."""
+    administration = call.index.index_administration
+    document = administration.in_force.records.get("current").value
+    return IndexAnswer(administration.show(), document.revision if document else 0)
+
+
+def make_index(call: Call, body: NewIndex) -> ListedIndex:
+    """
+    Make an index in the store.
+
+    Raises as `IndexAdministration.make`.
+    """
+    return call.index.index_administration.make(body.index, call.by, body.note)
+
+
+def change_index(call: Call, body: IndexEdit) -> ListedIndex:
+    """
+    Give other values to keys of an index of the store.
+
+    Raises as `IndexAdministration.change`.
+    """
+    administration = call.index.index_administration
+    return administration.change(body.name, body.index, call.by, body.note, body.as_of)
+
+
+def remove_index(call: Call, body: IndexRemoval) -> RemovedIndex:
+    """
+    Remove an index without packages from the store.
+
+    Raises as `IndexAdministration.remove`.
+    """
+    warnings = call.index.index_administration.remove(body.name, call.by, body.note)
+    return RemovedIndex(body.name, warnings)
+
+
+WHOLE_HISTORY: Final = AccessHistoryQuery()
+
+
+def index_history(call: Call, body: AccessHistoryQuery = WHOLE_HISTORY) -> IndexHistory:
+    """Show the changes of indexes in the store that follow a number."""
+    commits = call.index.index_administration.in_force.records.history(body.after)
+    return IndexHistory(tuple(islice(commits, body.limit or None)))

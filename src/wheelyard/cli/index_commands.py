@@ -1,0 +1,172 @@
+"""`wheelyard index`: the indexes of one store that have a name."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import click
+from click import Argument, Option
+
+from wheelyard.api import index_operations
+from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
+from wheelyard.cli.options import INDEX, Api, history_lines, open_api, token_names
+from wheelyard.cli.output import JSON, CliGroup, print_result, warn
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.decoding import escaped
+from wheelyard.model.grants import with_name
+from wheelyard.model.stored_indexes import (
+    IndexKeys,
+    ListedIndex,
+    describe_event,
+    describe_keys,
+)
+
+NAME: Final = Argument(["name"])
+NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
+
+
+@click.group("index", cls=CliGroup)
+def index_command() -> None:
+    """
+    List, add, change and remove indexes of the store, such as dev and prod.
+
+    They add to the [[index]] tables of the settings, which have the same keys, and need no restart.
+
+    Documentation: indexes.md
+    """
+
+
+@index_command.subcommand("list", JSON, *INDEX)
+def list_indexes() -> None:
+    """
+    Print all indexes that have a name, and whether each is in the settings or in the store.
+
+    Examples:
+        wheelyard index list
+        wheelyard index list --server https://packages.acme.dev
+
+    Documentation: indexes.md
+    """
+    api = open_api()
+    listed = api.call(index_operations.list_indexes)
+    print_result(listed, _lines(listed.indexes, api))
+
+
+def _lines(indexes: Sequence[ListedIndex], api: Api) -> Iterator[tuple[str, ...]]:
+    names = token_names(api, {index.created_by for index in indexes})
+    for index in indexes:
+        origin = index.source
+        if index.created is not None:
+            by = with_name(index.created_by, names.get(index.created_by, ""))
+            origin = f"{origin}, {index.created:%Y-%m-%d} by {by}"
+        problem = (f"not served: {index.problem}",) if index.problem else ()
+        yield index.name, describe_keys(index.index), origin, *problem
+
+
+@index_command.subcommand("history", JSON, *INDEX)
+def index_history() -> None:
+    """
+    Print the changes of the indexes in the store, oldest first.
+
+    Examples:
+        wheelyard index history
+        wheelyard index history --json
+
+    Documentation: indexes.md
+    """
+    api = open_api()
+    commits = api.call(index_operations.index_history).commits
+    changes = [event for commit in commits for event in commit.events]
+    lines = history_lines(api, changes, map(describe_event, changes))
+    print_result({"changes": changes}, lines)
+
+
+@index_command.subcommand(
+    "add", NAME, Argument(["texts"], nargs=-1, metavar="[KEY=VALUE...]"), NOTE, *INDEX
+)
+def add_index(name: str, texts: tuple[str, ...], note: str) -> None:
+    """
+    Make the index NAME, with URLs below /NAME/.
+
+    Its keys are those of an [[index]] table. Without layers it has its own packages alone. A list
+    has commas between its elements; nothing between them is the index without a name.
+
+    Examples:
+        wheelyard index add dev
+        wheelyard index add prod layers=prod,upstream --note TEAM-12
+        wheelyard index add team layers=team,dev, 'merge=acme-*'
+
+    Documentation: indexes.md
+    """
+    table = {"name": name, **_keys(texts)}
+    _report(open_api().call(index_operations.make_index, NewIndex(table, note)))
+
+
+@index_command.subcommand(
+    "change",
+    NAME,
+    Argument(["texts"], nargs=-1, required=True, metavar="KEY=VALUE..."),
+    NOTE,
+    *INDEX,
+)
+def change_index(name: str, texts: tuple[str, ...], note: str) -> None:
+    """
+    Give other values to keys of the index NAME of the store.
+
+    A key without a value is left out from then on.
+
+    Examples:
+        wheelyard index change prod layers=prod
+        wheelyard index change prod merge= --note 'one owner for each name'
+
+    Documentation: indexes.md
+    """
+    keys = _keys(texts)
+    changes = {text.partition("=")[0]: None for text in texts} | keys
+    _report(open_api().call(index_operations.change_index, IndexEdit(name, changes, note)))
+
+
+@index_command.subcommand(
+    "remove", Argument(["names"], nargs=-1, required=True, metavar="NAME..."), NOTE, *INDEX
+)
+def remove_indexes(names: tuple[str, ...], note: str) -> None:
+    """
+    Remove indexes of the store that have no packages.
+
+    Examples:
+        wheelyard index remove team
+        wheelyard index remove team dev --note 'moved to prod'
+
+    Documentation: indexes.md
+    """
+    api = open_api()
+    for name in names:
+        removed = api.call(index_operations.remove_index, IndexRemoval(name, note))
+        click.echo(escaped(f"{name}: removed"))
+        for warning in removed.warnings:
+            warn(warning)
+
+
+def _keys(words: Sequence[str]) -> IndexKeys:
+    """
+    Return the keys of KEY=VALUE words that have a value.
+
+    Raises UsageError if a word has no `=`, or an unknown key.
+    """
+    from wheelyard.model.index_texts import index_of_texts
+
+    texts = dict[str, str]()
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise click.UsageError(f"{quoted(word)} is no KEY=VALUE.")
+        texts[key] = value
+    try:
+        return index_of_texts(texts)
+    except Invalid as fault:
+        raise click.UsageError(fault.message) from fault
+
+
+def _report(index: ListedIndex) -> None:
+    click.echo(escaped(f"{index.name}: {describe_keys(index.index)}"))
+    if index.problem:
+        warn(index.problem)

@@ -1,0 +1,134 @@
+"""The pages of indexes: the list, the form of one, removal, history."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Final
+from urllib.parse import urlencode
+
+from msgspec import Meta, Struct
+
+from wheelyard.api import index_operations
+from wheelyard.api.access_operations import AccessHistoryQuery
+from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
+from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.http.forms import FormFields, form_body
+from wheelyard.http.handlers.admin.pages import AdminPages, newest_part
+from wheelyard.http.messages import Request, Response
+from wheelyard.model.index_texts import INDEX_KEYS, NAME, index_of_texts, texts_of_index
+from wheelyard.model.stored_indexes import ListedIndex, describe_event
+from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.admin.index_fields import index_fields
+
+SECTION: Final = "indexes/"
+
+
+class SeenIndex(Struct, frozen=True):
+    """The index that a form was shown with."""
+
+    name: str
+    as_of: Annotated[datetime, Meta(tz=True)]
+    """When it had been changed last."""
+
+
+class IndexPages:
+    """The pages of indexes."""
+
+    def __init__(self, pages: AdminPages) -> None:
+        self._pages = pages
+
+    def answer(self, request: Request) -> Response:
+        """Handle GET: the list, the form of an index, or the question whether to remove one."""
+        query, form = self._pages.query(request), self._pages.form(request)
+        if query.text("make"):
+            return self._index_form(request, None, form, 200)
+        for action in ("change", "remove"):
+            if query.text(action):
+                return self._of_stored(request, action, query.text(action), form, 200)
+        return self._list(request, query)
+
+    def answer_form(self, request: Request) -> Response:
+        """Handle POST: make, change or remove an index."""
+
+        def act(fields: FormFields) -> Response:
+            action = fields.action("make", "change", "remove")
+            if action == "remove":
+                return self._remove(request, fields)
+            return self._save(request, fields, action)
+
+        def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
+            action = fields.text("action")
+            if action in {"change", "remove"}:
+                return self._of_stored(request, action, fields.text(NAME), form, status)
+            return self._index_form(request, None, form, status)
+
+        return self._pages.answer_form(request, act, ask_again)
+
+    def answer_history(self, request: Request) -> Response:
+        """Handle GET: the changes of indexes in the store, newest first."""
+        query, api = self._pages.query(request), self._pages.api(request)
+        part = newest_part(query, api.call(index_operations.list_indexes).revision)
+        wanted = AccessHistoryQuery(part.after, part.limit)
+        commits = api.call(index_operations.index_history, wanted).commits
+        changes = [event for commit in commits for event in commit.events]
+        described = [(event, describe_event(event)) for event in reversed(changes)]
+        return self._pages.show_history(request, SECTION, "indexes", described, part)
+
+    def _list(self, request: Request, query: FormFields) -> Response:
+        rows = self._pages.api(request).call(index_operations.list_indexes).indexes
+        values = {
+            "rows": rows,
+            "done": query.text("done"),
+            "name": query.text(NAME),
+            "names": self._pages.names_of(request, (row.created_by for row in rows)),
+        }
+        return self._pages.show(request, SECTION, "indexes.html", values)
+
+    def _index_form(
+        self, request: Request, before: ListedIndex | None, form: FormState, status: int
+    ) -> Response:
+        values: Mapping[str, object] = {
+            "form": form,
+            "before": before,
+            "keys": tuple(index_fields(INDEX_KEYS)),
+            "texts": texts_of_index(before.index) if before else {},
+        }
+        return self._pages.show(request, SECTION, "index_form.html", values, status)
+
+    def _of_stored(
+        self, request: Request, action: str, name: str, form: FormState, status: int
+    ) -> Response:
+        """
+        Return the form that changes an index of the store, or asks whether to remove it.
+
+        Raises NotFound if there is no such index, and Invalid if it is one of the settings.
+        """
+        listed = self._pages.api(request).call(index_operations.list_indexes).indexes
+        named = [row for row in listed if row.name == name]
+        row = next((row for row in named if row.source == "store"), None)
+        if row is None and named:
+            raise Invalid("It is in the settings. Change it there, and restart the servers.")
+        if row is None:
+            raise NotFound(f"There is no index {quoted(name)}. It may have been removed.")
+        if action == "change":
+            return self._index_form(request, row, form, status)
+        warnings = tuple(self._pages.index.index_administration.warnings(name))
+        values = {"form": form, "row": row, "warnings": warnings}
+        return self._pages.show(request, SECTION, "index_remove.html", values, status)
+
+    def _save(self, request: Request, fields: FormFields, action: str) -> Response:
+        keys = index_of_texts({key: fields.text(key) for key in INDEX_KEYS})
+        note, api = fields.text("note"), self._pages.api(request)
+        if action == "make":
+            api.call(index_operations.make_index, NewIndex(keys, note))
+        else:
+            # a field that is empty leaves its key out
+            changes = {key: keys.get(key) for key in INDEX_KEYS if key != NAME}
+            seen = form_body(fields, SeenIndex)
+            edit = IndexEdit(seen.name, changes, note, seen.as_of)
+            api.call(index_operations.change_index, edit)
+        return self._pages.done(request, urlencode({"done": action, NAME: fields.text(NAME)}))
+
+    def _remove(self, request: Request, fields: FormFields) -> Response:
+        removal = IndexRemoval(fields.text(NAME), fields.text("note"))
+        self._pages.api(request).call(index_operations.remove_index, removal)
+        return self._pages.done(request, urlencode({"done": "remove", NAME: removal.name}))

@@ -1,0 +1,82 @@
+"""
+Values of keys as texts, as a form or a command has them, and back.
+
+A list is a text with commas or line breaks between its elements. A table of claims has a line for
+each, `CLAIM = VALUE`, where true and false are booleans unless they are in quotes.
+"""
+
+import re
+from typing import Any, Final
+
+from msgspec import inspect
+
+from wheelyard.errors import Invalid, quoted
+
+_BOOLEANS: Final = {"true": True, "false": False}
+_NUMBER: Final = re.compile("0|[1-9][0-9]{0,17}", re.ASCII)
+_ELEMENTS: Final = re.compile(r"[,\n]")
+
+
+def value_of_text(kind: inspect.Type, key: str, text: str) -> Any:  # noqa: ANN401 - of any type
+    """
+    Return the value of a text for a key of this type, which is not checked further.
+
+    Raises Invalid (code `invalid_field`), with the key, if a table of claims has a line without `=`
+    or a claim twice.
+    """
+    if isinstance(kind, inspect.Metadata):
+        return value_of_text(kind.type, key, text)
+    if isinstance(kind, inspect.VarTupleType):
+        return [element for part in _ELEMENTS.split(text) if (element := part.strip())]
+    if isinstance(kind, inspect.DictType):
+        return _claims(key, text)
+    union = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    types = [part.type if isinstance(part, inspect.Metadata) else part for part in union]
+    for part in types:
+        if isinstance(part, inspect.VarTupleType):
+            return value_of_text(part, key, text)
+    if any(isinstance(member, inspect.BoolType) for member in types):
+        return _BOOLEANS.get(text.lower(), text)
+    is_number = any(isinstance(member, inspect.IntType) for member in types)
+    # any other text is for the checks of the table to refuse
+    return int(text) if is_number and _NUMBER.fullmatch(text) else text
+
+
+def _claims(key: str, text: str) -> dict[str, str | bool]:
+    claims = dict[str, str | bool]()
+    for line in filter(str.strip, text.splitlines()):
+        claim, value = _claim(key, line)
+        if claim in claims:
+            raise wrong_text(key, f"The claim {quoted(claim)} is there twice. Leave one out.")
+        claims[claim] = value
+    return claims
+
+
+def _claim(key: str, line: str) -> tuple[str, str | bool]:
+    claim, equals, value = (part.strip() for part in line.partition("="))
+    if not equals or not claim:
+        raise wrong_text(key, f"Write each claim on a line, as CLAIM = VALUE: {quoted(line)}.")
+    is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
+    return claim, value[1:-1] if is_quoted else _BOOLEANS.get(value, value)
+
+
+def text_of_value(value: object) -> str:
+    """Return the text of a value, for `value_of_text`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict):
+        return "\n".join(f"{claim} = {_claim_text(inner)}" for claim, inner in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _claim_text(value: object) -> str:
+    return f'"{value}"' if isinstance(value, str) and value in _BOOLEANS else text_of_value(value)
+
+
+def wrong_text(key: str, message: str) -> Invalid:
+    """Return the error (code `invalid_field`) about the text of a key."""
+    fault = Invalid(message, code="invalid_field")
+    fault.field = key
+    return fault

@@ -1,0 +1,52 @@
+"""
+The keys of an index as texts, as a form or a command has them, and back.
+
+In the list of layers, the index without a name is two quotes, or nothing between commas.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec.inspect import type_info
+from msgspec.structs import fields
+
+from wheelyard.errors import quoted
+from wheelyard.model.field_texts import text_of_value, value_of_text, wrong_text
+from wheelyard.model.index_definition import IndexFields
+from wheelyard.model.stored_indexes import IndexKeys
+
+NAME: Final = "name"
+LAYERS: Final = "layers"
+UNNAMED_TEXT: Final = '""'
+INDEX_KEYS: Final = {field.encode_name: type_info(field.type) for field in fields(IndexFields)}
+"""The type of each key of an `[[index]]` table."""
+
+
+def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
+    """
+    Return the keys of an index with these texts, which are not checked further.
+
+    An empty text leaves its key out. Raises Invalid (code `invalid_field`), with the key, if a key
+    is unknown.
+    """
+    keys: IndexKeys = {}
+    for key, text in texts.items():
+        if key not in INDEX_KEYS:
+            names = ", ".join(INDEX_KEYS)
+            raise wrong_text(key, f"{quoted(key)} is no key of an index. The keys are {names}.")
+        if not text.strip():
+            continue
+        if key == LAYERS:
+            layers = (layer.strip() for layer in text.strip().replace("\n", ",").split(","))
+            keys[key] = ["" if layer == UNNAMED_TEXT else layer for layer in layers]
+        else:
+            keys[key] = value_of_text(INDEX_KEYS[key], key, text.strip())
+    return keys
+
+
+def texts_of_index(keys: IndexKeys) -> dict[str, str]:
+    """Return the keys of an index as texts, for `index_of_texts`."""
+    texts = {key: text_of_value(value) for key, value in keys.items()}
+    if LAYERS in keys:
+        texts[LAYERS] = ", ".join(layer or UNNAMED_TEXT for layer in keys[LAYERS])
+    return texts

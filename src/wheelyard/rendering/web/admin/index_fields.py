@@ -1,0 +1,59 @@
+"""The fields of the form of an index, one for each key that it may have."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from msgspec import Struct
+
+
+class IndexField(Struct, frozen=True):
+    """A field of the form."""
+
+    key: str
+    label: str
+    hint: str = ""
+    is_rare: bool = True
+    """Whether it is hidden until somebody wants it."""
+
+
+FIELDS: Final = (
+    IndexField(
+        "layers",
+        "Layers",
+        "Names with commas, in the order in which a project is looked for: the name of this index "
+        'for its own packages, other indexes, upstream, and "" for the index without a name. Empty '
+        "means its own packages alone.",
+        is_rare=False,
+    ),
+    IndexField(
+        "merge",
+        "Merge",
+        "Projects whose files come from all layers, such as acme-*. Of others, the first layer "
+        "that has the name counts.",
+        is_rare=False,
+    ),
+    IndexField(
+        "promote_from", "Promote from", "Indexes from which releases are promoted, with commas."
+    ),
+    IndexField(
+        "promote_other_person",
+        "Promoted by somebody else",
+        "true, if nobody may promote what they have uploaded.",
+    ),
+    IndexField("promote_min_age_days", "Least age in days of what is promoted"),
+    IndexField("promote_approvals", "Approvals that a promotion needs"),
+    IndexField("index_size", "Most MiB of the index"),
+    IndexField("index_files", "Most files of the index"),
+    IndexField("project_size", "Most MiB of a project"),
+    IndexField("project_files", "Most files of a project"),
+)
+
+
+def index_fields(keys: Iterable[str]) -> Iterator[IndexField]:
+    """Yield the fields of all keys but the name, first those that are in `FIELDS`."""
+    named = {field.key: field for field in FIELDS}
+    wanted = [key for key in keys if key != "name"]
+    yield from (field for field in FIELDS if field.key in wanted)
+    for key in wanted:
+        if key not in named:
+            yield IndexField(key, key.replace("_", " ").capitalize())

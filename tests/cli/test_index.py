@@ -1,0 +1,67 @@
+"""`wheelyard index`: indexes of the store, from the command line."""
+
+import json
+
+import pytest
+
+from tests.cli.conftest import Done, Typed
+
+
+@pytest.fixture
+def index(wheelyard: Typed) -> Typed:
+    """Type a subcommand of `index`, for a store."""
+    assert wheelyard("token", "create", "ci", "--store", "there").returncode == 0
+
+    def run(*arguments: str) -> Done:
+        return wheelyard("index", *arguments, "--store", "there")
+
+    return run
+
+
+def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None:
+    """An index is made, changed key by key and removed, and the journal has it all."""
+    assert index("add", "dev").stdout == "dev: its own packages\n"
+    made = index("add", "prod", "layers=prod,dev,", "merge=acme-*", "--note", "TEAM-1")
+    assert made.stdout == 'prod: layers prod dev "", merge acme-*\n'
+    changed = index("change", "prod", "merge=", "index_size=0")
+    assert changed.stdout == 'prod: layers prod dev "", index_size 0\n'
+    listed = json.loads(index("list", "--json").stdout)["indexes"]
+    assert [row["index"] for row in listed] == [
+        {"name": "dev"},
+        {"name": "prod", "layers": ["prod", "dev", ""], "index_size": 0},
+    ]
+    assert index("list").stdout.startswith("dev\tits own packages\tstore, ")
+    assert "is a layer of the index 'prod'" in index("remove", "dev").stderr
+
+    assert index("remove", "prod", "dev").stdout == "prod: removed\ndev: removed\n"
+
+    history = [line.split("\t")[2] for line in index("history").stdout.splitlines()]
+    assert [line.partition(",")[0] for line in history] == [
+        "index dev: made",
+        "index prod: made",
+        "index prod: changed",
+        "index prod: removed",
+        "index dev: removed",
+    ]
+    journal = wheelyard("journal", "--store", "there").stdout.splitlines()
+    assert journal[-1].endswith("index dev: removed")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "words"),
+    [
+        ("add dev colour=red", 2, "is no key of an index"),
+        ("add dev layers", 2, "is no KEY=VALUE"),
+        ("add simple", 1, "a word of the paths"),
+        ("add dev layers=nobody", 1, "there is no index 'nobody'"),
+        ("add dev index_size=many", 1, "index_size"),
+        ("change dev layers=dev", 1, "There is no index 'dev'"),
+        ("remove dev", 1, "There is no index 'dev'"),
+    ],
+)
+def test_what_is_refused(index: Typed, arguments: str, status: int, words: str) -> None:
+    """What makes no index is refused in one line, and nothing is stored."""
+    done = index(*arguments.split(" "))
+
+    assert (done.returncode, words in done.stderr) == (status, True), done.stderr
+    assert json.loads(index("list", "--json").stdout)["indexes"] == []

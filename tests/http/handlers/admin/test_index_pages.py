@@ -1,0 +1,82 @@
+"""The pages of indexes."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import wheel
+
+PAGE = "indexes/"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """A server with an index in its settings, and the project `tools`."""
+    folder = tmp_path_factory.mktemp("server")
+    with in_process(folder, settings_in(folder, index=({"name": "prod"},))) as opened:
+        opened.publish(wheel("tools"))
+        yield opened
+
+
+@pytest.fixture
+def admin(server: InProcessServer) -> Iterator[Administrator]:
+    """The administrator, and no index in the store before and after."""
+    yield Administrator.of(server)
+    administration = server.index.index_administration
+    for row in administration.show():
+        if row.source == "store":
+            administration.remove(row.name, "local:bo")
+
+
+@pytest.mark.parametrize("path", [PAGE, f"{PAGE}?make=index", f"{PAGE}history/"])
+@pytest.mark.parametrize("name", ["reader", "stranger"])
+def test_indexes_are_for_administrators(server: InProcessServer, path: str, name: str) -> None:
+    """Others see no index, and make none."""
+    person = Administrator.of(server, name)
+
+    answers = [person.open(path), person.send(PAGE, action="make", name="dev")]
+
+    assert [answer.status for answer in answers] == [403, 403]
+    assert len(server.index.index_administration.show()) == 1
+
+
+def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
+    """An index is made by its form, changed, removed, and is in the history."""
+    layers = 'dev, prod, ""'
+    page = admin.done(PAGE, action="make", name="dev", layers=layers, merge="acme-*", note="T-1")
+    assert "The index is made: dev" in page
+    assert 'layers dev prod "", merge acme-*' in page
+    assert "fixed while the server runs" in page
+    form = admin.open(f"{PAGE}?change=dev").body.decode()
+    assert 'value="dev, prod, &#34;&#34;"' in form
+    (as_of,) = re.findall('name="as_of" value="([^"]+)"', form)
+
+    page = admin.done(PAGE, action="change", name="dev", as_of=as_of, layers="dev", index_size="5")
+
+    assert "The index is changed" in page
+    assert admin.server.index.index_administration.show()[1].index == {
+        "name": "dev",
+        "layers": ["dev"],
+        "index_size": 5,
+    }
+    assert "Its URLs answer nothing any more" in admin.read(f"{PAGE}?remove=dev")
+    assert "The index is removed" in admin.done(PAGE, action="remove", name="dev", note="moved")
+    history = admin.read(f"{PAGE}history/")
+    assert history.index("removed (moved)") < history.index("changed, ") < history.index("made, ")
+    assert "index dev: removed" in admin.read("journal/?what=index-removed")
+
+
+def test_form_is_shown_again_with_the_reason(admin: Administrator) -> None:
+    """What cannot be the name of an index, and what does not fit, is said beside the field."""
+    taken = admin.send(PAGE, action="make", name="tools")
+    wrong = admin.send(PAGE, action="make", name="dev", layers="nobody")
+
+    assert (taken.status, wrong.status) == (409, 400)
+    assert "the name of a project" in text_of(taken)
+    assert "there is no index 'nobody'" in text_of(wrong)
+    assert 'value="nobody"' in wrong.body.decode()
+    assert admin.open(f"{PAGE}?change=prod").status == 400
+    assert admin.open(f"{PAGE}?remove=nobody").status == 404
