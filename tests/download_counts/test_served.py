@@ -11,7 +11,8 @@ from tests.catalog.faulty_store import FaultyStore
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.http.servers import token_of
-from tests.operations.in_memory_index import ALICE, Clock
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, START, Clock
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.operations.lifecycle import Selection
@@ -148,6 +149,35 @@ def test_whoever_may_read_a_project_sees_its_counts(tmp_path: Path) -> None:
             token = token_of(server.index, *names, can="read")
             assert server.get(path, ("authorization", f"Bearer {token}")).status == status
         assert server.get(path).status == 401
+
+
+def test_counts_belong_to_the_index_of_the_url(tmp_path: Path) -> None:
+    """An index counts what is downloaded by its URL, also files of another one that it shows."""
+    indexes = ({"name": "dev"}, {"name": "prod", "layers": ["prod", "dev"]})
+    with in_process(tmp_path, Settings(index=indexes)) as server:
+        made = make_wheel("demo")
+        dev = server.index.named("dev")
+        dev.uploads.accept(made.arrival(server.folder), ALICE)
+        path = f"/files/demo/{made.sha256}/{made.filename}"
+        for index in ("prod", "prod", "dev"):
+            assert server.get(f"/{index}{path}").status == 200
+        counts = [
+            json.loads(server.get(f"/{index}/api/v1/projects/demo/downloads").body)["downloads"]
+            for index in ("dev", "prod")
+        ]
+        page = server.get("/prod/project/demo/downloads/", HTML)
+        server.clock.advance(days=1)
+        last = dev.last_downloads(7)
+
+        assert counts == [1, 2]
+        assert (page.status, b"2 downloads" in page.body) == (200, True)
+        assert server.get("/api/v1/projects/demo/downloads").status == 404
+        assert last is not None
+        assert last.of(parse_name("demo"), made.filename) == START.date()
+        server.tell("lifespan", "lifespan.shutdown")
+        stored = [entry.key for entry in server.index.stores.documents.list("indexes/")]
+        written = [key.partition("/new/")[0] for key in stored if "/new/" in key]
+        assert written == ["indexes/dev/downloads", "indexes/prod/downloads"]
 
 
 def test_counting_can_be_turned_off(tmp_path: Path) -> None:

@@ -56,7 +56,8 @@ def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> Do
     """
     index = call.index
     index.read_policy.require_project_read(call.caller, name)
-    if (index.projects.peek(name) or index.projects.load(name)).value is None:
+    shown = (part.projects.peek(name) or part.projects.load(name) for part in index.parts)
+    if all(snapshot.value is None for snapshot in shown):
         raise project_not_found(name)
     if index.downloads is None:
         message = "This index does not count downloads: the setting downloads.count is false."

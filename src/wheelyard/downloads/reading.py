@@ -1,6 +1,6 @@
 """Reading of counts: the months, the batches, and what this process has not written yet."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from functools import partial
 from threading import Lock
@@ -78,6 +78,19 @@ class LastDownloads(Struct, frozen=True):
     """The last day by project and filename, only of those that were downloaded since then."""
     projects: Mapping[NormalizedName, date]
     """Projects of which some files were downloaded on that day, without a record of which."""
+
+    @classmethod
+    def joined(cls, parts: Iterable["LastDownloads"]) -> "LastDownloads":
+        """Return when files were last downloaded from any of several indexes."""
+        files, projects = dict[tuple[NormalizedName, str], date](), dict[NormalizedName, date]()
+        is_complete = False
+        for part in parts:
+            is_complete = is_complete or part.is_complete
+            for file, day in part.files.items():
+                files[file] = max(day, files.get(file, day))
+            for name, day in part.projects.items():
+                projects[name] = max(day, projects.get(name, day))
+        return cls(is_complete, files, projects)
 
     def of(self, project: NormalizedName, filename: str) -> date | None:
         """Return the last day on which a file was, or may have been, downloaded."""

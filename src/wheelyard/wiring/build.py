@@ -79,7 +79,7 @@ from wheelyard.wiring.stores import (
 if TYPE_CHECKING:
     from wheelyard.authentication.passwords import PasswordChanges
     from wheelyard.catalog.private_names import PrivateNames
-    from wheelyard.downloads.reading import Downloads
+    from wheelyard.downloads.reading import Downloads, LastDownloads
     from wheelyard.operations.check_store import Check
     from wheelyard.operations.immediate_deletion import ImmediateDeletion
     from wheelyard.operations.index_administration import IndexAdministration
@@ -180,6 +180,21 @@ class Index(Struct, frozen=True, kw_only=True):
             return (self,)
         parts = self.indexes.parts(self.name)
         return tuple(self if part.name == self.name else part for part in parts)
+
+    def last_downloads(self, days: int) -> "LastDownloads | None":
+        """
+        Return when each file was downloaded in the last days, or None if that is not counted.
+
+        Other indexes may show the files of this one, so the counts of all indexes are read: the
+        documents of these months, and what was written since yesterday. Raises Unavailable if the
+        store does not answer, or counts are damaged.
+        """
+        if self.downloads is None:
+            return None
+        from wheelyard.downloads.reading import LastDownloads
+
+        counts = (index.downloads for index in self.indexes.all())
+        return LastDownloads.joined(part.last_downloads(days) for part in counts if part)
 
     @property
     def is_new(self) -> bool:
