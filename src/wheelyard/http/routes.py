@@ -37,6 +37,7 @@ from wheelyard.http.handlers.manage import ManagePages
 from wheelyard.http.handlers.packages import Packages
 from wheelyard.http.handlers.password import PasswordPages
 from wheelyard.http.handlers.project_pages import ProjectPages
+from wheelyard.http.handlers.promotion import PromotionPages
 from wheelyard.http.handlers.server_redirects import ServerRedirects
 from wheelyard.http.handlers.setup import SetupPages
 from wheelyard.http.handlers.token_pages import TokenPages
@@ -77,6 +78,7 @@ def build_routes(
         *_home(home, setup),
         *(_elsewhere(context) if is_named else _people(context, pages)),
         *_management(ManagePages(pages), UploadPage(pages, uploads)),
+        *_promotion(PromotionPages(pages)),
         *_downloads(pages),
         *_projects(ProjectPages(pages), Histories(pages)),
         *_index(context, home, setup, packages, roots),
@@ -274,6 +276,12 @@ def _pictures(context: ServerContext) -> Iterator[Route]:
 
         handler = Pictures(context, context.pictures).answer
         yield replace(_page("/-/pictures/{signature}/{address}", handler), name="picture")
+
+
+def _promotion(promotion: PromotionPages) -> Iterator[Route]:
+    path = "/project/{name}/{version}/promote/"
+    yield replace(_page(path, promotion.answer), is_long=True)
+    yield replace(_form(path, promotion.answer_form), is_long=True)
 
 
 def _downloads(web: WebPages) -> Iterator[Route]:

@@ -167,10 +167,17 @@ class WebPages:
             and index.definition.has_packages
             and caller.may_anywhere(Action.UPLOAD),
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
+            may_promote=may_change and name is not None and self._has_other_indexes,
             may_administer=may_administer,
             may_approve=may_approve and not may_administer,
             may_ask=self.context.site is None and not index.settings.server.read_only,
         )
+
+    @property
+    def _has_other_indexes(self) -> bool:
+        index = self.context.index
+        in_force = None if index.name else index.indexes.peek()
+        return bool(index.name or (in_force and in_force.definitions))
 
     def choosing_viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
         """Return who looks at a page, as `viewer` does, and the client that was chosen before."""

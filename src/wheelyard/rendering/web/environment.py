@@ -186,6 +186,8 @@ class Viewer(Struct, frozen=True, kw_only=True):
     may_administer: bool = False
     may_approve: bool = False
     """Whether the viewer may decide about public packages, and is no administrator."""
+    may_promote: bool = False
+    """Whether there is another index that the viewer may perhaps promote releases to."""
     may_ask: bool = False
     """Whether this server takes requests for hidden public packages, of whoever signs in."""
     client: str = ""

@@ -12,6 +12,8 @@ RELEASES: Final = "releases"
 DEPENDENCIES: Final = "dependencies"
 HISTORY: Final = "history"
 DOWNLOADS: Final = "downloads"
+PROMOTE: Final = "promote"
+"""Of a release alone. No tab leads there, as few may do that."""
 MANAGE: Final = "manage"
 ACCESS: Final = "access"
 

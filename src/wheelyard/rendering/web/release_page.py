@@ -41,6 +41,7 @@ from wheelyard.rendering.web.project_frame import (
     ProjectFrame,
     version_path,
 )
+from wheelyard.rendering.web.promotion_page import arrivals_of, departures_of
 from wheelyard.rendering.web.public_package import PublicPackage
 
 USERS_SHOWN: Final = 500
@@ -144,6 +145,8 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
                 environment, name, release, "../" if self.head.is_release else ""
             ),
             "hashes": len(pinned_hashes(release)),
+            "arrivals": arrivals_of(release.files),
+            "departures": departures_of(release.files),
             "pinned": "" if is_linked else pinned_requirement(name, release),
         }
 

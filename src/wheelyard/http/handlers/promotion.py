@@ -1,0 +1,159 @@
+"""Handlers of the page on which people promote a release to another index."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.api.operation import Call
+from wheelyard.api.promotion_operations import (
+    PromotionApproval,
+    ReleasePromotion,
+    approve_promotion,
+    promote,
+    promotion_to,
+)
+from wheelyard.authentication.api_tokens import invalid_credential
+from wheelyard.errors import Invalid, NotFound, WheelyardError
+from wheelyard.http.error_responses import read_only, status_of
+from wheelyard.http.forms import (
+    CSRF_FIELD,
+    FormFields,
+    form_token,
+    read_form,
+    refused_form,
+    require_form_token,
+)
+from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.request_authentication import CallerElsewhere
+from wheelyard.http.web_pages import WebPages
+from wheelyard.model.access import Action
+from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.project import File
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.promotion import REFUSED
+from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.promotion_page import PromotionTarget, promotion_page
+
+PROMOTE: Final = "promote"
+APPROVE: Final = "approve"
+
+
+class PromotionPages:
+    """The page on which people promote a release, and approve that others do."""
+
+    def __init__(self, web: WebPages) -> None:
+        self._web = web
+        self._context = web.context
+
+    def answer(self, request: Request) -> Response:
+        """Handle GET: to which indexes the caller may promote a release, and what forbids it."""
+        name, version = self._require_release(request)
+        if self._context.index.settings.server.read_only:
+            raise read_only()
+        form = FormState(form_token(request, self._context))
+        return self._show(request, 200, name, version, form)
+
+    def answer_form(self, request: Request) -> Response:
+        """Handle POST: promote the release, or approve it, and redirect to the page."""
+        name, version = self._require_release(request)
+        # the handler is called again once the body has come, and changes nothing before
+        fields = read_form(request)
+        try:
+            require_form_token(request, self._context, fields.text(CSRF_FIELD))
+            self._change(request, name, version, fields)
+        except WheelyardError as error:  # nothing was changed, or nobody knows
+            form = refused_form(request, self._context, fields, error)
+            return self._show(request, status_of(error), name, version, form)
+        return redirect(303, self._web.path("project", name, str(version), PROMOTE))
+
+    def _change(
+        self, request: Request, name: NormalizedName, version: Version, fields: FormFields
+    ) -> None:
+        """Do what a form asks for. Raises Waiting while an upstream index is asked."""
+        call, to, upstream = self._call(request), fields.text("to"), self._context.upstream
+        if fields.action(PROMOTE, APPROVE) == APPROVE:
+            approve_promotion(call, name, PromotionApproval(str(version), to))
+            return
+        release = ReleasePromotion(str(version), to)
+        if upstream is None:
+            promote(call, name, release)
+        else:
+            client = request.client_key
+            request.wait(PROMOTE, upstream.answer, client, promote, call, name, release)
+
+    def _call(self, request: Request) -> Call:
+        index = self._context.index
+        callers = CallerElsewhere(request, index)
+        return Call(index=index, caller=request.caller, callers=callers)
+
+    def _require_release(self, request: Request) -> tuple[NormalizedName, Version]:
+        """
+        Return the project and the version in a URL.
+
+        Raises Unauthenticated if the caller is anonymous, and NotFound for no version, or as
+        `WebPages.require_reader`.
+        """
+        name = self._web.require_reader(request)
+        if request.caller.is_anonymous:
+            raise invalid_credential()
+        text = request.path_params["version"]
+        try:
+            return name, parse_version(text)
+        except Invalid as fault:
+            raise NotFound(f"{name} has no such release. Its page shows what it has.") from fault
+
+    def _show(
+        self,
+        request: Request,
+        status: int,
+        name: NormalizedName,
+        version: Version,
+        form: FormState,
+    ) -> Response:
+        files = Selection(version).files_of(self._context.index.projects.get_current(name))
+        targets = tuple(self._targets(request, name, version, files))
+        viewer = self._web.viewer(request.caller, name)
+        release = name, files[0].version
+        page = promotion_page(self._web.environment, viewer, release, targets, form)
+        return self._web.own_page(status, page)
+
+    def _targets(
+        self, request: Request, name: NormalizedName, version: Version, files: tuple[File, ...]
+    ) -> Iterator[PromotionTarget]:
+        """Yield what each index would get that the caller may upload the project to."""
+        call, index = self._call(request), self._context.index
+        for other in index.indexes.all():
+            if other.name == index.name or not other.definition.has_packages:
+                continue
+            if not call.caller_in(other).may(Action.UPLOAD, name):
+                continue
+            approvers = [set(file.approved_for.get(other.name, ())) for file in files]
+            target = PromotionTarget(
+                name=other.name,
+                wants_approval=other.definition.promotion.promote_approvals > 0,
+                approvers=tuple(sorted(set.intersection(*approvers))),
+            )
+            yield self._tried(call, name, version, target)
+
+    def _tried(
+        self, call: Call, name: NormalizedName, version: Version, target: PromotionTarget
+    ) -> PromotionTarget:
+        """Return a target with what a promotion would do there, or why there can be none."""
+        try:
+            trial = promotion_to(call, target.name).promote(name, version, dry_run=True)
+        except WheelyardError as error:
+            return PromotionTarget(
+                name=target.name,
+                error=error.on_page,
+                wants_approval=target.wants_approval and error.code == REFUSED,
+                approvers=target.approvers,
+            )
+        return PromotionTarget(
+            name=target.name,
+            new=tuple(file.filename for file in trial.new),
+            present=len(trial.present),
+            wants_approval=target.wants_approval and bool(trial.new),
+            approvers=target.approvers,
+        )

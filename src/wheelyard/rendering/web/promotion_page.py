@@ -1,0 +1,95 @@
+"""The page on which one promotes a release to another index, and what a release says of that."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.model.access import describe_principal
+from wheelyard.model.project import File
+from wheelyard.model.promotion import describe_index
+from wheelyard.rendering.listing import ShownFile
+from wheelyard.rendering.simple_pages import timestamp
+from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.environment import PageEnvironment, Viewer
+from wheelyard.rendering.web.project_frame import PROMOTE, ProjectFrame
+
+
+class PromotionTarget(Struct, frozen=True, kw_only=True):
+    """An index that the viewer may promote a release to, and what it would get."""
+
+    name: str
+    """Empty for the index without a name."""
+    new: tuple[str, ...] = ()
+    """The names of the files that it lacks."""
+    present: int = 0
+    """How many files it has."""
+    error: str = ""
+    """Why the viewer cannot promote the release there now."""
+    wants_approval: bool = False
+    """Whether it takes approved releases alone."""
+    approvers: tuple[str, ...] = ()
+    """The principals that have approved all files."""
+
+    @property
+    def title(self) -> str:
+        """The name of the index, or words for the one without a name."""
+        return describe_index(self.name)
+
+    @property
+    def approved_by(self) -> str:
+        """Who has approved it, in words."""
+        return ", ".join(map(describe_principal, self.approvers))
+
+
+class Arrival(Struct, frozen=True):
+    """How files of a release came from another index."""
+
+    source: str
+    """The other index in words."""
+    who: str
+    """Who has promoted them, in words."""
+    at: str
+    """When, in UTC, as `upload-time`."""
+
+
+def arrivals_of(files: Iterable[ShownFile]) -> list[Arrival]:
+    """Return how files came from other indexes, the oldest first, each promotion once."""
+    arrivals = {
+        Arrival(
+            describe_index(file.promoted_from),
+            describe_principal(file.promoted_by, file.promoted_by_name),
+            timestamp(file.promoted_at),
+        )
+        for file in files
+        if isinstance(file, File) and file.promoted_at is not None
+    }
+    return sorted(arrivals, key=lambda arrival: (arrival.at, arrival.source, arrival.who))
+
+
+def departures_of(files: Iterable[ShownFile]) -> list[str]:
+    """Return the indexes in words that any of these files is noted as promoted to."""
+    names = {name for file in files if isinstance(file, File) for name in file.promoted_to}
+    return list(map(describe_index, sorted(names)))
+
+
+def promotion_page(
+    environment: PageEnvironment,
+    viewer: Viewer,
+    release: tuple[NormalizedName, str],
+    targets: Sequence[PromotionTarget],
+    form: FormState,
+) -> bytes:
+    """Return the bytes of the page of a release, given by the name of its project and version."""
+    name, version = release
+    frame = ProjectFrame(
+        name=name,
+        tab=PROMOTE,
+        version=version,
+        is_release=True,
+        may_manage=viewer.may_manage,
+        counts_downloads=environment.counts_downloads,
+    )
+    return environment.render(
+        "promote.html", viewer, frame.root, frame=frame, targets=targets, form=form
+    )

@@ -1,0 +1,115 @@
+"""The page of a release on which people promote it to other indexes, below the path of its own."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.http.browser import Browser
+from tests.http.handlers.test_manage import PASSWORD, text_of
+from tests.http.in_process import InProcessServer, in_process
+from tests.operations.distributions import make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+
+RELEASE = "/dev/project/demo/1.0/"
+PROMOTE = f"{RELEASE}promote/"
+INDEXES = (
+    {"name": "dev"},
+    {"name": "prod", "promote_approvals": 1},
+    {"name": "stage"},
+    {"name": "view", "layers": ["prod"]},
+)
+
+
+def grant(person: str, *actions: str, index: str) -> dict[str, object]:
+    """Return the table of a grant in an index."""
+    return {"who": [f"htpasswd:{person}"], "projects": ["*"], "actions": actions, "index": index}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[InProcessServer]:
+    """Serve a release of `dev`, which ana and bo may promote to `prod`, and eve to nowhere."""
+    (tmp_path / "htpasswd").write_text("".join(f"{who}:{SHA}\n" for who in ("ana", "bo", "eve")))
+    settings = Settings(
+        server=ServerSettings(public_url="http://index"),
+        access=AccessSettings(cookie_login=True, htpasswd_file=str(tmp_path / "htpasswd")),
+        index=INDEXES,
+        grant=(
+            *(grant(who, "read", index="dev") for who in ("ana", "bo", "eve")),
+            *(grant(who, "upload", index="prod") for who in ("ana", "bo")),
+        ),
+    )
+    with in_process(tmp_path, settings) as opened:
+        dev = opened.index.named("dev")
+        for made in (make_wheel(), make_sdist()):
+            dev.uploads.accept(made.arrival(tmp_path), ALICE)
+        yield opened
+
+
+def signed_in(server: InProcessServer, name: str) -> Browser:
+    """Return the browser of a person who has signed in."""
+    browser = Browser(server)
+    assert browser.sign_in(name, PASSWORD).status == 303
+    return browser
+
+
+def send(browser: Browser, action: str, to: str = "prod") -> int:
+    """Send the form with its token, and return the status of the answer."""
+    fields = {"csrf_token": browser.form_token(PROMOTE), "to": to, "action": action}
+    return browser.send(PROMOTE, fields).status
+
+
+def test_people_approve_and_promote(server: InProcessServer) -> None:
+    """One person approves a release on its page, another one promotes it; both pages say so."""
+    ana, bo = signed_in(server, "ana"), signed_in(server, "bo")
+    assert b'href="promote/"' in ana.open(RELEASE).body
+    shown = text_of(ana.open(PROMOTE))
+    assert "takes releases that another person has approved" in shown
+    assert "stage" not in shown
+    assert send(ana, "promote") == 403
+
+    assert send(bo, "approve") == 303
+    assert "Approved by bo, by password" in text_of(ana.open(PROMOTE))
+    assert send(ana, "promote") == 303
+
+    assert "All 2 files are there" in text_of(ana.open(PROMOTE))
+    assert "Promoted to prod" in text_of(ana.open(RELEASE))
+    arrived = text_of(ana.open("/prod/project/demo/1.0/"))
+    assert "Promoted from dev by ana, by password on 2026-01-01" in arrived
+    assert len(server.index.named("prod").projects.get(NormalizedName("demo")).files) == 2
+
+
+def test_who_may_promote_to_no_index(server: InProcessServer) -> None:
+    """Who may upload to no other index gets no button, and a form that was made up does nothing."""
+    eve = signed_in(server, "eve")
+
+    page = eve.open(PROMOTE)
+
+    assert b"<form method=" not in page.body.partition(b"<main")[2]
+    assert "no other index that you may upload" in text_of(page)
+    fields = {"csrf_token": eve.form_token("/-/account/"), "to": "prod", "action": "promote"}
+    assert eve.send(PROMOTE, fields).status == 403
+    assert not server.index.named("prod").names.listed()
+
+
+def test_wrong_forms(server: InProcessServer) -> None:
+    """A form without its token, for an unknown index, or with another action changes nothing."""
+    ana = signed_in(server, "ana")
+    good = {"csrf_token": ana.form_token(PROMOTE), "to": "prod", "action": "approve"}
+
+    for wrong, status in (
+        ({"csrf_token": "x"}, 403),
+        ({"to": "nowhere"}, 404),
+        ({"to": "view"}, 403),
+        ({"to": "dev"}, 400),
+        ({"action": "delete"}, 400),
+    ):
+        assert ana.send(PROMOTE, {**good, **wrong}).status == status, wrong
+    assert Browser(server).open(PROMOTE).status == 401
+    for missing in ("/dev/project/demo/7/promote/", "/dev/project/demo/x/promote/"):
+        assert ana.open(missing).status == 404
+    project = server.index.named("dev").projects.get(NormalizedName("demo"))
+    assert project.revision == 2
