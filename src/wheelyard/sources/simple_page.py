@@ -8,7 +8,8 @@ value may be of any type, and one that is malformed or too large is as if it was
 A page may have 64 MiB: its JSON is read where it is, file by file.
 
 Follows the simple repository API: `<a href>`, `<base href>`, `<meta name>` and the attributes
-`data-yanked`, `data-requires-python`, `data-core-metadata`. Everything else on a page is ignored.
+`data-yanked`, `data-requires-python`, `data-core-metadata`, `data-provenance`. Everything else on a
+page is ignored.
 
 Comments, quoted values, and elements that contain only text are parsed as in the HTML standard. The
 time is linear in the length of any page: patterns are possessive, and an unclosed element extends
@@ -64,6 +65,7 @@ _KEPT: Final = MappingProxyType(
                 "data-requires-python",
                 "data-core-metadata",
                 "data-dist-info-metadata",
+                "data-provenance",
             }
         ),
         "base": frozenset({"href"}),
@@ -89,6 +91,8 @@ class Link(Struct, frozen=True):
     requires_python: str | None = None
     core_metadata: str | None = None
     """`true` or `sha256=...`, or None if the link says nothing of core metadata."""
+    provenance: str | None = None
+    """The URL of its provenance (PEP 740), or None if the link says none."""
 
 
 class HtmlPage(Struct, frozen=True):
@@ -143,6 +147,7 @@ def _link(href: str, attributes: Mapping[str, str]) -> Link:
         attributes.get(YANKED_ATTRIBUTE),
         attributes.get("data-requires-python"),
         attributes.get("data-core-metadata", old),
+        attributes.get("data-provenance"),
     )
 
 
@@ -220,6 +225,7 @@ class PageEntry(Struct, rename="kebab"):
     core_metadata: object = None
     dist_info_metadata: object = None
     yanked: object = None
+    provenance: object = None
 
 
 class SimplePage(Struct, frozen=True, kw_only=True):
@@ -324,6 +330,7 @@ def _entry_of_link(link: Link) -> PageEntry:
         requires_python=link.requires_python,
         core_metadata=stated_hashes(metadata or "") or metadata not in (None, "false"),
         yanked=link.yanked or link.yanked is not None,
+        provenance=link.provenance,
     )
 
 

@@ -40,6 +40,8 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     requires_python: str | None = None
     yanked: str | None = None
     """The reason, perhaps empty, if the file is yanked; else None."""
+    is_attested: bool = False
+    """Whether the page names a provenance of the file (PEP 740), which nobody has verified."""
 
     @property
     def is_wheel(self) -> bool:

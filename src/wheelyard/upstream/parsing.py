@@ -251,6 +251,7 @@ class _FileParser(Struct):
             has_metadata=bool(metadata) and core is not None,
             requires_python=required or None,
             yanked=_text(yanked) if yanked else None,  # true, or a reason
+            is_attested=isinstance(entry.provenance, str) and entry.provenance != "",
         )
         # the first of two with a SHA-256 counts, else with another digest, or else the first
         before = self.by_filename.get(filename)

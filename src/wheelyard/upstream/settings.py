@@ -15,7 +15,7 @@ from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 from wheelyard.model.access import NO_PATTERNS, NameFilter, NamePatterns
 
-READING: Final = "2"
+READING: Final = "3"
 """Another text whenever `parsing` takes something else from a page."""
 
 Network = IPv4Network | IPv6Network

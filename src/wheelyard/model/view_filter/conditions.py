@@ -17,7 +17,7 @@ from packaging.version import InvalidVersion, Version
 
 from wheelyard.model.access import NamePatterns
 from wheelyard.model.licences import UNREADABLE, LicencePatterns
-from wheelyard.model.view_filter.facts import FileFacts
+from wheelyard.model.view_filter.facts import LOOKED_UP_LATER, FileFacts
 
 _FOREVER: Final = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 _INSTANT: Final = timedelta(microseconds=1)
@@ -201,6 +201,8 @@ class LicenceCondition(Condition, frozen=True, kw_only=True):
     def holds(self, facts: FileFacts, now: datetime) -> bool | None:  # noqa: ARG002
         """Return whether it holds, or None if the licence is not known."""
         licence = facts.licence
+        if licence == LOOKED_UP_LATER:  # the file is judged again before it is sent
+            return True
         if licence is None or licence == UNREADABLE:
             return None
         if not licence:

@@ -6,8 +6,8 @@ from typing import Final
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-EXPENSIVE_FIELDS: Final = frozenset({"approved", "licence", "severity"})
-"""Fields whose facts are looked up only if the filter names them."""
+LOOKED_UP_LATER: Final = "looked up later"
+"""Stands for a licence that is looked up as soon as somebody wants the file. It is no SPDX id."""
 
 
 class FileFacts(Struct, frozen=True, kw_only=True):
@@ -19,7 +19,7 @@ class FileFacts(Struct, frozen=True, kw_only=True):
     uploaded_at: datetime | None
     """In UTC."""
     licence: str | None = None
-    """An SPDX expression, or another value of `model.licences.licence_of`."""
+    """An SPDX expression, or another value of `licence_of`, or `LOOKED_UP_LATER`."""
     severity: float = 0.0
     """The highest CVSS score of the advisories about the version; 0 without one."""
     is_approved: bool = False

@@ -144,11 +144,6 @@ def parse_filter(text: str) -> ViewFilter:
     return ViewFilter(root)
 
 
-def dated_filter(day: date) -> ViewFilter:
-    """Return the filter of what was there at the end of a day in UTC."""
-    return ViewFilter(_time_condition("uploaded", "<=", [day.isoformat()]))
-
-
 class _Builder(Transformer[Token, _Node]):
     """
     Makes conditions of what the parser has found, by a method for each rule of the grammar.
