@@ -1,5 +1,7 @@
 """Definitions of indexes: names, layers, circles, and which packages an index is made from."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -74,3 +76,20 @@ def test_layers_are_looked_at_in_order() -> None:
     require_fit(definitions, has_upstream=False)
 
     assert list(parts_of(definitions["team"], definitions)) == ["dev", "prod", "", "team"]
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"name": "stable", "filter": "not yanked"}, "it has a filter and packages of its own"),
+        (
+            {"name": "stable", "layers": ["dev", "stable"], "filter": "not yanked"},
+            "it has a filter and packages of its own",
+        ),
+        ({"name": "stable", "layers": ["dev"], "filter": "age_days"}, "age_days needs one of"),
+    ],
+)
+def test_a_wrong_filter_is_refused(table: dict[str, Any], message: str) -> None:
+    """An index with packages of its own has no filter, and a wrong filter is no definition."""
+    with pytest.raises(Invalid, match=message):
+        parse_index_tables([table])

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.errors import NotFound, WheelyardError
+from wheelyard.errors import WheelyardError
 from wheelyard.http.context import build_context, context_of_index
 from wheelyard.http.fast_path import AsgiApp
 from wheelyard.http.index_app import FAULT, IndexApp
@@ -20,13 +20,20 @@ from wheelyard.http.messages import UNMATCHED_ROUTE, AsgiScope, Receive, Send
 from wheelyard.http.requests import BodyTimeouts
 from wheelyard.http.routing import RouteTable
 from wheelyard.http.uploads import UploadHandler
-from wheelyard.model.index_definition import RESERVED_INDEX_NAMES, IndexDefinition
+from wheelyard.model.index_definition import (
+    DATED,
+    RESERVED_INDEX_NAMES,
+    IndexDefinition,
+    day_of_view,
+    is_dated_view,
+)
 from wheelyard.operations.check_store import Reason, always_writable
 from wheelyard.wiring.build import Index
 
 if TYPE_CHECKING:
     from wheelyard.http.opentelemetry import Telemetry
 
+DATED_BYTES: Final = DATED.encode()
 MAX_BUILT: Final = 64
 """The most indexes with a name that a process has ready."""
 
@@ -113,11 +120,21 @@ class App:
         await app.answer_request(scope, receive, send)
 
     def _index_name(self, raw_path: bytes) -> str:
-        """Return the first segment of a path if it may be the name of an index, else nothing."""
+        """
+        Return what of a path may be the name of an index, or nothing.
+
+        That is its first segment, with a second one for the view of a day.
+        """
         if not raw_path.startswith(self._prefix):
             return ""
-        segment = raw_path[len(self._prefix) + 1 :].partition(b"/")[0].decode("latin-1")
-        return "" if segment in RESERVED_INDEX_NAMES else segment
+        first, _, rest = raw_path[len(self._prefix) + 1 :].partition(b"/")
+        segment = first.decode("latin-1")
+        if segment in RESERVED_INDEX_NAMES:
+            return ""
+        if rest.startswith(DATED_BYTES):
+            second = rest.partition(b"/")[0].decode("latin-1")
+            return f"{segment}/{second}" if is_dated_view(second) else segment
+        return segment
 
     async def _app_of(self, name: str, scope: AsgiScope) -> IndexApp:
         """
@@ -130,15 +147,16 @@ class App:
             in_force = indexes.peek()
             if in_force is None:  # they have to be read from a bucket
                 in_force = await pools.run_in(pools.reads, indexes.in_force.load)
-            if name not in in_force.names:
+            base, _, last = name.rpartition("/")
+            day = day_of_view(last) if is_dated_view(last) else None
+            if (base if day else name) not in {"", *in_force.names}:
                 return self._unnamed
             app = self._named.get(name)
             # all definitions, as what it shows follows from those of its layers, too
             if app is None or app.context.definitions is not in_force.definitions:
-                app = self._build(indexes.get(name), in_force.definitions)
+                index = indexes.get(base).as_of(day) if day else indexes.get(name)
+                app = self._build(index, in_force.definitions)
                 self._named.put(name, app, 1)
-        except NotFound:  # it was removed just now
-            return self._unnamed
         except WheelyardError as error:
             scope[FAULT] = error
             return self._unnamed

@@ -331,7 +331,10 @@ def context_of_index(
 
     It has pages of its own, and shares threads, limits, and what is found by digest.
     """
-    responses = LruCache[Any, Any](index.settings.http.page_cache * MIB)
+    size = index.settings.http.page_cache * MIB
+    if index.definition.day is not None:  # there may be many of them
+        size //= 16
+    responses = LruCache[Any, Any](size)
     uploads = replace(index.uploads, descriptions=whole.descriptions)
     upstream = None
     if whole.upstream is not None and index.upstream is not None:

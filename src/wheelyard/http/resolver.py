@@ -6,13 +6,13 @@ where it is from; its `origin` decides about headers, and its `open` sends files
 served if the project's document lists it, and the project's status permits it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import asdict
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authorization import project_not_found
@@ -22,7 +22,7 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody, missing_file_error
 from wheelyard.http.messages import MadeFrom, Request, Response
-from wheelyard.http.page_cache import Key, names_key, project_key
+from wheelyard.http.page_cache import names_key, project_key
 from wheelyard.http.responses import (
     FileToSend,
     Repeats,
@@ -31,24 +31,17 @@ from wheelyard.http.responses import (
     file_cache_headers,
     file_response,
 )
-from wheelyard.model.index_definition import UPSTREAM_LAYER
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
+from wheelyard.model.public_packages import FileReason
 from wheelyard.rendering.listing import Listing, Origin
+from wheelyard.rendering.simple_pages import hidden_files
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
 from wheelyard.wiring.build import Index
+from wheelyard.wiring.layers import Home, LayerSearch, merged
 
 if TYPE_CHECKING:
     from wheelyard.http.upstream_files import PublicFiles
-
-
-class Home(Struct, frozen=True):
-    """A project in the index that has it, by one version of its document."""
-
-    index: Index
-    project: Project
-    version: ObjectVersion
-    """ABSENT if there is no document."""
 
 
 class PrivateFiles(Struct, frozen=True):
@@ -85,8 +78,18 @@ class PrivateFiles(Struct, frozen=True):
         return self.context.index.files.store
 
     def repeats(self) -> Repeats:
-        """Return what it was made from, or None if that is not known."""
-        return self.made_from, inf
+        """Return what it was made from, or None if that is not known, and until when it counts."""
+        times = [home.changes_at for home in self.homes if home.changes_at is not None]
+        if not times:
+            return self.made_from, inf
+        runtime = self.context.index.runtime
+        return self.made_from, runtime.monotonic() + (min(times) - runtime.now()).total_seconds()
+
+    @property
+    def hidden(self) -> Mapping[str, tuple[File, FileReason]]:
+        """The files that views hide, and why, by filename."""
+        hidden = {name: why for home in self.homes for name, why in home.hidden.items()}
+        return {name: why for name, why in hidden.items() if name not in self.project.by_filename}
 
     def core_metadata(self, _: Request, filename: str) -> CoreMetadata:
         """
@@ -105,6 +108,9 @@ class PrivateFiles(Struct, frozen=True):
         if If-Match has another ETag.
         """
         file, name = self.project.by_filename.get(wanted.filename), self.project.name
+        if wanted.filename in self.hidden:
+            _, reason = self.hidden[wanted.filename]
+            raise NotFound(reason.text, code=reason.code)
         if not self.project.status.serves_files or file is None or not wanted.is_served(file):
             return file_not_found()
         try:
@@ -140,80 +146,6 @@ class PrivateFiles(Struct, frozen=True):
         return file_response(request, context, sent)
 
 
-class _LayerSearch:
-    """
-    Looks for a project in the layers of an index, and notes all that the answer follows from.
-
-    The first layer that has the name hides those below, unless the index merges the name.
-    """
-
-    def __init__(self, context: ServerContext, name: NormalizedName) -> None:
-        self._context = context
-        self._name = name
-        self._made_from = dict[Key, str]()
-        self._is_certain = True
-        """Whether all versions are known that the answer follows from."""
-
-    def files(self) -> PrivateFiles | None:
-        """
-        Return the project as the layers show it, or None if none of them has it.
-
-        Raises Unavailable if the store does not answer, or a document is damaged.
-        """
-        homes = tuple(self._homes(self._context.index))
-        if not homes:
-            return None
-        made_from = tuple(self._made_from.items()) if self._is_certain else None
-        return PrivateFiles(
-            self._context, merged([home.project for home in homes]), homes, made_from
-        )
-
-    def _homes(self, index: Index) -> Iterator[Home]:
-        """Yield where an index has the project from, in the order of its layers."""
-        definition = index.definition
-        for layer in definition.layers:
-            if layer == UPSTREAM_LAYER:
-                continue
-            is_own = layer == definition.name
-            homes = tuple(self._own(index) if is_own else self._homes(index.named(layer)))
-            yield from homes
-            if homes and not definition.merge.match(self._name):
-                return
-
-    def _own(self, index: Index) -> Iterator[Home]:
-        """Yield the project among an index's own packages, if it is there."""
-        name, place = self._name, index.name
-        # noted before it is read: a name that is listed meanwhile ends the answer
-        names = index.projects.names.peek("any")
-        snapshot = index.projects.load(name)
-        if snapshot.value is not None:
-            if snapshot.version == ABSENT:  # listed, and without a document yet
-                self._is_certain = False
-            self._made_from[project_key(name, place)] = snapshot.version
-            yield Home(index, snapshot.value, snapshot.version)
-        elif names is None:
-            self._is_certain = False
-        else:
-            self._made_from[names_key(place)] = names.version
-
-
-def merged(projects: Sequence[Project]) -> Project:
-    """
-    Return one project with the files of several of one name, of which the first counts most.
-
-    Its status is that of the first. Files of a quarantined one are left out.
-    """
-    first, *others = projects
-    if not others:
-        return first
-    files = dict[str, File]()
-    for project in projects:
-        for file in project.files if project.status.serves_files else ():
-            files.setdefault(file.filename, file)
-    listed = tuple(files[filename] for filename in sorted(files))
-    return replace(first, files=listed)
-
-
 def find_private(context: ServerContext, name: NormalizedName) -> PrivateFiles:
     """
     Return a private project, as the layers of the index show it.
@@ -221,10 +153,20 @@ def find_private(context: ServerContext, name: NormalizedName) -> PrivateFiles:
     Raises NotFound if there is none. Raises Unavailable if the store does not answer, or a document
     is damaged.
     """
-    files = _LayerSearch(context, name).files()
-    if files is None:
+    search = LayerSearch(context.index, name)
+    if not search.homes:
         raise project_not_found(name)
-    return files
+    made_from: MadeFrom | None = None
+    if search.is_certain:
+        made_from = tuple(
+            (
+                names_key(seen.place) if seen.kind == "names" else project_key(name, seen.place),
+                seen.version,
+            )
+            for seen in search.seen
+        )
+    project = merged([home.project for home in search.homes])
+    return PrivateFiles(context, project, search.homes, made_from)
 
 
 class OpenListing(Listing, frozen=True, kw_only=True):
@@ -299,6 +241,9 @@ def _find_public(
     listing = context.upstream.find(
         name, request, may_refresh=may_refresh, is_installer=is_installer
     )
+    if listing is not None:
+        for view in context.index.views_of_upstream:
+            listing = view.of_public(listing)
     # only now: until here, a name that the caller may not read is treated as a public one
     if listing is None:
         context.read_policy.require_project_read(request.caller, name)
@@ -317,6 +262,13 @@ def _private_listing(files: PrivateFiles) -> OpenListing:
         reason=project.reason,
         files=project.files if project.status.serves_files else (),
         version=files.version,
-        origin=Origin(other_index=place if place != files.context.index.name else None),
+        origin=Origin(
+            other_index=place if place != files.context.index.name else None,
+            hidden_by_view=hidden_files(
+                (file.version, reason.text) for file, reason in files.hidden.values()
+            )
+            if files.hidden
+            else (),
+        ),
         open=files,
     )

@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from math import inf
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -39,6 +39,7 @@ from wheelyard.http.responses import (
 from wheelyard.http.upstream_reader import UpstreamReader
 from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
 from wheelyard.model.metadata import CoreMetadata, parse_any
+from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
 from wheelyard.storage.base import ObjectVersion, Store
 from wheelyard.upstream.file_cache import StoredFile
 from wheelyard.upstream.file_fetch import PassedOnFile
@@ -47,6 +48,9 @@ from wheelyard.upstream.indexes import UpstreamListing
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
 from wheelyard.upstream.policy.rules import Reason
+
+if TYPE_CHECKING:
+    from wheelyard.views.view import View
 
 HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
@@ -134,15 +138,17 @@ class PublicFiles(Struct, frozen=True):
         files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
         hidden = [self.listing.origin.view.hidden.get(file.filename) for file in files]
         if files and hidden[0] is not None and all(hidden):
-            asker = request.caller.acts_for
-            self.reader.upstream.note_file(page, files[0], hidden[0], asker)
+            if hidden[0].code != HIDDEN_BY_VIEW:  # which nobody can lift
+                asker = request.caller.acts_for
+                self.reader.upstream.note_file(page, files[0], hidden[0], asker)
             raise NotFound(hidden[0].text, code=hidden[0].code)
 
     def response(self, request: Request, wanted: WantedFile) -> Response:
         """
         Return the response with a file or its core metadata, or 404 if the page lacks it.
 
-        Raises Forbidden if the policy refuses it, and NotFound if its upstream index answers 404.
+        Raises Forbidden if the policy refuses it, and NotFound if a view of the index hides it, or
+        its upstream index answers 404.
         Raises Invalid (412) if If-Match has another ETag. Raises Unavailable if neither store nor
         upstream index answers. Raises Waiting if it has to be fetched.
         """
@@ -168,8 +174,11 @@ class PublicFiles(Struct, frozen=True):
         self.reader.upstream.requests.note(self._page.name, version, refusal, asker)
 
     def _require_allowed(self, request: Request, file: UpstreamFile) -> None:
-        """Raise Forbidden if the policy does not allow to download a file."""
-        upstream, page = self.reader.upstream, self._page
+        """Raise Forbidden if the policy does not allow to download a file, NotFound if a view."""
+        upstream, page, listing = self.reader.upstream, self._page, self.listing
+        hidden = listing.origin.view.hidden.get(file.filename)
+        if hidden is not None and hidden.code == HIDDEN_BY_VIEW:
+            raise NotFound(hidden.text, code=hidden.code)
         if upstream.waits_for_licences:
             reason = request.wait(("allowed", file.filename), self._refusal_by_licence, file)
         else:
@@ -178,6 +187,17 @@ class PublicFiles(Struct, frozen=True):
             upstream.observation.blocked(reason.code)
             upstream.note_file(page, file, reason, request.caller.acts_for)
             raise Forbidden(reason.text, code=reason.code)
+        is_listed = page.by_filename.get(file.filename) is file
+        for view in self.context.index.views_of_upstream:
+            if view.asks_licences or not is_listed:
+                key = ("viewed", view, file.filename)
+                against = request.wait(key, self._refusal_by_view, view, file)
+                if against is not None:
+                    raise NotFound(against.text, code=against.code)
+
+    async def _refusal_by_view(self, view: "View", file: UpstreamFile) -> FileReason | None:
+        """Return why a view does not show a file, whose core metadata may have to be fetched."""
+        return await self.reader.run_waiting(view.refuses, self.reader.upstream, self.listing, file)
 
     async def _refusal_by_licence(self, file: UpstreamFile) -> Reason | None:
         """Return why the policy refuses a file, whose core metadata may have to be fetched."""

@@ -8,11 +8,12 @@ empty text (the index without a name).
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import date
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct, convert
 
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.model.access import NO_PATTERNS, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import InvalidField, decode_table
 from wheelyard.model.promotion import NO_RULES, Approvals, Days, PromotionRules
@@ -25,7 +26,9 @@ UNNAMED: Final = ""
 NAME_LIMIT_CHARS: Final = 40
 MAX_LAYERS: Final = 16
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
-_DATED: Final = re.compile(r"as-of-[0-9]{4}-[0-9]{2}-[0-9]{2}")
+DATED: Final = "as-of-"
+"""The beginning of the name of the view of a day."""
+_DATED: Final = re.compile(rf"{DATED}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}", re.ASCII)
 _WORDS: Final = (
     "simple pypi legacy files project api raw packages health ready metrics setup static search "
     "upstream"
@@ -45,6 +48,7 @@ class IndexFields(
     )
     """None for the own packages alone."""
     merge: Annotated[tuple[str, ...], Meta(title='a list of names such as ["acme-*"]')] = ()
+    filter: Annotated[str, Meta(title='a filter such as "age_days >= 7"')] = ""
     promote_from: Annotated[tuple[str, ...], Meta(title='a list of indexes such as ["dev"]')] = ()
     promote_other_person: bool = False
     promote_min_age_days: Days = 0
@@ -64,6 +68,10 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     """In the order in which a name is looked for."""
     merge: NamePatterns = NO_PATTERNS
     """Names whose files come from all layers, and not from the first that has the name."""
+    filter: str = ""
+    """Which files of its layers it shows, in the language of `view_filter`, or empty for all."""
+    day: date | None = None
+    """The day at whose end (UTC) it shows the index of its name, or None for now."""
     promotion: PromotionRules = NO_RULES
     """What it demands of releases that are promoted to it."""
     quotas: Quotas = Quotas()
@@ -74,12 +82,18 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     @property
     def has_packages(self) -> bool:
         """Whether it has packages of its own, so that it takes uploads."""
-        return self.name in self.layers
+        return self.name in self.layers and self.day is None
+
+    @property
+    def title(self) -> str:
+        """What people call it, and its path without slashes at the ends: `dev`, or nothing."""
+        day = "" if self.day is None else f"{DATED}{self.day}"
+        return "/".join(filter(None, (self.name, day)))
 
     @property
     def segment(self) -> str:
         """What stands before paths of the index: `/dev`, or nothing."""
-        return f"/{self.name}" if self.name else ""
+        return f"/{self.title}" if self.title else ""
 
 
 def unnamed_index(*, has_upstream: bool) -> IndexDefinition:
@@ -91,6 +105,21 @@ def unnamed_index(*, has_upstream: bool) -> IndexDefinition:
 def is_dated_view(text: str) -> bool:
     """Return whether a text has the form `as-of-2026-01-01`, which is the name of a view."""
     return _DATED.fullmatch(text) is not None
+
+
+def day_of_view(text: str) -> date:
+    """
+    Return the day of `as-of-2026-01-01`, for which `is_dated_view` is true.
+
+    Raises NotFound if there is no such day.
+    """
+    try:
+        return date.fromisoformat(text.removeprefix(DATED))
+    except ValueError:
+        raise NotFound(
+            f"There is no view {text}, as there is no such day. Write the day as in "
+            "/as-of-2026-01-31/simple/."
+        ) from None
 
 
 def parse_index_name(text: str) -> str:
@@ -123,10 +152,13 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
     for layer in layers:
         if layers.count(layer) > 1:
             raise _wrong(name, f"the layer {quoted(layer)} is there twice")
+    if fields.filter:
+        _require_filter(name, fields.filter, layers)
     return IndexDefinition(
         name=name,
         layers=layers,
         merge=parse_name_patterns(fields.merge),
+        filter=fields.filter,
         promotion=PromotionRules(
             promote_from=fields.promote_from,
             promote_other_person=fields.promote_other_person,
@@ -136,6 +168,24 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
         quotas=convert(fields, Quotas, from_attributes=True),
         is_configured=is_configured,
     )
+
+
+def _require_filter(name: str, text: str, layers: Collection[str]) -> None:
+    """
+    Check that an index with these layers can have a filter.
+
+    Raises Invalid (code `invalid_index` or `invalid_filter`) if not.
+    """
+    if name in layers:
+        raise _wrong(
+            name,
+            f"it has a filter and packages of its own. Give its packages to another index, and "
+            f"name that one as its layer instead of {quoted(name)}",
+        )
+    # no index without a filter needs the parser
+    from wheelyard.model.view_filter.language import parse_filter  # noqa: PLC0415
+
+    parse_filter(text)
 
 
 def read_definition(table: Mapping[str, Any]) -> IndexDefinition:

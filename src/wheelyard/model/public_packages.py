@@ -213,6 +213,8 @@ def describe_for_approvers(decision: Decision) -> str:
     return f"{describe(decision)}{asked}"
 
 
+HIDDEN_BY_VIEW: Final = "view"
+"""The code of a reason why an index with a filter does not show a file."""
 ABSENT_CODES: Final = frozenset({"denied", "not_listed"})
 """Reasons for which a name is answered as one that no index has (404)."""
 

@@ -108,6 +108,8 @@ class Origin(Struct, frozen=True, kw_only=True):
 
     It is empty for the index without a name, and that of the first if there are several.
     """
+    hidden_by_view: Sequence[HiddenFiles] = ()
+    """What the view of an index does not show of a private project, the newest version first."""
     label: str = ""
     """The label of its upstream index, if it is not private and an index was asked."""
     is_upstream: bool = False
@@ -125,7 +127,7 @@ class Origin(Struct, frozen=True, kw_only=True):
 
     def hidden(self) -> Sequence[HiddenFiles]:
         """Return what is not shown, the newest version first."""
-        return ()
+        return self.hidden_by_view
 
     def decisions(self) -> Sequence[Decision]:
         """

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from html import escape
-from itertools import islice
+from itertools import groupby, islice
 from typing import Final, TypeVar
 from urllib.parse import quote
 
@@ -21,7 +21,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.model.project import Status
-from wheelyard.rendering.listing import ShownFile, ShownProject
+from wheelyard.rendering.listing import HiddenFiles, ShownFile, ShownProject
 
 PIECE: Final = 500
 """Items that are encoded at a time, in a millisecond: no other thread of Python runs meanwhile."""
@@ -135,6 +135,19 @@ def versions(files: Iterable[ShownFile], empty: Iterable[str] = ()) -> list[str]
 def listed_version(version: str) -> Version:
     """Return the parsed version of a listed file."""
     return Version(version)
+
+
+def hidden_files(files: Iterable[tuple[str, str]]) -> list[HiddenFiles]:
+    """
+    Return versions and reasons of hidden files as lists show them, the newest version first.
+
+    Files of one version with one reason are together.
+    """
+    ordered = sorted(files, key=lambda file: (listed_version(file[0]), file[1]), reverse=True)
+    return [
+        HiddenFiles(version, len(list(group)), reason)
+        for (version, reason), group in groupby(ordered)
+    ]
 
 
 def file_url(name: NormalizedName, file: ShownFile) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
-from itertools import count, groupby
+from itertools import count
 from typing import Final
 
 from msgspec import Struct
@@ -28,7 +28,7 @@ from wheelyard.model.public_packages import (
 )
 from wheelyard.rendering.listing import HiddenFiles, Listing, Origin
 from wheelyard.rendering.project_facts import latest_release, releases_of
-from wheelyard.rendering.simple_pages import listed_version
+from wheelyard.rendering.simple_pages import hidden_files
 from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.file_cache import as_stored
 from wheelyard.upstream.observation import Observation
@@ -193,11 +193,7 @@ class UpstreamOrigin(Origin, frozen=True, kw_only=True):
         """Return what is not shown, the newest version first, files with one reason together."""
         page = self.page.by_filename
         hidden = [(page[name].version, why.for_people) for name, why in self.view.hidden.items()]
-        hidden.sort(key=lambda file: (listed_version(file[0]), file[1]), reverse=True)
-        return [
-            HiddenFiles(version, len(list(files)), reason)
-            for (version, reason), files in groupby(hidden)
-        ]
+        return hidden_files(hidden)
 
     def decisions(self) -> Sequence[Decision]:
         """

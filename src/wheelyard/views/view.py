@@ -14,7 +14,7 @@ from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.project import File, Project
-from wheelyard.model.public_packages import FileReason
+from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
 from wheelyard.model.view_filter.facts import FileFacts
 from wheelyard.model.view_filter.language import parse_filter
 from wheelyard.views.facts import Licences, private_facts, public_facts
@@ -39,8 +39,6 @@ REMEMBERED_FILES: Final = 200_000
 """Files of projects whose answer is remembered."""
 LOOK_AGAIN: Final = timedelta(seconds=4)
 """How long an answer counts that depends on advisories, or on licences that may be found."""
-VIEW: Final = "view"
-"""The code of a reason why a view does not show a file."""
 
 
 class Shown(Struct, Generic[F], frozen=True):
@@ -186,7 +184,7 @@ class View:
             f"{facts.name} {facts.version} is not shown by the index {self._name}: "
             f"{'; '.join(why)}. Use another version, or another index."
         )
-        return FileReason(VIEW, text)
+        return FileReason(HIDDEN_BY_VIEW, text)
 
 
 class _Remembered(Struct, frozen=True):

@@ -5,7 +5,7 @@ What is not configured is not imported.
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
     from wheelyard.upstream.indexes import UpstreamIndex
+    from wheelyard.views.view import View
 
 
 def brand_of(web: WebSettings) -> Brand:
@@ -112,6 +113,8 @@ def _read_logo(path: str) -> Logo:
         raise bad_setting(f"web.logo: {escaped(path)}: {why}") from error
 
 
+LEAST_SCORE: Final = 0.1
+"""The CVSS score from which on an advisory counts for the severity that views look at."""
 REMOTE_CHECK_THREADS: Final = 16
 """The number of projects that `check` verifies concurrently in a bucket."""
 
@@ -138,6 +141,8 @@ class Index(Struct, frozen=True, kw_only=True):
     """Of its own packages, and of public ones if upstream is one of its layers."""
     shown: ShownProjects
     """All projects that it shows."""
+    views: "tuple[View, ...]" = ()
+    """What decides which files of its layers it shows: its filter, and that of a day."""
     lifecycle: Lifecycle
     tokens: ApiTokens
     access: AccessControl
@@ -195,6 +200,43 @@ class Index(Struct, frozen=True, kw_only=True):
 
         counts = (index.downloads for index in self.indexes.all())
         return LastDownloads.joined(part.last_downloads(days) for part in counts if part)
+
+    @property
+    def views_of_upstream(self) -> "tuple[View, ...]":
+        """
+        The views that public packages pass on their way through its layers, in this order.
+
+        Raises Unavailable if the store does not answer.
+        """
+        for layer in self.definition.layers:
+            if layer == UPSTREAM_LAYER:
+                return self.views
+            if layer != self.name:
+                other = self.named(layer)
+                if other.upstream is not None:
+                    return (*other.views_of_upstream, *self.views)
+        return self.views
+
+    def as_of(self, day: date) -> "Index":
+        """
+        Return the view of this index at the end of a day (UTC), which takes no changes.
+
+        A promoted file counts from its promotion on.
+        """
+        # few need it
+        from wheelyard.views.view import View
+
+        definition = replace(self.definition, day=day)
+        whole = self.indexes.settings
+        settings = settings_of_index(whole, definition)
+        view = View(definition.title, f'uploaded <= "{day}"', self.files, self.runtime)
+        return replace(
+            self,
+            definition=definition,
+            settings=replace(settings, server=replace(settings.server, read_only=True)),
+            views=(*self.views, view),
+            uploads=replace(self.uploads, home=definition),
+        )
 
     @property
     def is_new(self) -> bool:
@@ -613,6 +655,7 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             uploads=self._uploads(catalog, definition, indexes, claims, search),
             search=search,
             shown=self._shown(search, definition, indexes),
+            views=self._views(definition, files),
             lifecycle=Lifecycle(projects, files, self._removal, self.runtime),
             tokens=authenticator.tokens,
             access=self.access,
@@ -680,6 +723,19 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             # a command has to know the usage now
             search.start = lambda refresh: refresh()
         return QuotaCheck(definition.name, quotas, search)
+
+    def _views(self, definition: IndexDefinition, files: Files) -> "tuple[View, ...]":
+        """Return what applies the filter of an index, or nothing without one."""
+        if not definition.filter:
+            return ()
+        from wheelyard.views.view import View
+
+        advisories, upstream = None, self.settings.upstream
+        if upstream.is_on and upstream.osv and "severity" in definition.filter:
+            from wheelyard.upstream.policy.osv_source import OsvSource
+
+            advisories = OsvSource(Path(upstream.osv), LEAST_SCORE, self.runtime.monotonic)
+        return (View(definition.name, definition.filter, files, self.runtime, advisories),)
 
     @staticmethod
     def _shown(search: SearchIndex, definition: IndexDefinition, indexes: Indexes) -> ShownProjects:

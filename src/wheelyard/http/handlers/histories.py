@@ -9,7 +9,7 @@ from wheelyard.http import resolver
 from wheelyard.http.messages import MadeFrom, Request, Response, redirect
 from wheelyard.http.page_cache import GRANTS, PUBLISHERS, SEARCH
 from wheelyard.http.representation import MediaType
-from wheelyard.http.resolver import Home, OpenListing, PrivateFiles, find_private
+from wheelyard.http.resolver import OpenListing, PrivateFiles, find_private
 from wheelyard.http.responses import load_projects, page_response, visibility_key
 from wheelyard.http.web_pages import WebPages
 from wheelyard.operations.journal_reader import (
@@ -26,6 +26,7 @@ from wheelyard.rendering.web.project_pages import (
     change_by,
     changes_of,
 )
+from wheelyard.wiring.layers import Home
 
 _NUMBER: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
 

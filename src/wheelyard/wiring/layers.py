@@ -1,0 +1,129 @@
+"""
+Where an index has a private project from: the search through its layers, and what views hide.
+
+The first layer that has the name hides those below, unless the index merges the name. A layer whose
+view hides each file of a project has it all the same.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.model.index_definition import UPSTREAM_LAYER
+from wheelyard.model.project import File, Project
+from wheelyard.model.public_packages import FileReason
+from wheelyard.storage.base import ABSENT, ObjectVersion
+from wheelyard.wiring.build import Index
+
+if TYPE_CHECKING:
+    from wheelyard.views.view import View
+
+
+class Home(Struct, frozen=True):
+    """A project in the index that has it, by one version of its document."""
+
+    index: Index
+    project: Project
+    """With the files that views do not hide."""
+    version: ObjectVersion
+    """Another one for each other content, also of what views hide. ABSENT without a document."""
+    hidden: Mapping[str, tuple[File, FileReason]] = {}
+    """The files that views hide, and why, by filename."""
+    changes_at: datetime | None = None
+    """When a view may show something else by time alone, or None if it never does."""
+
+
+class Seen(NamedTuple):
+    """A version of a document that an answer follows from."""
+
+    kind: Literal["project", "names"]
+    """The document of the project, or the list of names that lacks it."""
+    place: str
+    """The name of the index."""
+    version: ObjectVersion
+
+
+class LayerSearch:
+    """
+    Looks for a project in the layers of an index, and notes all that the answer follows from.
+
+    The constructor raises Unavailable if the store does not answer, or a document is damaged.
+    """
+
+    def __init__(self, index: Index, name: NormalizedName) -> None:
+        self._name = name
+        self.seen = list[Seen]()
+        """All that the answer follows from, also what upper layers lack."""
+        self.is_certain = True
+        """Whether that is complete."""
+        self.homes = tuple(self._homes(index))
+        """Where the project is from, in the order of the layers: one, unless it is merged."""
+
+    def _homes(self, index: Index) -> Sequence[Home]:
+        """Return where an index has the project from, with what its views show."""
+        homes = tuple(self._in_layers(index))
+        for view in index.views:
+            homes = tuple(_viewed(home, view) for home in homes)
+        return homes
+
+    def _in_layers(self, index: Index) -> Iterator[Home]:
+        definition = index.definition
+        for layer in definition.layers:
+            if layer == UPSTREAM_LAYER:
+                continue
+            is_own = layer == definition.name
+            homes = tuple(self._own(index)) if is_own else self._homes(index.named(layer))
+            yield from homes
+            if homes and not definition.merge.match(self._name):
+                return
+
+    def _own(self, index: Index) -> Iterator[Home]:
+        """Yield the project among an index's own packages, if it is there."""
+        # noted before it is read: a name that is listed meanwhile ends the answer
+        names = index.projects.names.peek("any")
+        snapshot = index.projects.load(self._name)
+        if snapshot.value is not None:
+            if snapshot.version == ABSENT:  # listed, and without a document yet
+                self.is_certain = False
+            self.seen.append(Seen("project", index.name, snapshot.version))
+            yield Home(index, snapshot.value, snapshot.version)
+        elif names is None:
+            self.is_certain = False
+        else:
+            self.seen.append(Seen("names", index.name, names.version))
+
+
+def _viewed(home: Home, view: "View") -> Home:
+    """Return a project with the files that a view shows."""
+    shown = view.of_private(home.project, home.version)
+    times = filter(None, (home.changes_at, shown.changes_at))
+    files = home.project.by_filename
+    hidden = {filename: (files[filename], reason) for filename, reason in shown.hidden.items()}
+    return replace(
+        home,
+        project=replace(home.project, files=shown.files) if hidden else home.project,
+        version=ObjectVersion(f"{home.version} {shown.digest}") if hidden else home.version,
+        hidden={**home.hidden, **hidden},
+        changes_at=min(times, default=None),
+    )
+
+
+def merged(projects: Sequence[Project]) -> Project:
+    """
+    Return one project with the files of several of one name, of which the first counts most.
+
+    Its status is that of the first. Files of a quarantined one are left out.
+    """
+    first, *others = projects
+    if not others:
+        return first
+    files = dict[str, File]()
+    for project in projects:
+        for file in project.files if project.status.serves_files else ():
+            files.setdefault(file.filename, file)
+    listed = tuple(files[filename] for filename in sorted(files))
+    return replace(first, files=listed)

@@ -1,0 +1,159 @@
+"""Views of one server: by a filter, and as of a day."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from msgspec.json import decode
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.http.in_process import InProcessServer, in_process
+from tests.operations.distributions import Made, make_wheel
+from tests.operations.in_memory_index import ALICE
+from wheelyard.operations.promotion import IndexSide, Promotion
+from wheelyard.settings.sections import Settings
+
+JSON: Final = ("Accept", "application/vnd.pypi.simple.v1+json")
+INDEXES: Final = (
+    {"name": "dev"},
+    {"name": "prod", "promote_from": ["dev"]},
+    {"name": "stable", "layers": ["dev"], "filter": "not prerelease"},
+    {"name": "free", "layers": ["dev"], "filter": 'licence == "MIT" or name == "other"'},
+    {"name": "aged", "layers": ["stable"], "filter": "age_days >= 7"},
+)
+OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0rc1")
+FREE = make_wheel(
+    "demo",
+    "3.0",
+    metadata=b"Metadata-Version: 2.4\nName: demo\nVersion: 3.0\nLicense-Expression: MIT\n",
+)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[InProcessServer]:
+    """Yield a server with an index and views of it."""
+    with in_process(tmp_path, Settings(index=INDEXES)) as running:
+        yield running
+
+
+def _publish(server: InProcessServer, name: str, *distributions: Made) -> None:
+    uploads = server.index.named(name).uploads
+    for made in distributions:
+        uploads.authorize(made.filename, ALICE)
+        uploads.accept(made.arrival(server.folder), ALICE)
+
+
+def _versions(server: InProcessServer, path: str) -> list[str] | int:
+    answer = server.get(path, JSON)
+    if answer.status != 200:
+        return answer.status
+    page: dict[str, Any] = decode(answer.body)
+    return [str(version) for version in page["versions"]]
+
+
+def _file(server: InProcessServer, prefix: str, made: Made) -> tuple[int, str]:
+    answer = server.get(f"{prefix}/files/demo/{made.sha256}/{made.filename}")
+    message = "" if answer.status == 200 else str(decode(answer.body)["message"])
+    return answer.status, message
+
+
+def test_a_view_shows_what_fits_its_filter(server: InProcessServer) -> None:
+    """A page of a view has the files that fit, and a file that does not is not served there."""
+    _publish(server, "dev", OLD, NEW, FREE)
+
+    status, why = _file(server, "/stable", NEW)
+
+    assert _versions(server, "/dev/simple/demo/") == ["1.0", "2.0rc1", "3.0"]
+    assert _versions(server, "/stable/simple/demo/") == ["1.0", "3.0"]
+    assert _versions(server, "/free/simple/demo/") == ["3.0"]
+    assert _file(server, "/stable", OLD)[0] == 200
+    assert status == 404
+    assert "not prerelease does not hold, as the version is 2.0rc1" in why
+    assert _file(server, "/dev", NEW)[0] == 200
+
+
+def test_a_view_of_a_view_shows_what_fits_both(server: InProcessServer) -> None:
+    """A view whose layer is a view shows what both show, and more as time goes by."""
+    _publish(server, "dev", OLD, NEW)
+    early = _versions(server, "/aged/simple/demo/")
+    server.clock.advance(days=7)
+
+    assert early == []
+    assert _versions(server, "/aged/simple/demo/") == ["1.0"]
+
+
+def test_an_answer_of_a_view_is_repeated_until_time_changes_it(server: InProcessServer) -> None:
+    """A page of a view comes from memory until the first file is old enough."""
+    _publish(server, "dev", OLD)
+    path = "/aged/simple/demo/"
+    _versions(server, path)
+    _versions(server, path)
+    repeated = server.get(path, JSON)
+    server.clock.advance(days=7)
+    later = server.get(path, JSON)
+
+    assert repeated.was_quick
+    assert not later.was_quick
+    assert decode(later.body)["versions"] == ["1.0"]
+
+
+@pytest.mark.parametrize("base", ["", "/dev"])
+def test_a_day_shows_what_was_there_at_its_end(server: InProcessServer, base: str) -> None:
+    """The view of a day has what was uploaded up to its end in UTC."""
+    server.clock.now = datetime(2026, 1, 1, 23, 59, 59, tzinfo=UTC)
+    _publish(server, base.strip("/"), OLD)
+    server.clock.advance(seconds=1)
+    _publish(server, base.strip("/"), FREE)
+
+    assert _versions(server, f"{base}/as-of-2025-12-31/simple/demo/") == []
+    assert _versions(server, f"{base}/as-of-2026-01-01/simple/demo/") == ["1.0"]
+    assert _versions(server, f"{base}/as-of-2026-01-02/simple/demo/") == ["1.0", "3.0"]
+    assert _file(server, f"{base}/as-of-2026-01-01", OLD)[0] == 200
+    assert _file(server, f"{base}/as-of-2026-01-01", FREE)[0] == 404
+    assert _versions(server, f"{base}/simple/demo/") == ["1.0", "3.0"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/as-of-2026-02-30/simple/demo/",
+        "/as-of-2026-13-01/simple/",
+        "/as-of-0000-01-01/simple/",
+        "/dev/as-of-2026-02-30/simple/demo/",
+        "/other/as-of-2026-01-01/simple/demo/",
+        "/dev/as-of-2026-01-01/as-of-2026-01-01/simple/demo/",
+        "/as-of-today/simple/demo/",
+    ],
+)
+def test_there_is_no_view_of_a_day_that_does_not_exist(server: InProcessServer, path: str) -> None:
+    """A day that does not exist, and one of an index that does not, is not found."""
+    _publish(server, "", OLD)
+
+    assert _versions(server, path) == 404
+
+
+def test_the_view_of_a_day_takes_no_changes(server: InProcessServer) -> None:
+    """Nothing can be changed through the view of a day."""
+    answer = server.get("/dev/as-of-2026-01-01/legacy/", method="POST")
+
+    assert (answer.status, decode(answer.body)["error"]) == (403, "read_only")
+
+
+def test_a_promoted_file_counts_from_its_promotion_on(server: InProcessServer) -> None:
+    """A day of an index has a promoted file if it was promoted up to then."""
+    _publish(server, "dev", OLD)
+    server.clock.advance(days=2)
+    dev, prod = (server.index.named(name) for name in ("dev", "prod"))
+    Promotion(
+        IndexSide(uploads=dev.uploads, caller=ALICE),
+        IndexSide(uploads=prod.uploads, caller=ALICE),
+        dev.catalog.token_records,
+        dev.runtime,
+    ).promote(NormalizedName("demo"), Version("1.0"))
+
+    assert _versions(server, "/prod/as-of-2026-01-02/simple/demo/") == []
+    assert _versions(server, "/prod/as-of-2026-01-03/simple/demo/") == ["1.0"]
+    assert _versions(server, "/dev/as-of-2026-01-01/simple/demo/") == ["1.0"]
