@@ -3,8 +3,9 @@
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.operations.distributions import make_wheel
+from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.two_indexes import TwoIndexes
 from wheelyard.errors import TooLarge
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import File
@@ -28,8 +29,33 @@ def upload(harness: IndexHarness, version: str, name: str = "demo") -> File:
 
 def test_an_index_without_quotas_looks_at_none(harness: IndexHarness) -> None:
     """Without a quota nothing is checked, and zero is none."""
-    assert harness.index.uploads.quotas is None
-    assert limited(harness, index_size=0, project_files=0).uploads.quotas is None
+    assert harness.index.uploads.quota_check is None
+    assert limited(harness, index_size=0, project_files=0).uploads.quota_check is None
+
+
+def test_restoring_needs_room(harness: IndexHarness) -> None:
+    """Who deletes to make room cannot restore the files above the quota afterwards."""
+    harness.index = limited(harness, project_files=1)
+    upload(harness, "1")
+    change, selection = harness.index.lifecycle.change, Selection(parse_version("1"))
+    change("delete", ALICE, DEMO, selection, "to make room")
+    upload(harness, "2")
+
+    with pytest.raises(TooLarge):
+        change("restore", ALICE, DEMO, selection, "")
+
+
+def test_a_release_is_promoted_as_a_whole_or_not_at_all(harness: IndexHarness) -> None:
+    """A release that does not fit into the quota of the other index leaves both as they were."""
+    indexes = TwoIndexes(harness, {"project_files": 1})
+    indexes.upload(make_wheel())
+    indexes.upload(make_sdist())
+    before = harness.snapshot()
+
+    with pytest.raises(TooLarge, match="has 0 files of its quota of 1 file, and these are 2 more"):
+        indexes.promote()
+
+    assert harness.snapshot() == before
 
 
 @pytest.mark.parametrize("limit", ["project_files", "index_files"])
@@ -51,7 +77,7 @@ def test_a_quota_of_bytes_counts_what_is_listed(harness: IndexHarness) -> None:
     """The bytes of listed files and of the new one together are compared with the quota."""
     file = upload(harness, "1")
     harness.index = limited(harness, project_size=1)
-    quotas = harness.index.uploads.quotas
+    quotas = harness.index.uploads.quota_check
     assert quotas is not None
 
     (room,) = quotas.for_files().rooms(harness.index.projects.get(DEMO))

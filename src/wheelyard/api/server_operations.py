@@ -4,49 +4,161 @@ Operations on a whole index, for administrators: what it stores, and how it is.
 Each raises Unavailable if the store does not answer.
 """
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from operator import attrgetter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call
+from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
+from wheelyard.model.project import File
+from wheelyard.model.quotas import ListedAmount, Quota
+from wheelyard.rendering.project_facts import ProjectFacts
+
+if TYPE_CHECKING:
+    from wheelyard.wiring.build import Index
 
 USAGE: Final = "see what is stored"
 """What only administrators may do."""
 
 
-class ProjectUsage(Struct, frozen=True):
+class ProjectUsage(Struct, frozen=True, omit_defaults=True):
     """What a private project stores."""
 
     name: NormalizedName
     files: int
     bytes: int
+    kept_files: int = 0
+    """Deleted ones that can be restored, which count for no quota."""
+    kept_bytes: int = 0
+    share: float | None = None
+    """How much of its quota the project uses, where 1 is all, or None without a quota."""
 
 
-class Usage(Struct, frozen=True):
-    """What the private projects store: the files that they list, without core metadata."""
+class IndexUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the private projects of an index store: files without core metadata."""
 
+    index: str = ""
+    """The name of the index."""
     projects: tuple[ProjectUsage, ...]
     """The largest first."""
     files: int
-    """Of all projects together."""
+    """Files that projects list, of all of them together."""
     bytes: int
     unread: int
     """Projects that this process has not looked at yet, which count as empty."""
+    kept_files: int = 0
+    """Deleted ones that can be restored, which count for no quota."""
+    kept_bytes: int = 0
+    quota: Quota = Quota()
+    """That of all projects together, where 0 is no limit."""
+    project_quota: Quota = Quota()
+    """That of each project."""
+    share: float | None = None
+    """How much of its quota the index uses, where 1 is all, or None without a quota."""
+
+
+class Usage(IndexUsage, frozen=True, kw_only=True, omit_defaults=True):
+    """What the private projects of an index store, and those of the others of the store."""
+
+    indexes: tuple[IndexUsage, ...] = ()
+    """The indexes that have a name, if it is of the index without one."""
+    stored_files: int = 0
+    """Listed and kept files of all these indexes, where a file that several have counts once."""
+    stored_bytes: int = 0
+
+
+class _IndexReading(Struct, frozen=True):
+    """What is known of an index: its usage, and the files of projects that were read."""
+
+    usage: IndexUsage
+    files: Mapping[NormalizedName, Sequence[File]]
+    """Listed and kept ones."""
 
 
 def show_usage(call: Call) -> Usage:
     """
     Show how much the private projects store.
 
-    It is known from the search: no file is looked at.
+    It is known from the search: no file is looked at. Documents are read only of projects that have
+    deleted files, or that several indexes have.
     """
-    private = [facts for facts in call.index.search.table().projects if not facts.origin]
-    by_name = [ProjectUsage(facts.name, facts.files, facts.bytes) for facts in private]
+    indexes = [call.index]
+    if not call.index.name:
+        named = (index for index in call.index.indexes.all() if index.name)
+        indexes += [index for index in named if index.definition.has_packages]
+    tables = [_private(index) for index in indexes]
+    counts = Counter(name for table in tables for name in table)
+    several = frozenset(name for name, count in counts.items() if count > 1)
+    first, *others = [
+        _read(index, table, several) for index, table in zip(indexes, tables, strict=True)
+    ]
+    usages, stored = [first.usage, *(other.usage for other in others)], dict[str, int]()
+    for name in several:
+        for reading in (first, *others):
+            stored |= {f"{name}/{file.sha256}": file.size for file in reading.files.get(name, ())}
+    alone = [project for usage in usages for project in usage.projects if counts[project.name] == 1]
+    fields = {name: getattr(first.usage, name) for name in IndexUsage.__struct_fields__}
     return Usage(
-        projects=tuple(sorted(by_name, key=attrgetter("bytes", "files"), reverse=True)),
-        files=sum(facts.files for facts in private),
-        bytes=sum(facts.bytes for facts in private),
-        unread=sum(not facts.document for facts in private),
+        **fields,
+        indexes=tuple(usages[1:]),
+        stored_files=len(stored) + sum(project.files + project.kept_files for project in alone),
+        stored_bytes=sum(stored.values())
+        + sum(project.bytes + project.kept_bytes for project in alone),
     )
+
+
+def _private(index: "Index") -> dict[NormalizedName, ProjectFacts]:
+    """Return the facts of the private projects of an index."""
+    return {facts.name: facts for facts in index.search.table().projects if not facts.origin}
+
+
+def _read(
+    index: "Index",
+    table: Mapping[NormalizedName, ProjectFacts],
+    several: frozenset[NormalizedName],
+) -> _IndexReading:
+    quotas = index.uploads.quotas
+    now, kept = index.runtime.now(), dict[NormalizedName, ListedAmount]()
+
+    def read(name: NormalizedName) -> tuple[NormalizedName, tuple[File, ...], tuple[File, ...]]:
+        project = index.projects.get(name)
+        return name, project.files, project.kept_files(now)
+
+    files = dict[NormalizedName, Sequence[File]]()
+    names = [name for name, facts in table.items() if facts.has_kept_files or name in several]
+    threads = 1 if index.is_local else PREFETCH_THREADS
+    for name, listed, deleted in prefetch_map(read, names, threads):
+        files[name] = (*listed, *deleted)
+        kept[name] = ListedAmount(sum(file.size for file in deleted), len(deleted))
+    nothing = ListedAmount()
+    projects = [
+        ProjectUsage(
+            facts.name,
+            facts.files,
+            facts.bytes,
+            kept.get(facts.name, nothing).files,
+            kept.get(facts.name, nothing).bytes,
+            quotas.project.share(ListedAmount(facts.bytes, facts.files)),
+        )
+        for facts in table.values()
+    ]
+    total = ListedAmount(
+        sum(project.bytes for project in projects), sum(project.files for project in projects)
+    )
+    usage = IndexUsage(
+        index=index.name,
+        projects=tuple(sorted(projects, key=attrgetter("bytes", "files"), reverse=True)),
+        files=total.files,
+        bytes=total.bytes,
+        unread=sum(not facts.document for facts in table.values()),
+        kept_files=sum(amount.files for amount in kept.values()),
+        kept_bytes=sum(amount.bytes for amount in kept.values()),
+        quota=quotas.index,
+        project_quota=quotas.project,
+        share=quotas.index.share(total),
+    )
+    return _IndexReading(usage, files)

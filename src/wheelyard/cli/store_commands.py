@@ -8,7 +8,7 @@ import click
 from click import Argument, Option
 from msgspec.structs import asdict, replace
 
-from wheelyard.api.server_operations import Usage, show_usage
+from wheelyard.api.server_operations import IndexUsage, ProjectUsage, Usage, show_usage
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.cli.options import (
@@ -55,32 +55,48 @@ if TYPE_CHECKING:
 @cli_command("usage", JSON, *INDEX)
 def usage_command() -> None:
     """
-    Print how much each private project stores, the largest first: bytes, files, name.
+    Print how much each private project stores, the largest first: bytes, files, name, quota.
 
-    It counts the files that projects list, without their core metadata, and looks at no file. With
-    a store, it reads the documents of projects that no server has looked at.
+    It counts the files that projects list, without their core metadata, and looks at no file. The
+    projects of an index with a name have it before their own: dev/acme-lib. With a quota, the last
+    column is how much of it is used. With a store,
+    it reads the documents of projects that no server has looked at.
 
     Examples:
         wheelyard usage
         wheelyard usage --json
         wheelyard usage --server https://packages.acme.dev
 
-    Documentation: administration.md
+    Documentation: quotas.md
     """
     api = open_api()
     if isinstance(api, LocalApi):
-        api.index.search.start = lambda refresh: refresh()  # nobody else waits for a table
+        for index in api.index.indexes.all():
+            index.search.start = lambda refresh: refresh()  # nobody else waits for a table
     usage = api.call(show_usage)
     print_result(usage, _usage_lines(usage))
-    if usage.unread:
-        warn(f"{counted(usage.unread, 'project')} not looked at yet; ask again in a minute")
+    unread = sum(index.unread for index in (usage, *usage.indexes))
+    if unread:
+        warn(f"{counted(unread, 'project')} not looked at yet; ask again in a minute")
 
 
 def _usage_lines(usage: Usage) -> Iterator[tuple[str, ...]]:
-    for project in usage.projects:
-        yield describe_size(project.bytes), counted(project.files, "file"), project.name
-    total = counted(len(usage.projects), "project")
-    yield describe_size(usage.bytes), counted(usage.files, "file"), total
+    for index in (usage, *usage.indexes):
+        path, of_index = (f"{index.index}/", f" of {index.index}") if index.index else ("", "")
+        for project in index.projects:
+            yield _usage_line(project, f"{path}{project.name}")
+        yield _usage_line(index, f"{counted(len(index.projects), 'project')}{of_index}")
+        if index.kept_files:
+            size, files = describe_size(index.kept_bytes), counted(index.kept_files, "file")
+            yield size, files, f"deleted{of_index}, and can be restored"
+    if usage.indexes:
+        size, files = describe_size(usage.stored_bytes), counted(usage.stored_files, "file")
+        yield size, files, "stored for all indexes together"
+
+
+def _usage_line(usage: ProjectUsage | IndexUsage, name: str) -> tuple[str, ...]:
+    share = () if usage.share is None else (f"{usage.share:.0%} of its quota",)
+    return describe_size(usage.bytes), counted(usage.files, "file"), name, *share
 
 
 @cli_command(

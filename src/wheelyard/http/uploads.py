@@ -145,7 +145,7 @@ class UploadHandler:
         Raises this error for a client that asks before it sends the body. Raises Unavailable if the
         store does not answer.
         """
-        quotas, pools = self._index.uploads.quotas, self._pools
+        quotas, pools = self._index.uploads.quota_check, self._pools
         if quotas is None:
             return None
         refusal = await pools.run_in(pools.writes, quotas.index_refusal, _announced_size(request))

@@ -5,11 +5,14 @@ What counts is the files that projects list, without their core metadata. Delete
 are still kept do not count.
 """
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from wheelyard.errors import TooLarge, quoted
 from wheelyard.model.decoding import counted, readable_size
+from wheelyard.model.project import File, Project
 
 MIB = 1024**2
 LARGEST_QUOTA = 1_000_000_000
@@ -27,6 +30,11 @@ class ListedAmount(Struct, frozen=True):
     def with_file(self, size: int) -> "ListedAmount":
         """Return the usage with one more file."""
         return ListedAmount(self.bytes + size, self.files + 1)
+
+
+def used_by(project: Project) -> ListedAmount:
+    """Return how much a project lists."""
+    return ListedAmount(sum(file.size for file in project.files), len(project.files))
 
 
 class Quota(Struct, frozen=True):
@@ -77,12 +85,13 @@ class Quotas(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class FileSize(Struct, frozen=True):
-    """What is known of the size of a file that is coming."""
+    """What is known of the size of a file that is coming, or of several together."""
 
     least: int = 1
     """Bytes that it has at least."""
     described: str = ""
     """Such as `this file has 3.0 MiB`, or empty if nothing is known."""
+    files: int = 1
 
 
 UNKNOWN_SIZE = FileSize()
@@ -91,6 +100,14 @@ UNKNOWN_SIZE = FileSize()
 def size_of_file(size: int) -> FileSize:
     """Return what is known of a file of `size` bytes."""
     return FileSize(size, f"this file has {readable_size(size)}")
+
+
+def size_of_files(files: Sequence[File]) -> FileSize:
+    """Return the size of files that come together."""
+    if len(files) == 1:
+        return size_of_file(files[0].size)
+    size = sum(file.size for file in files)
+    return FileSize(size, f"these {len(files)} files have {readable_size(size)}", len(files))
 
 
 def size_in_form(content_length: int) -> FileSize:
@@ -111,16 +128,22 @@ class Room(Struct, frozen=True):
     quota: Quota
     used: ListedAmount
 
+    @property
+    def share(self) -> float | None:
+        """How much of the quota is used, where 1 is all, or None without a limit."""
+        return self.quota.share(self.used)
+
     def with_file(self, size: int) -> "Room":
         """Return what is left after one more file."""
         return replace(self, used=self.used.with_file(size))
 
     def refusal(self, size: FileSize) -> TooLarge | None:
-        """Return the error for one more file, or None if there is room for it."""
+        """Return the error for what is coming, or None if there is room for all of it."""
         quota, used = self.quota, self.used
-        if quota.files and used.files >= quota.files:
+        if quota.files and used.files + size.files > quota.files:
             amount, limit = counted(used.files, "file"), counted(quota.files, "file")
-            return self._refusal("files", amount, limit, "this is one more")
+            more = "this is one" if size.files == 1 else f"these are {size.files}"
+            return self._refusal("files", amount, limit, f"{more} more")
         if quota.bytes and used.bytes + size.least > quota.bytes:
             amount, limit = readable_size(used.bytes), readable_size(quota.bytes)
             return self._refusal("size", amount, limit, size.described or "is full")

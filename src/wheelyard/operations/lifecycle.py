@@ -24,6 +24,8 @@ from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import Deletion, Event, EventKind, File, Project, Status
 from wheelyard.model.promotion import describe_index
+from wheelyard.model.quotas import size_of_files
+from wheelyard.operations.quotas import QuotaCheck
 
 ReleaseAction = Literal["yank", "unyank", "delete", "restore"]
 """A change of the files of a release."""
@@ -143,6 +145,8 @@ class Lifecycle(Struct, frozen=True):
     files: Files
     removal: FileRemoval
     runtime: Runtime
+    quota_check: QuotaCheck | None = None
+    """None without any quota."""
 
     def change(
         self,
@@ -162,7 +166,8 @@ class Lifecycle(Struct, frozen=True):
 
         A file is restored exactly as it was. Raises NotFound (code `not_kept`) if none of the
         selected files is kept. Raises Conflict if the bytes of one of them are damaged (code
-        `not_intact`), or if the files in the trash have changed meanwhile.
+        `not_intact`), or if the files in the trash have changed meanwhile. Raises TooLarge (code
+        `quota_exceeded`) if a quota has no room for them.
         """
         require_manager(caller, name, reason)
         if dry_run:
@@ -172,6 +177,8 @@ class Lifecycle(Struct, frozen=True):
         verified = self._verified(name, selection) if action == "restore" else {}
         loses_bytes = action == "delete" and not self.removal.keeps_deleted
         promoted = self._settled_notes(name, selection) if loses_bytes else PromotionNotes()
+        check = self.quota_check if action == "restore" else None
+        quotas = check.for_files() if check is not None else None
 
         # asked again for each commit that others were faster with: a file may be gone by then
 
@@ -184,6 +191,8 @@ class Lifecycle(Struct, frozen=True):
             names = tuple(file.filename for file in files)
             if loses_bytes:
                 promoted.require_no_other(files)
+            if quotas is not None and names:
+                quotas.require_room(project, size_of_files(files))
             return (self._event(action, caller, names, reason),) if names else ()
 
         committed = self.projects.change(name, intent)

@@ -38,6 +38,7 @@ from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import SUMMARY_LIMIT, Event, File, Project, PromotionData
 from wheelyard.model.promotion import describe_index
+from wheelyard.model.quotas import size_of_files
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.quotas import FileQuotas
 from wheelyard.operations.search.project_table import described_in
@@ -117,7 +118,7 @@ class Promotion(Struct, frozen=True):
         files = self._release(name, version)
         self._check_rules(files)
         target, caller, warnings = self.target, self.target.caller, tuple[str, ...]()
-        quotas = target.uploads.quotas.for_files() if target.uploads.quotas else None
+        quotas = target.uploads.quota_check.for_files() if target.uploads.quota_check else None
         before = target.projects.read_for_update(name)
         missing = frozenset(file.filename for file in _missing(before, files, quotas))
         if dry_run:
@@ -345,8 +346,8 @@ def _missing(
             raise Conflict(refusal.message, code=refusal.code) from refusal
         if listed is None:
             missing.append(file)
-    if quotas is not None:
-        quotas.require_room(project, missing)
+    if quotas is not None and missing:
+        quotas.require_room(project, size_of_files(missing))
     return tuple(missing)
 
 

@@ -7,13 +7,12 @@ process, and those of other processes after `MAX_AGE_SECONDS` at most. So upload
 may exceed the quota of an index by their own files.
 """
 
-from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct
 
 from wheelyard.errors import TooLarge
-from wheelyard.model.project import File, Project
+from wheelyard.model.project import Project
 from wheelyard.model.quotas import (
     FileSize,
     ListedAmount,
@@ -22,7 +21,7 @@ from wheelyard.model.quotas import (
     Room,
     index_room,
     project_room,
-    size_of_file,
+    used_by,
 )
 from wheelyard.operations.search.search_index import SearchIndex
 
@@ -40,18 +39,15 @@ class FileQuotas(Struct, frozen=True):
         """Return what each quota leaves for more files of a project."""
         rooms = [] if self.index is None else [self.index]
         if self.project.is_set:
-            rooms.append(project_room(project.name, self.project, usage_of(project)))
+            rooms.append(project_room(project.name, self.project, used_by(project)))
         return rooms
 
-    def require_room(self, project: Project, files: Iterable[File]) -> None:
-        """Raise TooLarge (code `quota_exceeded`) if the quotas have no room for all these files."""
-        rooms = self.rooms(project)
-        for file in files:
-            for room in rooms:
-                refusal = room.refusal(size_of_file(file.size))
-                if refusal is not None:
-                    raise refusal
-            rooms = [room.with_file(file.size) for room in rooms]
+    def require_room(self, project: Project, size: FileSize) -> None:
+        """Raise TooLarge (code `quota_exceeded`) unless a project can get what is coming."""
+        for room in self.rooms(project):
+            refusal = room.refusal(size)
+            if refusal is not None:
+                raise refusal
 
 
 class QuotaCheck(Struct, frozen=True):
@@ -83,8 +79,3 @@ class QuotaCheck(Struct, frozen=True):
 
     def _usage(self) -> ListedAmount:
         return self.search.table(MAX_AGE_SECONDS).usage
-
-
-def usage_of(project: Project) -> ListedAmount:
-    """Return how much a project lists."""
-    return ListedAmount(sum(file.size for file in project.files), len(project.files))

@@ -46,7 +46,7 @@ from wheelyard.model.distribution_filename import (
 from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
 from wheelyard.model.promotion import describe_index
-from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, size_of_file
+from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
 from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.quotas import FileQuotas, QuotaCheck
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
@@ -197,13 +197,18 @@ class Uploads(Struct, frozen=True):
     """What decides about new names, or None if there is no upstream index."""
     descriptions: "Descriptions | None" = None
     """What renders the description of each new file, or None if nobody looks at it here."""
-    quotas: QuotaCheck | None = None
+    quota_check: QuotaCheck | None = None
     """None without any quota."""
 
     @property
     def with_waivers(self) -> "Uploads":
         """A copy of this operation that waives the rules of `archive/archive_rules.py`."""
         return replace(self, rules=replace(self.rules, lenient=True))
+
+    @property
+    def quotas(self) -> Quotas:
+        """The quotas, of which none need be set."""
+        return Quotas() if self.quota_check is None else self.quota_check.quotas
 
     def authorize(
         self, filename: str, caller: Caller, size: FileSize = UNKNOWN_SIZE
@@ -218,7 +223,7 @@ class Uploads(Struct, frozen=True):
         distribution = self.permit(filename, caller)
         if self.claims is not None:
             self.claims.require_free(distribution.project, caller)
-        if self.quotas is not None:
+        if self.quota_check is not None:
             project = self.projects.get_for_update(distribution.project)
             if distribution.filename not in project.by_filename:
                 self._require_room(project, size)
@@ -226,12 +231,8 @@ class Uploads(Struct, frozen=True):
 
     def _require_room(self, project: Project, size: FileSize) -> None:
         """Raise TooLarge if a quota has no room for a new file of the project."""
-        if self.quotas is None:
-            return
-        for room in self.quotas.for_files().rooms(project):
-            refusal = room.refusal(size)
-            if refusal is not None:
-                raise refusal
+        if self.quota_check is not None:
+            self.quota_check.for_files().require_room(project, size)
 
     def permit(self, filename: str, caller: Caller) -> Distribution:
         """
@@ -353,7 +354,7 @@ class Uploads(Struct, frozen=True):
         self, before: Project, files: Sequence[ValidatedFile], caller: Caller
     ) -> AddFiles:
         """Return the intent to add files that were validated against the project `before`."""
-        quotas = None if self.quotas is None else self.quotas.for_files()
+        quotas = None if self.quota_check is None else self.quota_check.for_files()
         return AddFiles(before, files, self.runtime.now(), caller, self.rules.lenient, quotas)
 
     def accept_path(

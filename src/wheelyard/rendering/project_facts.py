@@ -178,6 +178,8 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """How many files a private project lists, also while it is in quarantine."""
     bytes: int = 0
     """Of these files, without their core metadata."""
+    has_kept_files: bool = False
+    """Whether deleted files of a private project can, or could lately, be restored."""
 
     @property
     def required_names(self) -> tuple[NormalizedName, ...]:
@@ -225,6 +227,7 @@ def private_facts_of(
         document=str(project.revision),
         files=len(project.files),
         bytes=sum(file.size for file in project.files),
+        has_kept_files=bool(project.trash),
     )
 
 

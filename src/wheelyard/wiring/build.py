@@ -640,6 +640,7 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             reader, catalog.changes, public, is_read_only=settings.server.read_only
         )
         listener.catalog, listener.search = catalog, search
+        uploads = self._uploads(catalog, definition, indexes, claims, search)
         return Index(
             settings=settings,
             definition=definition,
@@ -652,11 +653,11 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             store_metrics=self.store_metrics,
             files=files,
             projects=projects,
-            uploads=self._uploads(catalog, definition, indexes, claims, search),
+            uploads=uploads,
             search=search,
             shown=self._shown(search, definition, indexes),
             views=self._views(definition, files),
-            lifecycle=Lifecycle(projects, files, self._removal, self.runtime),
+            lifecycle=Lifecycle(projects, files, self._removal, self.runtime, uploads.quota_check),
             tokens=authenticator.tokens,
             access=self.access,
             authenticator=authenticator,
@@ -711,7 +712,7 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
             TakenNames(_no_names if definition.name else indexes.names),
             definition,
             claims,
-            quotas=self._quotas(definition, search),
+            quota_check=self._quotas(definition, search),
         )
 
     def _quotas(self, definition: IndexDefinition, search: SearchIndex) -> QuotaCheck | None:

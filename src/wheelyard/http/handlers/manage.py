@@ -236,6 +236,7 @@ class ManagePages:
         managed = ManagedProject(
             project=project,
             deleted=self._changeable(project, "restore"),
+            quota=self._context.index.uploads.quotas.project,
             is_kept=self._context.index.lifecycle.removal.keeps_deleted,
             may_release=may_release,
             done=done,

@@ -14,6 +14,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.decoding import counted, readable_size
 from wheelyard.model.project import File, Project, Status
+from wheelyard.model.quotas import Quota, project_room, used_by
 from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
@@ -151,6 +152,8 @@ class ManagedProject(Struct, frozen=True, kw_only=True):
     project: Project
     deleted: Project
     """The project with its deleted files that can be restored, in place of its files."""
+    quota: Quota = Quota()
+    """The most that it may list."""
     is_kept: bool = True
     """Whether deleted files can be restored for a while."""
     may_release: bool = False
@@ -170,6 +173,7 @@ class ManagedProject(Struct, frozen=True, kw_only=True):
             releases=list(map(listed_release, all_releases(project))),
             deleted=[_deleted_release(release) for release in all_releases(self.deleted)],
             is_kept=self.is_kept,
+            room=project_room(project.name, self.quota, used_by(project)),
             meaning=STATUS_MEANINGS[project.status],
             may_release=self.may_release,
             form=form,

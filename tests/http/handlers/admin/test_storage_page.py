@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.http.handlers.admin.administering import GRANTS, Administrator, settings_in
+from tests.http.handlers.admin.administering import GRANTS, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import Package, wheel
 from tests.operations.in_memory_index import ALICE
@@ -18,6 +18,8 @@ from wheelyard.api.server_operations import ProjectUsage, show_usage
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.promotion import IndexSide, Promotion
+from wheelyard.settings.sections import QuotaSettings
 
 PAGE = "storage/"
 SMALL, LARGE = wheel("demo"), wheel("other", "1.0", f"Summary: {'long ' * 90}")
@@ -62,10 +64,45 @@ def test_usage_follows_each_change(tmp_path: Path) -> None:
 
     sizes = (
         ProjectUsage(NormalizedName("demo"), 1, size_of(SMALL)),
-        ProjectUsage(other, 0, 0),
+        ProjectUsage(other, 0, 0, 1, size_of(LARGE)),
     )
     assert usage.projects == sizes
     assert (usage.files, usage.bytes, usage.unread) == (1, size_of(SMALL), 0)
+
+
+def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
+    """Each index has its quotas and what is used, and files that two list count once in total."""
+    quotas = QuotaSettings(index_size=1, project_files=2)
+    tables = ({"name": "prod", "project_files": 1},)
+    settings = settings_in(tmp_path, quotas=quotas, index=tables)
+    with in_process(tmp_path, settings) as server:
+        server.publish(SMALL, LARGE)
+        admin, index = Administrator.of(server), server.index
+        promotion = Promotion(
+            IndexSide(uploads=index.uploads, caller=ALICE),
+            IndexSide(uploads=index.named("prod").uploads, caller=ALICE),
+            index.tokens.records,
+            index.runtime,
+        )
+        promotion.promote(NormalizedName("demo"), parse_version("1.0"))
+        selection = Selection(parse_version("1.0"))
+        index.lifecycle.change("delete", ALICE, NormalizedName("other"), selection, "")
+        until(lambda: admin.api.call(show_usage).indexes[0].files == 1)
+        usage = admin.api.call(show_usage)
+        page, of_prod = admin.read(PAGE), admin.read(f"{PAGE}?index=prod")
+        manage = text_of(admin.browser.open("/project/demo/manage/"))
+
+    (prod,) = usage.indexes
+    assert [(project.name, project.share) for project in usage.projects] == [
+        ("demo", 0.5),
+        ("other", 0),
+    ]
+    assert [(project.name, project.share) for project in prod.projects] == [("demo", 1)]
+    assert (usage.stored_files, usage.stored_bytes) == (2, size_of(SMALL, LARGE))
+    assert "0% of the quota At most 1.0 MiB" in page
+    assert f"Deleted, can be restored 1 file, {size_of(LARGE) / 1024:.1f} KiB" in page
+    assert "100% of the quota" in of_prod
+    assert "50% of the quota" in manage
 
 
 def test_storage_is_for_administrators(stored: InProcessServer) -> None:

@@ -50,7 +50,16 @@ class StoragePage:
             values |= {"usage": kept, "of": PUBLIC, **_part(query, kept.packages, PUBLIC_ORDERS)}
         else:
             usage = api.call(server_operations.show_usage)
-            values |= {"usage": usage, "of": "", **_part(query, usage.projects, ORDERS)}
+            all_indexes = (usage, *usage.indexes)
+            name = query.text("index")
+            shown = next((index for index in all_indexes if index.index == name), usage)
+            values |= {
+                "usage": shown,
+                "of": "",
+                "all_indexes": all_indexes,
+                "stored": usage,
+                **_part(query, shown.projects, ORDERS),
+            }
         return self._pages.show(request, SECTION, "storage.html", values)
 
 
@@ -64,5 +73,5 @@ def _part(query: FormFields, rows: Sequence[T], orders: Mapping[str, Order]) -> 
         "numbers": numbers,
         "sort": sort,
         "orders": {name: words for name, (words, _) in orders.items()},
-        "links": query_of({"of": query.text("of"), "sort": sort}),
+        "links": query_of({"of": query.text("of"), "index": query.text("index"), "sort": sort}),
     }
