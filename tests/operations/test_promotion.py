@@ -22,9 +22,11 @@ from wheelyard.model.project import EventKind, Status
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.operations.journal_reader import JournalReader, StoreJournals
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.promotion import IndexSide
 from wheelyard.rendering.feeds import latest_entries
 from wheelyard.rendering.web.admin.journal import entry_rows
 from wheelyard.rendering.web.project_pages import changes_of
+from wheelyard.settings.sections import PromotionSettings
 
 WHEEL, SDIST, LATER = make_wheel(), make_sdist(), make_wheel(tag="py2-none-any")
 RELEASE = Selection(ONE)
@@ -266,6 +268,46 @@ def test_only_from_some_indexes(indexes: TwoIndexes) -> None:
         with_rules(indexes, promote_from=("test", "")).promote()
 
     with_rules(indexes, promote_from=("test", "dev")).promote()
+
+
+def test_an_index_that_takes_promotions_alone(indexes: TwoIndexes) -> None:
+    """Such an index refuses uploads and imports, and takes releases that are promoted."""
+    indexes = with_rules(indexes, promote_only=True, promote_from=("dev",))
+
+    uploads = indexes.prod.uploads
+    arrival = LATER.arrival(indexes.harness.folder)
+    for act in (
+        lambda: uploads.accept(arrival, ALICE),
+        lambda: uploads.authorize(LATER.filename, ALICE),
+        lambda: uploads.with_waivers.permit(LATER.filename, ALICE),
+    ):
+        with pytest.raises(Forbidden, match=r"The index prod takes no uploads\. Upload to dev"):
+            act()
+
+    assert len(indexes.promote().new) == 2
+
+
+def test_rules_of_the_index_without_a_name(harness: IndexHarness) -> None:
+    """The index without a name has its rules in a section of the settings."""
+    rules = PromotionSettings(promote_from=("prod",), promote_only=True)
+    indexes = TwoIndexes(harness, promotion_settings=rules)
+    indexes.upload(WHEEL)
+    indexes.promote()
+    root = indexes.dev.named("")
+
+    with pytest.raises(Forbidden, match="The index without a name takes no uploads"):
+        root.uploads.accept(LATER.arrival(harness.folder), ALICE)
+    promotions = {
+        index.name: replace(
+            indexes.promotion(),
+            source=IndexSide(uploads=index.uploads, caller=ALICE),
+            target=IndexSide(uploads=root.uploads, caller=ALICE),
+        )
+        for index in (indexes.dev, indexes.prod)
+    }
+    with pytest.raises(Forbidden, match="The index without a name takes no releases from dev"):
+        promotions["dev"].promote(DEMO, ONE)
+    assert len(promotions["prod"].promote(DEMO, ONE).new) == 1
 
 
 def test_another_person_promotes(indexes: TwoIndexes) -> None:

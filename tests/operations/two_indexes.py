@@ -11,7 +11,7 @@ from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.model.access import Caller
 from wheelyard.model.project import File, Project
 from wheelyard.operations.promotion import IndexSide, Promoted, Promotion
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import PromotionSettings, Settings
 from wheelyard.storage.base import Store
 from wheelyard.wiring.build import Index
 
@@ -31,12 +31,14 @@ class TwoIndexes:
     store: Store | None = None
     """The store, through which the store of the harness is seen, or None for that itself."""
     seed: int = 10
+    promotion_settings: PromotionSettings = field(default_factory=PromotionSettings)
     dev: Index = field(init=False)
     prod: Index = field(init=False)
 
     def __post_init__(self) -> None:
         tables = ({"name": "dev"}, {"name": "prod", **self.rules})
-        root = self.harness.opened(self.seed, self.store, Settings(index=tables))
+        settings = Settings(index=tables, promotion=self.promotion_settings)
+        root = self.harness.opened(self.seed, self.store, settings)
         self.dev, self.prod = root.named("dev"), root.named("prod")
 
     def reopened(self, store: Store | None = None) -> "TwoIndexes":

@@ -164,7 +164,7 @@ class WebPages:
             may_own_tokens=can_own_tokens(caller),
             needs_credential=not self.context.read_policy.is_public(name),
             may_upload=may_change
-            and index.definition.has_packages
+            and index.definition.takes_uploads
             and caller.may_anywhere(Action.UPLOAD),
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
             may_promote=may_change and name is not None and self._has_other_indexes,

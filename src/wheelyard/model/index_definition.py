@@ -50,6 +50,7 @@ class IndexFields(
     merge: Annotated[tuple[str, ...], Meta(title='a list of names such as ["acme-*"]')] = ()
     filter: Annotated[str, Meta(title='a filter such as "age_days >= 7"')] = ""
     promote_from: Annotated[tuple[str, ...], Meta(title='a list of indexes such as ["dev"]')] = ()
+    promote_only: bool = False
     promote_other_person: bool = False
     promote_min_age_days: Days = 0
     promote_approvals: Approvals = 0
@@ -81,7 +82,7 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
 
     @property
     def has_packages(self) -> bool:
-        """Whether it has packages of its own, so that it takes uploads."""
+        """Whether it has packages of its own."""
         return self.name in self.layers and self.day is None
 
     @property
@@ -91,15 +92,20 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
         return "/".join(filter(None, (self.name, day)))
 
     @property
+    def takes_uploads(self) -> bool:
+        """Whether files can be uploaded to it, and are not only promoted."""
+        return self.has_packages and not self.promotion.promote_only
+
+    @property
     def segment(self) -> str:
         """What stands before paths of the index: `/dev`, or nothing."""
         return f"/{self.title}" if self.title else ""
 
 
-def unnamed_index(*, has_upstream: bool) -> IndexDefinition:
+def unnamed_index(promotion: PromotionRules, *, has_upstream: bool) -> IndexDefinition:
     """Return the definition of the index without a name."""
     layers = (UNNAMED, UPSTREAM_LAYER) if has_upstream else (UNNAMED,)
-    return IndexDefinition(name=UNNAMED, layers=layers, is_configured=True)
+    return IndexDefinition(name=UNNAMED, layers=layers, promotion=promotion, is_configured=True)
 
 
 def is_dated_view(text: str) -> bool:
@@ -154,17 +160,17 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
             raise _wrong(name, f"the layer {quoted(layer)} is there twice")
     if fields.filter:
         _require_filter(name, fields.filter, layers)
+    for source in fields.promote_from:
+        if source == name:
+            raise _wrong(name, "promote_from has its own name")
+        if source:
+            parse_index_name(source)
     return IndexDefinition(
         name=name,
         layers=layers,
         merge=parse_name_patterns(fields.merge),
         filter=fields.filter,
-        promotion=PromotionRules(
-            promote_from=fields.promote_from,
-            promote_other_person=fields.promote_other_person,
-            promote_min_age_days=fields.promote_min_age_days,
-            promote_approvals=fields.promote_approvals,
-        ),
+        promotion=convert(fields, PromotionRules, from_attributes=True),
         quotas=convert(fields, Quotas, from_attributes=True),
         is_configured=is_configured,
     )

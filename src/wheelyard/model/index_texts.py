@@ -1,7 +1,7 @@
 """
 The keys of an index as texts, as a form or a command has them, and back.
 
-In the list of layers, the index without a name is two quotes, or nothing between commas.
+In a list of indexes, the index without a name is two quotes, or nothing between commas.
 """
 
 from collections.abc import Mapping
@@ -17,6 +17,7 @@ from wheelyard.model.stored_indexes import IndexKeys
 
 NAME: Final = "name"
 LAYERS: Final = "layers"
+LISTS_OF_INDEXES: Final = (LAYERS, "promote_from")
 UNNAMED_TEXT: Final = '""'
 INDEX_KEYS: Final = {field.encode_name: type_info(field.type) for field in fields(IndexFields)}
 """The type of each key of an `[[index]]` table."""
@@ -36,9 +37,9 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
             raise wrong_text(key, f"{quoted(key)} is no key of an index. The keys are {names}.")
         if not text.strip():
             continue
-        if key == LAYERS:
-            layers = (layer.strip() for layer in text.strip().replace("\n", ",").split(","))
-            keys[key] = ["" if layer == UNNAMED_TEXT else layer for layer in layers]
+        if key in LISTS_OF_INDEXES:
+            indexes = (index.strip() for index in text.strip().replace("\n", ",").split(","))
+            keys[key] = ["" if index == UNNAMED_TEXT else index for index in indexes]
         else:
             keys[key] = value_of_text(INDEX_KEYS[key], key, text.strip())
     return keys
@@ -47,6 +48,7 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
 def texts_of_index(keys: IndexKeys) -> dict[str, str]:
     """Return the keys of an index as texts, for `index_of_texts`."""
     texts = {key: text_of_value(value) for key, value in keys.items()}
-    if LAYERS in keys:
-        texts[LAYERS] = ", ".join(layer or UNNAMED_TEXT for layer in keys[LAYERS])
+    for key in LISTS_OF_INDEXES:
+        if key in keys:
+            texts[key] = ", ".join(name or UNNAMED_TEXT for name in keys[key])
     return texts

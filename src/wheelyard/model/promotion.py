@@ -9,9 +9,11 @@ Days = Annotated[int, Meta(ge=0, le=3650, title="a number of days, from 0 to 365
 Approvals = Annotated[int, Meta(ge=0, le=10, title="a number of people, from 0 to 10")]
 
 
-class PromotionRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PromotionRules(Struct, frozen=True, kw_only=True):
     """What an index demands of a release before it is promoted to there."""
 
+    promote_only: bool = False
+    """Whether it takes no uploads and no imports, so that nobody can go round the other rules."""
     promote_from: tuple[str, ...] = ()
     """The indexes that it takes releases from, of which "" is that without a name; () for all."""
     promote_other_person: bool = False
@@ -33,3 +35,8 @@ NO_RULES = PromotionRules()
 def describe_index(name: str) -> str:
     """Return the name of an index, or words for the one without a name."""
     return name or "the index without a name"
+
+
+def subject_of(name: str) -> str:
+    """Return an index in words as the beginning of a sentence."""
+    return f"The index {name}" if name else "The index without a name"

@@ -25,6 +25,7 @@ from wheelyard.model.index_definition import (
     require_fit,
     unnamed_index,
 )
+from wheelyard.model.promotion import NO_RULES, PromotionRules
 from wheelyard.model.stored_indexes import IndexKeys, IndexList
 from wheelyard.storage.base import ObjectVersion
 
@@ -57,6 +58,7 @@ class IndexDefinitions:
         tables: The `[[index]]` tables of the settings.
         records: Those of the store.
         roots: `[server] roots`.
+        promotion: What the index without a name demands of releases that are promoted to it.
         has_upstream: Whether there is an upstream index, which can be a layer.
     """
 
@@ -65,6 +67,7 @@ class IndexDefinitions:
         tables: Iterable[IndexKeys],
         records: IndexRecords,
         roots: Collection[str],
+        promotion: PromotionRules = NO_RULES,
         *,
         has_upstream: bool,
     ) -> None:
@@ -76,6 +79,7 @@ class IndexDefinitions:
         """The definitions of the settings, by name."""
         self.records = records
         self.roots = roots
+        self._promotion = promotion
         self.has_upstream = has_upstream
         # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._merged: tuple[ObjectVersion, KnownIndexes] | None = None
@@ -127,7 +131,7 @@ class IndexDefinitions:
         Raises NotFound if there is none, and Unavailable (code `wrong_index`) if it does not fit.
         """
         if not name:
-            return unnamed_index(has_upstream=self.has_upstream)
+            return unnamed_index(self._promotion, has_upstream=self.has_upstream)
         both = self.load()
         if name in both.problems:
             advice = "'wheelyard index list' says so, too, and 'wheelyard index change' mends it."

@@ -37,7 +37,7 @@ from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import SUMMARY_LIMIT, Event, File, Project, PromotionData
-from wheelyard.model.promotion import describe_index
+from wheelyard.model.promotion import describe_index, subject_of
 from wheelyard.model.quotas import size_of_files
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.quotas import FileQuotas
@@ -185,7 +185,7 @@ class Promotion(Struct, frozen=True):
         rules, source, to = (
             self.target.uploads.home.promotion,
             self.source.name,
-            describe_index(self.target.name),
+            subject_of(self.target.name),
         )
         if rules.promote_from and source not in rules.promote_from:
             takes = " or ".join(map(describe_index, rules.promote_from))
@@ -216,7 +216,7 @@ class Promotion(Struct, frozen=True):
         if len(approvers) < wanted:
             who = "another person has" if wanted == 1 else f"{wanted} other people have"
             raise _refused(
-                f"{_subject(to)} takes releases that {who} approved: for "
+                f"{subject_of(to)} takes releases that {who} approved: for "
                 f"{quoted(file.filename)} {len(approvers)} of {wanted} did",
                 "They run 'wheelyard promote --approve', or approve it on the page of the release",
             )
@@ -375,7 +375,3 @@ def _is_person(caller: Caller, person: str) -> bool:
 
 def _refused(fact: str, remedy: str) -> Forbidden:
     return Forbidden(f"{fact}. {remedy}.", code=REFUSED)
-
-
-def _subject(index: str) -> str:
-    return f"The index {index}" if index else "The index without a name"

@@ -45,7 +45,7 @@ from wheelyard.model.distribution_filename import (
 )
 from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
-from wheelyard.model.promotion import describe_index
+from wheelyard.model.promotion import describe_index, subject_of
 from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
 from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.quotas import FileQuotas, QuotaCheck
@@ -238,13 +238,15 @@ class Uploads(Struct, frozen=True):
         """
         Return the parsed filename of a file, without a look at who else has its project's name.
 
-        Raises Invalid if it is malformed. Raises as `permit_project`.
+        Raises Invalid if it is malformed. Raises Forbidden (code `promotions_only`) if the index
+        takes only releases that are promoted. Raises as `permit_project`.
         """
         rules = self.rules
         distribution = parse_filename(
             filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
         )
         self.permit_project(distribution.project, caller)
+        self._require_uploads()
         return distribution
 
     def permit_project(self, name: NormalizedName, caller: Caller) -> None:
@@ -261,6 +263,16 @@ class Uploads(Struct, frozen=True):
             _check_accepts_uploads(cached.value)
         if not (cached and cached.value and cached.value.exists):
             self.taken.require_free(name)
+
+    def _require_uploads(self) -> None:
+        """Raise Forbidden (code `promotions_only`) if the index takes promoted releases alone."""
+        if self.home.promotion.promote_only:
+            sources = " or ".join(map(describe_index, self.home.promotion.promote_from))
+            raise Forbidden(
+                f"{subject_of(self.home.name)} takes no uploads. Upload to "
+                f"{sources or 'another index'}, and then promote the release.",
+                code="promotions_only",
+            )
 
     def _require_packages(self) -> None:
         """Raise Forbidden (code `no_own_packages`) if the index has no packages of its own."""
@@ -287,6 +299,7 @@ class Uploads(Struct, frozen=True):
         name = upload.distribution.project
         caller.require(Action.UPLOAD, name)
         self._require_packages()
+        self._require_uploads()
         before = self.projects.get_for_update(name)
         validated = self.validate(upload, caller, before)
         warnings = validated.contents.warnings if validated.contents is not None else ()

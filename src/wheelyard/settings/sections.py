@@ -20,6 +20,7 @@ from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
 from wheelyard.model.index_definition import IndexDefinition, parse_index_tables
+from wheelyard.model.promotion import PromotionRules
 from wheelyard.model.quotas import Quotas
 from wheelyard.settings import value_checks as kinds
 from wheelyard.settings.notification_section import NotificationSettings
@@ -218,6 +219,26 @@ class QuotaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return convert(self, Quotas, from_attributes=True)
 
 
+class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section `[promotion]`: what the index without a name demands of a promoted release."""
+
+    promote_from: tuple[kinds.IndexName, ...] = ()
+    """The indexes from which releases are [promoted](promotion.md#rules) to it; empty: all."""
+    promote_only: bool = False
+    """Whether it takes no uploads."""
+    promote_other_person: bool = False
+    """Whether nobody promotes what they have uploaded themselves."""
+    promote_min_age_days: kinds.DaysOrNone = 0
+    """Days for which a release has been in the other index."""
+    promote_approvals: kinds.People = 0
+    """People who have to approve a release."""
+
+    @property
+    def rules(self) -> PromotionRules:
+        """These rules."""
+        return convert(self, PromotionRules, from_attributes=True)
+
+
 class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[http]`: caching of pages, and concurrent uploads."""
 
@@ -272,6 +293,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     uploads: UploadSettings = UploadSettings()
     downloads: DownloadSettings = DownloadSettings()
     quotas: QuotaSettings = QuotaSettings()
+    promotion: PromotionSettings = PromotionSettings()
     http: HttpSettings = HttpSettings()
     google: GoogleSettings = GoogleSettings()
     iap: IapSettings = IapSettings()

@@ -22,6 +22,7 @@ from packaging.version import Version
 from wheelyard.errors import DOCUMENTATION, Invalid, quoted
 from wheelyard.model.access import normalise_pattern, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.index_definition import parse_index_name
 from wheelyard.storage.location import BUCKET_FORMS, GOOGLE, SCHEMES, parse_location
 
 HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
@@ -199,6 +200,10 @@ def _is_exempt(text: str) -> bool:
     return bool(normalise_pattern(name.strip())) and bool(not equals or Version(version))
 
 
+def _is_index_name(text: str) -> bool:
+    return not text or bool(parse_index_name(text))
+
+
 def _text(
     description: str, *, pattern: str | None = None, accepts: Callable[[str], object] | None = None
 ) -> Meta:
@@ -246,6 +251,9 @@ Moment = Annotated[
     str, _text("2026-10-31, or a time such as 2026-10-31T12:00:00Z", accepts=parse_moment)
 ]
 Root = Annotated[str, _text("names (a-z, 0-9 and -) that are no path here", accepts=_is_root)]
+IndexName = Annotated[str, _text("names of indexes", accepts=_is_index_name)]
+DaysOrNone = Annotated[int, Meta(ge=0, le=3650)]
+People = Annotated[int, Meta(ge=0, le=10)]
 Name = Annotated[str, _text("names, or beginnings such as acme-*", accepts=parse_pattern)]
 Pattern = Annotated[
     str, _text("names, or patterns with * or ?, such as acme-*", accepts=normalise_pattern)

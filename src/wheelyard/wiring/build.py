@@ -546,6 +546,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         settings.index,
         catalog.index_records,
         settings.server.roots,
+        settings.promotion.rules,
         has_upstream=settings.upstream.is_on,
     )
     if is_server:
