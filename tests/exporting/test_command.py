@@ -77,7 +77,9 @@ def test_a_bad_url_writes_nothing(stocked: StoreFolder, wheelyard: Typed, option
 def test_what_is_lost_is_line_and_rest_is_exported(stocked: StoreFolder, wheelyard: Typed) -> None:
     """What cannot be exported is told of, a line each, and all else is exported."""
     for name in ("only_source", "half_gone"):
-        next((stocked.store / "files").rglob(f"{name}*")).unlink()
+        # also those of deleted files
+        for path in list((stocked.store / "files").rglob(f"{name}*")):
+            path.unlink()
 
     done = wheelyard("export", stocked.site, "--store", stocked.store, *AT)
 
@@ -139,3 +141,24 @@ def test_a_wrong_site_publishes_nothing(sandbox: Sandbox, wheelyard: Typed) -> N
         done = wheelyard("upload", made.filename, "--export", place)
         assert (done.returncode, done.stdout) == (1, "")
     assert wheelyard("list").stdout == ""
+
+
+def test_each_index_is_a_folder(stocked: StoreFolder, wheelyard: Typed) -> None:
+    """Each index has its pages in a folder of its name, which goes once the index is removed."""
+    config = stocked.folder / "settings.toml"
+    place = (stocked.site, "--store", stocked.store, "--config", config, *AT)
+    table = '[[index]]\nname = "{}"\nlayers = ["{}", ""]\n'
+    config.write_text(table.format("dev", "dev") + table.format("prod", "prod"))
+    first = wheelyard("export", *place)
+    config.write_text(table.format("prod", "prod"))
+    again = wheelyard("export", *place)
+
+    assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert f"{stocked.site}/dev: 13 projects" in first.stdout
+    assert f"{stocked.site}/prod: 13 projects, 13 of them exported anew, 1 page" in again.stdout
+    assert not (stocked.site / "dev").exists()
+    page = (stocked.site / "prod/project/demo/index.html").read_text()
+    assert '<a href="../../../project/demo/">the index without a name</a>' in page
+    home = (stocked.site / "index.html").read_text()
+    assert '<a href="./prod/">prod</a>' in home
+    assert "dev/" not in home

@@ -99,7 +99,13 @@ def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
 
     assert {call for call in calls if not call[0].startswith("store")} == {("get", MANIFEST)}
     read = [path for verb, path in calls if verb.startswith("store")]
-    assert set(read) == {"wheelyard.json", "projects.json", "pending/", "changes.json"}
+    assert set(read) == {
+        "wheelyard.json",
+        "projects.json",
+        "index-list.json",
+        "pending/",
+        "changes.json",
+    }
 
 
 @pytest.mark.parametrize(

@@ -338,14 +338,19 @@ def export_command(
     if index.settings.store.location == MEMORY_LOCATION:
         message = "A store in memory is empty, so there is nothing to export."
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
-    export = _open(index, dest, requested)
+    sites = _open(index, dest, requested)
     _warn_if_private(index, dest)
-    with shown_progress("export") as progress:
-        result = export.run(progress.complete, everything=everything)
-    print_result(_described(dest, result))
-    if index.upstream is not None and not result.options.has_public:
-        warn("public packages are left out, as their files are not where --files says")
-    return _print_summary(dest, result)
+    status, described = 0, list[dict[str, object]]()
+    for place, export in sites:
+        with shown_progress("export") as progress:
+            result = export.run(progress.complete, everything=everything)
+        described.append(_described(place, result))
+        if export.index.upstream is not None and not result.options.has_public:
+            warn("public packages are left out, as their files are not where --files says")
+        status = max(status, _print_summary(place, result))
+    first, *others = described
+    print_result({**first, **({"indexes": others} if others else {})})
+    return status
 
 
 def require_site(index: Index, dest: str) -> None:
@@ -354,7 +359,8 @@ def require_site(index: Index, dest: str) -> None:
 
     A folder that is missing is created.
     """
-    _open(index, dest, RequestedOptions()).check_destination()
+    for _, export in _open(index, dest, RequestedOptions()):
+        export.check_destination()
     _warn_if_private(index, dest)
 
 
@@ -364,17 +370,35 @@ def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
 
     Raises WheelyardError if the site cannot be written, or the store does not answer.
     """
-    export = _open(index, dest, RequestedOptions())
-    result = export.run(Progress().complete)
-    return _print_summary(dest, result), _described(dest, result)
+    statuses, described = [0], list[dict[str, object]]()
+    for place, export in _open(index, dest, RequestedOptions()):
+        result = export.run(Progress().complete)
+        statuses.append(_print_summary(place, result))
+        described.append(_described(place, result))
+    first, *others = described
+    return max(statuses), {**first, **({"indexes": others} if others else {})}
 
 
-def _open(index: Index, dest: str, requested: RequestedOptions) -> "Export":
+def _open(index: Index, dest: str, requested: RequestedOptions) -> "list[tuple[str, Export]]":
+    """
+    Return where each site is written, and its export.
+
+    That of the index without a name is DEST, and each other index has a folder there. An index that
+    has a name and is exported alone is DEST itself.
+    """
     # with the application, which `check` and `copy` do not need
     from wheelyard.exporting.export import open_export
 
     waiting = f"{escaped(dest)}: another export is writing this site; waiting for its end"
-    return open_export(index, dest, requested, lambda: print_line(waiting))
+    sites: list[tuple[str, Export]] = []
+    for part in (index,) if index.name else index.indexes.all():
+        segment = part.definition.segment if part.name != index.name else ""
+        wanted = requested
+        if segment and requested.base_url is not None:
+            wanted = replace(requested, base_url=requested.base_url + segment)
+        place = dest.rstrip("/") + segment if segment else dest
+        sites.append((place, open_export(part, place, wanted, lambda: print_line(waiting))))
+    return sites
 
 
 def _warn_if_private(index: Index, dest: str) -> None:

@@ -24,6 +24,7 @@ from wheelyard.exporting.site_folder import Options
 from wheelyard.exporting.site_pages import (
     FILE_CACHE_CONTROL,
     FIXED_PAGES,
+    HOST_PAGES,
     PAGE_CACHE_CONTROL,
     Page,
     Question,
@@ -52,21 +53,24 @@ ANYONE: Final = Caller(ANONYMOUS, (Scope(Action.READ, (Pattern("*"),)),))
 
 def index_for_site(index: Index, options: Options) -> Index:
     """Return the index over the same store whose pages are those of a site."""
-    settings = index.settings
+    settings, first = index.indexes.settings, index.named("")
+    # the site of an index that has a name is a folder in that of the index without one
+    base_url = options.base_url.removesuffix(index.definition.segment)
+    has_public = options.has_public or (bool(index.name) and settings.upstream.is_on)
     settings = replace(
         settings,
-        server=replace(
-            settings.server, public_url=options.base_url, path_prefix="", read_only=True
-        ),
+        server=replace(settings.server, public_url=base_url, path_prefix="", read_only=True),
         access=replace(settings.access, cookie_login=False),
         iap=IapSettings(),
         telemetry=TelemetrySettings(),
         http=replace(settings.http, page_cache=0),
-        upstream=replace(settings.upstream, enabled=options.has_public, offline=True),
+        upstream=replace(settings.upstream, enabled=has_public, offline=True),
     )
     kept = CachePolicy(is_local=False, freshness=inf, capacity=DOCUMENT_CAPACITY)
-    stores, traits = index.stores, index.traits
-    return build_index(stores, index.spool, settings, index.runtime, traits, documents=kept)
+    site = build_index(
+        first.stores, index.spool, settings, index.runtime, index.traits, documents=kept
+    )
+    return site.named(index.name)
 
 
 class ExportedNames(ProjectNames):
@@ -107,10 +111,9 @@ class SiteApplication:
 
     def __init__(self, index: Index, options: Options) -> None:
         self._table, self._names = FixedTable(index.search.reader, index.changes), ExportedNames()
-        projects = replace(index.projects, names=self._names)
-        self.index = replace(index, search=self._table, shown=self._table, projects=projects)
+        self.index = replace(index, search=self._table, shown=self._table)
         self._root = f"{urlsplit(options.base_url).path}/"
-        site = StaticSite(caller=ANYONE, files_url=options.files_url)
+        site = StaticSite(caller=ANYONE, names=self._names, files_url=options.files_url)
         self._context = build_context(self.index, always_writable, site)
         self._pages = WebPages(self._context)
         metrics, uploads = Instrumentation(self.index), UploadHandler(self._context)
@@ -191,7 +194,8 @@ class SiteApplication:
             Page(asset.path, WebType(asset.media_type, FILE_CACHE_CONTROL), asset.body)
             for asset in assets
         ]
-        pages += [self.ask(question) for question in FIXED_PAGES]
+        questions = FIXED_PAGES if self.index.name else (*HOST_PAGES, *FIXED_PAGES)
+        pages += [self.ask(question) for question in questions]
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
         # it is sent for paths of any depth, so its links begin at the root of the host

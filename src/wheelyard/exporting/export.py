@@ -27,6 +27,7 @@ from wheelyard.exporting.project_export import (
     ProjectExport,
     SitePages,
     SiteProjects,
+    has_layers,
 )
 from wheelyard.exporting.site_folder import (
     BAD_DESTINATION,
@@ -173,6 +174,9 @@ class _Run:
         self._is_full = is_full
         self._is_local = export.index.is_local and export.place.bucket is None
         self._index = index_for_site(export.index, options)
+        self._indexes = () if self._index.name else tuple(sorted(self._index.indexes.definitions()))
+        """The names of the indexes that have a folder in this site."""
+        self._is_full |= before.indexes != self._indexes  # all of them are on the home page
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
         changed = self._changed_revisions(before.serial)
         self._table, self._unread = SiteProjects(self._index, self._before, changed).read()
@@ -185,7 +189,8 @@ class _Run:
 
     def _changed_revisions(self, serial: int) -> dict[NormalizedName, int] | None:
         """Return the revisions of the projects that have changed, or None for a full export."""
-        if not self._is_full:
+        # what other indexes have is in their feeds
+        if not self._is_full and not has_layers(self._index):
             with suppress(NotFound):
                 changes, self._serial = self._index.changes.since(serial)
                 return {change.project: change.revision for change in changes}
@@ -218,6 +223,7 @@ class _Run:
                 generator=page_generator(),
                 foreign=self._manifest.foreign,
                 has_copies=not self._options.files_url,
+                indexes=self._indexes,
                 serial=self._serial,
                 projects=entries,
             )
@@ -367,6 +373,9 @@ class _Run:
                 file = keys.parse_file_key(key)
                 if file is not None and file.project not in kept:
                     self._obsolete.add(key)
+        # the sites of indexes that were removed
+        removed = sorted({*was.indexes} - {*self._indexes})
+        self._obsolete |= self._writer.sizes(f"{name}/" for name in removed).keys()
         # pages go before the files that they name
         by_kind = sorted(self._obsolete, key=lambda key: (key.startswith(keys.FILES), key))
         self._writer.delete(by_kind)
@@ -432,7 +441,7 @@ def open_export(
     store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     new = Options(
         base_url=settings.server.public_url.rstrip("/"),
-        store=sha256(os.fsencode(store)).hexdigest()[:32],
+        store=sha256(os.fsencode(store + index.definition.segment)).hexdigest()[:32],
         brand=index.brand.fingerprint,
         has_public=index.upstream is not None,
     )

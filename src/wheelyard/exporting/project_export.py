@@ -18,7 +18,7 @@ from wheelyard.errors import UNREADABLE_CODES, NotFound, Unavailable
 from wheelyard.exporting.application import SiteApplication
 from wheelyard.exporting.site_folder import ManifestEntry
 from wheelyard.exporting.site_pages import Page, SiteWriter, Sizes, history_path, project_questions
-from wheelyard.http.resolver import OpenListing
+from wheelyard.http.resolver import OpenListing, PrivateFiles
 from wheelyard.model.project import Project
 from wheelyard.operations.journal_reader import older_pages
 from wheelyard.operations.search.project_table import ProjectTable, table_of
@@ -98,8 +98,8 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
     def _find(self, facts: ProjectFacts) -> OpenListing:
         """Return what the site is to show of a project, as it is in the store now."""
         app = self.pages.app
-        if not facts.origin:
-            app.index.projects.documents.get(keys.project(facts.name), "current")
+        for part in () if facts.origin else app.index.parts:
+            part.projects.documents.get(keys.project(facts.name), "current")
         return app.find(facts.name)
 
     def _export(self, listing: OpenListing, facts: ProjectFacts) -> ExportedProject:
@@ -111,8 +111,9 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         obsolete = set[Key]()
         if self.copies_files:  # before the pages that link to them
             obsolete.update(writer.copy_missing(listing, listing.open.store))
-        document = app.index.projects.documents.peek(keys.project(name), "any")
-        project = document.value if document and document.value else Project(name=name)
+        files, project = listing.open, Project(name=name)
+        if isinstance(files, PrivateFiles):
+            project = files.homes[0].project
         unchanged = self._unchanged_history(project, existing)
         numbers = range(1, older_pages(project.revision) + 1)
         history = (number for number in numbers if number not in unchanged)
@@ -173,7 +174,7 @@ class SiteProjects(Struct, frozen=True):
 
         Raises Unavailable if the store does not answer.
         """
-        facts, damaged = self._private()
+        facts, damaged = self._of_layers() if has_layers(self.index) else self._private()
         if self.index.upstream is not None:
             facts = self._public(self.index.upstream, {*facts, *damaged}) | facts
         # what no page shows is not in the manifest, which anybody may read
@@ -199,6 +200,18 @@ class SiteProjects(Struct, frozen=True):
         for name in listed - facts.keys():  # a private name without any commit
             facts[name] = replace(name_facts(name), document=NO_COMMIT)
         return facts, damaged
+
+    def _of_layers(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
+        """Return the same of an index with several layers, of which all is read each time."""
+        facts, damaged = dict[NormalizedName, ProjectFacts](), set[NormalizedName]()
+        for part in self.index.parts:
+            wanted = sorted(part.projects.names.get_current().as_set - facts.keys())
+            read = part.search.reader.read(wanted)
+            damaged |= set(wanted) - read.keys()
+            facts |= {name: entry for name, entry in read.items() if entry is not None}
+        earlier = {name: entry.facts for name, entry in self.before.items()}
+        facts |= {name: earlier.get(name) or name_facts(name) for name in damaged}
+        return facts, sorted(damaged)
 
     def _public(
         self, upstream: "UpstreamIndex", private: set[NormalizedName]
@@ -226,6 +239,11 @@ class SiteProjects(Struct, frozen=True):
         ):
             return entry.facts
         return facts_of(upstream, listing, document)
+
+
+def has_layers(index: Index) -> bool:
+    """Return whether an index shows private packages of other ones."""
+    return [part.name for part in index.parts] != [index.name]
 
 
 def _kept_names(upstream: "UpstreamIndex") -> Iterator[NormalizedName]:

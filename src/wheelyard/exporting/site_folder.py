@@ -307,6 +307,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """The serial up to which the site has all changes, except of facts without `document`."""
     has_copies: bool = True
     """Whether the site may have files that an export has copied, perhaps an interrupted one."""
+    indexes: tuple[str, ...] = ()
+    """The names of the indexes that have a folder in the site, sorted."""
     projects: tuple[ManifestEntry, ...] = ()
 
     @property

@@ -89,13 +89,14 @@ def list_questions(projects: int) -> Iterator[Question]:
     yield Question("", HTML, INDEX)
 
 
-FIXED_PAGES: Final = (
+FIXED_PAGES: Final = (Question("setup/", HTML, INDEX),)
+"""The pages that depend on the options alone."""
+HOST_PAGES: Final = (
     Question("favicon.ico", ANY),
     Question("robots.txt", ANY),
     Question("health", ANY),
-    Question("setup/", HTML, INDEX),
 )
-"""The pages that depend on the options alone."""
+"""Those of them that a host has once."""
 
 
 PAGE_CACHE_CONTROL: Final = "no-cache"

@@ -25,6 +25,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
 from wheelyard.authentication.authorization import ReadPolicy, project_not_found
+from wheelyard.catalog.projects import ProjectNames
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.threads import Turns
 from wheelyard.errors import OVERLOADED, RETRY_AFTER_SECONDS, Unavailable
@@ -200,6 +201,8 @@ class StaticSite(Struct, frozen=True, kw_only=True):
 
     caller: Caller
     """The caller of every request: nobody who is signed in, with the right to read everything."""
+    names: ProjectNames
+    """The names of the projects that the site has."""
     files_url: str
     """Where files are left, absolute, or an empty text if the site has them."""
 

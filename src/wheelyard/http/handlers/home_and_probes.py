@@ -101,7 +101,7 @@ class HomePages:
             projects = table.readable_by(caller).projects
             return home_page(self._web.environment, viewer, projects, names)
 
-        in_force = None if self._context.site else self._context.index.indexes.peek()
+        in_force = self._context.index.indexes.peek()
         names = ("", *sorted(in_force.definitions)) if in_force and in_force.definitions else ()
         key, version = ("home", viewer, visibility_key(caller), names), str(table.generation)
         return self._web.respond(request, key, version, render, shows=((SEARCH, version),))

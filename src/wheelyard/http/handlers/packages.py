@@ -88,6 +88,8 @@ class Packages:
         serials = index.serials.listed() if has_serials else SerialTable()
         # after the serials: else a new project is not listed, and a later change of another one is
         lists = [part.projects.names.get() for part in parts]
+        if self._context.site is not None:
+            parts, lists = (index,), [self._context.site.names.get()]
         if has_serials and _is_older(lists[0], serials):
             lists = [index.projects.names.read()]  # on a bucket, the cached one may be older
 
