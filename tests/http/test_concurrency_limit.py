@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wheelyard.errors import Unavailable
-from wheelyard.http.context import ConcurrencyLimit
+from wheelyard.http.work_limits import ConcurrencyLimit
 
 MAX_WAITING = 20
 

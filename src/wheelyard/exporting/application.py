@@ -29,7 +29,8 @@ from wheelyard.exporting.site_pages import (
     Page,
     Question,
 )
-from wheelyard.http.context import StaticSite, build_context
+from wheelyard.http.context import StaticSite
+from wheelyard.http.context_building import build_context
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import NO_STORE, Message, Request, Response, Waiting
 from wheelyard.http.resolver import OpenListing, find_for_installer

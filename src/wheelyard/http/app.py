@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
-from wheelyard.http.context import build_context, context_of_index
+from wheelyard.http.context_building import build_context, context_of_index
 from wheelyard.http.fast_path import AsgiApp
 from wheelyard.http.index_app import FAULT, IndexApp
 from wheelyard.http.instrumentation import Instrumentation, require_telemetry

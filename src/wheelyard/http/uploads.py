@@ -54,11 +54,12 @@ from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, TooLarge
-from wheelyard.http.context import ConcurrencyLimit, ServerContext
+from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
 from wheelyard.http.messages import JSON, NO_STORE, Receive, Request, Response, make_response
 from wheelyard.http.requests import BODY_TIMEOUT_SECONDS, BodyTimeouts, announces_body, next_chunk
 from wheelyard.http.upload_form import FIELDS_LIMIT_BYTES, FormReader, bad_multipart
+from wheelyard.http.work_limits import ConcurrencyLimit
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import escaped
 from wheelyard.model.quotas import FileSize, size_in_form

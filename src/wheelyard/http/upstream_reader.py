@@ -21,9 +21,9 @@ from wheelyard.authentication.authorization import project_not_found
 from wheelyard.authentication.verifiers.verifier import LoginRateLimit
 from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import RATE_LIMITED, Unavailable
-from wheelyard.http.context import ConcurrencyLimit, SingleFlight
 from wheelyard.http.error_responses import UPSTREAM_LOOP
 from wheelyard.http.messages import Request
+from wheelyard.http.work_limits import ConcurrencyLimit, SingleFlight
 from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
 from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden
-from wheelyard.http.context import build_context
+from wheelyard.http.context_building import build_context
 from wheelyard.http.forms import form_token, require_form_token
 from wheelyard.http.messages import Message, Request
 from wheelyard.model.access import Caller

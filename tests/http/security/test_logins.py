@@ -22,10 +22,11 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS, REMEMBERED_SECONDS
 from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdVerifier
 from wheelyard.errors import WheelyardError
-from wheelyard.http.context import MAX_WAITING_PASSWORDS, build_context
+from wheelyard.http.context_building import build_context
 from wheelyard.http.messages import Message, Request
 from wheelyard.http.request_authentication import RequestAuthenticator
 from wheelyard.http.routing import run_blocking
+from wheelyard.http.work_limits import MAX_WAITING_PASSWORDS
 from wheelyard.model.access import Credential, Identity
 from wheelyard.operations.check_store import always_writable
 from wheelyard.settings.sections import AccessSettings, Settings

@@ -39,7 +39,7 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http.context import ConcurrencyLimit, ServerContext
+from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import (
     REASON_PHRASES,
     error_response,
@@ -56,6 +56,7 @@ from wheelyard.http.request_authentication import (
 )
 from wheelyard.http.requests import json_response, read_json, receive_body
 from wheelyard.http.routing import UPLOAD_ROUTE, RouteTable
+from wheelyard.http.work_limits import ConcurrencyLimit
 from wheelyard.model.api_token import parse_token
 from wheelyard.settings.sections import Settings
 

@@ -8,9 +8,10 @@ from typing import Final
 from wheelyard.authentication.verifiers.verifier import LoginRateLimit
 from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import RATE_LIMITED, NotFound, Unavailable
-from wheelyard.http.context import ConcurrencyLimit, ServerContext, SingleFlight
+from wheelyard.http.context import ServerContext
 from wheelyard.http.messages import Header, Request, Response, make_response
 from wheelyard.http.representation import is_not_modified
+from wheelyard.http.work_limits import ConcurrencyLimit, SingleFlight
 from wheelyard.pictures.proxy import VIA, PictureProxy, ShownPicture
 
 FETCHES: Final = 8

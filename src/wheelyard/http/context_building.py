@@ -1,0 +1,160 @@
+"""How the objects that request handlers share are built: once for each process or each index."""
+
+import logging
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
+from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.threads import Turns
+from wheelyard.errors import Unavailable
+from wheelyard.http.context import ServerContext, StaticSite
+from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
+from wheelyard.http.logs import StoreErrorLog
+from wheelyard.http.page_cache import PageCache
+from wheelyard.http.work_limits import (
+    MAX_WAITING_PASSWORDS,
+    ConcurrencyLimit,
+    NoThreads,
+    ThreadPools,
+)
+from wheelyard.model.index_definition import IndexDefinition
+from wheelyard.operations.check_store import Reason
+from wheelyard.operations.descriptions.descriptions import Descriptions
+from wheelyard.operations.documentation import Documentation, find_folder
+from wheelyard.operations.server_state import ServerState
+from wheelyard.settings.sections import MIB
+from wheelyard.storage.forwarding import ReadOnlyStore
+from wheelyard.wiring.build import Index
+
+if TYPE_CHECKING:
+    from wheelyard.http.upstream_reader import UpstreamReader
+    from wheelyard.pictures.proxy import PictureProxy
+
+logger = logging.getLogger("wheelyard")
+
+
+def build_context(
+    index: Index, write_failure: Reason, site: StaticSite | None = None
+) -> ServerContext:
+    """
+    Return the `ServerContext` of a process that serves `index`, or makes a static site of it.
+
+    Raises Invalid or Unavailable, as `Policy.load` does, if there is an upstream index.
+    """
+    http = index.settings.http
+    read_threads = 8 if index.is_local else 32  # remote reads mostly wait for the network
+    unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_CHECKS) - 1)
+    # on a bucket, uploads wait for the network more than they compute
+    turns = Turns(index.runtime.monotonic) if index.is_local else None
+    kind = NoThreads if site and index.is_local else ThreadPools
+    pools = kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns)
+    responses, policy = LruCache[Any, Any](http.page_cache * MIB), index.read_policy
+    documents, pictures = index.stores.documents, None if site else _pictures(index)
+    if site or index.settings.server.read_only:
+        documents = ReadOnlyStore(documents)
+    descriptions = Descriptions(
+        documents,
+        index.runtime.monotonic,
+        picture_path=pictures.paths.path_of if pictures else None,
+        waits=site is not None,
+    )
+    state = ServerState(index.runtime.now(), write_failure)
+    index = replace(index, uploads=replace(index.uploads, descriptions=descriptions), server=state)
+    long_read_limit = ConcurrencyLimit(read_threads // 4, "long answers")
+    state.watch(long_read_limit)
+    return ServerContext(
+        index=index,
+        definitions={},
+        pools=pools,
+        upstream=_upstream_reader(index),
+        read_policy=replace(policy, anonymous=site.caller) if site else policy,
+        pages=PageCache(responses),
+        remembered=responses,
+        pictures=pictures,
+        descriptions=descriptions,
+        documentation=Documentation(find_folder()),
+        file_delivery=FileDelivery(index),
+        core_metadata=CoreMetadataCache(index.files, LruCache(0 if index.is_local else 8 * MIB)),
+        password_limit=_password_limit(unknown_passwords),
+        known_password_limit=_password_limit(unknown_passwords + 1),
+        long_read_limit=long_read_limit,
+        store_errors=StoreErrorLog(index.runtime, is_local=index.is_local),
+        site=site,
+        write_failure=write_failure,
+    )
+
+
+def context_of_index(
+    whole: ServerContext, index: Index, definitions: Mapping[str, IndexDefinition]
+) -> ServerContext:
+    """
+    Return the `ServerContext` of an index that has a name, in the process of `whole`.
+
+    It has pages of its own, and shares threads, limits, and what is found by digest.
+    """
+    size = index.settings.http.page_cache * MIB
+    if index.definition.day is not None:  # there may be many of them
+        size //= 16
+    responses = LruCache[Any, Any](size)
+    uploads = replace(index.uploads, descriptions=whole.descriptions)
+    upstream = None
+    if whole.upstream is not None and index.upstream is not None:
+        upstream = whole.upstream.of_another_index(index.upstream)
+    policy = index.read_policy
+    return replace(
+        whole,
+        index=replace(index, uploads=uploads, server=whole.index.server),
+        definitions=definitions,
+        upstream=upstream,
+        read_policy=replace(policy, anonymous=whole.site.caller) if whole.site else policy,
+        pages=PageCache(responses),
+        remembered=responses,
+    )
+
+
+def _pictures(index: Index) -> "PictureProxy | None":
+    """
+    Return what fetches pictures of other servers, or None if they are links.
+
+    If there is no key that signs their paths, and none can be made, they are links, and the log
+    says so.
+    """
+    settings, records = index.settings, index.sessions.records
+    if settings.web.pictures == "links":
+        return None
+    # nothing of it is loaded while it is off
+    from wheelyard.pictures.proxy import PictureProxy  # noqa: PLC0415
+    from wheelyard.pictures.signing import PicturePaths  # noqa: PLC0415
+
+    key, why = None, "server.read_only is set, and no other server has made it"
+    try:
+        key = records.key() if settings.server.read_only else records.require_key()
+    except Unavailable as fault:
+        why = fault.message
+    if key is None:
+        logger.warning("pictures are links, as there is no key that signs their paths: %s", why)
+        return None
+    return PictureProxy(PicturePaths(key, settings.server.path_prefix), index.runtime)
+
+
+def _upstream_reader(index: Index) -> "UpstreamReader | None":
+    if index.upstream is None:
+        return None
+    # no server without an upstream index needs it
+    from wheelyard.http.upstream_reader import UpstreamReader  # noqa: PLC0415
+
+    index.upstream.policy.load()
+    reader = UpstreamReader(index.upstream, is_local=index.is_local)
+    if index.server is not None:
+        index.server.watch(reader.limit)
+    if not index.settings.server.read_only:
+        reader.complete_names()
+    return reader
+
+
+def _password_limit(count: int) -> ConcurrencyLimit:
+    return ConcurrencyLimit(count, "logins", wait_timeout=10.0, max_waiting=MAX_WAITING_PASSWORDS)
