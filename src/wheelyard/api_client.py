@@ -37,6 +37,7 @@ from wheelyard.http_client.credential_stores import ask_keyring, read_netrc
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
 from wheelyard.model.decoding import escaped
+from wheelyard.model.index_definition import parse_index_name
 from wheelyard.settings.sections import is_loopback
 
 TOKEN_VARIABLE: Final = "WHEELYARD_TOKEN"  # noqa: S105 - the name of a variable
@@ -342,14 +343,31 @@ def parse_server(text: str) -> Url:
     return parse_url(f"{url.scheme}://{url.authority}{path}")
 
 
-def open_connection(server: str, environ: Mapping[str, str], runtime: Runtime) -> "ApiConnection":
+def open_connection(
+    server: str, environ: Mapping[str, str], runtime: Runtime, index: str = ""
+) -> "ApiConnection":
     """
-    Return a connection to a server, before any request is sent.
+    Return a connection to an index of a server, before any request is sent.
 
-    Raises Invalid as `parse_server`, `find_credential` and `ApiConnection`.
+    Raises Invalid as `parse_server`, `index_url`, `find_credential` and `ApiConnection`.
     """
-    url = parse_server(server)
-    return ApiConnection(url, find_credential(url, environ), runtime)
+    root = parse_server(server)
+    url = index_url(root, index)
+    credential = find_credential(url, environ)
+    if credential is None and index:
+        credential = find_credential(root, environ)
+    return ApiConnection(url, credential, runtime)
+
+
+def index_url(root: Url, index: str) -> Url:
+    """
+    Return the root URL of an index of a server, that of the server for an empty name.
+
+    Raises Invalid (code `invalid_index`) for what cannot be the name of an index.
+    """
+    if not index:
+        return root
+    return parse_url(f"{root.redacted.rstrip('/')}/{parse_index_name(index)}/")
 
 
 class _Request(Struct, frozen=True):

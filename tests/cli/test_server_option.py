@@ -459,3 +459,20 @@ def test_health_and_settings_are_told(remote: Typed, local: Typed, server: Runni
         f"store.location\t{json.dumps(str(server.store))}\tan option\n"
         in local("config", "show").stdout
     )
+
+
+def test_an_index_of_a_server(remote: Typed, sandbox: Sandbox) -> None:
+    """`--index` is about the index of that name of the server, which has rights of its own."""
+    made = remote("index", "add", "dev")
+    assert made.stdout == "dev: its own packages\n", made.stderr
+    (package,) = put(sandbox.folder, wheel("indexed", "1.0"))
+
+    uploaded = remote("upload", package, "--index", "dev")
+
+    assert uploaded.stdout.endswith("uploaded\n"), uploaded.stderr
+    assert remote("list", "indexed", "--index", "dev").returncode == 0
+    assert remote("list", "indexed").returncode == 1
+    assert "uploaded" in remote("journal", "indexed", "--index", "dev").stdout
+    settings = remote("print-settings", "pip", "--index", "dev").stdout
+    assert "/dev/simple/" in settings
+    assert remote("list", "indexed", "--index", "a/b").returncode == 1

@@ -46,6 +46,8 @@ class AccessQuestion(Struct, frozen=True):
     project: Name
     """It need not exist."""
     action: ActionWord
+    index: str = ""
+    """The name of the index in which it is asked."""
 
 
 class GrantRevocation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -94,10 +96,10 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
     """
     Tell whether somebody may do something, and why.
 
-    Raises Invalid if the project's name or a principal is malformed, and NotFound if a token is
-    unknown.
+    Raises Invalid if the project's name or a principal is malformed, and NotFound if a token or the
+    index is unknown.
     """
-    index, name = call.index, parse_name(body.project)
+    index, name = call.index.named(body.index or call.index.name), parse_name(body.project)
     return explain(
         parse_subject(body.who, index.authenticator),
         ACTIONS[body.action],
@@ -145,18 +147,19 @@ def edit_group(call: Call, body: GroupEdit) -> None:
 MAX_PATTERNS: Final = 100
 
 
-class CallerRights(Struct, frozen=True):
+class CallerRights(Struct, frozen=True, omit_defaults=True):
     """What may be done to which projects."""
 
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
+    index: str = ""
+    """The index that they name, if they name one."""
 
     @classmethod
     def of(cls, scope: Scope) -> "CallerRights":
         """Return the rights of a scope."""
-        return cls(
-            tuple(action.word for action in Action if action & scope.actions), scope.projects
-        )
+        words = tuple(action.word for action in Action if action & scope.actions)
+        return cls(words, scope.projects, scope.index)
 
 
 class WhoAmI(Struct, frozen=True):
@@ -178,6 +181,8 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     """The principal that may do all that it may, or None for a token of nobody."""
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
+    index: str = ""
+    """The index that it names, if it names one."""
     state: str
     """`active`, `expired`, `revoked`, `unconfirmed` or `ended`."""
     created: datetime
@@ -210,6 +215,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
             owner=record.owner or None,
             can=rights.can,
             projects=rights.projects,
+            index=rights.index,
             state=state,
             created=record.created_at,
             created_by=record.created_by,
@@ -267,6 +273,8 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     expires: Annotated[datetime, Meta(tz=True)] | None = None
     """Instead of `days`."""
+    index: str = ""
+    """The index that it names, if it is to name one."""
     owner: str | UnsetType | None = UNSET
     """
     By default the caller, if it can own tokens; None is nobody. Only an administrator makes tokens
@@ -326,12 +334,16 @@ def create_token(call: Call, body: NewToken) -> MadeToken:
     """
     Make a token for the caller, who has signed in lately, or as an administrator for anybody.
 
-    Raises as `NewToken.lifetime`, `CallerTokens.request` and `CallerTokens.create`.
+    Raises Invalid if there is no such index. Raises as `NewToken.lifetime`, `CallerTokens.request`
+    and `CallerTokens.create`.
     """
     tokens, now = call.index.caller_tokens, call.index.runtime.now()
     tokens.require_maker(call.caller, call.signed_in_at)
+    call.index.index_administration.require_known(body.index)
     lifetime, can = body.lifetime(now), body.can or ()
-    wanted = tokens.request(call.caller, body.name, can, body.projects, lifetime, body.owner)
+    wanted = tokens.request(
+        *(call.caller, body.name, can, body.projects, lifetime, body.owner), index=body.index
+    )
     token, record = tokens.create(call.caller, call.signed_in_at, wanted)
     return MadeToken(**asdict(TokenAnswer.of(record, record.state(now))), token=token.text)
 

@@ -12,7 +12,7 @@ from msgspec import Meta, Struct
 
 from wheelyard.api.access_operations import AccessHistoryQuery
 from wheelyard.api.operation import Call
-from wheelyard.model.stored_publishers import ListedPublisher, PublisherCommit
+from wheelyard.model.stored_publishers import ListedPublisher, PublisherCommit, PublisherKeys
 
 
 class PublisherAnswer(Struct, frozen=True):
@@ -72,17 +72,25 @@ def add_publisher(call: Call, body: NewPublisher) -> ListedPublisher:
     """
     Add a trusted publisher to the store.
 
-    Raises as `Publishers.add`.
+    Raises Invalid if there is no such index. Raises as `Publishers.add`.
     """
+    _require_index(call, body.publisher)
     return call.index.publishers.add(body.publisher, call.by, body.note)
+
+
+def _require_index(call: Call, keys: PublisherKeys) -> None:
+    name = keys.get("index")
+    if isinstance(name, str):  # anything else is for the checks of the table to refuse
+        call.index.index_administration.require_known(name)
 
 
 def change_publisher(call: Call, body: PublisherEdit) -> ListedPublisher:
     """
     Give other values to keys of a trusted publisher of the store.
 
-    Raises as `Publishers.change`.
+    Raises Invalid if there is no such index. Raises as `Publishers.change`.
     """
+    _require_index(call, body.publisher)
     return call.index.publishers.change(body.id, body.publisher, call.by, body.note, body.as_of)
 
 

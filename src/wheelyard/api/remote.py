@@ -39,8 +39,10 @@ class RemoteApi:
     concurrent_uploads: Final = 4
     """The server shares its places for uploads between its callers."""
 
-    def __init__(self, connection: ApiConnection) -> None:
+    def __init__(self, connection: ApiConnection, server: ApiConnection | None = None) -> None:
         self.connection = connection
+        self._server = server or connection
+        """What is about the whole server is asked for at its root, and not below an index."""
         self._tokens: dict[str, TokenAnswer] | None = None
         self._lock = Lock()
 
@@ -67,7 +69,8 @@ class RemoteApi:
             fields = to_builtins(body).items()
             given = [(name, value) for name, value in fields if value not in (None, "")]
             path, body = f"{path}?{urlencode(given)}".removesuffix("?"), None
-        answer: T = self.connection.send(row.method, path, row.answer, body, repeats=row.repeats)
+        connection = self.connection if row.is_of_index else self._server
+        answer: T = connection.send(row.method, path, row.answer, body, repeats=row.repeats)
         return answer
 
     def name_of(self, principal: str) -> str:

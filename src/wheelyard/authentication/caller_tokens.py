@@ -98,6 +98,16 @@ class CallerTokens(Struct, frozen=True):
             return not self.policy.own_scopes(record.owner, self.owners.principals(record))
         return False  # nobody can say
 
+    def indexes_of(self, caller: Caller, names: Iterable[str]) -> tuple[str, ...]:
+        """
+        Return those of these indexes in which a caller has rights of their own.
+
+        Raises Unavailable if the grants of the store cannot be read.
+        """
+        policies = ((name, replace(self.policy, index=name)) for name in names)
+        who = caller.principal, caller.principals
+        return tuple(name for name, policy in policies if policy.own_scopes(*who))
+
     def is_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> bool:
         """
         Return whether a person or service account has signed in lately enough to make tokens.

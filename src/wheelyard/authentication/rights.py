@@ -8,6 +8,7 @@ The rights that an index gives: one list of who may do what to which projects, a
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from typing import Final
 
 from msgspec import Struct, to_builtins
@@ -79,11 +80,12 @@ def rights(authenticator: Authenticator, records: Iterable[TokenRecord] = ()) ->
 
     Raises Unavailable if the grants of the store cannot be read.
     """
-    grants = authenticator.policy.access.load()
+    policy = authenticator.policy
+    grants = policy.access.load()
+    named = (*_of_grants(grants), *_of_credentials(authenticator))
     return [
         *_of_everybody(authenticator, grants),
-        *_of_grants(grants),
-        *_of_credentials(authenticator),
+        *(right for right in named if policy.holding((right.scope,))),
         *_of_tokens(authenticator, records),
     ]
 
@@ -138,7 +140,7 @@ def _of_everybody(authenticator: Authenticator, grants: Grants) -> Iterator[Righ
             if scope == ANYONE_READS:
                 reason = "there is no [[grant]], and access.private is not set"
             yield Right("everybody", frozenset({ANONYMOUS}), scope, reason)
-    if policy.htpasswd_scope is not None:
+    if policy.htpasswd_scope is not None and not grants.has_own(policy.index):
         users = frozenset({PASSWORD_USERS})
         yield Right(PASSWORD_USERS, users, policy.htpasswd_scope, "there is no [[grant]]")
     if authenticator.access_tokens is not None:
@@ -301,10 +303,12 @@ def explain(
     is_anonymous = subject.principals == {ANONYMOUS}
     reads = Action.READ | Action.APPROVE
     reads_anything = not is_anonymous and any(right.scope.actions & reads for right in own)
-    hints = _hints(subject.principals, fit)
+    hints = chain(
+        _hints(subject.principals, fit), _elsewhere(subject, action, project, authenticator)
+    )
     if subject.state != "active":
         why = _STATES.get(subject.state) or f"the token is {subject.state}"
-        response, hints = f"401, because {why}", iter(())
+        response, hints = f"401, because {why}", chain()
     elif reasons := tuple(_reasons(subject.principals, [right for right in fit if right in own])):
         is_owned = action is Action.ADMIN and any(record.owner for record in subject.records)
         limit = "a token of somebody makes no token, and changes no grant and no person"
@@ -322,6 +326,21 @@ def explain(
     else:
         response = "404, as for a project that does not exist"
     return AccessExplanation(allowed=False, reasons=(response,), hints=tuple(hints))
+
+
+def _elsewhere(
+    subject: AccessSubject, action: Action, project: NormalizedName, authenticator: Authenticator
+) -> Iterator[str]:
+    """Yield a sentence for each grant and credential that would do, and does not hold here."""
+    policy, index = authenticator.policy, authenticator.policy.index
+    named = (*_of_grants(policy.access.load()), *_of_credentials(authenticator))
+    for right in named:
+        is_own = not right.principals.isdisjoint(subject.principals)
+        if is_own and right.scope.permits(action, project) and not policy.holding((right.scope,)):
+            why = "which is another index"
+            if not right.scope.index:
+                why = f"but names no index, and {index} has grants of its own"
+            yield f"{right.source}: {right}, {why}"
 
 
 def _reasons(principals: frozenset[str], own: Iterable[Right]) -> Iterator[str]:

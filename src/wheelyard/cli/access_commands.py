@@ -76,6 +76,9 @@ EVEN_IF_OWN: Final = Option(
     is_flag=True,
     help="Go on if you are no administrator of the server afterwards.",
 )
+INDEX_RIGHT: Final = Option(
+    ["--index"], default="", metavar="NAME", help="The index that it is for, such as prod."
+)
 WHO: Final = Argument(["who"], nargs=-1, required=True)
 
 
@@ -96,15 +99,18 @@ def access_command() -> None:
     WHO,
     Option(["--project", "projects"], multiple=True, required=True, metavar="PATTERN"),
     Option(["--can"], required=True),
+    INDEX_RIGHT,
     NOTE,
     *INDEX,
 )
-def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) -> None:
+def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str, note: str) -> None:
     """
     Let WHO act on projects.
 
     WHO is written as in a [[grant]] of the settings: user:ana@acme.dev, htpasswd:ml-ci,
     group:ml-team. It cannot be anonymous. Standard output has only the grant's id.
+
+    Without --index it holds in the index without a name, and in those that no grant names.
 
     Options:
         --project: acme-core, or acme-*, or '*' for every project; may be given again.
@@ -113,12 +119,12 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, note: str) 
     Examples:
         wheelyard access grant user:ana@acme.dev --project acme-core --can manage
         wheelyard access grant group:ml-team --project 'ml-*' --can upload
-        wheelyard access grant group:leads --project '*' --can read,approve
+        wheelyard access grant group:release --project '*' --can upload --index prod
 
     Documentation: access.md
     """
     actions = tuple(word.strip() for word in can.split(","))
-    fields = GrantFields(who=who, projects=projects, actions=actions, note=note)
+    fields = GrantFields(who=who, projects=projects, actions=actions, note=note, index=index)
     made = open_api().call(access_operations.add_grant, fields)
     click.echo(escaped(f"Grant {made.id}: {made.text}"), err=True)
     for sentence in made.warnings:
@@ -261,7 +267,11 @@ def _access_lines(access: AccessList, api: Api) -> Iterator[str]:
     groups = {group.name for group in access.groups}
     for listed in access.grants:
         fields = GrantFields(
-            who=listed.who, projects=listed.projects, actions=listed.can, note=listed.note
+            who=listed.who,
+            projects=listed.projects,
+            actions=listed.can,
+            note=listed.note,
+            index=listed.index,
         )
         gone = "".join(f"; no group {name}" for name in sorted(groups_in(listed.who) - groups))
         yield f"grant {listed.id} ({_origin(listed, names)}): {describe_fields(fields)}{gone}"
@@ -281,9 +291,10 @@ def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
     Argument(["who"]),
     Argument(["project"]),
     Argument(["action"], type=click.Choice(list(ACTIONS))),
+    Option(["--index"], default="", metavar="NAME", help="In which index."),
     *INDEX,
 )
-def explain_access(who: str, project: str, action: ActionWord) -> int:
+def explain_access(who: str, project: str, action: ActionWord, index: str) -> int:
     """
     Print whether WHO may do ACTION to PROJECT, and why.
 
@@ -303,10 +314,11 @@ def explain_access(who: str, project: str, action: ActionWord) -> int:
         name = parse_name(project)
     api = remote_api() or local_api(_index(needs_store=who.startswith("token:")))
     with _usage_errors():
-        explanation = api.call(access_operations.explain_access, AccessQuestion(who, name, action))
+        question = AccessQuestion(who, name, action, index)
+        explanation = api.call(access_operations.explain_access, question)
     may = "may" if explanation.allowed else "may not"
-    verbs = describe_actions(ACTIONS[action])
-    click.echo(f"{'yes' if explanation.allowed else 'no'}: {who} {may} {verbs} {name}")
+    verbs, place = describe_actions(ACTIONS[action]), f" in the index {index}" if index else ""
+    click.echo(f"{'yes' if explanation.allowed else 'no'}: {who} {may} {verbs} {name}{place}")
     for reason in explanation.reasons:
         click.echo(escaped(f"  {reason}" if explanation.allowed else f"  they see {reason}"))
     for hint in explanation.hints:
@@ -351,20 +363,23 @@ def token_command() -> None:
     Option(["--expires"], default="90d", show_default=True),
     Option(["--owner"], metavar="WHO"),
     Option(["--for-ci", "ci"], type=click.Choice(sorted(SERVICES))),
+    INDEX_RIGHT,
     *INDEX,
 )
-def create(
+def create(  # noqa: PLR0913, PLR0917 - one for each option
     name: str,
     can: str,
     projects: tuple[str, ...],
     expires: str,
     owner: str | None,
     ci: str | None,
+    index: str,
 ) -> None:
     """
     Create a token called NAME.
 
-    Standard output has only the token.
+    Standard output has only the token. Without --index it holds in the index without a name, and in
+    those that no grant names.
 
     Options:
         --can: read, upload, manage, approve, admin.
@@ -391,6 +406,7 @@ def create(
         days=None if rest else days,
         expires=system_runtime().now() + lifetime if rest else None,
         owner=owner,
+        index=index,
     )
     api = remote_api() or local_api(_index_for_tokens())
     # asked first, so that no token is made if there is no answer
@@ -402,7 +418,8 @@ def create(
         click.echo(made.token)
     if ci is not None and clients is not None:
         scope = Scope(parse_actions(made.can, admin=True), made.projects)
-        lines = ci_lines(SERVICES[ci], scope, api.url, serves_public=clients.serves_public)
+        root = f"{api.url}/{index}" if index else api.url
+        lines = ci_lines(SERVICES[ci], scope, root, serves_public=clients.serves_public)
         click.echo(f"\n{lines}", err=True, nl=False)
 
 
@@ -532,7 +549,8 @@ def _announcement(token: TokenAnswer) -> str:
 
 def _scope_text(token: TokenAnswer) -> str:
     owner = f", limited to what {token.owner} may" if token.owner else ""
-    return f"{','.join(token.can)} on {','.join(token.projects)}{owner}"
+    place = f" in the index {token.index}" if token.index else ""
+    return f"{','.join(token.can)} on {','.join(token.projects)}{place}{owner}"
 
 
 def _expiry(token: TokenAnswer) -> str:

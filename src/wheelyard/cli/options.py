@@ -18,6 +18,7 @@ from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import with_name
+from wheelyard.model.index_definition import parse_index_name
 from wheelyard.model.project_json import OtherEvent
 from wheelyard.settings.load import (
     TEXT_VARIABLE,
@@ -102,43 +103,53 @@ def loaded_settings(
     )
 
 
-def existing_index() -> Index:
+def existing_index(name: str = "") -> Index:
     """
     Return the index that this command line names, which is closed at the end of the command.
 
-    Raises Invalid if a setting is wrong or the store does not exist, and Unavailable if the store
-    does not answer.
+    That is the one of the store that has this name, else the one of `--index`. Raises Invalid if a
+    setting is wrong or the store does not exist, NotFound if there is no such index, and
+    Unavailable if the store does not answer.
     """
     reading = loaded_settings()
     warn_of_settings_file(reading)
     index = open_index(reading.settings, create=False)
-    return _closed_with_command(replace(index, sources=reading.sources))
+    return _closed_with_command(replace(index, sources=reading.sources), name)
 
 
-def ensure_index(settings: Settings, *, is_server: bool = False) -> Index:
+def ensure_index(settings: Settings, name: str = "", *, is_server: bool = False) -> Index:
     """
     Return the index of the settings, whose store is made if it is missing.
 
     `is_server` is for a process that serves it, and not for a command. The index is closed at the
-    end of the command. Raises Invalid if a setting is wrong, and Unavailable if the store does not
-    answer.
+    end of the command. It is the one of a name, else of `--index`, if either is given.
+
+    Raises Invalid if a setting is wrong, NotFound if there is no such index, and Unavailable if the
+    store does not answer.
     """
     location = settings.store.location
     if not has_store(settings):
-        index_without_store(settings)  # raises Invalid before a folder is made
+        # raises Invalid before a folder is made
+        new = index_without_store(settings)
+        new.indexes.in_force.require_start(new.projects)
     index = open_index(settings, is_server=is_server)
     if index.is_new and location != MEMORY_LOCATION:
         print_message(logging.INFO, f"made a new store at {location}")
-    return _closed_with_command(index)
+    return _closed_with_command(index, name)
 
 
-def _closed_with_command(index: Index) -> Index:
-    """Have connections closed at the end of the command, and serials given to its commits."""
+def _closed_with_command(index: Index, name: str = "") -> Index:
+    """
+    Return the index of a name, else of `--index`, of the store of `index`.
+
+    Connections are closed at the end of the command, and serials are given to its commits.
+    """
     context = click.get_current_context()
-    context.call_on_close(partial(_give_serials, index))
     if index.upstream is not None:
         context.call_on_close(index.upstream.close)
-    return index
+    chosen = index.named(name or given_option("index") or "")
+    context.call_on_close(partial(_give_serials, chosen))
+    return chosen
 
 
 def _give_serials(index: Index) -> None:
@@ -215,14 +226,23 @@ INDEX: Final = (
 """The index of a server or of a store, for `open_api`."""
 
 
+INDEX_NAME: Final = kept_option(
+    "--index",
+    metavar="NAME",
+    help="One of the indexes of the store or server that have a name.",
+)
+PACKAGES: Final = (INDEX_NAME, *INDEX)
+"""The same, for commands about the packages of an index."""
+
+
 def open_api(index: str = "") -> Api:
     """
-    Return the index of a name, of `--server`, else of the store, which has to exist.
+    Return the index of a name or of `--index`, of `--server`, else of the store, which must exist.
 
     Raises NotFound if the store has no index of this name. Raises as `remote_api` and
     `existing_index`.
     """
-    return remote_api(index) or local_api(existing_index().named(index))
+    return remote_api(index) or local_api(existing_index(index))
 
 
 def local_api(index: Index) -> LocalApi:
@@ -232,7 +252,7 @@ def local_api(index: Index) -> LocalApi:
 
 def remote_api(index: str = "") -> "RemoteApi | None":
     """
-    Return the index of a name, of `--server`, or None without that option.
+    Return the index of a name or of `--index`, of `--server`, or None without that option.
 
     Raises UsageError if an option of a store is given, too. Raises Invalid if the URL or the
     credential is malformed. No request is sent.
@@ -248,10 +268,24 @@ def remote_api(index: str = "") -> "RemoteApi | None":
     from wheelyard.api.remote import RemoteApi
     from wheelyard.api_client import open_connection
 
-    url = f"{str(server).rstrip('/')}/{index}" if index else str(server)
-    connection = open_connection(url, process_environment(), system_runtime())
-    click.get_current_context().call_on_close(connection.close)
-    return RemoteApi(connection)
+    names = ("", index or given_option("index") or "")
+    connections = [
+        open_connection(str(server), process_environment(), system_runtime(), name)
+        for name in dict.fromkeys(names)
+    ]
+    for connection in connections:
+        click.get_current_context().call_on_close(connection.close)
+    return RemoteApi(connections[-1], connections[0])
+
+
+def with_index(root: str) -> str:
+    """
+    Return the root URL of the index of `--index`, of a server with this root.
+
+    Raises Invalid (code `invalid_index`) for what cannot be the name of an index.
+    """
+    name = given_option("index")
+    return f"{root}/{parse_index_name(name)}" if name else root
 
 
 def history_lines(

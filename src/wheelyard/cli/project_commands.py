@@ -33,7 +33,7 @@ from wheelyard.api.project_operations import (
 )
 from wheelyard.api.public_package_operations import decision_history, list_decisions
 from wheelyard.api.publisher_operations import PublisherHistory, publisher_history
-from wheelyard.cli.options import INDEX, Api, open_api, token_names
+from wheelyard.cli.options import PACKAGES, Api, open_api, token_names
 from wheelyard.cli.output import (
     JSON,
     NAME,
@@ -44,6 +44,7 @@ from wheelyard.cli.output import (
     Progress,
     cli_command,
     confirm_name,
+    given_option,
     is_interactive,
     is_output_lost,
     parse_since,
@@ -71,7 +72,7 @@ from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.wiring.stores import system_runtime
 
 
-@cli_command("list", Argument(["project"], required=False), JSON, *INDEX)
+@cli_command("list", Argument(["project"], required=False), JSON, *PACKAGES)
 def list_command(project: str | None) -> None:
     """
     List the projects, or the files of PROJECT.
@@ -134,7 +135,7 @@ def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
     PROJECT,
     Option(["--days"], type=click.IntRange(1, KEPT_DAYS), default=SHOWN_DAYS),
     JSON,
-    *INDEX,
+    *PACKAGES,
 )
 def downloads_command(project: str, days: int) -> None:
     """
@@ -174,7 +175,7 @@ def _download_lines(counts: DownloadsAnswer) -> Iterator[tuple[str, ...]]:
     PROJECT,
     Argument(["status"], type=click.Choice([status.value for status in Status])),
     Option(["--reason"], default=""),
-    *INDEX,
+    *PACKAGES,
 )
 def status_command(project: str, status: str, reason: str) -> None:
     """
@@ -211,7 +212,7 @@ def names_command() -> None:
     Option(["--search"], default="", metavar="TEXT"),
     Option(["--state"], type=click.Choice(get_args(NameSelection))),
     JSON,
-    *INDEX,
+    *PACKAGES,
 )
 def list_names(search: str, state: NameSelection | None) -> None:
     """
@@ -249,7 +250,7 @@ def _facts(private: PrivateName) -> Iterator[str]:
         yield private.reason
 
 
-@names_command.subcommand("reserve", NAME, REASON, *INDEX)
+@names_command.subcommand("reserve", NAME, REASON, *PACKAGES)
 def reserve(name: str, reason: str) -> None:
     """
     Make NAME private before anything is published under it.
@@ -267,7 +268,11 @@ def reserve(name: str, reason: str) -> None:
 
 
 @names_command.subcommand(
-    "release", NAME, REASON, Option(["--yes", "--yes-i-know"], is_flag=True, help=YES_HELP), *INDEX
+    "release",
+    NAME,
+    REASON,
+    Option(["--yes", "--yes-i-know"], is_flag=True, help=YES_HELP),
+    *PACKAGES,
 )
 def release(*, name: str, reason: str, yes: bool) -> int:
     """
@@ -307,7 +312,7 @@ REMOTE_PAUSE_SECONDS: Final = 10.0
     Option(["--what"], metavar="WORD"),
     Option(["--json", "as_json"], is_flag=True),
     Option(["--follow"], is_flag=True),
-    *INDEX,
+    *PACKAGES,
 )
 def journal_command(
     project: str | None, *, as_json: bool, follow: bool, **filters: str | None
@@ -390,7 +395,13 @@ class _StoredEvents(Struct, frozen=True):
 
 
 def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal, ...]:
-    """Return the journals of decisions and rights, which are empty for whom a server refuses."""
+    """
+    Return the journals of decisions and rights, which are empty for whom a server refuses.
+
+    They are those of the whole store, so that an index with a name has none.
+    """
+    if given_option("index"):
+        return ()
     decisions = _DecisionEvents(api, only)
     about_projects = OtherJournal("the decisions about public projects", decisions, only)
     if only is not None:

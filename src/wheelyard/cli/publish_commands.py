@@ -16,7 +16,7 @@ from msgspec import Struct
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.cli.options import (
-    INDEX,
+    PACKAGES,
     STORE,
     Api,
     command_settings,
@@ -74,7 +74,7 @@ NO_SERVER_CODES: Final = frozenset({"server_unavailable", "no_index"})
     Argument(["files"], nargs=-1, required=True, type=click.Path(path_type=Path)),
     Option(["--export", "dest"], metavar="DEST", shell_complete=complete_path),
     *OUTPUT,
-    *INDEX,
+    *PACKAGES,
 )
 def upload_command(files: tuple[Path, ...], dest: str | None) -> int:
     """
@@ -295,6 +295,7 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
     Option(["--meta"], default="", metavar="PLACE"),
     Option(["--packages-url"], default="", metavar="PLACE"),
     Option(["--index", "indexes"], multiple=True, metavar="USER/INDEX"),
+    Option(["--into"], default="", metavar="INDEX"),
     Option(["--mirrors"], is_flag=True),
     Option(["--allow-private"], is_flag=True),
     *OUTPUT,
@@ -316,6 +317,7 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         --meta: backupni: where the .meta files are.
         --packages-url: dumb-pypi: where the files of a list are.
         --index: devpi: only these.
+        --into: The index of the store that gets the files.  [default: the one without a name]
         --mirrors: devpi: the mirrored files, too.
         --allow-private: Follow links to private addresses of other hosts than SOURCE's, too.
 
@@ -332,11 +334,11 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         if options["kind"] == AUTO:
             print_message(logging.INFO, f"taken for {KIND_TITLES[opened.kind]}")
         if not dry_run:
-            index = ensure_index(settings)
+            index = ensure_index(settings, options["into"])
         elif has_store(settings):
-            index = open_index(settings, create=False)
+            index = open_index(settings, create=False).named(options["into"])
         else:
-            index = index_without_store(settings)
+            index = index_without_store(settings).named(options["into"])
         warn_without_upstream(index)
         is_local = "://" not in options["source"] + options["packages_url"]
         importer = build_importer(index, is_local=is_local, lenient=options["lenient"])

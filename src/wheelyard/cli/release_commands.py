@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 from wheelyard.api import project_operations
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import ChangedProject, DeletionRequest, ReleaseChange
-from wheelyard.cli.options import INDEX, open_api
+from wheelyard.cli.options import PACKAGES, open_api
 from wheelyard.cli.output import (
     PROJECT,
     REASON,
@@ -43,7 +43,7 @@ RELEASE: Final = (
 """Which releases are changed, and why."""
 
 
-@cli_command("yank", *RELEASE, *INDEX)
+@cli_command("yank", *RELEASE, *PACKAGES)
 def yank_command(**release: Any) -> None:  # noqa: ANN401 - click's
     """
     Mark VERSION of PROJECT, or one file of it, as not to be chosen any more.
@@ -58,7 +58,7 @@ def yank_command(**release: Any) -> None:  # noqa: ANN401 - click's
     _change(project_operations.yank, "yanked", "already yanked", **release)
 
 
-@cli_command("unyank", *RELEASE, *INDEX)
+@cli_command("unyank", *RELEASE, *PACKAGES)
 def unyank_command(**release: Any) -> None:  # noqa: ANN401 - click's
     """
     Take the mark of `yank` back.
@@ -112,7 +112,7 @@ def _print_files(
     Option(["--now"], is_flag=True),
     Option(["--everywhere"], is_flag=True),
     Option(["--yes"], is_flag=True, help=YES_HELP),
-    *INDEX,
+    *PACKAGES,
 )
 def delete_command(
     *,
@@ -213,7 +213,7 @@ def _print_fate(deleted: ChangedProject, change: DeletionRequest) -> None:
     "restore",
     *RELEASE,
     Option(["--dry-run"], is_flag=True),
-    *INDEX,
+    *PACKAGES,
 )
 def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # noqa: ANN401 - click's
     """

@@ -20,6 +20,7 @@ from wheelyard.api_client import TOKEN_VARIABLE
 from wheelyard.catalog import keys
 from wheelyard.cli.options import (
     INDEX,
+    PACKAGES,
     STORE,
     command_settings,
     existing_index,
@@ -27,6 +28,7 @@ from wheelyard.cli.options import (
     local_api,
     open_api,
     remote_api,
+    with_index,
 )
 from wheelyard.cli.output import (
     JSON,
@@ -334,7 +336,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
     Option(["--project", "projects"], multiple=True, metavar="NAME"),
     Option(["--one-url"], is_flag=True),
     Option(["--with-token"], is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too."),
-    *INDEX,
+    *PACKAGES,
 )
 def print_settings_command(
     *, client: str, url: str | None, projects: tuple[str, ...], one_url: bool, with_token: bool
@@ -355,7 +357,7 @@ def print_settings_command(
 
     Examples:
         wheelyard print-settings uv --server https://pypi.acme.dev --project acme
-        wheelyard print-settings pip >> ~/.config/pip/pip.conf
+        wheelyard print-settings pip --index prod >> ~/.config/pip/pip.conf
         wheelyard print-settings twine --with-token >> ~/.pypirc
 
     Documentation: private-and-public.md
@@ -377,22 +379,32 @@ def _client_settings(
     client: str, root: str | None, wanted: Sequence[NormalizedName], *, one_url: bool
 ) -> ClientSettings:
     # the index is asked only for what the client's text has to say, as it may not be there
-    is_remote = given_option("server") is not None
+    is_remote, name = given_option("server") is not None, given_option("index") or ""
+    root = None if root is None else with_index(root)
     is_asked = is_remote or (wanted and client != "pip")  # the text for pip names no project
     if client in INSTALLERS and not one_url and is_asked:
-        index = remote_api() or local_api(_index_or_advice())
-        answer = index.call(client_projects, ClientProjectsQuery(",".join(wanted)))
-        if root is None and isinstance(index, LocalApi):
-            root = index.index.settings.base_url
+        api = remote_api() or local_api(_index_or_advice())
+        answer = api.call(client_projects, ClientProjectsQuery(",".join(wanted)))
+        if root is None and isinstance(api, LocalApi):
+            root = api.index.settings.base_url
         return ClientSettings(
-            root=root or index.url, projects=answer.projects, serves_public=answer.serves_public
+            root=root or api.url,
+            index=name,
+            projects=answer.projects,
+            serves_public=answer.serves_public,
         )
     if is_remote and root is None:
         root = open_api().url
     if root is not None:
-        return ClientSettings(root=root, serves_public=one_url)
-    settings = loaded_settings().settings
-    return ClientSettings(root=settings.base_url, serves_public=one_url or settings.upstream.is_on)
+        return ClientSettings(root=root, index=name, serves_public=one_url)
+    if name:
+        index = _index_or_advice()
+        settings, has_upstream = index.settings, index.upstream is not None
+    else:
+        settings = loaded_settings().settings
+        has_upstream = settings.upstream.is_on
+    is_public = one_url or has_upstream
+    return ClientSettings(root=settings.base_url, index=name, serves_public=is_public)
 
 
 def _index_or_advice() -> Index:

@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from msgspec.structs import replace
+
 from wheelyard.api.access_operations import MadeToken, NewToken
 from wheelyard.authentication.api_tokens import require_token_name
 from wheelyard.errors import Invalid
@@ -46,18 +48,22 @@ def new_token(fields: FormFields, max_days: int) -> NewToken:
             raise Invalid("Choose what the token may do.", code="missing_field")
     with checking("projects"):
         projects = parse_patterns(fields.text("projects"))
-    return NewToken(name=name, projects=projects, can=(can,), days=int(days))
+    index = fields.text("index")
+    return NewToken(name=name, projects=projects, can=(can,), days=int(days), index=index)
 
 
 def made_values(environment: PageEnvironment, made: MadeToken, root: str) -> dict[str, object]:
     """Return the values of the page that shows a new token, once, and how to use it."""
-    url, token = environment.client_settings.upload_url, made.token
+    clients, token = environment.client_settings, made.token
+    if made.index:
+        clients = replace(clients, root=f"{clients.root}/{made.index}")
+    url = clients.upload_url
     to_uv = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={token}"
     to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER} TWINE_PASSWORD={token}"
     commands = {"uv": f"{to_uv} uv publish dist/*", "twine": f"{to_twine} twine upload dist/*"}
     return {
         "made": made,
-        "scope": Scope(parse_actions(made.can, admin=True), made.projects),
+        "scope": Scope(parse_actions(made.can, admin=True), made.projects, made.index),
         "user": USER,
         # the page is sent with `no-store`: nothing else ever has the text of the token
         "publishing": {

@@ -188,9 +188,15 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         self._submit(lambda stored: (gone,) if stored.find(name) is not None else ())
 
     def require_known(self, name: str) -> None:
-        """Raise NotFound unless `name` is empty or that of an index, which may be a wrong one."""
+        """
+        Raise Invalid unless a right can name an index: `name` is empty, or that of one.
+
+        The field of the error is `index`.
+        """
         if name and name not in self.in_force.load().names:
-            raise unknown_index(name)
+            fault = Invalid(unknown_index(name).message, code="invalid_field")
+            fault.field = "index"
+            raise fault
 
     def _require_free(self, name: str) -> None:
         """Raise Conflict (code `index_exists`) if what is no index has the name."""

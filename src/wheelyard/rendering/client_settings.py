@@ -20,7 +20,7 @@ from wheelyard.errors import DOCUMENTATION
 from wheelyard.model.access import Action, Scope
 
 NAME: Final = "wheelyard"
-"""The name of the index in the configuration of a client."""
+"""The name of the index without a name in the configuration of a client."""
 USER: Final = "__token__"
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that pip trusts over plain http."""
@@ -39,6 +39,8 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
 
     root: str
     """The URL of the index without a slash at its end."""
+    index: str = ""
+    """The name of the index, or empty for that without one."""
     projects: Sequence[str] = ()
     """Normalised names, without duplicates, of the projects that come from this index."""
     token: str = ""
@@ -47,6 +49,16 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     """Whether public packages come from this index, too, by an upstream index."""
     is_static: bool = False
     """Whether it is a static site, which takes no uploads, and of which no command can ask."""
+
+    @property
+    def name(self) -> str:
+        """The name of the index in the configuration of a client."""
+        return f"{NAME}-{self.index}" if self.index else NAME
+
+    @property
+    def variable(self) -> str:
+        """The same as a part of the name of a variable."""
+        return self.name.upper().replace("-", "_")
 
     @property
     def asked(self) -> str:
@@ -96,7 +108,10 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         """
         if self.projects:
             return f"# Then: {command}\n"
-        printing = f"wheelyard print-settings {client} {self.asked} {self.plain_index_url}"
+        url = self.plain_index_url
+        if self.index:
+            url = f"{self._quoted.removesuffix(f'/{self.index}')} --index {self.index}"
+        printing = f"wheelyard print-settings {client} {self.asked} {url}"
         return f"# This prints the text with all of them: {printing} --project NAME\n"
 
     @property
@@ -109,7 +124,7 @@ Text = Callable[[ClientSettings], str]
 
 def _uv(settings: ClientSettings) -> str:
     publishing = "" if settings.is_static else f'publish-url = "{settings.upload_url}"\n'
-    role = settings.for_each(f'[tool.uv.sources.NAME]\nindex = "{NAME}"\n')
+    role = settings.for_each(f'[tool.uv.sources.NAME]\nindex = "{settings.name}"\n')
     hint = """ Other indexes go behind this one, or have "default = true".
 # uv asks this index first for each name, also for one that only another package needs, and asks no
 # other if it is here. A name with a source never comes from elsewhere.
@@ -118,10 +133,10 @@ def _uv(settings: ClientSettings) -> str:
         role, hint = "default = true\n", _ONE_INDEX.format("a second [[tool.uv.index]]")
     return f"""\
 # pyproject.toml.{hint}\
-# Credential: UV_INDEX_{NAME.upper()}_USERNAME={USER} and
-# UV_INDEX_{NAME.upper()}_PASSWORD, or ~/.netrc.
+# Credential: UV_INDEX_{settings.variable}_USERNAME={USER} and
+# UV_INDEX_{settings.variable}_PASSWORD, or ~/.netrc.
 [[tool.uv.index]]
-name = "{NAME}"
+name = "{settings.name}"
 url = "{settings.index_url}"
 {publishing}{role}"""
 
@@ -145,29 +160,30 @@ index-url = {settings.index_url}
 
 
 def _poetry(settings: ClientSettings) -> str:
-    group = f"tool.poetry.group.{NAME}"
-    lines = f'[{group}.dependencies.NAME]\nversion = "*"\nsource = "{NAME}"\n'
+    group = f"tool.poetry.group.{settings.name}"
+    lines = f'[{group}.dependencies.NAME]\nversion = "*"\nsource = "{settings.name}"\n'
     sources = settings.for_each(lines, f"[{group}]\noptional = true\n")
+    first = " ".join(settings.projects[:1])
     role = f'priority = "explicit"\n{sources}'
     hint = f""" List every private project here, also one that only another private project needs:
 # Poetry looks up all other names in the other sources. The group is not installed. It says for the
 # whole project where its names come from.
-{settings.next_step("poetry", f"poetry add --source {NAME} {' '.join(settings.projects[:1])}")}"""
+{settings.next_step("poetry", f"poetry add --source {settings.name} {first}")}"""
     if settings.serves_public:
         role, hint = 'priority = "primary"\n', _ONE_INDEX.format("a second [[tool.poetry.source]]")
     return f"""\
 # pyproject.toml.{hint}\
-# Credential: POETRY_HTTP_BASIC_{NAME.upper()}_USERNAME={USER} and
-# POETRY_HTTP_BASIC_{NAME.upper()}_PASSWORD, or ~/.netrc.
+# Credential: POETRY_HTTP_BASIC_{settings.variable}_USERNAME={USER} and
+# POETRY_HTTP_BASIC_{settings.variable}_PASSWORD, or ~/.netrc.
 [[tool.poetry.source]]
-name = "{NAME}"
+name = "{settings.name}"
 url = "{settings.index_url}"
 {role}"""
 
 
 def _pdm(settings: ClientSettings) -> str:
     names = ", ".join(f'"{name}"' for name in settings.projects)
-    name, role = NAME, f'include_packages = [{names}]\nexclude_packages = ["*"]\n'
+    name, role = settings.name, f'include_packages = [{names}]\nexclude_packages = ["*"]\n'
     hint = f"""\
 List every private project in include_packages, also one that only another private
 # project needs; "acme-*" is allowed. PDM looks up all other names in the other sources.
@@ -186,7 +202,7 @@ verify_ssl = {_verifies(settings)}
 
 
 def _pipenv(settings: ClientSettings) -> str:
-    packages = settings.for_each(f'[packages.NAME]\nversion = "*"\nindex = "{NAME}"\n')
+    packages = settings.for_each(f'[packages.NAME]\nversion = "*"\nindex = "{settings.name}"\n')
     hint = f"""\
 after the [[source]] of public packages. List every private project here, also one that
 # only another private project needs. Pipenv looks up all other names in the first source.
@@ -199,7 +215,7 @@ after the [[source]] of public packages. List every private project here, also o
 # Pipfile, {hint}\
 # Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
 [[source]]
-name = "{NAME}"
+name = "{settings.name}"
 url = "{settings.index_url.removesuffix("/")}"
 verify_ssl = {_verifies(settings)}
 {packages}"""
@@ -208,13 +224,13 @@ verify_ssl = {_verifies(settings)}
 def _twine(settings: ClientSettings) -> str:
     password = f"password = {settings.token}\n" if settings.token else ""
     return f"""\
-# ~/.pypirc, for: twine upload --repository {NAME} dist/*
+# ~/.pypirc, for: twine upload --repository {settings.name} dist/*
 # If the file has a section [distutils] already, add the name to its index-servers instead.
 [distutils]
 index-servers =
-    {NAME}
+    {settings.name}
 
-[{NAME}]
+[{settings.name}]
 repository = {settings.upload_url}
 username = {USER}
 {password}"""
@@ -223,9 +239,9 @@ username = {USER}
 def _hatch(settings: ClientSettings) -> str:
     token = f'auth = "{settings.token}"\n' if settings.token else ""
     return f"""\
-# config.toml of Hatch (`hatch config find`), for: hatch publish --repo {NAME}
+# config.toml of Hatch (`hatch config find`), for: hatch publish --repo {settings.name}
 # Hatch installs with pip or uv, by their settings.
-[publish.index.repos.{NAME}]
+[publish.index.repos.{settings.name}]
 url = "{settings.upload_url}"
 user = "{USER}"
 {token}"""

@@ -455,9 +455,10 @@ class Index(Struct, frozen=True, kw_only=True):
         """
         Add a grant to the store, and return it, with warnings by the settings.
 
-        Raises Invalid as `AccessControl.grant` does. Raises Unavailable if the store does not
-        answer.
+        Raises Invalid as `AccessControl.grant` does, and if there is no such index. Raises
+        Unavailable if the store does not answer.
         """
+        self.index_administration.require_known(fields.index)
         grant_id = self.access.grant(fields, by)
         made = next((grant for grant in self.access.load().all if grant.id == grant_id), None)
         if made is None:  # another process was faster

@@ -32,7 +32,7 @@ from wheelyard.http.token_forms import made_values, new_token
 from wheelyard.http.web_pages import WebPages
 from wheelyard.rendering.web.account_pages import TOKENS_ROOT, FormState, TokensView
 
-PREFILLED: Final = ("name", "can", "projects", "days")
+PREFILLED: Final = ("name", "can", "projects", "days", "index")
 """The fields of the form that a link may fill in."""
 
 
@@ -132,6 +132,7 @@ class TokenPages:
             sign_in=sign_in,
             may_change=not index.settings.server.read_only,
             max_days=index.settings.tokens.max_days,
+            indexes=index.caller_tokens.indexes_of(caller, sorted(index.indexes.names())),
         )
 
     def _sign_in_again(self, request: Request, fields: FormFields) -> str:

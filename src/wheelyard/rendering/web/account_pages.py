@@ -81,3 +81,5 @@ class TokensView(Struct, frozen=True, kw_only=True):
     may_change: bool
     """Whether tokens can be changed here: not on a read-only server."""
     max_days: int
+    indexes: tuple[str, ...] = ()
+    """The names of indexes in which the caller has rights of their own."""

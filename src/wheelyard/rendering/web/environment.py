@@ -233,6 +233,7 @@ class PageEnvironment:
         self.index_url = index_url
         self.client_settings = ClientSettings(
             root=index_url.removesuffix("/simple/"),
+            index=index_name,
             serves_public=serves_public,
             is_static=is_static,
         )

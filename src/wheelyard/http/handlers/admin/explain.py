@@ -44,6 +44,7 @@ class ExplainPage:
             "form": form,
             "kinds": tuple(credentials_in_use(self._pages.index).subjects()),
             "actions": tuple(ACTIONS),
+            "indexes": sorted(self._pages.index.indexes.definitions()),
             "answer": answer,
             "who": who,
         }
@@ -56,5 +57,6 @@ class ExplainPage:
         action_word: ActionWord = convert(action, ActionWord) if action in ACTIONS else "read"
         with refused_for("who"):
             return self._pages.api(request).call(
-                access_operations.explain_access, AccessQuestion(who, name, action_word)
+                access_operations.explain_access,
+                AccessQuestion(who, name, action_word, query.text("index")),
             )

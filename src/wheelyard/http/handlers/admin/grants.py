@@ -96,6 +96,7 @@ class GrantPages:
             "kinds": tuple(credentials_in_use(index).grantees()),
             "groups": sorted(index.access.load().groups),
             "has_upstream": index.upstream is not None,
+            "indexes": sorted(index.indexes.names()),
         }
         return self._pages.show(request, SECTION, "grant_form.html", values, status)
 
@@ -140,7 +141,9 @@ def _grant_in(fields: FormFields) -> GrantFields:
             raise Invalid(message, code="invalid_field")
     with checking("note"):
         note = require_one_line(fields.text("note"), "A note", NOTE_LIMIT_CHARS)
-    return GrantFields(who=(who,), projects=projects, actions=(can,), note=note)
+    return GrantFields(
+        who=(who,), projects=projects, actions=(can,), note=note, index=fields.text("index")
+    )
 
 
 def _is_found(grant: ListedGrant, search: str) -> bool:

@@ -121,6 +121,7 @@ class TokenAdministration:
         values = {
             "form": form,
             "max_days": index.settings.tokens.max_days,
+            "indexes": sorted(index.indexes.names()),
             "kinds": tuple(credentials_in_use(index).owners(OWNER_PREFIXES)),
         }
         return self._pages.show(request, SECTION, "token_form.html", values, status)

@@ -1,0 +1,92 @@
+"""`--index`: the commands about packages and rights, for an index that has a name."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Done, Typed
+from tests.operations.distributions import make_wheel
+
+
+@pytest.fixture
+def there(wheelyard: Typed) -> Typed:
+    """Type a command for a store with the indexes dev and prod."""
+
+    def run(*arguments: str | Path) -> Done:
+        return wheelyard(*arguments, "--store", "there")
+
+    assert run("token", "create", "ci").returncode == 0
+    for name in ("dev", "prod"):
+        assert run("index", "add", name).returncode == 0
+    return run
+
+
+def test_packages_of_an_index(there: Typed, tmp_path: Path) -> None:
+    """A file that is uploaded to an index is listed, yanked and deleted there, and there alone."""
+    file = make_wheel().write(tmp_path)
+    assert there("upload", file, "--index", "dev").stdout.endswith("uploaded\n")
+
+    assert there("list", "--index", "dev").stdout.startswith("demo")
+    assert there("list").stdout == ""
+    assert there("list", "--index", "prod").stdout == ""
+    assert there("yank", "demo", "1.0", "--index", "dev").returncode == 0
+    assert there("yank", "demo", "1.0").returncode == 1
+    assert "yanked" in there("journal", "--index", "dev").stdout
+    assert "has packages" in there("index", "remove", "dev").stderr
+    imported = there("import", tmp_path, "--into", "prod")
+    assert "imported 1 file" in imported.stdout
+    assert there("list", "--index", "prod").stdout.startswith("demo")
+    unknown = there("list", "--index", "qa")
+    assert (unknown.returncode, "There is no index 'qa'" in unknown.stderr) == (1, True)
+
+
+def test_rights_in_an_index(there: Typed) -> None:
+    """A grant and a token name an index, which lists show, and `explain` says what holds where."""
+    grant = ("access", "grant", "htpasswd:ana", "--project", "*", "--can", "upload")
+    assert there(*grant).returncode == 0
+    ask = ("access", "explain", "htpasswd:ana", "core", "upload")
+    assert there(*ask, "--index", "prod").stdout.startswith("yes: ")
+    other = ("access", "grant", "htpasswd:bo", "--project", "*", "--can", "upload")
+    made = there(*other, "--index", "prod")
+    assert "htpasswd:bo may read and upload to every project in the index prod" in made.stderr
+
+    answer = there(*ask, "--index", "prod")
+
+    assert answer.stdout.startswith("no: htpasswd:ana may not upload to core in the index prod")
+    assert "but names no index, and prod has grants of its own" in answer.stdout
+    assert there(*ask).stdout.startswith("yes: ")
+    assert "in the index prod" in there("access", "show").stdout
+    token = there("token", "create", "prod-ci", "--index", "prod", "--for-ci", "gitlab")
+    assert "read,upload on * in the index prod" in token.stderr
+    assert "/prod/" in token.stderr
+    assert "on * in the index prod" in there("token", "list").stdout
+    warned = there("index", "remove", "prod").stderr
+    assert "1 grant and 1 token for the index prod" in warned
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("access", "grant", "htpasswd:ana", "--project", "*", "--can", "read"),
+        ("token", "create", "x"),
+    ],
+)
+def test_rights_in_an_index_that_does_not_exist(there: Typed, arguments: tuple[str, ...]) -> None:
+    """A grant or a token for an index that there is not is refused."""
+    done = there(*arguments, "--index", "qa")
+
+    assert (done.returncode, "There is no index 'qa'" in done.stderr) == (1, True)
+
+
+def test_settings_of_clients(there: Typed) -> None:
+    """The settings of each client have the URLs of the index, and a name of its own."""
+    url = ("--url", "https://packages.acme.dev", "--index", "prod")
+    uv = there("print-settings", "uv", *url).stdout
+    assert 'url = "https://packages.acme.dev/prod/simple/"' in uv
+    assert 'publish-url = "https://packages.acme.dev/prod/legacy/"' in uv
+    assert 'name = "wheelyard-prod"' in uv
+    assert "UV_INDEX_WHEELYARD_PROD_PASSWORD" in uv
+    twine = there("print-settings", "twine", *url).stdout
+    assert "repository = https://packages.acme.dev/prod/legacy/" in twine
+    assert "/prod/simple/" in there("print-settings", "pip", "--index", "prod").stdout
+    assert "There is no index 'qa'" in there("print-settings", "pip", "--index", "qa").stderr
