@@ -8,6 +8,7 @@ have the same future, so a state is played on from once. That leaves nothing out
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
@@ -41,14 +42,14 @@ from tests.catalog.scheduler import (
     scheduled_futures,
 )
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE, Clock, fake_runtime, objects
+from tests.operations.in_memory_index import ALICE, START, Clock, fake_runtime, objects
 from wheelyard.archive.distribution_reader import DistributionContents
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import NO_SERIAL
 from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.operations.immediate_deletion import LISTED_ELSEWHERE
-from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.uploads import Uploads
 from wheelyard.settings.sections import Settings
@@ -98,6 +99,8 @@ class Scenario:
     folder: Path
     intents: Mapping[str, AnyIntent]
     before: tuple[Made | RecordIntent, ...] = ()
+    deleted: tuple[Made, ...] = ()
+    """Those of `before` that were deleted then."""
     leftovers: tuple[Made, ...] = ()
     together: bool = False
     far: bool = False
@@ -124,6 +127,8 @@ class Scenario:
                 index.uploads.accept(self.arrivals[made], ALICE)
             else:
                 made.fulfil(index)
+        for made in self.deleted:
+            self.fulfil(index, WriteIntent(made, delete=True))
         if self.before:
             index.changes.since(0)
         self.start.update(objects(store))
@@ -131,9 +136,10 @@ class Scenario:
             key = keys.distribution(DEMO, made.sha256, made.filename)
             self.start |= {key: made.body, f"{key}.metadata": b""}
 
-    def opened(self, store: Store, seed: int) -> Index:
-        """Return an index over a store."""
-        runtime = replace(fake_runtime(Clock(), seed), monotonic=ticking())
+    def opened(self, store: Store, seed: int, days: float = 0) -> Index:
+        """Return an index over a store, by whose clock it is so many days later."""
+        clock = Clock(START + timedelta(days=days))
+        runtime = replace(fake_runtime(clock, seed), monotonic=ticking())
         traits = StoreTraits(is_local=not self.far)
         settings = Settings(index=({"name": "prod"},) if self.has_prod else ())
         index = build_index(Stores.of(store), Spool(self.folder), settings, runtime, traits)
@@ -162,16 +168,21 @@ class Scenario:
         }
         works |= self.others
         return {
-            name: Position(partial(self._process, number, work), start)
+            name: Position(partial(self._process, number, work, self._days(name)), start)
             for number, (name, work) in enumerate(works.items(), 1)
         }
 
-    def _process(self, number: int, work: Callable[[Index], str | None], store: Store) -> Work:
-        return partial(work, self._informed(store, number))
+    def _days(self, name: str) -> float:
+        return self.writes[name].days if name in self.writes else 0
 
-    def _informed(self, store: Store, seed: int) -> Index:
+    def _process(
+        self, number: int, work: Callable[[Index], str | None], days: float, store: Store
+    ) -> Work:
+        return partial(work, self._informed(store, number, days))
+
+    def _informed(self, store: Store, seed: int, days: float = 0) -> Index:
         """Return an index of a process that has read the project, if that is of any use to it."""
-        index = self.opened(store, seed)
+        index = self.opened(store, seed, days)
         if self.far:
             index.projects.get_for_update(DEMO)
             index.access.load()
@@ -189,10 +200,11 @@ class Scenario:
             wish.fulfil(index)
         elif wish.sweep:
             index.sweep.run(START_TIME)
-        elif wish.delete:
+        elif wish.delete or wish.restore:
             distribution = parse_filename(wish.made.filename)
             selection = Selection(distribution.version, frozenset({wish.made.filename}))
-            index.lifecycle.change("delete", ALICE, distribution.project, selection, "")
+            action: ReleaseAction = "restore" if wish.restore else "delete"
+            index.lifecycle.change(action, ALICE, distribution.project, selection, "")
         else:
             index.uploads.accept(self.arrivals[wish.made], ALICE)
 
@@ -326,7 +338,8 @@ class Explorer:
                 self.scenario.fulfil(index, wish)
             except WheelyardError as fault:
                 others = {"conflict"} if isinstance(wish, CopyIntent) else set[str]()
-                if fault.code not in {"file_exists", "not_found", LISTED_ELSEWHERE, *others}:
+                expected = {"file_exists", "not_found", "not_kept", LISTED_ELSEWHERE, *others}
+                if fault.code not in expected:
                     yield f"{name} tried again and met {fault.code}: {fault.message}"
         project = document(store)
         for name, wish in self.scenario.writes.items():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from msgspec import Raw, Struct
@@ -11,7 +12,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE
+from tests.operations.in_memory_index import ALICE, START
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.commits import C, D, JournalKind
@@ -34,12 +35,18 @@ PROD = "indexes/prod/"
 
 @dataclass(frozen=True)
 class WriteIntent:
-    """The intent of one writer: to upload or to delete a distribution, or to sweep leftovers."""
+    """
+    The intent of one writer, about a distribution: to upload it, unless it is something else.
+
+    It is deleted or restored, or leftovers are swept of what others do.
+    """
 
     made: Made
     delete: bool = False
     sweep: bool = False
-    """The distribution is what others upload."""
+    restore: bool = False
+    days: float = 0
+    """How many days later it is by the clock of this writer's process."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +141,8 @@ class RemovalIntent:
     everywhere: bool = False
     is_public: bool = False
     """Whether it is an ordinary delete, where everybody can read the bucket."""
+    has_uploads: bool = False
+    """Whether others upload the same: a refused upload may leave bytes that nobody is given."""
 
     def fulfil(self, index: Index) -> None:
         """Remove it."""
@@ -149,13 +158,16 @@ class RemovalIntent:
         """Yield what is wrong if it was said that the distribution is removed, or not yet."""
         if not is_done:
             return
-        if self.made.filename in document(store).by_filename:
+        project = document(store)
+        if self.made.filename in project.by_filename:
             yield "it was said that a file is removed, and it is listed"
+        if any(file.filename == self.made.filename for file in project.trash):
+            yield "it was said that a file is removed, and it can be restored"
         if self.is_public:
             return
         if self.made.filename in document(PrefixedStore(store, PROD)).by_filename:
             yield "it was said that a file is removed at once, and another index lists it"
-        if any(store.list(keys.files_of(DEMO))):
+        if any(store.list(keys.files_of(DEMO))) and not self.has_uploads:
             yield "it was said that bytes are removed, and they are there"
 
 
@@ -193,18 +205,22 @@ class Seen(Struct, frozen=True):
 
 
 def violations(
-    store: Store, intents: Mapping[str, AnyIntent], answers: Mapping[str, str]
+    store: Store,
+    intents: Mapping[str, AnyIntent],
+    answers: Mapping[str, str],
+    at: datetime = START,
 ) -> Iterator[str]:
-    """Yield every promise that this state of the store breaks."""
+    """Yield every promise that this state of the store breaks at a time."""
     project = document(store)
     for documents in (store, PrefixedStore(store, PROD)):
-        for file in document(documents).files:
+        held = document(documents)
+        for file in (*held.files, *held.kept_files(at)):
             for key in (
                 keys.distribution(DEMO, file.sha256, file.filename),
                 keys.core_metadata(DEMO, file.sha256, file.filename),
             ):
                 if store.get(key) is None:
-                    yield f"{file.filename} is listed and {key} is not there"
+                    yield f"{file.filename} is listed or kept and {key} is not there"
         yield from _broken_journal(documents, project_journal(DEMO))
     yield from _broken_journal(store, ACCESS)
     yield from _broken_journal(store, DECISIONS)
@@ -313,18 +329,23 @@ def _broken_answers(
             continue
         if wish is None or answer != "ok" or wish.sweep:
             continue
-        yield from _broken_answer(store, project, wish)
-        if not wish.delete:
+        comes_back = any(
+            isinstance(other, WriteIntent) and other.restore for other in intents.values()
+        )
+        yield from _broken_answer(store, project, wish, comes_back=comes_back)
+        if not (wish.delete or wish.restore):
             accepted.setdefault(wish.made.filename, set()).add(wish.made.sha256)
     if any(len(contents) > 1 for contents in accepted.values()):
         yield "two contents of one filename were both accepted"
 
 
-def _broken_answer(store: Store, project: Project, wish: WriteIntent) -> Iterator[str]:
+def _broken_answer(
+    store: Store, project: Project, wish: WriteIntent, *, comes_back: bool
+) -> Iterator[str]:
     filename, sha256 = wish.made.filename, wish.made.sha256
     listed = project.by_filename.get(filename)
     if wish.delete:
-        if listed is not None:
+        if listed is not None and not comes_back:
             yield f"it was said that {filename} is deleted, and it is listed"
         return
     if filename not in project.deleted_filenames and (listed is None or listed.sha256 != sha256):

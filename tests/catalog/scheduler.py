@@ -33,7 +33,7 @@ T = TypeVar("T")
 Work = Callable[[], str | None]
 """What a writer does; returns its result, None if there is nothing to tell."""
 
-IMMEDIATE = frozenset({"read", "sign"})
+IMMEDIATE = frozenset({"sign"})
 """Calls that change nothing, and that no other call can change: they wait for nobody."""
 START_TIME = Clock().seconds()
 DAY_SECONDS = 86_400
@@ -330,6 +330,6 @@ class GatedStore(WrappedStore):
         return self.scheduler.store
 
     def _call(self, verb: str, key: str, act: Callable[[], T]) -> T:
-        # who writes and follows marks is explored with a process for each
-        is_immediate = verb in IMMEDIATE or key.startswith(keys.PENDING)
+        # who writes and follows marks, or reads what others delete, is explored with processes
+        is_immediate = verb in IMMEDIATE | {"read"} or key.startswith(keys.PENDING)
         return act() if is_immediate else self.scheduler.gate(verb, key, act)

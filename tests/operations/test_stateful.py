@@ -1,6 +1,8 @@
 """An index driven at random, compared with a model of its state."""
 
 from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -15,7 +17,7 @@ from tests.operations.in_memory_index import ALICE, IndexHarness, code_of
 from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution_filename import parse_filename, parse_version
 from wheelyard.model.project import Status
-from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.lifecycle import KEPT_FOR, Selection
 
 DEMO = NormalizedName("demo")
 VERSIONS = st.sampled_from(["1.0", "2.0", "3.0"])
@@ -34,6 +36,8 @@ class IndexMachine(RuleBasedStateMachine):
         self.listed: dict[str, tuple[str, str, str | None]] = {}
         """By filename: version, digest and mark."""
         self.gone: set[str] = set()
+        self.kept: dict[str, tuple[tuple[str, str, str | None], datetime]] = {}
+        """Those of them whose bytes are kept: what was listed, and until when."""
         self.status = Status.ACTIVE
         self.begun = False
 
@@ -74,9 +78,43 @@ class IndexMachine(RuleBasedStateMachine):
         life = self.harness.index.lifecycle
         gone = any(parse_filename(each).version == parse_version(version) for each in self.gone)
         self._change(version, lambda s: life.change("delete", ALICE, DEMO, s, ""), is_done=gone)
+        until = self.harness.clock.now + KEPT_FOR
+        for filename in self._of(version):
+            self.kept[filename] = self.listed.pop(filename), until
+            self.gone.add(filename)
+
+    @rule(version=VERSIONS)
+    def restore(self, version: str) -> None:
+        """Restore a release, or what of it can be restored."""
+        life, now = self.harness.index.lifecycle, self.harness.clock.now
+        kept = {
+            name: held
+            for name, (held, until) in self.kept.items()
+            if held[0] == version and until > now
+        }
+        gone = any(parse_filename(each).version == parse_version(version) for each in self.gone)
+        expected = "ok" if kept or self._of(version) else "NotFound not_found"
+        expected = "NotFound not_kept" if gone and not kept else expected
+
+        selection = Selection(parse_version(version))
+        change = partial(life.change, "restore", ALICE, DEMO, selection, "")
+        assert self._answer(change) == expected
+        for filename, held in kept.items():
+            self.listed[filename] = held
+            self.gone.remove(filename)
+            del self.kept[filename]
+
+    @rule(version=VERSIONS)
+    def remove(self, version: str) -> None:
+        """Remove a release at once."""
+        deletion = self.harness.index.immediate_deletion
+        gone = any(parse_filename(each).version == parse_version(version) for each in self.gone)
+        self._change(version, lambda s: deletion.delete(ALICE, DEMO, s, ""), is_done=gone)
         for filename in self._of(version):
             del self.listed[filename]
             self.gone.add(filename)
+        for filename in [name for name, (held, _) in self.kept.items() if held[0] == version]:
+            del self.kept[filename]
 
     @precondition(lambda self: self.begun)
     @rule(status=st.sampled_from(list(Status)), reason=REASONS)
@@ -90,7 +128,7 @@ class IndexMachine(RuleBasedStateMachine):
         """Go on in a process that remembers nothing."""
         self.harness.index = self.harness.opened(seed=len(self.gone) + 10)
 
-    @rule(hours=st.integers(1, 40), rebuild=st.booleans(), sweep=st.booleans())
+    @rule(hours=st.sampled_from([1, 30, 700]), rebuild=st.booleans(), sweep=st.booleans())
     def check(self, hours: int, rebuild: bool, sweep: bool) -> None:  # noqa: FBT001
         """Let time pass, and check."""
         self.harness.clock.advance(hours=hours)
@@ -111,7 +149,9 @@ class IndexMachine(RuleBasedStateMachine):
         assert set(project.deleted_filenames) == self.gone
         assert project.status is self.status
         nothing: dict[str, WriteIntent] = {}
-        assert list(violations(self.harness.store, nothing, {})) == []
+        assert list(violations(self.harness.store, nothing, {}, self.harness.clock.now)) == []
+        kept = {file.filename for file in project.kept_files(self.harness.clock.now)}
+        assert kept == {name for name, (_, u) in self.kept.items() if u > self.harness.clock.now}
 
     def teardown(self) -> None:
         """Remove the scratch folder."""

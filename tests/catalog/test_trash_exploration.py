@@ -1,0 +1,99 @@
+"""Deletions, restorations and removals at once, in every order, with a fault anywhere."""
+
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.catalog.explorer import Explorer, InvariantViolated, Scenario
+from tests.catalog.invariants import AnyIntent, RemovalIntent, WriteIntent
+from tests.operations.distributions import make_wheel
+from wheelyard.catalog import files, keys
+from wheelyard.catalog.files import FileRemoval
+from wheelyard.operations.immediate_deletion import ImmediateDeletion
+
+pytestmark = pytest.mark.slow
+
+ONE, OTHER_BYTES = make_wheel(content=b"1"), make_wheel(content=b"2")
+UPLOAD, DELETE = WriteIntent(ONE), WriteIntent(ONE, delete=True)
+RESTORE, REMOVE = WriteIntent(ONE, restore=True), RemovalIntent(ONE)
+TRASH: dict[str, tuple[dict[str, AnyIntent], bool]] = {
+    "restore and remove": ({"R": RESTORE, "X": REMOVE}, True),
+    "two restore": ({"R": RESTORE, "S": RESTORE}, True),
+    "restore and upload": ({"R": RESTORE, "A": UPLOAD}, True),
+    "restore and upload other bytes": ({"R": RESTORE, "A": WriteIntent(OTHER_BYTES)}, True),
+    "delete and restore": ({"D": DELETE, "R": RESTORE}, False),
+    "delete and remove": ({"D": DELETE, "X": REMOVE}, False),
+    "remove and upload": ({"X": replace(REMOVE, has_uploads=True), "A": UPLOAD}, False),
+    "remove and sweep": ({"X": REMOVE, "S": WriteIntent(ONE, sweep=True)}, True),
+    "restore at the last moment and sweep": (
+        {"R": replace(RESTORE, days=29.9), "S": WriteIntent(ONE, sweep=True, days=30.9)},
+        True,
+    ),
+}
+"""Two who delete, restore or remove at once: who wants what, and whether it was deleted before."""
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "faults"),
+    [
+        *((name, "processes", 1) for name in TRASH),
+        ("restore and remove", "far", 1),
+        ("remove and upload", "far", 1),
+        ("restore and remove", "together", 0),
+        ("delete and restore", "together", 0),
+    ],
+)
+def test_deleted_files_keep_every_promise(
+    tmp_path: Path, name: str, place: str, faults: int
+) -> None:
+    """Who deletes, restores or removes breaks no promise in any order, also if one of them dies."""
+    intents, is_deleted = TRASH[name]
+    scenario = Scenario(
+        *(tmp_path, intents, (ONE,), (ONE,) if is_deleted else ()),
+        together=place == "together",
+        far=place == "far",
+    )
+
+    assert Explorer(scenario, faults).explore().states >= 20
+
+
+_DELETION = ImmediateDeletion._deletion  # noqa: SLF001 - it is replaced
+
+
+def _bytes_first(self: ImmediateDeletion, *arguments: Any) -> object:  # noqa: ANN401 - passed on
+    for entry in self.removal.stores.files.list(keys.FILES):
+        self.removal.stores.files.delete(entry.key)
+    return _DELETION(self, *arguments)
+
+
+MUTATIONS: dict[str, tuple[object, str, object, str]] = {
+    "bytes go once nobody may begin to restore": (
+        *(files, "RESTORE_TIME", timedelta()),
+        "restore at the last moment and sweep",
+    ),
+    "the trash does not count": (
+        *(FileRemoval, "kept_files", lambda _, project: project.files),
+        "restore at the last moment and sweep",
+    ),
+    "bytes go before the commit": (
+        *(ImmediateDeletion, "_deletion", _bytes_first),
+        "restore and remove",
+    ),
+}
+"""What is changed in the protocol, an attribute and its value, and where that loses bytes."""
+
+
+@pytest.mark.parametrize("mutation", list(MUTATIONS))
+def test_each_part_of_the_protocol_is_needed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mutation: str
+) -> None:
+    """Without any part of the protocol, some order of steps breaks a promise."""
+    owner, name, value, scenario = MUTATIONS[mutation]
+    monkeypatch.setattr(owner, name, value)
+    intents, is_deleted = TRASH[scenario]
+
+    with pytest.raises(InvariantViolated, match="listed or kept"):
+        Explorer(Scenario(tmp_path, intents, (ONE,), (ONE,) if is_deleted else ()), 0).explore()
