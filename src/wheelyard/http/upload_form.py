@@ -28,7 +28,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.forms import CSRF_FIELD
 from wheelyard.model.access import Caller
-from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize
+from wheelyard.model.quotas import size_in_form
 from wheelyard.operations.spooled_upload import SpooledUpload, SpoolWriter, empty_file
 from wheelyard.operations.uploads import Uploads
 from wheelyard.settings.sections import MIB
@@ -235,7 +235,7 @@ class FormReader:
         caller: Who has sent the form.
         check_token: For a form of the upload page: raises Forbidden unless it is called with the
             right anti-forgery token.
-        size: What is known of the size of the file.
+        content_length: The bytes of the form, or 0 if they are not known.
     """
 
     def __init__(
@@ -244,13 +244,13 @@ class FormReader:
         uploads: Uploads,
         caller: Caller,
         check_token: Callable[[str], None] | None = None,
-        size: FileSize = UNKNOWN_SIZE,
+        content_length: int = 0,
     ) -> None:
         self._parser = MultipartParser(boundary)
         self._uploads = uploads
         self._caller = caller
         self._check_token = check_token
-        self._size = size
+        self._content_length = content_length
         self._fields: dict[str, str] = {}
         """The fields that are used and may occur once, with an empty text for blank and UNKNOWN."""
         self._has_attestations = False
@@ -346,7 +346,8 @@ class FormReader:
             )
         uploads = self._uploads
         # the right is checked again in `Uploads.accept`, as it may be revoked meanwhile
-        distribution = uploads.authorize(filename, self._caller, self._size)
+        size = size_in_form(self._content_length, self._fields_size)
+        distribution = uploads.authorize(filename, self._caller, size)
         hashers = {name: _new_hasher(name, digest) for name, digest in self._digests()}
         limit = uploads.rules.max_size
         self._file = SpoolWriter(uploads.spool, distribution, limit, "the upload", hashers)

@@ -62,7 +62,7 @@ from wheelyard.http.upload_form import FIELDS_LIMIT_BYTES, FormReader, bad_multi
 from wheelyard.http.work_limits import ConcurrencyLimit
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import escaped
-from wheelyard.model.quotas import FileSize, size_in_form
+from wheelyard.model.quotas import size_in_form
 from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
 from wheelyard.operations.uploads import PublishedFile
 
@@ -149,7 +149,8 @@ class UploadHandler:
         quotas, pools = self._index.uploads.quota_check, self._pools
         if quotas is None:
             return None
-        refusal = await pools.run_in(pools.writes, quotas.index_refusal, _announced_size(request))
+        size = size_in_form(_announced_length(request))
+        refusal = await pools.run_in(pools.writes, quotas.index_refusal, size)
         if refusal is not None and b"expect" in request.joined_headers:
             raise refusal
         return refusal
@@ -163,8 +164,8 @@ class UploadHandler:
         Raises Unauthenticated or Forbidden if the caller may not upload to any project. Raises
         TooLarge if Content-Length is too large, and Invalid if the headers are not of a form.
         """
-        boundary, size = self._boundary_of(request), _announced_size(request)
-        return FormReader(boundary, self._index.uploads, request.caller, check_token, size)
+        boundary, length = self._boundary_of(request), _announced_length(request)
+        return FormReader(boundary, self._index.uploads, request.caller, check_token, length)
 
     def _boundary_of(self, request: Request) -> bytes:
         """
@@ -177,8 +178,7 @@ class UploadHandler:
         # an anonymous caller learns first that a credential is missing
         if caller.is_anonymous:
             require_upload(caller)
-        # `check_limits` has checked the header: it has digits only, and few of them
-        if int(headers.get(b"content-length", b"0")) > self.body_limit:
+        if _announced_length(request) > self.body_limit:
             raise file_too_large(self._index.uploads.rules.max_size)
         require_upload(caller)
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
@@ -240,9 +240,9 @@ class UploadHandler:
         return replace(published, warnings=(*published.warnings, ATTESTATIONS_NOT_STORED))
 
 
-def _announced_size(request: Request) -> FileSize:
+def _announced_length(request: Request) -> int:
     # `check_limits` has checked the header: it has digits only, and few of them
-    return size_in_form(int(request.joined_headers.get(b"content-length", b"0")))
+    return int(request.joined_headers.get(b"content-length", b"0"))
 
 
 def parse_boundary(content_type: bytes | None) -> bytes | None:

@@ -17,8 +17,8 @@ from wheelyard.model.project import File, Project
 MIB = 1024**2
 LARGEST_QUOTA = 1_000_000_000
 """As the largest number of the settings."""
-FORM_BYTES = MIB
-"""More than the fields of an upload form have beside its file."""
+FORM_BYTES = 64 * 1024
+"""More than an upload form has beside its file, if its description is short."""
 
 
 class ListedAmount(Struct, frozen=True):
@@ -110,11 +110,15 @@ def size_of_files(files: Sequence[File]) -> FileSize:
     return FileSize(size, f"these {len(files)} files have {readable_size(size)}", len(files))
 
 
-def size_in_form(content_length: int) -> FileSize:
-    """Return what is known of the file of a form of so many bytes, or 0 if that is not known."""
+def size_in_form(content_length: int, fields: int = 0) -> FileSize:
+    """
+    Return what is known of the file of a form of so many bytes, or 0 if that is not known.
+
+    `fields` is how many of them have come that are not of the file.
+    """
     if not content_length:
         return UNKNOWN_SIZE
-    least = max(1, content_length - FORM_BYTES)
+    least = max(1, content_length - fields - FORM_BYTES)
     return FileSize(least, f"this upload has {readable_size(content_length)}")
 
 

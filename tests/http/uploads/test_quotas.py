@@ -1,9 +1,11 @@
 """Uploads to a full index: who asks before the body is told, and what is there stays accepted."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.clients.harness import new_sandbox, program
 from tests.http.packages import post, publish, wheel
 from tests.http.raw_client import basic, raw_connection
 from tests.http.servers import RunningServer, running_server
@@ -36,6 +38,24 @@ def test_an_upload_to_a_full_index_is_told_the_numbers(server: RunningServer) ->
 def test_the_same_upload_again_is_accepted(server: RunningServer) -> None:
     """A file that is there already is accepted again by a full index."""
     assert post(server, wheel("one")).json()["status"] == "there"
+
+
+@pytest.mark.parametrize("client", ["twine", "uv"])
+def test_clients_show_why(server: RunningServer, tmp_path: Path, client: str) -> None:
+    """Whoever uploads with twine or uv reads the numbers."""
+    package, sandbox = wheel("three"), new_sandbox(tmp_path)
+    (sandbox.folder / package.filename).write_bytes(package.data)
+    options = {
+        "twine": ("upload", "--verbose", "-u", "__token__", "-p", server.token, "--repository-url"),
+        "uv": ("publish", "--token", server.token, "--publish-url"),
+    }
+
+    done = sandbox.attempt(
+        program(client), *options[client], f"{server.url}/legacy/", package.filename
+    )
+
+    assert done.returncode != 0
+    assert FULL in " ".join((done.stdout + done.stderr).split())
 
 
 @pytest.mark.parametrize("is_known", [True, False])
