@@ -116,11 +116,12 @@ class Promotion(Struct, frozen=True):
         `Uploads.permit_project` and `Uploads.claim_new_name` for the target.
         """
         files = self._release(name, version)
-        self._check_rules(files)
         target, caller, warnings = self.target, self.target.caller, tuple[str, ...]()
         quotas = target.uploads.quota_check.for_files() if target.uploads.quota_check else None
         before = target.projects.read_for_update(name)
         missing = frozenset(file.filename for file in _missing(before, files, quotas))
+        if missing:  # what is there already is no matter of rules
+            self._check_rules(files)
         if dry_run:
             return _result(before, before, files)
         at, summary = self.runtime.now(), ""
@@ -157,10 +158,6 @@ class Promotion(Struct, frozen=True):
         approval = _Note(version, files, noted, data, self.runtime.now(), caller)
         committed = self.source.projects.change(name, approval)
         return Approved(files=files, is_new=bool(committed.events))
-
-    def require_allowed(self, name: NormalizedName, version: Version) -> None:
-        """Raise what `promote` raises because of the caller, the release or a rule."""
-        self._check_rules(self._release(name, version))
 
     def _release(self, name: NormalizedName, version: Version) -> tuple[File, ...]:
         """Return the files of a release in the source, if the caller may promote it."""
@@ -211,7 +208,8 @@ class Promotion(Struct, frozen=True):
         approvers = [
             person
             for person in file.approved_for.get(to, ())
-            if person != self._person(file) and not _is_person(caller, person)
+            if _parts(person).isdisjoint(_parts(self._person(file)))
+            and not _is_person(caller, person)
         ]
         if len(approvers) < wanted:
             who = "another person has" if wanted == 1 else f"{wanted} other people have"
@@ -370,7 +368,16 @@ def _without_notes(file: File) -> File:
 
 
 def _is_person(caller: Caller, person: str) -> bool:
-    return person in {caller.acts_for, caller.principal} or person in caller.principals
+    own = {caller.acts_for, *caller.principals, *_parts(caller.principal)}
+    return not _parts(person).isdisjoint(own)
+
+
+def _parts(principal: str) -> set[str]:
+    """Return a principal, or of a CI job that fits several publishers, that of each."""
+    kind, _, names = principal.partition(":")
+    if kind != "publisher":
+        return {principal}
+    return {f"{kind}:{name}" for name in names.split(",")}
 
 
 def _refused(fact: str, remedy: str) -> Forbidden:

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.authentication.publishing_fixture import MOMENT, genuine, signed
 from tests.http.in_process import InProcessServer, in_process
+from tests.model.jobs import AUDIENCE, GITHUB, GITHUB_SAYS
 from tests.operations.distributions import make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE, Clock
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import PublishingSettings, Settings
 
 READERS = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
 OTHERS = {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["upload"], "index": "prod"}
@@ -28,11 +32,11 @@ def serving(folder: Path, *grants: dict[str, Any], **rules: object) -> Iterator[
 
 
 def post(
-    server: InProcessServer, token: str, what: str = "promote", **body: object
+    server: InProcessServer, token: str, what: str = "promote", index: str = "", **body: object
 ) -> tuple[int, Any]:
     """Return the status and the JSON of the response to a request about release 1.0 of demo."""
     answer = server.get(
-        f"/api/v1/projects/demo/{what}",
+        f"{index and f'/{index}'}/api/v1/projects/demo/{what}",
         ("content-type", "application/json"),
         *([("authorization", f"Bearer {token}")] if token else []),
         method="POST",
@@ -100,6 +104,31 @@ def test_who_sends_no_credential(tmp_path: Path) -> None:
     with serving(tmp_path, READERS) as server:
         for what in ("promote", "approve-promotion"):
             assert post(server, "", what)[0] == 401
+
+
+def test_a_job_promotes_with_two_publishers(tmp_path: Path) -> None:
+    """A CI job that fits a publisher of each index promotes from the one to the other."""
+    job = {**GITHUB, "projects": ["demo"]}
+    settings = Settings(
+        index=({"name": "dev"}, {"name": "prod"}),
+        grant=({**OTHERS, "index": "dev"}, OTHERS),
+        publisher=(
+            {**job, "id": "gh-dev", "index": "dev", "actions": ["read"]},
+            {**job, "id": "gh-prod", "index": "prod"},
+        ),
+        trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
+    )
+    with in_process(tmp_path, settings, clock=Clock(MOMENT)) as server:
+        dev = server.index.named("dev")
+        dev.uploads.accept(make_wheel().arrival(tmp_path), ALICE)
+        service = server.index.authenticator.trusted_publishing
+        assert service is not None
+        token = replace(service, verify=genuine).mint(signed(GITHUB_SAYS)).token.text
+
+        status, promoted = post(server, token, index="dev")
+
+        assert (status, promoted["promoted"][0]["promoted-by"]) == (200, "publisher:gh-dev,gh-prod")
+        assert post(server, token, index="dev", what="approve-promotion")[0] == 200
 
 
 def test_an_approval(tmp_path: Path) -> None:
