@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.download_counts.processes import Process
 from tests.exporting.export_fixture import delete, publish, set_status, yank
 from tests.http.packages import Package, sdist, wheel
 from tests.operations.fake_sources import LONG_AGO
@@ -30,6 +31,7 @@ from wheelyard.catalog import changes, keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_documents import DECISIONS
 from wheelyard.catalog.stored_credentials import LastUse, UsedIdTokens
+from wheelyard.downloads.folding import fold
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.access import Action, parse_actions, parse_pattern
 from wheelyard.model.api_token import TokenOwner, new_token
@@ -92,6 +94,7 @@ def make_store() -> KeptStore:
         tokens = _add_credentials(harness)
         _add_decisions(harness)
         files = _add_public_packages(harness)
+        _add_downloads(harness)
         harness.index.search.start = lambda work: work()
         harness.index.search.table()  # writes derived/
         harness.clock.now = START - timedelta(days=1)
@@ -117,8 +120,19 @@ def _paths() -> list[str]:
         *SITE_PATHS,
         *(f"/api/v1/projects/{name}" for name in PROJECTS),
         *(f"/api/v1/projects/{name}/journal" for name in PROJECTS),
+        "/api/v1/projects/worn/downloads?days=40",
         *(f"/simple/{name}/" for name in SHOWN),
     ]
+
+
+def _add_downloads(harness: IndexHarness) -> None:
+    """Leave counts of downloads, some of them added up."""
+    for seed in (1, 2):
+        process = Process(harness.store, harness.clock, seed)
+        process.note(f"1.{seed}", name="worn")
+        process.counter.close()
+        fold(harness.store, harness.clock.seconds())
+        harness.clock.advance(hours=2)
 
 
 def _add_projects(harness: IndexHarness) -> None:

@@ -193,6 +193,24 @@ def test_projects_and_files_are_listed(remote: Typed, local: Typed, sandbox: San
         assert arguments != ["old", "--json"] or '"imported_at"' in done.stdout
 
 
+def test_the_server_counts_downloads(
+    remote: Typed, local: Typed, sandbox: Sandbox, server: RunningServer
+) -> None:
+    """With `--server`, downloads are printed at once that the server has not written yet."""
+    package = wheel("counted")
+    uploaded = remote("upload", *put(sandbox.folder, package), WHEELYARD_TOKEN=server.token)
+    path = f"/files/counted/{package.sha256}/{package.filename}"
+    agent = {"user-agent": "pip/26.3 {}", "authorization": f"Bearer {ADMIN}"}
+    assert server.client.get(path, headers=agent).status_code == 200
+
+    counts = [done("downloads", "counted", "--days", "2").stdout for done in (remote, local)]
+
+    assert uploaded.returncode == 0
+    assert "1.0\t1 download\tlast " in counts[0]
+    assert "pip 26.3: 1" in counts[0]
+    assert "\t0 downloads" in counts[1]
+
+
 def test_the_journal_is_the_same(
     remote: Typed, local: Typed, sandbox: Sandbox, server: RunningServer
 ) -> None:

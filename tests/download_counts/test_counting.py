@@ -14,6 +14,7 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCra
 from tests.download_counts.processes import DEMO, CountedStore
 from wheelyard.catalog import keys
 from wheelyard.downloads import counter
+from wheelyard.downloads.folding import SETTLED_SECONDS, fold
 from wheelyard.downloads.reading import LOCAL_SECONDS
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.model.downloads import DownloadKey, ProjectCounts, installer_of, report_of
@@ -94,6 +95,33 @@ def test_a_failed_write_loses_nothing(kind: FaultKind) -> None:
 
     assert stored.versions() == {"1.0": 1, "2.0": 1}
     assert [key for key in stored.listed() if key.startswith(keys.NEW_DOWNLOADS)] == []
+
+
+def test_a_failed_write_is_repeated_without_downloads() -> None:
+    """What could not be written is tried again an hour later, also if nothing else is counted."""
+    stored = CountedStore()
+    away = FaultyStore(stored.memory, (Fault(FaultKind.NOT_DONE, "put"),))
+    process = stored.process(store=away)
+    process.note()
+    process.pass_an_hour()
+    assert stored.listed() == []
+
+    process.pass_an_hour()
+
+    assert stored.versions() == {"1.0": 1}
+    assert process.planned == []
+
+
+def test_a_young_batch_waits() -> None:
+    """A batch is added up once it is an hour old, and its process wrote earlier ones before."""
+    stored = CountedStore()
+    process = stored.process()
+    process.note()
+    process.counter.close()
+    stored.clock.advance(seconds=SETTLED_SECONDS - 1)
+    fold(stored.memory, stored.clock.seconds())
+
+    assert [key.startswith(keys.NEW_DOWNLOADS) for key in stored.listed()] == [True]
 
 
 def test_many_files_are_counted_by_project_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,14 +108,18 @@ def test_pages_show_counts(server: InProcessServer) -> None:
     """The page of a project has its latest downloads, and one has those of each version."""
     before = server.get("/project/demo/", HTML)
     again = server.get("/project/demo/", HTML)
+    quick = [server.get("/project/demo/downloads/", HTML).was_quick for _ in range(2)]
     server.get(FILE, PIP)
     server.clock.advance(minutes=2)
+    table = server.get("/project/demo/downloads/", HTML)
     after = server.get("/project/demo/", HTML)
     unchanged = server.get("/project/demo/2.0/", HTML)
     whole = server.get("/project/demo/downloads/?days=90", HTML).body.decode()
 
     assert ">0 in 30 days</a>" in before.body.decode()
     assert again.was_quick
+    assert (quick, table.was_quick) == ([False, True], False)
+    assert b"1 download of its files" in table.body
     assert not after.was_quick
     assert ">1 in 30 days</a>" in after.body.decode()
     assert 'last on <time datetime="2026-01-01">' in after.body.decode()
@@ -155,12 +159,13 @@ def test_counts_belong_to_the_index_of_the_url(tmp_path: Path) -> None:
     """An index counts what is downloaded by its URL, also files of another one that it shows."""
     indexes = ({"name": "dev"}, {"name": "prod", "layers": ["prod", "dev"]})
     with in_process(tmp_path, Settings(index=indexes)) as server:
-        made = make_wheel("demo")
+        old, new = make_wheel(), make_wheel(version="2.0")
         dev = server.index.named("dev")
-        dev.uploads.accept(made.arrival(server.folder), ALICE)
-        path = f"/files/demo/{made.sha256}/{made.filename}"
-        for index in ("prod", "prod", "dev"):
-            assert server.get(f"/{index}{path}").status == 200
+        for made in (old, new):
+            dev.uploads.accept(made.arrival(server.folder), ALICE)
+        for index, made in (("prod", old), ("prod", new), ("dev", new)):
+            path = f"/{index}/files/demo/{made.sha256}/{made.filename}"
+            assert server.get(path).status == 200
         counts = [
             json.loads(server.get(f"/{index}/api/v1/projects/demo/downloads").body)["downloads"]
             for index in ("dev", "prod")
@@ -173,7 +178,8 @@ def test_counts_belong_to_the_index_of_the_url(tmp_path: Path) -> None:
         assert (page.status, b"2 downloads" in page.body) == (200, True)
         assert server.get("/api/v1/projects/demo/downloads").status == 404
         assert last is not None
-        assert last.of(parse_name("demo"), made.filename) == START.date()
+        for made in (old, new):  # also what was only downloaded by the URL of the other index
+            assert last.of(parse_name("demo"), made.filename) == START.date()
         server.tell("lifespan", "lifespan.shutdown")
         stored = [entry.key for entry in server.index.stores.documents.list("indexes/")]
         written = [key.partition("/new/")[0] for key in stored if "/new/" in key]
