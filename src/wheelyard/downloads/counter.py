@@ -21,6 +21,8 @@ MAX_KEYS: Final = 100_000
 MAX_INSTALLERS: Final = 200
 """How many installers are told apart in one batch; the others are counted as other ones."""
 
+_Counts = dict[NormalizedName, ProjectCounts]
+
 logger = logging.getLogger("wheelyard")
 
 
@@ -42,12 +44,12 @@ class DownloadCounter:
         """In the keys of its batches: random digits, once there is a download."""
         self._number = 1
         """Of the next batch."""
-        self._counts = dict[NormalizedName, ProjectCounts]()
+        self._counts = _Counts()
         self._size = 0
         """How many counts there are."""
         self._installers = set[str]()
-        self._batch: tuple[DownloadBatch, CountsDocument] | None = None
-        """What is being written, or was not written."""
+        self._batch: tuple[DownloadBatch, _Counts] | None = None
+        """What is being written, or was not written. It does not change any more."""
         self._timer: StartedTimer | None = None
         self._is_closed = False
         self._lock = Lock()
@@ -98,11 +100,12 @@ class DownloadCounter:
             with self._lock:
                 if self._batch is None and self._counts:
                     self._begin_batch()
-                batch = self._batch
-            if batch is None:
+                pending = self._batch
+            if pending is None:
                 return
+            batch, counts = pending
             try:
-                self._store.put(batch[0].key, BATCHES.encode(batch[1]), None)
+                self._store.put(batch.key, BATCHES.encode(document_of(counts)), None)
             except WheelyardError as error:
                 logger.warning(
                     "downloads of this process are not written yet, but are kept: %s", error.message
@@ -112,7 +115,7 @@ class DownloadCounter:
                 self._batch = None
 
     def _begin_batch(self) -> None:
-        self._batch = DownloadBatch(self._process, self._number), document_of(self._counts)
+        self._batch = DownloadBatch(self._process, self._number), self._counts
         self._number += 1
         self._counts, self._size = {}, 0
         self._installers.clear()
@@ -122,9 +125,9 @@ class DownloadCounter:
         with self._lock:
             batches = [self._batch] if self._batch else []
             if self._counts:
-                next_batch = DownloadBatch(self._process, self._number)
-                batches.append((next_batch, document_of(self._counts)))
-            return batches
+                counts = {name: project.copy() for name, project in self._counts.items()}
+                batches.append((DownloadBatch(self._process, self._number), counts))
+        return [(batch, document_of(counts)) for batch, counts in batches]
 
     def close(self) -> None:
         """Write what was counted, before the process ends."""

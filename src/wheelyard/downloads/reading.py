@@ -116,8 +116,8 @@ class Downloads:
         self._threads = 1 if is_local else PREFETCH_THREADS
         self._seconds = LOCAL_SECONDS if is_local else REMOTE_SECONDS
         self._documents: LruCache[Key, tuple[str, CountsDocument]] = LruCache(MEMORY_BYTES)
-        self._counts: Counts | None = None
-        self._valid_until = 0.0
+        self._counts: tuple[Counts, float] | None = None
+        """Those that were read last, and until when they are shown, on the monotonic clock."""
         self._reports: LruCache[tuple[NormalizedName, int], tuple[Counts, DownloadReport]] = (
             LruCache(REPORTS)
         )
@@ -173,18 +173,33 @@ class Downloads:
         return LastDownloads(is_complete, files, projects)
 
     def _recent(self, since: date, today: date) -> tuple[Counts, float]:
+        kept = self._kept(since, today)
+        # nobody waits for a thread that looks again, unless there is nothing to show yet
+        if kept is not None and (self._runtime.monotonic() < kept[1] or self._lock.locked()):
+            return kept
         with self._lock:
-            counts, now = self._counts, self._runtime.monotonic()
-            is_enough = counts is not None and counts.since <= since and counts.until == today
-            if counts is None or not is_enough or now >= self._valid_until:
-                try:
-                    # a page that shows less must not end what another one needs
-                    counts = self._read(min(since, counts.since) if counts else since, today)
-                except Unavailable:
-                    if counts is None or not is_enough:
-                        raise
-                self._counts, self._valid_until = counts, now + self._seconds
-            return counts, self._valid_until
+            return self._renewed(since, today)
+
+    def _kept(self, since: date, today: date) -> tuple[Counts, float] | None:
+        """Return the counts that were read last, if they begin early enough, and end today."""
+        kept = self._counts
+        return kept if kept and kept[0].since <= since and kept[0].until == today else None
+
+    def _renewed(self, since: date, today: date) -> tuple[Counts, float]:
+        """Return the counts in the store, unless another thread has just read them."""
+        kept, now = self._kept(since, today), self._runtime.monotonic()
+        if kept is not None and now < kept[1]:
+            return kept
+        try:
+            # a page that shows less must not end what another one needs
+            earliest = min(since, self._counts[0].since) if self._counts else since
+            counts = self._read(earliest, today)
+        except Unavailable:
+            if kept is None:
+                raise
+            counts = kept[0]
+        self._counts = counts, now + self._seconds
+        return self._counts
 
     def _read(self, since: date, today: date) -> Counts:
         """Return the counts since a day as they are in the store now."""
