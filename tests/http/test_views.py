@@ -23,6 +23,7 @@ INDEXES: Final = (
     {"name": "stable", "layers": ["dev"], "filter": "not prerelease"},
     {"name": "free", "layers": ["dev"], "filter": 'licence == "MIT" or name == "other"'},
     {"name": "aged", "layers": ["stable"], "filter": "age_days >= 7"},
+    {"name": "over", "layers": ["over", "stable"]},
 )
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0rc1")
 FREE = make_wheel(
@@ -157,3 +158,72 @@ def test_a_promoted_file_counts_from_its_promotion_on(server: InProcessServer) -
     assert _versions(server, "/prod/as-of-2026-01-02/simple/demo/") == []
     assert _versions(server, "/prod/as-of-2026-01-03/simple/demo/") == ["1.0"]
     assert _versions(server, "/dev/as-of-2026-01-01/simple/demo/") == ["1.0"]
+
+
+def _names(server: InProcessServer, path: str) -> list[str]:
+    page = decode(server.get(path, JSON).body)
+    return [project["name"] for project in page["projects"]]
+
+
+def test_a_project_of_which_nothing_is_shown_is_not_listed(server: InProcessServer) -> None:
+    """Lists and searches of a view have the projects of which it shows a file."""
+    early = make_wheel("early", "1.0rc1")
+    _publish(server, "dev", OLD, NEW, early)
+    before = _names(server, "/stable/simple/")
+    _publish(server, "dev", make_wheel("early", "1.0"))
+
+    assert _names(server, "/dev/simple/") == ["demo", "early"]
+    assert before == ["demo"]
+    assert _names(server, "/stable/simple/") == ["demo", "early"]
+    assert _names(server, "/over/simple/") == ["demo", "early"]
+    assert _names(server, "/aged/simple/") == []
+    assert _names(server, "/dev/as-of-2025-01-01/simple/") == []
+    server.clock.advance(days=7)
+    assert _names(server, "/aged/simple/") == ["demo", "early"]
+
+
+def test_a_search_finds_the_newest_release_that_is_shown(server: InProcessServer) -> None:
+    """What a search says of a project is about what the view shows of it."""
+    _publish(server, "dev", make_wheel("demo", "2.0b1"), make_wheel("pre", "1.0rc1"))
+    _publish(server, "dev", OLD)
+
+    found = decode(server.get("/stable/search.json").body)
+
+    assert "pre" not in str(found)
+    assert "1.0" in str(found)
+
+
+def test_the_page_of_a_project_says_what_the_view_hides(server: InProcessServer) -> None:
+    """The page of a project names the releases that are hidden, and which condition hides them."""
+    _publish(server, "dev", OLD, NEW)
+    html = ("Accept", "text/html")
+
+    page = server.get("/stable/project/demo/", html).body.decode()
+    releases = server.get("/stable/project/demo/releases/", html).body.decode()
+    missing = server.get("/stable/project/demo/2.0rc1/", html)
+
+    assert "1 release is hidden by this view" in page
+    assert "not prerelease does not hold, as the version is 2.0rc1" in releases
+    assert missing.status == 404
+    assert "not prerelease does not hold" in missing.body.decode()
+    assert "hidden by this view" not in server.get("/dev/project/demo/", html).body.decode()
+
+
+def test_why_names_the_layer_and_the_condition(server: InProcessServer) -> None:
+    """What clients get of a private project through a view is explained file by file."""
+    _publish(server, "dev", OLD, NEW)
+
+    answer = decode(server.get("/stable/api/v1/upstream/why?project=demo").body)
+    of_day = decode(
+        server.get("/stable/api/v1/upstream/why?project=demo&version=1.0&as_of=2025-12-31").body
+    )
+    unknown = server.get("/stable/api/v1/upstream/why?project=nothing")
+
+    assert answer["reasons"][0]["text"] == "It is from the index dev, a layer of stable."
+    assert [(file["version"], file["shown"]) for file in answer["files"]] == [
+        ("1.0", True),
+        ("2.0rc1", False),
+    ]
+    assert "not prerelease does not hold" in answer["files"][1]["reasons"][0]["text"]
+    assert [file["shown"] for file in of_day["files"]] == [False]
+    assert unknown.status == 404

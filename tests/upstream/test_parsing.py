@@ -274,7 +274,7 @@ def test_fields_that_are_only_ignored() -> None:
         upload_time="tomorrow",
         core_metadata={"sha256": "abc"},
         yanked=[],
-        provenance="https://evil.example.com/",
+        provenance=["https://evil.example.com/"],
         gpg_sig=True,
         x={"y": 1},
     )
@@ -283,6 +283,16 @@ def test_fields_that_are_only_ignored() -> None:
 
     url = f"https://files.example.com/a/{WHEEL}"
     assert file == UpstreamFile(filename=WHEEL, version="1.0", url=url)
+
+
+@pytest.mark.parametrize(
+    ("provenance", "is_attested"), [("https://example.com/p", True), ("", False), (None, False)]
+)
+def test_a_file_with_a_provenance_is_attested(*, provenance: object, is_attested: bool) -> None:
+    """A page that names the provenance of a file says that it is attested; it is not fetched."""
+    (file,) = files_of(entry(provenance=provenance))
+
+    assert file.is_attested == is_attested
 
 
 def test_the_first_of_two_files_counts() -> None:

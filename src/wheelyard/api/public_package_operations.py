@@ -269,7 +269,7 @@ def _deciding(call: Call) -> "Deciding":
 
 def explain_package(call: Call, body: PackageQuestion) -> Explanation:
     """
-    Tell what clients get for a public package, and why not the rest.
+    Return what clients get for a public package, and why not the rest.
 
     Raises Invalid if the name or the version is malformed. Raises as
     `ReadPolicy.require_project_read` if the caller may not know about the name. Raises NotFound

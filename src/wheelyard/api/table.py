@@ -19,6 +19,7 @@ from wheelyard.api import (
     promotion_operations,
     publisher_operations,
     server_operations,
+    why_operations,
 )
 from wheelyard.api import package_request_operations as requests
 from wheelyard.api import public_package_operations as packages
@@ -128,7 +129,7 @@ OPERATIONS: Final = (
     ),
     Row("POST", "indexes/change", index_operations.change_index, *_CHANGED_INDEXES),
     Row("POST", "indexes/remove", index_operations.remove_index, *_CHANGED_INDEXES, repeats=False),
-    Row("GET", "upstream/why", packages.explain_package, asks_upstream=True),
+    Row("GET", "upstream/why", why_operations.explain_project, asks_upstream=True),
     Row("GET", "upstream/requests", requests.list_requests, *_DECISIONS),
     Row(
         "POST",

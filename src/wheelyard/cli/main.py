@@ -37,6 +37,7 @@ COMMAND_GROUPS: Final = {
     },
     "Manage": {
         "list": "list the projects, or the files of one",
+        "why": "say what clients get of a project, and why not the rest",
         "downloads": "print how often a project was downloaded",
         "journal": "print who did what, when, and with which credential",
         "usage": "print how much each project stores",
@@ -102,6 +103,7 @@ COMMAND_MODULES: Final = {
     "upload": "publish_commands",
     "upstream": "upstream_commands",
     "usage": "store_commands",
+    "why": "why_command",
     "yank": "release_commands",
 }
 """The module of each subcommand. The function of `print-settings` is `print_settings_command`."""

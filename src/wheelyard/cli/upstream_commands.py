@@ -1,16 +1,14 @@
 """`wheelyard upstream`: packages of other indexes, beside the private ones."""
 
 from collections.abc import Iterator
-from itertools import groupby
 
 import click
 
 from wheelyard.api import public_package_operations
 from wheelyard.api.public_package_operations import (
-    PackageQuestion,
     Refresh,
-    explain_package,
 )
+from wheelyard.api.why_operations import WhyQuestion
 from wheelyard.cli.options import (
     INDEX,
     STORE,
@@ -22,16 +20,13 @@ from wheelyard.cli.output import JSON, OUTPUT, PROJECT, CliGroup, print_result
 from wheelyard.cli.upstream_decision_commands import VERSION, approve, block, decisions
 from wheelyard.cli.upstream_file_commands import list_kept, prefetch, sweep
 from wheelyard.cli.upstream_request_commands import request, requests
+from wheelyard.cli.why_command import print_explanation
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted
-from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.public_packages import (
-    ExplainedFile,
-    Explanation,
     RefreshedPage,
-    describe,
 )
-from wheelyard.upstream.policy.decisions import needed_despite
 
 
 @click.group("upstream", cls=CliGroup)
@@ -62,80 +57,7 @@ def why(project: str, version: str | None) -> int:
 
     Documentation: upstream-policy.md
     """
-    question = PackageQuestion(parse_name(project), version or "")
-    explanation = open_api().call(explain_package, question)
-    print_result(explanation, _why_lines(explanation, version or ""))
-    return 0 if any(file.shown for file in explanation.files) else 1
-
-
-def _why_lines(explanation: Explanation, version: str) -> Iterator[str]:
-    yield f"{explanation.name}: {explanation.answer}"
-    yield from (f"  {reason.text}" for reason in explanation.reasons)
-    yield from _page_lines(explanation)
-    for decision in explanation.decisions:
-        yield f"  {describe(decision)}, by {decision.by} on {decision.at:%Y-%m-%d}"
-    yield from (f"  warning: {warning}" for warning in explanation.warnings)
-    if explanation.fetched_at is not None and not explanation.files:
-        yield f"  the upstream lists no file{f' of version {version}' if version else ''}"
-    if explanation.files:
-        shown = sum(file.shown for file in explanation.files)
-        yield f"  {shown} of {counted(len(explanation.files), 'file')} shown"
-        yield from _file_lines(explanation.files)
-    if _can_be_approved(explanation):
-        target = f"{explanation.name} {version}".rstrip()
-        yield f"to ask for it: wheelyard upstream request {target} --reason 'why you need it'"
-
-
-def _can_be_approved(explanation: Explanation) -> bool:
-    """Return whether nothing is shown, and an approval would show some of it."""
-    files = explanation.files
-    reasons = [*explanation.reasons, *(file.reasons[0] for file in files if file.reasons)]
-    return not any(file.shown for file in files) and any(
-        needed_despite(reason.code, "any") is not None for reason in reasons
-    )
-
-
-def _page_lines(explanation: Explanation) -> Iterator[str]:
-    """Yield what is known of the page of the upstream, if there is one."""
-    if explanation.fetched_at is not None:
-        stale = ", stale: it should have been asked again, and has not answered"
-        yield (
-            f"  page of {explanation.upstream}, {explanation.status}, confirmed "
-            f"{_age(explanation.age)} ago{stale if explanation.is_stale else ''}"
-        )
-    for place in explanation.alternate_locations:
-        yield f"  alternate location, never followed: {place}"
-    for host in explanation.refused_hosts:
-        yield (
-            f"  files of the host {host} are left out: upstream.file_hosts lacks it, or their "
-            "URLs are not allowed"
-        )
-
-
-def _file_lines(files: tuple[ExplainedFile, ...]) -> Iterator[str]:
-    """Yield a line for each file by version, and its reasons once for those that share them."""
-    # groups are of neighbours, so files with the same reasons have to be sorted together
-    ordered = sorted(files, key=lambda file: (parse_version(file.version), _texts(file)))
-    for _, files_alike in groupby(ordered, key=lambda file: (file.version, _texts(file))):
-        group = list(files_alike)
-        for file in group:
-            yield f"{'shown' if file.shown else 'hidden'}  {file.filename}"
-        yield from (f"        {reason.code}: {reason.text}" for reason in group[0].reasons)
-
-
-def _codes(file: ExplainedFile) -> set[str]:
-    return {reason.code for reason in file.reasons}
-
-
-def _texts(file: ExplainedFile) -> tuple[str, ...]:
-    return tuple(reason.text for reason in file.reasons)
-
-
-def _age(seconds: float) -> str:
-    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
-        if seconds >= length:
-            return counted(int(seconds // length), unit)
-    return counted(int(seconds), "second")
+    return print_explanation(open_api(), WhyQuestion(parse_name(project), version or ""))
 
 
 @upstream_command.subcommand("refresh", PROJECT, JSON, *INDEX)

@@ -20,9 +20,9 @@ from wheelyard.api.public_package_operations import (
     Approval,
     Block,
     DecidedPackage,
-    PackageQuestion,
     SeveralDecisions,
 )
+from wheelyard.api.why_operations import WhyQuestion, explain_project
 from wheelyard.cli.options import INDEX, Api, history_lines, open_api
 from wheelyard.cli.output import JSON, PROJECT, REASON, cli_command, print_result, warn
 from wheelyard.cli.upstream_file_commands import INCOMPLETE_STATUS, left_out, requirements_option
@@ -131,7 +131,7 @@ def _approve_one(name: NormalizedName, wanted: Version | None, asked: _Options) 
     )
     lines = [f"{name} {wanted or ''}".rstrip() + f": {what}"]
     # asked after the decision is in force: what hides a file now is another rule
-    explained = None if asked.sha256 else _explanation(api, PackageQuestion(name, approval.version))
+    explained = None if asked.sha256 else _explanation(api, WhyQuestion(name, approval.version))
     if wanted is not None:
         files = explained.files if explained else ()
         lines += _file_lines(files, in_force.for_version(str(wanted)))
@@ -265,10 +265,10 @@ def decisions(project: str | None, *, history: bool) -> None:
     print_result({"decisions": wanted}, history_lines(api, wanted, words))
 
 
-def _explanation(api: Api, question: PackageQuestion) -> Explanation | None:
+def _explanation(api: Api, question: WhyQuestion) -> Explanation | None:
     """Return what clients get now, or None if it is not known, as without the server's rules."""
     with suppress(WheelyardError):
-        return api.call(public_package_operations.explain_package, question)
+        return api.call(explain_project, question)
     return None
 
 

@@ -265,10 +265,8 @@ def _private_listing(files: PrivateFiles) -> OpenListing:
         origin=Origin(
             other_index=place if place != files.context.index.name else None,
             hidden_by_view=hidden_files(
-                (file.version, reason.text) for file, reason in files.hidden.values()
-            )
-            if files.hidden
-            else (),
+                (file.version, reason) for file, reason in files.hidden.values()
+            ),
         ),
         open=files,
     )

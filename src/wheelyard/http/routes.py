@@ -69,16 +69,17 @@ def build_routes(
     What is about the whole server is only among those of the index without a name.
     """
     home, setup, packages = HomePages(pages), SetupPages(pages), Packages(context)
-    is_named, roots = bool(context.index.name), _roots(context)
+    definition, roots = context.index.definition, _roots(context)
+    is_named, is_dated = bool(definition.title), definition.day is not None
     rows = [
         *(() if is_named else _server(context, home, metrics)),
         _search(packages),
         *_files(packages, roots),
-        *_api(context),
+        *(() if is_dated else _api(context)),
         *_home(home, setup),
         *(_elsewhere(context) if is_named else _people(context, pages)),
-        *_management(ManagePages(pages), UploadPage(pages, uploads)),
-        *_promotion(PromotionPages(pages)),
+        *(() if is_dated else _management(ManagePages(pages), UploadPage(pages, uploads))),
+        *(() if is_dated else _promotion(PromotionPages(pages))),
         *_downloads(pages),
         *_projects(ProjectPages(pages), Histories(pages)),
         *_index(context, home, setup, packages, roots),

@@ -144,7 +144,7 @@ class WebPages:
             serves_public=settings.upstream.is_on,
             is_static=context.site is not None,
             counts_downloads=context.downloads is not None,
-            index_name=context.index.name,
+            index_name=context.index.definition.title,
         )
         self.security_headers: HeaderList = (
             (b"content-security-policy", self.environment.policy.encode()),

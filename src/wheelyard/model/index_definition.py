@@ -254,12 +254,12 @@ def misfits(
     wrong = dict[str, str]()
     for name, definition in definitions.items():
         why = _fault_of(definition, definitions, unreadable, has_upstream=has_upstream)
-        if not why and name in _below(name, definitions):
+        if not why and name in _below(definition, definitions):
             why = "its layers lead back to itself. Take one of them out"
         if why:
             wrong[name] = _wrong(name, why).message
-    for name in definitions:
-        below = sorted(_below(name, definitions) & wrong.keys())
+    for name, definition in definitions.items():
+        below = sorted(_below(definition, definitions) & wrong.keys())
         if name not in wrong and below:
             wrong[name] = _wrong(name, f"its layer {quoted(below[0])} is wrong").message
     return wrong
@@ -294,9 +294,9 @@ def taken_name(name: str, why: str) -> Invalid:
     )
 
 
-def _below(start: str, definitions: Mapping[str, IndexDefinition]) -> frozenset[str]:
+def _below(start: IndexDefinition, definitions: Mapping[str, IndexDefinition]) -> frozenset[str]:
     """Return the names of all indexes that an index is made from, with itself in a circle only."""
-    below, waiting = set[str](), [layer for layer in definitions[start].layers if layer != start]
+    below, waiting = set[str](), [layer for layer in start.layers if layer != start.name]
     while waiting:
         layer = waiting.pop()
         if layer in definitions and layer not in below:
@@ -325,6 +325,12 @@ def parts_of(
                 yield from walk(definitions[layer])
 
     yield from walk(definition)
+
+
+def has_filter(definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]) -> bool:
+    """Return whether an index has a filter, or one of those that it is made from has."""
+    below = _below(definition, definitions)
+    return bool(definition.filter) or any(definitions[name].filter for name in below)
 
 
 def _wrong(name: str, why: str) -> Invalid:

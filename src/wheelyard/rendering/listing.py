@@ -93,6 +93,8 @@ class HiddenFiles(Struct, frozen=True):
     count: int
     reason: str
     """Sentences: what was decided, and what to do next."""
+    is_by_view: bool = False
+    """Whether the filter of the index hides them."""
 
 
 class Origin(Struct, frozen=True, kw_only=True):

@@ -20,7 +20,9 @@ from msgspec.json import Encoder
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from wheelyard.errors import without_commands
 from wheelyard.model.project import Status
+from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
 from wheelyard.rendering.listing import HiddenFiles, ShownFile, ShownProject
 
 PIECE: Final = 500
@@ -137,16 +139,20 @@ def listed_version(version: str) -> Version:
     return Version(version)
 
 
-def hidden_files(files: Iterable[tuple[str, str]]) -> list[HiddenFiles]:
+def hidden_files(files: Iterable[tuple[str, FileReason]]) -> list[HiddenFiles]:
     """
     Return versions and reasons of hidden files as lists show them, the newest version first.
 
     Files of one version with one reason are together.
     """
-    ordered = sorted(files, key=lambda file: (listed_version(file[0]), file[1]), reverse=True)
+    rows = [
+        (version, without_commands(reason.text), reason.code == HIDDEN_BY_VIEW)
+        for version, reason in files
+    ]
+    rows.sort(key=lambda row: (listed_version(row[0]), row[1]), reverse=True)
     return [
-        HiddenFiles(version, len(list(group)), reason)
-        for (version, reason), group in groupby(ordered)
+        HiddenFiles(version, len(list(group)), reason, is_by_view)
+        for (version, reason, is_by_view), group in groupby(rows)
     ]
 
 

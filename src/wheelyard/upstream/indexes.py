@@ -192,8 +192,7 @@ class UpstreamOrigin(Origin, frozen=True, kw_only=True):
     def hidden(self) -> Sequence[HiddenFiles]:
         """Return what is not shown, the newest version first, files with one reason together."""
         page = self.page.by_filename
-        hidden = [(page[name].version, why.for_people) for name, why in self.view.hidden.items()]
-        return hidden_files(hidden)
+        return hidden_files((page[name].version, why) for name, why in self.view.hidden.items())
 
     def decisions(self) -> Sequence[Decision]:
         """

@@ -42,7 +42,7 @@ from wheelyard.model.access import ANONYMOUS, Caller, parse_name_patterns
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
-from wheelyard.model.index_definition import UPSTREAM_LAYER, IndexDefinition
+from wheelyard.model.index_definition import UPSTREAM_LAYER, IndexDefinition, has_filter
 from wheelyard.model.project import Event, Project
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.audit_log import log_event
@@ -202,6 +202,17 @@ class Index(Struct, frozen=True, kw_only=True):
         return LastDownloads.joined(part.last_downloads(days) for part in counts if part)
 
     @property
+    def is_view(self) -> bool:
+        """
+        Whether it shows a part of what its layers have, as itself or one of them has a filter.
+
+        Raises Unavailable if the store does not answer.
+        """
+        if self.views or not self.name:
+            return bool(self.views)
+        return has_filter(self.definition, self.indexes.definitions())
+
+    @property
     def views_of_upstream(self) -> "tuple[View, ...]":
         """
         The views that public packages pass on their way through its layers, in this order.
@@ -225,18 +236,20 @@ class Index(Struct, frozen=True, kw_only=True):
         """
         # few need it
         from wheelyard.views.view import View
+        from wheelyard.wiring.viewed_table import ViewedTable
 
         definition = replace(self.definition, day=day)
         whole = self.indexes.settings
         settings = settings_of_index(whole, definition)
         view = View(definition.title, f'uploaded <= "{day}"', self.files, self.runtime)
-        return replace(
+        viewed = replace(
             self,
             definition=definition,
             settings=replace(settings, server=replace(settings.server, read_only=True)),
             views=(*self.views, view),
             uploads=replace(self.uploads, home=definition),
         )
+        return replace(viewed, shown=ViewedTable(self.shown, self.indexes, lambda: viewed))
 
     @property
     def is_new(self) -> bool:
@@ -743,9 +756,12 @@ class _IndexBuilder(Struct, frozen=True, kw_only=True):
     @staticmethod
     def _shown(search: SearchIndex, definition: IndexDefinition, indexes: Indexes) -> ShownProjects:
         """Return the table of all projects that an index shows."""
-        if set(definition.layers) <= {definition.name, UPSTREAM_LAYER}:
+        if set(definition.layers) <= {definition.name, UPSTREAM_LAYER} and not definition.filter:
             return search
-        return LayeredTable(search, _Tables(indexes, definition.name))
+        from wheelyard.wiring.viewed_table import ViewedTable
+
+        shown = LayeredTable(search, _Tables(indexes, definition.name))
+        return ViewedTable(shown, indexes, partial(indexes.get, definition.name))
 
     def _upstream(
         self, catalog: Catalog, definition: IndexDefinition, indexes: Indexes

@@ -15,7 +15,7 @@ from wheelyard.rendering.web.environment import ANYONE, PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import ALL_FILES, FileFilter, file_list
 from wheelyard.rendering.web.project_frame import DESCRIPTION
 from wheelyard.rendering.web.project_pages import ProjectContent, empty_page, project_page
-from wheelyard.rendering.web.public_package import PublicPackage
+from wheelyard.rendering.web.public_package import OriginNotes
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
     ReleaseHead,
@@ -63,7 +63,7 @@ def shown_project(
     project: ShownProject[ShownFile],
     metadata: CoreMetadata | None = None,
     viewer: Viewer = ANYONE,
-    public: PublicPackage | None = None,
+    public: OriginNotes | None = None,
     **more: object,
 ) -> str:
     """Return the HTML of the page of a project."""

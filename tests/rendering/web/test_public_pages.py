@@ -20,13 +20,13 @@ from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.rendering.listing import HiddenFiles, Origin
 from wheelyard.rendering.web.environment import ANYONE
 from wheelyard.rendering.web.project_pages import History, change_by, releases_page
-from wheelyard.rendering.web.public_package import HIDDEN_SHOWN, PublicPackage
+from wheelyard.rendering.web.public_package import HIDDEN_SHOWN, OriginNotes
 from wheelyard.rendering.web.release_page import ReleaseHead, release_page
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 DEMO = NormalizedName("demo")
 PYPI = Origin(label="pypi")
-PUBLIC = PublicPackage(PYPI)
+PUBLIC = OriginNotes(PYPI)
 
 
 def bare_file(version: str = "1.0", **more: object) -> UpstreamFile:
@@ -97,7 +97,7 @@ def test_a_public_project_looks_as_a_private_one() -> None:
 
 def test_hidden_versions_have_reasons() -> None:
     """The list of releases says of all versions what is hidden and why, a release of its own."""
-    public = PublicPackage(PYPI, hidden=hidden("2.0", "1.0.0"))
+    public = OriginNotes(PYPI, hidden=hidden("2.0", "1.0.0"))
     project = page(bare_file("1"))
     listed = releases_page(ENVIRONMENT, ANYONE, head_of(project, public=public), ()).decode()
     whole, one = in_text(listed), in_text(shown_release(project, public=public.of_release("1")))
@@ -111,7 +111,7 @@ def test_hidden_versions_have_reasons() -> None:
 
 def test_many_hidden_versions_are_folded() -> None:
     """Of many hidden versions the newest are shown, and the others unfold."""
-    public = PublicPackage(PYPI, hidden=hidden(*(f"{number}.0" for number in range(300))))
+    public = OriginNotes(PYPI, hidden=hidden(*(f"{number}.0" for number in range(300))))
     recent, _, older = shown_project(page(), public=public).partition("<summary>280 more</summary>")
     assert recent.count("young") == HIDDEN_SHOWN
     assert older.count("young") == 280
@@ -120,12 +120,12 @@ def test_many_hidden_versions_are_folded() -> None:
 def test_hidden_release_says_why() -> None:
     """The answer to a release without a file that is shown says why; or that there is none."""
 
-    def missing(public: PublicPackage) -> str:
-        values = {"name": DEMO, "version": "2.0", "public": public}
+    def missing(public: OriginNotes) -> str:
+        values = {"name": DEMO, "version": "2.0", "public": public, "not_shown": public}
         page = ENVIRONMENT.render("missing_release.html", ANYONE, "../../../", **values)
         return in_text(page.decode())
 
-    why = missing(PublicPackage(PYPI, hidden=hidden("2.0")))
+    why = missing(OriginNotes(PYPI, hidden=hidden("2.0")))
     assert "No file of the release 2.0 of demo is shown here. Not shown" in why
     assert "2.0 is <too> young." in why
     assert "demo has no release 2.0 at its upstream index, or nothing of it is" in missing(PUBLIC)
@@ -133,15 +133,13 @@ def test_hidden_release_says_why() -> None:
 
 def test_page_says_what_is_missing() -> None:
     """Pages say that nothing is shown, that the index does not answer, and what it has not sent."""
-    blocked = PublicPackage(Origin(refusal="It is blocked."))
+    blocked = OriginNotes(Origin(refusal="It is blocked."))
     refused = in_text(shown_project(page(), public=blocked))
     assert "A public package. Nobody has published it here." in refused
     assert "Nothing of it is shown. It is blocked." in refused
     assert "no files to install" not in refused
 
-    stale = PublicPackage(
-        Origin(is_stale=True, confirmed_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC))
-    )
+    stale = OriginNotes(Origin(is_stale=True, confirmed_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC)))
     said = in_text(shown_release(page(bare_file()), public=stale))
     assert "This is what it had on 2026-01-02 03:04 UTC." in said
 
@@ -165,7 +163,7 @@ def shown_history(decisions: list[Decision], *, is_whole: bool = True) -> str:
 def test_decisions_are_on_page_and_history() -> None:
     """The page of a project has the decisions in force, its history those that were made."""
     made = decision(version="1.0", reason=HOSTILE)
-    shown = shown_project(page(), public=PublicPackage(PYPI, decisions=[made]))
+    shown = shown_project(page(), public=OriginNotes(PYPI, decisions=[made]))
     history = shown_history([made])
     assert "ana, on the command line blocked demo 1.0" in in_text(shown)
     assert "blocked demo 1.0" in in_text(history)
@@ -194,7 +192,7 @@ FILES = st.builds(
 @given(st.lists(FILES, max_size=6), st.lists(TEXT))
 def test_any_project_has_pages(files: list[UpstreamFile], reasons: list[str]) -> None:
     """Whatever an upstream index says, the pages can be made, and repeat no markup."""
-    public = PublicPackage(PYPI, hidden=[HiddenFiles("3.0", 1, reason) for reason in reasons])
+    public = OriginNotes(PYPI, hidden=[HiddenFiles("3.0", 1, reason) for reason in reasons])
     project = page(*files)
     shown = [shown_project(project, public=public)]
     if files:

@@ -120,7 +120,7 @@ def test_any_release_has_a_page(project: Project) -> None:
 def test_missing_release_leads_to_those_there() -> None:
     """The answer to a release that is not there leads to those that are."""
     name = project().name
-    values = {"name": name, "version": "<b>9", "public": None}
+    values = {"name": name, "version": "<b>9", "public": None, "not_shown": None}
     page = ENVIRONMENT.render("missing_release.html", ANYONE, "../../../", **values).decode()
     assert 'href="../../../project/demo/releases/"' in page
     assert "demo has no release <b>9 here." in in_text(page)

@@ -83,6 +83,8 @@ class Packages:
         index, is_json = self._context.index, media_type.value.is_json
         # a static site has none: it cannot send the header of a page with its serial
         parts = index.parts
+        if index.is_view:
+            return self._viewed_list(request, media_type)
         is_plain = [part.name for part in parts] == [index.name]
         has_serials = is_json and self._context.site is None and is_plain
         serials = index.serials.listed() if has_serials else SerialTable()
@@ -108,6 +110,22 @@ class Packages:
         version = f"{' '.join(names.version for names in lists)} {serials.generation}"
         page = (media_type, ("list", is_json, visibility_key(caller)), version, render)
         return page_response(self._context, request, *page, repeats=(made_from, inf))
+
+    def _viewed_list(self, request: Request, media_type: MediaType) -> Response:
+        """Return the names of the projects of which a view shows a file."""
+        table, caller, is_json = (
+            load_projects(self._context),
+            request.caller,
+            media_type.value.is_json,
+        )
+
+        def render() -> bytes:
+            shown = tuple(facts.name for facts in table.readable_by(caller).private)
+            return simple_pages.list_json(shown, {}) if is_json else simple_pages.list_html(shown)
+
+        version = str(table.generation)
+        page = (media_type, ("list", is_json, visibility_key(caller)), version, render)
+        return page_response(self._context, request, *page, repeats=(((SEARCH, version),), inf))
 
     def project_detail(self, request: Request) -> Response:
         """Handle GET `/simple/<name>/`: the page of a project, or a redirect to its usual URL."""

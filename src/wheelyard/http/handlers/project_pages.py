@@ -48,7 +48,7 @@ from wheelyard.rendering.web.project_pages import (
     project_page,
     releases_page,
 )
-from wheelyard.rendering.web.public_package import public_package
+from wheelyard.rendering.web.public_package import notes_on, public_package
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
     ReleaseHead,
@@ -109,12 +109,15 @@ class _Place(Struct, frozen=True, kw_only=True):
         """
         release, latest, public = self.release, self.latest, public_package(self.listing.origin)
         assert release is not None and latest is not None  # noqa: S101, PT018 - asked before
+        notes = notes_on(self.listing.origin, public)
+        not_shown = notes and notes.of_release(release.version) if self.is_release else notes
         return ReleaseHead(
             project=self.listing,
             release=release,
             latest=latest,
             is_release=self.is_release,
             public=public and public.of_release(release.version) if self.is_release else public,
+            not_shown=not_shown,
             lacks_core=lacks_core,
             other_index=self.listing.origin.other_index,
         )
@@ -294,6 +297,7 @@ class ProjectPages:
                 tab,
                 public,
                 has_deleted_files=bool(deleted),
+                not_shown=notes_on(listing.origin, public),
                 other_index=listing.origin.other_index,
             )
 
@@ -353,8 +357,13 @@ class ProjectPages:
         root, public, version = "../" * len(request.segments), public_package(listing.origin), ""
         with suppress(Invalid):
             version = str(parse_version(sent))
-        hidden = public and public.of_release(version)
-        values = {"name": listing.name, "version": sent[:TEXT_LIMIT], "public": hidden}
+        notes = notes_on(listing.origin, public)
+        values = {
+            "name": listing.name,
+            "version": sent[:TEXT_LIMIT],
+            "public": public,
+            "not_shown": notes and notes.of_release(version),
+        }
         viewer = self._web.viewer(request.caller)
         return self._web.show(viewer, 404, "missing_release.html", root, **values)
 

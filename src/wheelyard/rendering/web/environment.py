@@ -213,7 +213,7 @@ class PageEnvironment:
         serves_public: Whether public packages come from this index, too.
         is_static: Whether the pages are for a static site.
         counts_downloads: Whether the downloads of private files are counted, and shown.
-        index_name: The name of the index, which is the last segment of its path.
+        index_name: The name of the index, which is the end of its path.
     """
 
     def __init__(  # noqa: PLR0913 - how pages differ
@@ -277,7 +277,7 @@ class PageEnvironment:
 
     def server_root(self, root: str) -> str:
         """Return the relative URL of the home page of the whole server, by that of the index."""
-        return f"{root}../" if self._index_name else root
+        return root + "../" * len(self._index_name.split("/")) if self._index_name else root
 
     def index_link(self, root: str) -> Markup:
         """Return the URL of the Simple API as HTML, which a script replaces if it is uncertain."""

@@ -31,7 +31,7 @@ from wheelyard.rendering.web.project_frame import (
     ProjectFrame,
     version_path,
 )
-from wheelyard.rendering.web.public_package import PublicPackage
+from wheelyard.rendering.web.public_package import OriginNotes
 from wheelyard.rendering.web.release_page import ReleaseContent, ReleaseHead, release_date
 
 RELEASES_IN_SHORT: Final = 5
@@ -99,9 +99,10 @@ def empty_page(  # noqa: PLR0913 - all that is on it
     viewer: Viewer,
     project: ShownProject[ShownFile],
     tab: str,
-    public: PublicPackage | None,
+    public: OriginNotes | None,
     *,
     has_deleted_files: bool,
+    not_shown: OriginNotes | None = None,
     other_index: str | None = None,
 ) -> bytes:
     """Return the bytes of the page of a tab for a project without files that can be installed."""
@@ -120,6 +121,7 @@ def empty_page(  # noqa: PLR0913 - all that is on it
         project=project,
         has_deleted_files=has_deleted_files,
         public=public,
+        not_shown=not_shown or public,
     )
 
 

@@ -1,4 +1,4 @@
-"""What pages say of a package of an upstream index: where it is from, and what is not shown."""
+"""What pages say of where a project is from, and of what is not shown of it."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -18,8 +18,8 @@ HIDDEN_SHOWN: Final = 20
 """How many rows of what is not shown are shown at first, before the folded ones."""
 
 
-class PublicPackage(Struct, frozen=True):
-    """Where a project of an upstream index is from, what of it is not shown, and who decided so."""
+class OriginNotes(Struct, frozen=True):
+    """Where a project is from, what of it is not shown, and who decided so."""
 
     origin: Origin
     hidden: Sequence[HiddenFiles] = ()
@@ -27,11 +27,16 @@ class PublicPackage(Struct, frozen=True):
     decisions: Sequence[Decision] = ()
     """Those in force."""
 
-    def of_release(self, version: str) -> "PublicPackage":
+    def of_release(self, version: str) -> "OriginNotes":
         """Return the same for the page of one release, without what is hidden of the others."""
         wanted = strip_trailing_zeros(version)
         hidden = [files for files in self.hidden if strip_trailing_zeros(files.version) == wanted]
         return replace(self, hidden=hidden)
+
+    @property
+    def hidden_by_view(self) -> list[str]:
+        """The versions of which a view hides files, each once, the newest first."""
+        return list(dict.fromkeys(files.version for files in self.hidden if files.is_by_view))
 
     @property
     def stale_time(self) -> str:
@@ -63,7 +68,13 @@ class PublicPackage(Struct, frozen=True):
         ]
 
 
-def public_package(origin: Origin) -> PublicPackage | None:
+def notes_on(origin: Origin, public: OriginNotes | None) -> OriginNotes | None:
+    """Return `public`, or for a private project what a view hides of it, or None if nothing."""
+    hidden = () if public else origin.hidden()
+    return OriginNotes(origin, hidden) if hidden else public
+
+
+def public_package(origin: Origin) -> OriginNotes | None:
     """
     Return what pages say of a package of an upstream index, or None for a private project.
 
@@ -71,7 +82,7 @@ def public_package(origin: Origin) -> PublicPackage | None:
     """
     if not origin.is_upstream:
         return None
-    return PublicPackage(origin, origin.hidden(), origin.decisions())
+    return OriginNotes(origin, origin.hidden(), origin.decisions())
 
 
 def _rows(hidden: Iterable[HiddenFiles]) -> Markup:

@@ -42,7 +42,7 @@ from wheelyard.rendering.web.project_frame import (
     version_path,
 )
 from wheelyard.rendering.web.promotion_page import arrivals_of, departures_of
-from wheelyard.rendering.web.public_package import PublicPackage
+from wheelyard.rendering.web.public_package import OriginNotes
 
 USERS_SHOWN: Final = 500
 """How many projects that use this one are named."""
@@ -62,8 +62,10 @@ class ReleaseHead(Struct, frozen=True, kw_only=True):
     """The release that describes the project."""
     is_release: bool
     """Whether they are the pages of the release, and not those of the project."""
-    public: PublicPackage | None = None
+    public: OriginNotes | None = None
     """What else is shown of a package of an upstream index, or None for a private project."""
+    not_shown: OriginNotes | None = None
+    """What a view hides of a private project, if so."""
     lacks_core: bool = False
     """Whether the upstream index has not sent the core metadata."""
     other_index: str | None = None
@@ -100,6 +102,7 @@ class ReleaseHead(Struct, frozen=True, kw_only=True):
             is_prerelease=listed_version(release.version).is_prerelease,
             lacks_core=self.lacks_core,
             public=self.public,
+            not_shown=self.not_shown or self.public,
             **values,
         )
 

@@ -1,0 +1,114 @@
+"""
+The operation that tells what clients get for a project of an index, and why not the rest.
+
+It raises Unavailable if the store does not answer, or a document that it needs is damaged.
+"""
+
+from collections.abc import Iterator
+from datetime import date
+
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.api.operation import Call
+from wheelyard.api.public_package_operations import PackageQuestion
+from wheelyard.authentication.authorization import project_not_found
+from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.project import File
+from wheelyard.model.public_packages import (
+    HIDDEN_BY_VIEW,
+    ExplainedFile,
+    Explanation,
+    FileReason,
+    NameAnswer,
+)
+from wheelyard.wiring.build import Index
+from wheelyard.wiring.layers import LayerSearch
+
+
+class WhyQuestion(PackageQuestion, frozen=True):
+    """The question what clients get, and perhaps on which day."""
+
+    as_of: date | None = None
+    """The day at whose end (UTC) the index is looked at; without it, as it is now."""
+
+
+def explain_project(call: Call, body: WhyQuestion) -> Explanation:
+    """
+    Tell what clients get for a project of an index, and why not the rest.
+
+    Raises Invalid if the name or the version is malformed. Raises as
+    `ReadPolicy.require_project_read` if the caller may not know about the name. Raises NotFound if
+    nobody has the project, and there is no upstream index.
+    """
+    name, version = body.parsed
+    index = call.index.as_of(body.as_of) if body.as_of else call.index
+    index.read_policy.require_lookup(call.caller, name)
+    explanation = Explanation(name=name, answer=NameAnswer.PRIVATE)
+    if index.upstream is not None:
+        explanation = index.upstream.explain(name, version)
+    if not explanation.is_about_public_package:  # nobody learns if a name is private or unknown
+        index.read_policy.require_project_read(call.caller, name)
+    if explanation.answer is NameAnswer.PRIVATE:
+        return _private(index, explanation, version)
+    return _viewed(index, explanation)
+
+
+def _private(index: Index, explanation: Explanation, version: Version | None) -> Explanation:
+    """Return the explanation of a private name with its files, as the layers have them."""
+    homes = LayerSearch(index, explanation.name).homes
+    if not homes and index.upstream is None:
+        raise project_not_found(explanation.name)
+    reasons, files = list(explanation.reasons), dict[str, ExplainedFile]()
+    for home in homes:
+        place = home.index.name
+        if place != index.name:
+            layer = f"the index {place}" if place else "the index without a name"
+            reasons.append(FileReason("layer", f"It is from {layer}, a layer of {index.name}."))
+        status = home.project.status
+        why = () if status.serves_files else (FileReason("status", f"The project is {status}."),)
+        shown = ((file, why) for file in home.project.files)
+        hidden = ((file, (*why, reason)) for file, reason in home.hidden.values())
+        for file, against in (*shown, *hidden):
+            if version is None or _key(file.version) == _key(str(version)):
+                explained = _explained(file, against)
+                files.setdefault(file.filename, explained)
+                if explained.shown:  # another layer shows it
+                    files[file.filename] = explained
+    ordered = tuple(files[filename] for filename in sorted(files))
+    return replace(explanation, reasons=tuple(reasons), files=ordered)
+
+
+def _explained(file: File, why: tuple[FileReason, ...]) -> ExplainedFile:
+    at = file.promoted_at or file.uploaded_at
+    return ExplainedFile(file.filename, file.version, not why, why, at, file.sha256)
+
+
+def _key(version: str) -> str:
+    return strip_trailing_zeros(version)
+
+
+def _viewed(index: Index, explanation: Explanation) -> Explanation:
+    """Return the explanation of a public project with what the views on its way hide."""
+    views = index.views_of_upstream
+    if not views or index.upstream is None or not explanation.files:
+        return explanation
+    hidden = dict(_hidden_by_views(index, explanation.name))
+    files = tuple(
+        replace(file, shown=False, reasons=(*file.reasons, hidden[file.filename]))
+        if file.filename in hidden
+        else file
+        for file in explanation.files
+    )
+    return replace(explanation, files=files)
+
+
+def _hidden_by_views(index: Index, name: NormalizedName) -> Iterator[tuple[str, FileReason]]:
+    listing = index.upstream.stored(name) if index.upstream else None
+    if listing is not None:
+        for view in index.views_of_upstream:
+            listing = view.of_public(listing)
+        for filename, reason in listing.origin.view.hidden.items():
+            if reason.code == HIDDEN_BY_VIEW:
+                yield filename, reason

@@ -1,0 +1,128 @@
+"""`wheelyard why`: what clients get for a project, and why not the rest."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from itertools import groupby
+
+from click import DateTime, Option
+
+from wheelyard.api.why_operations import WhyQuestion, explain_project
+from wheelyard.cli.options import INDEX, Api, open_api
+from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result
+from wheelyard.cli.upstream_decision_commands import VERSION
+from wheelyard.model.decoding import counted
+from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.public_packages import ExplainedFile, Explanation, NameAnswer, describe
+
+
+@cli_command(
+    "why",
+    PROJECT,
+    VERSION,
+    Option(["--as-of"], type=DateTime(["%Y-%m-%d"]), metavar="DATE"),
+    Option(["--index"], default="", metavar="NAME"),
+    JSON,
+    *INDEX,
+)
+def why_command(*, project: str, version: str | None, as_of: datetime | None, index: str) -> int:
+    """
+    Print what clients get for PROJECT, or for one VERSION of it, and why not the rest.
+
+    It asks an upstream index as a client would, and none for a private name. With --index, it is
+    about that index, its layers and its filter. Exit status 0 if some file is shown, 1 if none is.
+
+    Options:
+        --index: The index that is asked; else that without a name.
+        --as-of: What clients get from the index as of this day, which ends at midnight UTC.
+
+    Examples:
+        wheelyard why requests 2.32.6
+        wheelyard why acme-core --index stable --as-of 2026-01-01
+        wheelyard why requests --json --server https://packages.acme.dev
+
+    Documentation: views.md
+    """
+    day = as_of.date() if as_of else None
+    return print_explanation(open_api(index), WhyQuestion(parse_name(project), version or "", day))
+
+
+def print_explanation(api: Api, question: WhyQuestion) -> int:
+    """Print the answer to a question, and return the exit status of the command."""
+    explanation = api.call(explain_project, question)
+    print_result(explanation, _why_lines(explanation, question.version))
+    return 0 if any(file.shown for file in explanation.files) else 1
+
+
+def _why_lines(explanation: Explanation, version: str) -> Iterator[str]:
+    yield f"{explanation.name}: {explanation.answer}"
+    yield from (f"  {reason.text}" for reason in explanation.reasons)
+    yield from _page_lines(explanation)
+    for decision in explanation.decisions:
+        yield f"  {describe(decision)}, by {decision.by} on {decision.at:%Y-%m-%d}"
+    yield from (f"  warning: {warning}" for warning in explanation.warnings)
+    if explanation.fetched_at is not None and not explanation.files:
+        yield f"  the upstream lists no file{f' of version {version}' if version else ''}"
+    if explanation.files:
+        shown = sum(file.shown for file in explanation.files)
+        yield f"  {shown} of {counted(len(explanation.files), 'file')} shown"
+        yield from _file_lines(explanation.files)
+    if _can_be_approved(explanation):
+        target = f"{explanation.name} {version}".rstrip()
+        yield f"to ask for it: wheelyard upstream request {target} --reason 'why you need it'"
+
+
+def _can_be_approved(explanation: Explanation) -> bool:
+    """Return whether nothing is shown, and an approval would show some of it."""
+    if explanation.answer is NameAnswer.PRIVATE:
+        return False
+    # nothing of it is loaded for a private name
+    from wheelyard.upstream.policy.decisions import needed_despite
+
+    files = explanation.files
+    reasons = [*explanation.reasons, *(file.reasons[0] for file in files if file.reasons)]
+    return not any(file.shown for file in files) and any(
+        needed_despite(reason.code, "any") is not None for reason in reasons
+    )
+
+
+def _page_lines(explanation: Explanation) -> Iterator[str]:
+    """Yield what is known of the page of the upstream, if there is one."""
+    if explanation.fetched_at is not None:
+        stale = ", stale: it should have been asked again, and has not answered"
+        yield (
+            f"  page of {explanation.upstream}, {explanation.status}, confirmed "
+            f"{_age(explanation.age)} ago{stale if explanation.is_stale else ''}"
+        )
+    for place in explanation.alternate_locations:
+        yield f"  alternate location, never followed: {place}"
+    for host in explanation.refused_hosts:
+        yield (
+            f"  files of the host {host} are left out: upstream.file_hosts lacks it, or their "
+            "URLs are not allowed"
+        )
+
+
+def _file_lines(files: tuple[ExplainedFile, ...]) -> Iterator[str]:
+    """Yield a line for each file by version, and its reasons once for those that share them."""
+    # groups are of neighbours, so files with the same reasons have to be sorted together
+    ordered = sorted(files, key=lambda file: (parse_version(file.version), _texts(file)))
+    for _, files_alike in groupby(ordered, key=lambda file: (file.version, _texts(file))):
+        group = list(files_alike)
+        for file in group:
+            yield f"{'shown' if file.shown else 'hidden'}  {file.filename}"
+        yield from (f"        {reason.code}: {reason.text}" for reason in group[0].reasons)
+
+
+def _codes(file: ExplainedFile) -> set[str]:
+    return {reason.code for reason in file.reasons}
+
+
+def _texts(file: ExplainedFile) -> tuple[str, ...]:
+    return tuple(reason.text for reason in file.reasons)
+
+
+def _age(seconds: float) -> str:
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return counted(int(seconds // length), unit)
+    return counted(int(seconds), "second")

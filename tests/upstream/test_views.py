@@ -1,0 +1,146 @@
+"""Views whose layer is the upstream: what clients see of public packages through a filter."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.http.in_process import InProcessServer, in_process
+from tests.operations.in_memory_index import ALICE, START
+from tests.upstream.fake_pages import JSON, FakeFile
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import Seen, look
+from tests.upstream.settings import close, upstream_section
+from wheelyard.api.operation import Call
+from wheelyard.api.why_operations import WhyQuestion, explain_project
+from wheelyard.settings.sections import Settings
+from wheelyard.upstream.policy.decisions import Deciding
+
+pytestmark = pytest.mark.integration
+
+OLD, NEW = "requests-1.0-py3-none-any.whl", "requests-2.0-py3-none-any.whl"
+CVSS = "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"
+"""The vector of the score 9.8."""
+
+
+@pytest.fixture
+def public(upstream: FakeUpstream) -> FakeUpstream:
+    """An upstream with an old release and one of yesterday, under the AGPL."""
+    upstream.publish(
+        FakeFile.of(public_wheel("requests", "1.0", "License: MIT")),
+        FakeFile.of(
+            public_wheel("requests", "2.0", "License: AGPL-3.0"), START - timedelta(days=1)
+        ),
+    )
+    return upstream
+
+
+@contextmanager
+def viewed(
+    folder: Path, public: FakeUpstream, text: str, osv: Path | None = None
+) -> Iterator[InProcessServer]:
+    """Yield a server whose index `stable` shows the upstream through a filter."""
+    indexes = (
+        {"name": "stable", "layers": ["upstream"], "filter": text},
+        {"name": "over", "layers": ["over", "stable"]},
+    )
+    section = upstream_section(public, osv=str(osv or ""))
+    with in_process(folder, Settings(upstream=section, index=indexes)) as server:
+        try:
+            yield server
+        finally:
+            close(server.index)
+
+
+def page(server: InProcessServer, prefix: str = "/stable") -> Seen:
+    """Ask for the page of requests."""
+    return look(server, f"{prefix}/simple/requests/", accept=JSON)
+
+
+def file(server: InProcessServer, filename: str, suffix: str = "") -> Seen:
+    """Ask `stable` for a file, by the link on the page of the index without a name."""
+    url = str(page(server, "").files[filename]["url"]).removeprefix("../..")
+    return look(server, f"/stable{url}{suffix}")
+
+
+def error(seen: Seen) -> tuple[int, str]:
+    """Return status and code of an error."""
+    return seen.status, json.loads(seen.body)["error"]
+
+
+def test_a_new_public_file_is_hidden_until_it_is_old_enough(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
+    """A file that does not fit is on no page of the view and behind none of its URLs."""
+    with viewed(tmp_path, public, "age_days >= 7") as server:
+        assert [*page(server, "").files] == [OLD, NEW]
+        for prefix in ("/stable", "/over"):
+            assert [*page(server, prefix).files] == [OLD]
+        for suffix in ("", ".metadata"):
+            assert error(file(server, NEW, suffix)) == (404, "view")
+        assert file(server, OLD).status == 200
+        server.clock.advance(days=6)
+        assert [*page(server).files] == [OLD, NEW]
+        assert file(server, NEW).status == 200
+
+
+def test_a_licence_hides_a_file_after_the_first_request(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
+    """Nobody gets a file under another licence, and pages lack it once somebody has asked."""
+    with viewed(tmp_path, public, 'licence in ["MIT", "BSD-*"]') as server:
+        assert [*page(server).files] == [OLD, NEW]
+        assert error(file(server, NEW, ".metadata")) == (404, "view")
+        assert error(file(server, NEW)) == (404, "view")
+        assert file(server, OLD).status == 200
+        server.clock.advance(seconds=5)
+        assert [*page(server).files] == [OLD]
+
+
+def test_a_known_hole_hides_a_version(tmp_path: Path, public: FakeUpstream) -> None:
+    """The severity of a version is the highest score of its advisories, also below `min_cvss`."""
+    affected = {"package": {"ecosystem": "PyPI", "name": "requests"}, "versions": ["1.0"]}
+    entry = {"id": "CVE-1", "affected": [affected]}
+    osv = tmp_path / "osv.json"
+    osv.write_text(json.dumps([entry | {"severity": [{"type": "CVSS_V3", "score": CVSS}]}]))
+
+    with viewed(tmp_path, public, "severity < 9", osv) as server:
+        assert [*page(server, "").files] == [OLD, NEW]
+        assert [*page(server).files] == [NEW]
+
+
+def test_an_approval_shows_a_file(tmp_path: Path, public: FakeUpstream) -> None:
+    """A view of what was approved shows a version as soon as somebody approves it."""
+    with viewed(tmp_path, public, "approved") as server:
+        before = [*page(server).files]
+        index = server.index
+        deciding = Deciding(index.decisions, "local:ana", None, index.upstream)
+        deciding.approve(NormalizedName("requests"), Version("1.0"), "read it")
+
+        assert before == []
+        assert [*page(server).files] == [OLD]
+
+
+def test_why_names_the_condition(tmp_path: Path, public: FakeUpstream) -> None:
+    """What clients get of a public package through a view is explained file by file."""
+    with viewed(tmp_path, public, "age_days >= 7") as server:
+        page(server)
+        index = server.index.named("stable")
+        call = Call(index=index, caller=ALICE, callers=lambda _: ALICE)
+        explained = explain_project(call, WhyQuestion(NormalizedName("requests")))
+        day = explain_project(
+            call,
+            WhyQuestion(NormalizedName("requests"), as_of=(START - timedelta(days=900)).date()),
+        )
+
+    shown = {each.filename: each.shown for each in explained.files}
+    (reason,) = explained.files[1].reasons
+    assert shown == {OLD: True, NEW: False}
+    assert "age_days >= 7 does not hold, as it was uploaded on 2025-12-31" in reason.text
+    assert not any(each.shown for each in day.files)
