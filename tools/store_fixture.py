@@ -157,6 +157,15 @@ def _add_projects(harness: IndexHarness) -> None:
         ),
         lambda: publish(index, folder, wheel("half-gone", "1.0"), wheel("half-gone", "2.0")),
         lambda: delete(index, "half-gone", "2.0"),
+        lambda: publish(index, folder, wheel("back", "1.0"), wheel("back", "2.0")),
+        lambda: delete(index, "back", "1.0"),
+        lambda: delete(index, "back", "2.0"),
+        lambda: index.lifecycle.change(
+            "restore", ALICE, NormalizedName("back"), Selection(Version("1.0")), "needed"
+        ),
+        lambda: index.immediate_deletion.delete(
+            ALICE, NormalizedName("back"), Selection(Version("2.0")), "a secret"
+        ),
         lambda: publish(index, folder, wheel("gone")),
         lambda: delete(index, "gone", "1.0"),
         lambda: publish(index, folder, wheel("kept-in"), wheel("old"), wheel("older")),

@@ -38,6 +38,8 @@ OPERATIONS: dict[str, Operation] = {
     "yank": lambda _, index: index.lifecycle.change("yank", ALICE, DEMO, FIRST, "bad"),
     "unyank": lambda _, index: index.lifecycle.change("unyank", ALICE, DEMO, FIRST, ""),
     "delete": lambda _, index: index.lifecycle.change("delete", ALICE, DEMO, FIRST, ""),
+    "restore": lambda _, index: index.lifecycle.change("restore", ALICE, DEMO, FIRST, ""),
+    "remove": lambda _, index: index.immediate_deletion.delete(ALICE, DEMO, FIRST, ""),
     "status": lambda _, index: index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, ""),
 }
 
@@ -141,6 +143,8 @@ def _prepared(folder: Path, new_store: NewStore, operation: str, before: str) ->
         harness.upload(ONE)
     if operation == "unyank":
         harness.index.lifecycle.change("yank", ALICE, DEMO, FIRST, "")
+    if operation == "restore":
+        harness.index.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
     return harness
 
 
@@ -150,6 +154,8 @@ def _is_done(operation: str, harness: IndexHarness) -> bool:
         return TWO.filename in project.by_filename
     if operation == "delete":
         return ONE.filename in project.deleted_filenames
+    if operation == "remove":
+        return ONE.filename in project.deleted_filenames and harness.snapshot("files/") == {}
     if operation == "status":
         return project.status is Status.ARCHIVED
     return project.by_filename[ONE.filename].yanked == ("bad" if operation == "yank" else None)

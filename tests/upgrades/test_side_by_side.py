@@ -125,7 +125,7 @@ def change_everything(server: Launched, token: str, side: int) -> None:
 def test_two_versions_change_one_store(
     other: Program, servers: list[Launched], tmp_path: Path
 ) -> None:
-    """Nothing that either version has written is lost, and each sees all of it."""
+    """Nothing that either version writes is lost, also what is deleted, and each sees all of it."""
     made = run(WHEELYARD, tmp_path, "token", "create", "boss", "--can", "admin", "--store", "store")
     match = TOKEN.search(made)
     assert match is not None
@@ -149,6 +149,13 @@ def test_two_versions_change_one_store(
         assert {f"{side} {turn}" for side in range(4) for turn in range(ROUNDS)} <= names
         (team,) = ask(server, token, "GET", "access")["groups"]
         assert len(team["members"]) == ROUNDS * 4 + 1
+    older, newer = servers
+    ask(newer, token, "POST", "projects/shared/delete", {"version": "0.0"})
+    assert len(ask(older, token, "GET", "projects/shared")["files"]) == ROUNDS * 4 - 1
+    ask(older, token, "POST", "projects/shared/status", {"status": "deprecated"})
+    run(other, tmp_path, "check", "--sweep", "--store", "store")
+    ask(newer, token, "POST", "projects/shared/restore", {"version": "0.0"})
+    assert len(ask(older, token, "GET", "projects/shared")["files"]) == ROUNDS * 4
     for program in (other, WHEELYARD):
         assert "clean" in run(program, tmp_path, "check", "--store", "store")
         for server in servers:  # a client of each version of a server of each

@@ -21,12 +21,14 @@ from wheelyard.cli.output import (
     YES_HELP,
     cli_command,
     confirm_name,
+    given_option,
     is_interactive,
     print_message,
 )
 from wheelyard.errors import Conflict
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
+from wheelyard.model.promotion import describe_index
 
 RELEASE: Final = (
     PROJECT,
@@ -187,8 +189,8 @@ def _consequence(deleted: ChangedProject) -> str:
 def _print_fate(deleted: ChangedProject, change: DeletionRequest) -> None:
     """Say on standard error what has become of the bytes of deleted files."""
     if deleted.removed_from:
-        names = (name or "the index without a name" for name in deleted.removed_from)
-        print_message(logging.INFO, f"removed also from: {', '.join(names)}")
+        names = ", ".join(map(describe_index, deleted.removed_from))
+        print_message(logging.INFO, f"removed also from: {names}")
     if deleted.leftovers:
         objects = counted(deleted.leftovers, "object")
         print_message(logging.INFO, f"removed {objects} of files that were deleted before")
@@ -196,6 +198,7 @@ def _print_fate(deleted: ChangedProject, change: DeletionRequest) -> None:
         return
     what = f"{deleted.name} {change.version}" if change.version else f"{deleted.name} --versions"
     what += "" if change.version else f" {quote(change.versions)}"
+    what += f" --index {index}" if (index := given_option("index")) else ""
     if isinstance(deleted.keep_until, datetime):
         message = (
             f"the bytes are kept until {deleted.keep_until:%Y-%m-%d}: 'wheelyard restore {what}' "
