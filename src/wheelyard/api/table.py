@@ -56,7 +56,8 @@ OPERATIONS: Final = (
     Row("POST", "projects/{name}/yank", project_operations.yank, _MANAGER),
     Row("POST", "projects/{name}/unyank", project_operations.unyank, _MANAGER),
     Row("POST", "projects/{name}/delete", project_operations.delete, _MANAGER),
-    Row("POST", "projects/{name}/restore", project_operations.restore, _MANAGER),
+    # it reads all bytes of the files
+    Row("POST", "projects/{name}/restore", project_operations.restore, _MANAGER, is_long=True),
     Row("POST", "projects/{name}/status", project_operations.set_status, _MANAGER),
     Row("POST", "projects/{name}/reserve", project_operations.reserve_name, _MANAGER),
     Row(

@@ -194,6 +194,12 @@ def _print_fate(deleted: ChangedProject, change: DeletionRequest) -> None:
     if deleted.leftovers:
         objects = counted(deleted.leftovers, "object")
         print_message(logging.INFO, f"removed {objects} of files that were deleted before")
+    if change.now and _has_changed(deleted):
+        message = (
+            "the bytes are gone from the store; purge caches in front of it, and look at copies, "
+            "exports and backups"
+        )
+        print_message(logging.INFO, message)
     if not deleted.changed or change.now:
         return
     what = f"{deleted.name} {change.version}" if change.version else f"{deleted.name} --versions"
