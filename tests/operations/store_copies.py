@@ -1,10 +1,14 @@
 """Copies from a store into an index."""
 
+from collections.abc import Callable
+from functools import partial
+
 from wheelyard.catalog.changes import Changes
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
-from wheelyard.operations.copying.store_copy import StoreCopy
+from wheelyard.operations.copying.store_copy import IndexCopies, StoreCopy
 from wheelyard.storage.base import Store, Stores
 from wheelyard.wiring.build import Index
+from wheelyard.wiring.indexes import catalog_of
 
 
 def store_copy(
@@ -15,9 +19,16 @@ def store_copy(
     upstream: Store | None = None,
     origin: str = "FROM",
     claims_names: bool = False,
+    changes_of: Callable[[str], Changes] | None = None,
 ) -> StoreCopy:
     """Return the copy of a store with these changes; `upstream` has its pages if it has not."""
-    there = target.stores
+    there, indexes = target.stores, None
+    if changes_of is not None:
+        indexes = IndexCopies(
+            records=target.catalog.index_records,
+            source_changes=changes_of,
+            target=partial(catalog_of, target),
+        )
     return StoreCopy(
         source=source,
         source_changes=changes,
@@ -31,4 +42,5 @@ def store_copy(
         spool=target.spool,
         threads=1,
         claims_names=claims_names,
+        indexes=indexes,
     )

@@ -189,6 +189,11 @@ def index_prefix(key: Key) -> str | None:
     return match[0] if match else None
 
 
+def index_in(prefix: str) -> str:
+    """Return the name of the index whose keys have this prefix, empty for no prefix."""
+    return prefix.removeprefix(INDEXES).removesuffix("/")
+
+
 def after_index(prefix: str) -> str:
     """Return the least text that is greater than any key below the prefix of an index."""
     return f"{prefix[:-1]}0"  # the character after the slash

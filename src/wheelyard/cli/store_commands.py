@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -39,13 +40,14 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
-from wheelyard.operations.copying.store_copy import CopyReport, StoreCopy
+from wheelyard.operations.copying.store_copy import CopyReport, IndexCopies, StoreCopy
 from wheelyard.operations.findings import Findings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
 from wheelyard.settings.validation import is_public
 from wheelyard.settings.value_checks import is_url
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.wiring.build import Index
+from wheelyard.wiring.indexes import catalog_of
 from wheelyard.wiring.stores import CopySource, StoreTraits, open_copy_source, upstream_store
 
 if TYPE_CHECKING:
@@ -222,6 +224,13 @@ def _store_copy(
     counter = target_index.traits.operation_counter
     upstream = upstream_store(settings, target_index.stores, counter)
     copied = UpstreamCopy(opened.upstream, upstream, target_index.retries)
+    indexes = None
+    if opened.changes_of is not None:
+        indexes = IndexCopies(
+            records=target_index.catalog.index_records,
+            source_changes=opened.changes_of,
+            target=partial(catalog_of, target_index),
+        )
     return StoreCopy(
         source=opened.stores_for(target_index.stores),
         source_changes=opened.changes,
@@ -235,6 +244,7 @@ def _store_copy(
         spool=target_index.spool,
         threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
         claims_names=settings.upstream.is_on,
+        indexes=indexes,
     )
 
 

@@ -13,98 +13,41 @@ unless it is read-only, and retries with backoff until it succeeds.
 """
 
 import logging
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from threading import Event, Thread
 from typing import Final
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.device_logins import DeviceLoginRecords
 from wheelyard.catalog.document_cache import Codec
-from wheelyard.catalog.files import listed_objects
-from wheelyard.catalog.format import rewrite_format
+from wheelyard.catalog.format import Catalog, rewrite_format
 from wheelyard.catalog.journaled_documents import (
     ACCESS,
     DECISIONS,
     INDEX_LIST,
     PUBLISHERS,
-    project_journal,
 )
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.people import NameClaim
-from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.catalog.stored_credentials import SessionKey, SessionRecords
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, backoff_pauses
-from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.downloads.upkeep import counts_faults
-from wheelyard.errors import DAMAGED, NotFound, WheelyardError
+from wheelyard.errors import WheelyardError
 from wheelyard.model.api_token import TokenRecord, is_token_id
 from wheelyard.model.changed_password import ChangedPasswords
 from wheelyard.model.decoding import counted
 from wheelyard.model.person import Person
-from wheelyard.model.project import File, Project
-from wheelyard.operations.findings import Findings, JournaledCheck, read_or_report, repair
+from wheelyard.operations.check_index import CheckedIndex, CheckProgress, IndexCheck
+from wheelyard.operations.findings import Findings, JournaledCheck, read_or_report
+from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.operations.sweep import ORPHAN_AGE, Orphans, PublishingCleanup, Sweep
-from wheelyard.storage.base import ABSENT, STORAGE_DENIED, Entry, Key, Store, Stored, Stores
+from wheelyard.storage.base import STORAGE_DENIED, Entry, Key, Store, Stored, Stores
 from wheelyard.storage.spool import Spool
-
-
-class ChangesCheck(Struct, frozen=True):
-    """Checks the list of changes, and marks commits that have no serial."""
-
-    changes: Changes
-    findings: Findings
-
-    def run(self, revisions: Mapping[NormalizedName, int], *, rebuild: bool) -> None:
-        """
-        Check that projects with these revisions are in the list, or `rebuild` a damaged one.
-
-        Raises Unavailable if objects cannot be listed.
-        """
-        self._note_foreign_objects()
-        try:
-            unmarked = self._unmarked(revisions, rebuild=rebuild)
-            self.changes.mark(unmarked)
-        except WheelyardError as fault:
-            advice = fault.message
-            if fault.code == DAMAGED:
-                advice = (
-                    f"{fault.message} With --rebuild the list of changes begins again, and whoever "
-                    "follows it has to look at all projects once more"
-                )
-            self.findings.problems.append(f"the list of changes cannot be read: {advice}")
-        else:
-            self.findings.repaired += [
-                f"{name}: its last change will be in the list of changes" for name in unmarked
-            ]
-
-    def _unmarked(
-        self, revisions: Mapping[NormalizedName, int], *, rebuild: bool
-    ) -> Mapping[NormalizedName, int]:
-        try:
-            return self.changes.unmarked(revisions)
-        except WheelyardError as fault:
-            if not rebuild or fault.code != DAMAGED:
-                raise
-        self.changes.rebuild(revisions)
-        self.findings.repaired.append(f"{keys.CHANGES}: the list of changes begins again")
-        return self.changes.unmarked(revisions)
-
-    def _note_foreign_objects(self) -> None:
-        for entry in self.changes.store.list(keys.PENDING):
-            if keys.parse_pending_mark(entry.key) is None:
-                self.findings.add_foreign_object(entry.key)
-        for entry in self.changes.store.list(keys.SEALED_CHANGES):
-            if keys.entry_number(keys.SEALED_CHANGES, entry.key) is None:
-                self.findings.add_foreign_object(entry.key)
 
 
 class CredentialsCheck(Struct, frozen=True):
@@ -208,24 +151,8 @@ class CredentialsCheck(Struct, frozen=True):
             findings.problems.append(f"{key} is damaged, so {consequence}")
 
 
-_PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-
-CheckProgress = Callable[[str, int], None]
-"""Called with a distribution's filename, and how many bytes were just read, 0 at its start."""
-
-
-class CheckedProject(Struct, frozen=True):
-    """A checked project: its document, and whether document and journal agree."""
-
-    name: NormalizedName
-    project: Project | None
-    """The document, read or rebuilt, or None if it is missing, damaged or unreadable."""
-    is_consistent: bool
-    """Whether document and journal are intact and agree. If not, its list of files is uncertain."""
-
-
-CheckedProjects = Mapping[NormalizedName, CheckedProject]
-Names = frozenset[NormalizedName]
+CatalogOf = Callable[[str], Catalog]
+"""Returns the catalog of an index of the store by its name, also if nobody defines it."""
 
 
 class Check(Struct, frozen=True):
@@ -237,11 +164,11 @@ class Check(Struct, frozen=True):
 
     stores: Stores
     spool: Spool
-    projects: Projects
+    catalog_of: CatalogOf
+    definitions: IndexDefinitions
     sweep: Sweep
     runtime: Runtime
     credentials: CredentialsCheck
-    changes: Changes
     threads: int = 1
     """The number of projects that are checked concurrently."""
 
@@ -253,40 +180,63 @@ class Check(Struct, frozen=True):
         sweep: bool = False,
     ) -> Findings:
         """
-        Check the whole store.
+        Check the whole store: all of its indexes, whoever defines them.
 
         With `rebuild`, damaged documents are made again from their journals. With `sweep`,
         leftovers are deleted. An object that cannot be read is a problem, and ends nothing. Raises
         Unavailable if objects cannot be listed or deleted.
         """
-        findings = Findings()
-        checked = dict[NormalizedName, CheckedProject]()
-        # first, as a mark may have journal entries of a copy that died: without them a project
-        # would be reported as damaged
-        with suppress(WheelyardError):  # what is not completed is a problem below
-            self.changes.complete_journals()
-        names = self._project_names(findings)
-        check = partial(self._check_project, progress=progress, rebuild=rebuild)
-        for project_findings, project in prefetch_map(check, names, self.threads):
-            findings.add(project_findings)
-            checked[project.name] = project
-        listed = self._repair_names(checked.values(), findings)
-        revisions = {
-            name: checked_project.project.revision if checked_project.project else 0
-            for name, checked_project in checked.items()
-        }
-        ChangesCheck(self.changes, findings).run(revisions, rebuild=rebuild)
+        findings, verified = Findings(), dict[Key, str]()
+        names = [keys.index_in(prefix) for prefix in self.sweep.removal.indexes()]
+        indexes = [
+            self._index_check(name, verified).run(findings, progress, rebuild=rebuild)
+            for name in names
+        ]
         self.credentials.run(findings, sweep=sweep)
         JournaledCheck(ACCESS, self.stores.credentials, findings).run(rebuild=rebuild)
         JournaledCheck(PUBLISHERS, self.stores.credentials, findings).run(rebuild=rebuild)
         JournaledCheck(DECISIONS, self.stores.documents, findings).run(rebuild=rebuild)
         JournaledCheck(INDEX_LIST, self.stores.documents, findings).run(rebuild=rebuild)
+        self._check_definitions(indexes[0], findings)
         self._check_counts(findings)
-        self._check_leftovers(checked, listed, findings, sweep=sweep)
+        self._check_leftovers(indexes, findings, sweep=sweep)
         if findings.problems:
-            with suppress(WheelyardError):
-                self.stores.documents.delete(keys.COPIED)  # the next copy compares everything
+            for prefix in self.sweep.removal.indexes():
+                with suppress(WheelyardError):  # the next copy compares everything
+                    self.stores.documents.delete(Key(f"{prefix}{keys.COPIED}"))
         return findings
+
+    def _index_check(self, name: str, verified: dict[Key, str]) -> IndexCheck:
+        catalog = self.catalog_of(name)
+        return IndexCheck(
+            name=name,
+            documents=catalog.stores.documents,
+            files=self.stores.files,
+            projects=catalog.projects,
+            changes=catalog.changes,
+            removal=self.sweep.removal,
+            runtime=self.runtime,
+            threads=self.threads,
+            verified=verified,
+        )
+
+    def _check_definitions(self, unnamed: CheckedIndex, findings: Findings) -> None:
+        """Add definitions of indexes that are not served, and names that are taken twice."""
+        try:
+            in_force = self.definitions.load()
+        except WheelyardError:  # the list is a problem already
+            return
+        findings.problems += in_force.problems.values()
+        findings.problems += (
+            f"index {name}: the settings have it, and a command has made one of this name; take it "
+            f"out of one of them, as by 'wheelyard index remove {name}'"
+            for name in in_force.twice
+        )
+        findings.problems += (
+            f"index {name}: a project of the index without a name has this name, too; its page at "
+            f"/{name}/ is that of the index"
+            for name in sorted(in_force.names & unnamed.existing)
+        )
 
     def _check_counts(self, findings: Findings) -> None:
         """Add the damaged counts of downloads of all indexes to `findings`."""
@@ -297,111 +247,16 @@ class Check(Struct, frozen=True):
                 else:
                     findings.add_foreign_object(key)
 
-    def _check_project(
-        self, name: NormalizedName, progress: CheckProgress, *, rebuild: bool
-    ) -> tuple[Findings, CheckedProject]:
-        """Check a project's journal, document and files."""
-        findings = Findings(projects=1)
-        check = JournaledCheck(project_journal(name), self.stores.documents, findings)
-        project = check.run(rebuild=rebuild)
-        removal, now = self.sweep.removal, self.runtime.now()
-        for file in removal.held(project, now) if project else ():
-            findings.files += 1 if file.keep_until is None else 0
-            progress(file.filename, 0)
-            for key, expected in listed_objects(name, file):
-                problem = self._fault_of(key, expected, file, findings, progress)
-                if problem:
-                    findings.problems.append(f"{name}: {key} {problem}")
-        return findings, CheckedProject(name, project, check.is_consistent)
-
-    def _fault_of(
-        self, key: Key, expected: str, file: File, findings: Findings, progress: CheckProgress
-    ) -> str:
-        """Return what is wrong with an object of a file, and what to do, or an empty text."""
-        actual = sha256()
-        advice = f"upload {file.filename} again, or restore {key} from a backup"
-        try:
-            for chunk in self.stores.files.read(key):
-                actual.update(chunk)
-                findings.size += len(chunk)
-                progress(file.filename, len(chunk))
-        except NotFound:
-            return f"is missing; {advice}"
-        except WheelyardError as fault:
-            return f"cannot be read: {fault.message} If that stays so, remove it, then {advice}"
-        return "" if actual.hexdigest() == expected else f"differs from the uploaded file; {advice}"
-
-    def _project_names(self, findings: Findings) -> list[NormalizedName]:
-        names = set[NormalizedName]()
-        for prefix, end in ((keys.PROJECTS, ".json"), (keys.JOURNAL, "/")):
-            for entry in self.stores.documents.list(prefix):
-                text, separator, _ = entry.key.removeprefix(prefix).partition(end)
-                name = NormalizedName(text)
-                is_ours = prefix == keys.JOURNAL or entry.key == keys.project(name)
-                if _PROJECT_NAME.fullmatch(name) and separator and is_ours:
-                    names.add(name)
-                else:
-                    findings.add_foreign_object(entry.key)
-        return sorted(names)
-
-    def _repair_names(self, checked: Iterable[CheckedProject], findings: Findings) -> Names | None:
-        """
-        Add missing projects to the list of names, and report names whose project is lost.
-
-        Return the names that were listed before, or None if the list is missing or unreadable.
-        """
-        read = read_or_report(self.stores.documents, keys.PROJECT_NAMES, findings)
-        stored, codec, name_list = read.stored, Codec(NameList), None
-        with suppress(WheelyardError):
-            name_list = codec.decode(keys.PROJECT_NAMES, stored.body) if stored else None
-        listed = name_list.as_set if name_list else frozenset[NormalizedName]()
-        self._check_claims(sorted(listed - {project.name for project in checked}), findings)
-        # a malformed object at the key of a document is not a project
-        existing = {project.name for project in checked if project.project is not None}
-        missing = {name for name in existing - listed if not self._is_released(name)}
-        if missing and not read.has_failed:
-            before = name_list or NameList()
-            body = codec.encode(before.with_names(missing | listed, self.runtime.new_id()))
-            expect = stored.version if stored else ABSENT
-            if repair(self.stores.documents, keys.PROJECT_NAMES, body, expect, findings):
-                added = ", ".join(sorted(missing))
-                findings.repaired.append(f"added to the list of projects: {added}")
-        return name_list.as_set if name_list else None
-
-    def _is_released(self, name: NormalizedName) -> bool:
-        document = self.projects.documents.get(keys.project(name), "current").value
-        return document is not None and document.is_released
-
-    def _check_claims(self, names: Iterable[NormalizedName], findings: Findings) -> None:
-        """Report listed names that have neither document nor journal."""
-        # files that are younger may be those of an upload that is not committed yet
-        cutoff = (self.runtime.now() - ORPHAN_AGE).timestamp()
-        for name in names:
-            files = self.stores.files.list(f"{keys.FILES}{name}/")
-            if any(entry.modified < cutoff for entry in files):
-                findings.problems.append(
-                    f"{name}: listed, and its document and journal are gone; restore them from a "
-                    "backup"
-                )
-            else:
-                findings.notes.append(
-                    f"{name}: private, and nothing is published under it: an upload did not "
-                    "finish, or is under way; if it had files, restore them from a backup, and if "
-                    f"nobody needs the name, run 'wheelyard names release {name}'"
-                )
-
     def _check_leftovers(
-        self, checked: CheckedProjects, listed: Names | None, findings: Findings, *, sweep: bool
+        self, indexes: Sequence[CheckedIndex], findings: Findings, *, sweep: bool
     ) -> None:
         now = self.runtime.now()
         cutoff, orphans = (now - ORPHAN_AGE).timestamp(), 0
-        may_sweep = sweep and listed is not None
+        # without the list of names, any project may have existed
+        may_sweep = sweep and all(index.has_names for index in indexes)
         for project_orphans in self._find_orphans(findings):
-            project = checked.get(project_orphans.project)
-            # without the list of names, any project may have existed
-            is_lost = listed is None or project_orphans.project in listed
             # an inconsistent project may list these bytes once it is restored
-            if project.is_consistent if project else not is_lost:
+            if not any(index.may_list(project_orphans.project) for index in indexes):
                 swept = self.sweep.remove(project_orphans, now.timestamp()) if may_sweep else 0
                 findings.swept += swept
                 orphans += len(project_orphans.entries) - swept

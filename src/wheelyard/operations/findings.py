@@ -6,7 +6,7 @@ from typing import Final, Generic
 
 from msgspec import Struct
 from msgspec.json import Decoder
-from msgspec.structs import fields
+from msgspec.structs import fields, replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import C, D, JournalKind
@@ -35,6 +35,14 @@ class Findings(Struct):
         """Add the counts and messages of `other` to these."""
         for counter in fields(self):
             setattr(self, counter.name, getattr(self, counter.name) + getattr(other, counter.name))
+
+    def in_index(self, name: str) -> "Findings":
+        """Return these results, with the name of an index in each message."""
+        texts = {
+            kind: [f"index {name}: {text}" for text in getattr(self, kind)]
+            for kind in ("problems", "notes", "repaired")
+        }
+        return replace(self, **texts)
 
     def add_foreign_object(self, key: Key) -> None:
         """Add a note that the object at `key` is not one of wheelyard's."""

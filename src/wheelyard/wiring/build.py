@@ -67,7 +67,7 @@ from wheelyard.wiring.authentication import (
     build_policy,
     build_publishers,
 )
-from wheelyard.wiring.indexes import Indexes, projects_of
+from wheelyard.wiring.indexes import Indexes, catalog_of, projects_of
 from wheelyard.wiring.stores import (
     StoreTraits,
     cache_policy_in,
@@ -348,7 +348,8 @@ class Index(Struct, frozen=True, kw_only=True):
         return Check(
             self.stores,
             self.spool,
-            self.projects,
+            partial(catalog_of, self),
+            self.indexes.in_force,
             self.sweep,
             self.runtime,
             CredentialsCheck(
@@ -357,7 +358,6 @@ class Index(Struct, frozen=True, kw_only=True):
                 self.sessions.records,
                 self.catalog.device_logins,
             ),
-            self.changes,
             threads=1 if self.is_local else REMOTE_CHECK_THREADS,
         )
 

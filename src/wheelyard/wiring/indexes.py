@@ -6,16 +6,16 @@ It shares the files, the credentials and everything that the settings say of the
 """
 
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from wheelyard.catalog import keys
-from wheelyard.catalog.format import open_projects
+from wheelyard.catalog.format import Catalog, open_index
 from wheelyard.catalog.projects import Projects
+from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.index_definition import UPSTREAM_LAYER, IndexDefinition, parts_of
 from wheelyard.operations.index_definitions import IndexDefinitions, KnownIndexes
 from wheelyard.settings.sections import Settings
-from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.wiring.stores import cache_policy_in
 
 if TYPE_CHECKING:
@@ -105,10 +105,15 @@ class Indexes:
         return UPSTREAM_LAYER in parts_of(self.definition(name), self.definitions())
 
 
+def catalog_of(index: "Index", name: str) -> Catalog:
+    """Return what a store has of an index of this name, also if it is not served any more."""
+    with suppress(NotFound, Unavailable):  # also if the definitions cannot be read
+        return index.named(name).catalog
+    policy = cache_policy_in(index.traits, index.settings.store)
+    whole = index.named("").catalog
+    return open_index(whole, name, policy, lambda _project, _event: None, gives_serials=True)
+
+
 def projects_of(index: "Index", name: str) -> Projects:
     """Return the projects of an index that a store has, also if it is not served any more."""
-    if not name or name in index.indexes.definitions():
-        return index.named(name).projects
-    store = PrefixedStore(index.lifecycle.removal.stores.documents, keys.index_folder(name))
-    policy = cache_policy_in(index.traits, index.settings.store)
-    return open_projects(store, index.retries, policy, lambda _project, _event: None)
+    return catalog_of(index, name).projects

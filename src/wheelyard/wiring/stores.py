@@ -31,7 +31,7 @@ from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.buckets import open_bucket
 from wheelyard.storage.filesystem import storage_faults
-from wheelyard.storage.forwarding import OperationCounter, ReadOnlyStore
+from wheelyard.storage.forwarding import OperationCounter, PrefixedStore, ReadOnlyStore
 from wheelyard.storage.local import OTHERS_RIGHTS, LocalStore, is_open_to_others, require_place
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.storage.memory import MemoryStore
@@ -342,6 +342,8 @@ class CopySource(Struct, frozen=True):
     traits: StoreTraits
     changes: Changes | None
     """Its feed, or None for a store of format 2, which has none."""
+    changes_of: Callable[[str], Changes] | None
+    """Returns the feed of an index that has a name, or None as `changes`."""
     old: Format2Upstream | None
     """The same as `upstream` if it is a store of format 2, else None."""
 
@@ -371,12 +373,18 @@ def open_copy_source(settings: Settings) -> CopySource:
     stored_format = read_format(stores.documents, format_2.NUMBER)
     if stored_format is not None and stored_format.format == format_2.NUMBER:
         old = Format2Upstream(upstream)
-        return CopySource(stores, old, traits, None, old)
+        return CopySource(stores, old, traits, None, None, old)
     ensure_format(stores.documents)
     # a copy writes nothing there, so it gives no serials
     documents = ReadOnlyStore(stores.documents)
     policy = cache_policy_in(traits, settings.store)
-    logs = DocumentCache(documents, Codec(ChangeLog), runtime, policy)
     threads = 1 if traits.is_local else PREFETCH_THREADS
-    changes = Changes(documents, logs, runtime, ConflictRetries(runtime=runtime), threads)
-    return CopySource(stores, upstream, traits, changes, None)
+
+    def changes_in(store: Store) -> Changes:
+        logs = DocumentCache(store, Codec(ChangeLog), runtime, policy)
+        return Changes(store, logs, runtime, ConflictRetries(runtime=runtime), threads)
+
+    def changes_of(name: str) -> Changes:
+        return changes_in(PrefixedStore(documents, keys.index_folder(name)))
+
+    return CopySource(stores, upstream, traits, changes_in(documents), changes_of, None)

@@ -21,8 +21,9 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.commits import diverged
 from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, digest
-from wheelyard.catalog.files import listed_objects
-from wheelyard.catalog.journaled_documents import DecisionRecords, project_journal
+from wheelyard.catalog.files import FileRemoval, listed_objects
+from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.journaled_documents import DecisionRecords, IndexRecords, project_journal
 from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.downloads.upkeep import copy_counts
@@ -47,6 +48,7 @@ from wheelyard.operations.copying.credential_copy import (
 from wheelyard.operations.sweep import RENEWAL_AGE
 from wheelyard.storage.base import Key, Stored, Stores
 from wheelyard.storage.filesystem import storage_faults, write_all
+from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.spool import Spool
 
 MAX_RETRIES: Final = 4
@@ -82,6 +84,16 @@ class CopyReport(Struct):
     """What has arrived in part only, as sentences."""
     problems: list[str] = []
     """Projects that stay in the target as they were. Each sentence says why."""
+
+    def add(self, index: str, part: "CopyReport") -> None:
+        """Add what was copied of an index with a name."""
+        self.moment = max(filter(None, (self.moment, part.moment)), default=None)
+        self.projects += part.projects
+        self.changed += part.changed
+        self.objects += part.objects
+        self.size += part.size
+        self.notes += (f"index {index}: {note}" for note in part.notes)
+        self.problems += (f"index {index}: {problem}" for problem in part.problems)
 
 
 class CopyState(Struct, frozen=True):
@@ -122,6 +134,10 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
     threads: int
     claims_names: bool = False
     """Whether the names come first, so that no upstream index is asked for them meanwhile."""
+    name: str = ""
+    """That of the index whose documents these are. Without one, the others are copied as well."""
+    indexes: "IndexCopies | None" = None
+    """How the indexes with a name are copied, or None for a store that cannot have any."""
 
     def run(self, progress: CopyProgress, *, with_credentials: bool = False) -> CopyReport:
         """
@@ -138,8 +154,50 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
                 break
             plans = copying.copy_bytes()
         copying.copy_commits(plans)
+        copying.copy_counts()
+        if self.name:
+            return copying.end()
         copying.copy_documents(with_credentials=with_credentials)
-        return copying.end()
+        parts = dict[str, CopyReport]()
+        if self.indexes is not None:
+            for name in self.indexes.names(self.source):
+                parts[name] = self.indexes.part_of(self, name).run(progress)
+            # last: an index is shown once its packages are there
+            copying.copy_list_of_indexes(self.indexes)
+        report = copying.end()
+        for name, part in parts.items():
+            report.add(name, part)
+        return report
+
+
+class IndexCopies(Struct, frozen=True, kw_only=True):
+    """Copies the indexes of a store that have a name, also if nobody defines them."""
+
+    records: IndexRecords
+    """The list of indexes in the target."""
+    source_changes: Callable[[str], Changes]
+    """Returns the feed of an index in the source."""
+    target: Callable[[str], Catalog]
+    """Returns the catalog of an index in the target."""
+
+    def names(self, source: Stores) -> list[str]:
+        """Return the names of the indexes of which a store has something."""
+        removal = FileRemoval(source, self.records.commits.runtime)
+        return [name for prefix in removal.indexes() if (name := keys.index_in(prefix))]
+
+    def part_of(self, whole: StoreCopy, name: str) -> StoreCopy:
+        """Return the copy of one index."""
+        documents = PrefixedStore(whole.source.documents, keys.index_folder(name))
+        catalog = self.target(name)
+        return replace(
+            whole,
+            source=replace(whole.source, documents=documents),
+            source_changes=self.source_changes(name),
+            target=catalog.stores,
+            target_changes=catalog.changes,
+            projects=catalog.projects,
+            name=name,
+        )
 
 
 class _Missing(Struct, frozen=True):
@@ -265,9 +323,8 @@ class _Copying(Struct):
                 self.copy.projects.names.remove(*released)
 
     def copy_documents(self, *, with_credentials: bool) -> None:
-        """Copy decisions, counts, what is remembered of upstream indexes, and the credentials."""
+        """Copy decisions, what is remembered of upstream indexes, and the credentials."""
         source, target, upstream = self.copy.source, self.copy.target, self.copy.upstream
-        list(self._run_all(self._copy_counts, (Key(keys.DOWNLOADS),)))
         for count in self._run_all(self._copy_decisions, (keys.DECISIONS,)):
             self.report.decisions += count or 0
         for count in self._run_all(upstream.copy, upstream.wanted()) if upstream else ():
@@ -276,6 +333,18 @@ class _Copying(Struct):
         wanted = credentials.wanted() if with_credentials else ()
         for count in self._run_all(credentials.copy, wanted):
             self.report.credentials += count or 0
+
+    def copy_counts(self) -> None:
+        """Copy the counts of downloads."""
+        list(self._run_all(self._copy_counts, (Key(keys.DOWNLOADS),)))
+
+    def copy_list_of_indexes(self, indexes: IndexCopies) -> None:
+        """Copy the definitions of indexes."""
+
+        def copy(_key: Key) -> int:
+            return copy_document(self.copy.source.documents, indexes.records)
+
+        list(self._run_all(copy, (keys.INDEX_LIST,)))
 
     def _copy_counts(self, _key: Key) -> int:
         copy_counts(self.copy.source.documents, self.copy.target.documents)

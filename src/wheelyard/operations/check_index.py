@@ -1,0 +1,269 @@
+"""
+Check of one index of a store: its projects with their files, its names, its list of changes.
+
+The docstring of `check_store` says what is a problem, and what is repaired.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
+from hashlib import sha256
+from typing import Final
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.changes import Changes
+from wheelyard.catalog.document_cache import Codec
+from wheelyard.catalog.files import FileRemoval, listed_objects
+from wheelyard.catalog.journaled_documents import project_journal
+from wheelyard.catalog.projects import NameList, Projects
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.errors import DAMAGED, NotFound, WheelyardError
+from wheelyard.model.project import File, Project
+from wheelyard.operations.findings import Findings, JournaledCheck, read_or_report, repair
+from wheelyard.operations.sweep import ORPHAN_AGE
+from wheelyard.storage.base import ABSENT, Key, Store
+
+
+class ChangesCheck(Struct, frozen=True):
+    """Checks the list of changes, and marks commits that have no serial."""
+
+    changes: Changes
+    findings: Findings
+
+    def run(self, revisions: Mapping[NormalizedName, int], *, rebuild: bool) -> None:
+        """
+        Check that projects with these revisions are in the list, or `rebuild` a damaged one.
+
+        Raises Unavailable if objects cannot be listed.
+        """
+        self._note_foreign_objects()
+        try:
+            unmarked = self._unmarked(revisions, rebuild=rebuild)
+            self.changes.mark(unmarked)
+        except WheelyardError as fault:
+            advice = fault.message
+            if fault.code == DAMAGED:
+                advice = (
+                    f"{fault.message} With --rebuild the list of changes begins again, and whoever "
+                    "follows it has to look at all projects once more"
+                )
+            self.findings.problems.append(f"the list of changes cannot be read: {advice}")
+        else:
+            self.findings.repaired += [
+                f"{name}: its last change will be in the list of changes" for name in unmarked
+            ]
+
+    def _unmarked(
+        self, revisions: Mapping[NormalizedName, int], *, rebuild: bool
+    ) -> Mapping[NormalizedName, int]:
+        try:
+            return self.changes.unmarked(revisions)
+        except WheelyardError as fault:
+            if not rebuild or fault.code != DAMAGED:
+                raise
+        self.changes.rebuild(revisions)
+        self.findings.repaired.append(f"{keys.CHANGES}: the list of changes begins again")
+        return self.changes.unmarked(revisions)
+
+    def _note_foreign_objects(self) -> None:
+        for entry in self.changes.store.list(keys.PENDING):
+            if keys.parse_pending_mark(entry.key) is None:
+                self.findings.add_foreign_object(entry.key)
+        for entry in self.changes.store.list(keys.SEALED_CHANGES):
+            if keys.entry_number(keys.SEALED_CHANGES, entry.key) is None:
+                self.findings.add_foreign_object(entry.key)
+
+
+_PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+
+CheckProgress = Callable[[str, int], None]
+"""Called with a distribution's filename, and how many bytes were just read, 0 at its start."""
+
+
+class CheckedProject(Struct, frozen=True):
+    """A checked project: its document, and whether document and journal agree."""
+
+    name: NormalizedName
+    project: Project | None
+    """The document, read or rebuilt, or None if it is missing, damaged or unreadable."""
+    is_consistent: bool
+    """Whether document and journal are intact and agree. If not, its list of files is uncertain."""
+
+
+CheckedProjects = Mapping[NormalizedName, CheckedProject]
+Names = frozenset[NormalizedName]
+
+
+class CheckedIndex(Struct, frozen=True):
+    """What the check of an index has found out."""
+
+    projects: CheckedProjects
+    listed: Names | None
+    """The names that were listed before, or None if the list is missing or unreadable."""
+    name: str = ""
+    """That of the index."""
+
+    @property
+    def existing(self) -> frozenset[str]:
+        """The names of projects that have a document, and were not released."""
+        return frozenset(
+            name
+            for name, checked in self.projects.items()
+            if checked.project is not None and checked.project.exists
+        )
+
+    @property
+    def has_names(self) -> bool:
+        """Whether all projects of the index are known: it has a list of them, or has none yet."""
+        return self.listed is not None or (bool(self.name) and not self.projects)
+
+    def may_list(self, name: NormalizedName) -> bool:
+        """Return whether a project may list more files, once what is damaged is restored."""
+        project = self.projects.get(name)
+        if project is not None:
+            return not project.is_consistent
+        return not self.has_names or (self.listed is not None and name in self.listed)
+
+
+class IndexCheck(Struct, frozen=True, kw_only=True):
+    """Checks one index, and repairs simple damage."""
+
+    name: str
+    documents: Store
+    """Those of the index."""
+    files: Store
+    """Those of all indexes."""
+    projects: Projects
+    changes: Changes
+    removal: FileRemoval
+    runtime: Runtime
+    threads: int
+    """The number of projects that are checked concurrently."""
+    verified: dict[Key, str]
+    """What is wrong with the objects of files that were read, also for another index."""
+
+    def run(self, findings: Findings, progress: CheckProgress, *, rebuild: bool) -> CheckedIndex:
+        """
+        Check the index, and add what is wrong to `findings`.
+
+        Raises Unavailable if objects cannot be listed.
+        """
+        own, checked = Findings(), dict[NormalizedName, CheckedProject]()
+        # first, as a mark may have journal entries of a copy that died: without them a project
+        # would be reported as damaged
+        with suppress(WheelyardError):  # what is not completed is a problem below
+            self.changes.complete_journals()
+        names = self._project_names(own)
+        check = partial(self._check_project, progress=progress, rebuild=rebuild)
+        for project_findings, project in prefetch_map(check, names, self.threads):
+            own.add(project_findings)
+            checked[project.name] = project
+        listed = self._repair_names(checked.values(), own)
+        revisions = {
+            name: checked_project.project.revision if checked_project.project else 0
+            for name, checked_project in checked.items()
+        }
+        ChangesCheck(self.changes, own).run(revisions, rebuild=rebuild)
+        findings.add(own.in_index(self.name) if self.name else own)
+        return CheckedIndex(checked, listed, self.name)
+
+    def _check_project(
+        self, name: NormalizedName, progress: CheckProgress, *, rebuild: bool
+    ) -> tuple[Findings, CheckedProject]:
+        """Check a project's journal, document and files."""
+        findings = Findings(projects=1)
+        check = JournaledCheck(project_journal(name), self.documents, findings)
+        project = check.run(rebuild=rebuild)
+        removal, now = self.removal, self.runtime.now()
+        for file in removal.held(project, now) if project else ():
+            findings.files += 1 if file.keep_until is None else 0
+            progress(file.filename, 0)
+            for key, expected in listed_objects(name, file):
+                problem = self.verified.get(key)
+                if problem is None:  # a file that several indexes list is read once
+                    problem = self._fault_of(key, expected, file, findings, progress)
+                    self.verified[key] = problem
+                if problem:
+                    findings.problems.append(f"{name}: {key} {problem}")
+        return findings, CheckedProject(name, project, check.is_consistent)
+
+    def _fault_of(
+        self, key: Key, expected: str, file: File, findings: Findings, progress: CheckProgress
+    ) -> str:
+        """Return what is wrong with an object of a file, and what to do, or an empty text."""
+        actual = sha256()
+        advice = f"upload {file.filename} again, or restore {key} from a backup"
+        try:
+            for chunk in self.files.read(key):
+                actual.update(chunk)
+                findings.size += len(chunk)
+                progress(file.filename, len(chunk))
+        except NotFound:
+            return f"is missing; {advice}"
+        except WheelyardError as fault:
+            return f"cannot be read: {fault.message} If that stays so, remove it, then {advice}"
+        return "" if actual.hexdigest() == expected else f"differs from the uploaded file; {advice}"
+
+    def _project_names(self, findings: Findings) -> list[NormalizedName]:
+        names = set[NormalizedName]()
+        for prefix, end in ((keys.PROJECTS, ".json"), (keys.JOURNAL, "/")):
+            for entry in self.documents.list(prefix):
+                text, separator, _ = entry.key.removeprefix(prefix).partition(end)
+                name = NormalizedName(text)
+                is_ours = prefix == keys.JOURNAL or entry.key == keys.project(name)
+                if _PROJECT_NAME.fullmatch(name) and separator and is_ours:
+                    names.add(name)
+                else:
+                    findings.add_foreign_object(entry.key)
+        return sorted(names)
+
+    def _repair_names(self, checked: Iterable[CheckedProject], findings: Findings) -> Names | None:
+        """
+        Add missing projects to the list of names, and report names whose project is lost.
+
+        Return the names that were listed before, or None if the list is missing or unreadable.
+        """
+        read = read_or_report(self.documents, keys.PROJECT_NAMES, findings)
+        stored, codec, name_list = read.stored, Codec(NameList), None
+        with suppress(WheelyardError):
+            name_list = codec.decode(keys.PROJECT_NAMES, stored.body) if stored else None
+        listed = name_list.as_set if name_list else frozenset[NormalizedName]()
+        self._check_claims(sorted(listed - {project.name for project in checked}), findings)
+        # a malformed object at the key of a document is not a project
+        existing = {project.name for project in checked if project.project is not None}
+        missing = {name for name in existing - listed if not self._is_released(name)}
+        if missing and not read.has_failed:
+            before = name_list or NameList()
+            body = codec.encode(before.with_names(missing | listed, self.runtime.new_id()))
+            expect = stored.version if stored else ABSENT
+            if repair(self.documents, keys.PROJECT_NAMES, body, expect, findings):
+                added = ", ".join(sorted(missing))
+                findings.repaired.append(f"added to the list of projects: {added}")
+        return name_list.as_set if name_list else None
+
+    def _is_released(self, name: NormalizedName) -> bool:
+        document = self.projects.documents.get(keys.project(name), "current").value
+        return document is not None and document.is_released
+
+    def _check_claims(self, names: Iterable[NormalizedName], findings: Findings) -> None:
+        """Report listed names that have neither document nor journal."""
+        # files that are younger may be those of an upload that is not committed yet
+        cutoff = (self.runtime.now() - ORPHAN_AGE).timestamp()
+        for name in names:
+            files = self.files.list(f"{keys.FILES}{name}/")
+            if any(entry.modified < cutoff for entry in files):
+                findings.problems.append(
+                    f"{name}: listed, and its document and journal are gone; restore them from a "
+                    "backup"
+                )
+            else:
+                findings.notes.append(
+                    f"{name}: private, and nothing is published under it: an upload did not "
+                    "finish, or is under way; if it had files, restore them from a backup, and if "
+                    f"nobody needs the name, run 'wheelyard names release {name}'"
+                )

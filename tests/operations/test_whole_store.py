@@ -1,0 +1,106 @@
+"""Check, sweep and copy of a store that has several indexes, whoever defines them."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.store_copies import store_copy
+from wheelyard.catalog import keys
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Key
+from wheelyard.wiring.build import Index
+from wheelyard.wiring.indexes import catalog_of
+
+DEMO: Final = NormalizedName("demo")
+FILES: Final = f"{keys.FILES}demo/"
+
+
+def with_files(harness: IndexHarness) -> Index:
+    """Return an index with `dev` in its settings and `qa` in the store, with a file in each."""
+    index = harness.opened(3, settings=Settings(index=({"name": "dev"},)))
+    index.index_administration.make({"name": "qa"}, "local:bo")
+    for number, name in enumerate(("dev", "qa")):
+        made = make_wheel(version=f"{number}.0")
+        index.named(name).uploads.accept(made.arrival(harness.folder), ALICE)
+    return index
+
+
+def test_a_sweep_keeps_what_an_index_lists_that_it_does_not_know(harness: IndexHarness) -> None:
+    """A process without the index in its settings removes none of its files, and no orphan less."""
+    with_files(harness)
+    orphan = Key(f"{FILES}{'0' * 64}/demo-2.0-py3-none-any.whl")
+    harness.store.put(orphan, b"left", None)
+    harness.upload(make_wheel("other"))
+    before = harness.snapshot(FILES)
+    harness.clock.advance(days=3)
+    unaware = harness.opened(5)
+
+    swept = unaware.sweep.run(harness.clock.seconds())
+
+    assert swept == 1
+    assert harness.snapshot(FILES) == {key: body for key, body in before.items() if key != orphan}
+    assert harness.check(sweep=True).swept == 0
+    assert set(harness.snapshot(FILES)) == set(before) - {orphan}
+
+
+def test_check_looks_at_every_index(harness: IndexHarness) -> None:
+    """Damage in an index is reported with its name, also by a process that does not know it."""
+    with_files(harness)
+    clean = harness.check()
+    assert (clean.problems, clean.notes, clean.projects, clean.files) == ([], [], 2, 2)
+    prefix = keys.index_folder("dev")
+    harness.store.delete(Key(f"{prefix}{keys.PROJECT_NAMES}"))
+    assert harness.check().repaired == ["index dev: added to the list of projects: demo"]
+    harness.store.delete(Key(f"{prefix}{keys.project(DEMO)}"))
+    (problem,) = harness.check().problems
+    assert problem.startswith("index dev: projects/demo.json is missing")
+    assert harness.check(rebuild=True).repaired == [
+        "index dev: projects/demo.json: written again from its journal"
+    ]
+    (lost,) = (key for key in harness.snapshot(FILES) if "demo-1.0" in key and "meta" not in key)
+
+    harness.store.delete(Key(lost))
+
+    (problem,) = harness.check().problems
+    assert problem.startswith(f"index qa: demo: {lost} is missing")
+
+
+def test_check_names_indexes_that_do_not_fit(harness: IndexHarness) -> None:
+    """An index that is not served, as a layer is missing, is a problem of the check."""
+    index = harness.opened(3, settings=Settings(index=({"name": "dev"},)))
+    index.index_administration.make({"name": "qa", "layers": ["qa", "dev"]}, "local:bo")
+
+    (problem,) = harness.check().problems
+
+    assert "'dev', which is one of its layers" in problem
+
+
+def test_a_copy_takes_all_indexes_along(harness: IndexHarness, tmp_path: Path) -> None:
+    """A copy of a store has each index with its packages, and later copies bring what is new."""
+    source, other = with_files(harness), IndexHarness(tmp_path)
+
+    def copied() -> tuple[int, int, list[str]]:
+        copying = store_copy(
+            source.stores,
+            source.changes,
+            other.opened(6),
+            changes_of=lambda name: catalog_of(source, name).changes,
+        )
+        report = copying.run(lambda _, __: None)
+        return report.projects, report.objects, report.problems
+
+    assert copied() == (2, 4, [])
+    target = other.opened(7)
+    assert [index.name for index in target.indexes.all()] == ["", "qa"]
+    assert target.named("qa").projects.get(DEMO).files
+    assert other.snapshot(keys.index_folder("dev")).keys() >= {"indexes/dev/projects/demo.json"}
+    assert (other.check().problems, other.check().notes) == ([], [])
+    assert copied() == (2, 0, [])
+    harness.clock.advance(seconds=timedelta(minutes=1).total_seconds())
+    new = make_wheel(version="3.0").arrival(harness.folder)
+    source.named("dev").uploads.accept(new, ALICE)
+    assert copied() == (2, 2, [])
