@@ -65,6 +65,8 @@ OF_ADMINISTRATORS = {
     "GET access/history": 200,
     "GET journal": 200,
     "GET usage": 200,
+    "GET retention": 400,
+    "POST retention/run {}": 400,
     "GET health": 200,
     "GET settings": 200,
     "GET journal?before=x": 400,

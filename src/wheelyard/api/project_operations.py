@@ -101,12 +101,19 @@ class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     """The indexes that it was promoted to."""
     approved_for: Mapping[str, tuple[str, ...]] = {}
     """By the name of an index, who has approved its promotion to there."""
+    pinned: bool | str = False
+    """Whether rules of retention keep its release; the reason if there is one."""
 
     @classmethod
     def of(cls, file: File) -> "FileAnswer":
         """Return what is told of a file."""
-        same = {name: getattr(file, name) for name in cls.__struct_fields__ if name != "yanked"}
-        return cls(**same, yanked=False if file.yanked is None else file.yanked or True)
+        names = (name for name in cls.__struct_fields__ if name not in {"yanked", "pinned"})
+        same = {name: getattr(file, name) for name in names}
+        return cls(**same, yanked=_mark(file.yanked), pinned=_mark(file.pinned))
+
+
+def _mark(reason: str | None) -> bool | str:
+    return False if reason is None else reason or True
 
 
 class ProjectStatus(Struct, frozen=True, omit_defaults=True):
@@ -385,6 +392,16 @@ def yank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProjec
 def unyank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
     """Take back that releases, or files of them, are yanked."""
     return _change("unyank", call, name, body)
+
+
+def pin(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
+    """Keep releases from rules of retention."""
+    return _change("pin", call, name, body)
+
+
+def unpin(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
+    """Take back that releases are pinned."""
+    return _change("unpin", call, name, body)
 
 
 def delete(call: Call, name: NormalizedName, body: DeletionRequest) -> ChangedProject:

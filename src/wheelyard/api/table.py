@@ -18,6 +18,7 @@ from wheelyard.api import (
     project_operations,
     promotion_operations,
     publisher_operations,
+    retention_operations,
     server_operations,
     why_operations,
 )
@@ -39,6 +40,7 @@ _CHANGED_RIGHTS = RequiredRight.OWN_ADMIN, "change rights"
 _HEALTH = RequiredRight.ADMIN, health_operations.HEALTH
 _SETTINGS = RequiredRight.ADMIN, health_operations.SETTINGS
 _USAGE = RequiredRight.ADMIN, server_operations.USAGE
+_RETENTION = RequiredRight.ADMIN, retention_operations.RETENTION
 _JOURNALS = RequiredRight.ADMIN, journal_operations.JOURNALS
 _DECISIONS = (RequiredRight.APPROVER,)
 _KEPT = RequiredRight.ADMIN, "see what is kept of public packages"
@@ -55,6 +57,8 @@ OPERATIONS: Final = (
     Row("GET", "client-projects", project_operations.client_projects, is_long=True),
     Row("POST", "projects/{name}/yank", project_operations.yank, _MANAGER),
     Row("POST", "projects/{name}/unyank", project_operations.unyank, _MANAGER),
+    Row("POST", "projects/{name}/pin", project_operations.pin, _MANAGER),
+    Row("POST", "projects/{name}/unpin", project_operations.unpin, _MANAGER),
     Row("POST", "projects/{name}/delete", project_operations.delete, _MANAGER),
     # it reads all bytes of the files
     Row("POST", "projects/{name}/restore", project_operations.restore, _MANAGER, is_long=True),
@@ -73,6 +77,8 @@ OPERATIONS: Final = (
     Row("GET", "health", health_operations.show_health, *_HEALTH, is_long=True),
     Row("GET", "settings", health_operations.show_settings, *_SETTINGS),
     Row("GET", "usage", server_operations.show_usage, *_USAGE, is_long=True),
+    Row("GET", "retention", retention_operations.preview_retention, *_RETENTION, is_long=True),
+    Row("POST", "retention/run", retention_operations.run_retention, *_RETENTION, is_long=True),
     Row("GET", "journal", journal_operations.list_entries, *_JOURNALS, is_long=True),
     Row("GET", "whoami", access_operations.whoami, takes_iap=True),
     Row("GET", "tokens", access_operations.list_tokens, _CALLER, is_long=True, takes_iap=True),

@@ -1,4 +1,4 @@
-"""`wheelyard yank`, `unyank`, `delete` and `restore`: commands that change releases."""
+"""`wheelyard yank`, `pin`, `delete`, `restore` and others: commands that change releases."""
 
 import logging
 from collections.abc import Callable
@@ -72,6 +72,33 @@ def unyank_command(**release: Any) -> None:  # noqa: ANN401 - click's
     Documentation: projects.md
     """
     _change(project_operations.unyank, "no longer yanked", "not yanked", **release)
+
+
+@cli_command("pin", *RELEASE, *PACKAGES)
+def pin_command(**release: Any) -> None:  # noqa: ANN401 - click's
+    """
+    Keep VERSION of PROJECT from rules of retention. It can still be deleted by hand.
+
+    Examples:
+        wheelyard pin acme-core 1.0 --reason 'runs at a customer'
+        wheelyard pin acme-core --versions '==1.*'
+
+    Documentation: retention.md
+    """
+    _change(project_operations.pin, "pinned", "already pinned", **release)
+
+
+@cli_command("unpin", *RELEASE, *PACKAGES)
+def unpin_command(**release: Any) -> None:  # noqa: ANN401 - click's
+    """
+    Take back what `pin` did.
+
+    Examples:
+        wheelyard unpin acme-core 1.0
+
+    Documentation: retention.md
+    """
+    _change(project_operations.unpin, "no longer pinned", "not pinned", **release)
 
 
 def _change(

@@ -141,6 +141,12 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
     if not index.settings.server.read_only:
         index.spool.remove_abandoned(index.runtime.seconds())
         DailySweep(index.sweep, index.changes, index.runtime).start()
+        retention = index.retention if index.settings.server.daily_retention else None
+        if retention is not None:
+            # nothing of it is loaded while there is no rule
+            from wheelyard.retention.daily import DailyRetention  # noqa: PLC0415
+
+            DailyRetention(retention, index.runtime).start()
         if index.settings.notifications.is_on and index.upstream is not None:
             # nothing of it is loaded while it is off
             from wheelyard.notifications.notifier import Notifier  # noqa: PLC0415

@@ -83,6 +83,8 @@ class File(
     """
     approved_for: Mapping[str, tuple[str, ...]] = {}
     """By the name of an index, the people who have approved its promotion to there, sorted."""
+    pinned: str | None = None
+    """The reason, perhaps empty, if rules of retention never delete its release, or None."""
 
     @property
     def came_at(self) -> datetime:
@@ -154,6 +156,10 @@ class EventKind(StrEnum):
     """The name, which has no files, was given up."""
     PROMOTED_TO = "promoted-to"
     """Files are promoted to another index, which lists them after this event."""
+    PINNED = "pinned"
+    """Rules of retention do not delete the releases of files, for a reason that may be empty."""
+    UNPINNED = "unpinned"
+    """Files are no longer pinned."""
     PROMOTION_APPROVED = "promotion-approved"
     """Somebody has approved that files are promoted to another index."""
 
@@ -493,6 +499,8 @@ def apply(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one for
             return _with_yank(project, event.files, event.reason)
         case EventKind.UNYANKED:
             return _with_yank(project, event.files, None)
+        case EventKind.PINNED | EventKind.UNPINNED:
+            return _with_pin(project, event)
         case EventKind.DELETED:
             return _without_files(project, event)
         case EventKind.RESTORED:
@@ -589,6 +597,15 @@ def _with_yank(project: Project, filenames: tuple[str, ...], yanked: str | None)
     wanted = frozenset(filenames)
     files = tuple(
         replace(file, yanked=yanked) if file.filename in wanted else file for file in project.files
+    )
+    return replace(project, files=files)
+
+
+def _with_pin(project: Project, event: Event) -> Project:
+    wanted = frozenset(event.files)
+    pinned = event.reason if event.what == EventKind.PINNED else None
+    files = tuple(
+        replace(file, pinned=pinned) if file.filename in wanted else file for file in project.files
     )
     return replace(project, files=files)
 

@@ -46,6 +46,7 @@ class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     promoted_by_name: str = ""
     promoted_to: tuple[str, ...] = ()
     approved_for: Mapping[str, tuple[str, ...]] = {}
+    pinned: str | None = None
 
     @classmethod
     def from_file(cls, file: File) -> "FileJson":
@@ -150,7 +151,8 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     what: str
     """
     `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `restored`, `status`,
-    `reserved`, `released`, `promoted-to`, `promotion-approved`, or what a newer version calls it;
+    `reserved`, `released`, `promoted-to`, `promotion-approved`, `pinned`, `unpinned`, or what a
+    newer version calls it;
     `granted`, `revoked`, `group`, `group-deleted`, `person-ended`, `person-admitted` or
     `person-name-released`; `publisher-added`, `publisher-changed` or `publisher-removed`;
     `index-made`, `index-changed` or `index-removed`;

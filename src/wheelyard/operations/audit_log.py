@@ -29,8 +29,8 @@ def log_event(project: NormalizedName, event: Event) -> None:
     Log an event.
 
     That is `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `deleted_at_once`,
-    `restored`, `status_set`, `name_reserved`, `name_released`, `promoted_to` or
-    `promotion_approved`.
+    `restored`, `status_set`, `name_reserved`, `name_released`, `promoted_to`,
+    `promotion_approved`, `pinned` or `unpinned`.
     """
     action, fields = event.what, {"reason": redact_tokens(event.reason)}
     match event.what:

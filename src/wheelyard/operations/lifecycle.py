@@ -1,13 +1,14 @@
 """
-Yank, unyank, delete and restore of files, and the status of projects.
+Yank, unyank, pin, unpin, delete and restore of files, and the status of projects.
 
 A deleted file is kept for `KEPT_FOR`: its record in the trash of the document, its bytes where they
 are. Nobody is given them, and its filename stays taken. `immediate_deletion.py` has what removes
 bytes at once. Where everybody can read the bucket, they always go at once.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -27,13 +28,15 @@ from wheelyard.model.promotion import describe_index
 from wheelyard.model.quotas import size_of_files
 from wheelyard.operations.quotas import QuotaCheck
 
-ReleaseAction = Literal["yank", "unyank", "delete", "restore"]
+ReleaseAction = Literal["yank", "unyank", "delete", "restore", "pin", "unpin"]
 """A change of the files of a release."""
 _KINDS: Final[Mapping[ReleaseAction, EventKind]] = {
     "yank": EventKind.YANKED,
     "unyank": EventKind.UNYANKED,
     "delete": EventKind.DELETED,
     "restore": EventKind.RESTORED,
+    "pin": EventKind.PINNED,
+    "unpin": EventKind.UNPINNED,
 }
 KEPT_FOR: Final = timedelta(days=30)
 """How long a deleted file can be restored."""
@@ -107,6 +110,8 @@ class Changed(Struct, frozen=True):
 
     project: Project
     """The project after the change, or in a dry run, as it is."""
+    before: Project
+    """The project that the change has found."""
     files: tuple[File, ...]
     """The files, as they were, that the change has changed, or would change."""
     keep_until: datetime | None = None
@@ -159,10 +164,11 @@ class Lifecycle(Struct, frozen=True):
         dry_run: bool = False,
     ) -> Changed:
         """
-        Yank or unyank files (PEP 592), delete them, or restore deleted ones, for a reason.
+        Yank or unyank files (PEP 592), pin, unpin or delete them, or restore deleted ones.
 
-        A file that is so already is left alone, except that a yank may change the reason. A delete
-        that raises Unavailable may have been committed. The sweep deletes bytes that are left.
+        A file that is so already is left alone, except that a yank or a pin may change the reason.
+        Rules of retention delete no release of which a file is pinned. A delete that raises
+        Unavailable may have been committed. The sweep deletes bytes that are left.
 
         A file is restored exactly as it was. Raises NotFound (code `not_kept`) if none of the
         selected files is kept. Raises Conflict if the bytes of one of them are damaged (code
@@ -173,7 +179,8 @@ class Lifecycle(Struct, frozen=True):
         if dry_run:
             project = self.projects.get_for_update(name)
             keep_until = self._keep_until() if action == "delete" else None
-            return Changed(project, self._select(action, project, selection, reason), keep_until)
+            files = self._select(action, project, selection, reason)
+            return Changed(project, project, files, keep_until)
         verified = self._verified(name, selection) if action == "restore" else {}
         loses_bytes = action == "delete" and not self.removal.keeps_deleted
         promoted = self._settled_notes(name, selection) if loses_bytes else PromotionNotes()
@@ -198,13 +205,43 @@ class Lifecycle(Struct, frozen=True):
         committed = self.projects.change(name, intent)
         files = self._select(action, committed.before, selection, reason)
         keep_until = next((event.deletion.keep_until for event in committed.events), None)
-        # Bytes that are not kept go after the commit: whoever dies in between leaves bytes that
-        # nothing lists, which the sweep deletes. The same delete again does not, as it finds no
-        # file any more.
         if action == "delete" and keep_until is None:
-            objects = (key for file in files for key, _ in listed_objects(name, file))
-            self.removal.remove(name, objects)
-        return Changed(committed.after, files, keep_until)
+            self._remove_bytes(name, files)
+        return Changed(committed.after, committed.before, files, keep_until)
+
+    def delete_chosen(
+        self,
+        caller: Caller,
+        name: NormalizedName,
+        choose: Callable[[Project], Mapping[str, tuple[File, ...]]],
+    ) -> Changed:
+        """
+        Delete the files that `choose` returns for the project, by the reason, in one commit.
+
+        `choose` is a pure function, and asked again for each commit that others were faster with.
+        It chooses no file that was promoted: another index may have its bytes.
+        """
+
+        def intent(project: Project) -> tuple[Event, ...]:
+            return tuple(
+                self._event("delete", caller, tuple(file.filename for file in files), reason)
+                for reason, files in choose(project).items()
+            )
+
+        caller.require(Action.MANAGE, name)
+        committed = self.projects.change(name, intent)
+        files = tuple(chain.from_iterable(choose(committed.before).values()))
+        keep_until = next((event.deletion.keep_until for event in committed.events), None)
+        if files and keep_until is None:
+            self._remove_bytes(name, files)
+        return Changed(committed.after, committed.before, files, keep_until)
+
+    def _remove_bytes(self, name: NormalizedName, files: Sequence[File]) -> None:
+        """Remove the bytes of deleted files that are not kept."""
+        # After the commit: whoever dies in between leaves bytes that nothing lists, which the sweep
+        # deletes. The same delete again does not, as it finds no file any more.
+        objects = (key for file in files for key, _ in listed_objects(name, file))
+        self.removal.remove(name, objects)
 
     def _event(
         self, action: ReleaseAction, caller: Caller, names: tuple[str, ...], reason: str
@@ -226,11 +263,13 @@ class Lifecycle(Struct, frozen=True):
         if action == "restore":
             return self._restorable(project, selection)
         files = selection.files_of(project, allow_deleted=action == "delete")
-        if action == "yank":  # also to change the reason of a yank, and not to remove it
-            return tuple(
-                file for file in files if file.yanked is None or reason not in ("", file.yanked)
-            )
-        return tuple(file for file in files if action == "delete" or file.yanked is not None)
+        if action == "delete":
+            return files
+        is_pin = action in {"pin", "unpin"}
+        marks = [(file, file.pinned if is_pin else file.yanked) for file in files]
+        if action in {"yank", "pin"}:  # also to change the reason, and not to remove it
+            return tuple(file for file, mark in marks if mark is None or reason not in ("", mark))
+        return tuple(file for file, mark in marks if mark is not None)
 
     def _restorable(self, project: Project, selection: Selection) -> tuple[File, ...]:
         """Return the selected files of the trash, or none if all selected files are listed."""

@@ -363,8 +363,8 @@ def _result(
 
 
 def _without_notes(file: File) -> File:
-    """Return a file's record without what was noted about promotions to other indexes."""
-    return replace(file, promoted_to=(), approved_for={})
+    """Return a file's record without what was noted in this index: promotions, and a pin."""
+    return replace(file, promoted_to=(), approved_for={}, pinned=None)
 
 
 def _is_person(caller: Caller, person: str) -> bool:

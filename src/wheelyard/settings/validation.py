@@ -33,7 +33,8 @@ def validate(settings: Settings) -> Settings:
     `[[sign_in]]` turns `cookie_login` on.
 
     Each value is one of its type already. Raises Invalid (code `bad_setting`), which names all that
-    contradict each other, or the first `[[grant]]`, group or `[[publisher]]` that is wrong.
+    contradict each other, or the first `[[grant]]`, group, `[[publisher]]` or `[[retention]]` that
+    is wrong.
     """
     # all of them in one message, so that one start shows what has to be corrected
     checks = (_place_errors, _contradictions, _sign_in_errors, _upstream_errors)
@@ -42,6 +43,7 @@ def validate(settings: Settings) -> Settings:
         raise bad_setting(". ".join(problems))
     if settings.publisher:
         _ = settings.publishers  # raises for an invalid one
+    _ = settings.retention_rules  # as well
     _check_index_names(settings)
     server, access = settings.server, settings.access
     prefix = server.path_prefix.strip("/")

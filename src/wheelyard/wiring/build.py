@@ -89,6 +89,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.publishers import Publishers
     from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
+    from wheelyard.retention.runs import RetainedIndex, Retention
     from wheelyard.upstream.indexes import UpstreamIndex
     from wheelyard.views.view import View
 
@@ -211,6 +212,36 @@ class Index(Struct, frozen=True, kw_only=True):
         if self.views or not self.name:
             return bool(self.views)
         return has_filter(self.definition, self.indexes.definitions())
+
+    @property
+    def retention(self) -> "Retention | None":
+        """What deletes by the rules of the settings, or None without rules."""
+        rules = self.settings.retention_rules
+        if not rules:
+            return None
+        # nothing of it is loaded while there is no rule
+        from wheelyard.retention.runs import Retention
+
+        return Retention(
+            rules=rules,
+            indexes=lambda name: self.named(name).as_retained(),
+            documents=self.named("").stores.documents,
+            runtime=self.runtime,
+            is_local=self.is_local,
+            is_read_only=self.settings.server.read_only,
+        )
+
+    def as_retained(self) -> "RetainedIndex":
+        """Return the index as rules of retention see it."""
+        from wheelyard.retention.runs import RetainedIndex
+
+        return RetainedIndex(
+            name=self.name,
+            has_packages=self.definition.has_packages,
+            lifecycle=self.lifecycle,
+            reader=FactsReader(self.projects, self.files, self.is_local),
+            last_downloads=self.last_downloads,
+        )
 
     @property
     def views_of_upstream(self) -> "tuple[View, ...]":

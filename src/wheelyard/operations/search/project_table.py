@@ -362,7 +362,7 @@ class FactsReader(Struct, frozen=True):
         def read(name: NormalizedName) -> dict[NormalizedName, ProjectFacts | None]:
             # also if somebody has written a version that is none into the document, or a local time
             with UnreadableIgnored(), suppress(ValueError, TypeError):
-                project = self._document(name, may_be_cached=may_be_cached)
+                project = self.document(name, may_be_cached=may_be_cached)
                 if project is None or project.is_released:
                     return {name: None}
                 return {name: self._facts_of(project)}
@@ -380,7 +380,13 @@ class FactsReader(Struct, frozen=True):
             description = self._described(project.name, latest.metadata_file)
         return private_facts_of(project, latest, description)
 
-    def _document(self, name: NormalizedName, *, may_be_cached: bool) -> Project | None:
+    def document(self, name: NormalizedName, *, may_be_cached: bool = False) -> Project | None:
+        """
+        Return the document of a project, or None if there is none, as it is in the store now.
+
+        It is not put into the cache, and may be from there only if it `may_be_cached`. Raises
+        Unavailable if it is damaged or lost, or the store does not answer.
+        """
         key, documents = keys.project(name), self.projects.documents
         if may_be_cached:
             return documents.get(key).value

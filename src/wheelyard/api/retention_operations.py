@@ -1,0 +1,76 @@
+"""
+Operations of retention: what rules of the settings would delete, and the deletion.
+
+Each raises Invalid (code `bad_setting`) if there is no rule, and as `retention/runs.py` says.
+"""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import asdict
+
+from wheelyard.api.operation import Call, IndexName
+from wheelyard.errors import Invalid, NotFound
+from wheelyard.model.promotion import describe_index
+from wheelyard.model.retention import RetentionReport
+
+if TYPE_CHECKING:
+    from wheelyard.retention.runs import Retention
+
+RETENTION: Final = "use rules of retention"
+"""What only administrators may do."""
+
+
+class RetentionQuery(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which rules are applied, and what is told."""
+
+    index: IndexName | None = None
+    """Only rules about this index, empty for the one without a name; all of them without it."""
+    kept: bool = False
+    """Whether the response says also what is kept, and why."""
+
+
+class RetentionAnswer(RetentionReport, frozen=True, kw_only=True):
+    """What rules delete, and what they keep if that was asked for."""
+
+    last_run: datetime | None
+    """When all rules were applied last, by an administrator or a server."""
+
+
+def preview_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
+    """Show what rules of retention would delete now. Nothing is deleted."""
+    retention = _retention(call)
+    report = retention.preview(call.caller, _checked(call, body.index), keeps=body.kept)
+    return RetentionAnswer(**asdict(report), last_run=retention.last_run())
+
+
+def run_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
+    """Delete what rules of retention say."""
+    retention = _retention(call)
+    report = retention.run(call.caller, _checked(call, body.index), keeps=body.kept)
+    assert report is not None  # noqa: S101 - a run that is asked for is always due
+    return RetentionAnswer(**asdict(report), last_run=retention.last_run())
+
+
+def _retention(call: Call) -> "Retention":
+    retention = call.index.retention
+    if retention is None:
+        raise Invalid(
+            "There is no rule of retention. Add a [[retention]] table to the settings.",
+            code="bad_setting",
+        )
+    return retention
+
+
+def _checked(call: Call, index: str | None) -> str | None:
+    """
+    Return the name of the index that is asked for.
+
+    Raises NotFound if there is no such index, or no rule about it.
+    """
+    if index is not None:
+        call.index.named(index)
+        if all(rule.index != index for rule in call.index.settings.retention_rules):
+            raise NotFound(f"No rule of retention is about {describe_index(index)}.")
+    return index

@@ -1,0 +1,74 @@
+"""`wheelyard retention`: deletes old releases by the rules of the settings."""
+
+from collections.abc import Iterator
+
+from click import Option
+
+from wheelyard.api.retention_operations import (
+    RetentionAnswer,
+    RetentionQuery,
+    preview_retention,
+    run_retention,
+)
+from wheelyard.cli.options import INDEX, open_api
+from wheelyard.cli.output import JSON, cli_command, print_result, warn
+from wheelyard.model.decoding import counted, readable_size
+from wheelyard.model.retention import JudgedRelease
+
+
+@cli_command(
+    "retention",
+    Option(["--dry-run"], is_flag=True),
+    Option(["--verbose"], is_flag=True),
+    Option(["--index"], metavar="NAME"),
+    JSON,
+    *INDEX,
+)
+def retention_command(*, dry_run: bool, verbose: bool, index: str | None) -> int:
+    """
+    Delete what the [[retention]] rules of the settings say. `wheelyard restore` brings it back.
+
+    Latest releases, and those that are pinned or were promoted, are always kept. The status is 1 if
+    a project was left alone, as its document cannot be read.
+
+    Options:
+        --dry-run: Print what would be deleted and why, and delete nothing.
+        --verbose: Print also what is kept, and why.
+        --index: Apply only the rules about this index. '' is the index without a name.
+
+    Examples:
+        wheelyard retention --dry-run
+        wheelyard retention --dry-run --verbose --index dev
+        wheelyard retention --server https://packages.acme.dev
+
+    Documentation: retention.md
+    """
+    operation = preview_retention if dry_run else run_retention
+    answer = open_api().call(operation, RetentionQuery(index, verbose))
+    print_result(answer, _lines(answer, "would be deleted" if dry_run else "deleted"))
+    for rule in answer.rules:
+        if rule.hindrance:
+            warn(f"rule {rule.number} deletes nothing: {rule.hindrance}")
+    for project in answer.skipped:
+        warn(f"{_where(project.index)}{project.project} is left alone: {project.why}")
+    return 1 if answer.skipped else 0
+
+
+def _lines(answer: RetentionAnswer, done: str) -> Iterator[str]:
+    for release in answer.deleted:
+        yield _line(release, done)
+    for release in answer.kept:
+        yield _line(release, "kept")
+    files = sum(release.files for release in answer.deleted)
+    size = readable_size(sum(release.bytes for release in answer.deleted))
+    releases = counted(len(answer.deleted), "release")
+    yield f"{releases} with {counted(files, 'file')}, {size}: {done}"
+
+
+def _line(release: JudgedRelease, done: str) -> str:
+    what = f"{_where(release.index)}{release.project} {release.version}"
+    return f"{what}: {done}  {'; '.join(release.why)}"
+
+
+def _where(index: str) -> str:
+    return f"{index}: " if index else ""

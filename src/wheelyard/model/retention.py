@@ -1,0 +1,48 @@
+"""What rules of retention delete and keep, as commands, pages and the API tell it."""
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+
+class RuleState(Struct, frozen=True, kw_only=True):
+    """A rule, and whether it can be applied now."""
+
+    number: int
+    index: str
+    """Empty for the index without a name."""
+    description: str
+    note: str
+    hindrance: str
+    """Why it deletes nothing now, in a sentence, or empty."""
+
+
+class JudgedRelease(Struct, frozen=True, kw_only=True):
+    """A release that rules are about."""
+
+    index: str
+    project: NormalizedName
+    version: str
+    files: int
+    bytes: int
+    rules: tuple[int, ...]
+    """The numbers of the rules that delete it, or would if nothing protected it."""
+    why: tuple[str, ...]
+    """Why it goes, or why it is kept."""
+
+
+class SkippedProject(Struct, frozen=True, kw_only=True):
+    """A project that was left alone, as its document cannot be read."""
+
+    index: str
+    project: NormalizedName
+    why: str
+
+
+class RetentionReport(Struct, frozen=True, kw_only=True):
+    """What rules delete and keep."""
+
+    rules: tuple[RuleState, ...]
+    deleted: tuple[JudgedRelease, ...]
+    """What is deleted, or in a preview, what would be."""
+    kept: tuple[JudgedRelease, ...]
+    skipped: tuple[SkippedProject, ...]

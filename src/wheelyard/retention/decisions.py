@@ -1,0 +1,162 @@
+"""Which releases of a project the rules delete, which are kept, and why."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.downloads.reading import LastDownloads
+from wheelyard.model.decoding import counted
+from wheelyard.model.project import File, Project
+from wheelyard.retention.rules import RetentionRule
+
+
+class RuleInForce(Struct, frozen=True):
+    """A rule that can be applied now."""
+
+    rule: RetentionRule
+    downloads: LastDownloads | None = None
+    """Those of the days that the rule asks for. None for a rule that asks for none."""
+
+
+class Judgement(Struct, frozen=True, kw_only=True):
+    """What the rules say of a release that one of them is about."""
+
+    version: str
+    files: tuple[File, ...]
+    rules: tuple[RetentionRule, ...]
+    """Those that would delete it."""
+    kept: tuple[str, ...]
+    """Why it is kept: what protects it, or for each rule the condition that it does not meet."""
+
+    @property
+    def is_deleted(self) -> bool:
+        """Whether the release goes."""
+        return bool(self.rules) and not self.kept
+
+    @property
+    def reason(self) -> str:
+        """Why it goes, for the journal: what the first rule says that deletes it."""
+        return self.rules[0].reason
+
+
+class _Release(Struct, frozen=True):
+    version: Version
+    files: tuple[File, ...]
+
+    @property
+    def is_yanked(self) -> bool:
+        """Whether installers pass over it."""
+        return all(file.yanked is not None for file in self.files)
+
+    @property
+    def complete_since(self) -> datetime:
+        """When its last file came into the index."""
+        return max(file.came_at for file in self.files)
+
+
+def judge(project: Project, rules: Sequence[RuleInForce], now: datetime) -> list[Judgement]:
+    """
+    Return what rules say of the releases of a project that any of them is about, newest first.
+
+    The rules are those about the project. Raises ValueError if the document has a version that is
+    none.
+    """
+    releases = sorted(_releases(project), key=lambda release: release.version, reverse=True)
+    installed = _release_to_install(releases)
+    judgements = list[Judgement]()
+    for place, release in enumerate(releases):
+        deleting, kept = list[RetentionRule](), list[str]()
+        about = [applied for applied in rules if applied.rule.is_about(release.version)]
+        for applied in about:
+            why = _unmet(applied, project.name, release, releases[:place], now)
+            if why:
+                kept.append(f"{applied.rule.title}: {why}")
+            else:
+                deleting.append(applied.rule)
+        if deleting:
+            kept = [*_protections(project, release, is_installed=release is installed)]
+        if about:
+            judgements.append(
+                Judgement(
+                    version=release.files[0].version,
+                    files=release.files,
+                    rules=tuple(deleting),
+                    kept=tuple(kept),
+                )
+            )
+    return judgements
+
+
+class Choice(Struct, frozen=True):
+    """Chooses what goes of a project: a pure function of the document, for its commit."""
+
+    rules: Sequence[RuleInForce]
+    now: datetime
+
+    def __call__(self, project: Project) -> Mapping[str, tuple[File, ...]]:
+        """Return the files to delete, by the reason."""
+        chosen = dict[str, tuple[File, ...]]()
+        for judgement in judge(project, self.rules, self.now):
+            if judgement.is_deleted:
+                chosen[judgement.reason] = (*chosen.get(judgement.reason, ()), *judgement.files)
+        return chosen
+
+
+def _releases(project: Project) -> Iterator[_Release]:
+    for files in project.by_release.values():
+        yield _Release(Version(files[0].version), tuple(files))
+
+
+def _release_to_install(releases: Sequence[_Release]) -> _Release | None:
+    """Return the release that installers choose: the last final one, else the last one."""
+    offered = [release for release in releases if not release.is_yanked] or releases
+    final = (release for release in offered if not release.version.is_prerelease)
+    return next(final, next(iter(offered), None))
+
+
+def _unmet(
+    applied: RuleInForce,
+    name: NormalizedName,
+    release: _Release,
+    newer: Sequence[_Release],
+    now: datetime,
+) -> str:
+    """Return a condition of a rule that a release does not meet, in words, or an empty text."""
+    rule = applied.rule
+    # Releases that installers choose before this one. A final release is not replaced by a
+    # pre-release, and nothing by a release that is yanked.
+    others = [
+        other
+        for other in newer
+        if rule.is_about(other.version)
+        and not other.is_yanked
+        and (release.version.is_prerelease or not other.version.is_prerelease)
+    ]
+    if rule.keep_last is not None and len(others) < rule.keep_last:
+        return f"among the last {rule.keep_last}"
+    if release.complete_since + rule.least_age > now:
+        days = counted(rule.least_age // timedelta(days=1), "day")
+        return f"in the index for less than {days}"
+    if applied.downloads is not None:
+        dates = [applied.downloads.of(name, file.filename) for file in release.files]
+        if last := max(filter(None, dates), default=None):
+            return f"downloaded on {last}"
+    return ""
+
+
+def _protections(project: Project, release: _Release, *, is_installed: bool) -> Iterator[str]:
+    """Yield what keeps a release whatever rules say."""
+    if not project.status.serves_files:
+        yield f"the project is {project.status}"
+    if is_installed:
+        yield "the latest release"
+    pins = [file.pinned for file in release.files if file.pinned is not None]
+    if pins:
+        yield f"pinned: {pins[0]}" if pins[0] else "pinned"
+    if any(file.promoted_at is not None for file in release.files):
+        yield "promoted from another index"
+    if any(file.promoted_to for file in release.files):
+        yield "promoted to another index"

@@ -1,0 +1,130 @@
+"""The rules of retention, as the settings have them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+
+from msgspec import Meta, Struct
+from msgspec.structs import asdict
+from packaging.version import Version
+
+from wheelyard.errors import Invalid
+from wheelyard.model.access import EVERY_PROJECT, NamePatterns, parse_name_patterns
+from wheelyard.model.decoding import InvalidField, counted, decode_table, require_one_line
+from wheelyard.model.index_definition import parse_index_name
+
+Kind = Literal["prereleases", "dev"]
+"""Which releases a rule is about: pre-releases, of which dev releases are some, or only these."""
+NOTE_LIMIT: Final = 200
+_KINDS: Final[Mapping[Kind, str]] = {"prereleases": "pre-releases", "dev": "dev releases"}
+
+
+class RetentionFields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of a `[[retention]]` table, before validation."""
+
+    index: str = ""
+    projects: Annotated[
+        tuple[str, ...], Meta(min_length=1, title='a list of names such as ["acme-*"]')
+    ] = (EVERY_PROJECT,)
+    keep_last: Annotated[int, Meta(ge=1, le=100_000)] | None = None
+    older_than_days: Annotated[int, Meta(ge=1, le=3650, title="a number of days")] | None = None
+    not_downloaded_days: Annotated[int, Meta(ge=1, le=365, title="a number of days")] | None = None
+    only: Kind | None = None
+    note: str = ""
+
+
+class RetentionRule(Struct, frozen=True, kw_only=True):
+    """A valid rule. A release has to meet all its conditions to be deleted."""
+
+    number: int
+    """Its position among the tables of the settings, from 1."""
+    index: str
+    """The name of the index whose own packages it is about, empty for the one without a name."""
+    projects: NamePatterns
+    keep_last: int | None
+    """How many of the newest releases it keeps."""
+    older_than_days: int | None
+    """Since how many days the release has to have all its files."""
+    not_downloaded_days: int | None
+    """For how many days nobody may have downloaded a file of the release."""
+    only: Kind | None
+    note: str
+    """Why there is the rule, in the words of the operator, or empty."""
+
+    @property
+    def title(self) -> str:
+        """What people call it: `rule 1`, perhaps with its note."""
+        return f"rule {self.number} ({self.note})" if self.note else f"rule {self.number}"
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """Its conditions in words, as they are said of a release."""
+        return tuple(self._conditions())
+
+    def _conditions(self) -> Iterator[str]:
+        if self.keep_last is not None:
+            yield f"not among the last {self.keep_last}"
+        if self.older_than_days is not None:
+            yield f"older than {counted(self.older_than_days, 'day')}"
+        if self.not_downloaded_days is not None:
+            yield f"not downloaded for {counted(self.not_downloaded_days, 'day')}"
+
+    @property
+    def reason(self) -> str:
+        """Why it deletes a release, for the journal."""
+        return f"retention {self.title}: {', '.join(self.conditions)}"
+
+    @property
+    def description(self) -> str:
+        """What it deletes, in words."""
+        what = _KINDS[self.only] if self.only else "releases"
+        of = "every project" if EVERY_PROJECT in self.projects.texts else self.projects.texts
+        names = of if isinstance(of, str) else ", ".join(of)
+        return f"{what} of {names}: {', '.join(self.conditions)}"
+
+    @property
+    def least_age(self) -> timedelta:
+        """Since when a release has to have all its files."""
+        return timedelta(days=max(self.older_than_days or 0, self.not_downloaded_days or 0))
+
+    def is_about(self, version: Version) -> bool:
+        """Return whether it is about releases of this kind."""
+        if self.only == "dev":
+            return version.is_devrelease
+        return self.only is None or version.is_prerelease
+
+
+def parse_rules(tables: Iterable[Mapping[str, Any]]) -> tuple[RetentionRule, ...]:
+    """
+    Return the rules in the `[[retention]]` tables of the settings.
+
+    Raises Invalid (code `bad_setting`) for the first that is wrong, or that has no condition which
+    spares new releases.
+    """
+    return tuple(_parse_rule(number, table) for number, table in enumerate(tables, 1))
+
+
+def _parse_rule(number: int, table: Mapping[str, Any]) -> RetentionRule:
+    try:
+        fields = decode_table(table, RetentionFields)
+        if fields.index:
+            parse_index_name(fields.index)
+        require_one_line(fields.note, "The note", NOTE_LIMIT)
+        patterns = parse_name_patterns(fields.projects)
+    except InvalidField as fault:
+        raise _wrong(number, f"{fault.message}.") from fault
+    except Invalid as fault:
+        raise _wrong(number, fault.message) from fault
+    limits = (fields.keep_last, fields.older_than_days, fields.not_downloaded_days)
+    if all(limit is None for limit in limits):
+        what = f"all {_KINDS[fields.only]}" if fields.only else "all releases"
+        raise _wrong(
+            number,
+            f"it would delete {what} as soon as they come. Add keep_last, older_than_days or "
+            "not_downloaded_days.",
+        )
+    return RetentionRule(number=number, **asdict(fields) | {"projects": patterns})
+
+
+def _wrong(number: int, why: str) -> Invalid:
+    return Invalid(f"[[retention]] number {number}: {why}", code="bad_setting")

@@ -1,0 +1,274 @@
+"""What rules of retention would delete, and the runs that delete it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.threads import prefetch_map
+from wheelyard.downloads.reading import LastDownloads
+from wheelyard.errors import UNREADABLE_CODES, Conflict, Forbidden, NotFound, Unavailable
+from wheelyard.model.access import Action, Caller
+from wheelyard.model.project import Project
+from wheelyard.model.retention import (
+    JudgedRelease,
+    RetentionReport,
+    RuleState,
+    SkippedProject,
+)
+from wheelyard.operations.lifecycle import Lifecycle
+from wheelyard.operations.search.project_table import MAX_CONCURRENT_READS, FactsReader
+from wheelyard.operations.sweep import JobLease, last_completed
+from wheelyard.retention.decisions import Choice, Judgement, RuleInForce, judge
+from wheelyard.retention.rules import RetentionRule
+from wheelyard.storage.base import Store
+
+JOB: Final = "retention"
+RUNNING: Final = "retention_running"
+"""The code of a Conflict while another process deletes by rules."""
+
+
+class RetainedIndex(Struct, frozen=True, kw_only=True):
+    """An index whose releases rules delete."""
+
+    name: str
+    has_packages: bool
+    """Whether it has packages of its own."""
+    lifecycle: Lifecycle
+    reader: FactsReader
+    last_downloads: Callable[[int], LastDownloads | None]
+    """Returns the downloads of the last days, or None if they are not counted."""
+
+    @property
+    def projects(self) -> Projects:
+        """Its own projects."""
+        return self.lifecycle.projects
+
+
+class _Judged(Struct, frozen=True):
+    name: NormalizedName
+    rules: tuple[RuleInForce, ...]
+    judgements: Sequence[Judgement]
+    fault: str = ""
+    """Why the project cannot be judged, or empty."""
+
+
+class Retention(Struct, frozen=True, kw_only=True):
+    """
+    Shows what rules delete, and deletes it.
+
+    Each method raises Forbidden unless the caller is an administrator. It raises NotFound if there
+    is no index of the name that is asked for, and Unavailable if the store does not answer.
+    """
+
+    rules: Sequence[RetentionRule]
+    indexes: Callable[[str], RetainedIndex]
+    """Returns the index of a name. Raises NotFound if there is none."""
+    documents: Store
+    """That of the index without a name, which has the lease."""
+    runtime: Runtime
+    is_local: bool
+    is_read_only: bool
+
+    def last_run(self) -> datetime | None:
+        """Return when a run was complete last, or None if none was."""
+        return last_completed(self.documents, JOB)
+
+    def preview(
+        self, caller: Caller, only: str | None = None, *, keeps: bool = False
+    ) -> RetentionReport:
+        """
+        Return what a run would delete, and if `keeps` is set, what it would keep and why.
+
+        `only`: the name of one index whose rules are applied, or None for all rules.
+        """
+        _require_administrator(caller)
+        return _Pass(self, caller, None, keeps=keeps).report(only)
+
+    def run(
+        self,
+        caller: Caller,
+        only: str | None = None,
+        *,
+        keeps: bool = False,
+        every: timedelta = timedelta(),
+    ) -> RetentionReport | None:
+        """
+        Delete what rules say, and return what was deleted; the rest as `preview`.
+
+        Return None if a run was complete within `every`. Raises Conflict (code `retention_running`)
+        while another process does the same, and Forbidden on a read-only server. After an
+        Unavailable some projects may be done.
+        """
+        _require_administrator(caller)
+        if self.is_read_only:
+            raise Forbidden(
+                "Nothing is deleted, as [server] read_only is set. Use another server of the same "
+                "index.",
+                code="read_only",
+            )
+        if only is not None:
+            self.indexes(only)
+        lease = JobLease(self.documents, JOB, self.runtime)
+        if lease.take(every):
+            if every:
+                return None
+            raise _running()
+        try:
+            report = _Pass(self, caller, lease, keeps=keeps).report(only)
+            lease.complete()
+        except Conflict as conflict:
+            raise _running() from conflict
+        return report
+
+
+class _Pass:
+    """One pass over all projects that rules name. With a lease it deletes."""
+
+    def __init__(
+        self, retention: Retention, caller: Caller, lease: JobLease | None, *, keeps: bool
+    ) -> None:
+        self._retention = retention
+        self._caller = caller
+        self._lease = lease
+        self._keeps = keeps
+        self._now = retention.runtime.now()
+        """One time for all: what becomes old enough meanwhile stays until the next run."""
+        self._states = list[RuleState]()
+        self._deleted = list[JudgedRelease]()
+        self._kept = list[JudgedRelease]()
+        self._skipped = list[SkippedProject]()
+
+    def report(self, only: str | None) -> RetentionReport:
+        """Judge, and perhaps delete, what the rules of one index or all are about."""
+        rules = [rule for rule in self._retention.rules if only is None or rule.index == only]
+        for name in sorted({rule.index for rule in rules}):
+            self._pass_over(name, [rule for rule in rules if rule.index == name])
+        return RetentionReport(
+            rules=tuple(sorted(self._states, key=lambda state: state.number)),
+            deleted=tuple(self._deleted),
+            kept=tuple(self._kept),
+            skipped=tuple(self._skipped),
+        )
+
+    def _pass_over(self, index_name: str, rules: Sequence[RetentionRule]) -> None:
+        try:
+            index = self._retention.indexes(index_name)
+        except NotFound as missing:
+            self._states += [_state(rule, missing.message) for rule in rules]
+            return
+        in_force = list[RuleInForce]()
+        for rule in rules:
+            hindrance, downloads = _facts_for(index, rule)
+            self._states.append(_state(rule, hindrance))
+            if not hindrance:
+                in_force.append(RuleInForce(rule, downloads))
+        for judged in self._judged(index, in_force) if in_force else ():
+            if judged.fault:
+                self._skip(index, judged.name, judged.fault)
+            else:
+                self._settle(index, judged)
+
+    def _judged(self, index: RetainedIndex, rules: Sequence[RuleInForce]) -> Iterator[_Judged]:
+        def read(name: NormalizedName) -> _Judged:
+            about = tuple(rule for rule in rules if rule.rule.projects.match(name))
+            if not about:
+                return _Judged(name, (), ())
+            try:
+                project = index.reader.document(name)
+                return _Judged(name, about, self._judgements(project, about))
+            except Unavailable as fault:
+                if fault.code not in UNREADABLE_CODES:
+                    raise
+                return _Judged(name, about, (), fault.message)
+            except (ValueError, TypeError):  # a version that is none, or a time without its offset
+                return _Judged(name, about, (), f"The document of {name} is damaged.")
+
+        names = index.projects.names.get().value
+        threads = 1 if self._retention.is_local else MAX_CONCURRENT_READS
+        yield from prefetch_map(read, names.names if names else (), threads)
+
+    def _judgements(
+        self, project: Project | None, rules: Sequence[RuleInForce]
+    ) -> Sequence[Judgement]:
+        return judge(project, rules, self._now) if project is not None else ()
+
+    def _settle(self, index: RetainedIndex, judged: _Judged) -> None:
+        """Delete what goes of a project, if this is a run, and note what was judged."""
+        judgements = judged.judgements
+        if self._lease is not None and any(judgement.is_deleted for judgement in judgements):
+            self._lease.renew()
+            choice = Choice(judged.rules, self._now)
+            try:
+                changed = index.lifecycle.delete_chosen(self._caller, judged.name, choice)
+            except Unavailable as fault:
+                if fault.code not in UNREADABLE_CODES:
+                    raise
+                self._skip(index, judged.name, fault.message)
+                return
+            # as the commit has judged
+            judgements = judge(changed.before, judged.rules, self._now)
+        for judgement in judgements:
+            if judgement.is_deleted:
+                self._deleted.append(_told(index, judged.name, judgement))
+            elif self._keeps:
+                self._kept.append(_told(index, judged.name, judgement))
+
+    def _skip(self, index: RetainedIndex, name: NormalizedName, why: str) -> None:
+        self._skipped.append(SkippedProject(index=index.name, project=name, why=why))
+
+
+def _facts_for(index: RetainedIndex, rule: RetentionRule) -> tuple[str, LastDownloads | None]:
+    """Return why a rule cannot be applied, or an empty text, and the downloads that it needs."""
+    if not index.has_packages:
+        return "The index has no packages of its own, so there is nothing to delete.", None
+    days = rule.not_downloaded_days
+    if days is None:
+        return "", None
+    try:
+        downloads = index.last_downloads(days)
+    except Unavailable as fault:
+        return f"The counts of downloads cannot be read: {fault.message}", None
+    if downloads is None:
+        return "Downloads are not counted: set [downloads] count, or change the rule.", None
+    if not downloads.is_complete:
+        return f"Downloads were not counted {days} days ago yet, so wait until then.", None
+    return "", downloads
+
+
+def _state(rule: RetentionRule, hindrance: str) -> RuleState:
+    return RuleState(
+        number=rule.number,
+        index=rule.index,
+        description=rule.description,
+        note=rule.note,
+        hindrance=hindrance,
+    )
+
+
+def _told(index: RetainedIndex, name: NormalizedName, judgement: Judgement) -> JudgedRelease:
+    return JudgedRelease(
+        index=index.name,
+        project=name,
+        version=judgement.version,
+        files=len(judgement.files),
+        bytes=sum(file.size for file in judgement.files),
+        rules=tuple(rule.number for rule in judgement.rules),
+        why=judgement.kept or tuple(rule.reason for rule in judgement.rules),
+    )
+
+
+def _require_administrator(caller: Caller) -> None:
+    if not caller.may_everywhere(Action.ADMIN):
+        raise caller.forbidden("use rules of retention, which is for administrators")
+
+
+def _running() -> Conflict:
+    return Conflict(
+        "Another process deletes by rules of retention now, or has died. Try again in ten minutes.",
+        code=RUNNING,
+    )

@@ -1,0 +1,330 @@
+"""Runs over a store: what they delete and read, races, crashes, and what cannot be read."""
+
+from collections.abc import Callable
+
+import pytest
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
+from tests.operations.two_indexes import DEMO, ONE, TwoIndexes
+from tests.storage.wrapping import ObservedStore
+from wheelyard.catalog import keys
+from wheelyard.errors import Conflict, Forbidden, WheelyardError
+from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.retention import RetentionReport
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.retention.daily import DAILY, DailyRetention
+from wheelyard.retention.runs import Retention
+from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.storage.base import Store
+from wheelyard.wiring.build import Index
+
+OLD = {"older_than_days": 30}
+LAST = {"keep_last": 1}
+SETTINGS = Settings(retention=(LAST,))
+VERSIONS = ("1.0", "2.0", "3.0")
+
+
+def retention_of(index: Index) -> Retention:
+    """Return what deletes by the rules of an index."""
+    assert index.retention is not None
+    return index.retention
+
+
+def filled(
+    harness: IndexHarness, settings: Settings = SETTINGS, store: Store | None = None
+) -> Index:
+    """Return an index with three releases of two projects, opened through a store."""
+    for name in ("demo", "other"):
+        for version in VERSIONS:
+            harness.upload(make_wheel(name, version))
+    harness.clock.advance(days=40)
+    return harness.opened(3, store, settings)
+
+
+def deleted(report: RetentionReport | None) -> list[str]:
+    """Return what a report says was deleted."""
+    assert report is not None
+    return [f"{release.project} {release.version}" for release in report.deleted]
+
+
+def test_releases_go_into_the_trash(harness: IndexHarness) -> None:
+    """What a run deletes can be restored, in one commit per project, with the rule as reason."""
+    index = filled(harness)
+    before = index.projects.read_for_update(DEMO)
+    retention = retention_of(index)
+    planned = ["demo 2.0", "demo 1.0", "other 2.0", "other 1.0"]
+
+    assert deleted(retention.preview(ALICE)) == planned
+    assert index.projects.read_for_update(DEMO) == before
+    assert deleted(retention.run(ALICE)) == planned
+    assert deleted(retention.run(ALICE)) == []
+
+    commit = history(index, DEMO)[-1]
+    assert commit.number == before.revision + 1
+    (event,) = commit.events
+    assert (event.by, event.reason) == ("local:alice", "retention rule 1: not among the last 1")
+    assert retention.last_run() == harness.clock.now
+    index.lifecycle.change("restore", ALICE, DEMO, Selection(ONE), "still needed")
+    restored = index.projects.read_for_update(DEMO).by_filename
+    assert restored["demo-1.0-py3-none-any.whl"] == before.by_filename["demo-1.0-py3-none-any.whl"]
+
+
+def test_a_rule_is_about_one_index(harness: IndexHarness) -> None:
+    """A rule deletes only from its own index, and none of what was promoted from or to it."""
+    indexes = TwoIndexes(harness)
+    for version in VERSIONS:
+        indexes.upload(make_wheel(version=version))
+        indexes.upload(make_wheel(version=version), indexes.prod)
+    indexes.upload(make_wheel(version="1.5"))
+    indexes.promote("1.5")
+    rules = ({"index": "dev", **LAST}, {"index": "gone", **LAST}, {"index": "view", **LAST})
+    tables = ({"name": "dev"}, {"name": "prod"}, {"name": "view", "layers": ["dev"]})
+    root = harness.opened(5, settings=Settings(index=tables, retention=rules))
+
+    report = retention_of(root).run(ALICE, keeps=True)
+
+    assert report is not None
+    assert [(release.index, release.version) for release in report.deleted] == [
+        ("dev", "2.0"),
+        ("dev", "1.0"),
+    ]
+    kept = {release.version: release.why for release in report.kept}
+    assert kept["1.5"] == ("promoted to another index",)
+    assert [bool(rule.hindrance) for rule in report.rules] == [False, True, True]
+    assert len(root.named("prod").projects.read_for_update(DEMO).files) == 4
+
+
+@pytest.mark.parametrize("change", ["pin", "promote", "upload"])
+def test_what_changed_meanwhile_is_judged_anew(harness: IndexHarness, change: str) -> None:
+    """A release that is pinned, promoted or uploaded to while a run is under way stays."""
+    indexes = TwoIndexes(harness)
+    for version in VERSIONS:
+        indexes.upload(make_wheel(version=version))
+    harness.clock.advance(days=40)
+    acts: dict[str, Callable[[], object]] = {
+        "pin": lambda: indexes.dev.lifecycle.change("pin", ALICE, DEMO, Selection(ONE), ""),
+        "promote": lambda: indexes.promote("1.0"),
+        "upload": lambda: indexes.upload(make_wheel(version="1.0", tag="py2-none-any")),
+    }
+    done = list[str]()
+
+    def before_the_commit(verb: str, key: str) -> None:
+        if (verb, key) == ("put", f"{keys.index_folder('dev')}{keys.project(DEMO)}") and not done:
+            done.append(change)
+            acts[change]()
+
+    store = ObservedStore(harness.store, before_the_commit)
+    tables = ({"name": "dev"}, {"name": "prod"})
+    settings = Settings(index=tables, retention=({"index": "dev", **OLD},))
+
+    report = retention_of(harness.opened(7, store, settings)).run(ALICE)
+
+    assert done == [change]
+    assert deleted(report) == ["demo 2.0"]
+    versions = {file.version for file in indexes.sources.files}
+    assert versions == {"1.0", "3.0"}
+    assert harness.check().problems == []
+
+
+def test_a_promotion_of_what_was_deleted_fails(harness: IndexHarness) -> None:
+    """A promotion that comes after the deletion promotes nothing, and says so."""
+    indexes = TwoIndexes(harness)
+    for version in VERSIONS:
+        indexes.upload(make_wheel(version=version))
+    settings = Settings(
+        index=({"name": "dev"}, {"name": "prod"}), retention=({"index": "dev", **LAST},)
+    )
+    retention = retention_of(harness.opened(7, settings=settings))
+    done = list[RetentionReport | None]()
+
+    def before_the_note(verb: str, key: str) -> None:
+        is_note = key == f"{keys.index_folder('dev')}{keys.project(DEMO)}"
+        if verb == "put" and is_note and not done:
+            done.append(retention.run(ALICE))
+
+    other = indexes.reopened(ObservedStore(harness.store, before_the_note))
+    with pytest.raises(WheelyardError):
+        other.promote("1.0")
+
+    assert deleted(done[0]) == ["demo 2.0", "demo 1.0"]
+    assert indexes.reopened().listed() == {}
+
+
+@pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
+def test_a_killed_run_is_gone_on_with(harness: IndexHarness, kind: FaultKind) -> None:
+    """After a crash at any write of a run, the next one deletes the rest. Nothing is damaged."""
+    index = filled(harness)
+    for number in range(1, 40):
+        copy = IndexHarness(harness.folder, harness.clock)
+        for key, body in harness.snapshot().items():
+            copy.store.put(key, body, None)  # type: ignore[arg-type] # keys of the same store
+        faulty = FaultyStore(copy.store, (Fault(kind, "put", nth=number),))
+        try:
+            retention_of(copy.opened(4, faulty, SETTINGS)).run(ALICE)
+        except ProcessCrash:
+            harness.clock.advance(minutes=11)
+            retention_of(copy.opened(5, settings=SETTINGS)).run(ALICE)
+            files = copy.opened(6).projects.read_for_update(DEMO).files
+            assert [file.version for file in files] == ["3.0"]
+            assert copy.check(rebuild=True).problems == []
+        else:
+            break
+    else:
+        pytest.fail("a run has too many writes")
+    assert number > 4
+    assert len(index.projects.read_for_update(DEMO).files) == 3
+
+
+def test_a_run_reads_each_document_once_and_no_file(harness: IndexHarness) -> None:
+    """A run reads the document of each project that a rule names once, and no bytes of files."""
+    calls = list[tuple[str, str]]()
+    store = ObservedStore(harness.store, lambda verb, key: calls.append((verb, key)))
+    settings = Settings(retention=({"projects": ["demo"], **LAST}, {"projects": ["d*"], **OLD}))
+    index = filled(harness, settings, store)
+    calls.clear()
+
+    retention_of(index).preview(ALICE)
+
+    assert calls == [("get", keys.PROJECT_NAMES), ("get", keys.project(DEMO))]
+    calls.clear()
+    retention_of(index).run(ALICE)
+    files = [(verb, key) for verb, key in calls if key.startswith(keys.FILES)]
+    assert files == []
+    # the lease, a mark of a commit, the document, its journal, the lease
+    assert [verb for verb, _ in calls].count("put") == 5
+
+
+def test_a_damaged_document_is_left_alone(harness: IndexHarness) -> None:
+    """A project whose document is damaged is skipped, and the report says so."""
+    index = filled(harness)
+    harness.store.put(keys.project(DEMO), b"{", None)
+
+    report = retention_of(index).run(ALICE)
+
+    assert deleted(report) == ["other 2.0", "other 1.0"]
+    assert report is not None
+    assert [project.project for project in report.skipped] == [DEMO]
+
+
+def test_rules_about_downloads_need_counts(harness: IndexHarness) -> None:
+    """A rule about downloads deletes nothing until they were counted for so long, and says so."""
+    settings = Settings(retention=({"not_downloaded_days": 30},))
+    index = filled(harness, settings)
+    served = harness.opened(8, settings=settings)
+    report = retention_of(index).run(ALICE)
+    assert report is not None
+    assert (report.deleted, "not counted" in report.rules[0].hindrance) == ((), True)
+
+    counter = _counter(served, harness)
+    counter("demo", "3.0")
+    harness.clock.advance(days=29)
+    counter("demo", "1.0")
+    harness.clock.advance(days=2)
+
+    report = retention_of(harness.opened(9, settings=settings)).run(ALICE, keeps=True)
+    assert deleted(report) == ["demo 2.0", "other 2.0", "other 1.0"]
+
+
+def _counter(index: Index, harness: IndexHarness) -> Callable[[str, str], None]:
+    from wheelyard.downloads.counter import DownloadCounter  # noqa: PLC0415
+
+    def count(name: str, version: str) -> None:
+        counter = DownloadCounter(index.stores.documents, index.runtime)
+        filename = make_wheel(name, version).filename
+        counter.note(NormalizedName(name), version, filename, b"pip/26.0")
+        counter.close()
+        assert harness.store is not None
+
+    return count
+
+
+def test_counts_that_are_off_or_damaged(harness: IndexHarness) -> None:
+    """Where downloads are not counted, or cannot be read, a rule about them deletes nothing."""
+    rules = ({"not_downloaded_days": 30},)
+    off = replace(Settings(retention=rules).downloads, count=False)
+    index = filled(harness, Settings(retention=rules, downloads=off))
+    report = retention_of(index).run(ALICE)
+    assert report is not None
+    assert (report.deleted, "[downloads] count" in report.rules[0].hindrance) == ((), True)
+
+    harness.store.put(keys.downloads_of_month("2026-02"), b"x", None)
+    report = retention_of(harness.opened(6, settings=Settings(retention=rules))).run(ALICE)
+    assert report is not None
+    assert (report.deleted, "cannot be read" in report.rules[0].hindrance) == ((), True)
+
+
+def test_who_may_run_it_and_where(harness: IndexHarness) -> None:
+    """Only administrators see and run the rules, and never on a read-only server."""
+    index = filled(harness)
+    manager = Caller("local:bo", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))
+    for caller in (manager, Caller("anonymous", (ANYONE_READS,))):
+        with pytest.raises(WheelyardError):
+            retention_of(index).preview(caller)
+        with pytest.raises(WheelyardError):
+            retention_of(index).run(caller)
+
+    only_reads = replace(SETTINGS, server=ServerSettings(read_only=True))
+    with pytest.raises(Forbidden):
+        retention_of(harness.opened(6, settings=only_reads)).run(ALICE)
+    assert len(index.projects.read_for_update(DEMO).files) == 3
+
+
+def test_one_of_many_servers_runs_it_daily(harness: IndexHarness) -> None:
+    """Once a day one server applies the rules, and its name for the journal says so."""
+    index = filled(harness)
+    others = [harness.opened(seed, settings=SETTINGS) for seed in (11, 12)]
+    servers = [DailyRetention(retention_of(opened), opened.runtime) for opened in (index, *others)]
+    for server in servers:
+        server.run_if_due()
+    (event,) = history(index, DEMO)[-1].events
+    assert event.by == DAILY.principal == "local:retention"
+
+    harness.upload(make_wheel(version="4.0"))
+    servers[1].run_if_due()
+    assert len(index.projects.read_for_update(DEMO).files) == 2
+    harness.clock.advance(days=1, minutes=1)
+    servers[2].run_if_due()
+    assert len(index.projects.read_for_update(DEMO).files) == 1
+
+
+def test_no_two_at_a_time(harness: IndexHarness) -> None:
+    """While a run is under way, another one is refused, until the first is known to be dead."""
+    index = filled(harness)
+    codes = list[tuple[str, str]]()
+
+    def meanwhile(verb: str, key: str) -> None:
+        if (verb, key) == ("put", keys.project(DEMO)) and not codes:
+            with pytest.raises(Conflict) as refused:
+                retention_of(index).run(ALICE)
+            codes.append(code_of(refused.value))
+
+    store = ObservedStore(harness.store, meanwhile)
+    retention_of(harness.opened(6, store, SETTINGS)).run(ALICE)
+
+    assert codes == [("Conflict", "retention_running")]
+
+
+def test_a_pin_is_kept_and_taken_back(harness: IndexHarness) -> None:
+    """A pin has a reason, which another pin changes, and a restored release is pinned as before."""
+    index = filled(harness)
+    life, one = index.lifecycle, Selection(Version("1"))
+
+    def pins() -> set[str | None]:
+        files = index.projects.read_for_update(DEMO).files
+        return {file.pinned for file in files if file.version == "1.0"}
+
+    life.change("pin", ALICE, DEMO, one, "audit")
+    assert life.change("pin", ALICE, DEMO, one, "").files == ()
+    life.change("pin", ALICE, DEMO, one, "customer")
+    life.change("delete", ALICE, DEMO, one, "")
+    life.change("restore", ALICE, DEMO, one, "")
+    assert pins() == {"customer"}
+    life.change("unpin", ALICE, DEMO, one, "")
+    assert pins() == {None}
+    assert [event.what for event in history(index, DEMO)[-1].events] == ["unpinned"]
+    assert harness.check(rebuild=True).problems == []
