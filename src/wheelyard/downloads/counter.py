@@ -88,11 +88,13 @@ class DownloadCounter:
             self._timer = None
 
     def _write_later(self) -> None:
-        self._write()
-        with self._lock:
-            self._timer = None
-            if (self._counts or self._batch) and not self._is_closed:
-                self._schedule()
+        try:
+            self._write()
+        finally:
+            with self._lock:
+                self._timer = None
+                if (self._counts or self._batch) and not self._is_closed:
+                    self._schedule()
 
     def _write(self) -> None:
         """Write one batch, if there is anything to write, or log why that failed."""
