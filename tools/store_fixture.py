@@ -41,6 +41,8 @@ from wheelyard.model.person import Person
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.promotion import IndexSide, Promotion
+from wheelyard.settings.sections import Settings
 from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.storage.base import ABSENT
 from wheelyard.upstream.file_cache import FileCache, FileUses, Pin
@@ -155,6 +157,7 @@ def _add_projects(harness: IndexHarness) -> None:
         lambda: index.lifecycle.change(
             "unyank", ALICE, NormalizedName("worn"), Selection(Version("1.1")), "mended"
         ),
+        lambda: _promote(harness, NormalizedName("worn"), Version("1.0")),
         lambda: publish(index, folder, wheel("half-gone", "1.0"), wheel("half-gone", "2.0")),
         lambda: delete(index, "half-gone", "2.0"),
         lambda: publish(index, folder, wheel("back", "1.0"), wheel("back", "2.0")),
@@ -179,6 +182,18 @@ def _add_projects(harness: IndexHarness) -> None:
         step()
         harness.clock.now += days / 2
         index.changes.newest()
+
+
+def _promote(harness: IndexHarness, name: NormalizedName, version: Version) -> None:
+    """Approve a release of the index without a name, and promote it to the index `lts`."""
+    index = harness.opened(2, settings=Settings(index=({"name": "lts"},)))
+    source, target = (
+        IndexSide(uploads=side.uploads, caller=replace(ALICE, principal="local:bo"))
+        for side in (index, index.named("lts"))
+    )
+    promotion = Promotion(source, target, index.tokens.records, index.runtime)
+    promotion.approve(name, version)
+    promotion.promote(name, version)
 
 
 def _add_names(harness: IndexHarness) -> None:

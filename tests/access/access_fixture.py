@@ -31,6 +31,7 @@ from tests.http.packages import Package, form, wheel
 from tests.http.servers import memory_index
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.catalog import keys
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http.app import App
 from wheelyard.model.access import Action, parse_actions, parse_pattern
@@ -64,7 +65,7 @@ class RecordedResponse:
     headers: tuple[tuple[str, str], ...]
     body: bytes
     asked: tuple[str, ...]
-    """Keys, those of credentials left out: they are read to know who asks."""
+    """Keys without those that are read to know who asks, and for which index a path is."""
 
     def header(self, name: str) -> str:
         """Return a header, or nothing."""
@@ -124,7 +125,8 @@ class AccessHarness:
         lines = (*headers, ("content-length", str(len(body)))) if body else headers
         pieces = [body] if body else []
         said = self.in_process.get(f"{self.prefix}{path}", *lines, method=method, body=pieces)
-        asked = tuple(key for key in self.store.asked[begun:] if not key.startswith("credentials/"))
+        passed_over = ("credentials/", keys.INDEX_LIST)
+        asked = tuple(key for key in self.store.asked[begun:] if not key.startswith(passed_over))
         return RecordedResponse(said.status, tuple(said.headers.items()), said.body, asked)
 
     def upload(

@@ -218,7 +218,8 @@ def harness(
     if request.param == "below a prefix":
         server["path_prefix"] = "/python"
     folder = tmp_path_factory.mktemp("place")
-    with open_harness(folder, is_open=request.param != "closed", server=server) as harness:
+    is_partly_open, other = request.param != "closed", [{"name": "lab"}]
+    with open_harness(folder, is_open=is_partly_open, server=server, index=other) as harness:
         yield harness
 
 
@@ -460,6 +461,24 @@ def test_only_managers_change_a_project(harness: AccessHarness, person: Requeste
             if answers[0].asked or answers[1].asked:
                 wrong.append(f"{verb} {there}: the store was asked for {answers[0].asked}")
     assert wrong == []
+
+
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_only_writers_promote(harness: AccessHarness, person: Requester) -> None:
+    """Only who may also upload to the other index promotes; a refusal says nothing of a project."""
+    headers, body = (*person.headers(harness), JSON), b'{"version": "9.9", "to": "lab"}'
+    for there, not_there in zip(EXISTING, MISSING, strict=True):
+        read = status_of(person.role, there, RouteCase(""), is_open=is_open(harness))
+        for verb in ("promote", "approve-promotion"):
+            paths = (f"/api/v1/projects/{name}/{verb}" for name in (there, not_there))
+            first, second = (harness.ask("POST", path, headers, body) for path in paths)
+            if person.role in WRITERS:
+                assert (first.status, second.status) == (404, 404), first
+                continue
+            expected = {INVALID: 401, ANONYMOUS: 401}.get(person.role, read if read != 200 else 403)
+            assert first.status == expected, (there, verb, first)
+            assert first.without(there) == second.without(not_there)
+            assert not any("projects/" in key for key in (*first.asked, *second.asked))
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)

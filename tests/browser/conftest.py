@@ -86,7 +86,7 @@ def public() -> Iterator[FakeUpstream]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iterator[RunningServer]:
     """A server with a project of every kind."""
-    config = upstream_settings(public, "cooldown_days = 7")
+    config = upstream_settings(public, "cooldown_days = 7") + '\n[[index]]\nname = "prod"\n'
     with running_site(tmp_path_factory.mktemp("site"), config) as server:
         publish(
             server,

@@ -86,6 +86,7 @@ FORMS = (
     "/project/acme-core/manage/?version=1.1&action=yank",
     "/project/acme-core/manage/?version=1.1&action=delete",
     "/project/acme-core/manage/?action=status",
+    "/project/acme-core/1.1/promote/",
 )
 
 

@@ -1,7 +1,8 @@
 """
 Operations that promote releases from the index of the call to another one, and approve that.
 
-Each raises NotFound if there is no such other index, and as `operations/promotion.py` says.
+Each raises NotFound if there is no such other index. Each raises as
+`ReadPolicy.require_project_read` in this one, and as `operations/promotion.py` says.
 """
 
 from msgspec import Struct
@@ -61,6 +62,7 @@ class ApprovedPromotion(ReleaseInIndexes, frozen=True, kw_only=True):
 
 def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> PromotedRelease:
     """Promote a release of this index to another one."""
+    call.index.read_policy.require_project_read(call.caller, name)
     version = parse_version(body.version)
     promoted = promotion_to(call, body.to).promote(name, version, dry_run=body.dry_run)
     return PromotedRelease(
@@ -75,6 +77,7 @@ def approve_promotion(
     call: Call, name: NormalizedName, body: PromotionApproval
 ) -> ApprovedPromotion:
     """Approve that a release of this index is promoted to another one."""
+    call.index.read_policy.require_project_read(call.caller, name)
     approved = promotion_to(call, body.to).approve(name, parse_version(body.version))
     return ApprovedPromotion(
         **asdict(_release(call, name, body)),
