@@ -28,7 +28,7 @@ def test_project_has_its_files_and_status(stocked: RunningServer) -> None:
     page = stocked.get(f"{API}/demo").json()
 
     assert page.keys() == {
-        *("name", "revision", "project-status", "summary", "files", "deleted", "commit"),
+        *("name", "revision", "project-status", "summary", "files", "deleted", "commit", "trash"),
     }
     assert (page["summary"], page["commit"]["number"]) == ("A demo of <b>it</b>", 3)
     assert (page["name"], page["revision"], page["deleted"]) == ("demo", 3, [])
