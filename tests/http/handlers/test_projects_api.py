@@ -78,6 +78,23 @@ def test_set_of_versions_changes_in_one_commit(server: RunningServer) -> None:
     assert [file["version"] for file in page["files"]] == ["2.0"]
 
 
+def test_deleted_files_come_back(server: RunningServer) -> None:
+    """A deleted file is refused by its key until it is restored; managers remove no bytes."""
+    publish(server, wheel("bin", "1.0"))
+    (file,) = server.get(f"{API}/bin").json()["files"]
+    url = f"/files/bin/{file['sha256']}/{file['filename']}"
+
+    deleted = server.change("bin", "delete", version="1.0").json()
+    assert deleted["keep_until"] == deleted["trash"][0]["keep_until"]
+    assert [server.get(f"{url}{more}").status_code for more in ("", ".metadata")] == [404, 404]
+    assert server.change("bin", "restore", version="1.0").json()["files"] == [file]
+    assert server.get(url).status_code == 200
+
+    answer = sent(server, "delete", b'{"version": "1.0", "now": true}')
+    assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
+    assert server.get(url).status_code == 200
+
+
 def test_journal_has_everything_that_was_done(server: RunningServer) -> None:
     """Everything that is done to a project is in its journal: what, by whom, when, in order."""
     publish(server, wheel("life", "1.0"), sdist("life", "1.0"), wheel("life", "1.1"))
@@ -134,6 +151,10 @@ def test_journal_has_everything_that_was_done(server: RunningServer) -> None:
         ("delete", b'{"versions": "1.0"}', 400, "invalid_version"),
         ("delete", b'{"version": "1.0", "versions": "<2"}', 400, "invalid_field"),
         ("delete", b'{"version": "1.0", "dry_run": true}', 200, None),
+        ("delete", b'{"version": "1.0", "everywhere": true}', 400, "invalid_field"),
+        ("restore", b'{"version": "1.0", "now": true}', 400, "invalid_field"),
+        ("restore", b'{"version": "1.0"}', 200, None),
+        ("restore", b'{"version": "9.9"}', 404, "not_found"),
         ("status", b'{"status": 1}', 400, "invalid_field"),
     ],
 )
