@@ -162,6 +162,7 @@ ADMINISTRATION: Final = {
     "publishers": "publishers/",
     "publisher-form": "publishers/?add=github",
     "storage": "storage/",
+    "retention": "retention/",
     "health": "health/",
     "settings": "settings/",
     "tokens": "tokens/",

@@ -76,6 +76,7 @@ FORMS = (
     "/-/admin/publishers/?add=oidc",
     "/-/admin/publishers/history/",
     "/-/admin/indexes/",
+    "/-/admin/retention/",
     "/-/admin/indexes/?make=index",
     "/-/admin/tokens/",
     "/-/admin/tokens/?action=make",

@@ -26,6 +26,7 @@ from wheelyard.http.handlers.admin.package_requests import AskPage, RequestPages
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.handlers.admin.people import PeoplePages
 from wheelyard.http.handlers.admin.publishers import PublisherPages
+from wheelyard.http.handlers.admin.retention import RetentionPage
 from wheelyard.http.handlers.admin.storage import StoragePage
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
@@ -258,6 +259,8 @@ def _administration(web: WebPages) -> Iterator[Route]:
     yield from _admin_page("/-/admin/journal/", journal.answer)
     yield from _admin_page("/-/admin/journal/journal.csv", journal.download)
     yield from _admin_page("/-/admin/storage/", StoragePage(pages).answer)
+    retention = RetentionPage(pages)
+    yield from _admin_page("/-/admin/retention/", retention.answer, retention.answer_form)
     health = HealthPages(pages)
     yield from _admin_page("/-/admin/health/", health.answer)
     yield from _admin_page("/-/admin/settings/", health.answer_settings)

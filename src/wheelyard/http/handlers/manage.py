@@ -50,6 +50,7 @@ from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.manage_pages import (
+    PARTICIPLES,
     RELEASE,
     STATUS,
     STATUS_MEANINGS,
@@ -71,6 +72,8 @@ MAX_FIELDS: Final = 10_000
 _ACTIONS: Final = {
     "yank": project_operations.yank,
     "unyank": project_operations.unyank,
+    "pin": project_operations.pin,
+    "unpin": project_operations.unpin,
     "restore": project_operations.restore,
 }
 """The changes of files that take a `ReleaseChange`. A deletion takes a `DeletionRequest`."""
@@ -171,7 +174,7 @@ class ManagePages:
             versions = _chosen_versions(self._changeable(project, action), fields)
             change = self._change_of(project, action, versions, fields.all("file") or None)
             if not change.releases:
-                message = f"None of these files can be {action.removesuffix('e')}ed. Choose others."
+                message = f"None of these files can be {PARTICIPLES[action]}. Choose others."
                 raise Invalid(message, code="invalid_field")
         except WheelyardError as error:
             form = FormState(form.token, fields.values, error.on_page, "versions")

@@ -27,9 +27,27 @@ RELEASE: Final = "release"
 MAX_FILES: Final = 9000
 """The most files that one change names."""
 VERBS: Final = MappingProxyType(
-    {"yank": "Yank", "unyank": "Unyank", "delete": "Delete", "restore": "Restore"}
+    {
+        "yank": "Yank",
+        "unyank": "Unyank",
+        "pin": "Pin",
+        "unpin": "Unpin",
+        "delete": "Delete",
+        "restore": "Restore",
+    }
 )
 """The changes of files, and what their buttons say."""
+PARTICIPLES: Final = MappingProxyType(
+    {
+        "yank": "yanked",
+        "unyank": "unyanked",
+        "pin": "pinned",
+        "unpin": "unpinned",
+        "delete": "deleted",
+        "restore": "restored",
+    }
+)
+"""What becomes of files, in words."""
 STATUS_MEANINGS: Final[Mapping[Status, str]] = MappingProxyType(
     {
         Status.ACTIVE: "As usual: it is served, and takes uploads.",
@@ -81,6 +99,11 @@ class FileChange(Struct, frozen=True, kw_only=True):
         return VERBS[self.action]
 
     @property
+    def done(self) -> str:
+        """What becomes of the files, in words."""
+        return PARTICIPLES[self.action]
+
+    @property
     def what(self) -> str:
         """What is changed, in words."""
         if self.is_whole and self.action == "delete":
@@ -123,7 +146,8 @@ def chosen_releases(
             files = tuple(
                 ChoosableFile(file.filename, file, filenames is None or file.filename in filenames)
                 for file in release.files
-                if action != "unyank" or file.yanked is not None
+                if not (action == "unyank" and file.yanked is None)
+                and not (action == "unpin" and file.pinned is None)
             )
             if files:
                 yield ChosenRelease(release.version, files)

@@ -73,6 +73,12 @@ def departures_of(files: Iterable[ShownFile]) -> list[str]:
     return list(map(describe_index, sorted(names)))
 
 
+def pin_of(files: Iterable[object]) -> str | None:
+    """Return the reason, perhaps empty, why any of these files is pinned, or None."""
+    pins = (file.pinned for file in files if isinstance(file, File))
+    return next((pin for pin in pins if pin is not None), None)
+
+
 def promotion_page(
     environment: PageEnvironment,
     viewer: Viewer,

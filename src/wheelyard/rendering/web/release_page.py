@@ -41,7 +41,7 @@ from wheelyard.rendering.web.project_frame import (
     ProjectFrame,
     version_path,
 )
-from wheelyard.rendering.web.promotion_page import arrivals_of, departures_of
+from wheelyard.rendering.web.promotion_page import arrivals_of, departures_of, pin_of
 from wheelyard.rendering.web.public_package import OriginNotes
 
 USERS_SHOWN: Final = 500
@@ -150,6 +150,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "hashes": len(pinned_hashes(release)),
             "arrivals": arrivals_of(release.files),
             "departures": departures_of(release.files),
+            "retention_pin": pin_of(release.files),
             "pinned": "" if is_linked else pinned_requirement(name, release),
         }
 

@@ -21,6 +21,8 @@ KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "promotion-approved": "Approved promotions",
         "yanked": "Yanks",
         "unyanked": "Yanks taken back",
+        "pinned": "Pins",
+        "unpinned": "Pins taken back",
         "deleted": "Deletions",
         "restored": "Restored files",
         "status": "Status of projects",

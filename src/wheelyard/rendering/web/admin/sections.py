@@ -71,6 +71,11 @@ SECTIONS: Final = (
         "Who did what and when, to projects, rights and public packages, with filters, and as CSV.",
     ),
     Section("storage/", "Storage", "How much each project stores: bytes and files."),
+    Section(
+        "retention/",
+        "Retention",
+        "The rules by which old releases are deleted, what they would delete now, and why.",
+    ),
     Section("health/", "Health", "What works, what does not, and what of the settings to look at."),
     Section("settings/", "Settings", "The settings in force, and where each comes from."),
 )

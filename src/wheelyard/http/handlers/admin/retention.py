@@ -1,0 +1,66 @@
+"""The page of rules of retention: what they would delete and keep, and the run."""
+
+from typing import Final
+from urllib.parse import urlencode
+
+from wheelyard.api.retention_operations import (
+    RetentionQuery,
+    preview_retention,
+    run_retention,
+)
+from wheelyard.errors import Invalid
+from wheelyard.http.forms import FormFields, checking
+from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
+from wheelyard.http.messages import Request, Response
+from wheelyard.rendering.web.account_pages import FormState
+
+SECTION: Final = "retention/"
+ROWS_ON_A_PAGE: Final = 100
+CONFIRMATION: Final = "delete"
+"""What has to be typed before anything is deleted."""
+KEPT: Final = "kept"
+"""The value of the field `show` for what is kept, in place of what would be deleted."""
+
+
+class RetentionPage:
+    """The page of rules of retention."""
+
+    def __init__(self, pages: AdminPages) -> None:
+        self._pages = pages
+
+    def answer(self, request: Request) -> Response:
+        """Handle GET: the rules, and what they would delete now, or keep."""
+        return self._show(request, self._pages.query(request), self._pages.form(request), 200)
+
+    def answer_form(self, request: Request) -> Response:
+        """Handle POST: delete what the rules say, once that is confirmed."""
+
+        def act(fields: FormFields) -> Response:
+            with checking("confirmation"):
+                if fields.text("confirmation").strip().lower() != CONFIRMATION:
+                    raise Invalid(f"Type {CONFIRMATION} to confirm.", code="invalid_field")
+            answer = self._pages.api(request).call(run_retention, RetentionQuery())
+            return self._pages.done(request, urlencode({"done": len(answer.deleted)}))
+
+        def ask_again(_: FormFields, form: FormState, status: int) -> Response:
+            return self._show(request, self._pages.query(request), form, status)
+
+        return self._pages.answer_form(request, act, ask_again)
+
+    def _show(self, request: Request, query: FormFields, form: FormState, status: int) -> Response:
+        values: dict[str, object] = {"form": form, "done": query.text("done"), "answer": None}
+        if self._pages.index.settings.retention:
+            is_kept = query.text("show") == KEPT
+            wanted = RetentionQuery(kept=is_kept)
+            answer = self._pages.api(request).call(preview_retention, wanted)
+            rows, numbers = paged(answer.kept if is_kept else answer.deleted, query, ROWS_ON_A_PAGE)
+            values |= {
+                "answer": answer,
+                "is_kept": is_kept,
+                "rows": rows,
+                "numbers": numbers,
+                "bytes": sum(release.bytes for release in answer.deleted),
+                "links": query_of({"show": query.text("show")}),
+                "confirmation": CONFIRMATION,
+            }
+        return self._pages.show(request, SECTION, "retention.html", values, status)

@@ -1,0 +1,68 @@
+"""The page of rules of retention, and pins on the pages of projects."""
+
+from collections.abc import Iterator
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import wheel
+
+PAGE = "retention/"
+DEMO = NormalizedName("demo")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """A server with a rule, and three releases."""
+    folder = tmp_path_factory.mktemp("server")
+    rule = {"keep_last": 1, "note": "few"}
+    with in_process(folder, settings_in(folder, retention=(rule,))) as opened:
+        opened.publish(wheel("demo"), wheel("demo", "2.0"), wheel("demo", "3.0"))
+        yield opened
+
+
+def test_retention_is_for_administrators(server: InProcessServer) -> None:
+    """Others neither see what would be deleted, nor delete it."""
+    person = Administrator.of(server, "reader")
+
+    answers = [person.open(PAGE), person.send(PAGE, confirmation="delete")]
+
+    assert [answer.status for answer in answers] == [403, 403]
+
+
+def test_rules_are_shown_and_applied(admin: Administrator) -> None:
+    """An administrator sees what would go and why, keeps a release by a pin, deletes the rest."""
+    page = admin.read(PAGE)
+    assert "demo 1.0" in page
+    assert "retention rule 1 (few): not among the last 1" in page
+    assert "Last run never" in page
+    manage = "/project/demo/manage/"
+    chosen = admin.browser.send(
+        manage, {"csrf_token": admin.browser.form_token(manage), "choose": "pin", "version": "1.0"}
+    )
+    assert "Pin demo 1.0" in text_of(chosen)
+    pinned = admin.browser.send(
+        manage,
+        {
+            "csrf_token": admin.browser.form_token(manage),
+            "action": "pin",
+            "version": "1.0",
+            "file": "demo-1.0-py3-none-any.whl",
+            "reason": "audit",
+        },
+    )
+    assert pinned.status == 303
+    assert "Pinned: audit" in text_of(admin.browser.open("/project/demo/1.0/"))
+    assert "pinned: audit" in admin.read(f"{PAGE}?show=kept")
+
+    refused = admin.send(PAGE, confirmation="no")
+    assert (refused.status, "Type delete to confirm" in text_of(refused)) == (400, True)
+    page = admin.done(PAGE, confirmation="delete")
+
+    assert "1 release deleted" in page
+    assert "No release would be deleted now" in page
+    files = admin.server.index.projects.get(DEMO).files
+    assert [file.version for file in files] == ["1.0", "3.0"]
+    assert "few" in admin.read("journal/?what=deleted")
