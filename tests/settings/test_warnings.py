@@ -35,6 +35,10 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
         ),
         (GRANT.format("anonymous", "acme-*"), None),
         (PUBLIC + GRANT.format("anonymous", "*"), "may read every package"),
+        (
+            f'{UPSTREAM}[[index]]\nname = "view"\nlayers = ["upstream"]\nfilter = "severity < 9"',
+            "set upstream.osv",
+        ),
         (BUCKET, None),
         (BUCKET + GRANT.format("anonymous", "*"), "tokens lie in the bucket of the packages"),
         (BUCKET + '[access]\ncredentials_store = "gs://acme/c"', "IAM condition"),

@@ -281,7 +281,8 @@ def _is_allowed_loopback(host: str, upstream: UpstreamSettings) -> bool:
 def warnings_for(settings: Settings) -> list[str]:
     """Return a sentence for each warning that follows from the settings alone."""
     grants = (_of_grant(settings, grant) for grant in settings.grants.all)
-    return [*chain(_listener(settings), *grants, _locations(settings), _upstream(settings))]
+    others = _locations(settings), _upstream(settings), _views(settings)
+    return [*chain(_listener(settings), *grants, *others)]
 
 
 def stored_grant_warnings(settings: Settings, grant: Grant) -> Iterator[str]:
@@ -308,6 +309,17 @@ def accepts_other_credentials(settings: Settings) -> bool:
     of_google = google.id_token.audience or google.access_token.resource or settings.iap.audience
     files = access.htpasswd_file or access.static_tokens_file
     return bool(files or access.static_token or of_google or settings.sign_in)
+
+
+def _views(settings: Settings) -> Iterator[str]:
+    """Yield a warning for each filter that asks for severities nobody knows."""
+    upstream = settings.upstream
+    for table in settings.index if upstream.is_on and not upstream.osv else ():
+        if "severity" in table.get("filter", ""):
+            yield (
+                f"the filter of the index {table.get('name')} asks for the severity of public "
+                "packages, which is 0 for all of them: set upstream.osv"
+            )
 
 
 def _listener(settings: Settings) -> Iterator[str]:

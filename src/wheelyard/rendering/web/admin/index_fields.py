@@ -33,6 +33,12 @@ FIELDS: Final = (
         is_rare=False,
     ),
     IndexField(
+        "filter",
+        "Filter",
+        "Only for an index without packages of its own: which files of its layers it shows, such "
+        "as age_days >= 7 and severity < 9.",
+    ),
+    IndexField(
         "promote_from", "Promote from", "Indexes from which releases are promoted, with commas."
     ),
     IndexField(
