@@ -214,6 +214,7 @@ PAGES: Final = (
     PageToShow("delete-project", "/project/acme-core/manage/?action=delete", is_signed_in=True),
     PageToShow("manage-release", "/project/acme-core/manage/?version=1.5.0", is_signed_in=True),
     PageToShow("yank", "/project/acme-core/manage/?version=1.5.0&action=yank", is_signed_in=True),
+    PageToShow("promote", "/project/acme-core/1.5.0/promote/", is_signed_in=True),
     PageToShow(
         "delete", "/project/acme-core/manage/?version=1.5.0&action=delete", is_signed_in=True
     ),

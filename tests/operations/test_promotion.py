@@ -12,16 +12,19 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCra
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.two_indexes import BO, CY, DEMO, ONE, TwoIndexes
+from tests.operations.upstream_names import PublicNames
 from tests.storage.wrapping import ObservedStore
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
+from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge, WheelyardError
-from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, NO_PATTERNS, Action, Caller, Scope
 from wheelyard.model.api_token import TokenOwner
 from wheelyard.model.project import EventKind, Status
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.operations.journal_reader import JournalReader, StoreJournals
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.names import NameClaims
 from wheelyard.operations.promotion import IndexSide
 from wheelyard.rendering.feeds import latest_entries
 from wheelyard.rendering.web.admin.journal import entry_rows
@@ -225,6 +228,23 @@ def test_a_quota_counts_all_files(indexes: TwoIndexes) -> None:
     assert caught.value.code == "quota_exceeded"
     assert {file.promoted_to for file in indexes.sources.files} == {()}
     with_rules(indexes, project_files=2).promote()
+
+
+def test_a_public_name_is_refused_as_with_an_upload(indexes: TwoIndexes) -> None:
+    """A project that is new in prod does not hide a public package, and nothing is noted."""
+    public, root = PublicNames({"demo"}), indexes.prod.named("").stores.documents
+    private = PrivateNames(indexes.prod.projects, NO_PATTERNS, root, is_local=True, index="prod")
+    claims = NameClaims(names=private, upstream=public, shadow=NO_PATTERNS)
+    guarded = replace(indexes.prod.uploads, claims=claims)
+    promotion = indexes.promotion()
+    target = replace(promotion.target, uploads=guarded)
+
+    with pytest.raises(Forbidden, match="the name of a public package"):
+        replace(promotion, target=target).promote(DEMO, ONE)
+
+    assert {file.promoted_to for file in indexes.sources.files} == {()}
+    public.names.clear()
+    replace(promotion, target=target).promote(DEMO, ONE)
 
 
 NOBODY = Caller("user:eve@acme.dev", ())
