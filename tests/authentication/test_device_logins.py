@@ -277,6 +277,20 @@ def test_a_narrow_request_stays_narrow(servers: Servers) -> None:
     assert servers.redeem(begun).id
 
 
+def test_a_token_is_for_the_index_that_was_asked_for(servers: Servers) -> None:
+    """A login for an index makes a token that names it, and no other one."""
+    begun = servers.ask(replace(ASKED, index="prod"))
+    request = servers.other.device_logins.open_request(begun.page_text)
+    assert (request.actions, request.scope.index) == (0, "prod")  # for an older version
+    with refused(Invalid, "invalid_field", match="another index"):
+        servers.approve(begun)
+
+    servers.approve(begun, replace(ALLOWED, index="prod"))
+
+    _, record = servers.one.device_logins.redeem(begun.device_code)
+    assert record.scope == replace(ALLOWED.scope, index="prod")
+
+
 @pytest.mark.parametrize(
     "change",
     [

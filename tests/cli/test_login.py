@@ -143,6 +143,19 @@ def test_a_token_is_printed_on_request(index: LoginServer, sandbox: Sandbox) -> 
     assert list(sandbox.home.iterdir()) == []
 
 
+def test_a_token_for_an_index(index: LoginServer, sandbox: Sandbox) -> None:
+    """A login for an index gets a token that opens that index; an unknown one is refused."""
+    index.index.index_administration.make({"name": "prod"}, "local:bo")
+
+    done = typed_login(sandbox, index.url, "--index", "prod", "--print", environment=NO_KEYRING)
+
+    assert "read and upload to acme-* in the index prod" in done.stderr
+    rights = index.server.get("/prod/api/v1/whoami", done.stdout.strip()).json()["rights"]
+    assert {"can": ["read", "upload"], "projects": ["acme-*"], "index": "prod"} in rights
+    unknown = typed_login(sandbox, index.url, "--index", "qa", environment=NO_KEYRING)
+    assert (unknown.returncode, "There is no index 'qa'" in unknown.stderr) == (1, True)
+
+
 def test_a_person_allows_less(index: LoginServer, sandbox: Sandbox) -> None:
     """What the person allows counts, and not what was asked for."""
 

@@ -39,6 +39,8 @@ class WantedLogin(Struct, frozen=True, kw_only=True):
     projects: Sequence[str]
     days: int | None
     """None for what the server gives by default."""
+    index: str = ""
+    """The index that the token is to name, or empty."""
 
 
 class DeviceAuthorization(Struct, frozen=True):
@@ -64,6 +66,7 @@ class DeviceToken(Struct, frozen=True):
     name: str
     owner: str
     expires: datetime
+    index: str = ""
 
     def __repr__(self) -> str:  # without the secret
         return f"DeviceToken(id={self.id!r})"
@@ -92,6 +95,8 @@ def begin_login(connection: ApiConnection, wanted: WantedLogin) -> DeviceAuthori
         "name": wanted.name,
         "host": wanted.host,
     }
+    if wanted.index:
+        fields["index"] = wanted.index
     if wanted.days is not None:
         fields["days"] = str(wanted.days)
     try:

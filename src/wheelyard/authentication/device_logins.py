@@ -72,11 +72,13 @@ class WantedToken(Struct, frozen=True, kw_only=True):
     actions: Action
     projects: tuple[Pattern, ...]
     days: int
+    index: str = ""
+    """The index that it names, or empty."""
 
     @property
     def scope(self) -> Scope:
         """What the token may do, as far as its owner may."""
-        return Scope(self.actions, self.projects)
+        return Scope(self.actions, self.projects, self.index)
 
 
 class BegunLogin(Struct, frozen=True):
@@ -138,10 +140,12 @@ class DeviceLogins(Struct, frozen=True, kw_only=True):
             address=address,
             host=to_one_line(host, HOST_LIMIT_CHARS),
             name=wanted.name,
-            actions=int(wanted.actions),
+            actions=0 if wanted.index else int(wanted.actions),
             projects=wanted.projects,
             days=wanted.days,
             asked_at=int(self.runtime.seconds()),
+            index=wanted.index,
+            index_actions=int(wanted.actions) if wanted.index else 0,
         )
         key = self.keys.require_key()
         text = page_text(request, key)
@@ -169,11 +173,12 @@ class DeviceLogins(Struct, frozen=True, kw_only=True):
 
         It is what both the program has asked for, and the caller may do.
         """
-        own = self.caller_tokens.policy.own_scopes(caller.principal, caller.principals)
+        policy = replace(self.caller_tokens.policy, index=request.index)
+        own = policy.own_scopes(caller.principal, caller.principals)
         allowed = dict[Action, tuple[Pattern, ...]]()
         for action in GRANTED:
             if action in request.scope.actions:
-                common = intersection(Scope(action, request.projects), own)
+                common = intersection(Scope(action, request.projects, request.index), own)
                 patterns = {pattern for scope in common for pattern in scope.projects}
                 # without those that another one matches, too
                 widest = tuple(
@@ -218,7 +223,11 @@ class DeviceLogins(Struct, frozen=True, kw_only=True):
         owner = self.caller_tokens.owners.owner_of(caller)
         lifetime = timedelta(days=allowed.days)
         wanted = TokenRequest(
-            name=allowed.name, actions=allowed.actions, projects=allowed.projects, lifetime=lifetime
+            name=allowed.name,
+            actions=allowed.actions,
+            projects=allowed.projects,
+            lifetime=lifetime,
+            index=allowed.index,
         )
         self.caller_tokens.require_own(owner, wanted)
         approval = LoginApproval(
@@ -226,9 +235,11 @@ class DeviceLogins(Struct, frozen=True, kw_only=True):
             owner_names=tuple(sorted(owner.names)),
             owner_line=owner.line,
             name=allowed.name,
-            actions=int(allowed.actions),
+            actions=0 if allowed.index else int(allowed.actions),
             projects=allowed.projects,
             days=allowed.days,
+            index=allowed.index,
+            index_actions=int(allowed.actions) if allowed.index else 0,
         )
         is_right = is_user_code(typed_code, request, key)
         for _ in self.records.retries.attempts():
@@ -280,8 +291,9 @@ class DeviceLogins(Struct, frozen=True, kw_only=True):
             if self.records.save(request[0], used, snapshot):
                 wanted = TokenRequest(
                     name=approval.name,
-                    actions=Action(approval.actions),
+                    actions=approval.granted,
                     projects=approval.projects,
+                    index=approval.index,
                     lifetime=timedelta(days=approval.days),
                     owner=approval.token_owner,
                 )
@@ -366,6 +378,8 @@ class DeviceLogins(Struct, frozen=True, kw_only=True):
         require_token_name(allowed.name)
         if not 1 <= allowed.days <= request.days:
             raise _wrong("days", f"Write a number of days from 1 to {request.days}.")
+        if allowed.index != request.index:
+            raise _wrong("index", "The program has asked for another index.")
         if allowed.actions not in request.scope.actions:
             raise _wrong("can", "The program has not asked for that.")
         if not allowed.projects or not is_subset(allowed.scope, (request.scope,)):

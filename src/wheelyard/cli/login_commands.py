@@ -23,9 +23,16 @@ from wheelyard.api.device_login import (
     require_safe,
     revoke,
 )
-from wheelyard.api_client import KEYRING_SECONDS, ApiConnection, keyring_path, parse_server
+from wheelyard.api_client import (
+    KEYRING_SECONDS,
+    ApiConnection,
+    index_url,
+    keyring_path,
+    parse_server,
+)
 from wheelyard.cli.files import replace_file
 from wheelyard.cli.output import cli_command, is_output_lost, print_message, warn
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import (
     OWNER_ENDED,
     TOKEN_EXPIRED,
@@ -60,6 +67,9 @@ HOST_CHARS: Final = 60
 ENDED: Final = (OWNER_ENDED, TOKEN_EXPIRED, TOKEN_REVOKED)
 """The codes by which a server says that a token was its own."""
 URL: Final = Argument(["url"], metavar="URL")
+INDEX: Final = Option(
+    ["--index"], default="", metavar="NAME", help="The index that the token is for, such as prod."
+)
 
 
 class TokenStore(Struct, frozen=True):
@@ -166,6 +176,7 @@ class TokenStore(Struct, frozen=True):
     Option(["--can"], default="read,upload", show_default=True),
     Option(["--days"], type=click.IntRange(1)),
     Option(["--name"]),
+    INDEX,
     Option(["--print", "prints"], is_flag=True),
     Option(["--no-browser"], is_flag=True),
 )
@@ -175,6 +186,7 @@ def login_command(  # noqa: PLR0913 - one for each option
     can: str,
     days: int | None,
     name: str | None,
+    index: str,
     *,
     prints: bool,
     no_browser: bool,
@@ -198,41 +210,38 @@ def login_command(  # noqa: PLR0913 - one for each option
     Examples:
         wheelyard login https://packages.acme.dev
         wheelyard login https://packages.acme.dev --can read --project 'acme-*'
-        wheelyard login https://packages.acme.dev --print
+        wheelyard login https://packages.acme.dev --index prod --print
 
     Documentation: login.md
     """
     environ, runtime, server = process_environment(), system_runtime(), parse_server(url)
     require_safe(server)
-    store = TokenStore.of(server, environ)
+    store = TokenStore.of(index_url(server, index), environ)
     # before anybody approves for nothing
     replaced = {} if prints else store.replaced_tokens()
-    host = to_one_line(platform.node(), HOST_CHARS) or "an unnamed machine"
+    host = _machine()
     wanted = WantedLogin(
         name=f"wheelyard login on {host}" if name is None else name,
         host=host,
         can=[word.strip() for word in can.split(",")],
         projects=projects or ("*",),
         days=days,
+        index=index,
     )
-    connection = ApiConnection(server, None, runtime)
-    click.get_current_context().call_on_close(connection.close)
+    connection = _connection(server, runtime)
     begun = begin_login(connection, wanted)
     _show(begun, opens_browser=not no_browser and _has_browser(environ))
     token = await_token(connection, begun)
     with _revoked_on_failure(connection, token):
-        if prints:
-            click.echo(token.access_token)
-            if is_output_lost():
-                raise Unavailable("The token cannot be printed, so it is revoked. Try again.")
-        netrc = "" if prints else store.store(token.access_token)
+        _require_index(token, index)
+        netrc = _print(token) if prints else store.store(token.access_token)
     _say(escaped(f"Token {token.id} of {token.owner}: {_rights(token)}"))
     if not prints:
         _say_stored(store, token, netrc, replaced)
 
 
-@cli_command("logout", URL)
-def logout_command(url: str) -> None:
+@cli_command("logout", URL, INDEX)
+def logout_command(url: str, index: str) -> None:
     """
     Revoke the token that 'wheelyard login URL' has stored on this machine, and remove it.
 
@@ -241,13 +250,13 @@ def logout_command(url: str) -> None:
 
     Examples:
         wheelyard logout https://packages.acme.dev
-        wheelyard logout https://acme.dev/packages
+        wheelyard logout https://packages.acme.dev --index prod
 
     Documentation: login.md
     """
     server = parse_server(url)
     require_safe(server)
-    store = TokenStore.of(server, process_environment())
+    store = TokenStore.of(index_url(server, index), process_environment())
     tokens = store.tokens()
     if not tokens:
         raise Invalid(
@@ -255,8 +264,7 @@ def logout_command(url: str) -> None:
             f"{escaped(store.netrc_name)} nor in the keyring.",
             code="bad_setting",
         )
-    connection = ApiConnection(server, None, system_runtime())
-    click.get_current_context().call_on_close(connection.close)
+    connection = _connection(server, system_runtime())
     for place, token in tokens.items():
         try:
             revoke(connection, token)
@@ -273,6 +281,35 @@ def logout_command(url: str) -> None:
             _say(f"The token in {escaped(place)} is revoked.")
         store.remove(place)
     _say("It is removed from this machine.")
+
+
+def _machine() -> str:
+    return to_one_line(platform.node(), HOST_CHARS) or "an unnamed machine"
+
+
+def _connection(server: Url, runtime: Runtime) -> ApiConnection:
+    """Return a connection without a credential, which is closed at the end of the command."""
+    connection = ApiConnection(server, None, runtime)
+    click.get_current_context().call_on_close(connection.close)
+    return connection
+
+
+def _print(token: DeviceToken) -> str:
+    """Print a token, and return nothing, which is where it is stored then."""
+    click.echo(token.access_token)
+    if is_output_lost():
+        raise Unavailable("The token cannot be printed, so it is revoked. Try again.")
+    return ""
+
+
+def _require_index(token: DeviceToken, index: str) -> None:
+    """Raise Invalid (code `no_index`) if an older server has made a token for no index."""
+    if token.index != index:
+        raise Invalid(
+            f"The server has made a token that is not for the index {index}, so it is revoked. It "
+            "may be older than this command: ask its operator for a newer wheelyard.",
+            code="no_index",
+        )
 
 
 def _say(text: str) -> None:
@@ -307,7 +344,8 @@ def _say_stored(
 
 
 def _rights(token: DeviceToken) -> str:
-    scope = Scope(parse_actions(token.scope.split()), tuple(map(parse_pattern, token.projects)))
+    projects = tuple(map(parse_pattern, token.projects))
+    scope = Scope(parse_actions(token.scope.split()), projects, token.index)
     return f"{describe_scope(scope)}, until {token.expires:%Y-%m-%d}"
 
 

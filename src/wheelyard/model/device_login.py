@@ -45,6 +45,14 @@ class LoginRequest(Struct, frozen=True, array_like=True, kw_only=True):
     days: int
     asked_at: int
     """In seconds since the epoch."""
+    index: str = ""
+    """The index that the token is to name, or empty."""
+    index_actions: int = 0
+    """
+    The actions, instead of `actions`, if it names one.
+
+    So an older version, which knows one index, makes a token without rights.
+    """
 
     @property
     def expires_at(self) -> int:
@@ -59,10 +67,10 @@ class LoginRequest(Struct, frozen=True, array_like=True, kw_only=True):
     @property
     def scope(self) -> Scope:
         """What the token is to do."""
-        return Scope(Action(self.actions), self.projects)
+        return Scope(Action(self.actions | self.index_actions), self.projects, self.index)
 
 
-class LoginApproval(Struct, frozen=True, kw_only=True):
+class LoginApproval(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a person has allowed a login."""
 
     owner: str
@@ -73,6 +81,14 @@ class LoginApproval(Struct, frozen=True, kw_only=True):
     actions: int
     projects: tuple[Pattern, ...]
     days: int
+    index: str = ""
+    """As in `LoginRequest`, and so is the next one."""
+    index_actions: int = 0
+
+    @property
+    def granted(self) -> Action:
+        """The actions of the token."""
+        return Action(self.actions | self.index_actions)
 
     @property
     def token_owner(self) -> TokenOwner:

@@ -107,7 +107,9 @@ class DeviceLoginApi:
             actions=parse_actions(words),
             projects=projects,
             days=int(days) if days.isdecimal() and days.isascii() else 0 if days else most,
+            index=fields.text("index"),
         )
+        index.index_administration.require_known(wanted.index)
         begun = index.device_logins.ask(wanted, fields.text("host"), request.address)
         return json_response(
             200,
@@ -144,6 +146,7 @@ class DeviceLoginApi:
                 "expires_in": int(record.lifetime.total_seconds()),
                 "scope": " ".join(rights.can),
                 "projects": rights.projects,
+                **({"index": rights.index} if rights.index else {}),
                 "id": record.id,
                 "name": record.name,
                 "owner": record.owner,
@@ -213,12 +216,14 @@ class DeviceLoginPages:
 
     def _approve(self, request: Request, text: str, fields: FormFields) -> None:
         caller, logins = request.caller, self._context.index.device_logins
-        new = new_token(fields, logins.open_request(text).days)
+        asked = logins.open_request(text)
+        new = new_token(fields, asked.days)
         allowed = WantedToken(
             name=new.name,
             actions=parse_actions(new.can or ()),
             projects=new.projects,
             days=new.days or 0,
+            index=asked.index,
         )
         with checking("code"):
             if not fields.text("code"):
