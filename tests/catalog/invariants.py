@@ -23,6 +23,8 @@ from wheelyard.model.grants import Granted, GrantFields, Revoked
 from wheelyard.model.project import Commit, EventKind, Project
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
+from wheelyard.retention.decisions import Choice, RuleInForce
+from wheelyard.retention.rules import parse_rules
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.policy.decisions import Deciding
@@ -171,6 +173,35 @@ class RemovalIntent:
             yield "it was said that bytes are removed, and they are there"
 
 
+@dataclass(frozen=True)
+class RetentionIntent:
+    """The intent to delete all releases but the last, perhaps where bytes are not kept."""
+
+    is_public: bool = False
+
+    def fulfil(self, index: Index) -> None:
+        """Apply the rule to the project."""
+        lifecycle = index.lifecycle
+        if self.is_public:
+            lifecycle = replace(lifecycle, removal=replace(lifecycle.removal, keeps_deleted=False))
+        rules = [RuleInForce(rule) for rule in parse_rules([{"keep_last": 1}])]
+        lifecycle.delete_chosen(ALICE, DEMO, Choice(rules, index.runtime.now()))
+
+    def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
+        """Yield what is wrong if it was said that the rule was applied, or not yet."""
+        files = document(store).files
+        if is_done and any(file.version == "1.0" and not file.promoted_to for file in files):
+            yield "it was said that old releases are deleted, and one is listed"
+        deleted = [
+            (event.what, event.files)
+            for commit in _committed(store, project_journal(DEMO))
+            for event in commit.events
+            if event.what in {EventKind.PROMOTED_TO, EventKind.DELETED}
+        ]
+        if len(deleted) > 1:
+            yield "a release was deleted although its promotion is noted"
+
+
 def _promotions(store: Store) -> list[str]:
     """Return the words of all events of promotions in the journal of an index."""
     events = (each for commit in _committed(store, project_journal(DEMO)) for each in commit.events)
@@ -182,8 +213,10 @@ def _promotions(store: Store) -> list[str]:
     ]
 
 
-AnyIntent = WriteIntent | RecordIntent | CopyIntent | PromotionIntent | RemovalIntent
-DONE_BY_THEMSELVES = (RecordIntent, CopyIntent, PromotionIntent, RemovalIntent)
+AnyIntent = (
+    WriteIntent | RecordIntent | CopyIntent | PromotionIntent | RemovalIntent | RetentionIntent
+)
+DONE_BY_THEMSELVES = (RecordIntent, CopyIntent, PromotionIntent, RemovalIntent, RetentionIntent)
 """Intents that say how they are carried out, and what is wrong then."""
 
 

@@ -5,15 +5,22 @@ from pathlib import Path
 import pytest
 
 from tests.catalog.explorer import Explorer, InvariantViolated, Scenario
-from tests.catalog.invariants import AnyIntent, PromotionIntent, RemovalIntent, WriteIntent
+from tests.catalog.invariants import (
+    AnyIntent,
+    PromotionIntent,
+    RemovalIntent,
+    RetentionIntent,
+    WriteIntent,
+)
 from tests.operations.distributions import make_wheel
 from wheelyard.catalog.files import FileRemoval
 from wheelyard.operations import promotion
 from wheelyard.operations.lifecycle import PromotionNotes
+from wheelyard.retention import decisions
 
 pytestmark = pytest.mark.slow
 
-WHEEL = make_wheel()
+WHEEL, LATER = make_wheel(), make_wheel(version="2.0")
 OTHERS: dict[str, AnyIntent] = {
     "promotion": PromotionIntent(WHEEL),
     "delete": WriteIntent(WHEEL, delete=True),
@@ -21,6 +28,8 @@ OTHERS: dict[str, AnyIntent] = {
     "delete everywhere": RemovalIntent(WHEEL, everywhere=True),
     "delete in a public bucket": RemovalIntent(WHEEL, is_public=True),
     "sweep": WriteIntent(WHEEL, sweep=True),
+    "retention": RetentionIntent(),
+    "retention in a public bucket": RetentionIntent(is_public=True),
 }
 """What happens beside a promotion."""
 
@@ -28,7 +37,9 @@ OTHERS: dict[str, AnyIntent] = {
 def explorer(folder: Path, *others: str, faults: int = 0) -> Explorer:
     """Return the exploration of a promotion of one wheel beside what others do."""
     intents = {"P": PromotionIntent(WHEEL), **{name: OTHERS[name] for name in others}}
-    return Explorer(Scenario(folder, intents, (WHEEL,), has_prod=True), faults)
+    # rules keep the latest release
+    uploaded = (WHEEL, LATER) if any("retention" in name for name in others) else (WHEEL,)
+    return Explorer(Scenario(folder, intents, uploaded, has_prod=True), faults)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +47,7 @@ def explorer(folder: Path, *others: str, faults: int = 0) -> Explorer:
     [
         ("delete now", 0),
         ("delete in a public bucket", 0),
+        ("retention in a public bucket", 0),
         *(pytest.param(other, 1, marks=pytest.mark.weekly) for other in OTHERS),
     ],
 )
@@ -58,7 +70,7 @@ def test_three_lose_no_listed_bytes(tmp_path: Path, others: tuple[str, str]) -> 
     assert len(result.answers) > 2
 
 
-def _nothing(*_: object) -> tuple[()]:
+def _nothing(*_: object, **__: object) -> tuple[()]:
     return ()
 
 
@@ -66,6 +78,7 @@ MUTATIONS = {
     "the source gets no note": (promotion._Note, "__call__", "delete now"),  # noqa: SLF001
     "a pending promotion is overlooked": (FileRemoval, "awaited", "delete everywhere"),
     "a new note is overlooked": (PromotionNotes, "require_no_other", "delete now"),
+    "a promoted release is deleted": (decisions, "_protections", "retention in a public bucket"),
     "a note in a public bucket": (PromotionNotes, "require_no_other", "delete in a public bucket"),
 }
 """What is left out of the protocol: a method, which does nothing, and who then loses bytes."""

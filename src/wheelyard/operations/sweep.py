@@ -121,6 +121,14 @@ class JobLease:
         now = self._runtime.now()
         self._put(ends=now, completed=now)
 
+    def give_back(self) -> None:
+        """
+        Give the lease back, though the job is not done.
+
+        Raises Conflict if another process has taken it.
+        """
+        self._put(ends=self._runtime.now())
+
     def written_at(self) -> float:
         """Return when the lease was written last, by the store's clock, in seconds since 1970."""
         return next(self._store.list(self._key)).modified

@@ -120,7 +120,11 @@ class Retention(Struct, frozen=True, kw_only=True):
             raise _running()
         try:
             report = _Pass(self, caller, lease, keeps=keeps).report(only)
-            lease.complete()
+            # the daily run, if there is one, still has the rules about other indexes to apply
+            if only is None:
+                lease.complete()
+            else:
+                lease.give_back()
         except Conflict as conflict:
             raise _running() from conflict
         return report
