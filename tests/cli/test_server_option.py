@@ -491,6 +491,9 @@ def test_an_index_of_a_server(remote: Typed, sandbox: Sandbox) -> None:
     assert remote("list", "indexed", "--index", "dev").returncode == 0
     assert remote("list", "indexed").returncode == 1
     assert "uploaded" in remote("journal", "indexed", "--index", "dev").stdout
+    promoted = remote("promote", "indexed", "1.0", "--from", "dev")
+    assert "promoted to the index without a name" in promoted.stdout
+    assert remote("delete", "indexed", "1.0", "--yes").returncode == 0
     settings = remote("print-settings", "pip", "--index", "dev").stdout
     assert "/dev/simple/" in settings
     assert remote("list", "indexed", "--index", "a/b").returncode == 1

@@ -369,7 +369,8 @@ class _DecisionEvents(Struct, frozen=True):
     only: NormalizedName | None
 
     def events_after(self, number: int) -> Iterator[tuple[int, Decision]]:
-        with suppress(Forbidden, Unauthenticated):
+        # NotFound: an index with a name has none
+        with suppress(Forbidden, Unauthenticated, NotFound):
             # on a bucket each entry is a request, and most projects have none
             if self.only is not None:
                 in_force = self.api.call(list_decisions).decisions
