@@ -167,7 +167,10 @@ class WebPages:
             and index.definition.takes_uploads
             and caller.may_anywhere(Action.UPLOAD),
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
-            may_promote=may_change and name is not None and self._has_other_indexes,
+            may_promote=may_change
+            and name is not None
+            and index.definition.has_packages
+            and self._has_other_indexes,
             may_administer=may_administer,
             may_approve=may_approve and not may_administer,
             may_ask=self.context.site is None and not index.settings.server.read_only,

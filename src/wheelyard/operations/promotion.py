@@ -168,6 +168,12 @@ class Promotion(Struct, frozen=True):
         # whoever may not read a project learns nothing of it
         if not self.source.caller.may(Action.READ, name):
             raise unknown_project(name)
+        home = self.source.uploads.home
+        if not home.has_packages:  # as a view, also of a day
+            raise NotFound(
+                f"The index {home.title} has no packages of its own. Promote from the one that has "
+                f"{quoted(name)}."
+            )
         self.target.uploads.permit_project(name, self.target.caller)
         return _files_of(self.source.projects.get_current(name), version)
 

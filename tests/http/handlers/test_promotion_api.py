@@ -99,6 +99,14 @@ def test_what_is_refused(tmp_path: Path, body: dict[str, Any], status: int, code
         assert not server.index.named("prod").projects.names.get_current().names
 
 
+def test_a_view_has_nothing_to_promote(tmp_path: Path) -> None:
+    """Nothing is promoted from an index that only shows others, or from one as of a day."""
+    with serving(tmp_path) as server:
+        for view in ("as-of-2025-01-01", "prod/as-of-2025-01-01"):
+            refused = post(server, token_of(server), index=view)
+            assert (refused[0], refused[1]["error"]) == (404, "not_found"), view
+
+
 def test_who_sends_no_credential(tmp_path: Path) -> None:
     """Nobody promotes or approves without a credential, whatever is there."""
     with serving(tmp_path, READERS) as server:

@@ -109,7 +109,11 @@ def test_wrong_forms(server: InProcessServer) -> None:
     ):
         assert ana.send(PROMOTE, {**good, **wrong}).status == status, wrong
     assert Browser(server).open(PROMOTE).status == 401
-    for missing in ("/dev/project/demo/7/promote/", "/dev/project/demo/x/promote/"):
-        assert ana.open(missing).status == 404
+    for place in (
+        "dev/project/demo/7",
+        "dev/project/demo/x",
+        "dev/as-of-2026-01-01/project/demo/1.0",
+    ):
+        assert ana.open(f"/{place}/promote/").status == 404, place
     project = server.index.named("dev").projects.get(NormalizedName("demo"))
     assert project.revision == 2

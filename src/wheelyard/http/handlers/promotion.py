@@ -98,11 +98,13 @@ class PromotionPages:
         name = self._web.require_reader(request)
         if request.caller.is_anonymous:
             raise invalid_credential()
-        text = request.path_params["version"]
+        message = f"{name} has no such release of its own. Its page shows what it has."
+        if not self._context.index.definition.has_packages:  # a view
+            raise NotFound(message)
         try:
-            return name, parse_version(text)
+            return name, parse_version(request.path_params["version"])
         except Invalid as fault:
-            raise NotFound(f"{name} has no such release. Its page shows what it has.") from fault
+            raise NotFound(message) from fault
 
     def _show(
         self,
