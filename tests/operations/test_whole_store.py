@@ -9,6 +9,8 @@ from packaging.utils import NormalizedName
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
+from wheelyard.api.journal_operations import JournalQuery, list_entries
+from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
@@ -104,3 +106,26 @@ def test_a_copy_takes_all_indexes_along(harness: IndexHarness, tmp_path: Path) -
     new = make_wheel(version="3.0").arrival(harness.folder)
     source.named("dev").uploads.accept(new, ALICE)
     assert copied() == (2, 2, [])
+
+
+def test_one_journal_of_all_indexes(harness: IndexHarness) -> None:
+    """The journal of everything has the projects of each index, with its name, and can go on."""
+    index = with_files(harness)
+    harness.clock.advance(seconds=1)
+    harness.upload(make_wheel("other"))
+    caller = LocalApi(index=index, caller=ALICE)
+
+    entries, before = list[tuple[str, str | None, str]](), ""
+    while not entries or before:
+        page = caller.call(list_entries, JournalQuery(before=before, limit=1))
+        entries += ((entry.in_index, entry.project, entry.what) for entry in page.entries)
+        before = page.next
+
+    assert entries[0] == ("", "other", "uploaded")
+    assert sorted(entries[1:]) == [
+        ("", None, "index-made"),
+        ("dev", "demo", "uploaded"),
+        ("qa", "demo", "uploaded"),
+    ]
+    of_dev = caller.call(list_entries, JournalQuery(index="dev")).entries
+    assert [(entry.in_index, entry.project) for entry in of_dev] == [("dev", "demo")]

@@ -24,7 +24,9 @@ JOURNALS: Final = "see the journals of all projects"
 """What only administrators may do."""
 LOCAL_COMMITS, REMOTE_COMMITS = 5_000, 500
 """Commits that are looked at for one answer, of which each is a request on a bucket."""
-_PLACE: Final = re.compile(r"([0-9TZ:.-]{27})/(-?[a-z0-9-]{1,200})/([0-9]{1,15})", re.ASCII)
+_PLACE: Final = re.compile(
+    r"([0-9TZ:.-]{27})/((?:[a-z0-9-]{1,40}/)?-?[a-z0-9-]{1,200})/([0-9]{1,15})", re.ASCII
+)
 _TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 Moment = Annotated[datetime, Meta(tz=True)] | None
@@ -33,6 +35,8 @@ Moment = Annotated[datetime, Meta(tz=True)] | None
 class JournalSelection(Struct, frozen=True, kw_only=True):
     """A query for entries of all journals. Empty fields mean all."""
 
+    index: str = ""
+    """The name of an index."""
     project: str = ""
     by: str = ""
     """A principal, whose own tokens count, an id or a name of a token, an e-mail address."""
@@ -50,6 +54,7 @@ class JournalSelection(Struct, frozen=True, kw_only=True):
         Raises Invalid if the name of the project is malformed.
         """
         return JournalFilter(
+            index=self.index,
             project=parse_name(self.project) if self.project else "",
             by=self.by,
             what=self.what,
@@ -81,7 +86,7 @@ class JournalEntries(Struct, frozen=True):
 
 def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
     """
-    List entries of the journals of all projects, of grants and of decisions, the newest first.
+    List entries of the journals of all indexes, of grants and of decisions, the newest first.
 
     Raises Invalid if the name of the project, or the place, is malformed.
     """

@@ -173,6 +173,8 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The digest of an uploaded, imported or promoted file."""
     uploaded_by: str = ""
     """The uploader of an imported file, by its source."""
+    in_index: str = ""
+    """The index of the project, if that has a name and the journals of all indexes are shown."""
     owner: str = ""
     """The principal that owns the token in `by`, or empty if nobody does."""
     index: str = ""

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
-from heapq import heappop, heappush, nsmallest
+from heapq import heappop, heappush, merge, nsmallest
 from itertools import chain, islice, takewhile
 from math import inf
 from typing import Any, Final, TypeAlias
@@ -53,6 +53,8 @@ _AnyCommit: TypeAlias = Any
 class JournalFilter(Struct, frozen=True):
     """Which entries are wanted. Empty texts mean all."""
 
+    index: str = ""
+    """The name of an index."""
     project: str = ""
     """The normalised name of a project, which need not exist."""
     by: str = ""
@@ -66,7 +68,8 @@ class JournalFilter(Struct, frozen=True):
     def accepts(self, entry: JournalEntry) -> bool:
         """Return whether an entry is wanted."""
         return (
-            (not self.project or entry.project == self.project)
+            (not self.index or entry.in_index == self.index)
+            and (not self.project or entry.project == self.project)
             and (not self.what or entry.what == self.what)
             and entry.at >= self.since
             and (self.until is None or entry.at < self.until)
@@ -79,7 +82,10 @@ class JournalPlace(Struct, frozen=True):
 
     at: datetime
     name: str
-    """Of its journal: that of a project, or another name that begins with a hyphen."""
+    """
+    Of its journal: that of a project, behind the name of its index and a slash if that has one, or
+    another name that begins with a hyphen.
+    """
     number: int
 
 
@@ -95,6 +101,8 @@ class _OpenJournal(Struct, eq=False):
     """A journal from a commit back."""
 
     name: str
+    index: str
+    """The name of its index."""
     journal: _AnyJournal
     left: int
     """The number of the newest commit that was not read yet."""
@@ -102,11 +110,21 @@ class _OpenJournal(Struct, eq=False):
     """Commits that were read, and not taken yet, the newest first; None for a lost one."""
 
 
+class IndexJournals(Struct, frozen=True):
+    """The journals of the projects of an index."""
+
+    index: str
+    projects: Projects
+    changes: Changes
+
+
+_NamedProject: TypeAlias = tuple[IndexJournals, NormalizedName]
+
+
 class MergedJournal(Struct, frozen=True):
     """Reads all journals as one. `others` has those of documents that are no project's, by name."""
 
-    projects: Projects
-    changes: Changes
+    indexes: tuple[IndexJournals, ...]
     tokens: TokenRecords
     others: tuple[tuple[str, JournaledDocument[Any, Any, Any]], ...]
     threads: int
@@ -121,14 +139,14 @@ class MergedJournal(Struct, frozen=True):
         What cannot be read is left out. Sentences about it are in `problems` at the latest when
         the iterator has ended or was closed. Raises Unavailable if the store does not answer.
         """
-        merge = _Merge(self, wanted, problems, after)
+        merging = _Merge(self, wanted, problems, after)
         try:
-            for source, number, commit in merge.commits():
+            for source, number, commit in merging.commits():
                 entries = with_owners(self._entries(source, number, commit), self.tokens)
                 place = JournalPlace(_time_of(commit), source.name, number)
                 yield JournalStep(place, tuple(filter(wanted.accepts, entries)))
         finally:
-            merge.close()
+            merging.close()
 
     def _entries(
         self, source: _OpenJournal, number: int, commit: _AnyCommit
@@ -138,7 +156,8 @@ class MergedJournal(Struct, frozen=True):
             if isinstance(commit, Commit):
                 shown = EventJson.from_event(event)
                 by_name = shown.by_name or self._name_of(shown.by)
-                yield entry_of(NormalizedName(source.name), number, shown, by_name)
+                name = NormalizedName(source.name.rpartition("/")[2])
+                yield replace(entry_of(name, number, shown, by_name), in_index=source.index)
             else:
                 yield other_entry_of(number, event, self._name_of(event.by))
 
@@ -180,7 +199,9 @@ class _Merge:
         """Yield the commits with their journals and numbers, the newest first."""
         # what is older is not wanted; clocks differ
         end = (self._wanted.since - CLOCK_TOLERANCE).timestamp()
-        unopened = takewhile(lambda project: project[1] >= end, self._projects())
+        parts = (self._projects(part) for part in self._merged.indexes if self._is_wanted(part))
+        projects = merge(*parts, key=lambda project: -project[1])
+        unopened = takewhile(lambda project: project[1] >= end, projects)
         following = next(unopened, None)
         self._open_others()
         while True:
@@ -203,27 +224,30 @@ class _Merge:
         """Return whether a journal with no later commit may have one before all open ones."""
         return not self._heads or newest >= -self._heads[0][0]
 
-    def _projects(self) -> Iterator[tuple[NormalizedName, float]]:
+    def _is_wanted(self, part: IndexJournals) -> bool:
+        return self._wanted.index in {"", part.index}
+
+    def _projects(self, part: IndexJournals) -> Iterator[tuple[_NamedProject, float]]:
         """Yield each project, with a time that no commit of it is later than, descending."""
         if self._wanted.project:
-            yield NormalizedName(self._wanted.project), inf
+            yield (part, NormalizedName(self._wanted.project)), inf
             return
         yielded = set[NormalizedName]()
         try:
-            for change in self._merged.changes.newest_first():
+            for change in part.changes.newest_first():
                 yielded.add(change.project)
-                yield change.project, _latest(change)
+                yield (part, change.project), _latest(change)
         except Unavailable as fault:
             if fault.code != DAMAGED:
                 raise
             self._problems.append(fault.message)
-            for entry in self._merged.projects.store.list(keys.PROJECTS):
+            for entry in part.projects.store.list(keys.PROJECTS):
                 name = keys.project_of(entry.key)
                 if name is not None and name not in yielded:
-                    yield name, inf
+                    yield (part, name), inf
 
     def _open_others(self) -> None:
-        for name, records in self._merged.others:
+        for name, records in () if self._wanted.index else self._merged.others:
             # of the others, only decisions are about projects
             if not self._wanted.project or name == DECISIONS:
                 try:
@@ -234,16 +258,18 @@ class _Merge:
                 if document is not None:
                     self._begin(name, records.commits.journal(records.kind, document))
 
-    def _open_all(self, names: Sequence[NormalizedName]) -> None:
-        for name, journal in zip(names, self._map(self._journal_of, names), strict=True):
+    def _open_all(self, named: Sequence[_NamedProject]) -> None:
+        for (part, name), journal in zip(named, self._map(self._journal_of, named), strict=True):
+            of_index = f"{part.index}/{name}" if part.index else name
             if isinstance(journal, Unavailable):
-                self._note(name, journal)
+                self._note(of_index, journal)
             elif journal is not None:
-                self._begin(name, journal)
+                self._begin(of_index, journal, part.index)
 
-    def _journal_of(self, name: NormalizedName) -> _AnyJournal | Unavailable | None:
+    @staticmethod
+    def _journal_of(named: _NamedProject) -> _AnyJournal | Unavailable | None:
         """Return the journal of a project, None if it has no document, or why it is unreadable."""
-        projects = self._merged.projects
+        projects, name = named[0].projects, named[1]
         try:
             # also that of a released name
             project = projects.documents.get(keys.project(name), "current").value
@@ -251,8 +277,9 @@ class _Merge:
             return fault
         return projects.journal(project) if project else None
 
-    def _begin(self, name: str, journal: _AnyJournal) -> None:
-        source = _OpenJournal(name, replace(journal, threads=1), journal.document.revision)
+    def _begin(self, name: str, journal: _AnyJournal, index: str = "") -> None:
+        revision = journal.document.revision
+        source = _OpenJournal(name, index, replace(journal, threads=1), revision)
         source.left = self._find_start(source)
         self._advance(source)
 

@@ -25,6 +25,7 @@ COLUMNS: Final = (
     "uploaded_by",
     "commit",
     "owner",
+    "in_index",
 )
 CHUNK_CHARS: Final = 32 * 1024
 _FORMULAS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")

@@ -460,11 +460,17 @@ class Index(Struct, frozen=True, kw_only=True):
     def merged_journal(self) -> "MergedJournal":
         """The journals of everything as one."""
         # only pages for administrators need it
-        from wheelyard.operations.merged_journal import DECISIONS, MergedJournal
+        from wheelyard.operations.merged_journal import (
+            DECISIONS,
+            IndexJournals,
+            MergedJournal,
+        )
 
+        catalogs = ((name, catalog_of(self, name)) for name in ("", *sorted(self.indexes.names())))
         return MergedJournal(
-            projects=self.projects,
-            changes=self.changes,
+            indexes=tuple(
+                IndexJournals(name, catalog.projects, catalog.changes) for name, catalog in catalogs
+            ),
             tokens=self.tokens.records,
             others=(
                 ("-access", self.access.records),

@@ -17,7 +17,7 @@ from wheelyard.rendering.journal_csv import journal_csv
 from wheelyard.rendering.web.admin.journal import KINDS, entry_rows
 
 SECTION: Final = "journal/"
-FIELDS: Final = ("project", "by", "what", "from", "to")
+FIELDS: Final = ("index", "project", "by", "what", "from", "to")
 ENTRIES_ON_A_PAGE: Final = 50
 _LAST_DAY: Final = datetime(9999, 12, 31, tzinfo=UTC)
 _CSV: Final = (b"content-type", b"text/csv; charset=utf-8; header=present")
@@ -34,7 +34,13 @@ class JournalPages:
         api, query = self._pages.api(request), self._pages.query(request)
         asked = {name: query.text(name) for name in FIELDS}
         before, is_filtered = query.text("before"), any(asked.values())
-        values = {"asked": asked, "kinds": KINDS, "is_filtered": is_filtered, "error": ""}
+        values = {
+            "asked": asked,
+            "kinds": KINDS,
+            "indexes": sorted(self._pages.index.indexes.names()),
+            "is_filtered": is_filtered,
+            "error": "",
+        }
         try:
             wanted = JournalQuery(
                 **asdict(_selection(asked)), before=before, limit=ENTRIES_ON_A_PAGE
@@ -78,6 +84,7 @@ def _selection(asked: Mapping[str, str]) -> JournalSelection:
         raise Invalid(message, code="invalid_field")
     since, until = _day(asked["from"]), _day(asked["to"])
     return JournalSelection(
+        index=asked["index"],
         project=asked["project"],
         by=asked["by"],
         what=asked["what"],

@@ -103,5 +103,5 @@ def _together(entry: JournalEntry) -> tuple[object, ...]:
     """Return what entries in a row have in common that are one row."""
     if entry.what in {"uploaded", "imported", "promoted"} and not entry.uploaded_by:
         who = (entry.by, entry.by_name, entry.index)
-        return entry.what, entry.project, *who, *versions_of(entry.files)
+        return entry.what, entry.in_index, entry.project, *who, *versions_of(entry.files)
     return (id(entry),)  # so that it is alone
