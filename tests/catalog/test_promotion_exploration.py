@@ -99,5 +99,5 @@ def test_each_part_of_the_protocol_is_needed(
     nothing = (lambda *_: {}) if method == "awaited" else _nothing
     monkeypatch.setattr(owner, method, nothing)
 
-    with pytest.raises(InvariantViolated, match=r"listed|source does not say"):
+    with pytest.raises(InvariantViolated, match=r"listed|source does not say|is noted"):
         explorer(tmp_path, other).explore()

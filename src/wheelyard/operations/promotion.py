@@ -206,16 +206,16 @@ class Promotion(Struct, frozen=True):
                 f"{to} takes releases after {counted(rules.promote_min_age_days, 'day')}",
                 f"Promote this one after {ready:%Y-%m-%d %H:%M} UTC",
             )
+        uploaders = self._uploaders(files) if rules.promote_approvals else {}
         for file in files if rules.promote_approvals else ():
-            self._check_approvals(file, rules.promote_approvals)
+            self._check_approvals(file, uploaders[file.uploaded_by], rules.promote_approvals)
 
-    def _check_approvals(self, file: File, wanted: int) -> None:
+    def _check_approvals(self, file: File, uploader: str, wanted: int) -> None:
         caller, to = self.target.caller, self.target.name
         approvers = [
             person
             for person in file.approved_for.get(to, ())
-            if _parts(person).isdisjoint(_parts(self._person(file)))
-            and not _is_person(caller, person)
+            if _parts(person).isdisjoint(_parts(uploader)) and not _is_person(caller, person)
         ]
         if len(approvers) < wanted:
             who = "another person has" if wanted == 1 else f"{wanted} other people have"
@@ -225,13 +225,14 @@ class Promotion(Struct, frozen=True):
                 "They run 'wheelyard promote --approve', or approve it on the page of the release",
             )
 
-    def _person(self, file: File) -> str:
-        """Return who has uploaded a file: the owner of the token, or else the uploader."""
-        return self.tokens.owner_of(file.uploaded_by) or file.uploaded_by
+    def _uploaders(self, files: Iterable[File]) -> dict[str, str]:
+        """Return the person that each uploader of files is: the owner of a token, or themselves."""
+        uploaders = {file.uploaded_by for file in files}
+        return {uploader: self.tokens.owner_of(uploader) or uploader for uploader in uploaders}
 
     def _is_of(self, caller: Caller, files: Iterable[File]) -> bool:
         """Return whether a caller has uploaded one of these files."""
-        return any(_is_person(caller, person) for person in set(map(self._person, files)))
+        return any(_is_person(caller, person) for person in self._uploaders(files).values())
 
     def _summary(self, name: NormalizedName, files: Sequence[File]) -> str:
         """Return the summary in the core metadata of a release."""
