@@ -122,7 +122,9 @@ def test_lost_metadata_is_not_taken_for_no_needs(harness: IndexHarness) -> None:
 def test_beside_an_upstream_no_project_is_named(harness: IndexHarness) -> None:
     """Where public packages come from the same URL, no project has to be named."""
     index = harness.index
-    reader = ClientProjectsReader(index.projects, index.files, (), is_local=True, has_upstream=True)
+    reader = ClientProjectsReader(
+        (index.projects,), index.files, (), is_local=True, has_upstream=True
+    )
 
     named_projects = reader.read(ALICE, (parse_name("requests"),))
 

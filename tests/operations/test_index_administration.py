@@ -12,6 +12,9 @@ from packaging.utils import NormalizedName
 
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
+from wheelyard.api.health_operations import show_health
+from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
+from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.grants import GrantFields
@@ -299,3 +302,30 @@ def test_check_mends_the_list_of_indexes(harness: IndexHarness) -> None:
     assert harness.check(rebuild=True).repaired
 
     assert harness.bytes_at(keys.INDEX_LIST) == whole
+
+
+def test_health_says_which_index_is_not_served(harness: IndexHarness) -> None:
+    """The health page has a line for each index, and why one is not served."""
+    opened(harness, PROD).index_administration.make(
+        {"name": "dev", "layers": ["dev", "prod"]}, "local:bo"
+    )
+    index = opened(harness)
+    index.index_administration.make({"name": "qa"}, "local:bo")
+
+    parts = LocalApi(index=index, caller=ALICE).call(show_health).parts
+
+    states = {part.name: part.state for part in parts if part.name.startswith("index ")}
+    assert states == {"index dev": "failed", "index qa": "ok"}
+
+
+def test_clients_of_an_index_hear_of_its_layers(harness: IndexHarness) -> None:
+    """The settings of a client name the projects that a layer has, and what these need."""
+    index = opened(harness, PROD)
+    lines = b"Metadata-Version: 2.1\nName: core\nVersion: 1.0\nRequires-Dist: needed\n"
+    harness.upload(make_wheel("core", metadata=lines))
+    harness.upload(make_wheel("needed"))
+    api = LocalApi(index=index.named("prod"), caller=ALICE)
+
+    answer = api.call(client_projects, ClientProjectsQuery("core"))
+
+    assert answer.projects == ("core", "needed")

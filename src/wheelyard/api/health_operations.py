@@ -66,6 +66,7 @@ def show_health(call: Call) -> Health:
 def _parts(index: Index) -> Iterator[HealthPart]:
     yield _server_part(index)
     yield from _store_parts(index)
+    yield from _index_parts(index)
     if index.server is not None:
         yield _queues_part(index.server)
     if index.upstream is not None:
@@ -112,6 +113,20 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
     when = f"Leftovers were swept last on {done:%Y-%m-%d %H:%M} UTC" if done else "Never swept yet"
     text = f"{when}; one server does that each day."
     yield HealthPart("sweep", "warning" if age is not None and age > SWEEP_WARNING else "ok", text)
+
+
+def _index_parts(index: Index) -> Iterator[HealthPart]:
+    try:
+        in_force = index.indexes.in_force.load()
+    except Unavailable as fault:
+        yield HealthPart("indexes", "failed", fault.message)
+        return
+    for name in sorted(in_force.names):
+        problem = in_force.problems.get(name, "")
+        if name in in_force.twice:
+            problem = "A command has made an index of this name, which the settings have, too."
+        text = problem or f"It is served below {index.settings.server.path_prefix}/{name}/."
+        yield HealthPart(f"index {name}", "failed" if problem else "ok", text)
 
 
 def _queues_part(server: ServerState) -> HealthPart:

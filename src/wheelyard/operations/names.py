@@ -304,7 +304,8 @@ class ClientProjects(Struct, frozen=True):
 class ClientProjectsReader(Struct, frozen=True):
     """Finds the private projects that a client must look up in this index alone."""
 
-    projects: Projects
+    layers: Sequence[Projects]
+    """Those of all indexes whose packages the index shows."""
     files: Files
     private_patterns: Sequence[Pattern]
     """Those of `[access] private_names`."""
@@ -325,7 +326,8 @@ class ClientProjectsReader(Struct, frozen=True):
         for name in wanted:
             if not caller.may(Action.READ, name):
                 raise unknown_project(name)
-            self.projects.get(name)
+            if not self._load(name):
+                raise unknown_project(name)
         named = dict.fromkeys(wanted)
         level = list(named)
         while level:
@@ -336,14 +338,14 @@ class ClientProjectsReader(Struct, frozen=True):
         return ClientProjects(serves_public=False, projects=tuple(named))
 
     def _is_private(self, name: NormalizedName) -> bool:
-        return matches_any(self.private_patterns, name) or self._load(name) is not None
+        return matches_any(self.private_patterns, name) or bool(self._load(name))
 
     def _required_by(self, names: Sequence[NormalizedName]) -> set[NormalizedName]:
         """Return the names that the core metadata of any file of these projects require."""
         threads = 1 if self.is_local else MAX_CONCURRENT_READS
         files = list[tuple[NormalizedName, File]]()
-        for project in prefetch_map(self._load, names, threads):
-            if project is not None:  # None: a pattern matches the name, and nothing is there yet
+        for projects in prefetch_map(self._load, names, threads):
+            for project in projects:  # none: a pattern matches the name, and nothing is there yet
                 one_of_each = {file.core_metadata: file for file in project.files}
                 files += [(project.name, file) for file in one_of_each.values()]
         required = set[NormalizedName]()
@@ -351,8 +353,9 @@ class ClientProjectsReader(Struct, frozen=True):
             required |= {NormalizedName(required_name(text)) for text in requirements}
         return required - {""}
 
-    def _load(self, name: NormalizedName) -> Project | None:
-        return self.projects.load(name).value
+    def _load(self, name: NormalizedName) -> list[Project]:
+        """Return the project of each layer that has it, also of those that the first one hides."""
+        return [project for layer in self.layers if (project := layer.load(name).value) is not None]
 
     def _requirements(self, of: tuple[NormalizedName, File]) -> Sequence[str]:
         name, file = of

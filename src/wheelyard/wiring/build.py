@@ -419,7 +419,7 @@ class Index(Struct, frozen=True, kw_only=True):
         from wheelyard.operations.names import ClientProjectsReader
 
         return ClientProjectsReader(
-            self.projects,
+            tuple(part.projects for part in self.parts),
             self.files,
             self.settings.private_patterns,
             is_local=self.is_local,
