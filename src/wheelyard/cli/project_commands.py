@@ -329,7 +329,7 @@ def journal_command(
         --since: 2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d.
         --until: The same, not included.
         --by: A principal with their tokens, a token's id or name, an e-mail.
-        --what: uploaded, imported, yanked, deleted, restored, status, granted, blocked ...
+        --what: uploaded, imported, promoted, yanked, deleted, restored, status, blocked ...
         --json: For programs: one object a line.
         --follow: Go on with new entries until Ctrl-C.
 

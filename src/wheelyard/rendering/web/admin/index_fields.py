@@ -41,6 +41,7 @@ FIELDS: Final = (
     IndexField(
         "promote_from", "Promote from", "Indexes from which releases are promoted, with commas."
     ),
+    IndexField("promote_only", "Promotions alone", "true, if it takes no uploads."),
     IndexField(
         "promote_other_person",
         "Promoted by somebody else",
