@@ -95,6 +95,7 @@ def unpin_command(**release: Any) -> None:  # noqa: ANN401 - click's
 
     Examples:
         wheelyard unpin acme-core 1.0
+        wheelyard unpin acme-core --versions '<2'
 
     Documentation: retention.md
     """
