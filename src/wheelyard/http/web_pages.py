@@ -1,6 +1,7 @@
 """What the handlers of all pages for people share: templates, viewers, headers, cached pages."""
 
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from math import inf
 
 from msgspec.structs import replace
@@ -179,8 +180,10 @@ class WebPages:
     @property
     def _has_other_indexes(self) -> bool:
         index = self.context.index
-        in_force = None if index.name else index.indexes.peek()
-        return bool(index.name or (in_force and in_force.definitions))
+        with suppress(Unavailable):  # a page has to be shown also while the store is down
+            in_force = None if index.name else index.indexes.peek()
+            return bool(index.name or (in_force and in_force.definitions))
+        return False
 
     def choosing_viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
         """Return who looks at a page, as `viewer` does, and the client that was chosen before."""
