@@ -241,7 +241,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             if self.files.kept([project]):
                 raise Conflict(
                     f"The index {quoted(name)} has deleted files that can be restored, such as of "
-                    f"{project.name}. Remove them now with 'wheelyard delete --now', or wait.",
+                    f"{project.name}. Wait, or remove them now: wheelyard delete {project.name} "
+                    f"--versions '>=0' --now --index {name}.",
                     code=INDEX_IN_USE,
                 )
 
