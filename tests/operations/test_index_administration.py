@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.api.health_operations import show_health
+from wheelyard.api.people_operations import PersonQuestion, show_person
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
@@ -329,3 +330,17 @@ def test_clients_of_an_index_hear_of_its_layers(harness: IndexHarness) -> None:
     answer = api.call(client_projects, ClientProjectsQuery("core"))
 
     assert answer.projects == ("core", "needed")
+
+
+def test_rights_of_a_person_in_all_indexes(harness: IndexHarness) -> None:
+    """What a person may do in an index is among their rights, with its name."""
+    index = opened(harness, PROD)
+    fields = GrantFields(
+        who=("user:ana@acme.dev",), projects=("*",), actions=("upload",), index="prod"
+    )
+    index.access.grant(fields, "local:bo")
+
+    api = LocalApi(index=index, caller=ALICE)
+    rights = api.call(show_person, PersonQuestion("user:ana@acme.dev")).rights
+
+    assert [right.index for right in rights if "upload" in right.can] == ["prod"]

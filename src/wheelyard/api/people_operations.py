@@ -62,6 +62,8 @@ class PersonRight(Struct, frozen=True, omit_defaults=True):
     source: str
     """A grant, or a setting, in words."""
     note: str = ""
+    index: str = ""
+    """The index that it names, if it names one."""
 
 
 class PersonAnswer(Struct, frozen=True, kw_only=True):
@@ -240,8 +242,15 @@ def _groups_of(person: KnownPerson) -> list[str]:
 
 def _rights(call: Call, principals: frozenset[str], person: KnownPerson) -> Iterator[PersonRight]:
     names = principals | ({PASSWORD_USERS} if person.has_password else set())
-    for right in rights(call.index.authenticator):
+    for right in rights(call.index.authenticator, in_every_index=True):
         if not names.isdisjoint(right.principals):
             of_scope = CallerRights.of(right.scope)
             source = f"{right.source} {right.place}".rstrip()
-            yield PersonRight(right.who, of_scope.can, of_scope.projects, source, right.note)
+            yield PersonRight(
+                who=right.who,
+                can=of_scope.can,
+                projects=of_scope.projects,
+                source=source,
+                note=right.note,
+                index=of_scope.index,
+            )

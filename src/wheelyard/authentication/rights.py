@@ -74,9 +74,16 @@ class Right(Struct, frozen=True):
         return f"{self.who} may {describe_scope(self.scope)}{note}"
 
 
-def rights(authenticator: Authenticator, records: Iterable[TokenRecord] = ()) -> list[Right]:
+def rights(
+    authenticator: Authenticator,
+    records: Iterable[TokenRecord] = (),
+    *,
+    in_every_index: bool = False,
+) -> list[Right]:
     """
     Return all rights that the index gives, of API tokens those of the active ones of `records`.
+
+    With `in_every_index`, grants and credentials that name another index are there as well.
 
     Raises Unavailable if the grants of the store cannot be read.
     """
@@ -85,7 +92,7 @@ def rights(authenticator: Authenticator, records: Iterable[TokenRecord] = ()) ->
     named = (*_of_grants(grants), *_of_credentials(authenticator))
     return [
         *_of_everybody(authenticator, grants),
-        *(right for right in named if policy.holding((right.scope,))),
+        *(right for right in named if in_every_index or policy.holding((right.scope,))),
         *_of_tokens(authenticator, records),
     ]
 

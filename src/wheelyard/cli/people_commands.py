@@ -93,7 +93,9 @@ def _person_lines(answer: PersonAnswer) -> Iterator[str | tuple[str, ...]]:
     for right in answer.rights:
         can = ", ".join(right.can) or "what Google says"
         note = f" ({right.note})" if right.note else ""
-        yield f"may {can} {describe_projects(right.projects)}: {right.who}, {right.source}{note}"
+        place = f" in the index {right.index}" if right.index else ""
+        projects = describe_projects(right.projects)
+        yield f"may {can} {projects}{place}: {right.who}, {right.source}{note}"
     for token in answer.tokens:
         yield f"token {token.id}: {token.name}, {token.state}, until {token.expires:%Y-%m-%d}"
 
