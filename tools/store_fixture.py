@@ -70,6 +70,9 @@ SITE_PATHS: Final = (
     "/api/v1/access/history",
     "/api/v1/publishers",
     "/api/v1/publishers/history",
+    "/api/v1/indexes",
+    "/api/v1/indexes/history",
+    "/dev/simple/",
     "/api/v1/upstream/decisions",
     "/api/v1/upstream/decisions/history",
     "/simple/idna/",
@@ -95,6 +98,7 @@ def make_store() -> KeptStore:
         _add_names(harness)
         tokens = _add_credentials(harness)
         _add_decisions(harness)
+        _add_indexes(harness)
         files = _add_public_packages(harness)
         _add_downloads(harness)
         harness.index.search.start = lambda work: work()
@@ -291,6 +295,16 @@ def _add_decisions(harness: IndexHarness) -> None:
     number, previous = document.revision + 1, DECISIONS.digest(document)
     commit = DECISIONS.new_commit(number, harness.index.runtime.new_id(), previous, made)
     records.commits.add(DECISIONS, [commit])
+
+
+def _add_indexes(harness: IndexHarness) -> None:
+    """Make an index with a package, change it, and make and remove another one."""
+    administration, by = harness.index.index_administration, "local:carol"
+    administration.make({"name": "dev"}, by, "TEAM-3")
+    administration.change("dev", {"layers": ["dev", ""]}, by)
+    administration.make({"name": "lab"}, by)
+    administration.remove("lab", by)
+    publish(harness.index.named("dev"), harness.folder, wheel("of-dev", "1.0"))
 
 
 def _add_public_packages(harness: IndexHarness) -> dict[str, str]:
