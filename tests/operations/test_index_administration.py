@@ -114,7 +114,7 @@ def test_what_cannot_be_changed(harness: IndexHarness) -> None:
 
     with pytest.raises(Invalid, match="stays as it is"):
         administration.change("dev", {"name": "qa"}, "local:bo")
-    for name, kind in (("prod", Invalid), ("nobody", NotFound)):
+    for name, kind in (("prod", Invalid), ("nobody", NotFound), ("../dev", NotFound)):
         with pytest.raises(kind):
             administration.change(name, {"layers": None}, "local:bo")
         with pytest.raises(kind):

@@ -74,7 +74,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
 
     def show(self) -> tuple[ListedIndex, ...]:
         """Return all indexes that have a name, as they are in the settings and the store now."""
-        stored = self.in_force.records.get("current").value or IndexList()
+        stored = self._current()
         both = self.in_force.merge(stored)
         configured = (
             ListedIndex(
@@ -170,6 +170,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         another index.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        self._require_stored(name, self._current(), may_be_configured=True)
         if name not in self.in_force.configured:  # else its packages are those of the settings' one
             self._require_empty(name)
 
@@ -193,10 +194,14 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
 
         The field of the error is `index`.
         """
-        if name and name not in self.in_force.load().names:
+        is_known = not name or name in self.in_force.configured
+        if not is_known and self._current().find(name) is None:
             fault = Invalid(unknown_index(name).message, code="invalid_field")
             fault.field = "index"
             raise fault
+
+    def _current(self) -> IndexList:
+        return self.in_force.records.get("current").value or IndexList()
 
     def _require_free(self, name: str) -> None:
         """Raise Conflict (code `index_exists`) if what is no index has the name."""
