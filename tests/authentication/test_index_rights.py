@@ -74,6 +74,7 @@ def test_an_old_token_cannot_publish_into_a_closed_index(tmp_path: Path) -> None
     assert _token_holds(closed, "") == {"", "dev"}
     assert _token_holds(closed, "prod") == {"prod"}
     assert _token_holds(closed, "dev") == {"dev"}
+    assert _token_holds(closed, "prod,dev") == {"dev", "prod"}
 
 
 def test_an_older_version_gives_a_token_of_an_index_no_rights(tmp_path: Path) -> None:

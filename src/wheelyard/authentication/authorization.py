@@ -88,8 +88,9 @@ class AuthorizationPolicy(Struct, frozen=True):
         return self._holding(self.access.load(), scopes)
 
     def _holding(self, grants: Grants, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
-        names = (self.index,) if grants.has_own(self.index) else ("", self.index)
-        return tuple(scope for scope in scopes if scope.index in names)
+        others = () if grants.has_own(self.index) else ("",)
+        names = {self.index, *others}
+        return tuple(scope for scope in scopes if not names.isdisjoint(scope.indexes or ("",)))
 
     def _own_scopes(
         self, grants: Grants, principal: str, principals: frozenset[str]

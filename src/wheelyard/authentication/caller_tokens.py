@@ -40,6 +40,7 @@ from wheelyard.model.api_token import (
     is_token_id,
 )
 from wheelyard.model.decoding import escaped
+from wheelyard.model.index_definition import parse_index_names
 
 SIGN_IN_WINDOW: Final = timedelta(hours=1)
 """How long after a sign-in a caller may make tokens."""
@@ -164,7 +165,7 @@ class CallerTokens(Struct, frozen=True):
             projects=tuple(sorted({access.parse_pattern(pattern) for pattern in projects})),
             lifetime=lifetime,
             owner=self._wanted_owner(caller, owner),
-            index=index,
+            index=parse_index_names(index),
         )
 
     def require_own(self, owner: TokenOwner, wanted: TokenRequest) -> None:
@@ -175,9 +176,9 @@ class CallerTokens(Struct, frozen=True):
         """
         # without the scopes of anonymous callers, for which nobody needs a token. Only now can
         # the caller be told: when the token is used, its rights are cut down without a word
-        policy = replace(self.policy, index=wanted.index)
-        own_scopes = policy.own_scopes(owner.principal, owner.names)
-        if not access.is_subset(wanted.scope, own_scopes):
+        policies = [replace(self.policy, index=name) for name in wanted.scope.indexes or ("",)]
+        own = [policy.own_scopes(owner.principal, owner.names) for policy in policies]
+        if not all(access.is_subset(wanted.scope, scopes) for scopes in own):
             raise Forbidden(
                 "A token may do no more than its owner. Ask for fewer projects or actions; "
                 "/api/v1/whoami has your rights."

@@ -77,7 +77,7 @@ EVEN_IF_OWN: Final = Option(
     help="Go on if you are no administrator of the server afterwards.",
 )
 INDEX_RIGHT: Final = Option(
-    ["--index"], default="", metavar="NAME", help="The index that it is for, such as prod."
+    ["--index"], default="", metavar="NAME", help="The indexes that it is for: prod, or dev,prod."
 )
 WHO: Final = Argument(["who"], nargs=-1, required=True)
 
@@ -418,7 +418,7 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
         click.echo(made.token)
     if ci is not None and clients is not None:
         scope = Scope(parse_actions(made.can, admin=True), made.projects)
-        root = f"{api.url}/{index}" if index else api.url
+        root = f"{api.url}/{index.partition(',')[0]}" if index else api.url
         lines = ci_lines(SERVICES[ci], scope, root, serves_public=clients.serves_public)
         click.echo(f"\n{lines}", err=True, nl=False)
 

@@ -97,9 +97,14 @@ class Scope(Struct, frozen=True):
     projects: tuple[Pattern, ...]
     index: str = ""
     """
-    The index that it names. One that names none holds for the index without a name, and for those
-    that nothing else is granted in.
+    The names of the indexes that it is for, with commas between them. One that names none holds for
+    the index without a name, and for those that nothing else is granted in.
     """
+
+    @property
+    def indexes(self) -> tuple[str, ...]:
+        """The names of the indexes that it is for, if it names any."""
+        return tuple(self.index.split(",")) if self.index else ()
 
     def permits(self, actions: Action, project: NormalizedName) -> bool:
         """Return whether the scope has all of `actions` on `project`."""
@@ -284,13 +289,15 @@ def intersection(scope: Scope, others: Iterable[Scope]) -> tuple[Scope, ...]:
     """Return what `scope` has in common with each of `others`, without empty scopes."""
     common = list[Scope]()
     for other in others:
-        if scope.index and other.index and scope.index != other.index:
+        names = {*scope.indexes} & {*other.indexes}
+        if scope.index and other.index and not names:
             continue
         actions = scope.actions & other.actions
         pairs = product(scope.projects, other.projects)
         projects = {both for pair in pairs if (both := _narrower(*pair)) is not None}
         if actions and projects:
-            common.append(Scope(actions, tuple(sorted(projects)), scope.index or other.index))
+            index = ",".join(sorted(names)) or scope.index or other.index
+            common.append(Scope(actions, tuple(sorted(projects)), index))
     return tuple(common)
 
 
@@ -325,7 +332,8 @@ def matches_any(patterns: Iterable[Pattern], text: str) -> bool:
 
 def describe_scope(scope: Scope) -> str:
     """Return a scope in words: "read and upload to acme-* in the index prod"."""
-    place = f" in the index {scope.index}" if scope.index else ""
+    word = "indexes" if len(scope.indexes) > 1 else "index"
+    place = f" in the {word} {' and '.join(scope.indexes)}" if scope.index else ""
     return f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}{place}"
 
 

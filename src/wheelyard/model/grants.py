@@ -22,7 +22,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.api_token import ID_LENGTH, TOKEN_ID, token_id_in
 from wheelyard.model.decoding import InvalidField, decode_table, redact_tokens
-from wheelyard.model.index_definition import parse_index_name
+from wheelyard.model.index_definition import parse_index_names
 from wheelyard.model.person import OIDC_PRINCIPAL, person_name
 from wheelyard.model.project import EventCommit
 
@@ -65,7 +65,7 @@ class GrantFields(
     actions: Annotated[_Texts, Meta(min_length=1, title='a list such as ["read", "upload"]')]
     note: str = ""
     index: str = ""
-    """The index that it is for, or empty if it names none."""
+    """The names of the indexes that it is for, with commas between, or empty for none."""
 
 
 class Grant(Struct, frozen=True):
@@ -99,7 +99,7 @@ class Grants(Struct, frozen=True):
 
     def has_own(self, index: str) -> bool:
         """Return whether a grant names an index, so that those that name none do not hold there."""
-        return bool(index) and any(grant.scope.index == index for grant in self.all)
+        return bool(index) and any(index in grant.scope.indexes for grant in self.all)
 
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scope of each grant that names at least one of these principals."""
@@ -131,7 +131,7 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
     scope = Scope(
         parse_actions(fields.actions, admin=True),
         tuple(map(parse_pattern, fields.projects)),
-        parse_index_name(fields.index) if fields.index else "",
+        parse_index_names(fields.index),
     )
     _check_grantable(who, scope)
     return Grant(grant_id, who, expand(who, groups), scope, fields.note)

@@ -145,6 +145,16 @@ def parse_index_name(text: str) -> str:
     raise Invalid(f"{quoted(text)} cannot be the name of an index: {why}.", code="invalid_index")
 
 
+def parse_index_names(text: str) -> str:
+    """
+    Return the names of indexes in a text, with commas between them, sorted and each once.
+
+    An empty text names none. Raises Invalid (code `invalid_index`) for a wrong name.
+    """
+    names = {parse_index_name(name.strip()) for name in text.split(",")} if text else ()
+    return ",".join(sorted(names))
+
+
 def build_definition(fields: IndexFields, *, is_configured: bool = False) -> IndexDefinition:
     """
     Return the definition with these fields; that its layers exist is for `require_fit` to say.

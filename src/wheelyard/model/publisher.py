@@ -20,7 +20,7 @@ from wheelyard.model.access import Action, Pattern, Scope, parse_actions, parse_
 from wheelyard.model.claim_matchers import ClaimCheck, Claims, JobClaims
 from wheelyard.model.decoding import InvalidField, decode_table, escaped, to_one_line
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.index_definition import parse_index_name
+from wheelyard.model.index_definition import parse_index_names
 from wheelyard.model.publisher_claim_rules import (
     PROVIDER_BY_ISSUER,
     AnyTable,
@@ -52,7 +52,7 @@ class Publisher(Struct, frozen=True, kw_only=True):
     actions: Action
     """`READ`, or `UPLOAD` with what it implies."""
     index: str
-    """The index that it is for, or empty if it names none."""
+    """The names of the indexes that it is for, with commas between, or empty for none."""
     is_single_use: bool
     """Whether each ID token is good for one API token, and so needs a `jti`."""
 
@@ -214,7 +214,7 @@ def _pattern(publisher: str, text: str, actions: Action) -> Pattern:
 
 def _index(publisher: str, text: str) -> str:
     try:
-        return parse_index_name(text) if text else ""
+        return parse_index_names(text)
     except Invalid as fault:
         raise _wrong(publisher, "index", fault.message.removesuffix(".")) from fault
 

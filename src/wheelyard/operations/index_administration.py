@@ -190,13 +190,15 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
 
     def require_known(self, name: str) -> None:
         """
-        Raise Invalid unless a right can name an index: `name` is empty, or that of one.
+        Raise Invalid unless a right can name indexes: `name` has commas between those of several.
 
         The field of the error is `index`.
         """
-        is_known = not name or name in self.in_force.configured
-        if not is_known and self._current().find(name) is None:
-            fault = Invalid(unknown_index(name).message, code="invalid_field")
+        for part in name.split(",") if name else ():
+            index = part.strip()
+            if index in self.in_force.configured or self._current().find(index) is not None:
+                continue
+            fault = Invalid(unknown_index(index).message, code="invalid_field")
             fault.field = "index"
             raise fault
 
@@ -264,10 +266,12 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     def warnings(self, name: str) -> Iterator[str]:
         """Yield a sentence if grants, publishers or tokens name an index that is to be removed."""
         now = self.runtime.now()
-        grants = sum(grant.index == name for grant in self.access.show().grants)
-        publishers = sum(row.publisher.get("index") == name for row in self.publishers.show())
+        grants = sum(name in grant.index.split(",") for grant in self.access.show().grants)
+        publishers = sum(
+            name in str(row.publisher.get("index")).split(",") for row in self.publishers.show()
+        )
         tokens = sum(
-            record.scope.index == name and record.revoked_at is None and record.expires_at > now
+            name in record.scope.indexes and record.revoked_at is None and record.expires_at > now
             for record in self.tokens.all()
         )
         kinds = {"grant": grants, "publisher": publishers, "token": tokens}

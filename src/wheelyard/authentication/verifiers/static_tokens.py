@@ -43,7 +43,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.api_token import PREFIX, has_token_prefix
 from wheelyard.model.decoding import InvalidField, decode_table, escaped, require_one_line
-from wheelyard.model.index_definition import parse_index_name
+from wheelyard.model.index_definition import parse_index_names
 
 MIN_TOKEN_CHARS: Final = 16
 NAME_LIMIT_CHARS: Final = 100
@@ -210,7 +210,7 @@ def _parse_token(table: Mapping[str, object]) -> StaticToken:
     scope = Scope(
         parse_actions(fields.can),
         tuple(map(parse_pattern, fields.projects)),
-        parse_index_name(fields.index) if fields.index else "",
+        parse_index_names(fields.index),
     )
     expires_at = _expiry(fields.expires)
     if (fields.value is None) == (fields.sha256 is None):
