@@ -14,7 +14,7 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.operations.promotion import IndexSide, Promotion
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import AccessSettings, Settings
 
 JSON: Final = ("Accept", "application/vnd.pypi.simple.v1+json")
 INDEXES: Final = (
@@ -227,3 +227,36 @@ def test_why_names_the_layer_and_the_condition(server: InProcessServer) -> None:
     assert "not prerelease does not hold" in answer["files"][1]["reasons"][0]["text"]
     assert [file["shown"] for file in of_day["files"]] == [False]
     assert unknown.status == 404
+
+
+def test_the_api_of_a_view_lists_what_it_shows(server: InProcessServer) -> None:
+    """A list of projects of a view, and the files of one, are those that it shows."""
+    _publish(server, "dev", OLD, NEW, make_wheel("early", "1.0rc1"))
+
+    listed = decode(server.get("/stable/api/v1/projects").body)["projects"]
+    project = decode(server.get("/stable/api/v1/projects/demo").body)
+
+    assert [row["name"] for row in listed] == ["demo"]
+    assert [file["filename"] for file in project["files"]] == [OLD.filename]
+    assert server.get("/stable/api/v1/projects/nothing").status == 404
+
+
+def test_a_licence_of_a_private_file_lasts(server: InProcessServer) -> None:
+    """A page that a licence of private files decides comes from memory as long as they stay."""
+    _publish(server, "dev", FREE)
+    path = "/free/simple/demo/"
+    server.get(path, JSON)
+    server.get(path, JSON)
+    server.clock.advance(seconds=60)
+    server.get(path, JSON)
+
+    assert server.get(path, JSON).was_quick
+
+
+def test_a_day_has_the_rights_of_its_index(tmp_path: Path) -> None:
+    """Who may not read an index may read no day of it."""
+    settings = Settings(index=INDEXES, access=AccessSettings(private=True))
+    with in_process(tmp_path, settings) as server:
+        _publish(server, "dev", OLD)
+        for path in ("/as-of-2026-01-01", "/dev/as-of-2026-01-01", "/stable"):
+            assert server.get(f"{path}/simple/demo/", JSON).status == 401

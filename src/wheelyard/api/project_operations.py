@@ -27,6 +27,7 @@ from wheelyard.model.project_json import CommitJson, TrashedFile
 from wheelyard.operations.journal_reader import BEGINNING, CLOCK_TOLERANCE
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.operations.names import ClientProjects, NameState, PrivateName
+from wheelyard.wiring.layers import LayerSearch, merged
 
 LOCAL_PAGE, REMOTE_PAGE = 1000, 100
 """The commits of a journal in one answer, of which each is a request on a bucket."""
@@ -311,6 +312,9 @@ def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
         # the clocks of the servers that have written may differ
         changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
         return sorted({change.project for change in changes})
+    if not call.index.definition.has_packages:
+        shown = call.index.shown.table().readable_by(call.caller)
+        return [facts.name for facts in shown.private]
     listed = call.index.projects.names.get().value
     return listed.names if listed else ()
 
@@ -322,11 +326,18 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
     Raises as `ReadPolicy.require_project_read`, and NotFound if the project does not exist.
     """
     project = _readable(call, name)
-    return ProjectAnswer.of(project, call.index.lifecycle.kept_files(project))
+    # what can be restored can be in the index that has it
+    kept = call.index.lifecycle.kept_files(project) if call.index.definition.has_packages else ()
+    return ProjectAnswer.of(project, kept)
 
 
 def _readable(call: Call, name: NormalizedName) -> Project:
     call.index.read_policy.require_project_read(call.caller, name)
+    if not call.index.definition.has_packages:
+        homes = LayerSearch(call.index, name).homes
+        if not homes:
+            raise project_not_found(name)
+        return merged([home.project for home in homes])
     projects = call.index.projects
     # only a reader may be shown a document from memory, without a look whether it is current
     project = (projects.peek(name) or projects.load(name)).value

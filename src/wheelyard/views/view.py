@@ -38,7 +38,7 @@ F = TypeVar("F", bound=Named)
 REMEMBERED_FILES: Final = 200_000
 """Files of projects whose answer is remembered."""
 LOOK_AGAIN: Final = timedelta(seconds=4)
-"""How long an answer counts that depends on advisories, or on licences that may be found."""
+"""How long an answer about a public project counts, if its advisories or licences decide."""
 
 
 class Shown(Struct, Generic[F], frozen=True):
@@ -108,7 +108,9 @@ class View:
         fields, licences = self._filter.fields, self._licences
         look_up = partial(public_facts, fields, licences, self._advisories, listing)
         made_of = (listing.version, seen.generation)
-        shown = self._show(listing.name, listing.files, made_of, look_up)
+        is_lasting = fields.isdisjoint({"licence", "severity"})
+        lasts = None if is_lasting else LOOK_AGAIN
+        shown = self._show(listing.name, listing.files, made_of, look_up, lasts)
         if not shown.hidden and shown.changes_at is None:
             return listing
         times = filter(None, (seen.changes_at, shown.changes_at))
@@ -148,6 +150,7 @@ class View:
         files: Sequence[F],
         made_of: tuple[object, ...],
         look_up: Callable[[], Mapping[str, FileFacts]],
+        lasts: timedelta | None = None,
     ) -> Shown[F]:
         """Return which of some files are shown, from memory while nothing has changed."""
         now, key = self._runtime.now(), (name, *made_of)
@@ -156,20 +159,24 @@ class View:
             end = remembered.shown.changes_at
             if end is None or now < end:
                 return remembered.shown
-        shown = self._judge(files, look_up(), now)
+        shown = self._judge(files, look_up(), now, lasts)
         self._remembered.put(key, _Remembered(now, shown), 1 + len(files))
         return shown
 
-    def _judge(self, files: Sequence[F], facts: Mapping[str, FileFacts], now: datetime) -> Shown[F]:
-        hidden, times = dict[str, FileReason](), set[datetime]()
+    def _judge(
+        self,
+        files: Sequence[F],
+        facts: Mapping[str, FileFacts],
+        now: datetime,
+        lasts: timedelta | None,
+    ) -> Shown[F]:
+        hidden, times = dict[str, FileReason](), {now + lasts} if lasts else set[datetime]()
         for filename, of_file in facts.items():
             reason = self._reason(of_file, now)
             if reason is not None:
                 hidden[filename] = reason
             change = self._filter.changes_at(of_file, now)
             times |= {change} if change is not None else set()
-        if not self._filter.fields.isdisjoint({"licence", "severity"}):
-            times.add(now + LOOK_AGAIN)
         shown = tuple(file for file in files if file.filename not in hidden) if hidden else files
         reasons = " ".join(f"{filename} {reason.text}" for filename, reason in hidden.items())
         digest = sha256(reasons.encode()).hexdigest()[:16] if hidden else ""

@@ -1,7 +1,7 @@
 """The table of the projects that an index shows, if it has a filter, or a layer of it has."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from threading import Lock
 from typing import Final, TypeVar
@@ -29,6 +29,8 @@ from wheelyard.wiring.layers import LayerSearch, merged
 F = TypeVar("F", bound=ShownFile)
 FIRST: Final = 1 << 40
 """The generation of the first table with views, which none without views ever has."""
+PUBLIC_PAUSE: Final = timedelta(minutes=1)
+"""The least time from one look at a public project to the next while its page stays the same."""
 NOTHING: Final = ProjectTable()
 
 
@@ -91,6 +93,8 @@ class ViewedTable:
     @property
     def known(self) -> ProjectTable:
         """See `ShownProjects`."""
+        if self._indexes.peek() is None:  # whether it is a view would have to be read
+            return self._viewed
         return self._viewed if self._index().is_view else self._whole.known
 
     def _is_of(self, whole: ProjectTable) -> bool:
@@ -155,8 +159,10 @@ def _judge_public(index: Index, facts: ProjectFacts) -> _Judged:
         return _Judged(facts, facts, None)
     for view in index.views_of_upstream:
         listing = view.of_public(listing)
-    latest = latest_release(releases_of(listing))
-    return _Judged(facts, _shown(facts, listing, latest), listing.origin.view.changes_at)
+    latest, change = latest_release(releases_of(listing)), listing.origin.view.changes_at
+    if change is not None:
+        change = max(change, index.runtime.now() + PUBLIC_PAUSE)
+    return _Judged(facts, _shown(facts, listing, latest), change)
 
 
 def _shown(
