@@ -181,7 +181,7 @@ def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
         "feed, other spelling": RouteCase(f"/project/{odd}/feed.xml", 301, 301),
         "history": RouteCase(f"/project/{name}/history/"),
         "history, other spelling": RouteCase(f"/project/{odd}/history/", 301, 301),
-        "why": RouteCase(f"/api/v1/upstream/why?project={name}", 404),
+        "why": RouteCase(f"/api/v1/upstream/why?project={name}"),
         "history, older": RouteCase(f"/project/{name}/history/1/", 404),
     }
 

@@ -225,7 +225,7 @@ def test_an_installation_without_documentation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where a distributor has left it out, the pages lead to the public site."""
-    monkeypatch.setattr("wheelyard.http.context.find_folder", lambda: tmp_path / "nothing")
+    monkeypatch.setattr("wheelyard.http.context_building.find_folder", lambda: tmp_path / "nothing")
     with in_process(tmp_path) as app:
         for path in (FRONT, f"{FRONT}tokens/", f"{FRONT}images/overview.svg"):
             answer = app.get(path, BROWSER)

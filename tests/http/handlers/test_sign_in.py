@@ -260,7 +260,8 @@ def test_every_form_needs_its_token(tmp_path: Path) -> None:
         token = browser.form_token("/-/account/")
         patterns = {route.path for route in server.app.routes.rows if route.takes_form}
         others = {"/-/sign-in/", "/-/upload/"}  # the one has no token, the other is no such form
-        forms = {re.sub(r"\{\w+\}", "demo", path) for path in patterns - others}
+        plain = {path.replace("{version}", "1.0") for path in patterns - others}
+        forms = {re.sub(r"\{\w+\}", "demo", path) for path in plain}
 
         assert len(forms) > 3
         for path in forms:

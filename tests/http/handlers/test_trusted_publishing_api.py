@@ -271,7 +271,7 @@ def test_index_without_publishers_says_so(server: RunningServer) -> None:
     assert (gone.status_code, gone.headers["Content-Type"]) == (404, "application/problem+json")
 
 
-@pytest.mark.parametrize("path", ["/legacy/", "/legacy", "/", "/simple/", "/pypi", "/acme/"])
+@pytest.mark.parametrize("path", ["/legacy/", "/legacy", "/", "/simple/", "/pypi"])
 @pytest.mark.parametrize("accept", [None, "*/*", PYTP, f"text/html, {PYTP};q=0.9"])
 def test_client_finds_the_steps_from_an_upload_url(ci: Ci, path: str, accept: str | None) -> None:
     """A client that knows an upload URL finds the steps from there (PEP 807)."""

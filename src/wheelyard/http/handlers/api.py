@@ -187,7 +187,7 @@ class TrustedPublishingApi:
         if not any(kind.partition(";")[0].strip() in _DISCOVERY_TYPES for kind in accepted):
             return _problem_response(406)
         origin = _public_origin(self._index.settings)
-        if not origin or not _asks_for_upload_url(request):
+        if not origin or not self._asks_for_upload_url(request):
             return _problem_response(404)
         body = {
             "audience-endpoint": f"{origin}/_/oidc/audience",
@@ -212,6 +212,19 @@ class TrustedPublishingApi:
         """
         service = self._index.authenticator.trusted_publishing
         return service if service is not None and service.publishers.load().all else None
+
+    def _asks_for_upload_url(self, request: Request) -> bool:
+        """Return whether the query's `discover` is the path of an upload URL, of any index."""
+        routes: RouteTable = request.app.routes
+        prefix = self._index.settings.server.path_prefix
+        with suppress(WheelyardError, LookupError, ValueError):
+            query = request.query_string.decode("ascii")
+            (path,) = parse_qs(query, errors="strict", max_num_fields=8)["discover"]
+            name, slash, rest = path.removeprefix(f"{prefix}/").partition("/")
+            if slash and name in self._index.indexes.definitions():
+                path = f"{prefix}/{rest}"
+            return path.startswith("/") and routes.name_of(path.encode(), "POST") == UPLOAD_ROUTE
+        return False
 
     async def mint(self, request: Request) -> Response:
         """Handle POST `/_/oidc/mint-token`: return an upload token for an ID token."""
@@ -288,16 +301,6 @@ class TrustedPublishingApi:
         minted = publishing.mint(token)
         body = {"success": True, "token": minted.token.text, "expires": minted.expires}
         return json_response(200, body)
-
-
-def _asks_for_upload_url(request: Request) -> bool:
-    """Return whether the query's `discover` is the path of an upload URL."""
-    routes: RouteTable = request.app.routes
-    with suppress(WheelyardError, LookupError, ValueError):
-        query = request.query_string.decode("ascii")
-        (path,) = parse_qs(query, errors="strict", max_num_fields=8)["discover"]
-        return path.startswith("/") and routes.name_of(path.encode(), "POST") == UPLOAD_ROUTE
-    return False
 
 
 async def _read_token(request: Request) -> str:
