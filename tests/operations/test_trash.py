@@ -17,6 +17,7 @@ from wheelyard.model.distribution_filename import parse_version, parse_version_s
 from wheelyard.model.project import Project
 from wheelyard.operations.immediate_deletion import ImmediateDeletion
 from wheelyard.operations.lifecycle import Lifecycle, Selection
+from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
 
 DEMO = NormalizedName("demo")
@@ -366,3 +367,16 @@ def test_a_promoted_file_is_restored_and_removed(harness: IndexHarness) -> None:
         indexes.prod.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
     indexes.prod.immediate_deletion.delete(ALICE, DEMO, FIRST, "", everywhere=True)
     assert harness.snapshot("files/") == {}
+
+
+def test_the_setting_of_public_downloads_counts(harness: IndexHarness, life: Lifecycle) -> None:
+    """With public downloads, what was kept before goes with the next sweep, and is not restored."""
+    life.change("delete", ALICE, DEMO, FIRST, "")
+    store = StoreSettings(downloads="public")
+    public = harness.opened(seed=5, settings=Settings(store=store))
+
+    assert public.lifecycle.kept_files(stored(harness)) == ()
+    with pytest.raises(NotFound, match="everybody can read the bucket"):
+        public.lifecycle.change("restore", ALICE, DEMO, FIRST, "")
+    assert public.sweep.run(harness.clock.seconds()) == 4
+    assert public.check.run().problems == []
