@@ -97,10 +97,12 @@ def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iter
             wheel("hostile", "1.0", "Summary: <b onclick=x>bold</b>", MARKDOWN, HOSTILE),
             *(wheel("many-wheels", "1.0", tag=tag) for tag in TAGS),
             wheel("plain", "1.0"),
+            wheel("plain", "1.1"),
             wheel("zebra", "0.1", "Summary: Stripes, for Acme_Core", "Requires-Dist: acme-core"),
         )
         add_downloads(server, "acme-core", "1.1", "1.0", "0.9")
         server.change("acme-core", "yank", version="1.0", reason="Loses messages")
+        server.change("plain", "delete", version="1.1", reason="Not meant for here")
         server.change("zebra", "status", status="deprecated", reason="Use acme-core")
         assert server.get("/simple/public-lib/").status_code == 200  # now it is in lists
         cleo = Record(

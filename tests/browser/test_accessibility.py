@@ -83,6 +83,7 @@ FORMS = (
     "/-/upload/",
     "/project/acme-core/access/",
     "/project/acme-core/manage/",
+    "/project/plain/manage/",
     "/project/acme-core/manage/?version=1.1",
     "/project/acme-core/manage/?version=1.1&action=yank",
     "/project/acme-core/manage/?version=1.1&action=delete",

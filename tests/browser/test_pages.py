@@ -230,7 +230,7 @@ def test_many_releases_are_yanked_at_once(ana: Person, site: RunningServer) -> N
 
 
 def test_project_is_deleted_with_its_typed_name(ana: Person, site: RunningServer) -> None:
-    """A project is deleted by who types its name, and an administrator gives up the name."""
+    """A project is deleted by who types its name, restored, and its name is given up at last."""
     name = "gone-with" if ana.has_scripts else "gone-without"
     publish(site, wheel(name, "1.0"), wheel(name, "1.1"))
     ana.open(f"/project/{name}/manage/")
@@ -243,6 +243,14 @@ def test_project_is_deleted_with_its_typed_name(ana: Person, site: RunningServer
 
     assert "deleted 2 releases" in ana.page.inner_text("main [role=status]")
     assert "whl" not in site.get(f"/simple/{name}/").text
+    ana.page.get_by_role("checkbox", name="deleted files of 1.0").check()
+    ana.press("Restore")
+    ana.press("Restore the ticked files")
+    assert "restored 1.0" in ana.page.inner_text("main [role=status]")
+    assert "whl" in site.get(f"/simple/{name}/").text
+    ana.follow("Delete the project")
+    ana.page.get_by_label("To confirm").fill(name)
+    ana.press("Delete the project")
     ana.page.get_by_label("To confirm").fill(name)
     ana.press("Give up the name")
     assert "The name is given up" in ana.text
