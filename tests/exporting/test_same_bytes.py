@@ -44,6 +44,8 @@ LIVE = re.compile(
     rb'<a href="[^>]*>Help</a>\n'
     rb"|<label>Show <select.*?Apply</button>\n"
     rb"|<noscript>.*?</noscript>\n"
+    rb'|<a href="[^">]*/downloads/">Downloads</a>\n'
+    rb'|<section aria-labelledby="downloads">.*?</section>\n'
     rb"|( data-static)? hidden(?=>)",
     re.DOTALL,
 )
