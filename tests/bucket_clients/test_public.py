@@ -76,7 +76,7 @@ def test_check_and_delete(index: BucketIndex, sandbox: Sandbox) -> None:
 
     type_("upload", str(index.folder / gone.filename))
     assert "\nclean: 2 projects, 2 files" in f"\n{type_('check')}"
-    type_("delete", "yard-gone", "1.0", "--yes")
+    type_("delete", "yard-gone", "1.0", "--now", "--yes")
     assert "\nclean: 2 projects, 1 file" in f"\n{type_('check')}"
 
     assert not [name for name in index.cloud.bucket(OPEN).names() if "yard-gone" in name]

@@ -156,7 +156,7 @@ def test_curl_publishes_as_to_gemfury(index: Server, sandbox: Sandbox, build: Bu
     options = ("--silent", "--show-error", "--fail", "--form")
 
     for file in (project.wheel, project.sdist):
-        url = f"http://{index.token}@{index.address}/acme/"
+        url = f"http://{index.token}@{index.address}/simple/"
         sandbox.run(system_program("curl"), *options, f"package=@{file}", url)
 
     assert_published(index, sandbox, project)

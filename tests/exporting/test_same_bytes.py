@@ -21,6 +21,7 @@ from tests.upstream.team import Team, locked
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.settings.sections import (
     AccessSettings,
+    DownloadSettings,
     ServerSettings,
     Settings,
     StoreSettings,
@@ -97,7 +98,7 @@ def test_a_site_has_the_bytes_of_an_open_server(tmp_path: Path, upstream: FakeUp
     # nobody publishes to a site, and for what is not there a server has other answers
     for path in ("index.html", "setup/index.html", "404.html"):
         assert b"Acme &amp; S" in site.pop(path)
-    opened = replace(private, access=AccessSettings())
+    opened = replace(private, access=AccessSettings(), downloads=DownloadSettings(count=False))
     store = LocalStore(team.store, Random(1))
     with in_process(tmp_path / "live", opened, store=store) as server:
         for path, body in site.items():

@@ -91,8 +91,9 @@ def test_commands_manage_a_release(bucket: BucketView, cluster: BucketCluster) -
     closed = cluster.run("upload", *cluster.written(make_wheel("acme_core", "3.0")))
     assert (closed.returncode, "is archived" in closed.stderr) == (1, True)
     assert cluster.succeed("status", "acme-core", "active") == "acme-core: active\n"
-    output = cluster.succeed("delete", "acme-core", "1.0", "--yes")
-    assert output == f"acme-core 1.0: deleted  {ONE.filename}\n"
+    deleted = cluster.run("delete", "acme-core", "1.0", "--yes")
+    assert deleted.stdout == f"acme-core 1.0: deleted  {ONE.filename}\n"
+    assert (deleted.returncode, "the bytes are kept until" in deleted.stderr) == (0, True)
     gone = cluster.run("upload", *cluster.written(ONE))
     assert (gone.returncode, "has been deleted" in gone.stderr) == (1, True)
 

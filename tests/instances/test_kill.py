@@ -182,10 +182,11 @@ def test_killed_upload_heals(
 def test_killed_delete_heals(
     service: Service, bucket: BucketView, stocked: BucketCluster, moment: KillPoint
 ) -> None:
-    """A delete, killed anywhere, is finished by the same command again, and by a sweep."""
-    die(service, stocked, moment, "delete", "demo", "1.0", "--yes")
+    """A delete of bytes, killed anywhere, is finished by the same again, and by a sweep."""
+    die(service, stocked, moment, "delete", "demo", "1.0", "--now", "--yes")
     assert_nothing_dangles(bucket)
-    stocked.succeed("delete", "demo", "1.0", "--yes")
+    again = stocked.run("delete", "demo", "1.0", "--now", "--yes")
+    assert (again.returncode, "the bytes are gone" in again.stderr) == (0, True)
 
     assert_healed(bucket, stocked.folder, ZERO.filename)
     left = {name for name in bucket.names("files/") if ONE.sha256 in name}

@@ -23,7 +23,6 @@ from wheelyard.api.index_operations import IndexHistory, index_history
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import (
     After,
-    FileAnswer,
     NameChange,
     NameSelection,
     NamesQuery,
@@ -94,7 +93,10 @@ def list_command(project: str | None) -> None:
 
 
 def _described(project: ProjectAnswer) -> ProjectJson:
-    files = (FileJson(**{**asdict(file), "yanked": _why_yanked(file)}) for file in project.files)
+    files = (
+        FileJson(**{**asdict(file), "yanked": _reason(file.yanked), "pinned": _reason(file.pinned)})
+        for file in project.files
+    )
     return ProjectJson(
         name=project.name,
         revision=project.revision,
@@ -108,9 +110,9 @@ def _described(project: ProjectAnswer) -> ProjectJson:
     )
 
 
-def _why_yanked(file: FileAnswer) -> str | None:
-    """Return the reason why a file is yanked, which may be empty, or None if it is not."""
-    return "" if file.yanked is True else file.yanked or None
+def _reason(mark: bool | str) -> str | None:  # noqa: FBT001 - as programs get it
+    """Return the reason of a mark, which may be empty, or None if there is no mark."""
+    return "" if mark is True else mark or None
 
 
 def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
@@ -125,7 +127,7 @@ def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
     for file in project.files:
         name = file.uploaded_by_name or names.get(file.uploaded_by, "")
         when, uploader = f"{file.uploaded_at:%Y-%m-%d %H:%M}", with_name(file.uploaded_by, name)
-        why = _why_yanked(file)
+        why = _reason(file.yanked)
         yanked = () if why is None else (f"yanked: {why}" if why else "yanked",)
         yield (file.filename, str(file.size), when, uploader, *yanked)
 

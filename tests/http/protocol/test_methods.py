@@ -29,11 +29,12 @@ EVERY: Final = (*ALL_METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get",
 
 LISTED: Final = {
     READ_OR_UPLOAD: (
-        "/ * /simple /simple/ /pypi/ /acme/ /acme /demo/ /setup /setup/ /+simple/ /legacy /legacy/ "
-        "/health/ /api/v1/tokens /-/sign-in/ /-/login/"
+        "/ /simple /simple/ /pypi/ /acme/ /acme /legacy /legacy/ "
+        "/api/v1/tokens /-/sign-in/ /-/login/"
     ),
     READ: (
-        "/pypi/simple/ /legacy/+simple/ /simple/demo /simple/demo/ /simple/nothing/ /acme/demo/ "
+        "* /demo/ /setup /setup/ /+simple/ /health/ /pypi/simple/ /legacy/+simple/ "
+        "/simple/demo /simple/demo/ /simple/nothing/ /acme/demo/ "
         "/project/demo /project/demo/ /pypi/demo/json /pypi/demo/1.0/json /health /ready /metrics "
         "/search.json /favicon.ico /robots.txt /project/demo/feed.xml "
         "/_/oidc/audience /.well-known/pytp /api/v1/whoami "
