@@ -12,7 +12,7 @@ commits byte for byte, since their digests are the hash chain of the journal. If
 that a reader has to know an event which this version does not, it is not read at all.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Generic, TypeAlias
 
 from msgspec import Raw, Struct, ValidationError
@@ -196,72 +196,31 @@ IndexRecords: TypeAlias = JournaledDocument[IndexList, IndexCommit, AnyIndexEven
 """The definitions of indexes in the store."""
 
 
-class AccessJournal(JournalKind[AccessRules, AccessCommit], frozen=True, kw_only=True):
+class EventJournal(JournalKind[D, C], Generic[D, C, E], frozen=True, kw_only=True):
+    """What a document that is no project's, and its journal, are."""
+
+    commit: Callable[..., C]
+    """`of_events` of the class of its commits."""
+    change: Callable[[D, E], D]
+    """Returns a document after an event, as `JournalKind.apply`."""
+
+    def new_commit(self, number: int, commit_id: str, previous: str, events: Sequence[E]) -> C:
+        """See `JournalKind`."""
+        return self.commit(number=number, id=commit_id, previous=previous, events=tuple(events))
+
+    def apply(self, document: D, event: E) -> D:
+        """See `JournalKind`."""
+        return self.change(document, event)
+
+
+class AccessJournal(
+    EventJournal[AccessRules, AccessCommit, AnyAccessEvent], frozen=True, kw_only=True
+):
     """What the document and the journal of grants and groups are."""
-
-    def new_commit(
-        self, number: int, commit_id: str, previous: str, events: Sequence[AnyAccessEvent]
-    ) -> AccessCommit:
-        """See `JournalKind`."""
-        return AccessCommit.of_events(
-            number=number, id=commit_id, previous=previous, events=tuple(events)
-        )
-
-    def apply(self, document: AccessRules, event: AnyAccessEvent) -> AccessRules:
-        """See `JournalKind`."""
-        return grants.apply(document, event)
 
     def require_valid(self, document: AccessRules) -> None:
         """See `JournalKind`."""
         grants.merge(Grants(), document)
-
-
-class PublisherJournal(JournalKind[PublisherList, PublisherCommit], frozen=True, kw_only=True):
-    """What the document and the journal of trusted publishers are."""
-
-    def new_commit(
-        self, number: int, commit_id: str, previous: str, events: Sequence[AnyPublisherEvent]
-    ) -> PublisherCommit:
-        """See `JournalKind`."""
-        return PublisherCommit.of_events(
-            number=number, id=commit_id, previous=previous, events=tuple(events)
-        )
-
-    def apply(self, document: PublisherList, event: AnyPublisherEvent) -> PublisherList:
-        """See `JournalKind`."""
-        return stored_publishers.apply(document, event)
-
-
-class DecisionJournal(JournalKind[DecisionList, DecisionCommit], frozen=True, kw_only=True):
-    """What the document and the journal of decisions are."""
-
-    def new_commit(
-        self, number: int, commit_id: str, previous: str, events: Sequence[Decision]
-    ) -> DecisionCommit:
-        """See `JournalKind`."""
-        return DecisionCommit.of_events(
-            number=number, id=commit_id, previous=previous, events=tuple(events)
-        )
-
-    def apply(self, document: DecisionList, event: Decision) -> DecisionList:
-        """See `JournalKind`."""
-        return public_packages.apply(document, event)
-
-
-class IndexListJournal(JournalKind[IndexList, IndexCommit], frozen=True, kw_only=True):
-    """What the document and the journal of indexes are."""
-
-    def new_commit(
-        self, number: int, commit_id: str, previous: str, events: Sequence[AnyIndexEvent]
-    ) -> IndexCommit:
-        """See `JournalKind`."""
-        return IndexCommit.of_events(
-            number=number, id=commit_id, previous=previous, events=tuple(events)
-        )
-
-    def apply(self, document: IndexList, event: AnyIndexEvent) -> IndexList:
-        """See `JournalKind`."""
-        return stored_indexes.apply(document, event)
 
 
 class ProjectJournal(JournalKind[Project, Commit], frozen=True, kw_only=True):
@@ -303,8 +262,10 @@ ACCESS: Final = AccessJournal(
     empty=AccessRules(),
     documents=Codec(AccessRules),
     commits=Codec(AccessCommit),
+    commit=AccessCommit.of_events,
+    change=grants.apply,
 )
-PUBLISHERS: Final = PublisherJournal(
+PUBLISHERS: Final = EventJournal(
     what="the trusted publishers",
     consequence="CI jobs may get no token",
     key=keys.PUBLISHERS,
@@ -312,8 +273,10 @@ PUBLISHERS: Final = PublisherJournal(
     empty=PublisherList(),
     documents=Codec(PublisherList),
     commits=Codec(PublisherCommit),
+    commit=PublisherCommit.of_events,
+    change=stored_publishers.apply,
 )
-DECISIONS: Final = DecisionJournal(
+DECISIONS: Final = EventJournal(
     what="the decisions about upstream packages",
     consequence="servers may refuse packages of upstream indexes",
     key=keys.DECISIONS,
@@ -321,8 +284,10 @@ DECISIONS: Final = DecisionJournal(
     empty=DecisionList(),
     documents=Codec(DecisionList),
     commits=Codec(DecisionCommit),
+    commit=DecisionCommit.of_events,
+    change=public_packages.apply,
 )
-INDEX_LIST: Final = IndexListJournal(
+INDEX_LIST: Final = EventJournal(
     what="the list of indexes",
     consequence="servers may answer nothing but the index without a name",
     key=keys.INDEX_LIST,
@@ -330,6 +295,8 @@ INDEX_LIST: Final = IndexListJournal(
     empty=IndexList(),
     documents=Codec(IndexList),
     commits=Codec(IndexCommit),
+    commit=IndexCommit.of_events,
+    change=stored_indexes.apply,
 )
 _PROJECTS: Final = ProjectCodec()
 _COMMITS: Final = CommitCodec()
