@@ -108,8 +108,9 @@ class PrivateFiles(Struct, frozen=True):
         if If-Match has another ETag.
         """
         file, name = self.project.by_filename.get(wanted.filename), self.project.name
-        if wanted.filename in self.hidden:
-            _, reason = self.hidden[wanted.filename]
+        hidden = self.hidden.get(wanted.filename)
+        if hidden is not None:
+            _, reason = hidden
             raise NotFound(reason.text, code=reason.code)
         if not self.project.status.serves_files or file is None or not wanted.is_served(file):
             return file_not_found()
