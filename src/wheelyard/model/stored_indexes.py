@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.model.project import EventCommit
+from wheelyard.model.table_texts import describe_table
 
 IndexKeys = dict[str, Any]
 """The keys of an `[[index]]` table, with their values as JSON."""
@@ -136,15 +137,4 @@ def describe_event(event: AnyIndexEvent) -> str:
 
 def describe_keys(keys: Mapping[str, Any]) -> str:
     """Return the keys of an index but its name, with their values, as one line."""
-    texts = [f"{key} {_text_of(value)}" for key, value in keys.items() if key != "name"]
-    return ", ".join(texts) or "its own packages"
-
-
-def _text_of(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return " ".join(_text_of(element) or '""' for element in value)
-    if isinstance(value, dict):
-        return " ".join(f"{name}={_text_of(inner)}" for name, inner in value.items())
-    return str(value)
+    return describe_table(keys, "name") or "its own packages"

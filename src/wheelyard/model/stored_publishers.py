@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.model.project import EventCommit
+from wheelyard.model.table_texts import describe_table
 
 PublisherKeys = dict[str, Any]
 """The keys of a `[[publisher]]` table, with their values as JSON."""
@@ -149,15 +150,4 @@ def describe_event(event: AnyPublisherEvent) -> str:
 
 def describe_keys(keys: Mapping[str, Any]) -> str:
     """Return the keys of a publisher but its id, with their values, as one line."""
-    texts = (f"{key} {_text_of(value)}" for key, value in keys.items() if key != "id")
-    return ", ".join(texts)
-
-
-def _text_of(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        return " ".join(map(_text_of, value))
-    if isinstance(value, dict):
-        return " ".join(f"{name}={_text_of(inner)}" for name, inner in value.items())
-    return str(value)
+    return describe_table(keys, "id")
