@@ -62,7 +62,7 @@ class AuthorizationPolicy(Struct, frozen=True):
         own = self._own_scopes(grants, identity.principal, identity.principals)
         return Caller(
             identity.principal,
-            (*self._holding(grants, identity.scopes), *own, *self.public),
+            (*grants.holding(self.index, identity.scopes), *own, *self.public),
             identity.principals,
         )
 
@@ -77,25 +77,18 @@ class AuthorizationPolicy(Struct, frozen=True):
 
     def holding(self, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
         """
-        Return those of `scopes` that hold in the index.
+        Return those of `scopes` that hold in the index, as `Grants.holding` does.
 
-        They are those that name it. Those that name no index hold, too, in the index without a
-        name, and wherever no grant names the index. Raises Unavailable if the grants cannot be
-        read.
+        Raises Unavailable if the grants cannot be read.
         """
         if not self.index:  # whatever the grants are
             return tuple(scope for scope in scopes if not scope.index)
-        return self._holding(self.access.load(), scopes)
-
-    def _holding(self, grants: Grants, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
-        others = () if grants.has_own(self.index) else ("",)
-        names = {self.index, *others}
-        return tuple(scope for scope in scopes if not names.isdisjoint(scope.indexes or ("",)))
+        return self.access.load().holding(self.index, scopes)
 
     def _own_scopes(
         self, grants: Grants, principal: str, principals: frozenset[str]
     ) -> tuple[Scope, ...]:
-        granted = self._holding(grants, grants.scopes_of(principals))
+        granted = grants.holding(self.index, grants.scopes_of(principals))
         is_password = principal.startswith("htpasswd:") and not grants.has_own(self.index)
         if self.htpasswd_scope is not None and is_password:
             return (self.htpasswd_scope, *granted)

@@ -101,6 +101,16 @@ class Grants(Struct, frozen=True):
         """Return whether a grant names an index, so that those that name none do not hold there."""
         return bool(index) and any(index in grant.scope.indexes for grant in self.all)
 
+    def holding(self, index: str, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
+        """
+        Return those of `scopes` that hold in an index.
+
+        They are those that name it. Those that name no index hold, too, in the index without a
+        name, and wherever no grant names the index.
+        """
+        names = {index} if self.has_own(index) else {"", index}
+        return tuple(scope for scope in scopes if not names.isdisjoint(scope.indexes or ("",)))
+
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scope of each grant that names at least one of these principals."""
         return tuple(grant.scope for grant in self.all if grant.principals.intersection(principals))

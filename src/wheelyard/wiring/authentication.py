@@ -55,9 +55,7 @@ def build_policy(settings: Settings, access: AccessControl, index: str = "") -> 
     public: tuple[Scope, ...] = (ANYONE_READS,) if is_public else ()
     if settings.access.anonymous_uploads and not index:
         public = (*public, Scope(Action.UPLOAD, (EVERY_PROJECT,)))  # does not imply reading
-    names = {index} if grants.has_own(index) else {"", index}
-    granted = grants.scopes_of((ANONYMOUS,))
-    public += tuple(scope for scope in granted if not names.isdisjoint(scope.indexes or ("",)))
+    public += grants.holding(index, grants.scopes_of((ANONYMOUS,)))
     of_passwords = None if grants.all else DEFAULT_HTPASSWD_SCOPE
     if of_passwords and settings.access.htpasswd_may_manage:
         of_passwords = Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,))
