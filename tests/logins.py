@@ -20,7 +20,7 @@ from wheelyard.api.device_login import DeviceAuthorization, WantedLogin, begin_l
 from wheelyard.api_client import ApiConnection
 from wheelyard.cli import login_commands
 from wheelyard.settings.sections import AccessSettings, Settings
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
 
 USER, PASSWORD = "ana", "s3cret"

@@ -39,7 +39,7 @@ from wheelyard.model.api_token import TokenOwner
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.validation import validate
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
 
 HERE = "https://packages.acme.dev"

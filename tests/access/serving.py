@@ -28,7 +28,8 @@ from tests.ports import free_port
 from tests.settings.written import as_toml
 from tests.waiting import until
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.build import Index, open_index
+from wheelyard.wiring.build import open_index
+from wheelyard.wiring.index import Index
 
 PROJECTS = ("open-lib", "shut-lib")
 ACCESS_TOKEN = "ya29.a0_" + "x" * 60

@@ -19,7 +19,7 @@ from wheelyard.model.api_token import ApiToken
 from wheelyard.model.publisher import Publisher, parse_publishers
 from wheelyard.operations.publishers import Publishers, PublishersInForce
 from wheelyard.operations.sweep import PublishingCleanup
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, Caller, Identity
 from wheelyard.model.grants import GrantFields
 from wheelyard.settings.sections import Settings
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 INDEXES: Final = ({"name": "dev"}, {"name": "prod"})
 CORE: Final = NormalizedName("core")

@@ -19,7 +19,8 @@ from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.build import build_index
+from wheelyard.wiring.index import Index
 
 CORE = NormalizedName("acme-core")
 READ, UPLOAD = Action.READ, Action.UPLOAD.with_implied

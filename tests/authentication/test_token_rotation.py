@@ -18,7 +18,7 @@ from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unava
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.api_token import ApiToken, TokenOwner, TokenRecord
 from wheelyard.settings.sections import Settings, TokenSettings
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 DAY = timedelta(days=1)
 CI = TokenRequest(

@@ -55,7 +55,8 @@ from wheelyard.operations.uploads import Uploads
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.build import build_index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
 TICK = 1e-6

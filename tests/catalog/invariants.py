@@ -28,7 +28,7 @@ from wheelyard.retention.rules import parse_rules
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.policy.decisions import Deciding
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
 ONE = Version("1.0")

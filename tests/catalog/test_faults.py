@@ -25,7 +25,8 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.build import build_index
+from wheelyard.wiring.index import Index
 
 ONE, TWO = make_wheel(), make_wheel(version="2.0")
 FIRST = Selection(parse_version("1.0"))

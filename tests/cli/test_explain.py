@@ -12,7 +12,8 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.api_token import TokenOwner
 from wheelyard.settings.load import load_settings
-from wheelyard.wiring.build import Index, open_index
+from wheelyard.wiring.build import open_index
+from wheelyard.wiring.index import Index
 
 
 @pytest.fixture

@@ -27,7 +27,8 @@ from wheelyard.catalog.keys import PROJECT_NAMES
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
 from wheelyard.storage.base import Key
-from wheelyard.wiring.build import Index, open_index
+from wheelyard.wiring.build import open_index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
 
 PAGE = REPOSITORY / "docs" / "backup.md"

@@ -32,7 +32,8 @@ from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, build_index, open_index
+from wheelyard.wiring.build import build_index, open_index
+from wheelyard.wiring.index import Index
 
 AT_BASE = RequestedOptions(base_url=BASE)
 WRITES = frozenset({"put", "put_file", "delete"})

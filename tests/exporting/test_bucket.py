@@ -13,7 +13,8 @@ from tests.storage.gcs.opened import EMULATOR
 from wheelyard.errors import Invalid
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.build import Index, open_index
+from wheelyard.wiring.build import open_index
+from wheelyard.wiring.index import Index
 
 pytestmark = pytest.mark.integration
 

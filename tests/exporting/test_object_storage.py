@@ -14,7 +14,8 @@ from tests.services.fixtures import ALL, Emulators
 from tests.services.service import DIALECTS, ProxiedService
 from wheelyard.errors import Invalid
 from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.build import Index, open_index
+from wheelyard.wiring.build import open_index
+from wheelyard.wiring.index import Index
 
 pytestmark = pytest.mark.integration
 

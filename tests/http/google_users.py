@@ -29,7 +29,7 @@ from wheelyard.settings.sections import (
     Settings,
 )
 from wheelyard.storage.base import Store
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
 
 INDEX = "https://packages.example.com"

@@ -17,7 +17,7 @@ from wheelyard.http.messages import PATHSEND, Header, Message
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
 

@@ -17,7 +17,7 @@ from tests.authentication.verifiers.fake_issuer import (
 from tests.http.servers import Answer, RunningServer, memory_index, running_app
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.settings.sections import PublishingSettings, Settings
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
 
 AUDIENCE = "packages.example.com"

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 MANAGER = """
 import gc, os, sys, threading
 from wheelyard.cli.main import main
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 def note():
     clouds = {"google.auth", "google.cloud.storage", "obstore"} & set(sys.modules)

@@ -18,7 +18,7 @@ from wheelyard.catalog.journaled_documents import DECISIONS, project_journal
 from wheelyard.model.project import Commit
 from wheelyard.model.public_packages import DecisionList
 from wheelyard.storage.base import Key
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 OTHER = "acme-core"
 LISTS = (keys.PROJECT_NAMES, keys.FORMAT)

@@ -7,7 +7,7 @@ from wheelyard.catalog.changes import Changes
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
 from wheelyard.operations.copying.store_copy import IndexCopies, StoreCopy
 from wheelyard.storage.base import Store, Stores
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.indexes import catalog_of
 
 

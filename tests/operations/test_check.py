@@ -19,7 +19,8 @@ from wheelyard.operations.findings import Findings
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
-from wheelyard.wiring.build import Index, open_index
+from wheelyard.wiring.build import open_index
+from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
 WHEEL, SDIST, LOST = make_wheel(), make_sdist(), make_wheel(version="9.0")

@@ -24,7 +24,7 @@ from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.forwarding import ForwardingStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 DEV: Final = {"name": "dev"}
 PROD: Final = {"name": "prod", "layers": ["prod", ""]}

@@ -28,7 +28,7 @@ from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.upstream.policy.decisions import Deciding
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 NAMES = ("alpha", "beta", "gamma")
 NUMPY = NormalizedName("numpy")

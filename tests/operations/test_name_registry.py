@@ -24,7 +24,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
 MANAGER = Caller("user:bo@acme.dev", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))

@@ -17,7 +17,7 @@ from tests.operations.upstream_names import GuardedHarness, names_of
 from wheelyard.archive.distribution_reader import DistributionContents
 from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.storage.base import Store
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
 

@@ -12,7 +12,7 @@ from wheelyard.model.project import File
 from wheelyard.model.quotas import MIB, size_of_file
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import QuotaSettings, Settings
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
 

@@ -14,7 +14,7 @@ from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.indexes import catalog_of
 
 DEMO: Final = NormalizedName("demo")

@@ -13,7 +13,7 @@ from wheelyard.model.project import File, Project
 from wheelyard.operations.promotion import IndexSide, Promoted, Promotion
 from wheelyard.settings.sections import PromotionSettings, Settings
 from wheelyard.storage.base import Store
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
 ONE = Version("1.0")

@@ -12,7 +12,7 @@ from wheelyard.model.access import parse_name_patterns
 from wheelyard.operations.names import NameClaims
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 
 @dataclass

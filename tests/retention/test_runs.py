@@ -21,7 +21,7 @@ from wheelyard.retention.daily import DAILY, DailyRetention
 from wheelyard.retention.runs import Retention
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.base import Store
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 OLD = {"older_than_days": 30}
 LAST = {"keep_last": 1}

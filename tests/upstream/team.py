@@ -16,7 +16,8 @@ from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.upstream.lock_files import read_lock_files
 from wheelyard.upstream.prefetch import Prefetch, PrefetchReport
-from wheelyard.wiring.build import Index, open_index
+from wheelyard.wiring.build import open_index
+from wheelyard.wiring.index import Index
 
 
 def locked(*packages: Package) -> str:

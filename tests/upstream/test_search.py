@@ -35,7 +35,8 @@ from wheelyard.storage.spool import Spool
 from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.upstream.policy.decisions import Deciding
 from wheelyard.upstream.search_facts import DAY_SECONDS, LATELY
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.build import build_index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
 pytestmark = pytest.mark.integration

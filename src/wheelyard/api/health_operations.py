@@ -15,7 +15,7 @@ from wheelyard.model.decoding import counted, escaped
 from wheelyard.operations.server_state import ServerState
 from wheelyard.operations.sweep import EVERY, JOB, last_completed
 from wheelyard.settings.sections import GROUPS, Setting, Settings, all_settings
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.warnings import server_warnings, tls_files
 
 if TYPE_CHECKING:

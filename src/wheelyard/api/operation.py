@@ -25,7 +25,7 @@ from wheelyard.model import access
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.api_token import ApiToken
 from wheelyard.model.decoding import InvalidField, decode_table
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 
 class Call(Struct, frozen=True, kw_only=True):

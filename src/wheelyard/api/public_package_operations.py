@@ -28,7 +28,7 @@ from wheelyard.model.public_packages import (
     Verdict,
 )
 from wheelyard.storage.base import Store
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import upstream_store
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from wheelyard.model.quotas import ListedAmount, Quota
 from wheelyard.rendering.project_facts import ProjectFacts
 
 if TYPE_CHECKING:
-    from wheelyard.wiring.build import Index
+    from wheelyard.wiring.index import Index
 
 USAGE: Final = "see what is stored"
 """What only administrators may do."""

@@ -23,7 +23,7 @@ from wheelyard.model.public_packages import (
     FileReason,
     NameAnswer,
 )
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.layers import LayerSearch
 
 

@@ -67,7 +67,8 @@ from wheelyard.model.grants import (
 )
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.rendering.client_settings import SERVICES, ci_lines
-from wheelyard.wiring.build import Index, index_without_store, open_index
+from wheelyard.wiring.build import index_without_store, open_index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import has_store, system_runtime
 
 NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")

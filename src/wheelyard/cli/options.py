@@ -28,7 +28,8 @@ from wheelyard.settings.load import (
 )
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.storage.location import BUCKET_FORMS
-from wheelyard.wiring.build import Index, index_without_store, open_index
+from wheelyard.wiring.build import index_without_store, open_index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import has_store, system_runtime
 from wheelyard.wiring.warnings import upstream_warnings, write_warnings
 

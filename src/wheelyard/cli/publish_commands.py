@@ -57,7 +57,8 @@ from wheelyard.settings.sections import Settings
 from wheelyard.sources.bucket_tree import open_watched_tree
 from wheelyard.sources.file_tree import FileTreeSource, FolderTree
 from wheelyard.sources.source_factory import AUTO, KIND_TITLES, KINDS, SourceRequest, open_source
-from wheelyard.wiring.build import Index, index_without_store, open_index
+from wheelyard.wiring.build import index_without_store, open_index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import has_store, system_runtime
 
 if TYPE_CHECKING:

@@ -46,7 +46,8 @@ from wheelyard.settings.sections import (
     require_sign_in_secrets,
 )
 from wheelyard.settings.validation import accepts_other_credentials, is_public
-from wheelyard.wiring.build import Index, open_index
+from wheelyard.wiring.build import open_index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
 from wheelyard.wiring.warnings import server_warnings, tls_files
 

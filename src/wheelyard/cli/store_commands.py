@@ -46,7 +46,7 @@ from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
 from wheelyard.settings.validation import is_public
 from wheelyard.settings.value_checks import is_url
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.indexes import catalog_of
 from wheelyard.wiring.stores import CopySource, StoreTraits, open_copy_source, upstream_store
 

@@ -45,7 +45,8 @@ from wheelyard.rendering.project_facts import releases_of
 from wheelyard.rendering.web.home_page import ErrorFacts
 from wheelyard.settings.sections import IapSettings, TelemetrySettings
 from wheelyard.storage.base import ObjectVersion, WebType
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.build import build_index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import DOCUMENT_CAPACITY
 
 ANYONE: Final = Caller(ANONYMOUS, (Scope(Action.READ, (Pattern("*"),)),))

@@ -56,7 +56,7 @@ from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.storage.base import Key
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import store_in
 
 PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)

@@ -24,7 +24,7 @@ from wheelyard.operations.journal_reader import older_pages
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing

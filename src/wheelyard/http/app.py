@@ -28,7 +28,7 @@ from wheelyard.model.index_definition import (
     is_dated_view,
 )
 from wheelyard.operations.check_store import Reason, always_writable
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.http.opentelemetry import Telemetry

@@ -24,7 +24,7 @@ from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.operations.documentation import Documentation
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.storage.base import ObjectVersion
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.downloads.reading import Downloads

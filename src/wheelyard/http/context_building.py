@@ -28,7 +28,7 @@ from wheelyard.operations.documentation import Documentation, find_folder
 from wheelyard.operations.server_state import ServerState
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.forwarding import ReadOnlyStore
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.http.upstream_reader import UpstreamReader

@@ -31,7 +31,7 @@ from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.model.project import File
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.filesystem import link_error, open_no_follow, storage_faults
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 SIGNING_ERRORS: Final = frozenset({"signing_denied", "signing_unavailable"})
 """Error codes of URL signing after which this process sends the file's bytes itself."""

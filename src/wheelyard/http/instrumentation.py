@@ -61,7 +61,7 @@ from wheelyard.model.api_token import EXPIRY_WARNING
 from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.forwarding import BUCKET_BOUNDS_SECONDS
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _PROCESSOR_TIME: Final = "process_cpu_seconds"

@@ -15,7 +15,7 @@ from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.messages import NOSNIFF, HeaderList, Response
 from wheelyard.http.representation import GZIP, MediaType, compressed, is_not_modified
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 PAGE_BYTES: Final = 1280
 """The estimated memory of a cached page, besides the bytes of its body."""

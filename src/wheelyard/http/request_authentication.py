@@ -37,7 +37,7 @@ from wheelyard.model.access import ANONYMOUS, Caller, Credential
 from wheelyard.model.api_token import MAX_COOKIE_CHARS, decoded_session
 from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.settings.sections import Settings
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 IAP_ASSERTION_HEADER: Final = b"x-goog-iap-jwt-assertion"
 """The header with the signed assertion of Google's Identity-Aware Proxy."""

@@ -37,7 +37,7 @@ from wheelyard.model.public_packages import FileReason
 from wheelyard.rendering.listing import Listing, Origin
 from wheelyard.rendering.simple_pages import hidden_files
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.layers import Home, LayerSearch, merged
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from wheelyard.operations import check_store
 from wheelyard.operations.sweep import DailySweep
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import try_lock
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish at a graceful shutdown."""

@@ -15,7 +15,7 @@ from wheelyard.model.public_packages import DecisionList
 from wheelyard.notifications.channels import Channel, Mail, NotSentError, Webhook
 from wheelyard.notifications.digest import digest_of
 from wheelyard.operations.sweep import JobLease
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 JOB: Final = "notify"
 EVERY: Final = timedelta(hours=1)

@@ -19,7 +19,7 @@ from wheelyard.settings.sections import Settings
 from wheelyard.wiring.stores import cache_policy_in
 
 if TYPE_CHECKING:
-    from wheelyard.wiring.build import Index
+    from wheelyard.wiring.index import Index
 
 
 class Indexes:

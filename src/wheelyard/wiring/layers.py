@@ -17,7 +17,7 @@ from wheelyard.model.index_definition import UPSTREAM_LAYER
 from wheelyard.model.project import File, Project
 from wheelyard.model.public_packages import FileReason
 from wheelyard.storage.base import ABSENT, ObjectVersion
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.views.view import View

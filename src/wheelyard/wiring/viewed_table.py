@@ -22,7 +22,7 @@ from wheelyard.rendering.project_facts import (
     latest_release,
     releases_of,
 )
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.indexes import Indexes
 from wheelyard.wiring.layers import LayerSearch, merged
 

@@ -18,7 +18,7 @@ from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.validation import warnings_for
 from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.storage.location import is_bucket
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import exposed_credentials, system_runtime
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ from wheelyard.settings.validation import validate
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.build import build_index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
 pytestmark = pytest.mark.integration

@@ -15,7 +15,8 @@ from wheelyard.model.project import Status
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.build import build_index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
 DEMO = wheel("demo")

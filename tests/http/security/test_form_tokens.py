@@ -19,7 +19,7 @@ from wheelyard.model.access import Caller
 from wheelyard.model.api_token import Session
 from wheelyard.operations.check_store import always_writable
 from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 
 async def _no_body() -> Message:

@@ -27,7 +27,8 @@ from wheelyard.upstream.policy.decisions import Deciding
 from wheelyard.upstream.policy.evaluation import Evaluation
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.upstream.policy.rules import Code, PolicyRules
-from wheelyard.wiring.build import Index, build_index
+from wheelyard.wiring.build import build_index
+from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in
 from wheelyard.wiring.upstream import build_policy
 

@@ -18,7 +18,7 @@ from wheelyard.model.access import Caller
 from wheelyard.model.api_token import TokenOwner
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.person import Person, id_of_subject
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 PAGE = "people/"
 PROVIDER = {"name": "acme", "issuer": "https://id.acme.dev", "client_id": "x", "secret": "s"}

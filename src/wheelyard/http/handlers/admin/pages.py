@@ -32,7 +32,7 @@ from wheelyard.operations.access_control import OWN_ACCESS
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.sections import SECTIONS
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 WHAT: Final = "see the pages for administrators"
 SEE_OTHER: Final = 303

@@ -1,7 +1,7 @@
 """Which principals the forms of an index offer."""
 
 from wheelyard.rendering.web.admin.principal_kinds import CredentialsInUse
-from wheelyard.wiring.build import Index
+from wheelyard.wiring.index import Index
 
 
 def credentials_in_use(index: Index) -> CredentialsInUse:

@@ -1,0 +1,218 @@
+"""`wheelyard print-settings` and `doctor`: the machines of those who install and publish."""
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+import click
+from click import Argument, Option
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
+from wheelyard.api.table import LocalApi
+from wheelyard.api_client import TOKEN_VARIABLE
+from wheelyard.cli.options import (
+    PACKAGES,
+    existing_index,
+    loaded_settings,
+    local_api,
+    open_api,
+    remote_api,
+    with_index,
+)
+from wheelyard.cli.output import (
+    JSON,
+    cli_command,
+    given_option,
+    print_line,
+    print_result,
+    printable,
+    warn,
+)
+from wheelyard.doctor.examination import CheckOutcome, Finding, examination, without_secrets
+from wheelyard.doctor.installed_clients import Machine
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.decoding import escaped, redact_tokens
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, ClientSettings
+from wheelyard.settings.load import process_environment
+from wheelyard.wiring.index import Index
+from wheelyard.wiring.stores import system_runtime
+
+CHECK_WIDTH: Final = 10
+OUTCOME_WIDTH: Final = 7
+
+
+@cli_command(
+    "doctor",
+    Argument(["url"], required=False),
+    Option(["--project"], metavar="NAME", default=""),
+    JSON,
+)
+def doctor_command(url: str | None, project: str) -> int:
+    """
+    Say why an install does not work from this machine, or what a token may publish.
+
+    URL is the server's or its index's; without it, the index that pip or uv asks is examined. Each
+    line is one check: of settings and credentials, the network, and the server. Nothing is changed,
+    and no secret is printed. Exit 1 if a check failed.
+
+    Options:
+        --project: The project that does not work.
+
+    Examples:
+        wheelyard doctor
+        wheelyard doctor https://packages.example.com/simple/
+        wheelyard doctor https://packages.example.com --project acme-core
+
+    Documentation: troubleshooting.md
+    """
+    machine = Machine(process_environment(), Path.home(), Path.cwd())
+    chosen = examination(url, parse_name(project) if project else "", machine, system_runtime())
+    index = printable(without_secrets(chosen.url))
+    print_line(f"index: {escaped(index)} (of {escaped(chosen.source)})")
+    findings = list[Finding]()
+    for finding in chosen.run():
+        text = printable(redact_tokens(finding.text))
+        findings.append(replace(finding, text=text, advice=printable(finding.advice)))
+        _print(findings[-1])
+    print_result({"index": index, "checks": findings})
+    return int(any(finding.outcome is CheckOutcome.FAILED for finding in findings))
+
+
+def _print(finding: Finding) -> None:
+    is_failed = finding.outcome is CheckOutcome.FAILED
+    outcome = finding.outcome.upper() if is_failed else finding.outcome
+    print_line(f"{outcome:{OUTCOME_WIDTH}}  {finding.check:{CHECK_WIDTH}}  {escaped(finding.text)}")
+    if finding.advice:
+        print_line(f"{'':{OUTCOME_WIDTH}}  {'':{CHECK_WIDTH}}  -> {escaped(finding.advice)}")
+
+
+_HOST: Final = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]+)?"
+_ROOT: Final = re.compile(rf"https?://{_HOST}(?:/[A-Za-z0-9._~!&'()*+,;=:@%-]+)*")
+"""A URL without a credential, a query, and what a client's file could take for its own syntax."""
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
+
+
+@cli_command(
+    "print-settings",
+    Argument(["client"], type=click.Choice(list(CLIENTS))),
+    Option(["--url"], metavar="URL"),
+    Option(["--project", "projects"], multiple=True, metavar="NAME"),
+    Option(["--one-url"], is_flag=True),
+    Option(["--with-token"], is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too."),
+    *PACKAGES,
+)
+def print_settings_command(
+    *, client: str, url: str | None, projects: tuple[str, ...], one_url: bool, with_token: bool
+) -> None:
+    """
+    Print the configuration text of CLIENT for this index, to append to its file.
+
+    With --project, the text names this project and all private ones that it needs, also indirectly,
+    as store or server say. uv, Poetry, PDM and Pipenv take these from this index only, and all
+    others from where they took them before. pip takes all from this index. With --one-url, every
+    client does, since public packages come from an upstream index. Without --with-token there is no
+    secret in the text.
+
+    Options:
+        --url: The root that clients use.  [default: as the settings say]
+        --project: A project that comes from this index; may be given again.
+        --one-url: The index serves public packages, too.  [default: as the settings say]
+
+    Examples:
+        wheelyard print-settings uv --server https://pypi.acme.dev --project acme
+        wheelyard print-settings pip --index prod >> ~/.config/pip/pip.conf
+        wheelyard print-settings twine --with-token >> ~/.pypirc
+
+    Documentation: private-and-public.md
+    """
+    token = _parse_token(process_environment().get(TOKEN_VARIABLE, "")) if with_token else ""
+    # each project once, in the order given
+    wanted = tuple(dict.fromkeys(map(parse_name, projects)))
+    settings = _client_settings(
+        client, None if url is None else _parse_root(url), wanted, one_url=one_url
+    )
+    text = CLIENTS[client](replace(settings, token=token))
+    if with_token:
+        warn("there is a secret in this text: commit neither the file nor a lock file made from it")
+    # an empty line first, as the last line of a file may have no end
+    click.echo(f"\n{text}", nl=False)
+
+
+def _client_settings(
+    client: str, root: str | None, wanted: Sequence[NormalizedName], *, one_url: bool
+) -> ClientSettings:
+    # the index is asked only for what the client's text has to say, as it may not be there
+    is_remote, name = given_option("server") is not None, given_option("index") or ""
+    root = None if root is None else with_index(root)
+    is_asked = is_remote or (wanted and client != "pip")  # the text for pip names no project
+    if client in INSTALLERS and not one_url and is_asked:
+        api = remote_api() or local_api(_index_or_advice())
+        answer = api.call(client_projects, ClientProjectsQuery(",".join(wanted)))
+        if root is None and isinstance(api, LocalApi):
+            root = api.index.settings.base_url
+        return ClientSettings(
+            root=root or api.url,
+            index=name,
+            projects=answer.projects,
+            serves_public=answer.serves_public,
+        )
+    if is_remote and root is None:
+        root = open_api().url
+    if root is not None:
+        return ClientSettings(root=root, index=name, serves_public=one_url)
+    if name:
+        index = _index_or_advice()
+        settings, has_upstream = index.settings, index.upstream is not None
+    else:
+        settings = loaded_settings().settings
+        has_upstream = settings.upstream.is_on
+    is_public = one_url or has_upstream
+    return ClientSettings(root=settings.base_url, index=name, serves_public=is_public)
+
+
+def _index_or_advice() -> Index:
+    """
+    Return the index of a store.
+
+    Raises Invalid if there is none, with the other way to ask in the message.
+    """
+    try:
+        return existing_index()
+    except Invalid as fault:
+        message = f"{fault.message} Or ask a server what the projects need, with --server URL."
+        raise Invalid(message, code=fault.code) from fault
+
+
+def _parse_root(text: str) -> str:
+    """
+    Return the root of a server for any of its URLs that people copy.
+
+    Raises Invalid (code `bad_setting`) for any other text.
+    """
+    root = text.rstrip("/").removesuffix("/simple").removesuffix("/legacy")
+    with suppress(ValueError):  # for a port above 65535, and a malformed IPv6 address
+        if _ROOT.fullmatch(root) and urlsplit(root).port != 0:
+            return root
+    # a URL that has a password in it is not repeated
+    what = "" if "@" in text else f" {quoted(text)}"
+    raise Invalid(
+        f"--url{what} is not the URL of a server. Write its root, such as "
+        "https://pypi.acme.dev, without a credential.",
+        code="bad_setting",
+    )
+
+
+def _parse_token(text: str) -> str:
+    if not _TOKEN.fullmatch(text.strip()):
+        raise Invalid(
+            f"--with-token: ${TOKEN_VARIABLE} has no token. Set it to one that "
+            "'wheelyard token create' has made.",
+            code="bad_setting",
+        )
+    return text.strip()

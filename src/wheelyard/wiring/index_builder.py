@@ -1,0 +1,294 @@
+"""
+Builds each index of a store: that without a name, and those with one.
+
+What is not configured is not imported.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.sessions import Sessions
+from wheelyard.catalog.document_cache import CachePolicy
+from wheelyard.catalog.files import FileRemoval, Files
+from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.format import open_index as open_catalog_of_index
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.model.access import parse_name_patterns
+from wheelyard.model.brand import Brand
+from wheelyard.model.index_definition import UPSTREAM_LAYER, IndexDefinition
+from wheelyard.model.project import Event, Project
+from wheelyard.operations.access_control import AccessControl
+from wheelyard.operations.audit_log import log_event
+from wheelyard.operations.lifecycle import Lifecycle
+from wheelyard.operations.names import TakenNames
+from wheelyard.operations.quotas import QuotaCheck
+from wheelyard.operations.search.layered_table import LayeredTable, ShownProjects
+from wheelyard.operations.search.project_table import FactsReader
+from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
+from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.uploads import UploadRules, Uploads
+from wheelyard.settings.sections import MIB, Settings
+from wheelyard.storage.forwarding import StoreMetrics
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.authentication import (
+    build_policy,
+)
+from wheelyard.wiring.indexes import Indexes
+from wheelyard.wiring.stores import (
+    StoreTraits,
+)
+
+if TYPE_CHECKING:
+    from wheelyard.catalog.private_names import PrivateNames
+    from wheelyard.downloads.reading import Downloads
+    from wheelyard.operations.names import NameClaims
+    from wheelyard.upstream.indexes import UpstreamIndex
+    from wheelyard.views.view import View
+
+
+from wheelyard.wiring.index import Index, settings_of_index
+
+LEAST_SCORE: Final = 0.1
+"""The CVSS score from which on an advisory counts for the severity that views look at."""
+
+
+class _OtherNames(Struct, frozen=True):
+    """Returns what knows the private names of the other indexes that an index shows."""
+
+    indexes: Indexes
+    name: str
+
+    def __call__(self) -> "list[PrivateNames]":
+        """Return one for each of them. Raises Unavailable if the store does not answer."""
+        others = (part for part in self.indexes.parts(self.name) if part.name != self.name)
+        return [part.private_names for part in others if part.private_names is not None]
+
+
+class _Tables(Struct, frozen=True):
+    """Returns the tables of all indexes whose own packages an index shows."""
+
+    indexes: Indexes
+    name: str
+
+    def __call__(self) -> list[ShownProjects]:
+        """Return one for each, in the order of the layers. Raises as `Indexes.parts`."""
+        return [part.search for part in self.indexes.parts(self.name)]
+
+
+class EventListener:
+    """Is told of each event of a project right after its commit."""
+
+    def __init__(self) -> None:
+        self.catalog: Catalog | None = None
+        self.search: SearchIndex | None = None
+        """Both are set before anything is committed."""
+
+    def __call__(self, project: Project, event: Event) -> None:
+        """Log an event, and note that search table and serials have something to read."""
+        log_event(project.name, event)
+        if self.search is not None:
+            self.search.note_commit(project.name)
+        if self.catalog is not None:
+            self.catalog.serials.note_commit()
+
+
+class IndexBuilder(Struct, frozen=True, kw_only=True):
+    """Builds the indexes of a store from the parts that all of them share."""
+
+    settings: Settings
+    runtime: Runtime
+    spool: Spool
+    traits: StoreTraits
+    catalog: Catalog
+    """That of the index without a name."""
+    store_metrics: StoreMetrics
+    policy: CachePolicy
+    gives_serials: bool
+    access: AccessControl
+    cleanup: PublishingCleanup
+    authenticator: Authenticator
+    sessions: Sessions
+    brand: Brand
+    listener: EventListener
+    """That of the index without a name."""
+    is_server: bool
+    downloads: "dict[str, Downloads]" = {}
+    """The counts of downloads by index: another definition of an index must not end its counter."""
+
+    def build(self, definition: IndexDefinition, indexes: Indexes) -> Index:
+        """Return the index of a definition, one of `indexes`."""
+        name, listener = definition.name, self.listener
+        settings, catalog, authenticator = self.settings, self.catalog, self.authenticator
+        sessions = self.sessions
+        if name:
+            listener = EventListener()
+            catalog = open_catalog_of_index(
+                catalog, name, self.policy, listener, gives_serials=self.gives_serials
+            )
+            settings = settings_of_index(settings, definition)
+            authenticator = replace(
+                authenticator,
+                policy=build_policy(settings, self.access, name),
+                callers=authenticator.callers.of_another_index(),
+            )
+            sessions = sessions.of_another_index(authenticator)
+        upstream, claims, public = self._upstream(catalog, definition, indexes)
+        projects, files = catalog.projects, catalog.files
+        reader = FactsReader(projects, files, self.traits.is_local)
+        search = SearchIndex(
+            reader, catalog.changes, public, is_read_only=settings.server.read_only
+        )
+        listener.catalog, listener.search = catalog, search
+        uploads = self._uploads(catalog, definition, indexes, claims, search)
+        return Index(
+            settings=settings,
+            definition=definition,
+            indexes=indexes,
+            private_names=claims.names if claims else None,
+            runtime=self.runtime,
+            spool=self.spool,
+            traits=self.traits,
+            catalog=catalog,
+            store_metrics=self.store_metrics,
+            files=files,
+            projects=projects,
+            uploads=uploads,
+            search=search,
+            shown=self._shown(search, definition, indexes),
+            views=self._views(definition, files),
+            lifecycle=Lifecycle(projects, files, self._removal, self.runtime, uploads.quota_check),
+            tokens=authenticator.tokens,
+            access=self.access,
+            authenticator=authenticator,
+            sessions=sessions,
+            brand=self.brand,
+            publishing_cleanup=self.cleanup,
+            downloads=self._downloads(name, catalog),
+            upstream=upstream,
+        )
+
+    def _downloads(self, name: str, catalog: Catalog) -> "Downloads | None":
+        """Return the counts of an index, to which a server that may write adds, or None if off."""
+        if not self.settings.downloads.count:
+            return None
+        # nothing of it is loaded while it is off
+        from wheelyard.downloads.counter import DownloadCounter
+        from wheelyard.downloads.reading import Downloads
+
+        if name not in self.downloads:
+            documents = catalog.stores.documents
+            counts = self.is_server and not self.settings.server.read_only
+            self.downloads[name] = Downloads(
+                documents,
+                self.runtime,
+                DownloadCounter(documents, self.runtime) if counts else None,
+                is_local=self.traits.is_local,
+            )
+        return self.downloads[name]
+
+    @property
+    def _removal(self) -> FileRemoval:
+        """What deletes bytes, which all indexes share."""
+        # what everybody can read in the bucket is not kept
+        is_public = self.settings.store.downloads == "public"
+        return FileRemoval(self.catalog.stores, self.runtime, keeps_deleted=not is_public)
+
+    def _uploads(
+        self,
+        catalog: Catalog,
+        definition: IndexDefinition,
+        indexes: Indexes,
+        claims: "NameClaims | None",
+        search: SearchIndex,
+    ) -> Uploads:
+        limits = self.settings.uploads
+        return Uploads(
+            catalog.projects,
+            catalog.files,
+            self.spool,
+            self.runtime,
+            UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists),
+            TakenNames(_no_names if definition.name else indexes.names),
+            definition,
+            claims,
+            quota_check=self._quotas(definition, search),
+        )
+
+    def _quotas(self, definition: IndexDefinition, search: SearchIndex) -> QuotaCheck | None:
+        """Return the quotas of an index, or None without any."""
+        quotas = self.settings.quotas.quotas.overridden_by(definition.quotas)
+        if not (quotas.index.is_set or quotas.project.is_set):
+            return None
+        if quotas.index.is_set and not self.is_server:
+            # a command has to know the usage now
+            search.start = lambda refresh: refresh()
+        return QuotaCheck(definition.name, quotas, search)
+
+    def _views(self, definition: IndexDefinition, files: Files) -> "tuple[View, ...]":
+        """Return what applies the filter of an index, or nothing without one."""
+        if not definition.filter:
+            return ()
+        from wheelyard.views.view import View
+
+        advisories, upstream = None, self.settings.upstream
+        if upstream.is_on and upstream.osv and "severity" in definition.filter:
+            from wheelyard.upstream.policy.osv_source import OsvSource
+
+            advisories = OsvSource(Path(upstream.osv), LEAST_SCORE, self.runtime.monotonic)
+        return (View(definition.name, definition.filter, files, self.runtime, advisories),)
+
+    @staticmethod
+    def _shown(search: SearchIndex, definition: IndexDefinition, indexes: Indexes) -> ShownProjects:
+        """Return the table of all projects that an index shows."""
+        if set(definition.layers) <= {definition.name, UPSTREAM_LAYER} and not definition.filter:
+            return search
+        from wheelyard.wiring.viewed_table import ViewedTable
+
+        shown = LayeredTable(search, _Tables(indexes, definition.name))
+        return ViewedTable(shown, indexes, partial(indexes.get, definition.name))
+
+    def _upstream(
+        self, catalog: Catalog, definition: IndexDefinition, indexes: Indexes
+    ) -> "tuple[UpstreamIndex | None, NameClaims | None, PublicProjects | None]":
+        """
+        Return the upstream indexes, what decides who may take a new name, and the public projects.
+
+        They are None without any upstream index.
+        """
+        if not self.settings.upstream.is_on:
+            return None, None, None
+        # nothing of it is loaded without an upstream index
+        from wheelyard.catalog.private_names import PrivateNames
+        from wheelyard.upstream.search_facts import PublicProjectList
+        from wheelyard.wiring.upstream import build_upstream, name_claims
+
+        names = PrivateNames(
+            catalog.projects,
+            parse_name_patterns(self.settings.upstream_private),
+            self.catalog.stores.documents,
+            is_local=self.traits.is_local,
+            index=definition.name,
+            others=_OtherNames(indexes, definition.name) if definition.name else None,
+        )
+        if definition.name:
+            first = indexes.get("").upstream
+            assert first is not None  # noqa: S101 - `[upstream]` is enabled
+            upstream = first.with_names(names)
+        else:
+            upstream = build_upstream(
+                self.settings, catalog, self.spool, self.runtime, self.traits, names
+            )
+        claims = name_claims(upstream, self.settings.upstream)
+        if definition.name and not indexes.shows_upstream(definition.name):
+            return None, claims, None
+        return upstream, claims, PublicProjectList(upstream)
+
+
+def _no_names() -> tuple[str, ...]:
+    """Return no name: below the path of an index there is no other index."""
+    return ()
