@@ -64,6 +64,13 @@ class InProcessServer:
             )
             self.index.uploads.accept(made.arrival(self.folder), ALICE)
 
+    def publish_to(self, name: str, *distributions: Made) -> None:
+        """Upload distributions to the index of this name, as its handler does."""
+        uploads = self.index.named(name).uploads
+        for made in distributions:
+            uploads.authorize(made.filename, ALICE)
+            uploads.accept(made.arrival(self.folder), ALICE)
+
     def get(
         self,
         target: str,

@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.http.in_process import InProcessServer, in_process
-from tests.operations.distributions import Made, make_wheel
+from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.index_definition import RESERVED_INDEX_NAMES
@@ -33,13 +33,6 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
         yield running
 
 
-def _publish(server: InProcessServer, name: str, *distributions: Made) -> None:
-    uploads = server.index.named(name).uploads
-    for made in distributions:
-        uploads.authorize(made.filename, ALICE)
-        uploads.accept(made.arrival(server.folder), ALICE)
-
-
 def _versions(server: InProcessServer, path: str) -> list[str]:
     answer = server.get(path, JSON)
     page: dict[str, Any] = decode(answer.body) if answer.status == 200 else {"versions": []}
@@ -53,7 +46,7 @@ def _names(server: InProcessServer, path: str) -> list[str]:
 
 def test_each_index_has_its_own_packages(server: InProcessServer) -> None:
     """What is published to one index is in that index, and in those that have it as a layer."""
-    _publish(server, "prod", OLD)
+    server.publish_to("prod", OLD)
 
     assert _versions(server, "/simple/demo/") == []
     assert _versions(server, "/dev/simple/demo/") == []
@@ -65,9 +58,9 @@ def test_each_index_has_its_own_packages(server: InProcessServer) -> None:
 @pytest.mark.parametrize("path", ["/dev/simple/demo/", "/prod/simple/demo/"])
 def test_the_first_layer_hides_those_below(server: InProcessServer, path: str) -> None:
     """Versions of two layers are never mixed: the first that has the name counts."""
-    _publish(server, "", OLD)
+    server.publish_to("", OLD)
     before = _versions(server, path)
-    _publish(server, "dev", NEW)
+    server.publish_to("dev", NEW)
 
     assert before == ["1.0"]
     assert _versions(server, path) == ["2.0"]
@@ -77,8 +70,8 @@ def test_the_first_layer_hides_those_below(server: InProcessServer, path: str) -
 def test_names_that_are_merged_have_the_files_of_all_layers(server: InProcessServer) -> None:
     """For a name in `merge` all layers count, and the first one for a filename in several."""
     upper, lower = (make_wheel("acme_x", "1.0", content=text) for text in (b"upper", b"lower"))
-    _publish(server, "prod", upper)
-    _publish(server, "dev", lower, make_wheel("acme_x", "2.0"))
+    server.publish_to("prod", upper)
+    server.publish_to("dev", lower, make_wheel("acme_x", "2.0"))
 
     page = decode(server.get("/prod/simple/acme-x/", JSON).body)
 
@@ -90,8 +83,8 @@ def test_names_that_are_merged_have_the_files_of_all_layers(server: InProcessSer
 
 def test_a_file_is_served_under_the_indexes_that_list_it(server: InProcessServer) -> None:
     """A file that is deleted in one index is served by the other that lists it, and there only."""
-    _publish(server, "", OLD)
-    _publish(server, "prod", OLD)
+    server.publish_to("", OLD)
+    server.publish_to("prod", OLD)
     path = f"files/demo/{OLD.sha256}/{OLD.filename}"
     server.index.lifecycle.change(
         "delete", ALICE, NormalizedName("demo"), Selection(Version("1.0")), ""
@@ -106,13 +99,13 @@ def test_a_page_of_two_layers_is_repeated_until_the_upper_one_gets_the_name(
     server: InProcessServer,
 ) -> None:
     """The answer is from memory, and another one as soon as an upper layer has the project."""
-    _publish(server, "", OLD)
-    _publish(server, "dev", make_wheel("other", "1.0"))
+    server.publish_to("", OLD)
+    server.publish_to("dev", make_wheel("other", "1.0"))
     path = "/dev/simple/demo/"
     server.get(path, JSON)
     server.get(path, JSON)
     repeated = server.get(path, JSON)
-    _publish(server, "dev", NEW)
+    server.publish_to("dev", NEW)
 
     assert repeated.was_quick
     assert _versions(server, path) == ["2.0"]
@@ -158,7 +151,7 @@ def test_pages_of_people_are_those_of_the_whole_server(server: InProcessServer) 
 
 def test_pages_say_which_index_they_are_of(server: InProcessServer) -> None:
     """The home page names all indexes, and a project of a layer says where it is from."""
-    _publish(server, "", OLD)
+    server.publish_to("", OLD)
     html = ("Accept", "text/html")
 
     assert b'<a href="./../prod/">prod</a>' in server.get("/dev/", html).body

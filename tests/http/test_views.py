@@ -40,13 +40,6 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
         yield running
 
 
-def _publish(server: InProcessServer, name: str, *distributions: Made) -> None:
-    uploads = server.index.named(name).uploads
-    for made in distributions:
-        uploads.authorize(made.filename, ALICE)
-        uploads.accept(made.arrival(server.folder), ALICE)
-
-
 def _versions(server: InProcessServer, path: str) -> list[str] | int:
     answer = server.get(path, JSON)
     if answer.status != 200:
@@ -63,7 +56,7 @@ def _file(server: InProcessServer, prefix: str, made: Made) -> tuple[int, str]:
 
 def test_a_view_shows_what_fits_its_filter(server: InProcessServer) -> None:
     """A page of a view has the files that fit, and a file that does not is not served there."""
-    _publish(server, "dev", OLD, NEW, FREE)
+    server.publish_to("dev", OLD, NEW, FREE)
 
     status, why = _file(server, "/stable", NEW)
 
@@ -78,7 +71,7 @@ def test_a_view_shows_what_fits_its_filter(server: InProcessServer) -> None:
 
 def test_a_view_of_a_view_shows_what_fits_both(server: InProcessServer) -> None:
     """A view whose layer is a view shows what both show, and more as time goes by."""
-    _publish(server, "dev", OLD, NEW)
+    server.publish_to("dev", OLD, NEW)
     early = _versions(server, "/aged/simple/demo/")
     server.clock.advance(days=7)
 
@@ -88,7 +81,7 @@ def test_a_view_of_a_view_shows_what_fits_both(server: InProcessServer) -> None:
 
 def test_an_answer_of_a_view_is_repeated_until_time_changes_it(server: InProcessServer) -> None:
     """A page of a view comes from memory until the first file is old enough."""
-    _publish(server, "dev", OLD)
+    server.publish_to("dev", OLD)
     path = "/aged/simple/demo/"
     _versions(server, path)
     _versions(server, path)
@@ -105,9 +98,9 @@ def test_an_answer_of_a_view_is_repeated_until_time_changes_it(server: InProcess
 def test_a_day_shows_what_was_there_at_its_end(server: InProcessServer, base: str) -> None:
     """The view of a day has what was uploaded up to its end in UTC."""
     server.clock.now = datetime(2026, 1, 1, 23, 59, 59, tzinfo=UTC)
-    _publish(server, base.strip("/"), OLD)
+    server.publish_to(base.strip("/"), OLD)
     server.clock.advance(seconds=1)
-    _publish(server, base.strip("/"), FREE)
+    server.publish_to(base.strip("/"), FREE)
 
     assert _versions(server, f"{base}/as-of-2025-12-31/simple/demo/") == []
     assert _versions(server, f"{base}/as-of-2026-01-01/simple/demo/") == ["1.0"]
@@ -131,7 +124,7 @@ def test_a_day_shows_what_was_there_at_its_end(server: InProcessServer, base: st
 )
 def test_there_is_no_view_of_a_day_that_does_not_exist(server: InProcessServer, path: str) -> None:
     """A day that does not exist, and one of an index that does not, is not found."""
-    _publish(server, "", OLD)
+    server.publish_to("", OLD)
 
     assert _versions(server, path) == 404
 
@@ -145,7 +138,7 @@ def test_the_view_of_a_day_takes_no_changes(server: InProcessServer) -> None:
 
 def test_a_promoted_file_counts_from_its_promotion_on(server: InProcessServer) -> None:
     """A day of an index has a promoted file if it was promoted up to then."""
-    _publish(server, "dev", OLD)
+    server.publish_to("dev", OLD)
     server.clock.advance(days=2)
     dev, prod = (server.index.named(name) for name in ("dev", "prod"))
     Promotion(
@@ -168,9 +161,9 @@ def _names(server: InProcessServer, path: str) -> list[str]:
 def test_a_project_of_which_nothing_is_shown_is_not_listed(server: InProcessServer) -> None:
     """Lists and searches of a view have the projects of which it shows a file."""
     early = make_wheel("early", "1.0rc1")
-    _publish(server, "dev", OLD, NEW, early)
+    server.publish_to("dev", OLD, NEW, early)
     before = _names(server, "/stable/simple/")
-    _publish(server, "dev", make_wheel("early", "1.0"))
+    server.publish_to("dev", make_wheel("early", "1.0"))
 
     assert _names(server, "/dev/simple/") == ["demo", "early"]
     assert before == ["demo"]
@@ -184,8 +177,8 @@ def test_a_project_of_which_nothing_is_shown_is_not_listed(server: InProcessServ
 
 def test_a_search_finds_the_newest_release_that_is_shown(server: InProcessServer) -> None:
     """What a search says of a project is about what the view shows of it."""
-    _publish(server, "dev", make_wheel("demo", "2.0b1"), make_wheel("pre", "1.0rc1"))
-    _publish(server, "dev", OLD)
+    server.publish_to("dev", make_wheel("demo", "2.0b1"), make_wheel("pre", "1.0rc1"))
+    server.publish_to("dev", OLD)
 
     found = decode(server.get("/stable/search.json").body)
 
@@ -195,7 +188,7 @@ def test_a_search_finds_the_newest_release_that_is_shown(server: InProcessServer
 
 def test_the_page_of_a_project_says_what_the_view_hides(server: InProcessServer) -> None:
     """The page of a project names the releases that are hidden, and which condition hides them."""
-    _publish(server, "dev", OLD, NEW)
+    server.publish_to("dev", OLD, NEW)
     html = ("Accept", "text/html")
 
     page = server.get("/stable/project/demo/", html).body.decode()
@@ -211,7 +204,7 @@ def test_the_page_of_a_project_says_what_the_view_hides(server: InProcessServer)
 
 def test_why_names_the_layer_and_the_condition(server: InProcessServer) -> None:
     """What clients get of a private project through a view is explained file by file."""
-    _publish(server, "dev", OLD, NEW)
+    server.publish_to("dev", OLD, NEW)
 
     answer = decode(server.get("/stable/api/v1/upstream/why?project=demo").body)
     of_day = decode(
@@ -231,7 +224,7 @@ def test_why_names_the_layer_and_the_condition(server: InProcessServer) -> None:
 
 def test_the_api_of_a_view_lists_what_it_shows(server: InProcessServer) -> None:
     """A list of projects of a view, and the files of one, are those that it shows."""
-    _publish(server, "dev", OLD, NEW, make_wheel("early", "1.0rc1"))
+    server.publish_to("dev", OLD, NEW, make_wheel("early", "1.0rc1"))
 
     listed = decode(server.get("/stable/api/v1/projects").body)["projects"]
     project = decode(server.get("/stable/api/v1/projects/demo").body)
@@ -243,7 +236,7 @@ def test_the_api_of_a_view_lists_what_it_shows(server: InProcessServer) -> None:
 
 def test_a_licence_of_a_private_file_lasts(server: InProcessServer) -> None:
     """A page that a licence of private files decides comes from memory as long as they stay."""
-    _publish(server, "dev", FREE)
+    server.publish_to("dev", FREE)
     path = "/free/simple/demo/"
     server.get(path, JSON)
     server.get(path, JSON)
@@ -257,6 +250,6 @@ def test_a_day_has_the_rights_of_its_index(tmp_path: Path) -> None:
     """Who may not read an index may read no day of it."""
     settings = Settings(index=INDEXES, access=AccessSettings(private=True))
     with in_process(tmp_path, settings) as server:
-        _publish(server, "dev", OLD)
+        server.publish_to("dev", OLD)
         for path in ("/as-of-2026-01-01", "/dev/as-of-2026-01-01", "/stable"):
             assert server.get(f"{path}/simple/demo/", JSON).status == 401
