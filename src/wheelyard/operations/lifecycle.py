@@ -16,6 +16,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from wheelyard.catalog.commits import CommittedProject
 from wheelyard.catalog.files import FileRemoval, Files, listed_objects
 from wheelyard.catalog.projects import Projects, unknown_project
 from wheelyard.concurrency.runtime import Runtime
@@ -204,10 +205,9 @@ class Lifecycle(Struct, frozen=True):
 
         committed = self.projects.change(name, intent)
         files = self._select(action, committed.before, selection, reason)
-        keep_until = next((event.deletion.keep_until for event in committed.events), None)
-        if action == "delete" and keep_until is None:
-            self._remove_bytes(name, files)
-        return Changed(committed.after, committed.before, files, keep_until)
+        if action == "delete":
+            return self._deleted(committed, files)
+        return Changed(committed.after, committed.before, files)
 
     def delete_chosen(
         self,
@@ -230,18 +230,20 @@ class Lifecycle(Struct, frozen=True):
 
         caller.require(Action.MANAGE, name)
         committed = self.projects.change(name, intent)
-        files = tuple(chain.from_iterable(choose(committed.before).values()))
+        return self._deleted(
+            committed, tuple(chain.from_iterable(choose(committed.before).values()))
+        )
+
+    def _deleted(self, committed: CommittedProject, files: tuple[File, ...]) -> Changed:
+        """Return the result of a delete, once the bytes are removed that are not kept."""
         keep_until = next((event.deletion.keep_until for event in committed.events), None)
         if files and keep_until is None:
-            self._remove_bytes(name, files)
+            # After the commit: whoever dies in between leaves bytes that nothing lists, which the
+            # sweep deletes. The same delete again does not, as it finds no file any more.
+            name = committed.after.name
+            objects = (key for file in files for key, _ in listed_objects(name, file))
+            self.removal.remove(name, objects)
         return Changed(committed.after, committed.before, files, keep_until)
-
-    def _remove_bytes(self, name: NormalizedName, files: Sequence[File]) -> None:
-        """Remove the bytes of deleted files that are not kept."""
-        # After the commit: whoever dies in between leaves bytes that nothing lists, which the sweep
-        # deletes. The same delete again does not, as it finds no file any more.
-        objects = (key for file in files for key, _ in listed_objects(name, file))
-        self.removal.remove(name, objects)
 
     def _event(
         self, action: ReleaseAction, caller: Caller, names: tuple[str, ...], reason: str

@@ -206,9 +206,10 @@ class Promotion(Struct, frozen=True):
                 f"{to} takes releases after {counted(rules.promote_min_age_days, 'day')}",
                 f"Promote this one after {ready:%Y-%m-%d %H:%M} UTC",
             )
-        uploaders = self._uploaders(files) if rules.promote_approvals else {}
-        for file in files if rules.promote_approvals else ():
-            self._check_approvals(file, uploaders[file.uploaded_by], rules.promote_approvals)
+        if rules.promote_approvals:
+            uploaders = self._uploaders(files)
+            for file in files:
+                self._check_approvals(file, uploaders[file.uploaded_by], rules.promote_approvals)
 
     def _check_approvals(self, file: File, uploader: str, wanted: int) -> None:
         caller, to = self.target.caller, self.target.name
