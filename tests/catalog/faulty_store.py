@@ -1,6 +1,6 @@
 """A store with planned faults."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -71,6 +71,9 @@ class FaultyStore(WrappedStore):
         if kind is FaultKind.TOO_OFTEN:
             raise Unavailable("Too many write at once.", code="overloaded")
         reply = act()
+        if kind in {FaultKind.DONE, FaultKind.CRASH_AFTER} and isinstance(reply, Generator):
+            next(reply, None)  # else it has not begun, and does not close the file that it has
+            reply.close()
         if kind is FaultKind.DONE:
             raise Unavailable("The reply was lost.")
         if kind is FaultKind.CRASH_AFTER:
