@@ -53,7 +53,7 @@ def deleted(report: RetentionReport | None) -> list[str]:
 
 
 def test_releases_go_into_the_trash(harness: IndexHarness) -> None:
-    """What a run deletes can be restored, in one commit per project, with the rule as reason."""
+    """What a run deletes in one commit can be restored, and is then pinned until it is unpinned."""
     index = filled(harness)
     before = index.projects.read_for_update(DEMO)
     retention = retention_of(index)
@@ -70,8 +70,13 @@ def test_releases_go_into_the_trash(harness: IndexHarness) -> None:
     assert (event.by, event.reason) == ("local:alice", "retention rule 1: not among the last 1")
     assert retention.last_run() == harness.clock.now
     index.lifecycle.change("restore", ALICE, DEMO, Selection(ONE), "still needed")
-    restored = index.projects.read_for_update(DEMO).by_filename
-    assert restored["demo-1.0-py3-none-any.whl"] == before.by_filename["demo-1.0-py3-none-any.whl"]
+    (name,) = (name for name in before.by_filename if name.startswith("demo-1.0"))
+    pinned = "restored after retention rule 1: not among the last 1"
+    restored = index.projects.read_for_update(DEMO).by_filename[name]
+    assert restored == replace(before.by_filename[name], pinned=pinned)
+    assert deleted(retention.run(ALICE)) == []
+    index.lifecycle.change("unpin", ALICE, DEMO, Selection(ONE), "")
+    assert deleted(retention.run(ALICE)) == ["demo 1.0"]
 
 
 def test_a_rule_is_about_one_index(harness: IndexHarness) -> None:

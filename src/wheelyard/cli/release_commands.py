@@ -256,7 +256,8 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
     """
     Restore VERSION of PROJECT, or one file of it, that was deleted in the last 30 days.
 
-    The files come back as they were. Without a version it prints what can be restored.
+    The files come back as they were, and pinned if a rule of retention has deleted them. Without a
+    version it prints what can be restored.
 
     Options:
         --dry-run: Print what would be restored, and restore nothing.
@@ -281,4 +282,7 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
     restored = api.call(project_operations.restore, name, change)
     done = "would be restored" if dry_run else "restored"
     _print_files(restored, change, done, "nothing of it is deleted")
+    if any(file.pinned for file in restored.changed):
+        message = "pinned, so that no rule of retention deletes it; 'wheelyard unpin' undoes that"
+        print_message(logging.INFO, message)
     return 0

@@ -14,7 +14,7 @@ from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.cli.options import (
     CONFIG,
-    INDEX,
+    PACKAGES,
     STORE,
     command_settings,
     ensure_index,
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from wheelyard.exporting.export import Export, ExportResult
 
 
-@cli_command("usage", JSON, *INDEX)
+@cli_command("usage", JSON, *PACKAGES)
 def usage_command() -> None:
     """
     Print how much each private project stores, the largest first: bytes, files, name, quota.
@@ -66,7 +66,7 @@ def usage_command() -> None:
 
     Examples:
         wheelyard usage
-        wheelyard usage --json
+        wheelyard usage --json --index dev
         wheelyard usage --server https://packages.acme.dev
 
     Documentation: quotas.md

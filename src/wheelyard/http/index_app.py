@@ -60,6 +60,7 @@ from wheelyard.http.routes import build_routes
 from wheelyard.http.routing import Dispatcher, Route
 from wheelyard.http.uploads import UploadHandler
 from wheelyard.http.web_pages import WebPages
+from wheelyard.operations.index_definitions import WRONG_INDEX
 from wheelyard.rendering.web.home_page import ErrorFacts, plain_error_page
 
 OLD_PIP: Final = "pip/"
@@ -96,6 +97,12 @@ class ErrorAnswers:
             )
         if isinstance(error, WheelyardError):
             self._context.store_errors.log(error)
+            if error.code == WRONG_INDEX:  # what is wrong names other indexes, perhaps to anybody
+                error = Unavailable(
+                    "This index does not work now. An administrator sees why on the page Health, "
+                    "and by 'wheelyard index list'.",
+                    code=WRONG_INDEX,
+                )
             return error_response_for(error)
         # what follows is no answer of a handler: the body did not come, or the program has a fault
         if isinstance(error, ClientDisconnected):

@@ -181,6 +181,8 @@ class Deletion(Struct, frozen=True, omit_defaults=True):
     """Until when the bytes are kept, in UTC, or None if they go at once."""
     at_once: bool = False
     """Whether an administrator removed also bytes that were kept."""
+    by_rule: bool = False
+    """Whether a rule of retention deletes. What is restored afterwards is pinned."""
 
 
 AS_BEFORE: Final = Deletion()
@@ -545,15 +547,19 @@ def _without_files(project: Project, event: Event) -> Project:
         trash = tuple(file for file in trash if file.filename not in gone)
     if deletion.keep_until is not None:
         removed = (file for file in project.files if file.filename in gone)
-        trash = _sorted(
-            *trash, *(replace(file, keep_until=deletion.keep_until) for file in removed)
-        )
+        trash = _sorted(*trash, *(_trashed(file, deletion, event.reason) for file in removed))
     return replace(
         project,
         files=tuple(file for file in project.files if file.filename not in gone),
         deleted_filenames=tuple(sorted({*project.deleted_filenames, *gone})),
         trash=trash,
     )
+
+
+def _trashed(file: File, deletion: Deletion, reason: str) -> File:
+    # without a pin, the next run would delete again what a person has restored
+    pinned = f"restored after {reason}" if deletion.by_rule else file.pinned
+    return replace(file, keep_until=deletion.keep_until, pinned=pinned)
 
 
 def _with_restored(project: Project, event: Event) -> Project:

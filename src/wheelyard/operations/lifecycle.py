@@ -171,7 +171,8 @@ class Lifecycle(Struct, frozen=True):
         Rules of retention delete no release of which a file is pinned. A delete that raises
         Unavailable may have been committed. The sweep deletes bytes that are left.
 
-        A file is restored exactly as it was. Raises NotFound (code `not_kept`) if none of the
+        A file is restored exactly as it was, except that it is pinned if a rule of retention has
+        deleted it. Raises NotFound (code `not_kept`) if none of the
         selected files is kept. Raises Conflict if the bytes of one of them are damaged (code
         `not_intact`), or if the files in the trash have changed meanwhile. Raises TooLarge (code
         `quota_exceeded`) if a quota has no room for them.
@@ -219,12 +220,15 @@ class Lifecycle(Struct, frozen=True):
         Delete the files that `choose` returns for the project, by the reason, in one commit.
 
         `choose` is a pure function, and asked again for each commit that others were faster with.
-        It chooses no file that was promoted: another index may have its bytes.
+        It chooses no file that is pinned or was promoted: another index may have its bytes. A file
+        that is restored afterwards is pinned.
         """
 
         def intent(project: Project) -> tuple[Event, ...]:
             return tuple(
-                self._event("delete", caller, tuple(file.filename for file in files), reason)
+                self._deleted_event(
+                    caller, tuple(file.filename for file in files), reason, by_rule=True
+                )
                 for reason, files in choose(project).items()
             )
 
@@ -248,11 +252,18 @@ class Lifecycle(Struct, frozen=True):
     def _event(
         self, action: ReleaseAction, caller: Caller, names: tuple[str, ...], reason: str
     ) -> Event:
-        at, by, by_name = self.runtime.now(), caller.principal, caller.name
         if action == "delete":
-            deletion = Deletion(keep_until=self._keep_until())
-            return Event.deleted(names, reason, deletion, at=at, by=by, by_name=by_name)
+            return self._deleted_event(caller, names, reason)
+        at, by, by_name = self.runtime.now(), caller.principal, caller.name
         return Event(what=_KINDS[action], at=at, by=by, by_name=by_name, files=names, reason=reason)
+
+    def _deleted_event(
+        self, caller: Caller, names: tuple[str, ...], reason: str, *, by_rule: bool = False
+    ) -> Event:
+        keep_until = self._keep_until()
+        deletion = Deletion(keep_until=keep_until, by_rule=by_rule and keep_until is not None)
+        at, by, by_name = self.runtime.now(), caller.principal, caller.name
+        return Event.deleted(names, reason, deletion, at=at, by=by, by_name=by_name)
 
     def kept_files(self, project: Project) -> tuple[File, ...]:
         """Return the deleted files of a project that can be restored now."""
