@@ -135,6 +135,10 @@ def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
         "page, pypi/simple": RouteCase(f"/pypi/simple/{name}/"),
         "page, own root": RouteCase(f"/acme/{name}/"),
         "page, root": RouteCase(f"/{name}/", *((301, 301) if harness.prefix else (200, 404))),
+        "page of a day": RouteCase(f"/as-of-2999-12-31/simple/{name}/"),
+        "page of a day, other spelling": RouteCase(f"/as-of-2999-12-31/simple/{odd}/", 301, 301),
+        "page for people of a day": RouteCase(f"/as-of-2999-12-31/project/{name}/"),
+        "file of a day": RouteCase(f"/as-of-2999-12-31/files/{name}/{sha}/{file}"),
         "file": RouteCase(f"/files/{name}/{sha}/{file}"),
         "file, below a root": RouteCase(f"/simple/files/{name}/{sha}/{file}"),
         "file, slashes": RouteCase(f"//files//{name}//{sha}/{file}"),
@@ -435,11 +439,13 @@ def test_nonsense_is_refused_unread(harness: AccessHarness, person: Requester) -
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_only_managers_change_a_project(harness: AccessHarness, person: Requester) -> None:
-    """Only who manages a project yanks, deletes, restores or archives it; others learn nothing."""
+    """Only who manages a project yanks, pins, deletes or archives it; others learn nothing."""
     headers, wrong = (*person.headers(harness), JSON), list[str]()
     changes = {
         "yank": (b'{"version": "1.0"}', 200),
         "unyank": (b'{"version": "1.0"}', 200),
+        "pin": (b'{"version": "1.0"}', 200),
+        "unpin": (b'{"version": "1.0"}', 200),
         "delete": (b'{"version": "9.9"}', 404),
         "restore": (b'{"version": "9.9"}', 404),
         "status": (b'{"status": "active"}', 200),

@@ -25,6 +25,7 @@ from wheelyard.storage.base import Store
 from wheelyard.storage.forwarding import ForwardingStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.index import Index
+from wheelyard.wiring.warnings import server_warnings
 
 DEV: Final = {"name": "dev"}
 PROD: Final = {"name": "prod", "layers": ["prod", ""]}
@@ -317,6 +318,21 @@ def test_health_says_which_index_is_not_served(harness: IndexHarness) -> None:
 
     states = {part.name: part.state for part in parts if part.name.startswith("index ")}
     assert states == {"index dev": "failed", "index qa": "ok"}
+
+
+def test_an_index_that_opens_another_one_is_named(harness: IndexHarness) -> None:
+    """A server warns of an index without grants that shows packages of one that has some."""
+    index = opened(harness, PROD)
+    index.index_administration.make({"name": "stable", "layers": ["prod"]}, "local:bo")
+    grant = GrantFields(who=("htpasswd:ana",), projects=("*",), actions=("read",), index="prod")
+    assert not [line for line in server_warnings(index) if "stable" in line]
+
+    index.access.grant(grant, "local:bo")
+    (warning,) = [line for line in server_warnings(index) if "stable" in line]
+    assert warning.startswith("The index stable shows packages of prod, whose grants do not hold")
+
+    index.access.grant(replace(grant, index="stable"), "local:bo")
+    assert not [line for line in server_warnings(index) if "stable" in line]
 
 
 def test_clients_of_an_index_hear_of_its_layers(harness: IndexHarness) -> None:

@@ -77,7 +77,15 @@ class RequiredRight(Enum):
     """Administrators, but no token that has an owner: for what changes rights."""
 
 
-_OF_INDEX: Final = ("projects", "changes", "client-projects", "names", "whoami", "upstream/why")
+_OF_INDEX: Final = (
+    "projects",
+    "changes",
+    "client-projects",
+    "names",
+    "usage",
+    "whoami",
+    "upstream/why",
+)
 """The beginnings of the paths of operations about one index."""
 
 
