@@ -317,7 +317,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             limits = (*own, *self.policy.public)
             scopes = tuple(both for scope in scopes for both in intersection(scope, limits))
         scopes = (*scopes, *self.policy.public)
-        return Caller(principal, scopes, principals, record.name, record.owner)
+        return Caller(principal, scopes, principals, record.name, record.owner, self.policy.index)
 
     def verified_recently(self, credential: Credential) -> bool:
         """Return whether it is a password, right today for its user and client network."""

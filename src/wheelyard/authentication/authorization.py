@@ -64,6 +64,7 @@ class AuthorizationPolicy(Struct, frozen=True):
             identity.principal,
             (*grants.holding(self.index, identity.scopes), *own, *self.public),
             identity.principals,
+            index=self.index,
         )
 
     def own_scopes(self, principal: str, principals: frozenset[str]) -> tuple[Scope, ...]:
@@ -154,7 +155,8 @@ def require_admin(caller: Caller, what: str) -> None:
         fact = f"{caller.display_name} may not {what}."
         raise Forbidden(
             f"{fact} It is for administrators of this index. Use the credential of one, who has a "
-            "grant of admin, or make a token with 'wheelyard token create NAME --can admin'."
+            "grant of admin, or make a token with 'wheelyard token create NAME --can "
+            f"admin{caller.index_option}'."
         )
 
 

@@ -161,6 +161,8 @@ class Caller(Struct, frozen=True):
     """The name of the caller's API token, which the principal lacks, or empty."""
     owner: str = ""
     """The principal of the owner of the caller's API token, or empty."""
+    index: str = ""
+    """The name of the index that the scopes hold in, empty for that without one."""
 
     @property
     def is_anonymous(self) -> bool:
@@ -181,6 +183,11 @@ class Caller(Struct, frozen=True):
             return "This token"
         return f"You ({escaped(describe_principal(self.principal)[:QUOTE_LIMIT])})"
 
+    @property
+    def index_option(self) -> str:
+        """The option for a token of the same index, after a space, or an empty text."""
+        return f" --index {self.index}" if self.index else ""
+
     # Each question is about one action. A combination has to be in one scope as a whole: two scopes
     # that have a part of it each do not add up.
 
@@ -197,11 +204,13 @@ class Caller(Struct, frozen=True):
 
     def forbidden(self, what: str, token_options: str = "") -> Forbidden:
         """Return the error for `what` the caller may not do, with the options of a fit token."""
-        fact, ask = f"{self.display_name} may not {what}.", "Ask the operator of this index"
+        where = f" in the index {self.index}" if self.index else ""
+        fact, ask = f"{self.display_name} may not {what}{where}.", "Ask the operator of this index"
         if self.principal.startswith("publisher:"):
             remedy = f"{ask} to change its [[publisher]] in the settings."
         else:
-            command = f"wheelyard token create NAME {token_options}".rstrip()
+            options = f"{token_options}{self.index_option}".strip()
+            command = f"wheelyard token create NAME {options}".rstrip()
             # one sentence: pages leave it out, and name whom to ask by themselves
             remedy = f"{ask} for the right, or use a token that has it: '{command}'."
         return Forbidden(f"{fact} {remedy}")

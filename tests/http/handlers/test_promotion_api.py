@@ -74,6 +74,8 @@ def test_an_index_with_grants_of_its_own(tmp_path: Path) -> None:
     with serving(tmp_path, READERS, OTHERS) as server:
         refused = post(server, token_of(server))
         assert (refused[0], refused[1]["error"]) == (403, "forbidden")
+        assert "may not upload to 'demo' in the index prod." in refused[1]["message"]
+        assert "--can upload --project demo --index prod'" in refused[1]["message"]
 
         assert post(server, token_of(server, "prod"))[0] == 200
 
