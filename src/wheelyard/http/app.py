@@ -6,6 +6,7 @@ is first asked for. The routes of the index without a name begin with words that
 name, so most paths need no look at the definitions.
 """
 
+from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
@@ -28,6 +29,7 @@ from wheelyard.model.index_definition import (
     is_dated_view,
 )
 from wheelyard.operations.check_store import Reason, always_writable
+from wheelyard.operations.index_definitions import KnownIndexes
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class App:
         self._uploads = UploadHandler(context, body_timeouts)
         self._unnamed = IndexApp(context, self._uploads, self._instrumentation)
         self._named = LruCache[str, IndexApp](MAX_BUILT)
+        self._of_this_turn: KnownIndexes | None = None
         self._prefix = index.settings.server.path_prefix.encode()
         self._traced: AsgiApp = self._route
         self._telemetry: Telemetry | None = None
@@ -144,7 +147,7 @@ class App:
         """
         indexes, pools = self._context.index.indexes, self._context.pools
         try:
-            in_force = indexes.peek()
+            in_force = self._peek()
             if in_force is None:  # they have to be read from a bucket
                 in_force = await pools.run_in(pools.reads, indexes.in_force.load)
             base, _, last = name.rpartition("/")
@@ -161,6 +164,22 @@ class App:
             scope[FAULT] = error
             return self._unnamed
         return app
+
+    def _peek(self) -> KnownIndexes | None:
+        """
+        Return all definitions, or None if a remote store has to be read first.
+
+        On a local store that is a system call, which all requests of one turn of the event loop
+        share, as with `CurrentVersions`. Raises Unavailable if the store does not answer.
+        """
+        # only the event loop calls this, so it needs no lock
+        if self._of_this_turn is None:
+            self._of_this_turn = self._context.index.indexes.peek()
+            get_running_loop().call_soon(self._end_turn)
+        return self._of_this_turn
+
+    def _end_turn(self) -> None:
+        self._of_this_turn = None
 
     def _build(self, index: Index, definitions: Mapping[str, IndexDefinition]) -> IndexApp:
         context = context_of_index(self._context, index, definitions)
