@@ -488,3 +488,15 @@ def test_journals_pages_and_feeds_tell_of_it(
     assert "promotion approved by local:bo" in lines[0]
     assert "promoted to by local:alice" in lines[1]
     assert all("promoted by local:alice" in line for line in lines[2:])
+
+
+def test_a_refusal_names_the_index(harness: IndexHarness) -> None:
+    """An error says which of both indexes lacks the project, or refuses the release."""
+    indexes = TwoIndexes(harness)
+    with pytest.raises(NotFound, match="The index dev has no project 'demo'"):
+        indexes.promote()
+
+    indexes.upload(make_wheel())
+    indexes.upload(make_wheel(content=b"other"), indexes.prod)
+    with pytest.raises(Conflict, match="The index prod refuses it: File already exists"):
+        indexes.promote()

@@ -29,7 +29,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.catalog.document_cache import damaged
-from wheelyard.catalog.projects import Projects, unknown_project
+from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, quoted
@@ -119,7 +119,11 @@ class Promotion(Struct, frozen=True):
         target, caller, warnings = self.target, self.target.caller, tuple[str, ...]()
         quotas = target.uploads.quota_check.for_files() if target.uploads.quota_check else None
         before = target.projects.read_for_update(name)
-        missing = frozenset(file.filename for file in _missing(before, files, quotas))
+        try:
+            missing = frozenset(file.filename for file in _missing(before, files, quotas))
+        except (Conflict, Forbidden) as refusal:
+            message = f"{subject_of(target.name)} refuses it: {refusal.message}"
+            raise type(refusal)(message, code=refusal.code) from refusal
         if missing:  # what is there already is no matter of rules
             self._check_rules(files)
         if dry_run:
@@ -166,8 +170,12 @@ class Promotion(Struct, frozen=True):
             message = f"FROM and TO are both {what}. Name two indexes."
             raise Invalid(message, code="invalid_field")
         # whoever may not read a project learns nothing of it
+        unknown = NotFound(
+            f"{subject_of(self.source.name)} has no project {quoted(name)}. Check the spelling, "
+            "and from which index to promote."
+        )
         if not self.source.caller.may(Action.READ, name):
-            raise unknown_project(name)
+            raise unknown
         home = self.source.uploads.home
         if not home.has_packages:  # as a view, also of a day
             raise NotFound(
@@ -175,7 +183,10 @@ class Promotion(Struct, frozen=True):
                 f"{quoted(name)}."
             )
         self.target.uploads.permit_project(name, self.target.caller)
-        return _files_of(self.source.projects.get_current(name), version)
+        project = self.source.projects.get_current(name)
+        if not project.exists:
+            raise unknown
+        return _files_of(project, version)
 
     def _check_rules(self, files: Sequence[File]) -> None:
         """Raise an error if a rule forbids that the caller promotes these files."""
@@ -221,8 +232,8 @@ class Promotion(Struct, frozen=True):
         if len(approvers) < wanted:
             who = "another person has" if wanted == 1 else f"{wanted} other people have"
             raise _refused(
-                f"{subject_of(to)} takes releases that {who} approved: for "
-                f"{quoted(file.filename)} {len(approvers)} of {wanted} did",
+                f"{subject_of(to)} takes releases that {who} approved, who have neither uploaded "
+                f"nor promote them: for {quoted(file.filename)} {len(approvers)} of {wanted} did",
                 "They run 'wheelyard promote --approve', or approve it on the page of the release",
             )
 
