@@ -183,9 +183,10 @@ class Promotion(Struct, frozen=True):
                 f"{quoted(name)}."
             )
         self.target.uploads.permit_project(name, self.target.caller)
-        project = self.source.projects.get_current(name)
-        if not project.exists:
-            raise unknown
+        try:
+            project = self.source.projects.get_current(name)
+        except NotFound:
+            raise unknown from None
         return _files_of(project, version)
 
     def _check_rules(self, files: Sequence[File]) -> None:
