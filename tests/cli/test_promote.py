@@ -56,7 +56,7 @@ def test_a_release_is_promoted(promote: Typed, wheelyard: Typed) -> None:
         ((), 1, "FROM and TO are both the index without a name"),
         (("--from", "dev", "--to", "lab"), 1, "There is no index 'lab'"),
         (("--from", "lab", "--to", "dev"), 1, "There is no index 'lab'"),
-        (("--from", "prod", "--to", "dev"), 1, "There is no project named 'demo'"),
+        (("--from", "prod", "--to", "dev"), 1, "The index prod has no project 'demo'"),
         (("--to", "dev", "--approve", "--dry-run"), 2, "exclude each other"),
     ],
 )
