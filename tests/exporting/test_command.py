@@ -162,3 +162,16 @@ def test_each_index_is_a_folder(stocked: StoreFolder, wheelyard: Typed) -> None:
     home = (stocked.site / "index.html").read_text()
     assert '<a href="./prod/">prod</a>' in home
     assert "dev/" not in home
+
+
+def test_a_view_lists_what_it_shows(stocked: StoreFolder, wheelyard: Typed) -> None:
+    """The folder of a view has the projects of which the view shows a file, and no others."""
+    config = stocked.folder / "settings.toml"
+    view = """[[index]]\nname = "only"\nlayers = [""]\nfilter = 'name == "demo"'\n"""
+    config.write_text(view)
+
+    done = wheelyard("export", stocked.site, "--store", stocked.store, "--config", config, *AT)
+
+    assert f"{stocked.site}/only: 1 project, " in done.stdout
+    folders = [path.name for path in (stocked.site / "only/simple").iterdir() if path.is_dir()]
+    assert folders == ["demo"]

@@ -128,6 +128,15 @@ class ViewedTable:
         self._generation = whole.generation
 
 
+def shown_facts(index: Index, facts: ProjectFacts) -> ProjectFacts | None:
+    """
+    Return the facts of a project as an index with views shows it, or None if it shows no file.
+
+    Raises Unavailable if the store does not answer.
+    """
+    return _judge(index, facts).shown
+
+
 def _judge(index: Index, facts: ProjectFacts) -> _Judged:
     """
     Return what an index shows of a project.
