@@ -392,7 +392,7 @@ def test_others_have_to_approve(indexes: TwoIndexes) -> None:
     assert indexes.promotion(BO).approve(DEMO, ONE).is_new
     assert not indexes.promotion(BO).approve(DEMO, ONE).is_new
 
-    with pytest.raises(Forbidden, match="another person has approved"):
+    with pytest.raises(Forbidden, match="approved by another person"):
         indexes.promote(caller=BO)
     indexes.promote(caller=ALICE)
 
@@ -407,7 +407,7 @@ def test_an_approval_is_for_the_files_that_were_there(indexes: TwoIndexes) -> No
     indexes.promotion(CY).approve(DEMO, ONE)
     indexes.upload(LATER)
 
-    with pytest.raises(Forbidden, match=r"py2-none-any.whl. 0 of 2 did"):
+    with pytest.raises(Forbidden, match=r"py2-none-any.whl. has 0 of 2 approvals"):
         indexes.promote()
 
     indexes.promotion(BO).approve(DEMO, ONE)

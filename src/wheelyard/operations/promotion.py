@@ -231,10 +231,11 @@ class Promotion(Struct, frozen=True):
             if _parts(person).isdisjoint(_parts(uploader)) and not _is_person(caller, person)
         ]
         if len(approvers) < wanted:
-            who = "another person has" if wanted == 1 else f"{wanted} other people have"
+            who = "another person" if wanted == 1 else f"{wanted} other people"
             raise _refused(
-                f"{subject_of(to)} takes releases that {who} approved, who have neither uploaded "
-                f"nor promote them: for {quoted(file.filename)} {len(approvers)} of {wanted} did",
+                f"{subject_of(to)} takes releases that were approved by {who} than the uploader "
+                f"and the one who promotes: {quoted(file.filename)} has {len(approvers)} of "
+                f"{wanted} approvals",
                 "They run 'wheelyard promote --approve', or approve it on the page of the release",
             )
 

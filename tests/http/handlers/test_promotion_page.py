@@ -67,7 +67,7 @@ def test_people_approve_and_promote(server: InProcessServer) -> None:
     ana, bo = signed_in(server, "ana"), signed_in(server, "bo")
     assert b'href="promote/"' in ana.open(RELEASE).body
     shown = text_of(ana.open(PROMOTE))
-    assert "takes releases that another person has approved" in shown
+    assert "takes releases that were approved by another person" in shown
     assert "stage" not in shown
     assert send(ana, "promote") == 403
 
