@@ -158,7 +158,7 @@ class ImmediateDeletion(Struct, frozen=True):
                 "index."
             )
         # the grants of an index with a name say nothing about other indexes
-        if everywhere and self.index and not caller.principal.startswith("local:"):
+        if everywhere and caller.index:
             raise Forbidden(
                 "Only administrators of the index without a name may remove files from all "
                 "indexes. Send the same to that index."
