@@ -61,8 +61,8 @@ def usage_command() -> None:
 
     It counts the files that projects list, without their core metadata, and looks at no file. The
     projects of an index with a name have it before their own: dev/acme-lib. With a quota, the last
-    column is how much of it is used. With a store,
-    it reads the documents of projects that no server has looked at.
+    column is how much of it is used. With a store, it reads the documents of projects that no
+    server has looked at.
 
     Examples:
         wheelyard usage

@@ -28,6 +28,11 @@ from wheelyard.operations.findings import Findings, JournaledCheck, read_or_repo
 from wheelyard.operations.sweep import ORPHAN_AGE
 from wheelyard.storage.base import ABSENT, Key, Store
 
+_PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+
+CheckProgress = Callable[[str, int], None]
+"""Called with a distribution's filename, and how many bytes were just read, 0 at its start."""
+
 
 class ChangesCheck(Struct, frozen=True):
     """Checks the list of changes, and marks commits that have no serial."""
@@ -77,12 +82,6 @@ class ChangesCheck(Struct, frozen=True):
         for entry in self.changes.store.list(keys.SEALED_CHANGES):
             if keys.entry_number(keys.SEALED_CHANGES, entry.key) is None:
                 self.findings.add_foreign_object(entry.key)
-
-
-_PROJECT_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-
-CheckProgress = Callable[[str, int], None]
-"""Called with a distribution's filename, and how many bytes were just read, 0 at its start."""
 
 
 class CheckedProject(Struct, frozen=True):

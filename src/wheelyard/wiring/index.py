@@ -16,9 +16,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.authentication.authorization import (
-    ReadPolicy,
-)
+from wheelyard.authentication.authorization import ReadPolicy
 from wheelyard.authentication.caller_tokens import CallerTokens
 from wheelyard.authentication.device_logins import DeviceLogins
 from wheelyard.authentication.known_people import KnownPeople
@@ -50,13 +48,9 @@ from wheelyard.settings.validation import stored_grant_warnings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.forwarding import StoreMetrics
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.authentication import (
-    build_publishers,
-)
+from wheelyard.wiring.authentication import build_publishers
 from wheelyard.wiring.indexes import Indexes, catalog_of, projects_of
-from wheelyard.wiring.stores import (
-    StoreTraits,
-)
+from wheelyard.wiring.stores import StoreTraits
 
 if TYPE_CHECKING:
     from wheelyard.authentication.passwords import PasswordChanges

@@ -35,13 +35,10 @@ from wheelyard.operations.uploads import UploadRules, Uploads
 from wheelyard.settings.sections import MIB, Settings
 from wheelyard.storage.forwarding import StoreMetrics
 from wheelyard.storage.spool import Spool
-from wheelyard.wiring.authentication import (
-    build_policy,
-)
+from wheelyard.wiring.authentication import build_policy
+from wheelyard.wiring.index import Index, settings_of_index
 from wheelyard.wiring.indexes import Indexes
-from wheelyard.wiring.stores import (
-    StoreTraits,
-)
+from wheelyard.wiring.stores import StoreTraits
 
 if TYPE_CHECKING:
     from wheelyard.catalog.private_names import PrivateNames
@@ -49,9 +46,6 @@ if TYPE_CHECKING:
     from wheelyard.operations.names import NameClaims
     from wheelyard.upstream.indexes import UpstreamIndex
     from wheelyard.views.view import View
-
-
-from wheelyard.wiring.index import Index, settings_of_index
 
 LEAST_SCORE: Final = 0.1
 """The CVSS score from which on an advisory counts for the severity that views look at."""
