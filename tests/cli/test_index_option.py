@@ -32,6 +32,7 @@ def test_packages_of_an_index(there: Typed, tmp_path: Path) -> None:
     assert there("yank", "demo", "1.0", "--index", "dev").returncode == 0
     assert there("yank", "demo", "1.0").returncode == 1
     assert "yanked" in there("journal", "--index", "dev").stdout
+    assert "--index chooses another: dev, prod" in there("journal", "--what", "yanked").stderr
     assert "has packages" in there("index", "remove", "dev").stderr
     imported = there("import", tmp_path, "--into", "prod")
     assert "imported 1 file" in imported.stdout

@@ -164,6 +164,20 @@ def test_each_index_is_a_folder(stocked: StoreFolder, wheelyard: Typed) -> None:
     assert "dev/" not in home
 
 
+def test_a_private_index_among_public_ones(stocked: StoreFolder, wheelyard: Typed) -> None:
+    """One warning names the indexes of a site that need a credential, and no others."""
+    config = stocked.folder / "settings.toml"
+    tables = "".join(f'[[index]]\nname = "{name}"\n' for name in ("dev", "prod"))
+    grant = '[[grant]]\nwho = ["{}"]\nprojects = ["*"]\nactions = ["read"]\n{}\n'
+    of_prod = grant.format("user:ana@acme.dev", 'index = "prod"')
+    config.write_text(tables + grant.format("anonymous", "") + of_prod)
+
+    done = wheelyard("export", stocked.site, "--store", stocked.store, "--config", config)
+
+    assert "warning: reading prod needs a credential" in done.stderr
+    assert done.stderr.count("without --base-url") == 1
+
+
 def test_a_view_lists_what_it_shows(stocked: StoreFolder, wheelyard: Typed) -> None:
     """The folder of a view has the projects of which the view shows a file, and no others."""
     config = stocked.folder / "settings.toml"

@@ -49,6 +49,23 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
             "knows the URL",
         ),
         (
+            BUCKET
+            + 'downloads = "public"\nfiles = "gs://open"\n'
+            + GRANT.format("anonymous", "*")
+            + GRANT.format("group:team", "*")
+            + 'index = "prod"\n[groups]\nteam = []',
+            "knows the URL",
+        ),
+        (PUBLIC + TLS + GRANT.format("anonymous", "*") + 'index = "open"', None),
+        (
+            PUBLIC
+            + TLS
+            + "[access]\nprivate = true\n"
+            + GRANT.format("anonymous", "*")
+            + 'index = "open"',
+            None,
+        ),
+        (
             '[google.access_token]\nresource = "gs://acme"',
             "reading is open to everybody all the same",
         ),

@@ -276,7 +276,8 @@ class Projects(Struct, frozen=True):
 def unknown_project(name: str) -> NotFound:
     """Return the NotFound for the name of a project that does not exist."""
     return NotFound(
-        f"There is no project named {quoted(name)} here. Check the spelling, or upload it first."
+        f"There is no project named {quoted(name)} in this index. Check the spelling and the "
+        "index, or upload it first."
     )
 
 

@@ -32,6 +32,7 @@ from wheelyard.api.project_operations import (
 )
 from wheelyard.api.public_package_operations import decision_history, list_decisions
 from wheelyard.api.publisher_operations import PublisherHistory, publisher_history
+from wheelyard.api.table import LocalApi
 from wheelyard.cli.options import PACKAGES, Api, open_api, token_names
 from wheelyard.cli.output import (
     JSON,
@@ -360,8 +361,16 @@ def journal_command(
     part = _read_with_progress(reader)
     _print(part, as_json=as_json)
     if not part.entries and not part.problems:
-        print_message(logging.INFO, "there is no such entry")
+        print_message(logging.INFO, f"there is no such entry{_other_indexes(api)}")
     return 1 if part.problems else 0
+
+
+def _other_indexes(api: Api) -> str:
+    """Return in words which indexes have journals of their own, if one of them may be meant."""
+    if given_option("index") or not isinstance(api, LocalApi):
+        return ""
+    names = ", ".join(sorted(api.index.indexes.names()))
+    return f" in the index without a name; --index chooses another: {names}" if names else ""
 
 
 class _DecisionEvents(Struct, frozen=True):

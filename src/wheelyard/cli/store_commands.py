@@ -1,9 +1,9 @@
 """`wheelyard usage`, `check`, `copy` and `export`: commands about all of a store."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import click
 from click import Argument, Option
@@ -39,11 +39,11 @@ from wheelyard.cli.output import (
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.decoding import counted, escaped
+from wheelyard.model.promotion import describe_index
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
 from wheelyard.operations.copying.store_copy import CopyReport, IndexCopies, StoreCopy
 from wheelyard.operations.findings import Findings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
-from wheelyard.settings.validation import is_public
 from wheelyard.settings.value_checks import is_url
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.wiring.index import Index
@@ -52,6 +52,8 @@ from wheelyard.wiring.stores import CopySource, StoreTraits, open_copy_source, u
 
 if TYPE_CHECKING:
     from wheelyard.exporting.export import Export, ExportResult
+
+    _Sites: TypeAlias = list[tuple[str, Export]]
 
 
 @cli_command("usage", JSON, *PACKAGES)
@@ -348,18 +350,15 @@ def export_command(
     if index.settings.store.location == MEMORY_LOCATION:
         message = "A store in memory is empty, so there is nothing to export."
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
-    sites = _open(index, dest, requested)
-    _warn_if_private(index, dest)
-    status, described = 0, list[dict[str, object]]()
-    for place, export in sites:
+    sites, results = _open(index, dest, requested), list["ExportResult"]()
+    _warn_if_private(sites, dest)
+    for _, export in sites:
         with shown_progress("export") as progress:
-            result = export.run(progress.complete, everything=everything)
-        described.append(_described(place, result))
-        if export.index.upstream is not None and not result.options.has_public:
+            results.append(export.run(progress.complete, everything=everything))
+        if export.index.upstream is not None and not results[-1].options.has_public:
             warn("public packages are left out, as their files are not where --files says")
-        status = max(status, _print_summary(place, result))
-    first, *others = described
-    print_result({**first, **({"indexes": others} if others else {})})
+    status, described = _report_sites(sites, results)
+    print_result(described)
     return status
 
 
@@ -369,9 +368,10 @@ def require_site(index: Index, dest: str) -> None:
 
     A folder that is missing is created.
     """
-    for _, export in _open(index, dest, RequestedOptions()):
+    sites = _open(index, dest, RequestedOptions())
+    for _, export in sites:
         export.check_destination()
-    _warn_if_private(index, dest)
+    _warn_if_private(sites, dest)
 
 
 def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
@@ -380,16 +380,11 @@ def refresh(index: Index, dest: str) -> tuple[int, dict[str, object]]:
 
     Raises WheelyardError if the site cannot be written, or the store does not answer.
     """
-    statuses, described = [0], list[dict[str, object]]()
-    for place, export in _open(index, dest, RequestedOptions()):
-        result = export.run(Progress().complete)
-        statuses.append(_print_summary(place, result))
-        described.append(_described(place, result))
-    first, *others = described
-    return max(statuses), {**first, **({"indexes": others} if others else {})}
+    sites = _open(index, dest, RequestedOptions())
+    return _report_sites(sites, [export.run(Progress().complete) for _, export in sites])
 
 
-def _open(index: Index, dest: str, requested: RequestedOptions) -> "list[tuple[str, Export]]":
+def _open(index: Index, dest: str, requested: RequestedOptions) -> "_Sites":
     """
     Return where each site is written, and its export.
 
@@ -400,7 +395,7 @@ def _open(index: Index, dest: str, requested: RequestedOptions) -> "list[tuple[s
     from wheelyard.exporting.export import open_export
 
     waiting = f"{escaped(dest)}: another export is writing this site; waiting for its end"
-    sites: list[tuple[str, Export]] = []
+    sites: _Sites = []
     for part in (index,) if index.name else index.indexes.all():
         segment = part.definition.segment if part.name != index.name else ""
         wanted = requested
@@ -411,25 +406,35 @@ def _open(index: Index, dest: str, requested: RequestedOptions) -> "list[tuple[s
     return sites
 
 
-def _warn_if_private(index: Index, dest: str) -> None:
-    """Print a warning if the index is private, because a site needs no credential."""
-    if not is_public(index.settings):
+def _warn_if_private(sites: "_Sites", dest: str) -> None:
+    """Print a warning about each private index among the sites, because a site has no passwords."""
+    closed = [part.index.name for _, part in sites if not part.index.read_policy.is_public()]
+    if closed:
+        names = ", ".join(map(describe_index, closed)) if len(sites) > 1 else "this index"
         warn(
-            "reading this index needs a credential, and a site asks for none: whoever can read "
+            f"reading {names} needs a credential, and a site asks for none: whoever can read "
             f"{dest} reads everything; let the web server there ask for a password"
         )
 
 
-def _print_summary(dest: str, result: "ExportResult") -> int:
-    if not result.options.base_url:
+def _report_sites(
+    sites: "_Sites", results: Sequence["ExportResult"]
+) -> tuple[int, dict[str, object]]:
+    """Print what was exported to each place, and return the exit status and the JSON."""
+    if not results[0].options.base_url:
         warn("without --base-url, the URLs in /pypi/NAME/json begin at the root of the host")
-    print_line(
-        f"{escaped(dest)}: {counted(result.total, 'project')}, {result.projects} of them exported "
-        f"anew, {counted(result.written, 'page')} written"
-    )
-    for message in result.failed:
-        click.echo(f"wheelyard: {message}", err=True)
-    return 1 if result.failed else 0
+    described = list[dict[str, object]]()
+    for (place, _), result in zip(sites, results, strict=True):
+        print_line(
+            f"{escaped(place)}: {counted(result.total, 'project')}, {result.projects} of them "
+            f"exported anew, {counted(result.written, 'page')} written"
+        )
+        for message in result.failed:
+            click.echo(f"wheelyard: {message}", err=True)
+        described.append(_described(place, result))
+    first, *others = described
+    status = 1 if any(result.failed for result in results) else 0
+    return status, {**first, **({"indexes": others} if others else {})}
 
 
 def _described(dest: str, result: "ExportResult") -> dict[str, object]:

@@ -124,8 +124,9 @@ class Export(Struct, frozen=True, kw_only=True):
         version, if an export of it was interrupted, or if `everything`. The latter also replaces
         pages that no export has made. A project of which the store has lost something stays as it
         was, and is in `failed` of the result. Raises Invalid (code `bad_destination`) as
-        `check_destination`, or if the site was made from another store. Raises Unavailable if the
-        store or the site does not answer, or other exports interrupt this one again and again.
+        `check_destination`, or if the site was made from another store or index. Raises Unavailable
+        if the store or the site does not answer, or other exports interrupt this one again and
+        again.
         """
         if not everything:
             self.check_destination()

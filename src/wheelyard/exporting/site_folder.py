@@ -247,13 +247,13 @@ class RequestedOptions(Struct, frozen=True, kw_only=True):
         Return the options after `previous` ones.
 
         `new` are those of a new site of the index. Raises Invalid if the previous ones are of
-        another store.
+        another store or index.
         """
         before = previous or new
         if new.store and before.store and new.store != before.store:
             raise Invalid(
-                "This site was made from another store. Choose another place; or, if it is the "
-                f"same store and has moved, remove {MANIFEST_PATH} from the site, and export with "
+                "This site was made from another store or index. Choose another place; or, if it "
+                f"is the same and has moved, remove {MANIFEST_PATH} from the site, and export with "
                 "--all.",
                 code=BAD_DESTINATION,
             )

@@ -64,15 +64,24 @@ def _check_index_names(settings: Settings) -> None:
             raise bad_setting(f"server.roots: {why}")
 
 
-def is_public(settings: Settings) -> bool:
-    """Return whether all projects can be read without a credential."""
-    return bool(_grant_to_everybody(settings)) or not (settings.access.private or settings.grant)
+def is_public(settings: Settings, index: str = "") -> bool:
+    """Return whether all projects of an index can be read without a credential."""
+    is_open = not (settings.access.private or settings.grant)
+    return is_open or _grant_to_everybody(settings, index) is not None
 
 
-def _grant_to_everybody(settings: Settings) -> Grant | None:
-    """Return the first grant that lets anonymous clients read all projects, or None."""
-    open_to_all = (grant for grant in settings.grants.all if ANONYMOUS in grant.principals)
-    return next((grant for grant in open_to_all if EVERY_PROJECT in grant.scope.projects), None)
+def _grant_to_everybody(settings: Settings, index: str = "") -> Grant | None:
+    """Return the first grant that lets anonymous clients read all projects of an index, or None."""
+    grants = settings.grants
+    open_to_all = (grant for grant in grants.all if ANONYMOUS in grant.principals)
+    return next(
+        (
+            grant
+            for grant in open_to_all
+            if EVERY_PROJECT in grant.scope.projects and grants.holding(index, [grant.scope])
+        ),
+        None,
+    )
 
 
 def _place_errors(settings: Settings) -> Iterator[str]:
@@ -290,7 +299,7 @@ def stored_grant_warnings(settings: Settings, grant: Grant) -> Iterator[str]:
     for name in sorted(grant.who):
         if name.startswith(("token:", "publisher:")):
             yield f"{name} has a scope of its own, and no grant gives it anything"
-    if is_public(settings):
+    if any(is_public(settings, index) for index in grant.scope.indexes or ("",)):
         yield (
             "anybody may read every project all the same, because the settings say so; close "
             "reading with access.private, or with a [[grant]] in the settings"
@@ -385,7 +394,8 @@ def _locations(settings: Settings) -> Iterator[str]:
             "google.access_token.resource says who may do what, and reading is open to everybody "
             "all the same; close it with --private"
         )
-    if store.downloads == "public" and not is_public(settings):
+    indexes = {"", *(name for grant in settings.grants.all for name in grant.scope.indexes)}
+    if store.downloads == "public" and not all(is_public(settings, name) for name in indexes):
         why = "whoever knows the URL of a file gets it from the public bucket"
         yield f"reading needs a credential, but {why}"
     if not is_bucket(store.location):
