@@ -329,7 +329,7 @@ class Lifecycle(Struct, frozen=True):
             raise Conflict(
                 f"The release is being promoted to {awaiting}, or a promotion has died. Promote it "
                 "again, and then delete it. Or an administrator removes it from all indexes: "
-                f"'wheelyard delete {name} --now --everywhere'."
+                "'wheelyard delete --now --everywhere'."
             )
         return PromotionNotes.of(files)
 

@@ -512,8 +512,7 @@ def _deleted_before(project: Project, sha256: str) -> Invalid:
         if file.sha256 == sha256:
             remedy = (
                 "It had the same content, and can be restored by whoever manages the project, on "
-                f"its page, or by 'wheelyard restore {project.name} {file.version} --file "
-                f"{file.filename}'."
+                "its page, or by 'wheelyard restore'."
             )
             return Invalid(f"{fact} {remedy}", code="file_exists")
     return Invalid(f"{fact} Use a new version.", code="file_exists")
