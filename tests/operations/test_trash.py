@@ -163,7 +163,7 @@ def test_an_upload_of_a_deleted_file_names_the_way_back(
     """A deleted filename stays taken; for the same content, the refusal names the restoration."""
     life.change("delete", ALICE, DEMO, FIRST, "")
 
-    with pytest.raises(Invalid, match="by .wheelyard restore"):
+    with pytest.raises(Invalid, match="'wheelyard restore'"):
         harness.upload(WHEEL)
     with pytest.raises(Invalid, match="Use a new version"):
         harness.upload(make_wheel(content=b"other"))

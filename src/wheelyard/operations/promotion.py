@@ -225,17 +225,16 @@ class Promotion(Struct, frozen=True):
 
     def _check_approvals(self, file: File, uploader: str, wanted: int) -> None:
         caller, to = self.target.caller, self.target.name
-        approvers = [
-            person
-            for person in file.approved_for.get(to, ())
-            if _parts(person).isdisjoint(_parts(uploader)) and not _is_person(caller, person)
-        ]
+        people = file.approved_for.get(to, ())
+        others = [person for person in people if not _is_person(caller, person)]
+        approvers = [person for person in others if _parts(person).isdisjoint(_parts(uploader))]
         if len(approvers) < wanted:
             who = "another person" if wanted == 1 else f"{wanted} other people"
+            own = " besides yours" if len(others) < len(people) else ""
             raise _refused(
                 f"{subject_of(to)} takes releases that were approved by {who} than the uploader "
                 f"and the one who promotes: {quoted(file.filename)} has {len(approvers)} of "
-                f"{wanted} approvals",
+                f"{wanted} approvals{own}",
                 "They run 'wheelyard promote --approve', or approve it on the page of the release",
             )
 

@@ -127,6 +127,11 @@ class Origin(Struct, frozen=True, kw_only=True):
     generation: str = ""
     """Another one whenever something else may be hidden, or decided."""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a private project of the index that shows it, where one can change it."""
+        return self.other_index is None and not self.is_upstream
+
     def hidden(self) -> Sequence[HiddenFiles]:
         """Return what is not shown, the newest version first."""
         return self.hidden_by_view

@@ -465,3 +465,15 @@ def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser)
     assert "x7" not in said
     assert "for demo*, hidden; x7" in text_of(signed_in(server, "admin").open(path))
     assert f'href="{path.rpartition("demo")[0]}' not in said
+
+
+def test_a_project_of_a_layer_is_managed_where_it_is(server: InProcessServer) -> None:
+    """No page of a project leads to pages that manage it, where it is from another index."""
+    table = {"name": "team", "layers": ["team", ""]}
+    server.index.index_administration.make(table, "local:bo")
+    manager = signed_in(server, "manager")
+
+    for tab in ("", "2.0/", "files/", "releases/", "history/", "downloads/"):
+        assert b"/manage/" in manager.open(f"/project/demo/{tab}").body
+        shown = manager.open(f"/team/project/demo/{tab}")
+        assert (shown.status, b"/manage/" in shown.body) == (200, False), tab

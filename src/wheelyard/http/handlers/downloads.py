@@ -34,7 +34,7 @@ class DownloadPages:
         listing = resolver.find(self._web.context, name, request)
         if not isinstance(listing.open, PrivateFiles):
             raise NotFound("Downloads of public packages are not counted.")
-        viewer = self._web.viewer(request.caller, name)
+        viewer = self._web.viewer(request.caller, name if listing.origin.is_own else None)
         versions = {file.version for file in listing.files}
         report, until = self._downloads.report(name, days)
 

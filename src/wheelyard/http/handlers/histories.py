@@ -85,7 +85,8 @@ class Histories:
         """
         index, project, version = home.index, home.project, listing.version
         name = project.name
-        viewer, shows = self._web.viewer(request.caller, name), MadeFrom()
+        viewer = self._web.viewer(request.caller, name if listing.origin.is_own else None)
+        shows = MadeFrom()
         # whoever may manage has another `Viewer`, and so another page in the cache
         if viewer.may_manage and number is None:
             access, publishers = (records.get().version for records in index.catalog.rights)

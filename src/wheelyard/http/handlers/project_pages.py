@@ -266,8 +266,7 @@ class ProjectPages:
             with suppress(Unavailable):  # the answer names similar projects
                 load_projects(self._context)
             raise
-        is_own = not listing.origin.is_upstream and listing.origin.other_index is None
-        viewer = self._web.choosing_viewer(request, name if is_own else None)
+        viewer = self._web.choosing_viewer(request, name if listing.origin.is_own else None)
         latest = self._latest(listing)
         release = latest if sent is None else _release(listing, sent)
         if sent is not None:
