@@ -142,7 +142,7 @@ class WebPages:
             is_certain=is_certain,
             files_url=context.files_from_page,
             brand=context.index.brand,
-            serves_public=settings.upstream.is_on,
+            serves_public=context.index.upstream is not None,
             is_static=context.site is not None,
             counts_downloads=context.downloads is not None,
             index_name=context.index.definition.title,

@@ -40,20 +40,21 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     root: str
     """The URL of the index without a slash at its end."""
     index: str = ""
-    """The name of the index, or empty for that without one."""
+    """The name of the index with its day if it has one, or empty for the index without a name."""
     projects: Sequence[str] = ()
     """Normalised names, without duplicates, of the projects that come from this index."""
     token: str = ""
     """A secret of letters, digits and `-._~`, or an empty text to leave credentials out."""
     serves_public: bool = False
     """Whether public packages come from this index, too, by an upstream index."""
+    takes_uploads: bool = True
     is_static: bool = False
-    """Whether it is a static site, which takes no uploads, and of which no command can ask."""
+    """Whether it is a static site, of which no command can ask."""
 
     @property
     def name(self) -> str:
         """The name of the index in the configuration of a client."""
-        return f"{NAME}-{self.index}" if self.index else NAME
+        return f"{NAME}-{self.index.replace('/', '-')}" if self.index else NAME
 
     @property
     def variable(self) -> str:
@@ -123,7 +124,7 @@ Text = Callable[[ClientSettings], str]
 
 
 def _uv(settings: ClientSettings) -> str:
-    publishing = "" if settings.is_static else f'publish-url = "{settings.upload_url}"\n'
+    publishing = f'publish-url = "{settings.upload_url}"\n' if settings.takes_uploads else ""
     role = settings.for_each(f'[tool.uv.sources.NAME]\nindex = "{settings.name}"\n')
     hint = """ Other indexes go behind this one, or have "default = true".
 # uv asks this index first for each name, also for one that only another package needs, and asks no

@@ -8,11 +8,13 @@ from urllib.parse import quote, urljoin
 import pytest
 from msgspec.structs import replace
 
+from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.in_process import in_process
 from tests.http.packages import wheel
 from tests.http.servers import RunningServer, token_of
 from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.settings.upstream_section import UpstreamSettings
 
 pytestmark = pytest.mark.integration
 
@@ -144,6 +146,44 @@ def test_setup_page_names_what_a_project_needs(tmp_path: Path) -> None:
             assert b"There is no such project here, or you may not read it." in missing.body
             assert b"<b>" not in missing.body
         assert app.get("/setup/", html).status == 401
+
+
+def test_setup_page_of_an_index(tmp_path: Path) -> None:
+    """The set-up page of an index names it for each client, and as a view no way to publish."""
+    root = "https://packages.example.com/py"
+    (tmp_path / "htpasswd").write_text(f"ana:{SHA}\n")
+    settings = Settings(
+        server=ServerSettings(public_url=root, path_prefix="/py"),
+        access=AccessSettings(
+            cookie_login=True, htpasswd_file=f"{tmp_path}/htpasswd", private=True
+        ),
+        index=({"name": "dev"},),
+    )
+    with in_process(tmp_path, settings) as app:
+        reader = ("authorization", f"Bearer {token_of(app.index, '*', can='read')}")
+        pages = [
+            Page(app.get(f"/py/{path}/setup/", ("Accept", "text/html"), reader).body.decode())
+            for path in ("dev", "dev/as-of-2026-01-01")
+        ]
+    dev, day = (page.text for page in pages)
+    for words in ("poetry add --source", "twine upload --repository", "hatch publish --repo"):
+        assert f"{words} wheelyard-dev" in dev
+    assert f"wheelyard login {root}/ --index dev" in dev
+    assert f"wheelyard login {root}/ --index dev" in day
+    assert 'name = "wheelyard-dev-as-of-2026-01-01"' in day
+    assert "publish-url" in dev
+    assert "publish-url" not in day
+    assert "twine" not in day
+
+
+def test_public_packages_come_from_an_index_that_shows_them(tmp_path: Path) -> None:
+    """Only an index with the layer `upstream` is set up as the one for public packages, too."""
+    upstream = UpstreamSettings(enabled=True, url="https://index.example.com/simple/")
+    indexes = ({"name": "dev"}, {"name": "team", "layers": ["dev", "upstream"]})
+    with in_process(tmp_path, Settings(upstream=upstream, index=indexes)) as app:
+        for name, is_whole in (("dev", False), ("team", True)):
+            page = app.get(f"/{name}/setup/", ("Accept", "text/html")).body
+            assert (b"default = true\n" in page) is is_whole
 
 
 def test_setup_page_finds_its_address(stocked: RunningServer) -> None:

@@ -30,7 +30,7 @@ class SetupPages:
 
         `?client=` is the client to show, `?project=` the project whose name to fill in.
         """
-        viewer = self._web.choosing_viewer(request)
+        viewer, index = self._web.choosing_viewer(request), self._context.index
         client, asked = (
             (request.query_field(name) or "").strip()[:TEXT_LIMIT] for name in ("client", "project")
         )
@@ -39,9 +39,10 @@ class SetupPages:
         content = SetupContent(
             client=client,
             asked=asked,
-            can_publish=not self._context.index.settings.server.read_only,
+            can_publish=not index.settings.server.read_only and index.definition.takes_uploads,
             needs_credential=not self._context.read_policy.is_public(),
-            contact=self._context.index.settings.web.contact,
+            index=index.name,
+            contact=index.settings.web.contact,
         )
         if asked:  # no cache keeps it: it depends on what a project needs, and on the caller
             status, content = self._filled_in(request, content)

@@ -285,6 +285,14 @@ class PageEnvironment:
             return Markup.escape(self.index_url)
         return Markup('<span data-root="{}simple/">{}</span>').format(root, self.index_url)
 
+    def login_command(self, root: str, index: str) -> Markup:
+        """Return the command that gets a token for an index of this server, as `index_link`."""
+        url = self.client_settings.root.removesuffix(self._index_name).rstrip("/")
+        link = Markup.escape(f"{url}/")
+        if not self._is_certain:
+            link = Markup('<span data-root="{}">{}</span>').format(self.server_root(root), link)
+        return Markup("wheelyard login {}{}").format(link, f" --index {index}" if index else "")
+
     @property
     def host(self) -> Markup:
         """The host of the index without its port, which a script replaces if it is uncertain."""

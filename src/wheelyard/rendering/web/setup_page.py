@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from wheelyard.rendering.client_settings import (
     CLIENTS,
     INSTALLERS,
-    NAME,
     PUBLISHERS,
     ClientSettings,
 )
@@ -85,13 +84,17 @@ class SetupContent(Struct, frozen=True, kw_only=True):
     can_publish: bool = True
     needs_credential: bool = True
     """Whether one needs a credential to install anything."""
+    index: str = ""
+    """The name of the index that a token is for, empty for that without one."""
     contact: str = ""
     """Whom to ask for one, as `[web] contact` says."""
 
     def render(self, environment: PageEnvironment, viewer: Viewer) -> bytes:
         """Return the bytes of the page."""
         makers = CLIENTS if self.can_publish else INSTALLERS
-        settings = replace(environment.client_settings, projects=self.projects)
+        settings = replace(
+            environment.client_settings, projects=self.projects, takes_uploads=self.can_publish
+        )
         project = next(iter(self.projects), ANY_PROJECT)
         steps = [self._steps(environment, settings, client, project) for client in makers]
         client = self.client if self.client in makers else next(iter(makers))
@@ -103,7 +106,7 @@ class SetupContent(Struct, frozen=True, kw_only=True):
             steps=steps,
             chosen=client,
             host=environment.host,
-            login=environment.with_links(f"wheelyard login {settings.plain_index_url}", ROOT),
+            login=environment.login_command(ROOT, self.index),
             project=project if self.projects else "",
         )
 
@@ -122,7 +125,7 @@ class SetupContent(Struct, frozen=True, kw_only=True):
             comment=environment.with_links(_besides_steps(client, settings, comment), ROOT),
             reads_netrc=client in _NETRC,
             takes_url=client in _IN_URL,
-            tried=_tried(client, project, settings.serves_public),
+            tried=_tried(client, project, settings),
         )
 
 
@@ -137,14 +140,15 @@ def _besides_steps(client: str, settings: ClientSettings, comment: Iterable[str]
     return " ".join(lines).partition(". ")[2]
 
 
-def _tried(client: str, project: str, serves_public: bool) -> str:  # noqa: FBT001 - a setting
+def _tried(client: str, project: str, settings: ClientSettings) -> str:
     """Return the command that shows whether a client is set up."""
+    name, serves_public = settings.name, settings.serves_public
     return {
         "uv": f"uv add {project}",
         "pip": f"pip install {project}",
-        "poetry": f"poetry add {'' if serves_public else f'--source {NAME} '}{project}",
+        "poetry": f"poetry add {'' if serves_public else f'--source {name} '}{project}",
         "pdm": f"pdm add {project}",
         "pipenv": f"pipenv install{f' {project}' if serves_public else ''}",
-        "twine": f"twine upload --repository {NAME} dist/*",
-        "hatch": f"hatch publish --repo {NAME}",
+        "twine": f"twine upload --repository {name} dist/*",
+        "hatch": f"hatch publish --repo {name}",
     }[client]
