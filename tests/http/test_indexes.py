@@ -112,11 +112,13 @@ def test_a_page_of_two_layers_is_repeated_until_the_upper_one_gets_the_name(
 
 
 def test_an_index_without_packages_of_its_own_takes_no_uploads(server: InProcessServer) -> None:
-    """Whoever publishes to a view is told which indexes it is made from."""
+    """Whoever publishes to a view is told which indexes it is made from; its pages offer none."""
     with pytest.raises(Forbidden) as refused:
         server.index.named("view").uploads.authorize(OLD.filename, ALICE)
 
     assert "prod and the index without a name" in refused.value.message
+    assert b"uv publish" in server.get("/dev/", ("Accept", "text/html")).body
+    assert b"uv publish" not in server.get("/view/", ("Accept", "text/html")).body
 
 
 @pytest.mark.parametrize("name", ["dev", "as_of_2026_01_01"])

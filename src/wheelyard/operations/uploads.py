@@ -246,7 +246,7 @@ class Uploads(Struct, frozen=True):
             filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
         )
         self.permit_project(distribution.project, caller)
-        self._require_uploads()
+        self.require_uploads()
         return distribution
 
     def permit_project(self, name: NormalizedName, caller: Caller) -> None:
@@ -264,8 +264,14 @@ class Uploads(Struct, frozen=True):
         if not (cached and cached.value and cached.value.exists):
             self.taken.require_free(name)
 
-    def _require_uploads(self) -> None:
-        """Raise Forbidden (code `promotions_only`) if the index takes promoted releases alone."""
+    def require_uploads(self) -> None:
+        """
+        Raise Forbidden if nobody can upload to the index.
+
+        The code is `no_own_packages` if it has no packages of its own, and `promotions_only` if it
+        takes promoted releases alone.
+        """
+        self._require_packages()
         if self.home.promotion.promote_only:
             sources = " or ".join(map(describe_index, self.home.promotion.promote_from))
             raise Forbidden(
@@ -298,8 +304,7 @@ class Uploads(Struct, frozen=True):
         """
         name = upload.distribution.project
         caller.require(Action.UPLOAD, name)
-        self._require_packages()
-        self._require_uploads()
+        self.require_uploads()
         before = self.projects.get_for_update(name)
         validated = self.validate(upload, caller, before)
         warnings = validated.contents.warnings if validated.contents is not None else ()

@@ -197,3 +197,15 @@ def test_form_means_the_same_in_any_pieces(server: InProcessServer, size: int) -
     assert received is not None
     assert received.distribution.project == "demo-p"
     assert list(server.index.spool.folder.glob("upload-*")) == []
+
+
+def test_no_page_of_uploads_where_there_are_none(
+    server: InProcessServer, uploader: Browser
+) -> None:
+    """An index that takes no uploads answers with the reason, and not with the form."""
+    table = {"name": "view", "layers": [""]}
+    server.index.index_administration.make(table, "local:bo")
+
+    refused = uploader.open("/view/-/upload/")
+
+    assert (refused.status, b"has no packages of its own" in refused.body) == (403, True)

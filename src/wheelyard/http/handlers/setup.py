@@ -39,7 +39,6 @@ class SetupPages:
         content = SetupContent(
             client=client,
             asked=asked,
-            can_publish=not index.settings.server.read_only and index.definition.takes_uploads,
             needs_credential=not self._context.read_policy.is_public(),
             index=index.name,
             contact=index.settings.web.contact,

@@ -39,6 +39,7 @@ class UploadPage:
         require_upload(request.caller)
         if self._context.index.settings.server.read_only:
             raise read_only()
+        self._context.index.uploads.require_uploads()
         return self._page(request, 200, FormState(form_token(request, self._context)))
 
     async def answer_form(self, request: Request) -> Response:

@@ -214,6 +214,7 @@ class PageEnvironment:
         is_static: Whether the pages are for a static site.
         counts_downloads: Whether the downloads of private files are counted, and shown.
         index_name: The name of the index, which is the end of its path.
+        takes_uploads: Whether files can be published to it.
     """
 
     def __init__(  # noqa: PLR0913 - how pages differ
@@ -227,6 +228,7 @@ class PageEnvironment:
         is_static: bool = False,
         counts_downloads: bool = False,
         index_name: str = "",
+        takes_uploads: bool = True,
     ) -> None:
         self.policy = f"{_POLICY}; frame-ancestors 'none'"
         """The header Content-Security-Policy of each page, which templates have, too."""
@@ -235,6 +237,7 @@ class PageEnvironment:
             root=index_url.removesuffix("/simple/"),
             index=index_name,
             serves_public=serves_public,
+            takes_uploads=takes_uploads,
             is_static=is_static,
         )
         """What the settings of clients are made from."""

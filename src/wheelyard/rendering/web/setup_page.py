@@ -81,7 +81,6 @@ class SetupContent(Struct, frozen=True, kw_only=True):
     """The text that was typed as the name of a project."""
     error: str = ""
     """What is wrong with that text."""
-    can_publish: bool = True
     needs_credential: bool = True
     """Whether one needs a credential to install anything."""
     index: str = ""
@@ -91,10 +90,8 @@ class SetupContent(Struct, frozen=True, kw_only=True):
 
     def render(self, environment: PageEnvironment, viewer: Viewer) -> bytes:
         """Return the bytes of the page."""
-        makers = CLIENTS if self.can_publish else INSTALLERS
-        settings = replace(
-            environment.client_settings, projects=self.projects, takes_uploads=self.can_publish
-        )
+        settings = replace(environment.client_settings, projects=self.projects)
+        makers = CLIENTS if settings.takes_uploads else INSTALLERS
         project = next(iter(self.projects), ANY_PROJECT)
         steps = [self._steps(environment, settings, client, project) for client in makers]
         client = self.client if self.client in makers else next(iter(makers))
