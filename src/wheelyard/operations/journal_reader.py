@@ -533,16 +533,20 @@ CHANGED_PROJECTS: Final = 40
 
 
 def read_latest(
-    projects: Projects, names: Iterable[NormalizedName], *, is_local: bool
+    read: Callable[[NormalizedName], Project], names: Iterable[NormalizedName], *, is_local: bool
 ) -> Iterator[FeedEntry]:
-    """Yield the newest releases and changes of these projects, without unreadable ones."""
+    """
+    Yield the newest releases and changes of these projects, without unreadable ones.
 
-    def read(name: NormalizedName) -> Project | None:
-        with suppress(Unavailable):
-            return projects.load(name).value
+    `read` returns a private project, or raises NotFound or Unavailable. Threads may call it.
+    """
+
+    def read_if_there(name: NormalizedName) -> Project | None:
+        with suppress(NotFound, Unavailable):
+            return read(name)
         return None
 
     # handing work to threads takes longer than reading a file
-    for project in prefetch_map(read, names, 1 if is_local else PREFETCH_THREADS):
+    for project in prefetch_map(read_if_there, names, 1 if is_local else PREFETCH_THREADS):
         if project is not None:
             yield from latest_entries(project)

@@ -55,26 +55,32 @@ class FeedEntry(Struct, frozen=True, kw_only=True):
 
 
 def project_feed(
-    brand: str, root_url: str, project: Project, changes: Iterable[JournalEntry]
+    brand: str, root_url: str, project: Project, changes: Iterable[JournalEntry], index: str = ""
 ) -> bytes:
     """
     Return the feed of a project, with the newest of its releases and of its other changes.
 
-    `changes` are those of whole commits. Without `root_url`, links are relative.
+    `changes` are those of whole commits. Without `root_url`, links are relative. `index` is the
+    name of the index, so that readers take equal entries of several indexes for different ones.
     """
     name, releases = project.name, releases_of(project)
     shown = {release.version for release in releases}
     entries = [release_entry(name, release) for release in releases]
     entries += _change_entries(name, changes, shown)
     root = root_url or _RELATIVE_ROOT
-    path, title = f"project/{name}/", f"{name} · {brand}"
+    path, title = f"project/{name}/", f"{name} · {_title(brand, index)}"
     head = f"<subtitle>{_text(project.summary)}</subtitle>\n" if project.summary else ""
-    return _feed(root, path, title, head, _newest(entries, PROJECT_FEED_ENTRIES))
+    return _feed(root, path, title, head, _newest(entries, PROJECT_FEED_ENTRIES), index)
 
 
-def index_feed(brand: str, root_url: str, entries: Iterable[FeedEntry]) -> bytes:
+def index_feed(brand: str, root_url: str, entries: Iterable[FeedEntry], index: str = "") -> bytes:
     """Return the feed of all projects, like `project_feed`, with the newest of these entries."""
-    return _feed(root_url, "", brand, "", _newest(entries, INDEX_FEED_ENTRIES))
+    title, newest = _title(brand, index), _newest(entries, INDEX_FEED_ENTRIES)
+    return _feed(root_url, "", title, "", newest, index)
+
+
+def _title(brand: str, index: str) -> str:
+    return f"{brand} {index}".rstrip()
 
 
 def latest_entries(project: Project) -> list[FeedEntry]:
@@ -176,24 +182,26 @@ def _newest(entries: Iterable[FeedEntry], limit: int) -> list[FeedEntry]:
     return sorted(entries, key=lambda entry: (entry.updated, entry.identity), reverse=True)[:limit]
 
 
-def _feed(root: str, path: str, title: str, head: str, entries: Sequence[FeedEntry]) -> bytes:
+def _feed(
+    root: str, path: str, title: str, head: str, entries: Sequence[FeedEntry], index: str
+) -> bytes:
     """Return a feed in the folder `path`, which is relative to the root of the index."""
     updated = entries[0].updated if entries else _BEGINNING
     feed = (
         '<?xml version="1.0" encoding="utf-8"?>\n'
         '<feed xmlns="http://www.w3.org/2005/Atom">\n'
-        f"<id>{_id(path)}</id>\n<title>{_text(title)}</title>\n{head}"
+        f"<id>{_id(path, index)}</id>\n<title>{_text(title)}</title>\n{head}"
         f"<updated>{seconds_text(updated)}</updated>\n"
         f'<link rel="self" type="application/atom+xml" href="{_text(f"{root}{path}feed.xml")}"/>\n'
         f'<link rel="alternate" type="text/html" href="{_text(f"{root}{path}" or "./")}"/>\n'
-        f"{''.join(_entry(root, entry) for entry in entries)}</feed>\n"
+        f"{''.join(_entry(root, entry, index) for entry in entries)}</feed>\n"
     )
     return feed.encode()
 
 
-def _entry(root: str, entry: FeedEntry) -> str:
+def _entry(root: str, entry: FeedEntry, index: str) -> str:
     return (
-        f"<entry>\n<id>{_id(entry.identity)}</id>\n<title>{_text(entry.title)}</title>\n"
+        f"<entry>\n<id>{_id(entry.identity, index)}</id>\n<title>{_text(entry.title)}</title>\n"
         f'<link rel="alternate" type="text/html" href="{_text(f"{root}{entry.path}")}"/>\n'
         f"<published>{seconds_text(entry.published)}</published>\n"
         f"<updated>{seconds_text(entry.updated)}</updated>\n"
@@ -202,8 +210,8 @@ def _entry(root: str, entry: FeedEntry) -> str:
     )
 
 
-def _id(identity: str) -> str:
-    return f"urn:uuid:{uuid5(_IDS, identity)}"
+def _id(identity: str, index: str) -> str:
+    return f"urn:uuid:{uuid5(_IDS, f'{index} {identity}'.lstrip())}"
 
 
 def _text(text: str) -> str:

@@ -71,6 +71,18 @@ def test_feed_of_all_projects_has_readable_ones_alone(tmp_path: Path) -> None:
     ]
 
 
+def test_feed_of_a_view_has_what_it_shows(tmp_path: Path) -> None:
+    """The feed of an index has the releases of its layers that its filter shows."""
+    view = {"name": "view", "layers": [""], "filter": "not prerelease"}
+    with in_process(tmp_path, Settings(server=ADDRESS, index=(view,))) as app:
+        app.publish(wheel("demo", "1.0"), wheel("demo", "2.0rc1"), wheel("demo", "1.1"))
+        seen, of_layer = (parse_feed(app.get(f"/py/{path}feed.xml").body) for path in ("view/", ""))
+
+    assert [entry.title for entry in seen.entries] == ["demo 1.1", "demo 1.0"]
+    assert seen.title == f"{of_layer.title} view"
+    assert not {entry.id for entry in seen.entries} & {entry.id for entry in of_layer.entries}
+
+
 def test_history_says_who_did_what(app: InProcessServer) -> None:
     """The history of a project tells who did what; older pages have numbers."""
     yank(app, "1.0")

@@ -4,6 +4,8 @@ import re
 from math import inf
 from typing import Final
 
+from packaging.utils import NormalizedName
+
 from wheelyard.errors import NotFound
 from wheelyard.http import resolver
 from wheelyard.http.messages import MadeFrom, Request, Response, redirect
@@ -12,6 +14,7 @@ from wheelyard.http.representation import MediaType
 from wheelyard.http.resolver import OpenListing, PrivateFiles, find_private
 from wheelyard.http.responses import load_projects, page_response, visibility_key
 from wheelyard.http.web_pages import WebPages
+from wheelyard.model.project import Project
 from wheelyard.operations.journal_reader import (
     CHANGED_PROJECTS,
     HistoryReader,
@@ -115,10 +118,9 @@ class Histories:
         def render() -> bytes:
             newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
             names = [facts.name for facts in newest]
-            entries = read_latest(index.projects, names, is_local=index.is_local)
-            return index_feed(
-                self._web.environment.brand.name, self._web.environment.base_url, entries
-            )
+            entries = read_latest(self._project, names, is_local=index.is_local)
+            environment, title = self._web.environment, index.definition.title
+            return index_feed(environment.brand.name, environment.base_url, entries, title)
 
         key, version = ("feed of all", visibility_key(caller)), str(table.generation)
         page, made_from = (MediaType.ATOM, key, version, render), ((SEARCH, version),)
@@ -126,6 +128,10 @@ class Histories:
         return page_response(
             self._context, request, *page, repeats=(made_from, inf), headers=headers
         )
+
+    def _project(self, name: NormalizedName) -> Project:
+        """Return a private project as the index shows it. Raises as `find_private`."""
+        return find_private(self._context, name).project
 
     def answer_project_feed(self, request: Request) -> Response:
         """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
@@ -139,9 +145,9 @@ class Histories:
             project = home.project
             history = HistoryReader(home.index.projects, index.tokens.records)
             changes = history.read(project).entries
-            return project_feed(
-                self._web.environment.brand.name, self._web.environment.base_url, project, changes
-            )
+            environment, title = self._web.environment, index.definition.title
+            brand, url = environment.brand.name, environment.base_url
+            return project_feed(brand, url, project, changes, title)
 
         page = (MediaType.ATOM, ("feed", name), files.version, render)
         headers = self._web.headers(name, None)
