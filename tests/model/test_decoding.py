@@ -6,6 +6,7 @@ import pytest
 from msgspec import Struct
 
 from wheelyard.model.decoding import FieldFault, InvalidField, decode_table
+from wheelyard.model.index_definition import IndexFields
 
 
 class Section(Struct, forbid_unknown_fields=True):
@@ -48,3 +49,11 @@ def test_what_is_wrong(table: dict[str, Any], why: FieldFault, path: str) -> Non
         decode_table(table, Document)
 
     assert (caught.value.why, ".".join(caught.value.path)) == (why, path)
+
+
+def test_a_wrong_number_that_may_be_missing() -> None:
+    """The message about a number says which numbers are right, also if it may be left out."""
+    with pytest.raises(InvalidField) as caught:
+        decode_table({"name": "dev", "index_files": -1}, IndexFields)
+
+    assert caught.value.message == "index_files: expected a number of files, from 0"

@@ -335,6 +335,22 @@ def test_an_index_that_opens_another_one_is_named(harness: IndexHarness) -> None
     assert not [line for line in server_warnings(index) if "stable" in line]
 
 
+def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
+    """A server warns of a grant, and of a rule of promotion, for an index that does not exist."""
+    grant = {"who": ["group:all"], "projects": ["*"], "actions": ["read"], "index": "prod,prdo"}
+    settings = Settings(
+        index=({"name": "prod", "promote_from": ["", "dve"]},), grant=(grant,), groups={"all": []}
+    )
+    index = harness.opened(3, settings=settings)
+
+    lines = [line for line in server_warnings(index) if "does not exist" in line]
+
+    assert [line.partition(",")[0] for line in lines] == [
+        "grant 1 names the index prdo",
+        "promote_from of the index prod names the index dve",
+    ]
+
+
 def test_clients_of_an_index_hear_of_its_layers(harness: IndexHarness) -> None:
     """The settings of a client name the projects that a layer has, and what these need."""
     index = opened(harness, PROD)

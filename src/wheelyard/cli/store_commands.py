@@ -410,7 +410,7 @@ def _warn_if_private(sites: "_Sites", dest: str) -> None:
     """Print a warning about each private index among the sites, because a site has no passwords."""
     closed = [part.index.name for _, part in sites if not part.index.read_policy.is_public()]
     if closed:
-        names = ", ".join(map(describe_index, closed)) if len(sites) > 1 else "this index"
+        names = " or ".join(map(describe_index, closed)) if len(sites) > 1 else "this index"
         warn(
             f"reading {names} needs a credential, and a site asks for none: whoever can read "
             f"{dest} reads everything; let the web server there ask for a password"

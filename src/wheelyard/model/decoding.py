@@ -165,7 +165,8 @@ def _require_valid_fields(
 def _expected(field_type: Any) -> str:  # noqa: ANN401 - any type that a field may have
     """Return a type in words for a message: its `title`, else `true or false` or `a text`."""
     parts = get_args(field_type)
-    titled = (meta.title for meta in parts if isinstance(meta, Meta) and meta.title)
+    metas = (meta for part in (field_type, *parts) for meta in get_args(part))
+    titled = (meta.title for meta in metas if isinstance(meta, Meta) and meta.title)
     return next(titled, "") or ("true or false" if bool in (field_type, *parts) else "a text")
 
 

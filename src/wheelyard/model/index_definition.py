@@ -25,6 +25,8 @@ UNNAMED: Final = ""
 """The name of the index without a name, in a list of layers and in rights."""
 NAME_LIMIT_CHARS: Final = 40
 MAX_LAYERS: Final = 16
+MebibytesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of MiB, from 0")]
+FilesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of files, from 0")]
 _NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
 DATED: Final = "as-of-"
 """The beginning of the name of the view of a day."""
@@ -54,10 +56,10 @@ class IndexFields(
     promote_other_person: bool = False
     promote_min_age_days: Days = 0
     promote_approvals: Approvals = 0
-    index_size: Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="MiB")] | None = None
-    index_files: Annotated[int, Meta(ge=0, le=LARGEST_QUOTA)] | None = None
-    project_size: Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="MiB")] | None = None
-    project_files: Annotated[int, Meta(ge=0, le=LARGEST_QUOTA)] | None = None
+    index_size: MebibytesLimit | None = None
+    index_files: FilesLimit | None = None
+    project_size: MebibytesLimit | None = None
+    project_files: FilesLimit | None = None
 
 
 class IndexDefinition(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from wheelyard.model.access import EVERY_PROJECT, NamePatterns, parse_name_patte
 from wheelyard.model.decoding import InvalidField, counted, decode_table, require_one_line
 from wheelyard.model.index_definition import parse_index_name
 
-Kind = Literal["prereleases", "dev"]
+Kind = Annotated[Literal["prereleases", "dev"], Meta(title='"prereleases" or "dev"')]
 """Which releases a rule is about: pre-releases, of which dev releases are some, or only these."""
 NOTE_LIMIT: Final = 200
 _KINDS: Final[Mapping[Kind, str]] = {"prereleases": "pre-releases", "dev": "dev releases"}
@@ -26,9 +26,15 @@ class RetentionFields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     projects: Annotated[
         tuple[str, ...], Meta(min_length=1, title='a list of names such as ["acme-*"]')
     ] = (EVERY_PROJECT,)
-    keep_last: Annotated[int, Meta(ge=1, le=100_000)] | None = None
-    older_than_days: Annotated[int, Meta(ge=1, le=3650, title="a number of days")] | None = None
-    not_downloaded_days: Annotated[int, Meta(ge=1, le=365, title="a number of days")] | None = None
+    keep_last: (
+        Annotated[int, Meta(ge=1, le=100_000, title="a number of releases, from 1")] | None
+    ) = None
+    older_than_days: (
+        Annotated[int, Meta(ge=1, le=3650, title="a number of days, from 1 to 3650")] | None
+    ) = None
+    not_downloaded_days: (
+        Annotated[int, Meta(ge=1, le=365, title="a number of days, from 1 to 365")] | None
+    ) = None
     only: Kind | None = None
     note: str = ""
 

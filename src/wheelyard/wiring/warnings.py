@@ -112,6 +112,7 @@ def server_warnings(index: Index) -> Iterator[str]:
     yield from place_warnings(index)
     with suppress(Unavailable):  # whoever asks the store next says it
         yield from _layer_warnings(index)
+        yield from _unknown_indexes(index)
         yield from upstream_warnings(index)
     if index.upstream is not None and index.upstream.policy.osv is not None:
         yield from index.upstream.policy.osv.warnings
@@ -128,6 +129,29 @@ def _layer_warnings(index: Index) -> Iterator[str]:
                 "in it: whoever has a right that names no index may read them there. Add a grant "
                 f"with index = {quoted(name)}."
             )
+
+
+def _unknown_indexes(index: Index) -> Iterator[str]:
+    """Yield which tables of the settings name an index that does not exist."""
+    settings, definitions = index.indexes.settings, index.indexes.definitions()
+    named = [(str(grant), grant.scope.indexes) for grant in settings.grants.all]
+    if settings.publisher:
+        named += [
+            (f"publisher {publisher.id}", publisher.scope.indexes)
+            for publisher in settings.publishers
+        ]
+    named += [
+        (f"promote_from of the index {name}", definition.promotion.promote_from)
+        for name, definition in definitions.items()
+    ]
+    existing = {"", *index.indexes.names()}
+    for what, names in named:
+        for name in names:
+            if name not in existing:
+                yield (
+                    f"{what} names the index {name}, which does not exist. Correct the name, or "
+                    f"make the index: wheelyard index add {name}"
+                )
 
 
 def ask_providers(settings: Settings) -> "Iterator[tuple[ProviderConfig, str]]":
