@@ -60,8 +60,10 @@ def _why_lines(explanation: Explanation, version: str) -> Iterator[str]:
     for decision in explanation.decisions:
         yield f"  {describe(decision)}, by {decision.by} on {decision.at:%Y-%m-%d}"
     yield from (f"  warning: {warning}" for warning in explanation.warnings)
-    if explanation.fetched_at is not None and not explanation.files:
-        yield f"  the upstream lists no file{f' of version {version}' if version else ''}"
+    is_private = explanation.answer is NameAnswer.PRIVATE
+    if not explanation.files and (is_private or explanation.fetched_at is not None):
+        who = "it" if is_private else "the upstream"
+        yield f"  {who} lists no file{f' of version {version}' if version else ''}"
     if explanation.files:
         shown = sum(file.shown for file in explanation.files)
         yield f"  {shown} of {counted(len(explanation.files), 'file')} shown"

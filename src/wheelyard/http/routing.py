@@ -196,8 +196,10 @@ class RouteTable:
 
 def answer_not_found(_request: Request) -> Response:
     """Raise NotFound, which answers a request whose path has no route."""
-    message = "There is nothing at this path. The index is at /simple/, uploads go to /legacy/."
-    raise NotFound(message)
+    raise NotFound(
+        "There is nothing at this path. The index is at /simple/, uploads go to /legacy/, and an "
+        "index with a name has both below its name."
+    )
 
 
 NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=())

@@ -101,6 +101,7 @@ def test_private_and_unknown_names_are_told_apart(
     private = wheelyard("upstream", "why", "team-x", *typed)
     assert (private.returncode, upstream.asked("team-x")) == (1, [])
     assert "team-x is private, because it matches a pattern" in private.stdout
+    assert private.stdout.endswith("  it lists no file\n")
     unknown = wheelyard("upstream", "why", "nothing", *typed)
     assert unknown.stdout.startswith("nothing: unknown\n  No upstream index has it.")
     missing = {"WHEELYARD_UPSTREAM_OSV": "missing"}
