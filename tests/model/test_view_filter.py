@@ -186,6 +186,7 @@ def test_says_what_hides_a_file(text: str, reasons: tuple[str, ...]) -> None:
         ("name == 7", "at character 9, '7': name needs a name or a pattern in quotes"),
         ("name == '[a-z]+'", "name needs a name or a pattern"),
         ("version < '1.*'", "version needs a version"),
+        ('version == "==1.0"', "version needs a version"),
         ("version in ['1.0', 'dog']", "at character 20"),
         ("licence == 'Proprietary'", "licence needs a licence of SPDX"),
         ("uploaded <= '2026-02-30'", "uploaded needs a date or a time"),

@@ -234,6 +234,8 @@ def _name_condition(field: str, operator: str, texts: list[str]) -> Condition:
 
 def _version_condition(field: str, operator: str, texts: list[str]) -> Condition:
     comparison = "==" if operator == "in" else operator
+    if any(text.startswith("=") for text in texts):  # `===` compares texts
+        raise ValueError(texts)
     specifiers = tuple(Specifier(f"{comparison}{text}") for text in texts)
     return VersionCondition(field=field, operator=operator, specifiers=specifiers)
 
