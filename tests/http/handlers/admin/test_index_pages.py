@@ -69,6 +69,20 @@ def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
     assert "index dev: removed" in admin.read("journal/?what=index-removed")
 
 
+def test_a_rule_is_a_box_to_tick(admin: Administrator) -> None:
+    """What holds or not is ticked, and no longer holds once the tick is taken away."""
+    admin.done(PAGE, action="make", name="dev", promote_only="true")
+    box = re.compile('name="promote_only" value="true" checked')
+    form = admin.open(f"{PAGE}?change=dev").body.decode()
+    (as_of,) = re.findall('name="as_of" value="([^"]+)"', form)
+    assert box.search(form)
+
+    admin.done(PAGE, action="change", name="dev", as_of=as_of)
+
+    assert admin.server.index.index_administration.show()[1].index == {"name": "dev"}
+    assert not box.search(admin.open(f"{PAGE}?change=dev").body.decode())
+
+
 def test_form_is_shown_again_with_the_reason(admin: Administrator) -> None:
     """What cannot be the name of an index, and what does not fit, is said beside the field."""
     taken = admin.send(PAGE, action="make", name="tools")

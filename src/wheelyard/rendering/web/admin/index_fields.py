@@ -14,6 +14,8 @@ class IndexField(Struct, frozen=True):
     hint: str = ""
     is_rare: bool = True
     """Whether it is hidden until somebody wants it."""
+    is_flag: bool = False
+    """Whether it is true or false, and so a box to tick."""
 
 
 FIELDS: Final = (
@@ -41,12 +43,8 @@ FIELDS: Final = (
     IndexField(
         "promote_from", "Promote from", "Indexes from which releases are promoted, with commas."
     ),
-    IndexField("promote_only", "Promotions alone", "true, if it takes no uploads."),
-    IndexField(
-        "promote_other_person",
-        "Promoted by somebody else",
-        "true, if nobody may promote what they have uploaded.",
-    ),
+    IndexField("promote_only", "It takes promoted releases alone, and no uploads.", is_flag=True),
+    IndexField("promote_other_person", "Nobody may promote what they have uploaded.", is_flag=True),
     IndexField("promote_min_age_days", "Least age in days of what is promoted"),
     IndexField("promote_approvals", "Approvals that a promotion needs"),
     IndexField("index_size", "Most MiB of the index"),
