@@ -20,7 +20,8 @@ from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.format import ensure_format
 from wheelyard.catalog.journaled_documents import CommitCodec, ProjectCodec, project_journal
 from wheelyard.catalog.projects import NameList
-from wheelyard.model.project import Commit, Event, File, Project, with_commit
+from wheelyard.model.project import Commit, Event, File, Project
+from wheelyard.model.project_changes import with_commit
 from wheelyard.storage.base import Key
 from wheelyard.storage.local import LocalStore
 

@@ -14,14 +14,8 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.catalog.projects import Projects
-from wheelyard.model.project import (
-    Event,
-    EventKind,
-    File,
-    Project,
-    Status,
-    apply,
-)
+from wheelyard.model.project import Event, EventKind, File, Project, Status
+from wheelyard.model.project_changes import apply
 from wheelyard.settings.sections import Settings, StoreSettings
 
 

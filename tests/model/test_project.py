@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.journaled_documents import CommitCodec, ProjectCodec, project_journal
-from wheelyard.model.project import Commit, Event, EventKind, File, Project, Status, apply
+from wheelyard.model.project import Commit, Event, EventKind, File, Project, Status
+from wheelyard.model.project_changes import apply
 from wheelyard.storage.base import Key
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

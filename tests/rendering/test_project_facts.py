@@ -8,7 +8,8 @@ from msgspec import msgpack
 from msgspec.structs import replace
 
 from tests.rendering.examples import NOON, PROJECTS, file, project
-from wheelyard.model.project import Commit, Event, EventKind, Project, Status, with_commit
+from wheelyard.model.project import Commit, Event, EventKind, Project, Status
+from wheelyard.model.project_changes import with_commit
 from wheelyard.rendering.project_facts import (
     Description,
     ProjectFacts,

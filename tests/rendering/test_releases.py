@@ -6,7 +6,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tests.rendering.examples import NOON, file
-from wheelyard.model.project import Event, Project, apply
+from wheelyard.model.project import Event, Project
+from wheelyard.model.project_changes import apply
 from wheelyard.rendering.project_facts import release_of, releases_of
 
 

@@ -30,17 +30,8 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import Conflict, Unavailable
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import strip_trailing_zeros
-from wheelyard.model.project import (
-    METADATA_SUFFIX,
-    Commit,
-    Event,
-    EventKind,
-    File,
-    Project,
-    Status,
-    apply,
-    with_commit,
-)
+from wheelyard.model.project import METADATA_SUFFIX, Commit, Event, EventKind, File, Project, Status
+from wheelyard.model.project_changes import apply, with_commit
 from wheelyard.model.public_packages import Decision, DecisionCommit, Verdict
 from wheelyard.storage.base import Entry, Found, Key, ObjectVersion, Store, Stored
 from wheelyard.storage.forwarding import ForwardingStore, ReadOnlyStore

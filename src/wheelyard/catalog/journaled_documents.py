@@ -27,17 +27,8 @@ from wheelyard.errors import NEWER_DOCUMENT, Invalid, Unavailable
 from wheelyard.model import grants, public_packages, stored_indexes, stored_publishers
 from wheelyard.model.decoding import TABLE, ExtensibleCodec, encode_all_fields
 from wheelyard.model.grants import AccessCommit, AccessRules, AnyAccessEvent, Grants
-from wheelyard.model.project import (
-    KNOWN_KINDS,
-    Commit,
-    Event,
-    File,
-    Project,
-    apply,
-    read_commit,
-    unknown_parts,
-    with_commit,
-)
+from wheelyard.model.project import KNOWN_KINDS, Commit, Event, File, Project, read_commit
+from wheelyard.model.project_changes import apply, unknown_parts, with_commit
 from wheelyard.model.public_packages import Decision, DecisionCommit, DecisionList
 from wheelyard.model.stored_indexes import AnyIndexEvent, IndexCommit, IndexList
 from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherCommit, PublisherList

@@ -35,7 +35,8 @@ from wheelyard.model.distribution_filename import (
     KnownDistribution,
     UniquenessKey,
 )
-from wheelyard.model.project import File, Project, apply
+from wheelyard.model.project import File, Project
+from wheelyard.model.project_changes import apply
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.operations.names import REFUSALS
 from wheelyard.operations.spooled_upload import (
