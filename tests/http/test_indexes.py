@@ -12,6 +12,7 @@ from packaging.version import Version
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
+from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.index_definition import RESERVED_INDEX_NAMES
 from wheelyard.operations.lifecycle import Selection
@@ -160,3 +161,13 @@ def test_pages_say_which_index_they_are_of(server: InProcessServer) -> None:
     assert b'<a href="./dev/">dev</a>' in server.get("/", html).body
     page = server.get("/dev/project/demo/", html).body
     assert b'<a href="../../../project/demo/">the index without a name</a>' in page
+
+
+@pytest.mark.parametrize("path", ["/-/projects/1/", "/robots.txt", "/feed.xml", "/simple/demo/"])
+def test_a_damaged_list_of_indexes_ends_no_other_page(server: InProcessServer, path: str) -> None:
+    """While nobody knows which indexes there are, the index without a name has all its pages."""
+    server.publish_to("", OLD)
+    server.index.stores.documents.put(keys.INDEX_LIST, b"?", None)
+
+    assert server.get("/dev/simple/", JSON).status == 503
+    assert server.get(path, ("Accept", "*/*")).status == 200

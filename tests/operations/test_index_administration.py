@@ -21,10 +21,13 @@ from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, Wheelyard
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.stored_indexes import IndexList, describe_event
 from wheelyard.settings.sections import ServerSettings, Settings
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.forwarding import ForwardingStore
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
+from wheelyard.wiring.stores import StoreTraits
 from wheelyard.wiring.warnings import server_warnings
 
 DEV: Final = {"name": "dev"}
@@ -291,6 +294,20 @@ def test_one_of_two_definitions_is_removed(harness: IndexHarness) -> None:
 
     index.indexes.in_force.require_start(index.projects)
     assert index.named("dev").projects.get(NormalizedName("demo")).files
+
+
+def test_a_damaged_list_of_indexes_stops_no_start(harness: IndexHarness) -> None:
+    """A server starts without the indexes of the store, and its warnings say what is damaged."""
+    harness.upload(make_wheel("demo", "1.0"))
+    harness.store.put(keys.INDEX_LIST, b"?", None)
+    settings, spool, runtime = Settings(index=(DEV,)), Spool(harness.folder), harness.index.runtime
+
+    index = build_index(
+        Stores.of(harness.store), spool, settings, runtime, StoreTraits(), is_server=True
+    )
+
+    assert index.uploads.accept(make_wheel("demo", "2.0").arrival(harness.folder), ALICE).filename
+    assert any("index-list.json is damaged" in line for line in server_warnings(index))
 
 
 def test_check_mends_the_list_of_indexes(harness: IndexHarness) -> None:

@@ -110,6 +110,15 @@ def unnamed_index(promotion: PromotionRules, *, has_upstream: bool) -> IndexDefi
     return IndexDefinition(name=UNNAMED, layers=layers, promotion=promotion, is_configured=True)
 
 
+def may_be_index(segment: str) -> bool:
+    """Return whether the first segment of a path has the form of an index, or of a dated view."""
+    return (
+        segment not in RESERVED_INDEX_NAMES
+        and len(segment) <= NAME_LIMIT_CHARS
+        and _NAME.fullmatch(segment) is not None
+    )
+
+
 def is_dated_view(text: str) -> bool:
     """Return whether a text has the form `as-of-2026-01-01`, which is the name of a view."""
     return _DATED.fullmatch(text) is not None

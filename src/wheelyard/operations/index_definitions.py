@@ -16,7 +16,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.journaled_documents import IndexRecords
 from wheelyard.catalog.projects import Projects
-from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
+from wheelyard.errors import UNREADABLE_CODES, Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.index_definition import (
     IndexDefinition,
     misfits,
@@ -146,9 +146,15 @@ class IndexDefinitions:
 
         That is: if an index of the settings has a layer that does not exist, or its name is that of
         an index in the store or of one of `projects`, which are those of the index without a name;
-        and if one of `server.roots` is the name of an index in the store.
+        and if one of `server.roots` is the name of an index in the store. If the definitions in the
+        store are damaged, the index without a name works all the same, and warnings say it.
         """
-        both = self.load()
+        try:
+            both = self.load()
+        except Unavailable as fault:
+            if fault.code in UNREADABLE_CODES:
+                return
+            raise
         for name, why in both.problems.items():
             if name in self.configured:
                 raise Invalid(f"[[index]]: {why}", code="bad_setting")

@@ -1,7 +1,6 @@
 """What of a server's settings and surroundings asks for a look: sentences that say what to do."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
@@ -12,7 +11,7 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.verifier import write_access_warnings
 from wheelyard.catalog import keys
-from wheelyard.errors import Invalid, Unavailable, quoted
+from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable, quoted
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_definition import parts_of
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
@@ -110,10 +109,13 @@ def server_warnings(index: Index) -> Iterator[str]:
     except Invalid as fault:  # of the certificate: the server has the one before
         yield fault.message
     yield from place_warnings(index)
-    with suppress(Unavailable):  # whoever asks the store next says it
+    try:
         yield from _layer_warnings(index)
         yield from _unknown_indexes(index)
         yield from upstream_warnings(index)
+    except Unavailable as fault:
+        if fault.code in UNREADABLE_CODES:  # else whoever asks the store next says it
+            yield fault.message
     if index.upstream is not None and index.upstream.policy.osv is not None:
         yield from index.upstream.policy.osv.warnings
 
