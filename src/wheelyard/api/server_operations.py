@@ -14,6 +14,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
+from wheelyard.errors import UNREADABLE_CODES, Unavailable
 from wheelyard.model.project import File
 from wheelyard.model.quotas import ListedAmount, Quota
 from wheelyard.rendering.project_facts import ProjectFacts
@@ -84,7 +85,7 @@ def show_usage(call: Call) -> Usage:
     Show how much the private projects store.
 
     It is known from the search: no file is looked at. Documents are read only of projects that have
-    deleted files, or that several indexes have.
+    deleted files, or that several indexes have. Of a damaged one, deleted files are left out.
     """
     indexes = [call.index]
     if not call.index.name:
@@ -125,7 +126,12 @@ def _read(
     now, kept = index.runtime.now(), dict[NormalizedName, ListedAmount]()
 
     def read(name: NormalizedName) -> tuple[NormalizedName, tuple[File, ...], tuple[File, ...]]:
-        project = index.projects.get(name)
+        try:
+            project = index.projects.get(name)
+        except Unavailable as fault:
+            if fault.code not in UNREADABLE_CODES:
+                raise
+            return name, (), ()
         return name, project.files, project.kept_files(now)
 
     files = dict[NormalizedName, Sequence[File]]()

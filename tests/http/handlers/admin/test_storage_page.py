@@ -15,6 +15,7 @@ from tests.upstream.reading import file_of
 from tests.upstream.settings import close, upstream_section
 from tests.waiting import until
 from wheelyard.api.server_operations import ProjectUsage, show_usage
+from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
@@ -68,6 +69,19 @@ def test_usage_follows_each_change(tmp_path: Path) -> None:
     )
     assert usage.projects == sizes
     assert (usage.files, usage.bytes, usage.unread) == (1, size_of(SMALL), 0)
+
+
+def test_a_damaged_project_hides_no_usage(tmp_path: Path) -> None:
+    """Of a project that cannot be read, deleted files are left out, and the rest is shown."""
+    with in_process(tmp_path, settings_in(tmp_path)) as server:
+        server.publish(SMALL, LARGE)
+        api, index, other = Administrator.of(server).api, server.index, NormalizedName("other")
+        index.lifecycle.change("delete", ALICE, other, Selection(parse_version("1.0")), "")
+        assert api.call(show_usage).kept_files == 1
+
+        index.stores.documents.put(keys.project(other), b"?", None)
+
+        assert (api.call(show_usage).bytes, api.call(show_usage).kept_files) == (size_of(SMALL), 0)
 
 
 def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
