@@ -17,9 +17,10 @@ from tests.clients.tls import Proxy, running_proxy
 from tests.http.packages import publish, wheel
 from tests.http.servers import RunningServer, running_server
 from tests.http_server import serving
-from wheelyard.doctor.examination import CheckOutcome, Finding, examination
+from wheelyard.doctor.examination import CheckOutcome, Finding, examination, without_secrets
 from wheelyard.doctor.installed_clients import ConfiguredClients, Machine
 from wheelyard.errors import Invalid
+from wheelyard.http_client.urls import parse_url
 from wheelyard.wiring.stores import system_runtime
 
 PASSWORD = "a-password-of-a-proxy"
@@ -405,6 +406,13 @@ def test_a_url_that_cannot_be_used_has_a_place(laptop: Laptop) -> None:
         laptop.examine("ftp://packages.example/")
     with pytest.raises(Invalid, match=r"The URL of \$PIP_INDEX_URL cannot be used"):
         laptop.examine(PIP_INDEX_URL="packages.example/simple/")
+
+
+def test_a_word_that_may_be_a_secret_is_not_printed() -> None:
+    """A part of a path that may be a token is masked, and the view of a day is not."""
+    url = parse_url("https://packages.example/dev/as-of-2026-01-31/b34tQ8vLmXk2Zp0A/simple/")
+
+    assert without_secrets(url) == "https://packages.example/dev/as-of-2026-01-31/***/simple/"
 
 
 def test_command_prints_json(laptop: Laptop, server: RunningServer, sandbox: Sandbox) -> None:

@@ -23,6 +23,7 @@ from wheelyard.http_client.credential_stores import ask_keyring, read_netrc
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import DEFAULT_PORTS, BadUrl, Url, UserPassword, proxy_for
 from wheelyard.model.decoding import counted
+from wheelyard.model.index_definition import is_dated_view
 from wheelyard.sources.candidate import is_distribution_name
 from wheelyard.sources.simple_page import read_page
 from wheelyard.sources.web_index import project_at
@@ -398,7 +399,10 @@ def examination(text: str | None, project: str, machine: Machine, runtime: Runti
 
 def without_secrets(url: Url) -> str:
     """Return a URL for messages, without what may be secret: user, password, query, long words."""
-    words = ("***" if _TOKEN.fullmatch(word) else word for word in url.path.split("/"))
+    words = (
+        "***" if _TOKEN.fullmatch(word) and not is_dated_view(word) else word
+        for word in url.path.split("/")
+    )
     return replace(url, path="/".join(words)).redacted
 
 
