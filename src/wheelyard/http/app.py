@@ -23,10 +23,11 @@ from wheelyard.http.routing import RouteTable
 from wheelyard.http.uploads import UploadHandler
 from wheelyard.model.index_definition import (
     DATED,
+    NAME_FORM,
+    RESERVED_INDEX_NAMES,
     IndexDefinition,
     day_of_view,
     is_dated_view,
-    may_be_index,
 )
 from wheelyard.operations.check_store import Reason, always_writable
 from wheelyard.operations.index_definitions import KnownIndexes
@@ -132,7 +133,8 @@ class App:
             return ""
         first, _, rest = raw_path[len(self._prefix) + 1 :].partition(b"/")
         segment = first.decode("latin-1")
-        if not may_be_index(segment):
+        # each request comes here
+        if segment in RESERVED_INDEX_NAMES or not NAME_FORM.fullmatch(segment):
             return ""
         if rest.startswith(DATED_BYTES):
             second = rest.partition(b"/")[0].decode("latin-1")

@@ -27,7 +27,8 @@ NAME_LIMIT_CHARS: Final = 40
 MAX_LAYERS: Final = 16
 MebibytesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of MiB, from 0")]
 FilesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of files, from 0")]
-_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+NAME_FORM: Final = re.compile(rf"[a-z0-9](?:[a-z0-9-]{{0,{NAME_LIMIT_CHARS - 2}}}[a-z0-9])?")
+"""The form of the name of an index. Words of paths have it, too, and the views of days."""
 DATED: Final = "as-of-"
 """The beginning of the name of the view of a day."""
 _DATED: Final = re.compile(rf"{DATED}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}", re.ASCII)
@@ -110,15 +111,6 @@ def unnamed_index(promotion: PromotionRules, *, has_upstream: bool) -> IndexDefi
     return IndexDefinition(name=UNNAMED, layers=layers, promotion=promotion, is_configured=True)
 
 
-def may_be_index(segment: str) -> bool:
-    """Return whether the first segment of a path has the form of an index, or of a dated view."""
-    return (
-        segment not in RESERVED_INDEX_NAMES
-        and len(segment) <= NAME_LIMIT_CHARS
-        and _NAME.fullmatch(segment) is not None
-    )
-
-
 def is_dated_view(text: str) -> bool:
     """Return whether a text has the form `as-of-2026-01-01`, which is the name of a view."""
     return _DATED.fullmatch(text) is not None
@@ -149,7 +141,7 @@ def parse_index_name(text: str) -> str:
         why = "it is a word of the paths of this server"
     elif is_dated_view(text):
         why = "it is the name of a view of that day"
-    elif len(text) > NAME_LIMIT_CHARS or not _NAME.fullmatch(text):
+    elif not NAME_FORM.fullmatch(text):
         why = f"write up to {NAME_LIMIT_CHARS} letters a-z, digits and hyphens"
     else:
         return text
