@@ -8,8 +8,10 @@ nevertheless starts a process or opens a socket fails, which an audit hook of th
 """
 
 import platform
+import re
 import sys
 from collections.abc import Generator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -32,6 +34,7 @@ FOLDERS = frozenset(
 """Folders in which every test is an integration test."""
 LEFT_OUT = frozenset({"integration", "clients", "downloads", "services", "slow", "weekly"})
 """Markers of the tests that `--fast` leaves out."""
+_LEFT_OUT = re.compile(rf"mark\.({'|'.join(sorted(LEFT_OUT))})\b")
 FORBIDDEN = frozenset(
     {
         "os.exec",
@@ -95,8 +98,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Do not even import the folders that `--fast` leaves out."""
+    """Do not even import what `--fast` leaves out as a whole, and the files that `--rest` does."""
+    if config.getoption("rest") and collection_path.name.startswith("test_"):
+        return None if _may_be_left_out(collection_path) else True
     return (config.getoption("fast") and collection_path.name in FOLDERS) or None
+
+
+@cache
+def _may_be_left_out(file: Path) -> bool:
+    """Return whether a test of a file may be one that `--fast` leaves out."""
+    return not FOLDERS.isdisjoint(file.parts) or bool(_LEFT_OUT.search(file.read_text("utf-8")))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -106,6 +117,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.integration)
     if config.getoption("fast"):
         left_out = [item for item in items if _is_left_out(item)]
+        for file in {item.path for item in left_out}:
+            if not _may_be_left_out(file):  # else nobody would run it
+                raise pytest.UsageError(f"{file}: write the marker of its tests as mark.NAME")
         items[:] = [item for item in items if not _is_left_out(item)]
         config.hook.pytest_deselected(items=left_out)
     if config.getoption("rest"):

@@ -84,6 +84,16 @@ def test_each_test_runs_in_one_of_two_parts(
     assert f" {counted} in " in summary
 
 
+def test_a_marker_that_no_text_names(sandbox: Sandbox, run: Run) -> None:
+    """A test that neither part would run, as its file names no marker, stops the run."""
+    text = "import pytest\npytestmark = getattr(pytest.mark, 'slow')\ndef test_it():\n    pass\n"
+    (sandbox.folder / "test_m.py").write_text(text)
+
+    status, _ = run("-n", "0", "--fast")
+
+    assert status == pytest.ExitCode.USAGE_ERROR
+
+
 def test_fast_test_that_starts_a_process(sandbox: Sandbox, run: Run) -> None:
     """A fast test that starts a process fails, unless that is Python's look at the processor."""
     (sandbox.folder / "test_m.py").write_text(
