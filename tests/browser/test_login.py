@@ -86,7 +86,11 @@ def assert_accessible(person: Person) -> None:
     assert not person.has_scripts or violations(person) == []
 
 
-@pytest.mark.parametrize("has_scripts", [True, False], ids=["scripts", "no-scripts"])
+@pytest.mark.parametrize(
+    "has_scripts",
+    [True, pytest.param(False, marks=pytest.mark.weekly)],
+    ids=["scripts", "no-scripts"],
+)
 def test_a_person_refuses_one_login_and_approves_another(
     browser: Browser, site: RunningServer, tmp_path: Path, *, has_scripts: bool
 ) -> None:

@@ -22,7 +22,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]
             yield server
 
 
-@pytest.mark.parametrize("has_scripts", [True, False])
+@pytest.mark.parametrize("has_scripts", [True, pytest.param(False, marks=pytest.mark.weekly)])
 def test_people_ask_and_approvers_decide(
     browser: Browser, guarded: RunningServer, *, has_scripts: bool
 ) -> None:

@@ -30,7 +30,10 @@ async ([names, bodies]) => {
 """Drops files on the page, as from a file manager."""
 
 
-@pytest.fixture(params=[True, False], ids=["scripts", "no-scripts"])
+# requests without a browser have no scripts either, and fill in the same forms every day
+@pytest.fixture(
+    params=[True, pytest.param(False, marks=pytest.mark.weekly)], ids=["scripts", "no-scripts"]
+)
 def ana(request: pytest.FixtureRequest, browser: Browser, site: RunningServer) -> Iterator[Person]:
     """Somebody who is signed in, with scripts and without."""
     with browser.person(site.url, java_script_enabled=request.param) as person:

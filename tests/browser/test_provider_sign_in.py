@@ -104,7 +104,11 @@ def make_renewal_due(index: RunningServer, subject: str) -> None:
     assert people.save(replace(snapshot.value, confirmed_at=before), snapshot) is not None
 
 
-@pytest.mark.parametrize("has_scripts", [True, False], ids=["scripts", "no-scripts"])
+@pytest.mark.parametrize(
+    "has_scripts",
+    [True, pytest.param(False, marks=pytest.mark.weekly)],
+    ids=["scripts", "no-scripts"],
+)
 def test_somebody_signs_in_and_is_where_they_wanted_to_be(
     browser: Browser,
     index: RunningServer,

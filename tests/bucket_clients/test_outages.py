@@ -72,7 +72,11 @@ def test_writes_are_denied(cloud: FakeGcs, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("begin", [FakeGcs.die, FakeGcs.stop], ids=["silent", "refusing"])
+@pytest.mark.parametrize(
+    "begin",
+    [FakeGcs.die, pytest.param(FakeGcs.stop, marks=pytest.mark.weekly)],
+    ids=["silent", "refusing"],
+)
 def test_bucket_is_gone(cloud: FakeGcs, tmp_path: Path, begin: Outage) -> None:
     """While nothing comes from the bucket, clients get 503 before they give up, and come back."""
     with filled_index(tmp_path / "index", cloud) as index, ThreadPoolExecutor(8) as pool:

@@ -10,8 +10,8 @@ from tests.exporting.export_fixture import export_to, publish, stock
 from tests.exporting.sites import MANIFEST, broken, tree
 from tests.http.packages import wheel
 from tests.plain_http import LOCALLY
-from tests.services.fixtures import ALL, Emulators
-from tests.services.service import DIALECTS, ProxiedService
+from tests.services.fixtures import Emulators
+from tests.services.service import ProxiedService
 from wheelyard.errors import Invalid
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
@@ -23,7 +23,7 @@ PREFIX = "all/of/them/"
 WRITES = ("insert", "resumable-start", "resumable-chunk", "resumable-end", "delete")
 
 
-@pytest.fixture(params=[name for name in ALL if name in DIALECTS], autouse=True)
+@pytest.fixture(params=["s3", pytest.param("azure", marks=pytest.mark.weekly)], autouse=True)
 def service(
     request: pytest.FixtureRequest, emulators: Emulators, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ProxiedService]:
