@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from math import ceil
+from pathlib import Path
 from urllib.parse import urljoin
 
 import pytest
@@ -177,25 +178,30 @@ def test_busy_token_is_read_once(hasty: Instance, cluster: BucketCluster, log: R
     assert 0 < log.count(name="credentials/tokens/*") <= windows
 
 
-def test_metrics_count_what_the_bucket_counts(
-    cluster: BucketCluster, token: str, log: RequestLog
-) -> None:
+def test_metrics_count_what_the_bucket_counts(tmp_path: Path) -> None:
     """`/metrics` tells of a server what the bucket itself has counted, class by class."""
-    with cluster.serving(token) as instance:
-        made = make_wheel("metered")
-        assert instance.post(made) == 200
-        assert instance.post(make_wheel("metered", "2.0")) == 200
-        assert instance.ask("GET", f"/files/metered/{made.sha256}/{made.filename}")[0] == 200
-        instance.change("metered", "yank", version="2.0")
-        instance.change("metered", "delete", version="1.0")
-        assert instance.page("nobody") == {}
-        both = list[tuple[Mapping[tuple[str, str], int], list[Record]]]()
+    both = list[tuple[Mapping[tuple[str, str], int], list[Record]]]()
+    # A bucket of its own: the servers of other tests here ask theirs in the background.
+    with running_fake_gcs("wheels") as server:
+        cluster = cluster_at(server, tmp_path)
+        token = cluster.make_token()
+        server.log.clear()
+        with cluster.serving(token) as instance:
+            made = make_wheel("metered")
+            assert instance.post(made) == 200
+            assert instance.post(make_wheel("metered", "2.0")) == 200
+            path = f"/files/metered/{made.sha256}/{made.filename}"
+            assert instance.ask("GET", path)[0] == 200
+            instance.change("metered", "yank", version="2.0")
+            instance.change("metered", "delete", version="1.0")
+            assert instance.page("nobody") == {}
 
-        def is_counted() -> bool:
-            both.append((instance.operations(), log.records()))
-            return sum(both[-1][0].values()) == len(both[-1][1])
+            def is_counted() -> bool:
+                both.append((instance.operations(), server.log.records()))
+                return sum(both[-1][0].values()) == len(both[-1][1])
 
-        until(is_counted)  # when a token was used is looked up in the background, at any time
+            # when a token was used is looked up in the background, at any time
+            until(is_counted, lambda: str(both[-1]))
 
     counted, records = both[-1]
     kinds, prices = (Counter(getattr(record, of) for record in records) for of in ("kind", "price"))
