@@ -23,6 +23,7 @@ INDEXES: Final = (
     {"name": "dev", "layers": ["dev", ""]},
     {"name": "prod", "layers": ["prod", "dev"], "merge": ["acme-*"]},
     {"name": "view", "layers": ["prod", ""]},
+    {"name": "finals", "layers": ["prod"], "filter": "not prerelease"},
 )
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0")
 
@@ -80,6 +81,23 @@ def test_names_that_are_merged_have_the_files_of_all_layers(server: InProcessSer
     assert page["files"][0]["hashes"]["sha256"] == upper.sha256
     assert server.get(f"/prod/files/acme-x/{upper.sha256}/{upper.filename}").body == upper.body
     assert server.get(f"/prod/files/acme-x/{lower.sha256}/{lower.filename}").status == 404
+
+
+@pytest.mark.parametrize("name", ["prod", "view", "finals"])
+def test_lists_have_the_newest_release_of_all_layers_that_are_merged(
+    server: InProcessServer, name: str
+) -> None:
+    """A search finds the newest release of a merged name, whichever layer it is published to."""
+    server.publish_to("prod", make_wheel("acme_x", "1.0rc1"), make_wheel("other", "1.0"))
+    before = decode(server.get(f"/{name}/search.json").body)
+    server.publish_to("dev", make_wheel("acme_x", "2.0"), make_wheel("other", "2.0"))
+
+    found = decode(server.get(f"/{name}/search.json").body)
+
+    hidden = [] if name == "finals" else [["acme-x", "1.0rc1", ""]]
+    assert before == [*hidden, ["other", "1.0", ""]]
+    assert found == [["acme-x", "2.0", ""], ["other", "1.0", ""]]
+    assert "acme-x" in _names(server, f"/{name}/simple/")
 
 
 def test_a_file_is_served_under_the_indexes_that_list_it(server: InProcessServer) -> None:

@@ -178,11 +178,10 @@ class SiteProjects(Struct, frozen=True):
         facts, damaged = self._of_layers() if has_layers(self.index) else self._private()
         if self.index.upstream is not None:
             facts = self._public(self.index.upstream, {*facts, *damaged}) | facts
-        if self.index.is_view:
-            seen = {name: shown_facts(self.index, entry) for name, entry in facts.items()}
-            # one that cannot be read stays as it was
-            seen |= {name: facts[name] for name in damaged}
-            facts = {name: entry for name, entry in seen.items() if entry is not None}
+        seen = {name: shown_facts(self.index, entry) for name, entry in facts.items()}
+        # one that cannot be read stays as it was
+        seen |= {name: facts[name] for name in damaged}
+        facts = {name: entry for name, entry in seen.items() if entry is not None}
         # what no page shows is not in the manifest, which anybody may read
         shown = (replace(entry, text="", uploaded_by="") for entry in facts.values())
         return table_of(shown), damaged

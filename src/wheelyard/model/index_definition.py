@@ -346,5 +346,13 @@ def has_filter(definition: IndexDefinition, definitions: Mapping[str, IndexDefin
     return bool(definition.filter) or any(definitions[name].filter for name in below)
 
 
+def merges_of(
+    definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
+) -> tuple[NamePatterns, ...]:
+    """Return which names have files of several layers in an index, or in what it is made from."""
+    below = (definitions[name] for name in _below(definition, definitions))
+    return tuple(other.merge for other in (definition, *below) if other.merge.texts)
+
+
 def _wrong(name: str, why: str) -> Invalid:
     return Invalid(f"The index {quoted(name)} is wrong: {why}.", code="invalid_index")

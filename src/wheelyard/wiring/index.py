@@ -31,10 +31,15 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS
-from wheelyard.model.access import ANONYMOUS, Caller
+from wheelyard.model.access import ANONYMOUS, Caller, NamePatterns
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
-from wheelyard.model.index_definition import UPSTREAM_LAYER, IndexDefinition, has_filter
+from wheelyard.model.index_definition import (
+    UPSTREAM_LAYER,
+    IndexDefinition,
+    has_filter,
+    merges_of,
+)
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import Names
@@ -166,6 +171,15 @@ class Index(Struct, frozen=True, kw_only=True):
         if self.views or not self.name:
             return bool(self.views)
         return has_filter(self.definition, self.indexes.definitions())
+
+    @property
+    def merges(self) -> tuple[NamePatterns, ...]:
+        """
+        Which names have files of several layers here, or in an index that is a layer.
+
+        Raises Unavailable if the store does not answer.
+        """
+        return merges_of(self.definition, self.indexes.definitions()) if self.name else ()
 
     @property
     def retention(self) -> "Retention | None":

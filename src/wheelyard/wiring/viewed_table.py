@@ -1,6 +1,6 @@
-"""The table of the projects that an index shows, if it has a filter, or a layer of it has."""
+"""The table of what an index shows if it, or a layer of it, has a filter or merges names."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from itertools import count
 from threading import Lock
@@ -12,6 +12,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
 from wheelyard.errors import UNREADABLE_CODES, Unavailable
+from wheelyard.model.access import NamePatterns
 from wheelyard.operations.search.layered_table import ShownProjects
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.listing import ShownFile, ShownProject
@@ -49,14 +50,15 @@ class ViewedTable:
     """
     The projects of which an index shows a file.
 
-    Threads may share it. Without a filter among the layers it is the table without views. Else the
-    document of each project is read once, and again after it has changed: on a bucket, the first
-    list of many projects takes seconds.
+    Threads may share it. Where no layer has a filter or merges names, it is the table of the first
+    layers. With a filter the document of each project is read once, and again after it has changed:
+    on a bucket, the first list of many projects takes seconds. Those of merged names are read for
+    each table.
 
     Args:
-        whole: The table without views.
+        whole: Of each project what the first layer has, without views.
         indexes: All indexes of the store.
-        index: Returns the index that has the filter. May raise Unavailable.
+        index: Returns the index that has the layers. May raise Unavailable.
     """
 
     def __init__(self, whole: ShownProjects, indexes: Indexes, index: Callable[[], Index]) -> None:
@@ -76,14 +78,14 @@ class ViewedTable:
         if self._indexes.peek() is None:
             return None
         whole = self._whole.peek()
-        if whole is None or not self._index().is_view:
+        if whole is None or _is_plain(self._index()):
             return whole
         return self._viewed if self._is_of(whole) else None
 
     def table(self) -> ProjectTable:
         """See `ShownProjects`."""
         whole = self._whole.table()
-        if not self._index().is_view:
+        if _is_plain(self._index()):
             return whole
         with self._lock:
             if not self._is_of(whole):
@@ -95,7 +97,7 @@ class ViewedTable:
         """See `ShownProjects`."""
         if self._indexes.peek() is None:  # whether it is a view would have to be read
             return self._viewed
-        return self._viewed if self._index().is_view else self._whole.known
+        return self._whole.known if _is_plain(self._index()) else self._viewed
 
     def _is_of(self, whole: ProjectTable) -> bool:
         if self._generation != whole.generation:
@@ -105,13 +107,15 @@ class ViewedTable:
     def _make(self, whole: ProjectTable) -> None:
         """Make the table anew, of what is known and of what has to be looked at again."""
         index, before = self._index(), self._judged
-        now = index.runtime.now()
+        now, is_view, merges = index.runtime.now(), index.is_view, index.merges
 
         def judge(facts: ProjectFacts) -> _Judged:
             earlier = before.get(facts.name)
             # what is merged follows from more than the facts are made from
-            is_certain = not index.definition.merge.match(facts.name)
-            if earlier is None or earlier.facts != facts or not is_certain:
+            is_merged = _is_merged(facts, merges)
+            if not is_view and not is_merged:
+                return _Judged(facts, facts, None)
+            if earlier is None or earlier.facts != facts or is_merged:
                 return _judge(index, facts)
             is_due = earlier.changes_at is not None and earlier.changes_at <= now
             return _judge(index, facts) if is_due else earlier
@@ -128,27 +132,40 @@ class ViewedTable:
         self._generation = whole.generation
 
 
+def _is_plain(index: Index) -> bool:
+    """Return whether an index shows of each project what its first layer with the name has."""
+    return not index.is_view and not index.merges
+
+
+def _is_merged(facts: ProjectFacts, merges: Sequence[NamePatterns]) -> bool:
+    return not facts.origin and any(patterns.match(facts.name) for patterns in merges)
+
+
 def shown_facts(index: Index, facts: ProjectFacts) -> ProjectFacts | None:
     """
-    Return the facts of a project as an index with views shows it, or None if it shows no file.
+    Return the facts of a project as an index shows it, or None if its view shows no file.
 
-    Raises Unavailable if the store does not answer.
+    `facts` are those of the first layer that has the project, without views. Raises Unavailable if
+    the store does not answer.
     """
-    return _judge(index, facts).shown
+    if index.is_view or _is_merged(facts, index.merges):
+        return _judge(index, facts).shown
+    return facts
 
 
 def _judge(index: Index, facts: ProjectFacts) -> _Judged:
     """
     Return what an index shows of a project.
 
-    A project that cannot be read is not shown. Raises Unavailable if the store does not answer.
+    A view does not show a project that cannot be read. Raises Unavailable if the store does not
+    answer.
     """
     try:
         return _judge_public(index, facts) if facts.origin else _judge_private(index, facts)
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:
             raise
-        return _Judged(facts, None, None)
+        return _Judged(facts, None if index.is_view else facts, None)
 
 
 def _judge_private(index: Index, facts: ProjectFacts) -> _Judged:
