@@ -252,6 +252,20 @@ def test_another_index_is_named_first(harness: IndexHarness, life: Lifecycle, ch
         life.change("restore", ALICE, DEMO, FIRST, "")
 
 
+def test_another_file_of_the_same_name_is_no_obstacle(harness: IndexHarness) -> None:
+    """A deleted file is removed at once, though another index lists other bytes by its name."""
+    indexes, other = TwoIndexes(harness), make_wheel(content=b"other")
+    indexes.upload(WHEEL)
+    indexes.upload(other, indexes.prod)
+    indexes.dev.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
+
+    removed = indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+
+    assert [file.sha256 for file in removed.files] == [WHEEL.sha256]
+    assert indexes.listed()[other.filename].sha256 == other.sha256
+    assert {key.split("/")[2] for key in objects_of(harness, WHEEL)} == {other.sha256}
+
+
 def test_removal_from_everywhere_is_asked_of_any_index(
     harness: IndexHarness, life: Lifecycle
 ) -> None:

@@ -174,8 +174,11 @@ class ImmediateDeletion(Struct, frozen=True):
             for project in selecting
             for file in selection.of((*project.files, *project.trash))
         }
-        # what is deleted has no digest any more; its bytes may be there, as somebody has died
-        deleted = {name for project in selecting for name in selection.deleted_in(project)}
+        # what is in no trash has no digest any more; its bytes may be there, as somebody has died
+        deleted = set[str]()
+        for project in selecting:
+            kept = {file.filename for file in project.trash}
+            deleted |= set(selection.deleted_in(project)) - kept
         leftovers = frozenset(
             entry.key
             for entry in (self.removal.stores.files.list(keys.files_of(name)) if deleted else ())
