@@ -15,6 +15,7 @@ from tests.operations.in_memory_index import ALICE
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.index_definition import RESERVED_INDEX_NAMES
+from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import Settings
 
@@ -81,6 +82,53 @@ def test_names_that_are_merged_have_the_files_of_all_layers(server: InProcessSer
     assert page["files"][0]["hashes"]["sha256"] == upper.sha256
     assert server.get(f"/prod/files/acme-x/{upper.sha256}/{upper.filename}").body == upper.body
     assert server.get(f"/prod/files/acme-x/{lower.sha256}/{lower.filename}").status == 404
+
+
+def test_a_merged_index_does_not_show_what_was_deleted_in_it(server: InProcessServer) -> None:
+    """A file that is deleted in the index is not shown from a layer that lists it, too."""
+    shared = make_wheel("acme_x", "1.0")
+    server.publish_to("prod", shared, make_wheel("acme_x", "1.1"))
+    server.publish_to("dev", shared, make_wheel("acme_x", "2.0"))
+    server.index.named("prod").lifecycle.change(
+        "delete", ALICE, NormalizedName("acme-x"), Selection(Version("1.0")), ""
+    )
+
+    why = decode(server.get("/prod/api/v1/upstream/why?project=acme-x&version=1.0").body)
+
+    assert _versions(server, "/prod/simple/acme-x/") == ["1.1", "2.0"]
+    path = f"files/acme-x/{shared.sha256}/{shared.filename}"
+    assert (server.get(f"/prod/{path}").status, server.get(f"/dev/{path}").status) == (404, 200)
+    assert why["files"][0]["reasons"][0]["text"] == "The index prod has deleted it."
+
+
+def test_the_status_of_the_first_layer_counts_for_all_that_are_merged(
+    server: InProcessServer,
+) -> None:
+    """A merged project that is in quarantine in its first layer has no files, and `why` says so."""
+    server.publish_to("prod", make_wheel("acme_x", "1.0"))
+    server.publish_to("dev", make_wheel("acme_x", "2.0"))
+    lifecycle, name = server.index.named("prod").lifecycle, NormalizedName("acme-x")
+    lifecycle.set_status(ALICE, name, Status.QUARANTINED, "")
+
+    why = decode(server.get("/prod/api/v1/upstream/why?project=acme-x").body)
+
+    assert _versions(server, "/prod/simple/acme-x/") == []
+    assert [file["shown"] for file in why["files"]] == [False, False]
+
+
+def test_layers_that_lead_to_the_same_index_cost_no_more(tmp_path: Path) -> None:
+    """An index of which many layers have the same layers reads each of them once."""
+    names = [f"i{number}" for number in range(24)]
+    tables = tuple(
+        {"name": name, "layers": names[max(0, number - 12) : number] or [name], "merge": ["demo"]}
+        for number, name in enumerate(names)
+    )
+    with in_process(tmp_path, Settings(index=tables)) as server:
+        server.publish_to("i0", OLD)
+
+        assert _versions(server, "/i23/simple/demo/") == ["1.0"]
+        assert _versions(server, "/i23/simple/nothing/") == []
+        assert _names(server, "/i23/simple/") == ["demo"]
 
 
 @pytest.mark.parametrize("name", ["prod", "view", "finals"])

@@ -153,6 +153,34 @@ def test_a_promoted_file_counts_from_its_promotion_on(server: InProcessServer) -
     assert _versions(server, "/dev/as-of-2026-01-01/simple/demo/") == ["1.0"]
 
 
+def test_a_layer_has_no_name_before_its_first_file(server: InProcessServer) -> None:
+    """An upload to an upper layer changes no day before it, and later days show that layer."""
+    server.publish_to("dev", OLD)
+    server.clock.advance(days=2)
+    server.publish_to("over", make_wheel("demo", "9.0"))
+
+    assert _versions(server, "/over/as-of-2026-01-01/simple/demo/") == ["1.0"]
+    assert _file(server, "/over/as-of-2026-01-01", OLD)[0] == 200
+    assert "1.0" in server.get("/over/as-of-2026-01-01/search.json").body.decode()
+    assert _versions(server, "/over/as-of-2026-01-03/simple/demo/") == ["9.0"]
+    assert _versions(server, "/over/simple/demo/") == ["9.0"]
+    assert _versions(server, "/over/as-of-2025-12-31/simple/demo/") == []
+
+
+def test_a_day_of_a_view_has_the_ages_of_that_day(server: InProcessServer) -> None:
+    """What was too new at the end of a day is never on the page of that day."""
+    server.publish_to("dev", OLD)
+    today = _versions(server, "/aged/as-of-2026-01-01/simple/demo/")
+    server.clock.advance(days=30)
+
+    assert today == []
+    assert _versions(server, "/aged/simple/demo/") == ["1.0"]
+    assert _versions(server, "/aged/as-of-2026-01-07/simple/demo/") == []
+    assert _versions(server, "/aged/as-of-2026-01-08/simple/demo/") == ["1.0"]
+    assert _names(server, "/aged/as-of-2026-01-07/simple/") == []
+    assert _names(server, "/aged/as-of-2026-01-08/simple/") == ["demo"]
+
+
 def _names(server: InProcessServer, path: str) -> list[str]:
     page = decode(server.get(path, JSON).body)
     return [project["name"] for project in page["projects"]]
@@ -220,6 +248,19 @@ def test_why_names_the_layer_and_the_condition(server: InProcessServer) -> None:
     assert "not prerelease does not hold" in answer["files"][1]["reasons"][0]["text"]
     assert [file["shown"] for file in of_day["files"]] == [False]
     assert unknown.status == 404
+
+
+def test_why_names_a_layer_that_is_hidden(server: InProcessServer) -> None:
+    """Whoever asks for a version of a lower layer reads which other layer hides it."""
+    server.publish_to("dev", OLD)
+    server.publish_to("over", make_wheel("demo", "9.0"))
+
+    answer = decode(server.get("/over/api/v1/upstream/why?project=demo&version=1.0").body)
+
+    assert "files" not in answer
+    assert [reason["text"] for reason in answer["reasons"]] == [
+        "The index dev has it, too. The first layer that has a name hides the others."
+    ]
 
 
 def test_the_api_of_a_view_lists_what_it_shows(server: InProcessServer) -> None:

@@ -4,7 +4,7 @@ The operation that tells what clients get for a project of an index, and why not
 It raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 from msgspec.structs import replace
@@ -16,6 +16,7 @@ from wheelyard.api.public_package_operations import PackageQuestion
 from wheelyard.authentication.authorization import project_not_found
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.project import File
+from wheelyard.model.promotion import subject_of
 from wheelyard.model.public_packages import (
     HIDDEN_BY_VIEW,
     ExplainedFile,
@@ -24,7 +25,7 @@ from wheelyard.model.public_packages import (
     NameAnswer,
 )
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.layers import LayerSearch
+from wheelyard.wiring.layers import Home, LayerSearch
 
 
 class WhyQuestion(PackageQuestion, frozen=True):
@@ -60,24 +61,43 @@ def _private(index: Index, explanation: Explanation, version: Version | None) ->
     homes = LayerSearch(index, explanation.name).homes
     if not homes and index.upstream is None:
         raise project_not_found(explanation.name)
-    reasons, files = list(explanation.reasons), dict[str, ExplainedFile]()
+    reasons = (*explanation.reasons, *_of_layers(index, explanation.name, homes))
+    files, deleted = dict[str, ExplainedFile](), dict[str, FileReason]()
     for home in homes:
-        place = home.index.name
-        if place != index.name:
-            layer = f"the index {place}" if place else "the index without a name"
-            reasons.append(FileReason("layer", f"It is from {layer}, a layer of {index.name}."))
-        status = home.project.status
-        why = () if status.serves_files else (FileReason("status", f"The project is {status}."),)
+        why = _of_status(homes[0]) or _of_status(home)
         shown = ((file, why) for file in home.project.files)
         hidden = ((file, (*why, reason)) for file, reason in home.hidden.values())
         for file, against in (*shown, *hidden):
             if version is None or _key(file.version) == _key(str(version)):
-                explained = _explained(file, against)
+                before = (deleted[file.filename],) if file.filename in deleted else ()
+                explained = _explained(file, (*before, *against))
                 files.setdefault(file.filename, explained)
                 if explained.shown:  # another layer shows it
                     files[file.filename] = explained
+        text = f"{subject_of(home.index.name)} has deleted it."
+        deleted |= dict.fromkeys(home.project.deleted_filenames, FileReason("deleted", text))
     ordered = tuple(files[filename] for filename in sorted(files))
-    return replace(explanation, reasons=tuple(reasons), files=ordered)
+    return replace(explanation, reasons=reasons, files=ordered)
+
+
+def _of_layers(index: Index, name: NormalizedName, homes: Sequence[Home]) -> Iterator[FileReason]:
+    """Yield which layers a private project is from, and which others have it, too."""
+    shown = {home.index.name for home in homes}
+    for home in homes:
+        if home.index.name != index.name:
+            place = subject_of(home.index.name)
+            text = f"It is from {place[0].lower()}{place[1:]}, a layer of {index.name}."
+            yield FileReason("layer", text)
+    for part in index.parts:
+        if homes and part.name not in shown and part.projects.load(name).value is not None:
+            text = "has it, too. The first layer that has a name hides the others."
+            yield FileReason("layer", f"{subject_of(part.name)} {text}")
+
+
+def _of_status(home: Home) -> tuple[FileReason, ...]:
+    """Return why no file of a layer is served, if its project has such a status."""
+    status = home.project.status
+    return () if status.serves_files else (FileReason("status", f"The project is {status}."),)
 
 
 def _explained(file: File, why: tuple[FileReason, ...]) -> ExplainedFile:
@@ -107,8 +127,7 @@ def _viewed(index: Index, explanation: Explanation) -> Explanation:
 def _hidden_by_views(index: Index, name: NormalizedName) -> Iterator[tuple[str, FileReason]]:
     listing = index.upstream.stored(name) if index.upstream else None
     if listing is not None:
-        for view in index.views_of_upstream:
-            listing = view.of_public(listing)
+        listing = index.view_of_public(listing)
         for filename, reason in listing.origin.view.hidden.items():
             if reason.code == HIDDEN_BY_VIEW:
                 yield filename, reason

@@ -243,8 +243,7 @@ def _find_public(
         name, request, may_refresh=may_refresh, is_installer=is_installer
     )
     if listing is not None:
-        for view in context.index.views_of_upstream:
-            listing = view.of_public(listing)
+        listing = context.index.view_of_public(listing)
     # only now: until here, a name that the caller may not read is treated as a public one
     if listing is None:
         context.read_policy.require_project_read(request.caller, name)

@@ -197,7 +197,8 @@ class PublicFiles(Struct, frozen=True):
 
     async def _refusal_by_view(self, view: "View", file: UpstreamFile) -> FileReason | None:
         """Return why a view does not show a file, whose core metadata may have to be fetched."""
-        return await self.reader.run_waiting(view.refuses, self.reader.upstream, self.listing, file)
+        asked = (self.reader.upstream, self.listing, file, self.context.index.moment)
+        return await self.reader.run_waiting(view.refuses, *asked)
 
     async def _refusal_by_licence(self, file: UpstreamFile) -> Reason | None:
         """Return why the policy refuses a file, whose core metadata may have to be fetched."""

@@ -326,15 +326,16 @@ def parts_of(
 
     `definitions` are valid together. `upstream` is yielded where it stands, too.
     """
-    seen = set[str]()
+    seen, walked = set[str](), set[str]()
 
     def walk(outer: IndexDefinition) -> Iterator[str]:
+        walked.add(outer.name)
         for layer in outer.layers:
             if layer in {outer.name, UPSTREAM_LAYER, UNNAMED}:
                 if layer not in seen:
                     seen.add(layer)
                     yield layer
-            else:
+            elif layer not in walked:
                 yield from walk(definitions[layer])
 
     yield from walk(definition)

@@ -57,6 +57,9 @@ class View:
     """
     Decides which files an index with a filter shows. Threads may share it.
 
+    Methods take `at`, the moment (UTC) that they are asked about, or None for now. Of a moment,
+    what time alone changes is as it was then.
+
     Args:
         name: What people call it: the name of the index.
         text: The filter.
@@ -88,7 +91,7 @@ class View:
         """Whether a public file has to be judged again by `refuses` before it is sent."""
         return "licence" in self._filter.fields
 
-    def of_private(self, project: Project, version: str) -> Shown[File]:
+    def of_private(self, project: Project, version: str, at: datetime | None = None) -> Shown[File]:
         """
         Return which files of a private project are shown.
 
@@ -96,9 +99,12 @@ class View:
         """
         fields, licences = self._filter.fields, self._licences
         look_up = partial(private_facts, fields, self._files, licences, project)
-        return self._show(project.name, project.files, (version, project.revision), look_up)
+        made_of = (version, project.revision, at)
+        return self._show(project.name, project.files, made_of, look_up, at)
 
-    def of_public(self, listing: "UpstreamListing") -> "UpstreamListing":
+    def of_public(
+        self, listing: "UpstreamListing", at: datetime | None = None
+    ) -> "UpstreamListing":
         """
         Return a public project with the files that are shown, and the reasons for the others.
 
@@ -107,10 +113,10 @@ class View:
         seen = listing.origin.view
         fields, licences = self._filter.fields, self._licences
         look_up = partial(public_facts, fields, licences, self._advisories, listing)
-        made_of = (listing.version, seen.generation)
+        made_of = (listing.version, seen.generation, at)
         is_lasting = fields.isdisjoint({"licence", "severity"})
         lasts = None if is_lasting else LOOK_AGAIN
-        shown = self._show(listing.name, listing.files, made_of, look_up, lasts)
+        shown = self._show(listing.name, listing.files, made_of, look_up, at, lasts)
         if not shown.hidden and shown.changes_at is None:
             return listing
         times = filter(None, (seen.changes_at, shown.changes_at))
@@ -132,7 +138,11 @@ class View:
         )
 
     def refuses(
-        self, upstream: "UpstreamIndex", listing: "UpstreamListing", file: "UpstreamFile"
+        self,
+        upstream: "UpstreamIndex",
+        listing: "UpstreamListing",
+        file: "UpstreamFile",
+        at: datetime | None = None,
     ) -> FileReason | None:
         """
         Return why a public file that is listed is not sent, or None if it may be.
@@ -142,7 +152,7 @@ class View:
         self._licences.find_public(upstream, listing.origin.page, file)
         judged = replace(listing, files=(file,))
         facts = public_facts(self._filter.fields, self._licences, self._advisories, judged)
-        return self._reason(facts[file.filename], self._runtime.now())
+        return self._reason(facts[file.filename], at or self._runtime.now())
 
     def _show(
         self,
@@ -150,6 +160,7 @@ class View:
         files: Sequence[F],
         made_of: tuple[object, ...],
         look_up: Callable[[], Mapping[str, FileFacts]],
+        at: datetime | None,
         lasts: timedelta | None = None,
     ) -> Shown[F]:
         """Return which of some files are shown, from memory while nothing has changed."""
@@ -159,7 +170,8 @@ class View:
             end = remembered.shown.changes_at
             if end is None or now < end:
                 return remembered.shown
-        shown = self._judge(files, look_up(), now, lasts)
+        until = now + lasts if lasts else None
+        shown = self._judge(files, look_up(), at or now, until, is_lasting=at is not None)
         self._remembered.put(key, _Remembered(now, shown), 1 + len(files))
         return shown
 
@@ -167,24 +179,26 @@ class View:
         self,
         files: Sequence[F],
         facts: Mapping[str, FileFacts],
-        now: datetime,
-        lasts: timedelta | None,
+        at: datetime,
+        until: datetime | None,
+        *,
+        is_lasting: bool,
     ) -> Shown[F]:
-        hidden, times = dict[str, FileReason](), {now + lasts} if lasts else set[datetime]()
+        hidden, times = dict[str, FileReason](), {until}
         for filename, of_file in facts.items():
-            reason = self._reason(of_file, now)
+            reason = self._reason(of_file, at)
             if reason is not None:
                 hidden[filename] = reason
-            change = self._filter.changes_at(of_file, now)
-            times |= {change} if change is not None else set()
+            if not is_lasting:
+                times.add(self._filter.changes_at(of_file, at))
         shown = tuple(file for file in files if file.filename not in hidden) if hidden else files
         reasons = " ".join(f"{filename} {reason.text}" for filename, reason in hidden.items())
         digest = sha256(reasons.encode()).hexdigest()[:16] if hidden else ""
-        return Shown(tuple(shown), hidden, min(times, default=None), digest)
+        return Shown(tuple(shown), hidden, min(filter(None, times), default=None), digest)
 
-    def _reason(self, facts: FileFacts, now: datetime) -> FileReason | None:
+    def _reason(self, facts: FileFacts, at: datetime) -> FileReason | None:
         """Return why a file is not shown, or None if it is."""
-        why = self._filter.why_hidden(facts, now)
+        why = self._filter.why_hidden(facts, at)
         if not why:
             return None
         text = (

@@ -5,7 +5,7 @@ What few callers need is made when it is asked for, and its module is imported o
 """
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import UTC, date, datetime, time
 from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -71,7 +71,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
     from wheelyard.retention.runs import RetainedIndex, Retention
-    from wheelyard.upstream.indexes import UpstreamIndex
+    from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
     from wheelyard.views.view import View
 
 
@@ -102,7 +102,9 @@ class Index(Struct, frozen=True, kw_only=True):
     shown: ShownProjects
     """All projects that it shows."""
     views: "tuple[View, ...]" = ()
-    """What decides which files of its layers it shows: its filter, and that of a day."""
+    """What decides which files of its layers it shows: its filter."""
+    day_view: "View | None" = None
+    """What hides the files that have come after a day, or None for the index as it is now."""
     lifecycle: Lifecycle
     tokens: ApiTokens
     access: AccessControl
@@ -168,8 +170,8 @@ class Index(Struct, frozen=True, kw_only=True):
 
         Raises Unavailable if the store does not answer.
         """
-        if self.views or not self.name:
-            return bool(self.views)
+        if self.views or self.day_view or not self.name:
+            return bool(self.views or self.day_view)
         return has_filter(self.definition, self.indexes.definitions())
 
     @property
@@ -212,20 +214,38 @@ class Index(Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def moment(self) -> datetime | None:
+        """The moment (UTC) that it shows: the end of a day that is over, or None for now."""
+        day = self.definition.day
+        end = None if day is None else datetime.combine(day, time.max, UTC)
+        return end if end is not None and end < self.runtime.now() else None
+
+    @property
     def views_of_upstream(self) -> "tuple[View, ...]":
         """
         The views that public packages pass on their way through its layers, in this order.
 
         Raises Unavailable if the store does not answer.
         """
+        views = (*self.views, self.day_view) if self.day_view else self.views
         for layer in self.definition.layers:
             if layer == UPSTREAM_LAYER:
-                return self.views
+                return views
             if layer != self.name:
                 other = self.named(layer)
                 if other.upstream is not None:
-                    return (*other.views_of_upstream, *self.views)
-        return self.views
+                    return (*other.views_of_upstream, *views)
+        return views
+
+    def view_of_public(self, listing: "UpstreamListing") -> "UpstreamListing":
+        """
+        Return a public project with the files that the views of this index show.
+
+        Raises Unavailable if the store does not answer.
+        """
+        for view in self.views_of_upstream:
+            listing = view.of_public(listing, self.moment)
+        return listing
 
     def as_of(self, day: date) -> "Index":
         """
@@ -240,15 +260,16 @@ class Index(Struct, frozen=True, kw_only=True):
         definition = replace(self.definition, day=day)
         whole = self.indexes.settings
         settings = settings_of_index(whole, definition)
-        view = View(definition.title, f'uploaded <= "{day}"', self.files, self.runtime)
         viewed = replace(
             self,
             definition=definition,
             settings=replace(settings, server=replace(settings.server, read_only=True)),
-            views=(*self.views, view),
+            day_view=View(definition.title, f'uploaded <= "{day}"', self.files, self.runtime),
             uploads=replace(self.uploads, home=definition),
         )
-        return replace(viewed, shown=ViewedTable(self.shown, self.indexes, lambda: viewed))
+        # without its filter, which may have shown other files on that day
+        shown = self.shown.whole if isinstance(self.shown, ViewedTable) else self.shown
+        return replace(viewed, shown=ViewedTable(shown, self.indexes, lambda: viewed))
 
     @property
     def is_new(self) -> bool:

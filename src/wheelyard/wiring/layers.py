@@ -2,10 +2,11 @@
 Where an index has a private project from: the search through its layers, and what views hide.
 
 The first layer that has the name hides those below, unless the index merges the name. A layer whose
-view hides each file of a project has it all the same.
+view hides each file of a project has it all the same. A layer that has got its files after the day
+of a view did not have the name yet.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -35,6 +36,8 @@ class Home(Struct, frozen=True):
     """The files that views hide, and why, by filename."""
     changes_at: datetime | None = None
     """When a view may show something else by time alone, or None if it never does."""
+    came_later: bool = False
+    """Whether all of it came after the day that is looked at."""
 
 
 class Seen(NamedTuple):
@@ -56,6 +59,9 @@ class LayerSearch:
 
     def __init__(self, index: Index, name: NormalizedName) -> None:
         self._name = name
+        self._day, self._at = index.day_view, index.moment
+        self._of_layers = dict[str, tuple[Home, ...]]()
+        """What was found in an index, by its name: several layers may have the same one."""
         self.seen = list[Seen]()
         """All that the answer follows from, also what upper layers lack."""
         self.is_certain = True
@@ -63,26 +69,35 @@ class LayerSearch:
         self.homes = tuple(self._homes(index))
         """Where the project is from, in the order of the layers: one, unless it is merged."""
 
-    def _homes(self, index: Index) -> Sequence[Home]:
+    def _homes(self, index: Index) -> tuple[Home, ...]:
         """Return where an index has the project from, with what its views show."""
-        homes = tuple(self._in_layers(index))
-        for view in index.views:
-            homes = tuple(_viewed(home, view) for home in homes)
+        homes = self._of_layers.get(index.name)
+        if homes is None:
+            homes = tuple(self._in_layers(index))
+            for view in index.views:
+                homes = tuple(_viewed(home, view, self._at) for home in homes)
+            self._of_layers[index.name] = homes
         return homes
 
-    def _in_layers(self, index: Index) -> Iterator[Home]:
+    def _in_layers(self, index: Index) -> Sequence[Home]:
         definition = index.definition
+        homes, later = list[Home](), list[Home]()
         for layer in definition.layers:
             if layer == UPSTREAM_LAYER:
                 continue
             is_own = layer == definition.name
-            homes = tuple(self._own(index)) if is_own else self._homes(index.named(layer))
-            yield from homes
+            of_layer = self._own(index) if is_own else self._homes(index.named(layer))
+            later += [home for home in of_layer if home.came_later]
+            for home in of_layer:
+                if not home.came_later and all(home is not other for other in homes):
+                    homes.append(home)
             if homes and not definition.merge.match(self._name):
-                return
+                break
+        # the name has no other place: it is shown with what hides its files
+        return homes or later[:1]
 
-    def _own(self, index: Index) -> Iterator[Home]:
-        """Yield the project among an index's own packages, if it is there."""
+    def _own(self, index: Index) -> tuple[Home, ...]:
+        """Return the project among an index's own packages, or nothing if it is not there."""
         # noted before it is read: a name that is listed meanwhile ends the answer
         names = index.projects.names.peek("any")
         snapshot = index.projects.load(self._name)
@@ -90,16 +105,25 @@ class LayerSearch:
             if snapshot.version == ABSENT:  # listed, and without a document yet
                 self.is_certain = False
             self.seen.append(Seen("project", index.name, snapshot.version))
-            yield Home(index, snapshot.value, snapshot.version)
-        elif names is None:
+            home = Home(index, snapshot.value, snapshot.version)
+            return (home if self._day is None else self._on_the_day(home, self._day),)
+        if names is None:
             self.is_certain = False
         else:
             self.seen.append(Seen("names", index.name, names.version))
+        return ()
+
+    def _on_the_day(self, home: Home, day: "View") -> Home:
+        """Return a project as it was at the end of the day."""
+        viewed = _viewed(home, day, self._at)
+        # files that were deleted since may have been there
+        has_come = bool(viewed.project.files or home.project.deleted_filenames)
+        return replace(viewed, came_later=bool(viewed.hidden) and not has_come)
 
 
-def _viewed(home: Home, view: "View") -> Home:
-    """Return a project with the files that a view shows."""
-    shown = view.of_private(home.project, home.version)
+def _viewed(home: Home, view: "View", at: datetime | None) -> Home:
+    """Return a project with the files that a view shows, now or at another moment."""
+    shown = view.of_private(home.project, home.version, at)
     times = filter(None, (home.changes_at, shown.changes_at))
     files = home.project.by_filename
     hidden = {filename: (files[filename], reason) for filename, reason in shown.hidden.items()}
@@ -116,14 +140,17 @@ def merged(projects: Sequence[Project]) -> Project:
     """
     Return one project with the files of several of one name, of which the first counts most.
 
-    Its status is that of the first. Files of a quarantined one are left out.
+    Its status is that of the first. Files of a quarantined one are left out, and those that one
+    before has deleted.
     """
     first, *others = projects
     if not others:
         return first
-    files = dict[str, File]()
+    files, deleted = dict[str, File](), set[str]()
     for project in projects:
         for file in project.files if project.status.serves_files else ():
-            files.setdefault(file.filename, file)
+            if file.filename not in deleted:
+                files.setdefault(file.filename, file)
+        deleted.update(project.deleted_filenames)
     listed = tuple(files[filename] for filename in sorted(files))
     return replace(first, files=listed)

@@ -56,13 +56,14 @@ class ViewedTable:
     each table.
 
     Args:
-        whole: Of each project what the first layer has, without views.
+        whole: Its attribute.
         indexes: All indexes of the store.
         index: Returns the index that has the layers. May raise Unavailable.
     """
 
     def __init__(self, whole: ShownProjects, indexes: Indexes, index: Callable[[], Index]) -> None:
-        self._whole = whole
+        self.whole = whole
+        """Of each project what the first layer has, without views."""
         self._indexes = indexes
         self._index = index
         self._lock = Lock()
@@ -77,14 +78,14 @@ class ViewedTable:
         """See `ShownProjects`."""
         if self._indexes.peek() is None:
             return None
-        whole = self._whole.peek()
+        whole = self.whole.peek()
         if whole is None or _is_plain(self._index()):
             return whole
         return self._viewed if self._is_of(whole) else None
 
     def table(self) -> ProjectTable:
         """See `ShownProjects`."""
-        whole = self._whole.table()
+        whole = self.whole.table()
         if _is_plain(self._index()):
             return whole
         with self._lock:
@@ -97,7 +98,7 @@ class ViewedTable:
         """See `ShownProjects`."""
         if self._indexes.peek() is None:  # whether it is a view would have to be read
             return self._viewed
-        return self._whole.known if _is_plain(self._index()) else self._viewed
+        return self.whole.known if _is_plain(self._index()) else self._viewed
 
     def _is_of(self, whole: ProjectTable) -> bool:
         if self._generation != whole.generation:
@@ -108,14 +109,15 @@ class ViewedTable:
         """Make the table anew, of what is known and of what has to be looked at again."""
         index, before = self._index(), self._judged
         now, is_view, merges = index.runtime.now(), index.is_view, index.merges
+        is_of_layers = index.day_view is not None and len(index.parts) > 1
 
         def judge(facts: ProjectFacts) -> _Judged:
             earlier = before.get(facts.name)
-            # what is merged follows from more than the facts are made from
             is_merged = _is_merged(facts, merges)
             if not is_view and not is_merged:
                 return _Judged(facts, facts, None)
-            if earlier is None or earlier.facts != facts or is_merged:
+            # they follow from more than the facts of the first layer
+            if earlier is None or earlier.facts != facts or is_merged or is_of_layers:
                 return _judge(index, facts)
             is_due = earlier.changes_at is not None and earlier.changes_at <= now
             return _judge(index, facts) if is_due else earlier
@@ -183,8 +185,7 @@ def _judge_public(index: Index, facts: ProjectFacts) -> _Judged:
     listing = index.upstream.stored(facts.name) if index.upstream else None
     if listing is None:  # of an approved package, perhaps nobody has asked for its page yet
         return _Judged(facts, facts, None)
-    for view in index.views_of_upstream:
-        listing = view.of_public(listing)
+    listing = index.view_of_public(listing)
     latest, change = latest_release(releases_of(listing)), listing.origin.view.changes_at
     if change is not None:
         change = max(change, index.runtime.now() + PUBLIC_PAUSE)
