@@ -1,6 +1,7 @@
 """Deleted files: they are kept for a while, restored as they were, or removed at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
 from wheelyard.catalog import keys
+from wheelyard.catalog.files import FileContent, Files
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
@@ -304,6 +306,34 @@ def test_what_is_listed_meanwhile_is_no_success(harness: IndexHarness, life: Lif
     assert len(objects_of(harness, WHEEL)) == 2
     assert objects_of(harness, SDIST) == []
     assert documents(DEMO, (DEV,))[0].files[0].filename == WHEEL.filename
+
+
+class FilesRemovedOnce(Files, frozen=True):
+    """Files of which another index removes what was stored first, before it is listed."""
+
+    removals: list[Callable[[], object]]
+
+    def put(self, name: NormalizedName, bodies: Sequence[FileContent]) -> None:
+        """Store them, and let the other index remove them once."""
+        super().put(name, bodies)
+        if self.removals:
+            self.removals.pop()()
+
+
+def test_an_upload_keeps_its_bytes_while_another_index_removes_them(harness: IndexHarness) -> None:
+    """A file that is uploaded can be downloaded, though its bytes were removed meanwhile."""
+    indexes = TwoIndexes(harness)
+    indexes.upload(WHEEL)
+    remove = partial(indexes.dev.immediate_deletion.delete, ALICE, DEMO, FIRST, "")
+    files = FilesRemovedOnce(indexes.prod.files.store, [remove])
+
+    uploads = replace(indexes.prod.uploads, files=files)
+    uploads.accept(WHEEL.arrival(harness.folder), ALICE)
+
+    assert list(indexes.listed()) == [WHEEL.filename]
+    assert indexes.listed(indexes.dev) == {}
+    assert len(objects_of(harness, WHEEL)) == 2
+    assert harness.check().problems == []
 
 
 def test_one_index_deletes_and_another_serves(harness: IndexHarness, life: Lifecycle) -> None:

@@ -45,6 +45,19 @@ class Files(Struct, frozen=True):
             for key, content in _objects(name, body):
                 self.store.put_file(key, content)
 
+    def put_lost(self, name: NormalizedName, bodies: Iterable[FileContent]) -> None:
+        """
+        Store those distributions again of which an object is missing.
+
+        For after the commit that lists them: another index of the store that has the same bytes may
+        have removed them in between, as nobody listed them there any more.
+        """
+        for body in bodies:
+            expected = {key for key, _ in _objects(name, body)}
+            prefix = keys.distribution(name, body.file.sha256, body.file.filename)
+            if not expected <= {entry.key for entry in self.store.list(prefix)}:
+                self.put(name, [body])
+
     def is_intact(self, name: NormalizedName, file: File) -> bool:
         """Return whether the store has a distribution and its sidecars, with the listed digests."""
         return all(self._digest(key) == expected for key, expected in listed_objects(name, file))

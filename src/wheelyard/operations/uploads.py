@@ -6,7 +6,7 @@ commits. Whether the project accepts the file is checked twice: first before any
 that a rejected upload leaves nothing behind, and again in the commit, against concurrent writers.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
@@ -318,6 +318,7 @@ class Uploads(Struct, frozen=True):
         (decision,) = intent.decide(committed.before)
         if decision.refusal is not None:
             raise decision.refusal
+        self.store_lost(name, [validated])
         if decision.is_new and validated.contents is not None and self.descriptions is not None:
             self.descriptions.begin(validated.contents.core)
         status: Literal["uploaded", "there"] = "uploaded" if decision.is_new else "there"
@@ -359,14 +360,19 @@ class Uploads(Struct, frozen=True):
 
         Raises Unavailable if the store does not answer, or is full.
         """
-        self.files.put(
-            name,
-            [
-                FileContent(file.file, file.upload.path, file.contents.metadata)
-                for file in files
-                if file.contents is not None
-            ],
-        )
+        self.files.put(name, _contents(files))
+
+    def store_lost(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
+        """
+        Store bytes again that another index has removed before these files were committed.
+
+        Without another index nobody can have done that. Raises as `store`.
+        """
+        is_alone = False
+        with suppress(Unavailable):  # a damaged list of indexes stops no upload
+            is_alone = not self.home.name and not self.taken.indexes()
+        if not is_alone:
+            self.files.put_lost(name, _contents(files))
 
     def add_files(
         self, before: Project, files: Sequence[ValidatedFile], caller: Caller
@@ -429,6 +435,14 @@ class Uploads(Struct, frozen=True):
             waived_rules=waived_rules,
             uploaded_by_name="" if source.uploaded_by else caller.name,
         )
+
+
+def _contents(files: Iterable[ValidatedFile]) -> list[FileContent]:
+    return [
+        FileContent(file.file, file.upload.path, file.contents.metadata)
+        for file in files
+        if file.contents is not None
+    ]
 
 
 def _version(contents: "DistributionContents", distribution: Distribution) -> str:

@@ -222,7 +222,9 @@ class ImportContext:
         """
         if self.dry_run_projects is None:
             self.uploads.store(name, files)
-            return self.uploads.projects.commits.submit(project_journal(name), intent)
+            committed = self.uploads.projects.commits.submit(project_journal(name), intent)
+            self.uploads.store_lost(name, files)
+            return committed
         with self._lock:
             before = after = self.latest(name)
             for event in intent(before):
