@@ -195,7 +195,7 @@ def _promote(harness: IndexHarness, name: NormalizedName, version: Version) -> N
         IndexSide(uploads=side.uploads, caller=replace(ALICE, principal="local:bo"))
         for side in (index, index.named("lts"))
     )
-    promotion = Promotion(source, target, index.tokens.records, index.runtime)
+    promotion = Promotion(source, target, index.tokens.records, index.access, index.runtime)
     promotion.approve(name, version)
     promotion.promote(name, version)
 

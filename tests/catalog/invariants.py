@@ -122,7 +122,9 @@ class PromotionIntent:
         source, target = (
             IndexSide(uploads=each.uploads, caller=ALICE) for each in (index, index.named("prod"))
         )
-        Promotion(source, target, index.tokens.records, index.runtime).promote(DEMO, ONE)
+        Promotion(source, target, index.tokens.records, index.access, index.runtime).promote(
+            DEMO, ONE
+        )
 
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if it was said that the release is promoted, or not yet."""

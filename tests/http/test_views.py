@@ -145,6 +145,7 @@ def test_a_promoted_file_counts_from_its_promotion_on(server: InProcessServer) -
         IndexSide(uploads=dev.uploads, caller=ALICE),
         IndexSide(uploads=prod.uploads, caller=ALICE),
         dev.catalog.token_records,
+        dev.access,
         dev.runtime,
     ).promote(NormalizedName("demo"), Version("1.0"))
 

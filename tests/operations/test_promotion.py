@@ -400,6 +400,32 @@ def test_others_have_to_approve(indexes: TwoIndexes) -> None:
     assert {str(file.approved_for) for file in indexes.listed().values()} == {"{}"}
 
 
+def test_an_approval_counts_as_long_as_the_person_has_access(indexes: TwoIndexes) -> None:
+    """The approval of somebody whose access was ended does not count until they are admitted."""
+    indexes = with_rules(indexes, promote_approvals=1)
+    bo = replace(ALICE, principal="htpasswd:bo")
+    indexes.promotion(bo).approve(DEMO, ONE)
+    indexes.dev.access.end_person("htpasswd:bo", "local:alice")
+
+    with pytest.raises(Forbidden, match="0 of 1 approvals without those of people whose access"):
+        indexes.promote()
+    indexes.dev.access.admit_person("htpasswd:bo", "local:alice")
+    indexes.promote()
+
+
+def test_the_owner_of_a_token_without_a_record_is_not_known(indexes: TwoIndexes) -> None:
+    """Where somebody else than the uploader decides, nobody does whose token is not known."""
+    token = replace(ALICE, principal="token:x7Kq2mPz4A")
+    indexes.upload(make_wheel(version="2.0"), caller=token)
+    indexes = with_rules(indexes, promote_other_person=True)
+
+    with pytest.raises(Forbidden, match="Nobody can say whose"):
+        indexes.promote("2.0", caller=BO)
+    with pytest.raises(Forbidden, match="Nobody can say whose"):
+        indexes.promotion(BO).approve(DEMO, Version("2.0"))
+    with_rules(indexes).promote("2.0", caller=BO)
+
+
 def test_an_approval_is_for_the_files_that_were_there(indexes: TwoIndexes) -> None:
     """A file that came after an approval needs one of its own."""
     indexes = with_rules(indexes, promote_approvals=2)

@@ -55,6 +55,7 @@ class TwoIndexes:
             IndexSide(uploads=self.dev.uploads, caller=source_caller or caller),
             IndexSide(uploads=self.prod.uploads, caller=caller),
             self.dev.catalog.token_records,
+            self.dev.access,
             self.dev.runtime,
         )
 

@@ -97,6 +97,7 @@ def promotion_to(call: Call, name: str) -> Promotion:
         source=IndexSide(uploads=index.uploads, caller=call.caller),
         target=IndexSide(uploads=target.uploads, caller=call.caller_in(target)),
         tokens=index.tokens.records,
+        access=index.access,
         runtime=index.runtime,
     )
 

@@ -155,20 +155,22 @@ class TokenRecords(Struct, frozen=True):
 
         It is empty for other principals, and for a token whose record is gone or damaged.
         """
-        record = self._record_of(principal)
-        return record.name if record else ""
+        with UnreadableIgnored():
+            record = self.record_of(principal)
+            return record.name if record else ""
+        return ""
 
     def owner_of(self, principal: str) -> str:
         """Return the owner of the API token that is this principal, or empty as `name_of`."""
-        record = self._record_of(principal)
-        return record.owner if record else ""
+        with UnreadableIgnored():
+            record = self.record_of(principal)
+            return record.owner if record else ""
+        return ""
 
-    def _record_of(self, principal: str) -> TokenRecord | None:
+    def record_of(self, principal: str) -> TokenRecord | None:
+        """Return the record of the API token that is this principal, or None if there is none."""
         kind, _, token_id = principal.partition(":")
-        if kind == "token" and is_token_id(token_id):
-            with UnreadableIgnored():
-                return self.find(token_id)
-        return None
+        return self.find(token_id) if kind == "token" and is_token_id(token_id) else None
 
 
 class LastUses:

@@ -39,6 +39,7 @@ from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import SUMMARY_LIMIT, Event, File, Project, PromotionData
 from wheelyard.model.promotion import describe_index, subject_of
 from wheelyard.model.quotas import size_of_files
+from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.quotas import FileQuotas
 from wheelyard.operations.search.project_table import described_in
@@ -101,6 +102,8 @@ class Promotion(Struct, frozen=True):
     source: IndexSide
     target: IndexSide
     tokens: TokenRecords
+    access: AccessControl
+    """Knows whose access was ended, so that their approvals do not count."""
     runtime: Runtime
 
     def promote(self, name: NormalizedName, version: Version, *, dry_run: bool = False) -> Promoted:
@@ -146,7 +149,7 @@ class Promotion(Struct, frozen=True):
 
         It counts for the files that the release has now.
 
-        Raises Forbidden if the caller sends no credential, or has uploaded one of the files.
+        Raises Forbidden if the caller sends no credential, or may have uploaded one of the files.
         """
         caller, files = self.target.caller, self._release(name, version)
         if caller.is_anonymous:
@@ -225,12 +228,15 @@ class Promotion(Struct, frozen=True):
 
     def _check_approvals(self, file: File, uploader: str, wanted: int) -> None:
         caller, to = self.target.caller, self.target.name
-        people = file.approved_for.get(to, ())
+        grants = self.access.load()
+        noted = file.approved_for.get(to, ())
+        people = [person for person in noted if grants.ending_of(_parts(person)) is None]
         others = [person for person in people if not _is_person(caller, person)]
         approvers = [person for person in others if _parts(person).isdisjoint(_parts(uploader))]
         if len(approvers) < wanted:
             who = "another person" if wanted == 1 else f"{wanted} other people"
             own = " besides yours" if len(others) < len(people) else ""
+            own += " without those of people whose access was ended" if people != [*noted] else ""
             raise _refused(
                 f"{subject_of(to)} takes releases that were approved by {who} than the uploader "
                 f"and the one who promotes: {quoted(file.filename)} has {len(approvers)} of "
@@ -240,8 +246,17 @@ class Promotion(Struct, frozen=True):
 
     def _uploaders(self, files: Iterable[File]) -> dict[str, str]:
         """Return the person that each uploader of files is: the owner of a token, or themselves."""
-        uploaders = {file.uploaded_by for file in files}
-        return {uploader: self.tokens.owner_of(uploader) or uploader for uploader in uploaders}
+        return {file.uploaded_by: self._person(file.uploaded_by) for file in files}
+
+    def _person(self, uploader: str) -> str:
+        record = self.tokens.record_of(uploader)
+        if record is None and uploader.startswith("token:"):
+            # a copy of a store may lack the records: whoever asks may be the owner
+            raise _refused(
+                f"Nobody can say whose token has uploaded the release, as {uploader} has no record",
+                "Restore the credentials of the store, or upload a new version",
+            )
+        return (record.owner if record else "") or uploader
 
     def _is_of(self, caller: Caller, files: Iterable[File]) -> bool:
         """Return whether a caller has uploaded one of these files."""

@@ -96,6 +96,7 @@ def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
             IndexSide(uploads=index.uploads, caller=ALICE),
             IndexSide(uploads=index.named("prod").uploads, caller=ALICE),
             index.tokens.records,
+            index.access,
             index.runtime,
         )
         promotion.promote(NormalizedName("demo"), parse_version("1.0"))
