@@ -90,17 +90,30 @@ def test_a_new_public_file_is_hidden_until_it_is_old_enough(
         assert file(server, NEW).status == 200
 
 
-def test_a_licence_hides_a_file_after_the_first_request(
-    tmp_path: Path, public: FakeUpstream
-) -> None:
-    """Nobody gets a file under another licence, and pages lack it once somebody has asked."""
+def test_an_installer_is_shown_what_fits_the_licence(tmp_path: Path, public: FakeUpstream) -> None:
+    """The first page has no new release under another licence, and nobody gets its files."""
     with viewed(tmp_path, public, 'licence in ["MIT", "BSD-*"]') as server:
-        assert [*page(server).files] == [OLD, NEW]
+        assert [*page(server).files] == [OLD]
         assert error(file(server, NEW, ".metadata")) == (404, "view")
         assert error(file(server, NEW)) == (404, "view")
         assert file(server, OLD).status == 200
+
+
+def test_a_licence_of_many_releases_is_looked_up_later(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    """Of a project with many releases the old ones are hidden once somebody has asked for one."""
+    wheels = [public_wheel("requests", f"{number}.0", "License: AGPL-3.0") for number in range(40)]
+    upstream.publish(*map(FakeFile.of, wheels))
+    with viewed(tmp_path, upstream, 'licence == "MIT"') as server:
+        before = [*page(server).files]
+        answer = error(file(server, before[0]))
         server.clock.advance(seconds=5)
-        assert [*page(server).files] == [OLD]
+        after = [*page(server).files]
+
+    assert len(before) == 10
+    assert answer == (404, "view")
+    assert after == []
 
 
 def test_a_known_hole_hides_a_version(tmp_path: Path, public: FakeUpstream) -> None:

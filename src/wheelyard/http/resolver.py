@@ -42,6 +42,8 @@ from wheelyard.wiring.layers import Home, LayerSearch, merged
 
 if TYPE_CHECKING:
     from wheelyard.http.upstream_files import PublicFiles
+    from wheelyard.http.upstream_reader import UpstreamReader
+    from wheelyard.upstream.indexes import UpstreamListing
 
 
 class PrivateFiles(Struct, frozen=True):
@@ -243,6 +245,8 @@ def _find_public(
         name, request, may_refresh=may_refresh, is_installer=is_installer
     )
     if listing is not None:
+        if is_installer:
+            _look_up_licences(context.upstream, context.index, listing, request)
         listing = context.index.view_of_public(listing)
     # only now: until here, a name that the caller may not read is treated as a public one
     if listing is None:
@@ -252,6 +256,17 @@ def _find_public(
     from wheelyard.http.upstream_files import PublicFiles  # noqa: PLC0415
 
     return OpenListing(**asdict(listing), open=PublicFiles(context, context.upstream, listing))
+
+
+def _look_up_licences(
+    reader: "UpstreamReader", index: Index, listing: "UpstreamListing", request: Request
+) -> None:
+    """Look up the licences of the newest releases, if a view needs them, before they are shown."""
+    moment = index.moment
+    for view in index.views_of_upstream:
+        if view.unknown_licences(listing, moment):
+            look_up = (view.look_up_licences, reader.upstream, listing, moment)
+            request.wait(("licences", view), reader.run_waiting, *look_up)
 
 
 def _private_listing(files: PrivateFiles) -> OpenListing:

@@ -1,5 +1,6 @@
 """The facts about the files of a project, as the filter of a view asks for them."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,8 @@ class Licences:
 
     def __init__(self) -> None:
         self._by_digest: LruCache[str, str] = LruCache(REMEMBERED_LICENCES)
+        self.count = 0
+        """How many were found so far."""
 
     def of_private(self, files: Files, name: NormalizedName, file: File) -> str:
         """
@@ -57,6 +60,11 @@ class Licences:
         licence = self._by_digest.get(_key(file))
         return LOOKED_UP_LATER if licence is None else licence
 
+    def unknown(self, files: "Iterable[UpstreamFile]") -> "list[UpstreamFile]":
+        """Return those of some public files that nobody has looked up, one of each metadata."""
+        unknown = {_key(file): file for file in files if self.of_public(file) == LOOKED_UP_LATER}
+        return list(unknown.values())
+
     def find_public(
         self, upstream: "UpstreamIndex", page: "UpstreamPage", file: "UpstreamFile"
     ) -> None:
@@ -74,6 +82,7 @@ class Licences:
 
     def _remember(self, key: str, licence: str) -> str:
         self._by_digest.put(key, licence, 1)
+        self.count += 1
         return licence
 
 

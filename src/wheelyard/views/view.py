@@ -1,6 +1,7 @@
 """The filter of one index, applied to the projects of its layers."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
@@ -13,10 +14,13 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog.files import Files
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
+from wheelyard.errors import Unavailable
 from wheelyard.model.project import File, Project
 from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
 from wheelyard.model.view_filter.facts import FileFacts
 from wheelyard.model.view_filter.language import parse_filter
+from wheelyard.rendering.project_facts import releases_of
 from wheelyard.views.facts import Licences, private_facts, public_facts
 
 if TYPE_CHECKING:
@@ -37,6 +41,10 @@ F = TypeVar("F", bound=Named)
 
 REMEMBERED_FILES: Final = 200_000
 """Files of projects whose answer is remembered."""
+NEWEST_RELEASES: Final = 10
+"""Of how many releases that a view shows the licences are looked up for an installer."""
+LOOK_UP_ROUNDS: Final = 3
+"""How often the next ones are looked up, because those before are not shown."""
 LOOK_AGAIN: Final = timedelta(seconds=4)
 """How long an answer about a public project counts, if its advisories or licences decide."""
 
@@ -113,7 +121,7 @@ class View:
         seen = listing.origin.view
         fields, licences = self._filter.fields, self._licences
         look_up = partial(public_facts, fields, licences, self._advisories, listing)
-        made_of = (listing.version, seen.generation, at)
+        made_of = (listing.version, seen.generation, at, licences.count)
         is_lasting = fields.isdisjoint({"licence", "severity"})
         lasts = None if is_lasting else LOOK_AGAIN
         shown = self._show(listing.name, listing.files, made_of, look_up, at, lasts)
@@ -136,6 +144,36 @@ class View:
             version=f"{listing.version} {self._name} {shown.digest}",
             origin=replace(listing.origin, view=view),
         )
+
+    def unknown_licences(
+        self, listing: "UpstreamListing", at: datetime | None = None
+    ) -> "list[UpstreamFile]":
+        """
+        Return files of the newest releases that are shown although nobody knows their licence yet.
+
+        Raises Unavailable if the store does not say what was decided.
+        """
+        if not self.asks_licences:
+            return []
+        newest = releases_of(self.of_public(listing, at))[:NEWEST_RELEASES]
+        return self._licences.unknown(file for release in newest for file in release.files)
+
+    def look_up_licences(
+        self, upstream: "UpstreamIndex", listing: "UpstreamListing", at: datetime | None = None
+    ) -> None:
+        """
+        Look up the licences of the newest releases, whose core metadata may have to be fetched.
+
+        An installer takes the newest release, and gives up if it gets none of its files. A licence
+        that cannot be had now stays unknown. Raises Unavailable as `unknown_licences`.
+        """
+
+        def look_up(file: "UpstreamFile") -> None:
+            with suppress(Unavailable):
+                self._licences.find_public(upstream, listing.origin.page, file)
+
+        for _ in range(LOOK_UP_ROUNDS):
+            list(prefetch_map(look_up, self.unknown_licences(listing, at), PREFETCH_THREADS))
 
     def refuses(
         self,
