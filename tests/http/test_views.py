@@ -276,6 +276,27 @@ def test_the_api_of_a_view_lists_what_it_shows(server: InProcessServer) -> None:
     assert server.get("/stable/api/v1/projects/nothing").status == 404
 
 
+def test_the_api_of_a_layered_index_lists_what_it_shows(server: InProcessServer) -> None:
+    """An index with packages and layers lists those of its layers, too, without their journals."""
+    own = make_wheel("own", "1.0")
+    server.publish_to("dev", OLD)
+    server.publish_to("over", own)
+    path = "/over/api/v1/projects"
+
+    listed = decode(server.get(path).body)["projects"]
+    files = [
+        [file["filename"] for file in decode(server.get(f"{path}/{name}").body)["files"]]
+        for name in ("demo", "own")
+    ]
+
+    assert [row["name"] for row in listed] == ["demo", "own"]
+    assert files == [[OLD.filename], [own.filename]]
+    assert server.get(f"{path}/nothing").status == 404
+    assert server.get(f"{path}/own/journal").status == 200
+    assert server.get(f"{path}/demo/journal").status == 404
+    assert server.get("/stable/api/v1/projects/demo/journal").status == 404
+
+
 def test_a_licence_of_a_private_file_lasts(server: InProcessServer) -> None:
     """A page that a licence of private files decides comes from memory as long as they stay."""
     server.publish_to("dev", FREE)

@@ -312,7 +312,7 @@ def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
         # the clocks of the servers that have written may differ
         changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
         return sorted({change.project for change in changes})
-    if not call.index.definition.has_packages:
+    if call.index.has_layers:
         shown = call.index.shown.table().readable_by(call.caller)
         return [facts.name for facts in shown.private]
     listed = call.index.projects.names.get().value
@@ -325,19 +325,21 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
 
     Raises as `ReadPolicy.require_project_read`, and NotFound if the project does not exist.
     """
-    project = _readable(call, name)
-    # what can be restored can be in the index that has it
-    kept = call.index.lifecycle.kept_files(project) if call.index.definition.has_packages else ()
-    return ProjectAnswer.of(project, kept)
-
-
-def _readable(call: Call, name: NormalizedName) -> Project:
     call.index.read_policy.require_project_read(call.caller, name)
-    if not call.index.definition.has_packages:
-        homes = LayerSearch(call.index, name).homes
-        if not homes:
-            raise project_not_found(name)
-        return merged([home.project for home in homes])
+    if not call.index.has_layers:
+        project = _own(call, name)
+        return ProjectAnswer.of(project, call.index.lifecycle.kept_files(project))
+    homes = LayerSearch(call.index, name).homes
+    if not homes:
+        raise project_not_found(name)
+    # what can be restored can be in the index that has it
+    is_own = homes[0].index.name == call.index.name
+    kept = call.index.lifecycle.kept_files(homes[0].project) if is_own else ()
+    return ProjectAnswer.of(merged([home.project for home in homes]), kept)
+
+
+def _own(call: Call, name: NormalizedName) -> Project:
+    """Return a project of the own packages of the index."""
     projects = call.index.projects
     # only a reader may be shown a document from memory, without a look whether it is current
     project = (projects.peek(name) or projects.load(name)).value
@@ -348,13 +350,14 @@ def _readable(call: Call, name: NormalizedName) -> Project:
 
 def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
     """
-    Show the commits of a project that follow a number.
+    Show the commits of a project of the own packages that follow a number.
 
     A released name has them, too. Raises as `get_project`.
     """
     projects = call.index.projects
+    call.index.read_policy.require_project_read(call.caller, name)
     try:
-        project = _readable(call, name)
+        project = _own(call, name)
     except NotFound:
         if not call.caller.may(Action.READ, name):
             raise

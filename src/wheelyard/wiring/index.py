@@ -148,6 +148,15 @@ class Index(Struct, frozen=True, kw_only=True):
         parts = self.indexes.parts(self.name)
         return tuple(self if part.name == self.name else part for part in parts)
 
+    @property
+    def has_layers(self) -> bool:
+        """
+        Whether it shows private packages of other indexes.
+
+        Raises Unavailable if the store does not answer.
+        """
+        return [part.name for part in self.parts] != [self.name]
+
     def last_downloads(self, days: int) -> "LastDownloads | None":
         """
         Return when each file was downloaded in the last days, or None if that is not counted.
