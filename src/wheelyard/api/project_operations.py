@@ -167,7 +167,7 @@ class ChangedProject(ProjectAnswer, frozen=True, kw_only=True):
     """A project after a change of files."""
 
     changed: tuple[FileAnswer, ...]
-    """The files that were changed; in a dry run those that would be."""
+    """The files that were changed, in any index; in a dry run those that would be."""
     keep_until: datetime | UnsetType = UNSET
     """Until when deleted files can be restored. It is missing if they cannot be."""
     removed_from: tuple[str, ...] | UnsetType = UNSET

@@ -125,14 +125,21 @@ def _parse_change(
     return ReleaseChange(one, several, file, reason)
 
 
-def _print_files(
-    project: ChangedProject, change: ReleaseChange, done: str, undone: str, *, err: bool = False
-) -> None:
-    for file in project.changed:
-        what = f"{escaped(file.version)}: {done}  {escaped(file.filename)}"
-        click.echo(f"{project.name} {what}", err=err)
-    if not project.changed:
-        click.echo(f"{project.name} {change.version or change.versions}: {undone}")
+def _print_files(project: ChangedProject, change: ReleaseChange, done: str, undone: str) -> None:
+    lines = _file_lines(project, done) or [_line_about(project, change, undone)]
+    for line in lines:
+        click.echo(line)
+
+
+def _file_lines(project: ChangedProject, done: str) -> list[str]:
+    return [
+        f"{project.name} {escaped(file.version)}: {done}  {escaped(file.filename)}"
+        for file in project.changed
+    ]
+
+
+def _line_about(project: ChangedProject, change: ReleaseChange, what: str) -> str:
+    return f"{project.name} {change.version or change.versions}: {what}"
 
 
 @cli_command(
@@ -184,18 +191,20 @@ def delete_command(
         trial = replace(change, dry_run=True)
         trial_result = api.call(project_operations.delete, name, trial)
         is_question = not dry_run and _has_changed(trial_result)
-        _print_files(trial_result, change, "would be deleted", "already deleted", err=is_question)
+        _print_deletion(trial_result, change, "would be ", err=is_question)
         if not is_question:
             return 0
         if not confirm_name(name, _consequence(trial_result)):
             click.echo("wheelyard: nothing was deleted", err=True)
             return 1
-        # the person has agreed to these files, and to no others
-        if api.call(project_operations.delete, name, trial).changed != trial_result.changed:
+        # the person has agreed to these files in these indexes, and to no others
+        agreed = (trial_result.changed, trial_result.removed_from)
+        now_there = api.call(project_operations.delete, name, trial)
+        if (now_there.changed, now_there.removed_from) != agreed:
             message = "Nothing was deleted: meanwhile the files have changed. Try again."
             raise Conflict(message)
     deleted = api.call(project_operations.delete, name, change)
-    _print_files(deleted, change, "deleted", "already deleted")
+    _print_deletion(deleted, change)
     _print_fate(deleted, change)
     return 0
 
@@ -203,6 +212,22 @@ def delete_command(
 def _has_changed(deleted: ChangedProject) -> bool:
     """Return whether anything was deleted: files, or bytes of files that were deleted before."""
     return bool(deleted.changed or deleted.removed_from or deleted.leftovers)
+
+
+def _print_deletion(
+    deleted: ChangedProject, change: DeletionRequest, would: str = "", *, err: bool = False
+) -> None:
+    """Say what was deleted, or with the words in `would`, what would be, and from where."""
+    lines = _file_lines(deleted, f"{would}deleted")
+    if deleted.removed_from:
+        names = ", ".join(map(describe_index, deleted.removed_from))
+        lines.append(_line_about(deleted, change, f"{would}removed from other indexes  {names}"))
+    if deleted.leftovers:
+        objects = counted(deleted.leftovers, "object")
+        what = f"{would}removed  {objects} of files that were deleted before"
+        lines.append(_line_about(deleted, change, what))
+    for line in lines or [_line_about(deleted, change, "already deleted")]:
+        click.echo(line, err=err)
 
 
 def _consequence(deleted: ChangedProject) -> str:
@@ -216,12 +241,6 @@ def _consequence(deleted: ChangedProject) -> str:
 
 def _print_fate(deleted: ChangedProject, change: DeletionRequest) -> None:
     """Say on standard error what has become of the bytes of deleted files."""
-    if deleted.removed_from:
-        names = ", ".join(map(describe_index, deleted.removed_from))
-        print_message(logging.INFO, f"removed also from: {names}")
-    if deleted.leftovers:
-        objects = counted(deleted.leftovers, "object")
-        print_message(logging.INFO, f"removed {objects} of files that were deleted before")
     if change.now and _has_changed(deleted):
         message = (
             "the bytes are gone from the store; purge caches in front of it, and look at copies, "

@@ -18,6 +18,7 @@ bytes that are about to go.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
 from typing import Final
 
 from msgspec import Struct
@@ -44,7 +45,7 @@ class Removed(Struct, frozen=True):
     project: Project
     """The project of this index afterwards."""
     files: tuple[File, ...]
-    """The files that this index has listed or kept."""
+    """The files that these indexes have listed or kept, without copies of the same bytes."""
     indexes: tuple[str, ...] = ()
     """The names of the other indexes that have listed or kept them; empty for that without one."""
     leftovers: int = 0
@@ -70,6 +71,12 @@ class _Removal(Struct, frozen=True):
         """The SHA-256 of all files that are removed."""
         listed = (file.sha256 for files in self.files.values() for file in files)
         return frozenset((*listed, *map(_digest, self.leftovers)))
+
+    def distinct_files(self, index: str) -> tuple[File, ...]:
+        """Return all files that are removed, once each, as one index has them before others."""
+        every = (*chain.from_iterable(self.files.values()), *self.files.get(index, ()))
+        distinct = {(file.filename, file.sha256): file for file in every}
+        return tuple(distinct[key] for key in sorted(distinct))
 
 
 class ImmediateDeletion(Struct, frozen=True):
@@ -121,7 +128,7 @@ class ImmediateDeletion(Struct, frozen=True):
             self._remove_bytes(name, removal)
         return Removed(
             project=own,
-            files=removal.files.get(self.index, ()),
+            files=removal.distinct_files(self.index),
             indexes=others,
             leftovers=len(removal.leftovers),
         )
