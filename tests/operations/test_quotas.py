@@ -34,15 +34,16 @@ def test_an_index_without_quotas_looks_at_none(harness: IndexHarness) -> None:
 
 
 def test_restoring_needs_room(harness: IndexHarness) -> None:
-    """Who deletes to make room cannot restore the files above the quota afterwards."""
+    """Who deletes to make room cannot restore files above the quota, as a dry run says, too."""
     harness.index = limited(harness, project_files=1)
     upload(harness, "1")
     change, selection = harness.index.lifecycle.change, Selection(parse_version("1"))
     change("delete", ALICE, DEMO, selection, "to make room")
     upload(harness, "2")
 
-    with pytest.raises(TooLarge):
-        change("restore", ALICE, DEMO, selection, "")
+    for dry_run in (True, False):
+        with pytest.raises(TooLarge):
+            change("restore", ALICE, DEMO, selection, "", dry_run=dry_run)
 
 
 def test_a_release_is_promoted_as_a_whole_or_not_at_all(harness: IndexHarness) -> None:

@@ -127,12 +127,13 @@ def test_only_some_can_be_restored(harness: IndexHarness, life: Lifecycle, days:
 
 
 def test_damaged_bytes_are_not_restored(harness: IndexHarness, life: Lifecycle) -> None:
-    """A file whose kept bytes are damaged or missing is not listed again."""
+    """A file whose kept bytes are damaged or missing is not listed again, as a dry run says."""
     life.change("delete", ALICE, DEMO, FIRST, "")
     harness.store.put(keys.distribution(DEMO, WHEEL.sha256, WHEEL.filename), b"x", None)
 
-    with pytest.raises(Conflict, match="missing or damaged"):
-        life.change("restore", ALICE, DEMO, FIRST, "")
+    for dry_run in (True, False):
+        with pytest.raises(Conflict, match="missing or damaged"):
+            life.change("restore", ALICE, DEMO, FIRST, "", dry_run=dry_run)
     assert [file.filename for file in stored(harness).files] == [TWO.filename]
 
 
@@ -385,8 +386,9 @@ def test_a_public_bucket_deletes_nothing_that_is_being_promoted(
     life = begun.dev.lifecycle
     public = replace(life, removal=replace(life.removal, keeps_deleted=False))
 
-    with pytest.raises(Conflict, match="being promoted to prod"):
-        public.change("delete", ALICE, DEMO, FIRST, "")
+    for dry_run in (True, False):
+        with pytest.raises(Conflict, match="being promoted to prod"):
+            public.change("delete", ALICE, DEMO, FIRST, "", dry_run=dry_run)
     begun.promote()
     public.change("delete", ALICE, DEMO, FIRST, "")
 

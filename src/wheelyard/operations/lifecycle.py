@@ -178,11 +178,6 @@ class Lifecycle(Struct, frozen=True):
         `quota_exceeded`) if a quota has no room for them.
         """
         require_manager(caller, name, reason)
-        if dry_run:
-            project = self.projects.get_for_update(name)
-            keep_until = self._keep_until() if action == "delete" else None
-            files = self._select(action, project, selection, reason)
-            return Changed(project, project, files, keep_until)
         verified = self._verified(name, selection) if action == "restore" else {}
         loses_bytes = action == "delete" and not self.removal.keeps_deleted
         promoted = self._settled_notes(name, selection) if loses_bytes else PromotionNotes()
@@ -204,6 +199,12 @@ class Lifecycle(Struct, frozen=True):
                 quotas.require_room(project, size_of_files(files))
             return (self._event(action, caller, names, reason),) if names else ()
 
+        if dry_run:
+            project = self.projects.read_for_update(name)
+            intent(project)  # raises what the change would
+            keep_until = self._keep_until() if action == "delete" else None
+            files = self._select(action, project, selection, reason)
+            return Changed(project, project, files, keep_until)
         committed = self.projects.change(name, intent)
         files = self._select(action, committed.before, selection, reason)
         if action == "delete":
