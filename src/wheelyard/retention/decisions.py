@@ -66,27 +66,28 @@ def judge(project: Project, rules: Sequence[RuleInForce], now: datetime) -> list
     """
     releases = sorted(_releases(project), key=lambda release: release.version, reverse=True)
     installed = _release_to_install(releases)
-    judgements = list[Judgement]()
-    for place, release in enumerate(releases):
+    judgements, newer = list[Judgement](), list[_Release]()
+    for release in releases:
         deleting, kept = list[RetentionRule](), list[str]()
         about = [applied for applied in rules if applied.rule.is_about(release.version)]
         for applied in about:
-            why = _unmet(applied, project.name, release, releases[:place], now)
+            why = _unmet(applied, project.name, release, newer, now)
             if why:
                 kept.append(f"{applied.rule.title}: {why}")
             else:
                 deleting.append(applied.rule)
         if deleting:
             kept = [*_protections(project, release, is_installed=release is installed)]
+        judgement = Judgement(
+            version=release.files[0].version,
+            files=release.files,
+            rules=tuple(deleting),
+            kept=tuple(kept),
+        )
         if about:
-            judgements.append(
-                Judgement(
-                    version=release.files[0].version,
-                    files=release.files,
-                    rules=tuple(deleting),
-                    kept=tuple(kept),
-                )
-            )
+            judgements.append(judgement)
+        if not judgement.is_deleted:
+            newer.append(release)
     return judgements
 
 
@@ -124,7 +125,11 @@ def _unmet(
     newer: Sequence[_Release],
     now: datetime,
 ) -> str:
-    """Return a condition of a rule that a release does not meet, in words, or an empty text."""
+    """
+    Return a condition of a rule that a release does not meet, in words, or an empty text.
+
+    `newer`: the newer releases that no rule deletes.
+    """
     rule = applied.rule
     # Releases that installers choose before this one. A final release is not replaced by a
     # pre-release, and nothing by a release that is yanked.
