@@ -1,11 +1,18 @@
 """`wheelyard delete` and its like, for releases that several indexes of a store have."""
 
+from pathlib import Path
+
 import pytest
+from msgspec.structs import replace
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
 from tests.operations.distributions import Made, make_sdist, make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.two_indexes import TwoIndexes
+from wheelyard.api.table import LocalApi
 from wheelyard.cli import release_commands
+from wheelyard.settings.sections import StoreSettings
 
 WHEEL, SDIST = make_wheel(), make_sdist()
 EVERYWHERE = ("delete", "demo", "1.0", "--now", "--everywhere")
@@ -73,3 +80,34 @@ def test_a_removal_is_of_what_was_shown(
     is_stopped = "meanwhile the files have changed" in done.stderr
     assert (is_stopped, done.returncode) == ((False, 0) if meanwhile == "nothing" else (True, 1))
     assert (WHEEL.filename in typed("list", "demo", "--index", "dev").stdout) == is_stopped
+
+
+def test_a_deletion_promises_no_removal_of_bytes_that_others_have(typed: Typed) -> None:
+    """`delete` says that `--now` removes the bytes unless another index has them, and it does."""
+    asked = ("delete", "demo", "1.0", "--index", "dev")
+
+    done = typed(*asked, "--yes")
+
+    assert "removes the bytes now, unless another index has the files" in done.stderr
+    assert "--everywhere" not in done.stderr
+    refused = typed(*asked, "--now", "--dry-run")
+    assert (refused.returncode, "just promoted in: prod" in refused.stderr) == (1, True)
+
+
+def test_where_everybody_can_read_the_bucket(
+    wheelyard: Typed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With public downloads, `delete` does not say that bytes are gone which another index has."""
+    harness = IndexHarness(tmp_path)
+    indexes = TwoIndexes(harness)
+    indexes.upload(WHEEL)
+    indexes.promote()
+    settings = replace(indexes.dev.settings, store=StoreSettings(downloads="public"))
+    dev = harness.opened(5, settings=settings).named("dev")
+    monkeypatch.setattr(release_commands, "open_api", lambda: LocalApi(index=dev, caller=ALICE))
+
+    done = wheelyard("delete", "demo", "1.0", "--yes")
+
+    assert "The bytes were removed, unless another index has the files" in done.stderr
+    refused = wheelyard("delete", "demo", "1.0", "--now", "--dry-run")
+    assert (refused.returncode, "promoted in: prod" in refused.stderr) == (1, True)

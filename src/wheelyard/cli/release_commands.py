@@ -164,7 +164,8 @@ def delete_command(
     Remove VERSION of PROJECT, or one file of it. For 30 days `wheelyard restore` brings it back.
 
     Nobody can install it any more, and its filenames stay taken. The bytes are kept for the 30
-    days, and served to nobody. If everybody can read the bucket, they go at once.
+    days, and served to nobody. If everybody can read the bucket, they go at once. The bytes of a
+    file that another index of the store has stay.
 
     On a terminal it shows the files, and asks for the name of the project.
 
@@ -194,7 +195,7 @@ def delete_command(
         _print_deletion(trial_result, change, "would be ", err=is_question)
         if not is_question:
             return 0
-        if not confirm_name(name, _consequence(trial_result)):
+        if not confirm_name(name, _consequence(trial_result, now=now)):
             click.echo("wheelyard: nothing was deleted", err=True)
             return 1
         # the person has agreed to these files in these indexes, and to no others
@@ -230,10 +231,11 @@ def _print_deletion(
         click.echo(line, err=err)
 
 
-def _consequence(deleted: ChangedProject) -> str:
+def _consequence(deleted: ChangedProject, *, now: bool) -> str:
     """Return what a delete leads to, in words."""
     if not isinstance(deleted.keep_until, datetime):
-        return "The bytes are lost for ever, and these filenames can never be used again."
+        unless = "" if now else ", unless another index has the files"
+        return f"The bytes are lost for ever{unless}, and these filenames can never be used again."
     return (
         f"They can be restored until {deleted.keep_until:%Y-%m-%d}, and their filenames stay taken."
     )
@@ -255,12 +257,14 @@ def _print_fate(deleted: ChangedProject, change: DeletionRequest) -> None:
     if isinstance(deleted.keep_until, datetime):
         message = (
             f"the bytes are kept until {deleted.keep_until:%Y-%m-%d}: 'wheelyard restore {what}' "
-            f"brings the files back, and 'wheelyard delete {what} --now' removes the bytes now"
+            f"brings the files back, and 'wheelyard delete {what} --now' removes the bytes now, "
+            "unless another index has the files"
         )
     else:
         message = (
-            "the bytes were removed, and nothing can be restored: everybody can read the bucket, "
-            "or the server is an older one"
+            "nothing can be restored: everybody can read the bucket, or the server is an older "
+            "one. The bytes were removed, unless another index has the files, which 'wheelyard "
+            f"delete {what} --now --dry-run' says"
         )
     print_message(logging.INFO, message)
 
