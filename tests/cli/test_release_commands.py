@@ -111,3 +111,27 @@ def test_where_everybody_can_read_the_bucket(
     assert "The bytes were removed, unless another index has the files" in done.stderr
     refused = wheelyard("delete", "demo", "1.0", "--now", "--dry-run")
     assert (refused.returncode, "promoted in: prod" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("delete demo 9.9 --index dev --yes", "'wheelyard list demo --index dev'"),
+        ("restore demo 9.9 --index dev", "'wheelyard list demo --index dev'"),
+        ("delete demo 9.9 --index dev --now --yes", "'wheelyard list demo --index dev'"),
+        ("promote demo 9.9 --from dev --to lab", "'wheelyard list demo --index dev'"),
+        ("promote demo 1.0 --from dev --to prod", "'wheelyard status demo active --index prod'"),
+        (f"upload {WHEEL.filename} --index prod", "'wheelyard status demo active --index prod'"),
+        (
+            "names release demo --index prod --yes",
+            "wheelyard delete demo --versions '>=0.dev0' --index prod",
+        ),
+    ],
+)
+def test_advice_names_the_index(typed: Typed, line: str, advice: str) -> None:
+    """A command that a message advises has the index that the message is about."""
+    assert typed("status", "demo", "archived", "--index", "prod").returncode == 0
+
+    done = typed(*line.split())
+
+    assert (done.returncode, advice in done.stderr) == (1, True), done.stderr

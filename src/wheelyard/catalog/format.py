@@ -177,7 +177,7 @@ def open_index(
     """
     retries, runtime = catalog.retries, catalog.retries.runtime
     documents = PrefixedStore(catalog.stores.documents, keys.index_folder(name))
-    projects = open_projects(documents, retries, policy, on_event)
+    projects = replace(open_projects(documents, retries, policy, on_event), index=name)
     changes = open_changes(documents, retries, policy, gives_serials=gives_serials)
     return replace(
         catalog,

@@ -155,6 +155,13 @@ class Projects(Struct, frozen=True):
     documents: DocumentCache[Project]
     names: ProjectNames
     commits: ProjectCommits
+    index: str = ""
+    """The name of the index, empty for that without one."""
+
+    @property
+    def index_option(self) -> str:
+        """The option of a command about this index, after a space, or an empty text."""
+        return f" --index {self.index}" if self.index else ""
 
     def peek(self, name: NormalizedName, max_age: MaxAge = "fresh") -> Snapshot[Project] | None:
         """

@@ -264,5 +264,6 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
                 findings.notes.append(
                     f"{name}: private, and nothing is published under it: an upload did not "
                     "finish, or is under way; if it had files, restore them from a backup, and if "
-                    f"nobody needs the name, run 'wheelyard names release {name}'"
+                    f"nobody needs the name, run 'wheelyard names release {name}"
+                    f"{self.projects.index_option}'"
                 )

@@ -56,23 +56,27 @@ class Selection(Struct, frozen=True):
     filenames: frozenset[str] | None = None
     """Selects only files of these names. None of them may be missing."""
 
-    def files_of(self, project: Project, *, allow_deleted: bool = False) -> tuple[File, ...]:
+    def files_of(
+        self, project: Project, index_option: str, *, allow_deleted: bool = False
+    ) -> tuple[File, ...]:
         """
-        Return the selected files.
+        Return the selected files of a project; for a message, with the option of its index.
 
         Raises NotFound if the project or one of the named files does not exist, or no file is
         selected. With `allow_deleted`, deleted files are not missing, so that a delete can be
         repeated. They are not returned.
         """
         selected = self.of(project.files)
-        self.require_known(project, allow_deleted=allow_deleted)
+        self.require_known(project, index_option, allow_deleted=allow_deleted)
         return selected
 
     def of(self, files: Iterable[File]) -> tuple[File, ...]:
         """Return those of the files that are selected."""
         return tuple(file for file in files if self.has(Version(file.version), file.filename))
 
-    def require_known(self, project: Project, *, allow_deleted: bool = False) -> None:
+    def require_known(
+        self, project: Project, index_option: str, *, allow_deleted: bool = False
+    ) -> None:
         """Raise NotFound as `files_of`."""
         if not project.exists:
             raise unknown_project(project.name)
@@ -83,7 +87,7 @@ class Selection(Struct, frozen=True):
         if missing or not names:
             raise NotFound(
                 f"{project.name} has no {self.what(missing)}. Its page shows what it has. In a "
-                f"terminal 'wheelyard list {project.name}' does."
+                f"terminal 'wheelyard list {project.name}{index_option}' does."
             )
 
     def deleted_in(self, project: Project) -> tuple[str, ...]:
@@ -276,7 +280,8 @@ class Lifecycle(Struct, frozen=True):
         """Return the files that a change changes."""
         if action == "restore":
             return self._restorable(project, selection)
-        files = selection.files_of(project, allow_deleted=action == "delete")
+        option = self.projects.index_option
+        files = selection.files_of(project, option, allow_deleted=action == "delete")
         if action == "delete":
             return files
         is_pin = action in {"pin", "unpin"}
@@ -287,7 +292,7 @@ class Lifecycle(Struct, frozen=True):
 
     def _restorable(self, project: Project, selection: Selection) -> tuple[File, ...]:
         """Return the selected files of the trash, or none if all selected files are listed."""
-        selection.require_known(project, allow_deleted=True)
+        selection.require_known(project, self.projects.index_option, allow_deleted=True)
         files = selection.of(self.kept_files(project))
         names = {file.filename for file in files}
         lost = [name for name in selection.deleted_in(project) if name not in names]

@@ -151,7 +151,7 @@ class Names(Struct, frozen=True):
             if project.files:
                 raise Conflict(
                     f"{quoted(name)} has files, so its name cannot be released. Delete them first: "
-                    f"wheelyard delete {name} --versions '>=0'."
+                    f"wheelyard delete {name} --versions '>=0.dev0'{self.projects.index_option}."
                 )
             if not (project.exists or is_listed):
                 raise NotFound(

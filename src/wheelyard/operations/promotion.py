@@ -121,9 +121,9 @@ class Promotion(Struct, frozen=True):
         files = self._release(name, version)
         target, caller, warnings = self.target, self.target.caller, tuple[str, ...]()
         quotas = target.uploads.quota_check.for_files() if target.uploads.quota_check else None
-        before = target.projects.read_for_update(name)
+        before, option = target.projects.read_for_update(name), target.projects.index_option
         try:
-            missing = frozenset(file.filename for file in _missing(before, files, quotas))
+            missing = frozenset(file.filename for file in _missing(before, files, option, quotas))
         except (Conflict, Forbidden) as refusal:
             message = f"{subject_of(target.name)} refuses it: {refusal.message}"
             raise type(refusal)(message, code=refusal.code) from refusal
@@ -137,9 +137,11 @@ class Promotion(Struct, frozen=True):
         if missing:
             summary = self._summary(name, files)
             warnings = target.uploads.claim_new_name(before, caller)
-            note = _Note(version, files, missing, PromotionData(target.name), at, caller)
+            note = _Note(
+                self.source, version, files, missing, PromotionData(target.name), at, caller
+            )
             self.source.projects.change(name, note)
-        listed = _List(before, files, quotas, self.source.name, summary, at, caller)
+        listed = _List(before, files, option, quotas, self.source.name, summary, at, caller)
         committed = target.projects.change(name, listed)
         return _result(committed.before, committed.after, files, warnings)
 
@@ -162,7 +164,7 @@ class Promotion(Struct, frozen=True):
             )
         data = PromotionData(self.target.name, caller.acts_for)
         noted = frozenset(file.filename for file in files)
-        approval = _Note(version, files, noted, data, self.runtime.now(), caller)
+        approval = _Note(self.source, version, files, noted, data, self.runtime.now(), caller)
         committed = self.source.projects.change(name, approval)
         return Approved(files=files, is_new=bool(committed.events))
 
@@ -190,7 +192,7 @@ class Promotion(Struct, frozen=True):
             project = self.source.projects.get_current(name)
         except NotFound:
             raise unknown from None
-        return _files_of(project, version)
+        return _files_of(self.source, project, version)
 
     def _check_rules(self, files: Sequence[File]) -> None:
         """Raise an error if a rule forbids that the caller promotes these files."""
@@ -282,6 +284,7 @@ class Promotion(Struct, frozen=True):
 class _Note(Struct, frozen=True):
     """The intent to note a promotion, or an approval of it, in the records of a release."""
 
+    source: IndexSide
     version: Version
     checked: tuple[File, ...]
     """All files of the release, as the rules were applied to them."""
@@ -293,7 +296,7 @@ class _Note(Struct, frozen=True):
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return the event for those files that lack the note."""
-        files = _files_of(project, self.version)
+        files = _files_of(self.source, project, self.version)
         if list(map(_without_notes, files)) != list(map(_without_notes, self.checked)):
             raise Conflict(
                 f"Version {self.version} of {quoted(project.name)} was changed meanwhile. Do it "
@@ -321,6 +324,8 @@ class _List(Struct, frozen=True):
     """The project of the target as it was when its name was claimed."""
     files: tuple[File, ...]
     """Their records in the source."""
+    index_option: str
+    """That of the target."""
     quotas: FileQuotas | None
     """What the quotas of the target leave, or None without any."""
     source: str
@@ -334,7 +339,7 @@ class _List(Struct, frozen=True):
         by, by_name = self.caller.principal, self.caller.name
         return tuple(
             Event.uploaded(self._record(file), self.summary, at=self.at, by=by, by_name=by_name)
-            for file in _missing(project, self.files, self.quotas)
+            for file in _missing(project, self.files, self.index_option, self.quotas)
         )
 
     def _record(self, file: File) -> File:
@@ -347,13 +352,13 @@ class _List(Struct, frozen=True):
         )
 
 
-def _files_of(project: Project, version: Version) -> tuple[File, ...]:
+def _files_of(source: IndexSide, project: Project, version: Version) -> tuple[File, ...]:
     """
     Return the files of a release that the source serves.
 
     Raises NotFound if there are none, and Forbidden if the project is in quarantine.
     """
-    files = Selection(version).files_of(project)
+    files = Selection(version).files_of(project, source.projects.index_option)
     if not project.status.serves_files:
         fact = f"Project {quoted(project.name)} is {project.status}, so nobody gets its files."
         raise Forbidden(f"{fact} Whoever manages it can make it active again.")
@@ -361,7 +366,7 @@ def _files_of(project: Project, version: Version) -> tuple[File, ...]:
 
 
 def _missing(
-    project: Project, files: Sequence[File], quotas: FileQuotas | None = None
+    project: Project, files: Sequence[File], index_option: str, quotas: FileQuotas | None = None
 ) -> tuple[File, ...]:
     """
     Return those of a release's files that a project lacks.
@@ -374,7 +379,9 @@ def _missing(
         distribution = parse_known_filename(file.filename)
         try:
             # the source may have sdists of one version in several formats, by a lenient import
-            listed = find_identical(project, distribution, file.sha256, is_lenient=True)
+            listed = find_identical(
+                project, distribution, file.sha256, index_option, is_lenient=True
+            )
         except Invalid as refusal:
             raise Conflict(refusal.message, code=refusal.code) from refusal
         if listed is None:
@@ -387,7 +394,7 @@ def _missing(
 def _result(
     before: Project, after: Project, files: tuple[File, ...], warnings: tuple[str, ...] = ()
 ) -> Promoted:
-    new = frozenset(file.filename for file in _missing(before, files))
+    new = frozenset(file.filename for file in _missing(before, files, ""))
     records = [after.by_filename.get(file.filename, file) for file in files]
     return Promoted(
         project=after,

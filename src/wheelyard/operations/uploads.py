@@ -128,6 +128,8 @@ class AddFiles(Struct, frozen=True):
     """Whether one version may have several sdists in different formats."""
     quotas: FileQuotas | None = None
     """What the quotas leave, or None without any."""
+    index_option: str = ""
+    """`Projects.index_option`, for messages."""
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return one event for each file that is new to `project` and not refused by it."""
@@ -157,7 +159,11 @@ class AddFiles(Struct, frozen=True):
         try:
             require_not_released(project, self.validated_against)
             listed = find_identical(
-                project, file.upload.distribution, file.upload.sha256, is_lenient=self.is_lenient
+                project,
+                file.upload.distribution,
+                file.upload.sha256,
+                self.index_option,
+                is_lenient=self.is_lenient,
             )
         except WheelyardError as error:
             return FileDecision(file.file, refusal=error)
@@ -260,7 +266,7 @@ class Uploads(Struct, frozen=True):
         self._require_packages()
         cached = self.projects.peek(name)
         if cached and cached.value:
-            _check_accepts_uploads(cached.value)
+            _check_accepts_uploads(cached.value, self.projects.index_option)
         if not (cached and cached.value and cached.value.exists):
             self.taken.require_free(name)
 
@@ -342,8 +348,9 @@ class Uploads(Struct, frozen=True):
         Raises as `accept`, but looks neither at the caller's rights nor at upstream indexes.
         """
         _check_form(upload)
+        option, is_lenient = self.projects.index_option, self.rules.lenient
         listed = find_identical(
-            before, upload.distribution, upload.sha256, is_lenient=self.rules.lenient
+            before, upload.distribution, upload.sha256, option, is_lenient=is_lenient
         )
         # a listed file whose bytes are lost goes on, so that they are stored again
         if listed is not None and self.files.is_intact(before.name, listed):
@@ -379,7 +386,8 @@ class Uploads(Struct, frozen=True):
     ) -> AddFiles:
         """Return the intent to add files that were validated against the project `before`."""
         quotas = None if self.quota_check is None else self.quota_check.for_files()
-        return AddFiles(before, files, self.runtime.now(), caller, self.rules.lenient, quotas)
+        now, option = self.runtime.now(), self.projects.index_option
+        return AddFiles(before, files, now, caller, self.rules.lenient, quotas, option)
 
     def accept_path(
         self, path: Path, caller: Caller, progress: Callable[[int], None]
@@ -484,12 +492,12 @@ def _form_mismatch(field: str, in_filename: str, in_form: str) -> Invalid:
     return Invalid(f"{fact} {remedy}", code=f"{field}_mismatch")
 
 
-def _check_accepts_uploads(project: Project) -> None:
+def _check_accepts_uploads(project: Project, index_option: str) -> None:
     if not project.status.takes_uploads:
         fact = f"Project {quoted(project.name)} is {project.status}."
         raise Forbidden(
             f"{fact} Whoever manages it can make it active again, on the page of the project. In a "
-            f"terminal 'wheelyard status {project.name} active' does."
+            f"terminal 'wheelyard status {project.name} active{index_option}' does."
         )
 
 
@@ -501,18 +509,24 @@ def require_not_released(project: Project, before: Project) -> None:
 
 
 def find_identical(
-    project: Project, distribution: KnownDistribution, sha256: str, *, is_lenient: bool = False
+    project: Project,
+    distribution: KnownDistribution,
+    sha256: str,
+    index_option: str,
+    *,
+    is_lenient: bool = False,
 ) -> File | None:
     """
     Return the entry of a file that is listed with equal bytes, or None if the file may be added.
 
-    If `is_lenient`, one version may have several sdists in different formats.
+    If `is_lenient`, one version may have several sdists in different formats. `index_option` is
+    `Projects.index_option`, for messages.
 
     Raises Invalid if the filename was deleted, or another spelling of it is listed or was deleted,
     Forbidden if the project accepts no uploads, and Conflict if the filename is listed with other
     bytes.
     """
-    _check_accepts_uploads(project)
+    _check_accepts_uploads(project, index_option)
     listed = project.by_filename.get(distribution.filename)
     if listed is not None:
         if listed.sha256 == sha256:

@@ -114,7 +114,8 @@ class PromotionPages:
         version: Version,
         form: FormState,
     ) -> Response:
-        files = Selection(version).files_of(self._context.index.projects.get_current(name))
+        projects = self._context.index.projects
+        files = Selection(version).files_of(projects.get_current(name), projects.index_option)
         targets = tuple(self._targets(request, name, version, files))
         viewer = self._web.viewer(request.caller, name)
         release = name, files[0].version
