@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from re import findall
 from typing import Any, Final
 
 import pytest
@@ -18,8 +19,10 @@ from wheelyard.api.project_operations import ClientProjectsQuery, client_project
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
+from wheelyard.model.distribution_filename import parse_version_set
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.stored_indexes import IndexList, describe_event
+from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.forwarding import ForwardingStore
@@ -139,6 +142,27 @@ def test_an_index_that_is_in_use_stays(harness: IndexHarness) -> None:
     administration.make({"name": "qa", "layers": ["team"]}, "local:bo")
     with pytest.raises(Conflict, match="is a layer of the index 'qa'"):
         administration.remove("team", "local:bo")
+
+
+def test_an_index_is_emptied_before_it_is_removed(harness: IndexHarness) -> None:
+    """Who follows the advice deletes also dev releases, and waits until nothing can be restored."""
+    index = opened(harness)
+    administration = index.index_administration
+    administration.make(DEV, "local:bo")
+    dev = index.named("dev")
+    dev.uploads.accept(make_wheel(version="0.dev1").arrival(harness.folder), ALICE)
+
+    with pytest.raises(Conflict, match="Delete them first") as refused:
+        administration.remove("dev", "local:bo")
+    (advised,) = findall(r"--versions '(.*)' --index dev", refused.value.message)
+    selection = Selection(parse_version_set(advised))
+    dev.lifecycle.change("delete", ALICE, NormalizedName("demo"), selection, "")
+
+    with pytest.raises(Conflict, match="Try again 31 days after their deletion"):
+        administration.remove("dev", "local:bo")
+    harness.clock.advance(days=31)
+    administration.remove("dev", "local:bo")
+    assert names_of(opened(harness)) == [""]
 
 
 def test_rights_for_an_index_that_is_removed(harness: IndexHarness) -> None:

@@ -270,6 +270,6 @@ def _listed_elsewhere(name: NormalizedName, indexes: Iterable[str], when: str = 
     named = ", ".join(map(describe_index, indexes))
     return Conflict(
         f"These files of {name} are{when} also listed, kept after a deletion, or just promoted in: "
-        f"{named}. Nothing was removed there. Remove them from all indexes with --everywhere.",
+        f"{named}. Nothing was removed there. With --everywhere they are deleted there, too.",
         code=LISTED_ELSEWHERE,
     )

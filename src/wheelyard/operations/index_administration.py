@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Intent
-from wheelyard.catalog.files import FileRemoval
+from wheelyard.catalog.files import RESTORE_TIME, FileRemoval
 from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
@@ -44,6 +44,7 @@ from wheelyard.model.stored_indexes import (
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AccessControl
 from wheelyard.operations.audit_log import log_index
 from wheelyard.operations.index_definitions import IndexDefinitions, owner_of_name, unknown_index
+from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
 from wheelyard.storage.base import Entry, Stored
 
@@ -242,14 +243,16 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             if project.files:
                 raise Conflict(
                     f"The index {quoted(name)} has packages, such as {project.name}. Delete them "
-                    f"first: wheelyard delete {project.name} --versions '>=0' --index {name}.",
+                    f"first: wheelyard delete {project.name} --versions '>=0.dev0' --index {name}.",
                     code=INDEX_IN_USE,
                 )
             if self.files.kept([project]):
+                days = (KEPT_FOR + RESTORE_TIME).days
                 raise Conflict(
                     f"The index {quoted(name)} has deleted files that can be restored, such as of "
-                    f"{project.name}. Wait, or remove them now: wheelyard delete {project.name} "
-                    f"--versions '>=0' --now --index {name}.",
+                    f"{project.name}. Try again {days} days after their deletion. Or, if no other "
+                    f"index has them, remove them now: wheelyard delete {project.name} --versions "
+                    f"'>=0.dev0' --now --index {name}.",
                     code=INDEX_IN_USE,
                 )
 
