@@ -135,3 +135,40 @@ def test_advice_names_the_index(typed: Typed, line: str, advice: str) -> None:
     done = typed(*line.split())
 
     assert (done.returncode, advice in done.stderr) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("index", "what", "columns"),
+    [
+        ("dev", "promoted to", ["promoted to prod"]),
+        ("dev", "promoted-to", ["promoted to prod"]),
+        ("dev", "promoted", []),
+        ("prod", "promoted from", ["promoted from dev"]),
+        ("prod", "promoted", ["promoted from dev"]),
+        ("prod", "deleted", ["deleted at once"]),
+        ("prod", "deleted at once", ["deleted at once"]),
+        ("prod", "status archived", ["status archived"]),
+        ("prod", "status active", []),
+    ],
+)
+def test_the_journal_is_filtered_by_what_it_shows(
+    typed: Typed, index: str, what: str, columns: list[str]
+) -> None:
+    """`journal --what` takes what the third column has, without the name of an index."""
+    assert typed("status", "demo", "archived", "--index", "prod").returncode == 0
+    assert typed(*EVERYWHERE, "--yes").returncode == 0
+
+    done = typed("journal", "demo", "--index", index, "--what", what)
+
+    assert (done.returncode, [line.split("\t")[2] for line in done.stdout.splitlines()]) == (
+        0,
+        columns,
+    )
+
+
+def test_what_no_journal_has_is_refused(typed: Typed) -> None:
+    """A word that no entry has is refused, with those that there are."""
+    done = typed("journal", "--what", "promoted to prod")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "has no entries 'promoted to prod'. Choose one of: uploaded, imported" in done.stderr

@@ -132,6 +132,10 @@ def test_filters(harness: IndexHarness) -> None:
     assert {entry.what for entry in entries(index, by="local:bo")} == {"granted"}
     assert [entry.project for entry in entries(index, what="uploaded")] == ["beta", "alpha"]
     assert len(entries(index, by="alice", what="status", limit=1)) == 1
+    shown = [f"status {entry.status}" for entry in entries(index, what="status")]
+    assert len(entries(index, what=shown[0])) == shown.count(shown[0])
+    with pytest.raises(Invalid, match="Choose one of: uploaded"):
+        entries(index, what="renamed")
     both = whole(index, by="alice", project="alpha", what="uploaded")
     assert [entry.commit for entry in both if isinstance(entry, JournalEntry)] == [1]
 

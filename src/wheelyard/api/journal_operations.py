@@ -16,7 +16,7 @@ from wheelyard.api.operation import Call
 from wheelyard.authentication.authorization import require_admin
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.project_json import JournalEntry
+from wheelyard.model.project_json import JournalEntry, require_entry_kind
 from wheelyard.operations.journal_reader import BEGINNING
 from wheelyard.operations.merged_journal import JournalFilter, JournalPlace
 
@@ -41,7 +41,7 @@ class JournalSelection(Struct, frozen=True, kw_only=True):
     by: str = ""
     """A principal, whose own tokens count, an id or a name of a token, an e-mail address."""
     what: str = ""
-    """`uploaded`, `yanked`, `granted` ..."""
+    """`uploaded`, `yanked`, `granted`, `promoted to` ..."""
     since: Moment = None
     until: Moment = None
     """The first moment that is not wanted any more."""
@@ -51,8 +51,10 @@ class JournalSelection(Struct, frozen=True, kw_only=True):
         """
         The filter.
 
-        Raises Invalid if the name of the project is malformed.
+        Raises Invalid if the name of the project is malformed, or `what` means no entry.
         """
+        if self.what:
+            require_entry_kind(self.what)
         return JournalFilter(
             index=self.index,
             project=parse_name(self.project) if self.project else "",

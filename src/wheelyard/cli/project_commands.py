@@ -65,7 +65,13 @@ from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS
 from wheelyard.model.grants import with_name
 from wheelyard.model.project import Status
-from wheelyard.model.project_json import FileJson, JournalEntry, OtherEvent, ProjectJson
+from wheelyard.model.project_json import (
+    FileJson,
+    JournalEntry,
+    OtherEvent,
+    ProjectJson,
+    require_entry_kind,
+)
 from wheelyard.model.public_packages import Decision
 from wheelyard.operations.journal_reader import BEGINNING, JournalPart, JournalReader, OtherJournal
 from wheelyard.operations.names import NameState, PrivateName
@@ -346,6 +352,8 @@ def journal_command(
     name = None if project is None else parse_name(project)
     if filters["by"] == "":
         raise Invalid("--by is empty. Name a principal, a token or an e-mail, or leave it out.")
+    if filters["what"]:
+        require_entry_kind(filters["what"])
     api, now = open_api(), system_runtime().now()
     since, until = filters["since"], filters["until"]
     reader = JournalReader(

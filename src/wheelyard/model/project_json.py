@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
+from wheelyard.errors import Invalid, quoted
 from wheelyard.model import stored_indexes, stored_publishers
 from wheelyard.model.decoding import redact_tokens
 from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event, is_match
@@ -138,6 +140,58 @@ class ProjectJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 _VERBS: Final = {"promoted-to": "promoted", "promotion-approved": "approved the promotion of"}
 _PARTICIPLES: Final = {"promoted-to": "promoted", "promotion-approved": "approved for promotion"}
+_DIRECTIONS: Final = {"promoted": "from", "promoted-to": "to", "promotion-approved": "to"}
+ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "uploaded": "Uploads",
+        "imported": "Imports",
+        "promoted": "Promotions from another index",
+        "promoted-to": "Promotions to another index",
+        "promotion-approved": "Approved promotions",
+        "yanked": "Yanks",
+        "unyanked": "Yanks taken back",
+        "pinned": "Pins",
+        "unpinned": "Pins taken back",
+        "deleted": "Deletions",
+        "restored": "Restored files",
+        "status": "Status of projects",
+        "reserved": "Reserved names",
+        "released": "Released names",
+        "granted": "Grants",
+        "revoked": "Revoked grants",
+        "group": "Groups",
+        "group-deleted": "Deleted groups",
+        "person-ended": "People whose access was ended",
+        "person-admitted": "People who were admitted again",
+        "person-name-released": "Released names of people",
+        "index-made": "Made indexes",
+        "index-changed": "Changed indexes",
+        "index-removed": "Removed indexes",
+        "publisher-added": "Added trusted publishers",
+        "publisher-changed": "Changed trusted publishers",
+        "publisher-removed": "Removed trusted publishers",
+        "approved": "Approved public packages",
+        "blocked": "Blocked public packages",
+    }
+)
+"""What entries can be filtered by, and its words as the heading of a list."""
+_SHOWN_KINDS: Final = (
+    "promoted from",
+    "promoted to",
+    "approved for promotion to",
+    "deleted at once",
+    *(f"status {status}" for status in Status),
+)
+
+
+def require_entry_kind(what: str) -> None:
+    """Raise Invalid unless `JournalEntry.is_what` can be true of an entry."""
+    if what not in (*ENTRY_KINDS, *_SHOWN_KINDS):
+        raise Invalid(
+            f"The journal has no entries {quoted(what)}. Choose one of: "
+            f"{', '.join((*ENTRY_KINDS, *_SHOWN_KINDS))}.",
+            code="invalid_field",
+        )
 
 
 class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -149,15 +203,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     commit: int
     """The number of its commit."""
     what: str
-    """
-    `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `restored`, `status`,
-    `reserved`, `released`, `promoted-to`, `promotion-approved`, `pinned`, `unpinned`, or what a
-    newer version calls it;
-    `granted`, `revoked`, `group`, `group-deleted`, `person-ended`, `person-admitted` or
-    `person-name-released`; `publisher-added`, `publisher-changed` or `publisher-removed`;
-    `index-made`, `index-changed` or `index-removed`;
-    `approved` or `blocked`.
-    """
+    """One of `ENTRY_KINDS`, or what a newer version calls it."""
     files: tuple[str, ...]
     by: str
     """The principal."""
@@ -197,10 +243,18 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def other_index(self) -> str:
         """The other index of a promotion in words, such as `from dev`, else an empty text."""
-        direction = {"promoted": "from", "promoted-to": "to", "promotion-approved": "to"}
-        if self.what not in direction:
+        if self.what not in _DIRECTIONS:
             return ""
-        return f"{direction[self.what]} {describe_index(self.index)}"
+        return f"{_DIRECTIONS[self.what]} {describe_index(self.index)}"
+
+    def is_what(self, wanted: str) -> bool:
+        """
+        Return whether `wanted` means what was done.
+
+        That is a word of `ENTRY_KINDS`, or what is shown of it without the name of an index.
+        """
+        detail = "at once" if self.at_once else self.status or _DIRECTIONS.get(self.what, "")
+        return wanted in {self.what, f"{self.done} {detail}"}
 
     def is_by(self, wanted: str) -> bool:
         """Return whether `wanted` means who has done it, or the owner of their token."""

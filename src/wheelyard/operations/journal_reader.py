@@ -199,7 +199,7 @@ class JournalReader(Struct):
     Reads the entries of a source from the time `since` on, before the time `until` if it is given.
 
     With `by`, only those of a principal are read, as `JournalEntry.is_by` says. With
-    `what`, only those of this kind are read (`JournalEntry.what`).
+    `what`, only those of this kind are read (`JournalEntry.is_what`).
 
     If another commit has the number of the last one that was read, or none, the store was restored:
     then what is later than that one is read.
@@ -321,7 +321,7 @@ class JournalReader(Struct):
         """Add an entry to a part if it is wanted."""
         entry = replace(entry, owner=self._owner_of(entry.by, part.problems))
         is_wanted = (not self.by or entry.is_by(self.by)) and (
-            not self.what or entry.what == self.what
+            not self.what or entry.is_what(self.what)
         )
         if is_wanted and (self.until is None or entry.at < self.until):
             part.entries.append(entry)

@@ -60,7 +60,7 @@ class JournalFilter(Struct, frozen=True):
     by: str = ""
     """Of which principals and owners of tokens, as `JournalEntry.is_by` compares them."""
     what: str = ""
-    """What has happened, as `JournalEntry.what` says it."""
+    """What has happened, as `JournalEntry.is_what` compares it."""
     since: datetime = BEGINNING
     until: datetime | None = None
     """The first moment that is not wanted any more."""
@@ -70,7 +70,7 @@ class JournalFilter(Struct, frozen=True):
         return (
             (not self.index or entry.in_index == self.index)
             and (not self.project or entry.project == self.project)
-            and (not self.what or entry.what == self.what)
+            and (not self.what or entry.is_what(self.what))
             and entry.at >= self.since
             and (self.until is None or entry.at < self.until)
             and (not self.by or entry.is_by(self.by))

@@ -9,12 +9,13 @@ from msgspec.structs import asdict
 
 from wheelyard.api import journal_operations
 from wheelyard.api.journal_operations import JournalQuery, JournalSelection
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import Invalid
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import NO_STORE, NOSNIFF, Request, Response, StreamedResponse
+from wheelyard.model.project_json import ENTRY_KINDS
 from wheelyard.rendering.journal_csv import journal_csv
-from wheelyard.rendering.web.admin.journal import KINDS, entry_rows
+from wheelyard.rendering.web.admin.journal import entry_rows
 
 SECTION: Final = "journal/"
 FIELDS: Final = ("index", "project", "by", "what", "from", "to")
@@ -36,7 +37,7 @@ class JournalPages:
         before, is_filtered = query.text("before"), any(asked.values())
         values = {
             "asked": asked,
-            "kinds": KINDS,
+            "kinds": ENTRY_KINDS,
             "indexes": sorted(self._pages.index.indexes.names()),
             "is_filtered": is_filtered,
             "error": "",
@@ -77,11 +78,8 @@ def _selection(asked: Mapping[str, str]) -> JournalSelection:
     """
     Return what the fields of the form select.
 
-    Raises Invalid for what is no date, and for a kind of entries that there is not.
+    Raises Invalid for what is no date.
     """
-    if asked["what"] not in {"", *KINDS}:
-        message = f"The journal has no entries {quoted(asked['what'])}. Choose what of the list."
-        raise Invalid(message, code="invalid_field")
     since, until = _day(asked["from"]), _day(asked["to"])
     return JournalSelection(
         index=asked["index"],

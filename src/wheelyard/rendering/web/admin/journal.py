@@ -1,9 +1,7 @@
 """The page of the journal: what its template shows of an entry."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import groupby
-from types import MappingProxyType
-from typing import Final
 
 from msgspec import Struct
 
@@ -11,41 +9,6 @@ from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import counted
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.rendering.project_facts import versions_of
-
-KINDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "uploaded": "Uploads",
-        "imported": "Imports",
-        "promoted": "Promotions from another index",
-        "promoted-to": "Promotions to another index",
-        "promotion-approved": "Approved promotions",
-        "yanked": "Yanks",
-        "unyanked": "Yanks taken back",
-        "pinned": "Pins",
-        "unpinned": "Pins taken back",
-        "deleted": "Deletions",
-        "restored": "Restored files",
-        "status": "Status of projects",
-        "reserved": "Reserved names",
-        "released": "Released names",
-        "granted": "Grants",
-        "revoked": "Revoked grants",
-        "group": "Groups",
-        "group-deleted": "Deleted groups",
-        "person-ended": "People whose access was ended",
-        "person-admitted": "People who were admitted again",
-        "person-name-released": "Released names of people",
-        "index-made": "Made indexes",
-        "index-changed": "Changed indexes",
-        "index-removed": "Removed indexes",
-        "publisher-added": "Added trusted publishers",
-        "publisher-changed": "Changed trusted publishers",
-        "publisher-removed": "Removed trusted publishers",
-        "approved": "Approved public packages",
-        "blocked": "Blocked public packages",
-    }
-)
-"""What entries can be filtered by, and its words."""
 
 
 class EntryRow(Struct, frozen=True):
