@@ -198,6 +198,17 @@ def test_several_servers_sweep_once(stocked: IndexHarness) -> None:
     assert file_key(LOST) not in stocked.snapshot()
 
 
+def test_old_descriptions_of_each_index_go(stocked: IndexHarness) -> None:
+    """What was rendered long ago is removed from all indexes of the store."""
+    for prefix in ("", DEV):
+        stocked.store.put(Key(f"{prefix}{keys.description('renderer', '0')}"), b"", None)
+    stocked.clock.advance(days=91)
+
+    daily(stocked, 5).sweep_if_due()
+
+    assert not any(keys.DESCRIPTIONS in key for key in stocked.snapshot())
+
+
 def test_a_server_that_lost_its_lease_stops(stocked: IndexHarness) -> None:
     """A server that wakes up after its lease was taken stops, and leaves the lease alone."""
     lost = make_wheel("other", "9.0")

@@ -381,7 +381,8 @@ class DailySweep:
     def _remove_old(self, now: float) -> None:
         try:
             self._changes.remove_stale(now)
-            remove_old(self._sweep.stores.documents, now)
+            for prefix in self._sweep.removal.indexes():
+                remove_old(PrefixedStore(self._sweep.stores.documents, prefix), now)
         except WheelyardError as error:
             self._log_failure("marks of commits and old descriptions stay in the store", error)
         try:
