@@ -16,7 +16,10 @@ from wheelyard.catalog.files import FileContent, Files
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
+from wheelyard.model.metadata import parse_any
 from wheelyard.model.project import Project
+from wheelyard.operations.descriptions.child_process import RenderProcess
+from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.operations.immediate_deletion import ImmediateDeletion
 from wheelyard.operations.lifecycle import Lifecycle, Selection
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -415,6 +418,34 @@ def test_a_promoted_file_is_restored_and_removed(harness: IndexHarness) -> None:
     account = replace(ALICE, principal="ci@acme.iam.gserviceaccount.com")
     indexes.prod.immediate_deletion.delete(account, DEMO, FIRST, "", everywhere=True)
     assert harness.snapshot("files/") == {}
+
+
+def test_a_removal_leaves_no_rendered_description(
+    harness: IndexHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What pages have shown of a removed release is gone from all indexes; the rest stays."""
+    monkeypatch.setattr(RenderProcess, "render", lambda *_: {"html": "<p>rendered</p>"})
+    indexes = TwoIndexes(harness)
+    for version in ("1.0", "2.0"):
+        raw = f"Metadata-Version: 2.2\nName: demo\nVersion: {version}\n\nThe secret {version}\n"
+        indexes.upload(make_wheel(version=version, metadata=raw.encode()))
+        for index in (indexes.dev, indexes.prod):
+            for path_of in (None, str):
+                documents, clock = index.stores.documents, harness.clock.seconds
+                made = Descriptions(documents, clock, picture_path=path_of, waits=True)
+                made.render(parse_any(raw.encode(), DEMO, version))
+                made.close()
+    indexes.promote()
+    rendered = [key for key in harness.snapshot("indexes/") if keys.DESCRIPTIONS in key]
+    assert len(rendered) == 8
+
+    indexes.dev.named("").immediate_deletion.delete(ALICE, DEMO, FIRST, "", everywhere=True)
+
+    left = [key for key in harness.snapshot("indexes/") if keys.DESCRIPTIONS in key]
+    assert len(left) == 4
+    second = Selection(parse_version("2.0"))
+    indexes.dev.immediate_deletion.delete(ALICE, DEMO, second, "")
+    assert not any(keys.DESCRIPTIONS in key for key in harness.snapshot())
 
 
 def test_the_setting_of_public_downloads_counts(harness: IndexHarness, life: Lifecycle) -> None:

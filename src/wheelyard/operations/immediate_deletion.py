@@ -8,8 +8,8 @@ removed from all of them.
 1. Each index gets a commit that takes the files out of its list and its trash: the others first. A
    process that dies in between has removed it from some of them. So does each index that a file is
    noted as promoted to (`promotion.py`): it never lists a filename that was deleted there.
-2. Then the bytes go. A process that dies before leaves bytes that no index lists. The same removal
-   again finds them by their filenames, and so does the sweep.
+2. Then the rendered descriptions go, and then the bytes. A process that dies before leaves bytes
+   that no index lists. The same removal again finds them by their filenames, and so does the sweep.
 3. The documents are read again: it fails if an index lists the bytes by then, as somebody has
    uploaded or promoted the file meanwhile.
 
@@ -17,7 +17,7 @@ A file that was removed so can neither be restored nor uploaded again here, so n
 bytes that are about to go.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final
 
@@ -30,10 +30,14 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Forbidden
 from wheelyard.model.access import Action, Caller
+from wheelyard.model.distribution_filename import parse_known_filename
+from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.model.project import Deletion, Event, File, Project
 from wheelyard.model.promotion import describe_index
+from wheelyard.operations.descriptions.descriptions import remove_results
 from wheelyard.operations.lifecycle import PromotionNotes, Selection, require_manager
-from wheelyard.storage.base import Key
+from wheelyard.storage.base import Key, Store, Stored
+from wheelyard.storage.forwarding import PrefixedStore
 
 LISTED_ELSEWHERE: Final = "listed_elsewhere"
 """The code of a Conflict for bytes that another index of the store lists or keeps."""
@@ -144,7 +148,10 @@ class ImmediateDeletion(Struct, frozen=True):
             for file in files
             for key, _ in listed_objects(name, file)
         }
-        self.removal.remove(name, objects | removal.leftovers)
+        objects |= removal.leftovers
+        # before the bytes that it is found by
+        remove_results(self._stores_of_indexes(), self._core_metadata(name, objects))
+        self.removal.remove(name, objects)
         # whoever lists them by now was faster than this removal has looked, or has committed since
         still = [
             index
@@ -153,6 +160,22 @@ class ImmediateDeletion(Struct, frozen=True):
         ]
         if still:
             raise _listed_elsewhere(name, still, " by now")
+
+    def _stores_of_indexes(self) -> Iterator[Store]:
+        documents = self.removal.stores.documents
+        return (PrefixedStore(documents, prefix) for prefix in self.removal.indexes())
+
+    def _core_metadata(
+        self, name: NormalizedName, objects: Iterable[Key]
+    ) -> Iterator[CoreMetadata]:
+        """Yield the core metadata among the objects of files."""
+        for key in objects:
+            owner = keys.parse_file_key(key)
+            if owner is None or key != keys.core_metadata(name, owner.sha256, owner.filename):
+                continue
+            stored = self.removal.stores.files.get(key)
+            if isinstance(stored, Stored):
+                yield parse_any(stored.body, name, parse_known_filename(owner.filename).version)
 
     def _require_admin(
         self, caller: Caller, name: NormalizedName, reason: str, *, everywhere: bool

@@ -10,8 +10,9 @@ ends when none is left.
    it.
 2. A thread looks for the result in `derived/`, by the digest of text, type and renderer (its code
    and libraries); else it is made, and written there. So equal descriptions are rendered once,
-   whatever process has them. The daily sweep removes results that are 90 days old. Where nothing
-   may be written (`[server] read_only`, an export), memory has them.
+   whatever process has them. The daily sweep removes results that are 90 days old, and a removal
+   of bytes at once those of its releases. Where nothing may be written (`[server] read_only`, an
+   export), memory has them.
 3. A page shows the result, from memory or the store, with pictures of other servers at paths of
    this index (`pictures/`) or as links, or the plain text; a page with that has no
    ETag and is kept by nobody. Only an export waits.

@@ -7,7 +7,7 @@ the plain text.
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
@@ -162,15 +162,7 @@ class Descriptions:
         self._process.close()
 
     def _parsed(self, core: CoreMetadata) -> _Description | None:
-        """Return the description of a release if it has one that is to be rendered."""
-        text, markup = core.description or "", _markup(core.description_content_type)
-        if not text.strip() or not markup or len(text) > MAX_LENGTH:
-            return None
-        is_declared = bool(core.description_content_type)
-        has_pictures = self._picture_path is not None
-        content = f"{markup} {is_declared} {has_pictures}\n{text}".encode("utf-8", "replace")
-        key = keys.description(renderer(), sha256(content).hexdigest())
-        return _Description(text, markup, is_declared, key)
+        return _parse(core, has_pictures=self._picture_path is not None)
 
     def _submit(self, description: _Description) -> Future[_Result | None] | None:
         """Return the future of a result, or None if too many wait, or nothing can begin now."""
@@ -225,6 +217,17 @@ class Descriptions:
         return result
 
 
+def _parse(core: CoreMetadata, *, has_pictures: bool) -> _Description | None:
+    """Return the description of a release if it has one that is to be rendered."""
+    text, markup = core.description or "", _markup(core.description_content_type)
+    if not text.strip() or not markup or len(text) > MAX_LENGTH:
+        return None
+    is_declared = bool(core.description_content_type)
+    content = f"{markup} {is_declared} {has_pictures}\n{text}".encode("utf-8", "replace")
+    key = keys.description(renderer(), sha256(content).hexdigest())
+    return _Description(text, markup, is_declared, key)
+
+
 def _with_pictures(html: Markup, path_of: Callable[[str], str]) -> Markup:
     """Return a description whose pictures are at paths of this index."""
 
@@ -251,6 +254,26 @@ def remove_old(store: Store, now: float) -> None:
     for entry in store.list(keys.DESCRIPTIONS):
         if entry.modified < now - KEPT_SECONDS:
             store.delete(entry.key)
+
+
+def remove_results(stores: Iterable[Store], cores: Iterable[CoreMetadata]) -> None:
+    """
+    Delete what any renderer has made of the descriptions of these releases.
+
+    It is made again for another release with the same description. Raises Unavailable if a store
+    does not answer.
+    """
+    parsed = (_parse(core, has_pictures=has) for core in cores for has in (False, True))
+    names = {_name_of(description.key) for description in parsed if description}
+    for store in stores if names else ():
+        for entry in store.list(keys.DESCRIPTIONS):
+            if _name_of(entry.key) in names:
+                store.delete(entry.key)
+
+
+def _name_of(key: Key) -> str:
+    """Return the part of a key that is the same for all renderers."""
+    return key.rpartition("/")[2]
 
 
 def plain(text: str, reason: str = "") -> Markup:
