@@ -172,3 +172,16 @@ def test_what_no_journal_has_is_refused(typed: Typed) -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "has no entries 'promoted to prod'. Choose one of: uploaded, imported" in done.stderr
+
+
+def test_the_summary_goes_with_the_last_file(typed: Typed, sandbox: Sandbox) -> None:
+    """A project whose files are all deleted has no summary, until one of them is restored."""
+    raw = b"Metadata-Version: 2.2\nName: told\nVersion: 1.0\nSummary: The secret\n"
+    upload(typed, sandbox, make_wheel("told", metadata=raw))
+    of_told = ("told", "--index", "dev")
+    shown = [typed("list", *of_told, "--json").stdout]
+    for line in ("delete told 1.0 --index dev --yes", "restore told 1.0 --index dev"):
+        assert typed(*line.split()).returncode == 0
+        shown.append(typed("list", *of_told, "--json").stdout)
+
+    assert ["The secret" in answer for answer in shown] == [True, False, True]

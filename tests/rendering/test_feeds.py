@@ -119,6 +119,14 @@ def test_quarantined_project_has_no_releases_in_its_feed() -> None:
     ]
 
 
+def test_a_project_without_files_has_no_summary() -> None:
+    """The feed of a project shows its summary, but not once all of its files are deleted."""
+    found = replace(project(file("1.0")), summary="The secret")
+
+    assert b"The secret" in project_feed("Acme", BASE, found, [])
+    assert b"The secret" not in project_feed("Acme", BASE, replace(found, files=()), [])
+
+
 def test_feed_of_all_projects_links_to_releases() -> None:
     """The feed of all projects links to each release; that of an empty index is valid, too."""
     (release,) = releases_of(project(file("1!2.0+cu121")))

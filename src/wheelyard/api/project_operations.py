@@ -146,7 +146,7 @@ class ProjectAnswer(Struct, frozen=True, kw_only=True):
             name=project.name,
             revision=project.revision,
             status=ProjectStatus(project.status, project.reason),
-            summary=project.summary,
+            summary=project.shown_summary,
             files=tuple(map(FileAnswer.of, project.files)),
             deleted=project.deleted_filenames,
             commit=CommitJson.from_commit(project.commit) if project.commit else None,

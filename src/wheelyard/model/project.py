@@ -434,6 +434,11 @@ class Project(
         return read_commit(bytes(self.stored_commit)) if self.stored_commit else None
 
     @property
+    def shown_summary(self) -> str:
+        """The summary, or an empty text without files: its release is deleted, perhaps removed."""
+        return self.summary if self.files else ""
+
+    @property
     def exists(self) -> bool:
         """Whether it has a commit, and its name was not released since."""
         return self.revision > 0 and not self.is_released

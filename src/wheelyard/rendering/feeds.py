@@ -69,7 +69,8 @@ def project_feed(
     entries += _change_entries(name, changes, shown)
     root = root_url or _RELATIVE_ROOT
     path, title = f"project/{name}/", f"{name} · {_title(brand, index)}"
-    head = f"<subtitle>{_text(project.summary)}</subtitle>\n" if project.summary else ""
+    summary = project.shown_summary
+    head = f"<subtitle>{_text(summary)}</subtitle>\n" if summary else ""
     return _feed(root, path, title, head, _newest(entries, PROJECT_FEED_ENTRIES), index)
 
 
