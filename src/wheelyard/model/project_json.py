@@ -203,7 +203,15 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     commit: int
     """The number of its commit."""
     what: str
-    """One of `ENTRY_KINDS`, or what a newer version calls it."""
+    """
+    `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `restored`, `status`,
+    `reserved`, `released`, `promoted-to`, `promotion-approved`, `pinned`, `unpinned`, or what a
+    newer version calls it;
+    `granted`, `revoked`, `group`, `group-deleted`, `person-ended`, `person-admitted` or
+    `person-name-released`; `publisher-added`, `publisher-changed` or `publisher-removed`;
+    `index-made`, `index-changed` or `index-removed`;
+    `approved` or `blocked`.
+    """
     files: tuple[str, ...]
     by: str
     """The principal."""
