@@ -164,7 +164,7 @@ def test_other_servers_obey_within_fifteen_seconds(tmp_path: Path, remote: Setti
 def test_damaged_grants_are_unavailable(
     tmp_path: Path, remote: Settings, damage: bytes, *, near: bool
 ) -> None:
-    """While the stored grants are damaged, those who may have one are told to come back (503)."""
+    """While stored grants are damaged or lost, who may have one is told to come back (503)."""
     with in_process(tmp_path, remote, near=near) as server:
         server.publish(wheel("demo"))
         access, store = server.index.access, server.index.files.store
@@ -178,4 +178,4 @@ def test_damaged_grants_are_unavailable(
         assert server.get("/simple/demo/").status == 401
         store.delete(keys.ACCESS)
         server.clock.advance(seconds=15)
-        assert status(server) == 404
+        assert status(server) == 503

@@ -354,6 +354,22 @@ def test_check_mends_grants_and_their_journal(harness: IndexHarness, access: Acc
         access_of(harness).grant(grant("htpasswd:eve"), by="local:eve")
 
 
+def test_lost_grants_are_not_taken_for_none(harness: IndexHarness, access: AccessControl) -> None:
+    """Whose access was ended stays out if the document is lost, and no change begins a new one."""
+    access.end_person("user:eve@acme.dev", by="local:ana")
+    harness.store.delete(keys.ACCESS)
+
+    for process in (access, access_of(harness, seed=4)):
+        assert process.peek() is None
+        with pytest.raises(Unavailable, match=r"lost|gone"):
+            process.load()
+        with pytest.raises(Unavailable, match=r"lost|gone"):
+            process.grant(grant(BO), by="local:ana")
+    assert harness.store.get(keys.ACCESS) is None
+    assert harness.check(rebuild=True).repaired
+    assert access.load().ended
+
+
 PRINCIPALS = st.lists(st.sampled_from([ANA, BO, "static:ci"]), min_size=1, max_size=2)
 GRANTEES = st.one_of(PRINCIPALS, st.sampled_from([["group:a"], ["group:ops"]]))
 CHANGES = st.one_of(

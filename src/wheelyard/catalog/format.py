@@ -128,7 +128,7 @@ def open_catalog(
     # cached longer than other documents, as each request with a token needs its record
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
     records = DocumentCache(credentials, Codec(TokenRecord), runtime, token_policy)
-    access = DocumentCache(credentials, ACCESS.documents, runtime, token_policy)
+    access = DocumentCache(credentials, ACCESS.documents, runtime, token_policy, is_permanent=True)
     decisions = DocumentCache(store, DECISIONS.documents, runtime, policy, is_permanent=True)
     session_keys = DocumentCache(credentials, Codec(SessionKey), runtime, token_policy)
     ended_sessions = DocumentCache(credentials, Codec(EndedSession), runtime, token_policy)

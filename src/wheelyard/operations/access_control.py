@@ -106,7 +106,7 @@ class AccessControl:
     Returns the grants in force, and changes those of the store.
 
     Threads may share it. Each method raises Unavailable if the grants and groups of the store
-    cannot be read, or are damaged.
+    cannot be read, or are damaged or lost: without them, what they have closed would be open.
     """
 
     def __init__(self, configured: Grants, records: AccessRecords, runtime: Runtime) -> None:
@@ -124,7 +124,9 @@ class AccessControl:
         Does not read a remote store.
         """
         snapshot = self.records.peek(max_age)
-        return None if snapshot is None else self._merge(snapshot)
+        if snapshot is None or (snapshot.value is None and not self._has_merged(snapshot)):
+            return None  # perhaps the document is lost
+        return self._merge(snapshot)
 
     def load(self) -> Grants:
         """
@@ -373,7 +375,12 @@ class AccessControl:
     def _commit(
         self, intent: Intent[AccessRules, AnyAccessEvent]
     ) -> Committed[AccessRules, AnyAccessEvent]:
-        committed = self.records.change(intent)
+        def guarded(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
+            if not rules.revision:
+                self._require_not_lost()
+            return intent(rules)
+
+        committed = self.records.change(guarded)
         # after the commit: a process that dies here has changed rights without a line in the log
         for event in committed.events:
             if isinstance(event, PersonEvent):
@@ -384,19 +391,34 @@ class AccessControl:
         return committed
 
     def _merge(self, snapshot: Snapshot[AccessRules]) -> Grants:
-        if snapshot.value is None:
-            return self.configured
         merged = self._merged
         if merged is None or merged[0] != snapshot.version:
-            try:
-                merged = snapshot.version, merge(self.configured, snapshot.value)
-            except Invalid as fault:
-                raise damaged(
-                    f"The document {keys.ACCESS} is damaged: {fault.message} Run 'wheelyard "
-                    "check', which says what can be done about it."
-                ) from fault
-            self._merged = merged
+            merged = self._merged = snapshot.version, self._read(snapshot.value)
         return merged[1]
+
+    def _has_merged(self, snapshot: Snapshot[AccessRules]) -> bool:
+        return self._merged is not None and self._merged[0] == snapshot.version
+
+    def _require_not_lost(self) -> None:
+        """Raise Unavailable if the store has had the document, and has it no more."""
+        # read again: it may have been made just now
+        if self.records.has_journal() and self.records.get("current").value is None:
+            raise damaged(
+                f"The document {keys.ACCESS} is lost: what it has closed cannot be said. Run "
+                "'wheelyard check --rebuild'."
+            )
+
+    def _read(self, rules: AccessRules | None) -> Grants:
+        if rules is None:
+            self._require_not_lost()
+            return self.configured
+        try:
+            return merge(self.configured, rules)
+        except Invalid as fault:
+            raise damaged(
+                f"The document {keys.ACCESS} is damaged: {fault.message} Run 'wheelyard check', "
+                "which says what can be done about it."
+            ) from fault
 
 
 @contextmanager
