@@ -4,17 +4,26 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.operations.in_memory_index import IndexHarness
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from wheelyard.api.access_operations import AccessQuestion, explain_access
+from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.model.access import Action, Caller, Identity
-from wheelyard.model.grants import GrantFields
-from wheelyard.settings.sections import Settings
+from wheelyard.model.api_token import TokenRecord
+from wheelyard.model.grants import GrantFields, parse_grant
+from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
+from wheelyard.settings.validation import stored_grant_warnings
 from wheelyard.wiring.index import Index
 
 INDEXES: Final = ({"name": "dev"}, {"name": "prod"})
 CORE: Final = NormalizedName("core")
+
+
+EVERYBODY: Final = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
 
 
 def _index(folder: Path, *grants: dict[str, Any]) -> Index:
@@ -35,14 +44,37 @@ def _where(index: Index, principal: str) -> set[str]:
     return {name for name, caller in callers.items() if caller.may(Action.UPLOAD, CORE)}
 
 
+def _open_to_all(index: Index) -> set[str]:
+    """Return the names of the indexes that anybody may read, by their policy and by explain."""
+    names = ("", "dev", "prod")
+    answers = {name: _explained(index, name) for name in names}
+    explained = {name for name, answer in answers.items() if answer.allowed}
+    assert {name for name in names if index.named(name).read_policy.is_public(CORE)} == explained
+    return explained
+
+
+def _explained(index: Index, name: str) -> AccessExplanation:
+    question = AccessQuestion("anonymous", CORE, "read", name)
+    return LocalApi(index=index, caller=ALICE).call(explain_access, question)
+
+
 def _token_holds(index: Index, wanted: str) -> set[str]:
     request = TokenRequest(name="ci", index=wanted)
     _, record = index.tokens.create(request, "local:test")
+    return _token_may(index, record, Action.UPLOAD)
+
+
+def _token_reads(index: Index) -> set[str]:
+    _, record = index.tokens.create(TokenRequest(name="old", projects=()), "local:test")
+    return _token_may(index, record, Action.READ)
+
+
+def _token_may(index: Index, record: TokenRecord, action: Action) -> set[str]:
     callers: dict[str, Caller] = {
         name: index.named(name).authenticator.caller_for_token(record)
         for name in ("", "dev", "prod")
     }
-    return {name for name, caller in callers.items() if caller.may(Action.UPLOAD, CORE)}
+    return {name for name, caller in callers.items() if caller.may(action, CORE)}
 
 
 def test_a_grant_without_an_index_holds_where_nothing_else_is_granted(tmp_path: Path) -> None:
@@ -65,6 +97,36 @@ def test_a_stored_grant_closes_an_index_at_once(tmp_path: Path) -> None:
     assert before == {"", "dev", "prod"}
     assert _where(index, "user:ana@acme.dev") == {"", "dev"}
     assert _where(index, "user:bo@acme.dev") == {"prod"}
+
+
+@pytest.mark.parametrize("grants", [(), (EVERYBODY,)])
+def test_a_stored_grant_closes_an_index_that_anybody_may_read(
+    tmp_path: Path, grants: tuple[dict[str, Any], ...]
+) -> None:
+    """Who sends no credential reads no index with grants of its own, and reads it again after."""
+    index = _index(tmp_path, *grants)
+    before = _open_to_all(index)
+    fields = GrantFields(
+        who=("user:bo@acme.dev",), projects=("*",), actions=("read",), index="prod"
+    )
+    made = index.access.grant(fields, "local:test")
+    closed, token = _open_to_all(index), _token_reads(index)
+    hints = _explained(index, "prod").hints
+    index.access.revoke(made, "local:test")
+
+    assert before == {"", "dev", "prod"}
+    assert closed == token == {"", "dev"}
+    assert any(
+        hint.endswith("but names no index, and prod has grants of its own") for hint in hints
+    )
+    assert _open_to_all(index) == before
+
+
+def test_a_grant_to_everybody_can_name_an_index(tmp_path: Path) -> None:
+    """Anybody reads an index with grants of its own if the settings grant that for this index."""
+    index = _index(tmp_path, _grant("user:bo@acme.dev", "prod"), {**EVERYBODY, "index": "prod"})
+
+    assert _open_to_all(index) == {"prod"}
 
 
 def test_an_old_token_cannot_publish_into_a_closed_index(tmp_path: Path) -> None:
@@ -109,3 +171,47 @@ def test_uploads_without_a_credential_are_for_the_index_without_a_name(tmp_path:
     index = IndexHarness(tmp_path).opened(1, settings=settings)
 
     assert _where(index, "anonymous") == {""}
+
+
+CLOSES: Final = "the index prod has grants of its own now, so that nobody reads it without"
+STAYS_OPEN: Final = "anybody may read every project of the index prod all the same, by grant 1"
+
+
+@pytest.mark.parametrize(
+    ("grants", "index", "words"),
+    [
+        ((), "prod", [CLOSES]),
+        ((EVERYBODY,), "prod", [CLOSES]),
+        (({**EVERYBODY, "projects": ["open-*"]},), "prod", [CLOSES]),
+        (({**EVERYBODY, "index": "prod"},), "prod", [STAYS_OPEN]),
+        ((EVERYBODY, _grant("user:bo@acme.dev", "prod")), "prod", []),
+        ((_grant("user:bo@acme.dev"),), "prod", []),
+        ((EVERYBODY,), "", ["anybody may read every project all the same, by grant 1 of the sett"]),
+        ((), "", ["anybody may read every project all the same, because the settings say so"]),
+    ],
+)
+def test_who_grants_a_right_is_told_what_becomes_of_that_of_everybody(
+    tmp_path: Path, grants: tuple[dict[str, Any], ...], index: str, words: list[str]
+) -> None:
+    """A grant is answered with what anybody may do all the same, or does not any more by it."""
+    fields = GrantFields(who=("user:cy@acme.dev",), projects=("*",), actions=("read",), index=index)
+    server = _index(tmp_path, *grants)
+
+    warnings = server.add_grant(fields, "local:test").warnings
+
+    assert [text[: len(word)] for text, word in zip(warnings, words, strict=True)] == words
+    again = server.add_grant(replace(fields, note="again"), "local:test").warnings
+    assert again == (() if words == [CLOSES] else warnings)
+
+
+def test_a_public_bucket_closes_no_index() -> None:
+    """Who grants a right in an index is told that its files are public, if the bucket is."""
+    settings = Settings(
+        store=StoreSettings(downloads="public"), access=AccessSettings(private=True)
+    )
+    grants = [parse_grant(1, _grant("user:bo@acme.dev", index)) for index in ("", "prod")]
+
+    warnings = [list(stored_grant_warnings(settings, grant)) for grant in grants]
+
+    assert [len(texts) for texts in warnings] == [0, 1]
+    assert "gets it from the public bucket" in warnings[1][0]

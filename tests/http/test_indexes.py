@@ -10,14 +10,17 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.http.in_process import InProcessServer, in_process
+from tests.http.remote_store import RemoteStore
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
+from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_definition import RESERVED_INDEX_NAMES
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import HttpSettings, Settings
 
 JSON: Final = ("Accept", "application/vnd.pypi.simple.v1+json")
 INDEXES: Final = (
@@ -227,6 +230,74 @@ def test_pages_say_which_index_they_are_of(server: InProcessServer) -> None:
     assert b'<a href="./dev/">dev</a>' in server.get("/", html).body
     page = server.get("/dev/project/demo/", html).body
     assert b'<a href="../../../project/demo/">the index without a name</a>' in page
+
+
+EVERYBODY: Final = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
+FOR_PROD: Final = GrantFields(
+    who=("user:bo@acme.dev",), projects=("*",), actions=("read",), index="prod"
+)
+
+
+def _caching(server: InProcessServer, path: str, *headers: tuple[str, str]) -> tuple[int, str]:
+    answer = server.get(path, *headers)
+    return answer.status, answer.headers.get("cache-control", "")
+
+
+@pytest.mark.parametrize("path", ["simple/demo/", f"files/demo/{OLD.sha256}/{OLD.filename}", ""])
+@pytest.mark.parametrize("grants", [(), (EVERYBODY,)])
+def test_what_a_stored_grant_closes_is_public_no_more(
+    tmp_path: Path, grants: tuple[dict[str, Any], ...], path: str
+) -> None:
+    """Grants that name an index end at once what anybody may read, and what caches may keep."""
+    http, views = HttpSettings(public_max_age=60), ("prod", "prod/as-of-2030-01-01")
+    with in_process(tmp_path, Settings(index=INDEXES, grant=grants, http=http)) as server:
+        server.publish_to("prod", OLD)
+        request = TokenRequest(name="ci", index="prod")
+        bearer = ("Authorization", f"Bearer {server.index.tokens.create(request, 'me')[0].text}")
+        for view in views:
+            answers = [_caching(server, f"/{view}/{path}") for _ in range(3)]
+            assert {status for status, _ in answers} == {200}
+            assert all(caching.startswith("public") for _, caching in answers)
+        made = server.index.access.grant(FOR_PROD, "local:test")
+        for view in views:
+            assert server.get(f"/{view}/{path}").status == 401
+            status, caching = _caching(server, f"/{view}/{path}", bearer)
+            assert (status, caching.partition(",")[0]) == (200, "private")
+        assert server.get("/simple/").status == server.get("/dev/simple/").status == 200
+        server.index.access.revoke(made, "local:test")
+        assert all(server.get(f"/{view}/{path}").status == 200 for view in views)
+
+
+def test_other_servers_close_an_index_within_fifteen_seconds(tmp_path: Path) -> None:
+    """On a bucket, another server closes an index within 15 s of the grant, and asks no more."""
+    settings, store = Settings(index=INDEXES), RemoteStore()
+    with (
+        in_process(tmp_path, settings, store=store, near=False) as here,
+        in_process(tmp_path, settings, store=store, near=False) as there,
+    ):
+        here.publish_to("prod", OLD)
+        assert there.get("/prod/simple/demo/", JSON).status == 200
+        here.index.access.grant(FOR_PROD, "local:test")
+        there.clock.advance(seconds=15)
+        assert there.get("/prod/simple/demo/", JSON).status == 401
+        asked = store.asked("get", keys.ACCESS)
+        assert there.get("/prod/simple/demo/", JSON).status == 401
+        assert store.asked("get", keys.ACCESS) == asked
+
+
+@pytest.mark.parametrize("damage", [b"?", None])
+def test_nobody_reads_an_index_while_its_grants_are_not_known(
+    server: InProcessServer, damage: bytes | None
+) -> None:
+    """While the grants are damaged or lost, an index that they may have closed answers 503."""
+    server.publish_to("prod", OLD)
+    server.index.access.grant(FOR_PROD, "local:test")
+    store = server.index.stores.credentials
+    store.delete(keys.ACCESS) if damage is None else store.put(keys.ACCESS, damage, None)
+
+    assert server.get("/prod/simple/demo/", JSON).status == 503
+    assert server.get("/simple/", JSON).status == 200
+    assert server.get("/nobody/simple/", JSON).status == 404
 
 
 @pytest.mark.parametrize("path", ["/-/projects/1/", "/robots.txt", "/feed.xml", "/simple/demo/"])

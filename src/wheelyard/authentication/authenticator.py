@@ -311,12 +311,13 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         else:
             principal, scopes = f"token:{record.id}", self.policy.holding((record.scope,))
             principals = frozenset({principal})
+        public = self.policy.public
         if record.owner:
             # cut down at each use: what the owner may not do any more, the token may not do either
             own = self.policy.own_scopes(record.owner, self.owners.principals(record))
-            limits = (*own, *self.policy.public)
+            limits = (*own, *public)
             scopes = tuple(both for scope in scopes for both in intersection(scope, limits))
-        scopes = (*scopes, *self.policy.public)
+        scopes = (*scopes, *public)
         return Caller(principal, scopes, principals, record.name, record.owner, self.policy.index)
 
     def verified_recently(self, credential: Credential) -> bool:

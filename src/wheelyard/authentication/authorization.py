@@ -32,17 +32,26 @@ class AuthorizationPolicy(Struct, frozen=True):
     """The authorization rules of an index: grants, public scopes, and the scope of passwords."""
 
     access: AccessControl
-    public: tuple[Scope, ...]
-    """The scopes of every caller, with or without a credential; from the settings alone."""
+    configured_public: tuple[Scope, ...]
+    """What the settings alone give to every caller, with or without a credential, in some index."""
     htpasswd_scope: Scope | None
     """The scope of a user of the htpasswd file while the settings have no grant, else None."""
     index: str = ""
     """The name of the index that it is for."""
 
     @property
+    def public(self) -> tuple[Scope, ...]:
+        """
+        The scopes of every caller, with or without a credential, that hold in the index now.
+
+        Raises Unavailable if that depends on the grants, and they cannot be read.
+        """
+        return self.holding(self.configured_public)
+
+    @property
     def allows_anonymous_uploads(self) -> bool:
         """Whether a caller without a credential may upload to some project."""
-        return any(scope.actions & Action.UPLOAD for scope in self.public)
+        return any(scope.actions & Action.UPLOAD for scope in self.configured_public)
 
     def authorize(self, identity: Identity) -> Caller:
         """
@@ -62,7 +71,11 @@ class AuthorizationPolicy(Struct, frozen=True):
         own = self._own_scopes(grants, identity.principal, identity.principals)
         return Caller(
             identity.principal,
-            (*grants.holding(self.index, identity.scopes), *own, *self.public),
+            (
+                *grants.holding(self.index, identity.scopes),
+                *own,
+                *grants.holding(self.index, self.configured_public),
+            ),
             identity.principals,
             index=self.index,
         )

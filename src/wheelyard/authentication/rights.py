@@ -89,10 +89,9 @@ def rights(
     """
     policy = authenticator.policy
     grants = policy.access.load()
-    named = (*_of_grants(grants), *_of_credentials(authenticator))
+    given = _of_settings_and_store(authenticator, grants)
     return [
-        *_of_everybody(authenticator, grants),
-        *(right for right in named if in_every_index or policy.holding((right.scope,))),
+        *(right for right in given if in_every_index or policy.holding((right.scope,))),
         *_of_tokens(authenticator, records),
     ]
 
@@ -138,16 +137,23 @@ def _refused(authenticator: Authenticator) -> frozenset[str]:
     return frozenset(refused - others)
 
 
+def _of_settings_and_store(authenticator: Authenticator, grants: Grants) -> Iterator[Right]:
+    """Yield all rights but those of API tokens, also those that hold in another index alone."""
+    yield from _of_everybody(authenticator, grants)
+    yield from _of_grants(grants)
+    yield from _of_credentials(authenticator)
+
+
 def _of_everybody(authenticator: Authenticator, grants: Grants) -> Iterator[Right]:
     policy = authenticator.policy
     from_grants = grants.scopes_of((ANONYMOUS,))
-    for scope in policy.public:
+    for scope in policy.configured_public:
         if scope not in from_grants:
             reason = "access.anonymous_uploads is set"
             if scope == ANYONE_READS:
                 reason = "there is no [[grant]], and access.private is not set"
             yield Right("everybody", frozenset({ANONYMOUS}), scope, reason)
-    if policy.htpasswd_scope is not None and not grants.has_own(policy.index):
+    if policy.htpasswd_scope is not None:
         users = frozenset({PASSWORD_USERS})
         yield Right(PASSWORD_USERS, users, policy.htpasswd_scope, "there is no [[grant]]")
     if authenticator.access_tokens is not None:
@@ -340,8 +346,7 @@ def _elsewhere(
 ) -> Iterator[str]:
     """Yield a sentence for each grant and credential that would do, and does not hold here."""
     policy, index = authenticator.policy, authenticator.policy.index
-    named = (*_of_grants(policy.access.load()), *_of_credentials(authenticator))
-    for right in named:
+    for right in _of_settings_and_store(authenticator, policy.access.load()):
         is_own = not right.principals.isdisjoint(subject.principals)
         if is_own and right.scope.permits(action, project) and not policy.holding((right.scope,)):
             why = "which is another index"

@@ -21,6 +21,7 @@ from wheelyard.http.messages import UNMATCHED_ROUTE, AsgiScope, Receive, Send
 from wheelyard.http.requests import BodyTimeouts
 from wheelyard.http.routing import RouteTable
 from wheelyard.http.uploads import UploadHandler
+from wheelyard.model.grants import Grants
 from wheelyard.model.index_definition import (
     DATED,
     NAME_FORM,
@@ -61,6 +62,7 @@ class App:
         self._unnamed = IndexApp(context, self._uploads, self._instrumentation)
         self._named = LruCache[str, IndexApp](MAX_BUILT)
         self._of_this_turn: KnownIndexes | None = None
+        self._grants_of_this_turn: Grants | None = None
         self._prefix = index.settings.server.path_prefix.encode()
         self._traced: AsgiApp = self._route
         self._telemetry: Telemetry | None = None
@@ -152,15 +154,23 @@ class App:
             in_force = self._peek()
             if in_force is None:  # they have to be read from a bucket
                 in_force = await pools.run_in(pools.reads, indexes.in_force.load)
-            base, _, last = name.rpartition("/")
+            above, _, last = name.rpartition("/")
             day = day_of_view(last) if is_dated_view(last) else None
-            if (base if day else name) not in {"", *in_force.names}:
+            base = above if day else name
+            if base not in {"", *in_force.names}:
                 return self._unnamed
+            is_closed = await self._is_closed(base)
             app = self._named.get(name)
-            # all definitions, as what it shows follows from those of its layers, too
-            if app is None or app.context.definitions is not in_force.definitions:
-                index = indexes.get(base).as_of(day) if day else indexes.get(name)
-                app = self._build(index, in_force.definitions)
+            if (
+                app is None
+                # all definitions, as what it shows follows from those of its layers, too
+                or app.context.definitions is not in_force.definitions
+                or app.context.is_closed != is_closed
+            ):
+                index = indexes.get(base)
+                app = self._build(
+                    index.as_of(day) if day else index, in_force.definitions, is_closed=is_closed
+                )
                 self._named.put(name, app, 1)
         except WheelyardError as error:
             scope[FAULT] = error
@@ -180,9 +190,27 @@ class App:
             get_running_loop().call_soon(self._end_turn)
         return self._of_this_turn
 
-    def _end_turn(self) -> None:
-        self._of_this_turn = None
+    async def _is_closed(self, index: str) -> bool:
+        """
+        Return whether grants name an index, so that rights which name none do not hold in it.
 
-    def _build(self, index: Index, definitions: Mapping[str, IndexDefinition]) -> IndexApp:
-        context = context_of_index(self._context, index, definitions)
+        Asks the store as `_peek` does. Raises Unavailable if the grants cannot be read.
+        """
+        if not index:  # whatever the grants are
+            return False
+        if self._grants_of_this_turn is None:
+            self._grants_of_this_turn = self._context.index.access.peek()
+            get_running_loop().call_soon(self._end_turn)
+        grants, pools = self._grants_of_this_turn, self._context.pools
+        if grants is None:
+            grants = await pools.run_in(pools.reads, self._context.index.access.load)
+        return grants.has_own(index)
+
+    def _end_turn(self) -> None:
+        self._of_this_turn = self._grants_of_this_turn = None
+
+    def _build(
+        self, index: Index, definitions: Mapping[str, IndexDefinition], *, is_closed: bool
+    ) -> IndexApp:
+        context = context_of_index(self._context, index, definitions, is_closed=is_closed)
         return IndexApp(context, self._uploads.of_another_index(context), self._instrumentation)

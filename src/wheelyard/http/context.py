@@ -52,6 +52,8 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     pools: ThreadPools
     upstream: "UpstreamReader | None"
     """None without an upstream index."""
+    is_closed: bool
+    """Whether grants named the index when this was made, so that rights of no index do not hold."""
     read_policy: ReadPolicy
     pages: PageCache
     remembered: LruCache[Any, Any]

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Final
 
@@ -85,7 +86,7 @@ class Grant(Struct, frozen=True):
         return f"grant {self.id}{note}"
 
 
-class Grants(Struct, frozen=True):
+class Grants(Struct, frozen=True, dict=True):
     """Grants that are in force together, and the groups that they name."""
 
     all: tuple[Grant, ...] = ()
@@ -93,13 +94,23 @@ class Grants(Struct, frozen=True):
     ended: "Mapping[str, PersonEnded]" = MappingProxyType({})
     """Whose access was ended, by the principal that is theirs alone."""
 
+    @cached_property
+    def named_indexes(self) -> frozenset[str]:
+        """The names of the indexes that have grants of their own."""
+        return frozenset(name for grant in self.all for name in grant.scope.indexes)
+
     def ending_of(self, principals: Iterable[str]) -> "PersonEnded | None":
         """Return the event that has ended the access of whoever has these principals, if any."""
         return next((self.ended[name] for name in principals if name in self.ended), None)
 
     def has_own(self, index: str) -> bool:
         """Return whether a grant names an index, so that those that name none do not hold there."""
-        return bool(index) and any(index in grant.scope.indexes for grant in self.all)
+        return index in self.named_indexes
+
+    def named_only_by(self, grant_id: str) -> frozenset[str]:
+        """Return the indexes that this grant names, and no other one."""
+        others = Grants(tuple(grant for grant in self.all if grant.id != grant_id))
+        return self.named_indexes - others.named_indexes
 
     def holding(self, index: str, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
         """

@@ -1,7 +1,7 @@
 """Validation of settings together: contradictions, and warnings about open indexes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import ip_address, ip_network
 from itertools import chain
 from os.path import realpath
@@ -294,12 +294,25 @@ def warnings_for(settings: Settings) -> list[str]:
     return [*chain(_listener(settings), *grants, *others)]
 
 
-def stored_grant_warnings(settings: Settings, grant: Grant) -> Iterator[str]:
-    """Yield a warning for each way in which a grant of the store does not give what it says."""
+def stored_grant_warnings(
+    settings: Settings, grant: Grant, closed: Collection[str] = ()
+) -> Iterator[str]:
+    """
+    Yield a warning for each way in which a grant of the store does something unexpected.
+
+    `closed`: the indexes that no other grant names.
+    """
     for name in sorted(grant.who):
         if name.startswith(("token:", "publisher:")):
             yield f"{name} has a scope of its own, and no grant gives it anything"
-    if any(is_public(settings, index) for index in grant.scope.indexes or ("",)):
+    if grant.scope.index:
+        yield from _in_indexes(settings, grant, closed)
+    elif everybody := _grant_to_everybody(settings):
+        yield (
+            f"anybody may read every project all the same, by {everybody} of the settings; take "
+            f"{ANONYMOUS} out of it"
+        )
+    elif is_public(settings):
         yield (
             "anybody may read every project all the same, because the settings say so; close "
             "reading with access.private, or with a [[grant]] in the settings"
@@ -310,6 +323,27 @@ def stored_grant_warnings(settings: Settings, grant: Grant) -> Iterator[str]:
             "[[grant]] in the settings; those of the store change no default"
         )
     yield from _of_grant(settings, grant)
+
+
+def _in_indexes(settings: Settings, grant: Grant, closed: Collection[str]) -> Iterator[str]:
+    """Yield a warning for each index that anybody may read, or could read until this grant."""
+    public = [other for other in settings.grants.all if ANONYMOUS in other.principals]
+    is_open = not (settings.access.private or settings.grant)
+    if settings.store.downloads == "public":
+        yield "whoever knows the URL of a file gets it from the public bucket all the same"
+    for index in grant.scope.indexes:
+        everybody = _grant_to_everybody(settings, index)
+        if everybody is not None and everybody.scope.index:
+            yield (
+                f"anybody may read every project of the index {index} all the same, by "
+                f"{everybody} of the settings; take {ANONYMOUS} out of it"
+            )
+        elif index in closed and (is_open or any(not other.scope.index for other in public)):
+            yield (
+                f"the index {index} has grants of its own now, so that nobody reads it without a "
+                "credential any more; if everybody is to read it, give the settings a [[grant]] to "
+                f'{ANONYMOUS} with index = "{index}"'
+            )
 
 
 def accepts_other_credentials(settings: Settings) -> bool:

@@ -46,16 +46,16 @@ def build_policy(settings: Settings, access: AccessControl, index: str = "") -> 
     Return the authorization rules of the settings for an index, with the grants in force.
 
     Every caller may read if the settings have no grants and `private` is not set. Else a caller may
-    read only if a grant or the caller's own credential allows it. Grants in the store change no
-    default: if they did, a lost document would open what they had closed. Uploads without a
-    credential are for the index without a name.
+    read only if a grant or the caller's own credential allows it. Grants in the store change that
+    in the indexes alone that they name. Uploads without a credential are for the index without a
+    name.
     """
     grants = access.configured
     is_public = not settings.access.private and not grants.all
     public: tuple[Scope, ...] = (ANYONE_READS,) if is_public else ()
     if settings.access.anonymous_uploads and not index:
         public = (*public, Scope(Action.UPLOAD, (EVERY_PROJECT,)))  # does not imply reading
-    public += grants.holding(index, grants.scopes_of((ANONYMOUS,)))
+    public += grants.scopes_of((ANONYMOUS,))
     of_passwords = None if grants.all else DEFAULT_HTPASSWD_SCOPE
     if of_passwords and settings.access.htpasswd_may_manage:
         of_passwords = Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,))

@@ -508,10 +508,12 @@ class Index(Struct, frozen=True, kw_only=True):
         """
         self.index_administration.require_known(fields.index)
         grant_id = self.access.grant(fields, by)
-        made = next((grant for grant in self.access.load().all if grant.id == grant_id), None)
+        grants = self.access.load()
+        made = next((grant for grant in grants.all if grant.id == grant_id), None)
         if made is None:  # another process was faster
             return AddedGrant(grant_id, describe_fields(fields), ("it has been revoked meanwhile",))
-        warnings = tuple(stored_grant_warnings(self.settings, made))
+        closed = grants.named_only_by(grant_id)
+        warnings = tuple(stored_grant_warnings(self.settings, made, closed))
         return AddedGrant(grant_id, describe_grant(made), warnings)
 
 
