@@ -8,21 +8,24 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import ALICE, IndexHarness
-from wheelyard.api.access_operations import AccessQuestion, explain_access
+from wheelyard.api.access_operations import (
+    AccessQuestion,
+    GrantRevocation,
+    explain_access,
+    revoke_grant,
+)
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.model.access import Action, Caller, Identity
 from wheelyard.model.api_token import TokenRecord
-from wheelyard.model.grants import GrantFields, parse_grant
+from wheelyard.model.grants import GrantFields, Grants, parse_grant
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
 from wheelyard.settings.validation import stored_grant_warnings
 from wheelyard.wiring.index import Index
 
 INDEXES: Final = ({"name": "dev"}, {"name": "prod"})
 CORE: Final = NormalizedName("core")
-
-
 EVERYBODY: Final = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
 
 
@@ -32,6 +35,10 @@ def _index(folder: Path, *grants: dict[str, Any]) -> Index:
 
 def _grant(who: str, index: str = "") -> dict[str, Any]:
     return {"who": [who], "projects": ["*"], "actions": ["upload"], "index": index}
+
+
+def _fields(index: str, who: str = "user:bo@acme.dev", action: str = "read") -> GrantFields:
+    return GrantFields(who=(who,), projects=("*",), actions=(action,), index=index)
 
 
 def _where(index: Index, principal: str) -> set[str]:
@@ -89,9 +96,7 @@ def test_a_stored_grant_closes_an_index_at_once(tmp_path: Path) -> None:
     """A grant that a command has made for an index shuts out those that name none."""
     index = _index(tmp_path, _grant("user:ana@acme.dev"))
     before = _where(index, "user:ana@acme.dev")
-    fields = GrantFields(
-        who=("user:bo@acme.dev",), projects=("*",), actions=("upload",), index="prod"
-    )
+    fields = _fields("prod", action="upload")
     index.access.grant(fields, "local:test")
 
     assert before == {"", "dev", "prod"}
@@ -106,9 +111,7 @@ def test_a_stored_grant_closes_an_index_that_anybody_may_read(
     """Who sends no credential reads no index with grants of its own, and reads it again after."""
     index = _index(tmp_path, *grants)
     before = _open_to_all(index)
-    fields = GrantFields(
-        who=("user:bo@acme.dev",), projects=("*",), actions=("read",), index="prod"
-    )
+    fields = _fields("prod")
     made = index.access.grant(fields, "local:test")
     closed, token = _open_to_all(index), _token_reads(index)
     hints = _explained(index, "prod").hints
@@ -173,6 +176,43 @@ def test_uploads_without_a_credential_are_for_the_index_without_a_name(tmp_path:
     assert _where(index, "anonymous") == {""}
 
 
+def _revoke(index: Index, grant_id: str) -> tuple[str, ...]:
+    return (
+        LocalApi(index=index, caller=ALICE).call(revoke_grant, GrantRevocation(grant_id)).warnings
+    )
+
+
+def test_who_revokes_the_last_grant_for_an_index_is_told_that_it_opens(tmp_path: Path) -> None:
+    """Without the last grant that names an index, those that name none hold in it: that is said."""
+    index = _index(tmp_path)
+    grants = [_fields("dev,prod", who) for who in ("user:bo@acme.dev", "user:cy@acme.dev")]
+    first, last = [index.add_grant(fields, "local:test").id for fields in grants]
+    unnamed = index.add_grant(replace(grants[0], index=""), "local:test").id
+
+    assert _revoke(index, first) == _revoke(index, unnamed) == ()
+    warnings = _revoke(index, last)
+
+    assert [text.partition(":")[0] for text in warnings] == [
+        f"Without grant {last}, the index {name} has no grants of its own"
+        for name in ("dev", "prod")
+    ]
+
+
+VIEW: Final = {"name": "view", "layers": ["prod"]}
+
+
+def test_who_closes_an_index_hears_which_one_shows_it(tmp_path: Path) -> None:
+    """A first grant for an index is answered with the indexes that show its packages to others."""
+    settings = Settings(index=(*INDEXES, VIEW), access=AccessSettings(private=True))
+    index = IndexHarness(tmp_path).opened(1, settings=settings)
+    fields = _fields("prod")
+
+    (warning,) = index.add_grant(fields, "local:test").warnings
+
+    assert warning.startswith("The index view shows packages of prod, whose grants do not hold")
+    assert index.add_grant(replace(fields, note="again"), "local:test").warnings == ()
+
+
 CLOSES: Final = "the index prod has grants of its own now, so that nobody reads it without"
 STAYS_OPEN: Final = "anybody may read every project of the index prod all the same, by grant 1"
 
@@ -194,7 +234,7 @@ def test_who_grants_a_right_is_told_what_becomes_of_that_of_everybody(
     tmp_path: Path, grants: tuple[dict[str, Any], ...], index: str, words: list[str]
 ) -> None:
     """A grant is answered with what anybody may do all the same, or does not any more by it."""
-    fields = GrantFields(who=("user:cy@acme.dev",), projects=("*",), actions=("read",), index=index)
+    fields = _fields(index, "user:cy@acme.dev")
     server = _index(tmp_path, *grants)
 
     warnings = server.add_grant(fields, "local:test").warnings
@@ -211,7 +251,7 @@ def test_a_public_bucket_closes_no_index() -> None:
     )
     grants = [parse_grant(1, _grant("user:bo@acme.dev", index)) for index in ("", "prod")]
 
-    warnings = [list(stored_grant_warnings(settings, grant)) for grant in grants]
+    warnings = [list(stored_grant_warnings(settings, grant, Grants())) for grant in grants]
 
     assert [len(texts) for texts in warnings] == [0, 1]
     assert "gets it from the public bucket" in warnings[1][0]

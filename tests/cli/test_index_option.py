@@ -61,6 +61,13 @@ def test_rights_in_an_index(there: Typed) -> None:
     assert "read,upload on * in the index prod" in token.stderr
     assert "/prod/" in token.stderr
     assert "on * in the index prod" in there("token", "list").stdout
+    leak = "The index leak shows packages of prod, whose grants do not hold in it"
+    assert leak in there("index", "add", "leak", "layers=prod").stderr
+    assert leak in there("index", "change", "leak", "layers=leak,prod").stderr
+    revoked = there("access", "revoke", made.stdout.strip()).stderr
+    assert "the index prod has no grants of its own: rights that name no index hold" in revoked
+    assert there("index", "remove", "leak").returncode == 0
+    assert there(*other, "--index", "prod").returncode == 0
     warned = there("index", "remove", "prod").stderr
     assert "1 grant and 1 token for the index prod" in warned
 

@@ -376,6 +376,28 @@ def test_an_index_that_opens_another_one_is_named(harness: IndexHarness) -> None
     assert not [line for line in server_warnings(index) if "stable" in line]
 
 
+def test_who_makes_an_index_hears_which_one_it_opens(harness: IndexHarness) -> None:
+    """Whoever makes or changes an index hears at once what a server says of its layers."""
+    index = opened(harness, PROD)
+    administration, make = index.index_administration, index.index_administration.make
+    grant = GrantFields(who=("htpasswd:ana",), projects=("*",), actions=("read",), index="prod")
+    index.access.grant(grant, "local:bo")
+
+    made = [
+        make({"name": name, "layers": layers}, "local:bo").warnings
+        for name, layers in {"leak": ["prod"], "qa": ["qa"], "top": ["qa"]}.items()
+    ]
+    changed = administration.change("qa", {"layers": ["qa", "leak"]}, "local:bo").warnings
+
+    starts = [[text.partition(", whose")[0] for text in texts] for texts in (*made, changed)]
+    said = "The index {} shows packages of prod"
+    assert starts == [[said.format("leak")], [], [], [said.format("qa"), said.format("top")]]
+    listed = [text for row in administration.show() for text in row.warnings]
+    assert listed == [line for line in server_warnings(index) if "shows packages" in line]
+    harness.store.put(keys.ACCESS, b"?", None)
+    assert make({"name": "more", "layers": ["prod"]}, "local:bo").warnings == ()
+
+
 def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
     """A server warns of a grant, and of a rule of promotion, for an index that does not exist."""
     grant = {"who": ["group:all"], "projects": ["*"], "actions": ["read"], "index": "prod,prdo"}

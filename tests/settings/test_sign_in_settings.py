@@ -6,6 +6,7 @@ import pytest
 
 from tests.settings.written import settings_of as written_settings
 from wheelyard.errors import Invalid
+from wheelyard.model.grants import Grants
 from wheelyard.settings.load import load_settings, unknown_variables
 from wheelyard.settings.sections import Settings, require_sign_in_secrets
 from wheelyard.settings.validation import stored_grant_warnings, warnings_for
@@ -215,7 +216,9 @@ def test_a_grant_that_nobody_can_have_is_warned_of(toml: str, who: str, words: s
     settings = settings_of(toml + grant)
     of_settings = [text for text in warnings_for(settings) if who in text]
     of_store = [
-        text for text in stored_grant_warnings(settings, settings.grants.all[0]) if who in text
+        text
+        for text in stored_grant_warnings(settings, settings.grants.all[0], Grants())
+        if who in text
     ]
     assert of_settings == of_store
     assert [words in text for text in of_store] == [True] * bool(words)

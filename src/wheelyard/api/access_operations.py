@@ -119,14 +119,24 @@ def add_grant(call: Call, body: GrantFields) -> AddedGrant:
     return call.index.add_grant(body, call.by)
 
 
-def revoke_grant(call: Call, body: GrantRevocation) -> None:
+class RevokedGrant(Struct, frozen=True):
+    """A grant that was revoked."""
+
+    id: str
+    warnings: tuple[str, ...] = ()
+    """Which indexes have no grant of their own without it, in sentences."""
+
+
+def revoke_grant(call: Call, body: GrantRevocation) -> RevokedGrant:
     """
     Revoke a grant of the store.
 
     Raises as `AccessControl.revoke`.
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
+    warnings = call.index.index_administration.revocation_warnings(body.id)
     call.index.access.revoke(body.id, call.by, body.note, keep_admin)
+    return RevokedGrant(body.id, warnings)
 
 
 def _kept_admin(call: Call, *, even_if_own: bool) -> frozenset[str]:

@@ -151,8 +151,10 @@ def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
     api = open_api()
     for grant_id in ids:
         wanted = GrantRevocation(grant_id, note, even_if_own)
-        api.call(access_operations.revoke_grant, wanted)
+        revoked = api.call(access_operations.revoke_grant, wanted)
         click.echo(f"{grant_id}: revoked")
+        for sentence in revoked.warnings:
+            warn(sentence)
 
 
 @click.group("group", cls=CliGroup)

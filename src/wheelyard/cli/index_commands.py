@@ -168,5 +168,5 @@ def _keys(words: Sequence[str]) -> IndexKeys:
 
 def _report(index: ListedIndex) -> None:
     click.echo(escaped(f"{index.name}: {describe_keys(index.index)}"))
-    if index.problem:
-        warn(index.problem)
+    for sentence in filter(None, (index.problem, *index.warnings)):
+        warn(sentence)

@@ -107,10 +107,9 @@ class Grants(Struct, frozen=True, dict=True):
         """Return whether a grant names an index, so that those that name none do not hold there."""
         return index in self.named_indexes
 
-    def named_only_by(self, grant_id: str) -> frozenset[str]:
-        """Return the indexes that this grant names, and no other one."""
-        others = Grants(tuple(grant for grant in self.all if grant.id != grant_id))
-        return self.named_indexes - others.named_indexes
+    def without(self, grant_id: str) -> "Grants":
+        """Return all but one grant."""
+        return replace(self, all=tuple(grant for grant in self.all if grant.id != grant_id))
 
     def holding(self, index: str, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
         """

@@ -83,6 +83,8 @@ class ListedIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The keys of its table."""
     problem: str = ""
     """Why it is not served, in a sentence, or empty if it is."""
+    warnings: tuple[str, ...] = ()
+    """What its layers lead to that may not be meant, in sentences."""
     created: datetime | None = None
     created_by: str = ""
     changed: datetime | None = None

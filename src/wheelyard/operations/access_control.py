@@ -128,13 +128,13 @@ class AccessControl:
             return None  # perhaps the document is lost
         return self._merge(snapshot)
 
-    def load(self) -> Grants:
+    def load(self, max_age: MaxAge = "fresh") -> Grants:
         """
         Return the grants in force, read from the store if they may have changed.
 
         No right is given, or taken away, without knowing them.
         """
-        return self._merge(self.records.get())
+        return self._merge(self.records.get(max_age))
 
     def show(self) -> AccessList:
         """Return all grants and groups as they are in the store and in the settings now."""

@@ -13,20 +13,23 @@ the store: nothing of it is shown or deleted, and it is there again once the ind
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import Intent
+from wheelyard.catalog.commits import Committed, Intent
+from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.catalog.files import RESTORE_TIME, FileRemoval
 from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import prefetch_map
-from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError, quoted
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError, quoted
 from wheelyard.model.decoding import counted, require_one_line
 from wheelyard.model.index_definition import misfits, parse_index_name, read_definition
 from wheelyard.model.project import Project
@@ -44,6 +47,7 @@ from wheelyard.model.stored_indexes import (
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AccessControl
 from wheelyard.operations.audit_log import log_index
 from wheelyard.operations.index_definitions import IndexDefinitions, owner_of_name, unknown_index
+from wheelyard.operations.index_warnings import layer_warnings, revocation_warnings
 from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
 from wheelyard.storage.base import Entry, Stored
@@ -76,7 +80,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     def show(self) -> tuple[ListedIndex, ...]:
         """Return all indexes that have a name, as they are in the settings and the store now."""
         stored = self._current()
-        both = self.in_force.merge(stored)
+        both, warnings = self.in_force.merge(stored), self._layer_warnings(stored)
         configured = (
             ListedIndex(
                 name=name,
@@ -86,7 +90,11 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             )
             for name in self.in_force.configured
         )
-        return (*configured, *(self._listed(index, both.problems) for index in stored.indexes))
+        rows = (*configured, *(self._listed(index, both.problems) for index in stored.indexes))
+        return tuple(
+            replace(row, warnings=(warnings[row.name],)) if row.name in warnings else row
+            for row in rows
+        )
 
     def make(self, table: IndexKeys, by: str, note: str = "") -> ListedIndex:
         """
@@ -203,6 +211,13 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             fault.field = "index"
             raise fault
 
+    def revocation_warnings(self, grant_id: str) -> tuple[str, ...]:
+        """Return which indexes have no grant of their own once a grant is revoked, in sentences."""
+        with UnreadableIgnored():  # a right can be taken away all the same
+            grants, definitions = self.access.load("current"), self.in_force.load().definitions
+            return tuple(revocation_warnings(grant_id, grants, definitions))
+        return ()
+
     def _current(self) -> IndexList:
         return self.in_force.records.get("current").value or IndexList()
 
@@ -317,18 +332,29 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         )
 
     def _commit(self, intent: Intent[IndexList, AnyIndexEvent], name: str) -> ListedIndex:
-        after = self._submit(intent)
-        index = after.find(name)
+        committed = self._submit(intent)
+        index = committed.after.find(name)
         if index is None:  # another process was faster
             raise NotFound(f"The index {quoted(name)} has been removed meanwhile.")
-        return self._listed(index, self.in_force.merge(after).problems)
+        listed = self._listed(index, self.in_force.merge(committed.after).problems)
+        before, after = map(self._layer_warnings, (committed.before, committed.after))
+        # its own, and new ones of those that show it
+        texts = {text for other, text in after.items() if name == other or other not in before}
+        return replace(listed, warnings=tuple(sorted(texts)))
 
-    def _submit(self, intent: Intent[IndexList, AnyIndexEvent]) -> IndexList:
+    def _layer_warnings(self, stored: IndexList) -> dict[str, str]:
+        with suppress(Unavailable):  # whoever needs the grants says it
+            return layer_warnings(self.access.load(), self.in_force.merge(stored).definitions)
+        return {}
+
+    def _submit(
+        self, intent: Intent[IndexList, AnyIndexEvent]
+    ) -> Committed[IndexList, AnyIndexEvent]:
         committed = self.in_force.records.change(intent)
         # after the commit: a process that dies here has changed an index without a line in the log
         for event in committed.events:
             log_index(event.by, describe_event(event))
-        return committed.after
+        return committed
 
 
 def _taken(name: str, why: str) -> Conflict:

@@ -1,7 +1,7 @@
 """Validation of settings together: contradictions, and warnings about open indexes."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from itertools import chain
 from os.path import realpath
@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import DOCUMENTATION
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, EVERY_PROJECT, parse_name_patterns
-from wheelyard.model.grants import Grant
+from wheelyard.model.grants import Grant, Grants
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings, is_loopback
 from wheelyard.settings.upstream_section import (
     OF_ONE_INDEX,
@@ -294,19 +294,17 @@ def warnings_for(settings: Settings) -> list[str]:
     return [*chain(_listener(settings), *grants, *others)]
 
 
-def stored_grant_warnings(
-    settings: Settings, grant: Grant, closed: Collection[str] = ()
-) -> Iterator[str]:
+def stored_grant_warnings(settings: Settings, grant: Grant, others: Grants) -> Iterator[str]:
     """
     Yield a warning for each way in which a grant of the store does something unexpected.
 
-    `closed`: the indexes that no other grant names.
+    `others`: all others in force.
     """
     for name in sorted(grant.who):
         if name.startswith(("token:", "publisher:")):
             yield f"{name} has a scope of its own, and no grant gives it anything"
     if grant.scope.index:
-        yield from _in_indexes(settings, grant, closed)
+        yield from _in_indexes(settings, grant, others)
     elif everybody := _grant_to_everybody(settings):
         yield (
             f"anybody may read every project all the same, by {everybody} of the settings; take "
@@ -325,11 +323,12 @@ def stored_grant_warnings(
     yield from _of_grant(settings, grant)
 
 
-def _in_indexes(settings: Settings, grant: Grant, closed: Collection[str]) -> Iterator[str]:
+def _in_indexes(settings: Settings, grant: Grant, others: Grants) -> Iterator[str]:
     """Yield a warning for each index that anybody may read, or could read until this grant."""
     public = [other for other in settings.grants.all if ANONYMOUS in other.principals]
     is_open = not (settings.access.private or settings.grant)
-    if settings.store.downloads == "public":
+    is_new = not all(map(others.has_own, grant.scope.indexes))
+    if is_new and settings.store.downloads == "public":
         yield "whoever knows the URL of a file gets it from the public bucket all the same"
     for index in grant.scope.indexes:
         everybody = _grant_to_everybody(settings, index)
@@ -338,7 +337,7 @@ def _in_indexes(settings: Settings, grant: Grant, closed: Collection[str]) -> It
                 f"anybody may read every project of the index {index} all the same, by "
                 f"{everybody} of the settings; take {ANONYMOUS} out of it"
             )
-        elif index in closed and (is_open or any(not other.scope.index for other in public)):
+        elif not others.has_own(index) and (is_open or any(not one.scope.index for one in public)):
             yield (
                 f"the index {index} has grants of its own now, so that nobody reads it without a "
                 "credential any more; if everybody is to read it, give the settings a [[grant]] to "

@@ -41,6 +41,7 @@ from wheelyard.model.index_definition import (
     merges_of,
 )
 from wheelyard.operations.access_control import AccessControl, AddedGrant
+from wheelyard.operations.index_warnings import grant_warnings
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import Names
 from wheelyard.operations.search.layered_table import ShownProjects
@@ -512,9 +513,10 @@ class Index(Struct, frozen=True, kw_only=True):
         made = next((grant for grant in grants.all if grant.id == grant_id), None)
         if made is None:  # another process was faster
             return AddedGrant(grant_id, describe_fields(fields), ("it has been revoked meanwhile",))
-        closed = grants.named_only_by(grant_id)
-        warnings = tuple(stored_grant_warnings(self.settings, made, closed))
-        return AddedGrant(grant_id, describe_grant(made), warnings)
+        warnings = [*stored_grant_warnings(self.settings, made, grants.without(grant_id))]
+        if fields.index:
+            warnings += grant_warnings(made, grants, self.indexes.definitions())
+        return AddedGrant(grant_id, describe_grant(made), tuple(warnings))
 
 
 def settings_of_index(settings: Settings, definition: IndexDefinition) -> Settings:

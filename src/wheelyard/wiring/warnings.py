@@ -11,9 +11,9 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.verifier import write_access_warnings
 from wheelyard.catalog import keys
-from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable, quoted
+from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable
 from wheelyard.model.decoding import escaped
-from wheelyard.model.index_definition import parts_of
+from wheelyard.operations.index_warnings import layer_warnings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.validation import warnings_for
 from wheelyard.storage.filesystem import remote_file_system
@@ -110,7 +110,7 @@ def server_warnings(index: Index) -> Iterator[str]:
         yield fault.message
     yield from place_warnings(index)
     try:
-        yield from _layer_warnings(index)
+        yield from layer_warnings(index.access.load(), index.indexes.definitions()).values()
         yield from _unknown_indexes(index)
         yield from upstream_warnings(index)
     except Unavailable as fault:
@@ -118,19 +118,6 @@ def server_warnings(index: Index) -> Iterator[str]:
             yield fault.message
     if index.upstream is not None and index.upstream.policy.osv is not None:
         yield from index.upstream.policy.osv.warnings
-
-
-def _layer_warnings(index: Index) -> Iterator[str]:
-    """Yield which indexes show packages of others whose grants do not hold in them."""
-    grants, definitions = index.access.load(), index.indexes.definitions()
-    for name, definition in definitions.items():
-        closed = [part for part in parts_of(definition, definitions) if grants.has_own(part)]
-        if closed and not grants.has_own(name):
-            yield (
-                f"The index {name} shows packages of {', '.join(closed)}, whose grants do not hold "
-                "in it: whoever has a right that names no index may read them there. Add a grant "
-                f"with index = {quoted(name)}."
-            )
 
 
 def _unknown_indexes(index: Index) -> Iterator[str]:

@@ -8,6 +8,7 @@ import pytest
 from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
+from wheelyard.model.grants import GrantFields
 
 PAGE = "indexes/"
 
@@ -67,6 +68,21 @@ def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
     history = admin.read(f"{PAGE}history/")
     assert history.index("removed (moved)") < history.index("changed, ") < history.index("made, ")
     assert "index dev: removed" in admin.read("journal/?what=index-removed")
+
+
+def test_what_an_index_opens_is_on_the_pages(admin: Administrator) -> None:
+    """The list says which index shows another one's packages, and a question what opens."""
+    access = admin.server.index.access
+    fields = GrantFields(who=("htpasswd:a",), projects=("*",), actions=("read",), index="prod")
+    grant_id = access.grant(fields, "local:bo")
+
+    page = admin.done(PAGE, action="make", name="leak", layers="prod")
+    question = admin.read(f"grants/?revoke={grant_id}")
+    access.revoke(grant_id, "local:bo")
+
+    assert "The index leak shows packages of prod, whose grants do not hold in it" in page
+    assert f"Without grant {grant_id}, the index prod has no grants of its own" in question
+    assert "shows packages of prod" not in admin.read(PAGE)
 
 
 def test_a_rule_is_a_box_to_tick(admin: Administrator) -> None:

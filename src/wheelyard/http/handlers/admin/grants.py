@@ -110,7 +110,8 @@ class GrantPages:
     def _question(self, request: Request, grant_id: str, form: FormState, status: int) -> Response:
         access = self._pages.api(request).call(access_operations.show_access)
         row = next((grant for grant in access.grants if grant.id == grant_id), None)
-        values = {"form": form, "row": row, "id": grant_id}
+        warnings = self._pages.index.index_administration.revocation_warnings(grant_id)
+        values = {"form": form, "row": row, "id": grant_id, "warnings": warnings}
         return self._pages.show(request, SECTION, "grant_revoke.html", values, status)
 
     def _revoke(self, request: Request, fields: FormFields) -> Response:

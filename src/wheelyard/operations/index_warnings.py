@@ -1,0 +1,40 @@
+"""What rights in indexes with a name lead to that may not be meant, for whoever changes either."""
+
+from collections.abc import Iterator, Mapping
+
+from wheelyard.errors import quoted
+from wheelyard.model.grants import Grant, Grants
+from wheelyard.model.index_definition import IndexDefinition, parts_of
+
+Definitions = Mapping[str, IndexDefinition]
+
+
+def layer_warnings(grants: Grants, definitions: Definitions) -> dict[str, str]:
+    """Return, by name, which indexes show packages of others whose grants do not hold in them."""
+    warnings = dict[str, str]()
+    for name, definition in definitions.items():
+        closed = [part for part in parts_of(definition, definitions) if grants.has_own(part)]
+        if closed and not grants.has_own(name):
+            warnings[name] = (
+                f"The index {name} shows packages of {', '.join(closed)}, whose grants do not hold "
+                "in it: whoever has a right that names no index may read them there. Add a grant "
+                f"with index = {quoted(name)}."
+            )
+    return warnings
+
+
+def grant_warnings(grant: Grant, grants: Grants, definitions: Definitions) -> Iterator[str]:
+    """Yield what a new grant leads to, which is one of `grants`."""
+    before = layer_warnings(grants.without(grant.id), definitions)
+    yield from sorted({*layer_warnings(grants, definitions).values()} - {*before.values()})
+
+
+def revocation_warnings(grant_id: str, grants: Grants, definitions: Definitions) -> Iterator[str]:
+    """Yield which indexes have no grant of their own without this one of `grants`."""
+    for name in sorted(grants.named_indexes - grants.without(grant_id).named_indexes):
+        if name in definitions:
+            yield (
+                f"Without grant {grant_id}, the index {name} has no grants of its own: rights that "
+                "name no index hold in it again, also those of everybody. To close it, add another "
+                f"grant with index = {quoted(name)}."
+            )
