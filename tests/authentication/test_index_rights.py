@@ -201,6 +201,24 @@ def test_who_revokes_the_last_grant_for_an_index_is_told_that_it_opens(tmp_path:
 VIEW: Final = {"name": "view", "layers": ["prod"]}
 
 
+@pytest.mark.parametrize(
+    ("action", "is_warned_of"),
+    [("read", False), ("upload", True), ("manage", True), ("admin", False)],
+)
+def test_a_right_to_upload_to_a_view_is_warned_of(
+    tmp_path: Path, action: str, *, is_warned_of: bool
+) -> None:
+    """Who grants uploads to an index without packages of its own hears that it takes none."""
+    settings = Settings(index=(*INDEXES, VIEW), access=AccessSettings(private=True))
+    index = IndexHarness(tmp_path).opened(1, settings=settings)
+    fields = _fields("dev,view", action=action)
+
+    warnings = index.add_grant(fields, "local:test").warnings
+
+    said = [text.startswith("the index view has no packages of its own") for text in warnings]
+    assert said == [True] * is_warned_of
+
+
 def test_who_closes_an_index_hears_which_one_shows_it(tmp_path: Path) -> None:
     """A first grant for an index is answered with the indexes that show its packages to others."""
     settings = Settings(index=(*INDEXES, VIEW), access=AccessSettings(private=True))

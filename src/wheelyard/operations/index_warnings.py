@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from wheelyard.errors import quoted
+from wheelyard.model.access import Action
 from wheelyard.model.grants import Grant, Grants
 from wheelyard.model.index_definition import IndexDefinition, parts_of
 
@@ -25,6 +26,14 @@ def layer_warnings(grants: Grants, definitions: Definitions) -> dict[str, str]:
 
 def grant_warnings(grant: Grant, grants: Grants, definitions: Definitions) -> Iterator[str]:
     """Yield what a new grant leads to, which is one of `grants`."""
+    for name in grant.scope.indexes:
+        definition, actions = definitions.get(name), grant.scope.actions
+        takes_none = definition is not None and not definition.has_packages
+        if takes_none and Action.UPLOAD in actions and Action.ADMIN not in actions:
+            yield (
+                f"the index {name} has no packages of its own, so that nobody uploads to it or "
+                "changes them there; for that, grant the right in the index that has them"
+            )
     before = layer_warnings(grants.without(grant.id), definitions)
     yield from sorted({*layer_warnings(grants, definitions).values()} - {*before.values()})
 
