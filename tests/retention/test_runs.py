@@ -136,6 +136,31 @@ def test_what_changed_meanwhile_is_judged_anew(harness: IndexHarness, change: st
     assert harness.check().problems == []
 
 
+def test_a_run_keeps_to_its_plan(harness: IndexHarness) -> None:
+    """A run of what somebody has seen leaves what an upload adds to it at the last moment."""
+    done = list[str]()
+
+    def before_the_commit(verb: str, key: str) -> None:
+        if (verb, key) == ("put", keys.project(DEMO)) and not done:
+            done.append(key)
+            harness.upload(make_wheel(version="4.0"))
+
+    filled(harness)
+    retention = retention_of(
+        harness.opened(7, ObservedStore(harness.store, before_the_commit), SETTINGS)
+    )
+    plan = retention.preview(ALICE).plan
+
+    report = retention.run(ALICE, plan=plan)
+
+    assert deleted(report) == ["demo 2.0", "demo 1.0", "other 2.0", "other 1.0"]
+    assert len(done) == 1
+    versions = {file.version for file in harness.opened(8).projects.get(DEMO).files}
+    assert versions == {"3.0", "4.0"}
+    with pytest.raises(Conflict):
+        retention.run(ALICE, plan=plan)
+
+
 def test_a_promotion_of_what_was_deleted_fails(harness: IndexHarness) -> None:
     """A promotion that comes after the deletion promotes nothing, and says so."""
     indexes = TwoIndexes(harness)

@@ -1,6 +1,8 @@
 """What rules of retention delete and keep, as commands, pages and the API tell it."""
 
-from msgspec import Struct
+from hashlib import sha256
+
+from msgspec import Struct, json
 from packaging.utils import NormalizedName
 
 
@@ -46,3 +48,8 @@ class RetentionReport(Struct, frozen=True, kw_only=True):
     """What is deleted, or in a preview, what would be."""
     kept: tuple[JudgedRelease, ...]
     skipped: tuple[SkippedProject, ...]
+
+    @property
+    def plan(self) -> str:
+        """A digest of what is deleted and why, by which a run deletes nothing else."""
+        return sha256(json.encode(self.deleted)).hexdigest()

@@ -1,7 +1,8 @@
 """Which releases of a project the rules delete, which are kept, and why."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -96,12 +97,14 @@ class Choice(Struct, frozen=True):
 
     rules: Sequence[RuleInForce]
     now: datetime
+    goes: Callable[[Judgement], bool] = attrgetter("is_deleted")
+    """Returns whether the release of a judgement is deleted."""
 
     def __call__(self, project: Project) -> Mapping[str, tuple[File, ...]]:
         """Return the files to delete, by the reason."""
         chosen = dict[str, tuple[File, ...]]()
         for judgement in judge(project, self.rules, self.now):
-            if judgement.is_deleted:
+            if self.goes(judgement):
                 chosen[judgement.reason] = (*chosen.get(judgement.reason, ()), *judgement.files)
         return chosen
 

@@ -96,9 +96,13 @@ class Retention(Struct, frozen=True, kw_only=True):
         *,
         keeps: bool = False,
         every: timedelta = timedelta(),
+        plan: str | None = None,
     ) -> RetentionReport | None:
         """
         Delete what rules say, and return what was deleted; the rest as `preview`.
+
+        `plan` is that of a preview, of which nothing else is deleted. Raises Conflict if a preview
+        has another plan by now, and then deletes nothing.
 
         Return None if a run was complete within `every`. Raises Conflict (code `retention_running`)
         while another process does the same, and Forbidden on a read-only server. After an
@@ -113,13 +117,14 @@ class Retention(Struct, frozen=True, kw_only=True):
             )
         if only is not None:
             self.indexes(only)
+        agreed = self._agreed(caller, only, plan) if plan is not None else None
         lease = JobLease(self.documents, JOB, self.runtime)
         if lease.take(every):
             if every:
                 return None
             raise _running()
         try:
-            report = _Pass(self, caller, lease, keeps=keeps).report(only)
+            report = _Pass(self, caller, lease, agreed, keeps=keeps).report(only)
             # the daily run, if there is one, still has the rules about other indexes to apply
             if only is None:
                 lease.complete()
@@ -129,16 +134,33 @@ class Retention(Struct, frozen=True, kw_only=True):
             raise _running() from conflict
         return report
 
+    def _agreed(self, caller: Caller, only: str | None, plan: str) -> frozenset[JudgedRelease]:
+        report = self.preview(caller, only)
+        if report.plan != plan:
+            raise Conflict(
+                "What would be deleted has changed since it was shown, so nothing was deleted. "
+                "Look at it again."
+            )
+        return frozenset(report.deleted)
+
 
 class _Pass:
     """One pass over all projects that rules name. With a lease it deletes."""
 
     def __init__(
-        self, retention: Retention, caller: Caller, lease: JobLease | None, *, keeps: bool
+        self,
+        retention: Retention,
+        caller: Caller,
+        lease: JobLease | None,
+        agreed: frozenset[JudgedRelease] | None = None,
+        *,
+        keeps: bool,
     ) -> None:
         self._retention = retention
         self._caller = caller
         self._lease = lease
+        self._agreed = agreed
+        """What may be deleted, or None for all that the rules say."""
         self._keeps = keeps
         self._now = retention.runtime.now()
         """One time for all: what becomes old enough meanwhile stays until the next run."""
@@ -204,9 +226,16 @@ class _Pass:
     def _settle(self, index: RetainedIndex, judged: _Judged) -> None:
         """Delete what goes of a project, if this is a run, and note what was judged."""
         judgements = judged.judgements
-        if self._lease is not None and any(judgement.is_deleted for judgement in judgements):
+
+        def goes(judgement: Judgement) -> bool:
+            agreed = self._agreed
+            return judgement.is_deleted and (
+                agreed is None or _told(index, judged.name, judgement) in agreed
+            )
+
+        if self._lease is not None and any(map(goes, judgements)):
             self._lease.renew()
-            choice = Choice(judged.rules, self._now)
+            choice = Choice(judged.rules, self._now, goes)
             try:
                 changed = index.lifecycle.delete_chosen(self._caller, judged.name, choice)
             except Unavailable as fault:
@@ -217,7 +246,7 @@ class _Pass:
             # as the commit has judged
             judgements = judge(changed.before, judged.rules, self._now)
         for judgement in judgements:
-            if judgement.is_deleted:
+            if goes(judgement):
                 self._deleted.append(_told(index, judged.name, judgement))
             elif self._keeps:
                 self._kept.append(_told(index, judged.name, judgement))

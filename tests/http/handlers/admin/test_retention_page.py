@@ -1,16 +1,25 @@
 """The page of rules of retention, and pins on the pages of projects."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
 from packaging.utils import NormalizedName
 
 from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
-from tests.http.in_process import InProcessServer, in_process
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
 
 PAGE = "retention/"
+PLAN = re.compile(r'name="plan" value="([^"]+)"')
 DEMO = NormalizedName("demo")
+
+
+def plan_of(page: InProcessResponse) -> str:
+    """Return the plan that a page has shown."""
+    match = PLAN.search(page.body.decode())
+    assert match is not None
+    return match[1]
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +68,26 @@ def test_rules_are_shown_and_applied(admin: Administrator) -> None:
 
     refused = admin.send(PAGE, confirmation="no")
     assert (refused.status, "Type delete to confirm" in text_of(refused)) == (400, True)
-    page = admin.done(PAGE, confirmation="delete")
+    page = admin.done(PAGE, confirmation="delete", plan=plan_of(admin.open(PAGE)))
 
     assert "1 release deleted" in page
     assert "No release would be deleted now" in page
     files = admin.server.index.projects.get(DEMO).files
     assert [file.version for file in files] == ["1.0", "3.0"]
     assert "few" in admin.read("journal/?what=deleted")
+
+
+def test_only_what_was_shown_is_deleted(admin: Administrator) -> None:
+    """A release that comes while the page is open keeps its button from deleting anything."""
+    admin.server.publish(wheel("late"), wheel("late", "2.0"))
+    plan = plan_of(admin.open(PAGE))
+    admin.server.publish(wheel("late", "3.0"))
+
+    refused = [admin.send(PAGE, confirmation="delete", plan=sent) for sent in (plan, "")]
+
+    assert [answer.status for answer in refused] == [409, 409]
+    assert "has changed since it was shown, so nothing was deleted" in text_of(refused[0])
+    assert "late 2.0" in text_of(refused[0])
+    assert b'value="delete"' not in refused[0].body
+    assert len(admin.server.index.projects.get(NormalizedName("late")).files) == 3
+    assert "2 releases deleted" in admin.done(PAGE, confirmation="delete", plan=plan_of(refused[0]))

@@ -3,12 +3,10 @@
 from typing import Final
 from urllib.parse import urlencode
 
-from wheelyard.api.retention_operations import (
-    RetentionQuery,
-    preview_retention,
-    run_retention,
-)
-from wheelyard.errors import Invalid
+from msgspec.structs import replace
+
+from wheelyard.api.retention_operations import RetentionQuery, preview_retention
+from wheelyard.errors import Conflict, Invalid
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
 from wheelyard.http.messages import Request, Response
@@ -39,11 +37,16 @@ class RetentionPage:
             with checking("confirmation"):
                 if fields.text("confirmation").strip().lower() != CONFIRMATION:
                     raise Invalid(f"Type {CONFIRMATION} to confirm.", code="invalid_field")
-            answer = self._pages.api(request).call(run_retention, RetentionQuery())
-            return self._pages.done(request, urlencode({"done": len(answer.deleted)}))
+            retention = self._pages.index.retention
+            if retention is None:
+                raise Conflict("There is no rule of retention any more. Load the page again.")
+            report = retention.run(request.caller, plan=fields.text("plan"))
+            deleted = report.deleted if report is not None else ()
+            return self._pages.done(request, urlencode({"done": len(deleted)}))
 
         def ask_again(_: FormFields, form: FormState, status: int) -> Response:
-            return self._show(request, self._pages.query(request), form, status)
+            # what is shown now has to be confirmed by itself
+            return self._show(request, self._pages.query(request), replace(form, values={}), status)
 
         return self._pages.answer_form(request, act, ask_again)
 
