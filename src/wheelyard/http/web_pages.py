@@ -172,14 +172,15 @@ class WebPages:
             may_promote=may_change
             and name is not None
             and index.definition.has_packages
-            and self._has_other_indexes,
+            and self.has_other_indexes,
             may_administer=may_administer,
             may_approve=may_approve and not may_administer,
             may_ask=self.context.site is None and not index.settings.server.read_only,
         )
 
     @property
-    def _has_other_indexes(self) -> bool:
+    def has_other_indexes(self) -> bool:
+        """Whether there is an index with a name, as far as that is known without the store."""
         index = self.context.index
         with suppress(Unavailable):  # a page has to be shown also while the store is down
             in_force = None if index.name else index.indexes.peek()

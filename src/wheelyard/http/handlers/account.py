@@ -22,6 +22,7 @@ from wheelyard.http.forms import (
 from wheelyard.http.messages import NO_STORE, Request, Response, redirect
 from wheelyard.http.request_authentication import (
     AUTHORIZATION_LIMIT_BYTES,
+    CallerElsewhere,
     RequestAuthenticator,
     SessionCookie,
 )
@@ -31,7 +32,7 @@ from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Credential
 from wheelyard.model.api_token import has_token_prefix
 from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.rendering.web.account_pages import Account, FormState
+from wheelyard.rendering.web.account_pages import Account, FormState, rights_of
 
 TOKEN_USER: Final = "__token__"  # noqa: S105 - a user name
 """The user name by which a password is a token, as in the settings of clients."""
@@ -55,6 +56,7 @@ class AccountPages:
         session = request.browser_session
         account = Account(
             caller=caller,
+            rights_elsewhere=self._rights_elsewhere(request),
             session_ends_at=session.expiry if session else None,
             is_by_proxy=session is None and b"authorization" not in request.joined_headers,
             may_administer=is_token_admin(caller),
@@ -73,7 +75,17 @@ class AccountPages:
             form=form,
             projects=projects[:OWN_PROJECTS_SHOWN],
             others=len(projects[OWN_PROJECTS_SHOWN:]),
+            has_indexes=self._web.has_other_indexes,
         )
+
+    def _rights_elsewhere(self, request: Request) -> dict[str, tuple[str, ...]]:
+        """Return the rights in indexes where a caller has others, none while the store is down."""
+        index, here = self._context.index, rights_of(request.caller)
+        in_index, rights = CallerElsewhere(request, index), dict[str, tuple[str, ...]]()
+        with suppress(Unavailable):
+            for other in index.indexes.all():
+                rights[other.name] = rights_of(in_index(other))
+        return {name: words for name, words in rights.items() if words != here}
 
     def _own_projects(self, request: Request) -> list[ProjectFacts]:
         """Return the projects of a caller, none while the store does not say which these are."""

@@ -45,13 +45,13 @@ from wheelyard.http.forms import (
     require_form_token,
 )
 from wheelyard.http.messages import JSON, Request, Response, redirect
-from wheelyard.http.request_authentication import signed_in_at
+from wheelyard.http.request_authentication import CallerElsewhere, signed_in_at
 from wheelyard.http.requests import json_response
 from wheelyard.http.token_forms import new_token
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.access import describe_scope, parse_actions, parse_pattern
+from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.model.device_login import LIFETIME_SECONDS
-from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.account_pages import FormState, rights_of
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 INTERVAL_SECONDS: Final = 5
@@ -248,12 +248,22 @@ class DeviceLoginPages:
             "seconds": max(0, int(index.runtime.seconds()) - asked.asked_at),
             "address": request.address,
             "choices": {action.word: patterns for action, patterns in allowed.items()},
-            "rights": tuple(dict.fromkeys(map(describe_scope, caller.scopes))),
+            "rights": self._rights(request, asked.scope.indexes),
             "hindrance": hindrance,
             "sign_in": sign_in,
         }
         viewer = self._web.viewer(caller)
         return self._web.show(viewer, status, "login.html", ROOT, **values)
+
+    def _rights(self, request: Request, names: tuple[str, ...]) -> list[str]:
+        """Return what the caller may do in these indexes, or without any in that without a name."""
+        index = self._context.index
+        in_index = CallerElsewhere(request, index)
+        return [
+            words
+            for name in names or ("",)
+            for words in rights_of(in_index(index.named(name)), name) or ["nothing"]
+        ]
 
     def _hindrance(self, request: Request, text: str, allowed: object) -> tuple[str, str]:
         """Return why the caller cannot approve, and the path on which to sign in again."""

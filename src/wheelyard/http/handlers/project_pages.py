@@ -327,9 +327,9 @@ class ProjectPages:
             return _Neighbours(linked), shows
         uploaders = tuple[str, ...]()
         if place.viewer.may_manage:
-            access = self._context.index.access
-            shows = (*shows, (GRANTS, access.records.get().version))
-            uploaders = _uploaders(name, access.load())
+            index = self._context.index
+            shows = (*shows, (GRANTS, index.access.records.get().version))
+            uploaders = _uploaders(name, index.access.load(), index.name)
         return _Neighbours(linked, tuple(visible.used_by(name)), uploaders), shows
 
     def _content(
@@ -414,7 +414,11 @@ def _file_query(request: Request) -> tuple[FileFilter, int]:
     return selected, int(page or "1")
 
 
-def _uploaders(name: NormalizedName, grants: Grants) -> tuple[str, ...]:
-    """Return the principals and groups that have a grant to upload to a project."""
-    uploading = (grant for grant in grants.all if grant.scope.permits(Action.UPLOAD, name))
+def _uploaders(name: NormalizedName, grants: Grants, index: str) -> tuple[str, ...]:
+    """Return the principals and groups that have a grant to upload to a project of an index."""
+    uploading = (
+        grant
+        for grant in grants.all
+        if grants.holding(index, (grant.scope,)) and grant.scope.permits(Action.UPLOAD, name)
+    )
     return tuple(sorted({who for grant in uploading for who in grant.who}))

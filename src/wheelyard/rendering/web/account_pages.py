@@ -5,14 +5,29 @@ from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Caller, describe_principal
+from wheelyard.model.access import (
+    ALL_AUTHENTICATED,
+    ANONYMOUS,
+    Caller,
+    describe_principal,
+    describe_scope,
+)
+
+
+def rights_of(caller: Caller, index: str = "") -> tuple[str, ...]:
+    """Return what a caller may do, in words that name `index` unless that is empty."""
+    words = {describe_scope(replace(scope, index=index)) for scope in caller.scopes}
+    return tuple(sorted(words))
 
 
 class Account(Struct, frozen=True, kw_only=True):
     """A caller, and how it is signed in."""
 
     caller: Caller
+    rights_elsewhere: Mapping[str, tuple[str, ...]]
+    """What the caller may do in each index where that is something else, in words."""
     session_ends_at: datetime | None
     """When the session ends by itself, or None if the browser sends a credential each time."""
     is_by_proxy: bool
@@ -26,6 +41,11 @@ class Account(Struct, frozen=True, kw_only=True):
     def who(self) -> str:
         """The principal in words."""
         return describe_principal(self.caller.principal, self.caller.name)
+
+    @property
+    def rights(self) -> tuple[str, ...]:
+        """What the caller may do in the index without a name, in words."""
+        return rights_of(self.caller)
 
     @property
     def names(self) -> list[str]:

@@ -1,0 +1,84 @@
+"""What pages say of rights on a server with several indexes, which may give a person others."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.http.browser import Browser
+from tests.http.handlers.test_device_login import asked, page_of
+from tests.http.handlers.test_manage import PASSWORD, text_of
+from tests.http.in_process import InProcessServer, in_process
+from tests.operations.distributions import make_wheel
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+
+GRANTS: tuple[dict[str, object], ...] = (
+    {"who": ["htpasswd:ana"], "projects": ["*"], "actions": ["manage"]},
+    {"who": ["htpasswd:bo"], "projects": ["*"], "actions": ["read"]},
+    {"who": ["htpasswd:bo"], "projects": ["*"], "actions": ["manage"], "index": "prod"},
+)
+INDEXES = ({"name": "dev"}, {"name": "prod"})
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """Serve `dev` with the rights of the index without a name, and `prod` with its own."""
+    folder: Path = tmp_path_factory.mktemp("server")
+    (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\n")
+    settings = Settings(
+        server=ServerSettings(public_url="http://index"),
+        access=AccessSettings(cookie_login=True, htpasswd_file=str(folder / "htpasswd")),
+        index=INDEXES,
+        grant=GRANTS,
+    )
+    with in_process(folder, settings) as opened:
+        for name in ("", "prod"):
+            opened.publish_to(name, make_wheel())
+        yield opened
+
+
+def signed_in(server: InProcessServer, name: str) -> Browser:
+    """Return the browser of a person who has signed in."""
+    browser = Browser(server)
+    assert browser.sign_in(name, PASSWORD).status == 303
+    return browser
+
+
+@pytest.mark.parametrize(
+    ("name", "here", "in_prod"),
+    [
+        ("ana", "read, upload to and manage every project", "nothing"),
+        ("bo", "read every project", "read, upload to and manage every project"),
+    ],
+)
+def test_the_account_names_indexes_with_other_rights(
+    server: InProcessServer, name: str, here: str, in_prod: str
+) -> None:
+    """People see what they may do, and each index in which that is something else."""
+    text = text_of(signed_in(server, name).open("/-/account/"))
+
+    assert f"You may {here} You may in prod {in_prod} Your names" in text
+    assert "Your projects in the index without a name" in text
+
+
+def test_a_login_for_an_index_tells_the_rights_there(server: InProcessServer) -> None:
+    """Who approves a login for an index sees what they may do in that index."""
+    login = asked(server, index="prod")
+
+    text = text_of(signed_in(server, "bo").open(page_of(login)))
+
+    assert "You may read, upload to and manage every project in the index prod." in text
+
+
+def test_uploaders_are_those_of_the_index(server: InProcessServer) -> None:
+    """The page of a project names only people whose right to upload holds in its index."""
+    pages = {
+        person: text_of(signed_in(server, person).open(f"{index}/project/demo/"))
+        for person, index in (("ana", ""), ("bo", "/prod"))
+    }
+
+    assert "Who may upload ana, by password" in pages["ana"]
+    assert "bo, by password" not in pages["ana"]
+    assert "Who may upload bo, by password" in pages["bo"]
+    assert "ana, by password" not in pages["bo"]
