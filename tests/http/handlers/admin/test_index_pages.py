@@ -110,3 +110,10 @@ def test_form_is_shown_again_with_the_reason(admin: Administrator) -> None:
     assert 'value="nobody"' in wrong.body.decode()
     assert admin.open(f"{PAGE}?change=prod").status == 400
     assert admin.open(f"{PAGE}?remove=nobody").status == 404
+
+
+def test_grants_of_an_index_close_it(admin: Administrator) -> None:
+    """The list of grants, and the form of a new one, say what a grant that names an index ends."""
+    for path in ("grants/", "grants/?action=add"):
+        words = "names an index closes it to all grants and tokens that name none"
+        assert words in admin.read(path)
