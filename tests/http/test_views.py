@@ -13,6 +13,7 @@ from packaging.version import Version
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE
+from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.settings.sections import AccessSettings, Settings
 
@@ -316,3 +317,15 @@ def test_a_day_has_the_rights_of_its_index(tmp_path: Path) -> None:
         server.publish_to("dev", OLD)
         for path in ("/as-of-2026-01-01", "/dev/as-of-2026-01-01", "/stable"):
             assert server.get(f"{path}/simple/demo/", JSON).status == 401
+
+
+def test_a_project_that_is_hidden_is_not_said_to_be_deleted(server: InProcessServer) -> None:
+    """A view that hides all files which are left says so, although others were deleted."""
+    server.publish_to("dev", OLD, NEW)
+    server.index.named("dev").lifecycle.change(
+        "delete", ALICE, NormalizedName("demo"), Selection(Version("1.0")), ""
+    )
+
+    page = server.get("/stable/project/demo/", ("Accept", "text/html")).body.decode()
+
+    assert "There are no files to install: none of them is shown." in page
