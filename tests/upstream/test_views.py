@@ -116,6 +116,15 @@ def test_a_licence_of_many_releases_is_looked_up_later(
     assert after == []
 
 
+def test_a_page_says_that_a_licence_hides_a_release(tmp_path: Path, public: FakeUpstream) -> None:
+    """Already the first page of a project is about the newest release that the view shows."""
+    with viewed(tmp_path, public, 'licence == "MIT"') as server:
+        text = look(server, "/stable/project/requests/", accept="text/html").body.decode()
+
+    assert "1 release is hidden by this view" in text
+    assert "could not be read" not in text
+
+
 def test_a_known_hole_hides_a_version(tmp_path: Path, public: FakeUpstream) -> None:
     """The severity of a version is the highest score of its advisories, also below `min_cvss`."""
     affected = {"package": {"ecosystem": "PyPI", "name": "requests"}, "versions": ["1.0"]}

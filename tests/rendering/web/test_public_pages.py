@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.rendering.examples import NOON, TEXT
@@ -115,6 +116,14 @@ def test_many_hidden_versions_are_folded() -> None:
     recent, _, older = shown_project(page(), public=public).partition("<summary>280 more</summary>")
     assert recent.count("young") == HIDDEN_SHOWN
     assert older.count("young") == 280
+
+
+def test_nobody_asks_for_what_a_view_hides() -> None:
+    """A release has a button to ask for it if the policy hides it, and none if only a view does."""
+    asker, by_view = replace(ANYONE, may_ask=True), HiddenFiles("2.0", 1, "old", is_by_view=True)
+    for files, is_offered in (((by_view,), False), ((by_view, *hidden("1.0")), True)):
+        text = shown_project(page(), viewer=asker, public=OriginNotes(PYPI, hidden=files))
+        assert ("Ask for it" in text) == is_offered
 
 
 def test_hidden_release_says_why() -> None:

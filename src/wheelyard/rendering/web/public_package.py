@@ -39,6 +39,11 @@ class OriginNotes(Struct, frozen=True):
         return list(dict.fromkeys(files.version for files in self.hidden if files.is_by_view))
 
     @property
+    def is_hidden_by_policy(self) -> bool:
+        """Whether somebody can lift what hides a file: nobody asks for what a view hides."""
+        return any(not files.is_by_view for files in self.hidden)
+
+    @property
     def stale_time(self) -> str:
         """When its upstream index confirmed it, if that does not answer now, or an empty text."""
         confirmed_at = self.origin.confirmed_at
