@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 from msgspec.json import decode
+from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -18,6 +19,7 @@ from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.settings.sections import AccessSettings, Settings
 
 JSON: Final = ("Accept", "application/vnd.pypi.simple.v1+json")
+HTML: Final = ("Accept", "text/html")
 INDEXES: Final = (
     {"name": "dev"},
     {"name": "prod", "promote_from": ["dev"]},
@@ -219,17 +221,16 @@ def test_a_search_finds_the_newest_release_that_is_shown(server: InProcessServer
 def test_the_page_of_a_project_says_what_the_view_hides(server: InProcessServer) -> None:
     """The page of a project names the releases that are hidden, and which condition hides them."""
     server.publish_to("dev", OLD, NEW)
-    html = ("Accept", "text/html")
 
-    page = server.get("/stable/project/demo/", html).body.decode()
-    releases = server.get("/stable/project/demo/releases/", html).body.decode()
-    missing = server.get("/stable/project/demo/2.0rc1/", html)
+    page = server.get("/stable/project/demo/", HTML).body.decode()
+    releases = server.get("/stable/project/demo/releases/", HTML).body.decode()
+    missing = server.get("/stable/project/demo/2.0rc1/", HTML)
 
     assert "1 release is hidden by this view" in page
     assert "not prerelease does not hold, as the version is 2.0rc1" in releases
     assert missing.status == 404
     assert "not prerelease does not hold" in missing.body.decode()
-    assert "hidden by this view" not in server.get("/dev/project/demo/", html).body.decode()
+    assert "hidden by this view" not in server.get("/dev/project/demo/", HTML).body.decode()
 
 
 def test_why_names_the_layer_and_the_condition(server: InProcessServer) -> None:
@@ -326,6 +327,28 @@ def test_a_project_that_is_hidden_is_not_said_to_be_deleted(server: InProcessSer
         "delete", ALICE, NormalizedName("demo"), Selection(Version("1.0")), ""
     )
 
-    page = server.get("/stable/project/demo/", ("Accept", "text/html")).body.decode()
+    page = server.get("/stable/project/demo/", HTML).body.decode()
 
     assert "There are no files to install: none of them is shown." in page
+
+
+@pytest.mark.parametrize("base", ["/stable", "/over", "/as-of-2026-01-01"])
+def test_a_history_names_no_file_that_is_hidden(server: InProcessServer, base: str) -> None:
+    """Histories and feeds of a view lack the files that it hides, and those that are deleted."""
+    source = "" if base.startswith("/as-of") else "/dev"
+    server.publish_to(source[1:], OLD)
+    server.clock.advance(days=1)
+    server.publish_to(source[1:], NEW, make_wheel("demo", "2.0rc2"))
+    lifecycle = server.index.named(source[1:]).lifecycle
+    lifecycle.change("delete", ALICE, NormalizedName("demo"), Selection(Version("2.0rc2")), "")
+    lifecycle.change("yank", ALICE, NormalizedName("demo"), Selection(SpecifierSet(">=0.dev0")), "")
+
+    pages = [
+        server.get(f"{base}/{path}", HTML).body.decode()
+        for path in ("project/demo/history/", "project/demo/feed.xml", "feed.xml")
+    ]
+
+    assert "2.0rc2" in server.get(f"{source}/project/demo/history/", HTML).body.decode()
+    for page in pages:
+        assert OLD.filename in page
+        assert "2.0rc" not in page

@@ -140,10 +140,11 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         Return the numbers of older pages of the history that are in the site as they would be made.
 
         A journal only gets longer. If it was restored from a backup, the feed does not know the
-        serial of the site, and all pages are made.
+        serial of the site, and all pages are made, as they are for a view, whose filter may decide
+        otherwise about old files.
         """
         entry = self.before.get(project.name)
-        if entry is None or self.existing is not None:
+        if entry is None or self.existing is not None or self.pages.app.index.is_view:
             return range(0)
         revision = int(entry.facts.document) if entry.facts.document.isdecimal() else 0
         unchanged = range(1, older_pages(revision))  # the last one has no link to a newer one

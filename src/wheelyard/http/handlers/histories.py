@@ -1,9 +1,11 @@
 """Handlers of the history of a project, and of the Atom feeds."""
 
 import re
+from collections.abc import Sequence
 from math import inf
 from typing import Final
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import NotFound
@@ -14,7 +16,8 @@ from wheelyard.http.representation import MediaType
 from wheelyard.http.resolver import OpenListing, PrivateFiles, find_private
 from wheelyard.http.responses import load_projects, page_response, visibility_key
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.project import Project
+from wheelyard.model.project import NO_JSON, Project
+from wheelyard.model.project_json import JournalEntry
 from wheelyard.operations.journal_reader import (
     CHANGED_PROJECTS,
     HistoryReader,
@@ -102,8 +105,9 @@ class Histories:
             entries = part.entries
             if shows:
                 entries = history.with_rights(part, project, *index.catalog.rights)
+            changes = changes_of(self._shown(entries, home))
             links = HistoryLinks(number, older_pages(project.revision))
-            page = History(name=name, changes=changes_of(entries), links=links, lost=part.lost)
+            page = History(name=name, changes=changes, links=links, lost=part.lost)
             return page.render(self._web.environment, viewer)
 
         key = ("history", name, number, viewer)
@@ -131,7 +135,32 @@ class Histories:
 
     def _project(self, name: NormalizedName) -> Project:
         """Return a private project as the index shows it. Raises as `find_private`."""
-        return find_private(self._context, name).project
+        files = find_private(self._context, name)
+        if any(map(self._is_viewed, files.homes)):  # the last commit may be about hidden files
+            return replace(files.project, stored_commit=NO_JSON)
+        return files.project
+
+    def _is_viewed(self, home: Home) -> bool:
+        """Return whether a view decides which files of a project are shown."""
+        index = self._context.index
+        if home.index.name == index.name:
+            return bool(index.definition.filter or index.definition.day)
+        return index.is_view
+
+    def _shown(self, entries: Sequence[JournalEntry], home: Home) -> Sequence[JournalEntry]:
+        """
+        Return the entries of a journal without files that a view does not show.
+
+        Nobody knows whether it would show those that are deleted.
+        """
+        if not self._is_viewed(home):
+            return entries
+        shown = home.project.by_filename
+        return [
+            replace(entry, files=files)
+            for entry in entries
+            if (files := tuple(name for name in entry.files if name in shown)) or not entry.files
+        ]
 
     def answer_project_feed(self, request: Request) -> Response:
         """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
@@ -144,7 +173,7 @@ class Histories:
         def render() -> bytes:
             project = home.project
             history = HistoryReader(home.index.projects, index.tokens.records)
-            changes = history.read(project).entries
+            changes = self._shown(history.read(project).entries, home)
             environment, title = self._web.environment, index.definition.title
             brand, url = environment.brand.name, environment.base_url
             return project_feed(brand, url, project, changes, title)
