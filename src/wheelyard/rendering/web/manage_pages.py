@@ -20,6 +20,7 @@ from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.project_frame import MANAGE, ProjectFrame
 from wheelyard.rendering.web.project_pages import Change, listed_release
+from wheelyard.rendering.web.promotion_page import pin_of
 
 STATUS: Final = "status"
 RELEASE: Final = "release"
@@ -161,13 +162,14 @@ class DeletedRelease(Struct, frozen=True):
     """How many there are, in words."""
     keep_until: str
     """The day until which all of them can be restored."""
+    pin: str | None
+    """Why it is pinned once it is restored, or None."""
 
 
 def _deleted_release(release: Release) -> DeletedRelease:
     until = min(file.keep_until for file in release.files if file.keep_until is not None)
-    return DeletedRelease(
-        release.version, counted(len(release.files), "file"), until.date().isoformat()
-    )
+    files = counted(len(release.files), "file")
+    return DeletedRelease(release.version, files, until.date().isoformat(), pin_of(release.files))
 
 
 class ManagedProject(Struct, frozen=True, kw_only=True):
@@ -194,7 +196,10 @@ class ManagedProject(Struct, frozen=True, kw_only=True):
             project.name,
             "manage.html",
             project=project,
-            releases=list(map(listed_release, all_releases(project))),
+            releases=[
+                (listed_release(release), pin_of(release.files))
+                for release in all_releases(project)
+            ],
             deleted=[_deleted_release(release) for release in all_releases(self.deleted)],
             is_kept=self.is_kept,
             room=project_room(project.name, self.quota, used_by(project)),

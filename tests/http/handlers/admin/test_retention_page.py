@@ -9,6 +9,9 @@ from packaging.utils import NormalizedName
 from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
+from wheelyard.api import project_operations
+from wheelyard.api.project_operations import ReleaseChange
+from wheelyard.api.retention_operations import RetentionQuery, run_retention
 
 PAGE = "retention/"
 PLAN = re.compile(r'name="plan" value="([^"]+)"')
@@ -91,3 +94,17 @@ def test_only_what_was_shown_is_deleted(admin: Administrator) -> None:
     assert b'value="delete"' not in refused[0].body
     assert len(admin.server.index.projects.get(NormalizedName("late")).files) == 3
     assert "2 releases deleted" in admin.done(PAGE, confirmation="delete", plan=plan_of(refused[0]))
+
+
+def test_pins_are_on_the_page_manage(admin: Administrator) -> None:
+    """The page *Manage* shows what is pinned, and what comes back pinned once it is restored."""
+    admin.server.publish(wheel("kept"), wheel("kept", "2.0"), wheel("kept", "3.0"))
+    api = admin.api
+    api.call(project_operations.pin, NormalizedName("kept"), ReleaseChange("1.0", reason="audit"))
+    api.call(run_retention, RetentionQuery())
+
+    page = text_of(admin.browser.open("/project/kept/manage/"))
+
+    assert "1.0 pinned: audit" in page
+    assert "pinned if a rule of retention has deleted them" in page
+    assert "2.0 pinned: restored after retention rule 1 (few): not among the last 1 1 file" in page
