@@ -168,6 +168,20 @@ class Promotion(Struct, frozen=True):
         committed = self.source.projects.change(name, approval)
         return Approved(files=files, is_new=bool(committed.events))
 
+    def why_no_approval(self, files: Sequence[File]) -> str:
+        """
+        Return why an approval of the caller would add nothing, in words, or an empty text.
+
+        Raises Forbidden if nobody can say who has uploaded one of these files.
+        """
+        caller, to = self.target.caller, self.target.name
+        if self._is_of(caller, files):
+            return "You have uploaded it, so somebody else approves it."
+        approvals = (file.approved_for.get(to, ()) for file in files)
+        if all(any(_is_person(caller, person) for person in people) for people in approvals):
+            return "You have approved it."
+        return ""
+
     def _release(self, name: NormalizedName, version: Version) -> tuple[File, ...]:
         """Return the files of a release in the source, if the caller may promote it."""
         if self.source.name == self.target.name:

@@ -12,6 +12,7 @@ from tests.http.handlers.test_manage import PASSWORD, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
+from wheelyard.model.access import Caller
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 RELEASE = "/dev/project/demo/1.0/"
@@ -56,10 +57,10 @@ def signed_in(server: InProcessServer, name: str) -> Browser:
     return browser
 
 
-def send(browser: Browser, action: str, to: str = "prod") -> int:
+def send(browser: Browser, action: str, to: str = "prod", path: str = PROMOTE) -> int:
     """Send the form with its token, and return the status of the answer."""
-    fields = {"csrf_token": browser.form_token(PROMOTE), "to": to, "action": action}
-    return browser.send(PROMOTE, fields).status
+    fields = {"csrf_token": browser.form_token("/-/account/"), "to": to, "action": action}
+    return browser.send(path, fields).status
 
 
 def test_people_approve_and_promote(server: InProcessServer) -> None:
@@ -117,3 +118,36 @@ def test_wrong_forms(server: InProcessServer) -> None:
         assert ana.open(f"/{place}/promote/").status == 404, place
     project = server.index.named("dev").projects.get(NormalizedName("demo"))
     assert project.revision == 2
+
+
+def test_only_those_approve_whose_approval_counts(server: InProcessServer) -> None:
+    """Who has uploaded a release, or has approved it, gets no button to approve it, but the why."""
+    uploader = Caller("htpasswd:ana", ALICE.scopes)
+    server.index.named("dev").uploads.accept(
+        make_wheel(version="2.0").arrival(server.folder), uploader
+    )
+    ana, bo = signed_in(server, "ana"), signed_in(server, "bo")
+    path = "/dev/project/demo/2.0/promote/"
+    offered = b'value="approve"'
+
+    assert offered not in ana.open(path).body
+    assert "You have uploaded it, so somebody else approves it." in text_of(ana.open(path))
+    assert offered in bo.open(path).body
+    assert send(bo, "approve", path=path) == 303
+    assert offered not in bo.open(path).body
+    assert "You have approved it." in text_of(bo.open(path))
+    assert send(ana, "promote", path=path) == 303
+
+
+def test_a_release_of_an_unknown_token_is_not_approved(server: InProcessServer) -> None:
+    """Where nobody knows whose token has uploaded a release, the page says so, without a button."""
+    uploader = Caller("token:0123456789", ALICE.scopes)
+    server.index.named("dev").uploads.accept(
+        make_wheel(version="3.0").arrival(server.folder), uploader
+    )
+
+    page = signed_in(server, "bo").open("/dev/project/demo/3.0/promote/")
+
+    assert page.status == 200
+    assert "Nobody can say whose token has uploaded the release" in text_of(page)
+    assert b'value="approve"' not in page.body

@@ -1,8 +1,10 @@
 """Handlers of the page on which people promote a release to another index."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final
 
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -15,7 +17,7 @@ from wheelyard.api.promotion_operations import (
     promotion_to,
 )
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.errors import Invalid, NotFound, WheelyardError
+from wheelyard.errors import Forbidden, Invalid, NotFound, WheelyardError
 from wheelyard.http.error_responses import read_only, status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
@@ -132,31 +134,21 @@ class PromotionPages:
                 continue
             if not call.caller_in(other).may(Action.UPLOAD, name):
                 continue
+            promotion = promotion_to(call, other.name)
             approvers = [set(file.approved_for.get(other.name, ())) for file in files]
             target = PromotionTarget(
-                name=other.name,
-                wants_approval=other.definition.promotion.promote_approvals > 0,
-                approvers=tuple(sorted(set.intersection(*approvers))),
+                name=other.name, approvers=tuple(sorted(set.intersection(*approvers)))
             )
-            yield self._tried(call, name, version, target)
-
-    def _tried(
-        self, call: Call, name: NormalizedName, version: Version, target: PromotionTarget
-    ) -> PromotionTarget:
-        """Return a target with what a promotion would do there, or why there can be none."""
-        try:
-            trial = promotion_to(call, target.name).promote(name, version, dry_run=True)
-        except WheelyardError as error:
-            return PromotionTarget(
-                name=target.name,
-                error=error.on_page,
-                wants_approval=target.wants_approval and error.code == REFUSED,
-                approvers=target.approvers,
-            )
-        return PromotionTarget(
-            name=target.name,
-            new=tuple(file.filename for file in trial.new),
-            present=len(trial.present),
-            wants_approval=target.wants_approval and bool(trial.new),
-            approvers=target.approvers,
-        )
+            is_open = False
+            try:
+                trial = promotion.promote(name, version, dry_run=True)
+            except WheelyardError as error:
+                target, is_open = replace(target, error=error.on_page), error.code == REFUSED
+            else:
+                new = tuple(file.filename for file in trial.new)
+                target, is_open = replace(target, new=new, present=len(trial.present)), bool(new)
+            if is_open and other.definition.promotion.promote_approvals:
+                with suppress(Forbidden):  # nobody knows who has uploaded it, as the error says
+                    why = promotion.why_no_approval(files)
+                    target = replace(target, no_approval=why, wants_approval=not why)
+            yield target

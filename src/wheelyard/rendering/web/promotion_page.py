@@ -27,7 +27,9 @@ class PromotionTarget(Struct, frozen=True, kw_only=True):
     error: str = ""
     """Why the viewer cannot promote the release there now."""
     wants_approval: bool = False
-    """Whether it takes approved releases alone."""
+    """Whether an approval of the viewer counts there."""
+    no_approval: str = ""
+    """Why it does not, in words, if it takes approved releases alone."""
     approvers: tuple[str, ...] = ()
     """The principals that have approved all files."""
 
