@@ -14,6 +14,7 @@ from packaging.version import Version
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE
+from wheelyard.errors import first_sentence
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.settings.sections import AccessSettings, Settings
@@ -133,10 +134,16 @@ def test_there_is_no_view_of_a_day_that_does_not_exist(server: InProcessServer, 
 
 
 def test_the_view_of_a_day_takes_no_changes(server: InProcessServer) -> None:
-    """Nothing can be changed through the view of a day."""
-    answer = server.get("/dev/as-of-2026-01-01/legacy/", method="POST")
+    """Nothing can be changed through the view of a day, and the first sentence says where."""
+    for base in ("", "/dev"):
+        answer = server.get(f"{base}/as-of-2026-01-01/legacy/", method="POST")
+        error = decode(answer.body)
 
-    assert (answer.status, decode(answer.body)["error"]) == (403, "read_only")
+        assert (answer.status, error["error"]) == (403, "read_only")
+        assert first_sentence(error["message"]) == (
+            "This is the view of a day, which takes no uploads and no changes: upload to "
+            f"{base}/legacy/, and change things below {base}/."
+        )
 
 
 def test_a_promoted_file_counts_from_its_promotion_on(server: InProcessServer) -> None:

@@ -9,6 +9,7 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authorization import ReadPolicy, project_not_found
 from wheelyard.catalog.projects import ProjectNames
 from wheelyard.concurrency.caches import LruCache
+from wheelyard.errors import Forbidden
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.logs import StoreErrorLog
 from wheelyard.http.page_cache import PageCache
@@ -99,6 +100,21 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     def _root(self) -> str:
         server = self.index.settings.server
         return server.public_url.rstrip("/") or server.path_prefix
+
+    def read_only(self) -> Forbidden:
+        """Return the error of a request that would write, on a read-only server, or to a day."""
+        if self.index.definition.day is not None:
+            # uv prints the first sentence alone
+            path = self.index.settings.server.path_prefix.rpartition("/")[0]
+            message = (
+                "This is the view of a day, which takes no uploads and no changes: upload to "
+                f"{path}/legacy/, and change things below {path}/."
+            )
+        else:
+            message = (
+                "This server takes no uploads and no changes. Use another server of the same index."
+            )
+        return Forbidden(message, code="read_only")
 
     def require_project(self, name: NormalizedName) -> tuple[Project, ObjectVersion]:
         """

@@ -13,7 +13,7 @@ from typing import Final
 from msgspec.json import encode
 
 from wheelyard import errors
-from wheelyard.errors import Forbidden, Unavailable, WheelyardError, first_sentence
+from wheelyard.errors import Unavailable, WheelyardError, first_sentence
 from wheelyard.http import messages
 from wheelyard.http.messages import NO_STORE, NOSNIFF, Header, Response, make_response
 
@@ -107,11 +107,3 @@ def method_not_allowed(method: str, allowed: Sequence[str]) -> Response:
         return Response(204, (header, NOSNIFF, NO_STORE))
     message = f"This path does not support that method. Use {methods}."
     return error_response(405, "method_not_allowed", message, header)
-
-
-def read_only() -> Forbidden:
-    """Return the error of a request that would write, on a read-only server."""
-    return Forbidden(
-        "This server takes no uploads and no changes. Use another server of the same index.",
-        code="read_only",
-    )

@@ -34,7 +34,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wheelyard.api.operation import convert_fields
 from wheelyard.errors import Forbidden, Invalid, WheelyardError, quoted
 from wheelyard.http.context import ServerContext
-from wheelyard.http.error_responses import UNKNOWN_HOST, UNSUPPORTED_MEDIA_TYPE, read_only
+from wheelyard.http.error_responses import UNKNOWN_HOST, UNSUPPORTED_MEDIA_TYPE
 from wheelyard.http.messages import AsgiScope, Header, Headers, Request
 from wheelyard.http.request_authentication import SessionCookie, session_of
 from wheelyard.http.requests import BODY_LIMIT_BYTES, has_forwarding_header, read_body
@@ -154,7 +154,7 @@ def require_form_token(request: Request, context: ServerContext, sent: str) -> N
     Unavailable as `form_token` does.
     """
     if context.index.settings.server.read_only:
-        raise read_only()
+        raise context.read_only()
     # any process of this index may have made the token: all have the key
     issued_at, _, signature = sent[:MAX_TOKEN_CHARS].partition(".")
     expected = _signature(request, context, issued_at).encode()

@@ -21,7 +21,6 @@ from starlette.types import ASGIApp
 
 from wheelyard.errors import NotFound, WheelyardError
 from wheelyard.http.context import ServerContext
-from wheelyard.http.error_responses import read_only
 from wheelyard.http.forms import cross_site_error, is_cross_site
 from wheelyard.http.messages import (
     REQUEST,
@@ -250,7 +249,7 @@ class Dispatcher(Struct, frozen=True):
         if is_write and not is_public and is_cross_site(request.joined_headers, settings):
             raise cross_site_error()
         if is_write and settings.server.read_only and not route.takes_form:
-            raise read_only()
+            raise context.read_only()
         # readers never wait for the threads of uploads
         pool = context.pools.writes if is_write else context.pools.reads
         if route.is_instant and is_public:

@@ -281,7 +281,7 @@ class Uploads(Struct, frozen=True):
         if self.home.promotion.promote_only:
             sources = " or ".join(map(describe_index, self.home.promotion.promote_from))
             raise Forbidden(
-                f"{subject_of(self.home.name)} takes no uploads. Upload to "
+                f"{subject_of(self.home.name)} takes no uploads: upload to "
                 f"{sources or 'another index'}, and then promote the release.",
                 code="promotions_only",
             )

@@ -33,7 +33,7 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http.error_responses import error_response_for, read_only, status_of, with_body
+from wheelyard.http.error_responses import error_response_for, status_of, with_body
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
@@ -269,7 +269,7 @@ class DeviceLoginPages:
         """Return why the caller cannot approve, and the path on which to sign in again."""
         index, server = self._context.index, self._context.index.settings.server
         if server.read_only:
-            return read_only().message, ""
+            return self._context.read_only().message, ""
         here = self._web.path(*request.segments, query=f"request={text}".encode())
         sign_in = f"{server.path_prefix}/-/sign-in/?next={quote(local_path(here, server))}&again="
         try:

@@ -22,7 +22,7 @@ from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
-from wheelyard.http.error_responses import read_only, status_of
+from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
@@ -99,7 +99,7 @@ class ManagePages:
                 301, self._web.path("project", name, "manage", query=request.query_string)
             )
         if context.index.settings.server.read_only:
-            raise read_only()
+            raise context.read_only()
         fields, form = parse_form(request.query_string), FormState(form_token(request, context))
         project = context.index.projects.get_current(name)
         version, action = fields.text("version"), fields.text("action")

@@ -4,7 +4,7 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authorization import require_password_caller
 from wheelyard.authentication.verifiers.verifier import client_network
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
-from wheelyard.http.error_responses import error_response_for, read_only, with_body
+from wheelyard.http.error_responses import error_response_for, with_body
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
@@ -90,7 +90,7 @@ class PasswordPages:
             raise invalid_credential()
         require_password_caller(request.caller)
         if self._context.index.settings.server.read_only:
-            raise read_only()
+            raise self._context.read_only()
 
     def _page(self, request: Request, form: FormState) -> bytes:
         caller = request.caller

@@ -18,7 +18,7 @@ from wheelyard.api.promotion_operations import (
 )
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Forbidden, Invalid, NotFound, WheelyardError
-from wheelyard.http.error_responses import read_only, status_of
+from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
@@ -53,7 +53,7 @@ class PromotionPages:
         """Handle GET: to which indexes the caller may promote a release, and what forbids it."""
         name, version = self._require_release(request)
         if self._context.index.settings.server.read_only:
-            raise read_only()
+            raise self._context.read_only()
         form = FormState(form_token(request, self._context))
         return self._show(request, 200, name, version, form)
 

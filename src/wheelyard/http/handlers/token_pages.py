@@ -13,7 +13,7 @@ from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.token_list import WORKING_STATES, MarkedToken, marked
 from wheelyard.authentication.token_owners import can_own_tokens
 from wheelyard.errors import Forbidden, WheelyardError
-from wheelyard.http.error_responses import read_only, status_of
+from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
@@ -120,7 +120,7 @@ class TokenPages:
             raise invalid_credential()
         hindrance, sign_in = "", ""
         if index.settings.server.read_only:
-            hindrance = read_only().message
+            hindrance = self._context.read_only().message
         elif not can_own_tokens(caller):
             hindrance = _NOT_A_PERSON
         elif not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):

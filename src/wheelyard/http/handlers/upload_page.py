@@ -6,7 +6,7 @@ from typing import Literal
 from msgspec import Struct
 
 from wheelyard.errors import Unauthenticated, WheelyardError
-from wheelyard.http.error_responses import read_only, status_of
+from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import FormFields, form_token, refused_form, require_form_token
 from wheelyard.http.messages import Request, Response
 from wheelyard.http.requests import json_response
@@ -38,7 +38,7 @@ class UploadPage:
         """Handle GET: the form."""
         require_upload(request.caller)
         if self._context.index.settings.server.read_only:
-            raise read_only()
+            raise self._context.read_only()
         self._context.index.uploads.require_uploads()
         return self._page(request, 200, FormState(form_token(request, self._context)))
 
@@ -48,7 +48,7 @@ class UploadPage:
         wants_json = b"application/json" in request.joined_headers.get(b"accept", b"")
         try:
             if context.index.settings.server.read_only:
-                raise read_only()
+                raise context.read_only()
             check_token = partial(require_form_token, request, context)
             reader = self._uploads.reader(request, check_token)
             published = await self._uploads.receive(reader, request)
