@@ -48,7 +48,7 @@ def new_token(fields: FormFields, max_days: int) -> NewToken:
             raise Invalid("Choose what the token may do.", code="missing_field")
     with checking("projects"):
         projects = parse_patterns(fields.text("projects"))
-    index = fields.text("index")
+    index = ",".join(fields.all("index"))
     return NewToken(name=name, projects=projects, can=(can,), days=int(days), index=index)
 
 
@@ -69,6 +69,7 @@ def made_values(environment: PageEnvironment, made: MadeToken, root: str) -> dic
         "publishing": {
             client: environment.with_links(command, root) for client, command in commands.items()
         }
-        if Action.UPLOAD.word in made.can
+        # of several indexes nobody knows to which the token is to publish
+        if Action.UPLOAD.word in made.can and "," not in made.index
         else {},
     }
