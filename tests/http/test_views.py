@@ -359,3 +359,19 @@ def test_a_history_names_no_file_that_is_hidden(server: InProcessServer, base: s
     for page in pages:
         assert OLD.filename in page
         assert "2.0rc" not in page
+
+
+@pytest.mark.parametrize("base", ["", "/dev", "/stable"])
+def test_the_page_set_up_names_the_views_of_days(server: InProcessServer, base: str) -> None:
+    """The page *Set up* says where a day of the index is, with a link to today's."""
+    server.clock.now = datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
+    first = server.get(f"{base}/setup/", HTML).body.decode()
+    server.clock.advance(seconds=1)
+    second = server.get(f"{base}/setup/", HTML).body.decode()
+
+    assert f"<code>{base}/as-of-YYYY-MM-DD/simple/</code>" in first
+    assert 'href="../as-of-2026-01-31/simple/"' in first
+    assert 'href="../as-of-2026-02-01/simple/"' in second
+    assert server.get(f"{base}/as-of-2026-02-01/simple/", HTML).status == 200
+    of_day = server.get(f"{base}/as-of-2026-01-31/setup/", HTML)
+    assert (of_day.status, b"YYYY-MM-DD" in of_day.body) == (200, False)

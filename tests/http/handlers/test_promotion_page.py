@@ -133,6 +133,7 @@ def test_only_those_approve_whose_approval_counts(server: InProcessServer) -> No
     assert offered not in ana.open(path).body
     assert "You have uploaded it, so somebody else approves it." in text_of(ana.open(path))
     assert offered in bo.open(path).body
+    assert b'Approve for <span class="id">prod</span>' in bo.open(path).body  # which may be long
     assert send(bo, "approve", path=path) == 303
     assert offered not in bo.open(path).body
     assert "You have approved it." in text_of(bo.open(path))

@@ -1,5 +1,7 @@
 """Handlers of the page with which people set up a client, and of the choice of one."""
 
+from datetime import UTC, datetime, time, timedelta
+
 from msgspec.structs import replace
 
 from wheelyard.api import project_operations
@@ -11,10 +13,10 @@ from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import referring_page
 from wheelyard.http.messages import NO_STORE, Request, Response, redirect
 from wheelyard.http.web_pages import WebPages
+from wheelyard.model.index_definition import DATED
 from wheelyard.rendering.client_settings import CLIENTS, INSTALL_CHOICES
 from wheelyard.rendering.web.core_metadata import TEXT_LIMIT
 from wheelyard.rendering.web.setup_page import SetupContent
-from wheelyard.storage.base import ABSENT
 
 
 class SetupPages:
@@ -34,6 +36,9 @@ class SetupPages:
         client, asked = (
             (request.query_field(name) or "").strip()[:TEXT_LIMIT] for name in ("client", "project")
         )
+        now, view = index.runtime.now(), ""
+        if self._context.site is None and index.definition.day is None:
+            view = f"{DATED}{now.date()}"
         if client not in CLIENTS:
             client = viewer.client if viewer.client in CLIENTS else ""
         content = SetupContent(
@@ -42,6 +47,8 @@ class SetupPages:
             needs_credential=not self._context.read_policy.is_public(),
             index=index.name,
             contact=index.settings.web.contact,
+            days_path=f"{index.settings.server.path_prefix}/{DATED}",
+            today=view,
         )
         if asked:  # no cache keeps it: it depends on what a project needs, and on the caller
             status, content = self._filled_in(request, content)
@@ -51,8 +58,10 @@ class SetupPages:
         def render() -> bytes:
             return content.render(self._web.environment, viewer)
 
-        # it is made from no document, and so from no version of one
-        return self._web.respond(request, ("setup", viewer, client), ABSENT, render)
+        # it is made from no document: all that changes it is the day
+        midnight = datetime.combine(now.date() + timedelta(days=1), time.min, UTC)
+        until = index.runtime.monotonic() + (midnight - now).total_seconds()
+        return self._web.respond(request, ("setup", viewer, client), view, render, until=until)
 
     def _filled_in(self, request: Request, content: SetupContent) -> tuple[int, SetupContent]:
         """Return the page with the names that settings for one project need, and its status."""

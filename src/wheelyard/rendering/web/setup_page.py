@@ -87,6 +87,10 @@ class SetupContent(Struct, frozen=True, kw_only=True):
     """The name of the index that a token is for, empty for that without one."""
     contact: str = ""
     """Whom to ask for one, as `[web] contact` says."""
+    days_path: str = ""
+    """The beginning of the paths of the views of days, or an empty text if there are none."""
+    today: str = ""
+    """The name of today's view, such as `as-of-2026-01-31`."""
 
     def render(self, environment: PageEnvironment, viewer: Viewer) -> bytes:
         """Return the bytes of the page."""
