@@ -14,6 +14,8 @@ from packaging.utils import NormalizedName
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.api.health_operations import show_health
+from wheelyard.api.index_operations import index_history, list_indexes
+from wheelyard.api.operation import Call
 from wheelyard.api.people_operations import PersonQuestion, show_person
 from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
 from wheelyard.api.table import LocalApi
@@ -332,6 +334,25 @@ def test_a_damaged_list_of_indexes_stops_no_start(harness: IndexHarness) -> None
 
     assert index.uploads.accept(make_wheel("demo", "2.0").arrival(harness.folder), ALICE).filename
     assert any("index-list.json is damaged" in line for line in server_warnings(index))
+
+
+@pytest.mark.parametrize("ask", [list_indexes, index_history])
+def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
+    harness: IndexHarness, ask: Callable[[Call], object]
+) -> None:
+    """Without the list, nobody can say which indexes there are, and it is said what mends that."""
+    opened(harness).index_administration.make(DEV, "local:bo")
+    harness.store.delete(keys.INDEX_LIST)
+    index = opened(harness, PROD)
+
+    for question in (ask, lambda call: call.index.named("dev")):
+        with pytest.raises(Unavailable, match=r"index-list\.json is lost.*check --rebuild"):
+            question(Call(index=index, caller=ALICE))
+
+    assert index.uploads.accept(make_wheel().arrival(harness.folder), ALICE).filename
+    assert any("index-list.json is lost" in line for line in server_warnings(index))
+    assert harness.check(rebuild=True).repaired
+    assert names_of(index) == ["", "dev", "prod"]
 
 
 def test_check_mends_the_list_of_indexes(harness: IndexHarness) -> None:

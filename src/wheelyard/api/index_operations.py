@@ -66,8 +66,7 @@ class RemovedIndex(Struct, frozen=True):
 def list_indexes(call: Call) -> IndexAnswer:
     """List the indexes of the settings and of the store."""
     administration = call.index.index_administration
-    document = administration.in_force.records.get("current").value
-    return IndexAnswer(administration.show(), document.revision if document else 0)
+    return IndexAnswer(administration.show(), administration.in_force.stored().revision)
 
 
 def make_index(call: Call, body: NewIndex) -> ListedIndex:
@@ -104,5 +103,7 @@ WHOLE_HISTORY: Final = AccessHistoryQuery()
 
 def index_history(call: Call, body: AccessHistoryQuery = WHOLE_HISTORY) -> IndexHistory:
     """Show the changes of indexes in the store that follow a number."""
-    commits = call.index.index_administration.in_force.records.history(body.after)
+    in_force = call.index.index_administration.in_force
+    in_force.stored()  # raises if the list is lost, and with it how long its journal is
+    commits = in_force.records.history(body.after)
     return IndexHistory(tuple(islice(commits, body.limit or None)))

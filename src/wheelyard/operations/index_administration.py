@@ -79,7 +79,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
 
     def show(self) -> tuple[ListedIndex, ...]:
         """Return all indexes that have a name, as they are in the settings and the store now."""
-        stored = self._current()
+        stored = self.in_force.stored()
         both, warnings = self.in_force.merge(stored), self._layer_warnings(stored)
         configured = (
             ListedIndex(
@@ -179,7 +179,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         another index.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
-        self._require_stored(name, self._current(), may_be_configured=True)
+        self._require_stored(name, self.in_force.stored(), may_be_configured=True)
         if name not in self.in_force.configured:  # else its packages are those of the settings' one
             self._require_empty(name)
 
@@ -205,7 +205,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         """
         for part in name.split(",") if name else ():
             index = part.strip()
-            if index in self.in_force.configured or self._current().find(index) is not None:
+            if index in self.in_force.configured or self.in_force.stored().find(index) is not None:
                 continue
             fault = Invalid(unknown_index(index).message, code="invalid_field")
             fault.field = "index"
@@ -217,9 +217,6 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             grants, definitions = self.access.load("current"), self.in_force.load().definitions
             return tuple(revocation_warnings(grant_id, grants, definitions))
         return ()
-
-    def _current(self) -> IndexList:
-        return self.in_force.records.get("current").value or IndexList()
 
     def _require_free(self, name: str) -> None:
         """Raise Conflict (code `index_exists`) if what is no index has the name."""

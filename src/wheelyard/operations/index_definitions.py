@@ -13,7 +13,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Snapshot
+from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
 from wheelyard.catalog.journaled_documents import IndexRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import UNREADABLE_CODES, Invalid, NotFound, Unavailable, quoted
@@ -83,6 +83,8 @@ class IndexDefinitions:
         self.has_upstream = has_upstream
         # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._merged: tuple[ObjectVersion, KnownIndexes] | None = None
+        self._is_unused = False
+        """Whether this process knows that no command has made an index so far."""
         others = {layer for index in configured.values() for layer in index.layers}
         # what the settings lack may be in the store
         assumed = {
@@ -94,11 +96,30 @@ class IndexDefinitions:
     def peek(self) -> KnownIndexes | None:
         """Return all definitions, or None if those of a remote store have to be read first."""
         snapshot = self.records.peek()
-        return None if snapshot is None else self._merge(snapshot)
+        if snapshot is None or (snapshot.value is None and not self._is_unused):
+            return None
+        return self._merge(snapshot)
 
     def load(self) -> KnownIndexes:
         """Return all definitions, read from the store if they may have changed."""
-        return self._merge(self.records.get())
+        return self._merge(self._read("fresh"))
+
+    def stored(self) -> IndexList:
+        """Return what the store has now."""
+        return self._read("current").value or IndexList()
+
+    def _read(self, max_age: MaxAge) -> Snapshot[IndexList]:
+        """Return the document. Raises Unavailable if it is lost."""
+        snapshot = self.records.get(max_age)
+        if snapshot.value is None and not self._is_unused:
+            if self.records.has_journal():
+                # an installer that gets 404 for an index continues with its next one
+                raise damaged(
+                    f"The document {keys.INDEX_LIST} is lost: which indexes there are cannot be "
+                    "said. Run 'wheelyard check --rebuild'."
+                )
+            self._is_unused = True
+        return snapshot
 
     def _merge(self, snapshot: Snapshot[IndexList]) -> KnownIndexes:
         merged = self._merged
