@@ -144,18 +144,20 @@ def test_a_wrong_site_publishes_nothing(sandbox: Sandbox, wheelyard: Typed) -> N
 
 
 def test_each_index_is_a_folder(stocked: StoreFolder, wheelyard: Typed) -> None:
-    """Each index has its pages in a folder of its name, which goes once the index is removed."""
+    """Each index has its pages in a folder of its name, which stays unless one wants it to go."""
     config = stocked.folder / "settings.toml"
     place = (stocked.site, "--store", stocked.store, "--config", config, *AT)
     table = '[[index]]\nname = "{}"\nlayers = ["{}", ""]\n'
     config.write_text(table.format("dev", "dev") + table.format("prod", "prod"))
     first = wheelyard("export", *place)
     config.write_text(table.format("prod", "prod"))
-    again = wheelyard("export", *place)
+    kept = wheelyard("export", *place)
+    again = wheelyard("export", *place, "--all")
 
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
+    assert "warning: dev/ of the site stays as it is" in kept.stderr
     assert f"{stocked.site}/dev: 13 projects" in first.stdout
-    assert f"{stocked.site}/prod: 13 projects, 13 of them exported anew, 1 page" in again.stdout
+    assert f"{stocked.site}/prod: 13 projects, 13 of them exported anew, 1 page" in kept.stdout
     assert not (stocked.site / "dev").exists()
     page = (stocked.site / "prod/project/demo/index.html").read_text()
     assert '<a href="../../../project/demo/">the index without a name</a>' in page

@@ -103,6 +103,7 @@ def test_without_a_change_nothing_is_written(filled: ExportHarness) -> None:
         "wheelyard.json",
         "projects.json",
         "index-list.json",
+        "index-list/",
         "pending/",
         "changes.json",
     }

@@ -325,8 +325,8 @@ def export_command(
     Write the index to DEST, a folder or a bucket, for any web server.
 
     Only what has changed since the last export is written; options that are not given stay as they
-    were then. With --all, every page is made again, which repairs a damaged site. Anyone who can
-    read DEST can read everything in it.
+    were then. With --all, every page is made again, which repairs a damaged site, and folders of
+    indexes that do not exist are deleted. Anyone who can read DEST can read everything in it.
 
     Options:
         --files: Copy distributions to the site, or leave them where URL serves them.
@@ -351,6 +351,8 @@ def export_command(
         message = "A store in memory is empty, so there is nothing to export."
         raise Invalid(f"{message} Name another with --store.", code="bad_setting")
     sites, results = _open(index, dest, requested), list["ExportResult"]()
+    for _, export in () if everything else sites:
+        export.check_destination()  # before the first is written, whose pages link to the others
     _warn_if_private(sites, dest)
     for _, export in sites:
         with shown_progress("export") as progress:
@@ -429,6 +431,8 @@ def _report_sites(
             f"{escaped(place)}: {counted(result.total, 'project')}, {result.projects} of them "
             f"exported anew, {counted(result.written, 'page')} written"
         )
+        for warning in result.warnings:
+            warn(warning)
         for message in result.failed:
             click.echo(f"wheelyard: {message}", err=True)
         described.append(_described(place, result))

@@ -21,7 +21,8 @@ web servers read it meanwhile. In a bucket of Google each page of a folder is wr
    come, gone or got another status, or if a project has come or gone to which one of its releases
    links. First its missing files are copied (`project_export.py`).
 4. Ask for home page, lists, feed and search index after any change.
-5. Delete pages and files that no page links to any more, and write the manifest without a lease.
+5. Delete pages and files that no page links to any more, and what exports have made of indexes
+   that a command has removed (`index_folders.py`). Write the manifest without a lease.
 
 A page is written only if its bytes differ from those in the site, and replaced whole. Documents
 are read once for a project and then stay as they were (`CachePolicy`), so all of its pages are of

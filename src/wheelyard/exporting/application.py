@@ -108,14 +108,16 @@ class SiteApplication:
     """
     Answers for the pages of a site, as an open index does.
 
-    Threads may share it. `index` is what `index_for_site` returns.
+    Threads may share it. `index` is what `index_for_site` returns, and `indexes` are the names of
+    those that have a folder in the site.
     """
 
-    def __init__(self, index: Index, options: Options) -> None:
+    def __init__(self, index: Index, options: Options, indexes: tuple[str, ...]) -> None:
         self._table, self._names = FixedTable(index.search.reader, index.changes), ExportedNames()
         self.index = replace(index, search=self._table, shown=self._table)
         self._root = f"{urlsplit(options.base_url).path}/"
-        site = StaticSite(caller=ANYONE, names=self._names, files_url=options.files_url)
+        names, files_url = self._names, options.files_url
+        site = StaticSite(caller=ANYONE, names=names, indexes=indexes, files_url=files_url)
         self._context = build_context(self.index, always_writable, site)
         self._pages = WebPages(self._context)
         metrics, uploads = Instrumentation(self.index), UploadHandler(self._context)

@@ -9,7 +9,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from hashlib import sha256
 from itertools import repeat
 from pathlib import Path
 from typing import Final
@@ -21,7 +20,14 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.errors import UNREADABLE_CODES, Conflict, Invalid, NotFound, Unavailable, quoted
 from wheelyard.exporting.application import SiteApplication, index_for_site
+from wheelyard.exporting.index_folders import (
+    IndexFolders,
+    exported_objects,
+    index_folders,
+    store_id,
+)
 from wheelyard.exporting.project_export import (
+    PAGE_PREFIXES,
     ROOTS,
     ExportedProject,
     ProjectExport,
@@ -31,7 +37,6 @@ from wheelyard.exporting.project_export import (
 )
 from wheelyard.exporting.site_folder import (
     BAD_DESTINATION,
-    COMMON_PATHS,
     EXPORT_PREFIX,
     FORMAT,
     MANIFEST_PATH,
@@ -59,8 +64,6 @@ from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import store_in
 
-PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
-"""The prefixes of all pages."""
 MAX_LOSSES: Final = 5
 """How often another export may take the lease of one, which then begins again."""
 REMOTE_PROJECTS: Final = 16
@@ -83,6 +86,8 @@ class ExportResult(Struct, frozen=True):
     """The number of pages that were written: those whose bytes have changed."""
     failed: tuple[str, ...] = ()
     """The error messages of the projects that were not exported."""
+    warnings: tuple[str, ...] = ()
+    """As `IndexFolders.warnings`."""
 
 
 class Export(Struct, frozen=True, kw_only=True):
@@ -137,7 +142,8 @@ class Export(Struct, frozen=True, kw_only=True):
             is_same = before.is_whole and before.options == options
             # after a loss, the other export may have written pages of an older state: make all
             # again
-            run = _Run(self, options, before, is_full=everything or losses > 0 or not is_same)
+            is_full = everything or losses > 0 or not is_same
+            run = _Run(self, options, before, is_full=is_full, everything=everything)
             if not run.is_needed:
                 return run.result(before.projects)
             try:
@@ -165,7 +171,13 @@ class _Run:
     """One attempt at an export, which holds the lease of the site."""
 
     def __init__(
-        self, export: Export, options: Options, before: Manifest, *, is_full: bool
+        self,
+        export: Export,
+        options: Options,
+        before: Manifest,
+        *,
+        is_full: bool,
+        everything: bool,
     ) -> None:
         self._export = export
         self._options = options
@@ -175,9 +187,13 @@ class _Run:
         self._is_full = is_full
         self._is_local = export.index.is_local and export.place.bucket is None
         self._index = index_for_site(export.index, options)
-        self._indexes = () if self._index.name else tuple(sorted(self._index.indexes.definitions()))
-        """The names of the indexes that have a folder in this site."""
-        self._is_full |= before.indexes != self._indexes  # all of them are on the home page
+        folders = IndexFolders()
+        if not self._index.name:
+            in_force = self._index.indexes.in_force
+            folders = index_folders(in_force, before, everything=everything)
+        self._folders = folders
+        # all of them are on the home page
+        self._is_full |= before.indexes != folders.names or before.configured != folders.configured
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
         changed = self._changed_revisions(before.serial)
         self._table, self._unread = SiteProjects(self._index, self._before, changed).read()
@@ -208,7 +224,7 @@ class _Run:
         """Export what has changed, write the manifest, and give back the lease."""
         existing = self._look_at_all() if self._is_full else {}
         with (
-            closing(SiteApplication(self._index, self._options)) as app,
+            closing(SiteApplication(self._index, self._options, self._folders.names)) as app,
             ThreadPoolExecutor(REMOTE_PROJECTS, "site") as pool,
         ):
             pages = SitePages(app, self._writer, None if self._is_local else pool)
@@ -224,7 +240,8 @@ class _Run:
                 generator=page_generator(),
                 foreign=self._manifest.foreign,
                 has_copies=not self._options.files_url,
-                indexes=self._indexes,
+                indexes=self._folders.names,
+                configured=self._folders.configured,
                 serial=self._serial,
                 projects=entries,
             )
@@ -239,6 +256,7 @@ class _Run:
             total=len(entries),
             written=self._writer.written,
             failed=tuple(self._failed[name] for name in sorted(self._failed)),
+            warnings=self._folders.warnings,
         )
 
     def _write(
@@ -306,7 +324,7 @@ class _Run:
         place = self._export.place
         if isinstance(place.store, SiteFolder):
             place.store.remove_leftovers((keys.FILES, LISTS, *ROOTS))
-        existing = self._writer.sizes((*PREFIXES, EXPORT_PREFIX))
+        existing = self._writer.sizes((*PAGE_PREFIXES, EXPORT_PREFIX))
         if not self._options.is_gzipped:  # a web server might prefer old compressed pages
             pages = (key for key in existing if not key.endswith(".gz"))
             packed = {Key(f"{key}.gz") for key in pages} & existing.keys()
@@ -374,9 +392,9 @@ class _Run:
                 file = keys.parse_file_key(key)
                 if file is not None and file.project not in kept:
                     self._obsolete.add(key)
-        # the sites of indexes that were removed
-        removed = sorted({*was.indexes} - {*self._indexes})
-        self._obsolete |= self._writer.sizes(f"{name}/" for name in removed).keys()
+        for name in self._folders.removed:
+            wanted = store_id(self._index.settings, f"/{name}")
+            self._obsolete |= {*exported_objects(self._export.place.store, name, wanted)}
         # pages go before the files that they name
         by_kind = sorted(self._obsolete, key=lambda key: (key.startswith(keys.FILES), key))
         self._writer.delete(by_kind)
@@ -438,11 +456,9 @@ def open_export(
     place = open_place(index, dest)
     lease = SiteLease(place.store, index.runtime, on_wait)
     settings, files = index.settings, index.traits.files
-    location = settings.store.location
-    store = str(parse_location(location)) if is_bucket(location) else os.path.realpath(location)
     new = Options(
         base_url=settings.server.public_url.rstrip("/"),
-        store=sha256(os.fsencode(store + index.definition.segment)).hexdigest()[:32],
+        store=store_id(settings, index.definition.segment),
         brand=index.brand.fingerprint,
         has_public=index.upstream is not None,
     )

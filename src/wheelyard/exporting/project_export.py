@@ -16,8 +16,15 @@ from wheelyard.catalog import keys
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import UNREADABLE_CODES, NotFound, Unavailable
 from wheelyard.exporting.application import SiteApplication
-from wheelyard.exporting.site_folder import ManifestEntry
-from wheelyard.exporting.site_pages import Page, SiteWriter, Sizes, history_path, project_questions
+from wheelyard.exporting.site_folder import COMMON_PATHS, ManifestEntry
+from wheelyard.exporting.site_pages import (
+    INDEX,
+    Page,
+    SiteWriter,
+    Sizes,
+    history_path,
+    project_questions,
+)
 from wheelyard.http.resolver import OpenListing, PrivateFiles
 from wheelyard.model.project import Project
 from wheelyard.operations.journal_reader import older_pages
@@ -33,6 +40,8 @@ if TYPE_CHECKING:
 
 ROOTS: Final = ("simple/", "project/", "pypi/")
 """The folders in which each project has a folder of its own."""
+PAGE_PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
+"""The prefixes of all pages."""
 PAGES_AT_ONCE: Final = 32
 """Pages of a project that are asked for before they are written."""
 

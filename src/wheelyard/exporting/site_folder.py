@@ -309,6 +309,8 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """Whether the site may have files that an export has copied, perhaps an interrupted one."""
     indexes: tuple[str, ...] = ()
     """The names of the indexes that have a folder in the site, sorted."""
+    configured: tuple[str, ...] = ()
+    """Those of them that were in the settings of the last export that wrote them, sorted."""
     projects: tuple[ManifestEntry, ...] = ()
 
     @property
@@ -347,6 +349,18 @@ def _decode(body: bytes) -> Manifest:
     return Manifest(format=1)
 
 
+def read_manifest(site: SiteStore, folder: str = "") -> tuple[Manifest, ObjectVersion]:
+    """
+    Return the manifest of a site, or of the one in a folder of it, and its version.
+
+    Raises Unavailable if the site does not answer.
+    """
+    stored = site.get(Key(folder + MANIFEST_PATH))
+    if not isinstance(stored, Stored):
+        return Manifest(has_copies=False), ABSENT
+    return _decode(stored.body), stored.version
+
+
 class SiteLease:
     """
     The manifest of a site, and the right to write the site.
@@ -361,7 +375,7 @@ class SiteLease:
         self._on_wait = on_wait
         self._holder = runtime.new_id()
         self._lock = Lock()
-        self._manifest, self._version = self._load()
+        self._manifest, self._version = read_manifest(self._site)
         self._renew_at = 0.0
 
     @property
@@ -438,14 +452,8 @@ class SiteLease:
     def reload(self) -> bool:
         """Read the manifest again, and return whether it has changed."""
         before = self._version
-        self._manifest, self._version = self._load()
+        self._manifest, self._version = read_manifest(self._site)
         return self._version != before
-
-    def _load(self) -> tuple[Manifest, ObjectVersion]:
-        stored = self._site.get(MANIFEST_PATH)
-        if not isinstance(stored, Stored):
-            return Manifest(has_copies=False), ABSENT
-        return _decode(stored.body), stored.version
 
     def _foreign(self) -> tuple[str, ...]:
         entries = (entry for path in COMMON_PATHS for entry in self._site.list(path))

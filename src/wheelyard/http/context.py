@@ -40,6 +40,8 @@ class StaticSite(Struct, frozen=True, kw_only=True):
     """The caller of every request: nobody who is signed in, with the right to read everything."""
     names: ProjectNames
     """The names of the projects that the site has."""
+    indexes: tuple[str, ...]
+    """The names of the indexes that have a folder in it, also if they are not served now."""
     files_url: str
     """Where files are left, absolute, or an empty text if the site has them."""
 

@@ -101,8 +101,9 @@ class HomePages:
             projects = table.readable_by(caller).projects
             return home_page(self._web.environment, viewer, projects, names)
 
-        in_force = self._context.index.indexes.peek()
-        names = ("", *sorted(in_force.definitions)) if in_force and in_force.definitions else ()
+        in_force, site = self._context.index.indexes.peek(), self._context.site
+        others = {*(in_force.definitions if in_force else ()), *(site.indexes if site else ())}
+        names = ("", *sorted(others)) if others else ()
         key, version = ("home", viewer, visibility_key(caller), names), str(table.generation)
         return self._web.respond(request, key, version, render, shows=((SEARCH, version),))
 

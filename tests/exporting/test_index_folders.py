@@ -1,0 +1,168 @@
+"""The folders of other indexes in a site: which stay, and what of them is deleted."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.exporting.export_fixture import publish
+from tests.exporting.sites import tree
+from tests.http.packages import wheel
+from wheelyard.catalog import keys
+from wheelyard.errors import Invalid, NotFound, Unavailable
+from wheelyard.exporting.export import ExportResult, open_export
+from wheelyard.exporting.site_folder import RequestedOptions
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.build import open_index
+from wheelyard.wiring.index import Index
+
+DEV = {"name": "dev"}
+PROD = {"name": "prod", "layers": ["prod", "dev"]}
+
+
+class Sites:
+    """A store that processes with different settings export to one site."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.site = folder, folder / "site"
+
+    def opened(self, *tables: dict[str, Any]) -> Index:
+        """Return the index as a process has it whose settings have these indexes."""
+        store = StoreSettings(location=str(self.folder / "store"))
+        return open_index(Settings(store=store, index=tables))
+
+    def export(self, *tables: dict[str, Any], everything: bool = False) -> ExportResult:
+        """Export all indexes that such a process knows, and return the result of the first."""
+        results = list[ExportResult]()
+        for index in self.opened(*tables).indexes.all():
+            place = str(self.site / index.name)
+            export = open_export(index, place, RequestedOptions(), lambda: None)
+            results.append(export.run(lambda *_: None, everything=everything))
+        return results[0]
+
+    def publish_to(self, name: str, *tables: dict[str, Any]) -> None:
+        """Upload a wheel to an index."""
+        publish(self.opened(*tables).named(name), self.folder, wheel("demo"))
+
+    def files_of(self, name: str) -> set[str]:
+        """Return the paths of all files in the folder of an index."""
+        return set(tree(self.site / name))
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Sites:
+    """A store with one package in the index dev, which nothing but settings names."""
+    sites = Sites(tmp_path)
+    sites.publish_to("dev", DEV)
+    return sites
+
+
+def test_an_export_without_the_settings_deletes_no_index(sites: Sites) -> None:
+    """What only other settings name stays in the site and on its home page, with a warning."""
+    sites.export(DEV, PROD)
+    before = tree(sites.site)
+    sites.publish_to("")
+
+    for _ in range(2):
+        result = sites.export()
+
+        assert len(result.warnings) == 2
+        assert "dev/ of the site stays as it is" in result.warnings[0]
+        assert {
+            path: tree(sites.site)[path] for path in before if path[:4] in {"dev/", "prod"}
+        } == {path: before[path] for path in before if path[:4] in {"dev/", "prod"}}
+        home = (sites.site / "index.html").read_text()
+        assert '<a href="./dev/">dev</a>' in home
+        assert 'href="project/demo/"' in home.replace("./", "")
+    assert sites.export(DEV, PROD).warnings == ()
+
+
+def test_an_index_that_is_not_served_stays_in_the_site(sites: Sites) -> None:
+    """An index of the store whose layer is missing for now stays, and the warning says why."""
+    administration = sites.opened(DEV).index_administration
+    administration.make(PROD, "local:bo")
+    sites.export(DEV)
+
+    result = sites.export()
+
+    assert any("prod/" in line and "no index 'dev'" in line for line in result.warnings)
+    assert "simple/demo/index.html" in sites.files_of("prod")
+    assert sites.export(everything=True).warnings == result.warnings[1:]
+    assert "simple/demo/index.html" in sites.files_of("prod")
+
+
+def test_a_lost_list_of_indexes_deletes_no_index(sites: Sites) -> None:
+    """Without the list of indexes in the store, nothing is exported, and the site stays."""
+    sites.opened().index_administration.make({"name": "qa"}, "local:bo")
+    sites.export(DEV)
+    before = tree(sites.site)
+    (sites.folder / "store" / keys.INDEX_LIST).unlink()
+
+    with pytest.raises(Unavailable, match="is lost"):
+        sites.export()
+
+    assert tree(sites.site) == before
+
+
+def test_the_folder_of_a_removed_index_goes(sites: Sites) -> None:
+    """Once a command has removed an index, an export deletes what exports have made of it."""
+    sites.opened().index_administration.make({"name": "qa"}, "local:bo")
+    sites.export()
+    (sites.site / "qa" / "notes.txt").write_text("theirs")
+    sites.opened().index_administration.remove("qa", "local:bo")
+
+    assert sites.export().warnings == ()
+
+    assert sites.files_of("qa") == {"notes.txt"}
+    assert "qa" not in (sites.site / "index.html").read_text()
+
+
+def test_an_index_that_moves_into_the_settings_stays_in_the_site(sites: Sites) -> None:
+    """Its definition in the store is removed, and an export without the settings keeps it."""
+    administration = sites.opened(PROD, DEV).index_administration
+    sites.opened().index_administration.make(DEV, "local:bo")
+    administration.remove("dev", "local:bo")
+    sites.export(DEV)
+
+    assert len(sites.export().warnings) == 1
+
+    assert "simple/demo/index.html" in sites.files_of("dev")
+
+
+def test_an_export_of_everything_deletes_what_no_index_has(sites: Sites) -> None:
+    """The folder of an index that was taken out of the settings goes with `--all`."""
+    sites.export(DEV)
+
+    assert sites.export(everything=True).warnings == ()
+
+    assert not (sites.site / "dev").exists()
+
+
+@pytest.mark.parametrize("is_other_site", [False, True])
+def test_what_no_export_of_the_index_has_made_stays(sites: Sites, *, is_other_site: bool) -> None:
+    """The folder of somebody else, which had the name of a removed index, stays as it is."""
+    handbook = sites.site / "handbook"
+    if is_other_site:
+        export = open_export(sites.opened(), str(handbook), RequestedOptions(), lambda: None)
+        export.run(lambda *_: None)
+    else:
+        (handbook / "simple").mkdir(parents=True)
+        (handbook / "simple" / "index.html").write_text("theirs")
+        (handbook / "index.html").write_text("theirs")
+    before = sites.files_of("handbook")
+    sites.opened().index_administration.make({"name": "handbook"}, "local:bo")
+    with pytest.raises(Invalid):
+        sites.export()
+    sites.opened().index_administration.remove("handbook", "local:bo")
+    with pytest.raises(NotFound):
+        sites.opened().named("handbook")
+
+    sites.export()
+
+    assert sites.files_of("handbook") == before
+
+
+def test_no_index_has_the_name_of_the_folder_of_manifests(sites: Sites) -> None:
+    """The folder in which an export keeps its manifest is no folder of an index."""
+    with pytest.raises(Invalid, match="cannot be the name of an index"):
+        sites.opened({"name": "wheelyard-export"})
