@@ -162,6 +162,18 @@ def test_what_no_export_of_the_index_has_made_stays(sites: Sites, *, is_other_si
     assert sites.files_of("handbook") == before
 
 
+def test_one_index_is_not_written_over_the_site_of_all(sites: Sites) -> None:
+    """An index that is exported alone has a place of its own, and the error says what to do."""
+    sites.export(DEV)
+    dev = sites.opened(DEV).named("dev")
+
+    with pytest.raises(Invalid, match=r"the site of all indexes.*run 'wheelyard export "):
+        open_export(dev, str(sites.site), RequestedOptions(), lambda: None)
+
+    alone = open_export(dev, str(sites.folder / "alone"), RequestedOptions(), lambda: None)
+    assert alone.run(lambda *_: None).total == 1
+
+
 def test_no_index_has_the_name_of_the_folder_of_manifests(sites: Sites) -> None:
     """The folder in which an export keeps its manifest is no folder of an index."""
     with pytest.raises(Invalid, match="cannot be the name of an index"):

@@ -456,6 +456,13 @@ def open_export(
     place = open_place(index, dest)
     lease = SiteLease(place.store, index.runtime, on_wait)
     settings, files = index.settings, index.traits.files
+    if index.name and lease.options and lease.options.store == store_id(settings, ""):
+        raise Invalid(
+            f"{escaped(dest)} is the site of all indexes, in which {index.name} has a folder. "
+            f"Upload without --export, and then run 'wheelyard export {escaped(dest)}', or choose "
+            f"another place for {index.name} alone.",
+            code=BAD_DESTINATION,
+        )
     new = Options(
         base_url=settings.server.public_url.rstrip("/"),
         store=store_id(settings, index.definition.segment),
