@@ -1,9 +1,12 @@
 """Check, sweep and copy of a store that has several indexes, whoever defines them."""
 
+import re
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+import pytest
 from packaging.utils import NormalizedName
 
 from tests.operations.distributions import make_wheel
@@ -12,6 +15,10 @@ from tests.operations.store_copies import store_copy
 from wheelyard.api.journal_operations import JournalQuery, list_entries
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
+from wheelyard.catalog.format import Catalog
+from wheelyard.downloads.reading import Downloads
+from wheelyard.errors import Unavailable
+from wheelyard.model.project import Project
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
 from wheelyard.wiring.index import Index
@@ -59,9 +66,9 @@ def test_check_looks_at_every_index(harness: IndexHarness) -> None:
     assert harness.check().repaired == ["index dev: added to the list of projects: demo"]
     harness.store.delete(Key(f"{prefix}{keys.project(DEMO)}"))
     (problem,) = harness.check().problems
-    assert problem.startswith("index dev: projects/demo.json is missing")
+    assert problem.startswith("index dev: indexes/dev/projects/demo.json is missing")
     assert harness.check(rebuild=True).repaired == [
-        "index dev: projects/demo.json: written again from its journal"
+        "index dev: indexes/dev/projects/demo.json: written again from its journal"
     ]
     (lost,) = (key for key in harness.snapshot(FILES) if "demo-1.0" in key and "meta" not in key)
 
@@ -69,6 +76,44 @@ def test_check_looks_at_every_index(harness: IndexHarness) -> None:
 
     (problem,) = harness.check().problems
     assert problem.startswith(f"index qa: demo: {lost} is missing")
+
+
+def last_downloads(catalog: Catalog) -> object:
+    """Ask for the counts of downloads of an index."""
+    store, runtime = catalog.stores.documents, catalog.retries.runtime
+    return Downloads(store, runtime, None, is_local=True).last_downloads(1)
+
+
+def first_commit(catalog: Catalog) -> object:
+    """Read the first commit of a project that may have more."""
+    return catalog.projects.journal(Project(name=DEMO)).read(1)
+
+
+@pytest.mark.parametrize(
+    ("key", "body", "ask"),
+    [
+        *(
+            (keys.project(DEMO), body, lambda catalog: catalog.projects.get(DEMO))
+            for body in (b"?", None)
+        ),
+        *((keys.commit(DEMO, 1), body, first_commit) for body in (b"?", None)),
+        *((keys.CHANGES, body, lambda catalog: catalog.changes.newest()) for body in (b"?", None)),
+        (keys.downloads_of_month("2026-01"), b"?", last_downloads),
+    ],
+)
+def test_a_message_names_the_document_of_the_index(
+    harness: IndexHarness, key: Key, body: bytes | None, ask: Callable[[Catalog], object]
+) -> None:
+    """Who reads that a document is damaged or lost takes that of no other index for it."""
+    index = with_files(harness)
+    index.named("dev").changes.newest()
+    whole_key = Key(f"{keys.index_folder('dev')}{key}")
+    harness.store.put(whole_key, body or b"", None)
+    if body is None:
+        harness.store.delete(whole_key)
+
+    with pytest.raises(Unavailable, match=re.escape(whole_key)):
+        ask(catalog_of(harness.opened(4), "dev"))
 
 
 def test_check_names_indexes_that_do_not_fit(harness: IndexHarness) -> None:

@@ -277,7 +277,7 @@ class Changes(Struct, frozen=True):
             and not (name in marks and marks[name][0].number <= revision)
         }
         if missing and log is None:
-            raise _lost(keys.CHANGES)
+            raise self._lost(keys.CHANGES)
         return missing
 
     def mark(self, revisions: Mapping[NormalizedName, int]) -> None:
@@ -385,7 +385,10 @@ class Changes(Struct, frozen=True):
         stored = self.store.get(mark.key) if mark.size else None
         if not isinstance(stored, Stored):
             return
-        earlier = [bytes(commit) + b"\n" for commit in _EARLIER.decode(mark.key, stored.body)]
+        earlier = [
+            bytes(commit) + b"\n"
+            for commit in _EARLIER.decode(self.store.whole_key(mark.key), stored.body)
+        ]
         # of two writers of commits with one number, the mark may be the loser's
         if earlier and self._previous(mark) == digest(earlier[-1]):
             for number, commit in enumerate(earlier, mark.number - len(earlier)):
@@ -448,15 +451,15 @@ class Changes(Struct, frozen=True):
         names = {keys.project_of(entry.key) for entry in self.store.list(keys.PROJECTS)} - {None}
         # marks and log again, in this order: another process may give the first serials just now
         if names - self._marks().keys() and self.store.get(keys.CHANGES) is None:
-            raise _lost(keys.CHANGES)
+            raise self._lost(keys.CHANGES)
 
     def _sealed(self, number: int) -> tuple[int, SealedChanges]:
         """Return the sealed changes of which the last has this serial, and the serial."""
         key = keys.sealed_changes(number)
         stored = self.store.get(key)
         if not isinstance(stored, Stored):
-            raise _lost(key)
-        return number, _SEALED.decode(key, stored.body)
+            raise self._lost(key)
+        return number, _SEALED.decode(self.store.whole_key(key), stored.body)
 
     def _later(self, log: ChangeLog, serial: int, limit: int | None = None) -> list[ProjectChange]:
         """Return the entries after a serial. Raises NotFound if no entry ever had it."""
@@ -487,21 +490,20 @@ class Changes(Struct, frozen=True):
         for number, sealed in prefetch_map(self._sealed, numbers, threads):
             # the objects form a chain: a gap means that the one in between is lost
             if sealed.previous > end:
-                raise _lost(keys.sealed_changes(sealed.previous))
+                raise self._lost(keys.sealed_changes(sealed.previous))
             entries += sealed.entries
             end, first = number, min(first, sealed.previous)
             if limit and len(entries) >= limit and entries[-limit].serial > serial:
                 return entries, first
         if end < log.previous:
-            raise _lost(keys.sealed_changes(log.previous))
+            raise self._lost(keys.sealed_changes(log.previous))
         return [*entries, *log.entries], first
 
-
-def _lost(key: Key) -> Unavailable:
-    return damaged(
-        f"{key} is lost, which says in what order projects have changed. Run 'wheelyard check "
-        "--rebuild', or restore the store from a backup."
-    )
+    def _lost(self, key: Key) -> Unavailable:
+        return damaged(
+            f"{self.store.whole_key(key)} is lost, which says in what order projects have changed. "
+            "Run 'wheelyard check --rebuild', or restore the store from a backup."
+        )
 
 
 def time_of(serial: int) -> datetime:

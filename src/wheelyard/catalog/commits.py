@@ -129,15 +129,16 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         stored = store.get(self.key)
         if not isinstance(stored, Stored):
             return self.empty, ABSENT
-        return self.documents.decode_whole(self.key, stored.body), stored.version
+        key = store.whole_key(self.key)
+        return self.documents.decode_whole(key, stored.body), stored.version
 
-    def decode_entry(self, number: int, body: bytes) -> C:
+    def decode_entry(self, store: Store, number: int, body: bytes) -> C:
         """
-        Return the commit in the bytes of the journal entry `number`.
+        Return the commit in the bytes of the journal entry `number`, which are from `store`.
 
         Raises Unavailable if they are damaged, or are another commit.
         """
-        key = self.entry_key(number)
+        key = store.whole_key(self.entry_key(number))
         commit = self.commits.decode(key, body)
         if commit.number != number:
             raise damaged(f"{key} is of another number. Run 'wheelyard check' on this store.")
@@ -206,7 +207,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         except Conflict:
             # the next writer may have written the same entry, as this one was slow
             if not self._is_journaled(store, document):
-                raise self.contradiction(commit.number) from None
+                raise self.contradiction(store, commit.number) from None
 
     def _is_journaled(self, store: Store, document: D) -> bool:
         """Return whether the journal has the last commit of a document."""
@@ -216,11 +217,11 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         entry = store.get(self.entry_key(commit.number))
         return isinstance(entry, Stored) and entry.body == self.commits.encode(commit)
 
-    def contradiction(self, number: int) -> Unavailable:
+    def contradiction(self, store: Store, number: int) -> Unavailable:
         """Return the error of a document whose journal has another commit of this number."""
         return damaged(
-            f"{self.key} and its journal disagree about commit {number}, as after a restore from a "
-            "backup. Run 'wheelyard check', which says what can be done about it."
+            f"{store.whole_key(self.key)} and its journal disagree about commit {number}, as after "
+            "a restore from a backup. Run 'wheelyard check', which says what can be done about it."
         )
 
 
@@ -249,8 +250,11 @@ class Journal(Struct, Generic[D, C], frozen=True):
             return last
         entry = self.store.get(key)
         if not isinstance(entry, Stored):
-            raise damaged(f"The journal has no {key}. Run 'wheelyard check' on this store.")
-        commit = self.kind.decode_entry(number, entry.body)
+            raise damaged(
+                f"The journal has no {self.store.whole_key(key)}. Run 'wheelyard check' on this "
+                "store."
+            )
+        commit = self.kind.decode_entry(self.store, number, entry.body)
         if is_whole:
             self.kind.commits.require_whole(key, commit, len(entry.body))
         return commit
@@ -486,7 +490,7 @@ class Commits(Generic[D, C, E]):
         # an entry of this number is another writer's, or the store's document is from a backup
         if self.store.get(kind.entry_key(number)) is not None:
             if self.documents.get(kind.key, "current").version == before:
-                raise kind.contradiction(number)
+                raise kind.contradiction(self.store, number)
             return False
         if kind.project is not None:
             # a crash after this leaves a mark without a commit, which the daily sweep deletes

@@ -349,13 +349,13 @@ class DocumentCache(Generic[T]):
         ):
             # not NotFound: an installer that gets 404 continues with its next index
             raise damaged(
-                f"The document {key} was there, and is gone. Run 'wheelyard check', or restore the "
-                "store from a backup."
+                f"The document {self._store.whole_key(key)} was there, and is gone. Run 'wheelyard "
+                "check', or restore the store from a backup."
             )
         if stored is None:
             snapshot = Snapshot(None, ABSENT, now, now, 0)
         elif isinstance(stored, Stored):
-            value = self.codec.decode(key, stored.body)
+            value = self.codec.decode(self._store.whole_key(key), stored.body)
             snapshot = Snapshot(value, stored.version, now, now, len(stored.body))
         elif cached is not None:
             snapshot = replace(cached, validated_at=now, attempted_at=now)

@@ -208,9 +208,10 @@ class Projects(Struct, frozen=True):
             return snapshot
         if self.has_journal(name):
             # not NotFound: an installer that gets 404 continues with its next index
+            key = self.store.whole_key(keys.project(name))
             raise damaged(
-                f"The document of {name} is lost. Run 'wheelyard check --rebuild', or restore it "
-                "from a backup."
+                f"The document {key} is lost. Run 'wheelyard check --rebuild', or restore it from "
+                "a backup."
             )
         return replace(snapshot, value=Project(name=name))
 

@@ -82,7 +82,7 @@ def _read(store: Store, batch: DownloadBatch) -> dict[str, _Counts]:
     if isinstance(stored, Stored):
         with UnreadableIgnored():
             return by_month(BATCHES.decode(batch.key, stored.body))
-        logger.warning("counts of downloads are lost, as %s is damaged", batch.key)
+        logger.warning("counts of downloads are lost, as %s is damaged", store.whole_key(batch.key))
     return {}
 
 
@@ -94,7 +94,7 @@ def _add(
     stored = store.get(key)
     document, version = NO_COUNTS, ABSENT
     if isinstance(stored, Stored):
-        document, version = MONTHS.decode(key, stored.body), stored.version
+        document, version = MONTHS.decode(store.whole_key(key), stored.body), stored.version
     added, projects = _Counts(), dict(document.projects)
     folded = {
         process: last

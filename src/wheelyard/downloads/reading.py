@@ -249,6 +249,6 @@ class Downloads:
         stored = self._store.get(entry.key)
         if not isinstance(stored, Stored):  # it has just become too old
             return NO_COUNTS
-        document = MONTHS.decode(entry.key, stored.body)
+        document = MONTHS.decode(self._store.whole_key(entry.key), stored.body)
         self._documents.put(entry.key, (state, document), COMPRESSION * len(stored.body))
         return document

@@ -24,7 +24,7 @@ def counts_faults(documents: Store, prefix: str) -> Iterator[tuple[Key, str]]:
     for entry in store.list(keys.DOWNLOADS):
         is_batch = keys.parse_download_batch(entry.key) is not None
         if not is_batch and keys.parse_month_of_downloads(entry.key) is None:
-            yield Key(f"{prefix}{entry.key}"), ""
+            yield store.whole_key(entry.key), ""
             continue
         stored = store.get(entry.key)
         if not isinstance(stored, Stored):
@@ -36,7 +36,7 @@ def counts_faults(documents: Store, prefix: str) -> Iterator[tuple[Key, str]]:
         except Unavailable as error:
             if error.code not in UNREADABLE_CODES:
                 raise
-            yield Key(f"{prefix}{entry.key}"), ADVICE
+            yield store.whole_key(entry.key), ADVICE
 
 
 def copy_counts(source: Store, target: Store) -> None:
@@ -66,8 +66,8 @@ def _copy_month(source: Store, target: Store, key: Key) -> None:
     if isinstance(in_target, Stored):
         if in_target.body == in_source.body:
             return
-        before, version = MONTHS.decode(key, in_target.body), in_target.version
-    joined = _joined(MONTHS.decode(key, in_source.body), before)
+        before, version = MONTHS.decode(target.whole_key(key), in_target.body), in_target.version
+    joined = _joined(MONTHS.decode(source.whole_key(key), in_source.body), before)
     if joined != before:
         target.put(key, MONTHS.encode(joined), version)
 

@@ -72,16 +72,19 @@ class ChangesCheck(Struct, frozen=True):
             if not rebuild or fault.code != DAMAGED:
                 raise
         self.changes.rebuild(revisions)
-        self.findings.repaired.append(f"{keys.CHANGES}: the list of changes begins again")
+        self.findings.repaired.append(
+            f"{self.changes.store.whole_key(keys.CHANGES)}: the list of changes begins again"
+        )
         return self.changes.unmarked(revisions)
 
     def _note_foreign_objects(self) -> None:
-        for entry in self.changes.store.list(keys.PENDING):
+        store = self.changes.store
+        for entry in store.list(keys.PENDING):
             if keys.parse_pending_mark(entry.key) is None:
-                self.findings.add_foreign_object(entry.key)
-        for entry in self.changes.store.list(keys.SEALED_CHANGES):
+                self.findings.add_foreign_object(store.whole_key(entry.key))
+        for entry in store.list(keys.SEALED_CHANGES):
             if keys.entry_number(keys.SEALED_CHANGES, entry.key) is None:
-                self.findings.add_foreign_object(entry.key)
+                self.findings.add_foreign_object(store.whole_key(entry.key))
 
 
 class CheckedProject(Struct, frozen=True):
@@ -218,7 +221,7 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
                 if _PROJECT_NAME.fullmatch(name) and separator and is_ours:
                     names.add(name)
                 else:
-                    findings.add_foreign_object(entry.key)
+                    findings.add_foreign_object(self.documents.whole_key(entry.key))
         return sorted(names)
 
     def _repair_names(self, checked: Iterable[CheckedProject], findings: Findings) -> Names | None:

@@ -64,7 +64,8 @@ def read_or_report(store: Store, key: Key, findings: Findings) -> ReadObject:
         stored = store.get(key)
     except WheelyardError as error:
         findings.problems.append(
-            f"{key} cannot be read: {error.message} If something else lies in its place, remove it"
+            f"{store.whole_key(key)} cannot be read: {error.message} If something else lies in its "
+            "place, remove it"
         )
         return ReadObject(has_failed=True)
     return ReadObject(stored if isinstance(stored, Stored) else None)
@@ -81,7 +82,7 @@ def repair(store: Store, key: Key, body: bytes, expect: ObjectVersion, findings:
     except Conflict:
         return False
     except WheelyardError as fault:
-        findings.problems.append(f"{key} could not be repaired: {fault.message}")
+        findings.problems.append(f"{store.whole_key(key)} could not be repaired: {fault.message}")
         return False
     return True
 
@@ -123,7 +124,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         if self.newer:
             # written again by this version, it would lose what only a newer one knows
             unknown = _unknown_to_this_version(dict.fromkeys(self.newer, ""))
-            self.findings.notes.append(f"{self.kind.key} cannot be compared: {unknown}")
+            self.findings.notes.append(f"{self._key} cannot be compared: {unknown}")
             return document
         agrees, folded = document is None or self._complete(document), self._fold()
         if read.has_failed:
@@ -132,7 +133,7 @@ class JournaledCheck(Struct, Generic[D, C]):
             return self._compare(document, folded, read.stored, rebuild=rebuild)
         else:
             self._report(
-                f"{self.kind.key} and its journal have different commits of one number, as after a "
+                f"{self._key} and its journal have different commits of one number, as after a "
                 "restore; restore one of them from the same backup as the other"
             )
         return document
@@ -141,7 +142,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         self, document: D | None, folded: D | None, stored: Stored | None, *, rebuild: bool
     ) -> D | None:
         """Compare the document with `folded`, which its journal says, and return the right one."""
-        key, unknown = self.kind.key, self._unknown(document)
+        key, unknown = self._key, self._unknown(document)
         # made again by this version, it would lose what only a newer one knows
         if folded is not None and rebuild and not unknown:
             self._rebuild(folded, stored)
@@ -169,6 +170,11 @@ class JournaledCheck(Struct, Generic[D, C]):
         # an older version writes the fields that it does not know last, so their order may differ
         return self.kind.documents.encode(folded) == written and len(written) == len(body)
 
+    @property
+    def _key(self) -> Key:
+        """The key of the document, as messages have it."""
+        return self.store.whole_key(self.kind.key)
+
     def _report(self, what: str) -> None:
         self.is_consistent = False
         self.findings.problems.append(what)
@@ -177,7 +183,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         for entry in self.store.list(self.kind.entries):
             number = keys.entry_number(self.kind.entries, entry.key)
             if number is None:
-                self.findings.add_foreign_object(entry.key)
+                self.findings.add_foreign_object(self.store.whole_key(entry.key))
             else:
                 self._read_commit(number)
 
@@ -187,7 +193,7 @@ class JournaledCheck(Struct, Generic[D, C]):
             self.is_consistent = False
         elif read.stored is not None:
             with suppress(WheelyardError):
-                commit = self.kind.decode_entry(number, read.stored.body)
+                commit = self.kind.decode_entry(self.store, number, read.stored.body)
                 # the next commit has the digest of the bytes, so they have to be exactly these
                 if self.kind.commits.encode(commit) == read.stored.body:
                     self.commits[number] = commit
@@ -205,10 +211,10 @@ class JournaledCheck(Struct, Generic[D, C]):
         """
         try:
             if stored is not None:
-                document = self.kind.documents.decode(self.kind.key, stored.body)
+                document = self.kind.documents.decode(self._key, stored.body)
                 self.kind.require_valid(document)
                 written = self.kind.documents.encode(document)
-                self._note_newer(f"a part of {self.kind.key}", stored, written)
+                self._note_newer(f"a part of {self._key}", stored, written)
                 return document
         except WheelyardError as fault:
             if fault.code == NEWER_DOCUMENT:
@@ -246,7 +252,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         expect = self.damaged.pop(last.number, ABSENT)
         key, body = self.kind.entry_key(last.number), self.kind.commits.encode(last)
         if repair(self.store, key, body, expect, self.findings):
-            self.findings.repaired.append(f"{self.kind.key}: journal entry {last.number} written")
+            self.findings.repaired.append(f"{self._key}: journal entry {last.number} written")
         return True
 
     def _fold(self) -> D | None:
@@ -256,9 +262,10 @@ class JournaledCheck(Struct, Generic[D, C]):
             commit = self.commits.get(number)
             if commit is None or commit.previous != self.kind.digest(document):
                 what = "damaged" if commit or number in self.damaged else "missing"
+                entry = self.store.whole_key(self.kind.entry_key(number))
                 self._report(
-                    f"{self.kind.key}: its journal is broken: {self.kind.entry_key(number)} is "
-                    f"{what}; restore it from a backup"
+                    f"{self._key}: its journal is broken: {entry} is {what}; restore it from a "
+                    "backup"
                 )
                 return None
             document = self.kind.fold(document, commit)
@@ -270,7 +277,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         if stored is None or stored.body != body:
             expect = stored.version if stored else ABSENT
             if repair(self.store, key, body, expect, self.findings):
-                self.findings.repaired.append(f"{key}: written again from its journal")
+                self.findings.repaired.append(f"{self._key}: written again from its journal")
 
 
 def _unknown_to_this_version(unknown: Mapping[str, str]) -> str:

@@ -168,6 +168,10 @@ class Store(Protocol):
         del key
         return None
 
+    def whole_key(self, key: Key) -> Key:
+        """Return the key as people find it: with the folder that this store is of another one."""
+        return key
+
     def bucket_object(self, key: Key) -> tuple[BucketLocation, str] | None:
         """Return the bucket of the object and its name there, or None if it is in no bucket."""
         del key

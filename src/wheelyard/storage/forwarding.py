@@ -89,6 +89,10 @@ class ForwardingStore(Store):
         """See `Store`."""
         return self.inner.path_of(self._full(key))
 
+    def whole_key(self, key: Key) -> Key:
+        """See `Store`."""
+        return self.inner.whole_key(self._full(key))
+
     def bucket_object(self, key: Key) -> tuple[BucketLocation, str] | None:
         """See `Store`."""
         return self.inner.bucket_object(self._full(key))

@@ -78,7 +78,7 @@ class PinnedDigests:
             return last.completed
         if not isinstance(stored, Stored):
             return page
-        pins = _PINS.decode(key, stored.body).files
+        pins = _PINS.decode(self._store.whole_key(key), stored.body).files
         files = tuple(_with_pin(file, pins.get(file.filename)) for file in page.files)
         completed = replace(page, files=files)
         self._completed.put(page.name, _Completed(page, stored.version, completed), 1)
@@ -101,7 +101,7 @@ class PinnedDigests:
             stored = self._store.get(key)
             if not isinstance(stored, Stored):
                 raise
-            return _PIN.decode(key, stored.body)
+            return _PIN.decode(self._store.whole_key(key), stored.body)
         return received
 
     def list_on_page(self, name: NormalizedName, filename: str, pin: Pin) -> None:
@@ -142,7 +142,7 @@ def load_pins(
     if not isinstance(stored, Stored):
         return {}, ABSENT
     decode = _PINS.decode_whole if is_whole else _PINS.decode
-    return decode(key, stored.body).files, stored.version
+    return decode(store.whole_key(key), stored.body).files, stored.version
 
 
 NOTE_EVERY: Final = timedelta(days=1)

@@ -395,9 +395,10 @@ class FactsReader(Struct, frozen=True):
         stored = self.projects.store.get(key, cached.version or None)
         if isinstance(stored, NotModified):
             return cached.value
+        whole_key = self.projects.store.whole_key(key)
         if stored is None and self.projects.has_journal(name):
-            raise damaged(f"The document of {name} is lost.")
-        return documents.codec.decode(key, stored.body) if stored else None
+            raise damaged(f"The document {whole_key} is lost.")
+        return documents.codec.decode(whole_key, stored.body) if stored else None
 
     def _described(self, name: NormalizedName, file: File) -> Description:
         try:
