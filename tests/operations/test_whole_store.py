@@ -13,6 +13,7 @@ from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
 from wheelyard.api.journal_operations import JournalQuery, list_entries
+from wheelyard.api.server_operations import show_usage
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.catalog.format import Catalog
@@ -114,6 +115,22 @@ def test_a_message_names_the_document_of_the_index(
 
     with pytest.raises(Unavailable, match=re.escape(whole_key)):
         ask(catalog_of(harness.opened(4), "dev"))
+
+
+def test_usage_has_indexes_that_the_process_does_not_know(harness: IndexHarness) -> None:
+    """What a store has in all of its indexes is counted, also by a process without the settings."""
+    aware = with_files(harness)
+    whole = LocalApi(index=aware, caller=ALICE).call(show_usage)
+    unaware = harness.opened(4)
+    administration = unaware.index_administration
+    administration.make({"name": "gone"}, "local:bo")
+    administration.remove("gone", "local:bo")
+
+    usage = LocalApi(index=unaware, caller=ALICE).call(show_usage)
+
+    assert [(index.index, index.files) for index in usage.indexes] == [("dev", 1), ("qa", 1)]
+    assert (usage.stored_files, usage.stored_bytes) == (whole.stored_files, whole.stored_bytes)
+    assert usage.stored_files == 2
 
 
 def test_check_names_indexes_that_do_not_fit(harness: IndexHarness) -> None:

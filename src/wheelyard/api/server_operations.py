@@ -5,19 +5,22 @@ Each raises Unavailable if the store does not answer.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call
+from wheelyard.catalog import keys
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
 from wheelyard.errors import UNREADABLE_CODES, Unavailable
 from wheelyard.model.project import File
 from wheelyard.model.quotas import ListedAmount, Quota
 from wheelyard.rendering.project_facts import ProjectFacts
+from wheelyard.wiring.indexes import projects_of
 
 if TYPE_CHECKING:
     from wheelyard.wiring.index import Index
@@ -85,18 +88,22 @@ def show_usage(call: Call) -> Usage:
     Show how much the private projects store.
 
     It is known from the search: no file is looked at. Documents are read only of projects that have
-    deleted files, or that several indexes have. Of a damaged one, deleted files are left out.
+    deleted files, that several indexes have, or that are in an index of the store which this
+    process does not serve. Of a damaged one, deleted files are left out.
     """
-    indexes = [call.index]
+    indexes, unserved = [call.index], list[_IndexReading]()
     if not call.index.name:
         named = (index for index in call.index.indexes.all() if index.name)
         indexes += [index for index in named if index.definition.has_packages]
+        unserved = list(_read_unserved(call.index, {index.name for index in indexes}))
     tables = [_private(index) for index in indexes]
     counts = Counter(name for table in tables for name in table)
+    counts.update(name for reading in unserved for name in reading.files)
     several = frozenset(name for name, count in counts.items() if count > 1)
     first, *others = [
         _read(index, table, several) for index, table in zip(indexes, tables, strict=True)
     ]
+    others = sorted((*others, *unserved), key=lambda reading: reading.usage.index)
     usages, stored = [first.usage, *(other.usage for other in others)], dict[str, int]()
     for name in several:
         for reading in (first, *others):
@@ -115,6 +122,46 @@ def show_usage(call: Call) -> Usage:
 def _private(index: "Index") -> dict[NormalizedName, ProjectFacts]:
     """Return the facts of the private projects of an index."""
     return {facts.name: facts for facts in index.search.table().projects if not facts.origin}
+
+
+def _read_unserved(index: "Index", served: Container[str]) -> Iterator[_IndexReading]:
+    """Yield what other indexes of the store have, by their documents."""
+    now, threads = index.runtime.now(), 1 if index.is_local else PREFETCH_THREADS
+    for name in map(keys.index_in, index.lifecycle.removal.indexes()):
+        if name in served:
+            continue
+        projects = projects_of(index, name)
+        entries = projects.store.list(keys.PROJECTS)
+        usages, files = list[ProjectUsage](), dict[NormalizedName, Sequence[File]]()
+        for project in projects.documents.read_listed(entries, threads):
+            kept = project.kept_files(now)
+            if project.files or kept:
+                files[project.name] = (*project.files, *kept)
+                usages.append(
+                    ProjectUsage(
+                        project.name,
+                        len(project.files),
+                        sum(file.size for file in project.files),
+                        len(kept),
+                        sum(file.size for file in kept),
+                    )
+                )
+        if usages:  # else the index was removed
+            yield _IndexReading(_sum_of(name, usages), files)
+
+
+def _sum_of(index: str, projects: Iterable[ProjectUsage]) -> IndexUsage:
+    """Return the usage of an index without quotas that has these projects."""
+    ordered = tuple(sorted(projects, key=attrgetter("bytes", "files"), reverse=True))
+    return IndexUsage(
+        index=index,
+        projects=ordered,
+        files=sum(project.files for project in ordered),
+        bytes=sum(project.bytes for project in ordered),
+        unread=0,
+        kept_files=sum(project.kept_files for project in ordered),
+        kept_bytes=sum(project.kept_bytes for project in ordered),
+    )
 
 
 def _read(
@@ -152,19 +199,12 @@ def _read(
         )
         for facts in table.values()
     ]
-    total = ListedAmount(
-        sum(project.bytes for project in projects), sum(project.files for project in projects)
-    )
-    usage = IndexUsage(
-        index=index.name,
-        projects=tuple(sorted(projects, key=attrgetter("bytes", "files"), reverse=True)),
-        files=total.files,
-        bytes=total.bytes,
+    usage = _sum_of(index.name, projects)
+    usage = replace(
+        usage,
         unread=sum(not facts.document for facts in table.values()),
-        kept_files=sum(amount.files for amount in kept.values()),
-        kept_bytes=sum(amount.bytes for amount in kept.values()),
         quota=quotas.index,
         project_quota=quotas.project,
-        share=quotas.index.share(total),
+        share=quotas.index.share(ListedAmount(usage.bytes, usage.files)),
     )
     return _IndexReading(usage, files)
