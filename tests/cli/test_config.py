@@ -10,6 +10,7 @@ import pytest
 from tests.cli.conftest import ROBOT, SETTINGS, STATIC, WEAK, Done, Typed
 from tests.clients.harness import Sandbox
 from tests.clients.tls import Authority
+from tests.http.packages import wheel
 from tests.settings.written import PUBLISHER
 
 Configured = Callable[..., Done]
@@ -119,6 +120,63 @@ def test_a_store_that_cannot_be_opened_fails_the_check(wheelyard: Typed, sandbox
 
     assert done.returncode == 1
     assert "a-file cannot be a store: Not a directory" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('[[index]]\nname = "dev"\nlayers = ["zz"]', "there is no index 'zz'"),
+        ('[[index]]\nname = "qa"', "a command has made one of this name"),
+        ('[[index]]\nname = "demo"', "it is the name of a project"),
+        ('[server]\nroots = ["qa"]', "'qa' is the name of an index in the store"),
+    ],
+)
+def test_indexes_with_which_no_server_starts_fail_the_check(
+    wheelyard: Typed, sandbox: Sandbox, text: str, words: str
+) -> None:
+    """What is in the way of a start is found before it, in the settings and in the store."""
+    place = ("--store", "packages")
+    package = wheel("demo")
+    (sandbox.folder / package.filename).write_bytes(package.data)
+    for line in (["upload", package.filename], ["index", "add", "qa"]):
+        assert wheelyard(*line, *place).returncode == 0
+    (sandbox.folder / "wheelyard.toml").write_text(text)
+
+    done = wheelyard("config", "check", *place)
+
+    assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+    if "zz" in text:  # there may be no store yet
+        assert words in wheelyard("config", "check", "--store", "none").stderr
+
+
+def test_indexes_are_listed_and_names_of_no_index_are_warnings(
+    wheelyard: Typed, sandbox: Sandbox
+) -> None:
+    """Each index is there with its layers, and what names one that does not exist is a warning."""
+    place = ("--store", "packages")
+    for line in (["token", "create", "ci"], ["index", "add", "qa"]):
+        assert wheelyard(*line, *place).returncode == 0
+    (sandbox.folder / "wheelyard.toml").write_text(
+        '[[index]]\nname = "prod"\nlayers = ["prod", "qa"]\npromote_from = ["qa", "nix"]\n'
+        '[promotion]\npromote_from = ["nix"]\n'
+        '[[retention]]\nindex = "nix"\nkeep_last = 3\n'
+        '[[retention]]\nindex = "qa"\nkeep_last = 3\n'
+    )
+
+    done = wheelyard("config", "check", *place)
+
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("index ")]
+    assert lines == [
+        "index prod: layers prod qa, promote_from qa nix, in the settings",
+        "index qa: its own packages, in the store",
+    ]
+    warned = [line for line in done.stderr.splitlines() if "the index nix, which" in line]
+    assert [line.split(" names ")[0].removeprefix("wheelyard: warning: ") for line in warned] == [
+        "promote_from of the index prod",
+        "promotion.promote_from",
+        "retention rule 1",
+    ]
 
 
 @pytest.mark.parametrize("name", ["wheelyard.toml", "users", "."])

@@ -26,11 +26,12 @@ from wheelyard.cli.output import (
     print_result,
     warn,
 )
-from wheelyard.errors import WheelyardError
+from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.model.access import describe_scope
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import describe_grant
+from wheelyard.model.stored_indexes import describe_keys
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import (
     MEMORY_LOCATION,
@@ -42,7 +43,12 @@ from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import bucket_errors, has_store, require_places, system_runtime
-from wheelyard.wiring.warnings import ask_providers, settings_warnings, tls_files
+from wheelyard.wiring.warnings import (
+    ask_providers,
+    index_warnings,
+    settings_warnings,
+    tls_files,
+)
 
 OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "overloaded"})
 """Codes of errors that do not show whether a permission is missing."""
@@ -93,7 +99,7 @@ def check() -> None:
     _check_buckets(settings)
     _check_upstreams(settings, index)
     _check_providers(settings)
-    _warn_of_expiring_tokens(settings)
+    _check_store(settings, index)
     require_sign_in_secrets(settings)
 
 
@@ -141,16 +147,33 @@ def health_command() -> int:
     return int(any(part.state == "failed" for part in health.parts))
 
 
-def _warn_of_expiring_tokens(settings: Settings) -> None:
-    """Print a warning for each token that expires soon, if there is a store."""
-    if not has_store(settings):
-        return
+def _check_store(settings: Settings, index: Index) -> None:
+    """
+    Print the indexes that have a name, and warn of settings and tokens that need a look.
+
+    `index` is that of the settings, over an empty store. Raises Invalid (code `bad_setting`) if no
+    server can start with the indexes of the settings and of the store.
+    """
+    if has_store(settings):
+        try:
+            index = open_index(settings, create=False)
+            _warn_of_expiring_tokens(index)
+        except WheelyardError as fault:
+            click.echo(escaped(f"tokens and indexes: not looked at. {fault.message}"))
+            return
     try:
-        tokens = open_index(settings, create=False).tokens.expiring()
-    except WheelyardError as fault:
-        click.echo(escaped(f"tokens: not looked at. {fault.message}"))
-        return
-    for token in tokens:
+        for listed in index.index_administration.show():
+            text = f"index {listed.name}: {describe_keys(listed.index)}, in the {listed.source}"
+            click.echo(escaped(text))
+        index.indexes.in_force.require_start(index.projects)
+        for sentence in index_warnings(index):
+            warn(sentence)
+    except Unavailable as fault:
+        warn(fault.message)
+
+
+def _warn_of_expiring_tokens(index: Index) -> None:
+    for token in index.tokens.expiring():
         expiry = f"{token.expires_at:%Y-%m-%d %H:%M} UTC"
         how = f"'wheelyard token rotate {token.id}' replaces it"
         warn(f"the token {token.id} ({token.name}) expires {expiry}; {how}")

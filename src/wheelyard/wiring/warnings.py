@@ -110,14 +110,23 @@ def server_warnings(index: Index) -> Iterator[str]:
         yield fault.message
     yield from place_warnings(index)
     try:
-        yield from layer_warnings(index.access.load(), index.indexes.definitions()).values()
-        yield from _unknown_indexes(index)
+        yield from index_warnings(index)
         yield from upstream_warnings(index)
     except Unavailable as fault:
         if fault.code in UNREADABLE_CODES:  # else whoever asks the store next says it
             yield fault.message
     if index.upstream is not None and index.upstream.policy.osv is not None:
         yield from index.upstream.policy.osv.warnings
+
+
+def index_warnings(index: Index) -> Iterator[str]:
+    """
+    Yield the warnings about indexes with a name, and about settings that name none of them.
+
+    Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
+    """
+    yield from layer_warnings(index.access.load(), index.indexes.definitions()).values()
+    yield from _unknown_indexes(index)
 
 
 def _unknown_indexes(index: Index) -> Iterator[str]:
@@ -133,6 +142,8 @@ def _unknown_indexes(index: Index) -> Iterator[str]:
         (f"promote_from of the index {name}", definition.promotion.promote_from)
         for name, definition in definitions.items()
     ]
+    named.append(("promotion.promote_from", settings.promotion.promote_from))
+    named += [(f"retention {rule.title}", (rule.index,)) for rule in settings.retention_rules]
     existing = {"", *index.indexes.names()}
     for what, names in named:
         for name in names:
