@@ -115,8 +115,10 @@ class Export(Struct, frozen=True, kw_only=True):
         entries = (entry for prefix in (INDEX, "simple/") for entry in store.list(prefix))
         foreign = next((entry.key for entry in entries), None)
         if foreign is not None:
+            name = self.index.name
+            where = f"Where the index {name} belongs, there" if name else "There"
             raise Invalid(
-                f"There are pages that no export has made, {foreign} for one. Choose an empty "
+                f"{where} are pages that no export has made, {foreign} for one. Choose an empty "
                 "place, or have them replaced with 'wheelyard export --all'.",
                 code=BAD_DESTINATION,
             )
