@@ -12,13 +12,18 @@ from packaging.utils import NormalizedName
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
-from wheelyard.api.journal_operations import JournalQuery, list_entries
+from wheelyard.api.journal_operations import (
+    JournalQuery,
+    JournalSelection,
+    every_entry,
+    list_entries,
+)
 from wheelyard.api.server_operations import show_usage
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.catalog.format import Catalog
 from wheelyard.downloads.reading import Downloads
-from wheelyard.errors import Unavailable
+from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.project import Project
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
@@ -191,3 +196,13 @@ def test_one_journal_of_all_indexes(harness: IndexHarness) -> None:
     ]
     of_dev = caller.call(list_entries, JournalQuery(index="dev")).entries
     assert [(entry.in_index, entry.project) for entry in of_dev] == [("dev", "demo")]
+
+
+def test_the_journal_of_an_index_that_does_not_exist(harness: IndexHarness) -> None:
+    """Whoever asks for the journal of an index that there is not hears where indexes are listed."""
+    caller = LocalApi(index=harness.index, caller=ALICE)
+
+    with pytest.raises(NotFound, match=r"There is no index 'nope'\. The home page"):
+        caller.call(list_entries, JournalQuery(index="nope"))
+    with pytest.raises(NotFound, match="There is no index 'nope'"):
+        every_entry(caller, JournalSelection(index="nope"))

@@ -17,6 +17,7 @@ from wheelyard.authentication.authorization import require_admin
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project_json import JournalEntry, require_entry_kind
+from wheelyard.operations.index_definitions import unknown_index
 from wheelyard.operations.journal_reader import BEGINNING
 from wheelyard.operations.merged_journal import JournalFilter, JournalPlace
 
@@ -90,8 +91,10 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
     """
     List entries of the journals of all indexes, of grants and of decisions, the newest first.
 
-    Raises Invalid if the name of the project, or the place, is malformed.
+    Raises Invalid if the name of the project, or the place, is malformed, and NotFound if there is
+    no such index.
     """
+    _require_index(call, body)
     index, wanted, after = call.index, body.parsed, _parse_place(body.before)
     problems, entries = list[str](), list[JournalEntry]()
     left, place = LOCAL_COMMITS if index.is_local else REMOTE_COMMITS, None
@@ -115,10 +118,12 @@ def every_entry(call: Call, body: JournalSelection) -> Iterator[JournalEntry | s
     """
     Return an iterator of all these entries, the newest first, and at its end of the problems.
 
-    Raises Unauthenticated or Forbidden unless the caller is an administrator, and Invalid if the
-    name of the project is malformed. The iterator may raise Unavailable.
+    Raises Unauthenticated or Forbidden unless the caller is an administrator, Invalid if the name
+    of the project is malformed, and NotFound if there is no such index. The iterator may raise
+    Unavailable.
     """
     require_admin(call.caller, JOURNALS)
+    _require_index(call, body)
     problems, journal = list[str](), call.index.merged_journal
     steps = journal.read(body.parsed, problems)
 
@@ -129,6 +134,12 @@ def every_entry(call: Call, body: JournalSelection) -> Iterator[JournalEntry | s
         yield from dict.fromkeys(problems)
 
     return entries()
+
+
+def _require_index(call: Call, body: JournalSelection) -> None:
+    """Raise NotFound if there is no such index; it may be one that is not served now."""
+    if body.index and body.index not in call.index.indexes.names():
+        raise unknown_index(body.index)
 
 
 def _text_of(place: JournalPlace) -> str:

@@ -231,5 +231,6 @@ def owner_of_name(projects: Projects, name: str) -> str:
 def unknown_index(name: str) -> NotFound:
     """Return the NotFound for the name of an index that does not exist."""
     return NotFound(
-        f"There is no index {quoted(name)}. 'wheelyard index list' shows those there are."
+        f"There is no index {quoted(name)}. The home page of the server names those there are. So "
+        "does 'wheelyard index list'."
     )

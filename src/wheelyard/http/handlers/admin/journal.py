@@ -9,7 +9,7 @@ from msgspec.structs import asdict
 
 from wheelyard.api import journal_operations
 from wheelyard.api.journal_operations import JournalQuery, JournalSelection
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import NO_STORE, NOSNIFF, Request, Response, StreamedResponse
@@ -47,7 +47,7 @@ class JournalPages:
                 **asdict(_selection(asked)), before=before, limit=ENTRIES_ON_A_PAGE
             )
             page = api.call(journal_operations.list_entries, wanted)
-        except Invalid as error:
+        except (Invalid, NotFound) as error:
             values["error"] = error.on_page
             return self._pages.show(request, SECTION, "journal.html", values, status_of(error))
         values |= {
