@@ -98,3 +98,29 @@ def test_settings_of_clients(there: Typed) -> None:
     assert "repository = https://packages.acme.dev/prod/legacy/" in twine
     assert "/prod/simple/" in there("print-settings", "pip", "--index", "prod").stdout
     assert "There is no index 'qa'" in there("print-settings", "pip", "--index", "qa").stderr
+
+
+@pytest.mark.parametrize("day", ["as-of-2026-01-31", "prod/as-of-2026-01-31"])
+def test_settings_for_a_day(there: Typed, day: str) -> None:
+    """The settings of an installer can be for the view of a day, to which nothing is published."""
+    for url in ((), ("--url", "https://packages.acme.dev")):
+        printed = there("print-settings", "uv", "--index", day, *url).stdout
+        assert f"/{day}/simple/" in printed
+        assert "publish-url" not in printed
+    wrong = there("print-settings", "uv", "--index", "prod/as-of-2026-02-30")
+    assert (wrong.returncode, "there is no such day" in wrong.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("definition", ["promote_only=true", "layers=dev"])
+def test_nothing_publishes_to_an_index_without_uploads(there: Typed, definition: str) -> None:
+    """For an index that takes no uploads, no command prints how to publish to it."""
+    assert there("index", "change", "prod", definition).returncode == 0
+
+    twine = there("print-settings", "twine", "--index", "prod")
+    assert (twine.returncode, "The index prod takes no uploads" in twine.stderr) == (1, True)
+    uv = there("print-settings", "uv", "--index", "prod").stdout
+    assert ("/prod/simple/" in uv, "publish-url" in uv) == (True, False)
+    for index, publishes in (("prod", False), ("dev,prod", True)):
+        token = there("token", "create", "ci", "--index", index, "--for-ci", "gitlab").stderr
+        assert ("uv publish" in token) == publishes
+        assert f"@YOUR-INDEX/{index.partition(',')[0]}/simple/" in token

@@ -445,7 +445,15 @@ def test_clients_of_an_index_hear_of_its_layers(harness: IndexHarness) -> None:
 
     answer = api.call(client_projects, ClientProjectsQuery("core"))
 
-    assert answer.projects == ("core", "needed")
+    assert (answer.projects, answer.takes_uploads) == (("core", "needed"), True)
+
+
+def test_clients_of_a_view_hear_that_it_takes_no_uploads(harness: IndexHarness) -> None:
+    """A server tells clients that nothing can be published to an index without own packages."""
+    index = opened(harness, {"name": "stable", "layers": [""]})
+    api = LocalApi(index=index.named("stable"), caller=ALICE)
+
+    assert not api.call(client_projects, ClientProjectsQuery()).takes_uploads
 
 
 def test_rights_of_a_person_in_all_indexes(harness: IndexHarness) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.api.operation import Call, Filename, Reason, Version, VersionSet
@@ -391,7 +391,8 @@ def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:
     if call.index.upstream is None:  # else any name may be that of a public package
         for name in wanted:
             call.index.read_policy.require_project_read(call.caller, name)
-    return call.index.client_projects.read(call.caller, wanted)
+    read = call.index.client_projects.read(call.caller, wanted)
+    return replace(read, takes_uploads=call.index.takes_uploads)
 
 
 def yank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:

@@ -1,8 +1,9 @@
 """`wheelyard access` and `wheelyard token`: who may do what."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final, get_args
 
@@ -413,17 +414,30 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
     )
     api = remote_api() or local_api(_index_for_tokens())
     # asked first, so that no token is made if there is no answer
-    clients = api.call(client_projects, ClientProjectsQuery()) if ci is not None else None
+    lines_for = None if ci is None else _ci_lines(ci, index, api)
     made = api.call(access_operations.create_token, wanted)
     # the token alone is on standard output, so that a pipe can take it
     click.echo(_announcement(made), err=True)
     with show_token(made.id):
         click.echo(made.token)
-    if ci is not None and clients is not None:
+    if lines_for is not None:
         scope = Scope(parse_actions(made.can, admin=True), made.projects)
-        root = f"{api.url}/{index.partition(',')[0]}" if index else api.url
-        lines = ci_lines(SERVICES[ci], scope, root, serves_public=clients.serves_public)
-        click.echo(f"\n{lines}", err=True, nl=False)
+        click.echo(f"\n{lines_for(scope)}", err=True, nl=False)
+
+
+def _ci_lines(ci: str, index: str, api: Api) -> Callable[[Scope], str]:
+    """Return what makes the lines for a CI service, of the first index that a token names."""
+    first = index.partition(",")[0].strip()
+    placed = open_api(first) if first else api
+    clients = placed.call(client_projects, ClientProjectsQuery())
+    return partial(
+        ci_lines,
+        SERVICES[ci],
+        url=placed.url,
+        index=first,
+        serves_public=clients.serves_public,
+        takes_uploads=clients.takes_uploads,
+    )
 
 
 @token_command.subcommand(

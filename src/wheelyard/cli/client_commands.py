@@ -22,7 +22,6 @@ from wheelyard.cli.options import (
     local_api,
     open_api,
     remote_api,
-    with_index,
 )
 from wheelyard.cli.output import (
     JSON,
@@ -38,7 +37,14 @@ from wheelyard.doctor.installed_clients import Machine
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.rendering.client_settings import CLIENTS, INSTALLERS, ClientSettings
+from wheelyard.model.index_definition import day_of_view, is_dated_view, parse_index_name
+from wheelyard.model.promotion import subject_of
+from wheelyard.rendering.client_settings import (
+    CLIENTS,
+    INSTALLERS,
+    PUBLISHERS,
+    ClientSettings,
+)
 from wheelyard.settings.load import process_environment
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
@@ -117,7 +123,7 @@ def print_settings_command(
     as store or server say. uv, Poetry, PDM and Pipenv take these from this index only, and all
     others from where they took them before. pip takes all from this index. With --one-url, every
     client does, since public packages come from an upstream index. Without --with-token there is no
-    secret in the text.
+    secret in the text. --index may be the view of a day, such as prod/as-of-2026-01-31.
 
     Options:
         --url: The root that clients use.  [default: as the settings say]
@@ -137,6 +143,11 @@ def print_settings_command(
     settings = _client_settings(
         client, None if url is None else _parse_root(url), wanted, one_url=one_url
     )
+    if client in PUBLISHERS and not settings.takes_uploads:
+        raise Invalid(
+            f"{subject_of(settings.index)} takes no uploads, so {client} needs no settings for it. "
+            "Name the index that the files are uploaded to, by --index."
+        )
     text = CLIENTS[client](replace(settings, token=token))
     if with_token:
         warn("there is a secret in this text: commit neither the file nor a lock file made from it")
@@ -147,12 +158,39 @@ def print_settings_command(
 def _client_settings(
     client: str, root: str | None, wanted: Sequence[NormalizedName], *, one_url: bool
 ) -> ClientSettings:
+    """Return what the text for a client says, of the index of `--index` or of its view of a day."""
+    name, day = _index_and_day()
+    if root is not None and name:
+        root = f"{root}/{parse_index_name(name)}"
+    settings = _settings_of_index(client, root, wanted, name, one_url=one_url)
+    if not day:
+        return settings
+    url, title = f"{settings.root}/{day}", f"{name}/{day}".removeprefix("/")
+    return replace(settings, root=url, index=title, takes_uploads=False)
+
+
+def _index_and_day() -> tuple[str, str]:
+    """
+    Return the name of the index of `--index`, and the last segment if that is the view of a day.
+
+    Raises NotFound if there is no such day.
+    """
+    name = given_option("index") or ""
+    base, _, last = name.rpartition("/")
+    if not is_dated_view(last):
+        return name, ""
+    day_of_view(last)
+    return base, last
+
+
+def _settings_of_index(
+    client: str, root: str | None, wanted: Sequence[NormalizedName], name: str, *, one_url: bool
+) -> ClientSettings:
     # the index is asked only for what the client's text has to say, as it may not be there
-    is_remote, name = given_option("server") is not None, given_option("index") or ""
-    root = None if root is None else with_index(root)
-    is_asked = is_remote or (wanted and client != "pip")  # the text for pip names no project
-    if client in INSTALLERS and not one_url and is_asked:
-        api = remote_api() or local_api(_index_or_advice())
+    is_remote, installs = given_option("server") is not None, client in INSTALLERS and not one_url
+    # the text for pip names no project
+    if (is_remote and (installs or name)) or (installs and wanted and client != "pip"):
+        api = remote_api(name) or local_api(_index_or_advice(name))
         answer = api.call(client_projects, ClientProjectsQuery(",".join(wanted)))
         if root is None and isinstance(api, LocalApi):
             root = api.index.settings.base_url
@@ -160,30 +198,37 @@ def _client_settings(
             root=root or api.url,
             index=name,
             projects=answer.projects,
-            serves_public=answer.serves_public,
+            serves_public=one_url or answer.serves_public,
+            takes_uploads=answer.takes_uploads,
         )
     if is_remote and root is None:
-        root = open_api().url
+        root = open_api(name).url
     if root is not None:
         return ClientSettings(root=root, index=name, serves_public=one_url)
     if name:
-        index = _index_or_advice()
+        index = _index_or_advice(name)
         settings, has_upstream = index.settings, index.upstream is not None
+        takes_uploads = index.takes_uploads
     else:
         settings = loaded_settings().settings
         has_upstream = settings.upstream.is_on
-    is_public = one_url or has_upstream
-    return ClientSettings(root=settings.base_url, index=name, serves_public=is_public)
+        takes_uploads = not (settings.promotion.promote_only or settings.server.read_only)
+    return ClientSettings(
+        root=settings.base_url,
+        index=name,
+        serves_public=one_url or has_upstream,
+        takes_uploads=takes_uploads,
+    )
 
 
-def _index_or_advice() -> Index:
+def _index_or_advice(name: str) -> Index:
     """
     Return the index of a store.
 
     Raises Invalid if there is none, with the other way to ask in the message.
     """
     try:
-        return existing_index()
+        return existing_index(name)
     except Invalid as fault:
         message = f"{fault.message} Or ask a server what the projects need, with --server URL."
         raise Invalid(message, code=fault.code) from fault

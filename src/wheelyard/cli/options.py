@@ -18,7 +18,6 @@ from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import with_name
-from wheelyard.model.index_definition import parse_index_name
 from wheelyard.model.project_json import OtherEvent
 from wheelyard.settings.load import (
     TEXT_VARIABLE,
@@ -104,13 +103,13 @@ def loaded_settings(
     )
 
 
-def existing_index(name: str = "") -> Index:
+def existing_index(name: str | None = None) -> Index:
     """
     Return the index that this command line names, which is closed at the end of the command.
 
-    That is the one of the store that has this name, else the one of `--index`. Raises Invalid if a
-    setting is wrong or the store does not exist, NotFound if there is no such index, and
-    Unavailable if the store does not answer.
+    That is the one of the store that has this name, or without it the one of `--index`. Raises
+    Invalid if a setting is wrong or the store does not exist, NotFound if there is no such index,
+    and Unavailable if the store does not answer.
     """
     reading = loaded_settings()
     warn_of_settings_file(reading)
@@ -118,12 +117,12 @@ def existing_index(name: str = "") -> Index:
     return _closed_with_command(replace(index, sources=reading.sources), name)
 
 
-def ensure_index(settings: Settings, name: str = "", *, is_server: bool = False) -> Index:
+def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool = False) -> Index:
     """
     Return the index of the settings, whose store is made if it is missing.
 
     `is_server` is for a process that serves it, and not for a command. The index is closed at the
-    end of the command. It is the one of a name, else of `--index`, if either is given.
+    end of the command. It is the one of a name, or without it of `--index`, if either is given.
 
     Raises Invalid if a setting is wrong, NotFound if there is no such index, and Unavailable if the
     store does not answer.
@@ -139,18 +138,23 @@ def ensure_index(settings: Settings, name: str = "", *, is_server: bool = False)
     return _closed_with_command(index, name)
 
 
-def _closed_with_command(index: Index, name: str = "") -> Index:
+def _closed_with_command(index: Index, name: str | None) -> Index:
     """
-    Return the index of a name, else of `--index`, of the store of `index`.
+    Return the index of a name, or without it of `--index`, of the store of `index`.
 
     Connections are closed at the end of the command, and serials are given to its commits.
     """
     context = click.get_current_context()
     if index.upstream is not None:
         context.call_on_close(index.upstream.close)
-    chosen = index.named(name or given_option("index") or "")
+    chosen = index.named(_or_given(name))
     context.call_on_close(partial(_give_serials, chosen))
     return chosen
+
+
+def _or_given(name: str | None) -> str:
+    """Return the name of an index, or without it what `--index` is, empty if nothing is given."""
+    return given_option("index") or "" if name is None else name
 
 
 def _give_serials(index: Index) -> None:
@@ -236,7 +240,7 @@ PACKAGES: Final = (INDEX_NAME, *INDEX)
 """The same, for commands about the packages of an index."""
 
 
-def open_api(index: str = "") -> Api:
+def open_api(index: str | None = None) -> Api:
     """
     Return the index of a name or of `--index`, of `--server`, else of the store, which must exist.
 
@@ -251,7 +255,7 @@ def local_api(index: Index) -> LocalApi:
     return LocalApi(index=index, caller=local_caller(index), callers=local_caller)
 
 
-def remote_api(index: str = "") -> "RemoteApi | None":
+def remote_api(index: str | None = None) -> "RemoteApi | None":
     """
     Return the index of a name or of `--index`, of `--server`, or None without that option.
 
@@ -269,7 +273,7 @@ def remote_api(index: str = "") -> "RemoteApi | None":
     from wheelyard.api.remote import RemoteApi
     from wheelyard.api_client import open_connection
 
-    names = ("", index or given_option("index") or "")
+    names = ("", _or_given(index))
     connections = [
         open_connection(str(server), process_environment(), system_runtime(), name)
         for name in dict.fromkeys(names)
@@ -277,16 +281,6 @@ def remote_api(index: str = "") -> "RemoteApi | None":
     for connection in connections:
         click.get_current_context().call_on_close(connection.close)
     return RemoteApi(connections[-1], connections[0])
-
-
-def with_index(root: str) -> str:
-    """
-    Return the root URL of the index of `--index`, of a server with this root.
-
-    Raises Invalid (code `invalid_index`) for what cannot be the name of an index.
-    """
-    name = given_option("index")
-    return f"{root}/{parse_index_name(name)}" if name else root
 
 
 def history_lines(

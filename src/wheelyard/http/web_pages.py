@@ -146,7 +146,7 @@ class WebPages:
             is_static=context.site is not None,
             counts_downloads=context.downloads is not None,
             index_name=context.index.definition.title,
-            takes_uploads=context.index.definition.takes_uploads and not settings.server.read_only,
+            takes_uploads=context.index.takes_uploads,
         )
         self.security_headers: HeaderList = (
             (b"content-security-policy", self.environment.policy.encode()),
@@ -165,8 +165,8 @@ class WebPages:
             may_sign_in=index.settings.access.cookie_login or index.authenticator.iap is not None,
             may_own_tokens=can_own_tokens(caller),
             needs_credential=not self.context.read_policy.is_public(name),
-            may_upload=may_change
-            and index.definition.takes_uploads
+            may_upload=not is_anonymous
+            and index.takes_uploads
             and caller.may_anywhere(Action.UPLOAD),
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
             may_promote=may_change

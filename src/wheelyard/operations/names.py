@@ -299,6 +299,8 @@ class ClientProjects(Struct, frozen=True):
     """Whether public packages come from this index, too, so that no project has to be named."""
     projects: tuple[NormalizedName, ...] = ()
     """The wanted projects, and then all private ones that these need, also indirectly."""
+    takes_uploads: bool = True
+    """Whether clients can publish to the index."""
 
 
 class ClientProjectsReader(Struct, frozen=True):

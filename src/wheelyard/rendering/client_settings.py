@@ -372,19 +372,29 @@ steps:
 """By the value of `token create --for-ci`."""
 
 
-def ci_lines(service: CiService, scope: Scope, url: str, *, serves_public: bool = False) -> str:
+def ci_lines(
+    service: CiService,
+    scope: Scope,
+    url: str,
+    index: str = "",
+    *,
+    serves_public: bool = False,
+    takes_uploads: bool = True,
+) -> str:
     """
     Return the text for a token with this scope on a CI service: trusted publishing, then the lines.
 
-    `url` is that of the index, without a trailing slash; empty if nobody knows it. With
-    `serves_public`, public packages come from this index, too, and no other index is asked.
+    `url` is that of the index, without a trailing slash; empty if nobody knows it, and then `index`
+    is its name. With `serves_public`, public packages come from this index, too, and no other index
+    is asked. Without `takes_uploads`, there are no lines that publish.
     """
-    uploads = scope.actions & Action.UPLOAD
-    scheme, _, host = (url or UNKNOWN_URL).partition("://")
+    uploads = takes_uploads and scope.actions & Action.UPLOAD
+    root = url or "/".join(filter(None, (UNKNOWN_URL, index)))
+    scheme, _, host = root.partition("://")
     # the first project that has a name, and is no pattern
     names = (project for project in scope.projects if not project.endswith("*"))
     values = {
-        "<URL>": url or UNKNOWN_URL,
+        "<URL>": root,
         "<UV_INDEX>": "UV_DEFAULT_INDEX" if serves_public else "UV_INDEX",
         "<LOGIN>": f"{scheme}://__token__:",
         "<HOST>": host,

@@ -282,6 +282,11 @@ class Index(Struct, frozen=True, kw_only=True):
         return replace(viewed, shown=ViewedTable(shown, self.indexes, lambda: viewed))
 
     @property
+    def takes_uploads(self) -> bool:
+        """Whether clients can publish to it on a server with its settings."""
+        return self.definition.takes_uploads and not self.settings.server.read_only
+
+    @property
     def is_new(self) -> bool:
         """Whether its store was created just now."""
         return self.catalog.is_new
