@@ -308,3 +308,14 @@ def test_a_damaged_list_of_indexes_ends_no_other_page(server: InProcessServer, p
 
     assert server.get("/dev/simple/", JSON).status == 503
     assert server.get(path, ("Accept", "*/*")).status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/prod/api/v1/tokens", "/prod/prod/api/v1/projects", "/nope/api/v1/projects"]
+)
+def test_commands_hear_how_an_index_is_named(server: InProcessServer, path: str) -> None:
+    """Who gives a command the URL of an index instead of the root hears what to write."""
+    answer = server.get(path)
+
+    assert (answer.status, b"as --server" in answer.body) == (404, True)
+    assert b"as --server" not in server.get("/prod/simple/demo/1.0/").body

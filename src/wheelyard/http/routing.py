@@ -193,8 +193,14 @@ class RouteTable:
         return (*(method for method in ALL_METHODS if method in taken), "OPTIONS") if taken else ()
 
 
-def answer_not_found(_request: Request) -> Response:
+def answer_not_found(request: Request) -> Response:
     """Raise NotFound, which answers a request whose path has no route."""
+    if "/api/v1/" in request.scope["path"]:
+        raise NotFound(
+            "The API has nothing at this path. What is about the whole server is at its root, and "
+            "an index that exists has the rest below its name: give a command the root URL as "
+            "--server, and the name of an index as --index."
+        )
     raise NotFound(
         "There is nothing at this path. The index is at /simple/, uploads go to /legacy/, and an "
         "index with a name has both below its name."
