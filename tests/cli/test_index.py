@@ -31,6 +31,9 @@ def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None
         {"name": "prod", "layers": ["prod", "dev", ""], "index_size": 0},
     ]
     assert index("list").stdout.startswith("dev\tits own packages\tstore, ")
+    assert "warning: promote_from" in index("change", "prod", "promote_from=nope").stderr
+    assert "\twarning: promote_from" in index("list").stdout
+    assert index("change", "prod", "promote_from=").stderr == ""
     assert "is a layer of the index 'prod'" in index("remove", "dev").stderr
 
     assert index("remove", "prod", "dev").stdout == "prod: removed\ndev: removed\n"
@@ -39,7 +42,7 @@ def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None
     assert [line.partition(",")[0] for line in history] == [
         "index dev: made",
         "index prod: made",
-        "index prod: changed",
+        *("index prod: changed", "index prod: changed", "index prod: changed"),
         "index prod: removed",
         "index dev: removed",
     ]

@@ -106,6 +106,20 @@ def test_what_cannot_be_made(harness: IndexHarness, table: dict[str, Any], code:
     assert harness.bytes_at(keys.INDEX_LIST) == before
 
 
+def test_a_source_of_promotions_that_does_not_exist(harness: IndexHarness) -> None:
+    """Whoever names an index in promote_from that there is not hears it at once."""
+    administration = opened(harness, {**PROD, "promote_from": ["", "dve"]}).index_administration
+    administration.make(DEV, "local:bo")
+
+    made = administration.make({"name": "qa", "promote_from": ["dev", "dve"]}, "local:bo")
+    changed = administration.change("qa", {"promote_from": ["dev"]}, "local:bo")
+
+    (warning,) = made.warnings
+    assert warning.startswith("promote_from of the index qa names the index dve, which does not")
+    assert changed.warnings == ()
+    assert [len(index.warnings) for index in administration.show()] == [1, 0, 0]
+
+
 def test_a_circle_is_refused(harness: IndexHarness) -> None:
     """An index cannot get a layer that leads back to it."""
     administration = opened(harness).index_administration

@@ -59,7 +59,8 @@ def _lines(indexes: Sequence[ListedIndex], api: Api) -> Iterator[tuple[str, ...]
             by = with_name(index.created_by, names.get(index.created_by, ""))
             origin = f"{origin}, {index.created:%Y-%m-%d} by {by}"
         problem = (f"not served: {index.problem}",) if index.problem else ()
-        yield index.name, describe_keys(index.index), origin, *problem
+        warnings = (f"warning: {warning}" for warning in index.warnings)
+        yield index.name, describe_keys(index.index), origin, *problem, *warnings
 
 
 @index_command.subcommand("history", JSON, *INDEX)

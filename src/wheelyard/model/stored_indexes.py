@@ -84,7 +84,7 @@ class ListedIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
     problem: str = ""
     """Why it is not served, in a sentence, or empty if it is."""
     warnings: tuple[str, ...] = ()
-    """What its layers lead to that may not be meant, in sentences."""
+    """What is probably wrong although it is served, in sentences."""
     created: datetime | None = None
     created_by: str = ""
     changed: datetime | None = None

@@ -46,7 +46,13 @@ from wheelyard.model.stored_indexes import (
 )
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AccessControl
 from wheelyard.operations.audit_log import log_index
-from wheelyard.operations.index_definitions import IndexDefinitions, owner_of_name, unknown_index
+from wheelyard.operations.index_definitions import (
+    IndexDefinitions,
+    KnownIndexes,
+    owner_of_name,
+    unknown_index,
+    unknown_sources,
+)
 from wheelyard.operations.index_warnings import layer_warnings, revocation_warnings
 from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
@@ -87,12 +93,15 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 source="settings",
                 index=self.in_force.tables[name],
                 problem=both.problems.get(name, ""),
+                warnings=tuple(unknown_sources(definition, both.names)),
             )
-            for name in self.in_force.configured
+            for name, definition in self.in_force.configured.items()
         )
-        rows = (*configured, *(self._listed(index, both.problems) for index in stored.indexes))
+        rows = (*configured, *(self._listed(index, both) for index in stored.indexes))
         return tuple(
-            replace(row, warnings=(warnings[row.name],)) if row.name in warnings else row
+            replace(row, warnings=(*row.warnings, warnings[row.name]))
+            if row.name in warnings
+            else row
             for row in rows
         )
 
@@ -312,8 +321,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 code=INDEX_IN_USE,
             )
 
-    def _listed(self, index: StoredIndex, problems: Mapping[str, str]) -> ListedIndex:
-        problem = problems.get(index.name, "")
+    def _listed(self, index: StoredIndex, both: KnownIndexes) -> ListedIndex:
+        problem, definition = both.problems.get(index.name, ""), both.definitions.get(index.name)
         if index.name in self.in_force.configured:
             problem = "The settings have an index of this name, which counts. Remove one of them."
         return ListedIndex(
@@ -321,6 +330,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             source="store",
             index=index.index,
             problem=problem,
+            warnings=tuple(unknown_sources(definition, both.names)) if definition else (),
             created=index.created,
             created_by=index.created_by,
             changed=index.changed,
@@ -333,11 +343,11 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         index = committed.after.find(name)
         if index is None:  # another process was faster
             raise NotFound(f"The index {quoted(name)} has been removed meanwhile.")
-        listed = self._listed(index, self.in_force.merge(committed.after).problems)
+        listed = self._listed(index, self.in_force.merge(committed.after))
         before, after = map(self._layer_warnings, (committed.before, committed.after))
         # its own, and new ones of those that show it
         texts = {text for other, text in after.items() if name == other or other not in before}
-        return replace(listed, warnings=tuple(sorted(texts)))
+        return replace(listed, warnings=(*listed.warnings, *sorted(texts)))
 
     def _layer_warnings(self, stored: IndexList) -> dict[str, str]:
         with suppress(Unavailable):  # whoever needs the grants says it

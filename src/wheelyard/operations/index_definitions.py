@@ -6,7 +6,7 @@ does not fit any more, as its layer was taken out of the settings, is not served
 are. One of the settings that does not fit stops the start of a server.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
@@ -226,6 +226,21 @@ def owner_of_name(projects: Projects, name: str) -> str:
             "which counts for a day."
         )
     return ""
+
+
+def unknown_sources(definition: IndexDefinition, names: Collection[str]) -> Iterator[str]:
+    """Yield a warning for each index in `promote_from` that is none of these names."""
+    for source in definition.promotion.promote_from:
+        if source and source not in names:
+            yield names_no_index(f"promote_from of the index {definition.name}", source)
+
+
+def names_no_index(what: str, name: str) -> str:
+    """Return the warning that something names an index that does not exist."""
+    return (
+        f"{what} names the index {name}, which does not exist. Correct the name, or make the "
+        f"index: wheelyard index add {name}"
+    )
 
 
 def unknown_index(name: str) -> NotFound:

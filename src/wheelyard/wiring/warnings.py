@@ -13,6 +13,7 @@ from wheelyard.authentication.verifiers.verifier import write_access_warnings
 from wheelyard.catalog import keys
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable
 from wheelyard.model.decoding import escaped
+from wheelyard.operations.index_definitions import names_no_index, unknown_sources
 from wheelyard.operations.index_warnings import layer_warnings
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.validation import warnings_for
@@ -138,20 +139,13 @@ def _unknown_indexes(index: Index) -> Iterator[str]:
             (f"publisher {publisher.id}", publisher.scope.indexes)
             for publisher in settings.publishers
         ]
-    named += [
-        (f"promote_from of the index {name}", definition.promotion.promote_from)
-        for name, definition in definitions.items()
-    ]
     named.append(("promotion.promote_from", settings.promotion.promote_from))
     named += [(f"retention {rule.title}", (rule.index,)) for rule in settings.retention_rules]
     existing = {"", *index.indexes.names()}
     for what, names in named:
-        for name in names:
-            if name not in existing:
-                yield (
-                    f"{what} names the index {name}, which does not exist. Correct the name, or "
-                    f"make the index: wheelyard index add {name}"
-                )
+        yield from (names_no_index(what, name) for name in names if name not in existing)
+    for definition in definitions.values():
+        yield from unknown_sources(definition, existing)
 
 
 def ask_providers(settings: Settings) -> "Iterator[tuple[ProviderConfig, str]]":
