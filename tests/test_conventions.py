@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from wheelyard.cli.main import COMMANDS
+from wheelyard.model.index_definition import IndexFields
 from wheelyard.settings.sections import ARRAY_TABLES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -134,6 +135,8 @@ def test_every_table_is_documented() -> None:
 
     assert [name for name in ARRAY_TABLES if f"\n[[{name}]]\n" not in page] == []
     assert "\n[groups]\n" in page
+    of_index = page.partition("\n[[index]]\n")[2].partition("\n## ")[0]
+    assert [name for name in IndexFields.__struct_fields__ if name not in of_index] == []
 
 
 def test_settings_that_pages_name_exist() -> None:
