@@ -231,7 +231,7 @@ def test_a_quota_counts_all_files(indexes: TwoIndexes) -> None:
 
 
 def test_a_public_name_is_refused_as_with_an_upload(indexes: TwoIndexes) -> None:
-    """A project that is new in prod does not hide a public package, and nothing is noted."""
+    """A project that is new in prod hides no public package before its name is reserved."""
     public, root = PublicNames({"demo"}), indexes.prod.named("").stores.documents
     private = PrivateNames(indexes.prod.projects, NO_PATTERNS, root, is_local=True, index="prod")
     claims = NameClaims(names=private, upstream=public, shadow=NO_PATTERNS)
@@ -239,11 +239,11 @@ def test_a_public_name_is_refused_as_with_an_upload(indexes: TwoIndexes) -> None
     promotion = indexes.promotion()
     target = replace(promotion.target, uploads=guarded)
 
-    with pytest.raises(Forbidden, match="the name of a public package"):
+    with pytest.raises(Forbidden, match="administrator reserves the name in this index"):
         replace(promotion, target=target).promote(DEMO, ONE)
 
     assert {file.promoted_to for file in indexes.sources.files} == {()}
-    public.names.clear()
+    indexes.prod.names.reserve(ALICE, DEMO, "")
     replace(promotion, target=target).promote(DEMO, ONE)
 
 

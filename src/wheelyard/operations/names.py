@@ -287,7 +287,8 @@ class NameClaims(Struct, frozen=True, kw_only=True):
             fact = f"{quoted(name)} is the name of a public package."
             raise Forbidden(
                 f"{fact} Choose another name. To serve your own package instead of the public one, "
-                "the operator writes the name into upstream.shadow or upstream.private.",
+                "an administrator reserves the name in this index, or the operator writes it into "
+                "upstream.private or upstream.shadow.",
                 code=PUBLIC_NAME,
             )
 
