@@ -173,9 +173,9 @@ def test_indexes_are_listed_and_names_of_no_index_are_warnings(
     ]
     warned = [line for line in done.stderr.splitlines() if "the index nix, which" in line]
     assert [line.split(" names ")[0].removeprefix("wheelyard: warning: ") for line in warned] == [
-        "promote_from of the index prod",
         "promotion.promote_from",
         "retention rule 1",
+        "promote_from of the index prod",
     ]
 
 
