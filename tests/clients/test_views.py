@@ -25,7 +25,8 @@ PATHS = {
     "stable/simple": "3.0",
     "as-of-2026-01-01/simple": "1.0",
     "as-of-2026-01-11/simple": "2.0",
-    "stable/as-of-2026-01-11/simple": "2.0",
+    "stable/as-of-2026-01-11/simple": "1.0",
+    "stable/as-of-2026-01-18/simple": "2.0",
 }
 """The version that a client installs from each of the indexes."""
 
