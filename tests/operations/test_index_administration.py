@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 from msgspec.json import decode, encode
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
 
 from tests.operations.distributions import make_wheel
@@ -47,6 +47,41 @@ def opened(harness: IndexHarness, *tables: dict[str, Any], seed: int = 3) -> Ind
 def names_of(index: Index) -> list[str]:
     """Return the names of the indexes that are served."""
     return [served.name for served in index.indexes.all()]
+
+
+def test_an_index_is_not_removed_while_it_gets_a_package(harness: IndexHarness) -> None:
+    """An upload that begins before a removal keeps the index, and one after it is refused."""
+    here, there = opened(harness), opened(harness, seed=4)
+    here.index_administration.make(DEV, "local:bo")
+    uploads, administration = there.named("dev").uploads, here.index_administration
+    submit, made = type(administration)._submit, make_wheel()  # noqa: SLF001 - it is replaced
+
+    class Slow(type(administration)):  # type: ignore[misc]
+        """An administration before whose removal somebody uploads."""
+
+        def _submit(self, intent: Any) -> Any:  # noqa: ANN401 - passed on
+            uploads.accept(made.arrival(harness.folder), ALICE)
+            return submit(self, intent)
+
+    slow = Slow(**asdict(administration))
+    with pytest.raises(Conflict, match="has packages, such as demo"):
+        slow.remove("dev", "local:bo")
+
+    assert names_of(there) == ["", "dev"]
+    assert list(there.named("dev").projects.get(NormalizedName("demo")).by_filename)
+
+
+def test_a_package_does_not_come_to_an_index_that_was_removed(harness: IndexHarness) -> None:
+    """A server that does not know yet that an index was removed publishes nothing to it."""
+    here, there = opened(harness), opened(harness, seed=4)
+    here.index_administration.make(DEV, "local:bo")
+    uploads = there.named("dev").uploads
+    here.index_administration.remove("dev", "local:bo")
+
+    with pytest.raises(NotFound, match="was removed meanwhile"):
+        uploads.accept(make_wheel().arrival(harness.folder), ALICE)
+
+    assert harness.snapshot("indexes/") == {}
 
 
 def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:

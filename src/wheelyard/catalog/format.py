@@ -34,7 +34,13 @@ from wheelyard.catalog.journaled_documents import (
 )
 from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.people import PeopleRecords, PersonNames
-from wheelyard.catalog.projects import FreeNames, NameList, ProjectNames, Projects
+from wheelyard.catalog.projects import (
+    FreeNames,
+    NameList,
+    ProjectNames,
+    Projects,
+    RemainingIndex,
+)
 from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.catalog.stored_credentials import (
     EndedSession,
@@ -169,15 +175,19 @@ def open_index(
     on_event: EventListener,
     *,
     gives_serials: bool,
+    is_stored: bool = False,
 ) -> Catalog:
     """
     Return the catalog of an index that has a name, in the store of `catalog`.
 
-    See `open_catalog` for the rest. Nothing is read: the index begins with its first project.
+    `is_stored` says that a command has made the index, so that one may remove it. See
+    `open_catalog` for the rest. Nothing is read: the index begins with its first project.
     """
     retries, runtime = catalog.retries, catalog.retries.runtime
     documents = PrefixedStore(catalog.stores.documents, keys.index_folder(name))
-    projects = replace(open_projects(documents, retries, policy, on_event), index=name)
+    remaining = RemainingIndex(catalog.index_records, name) if is_stored else None
+    projects = open_projects(documents, retries, policy, on_event, remaining)
+    projects = replace(projects, index=name)
     changes = open_changes(documents, retries, policy, gives_serials=gives_serials)
     return replace(
         catalog,

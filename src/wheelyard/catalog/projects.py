@@ -143,6 +143,22 @@ class FreeNames(Struct, frozen=True):
             raise taken_name(name, OF_AN_INDEX)
 
 
+class RemainingIndex(Struct, frozen=True):
+    """Knows whether an index that a command has made is still there, for its new projects."""
+
+    indexes: IndexRecords
+    name: str
+
+    def __call__(self, _name: NormalizedName) -> None:
+        """Raise NotFound if the index was removed."""
+        stored = self.indexes.get("current").value
+        if stored is None or stored.find(self.name) is None:
+            raise NotFound(
+                f"The index {quoted(self.name)} was removed meanwhile, so nothing was stored. Use "
+                "another index."
+            )
+
+
 class Projects(Struct, frozen=True):
     """
     Reads and changes the projects of an index.

@@ -56,7 +56,7 @@ from wheelyard.operations.index_definitions import (
 from wheelyard.operations.index_warnings import layer_warnings, revocation_warnings
 from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
-from wheelyard.storage.base import Entry, Stored
+from wheelyard.storage.base import Entry, Key, Stored
 
 INDEX_EXISTS: Final = "index_exists"
 """The code of a Conflict for a name that an index, a project or a path has."""
@@ -198,13 +198,25 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 self._require_no_layer(name, stored)
             return (IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
 
-        self._submit(intent)
+        before = self._submit(intent).before
+        if name not in self.in_force.configured:
+            try:
+                # somebody may have begun to upload to it meanwhile
+                self._require_unused(name)
+            except WheelyardError:
+                self._put_back(name, before, by)
+                raise
         return tuple(self.warnings(name))
 
     def _take_back(self, name: str, by: str) -> None:
         note = "the name was taken at the same time"
         gone = IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name)
         self._submit(lambda stored: (gone,) if stored.find(name) is not None else ())
+
+    def _put_back(self, name: str, before: IndexList, by: str) -> None:
+        table = self._require_stored(name, before).index
+        again = IndexMade(at=self.runtime.now(), by=by, note="it got a package", index=table)
+        self._submit(lambda stored: () if stored.find(name) is not None else (again,))
 
     def require_known(self, name: str) -> None:
         """
@@ -276,6 +288,29 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                     f"'>=0.dev0' --now --index {name}.",
                     code=INDEX_IN_USE,
                 )
+
+    def _require_unused(self, name: str) -> None:
+        """
+        Raise Conflict (code `index_in_use`) if an index has files, or gets a project now.
+
+        Whoever adds a project looks for the index after its mark is written: one of both sees the
+        other.
+        """
+        folder = keys.index_folder(name)
+        marks = self.files.stores.documents.list(f"{folder}{keys.PENDING}")
+        # the marks first: a mark that is gone again has left a document
+        coming = {
+            mark.project
+            for entry in marks
+            if (mark := keys.parse_pending_mark(Key(entry.key.removeprefix(folder)))) is not None
+        }
+        self._require_empty(name)
+        for project in coming - {project.name for project in self._projects_of(name)}:
+            raise Conflict(
+                f"Somebody uploads {project} to the index {quoted(name)} now, or such an upload "
+                "was interrupted, which counts for a day. Try again later.",
+                code=INDEX_IN_USE,
+            )
 
     def _projects_of(self, name: str) -> Iterator[Project]:
         store, codec = self.files.stores.documents, ProjectCodec()

@@ -122,7 +122,12 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
         if name:
             listener = EventListener()
             catalog = open_catalog_of_index(
-                catalog, name, self.policy, listener, gives_serials=self.gives_serials
+                catalog,
+                name,
+                self.policy,
+                listener,
+                gives_serials=self.gives_serials,
+                is_stored=not definition.is_configured,
             )
             settings = settings_of_index(settings, definition)
             authenticator = replace(
