@@ -27,6 +27,7 @@ INDEXES: Final = (
     {"name": "dev", "layers": ["dev", ""]},
     {"name": "prod", "layers": ["prod", "dev"], "merge": ["acme-*"]},
     {"name": "view", "layers": ["prod", ""]},
+    {"name": "all", "layers": ["prod", "dev", ""], "merge": ["acme-*"]},
     {"name": "finals", "layers": ["prod"], "filter": "not prerelease"},
 )
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0")
@@ -117,6 +118,24 @@ def test_the_status_of_the_first_layer_counts_for_all_that_are_merged(
 
     assert _versions(server, "/prod/simple/acme-x/") == []
     assert [file["shown"] for file in why["files"]] == [False, False]
+
+
+def test_a_file_in_quarantine_is_not_replaced_by_one_of_a_lower_layer(
+    server: InProcessServer,
+) -> None:
+    """Other bytes of the same name do not take the place of a file of a quarantined project."""
+    server.publish_to("prod", make_wheel("acme_x", "2.0"))
+    server.publish_to("dev", make_wheel("acme_x", "1.0", content=b"dev"))
+    server.publish_to("", make_wheel("acme_x", "1.0"), make_wheel("acme_x", "1.1"))
+    lifecycle, name = server.index.named("dev").lifecycle, NormalizedName("acme-x")
+    before = _versions(server, "/all/simple/acme-x/")
+    lifecycle.set_status(ALICE, name, Status.QUARANTINED, "malware")
+
+    why = decode(server.get("/all/api/v1/upstream/why?project=acme-x&version=1.0").body)
+
+    assert before == ["1.0", "1.1", "2.0"]
+    assert _versions(server, "/all/simple/acme-x/") == ["1.1", "2.0"]
+    assert [file["shown"] for file in why["files"]] == [False]
 
 
 def test_layers_that_lead_to_the_same_index_cost_no_more(tmp_path: Path) -> None:

@@ -178,6 +178,44 @@ def test_a_layer_has_no_name_before_its_first_file(server: InProcessServer) -> N
     assert _versions(server, "/over/as-of-2025-12-31/simple/demo/") == []
 
 
+@pytest.mark.parametrize("action", ["delete", "reserve"])
+def test_a_layer_that_hides_a_name_later_changes_no_day_before(
+    server: InProcessServer, action: str
+) -> None:
+    """What is deleted, or reserved, in an upper layer later is no matter of a day before."""
+    server.publish_to("dev", OLD)
+    server.clock.advance(days=2)
+    over, name = server.index.named("over"), NormalizedName("demo")
+    if action == "delete":
+        server.publish_to("over", NEW)
+        over.lifecycle.change("delete", ALICE, name, Selection(Version("2.0rc1")), "")
+    else:
+        over.names.reserve(ALICE, name, "")
+
+    assert _versions(server, "/over/as-of-2026-01-02/simple/demo/") == ["1.0"]
+    assert _versions(server, "/over/as-of-2026-01-03/simple/demo/") == []
+    assert _versions(server, "/over/simple/demo/") == []
+
+
+def test_the_history_of_a_day_ends_with_it(server: InProcessServer) -> None:
+    """The pages and the feed of a project on a day have nothing that has happened later."""
+    server.publish_to("dev", OLD)
+    server.clock.advance(days=2)
+    dev, selection = server.index.named("dev").lifecycle, Selection(Version("1.0"))
+    for action in ("yank", "unyank"):
+        dev.change(action, ALICE, NormalizedName("demo"), selection, "broken")
+    html = ("Accept", "text/html")
+    pages = ("project/demo/history/", "project/demo/feed.xml")
+
+    then, now = (
+        [server.get(f"/dev/{day}{page}", html).body.decode() for page in pages]
+        for day in ("as-of-2026-01-01/", "")
+    )
+
+    assert ["broken" in text for text in then] == [False, False]
+    assert ["broken" in text for text in now] == [True, True]
+
+
 def test_a_day_of_a_view_has_the_ages_of_that_day(server: InProcessServer) -> None:
     """What was too new at the end of a day is never on the page of that day."""
     server.publish_to("dev", OLD)
@@ -282,6 +320,7 @@ def test_the_api_of_a_view_lists_what_it_shows(server: InProcessServer) -> None:
 
     assert [row["name"] for row in listed] == ["demo"]
     assert [file["filename"] for file in project["files"]] == [OLD.filename]
+    assert project["commit"] is None
     assert server.get("/stable/api/v1/projects/nothing").status == 404
 
 

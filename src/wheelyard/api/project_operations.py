@@ -22,7 +22,7 @@ from wheelyard.catalog.changes import NO_SERIAL
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.access import Action, parse_name_patterns
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
-from wheelyard.model.project import File, Project, Status
+from wheelyard.model.project import NO_JSON, File, Project, Status
 from wheelyard.model.project_json import CommitJson, TrashedFile
 from wheelyard.operations.journal_reader import BEGINNING, CLOCK_TOLERANCE
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
@@ -335,7 +335,10 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
     # what can be restored can be in the index that has it
     is_own = homes[0].index.name == call.index.name
     kept = call.index.lifecycle.kept_files(homes[0].project) if is_own else ()
-    return ProjectAnswer.of(merged([home.project for home in homes]), kept)
+    project = merged([home.project for home in homes])
+    if call.index.is_view:  # the last commit may be about hidden files
+        project = replace(project, stored_commit=NO_JSON)
+    return ProjectAnswer.of(project, kept)
 
 
 def _own(call: Call, name: NormalizedName) -> Project:

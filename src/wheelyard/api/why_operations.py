@@ -62,20 +62,24 @@ def _private(index: Index, explanation: Explanation, version: Version | None) ->
     if not homes and index.upstream is None:
         raise project_not_found(explanation.name)
     reasons = (*explanation.reasons, *_of_layers(index, explanation.name, homes))
-    files, deleted = dict[str, ExplainedFile](), dict[str, FileReason]()
+    files, withheld = dict[str, ExplainedFile](), dict[str, FileReason]()
     for home in homes:
         why = _of_status(homes[0]) or _of_status(home)
         shown = ((file, why) for file in home.project.files)
         hidden = ((file, (*why, reason)) for file, reason in home.hidden.values())
         for file, against in (*shown, *hidden):
             if version is None or _key(file.version) == _key(str(version)):
-                before = (deleted[file.filename],) if file.filename in deleted else ()
+                before = (withheld[file.filename],) if file.filename in withheld else ()
                 explained = _explained(file, (*before, *against))
                 files.setdefault(file.filename, explained)
                 if explained.shown:  # another layer shows it
                     files[file.filename] = explained
-        text = f"{subject_of(home.index.name)} has deleted it."
-        deleted |= dict.fromkeys(home.project.deleted_filenames, FileReason("deleted", text))
+        layer, status = subject_of(home.index.name), home.project.status
+        reason = FileReason("deleted", f"{layer} has deleted it.")
+        withheld |= dict.fromkeys(home.project.deleted_filenames, reason)
+        if not status.serves_files:
+            reason = FileReason("status", f"{layer} has it, and the project is {status} there.")
+            withheld |= dict.fromkeys(home.project.by_filename, reason)
     ordered = tuple(files[filename] for filename in sorted(files))
     return replace(explanation, reasons=reasons, files=ordered)
 
@@ -126,7 +130,9 @@ def _viewed(index: Index, explanation: Explanation) -> Explanation:
 
 def _hidden_by_views(index: Index, name: NormalizedName) -> Iterator[tuple[str, FileReason]]:
     listing = index.upstream.stored(name) if index.upstream else None
-    if listing is not None:
+    if index.upstream is not None and listing is not None:
+        for view in index.views_of_upstream:  # as for an installer
+            view.look_up_licences(index.upstream, listing, index.moment)
         listing = index.view_of_public(listing)
         for filename, reason in listing.origin.view.hidden.items():
             if reason.code == HIDDEN_BY_VIEW:

@@ -7,7 +7,7 @@ of a view did not have the name yet.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from msgspec import Struct
@@ -59,7 +59,8 @@ class LayerSearch:
 
     def __init__(self, index: Index, name: NormalizedName) -> None:
         self._name = name
-        self._day, self._at = index.day_view, index.moment
+        self._day, self._at = index.definition.day, index.moment
+        self._view_of_day = index.day_view
         self._of_layers = dict[str, tuple[Home, ...]]()
         """What was found in an index, by its name: several layers may have the same one."""
         self.seen = list[Seen]()
@@ -106,19 +107,32 @@ class LayerSearch:
                 self.is_certain = False
             self.seen.append(Seen("project", index.name, snapshot.version))
             home = Home(index, snapshot.value, snapshot.version)
-            return (home if self._day is None else self._on_the_day(home, self._day),)
+            if self._view_of_day is None or self._day is None:
+                return (home,)
+            return (self._on_the_day(home, self._view_of_day, self._day),)
         if names is None:
             self.is_certain = False
         else:
             self.seen.append(Seen("names", index.name, names.version))
         return ()
 
-    def _on_the_day(self, home: Home, day: "View") -> Home:
-        """Return a project as it was at the end of the day."""
-        viewed = _viewed(home, day, self._at)
-        # files that were deleted since may have been there
-        has_come = bool(viewed.project.files or home.project.deleted_filenames)
-        return replace(viewed, came_later=bool(viewed.hidden) and not has_come)
+    def _on_the_day(self, home: Home, view: "View", day: date) -> Home:
+        """Return a project as it was at the end of a day, which a view shows."""
+        viewed = _viewed(home, view, self._at)
+        came_later = not viewed.project.files and _came_later(home.project, day)
+        return replace(viewed, came_later=came_later)
+
+
+def _came_later(project: Project, day: date) -> bool:
+    """Return whether all of a project came after a day, as far as its document says when."""
+    trash = frozenset(file.filename for file in project.trash)
+    if not trash.issuperset(project.deleted_filenames):
+        return False  # what was deleted for good may have been there
+    files = (*project.files, *project.trash)
+    times = [file.promoted_at or file.uploaded_at for file in files]
+    if not files and project.commit is not None and project.revision == 1:
+        times = [event.at for event in project.commit.events]  # as of a reserved name
+    return bool(times) and all(time.date() > day for time in times)
 
 
 def _viewed(home: Home, view: "View", at: datetime | None) -> Home:
@@ -140,17 +154,19 @@ def merged(projects: Sequence[Project]) -> Project:
     """
     Return one project with the files of several of one name, of which the first counts most.
 
-    Its status is that of the first. Files of a quarantined one are left out, and those that one
-    before has deleted.
+    Its status is that of the first. A file that one of them has deleted, or has in quarantine,
+    is not taken from one behind it.
     """
     first, *others = projects
     if not others:
         return first
-    files, deleted = dict[str, File](), set[str]()
+    files, withheld = dict[str, File](), set[str]()
     for project in projects:
-        for file in project.files if project.status.serves_files else ():
-            if file.filename not in deleted:
+        if not project.status.serves_files:
+            withheld.update(project.by_filename)
+        for file in project.files:
+            if file.filename not in withheld:
                 files.setdefault(file.filename, file)
-        deleted.update(project.deleted_filenames)
+        withheld.update(project.deleted_filenames)
     listed = tuple(files[filename] for filename in sorted(files))
     return replace(first, files=listed)

@@ -149,16 +149,17 @@ class Histories:
 
     def _shown(self, entries: Sequence[JournalEntry], home: Home) -> Sequence[JournalEntry]:
         """
-        Return the entries of a journal without files that a view does not show.
+        Return the entries of a journal without files that a view does not show, up to its day.
 
         Nobody knows whether it would show those that are deleted.
         """
         if not self._is_viewed(home):
             return entries
-        shown = home.project.by_filename
+        shown, moment = home.project.by_filename, self._context.index.moment
         return [
             replace(entry, files=files)
             for entry in entries
+            if moment is None or entry.at <= moment
             if (files := tuple(name for name in entry.files if name in shown)) or not entry.files
         ]
 
