@@ -21,6 +21,7 @@ from tests.http.packages import Package, sdist, wheel
 from tests.operations.in_memory_index import ALICE, objects
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_documents import ProjectCodec
+from wheelyard.errors import Invalid
 from wheelyard.exporting import site_pages
 from wheelyard.exporting.site_folder import FORMAT, Lease, Manifest, Options
 from wheelyard.http.handlers import home_and_probes as home_handler
@@ -233,6 +234,33 @@ def test_pages_follow_the_options(filled: ExportHarness, *, is_gzipped: bool) ->
     assert left == filled.fresh() | dict.fromkeys(foreign, b"theirs")
     assert f"{url}/files/".encode() in left["pypi/demo/json"]
     assert not [path for path in left if b"/all/of/them/" in left[path]]
+
+
+@pytest.mark.parametrize(
+    "path", ["search.json", "feed.xml", "setup/index.html", "-/projects/1/index.html"]
+)
+def test_no_page_of_others_is_overwritten(harness: ExportHarness, path: str) -> None:
+    """The first export into a place where somebody has such a page stops, and says which."""
+    harness.site.put(Key(path), b"theirs", None)
+
+    with pytest.raises(Invalid, match=rf"pages that no export has made, {path} for one"):
+        harness.export()
+
+    assert tree(harness.site) == {path: b"theirs"}
+    harness.export(everything=True)
+    harness.assert_fresh()
+
+
+def test_what_is_no_page_stays(harness: ExportHarness) -> None:
+    """What the owner of a web server has beside the pages stays, also its compressed form."""
+    paths = ("feed.xml.old", "feed.xml.old.gz", "healthy", "healthy.gz", "robots.txt.gz")
+    theirs = dict.fromkeys(("robots.txt", *paths), b"theirs")
+    for path, body in theirs.items():
+        harness.site.put(Key(path), body, None)
+
+    harness.export()
+
+    assert tree(harness.site) == harness.fresh() | theirs
 
 
 @pytest.mark.parametrize(

@@ -27,16 +27,17 @@ from wheelyard.exporting.index_folders import (
     store_id,
 )
 from wheelyard.exporting.project_export import (
-    PAGE_PREFIXES,
     ROOTS,
     ExportedProject,
     ProjectExport,
     SitePages,
     SiteProjects,
     has_layers,
+    pages_in,
 )
 from wheelyard.exporting.site_folder import (
     BAD_DESTINATION,
+    COMMON_PATHS,
     EXPORT_PREFIX,
     FORMAT,
     MANIFEST_PATH,
@@ -49,7 +50,6 @@ from wheelyard.exporting.site_folder import (
     page_generator,
 )
 from wheelyard.exporting.site_pages import (
-    INDEX,
     LISTS,
     SitePlace,
     SiteWriter,
@@ -112,8 +112,8 @@ class Export(Struct, frozen=True, kw_only=True):
         store = self.place.store
         if self.lease.options is not None or any(True for _ in store.list(EXPORT_PREFIX)):
             return
-        entries = (entry for prefix in (INDEX, "simple/") for entry in store.list(prefix))
-        foreign = next((entry.key for entry in entries), None)
+        paths = (entry.key for entry in pages_in(store))
+        foreign = next((path for path in paths if not path.startswith(COMMON_PATHS)), None)
         if foreign is not None:
             name = self.index.name
             where = f"Where the index {name} belongs, there" if name else "There"
@@ -326,9 +326,11 @@ class _Run:
         place = self._export.place
         if isinstance(place.store, SiteFolder):
             place.store.remove_leftovers((keys.FILES, LISTS, *ROOTS))
-        existing = self._writer.sizes((*PAGE_PREFIXES, EXPORT_PREFIX))
+        existing = {entry.key: entry.size for entry in pages_in(place.store)}
+        existing |= self._writer.sizes([EXPORT_PREFIX])
         if not self._options.is_gzipped:  # a web server might prefer old compressed pages
-            pages = (key for key in existing if not key.endswith(".gz"))
+            ours = existing.keys() - (self._manifest.foreign or ())
+            pages = (key for key in ours if not key.endswith(".gz"))
             packed = {Key(f"{key}.gz") for key in pages} & existing.keys()
             self._writer.delete(packed)
             for key in packed:

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import UnreadableIgnored
-from wheelyard.exporting.project_export import PAGE_PREFIXES
+from wheelyard.exporting.project_export import pages_in
 from wheelyard.exporting.site_folder import (
     COMMON_PATHS,
     EXPORT_PREFIX,
@@ -96,17 +96,13 @@ def exported_objects(site: SiteStore, name: str, store_id: str) -> Iterator[Key]
     if not manifest.format or manifest.options.store not in {"", store_id}:
         return
     foreign = COMMON_PATHS if manifest.foreign is None else manifest.foreign
-    for prefix in (*PAGE_PREFIXES, keys.FILES, EXPORT_PREFIX):
-        for entry in site.list(folder + prefix):
-            path = Key(entry.key.removeprefix(folder))
-            if prefix == keys.FILES:
-                is_ours = manifest.has_copies and keys.parse_file_key(path) is not None
-            elif prefix.endswith("/"):
-                is_ours = True
-            else:
-                is_ours = path.removesuffix(".gz") == prefix and prefix not in foreign
-            if is_ours:
-                yield entry.key
+    for entry in pages_in(site, folder):
+        if entry.key.removeprefix(folder).removesuffix(".gz") not in foreign:
+            yield entry.key
+    yield from (entry.key for entry in site.list(folder + EXPORT_PREFIX))
+    for entry in site.list(folder + keys.FILES) if manifest.has_copies else ():
+        if keys.parse_file_key(Key(entry.key.removeprefix(folder))) is not None:
+            yield entry.key
 
 
 def store_id(settings: Settings, segment: str) -> str:

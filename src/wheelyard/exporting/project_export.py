@@ -16,7 +16,7 @@ from wheelyard.catalog import keys
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import UNREADABLE_CODES, NotFound, Unavailable
 from wheelyard.exporting.application import SiteApplication
-from wheelyard.exporting.site_folder import COMMON_PATHS, ManifestEntry
+from wheelyard.exporting.site_folder import COMMON_PATHS, ManifestEntry, SiteStore
 from wheelyard.exporting.site_pages import (
     INDEX,
     Page,
@@ -30,7 +30,7 @@ from wheelyard.model.project import Project
 from wheelyard.operations.journal_reader import older_pages
 from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
-from wheelyard.storage.base import ABSENT, Key, ObjectVersion
+from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.viewed_table import shown_facts
 
@@ -41,9 +41,23 @@ if TYPE_CHECKING:
 ROOTS: Final = ("simple/", "project/", "pypi/")
 """The folders in which each project has a folder of its own."""
 PAGE_PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
-"""The prefixes of all pages."""
+"""The folders of all pages, which end with a slash, and the pages outside of them."""
 PAGES_AT_ONCE: Final = 32
 """Pages of a project that are asked for before they are written."""
+
+
+def pages_in(site: SiteStore, folder: str = "") -> Iterator[Entry]:
+    """
+    Yield what is where exports write pages, in a site or in a folder of it.
+
+    That is all that is in the folders of pages, and each other page, also compressed. Raises
+    Unavailable if the site does not answer.
+    """
+    for prefix in PAGE_PREFIXES:
+        for entry in site.list(folder + prefix):
+            path = entry.key.removeprefix(folder)
+            if prefix.endswith("/") or path.removesuffix(".gz") == prefix:
+                yield entry
 
 
 class ExportedProject(Struct, frozen=True):
