@@ -141,7 +141,7 @@ class ExportHarness:
         index, observed = self.opened(store), ObservedStore(site or self.site, on_call)
         return Export(
             index=index,
-            place=SitePlace(observed, index.spool),
+            place=SitePlace(observed, index.spool, "memory"),
             lease=SiteLease(observed, index.runtime, self._note_wait),
             requested=self.options,
         )

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.exporting.export_fixture import publish
-from tests.exporting.sites import tree
+from tests.exporting.sites import MANIFEST, tree
 from tests.http.packages import wheel
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable
@@ -24,11 +24,11 @@ class Sites:
     """A store that processes with different settings export to one site."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.site = folder, folder / "site"
+        self.folder, self.site, self.store = folder, folder / "site", folder / "store"
 
     def opened(self, *tables: dict[str, Any]) -> Index:
         """Return the index as a process has it whose settings have these indexes."""
-        store = StoreSettings(location=str(self.folder / "store"))
+        store = StoreSettings(location=str(self.store))
         return open_index(Settings(store=store, index=tables))
 
     def export(self, *tables: dict[str, Any], everything: bool = False) -> ExportResult:
@@ -96,7 +96,7 @@ def test_a_lost_list_of_indexes_deletes_no_index(sites: Sites) -> None:
     sites.opened().index_administration.make({"name": "qa"}, "local:bo")
     sites.export(DEV)
     before = tree(sites.site)
-    (sites.folder / "store" / keys.INDEX_LIST).unlink()
+    (sites.store / keys.INDEX_LIST).unlink()
 
     with pytest.raises(Unavailable, match="is lost"):
         sites.export()
@@ -172,6 +172,21 @@ def test_one_index_is_not_written_over_the_site_of_all(sites: Sites) -> None:
 
     alone = open_export(dev, str(sites.folder / "alone"), RequestedOptions(), lambda: None)
     assert alone.run(lambda *_: None).total == 1
+
+
+def test_a_moved_store_takes_its_site_over(sites: Sites) -> None:
+    """The error names each manifest to remove, also those in the folders of indexes."""
+    sites.export(DEV)
+    sites.store = sites.store.rename(sites.folder / "moved")
+
+    for folder in (sites.site, sites.site / "dev"):
+        manifest = folder / MANIFEST
+        with pytest.raises(Invalid, match=f"remove {manifest}, and export with --all"):
+            sites.export(DEV, everything=True)
+        manifest.unlink()
+
+    assert sites.export(DEV, everything=True).warnings == ()
+    assert sites.export(DEV).written == 0
 
 
 def test_no_index_has_the_name_of_the_folder_of_manifests(sites: Sites) -> None:

@@ -140,7 +140,7 @@ class Export(Struct, frozen=True, kw_only=True):
         losses = 0
         while losses < MAX_LOSSES:
             before = self.lease.wait(replaces_others=everything)
-            options = self.requested.merged_with(self.lease.options, self.new)
+            options = self.requested.merged_with(self.lease.options, self.new, self.place.dest)
             is_same = before.is_whole and before.options == options
             # after a loss, the other export may have written pages of an older state: make all
             # again
@@ -475,7 +475,7 @@ def open_export(
     )
     # the store may have a location of its own for its files
     owns_files = not files or not is_bucket(dest) or parse_location(dest) != parse_location(files)
-    if not requested.merged_with(lease.options, new).files_url and not owns_files:
+    if not requested.merged_with(lease.options, new, dest).files_url and not owns_files:
         raise Invalid(
             f"{escaped(dest)} has the store's own files. Leave them where they are "
             "with --files and the URL of its files/ folder, or choose another prefix.",
@@ -501,8 +501,8 @@ def open_place(index: Index, dest: str) -> SitePlace:
     _check_destination(dest, index)
     if is_bucket(dest):
         store = store_in(dest, index.traits.operation_counter)
-        return SitePlace(store, index.spool, parse_location(dest))
-    return SitePlace(SiteFolder(Path(dest)), index.spool)
+        return SitePlace(store, index.spool, dest, parse_location(dest))
+    return SitePlace(SiteFolder(Path(dest)), index.spool, dest)
 
 
 def _check_destination(dest: str, index: Index) -> None:

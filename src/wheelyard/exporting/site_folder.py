@@ -27,6 +27,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, Unavailable
+from wheelyard.model.decoding import escaped
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.storage.base import (
     ABSENT,
@@ -242,19 +243,19 @@ class RequestedOptions(Struct, frozen=True, kw_only=True):
     """Empty for copies."""
     is_gzipped: bool | None = None
 
-    def merged_with(self, previous: Options | None, new: Options) -> Options:
+    def merged_with(self, previous: Options | None, new: Options, site: str) -> Options:
         """
         Return the options after `previous` ones.
 
-        `new` are those of a new site of the index. Raises Invalid if the previous ones are of
-        another store or index.
+        `new` are those of a new site of the index, and `site` is its location. Raises Invalid if
+        the previous ones are of another store or index.
         """
         before = previous or new
         if new.store and before.store and new.store != before.store:
             raise Invalid(
-                "This site was made from another store or index. Choose another place; or, if it "
-                f"is the same and has moved, remove {MANIFEST_PATH} from the site, and export with "
-                "--all.",
+                f"The site {escaped(site)} was made from another store or index. Choose another "
+                "place; or, if it is the same and has moved, remove "
+                f"{escaped(site.rstrip('/'))}/{MANIFEST_PATH}, and export with --all.",
                 code=BAD_DESTINATION,
             )
         files_url = before.files_url if self.files_url is None else self.files_url

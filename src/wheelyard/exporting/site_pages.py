@@ -128,6 +128,8 @@ class SitePlace(Struct, frozen=True):
     store: SiteStore
     spool: Spool
     """The folder for scratch files."""
+    dest: str
+    """The folder or the bucket, as the caller names it."""
     bucket: BucketLocation | None = None
     """The bucket, or None for a folder."""
 
