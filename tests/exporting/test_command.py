@@ -156,6 +156,7 @@ def test_each_index_is_a_folder(stocked: StoreFolder, wheelyard: Typed) -> None:
 
     assert (first.returncode, again.returncode) == (0, 0), first.stderr + again.stderr
     assert "warning: dev/ of the site stays as it is" in kept.stderr
+    assert "warning: deleted dev/ of the site" in again.stderr
     assert f"{stocked.site}/dev: 13 projects" in first.stdout
     assert f"{stocked.site}/prod: 13 projects, 13 of them exported anew, 1 page" in kept.stdout
     assert not (stocked.site / "dev").exists()

@@ -1,9 +1,11 @@
 """The folders of other indexes in a site: which stay, and what of them is deleted."""
 
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
+from packaging.utils import NormalizedName
 
 from tests.exporting.export_fixture import publish
 from tests.exporting.sites import MANIFEST, tree
@@ -18,6 +20,7 @@ from wheelyard.wiring.index import Index
 
 DEV = {"name": "dev"}
 PROD = {"name": "prod", "layers": ["prod", "dev"]}
+DEMO = NormalizedName("demo")
 
 
 class Sites:
@@ -87,7 +90,7 @@ def test_an_index_that_is_not_served_stays_in_the_site(sites: Sites) -> None:
 
     assert any("prod/" in line and "no index 'dev'" in line for line in result.warnings)
     assert "simple/demo/index.html" in sites.files_of("prod")
-    assert sites.export(everything=True).warnings == result.warnings[1:]
+    assert sites.export(everything=True).warnings == result.warnings
     assert "simple/demo/index.html" in sites.files_of("prod")
 
 
@@ -111,31 +114,64 @@ def test_the_folder_of_a_removed_index_goes(sites: Sites) -> None:
     (sites.site / "qa" / "notes.txt").write_text("theirs")
     sites.opened().index_administration.remove("qa", "local:bo")
 
-    assert sites.export().warnings == ()
+    result = sites.export()
 
+    assert (result.warnings, result.removed) == ((), ("qa",))
     assert sites.files_of("qa") == {"notes.txt"}
     assert "qa" not in (sites.site / "index.html").read_text()
 
 
-def test_an_index_that_moves_into_the_settings_stays_in_the_site(sites: Sites) -> None:
+@pytest.mark.parametrize("tables", [(), (DEV,)], ids=["of the store", "of the settings"])
+def test_an_index_that_moves_into_the_settings_stays_in_the_site(
+    sites: Sites, tables: tuple[dict[str, Any], ...]
+) -> None:
     """Its definition in the store is removed, and an export without the settings keeps it."""
     administration = sites.opened(PROD, DEV).index_administration
     sites.opened().index_administration.make(DEV, "local:bo")
+    if not tables:
+        sites.export()
     administration.remove("dev", "local:bo")
-    sites.export(DEV)
+    if tables:
+        sites.export(*tables)
 
-    assert len(sites.export().warnings) == 1
+    for everything in (False, True):
+        result = sites.export(everything=everything)
+
+        assert (len(result.warnings), result.removed) == (1, ())
+        assert "as the store has its packages" in result.warnings[0]
+        assert "simple/demo/index.html" in sites.files_of("dev")
+
+
+def test_an_export_of_everything_deletes_what_no_index_has(sites: Sites) -> None:
+    """The folder of an index without packages that left the settings goes with `--all`."""
+    sites.export(DEV, PROD)
+
+    assert sites.export(DEV).removed == ()
+    result = sites.export(DEV, everything=True)
+
+    assert (result.warnings, result.removed) == ((), ("prod",))
+    assert not (sites.site / "prod").exists()
+    assert sites.export(DEV).removed == ()
+
+
+def test_an_index_that_cannot_be_read_stays_in_the_site(sites: Sites) -> None:
+    """If a document of an index is damaged, it may list files, and the folder stays."""
+    sites.export(DEV)
+    (sites.store / f"{keys.index_folder('dev')}{keys.project(DEMO)}").write_text("{")
+
+    assert "dev/ of the site stays as it is" in sites.export(everything=True).warnings[0]
 
     assert "simple/demo/index.html" in sites.files_of("dev")
 
 
-def test_an_export_of_everything_deletes_what_no_index_has(sites: Sites) -> None:
-    """The folder of an index that was taken out of the settings goes with `--all`."""
+def test_a_folder_that_its_owner_deletes_is_forgotten(sites: Sites) -> None:
+    """Once the folder of an index that left the settings is deleted, the home page has no link."""
     sites.export(DEV)
+    rmtree(sites.site / "dev")
 
-    assert sites.export(everything=True).warnings == ()
+    assert sites.export().warnings == ()
 
-    assert not (sites.site / "dev").exists()
+    assert "dev/" not in (sites.site / "index.html").read_text()
 
 
 @pytest.mark.parametrize("is_other_site", [False, True])

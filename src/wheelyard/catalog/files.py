@@ -14,9 +14,10 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import NotFound
 from wheelyard.model.project import File, Project
-from wheelyard.storage.base import Key, Store, Stored, Stores
+from wheelyard.storage.base import Entry, Key, Store, Stored, Stores
 
 
 class FileContent(Struct, frozen=True):
@@ -170,6 +171,21 @@ class FileRemoval(Struct, frozen=True):
                     )
                 projects.append(project)
         return projects
+
+    def projects_of(self, index: str) -> Iterator[Project]:
+        """
+        Yield all projects of an index that has a name, also if it is not defined any more.
+
+        Raises Unavailable as `documents`.
+        """
+        store = self.stores.documents
+
+        def read(entry: Entry) -> Project | None:
+            stored = store.get(entry.key)
+            return _CODEC.decode(entry.key, stored.body) if isinstance(stored, Stored) else None
+
+        entries = store.list(f"{keys.index_folder(index)}{keys.PROJECTS}")
+        yield from filter(None, prefetch_map(read, entries))
 
     def awaited(self, name: NormalizedName, files: Iterable[File]) -> dict[str, set[str]]:
         """

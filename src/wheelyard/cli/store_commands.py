@@ -326,7 +326,8 @@ def export_command(
 
     Only what has changed since the last export is written; options that are not given stay as they
     were then. With --all, every page is made again, which repairs a damaged site, and folders of
-    indexes that do not exist are deleted. Anyone who can read DEST can read everything in it.
+    indexes without packages that do not exist are deleted. Anyone who can read DEST can read
+    everything in it.
 
     Options:
         --files: Copy distributions to the site, or leave them where URL serves them.
@@ -431,6 +432,9 @@ def _report_sites(
             f"{escaped(place)}: {counted(result.total, 'project')}, {result.projects} of them "
             f"exported anew, {counted(result.written, 'page')} written"
         )
+        if result.removed:
+            folders = ", ".join(f"{name}/" for name in result.removed)
+            warn(f"deleted {folders} of the site: there is no such index any more")
         for warning in result.warnings:
             warn(warning)
         for message in result.failed:

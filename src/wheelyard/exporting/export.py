@@ -86,6 +86,8 @@ class ExportResult(Struct, frozen=True):
     """The number of pages that were written: those whose bytes have changed."""
     failed: tuple[str, ...] = ()
     """The error messages of the projects that were not exported."""
+    removed: tuple[str, ...] = ()
+    """The names of indexes whose folders were deleted."""
     warnings: tuple[str, ...] = ()
     """As `IndexFolders.warnings`."""
 
@@ -191,8 +193,8 @@ class _Run:
         self._index = index_for_site(export.index, options)
         folders = IndexFolders()
         if not self._index.name:
-            in_force = self._index.indexes.in_force
-            folders = index_folders(in_force, before, everything=everything)
+            site = export.place.store
+            folders = index_folders(self._index, site, before, everything=everything)
         self._folders = folders
         # all of them are on the home page
         self._is_full |= before.indexes != folders.names or before.configured != folders.configured
@@ -258,6 +260,7 @@ class _Run:
             total=len(entries),
             written=self._writer.written,
             failed=tuple(self._failed[name] for name in sorted(self._failed)),
+            removed=self._folders.removed,
             warnings=self._folders.warnings,
         )
 
@@ -397,8 +400,7 @@ class _Run:
                 if file is not None and file.project not in kept:
                     self._obsolete.add(key)
         for name in self._folders.removed:
-            wanted = store_id(self._index.settings, f"/{name}")
-            self._obsolete |= {*exported_objects(self._export.place.store, name, wanted)}
+            self._obsolete |= {*exported_objects(self._export.place.store, name)}
         # pages go before the files that they name
         by_kind = sorted(self._obsolete, key=lambda key: (key.startswith(keys.FILES), key))
         self._writer.delete(by_kind)

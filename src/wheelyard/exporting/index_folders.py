@@ -2,8 +2,8 @@
 The folders of indexes with a name in the site of the index without one.
 
 A process knows the indexes of the store, and those of its own settings. The site may have more,
-from an export with other settings. So a folder is deleted only if a command has removed its index,
-and of its content only what an export has made.
+from an export with other settings. So a folder is deleted only if the store has no packages of an
+index of its name, and a command has removed the index, or the operator wants everything made again.
 """
 
 import os
@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import UnreadableIgnored
+from wheelyard.errors import UNREADABLE_CODES, Unavailable
 from wheelyard.exporting.project_export import pages_in
 from wheelyard.exporting.site_folder import (
     COMMON_PATHS,
@@ -27,6 +28,7 @@ from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
 from wheelyard.storage.location import is_bucket, parse_location
+from wheelyard.wiring.index import Index
 
 
 class IndexFolders(Struct, frozen=True):
@@ -43,29 +45,41 @@ class IndexFolders(Struct, frozen=True):
 
 
 def index_folders(
-    in_force: IndexDefinitions, before: Manifest, *, everything: bool
+    index: Index, site: SiteStore, before: Manifest, *, everything: bool
 ) -> IndexFolders:
     """
-    Return the folders of a site that has those of the manifest `before`.
+    Return the folders of a site with the manifest `before`, which is that of all indexes.
 
-    With `everything`, those of all indexes that do not exist are removed. Raises Unavailable if the
-    definitions in the store cannot be read.
+    With `everything`, those of all indexes that do not exist are removed, unless the store has
+    packages of theirs. Raises Unavailable if the definitions in the store cannot be read, or the
+    store or the site does not answer.
     """
+    in_force = index.indexes.in_force
     indexes = in_force.load()
     configured = {name for name in indexes.definitions if name in in_force.configured}
-    missing = sorted({*before.indexes} - indexes.definitions.keys())
+    missing = [
+        name
+        for name in sorted({*before.indexes} - indexes.definitions.keys())
+        if _is_exported(site, name, index.settings)
+    ]
     by_commands = _removed_by_commands(in_force) if {*missing} - indexes.names else set[str]()
     removed, warnings = set[str](), list[str]()
     for name in missing:
+        stays = f"{name}/ of the site stays as it is"
+        unknown = f"neither the store nor the settings of this command have an index {name}"
         if name in indexes.problems:
-            warnings.append(f"{name}/ of the site stays as it is: {indexes.problems[name]}")
+            warnings.append(f"{stays}: {indexes.problems[name]}")
+        elif _has_packages(index, name):
+            warnings.append(
+                f"{stays}, as the store has its packages, though {unknown}: export with the "
+                "settings that have it; if none have it any more, delete the folder yourself"
+            )
         elif everything or (name in by_commands and name not in before.configured):
             removed.add(name)
         else:
             warnings.append(
-                f"{name}/ of the site stays as it is, as neither the store nor the settings of "
-                f"this command have an index {name}: export with the settings that have it; if "
-                "none have it any more, delete the folder with 'wheelyard export --all'"
+                f"{stays}, as {unknown}: export with the settings that have it; if none have it "
+                "any more, delete the folder with 'wheelyard export --all'"
             )
     kept = {*missing} - removed
     return IndexFolders(
@@ -74,6 +88,16 @@ def index_folders(
         tuple(sorted(removed)),
         tuple(warnings),
     )
+
+
+def _has_packages(index: Index, name: str) -> bool:
+    """Return whether the store lists files in an index of this name, which may not be defined."""
+    try:
+        return any(project.files for project in index.lifecycle.removal.projects_of(name))
+    except Unavailable as fault:
+        if fault.code not in UNREADABLE_CODES:
+            raise
+        return True  # what cannot be read may list some
 
 
 def _removed_by_commands(in_force: IndexDefinitions) -> set[str]:
@@ -85,16 +109,24 @@ def _removed_by_commands(in_force: IndexDefinitions) -> set[str]:
     return removed
 
 
-def exported_objects(site: SiteStore, name: str, store_id: str) -> Iterator[Key]:
+def _is_exported(site: SiteStore, name: str, settings: Settings) -> bool:
     """
-    Yield what exports of an index, from the store with this id, have made in its folder.
+    Return whether a folder of a site has an index of the store of these settings.
+
+    Raises Unavailable if the site does not answer.
+    """
+    manifest = read_manifest(site, f"{name}/")[0]
+    return manifest.format > 0 and manifest.options.store in {"", store_id(settings, f"/{name}")}
+
+
+def exported_objects(site: SiteStore, name: str) -> Iterator[Key]:
+    """
+    Yield what exports of an index have made in its folder, for which `_is_exported` is true.
 
     Raises Unavailable if the site does not answer.
     """
     folder = f"{name}/"
     manifest = read_manifest(site, folder)[0]
-    if not manifest.format or manifest.options.store not in {"", store_id}:
-        return
     foreign = COMMON_PATHS if manifest.foreign is None else manifest.foreign
     for entry in pages_in(site, folder):
         if entry.key.removeprefix(folder).removesuffix(".gz") not in foreign:

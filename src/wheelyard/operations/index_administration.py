@@ -24,15 +24,12 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.catalog.files import RESTORE_TIME, FileRemoval
-from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError, quoted
 from wheelyard.model.decoding import counted, require_one_line
 from wheelyard.model.index_definition import misfits, parse_index_name, read_definition
-from wheelyard.model.project import Project
 from wheelyard.model.stored_indexes import (
     AnyIndexEvent,
     IndexChanged,
@@ -56,7 +53,7 @@ from wheelyard.operations.index_definitions import (
 from wheelyard.operations.index_warnings import layer_warnings, revocation_warnings
 from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
-from wheelyard.storage.base import Entry, Key, Stored
+from wheelyard.storage.base import Key
 
 INDEX_EXISTS: Final = "index_exists"
 """The code of a Conflict for a name that an index, a project or a path has."""
@@ -272,7 +269,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
 
     def _require_empty(self, name: str) -> None:
         """Raise Conflict (code `index_in_use`) if an index has files, or may restore some."""
-        for project in self._projects_of(name):
+        for project in self.files.projects_of(name):
             if project.files:
                 raise Conflict(
                     f"The index {quoted(name)} has packages, such as {project.name}. Delete them "
@@ -305,22 +302,12 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             if (mark := keys.parse_pending_mark(Key(entry.key.removeprefix(folder)))) is not None
         }
         self._require_empty(name)
-        for project in coming - {project.name for project in self._projects_of(name)}:
+        for project in coming - {project.name for project in self.files.projects_of(name)}:
             raise Conflict(
                 f"Somebody uploads {project} to the index {quoted(name)} now, or such an upload "
                 "was interrupted, which counts for a day. Try again later.",
                 code=INDEX_IN_USE,
             )
-
-    def _projects_of(self, name: str) -> Iterator[Project]:
-        store, codec = self.files.stores.documents, ProjectCodec()
-
-        def read(entry: Entry) -> Project | None:
-            stored = store.get(entry.key)
-            return codec.decode(entry.key, stored.body) if isinstance(stored, Stored) else None
-
-        entries = store.list(f"{keys.index_folder(name)}{keys.PROJECTS}")
-        yield from filter(None, prefetch_map(read, entries))
 
     def warnings(self, name: str) -> Iterator[str]:
         """Yield a sentence if grants, publishers or tokens name an index that is to be removed."""
