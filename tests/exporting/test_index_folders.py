@@ -94,6 +94,18 @@ def test_an_index_that_is_not_served_stays_in_the_site(sites: Sites) -> None:
     assert "simple/demo/index.html" in sites.files_of("prod")
 
 
+def test_an_index_that_is_not_served_is_left_out_with_a_warning(sites: Sites) -> None:
+    """An index that no export has written yet is named with what is wrong, each time."""
+    sites.opened(DEV).index_administration.make(PROD, "local:bo")
+
+    for _ in range(2):
+        (warning,) = sites.export().warnings
+
+        assert "prod is left out of the site" in warning
+        assert "no index 'dev'" in warning
+    assert not (sites.site / "prod").exists()
+
+
 def test_a_lost_list_of_indexes_deletes_no_index(sites: Sites) -> None:
     """Without the list of indexes in the store, nothing is exported, and the site stays."""
     sites.opened().index_administration.make({"name": "qa"}, "local:bo")

@@ -41,7 +41,7 @@ class IndexFolders(Struct, frozen=True):
     removed: tuple[str, ...] = ()
     """The names of indexes whose folders are to be deleted."""
     warnings: tuple[str, ...] = ()
-    """Which folders stay though this export does not write them, and why, in sentences."""
+    """Which indexes this export does not write, and why, in sentences; their folders stay."""
 
 
 def index_folders(
@@ -63,7 +63,9 @@ def index_folders(
         if _is_exported(site, name, index.settings)
     ]
     by_commands = _removed_by_commands(in_force) if {*missing} - indexes.names else set[str]()
-    removed, warnings = set[str](), list[str]()
+    not_served = sorted(indexes.problems.keys() - missing)
+    warnings = [f"{name} is left out of the site: {indexes.problems[name]}" for name in not_served]
+    removed = set[str]()
     for name in missing:
         stays = f"{name}/ of the site stays as it is"
         unknown = f"neither the store nor the settings of this command have an index {name}"
