@@ -7,14 +7,18 @@ from typing import Any
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.exporting.export_fixture import publish
+from tests.exporting.export_fixture import ignore, publish
 from tests.exporting.sites import MANIFEST, tree
 from tests.http.packages import wheel
+from tests.operations.in_memory_index import Clock
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable
-from wheelyard.exporting.export import ExportResult, open_export
-from wheelyard.exporting.site_folder import RequestedOptions
+from wheelyard.exporting.export import Export, ExportResult, open_export
+from wheelyard.exporting.site_folder import RequestedOptions, SiteLease
+from wheelyard.exporting.site_pages import SitePlace
 from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.storage.base import Key
+from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
 
@@ -42,6 +46,16 @@ class Sites:
             export = open_export(index, place, RequestedOptions(), lambda: None)
             results.append(export.run(lambda *_: None, everything=everything))
         return results[0]
+
+    def export_to_bucket(self) -> tuple[ExportResult, set[str]]:
+        """Export what is in the site to objects, and return the result and their paths."""
+        index, store = self.opened(), MemoryStore(Clock().seconds)
+        for path in self.site.rglob("*"):
+            if path.is_file():
+                store.put(Key(str(path.relative_to(self.site))), path.read_bytes(), None)
+        place, lease = SitePlace(store, index.spool, ""), SiteLease(store, index.runtime, ignore)
+        export = Export(index=index, place=place, lease=lease, requested=RequestedOptions())
+        return export.run(ignore, everything=True), set(tree(store))
 
     def publish_to(self, name: str, *tables: dict[str, Any]) -> None:
         """Upload a wheel to an index."""
@@ -164,6 +178,34 @@ def test_an_export_of_everything_deletes_what_no_index_has(sites: Sites) -> None
     assert (result.warnings, result.removed) == ((), ("prod",))
     assert not (sites.site / "prod").exists()
     assert sites.export(DEV).removed == ()
+
+
+@pytest.mark.parametrize("is_bucket", [False, True])
+@pytest.mark.parametrize("content", [None, b"{"], ids=["removed", "damaged"])
+def test_a_lost_manifest_hides_no_folder_of_an_index(
+    sites: Sites, content: bytes | None, *, is_bucket: bool
+) -> None:
+    """Without the manifest of the site, the folders of removed indexes go all the same."""
+    sites.opened().index_administration.make({"name": "qa"}, "local:bo")
+    sites.export(DEV)
+    sites.opened().index_administration.remove("qa", "local:bo")
+    (sites.site / MANIFEST).unlink()
+    if content is not None:
+        (sites.site / MANIFEST).write_bytes(content)
+    (sites.site / "theirs").symlink_to(sites.site / "dev")
+    (sites.site / "handbook").mkdir()
+    (sites.site / "handbook" / "index.html").write_text("theirs")
+    before = {path for path in tree(sites.site) if path.startswith(("dev/", "handbook/"))}
+
+    if is_bucket:
+        result, left = sites.export_to_bucket()
+    else:
+        result, left = sites.export(everything=True), set(tree(sites.site))
+
+    assert result.removed == ("qa",)
+    assert len(result.warnings) == 1
+    assert "dev/ of the site stays as it is" in result.warnings[0]
+    assert {path for path in left if path.startswith(("dev/", "handbook/", "qa/"))} == before
 
 
 def test_an_index_that_cannot_be_read_stays_in_the_site(sites: Sites) -> None:

@@ -20,6 +20,7 @@ from wheelyard.exporting.site_folder import (
     COMMON_PATHS,
     EXPORT_PREFIX,
     Manifest,
+    SiteFolder,
     SiteStore,
     read_manifest,
 )
@@ -57,9 +58,12 @@ def index_folders(
     in_force = index.indexes.in_force
     indexes = in_force.load()
     configured = {name for name in indexes.definitions if name in in_force.configured}
+    present = {*before.indexes}
+    if not before.is_whole:  # the manifest may have been removed, or damaged
+        present |= {*_exported_indexes(site, index.settings)}
     missing = [
         name
-        for name in sorted({*before.indexes} - indexes.definitions.keys())
+        for name in sorted(present - indexes.definitions.keys())
         if _is_exported(site, name, index.settings)
     ]
     by_commands = _removed_by_commands(in_force) if {*missing} - indexes.names else set[str]()
@@ -90,6 +94,27 @@ def index_folders(
         tuple(sorted(removed)),
         tuple(warnings),
     )
+
+
+def _exported_indexes(site: SiteStore, settings: Settings) -> Iterator[str]:
+    """Yield the names of the indexes of the store of the settings that have folders in a site."""
+    for name in _folders_in(site):
+        # a damaged one does not say of which store it is
+        if read_manifest(site, f"{name}/")[0].options.store == store_id(settings, f"/{name}"):
+            yield name
+
+
+def _folders_in(site: SiteStore) -> Iterator[str]:
+    """Yield the names of all folders of a site that may have a manifest."""
+    if isinstance(site, SiteFolder):
+        yield from site.inner_sites()
+        return
+    entries = site.list("")
+    while entry := next(entries, None):
+        name, slash, _ = entry.key.partition("/")
+        if slash:
+            yield name
+            entries = site.list("", f"{name}0")  # the character after the slash
 
 
 def _has_packages(index: Index, name: str) -> bool:

@@ -154,6 +154,13 @@ class SiteFolder:
             for path, status in walk_no_follow(str(self._root), prefix):
                 yield Entry(Key(path), status.st_size, status.st_mtime)
 
+    def inner_sites(self) -> Iterator[str]:
+        """Yield the names of the folders that have a manifest, without a link on the way to it."""
+        with storage_faults("a folder of the site"):
+            for path in self._root.glob(f"*/{MANIFEST_PATH}"):
+                if path.resolve() == path:
+                    yield path.parents[1].name
+
     def _path(self, key: Key) -> Path:
         return self._root / key
 
