@@ -272,6 +272,63 @@ def test_another_file_of_the_same_name_is_no_obstacle(harness: IndexHarness) -> 
     assert {key.split("/")[2] for key in objects_of(harness, WHEEL)} == {other.sha256}
 
 
+OTHER_BYTES, OTHER_TAG = make_wheel(content=b"other"), make_wheel(tag="py2-none-any")
+
+
+@pytest.mark.parametrize("state", ["listed", "kept", "removed"])
+def test_removal_from_everywhere_is_of_the_bytes_of_this_index(
+    harness: IndexHarness, state: str
+) -> None:
+    """What other indexes have of the release stays, unless this index has or had the same bytes."""
+    indexes = TwoIndexes(harness)
+    indexes.upload(WHEEL)
+    for made in (OTHER_BYTES, OTHER_TAG):
+        indexes.upload(made, indexes.prod)
+    before = indexes.prod.projects.get_current(DEMO)
+    if state == "kept":
+        indexes.dev.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
+    if state == "removed":
+        indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+
+    for _ in range(2):
+        removed = indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "", everywhere=True)
+        assert (removed.indexes, removed.leftovers) == ((), 0)
+
+    assert {file.sha256 for file in removed.files} <= {WHEEL.sha256}
+    assert indexes.reopened().prod.projects.get_current(DEMO) == before
+    assert len(harness.snapshot("files/")) == 4
+    assert harness.check().problems == []
+
+
+def test_the_same_bytes_that_come_to_another_index_are_removed_from_it(
+    harness: IndexHarness,
+) -> None:
+    """A file that was removed for good, and comes to another index, is removed from it by name."""
+    indexes = TwoIndexes(harness)
+    indexes.upload(WHEEL)
+    indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+    indexes.upload(WHEEL, indexes.prod)
+
+    with pytest.raises(Conflict, match="prod"):
+        indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+    removed = indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "", everywhere=True)
+
+    assert (removed.indexes, harness.snapshot("files/")) == (("prod",), {})
+
+
+def test_an_index_that_had_nothing_of_it_removes_what_all_have(harness: IndexHarness) -> None:
+    """The index without a name removes all bytes of a filename that it has never had."""
+    indexes = TwoIndexes(harness)
+    indexes.upload(WHEEL)
+    indexes.upload(OTHER_BYTES, indexes.prod)
+
+    root = indexes.dev.named("").immediate_deletion
+    removed = root.delete(ALICE, DEMO, FIRST, "", everywhere=True)
+
+    assert {file.sha256 for file in removed.files} == {WHEEL.sha256, OTHER_BYTES.sha256}
+    assert harness.snapshot("files/") == {}
+
+
 def test_removal_from_everywhere_is_asked_of_any_index(
     harness: IndexHarness, life: Lifecycle
 ) -> None:

@@ -3,13 +3,16 @@ Removal of files with their bytes at once, from one index or from all indexes of
 
 Indexes share the bytes of a file. So all documents of the project are asked who lists the digest,
 or keeps it in its trash, and nothing is removed while there is such another index, unless it is
-removed from all of them.
+removed from all of them. The digests are those that this index has or had: other bytes of the same
+filename or release stay in other indexes. Only if this index never had any of the selected files,
+a removal from all indexes is about what any of them has.
 
 1. Each index gets a commit that takes the files out of its list and its trash: the others first. A
    process that dies in between has removed it from some of them. So does each index that a file is
    noted as promoted to (`promotion.py`): it never lists a filename that was deleted there.
 2. Then the rendered descriptions go, and then the bytes. A process that dies before leaves bytes
    that no index lists. The same removal again finds them by their filenames, and so does the sweep.
+   Who has other bytes of that filename keeps them: the journal has the digests of this index.
 3. The documents are read again: it fails if an index lists the bytes by then, as somebody has
    uploaded or promoted the file meanwhile.
 
@@ -17,7 +20,7 @@ A file that was removed so can neither be restored nor uploaded again here, so n
 bytes that are about to go.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Final
 
@@ -32,7 +35,7 @@ from wheelyard.errors import Conflict, Forbidden
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.metadata import CoreMetadata, parse_any
-from wheelyard.model.project import Deletion, Event, File, Project
+from wheelyard.model.project import Deletion, Event, EventKind, File, Project
 from wheelyard.model.promotion import describe_index
 from wheelyard.operations.descriptions.descriptions import remove_results
 from wheelyard.operations.lifecycle import PromotionNotes, Selection, require_manager
@@ -65,16 +68,12 @@ class _Removal(Struct, frozen=True):
     """What of it is removed, of each index that lists or keeps any of it."""
     awaited: Mapping[str, set[str]]
     """The names of files that an index may be about to list, by the name of the index."""
+    digests: frozenset[str]
+    """The SHA-256 of all files that are removed."""
     leftovers: frozenset[Key]
-    """Objects of selected files that were deleted before."""
+    """Objects of selected files that were deleted before, which no index lists or keeps."""
     notes: PromotionNotes
     """What is noted of promotions in `files`."""
-
-    @property
-    def digests(self) -> frozenset[str]:
-        """The SHA-256 of all files that are removed."""
-        listed = (file.sha256 for files in self.files.values() for file in files)
-        return frozenset((*listed, *map(_digest, self.leftovers)))
 
     def distinct_files(self, index: str) -> tuple[File, ...]:
         """Return all files that are removed, once each, as one index has them before others."""
@@ -196,39 +195,68 @@ class ImmediateDeletion(Struct, frozen=True):
 
     def _plan(self, name: NormalizedName, selection: Selection, *, everywhere: bool) -> _Removal:
         projects = self._documents(name)
-        selecting = [
-            project for index, project in projects.items() if everywhere or index == self.index
-        ]
-        chosen = {
+        own = projects.get(self.index, Project(name=name))
+        is_here = bool(selection.of((*own.files, *own.trash)) or selection.deleted_in(own))
+        everything = tuple(projects.values()) if everywhere else (own,)
+        digests = {
             file.sha256
-            for project in selecting
+            for project in ((own,) if is_here else everything)
             for file in selection.of((*project.files, *project.trash))
         }
-        # what is in no trash has no digest any more; its bytes may be there, as somebody has died
-        deleted = set[str]()
-        for project in selecting:
-            kept = {file.filename for file in project.trash}
-            deleted |= set(selection.deleted_in(project)) - kept
-        leftovers = frozenset(
-            entry.key
-            for entry in (self.removal.stores.files.list(keys.files_of(name)) if deleted else ())
-            if (owner := keys.parse_file_key(entry.key))
-            and owner.filename in deleted
-            and owner.sha256 not in chosen
-        )
-        digests = {*chosen, *(_digest(key) for key in leftovers)}
+        lost = self._lost(name, selection, everything, digests)
+        if lost and is_here:
+            digests |= self._digests_ever(own) & set(lost.values())
+        else:
+            digests |= set(lost.values())
         files = {
             index: tuple(file for file in self._held(index, project) if file.sha256 in digests)
             for index, project in projects.items()
         }
-        everything = [file for held in files.values() for file in held]
+        held = tuple(chain.from_iterable(files.values()))
+        kept = self.removal.kept(projects.values())
         return _Removal(
             projects=projects,
-            files={index: held for index, held in files.items() if held},
-            awaited=self.removal.awaited(name, everything),
-            leftovers=leftovers,
-            notes=PromotionNotes.of(everything),
+            files={index: files for index, files in files.items() if files},
+            awaited=self.removal.awaited(name, held),
+            digests=frozenset(digests),
+            leftovers=frozenset(lost) - kept,
+            notes=PromotionNotes.of(held),
         )
+
+    def _lost(
+        self,
+        name: NormalizedName,
+        selection: Selection,
+        projects: Iterable[Project],
+        digests: Container[str],
+    ) -> Mapping[Key, str]:
+        """
+        Return objects with the names of deleted files of these projects, and their digests.
+
+        What is in no trash has no digest any more. Its bytes may be there, as somebody has died, or
+        as another index has them, or other ones of that filename.
+        """
+        deleted = set[str]()
+        for project in projects:
+            in_trash = {file.filename for file in project.trash}
+            deleted |= set(selection.deleted_in(project)) - in_trash
+        return {
+            entry.key: owner.sha256
+            for entry in (self.removal.stores.files.list(keys.files_of(name)) if deleted else ())
+            if (owner := keys.parse_file_key(entry.key))
+            and owner.filename in deleted
+            and owner.sha256 not in digests
+        }
+
+    def _digests_ever(self, project: Project) -> set[str]:
+        """Return the digests of all files that this index ever had, as its journal has them."""
+        journal = self.projects.journal(project)
+        return {
+            event.file.sha256
+            for _, commit in journal.find_all(range(1, project.revision + 1))
+            for event in (commit.events if commit else ())
+            if event.what == EventKind.UPLOADED
+        }
 
     def _held(self, index: str, project: Project) -> tuple[File, ...]:
         """Return the files of an index that count: in another one those that keep the bytes."""
@@ -266,7 +294,8 @@ class _Delete(Struct, frozen=True):
         files = [file for file in held if file.sha256 in self.digests]
         self.notes.require_no_other(files)
         names = {file.filename for file in files}
-        names |= self.awaited - set(project.deleted_filenames)
+        # other bytes may have come by one of these names
+        names |= self.awaited - {*project.deleted_filenames, *project.by_filename}
         if not names:
             return ()
         event = Event.deleted(
@@ -278,11 +307,6 @@ class _Delete(Struct, frozen=True):
             by_name=self.caller.name,
         )
         return (event,)
-
-
-def _digest(key: Key) -> str:
-    owner = keys.parse_file_key(key)
-    return owner.sha256 if owner else ""
 
 
 def _index_name(prefix: str) -> str:
