@@ -13,6 +13,7 @@ from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import FileContent, Files
+from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
@@ -191,7 +192,7 @@ def test_only_managers_restore_and_only_administrators_remove(
             immediate(harness).delete(caller, DEMO, FIRST, "")
     elsewhere = replace(immediate(harness), index="dev")
     operator = replace(ALICE, index="dev")  # as a server knows an administrator of that index
-    with pytest.raises(Forbidden, match="index without a name"):
+    with pytest.raises(Forbidden, match="to that index: leave out --index"):
         elsewhere.delete(operator, DEMO, FIRST, "", everywhere=True)
 
 
@@ -290,11 +291,13 @@ def test_removal_from_everywhere_is_of_the_bytes_of_this_index(
     if state == "removed":
         indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
 
-    for _ in range(2):
-        removed = indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "", everywhere=True)
-        assert (removed.indexes, removed.leftovers) == ((), 0)
+    remove = partial(indexes.dev.immediate_deletion.delete, ALICE, DEMO, FIRST, "")
+    removed, again = remove(everywhere=True), remove(everywhere=True)
 
-    assert {file.sha256 for file in removed.files} <= {WHEEL.sha256}
+    for answer in (removed, again):
+        assert (answer.indexes, answer.leftovers) == ((), 0)
+    had = {WHEEL.sha256} if state != "removed" else set()
+    assert ({file.sha256 for file in removed.files}, again.files) == (had, ())
     assert indexes.reopened().prod.projects.get_current(DEMO) == before
     assert len(harness.snapshot("files/")) == 4
     assert harness.check().problems == []
@@ -361,9 +364,10 @@ def test_what_is_listed_meanwhile_is_no_success(harness: IndexHarness, life: Lif
             return int(removal.remove(*arguments))  # type: ignore[arg-type]
 
     busy = Busy(removal.stores, removal.runtime)
-    with pytest.raises(WheelyardError) as refused:
+    with pytest.raises(WheelyardError, match="deleted here, and cannot be restored") as refused:
         replace(immediate(harness), removal=busy).delete(ALICE, DEMO, FIRST, "")
     assert refused.value.code == "listed_elsewhere"
+    assert "came to: dev. Nothing was removed there" in refused.value.message
     assert len(objects_of(harness, WHEEL)) == 2
     assert objects_of(harness, SDIST) == []
     assert documents(DEMO, (DEV,))[0].files[0].filename == WHEEL.filename
@@ -395,6 +399,9 @@ def test_an_upload_keeps_its_bytes_while_another_index_removes_them(harness: Ind
     assert indexes.listed(indexes.dev) == {}
     assert len(objects_of(harness, WHEEL)) == 2
     assert harness.check().problems == []
+
+    immediate(harness).delete(ALICE, DEMO, FIRST, "", everywhere=True)  # as the message advises
+    assert objects_of(harness, WHEEL) == listed_in(harness, DEV) == []
 
 
 def test_one_index_deletes_and_another_serves(harness: IndexHarness, life: Lifecycle) -> None:
@@ -437,6 +444,22 @@ def test_a_removal_ends_promotions_that_are_under_way(
     with pytest.raises(WheelyardError):
         begun.promote()
     assert begun.listed() == {}
+
+
+def test_what_comes_instead_of_a_promoted_file_stays(
+    harness: IndexHarness, begun: TwoIndexes
+) -> None:
+    """Other bytes that are uploaded instead of a promoted file stay, also just before a removal."""
+    deletion = begun.dev.immediate_deletion
+
+    def projects_of(index: str) -> Projects:
+        begun.upload(OTHER_BYTES, begun.prod)  # after the removal was planned
+        return deletion.projects_of(index)
+
+    replace(deletion, projects_of=projects_of).delete(ALICE, DEMO, FIRST, "", everywhere=True)
+
+    assert [file.sha256 for file in begun.listed().values()] == [OTHER_BYTES.sha256]
+    assert {key.split("/")[2] for key in objects_of(harness, WHEEL)} == {OTHER_BYTES.sha256}
 
 
 def test_a_public_bucket_deletes_nothing_that_is_being_promoted(

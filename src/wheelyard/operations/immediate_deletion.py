@@ -158,7 +158,13 @@ class ImmediateDeletion(Struct, frozen=True):
             if any(file.sha256 in removal.digests for file in self.removal.kept_files(project))
         ]
         if still:
-            raise _listed_elsewhere(name, still, " by now")
+            named = ", ".join(map(describe_index, still))
+            raise Conflict(
+                f"These files of {name} are deleted here, and cannot be restored here. But "
+                f"meanwhile they came to: {named}. Nothing was removed there, so the bytes are "
+                "still in the store. Do the same with --everywhere to remove them there, too.",
+                code=LISTED_ELSEWHERE,
+            )
 
     def _stores_of_indexes(self) -> Iterator[Store]:
         documents = self.removal.stores.documents
@@ -190,7 +196,7 @@ class ImmediateDeletion(Struct, frozen=True):
         if everywhere and caller.index:
             raise Forbidden(
                 "Only administrators of the index without a name may remove files from all "
-                "indexes. Send the same to that index."
+                "indexes. Send the same to that index: leave out --index."
             )
 
     def _plan(self, name: NormalizedName, selection: Selection, *, everywhere: bool) -> _Removal:
@@ -313,10 +319,10 @@ def _index_name(prefix: str) -> str:
     return prefix.removeprefix(keys.INDEXES).removesuffix("/")
 
 
-def _listed_elsewhere(name: NormalizedName, indexes: Iterable[str], when: str = "") -> Conflict:
+def _listed_elsewhere(name: NormalizedName, indexes: Iterable[str]) -> Conflict:
     named = ", ".join(map(describe_index, indexes))
     return Conflict(
-        f"These files of {name} are{when} also listed, kept after a deletion, or just promoted in: "
-        f"{named}. Nothing was removed there. With --everywhere they are deleted there, too.",
+        f"These files of {name} are also listed, kept after a deletion, or just promoted in: "
+        f"{named}. Nothing was removed. With --everywhere they are deleted there, too.",
         code=LISTED_ELSEWHERE,
     )
