@@ -31,10 +31,10 @@ def typed(wheelyard: Typed, sandbox: Sandbox) -> Typed:
     return wheelyard
 
 
-def upload(wheelyard: Typed, sandbox: Sandbox, made: Made) -> None:
-    """Publish a distribution in dev."""
+def upload(wheelyard: Typed, sandbox: Sandbox, made: Made, index: str = "dev") -> None:
+    """Publish a distribution in dev, or in another index."""
     made.write(sandbox.folder)
-    assert wheelyard("upload", made.filename, "--index", "dev").returncode == 0
+    assert wheelyard("upload", made.filename, "--index", index).returncode == 0
 
 
 def promote(wheelyard: Typed, to: str) -> None:
@@ -56,6 +56,19 @@ def test_a_removal_from_all_indexes_names_them(
     if asked:
         assert again.stdout == "demo 1.0: already deleted\n"
     assert typed("list", "demo", "--index", "prod").stdout == ""
+
+
+def test_files_of_one_name_are_told_apart(typed: Typed, sandbox: Sandbox) -> None:
+    """`delete --everywhere` names the digest of each file where a filename is there twice."""
+    other = make_wheel(content=b"other")
+    upload(typed, sandbox, other, "lab")
+
+    trial = typed(*EVERYWHERE, "--dry-run")
+
+    assert sorted(trial.stdout.splitlines()[:2]) == sorted(
+        f"demo 1.0: would be deleted  {made.filename} (sha256:{made.sha256[:12]}...)"
+        for made in (WHEEL, other)
+    )
 
 
 @pytest.mark.parametrize("meanwhile", ["upload", "promotion", "nothing"])
@@ -92,6 +105,17 @@ def test_a_deletion_promises_no_removal_of_bytes_that_others_have(typed: Typed) 
     assert "--everywhere" not in done.stderr
     refused = typed(*asked, "--now", "--dry-run")
     assert (refused.returncode, "just promoted in: prod" in refused.stderr) == (1, True)
+
+
+def test_advice_after_a_deletion_is_about_the_same_files(typed: Typed, sandbox: Sandbox) -> None:
+    """What `delete` advises is about the file, the index and the store of its own command line."""
+    upload(typed, sandbox, SDIST)
+    what = f"demo 1.0 --file {WHEEL.filename} --index dev --store there --config wheelyard.toml"
+
+    done = typed("delete", *what.split(), "--yes")
+
+    assert f"'wheelyard restore {what}'" in done.stderr
+    assert f"'wheelyard delete {what} --now'" in done.stderr
 
 
 def test_where_everybody_can_read_the_bucket(

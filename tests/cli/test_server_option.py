@@ -80,9 +80,10 @@ def put(folder: Path, *packages: Package) -> list[Path]:
 
 
 def printed(done: Done) -> tuple[str, str, str]:
-    """Return what a command left, without digests, tokens, their ids, times, and who asked."""
+    """Return what a command left, without digests, tokens, their ids, times, who asked and whom."""
     secret = re.compile(
         r"[0-9a-f]{64}|\d{4}-\d\d-\d\d \d\d:\d\d|wyd_\w+|\b\w{10}(?=,|\t|:)|local:\w+|static:root"
+        r"|(?: --(?:server|store|config) [^' ]+)+"
     )
     out, errors = (secret.sub("***", each) for each in (done.stdout, done.stderr))
     return str(done.returncode), out, errors

@@ -1,6 +1,7 @@
 """`wheelyard yank`, `pin`, `delete`, `restore` and others: commands that change releases."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from shlex import quote
@@ -14,14 +15,13 @@ from packaging.utils import NormalizedName
 from wheelyard.api import project_operations
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import ChangedProject, DeletionRequest, ReleaseChange
-from wheelyard.cli.options import PACKAGES, open_api
+from wheelyard.cli.options import PACKAGES, open_api, place_options
 from wheelyard.cli.output import (
     PROJECT,
     REASON,
     YES_HELP,
     cli_command,
     confirm_name,
-    given_option,
     is_interactive,
     print_message,
 )
@@ -132,8 +132,11 @@ def _print_files(project: ChangedProject, change: ReleaseChange, done: str, undo
 
 
 def _file_lines(project: ChangedProject, done: str) -> list[str]:
+    counts = Counter(file.filename for file in project.changed)
     return [
         f"{project.name} {escaped(file.version)}: {done}  {escaped(file.filename)}"
+        # indexes may have different bytes of one filename
+        + (f" (sha256:{escaped(file.sha256[:12])}...)" if counts[file.filename] > 1 else "")
         for file in project.changed
     ]
 
@@ -253,7 +256,8 @@ def _print_fate(deleted: ChangedProject, change: DeletionRequest) -> None:
         return
     what = f"{deleted.name} {change.version}" if change.version else f"{deleted.name} --versions"
     what += "" if change.version else f" {quote(change.versions)}"
-    what += f" --index {index}" if (index := given_option("index")) else ""
+    what += f" --file {quote(change.file)}" if isinstance(change.file, str) else ""
+    what += place_options()
     if isinstance(deleted.keep_until, datetime):
         message = (
             f"the bytes are kept until {deleted.keep_until:%Y-%m-%d}: 'wheelyard restore {what}' "
