@@ -19,6 +19,7 @@ from tests.ports import free_port
 from tests.sources.web.fake_server import CannedResponse, FakeServer, running_fake_server
 from wheelyard.api.project_operations import ProjectsQuery, list_projects
 from wheelyard.api.remote import RemoteApi
+from wheelyard.api.retention_operations import RetentionQuery, preview_retention
 from wheelyard.api_client import (
     HIDDEN,
     ApiConnection,
@@ -101,6 +102,20 @@ def test_client_urls_lead_to_the_server(server: FakeServer, opened: Opened, path
 
     (request,) = server.seen
     assert request.headers["authorization"] == SECRET
+
+
+@pytest.mark.parametrize(("index", "query"), [("", "index=&"), (None, "")])
+def test_an_empty_text_is_sent_that_says_something(
+    server: FakeServer, opened: Opened, index: str | None, query: str
+) -> None:
+    """Who asks for rules about the index without a name asks a server for these alone."""
+    server.serve("/api/v1/retention", refusal(404, "not_found"))
+
+    with pytest.raises(NotFound):
+        opened(server.url).call(preview_retention, RetentionQuery(index))
+
+    (request,) = server.seen
+    assert request.path.partition("api/v1/")[2] == f"retention?{query}kept=False"
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Concatenate, Final, ParamSpec, TypeVar
 from urllib.parse import quote, urlencode
 
 from msgspec import to_builtins
+from msgspec.structs import fields
 from packaging.utils import NormalizedName
 
 from wheelyard.api.access_operations import TokenAnswer, list_tokens
@@ -66,8 +67,13 @@ class RemoteApi:
             {name: quote(str(value), safe="") for name, value in values.items()}
         )
         if row.method == "GET" and body is not None:
-            fields = to_builtins(body).items()
-            given = [(name, value) for name, value in fields if value not in (None, "")]
+            # an empty text may be a value: the name of the index without one
+            defaults = {field.encode_name: field.default for field in fields(type(body))}
+            given = [
+                (name, value)
+                for name, value in to_builtins(body).items()
+                if value is not None and (value != "" or defaults[name] != "")
+            ]
             path, body = f"{path}?{urlencode(given)}".removesuffix("?"), None
         connection = self.connection if row.is_of_index else self._server
         answer: T = connection.send(row.method, path, row.answer, body, repeats=row.repeats)
