@@ -14,7 +14,7 @@ from wheelyard.api.table import LocalApi
 from wheelyard.cli import release_commands
 from wheelyard.settings.sections import StoreSettings
 
-WHEEL, SDIST = make_wheel(), make_sdist()
+WHEEL, SDIST, TWO = make_wheel(), make_sdist(), make_wheel(version="2.0")
 EVERYWHERE = ("delete", "demo", "1.0", "--now", "--everywhere")
 LINE = f"demo 1.0: {{}}deleted  {WHEEL.filename}\ndemo 1.0: {{}}removed from other indexes  {{}}\n"
 
@@ -144,6 +144,9 @@ def test_where_everybody_can_read_the_bucket(
         ("restore demo 9.9 --index dev", "'wheelyard list demo --index dev'"),
         ("delete demo 9.9 --index dev --now --yes", "'wheelyard list demo --index dev'"),
         ("promote demo 9.9 --from dev --to lab", "'wheelyard list demo --index dev'"),
+        ("pin demo 2.0 --index dev", "'wheelyard restore demo 2.0 --index dev'"),
+        ("promote demo 2.0 --from dev --to lab", "'wheelyard restore demo 2.0 --index dev'"),
+        (f"upload {TWO.filename} --index dev", "'wheelyard restore demo 2.0 --index dev'"),
         ("promote demo 1.0 --from dev --to prod", "'wheelyard status demo active --index prod'"),
         (f"upload {WHEEL.filename} --index prod", "'wheelyard status demo active --index prod'"),
         (
@@ -152,8 +155,10 @@ def test_where_everybody_can_read_the_bucket(
         ),
     ],
 )
-def test_advice_names_the_index(typed: Typed, line: str, advice: str) -> None:
+def test_advice_names_the_index(typed: Typed, sandbox: Sandbox, line: str, advice: str) -> None:
     """A command that a message advises has the index that the message is about."""
+    upload(typed, sandbox, TWO)
+    assert typed("delete", "demo", "2.0", "--index", "dev", "--yes").returncode == 0
     assert typed("status", "demo", "archived", "--index", "prod").returncode == 0
 
     done = typed(*line.split())

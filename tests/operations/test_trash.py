@@ -22,7 +22,7 @@ from wheelyard.model.project import Project
 from wheelyard.operations.descriptions.child_process import RenderProcess
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.operations.immediate_deletion import ImmediateDeletion
-from wheelyard.operations.lifecycle import Lifecycle, Selection
+from wheelyard.operations.lifecycle import Lifecycle, ReleaseAction, Selection
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
 
@@ -167,14 +167,39 @@ def test_a_restoration_in_which_the_trash_changes(harness: IndexHarness, life: L
 def test_an_upload_of_a_deleted_file_names_the_way_back(
     harness: IndexHarness, life: Lifecycle
 ) -> None:
-    """A deleted filename stays taken; for the same content, the refusal names the restoration."""
+    """A deleted filename stays taken; for the same content, the refusal says how to restore it."""
     life.change("delete", ALICE, DEMO, FIRST, "")
 
-    with pytest.raises(Invalid, match="'wheelyard restore'"):
+    with pytest.raises(Invalid, match=r"'wheelyard restore demo 1\.0'"):
         harness.upload(WHEEL)
     with pytest.raises(Invalid, match="Use a new version"):
         harness.upload(make_wheel(content=b"other"))
     assert harness.check().notes == []
+    harness.clock.advance(days=30)
+    with pytest.raises(Invalid, match="Use a new version"):
+        harness.upload(WHEEL)
+
+
+@pytest.mark.parametrize("action", ["pin", "yank"])
+def test_what_was_deleted_is_not_called_unknown(
+    harness: IndexHarness, life: Lifecycle, action: ReleaseAction
+) -> None:
+    """Who changes a deleted release hears that it was deleted, and how it is restored, if it is."""
+    life.change("delete", ALICE, DEMO, FIRST, "")
+    file = Selection(parse_version("1.0"), frozenset({WHEEL.filename}))
+    versions = Selection(parse_version_set("<2"))
+    ways = {"1.0": FIRST, f"1.0 --file {WHEEL.filename}": file, "--versions '<2'": versions}
+
+    for what, selection in ways.items():
+        with pytest.raises(NotFound, match="any more, as it was deleted") as refused:
+            life.change(action, ALICE, DEMO, selection, "")
+        assert f"'wheelyard restore demo {what}'" in refused.value.message
+    harness.clock.advance(days=30)
+    for selection in ways.values():
+        with pytest.raises(NotFound, match=r"was deleted\. It cannot be restored"):
+            life.change(action, ALICE, DEMO, selection, "")
+    with pytest.raises(NotFound, match=r"has no version 9\.0\. Its page"):
+        life.change(action, ALICE, DEMO, Selection(parse_version("9.0")), "")
 
 
 def test_only_managers_restore_and_only_administrators_remove(
@@ -372,6 +397,9 @@ def test_what_is_listed_meanwhile_is_no_success(harness: IndexHarness, life: Lif
     assert objects_of(harness, SDIST) == []
     assert documents(DEMO, (DEV,))[0].files[0].filename == WHEEL.filename
 
+    immediate(harness).delete(ALICE, DEMO, FIRST, "", everywhere=True)  # as the message advises
+    assert objects_of(harness, WHEEL) == listed_in(harness, DEV) == []
+
 
 class FilesRemovedOnce(Files, frozen=True):
     """Files of which another index removes what was stored first, before it is listed."""
@@ -399,9 +427,6 @@ def test_an_upload_keeps_its_bytes_while_another_index_removes_them(harness: Ind
     assert indexes.listed(indexes.dev) == {}
     assert len(objects_of(harness, WHEEL)) == 2
     assert harness.check().problems == []
-
-    immediate(harness).delete(ALICE, DEMO, FIRST, "", everywhere=True)  # as the message advises
-    assert objects_of(harness, WHEEL) == listed_in(harness, DEV) == []
 
 
 def test_one_index_deletes_and_another_serves(harness: IndexHarness, life: Lifecycle) -> None:

@@ -9,6 +9,7 @@ bytes at once. Where everybody can read the bucket, they always go at once.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
+from shlex import quote
 from typing import Final, Literal
 
 from msgspec import Struct
@@ -57,17 +58,24 @@ class Selection(Struct, frozen=True):
     """Selects only files of these names. None of them may be missing."""
 
     def files_of(
-        self, project: Project, index_option: str, *, allow_deleted: bool = False
+        self,
+        project: Project,
+        index_option: str,
+        kept: Iterable[File] = (),
+        *,
+        allow_deleted: bool = False,
     ) -> tuple[File, ...]:
         """
-        Return the selected files of a project; for a message, with the option of its index.
+        Return the selected files of a project.
+
+        For a message it takes the option of its index, and its deleted files that can be restored.
 
         Raises NotFound if the project or one of the named files does not exist, or no file is
         selected. With `allow_deleted`, deleted files are not missing, so that a delete can be
         repeated. They are not returned.
         """
         selected = self.of(project.files)
-        self.require_known(project, index_option, allow_deleted=allow_deleted)
+        self.require_known(project, index_option, kept, allow_deleted=allow_deleted)
         return selected
 
     def of(self, files: Iterable[File]) -> tuple[File, ...]:
@@ -75,20 +83,45 @@ class Selection(Struct, frozen=True):
         return tuple(file for file in files if self.has(Version(file.version), file.filename))
 
     def require_known(
-        self, project: Project, index_option: str, *, allow_deleted: bool = False
+        self,
+        project: Project,
+        index_option: str,
+        kept: Iterable[File] = (),
+        *,
+        allow_deleted: bool = False,
     ) -> None:
         """Raise NotFound as `files_of`."""
         if not project.exists:
             raise unknown_project(project.name)
-        names = {file.filename for file in self.of(project.files)}
+        names, deleted = (
+            {file.filename for file in self.of(project.files)},
+            self.deleted_in(project),
+        )
         if allow_deleted:
-            names.update(self.deleted_in(project))
+            names.update(deleted)
         missing = sorted((self.filenames or frozenset()) - names)
         if missing or not names:
+            if deleted and (not missing or missing[0] in deleted):
+                raise NotFound(
+                    f"{project.name} has no {self.what(missing)} any more, as it was deleted. "
+                    + self._way_back(project.name, index_option, missing, kept)
+                )
             raise NotFound(
                 f"{project.name} has no {self.what(missing)}. Its page shows what it has. In a "
                 f"terminal 'wheelyard list {project.name}{index_option}' does."
             )
+
+    def _way_back(
+        self, name: str, index_option: str, missing: Sequence[str], kept: Iterable[File]
+    ) -> str:
+        """Return in words how to restore deleted files, or the first of the missing ones."""
+        filenames = {file.filename for file in self.of(kept)}
+        if not filenames or (missing and missing[0] not in filenames):
+            return "It cannot be restored. Publish a new version."
+        is_set = isinstance(self.versions, SpecifierSet)
+        versions = f"--versions {quote(str(self.versions))}" if is_set else str(self.versions)
+        file = f" --file {quote(missing[0])}" if missing else ""
+        return restore_advice(f"{name} {versions}{file}{index_option}")
 
     def deleted_in(self, project: Project) -> tuple[str, ...]:
         """Return the selected filenames of deleted files."""
@@ -280,8 +313,8 @@ class Lifecycle(Struct, frozen=True):
         """Return the files that a change changes."""
         if action == "restore":
             return self._restorable(project, selection)
-        option = self.projects.index_option
-        files = selection.files_of(project, option, allow_deleted=action == "delete")
+        option, kept = self.projects.index_option, self.kept_files(project)
+        files = selection.files_of(project, option, kept, allow_deleted=action == "delete")
         if action == "delete":
             return files
         is_pin = action in {"pin", "unpin"}
@@ -357,6 +390,11 @@ class Lifecycle(Struct, frozen=True):
             return (Event.status_set(status, reason, at=at, by=by, by_name=by_name),)
 
         return self.projects.change(name, intent).after
+
+
+def restore_advice(what: str) -> str:
+    """Return who restores what was deleted, and how, by the words that follow the command."""
+    return f"Whoever manages the project restores it on its page, or by 'wheelyard restore {what}'."
 
 
 def require_manager(caller: Caller, name: NormalizedName, reason: str) -> None:

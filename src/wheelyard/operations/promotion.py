@@ -122,8 +122,11 @@ class Promotion(Struct, frozen=True):
         target, caller, warnings = self.target, self.target.caller, tuple[str, ...]()
         quotas = target.uploads.quota_check.for_files() if target.uploads.quota_check else None
         before, option = target.projects.read_for_update(name), target.projects.index_option
+        at = self.runtime.now()
         try:
-            missing = frozenset(file.filename for file in _missing(before, files, option, quotas))
+            missing = frozenset(
+                file.filename for file in _missing(before, files, option, at, quotas)
+            )
         except (Conflict, Forbidden) as refusal:
             message = f"{subject_of(target.name)} refuses it: {refusal.message}"
             raise type(refusal)(message, code=refusal.code) from refusal
@@ -131,7 +134,7 @@ class Promotion(Struct, frozen=True):
             self._check_rules(files)
         if dry_run:
             return _result(before, before, files)
-        at, summary = self.runtime.now(), ""
+        summary = ""
         # A process may die after each of these steps. The same promotion again repairs the rest,
         # so that the last one is done also if nothing is missing.
         if missing:
@@ -353,7 +356,7 @@ class _List(Struct, frozen=True):
         by, by_name = self.caller.principal, self.caller.name
         return tuple(
             Event.uploaded(self._record(file), self.summary, at=self.at, by=by, by_name=by_name)
-            for file in _missing(project, self.files, self.index_option, self.quotas)
+            for file in _missing(project, self.files, self.index_option, self.at, self.quotas)
         )
 
     def _record(self, file: File) -> File:
@@ -372,7 +375,8 @@ def _files_of(source: IndexSide, project: Project, version: Version) -> tuple[Fi
 
     Raises NotFound if there are none, and Forbidden if the project is in quarantine.
     """
-    files = Selection(version).files_of(project, source.projects.index_option)
+    kept = project.kept_files(source.uploads.runtime.now())
+    files = Selection(version).files_of(project, source.projects.index_option, kept)
     if not project.status.serves_files:
         fact = f"Project {quoted(project.name)} is {project.status}, so nobody gets its files."
         raise Forbidden(f"{fact} Whoever manages it can make it active again.")
@@ -380,10 +384,14 @@ def _files_of(source: IndexSide, project: Project, version: Version) -> tuple[Fi
 
 
 def _missing(
-    project: Project, files: Sequence[File], index_option: str, quotas: FileQuotas | None = None
+    project: Project,
+    files: Sequence[File],
+    index_option: str,
+    at: datetime,
+    quotas: FileQuotas | None = None,
 ) -> tuple[File, ...]:
     """
-    Return those of a release's files that a project lacks.
+    Return those of a release's files that a project lacks at a time.
 
     Raises Conflict if it cannot get one of them, and Forbidden if it accepts no uploads. Raises
     TooLarge (code `quota_exceeded`) if `quotas` have no room for them.
@@ -394,7 +402,7 @@ def _missing(
         try:
             # the source may have sdists of one version in several formats, by a lenient import
             listed = find_identical(
-                project, distribution, file.sha256, index_option, is_lenient=True
+                project, distribution, file.sha256, index_option, at, is_lenient=True
             )
         except Invalid as refusal:
             raise Conflict(refusal.message, code=refusal.code) from refusal
@@ -408,12 +416,11 @@ def _missing(
 def _result(
     before: Project, after: Project, files: tuple[File, ...], warnings: tuple[str, ...] = ()
 ) -> Promoted:
-    new = frozenset(file.filename for file in _missing(before, files, ""))
     records = [after.by_filename.get(file.filename, file) for file in files]
     return Promoted(
         project=after,
-        new=tuple(file for file in records if file.filename in new),
-        present=tuple(file for file in records if file.filename not in new),
+        new=tuple(file for file in records if file.filename not in before.by_filename),
+        present=tuple(file for file in records if file.filename in before.by_filename),
         warnings=warnings,
     )
 

@@ -47,6 +47,7 @@ from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
 from wheelyard.model.promotion import describe_index, subject_of
 from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
+from wheelyard.operations.lifecycle import restore_advice
 from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.quotas import FileQuotas, QuotaCheck
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
@@ -163,6 +164,7 @@ class AddFiles(Struct, frozen=True):
                 file.upload.distribution,
                 file.upload.sha256,
                 self.index_option,
+                self.at,
                 is_lenient=self.is_lenient,
             )
         except WheelyardError as error:
@@ -350,7 +352,8 @@ class Uploads(Struct, frozen=True):
         _check_form(upload)
         option, is_lenient = self.projects.index_option, self.rules.lenient
         listed = find_identical(
-            before, upload.distribution, upload.sha256, option, is_lenient=is_lenient
+            *(before, upload.distribution, upload.sha256, option, self.runtime.now()),
+            is_lenient=is_lenient,
         )
         # a listed file whose bytes are lost goes on, so that they are stored again
         if listed is not None and self.files.is_intact(before.name, listed):
@@ -513,6 +516,7 @@ def find_identical(
     distribution: KnownDistribution,
     sha256: str,
     index_option: str,
+    at: datetime,
     *,
     is_lenient: bool = False,
 ) -> File | None:
@@ -520,7 +524,7 @@ def find_identical(
     Return the entry of a file that is listed with equal bytes, or None if the file may be added.
 
     If `is_lenient`, one version may have several sdists in different formats. `index_option` is
-    `Projects.index_option`, for messages.
+    `Projects.index_option` and `at` the time, for messages.
 
     Raises Invalid if the filename was deleted, or another spelling of it is listed or was deleted,
     Forbidden if the project accepts no uploads, and Conflict if the filename is listed with other
@@ -533,21 +537,18 @@ def find_identical(
             return listed
         raise filename_taken(distribution.filename)
     if distribution.uniqueness_key in project.deleted_keys:
-        raise _deleted_before(project, sha256)
+        raise _deleted_before(project, sha256, index_option, at)
     _check_spelling(project, distribution, is_lenient=is_lenient)
     return None
 
 
-def _deleted_before(project: Project, sha256: str) -> Invalid:
+def _deleted_before(project: Project, sha256: str, index_option: str, at: datetime) -> Invalid:
     """Return the error of an upload whose filename was deleted, in this or another spelling."""
     fact = "This filename was used by a file that has been deleted."
-    for file in project.trash:
+    for file in project.kept_files(at):
         if file.sha256 == sha256:
-            remedy = (
-                "It had the same content, and can be restored by whoever manages the project, on "
-                "its page, or by 'wheelyard restore'."
-            )
-            return Invalid(f"{fact} {remedy}", code="file_exists")
+            remedy = restore_advice(f"{project.name} {file.version}{index_option}")
+            return Invalid(f"{fact} It had the same content. {remedy}", code="file_exists")
     return Invalid(f"{fact} Use a new version.", code="file_exists")
 
 

@@ -116,8 +116,10 @@ class PromotionPages:
         version: Version,
         form: FormState,
     ) -> Response:
-        projects = self._context.index.projects
-        files = Selection(version).files_of(projects.get_current(name), projects.index_option)
+        index = self._context.index
+        project = index.projects.get_current(name)
+        kept = index.lifecycle.kept_files(project)
+        files = Selection(version).files_of(project, index.projects.index_option, kept)
         targets = tuple(self._targets(request, name, version, files))
         viewer = self._web.viewer(request.caller, name)
         release = name, files[0].version
