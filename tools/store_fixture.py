@@ -27,6 +27,7 @@ from tests.operations.in_memory_index import ALICE, START, IndexHarness, objects
 from tests.operations.old_files import EGG, list_old_file
 from tests.upgrades.kept_stores import SETTINGS, SIMPLE_JSON, KeptStore, Seen, ask
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.rights import CurrentRights
 from wheelyard.catalog import changes, keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_documents import DECISIONS
@@ -195,7 +196,8 @@ def _promote(harness: IndexHarness, name: NormalizedName, version: Version) -> N
         IndexSide(uploads=side.uploads, caller=replace(ALICE, principal="local:bo"))
         for side in (index, index.named("lts"))
     )
-    promotion = Promotion(source, target, index.tokens.records, index.access, index.runtime)
+    approvers = CurrentRights(index.named("lts").authenticator)
+    promotion = Promotion(source, target, index.tokens.records, approvers, index.runtime)
     promotion.approve(name, version)
     promotion.promote(name, version)
 

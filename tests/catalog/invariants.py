@@ -13,6 +13,7 @@ from packaging.version import Version
 
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, START
+from wheelyard.authentication.rights import CurrentRights
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.commits import C, D, JournalKind
@@ -122,9 +123,8 @@ class PromotionIntent:
         source, target = (
             IndexSide(uploads=each.uploads, caller=ALICE) for each in (index, index.named("prod"))
         )
-        Promotion(source, target, index.tokens.records, index.access, index.runtime).promote(
-            DEMO, ONE
-        )
+        approvers = CurrentRights(index.named("prod").authenticator)
+        Promotion(source, target, index.tokens.records, approvers, index.runtime).promote(DEMO, ONE)
 
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if it was said that the release is promoted, or not yet."""

@@ -271,4 +271,4 @@ def test_whoever_reads_anything_reads_public_packages(wheelyard: Typed, *, is_op
     assert "they see 404" in ask("user:bo@acme.dev", "requests")
     assert "they see 401" in ask("anonymous", "requests")
     assert "they see 403" in ask("htpasswd:ml-ci", "requests", "upload")
-    assert "they see 404" in ask("static:environment", "acme-core")
+    assert "there is no such static token" in ask("static:environment", "acme-core")

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.version import Version
 
+from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
@@ -20,6 +21,7 @@ from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge, WheelyardError
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, NO_PATTERNS, Action, Caller, Scope
 from wheelyard.model.api_token import TokenOwner
+from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import EventKind, Status
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.operations.journal_reader import JournalReader, StoreJournals
@@ -29,7 +31,7 @@ from wheelyard.operations.promotion import IndexSide
 from wheelyard.rendering.feeds import latest_entries
 from wheelyard.rendering.web.admin.journal import entry_rows
 from wheelyard.rendering.web.project_pages import changes_of
-from wheelyard.settings.sections import PromotionSettings
+from wheelyard.settings.sections import AccessSettings, PromotionSettings, Settings
 
 WHEEL, SDIST, LATER = make_wheel(), make_sdist(), make_wheel(tag="py2-none-any")
 RELEASE = Selection(ONE)
@@ -247,9 +249,9 @@ def test_a_public_name_is_refused_as_with_an_upload(indexes: TwoIndexes) -> None
     replace(promotion, target=target).promote(DEMO, ONE)
 
 
-NOBODY = Caller("user:eve@acme.dev", ())
-READER = Caller("user:eve@acme.dev", (ANYONE_READS,))
-UPLOADER = Caller("user:eve@acme.dev", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,)),))
+NOBODY = Caller("local:eve", ())
+READER = Caller("local:eve", (ANYONE_READS,))
+UPLOADER = Caller("local:eve", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,)),))
 
 
 @pytest.mark.parametrize(
@@ -311,7 +313,7 @@ def test_an_index_that_takes_promotions_alone(indexes: TwoIndexes) -> None:
 def test_rules_of_the_index_without_a_name(harness: IndexHarness) -> None:
     """The index without a name has its rules in a section of the settings."""
     rules = PromotionSettings(promote_from=("prod",), promote_only=True)
-    indexes = TwoIndexes(harness, promotion_settings=rules)
+    indexes = TwoIndexes(harness, settings=Settings(promotion=rules))
     indexes.upload(WHEEL)
     indexes.promote()
     root = indexes.dev.named("")
@@ -400,17 +402,45 @@ def test_others_have_to_approve(indexes: TwoIndexes) -> None:
     assert {str(file.approved_for) for file in indexes.listed().values()} == {"{}"}
 
 
-def test_an_approval_counts_as_long_as_the_person_has_access(indexes: TwoIndexes) -> None:
-    """The approval of somebody whose access was ended does not count until they are admitted."""
-    indexes = with_rules(indexes, promote_approvals=1)
-    bo = replace(ALICE, principal="htpasswd:bo")
-    indexes.promotion(bo).approve(DEMO, ONE)
-    indexes.dev.access.end_person("htpasswd:bo", "local:alice")
+@pytest.mark.parametrize("way", ["ended", "line", "grant", "token"])
+def test_an_approval_counts_as_long_as_the_person_has_access(
+    harness: IndexHarness, way: str
+) -> None:
+    """The approval of somebody who may not upload any more, for whatever reason, does not count."""
+    users = harness.folder / "users"
+    users.write_text(f"bo:{SHA}\n")
+    table = {"who": ["user:x@acme.dev"], "projects": ["*"], "actions": ["read"]}
+    access = AccessSettings(htpasswd_file=str(users))
+    rules: dict[str, object] = {"promote_approvals": 1}
+    indexes = TwoIndexes(harness, rules, settings=Settings(access=access, grant=(table,)))
+    indexes.upload(WHEEL)
+    fields = GrantFields(who=("htpasswd:bo",), projects=("demo",), actions=("upload",))
+    granted = indexes.dev.access.grant(fields, "local:alice")
+    _, record = indexes.dev.tokens.create(TokenRequest(name="ci"), "local:alice")
+    who = f"token:{record.id}" if way == "token" else "htpasswd:bo"
+    indexes.promotion(replace(ALICE, principal=who)).approve(DEMO, ONE)
+    assert indexes.promote(dry_run=True).new
+
+    if way == "ended":
+        indexes.dev.access.end_person("htpasswd:bo", "local:alice")
+    elif way == "line":
+        users.write_text("")
+        harness.clock.advance(minutes=1)
+    elif way == "grant":
+        indexes.dev.access.revoke(granted, "local:alice")
+    else:
+        indexes.dev.tokens.revoke(record.id, "local:alice")
 
     with pytest.raises(Forbidden, match="0 of 1 approvals without those of people whose access"):
         indexes.promote()
-    indexes.dev.access.admit_person("htpasswd:bo", "local:alice")
-    indexes.promote()
+
+
+def test_an_approval_that_would_not_count_is_refused(indexes: TwoIndexes) -> None:
+    """Whose name does not say what they may do, as with a Google access token, cannot approve."""
+    nobody = replace(ALICE, principal="google:0a1b2c3d")
+
+    with pytest.raises(Forbidden, match="google:0a1b2c3d' alone whether you may still upload to"):
+        indexes.promotion(nobody).approve(DEMO, ONE)
 
 
 def test_the_owner_of_a_token_without_a_record_is_not_known(indexes: TwoIndexes) -> None:

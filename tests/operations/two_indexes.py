@@ -8,10 +8,11 @@ from packaging.version import Version
 
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, IndexHarness
+from wheelyard.authentication.rights import CurrentRights
 from wheelyard.model.access import Caller
 from wheelyard.model.project import File, Project
 from wheelyard.operations.promotion import IndexSide, Promoted, Promotion
-from wheelyard.settings.sections import PromotionSettings, Settings
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store
 from wheelyard.wiring.index import Index
 
@@ -31,13 +32,14 @@ class TwoIndexes:
     store: Store | None = None
     """The store, through which the store of the harness is seen, or None for that itself."""
     seed: int = 10
-    promotion_settings: PromotionSettings = field(default_factory=PromotionSettings)
+    settings: Settings = field(default_factory=Settings)
+    """Those of the server, to which the two indexes are added."""
     dev: Index = field(init=False)
     prod: Index = field(init=False)
 
     def __post_init__(self) -> None:
         tables = ({"name": "dev"}, {"name": "prod", **self.rules})
-        settings = Settings(index=tables, promotion=self.promotion_settings)
+        settings = replace(self.settings, index=tables)
         root = self.harness.opened(self.seed, self.store, settings)
         self.dev, self.prod = root.named("dev"), root.named("prod")
 
@@ -55,7 +57,7 @@ class TwoIndexes:
             IndexSide(uploads=self.dev.uploads, caller=source_caller or caller),
             IndexSide(uploads=self.prod.uploads, caller=caller),
             self.dev.catalog.token_records,
-            self.dev.access,
+            CurrentRights(self.prod.authenticator),
             self.dev.runtime,
         )
 

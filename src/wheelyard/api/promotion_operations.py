@@ -11,6 +11,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call, IndexName, Version
 from wheelyard.api.project_operations import FileAnswer
+from wheelyard.authentication.rights import CurrentRights
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.operations.promotion import IndexSide, Promotion
 
@@ -97,7 +98,7 @@ def promotion_to(call: Call, name: str) -> Promotion:
         source=IndexSide(uploads=index.uploads, caller=call.caller),
         target=IndexSide(uploads=target.uploads, caller=call.caller_in(target)),
         tokens=index.tokens.records,
-        access=index.access,
+        approvers=CurrentRights(target.authenticator),
         runtime=index.runtime,
     )
 

@@ -17,7 +17,7 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.known_people import KnownPeople
 from wheelyard.authentication.token_owners import PASSWORD, PROVIDER, TokenOwners
-from wheelyard.errors import Unauthenticated
+from wheelyard.errors import Invalid, NotFound, Unauthenticated
 from wheelyard.model.access import (
     ANONYMOUS,
     ANYONE_READS,
@@ -31,7 +31,14 @@ from wheelyard.model.access import (
     matches_any,
 )
 from wheelyard.model.api_token import TokenRecord
-from wheelyard.model.grants import Grants, expand, parse_principals, with_implied
+from wheelyard.model.grants import (
+    Grants,
+    expand,
+    parse_principals,
+    split_publishers,
+    with_implied,
+    without_unique_id,
+)
 from wheelyard.model.person import Person
 from wheelyard.model.stored_publishers import describe_keys
 
@@ -47,9 +54,11 @@ _OF_SCOPE: Final = frozenset({"projects", "actions"})
 _STATES: Final = {
     "ended": "the owner of the token may not use the index any more",
     "unconfirmed": "the owner of the token has to sign in again first",
+    "refused by the provider": "the provider of this person has refused to confirm the account",
     "ended by hand": "an administrator has ended the access of this person",
     "of no provider": "no [[sign_in]] of the settings is the provider of this person",
     "without a line": "the htpasswd file has no such name",
+    "of no static token": "there is no such static token",
     "of no publisher": "there is no such trusted publisher, or it is not in force",
 }
 """Why a subject is refused, by its state, if that is not the state of a token itself."""
@@ -259,6 +268,9 @@ def parse_subject(text: str, authenticator: Authenticator) -> AccessSubject:
         state = "ended by hand"
     elif any(_has_no_line(principal, authenticator) for principal in principals):
         state = "without a line"
+    static = {token.identity.principal for token in authenticator.static_tokens.all().values()}
+    if any(name.startswith("static:") and name not in static for name in principals):
+        state = "of no static token"
     if not authenticator.static_tokens.expired().isdisjoint(principals):
         state = "expired"
     service = authenticator.trusted_publishing
@@ -289,8 +301,11 @@ def _people(principals: list[str], owners: TokenOwners) -> tuple[list[Person], s
         for person in owners.people.all()
         if not wanted.isdisjoint({person.principal, f"{person.principal}#{person.id}"})
     ]
-    active = [person for person in people if person.ended_at is None]
-    return active, "active" if active or not people else "ended by hand"
+    left = [person for person in people if person.ended_at is None]
+    active = [person for person in left if person.refused_at is None]
+    if active or not people:
+        return active, "active"
+    return left, "refused by the provider" if left else "ended by hand"
 
 
 def explain(
@@ -339,6 +354,40 @@ def explain(
     else:
         response = "404, as for a project that does not exist"
     return AccessExplanation(allowed=False, reasons=(response,), hints=tuple(hints))
+
+
+class CurrentRights(Struct, frozen=True):
+    """Says what people may do in an index now of whom nothing is kept but a principal."""
+
+    authenticator: Authenticator
+
+    def may_upload(self, person: str, project: NormalizedName) -> bool:
+        """
+        Return whether a principal of the journal may upload to a project, by `explain`.
+
+        Whoever runs commands on the store may. Raises Unavailable if that cannot be said now.
+        """
+        if person.startswith("local:") or ":" not in person:  # as `local_caller` names them
+            return True
+        return any(self._allows(name, project) for name in split_publishers(person))
+
+    def _allows(self, principal: str, project: NormalizedName) -> bool:
+        authenticator, (kind, _, name) = self.authenticator, principal.partition(":")
+        if principal.startswith(PASSWORD) and authenticator.htpasswd is None:
+            return False  # commands explain what holds with the file
+        # by what else the credential was named that the journal leaves out
+        names = {principal}
+        if kind == "user":
+            names.add(f"domain:{name.rpartition('@')[2]}")
+        elif kind == "serviceAccount":
+            granted = authenticator.policy.access.load().all
+            grantees = {who for grant in granted for who in grant.principals}
+            names |= {who for who in grantees if without_unique_id(who) == principal}
+        try:
+            subject = parse_subject(",".join(sorted(names)), authenticator)
+        except (Invalid, NotFound):  # a Google access token, or an API token without a record
+            return False
+        return explain(subject, Action.UPLOAD, project, authenticator, ()).allowed
 
 
 def _elsewhere(

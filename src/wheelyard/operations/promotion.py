@@ -21,7 +21,7 @@ deleted refuses it for ever, so a promotion that is between its two commits ends
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -36,10 +36,10 @@ from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_known_filename
+from wheelyard.model.grants import split_publishers
 from wheelyard.model.project import SUMMARY_LIMIT, Event, File, Project, PromotionData
 from wheelyard.model.promotion import describe_index, subject_of
 from wheelyard.model.quotas import size_of_files
-from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.quotas import FileQuotas
 from wheelyard.operations.search.project_table import described_in
@@ -66,6 +66,17 @@ class IndexSide(Struct, frozen=True, kw_only=True):
     def projects(self) -> Projects:
         """The projects of the index."""
         return self.uploads.projects
+
+
+class Approvers(Protocol):
+    """Says whose approvals of promotions to the target count."""
+
+    def may_upload(self, person: str, project: NormalizedName) -> bool:
+        """
+        Return whether who is noted as `person` may upload to the project now.
+
+        Raises Unavailable if the store does not answer, or a document that it needs is damaged.
+        """
 
 
 class Promoted(Struct, frozen=True, kw_only=True):
@@ -102,8 +113,7 @@ class Promotion(Struct, frozen=True):
     source: IndexSide
     target: IndexSide
     tokens: TokenRecords
-    access: AccessControl
-    """Knows whose access was ended, so that their approvals do not count."""
+    approvers: Approvers
     runtime: Runtime
 
     def promote(self, name: NormalizedName, version: Version, *, dry_run: bool = False) -> Promoted:
@@ -131,7 +141,7 @@ class Promotion(Struct, frozen=True):
             message = f"{subject_of(target.name)} refuses it: {refusal.message}"
             raise type(refusal)(message, code=refusal.code) from refusal
         if missing:  # what is there already is no matter of rules
-            self._check_rules(files)
+            self._check_rules(name, files)
         if dry_run:
             return _result(before, before, files)
         summary = ""
@@ -154,7 +164,8 @@ class Promotion(Struct, frozen=True):
 
         It counts for the files that the release has now.
 
-        Raises Forbidden if the caller sends no credential, or may have uploaded one of the files.
+        Raises Forbidden if the caller sends no credential, may have uploaded one of the files, or
+        is nobody whose rights can be looked up later.
         """
         caller, files = self.target.caller, self._release(name, version)
         if caller.is_anonymous:
@@ -163,6 +174,13 @@ class Promotion(Struct, frozen=True):
             raise Forbidden(
                 "Who has uploaded a release cannot approve its promotion. Ask somebody else who "
                 f"may upload to {describe_index(self.target.name)}.",
+                code=REFUSED,
+            )
+        if not self.approvers.may_upload(caller.acts_for, name):
+            raise Forbidden(
+                f"Nobody can tell later from {quoted(caller.acts_for)} alone whether you may still "
+                f"upload to {describe_index(self.target.name)}, so the approval would not count. "
+                "Use another credential, or ask the operator for a grant that names you.",
                 code=REFUSED,
             )
         data = PromotionData(self.target.name, caller.acts_for)
@@ -211,7 +229,7 @@ class Promotion(Struct, frozen=True):
             raise unknown from None
         return _files_of(self.source, project, version)
 
-    def _check_rules(self, files: Sequence[File]) -> None:
+    def _check_rules(self, name: NormalizedName, files: Sequence[File]) -> None:
         """Raise an error if a rule forbids that the caller promotes these files."""
         yanked = [file.filename for file in files if file.yanked is not None]
         if yanked:
@@ -241,17 +259,20 @@ class Promotion(Struct, frozen=True):
                 f"Promote this one after {ready:%Y-%m-%d %H:%M} UTC",
             )
         if rules.promote_approvals:
-            uploaders = self._uploaders(files)
+            noted = {who for file in files for who in file.approved_for.get(self.target.name, ())}
+            current = {who for who in noted if self.approvers.may_upload(who, name)}
+            uploaders, wanted = self._uploaders(files), rules.promote_approvals
             for file in files:
-                self._check_approvals(file, uploaders[file.uploaded_by], rules.promote_approvals)
+                self._check_approvals(file, uploaders[file.uploaded_by], current, wanted)
 
-    def _check_approvals(self, file: File, uploader: str, wanted: int) -> None:
+    def _check_approvals(self, file: File, uploader: str, current: set[str], wanted: int) -> None:
+        """Raise Forbidden unless `wanted` others, who are in `current`, have approved a file."""
         caller, to = self.target.caller, self.target.name
-        grants = self.access.load()
         noted = file.approved_for.get(to, ())
-        people = [person for person in noted if grants.ending_of(_parts(person)) is None]
+        people = [person for person in noted if person in current]
         others = [person for person in people if not _is_person(caller, person)]
-        approvers = [person for person in others if _parts(person).isdisjoint(_parts(uploader))]
+        uploaders = split_publishers(uploader)
+        approvers = [who for who in others if split_publishers(who).isdisjoint(uploaders)]
         if len(approvers) < wanted:
             who = "another person" if wanted == 1 else f"{wanted} other people"
             own = " besides yours" if len(others) < len(people) else ""
@@ -431,16 +452,8 @@ def _without_notes(file: File) -> File:
 
 
 def _is_person(caller: Caller, person: str) -> bool:
-    own = {caller.acts_for, *caller.principals, *_parts(caller.principal)}
-    return not _parts(person).isdisjoint(own)
-
-
-def _parts(principal: str) -> set[str]:
-    """Return a principal, or of a CI job that fits several publishers, that of each."""
-    kind, _, names = principal.partition(":")
-    if kind != "publisher":
-        return {principal}
-    return {f"{kind}:{name}" for name in names.split(",")}
+    own = {caller.acts_for, *caller.principals, *split_publishers(caller.principal)}
+    return not split_publishers(person).isdisjoint(own)
 
 
 def _refused(fact: str, remedy: str) -> Forbidden:
