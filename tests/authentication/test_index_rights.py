@@ -11,14 +11,16 @@ from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.api.access_operations import (
     AccessQuestion,
     GrantRevocation,
+    TokensQuery,
     explain_access,
+    list_tokens,
     revoke_grant,
 )
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.model.access import Action, Caller, Identity
-from wheelyard.model.api_token import TokenRecord
+from wheelyard.model.api_token import TokenOwner, TokenRecord
 from wheelyard.model.grants import GrantFields, Grants, parse_grant
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
 from wheelyard.settings.validation import stored_grant_warnings
@@ -60,8 +62,8 @@ def _open_to_all(index: Index) -> set[str]:
     return explained
 
 
-def _explained(index: Index, name: str) -> AccessExplanation:
-    question = AccessQuestion("anonymous", CORE, "read", name)
+def _explained(index: Index, name: str, who: str = "anonymous") -> AccessExplanation:
+    question = AccessQuestion(who, CORE, "read", name)
     return LocalApi(index=index, caller=ALICE).call(explain_access, question)
 
 
@@ -140,6 +142,34 @@ def test_an_old_token_cannot_publish_into_a_closed_index(tmp_path: Path) -> None
     assert _token_holds(closed, "prod") == {"prod"}
     assert _token_holds(closed, "dev") == {"dev"}
     assert _token_holds(closed, "prod,dev") == {"dev", "prod"}
+
+
+def test_it_is_said_why_a_token_does_not_hold(tmp_path: Path) -> None:
+    """Who asks about a token that names no index, or another one, hears that, as for a grant."""
+    index = _index(tmp_path, _grant("user:bo@acme.dev", "prod"))
+    _, old = index.tokens.create(TokenRequest(name="ci"), "local:test")
+    _, other = index.tokens.create(TokenRequest(name="dev", index="dev"), "local:test")
+    answers = [_explained(index, "prod", f"token:{record.id}") for record in (old, other)]
+
+    assert not any(answer.allowed for answer in answers)
+    words = [hint.partition(", ")[2] for answer in answers for hint in answer.hints]
+    assert [text for text in words if "index" in text] == [
+        "but names no index, and prod has grants of its own",
+        "which is another index",
+    ]
+
+
+def test_the_owner_of_a_token_may_have_a_grant_in_any_index(tmp_path: Path) -> None:
+    """Whose only grant names an index is not gone, and neither is the owner of their tokens."""
+    index = _index(tmp_path, _grant("user:bo@acme.dev", "prod"), _grant("user:cy@acme.dev"))
+    for who in ("user:ana@acme.dev", "user:bo@acme.dev", "user:cy@acme.dev"):
+        owner = TokenOwner(who, frozenset({who}))
+        index.tokens.create(TokenRequest(name=who, owner=owner), "local:test")
+
+    tokens = LocalApi(index=index, caller=ALICE).call(list_tokens, TokensQuery()).tokens
+
+    gone = {token.name for token in tokens if "owner-gone" in token.marks}
+    assert gone == {"user:ana@acme.dev"}
 
 
 def test_an_older_version_gives_a_token_of_an_index_no_rights(tmp_path: Path) -> None:

@@ -89,6 +89,12 @@ class AuthorizationPolicy(Struct, frozen=True):
         """
         return self._own_scopes(self.access.load(), principal, principals)
 
+    def has_rights(self, principal: str, principals: frozenset[str]) -> bool:
+        """Return whether a principal has rights as `own_scopes` returns them, in some index."""
+        grants = self.access.load()
+        own = self._own_scopes(grants, principal, principals)
+        return bool(own or grants.scopes_of(principals))
+
     def holding(self, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
         """
         Return those of `scopes` that hold in the index, as `Grants.holding` does.

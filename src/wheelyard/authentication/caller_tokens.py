@@ -96,7 +96,7 @@ class CallerTokens(Struct, frozen=True):
         if token.state != "active":
             return token.state == "ended"
         with suppress(Unauthenticated), UnreadableIgnored():
-            return not self.policy.own_scopes(record.owner, self.owners.principals(record))
+            return not self.policy.has_rights(record.owner, self.owners.principals(record))
         return False  # nobody can say
 
     def indexes_of(self, caller: Caller, names: Iterable[str]) -> tuple[str, ...]:

@@ -395,7 +395,12 @@ def _elsewhere(
 ) -> Iterator[str]:
     """Yield a sentence for each grant and credential that would do, and does not hold here."""
     policy, index = authenticator.policy, authenticator.policy.index
-    for right in _of_settings_and_store(authenticator, policy.access.load()):
+    tokens = (
+        Right(f"token:{record.id} ({record.name})", subject.principals, record.scope, "API token")
+        for record in subject.records
+        if not record.publishers
+    )
+    for right in (*tokens, *_of_settings_and_store(authenticator, policy.access.load())):
         is_own = not right.principals.isdisjoint(subject.principals)
         if is_own and right.scope.permits(action, project) and not policy.holding((right.scope,)):
             why = "which is another index"
