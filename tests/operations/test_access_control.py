@@ -355,7 +355,7 @@ def test_check_mends_grants_and_their_journal(harness: IndexHarness, access: Acc
 
 
 def test_lost_grants_are_not_taken_for_none(harness: IndexHarness, access: AccessControl) -> None:
-    """Whose access was ended stays out if the document is lost, and no change begins a new one."""
+    """If the document is lost, whoever was shut out stays out, and nothing is shown or changed."""
     access.end_person("user:eve@acme.dev", by="local:ana")
     harness.store.delete(keys.ACCESS)
 
@@ -363,6 +363,8 @@ def test_lost_grants_are_not_taken_for_none(harness: IndexHarness, access: Acces
         assert process.peek() is None
         with pytest.raises(Unavailable, match=r"lost|gone"):
             process.load()
+        with pytest.raises(Unavailable, match=r"lost|gone"):
+            process.show()
         with pytest.raises(Unavailable, match=r"lost|gone"):
             process.grant(grant(BO), by="local:ana")
     assert harness.store.get(keys.ACCESS) is None

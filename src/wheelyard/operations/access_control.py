@@ -138,8 +138,10 @@ class AccessControl:
 
     def show(self) -> AccessList:
         """Return all grants and groups as they are in the store and in the settings now."""
-        rules = self.records.get("current").value or AccessRules()
-        own = self.configured
+        rules, own = self.records.get("current").value, self.configured
+        if rules is None:
+            self._require_not_lost()
+            rules = AccessRules()
         stored = [
             replace(
                 _listed(granted.id, "store", granted.grant),

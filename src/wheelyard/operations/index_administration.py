@@ -188,6 +188,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         self._require_stored(name, self.in_force.stored(), may_be_configured=True)
         if name not in self.in_force.configured:  # else its packages are those of the settings' one
             self._require_empty(name)
+        # before the commit: where they cannot be read, nothing is removed
+        warnings = tuple(self.warnings(name))
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
             self._require_stored(name, stored, may_be_configured=True)
@@ -203,7 +205,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             except WheelyardError:
                 self._put_back(name, before, by)
                 raise
-        return tuple(self.warnings(name))
+        return warnings
 
     def _take_back(self, name: str, by: str) -> None:
         note = "the name was taken at the same time"
