@@ -25,7 +25,7 @@ from wheelyard.model.distribution_filename import parse_version_set
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.stored_indexes import IndexList, describe_event
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.forwarding import ForwardingStore
 from wheelyard.storage.memory import MemoryStore
@@ -469,10 +469,18 @@ def test_who_makes_an_index_hears_which_one_it_opens(harness: IndexHarness) -> N
 
 
 def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
-    """A server warns of a grant, and of a rule of promotion, for an index that does not exist."""
+    """A server warns of a grant, a static token and a rule for an index that does not exist."""
     grant = {"who": ["group:all"], "projects": ["*"], "actions": ["read"], "index": "prod,prdo"}
+    tokens = harness.folder / "tokens.toml"
+    tokens.write_text(
+        '[[token]]\nname = "ci"\nvalue = "a text of many letters"\nprojects = ["*"]\n'
+        'index = "prod,pord"\n'
+    )
     settings = Settings(
-        index=({"name": "prod", "promote_from": ["", "dve"]},), grant=(grant,), groups={"all": []}
+        access=AccessSettings(static_tokens_file=str(tokens)),
+        index=({"name": "prod", "promote_from": ["", "dve"]},),
+        grant=(grant,),
+        groups={"all": []},
     )
     index = harness.opened(3, settings=settings)
 
@@ -480,6 +488,7 @@ def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
 
     assert [line.partition(",")[0] for line in lines] == [
         "grant 1 names the index prdo",
+        "static token ci names the index pord",
         "promote_from of the index prod names the index dve",
     ]
 

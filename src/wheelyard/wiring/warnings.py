@@ -131,7 +131,7 @@ def index_warnings(index: Index) -> Iterator[str]:
 
 
 def _unknown_indexes(index: Index) -> Iterator[str]:
-    """Yield which tables of the settings name an index that does not exist."""
+    """Yield which tables of the settings, or static tokens, name an index that is not there."""
     settings, definitions = index.indexes.settings, index.indexes.definitions()
     named = [(str(grant), grant.scope.indexes) for grant in settings.grants.all]
     if settings.publisher:
@@ -139,11 +139,14 @@ def _unknown_indexes(index: Index) -> Iterator[str]:
             (f"publisher {publisher.id}", publisher.scope.indexes)
             for publisher in settings.publishers
         ]
+    for token in index.authenticator.static_tokens.all().values():
+        name = escaped(token.identity.principal.partition(":")[2])
+        named += [(f"static token {name}", scope.indexes) for scope in token.identity.scopes]
     named.append(("promotion.promote_from", settings.promotion.promote_from))
     named += [(f"retention {rule.title}", (rule.index,)) for rule in settings.retention_rules]
     existing = {"", *index.indexes.names()}
     for what, names in named:
-        yield from (names_no_index(what, name) for name in names if name not in existing)
+        yield from (names_no_index(what, other) for other in names if other not in existing)
     for definition in definitions.values():
         yield from unknown_sources(definition, existing)
 
