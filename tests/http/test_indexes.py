@@ -1,5 +1,6 @@
 """Several indexes on one server: their paths, layers, files and memory, by requests."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -249,6 +250,55 @@ def test_pages_say_which_index_they_are_of(server: InProcessServer) -> None:
     assert b'<a href="./dev/">dev</a>' in server.get("/", html).body
     page = server.get("/dev/project/demo/", html).body
     assert b'<a href="../../../project/demo/">the index without a name</a>' in page
+
+
+def _links_to_indexes(server: InProcessServer) -> list[str]:
+    page = server.get("/", ("Accept", "text/html"))
+    assert page.status == 200
+    links: list[str] = re.findall(r'<a href="./([a-z]+)/">\1</a>', page.body.decode())
+    return links
+
+
+def test_the_home_page_has_the_indexes_of_now(tmp_path: Path) -> None:
+    """The home page names an index that was just made, and none that was removed, to anybody."""
+    with in_process(tmp_path) as server:
+        server.publish_to("", OLD)
+        indexes = server.index.index_administration
+        assert [_links_to_indexes(server) for _ in range(2)] == [[], []]
+        indexes.make({"name": "dev"}, "local:test")
+        assert [_links_to_indexes(server) for _ in range(2)] == [["dev"], ["dev"]]
+        assert server.get("/", ("Accept", "text/html")).was_quick
+        indexes.make({"name": "prod"}, "local:test")
+        assert _links_to_indexes(server) == ["dev", "prod"]
+        indexes.remove("dev", "local:test")
+        assert _links_to_indexes(server) == ["prod"]
+
+
+def test_other_servers_name_a_new_index_within_fifteen_seconds(tmp_path: Path) -> None:
+    """On a bucket, the home page of another server names a new index 15 s later, and stays so."""
+    store = RemoteStore()
+    with (
+        in_process(tmp_path, store=store, near=False) as here,
+        in_process(tmp_path, store=store, near=False) as there,
+    ):
+        assert _links_to_indexes(there) == []
+        here.index.index_administration.make({"name": "dev"}, "local:test")
+        for _ in range(2):
+            there.clock.advance(seconds=15)
+            assert _links_to_indexes(there) == ["dev"]
+        asked = store.asked("get", keys.INDEX_LIST)
+        assert _links_to_indexes(there) == ["dev"]
+        assert store.asked("get", keys.INDEX_LIST) == asked
+
+
+def test_the_home_page_is_there_without_the_list_of_indexes(server: InProcessServer) -> None:
+    """While the list of indexes is damaged, the home page names none, and then all again."""
+    names, store = sorted(str(table["name"]) for table in INDEXES), server.index.stores.documents
+    assert _links_to_indexes(server) == names
+    store.put(keys.INDEX_LIST, b"?", None)
+    assert [_links_to_indexes(server) for _ in range(2)] == [[], []]
+    store.delete(keys.INDEX_LIST)
+    assert _links_to_indexes(server) == names
 
 
 EVERYBODY: Final = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}

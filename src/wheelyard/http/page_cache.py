@@ -112,6 +112,8 @@ SERIALS: Final[Key] = ("serials", "")
 CHANGES: Final[Key] = ("changes", "")
 """The feed, with the serials on the page of a project."""
 GRANTS: Final[Key] = ("grants", "")
+INDEXES: Final[Key] = ("indexes", "")
+"""The list of the indexes in the store."""
 PUBLISHERS: Final[Key] = ("publishers", "")
 POLICY: Final[Key] = ("policy", "")
 """The rules and decisions about public packages."""
@@ -175,6 +177,8 @@ class CurrentVersions:
             snapshot = index.changes.documents.peek(keys.CHANGES, "current")
         elif key == GRANTS:
             snapshot = index.access.records.peek()
+        elif key == INDEXES:
+            snapshot = index.indexes.in_force.records.peek()
         elif key == PUBLISHERS:
             snapshot = index.catalog.publisher_records.peek()
         elif key == SEARCH:

@@ -180,11 +180,10 @@ class WebPages:
 
     @property
     def has_other_indexes(self) -> bool:
-        """Whether there is an index with a name, as far as that is known without the store."""
+        """Whether there is an index with a name, as far as the store says it."""
         index = self.context.index
         with suppress(Unavailable):  # a page has to be shown also while the store is down
-            in_force = None if index.name else index.indexes.peek()
-            return bool(index.name or (in_force and in_force.definitions))
+            return bool(index.name or index.indexes.definitions())
         return False
 
     def choosing_viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
@@ -239,7 +238,7 @@ class WebPages:
         render: Render,
         *,
         listing: OpenListing | None = None,
-        shows: MadeFrom = (),
+        shows: MadeFrom | None = (),
         until: float = inf,
     ) -> Response:
         """
@@ -247,9 +246,9 @@ class WebPages:
 
         `key` has all that the page depends on besides `version`, such as its `Viewer`. `render` may
         raise TemporaryPage. `listing`: the project that the page is about. `shows`: what it shows
-        besides the listing. `until`: when an identical request may get another one, on the
-        monotonic clock. Raises Invalid (412) if If-Match has another ETag, and what else
-        `render` raises.
+        besides the listing, None if each request needs a page of its own. `until`: when an
+        identical request may get another one, on the monotonic clock. Raises Invalid (412) if
+        If-Match has another ETag, and what else `render` raises.
         """
         is_upstream = listing is not None and listing.origin.is_upstream
         headers = self.headers(listing.name if listing is not None else None, request.caller)

@@ -7,6 +7,7 @@ address, no proxy is configured, and none has forwarded the request. Otherwise t
 """
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 from hmac import compare_digest
 from typing import Final
@@ -25,8 +26,16 @@ from wheelyard.errors import (
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import error_response_for
 from wheelyard.http.instrumentation import Instrumentation
-from wheelyard.http.messages import NO_STORE, Header, Request, Response, make_response, redirect
-from wheelyard.http.page_cache import SEARCH
+from wheelyard.http.messages import (
+    NO_STORE,
+    Header,
+    MadeFrom,
+    Request,
+    Response,
+    make_response,
+    redirect,
+)
+from wheelyard.http.page_cache import INDEXES, SEARCH
 from wheelyard.http.representation import GZIP, accepts_gzip, compressed
 from wheelyard.http.request_authentication import parse_authorization
 from wheelyard.http.requests import has_forwarding_header
@@ -96,16 +105,31 @@ class HomePages:
         caller = request.caller
         viewer = self._web.viewer(request.caller)
         table = load_projects(self._context)
+        names, shows = self._index_names()
 
         def render() -> bytes:
             projects = table.readable_by(caller).projects
             return home_page(self._web.environment, viewer, projects, names)
 
-        in_force, site = self._context.index.indexes.peek(), self._context.site
-        others = {*(in_force.definitions if in_force else ()), *(site.indexes if site else ())}
-        names = ("", *sorted(others)) if others else ()
         key, version = ("home", viewer, visibility_key(caller), names), str(table.generation)
-        return self._web.respond(request, key, version, render, shows=((SEARCH, version),))
+        if shows is not None:
+            shows = ((SEARCH, version), *shows)
+        return self._web.respond(request, key, version, render, shows=shows)
+
+    def _index_names(self) -> tuple[tuple[str, ...], MadeFrom | None]:
+        """
+        Return the names of all indexes, if there are several, and what they follow from.
+
+        That is None while the store does not say which there are: the page is shown all the same.
+        """
+        in_force, site = self._context.index.indexes.in_force, self._context.site
+        others, shows = set(site.indexes if site else ()), None
+        with suppress(Unavailable):
+            # the version first: a change in between ends the answer
+            version = in_force.records.get().version
+            others |= in_force.load().definitions.keys()
+            shows = ((INDEXES, version),)
+        return ("", *sorted(others)) if others else (), shows
 
     def answer_list(self, request: Request) -> Response:
         """Handle GET `/-/projects/<number>/`: a page of the projects that the caller may read."""
