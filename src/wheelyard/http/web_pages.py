@@ -1,6 +1,6 @@
 """What the handlers of all pages for people share: templates, viewers, headers, cached pages."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import suppress
 from math import inf
 
@@ -25,6 +25,7 @@ from wheelyard.http.messages import (
 )
 from wheelyard.http.page_cache import Render
 from wheelyard.http.representation import GZIP, MediaType, accepts_gzip, compressed
+from wheelyard.http.request_authentication import CallerElsewhere
 from wheelyard.http.requests import build_path
 from wheelyard.http.resolver import OpenListing
 from wheelyard.http.responses import (
@@ -43,6 +44,7 @@ from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.home_page import ErrorFacts
 from wheelyard.rendering.web.release_page import dependency_names
 from wheelyard.settings.sections import MIB
+from wheelyard.wiring.index import Index
 
 RequiredNames = LruCache[str, frozenset[NormalizedName]]
 """The names that releases require, by project and the digest of core metadata, or of the file."""
@@ -169,10 +171,6 @@ class WebPages:
             and index.takes_uploads
             and caller.may_anywhere(Action.UPLOAD),
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
-            may_promote=may_change
-            and name is not None
-            and index.definition.has_packages
-            and self.has_other_indexes,
             may_administer=may_administer,
             may_approve=may_approve and not may_administer,
             may_ask=self.context.site is None and not index.settings.server.read_only,
@@ -187,8 +185,34 @@ class WebPages:
         return False
 
     def choosing_viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
-        """Return who looks at a page, as `viewer` does, and the client that was chosen before."""
-        return replace(self.viewer(request.caller, name), client=_choice(request))
+        """
+        Return who looks at a page, as `viewer` does, with the client that was chosen before.
+
+        Also with whether they may promote the project `name`, which depends on other indexes.
+        """
+        viewer, may_promote = self.viewer(request.caller, name), False
+        if name is not None:
+            with suppress(Unavailable):
+                may_promote = next(self.promotion_targets(request, name), None) is not None
+        return replace(viewer, client=_choice(request), may_promote=may_promote)
+
+    def promotion_targets(self, request: Request, name: NormalizedName) -> Iterator[Index]:
+        """
+        Yield the other indexes with packages that the caller may upload a project to.
+
+        None if the caller cannot promote it from this one. Raises Unavailable if the store does not
+        say which there are, or who the caller is there.
+        """
+        index, in_index = self.context.index, CallerElsewhere(request, self.context.index)
+        is_read_only = index.settings.server.read_only or not index.definition.has_packages
+        if request.caller.is_anonymous or is_read_only:
+            return
+        definitions = {"": index.indexes.definition(""), **index.indexes.definitions()}
+        for other, definition in sorted(definitions.items()):
+            if other != index.name and definition.has_packages:
+                target = index.named(other)
+                if in_index(target).may(Action.UPLOAD, name):
+                    yield target
 
     def path(self, *segments: str, query: bytes = b"") -> str:
         """Return the URL path of a page, and its query unless that may have a secret."""

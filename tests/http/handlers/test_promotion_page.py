@@ -21,7 +21,8 @@ INDEXES = (
     {"name": "dev"},
     {"name": "prod", "promote_approvals": 1},
     {"name": "stage"},
-    {"name": "view", "layers": ["prod"]},
+    {"name": "view", "layers": ["prod", "dev"]},
+    {"name": "team", "layers": ["team", "dev"]},
 )
 
 
@@ -41,6 +42,7 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
         grant=(
             *(grant(who, "read", index="dev") for who in ("ana", "bo", "eve")),
             *(grant(who, "upload", index="prod") for who in ("ana", "bo")),
+            grant("ana", "read", index="team,view"),
         ),
     )
     with in_process(tmp_path, settings) as opened:
@@ -89,11 +91,23 @@ def test_who_may_promote_to_no_index(server: InProcessServer) -> None:
 
     page = eve.open(PROMOTE)
 
+    assert b'href="promote/"' not in eve.open(RELEASE).body
     assert b"<form method=" not in page.body.partition(b"<main")[2]
     assert "no other index that you may upload" in text_of(page)
     fields = {"csrf_token": eve.form_token("/-/account/"), "to": "prod", "action": "promote"}
     assert eve.send(PROMOTE, fields).status == 403
     assert not server.index.named("prod").names.listed()
+
+
+@pytest.mark.parametrize("place", ["team", "view"])
+def test_a_release_is_promoted_from_the_index_that_has_it(
+    server: InProcessServer, place: str
+) -> None:
+    """Who wants to promote a release that an index has from a layer hears which index it is of."""
+    page = signed_in(server, "ana").open(f"/{place}/project/demo/1.0/promote/")
+
+    assert page.status == 404
+    assert "demo 1.0 is from dev. Promote it on its page there." in text_of(page)
 
 
 def test_wrong_forms(server: InProcessServer) -> None:

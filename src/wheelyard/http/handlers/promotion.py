@@ -29,10 +29,11 @@ from wheelyard.http.forms import (
 )
 from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.request_authentication import CallerElsewhere
+from wheelyard.http.resolver import find_private
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import File
+from wheelyard.model.promotion import describe_index
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import REFUSED
 from wheelyard.rendering.web.account_pages import FormState
@@ -101,12 +102,24 @@ class PromotionPages:
         if request.caller.is_anonymous:
             raise invalid_credential()
         message = f"{name} has no such release of its own. Its page shows what it has."
-        if not self._context.index.definition.has_packages:  # a view
-            raise NotFound(message)
         try:
-            return name, parse_version(request.path_params["version"])
+            version = parse_version(request.path_params["version"])
         except Invalid as fault:
             raise NotFound(message) from fault
+        if not self._context.index.definition.has_packages:  # a view
+            raise self._of_layer(name, version) or NotFound(message)
+        return name, version
+
+    def _of_layer(self, name: NormalizedName, version: Version) -> NotFound | None:
+        """Return the NotFound for a release that the index has from a layer, or None."""
+        with suppress(NotFound):
+            for home in find_private(self._context, name).homes:
+                if Selection(version).of(home.project.files):
+                    place = describe_index(home.index.name)
+                    return NotFound(
+                        f"{name} {version} is from {place}. Promote it on its page there."
+                    )
+        return None
 
     def _show(
         self,
@@ -117,9 +130,12 @@ class PromotionPages:
         form: FormState,
     ) -> Response:
         index = self._context.index
-        project = index.projects.get_current(name)
-        kept = index.lifecycle.kept_files(project)
-        files = Selection(version).files_of(project, index.projects.index_option, kept)
+        try:
+            project = index.projects.get_current(name)
+            kept = index.lifecycle.kept_files(project)
+            files = Selection(version).files_of(project, index.projects.index_option, kept)
+        except NotFound as fault:
+            raise (self._of_layer(name, version) or fault) from None
         targets = tuple(self._targets(request, name, version, files))
         viewer = self._web.viewer(request.caller, name)
         release = name, files[0].version
@@ -130,12 +146,8 @@ class PromotionPages:
         self, request: Request, name: NormalizedName, version: Version, files: tuple[File, ...]
     ) -> Iterator[PromotionTarget]:
         """Yield what each index would get that the caller may upload the project to."""
-        call, index = self._call(request), self._context.index
-        for other in index.indexes.all():
-            if other.name == index.name or not other.definition.has_packages:
-                continue
-            if not call.caller_in(other).may(Action.UPLOAD, name):
-                continue
+        call = self._call(request)
+        for other in self._web.promotion_targets(request, name):
             promotion = promotion_to(call, other.name)
             approvers = [set(file.approved_for.get(other.name, ())) for file in files]
             target = PromotionTarget(
