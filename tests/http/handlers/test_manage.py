@@ -122,7 +122,7 @@ def test_release_is_deleted_by_who_types_its_name(
 
 
 def test_deleted_files_are_restored(server: InProcessServer, manager: Browser) -> None:
-    """The page has the deleted files; whoever ticks them and says why gets them back."""
+    """The page has the deleted files; whoever ticks some and says why gets them back."""
     name, filename = "demo-t", "demo_t-1.0-py3-none-any.whl"
     server.publish(wheel(name), wheel(name, "2.0"))
     before = project(server, name).by_filename[filename]
@@ -133,6 +133,7 @@ def test_deleted_files_are_restored(server: InProcessServer, manager: Browser) -
     page = manager.open(f"/project/{name}/manage/")
     assert "Can be restored until" in text_of(page)
 
+    assert "Error: Tick the releases" in text_of(chosen(manager, name, ("choose", "restore")))
     form = chosen(manager, name, ("choose", "restore"), ("version", "1.0"))
     assert filename in text_of(form)
     done = changed(manager, name, action="restore", reason="needed", **fields)

@@ -177,7 +177,9 @@ class ManagePages:
                 message = f"None of these files can be {PARTICIPLES[action]}. Choose others."
                 raise Invalid(message, code="invalid_field")
         except WheelyardError as error:
-            form = FormState(form.token, fields.values, error.on_page, "versions")
+            # the form to restore has no such field
+            field = "" if action == "restore" else "versions"
+            form = FormState(form.token, fields.values, error.on_page, field)
             return self._overview(request, status_of(error), project, form)
         return self._change_form(request, 200, form, change)
 
