@@ -88,7 +88,7 @@ def test_a_damaged_project_hides_no_usage(tmp_path: Path) -> None:
 def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
     """Each index has its quotas and what is used, and files that two list count once in total."""
     quotas = QuotaSettings(index_size=1, project_files=2)
-    tables = ({"name": "prod", "project_files": 1},)
+    tables = ({"name": "prod", "project_files": 1}, {"name": "view", "layers": ["prod"]})
     settings = settings_in(tmp_path, quotas=quotas, index=tables)
     with in_process(tmp_path, settings) as server:
         server.publish(SMALL, LARGE)
@@ -107,7 +107,11 @@ def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
         usage = admin.api.call(show_usage)
         page, of_prod = admin.read(PAGE), admin.read(f"{PAGE}?index=prod")
         manage = text_of(admin.browser.open("/project/demo/manage/"))
+        missing = [admin.open(f"{PAGE}?index={name}") for name in ("nosuch", "view")]
 
+    assert [page.status for page in missing] == [404, 404]
+    assert "There is no index" in text_of(missing[0])
+    assert "The index view has no packages of its own" in text_of(missing[1])
     (prod,) = usage.indexes
     assert [(project.name, project.share) for project in usage.projects] == [
         ("demo", 0.5),

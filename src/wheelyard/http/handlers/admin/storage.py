@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 from wheelyard.api import public_package_operations, server_operations
 from wheelyard.api.public_package_operations import KeptQuery
+from wheelyard.errors import NotFound
 from wheelyard.http.forms import FormFields
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
 from wheelyard.http.messages import Request, Response
@@ -41,7 +42,11 @@ class StoragePage:
         self._pages = pages
 
     def answer(self, request: Request) -> Response:
-        """Handle GET: how much is stored, in the order that was chosen."""
+        """
+        Handle GET: how much is stored, in the order that was chosen.
+
+        Raises NotFound if the query names an index that does not exist, or has no packages.
+        """
         query, api = self._pages.query(request), self._pages.api(request)
         has_public = self._pages.index.upstream is not None
         values: dict[str, object] = {"has_public": has_public}
@@ -52,7 +57,12 @@ class StoragePage:
             usage = api.call(server_operations.show_usage)
             all_indexes = (usage, *usage.indexes)
             name = query.text("index")
-            shown = next((index for index in all_indexes if index.index == name), usage)
+            shown = next((index for index in all_indexes if index.index == name), None)
+            if shown is None:
+                self._pages.index.indexes.definition(name)  # raises unless there is such an index
+                raise NotFound(
+                    f"The index {name} has no packages of its own, so it stores nothing."
+                )
             values |= {
                 "usage": shown,
                 "of": "",
