@@ -195,6 +195,17 @@ def test_an_index_that_is_in_use_stays(harness: IndexHarness) -> None:
         administration.remove("team", "local:bo")
 
 
+def test_a_layer_of_the_settings_is_taken_out_there(harness: IndexHarness) -> None:
+    """Who removes a layer of an index of the settings hears that no command takes it out there."""
+    opened(harness).index_administration.make(DEV, "local:bo")
+    administration = opened(harness, {"name": "top", "layers": ["dev"]}).index_administration
+
+    with pytest.raises(Conflict, match="'top', which is in the settings") as refused:
+        administration.remove("dev", "local:bo")
+
+    assert "wheelyard index change" not in refused.value.message
+
+
 def test_an_index_is_emptied_before_it_is_removed(harness: IndexHarness) -> None:
     """Who follows the advice deletes also dev releases, and waits until nothing can be restored."""
     index = opened(harness)

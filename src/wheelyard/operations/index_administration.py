@@ -339,11 +339,14 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             if other != name and name in definition.layers
         )
         if above:
-            raise Conflict(
-                f"{quoted(name)} is a layer of the index {quoted(above[0])}. Take it out there "
-                f"first: wheelyard index change {above[0]} layers=...",
-                code=INDEX_IN_USE,
-            )
+            first, fact = above[0], f"{quoted(name)} is a layer of the index {quoted(above[0])}"
+            message = f"{fact}. Take it out there first: wheelyard index change {first} layers=..."
+            if first in self.in_force.configured:
+                message = (
+                    f"{fact}, which is in the settings. Take it out there first, and restart the "
+                    "servers."
+                )
+            raise Conflict(message, code=INDEX_IN_USE)
 
     def _listed(self, index: StoredIndex, both: KnownIndexes) -> ListedIndex:
         problem, definition = both.problems.get(index.name, ""), both.definitions.get(index.name)
