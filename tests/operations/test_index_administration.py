@@ -206,6 +206,26 @@ def test_a_layer_of_the_settings_is_taken_out_there(harness: IndexHarness) -> No
     assert "wheelyard index change" not in refused.value.message
 
 
+@pytest.mark.parametrize("layers", [[""], ["team", ""]])
+def test_packages_that_an_index_does_not_show_are_said(
+    harness: IndexHarness, layers: list[str]
+) -> None:
+    """Who takes the name of an index out of its layers hears that its packages are hidden now."""
+    index = opened(harness)
+    administration = index.index_administration
+    administration.make({"name": "team"}, "local:bo")
+    administration.make(DEV, "local:bo")
+    assert administration.change("dev", {"layers": layers}, "local:bo").warnings == ()
+    administration.change("dev", {"layers": None}, "local:bo")
+    index.named("dev").uploads.accept(make_wheel().arrival(harness.folder), ALICE)
+
+    (warning,) = administration.change("dev", {"layers": layers}, "local:bo").warnings
+
+    assert warning.startswith("The index dev has packages that it does not show")
+    assert [row.warnings for row in administration.show()] == [(), (warning,)]
+    assert administration.change("dev", {"layers": ["dev"]}, "local:bo").warnings == ()
+
+
 def test_an_index_is_emptied_before_it_is_removed(harness: IndexHarness) -> None:
     """Who follows the advice deletes also dev releases, and waits until nothing can be restored."""
     index = opened(harness)

@@ -29,7 +29,12 @@ from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError, quoted
 from wheelyard.model.decoding import counted, require_one_line
-from wheelyard.model.index_definition import misfits, parse_index_name, read_definition
+from wheelyard.model.index_definition import (
+    IndexDefinition,
+    misfits,
+    parse_index_name,
+    read_definition,
+)
 from wheelyard.model.stored_indexes import (
     AnyIndexEvent,
     IndexChanged,
@@ -90,7 +95,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 source="settings",
                 index=self.in_force.tables[name],
                 problem=both.problems.get(name, ""),
-                warnings=tuple(unknown_sources(definition, both.names)),
+                warnings=tuple(self._own_warnings(definition, both)),
             )
             for name, definition in self.in_force.configured.items()
         )
@@ -357,13 +362,26 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             source="store",
             index=index.index,
             problem=problem,
-            warnings=tuple(unknown_sources(definition, both.names)) if definition else (),
+            warnings=tuple(self._own_warnings(definition, both)) if definition else (),
             created=index.created,
             created_by=index.created_by,
             changed=index.changed,
             changed_by=index.changed_by,
             note=index.note,
         )
+
+    def _own_warnings(self, definition: IndexDefinition, both: KnownIndexes) -> Iterator[str]:
+        """Yield what of the definition of an index may not be meant."""
+        yield from unknown_sources(definition, both.names)
+        name, has_files = definition.name, False
+        if not definition.has_packages:
+            with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same
+                has_files = any(project.files for project in self.files.projects_of(name))
+        if has_files:
+            yield (
+                f"The index {name} has packages that it does not show, as its own name is none of "
+                f"its layers. To show them, add {name} to its layers."
+            )
 
     def _commit(self, intent: Intent[IndexList, AnyIndexEvent], name: str) -> ListedIndex:
         committed = self._submit(intent)
