@@ -9,12 +9,14 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, code_of
+from tests.operations.in_memory_index import ALICE, IndexHarness, code_of
 from tests.operations.upstream_names import GuardedHarness, names_of
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.settings.sections import Settings
+from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.base import Key
 
 DEMO = NormalizedName("demo")
@@ -247,3 +249,22 @@ def test_two_processes_can_publish_a_new_name_at_once(guarded: GuardedHarness) -
     two.uploads.accept(sdist.arrival(guarded.folder), ALICE)
 
     assert len(guarded.opened(seed=7).projects.get(DEMO).files) == 2
+
+
+@pytest.mark.parametrize("layers", [["dev"], ["upstream"], [""]])
+def test_names_of_a_layer_stay_private_whatever_it_shows(tmp_path: Path, layers: list[str]) -> None:
+    """What a layer has published never comes from upstream, also if the layer hides it later."""
+    upstream = UpstreamSettings(enabled=True, url="https://index.example/", check_upload=False)
+    index = IndexHarness(tmp_path).opened(3, settings=Settings(upstream=upstream))
+    administration = index.index_administration
+    administration.make({"name": "dev"}, "local:test")
+    administration.make({"name": "prod", "layers": ["dev", "upstream"]}, "local:test")
+    index.named("dev").uploads.accept(make_wheel().arrival(tmp_path), ALICE)
+
+    administration.change("dev", {"layers": layers}, "local:test")
+
+    for name in ("dev", "prod"):
+        names = index.named(name).private_names
+        assert names is not None
+        assert names.is_private(DEMO)
+        assert not names.is_private(NormalizedName("other"))

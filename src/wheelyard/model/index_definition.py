@@ -267,12 +267,12 @@ def misfits(
     wrong = dict[str, str]()
     for name, definition in definitions.items():
         why = _fault_of(definition, definitions, unreadable, has_upstream=has_upstream)
-        if not why and name in _below(definition, definitions):
+        if not why and name in indexes_below(definition, definitions):
             why = "its layers lead back to itself. Take one of them out"
         if why:
             wrong[name] = _wrong(name, why).message
     for name, definition in definitions.items():
-        below = sorted(_below(definition, definitions) & wrong.keys())
+        below = sorted(indexes_below(definition, definitions) & wrong.keys())
         if name not in wrong and below:
             wrong[name] = _wrong(name, f"its layer {quoted(below[0])} is wrong").message
     return wrong
@@ -307,7 +307,9 @@ def taken_name(name: str, why: str) -> Invalid:
     )
 
 
-def _below(start: IndexDefinition, definitions: Mapping[str, IndexDefinition]) -> frozenset[str]:
+def indexes_below(
+    start: IndexDefinition, definitions: Mapping[str, IndexDefinition]
+) -> frozenset[str]:
     """Return the names of all indexes that an index is made from, with itself in a circle only."""
     below, waiting = set[str](), [layer for layer in start.layers if layer != start.name]
     while waiting:
@@ -343,7 +345,7 @@ def parts_of(
 
 def has_filter(definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]) -> bool:
     """Return whether an index has a filter, or one of those that it is made from has."""
-    below = _below(definition, definitions)
+    below = indexes_below(definition, definitions)
     return bool(definition.filter) or any(definitions[name].filter for name in below)
 
 
@@ -351,7 +353,7 @@ def merges_of(
     definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
 ) -> tuple[NamePatterns, ...]:
     """Return which names have files of several layers in an index, or in what it is made from."""
-    below = (definitions[name] for name in _below(definition, definitions))
+    below = (definitions[name] for name in indexes_below(definition, definitions))
     return tuple(other.merge for other in (definition, *below) if other.merge.texts)
 
 

@@ -52,15 +52,20 @@ LEAST_SCORE: Final = 0.1
 
 
 class _OtherNames(Struct, frozen=True):
-    """Returns what knows the private names of the other indexes that an index shows."""
+    """
+    Returns what knows the private names of the other indexes that an index is made from.
+
+    One whose own packages it does not show, as a layer has lost them, counts as well: a stranger's
+    package must not take their place.
+    """
 
     indexes: Indexes
     name: str
 
     def __call__(self) -> "list[PrivateNames]":
         """Return one for each of them. Raises Unavailable if the store does not answer."""
-        others = (part for part in self.indexes.parts(self.name) if part.name != self.name)
-        return [part.private_names for part in others if part.private_names is not None]
+        others = (index for index in self.indexes.below(self.name) if index.name != self.name)
+        return [other.private_names for other in others if other.private_names is not None]
 
 
 class _Tables(Struct, frozen=True):

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 from wheelyard.catalog.format import Catalog, open_index
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.model.index_definition import UPSTREAM_LAYER, IndexDefinition, parts_of
+from wheelyard.model.index_definition import (
+    UPSTREAM_LAYER,
+    IndexDefinition,
+    indexes_below,
+    parts_of,
+)
 from wheelyard.operations.index_definitions import IndexDefinitions, KnownIndexes
 from wheelyard.settings.sections import Settings
 from wheelyard.wiring.stores import cache_policy_in
@@ -99,6 +104,16 @@ class Indexes:
         """
         names = parts_of(self.definition(name), self.definitions())
         return [self.get(part) for part in names if part != UPSTREAM_LAYER]
+
+    def below(self, name: str) -> "list[Index]":
+        """
+        Return all indexes that an index is made from, also those of which it shows no own packages.
+
+        Raises as `IndexDefinitions.get`.
+        """
+        definition, definitions = self.definition(name), self.definitions()
+        names = {*parts_of(definition, definitions), *indexes_below(definition, definitions)}
+        return [self.get(other) for other in sorted(names - {UPSTREAM_LAYER})]
 
     def shows_upstream(self, name: str) -> bool:
         """Return whether an index shows packages of upstream indexes. Raises as `get`."""
