@@ -55,6 +55,7 @@ def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None
     [
         ("add dev colour=red", 2, "is no key of an index"),
         ("add dev layers", 2, "is no KEY=VALUE"),
+        ("add dev name=prod", 2, "Leave name= out"),
         ("add simple", 1, "a word of the paths"),
         ("add dev layers=nobody", 1, "there is no index 'nobody'"),
         ("add dev index_size=many", 1, "index_size"),

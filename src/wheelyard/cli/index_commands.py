@@ -98,7 +98,10 @@ def add_index(name: str, texts: tuple[str, ...], note: str) -> None:
 
     Documentation: indexes.md
     """
-    table = {"name": name, **_keys(texts)}
+    keys = _keys(texts)
+    if "name" in keys:
+        raise click.UsageError("The name of an index is NAME. Leave name= out.")
+    table = {"name": name, **keys}
     _report(open_api().call(index_operations.make_index, NewIndex(table, note)))
 
 
@@ -132,6 +135,8 @@ def change_index(name: str, texts: tuple[str, ...], note: str) -> None:
 def remove_indexes(names: tuple[str, ...], note: str) -> None:
     """
     Remove indexes of the store that have no packages.
+
+    They are removed in this order, until one is refused.
 
     Examples:
         wheelyard index remove team
