@@ -114,15 +114,38 @@ def test_url_of_the_settings(wheelyard: Typed, sandbox: Sandbox) -> None:
 
 def test_with_an_upstream_index_the_text_has_one_index(wheelyard: Typed, sandbox: Sandbox) -> None:
     """With an upstream index in the settings, or the option, the text is for one index alone."""
+    other = "https://other.example.com"
     by_option = wheelyard("print-settings", "uv", "--url", URL, "--one-url")
     (sandbox.folder / "wheelyard.toml").write_text(
         f'[server]\npublic_url = "{URL}/"\npath_prefix = "/acme"\n[upstream]\nenabled = true\n'
         'url = "https://index.example.com/simple/"\nprivate = ["acme-*"]\n'
     )
     by_settings = wheelyard("print-settings", "uv")
+    by_both = wheelyard("print-settings", "uv", "--url", other)
 
+    assert by_both.stdout == by_settings.stdout.replace(URL, other)
     assert tomllib.loads(by_option.stdout)["tool"]["uv"]["index"][0]["default"] is True
     assert by_settings.stdout == by_option.stdout
+
+
+def test_the_url_changes_no_more_than_the_root(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """With a URL, the index of a name is still that of the store or of the settings, if any."""
+    asked = ("print-settings", "twine", "--url", URL, "--index")
+    assert f"{URL}/dev/legacy/" in wheelyard(*asked, "dev").stdout
+    table = '[[index]]\nname = "view"\nlayers = [""]\n'
+    (sandbox.folder / "wheelyard.toml").write_text(table)
+    without_store = wheelyard(*asked, "view")
+    assert f"{URL}/dev/legacy/" in wheelyard(*asked, "dev").stdout
+    wheelyard("token", "create", "ci", "--store", "wheelyard-data")
+    assert wheelyard("index", "add", "dev").returncode == 0
+
+    for view in (without_store, wheelyard(*asked, "view")):
+        assert (view.returncode, view.stdout) == (1, "")
+        assert "The index view takes no uploads" in view.stderr
+    assert f"{URL}/dev/legacy/" in wheelyard(*asked, "dev").stdout
+    missing = wheelyard(*asked, "nosuch")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert "There is no index 'nosuch'" in missing.stderr
 
 
 @pytest.mark.parametrize("end", ["/", "/simple", "/simple/", "/legacy/"])

@@ -34,7 +34,7 @@ from wheelyard.cli.output import (
 )
 from wheelyard.doctor.examination import CheckOutcome, Finding, examination, without_secrets
 from wheelyard.doctor.installed_clients import Machine
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_definition import day_of_view, is_dated_view, parse_index_name
@@ -46,8 +46,9 @@ from wheelyard.rendering.client_settings import (
     ClientSettings,
 )
 from wheelyard.settings.load import process_environment
+from wheelyard.wiring.build import index_without_store
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import system_runtime
+from wheelyard.wiring.stores import has_store, system_runtime
 
 CHECK_WIDTH: Final = 10
 OUTCOME_WIDTH: Final = 7
@@ -201,20 +202,25 @@ def _settings_of_index(
             serves_public=one_url or answer.serves_public,
             takes_uploads=answer.takes_uploads,
         )
-    if is_remote and root is None:
-        root = open_api(name).url
-    if root is not None:
+    if is_remote:
+        root = root or open_api(name).url
         return ClientSettings(root=root, index=name, serves_public=one_url)
+    settings = loaded_settings().settings
     if name:
-        index = _index_or_advice(name)
+        if root is None or has_store(settings):
+            index = _index_or_advice(name)
+        else:
+            try:
+                index = index_without_store(settings).named(name)
+            except (NotFound, Unavailable):  # the URL may be that of a server with other indexes
+                return ClientSettings(root=root, index=name, serves_public=one_url)
         settings, has_upstream = index.settings, index.upstream is not None
         takes_uploads = index.takes_uploads
     else:
-        settings = loaded_settings().settings
         has_upstream = settings.upstream.is_on
         takes_uploads = not (settings.promotion.promote_only or settings.server.read_only)
     return ClientSettings(
-        root=settings.base_url,
+        root=root or settings.base_url,
         index=name,
         serves_public=one_url or has_upstream,
         takes_uploads=takes_uploads,
