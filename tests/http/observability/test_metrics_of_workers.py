@@ -133,7 +133,9 @@ def test_metrics_outlive_a_killed_worker(tmp_path: Path) -> None:
         def has_two_workers() -> bool:
             with suppress(httpx2.TransportError):  # the one that is killed got the request
                 seconds.append(shown(processor_time))
-            return len(workers_of(server.pid)) == 2 and "Unexpected exit" in server.log
+            # one that has only begun may not be stopped yet
+            serving = len(workers_of(server.pid)) == count_listeners(server.port) == 2
+            return serving and "Unexpected exit" in server.log
 
         until(lambda: count_listeners(server.port) == 2)
         os.kill(workers_of(server.pid)[0], signal.SIGKILL)
