@@ -55,7 +55,7 @@ def test_an_upload_that_fails_three_times_can_be_repeated(tmp_path: Path) -> Non
         pytest.param("upload and delete of one file", "far", 1, 700, marks=pytest.mark.weekly),
         pytest.param("same filename, other bytes", "together", 0, 600, marks=pytest.mark.weekly),
         pytest.param("same filename, same bytes", "together", 0, 1_200, marks=pytest.mark.weekly),
-        pytest.param("upload beside a delete", "together", 0, 1_200, marks=pytest.mark.weekly),
+        pytest.param("upload beside a delete", "together", 0, 380, marks=pytest.mark.weekly),
         pytest.param("upload again and delete", "together", 1, 800, marks=pytest.mark.weekly),
     ],
 )
