@@ -155,22 +155,23 @@ class TokenRecords(Struct, frozen=True):
 
         It is empty for other principals, and for a token whose record is gone or damaged.
         """
-        with UnreadableIgnored():
-            record = self.record_of(principal)
-            return record.name if record else ""
-        return ""
+        record = self._readable_record_of(principal)
+        return record.name if record else ""
 
     def owner_of(self, principal: str) -> str:
         """Return the owner of the API token that is this principal, or empty as `name_of`."""
-        with UnreadableIgnored():
-            record = self.record_of(principal)
-            return record.owner if record else ""
-        return ""
+        record = self._readable_record_of(principal)
+        return record.owner if record else ""
 
     def record_of(self, principal: str) -> TokenRecord | None:
         """Return the record of the API token that is this principal, or None if there is none."""
         kind, _, token_id = principal.partition(":")
         return self.find(token_id) if kind == "token" and is_token_id(token_id) else None
+
+    def _readable_record_of(self, principal: str) -> TokenRecord | None:
+        with UnreadableIgnored():
+            return self.record_of(principal)
+        return None
 
 
 class LastUses:

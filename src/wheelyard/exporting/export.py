@@ -32,7 +32,6 @@ from wheelyard.exporting.project_export import (
     ProjectExport,
     SitePages,
     SiteProjects,
-    has_layers,
     pages_in,
 )
 from wheelyard.exporting.site_folder import (
@@ -211,7 +210,7 @@ class _Run:
     def _changed_revisions(self, serial: int) -> dict[NormalizedName, int] | None:
         """Return the revisions of the projects that have changed, or None for a full export."""
         # what other indexes have is in their feeds
-        if not self._is_full and not has_layers(self._index):
+        if not self._is_full and not self._index.has_layers:
             with suppress(NotFound):
                 changes, self._serial = self._index.changes.since(serial)
                 return {change.project: change.revision for change in changes}

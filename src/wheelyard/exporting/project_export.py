@@ -199,7 +199,7 @@ class SiteProjects(Struct, frozen=True):
 
         Raises Unavailable if the store does not answer.
         """
-        facts, damaged = self._of_layers() if has_layers(self.index) else self._private()
+        facts, damaged = self._of_layers() if self.index.has_layers else self._private()
         if self.index.upstream is not None:
             facts = self._public(self.index.upstream, {*facts, *damaged}) | facts
         seen = {name: shown_facts(self.index, entry) for name, entry in facts.items()}
@@ -268,11 +268,6 @@ class SiteProjects(Struct, frozen=True):
         ):
             return entry.facts
         return facts_of(upstream, listing, document)
-
-
-def has_layers(index: Index) -> bool:
-    """Return whether an index shows private packages of other ones."""
-    return [part.name for part in index.parts] != [index.name]
 
 
 def _kept_names(upstream: "UpstreamIndex") -> Iterator[NormalizedName]:

@@ -273,7 +273,7 @@ class ImmediateDeletion(Struct, frozen=True):
     def _documents(self, name: NormalizedName) -> dict[str, Project]:
         """Return the documents of a project as they are now, by the name of their index."""
         return {
-            _index_name(prefix): project
+            keys.index_in(prefix): project
             for prefix in self.removal.indexes()
             for project in self.removal.documents(name, (prefix,))
         }
@@ -313,10 +313,6 @@ class _Delete(Struct, frozen=True):
             by_name=self.caller.name,
         )
         return (event,)
-
-
-def _index_name(prefix: str) -> str:
-    return prefix.removeprefix(keys.INDEXES).removesuffix("/")
 
 
 def _listed_elsewhere(name: NormalizedName, indexes: Iterable[str]) -> Conflict:

@@ -274,9 +274,15 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             )
         raise unknown_index(name)
 
-    def _require_empty(self, name: str) -> None:
-        """Raise Conflict (code `index_in_use`) if an index has files, or may restore some."""
+    def _require_empty(self, name: str) -> set[str]:
+        """
+        Return the names of the projects of an index.
+
+        Raises Conflict (code `index_in_use`) if one of them has files, or may restore some.
+        """
+        names = set[str]()
         for project in self.files.projects_of(name):
+            names.add(project.name)
             if project.files:
                 raise Conflict(
                     f"The index {quoted(name)} has packages, such as {project.name}. Delete them "
@@ -292,6 +298,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                     f"'>=0.dev0' --now --index {name}.",
                     code=INDEX_IN_USE,
                 )
+        return names
 
     def _require_unused(self, name: str) -> None:
         """
@@ -308,8 +315,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             for entry in marks
             if (mark := keys.parse_pending_mark(Key(entry.key.removeprefix(folder)))) is not None
         }
-        self._require_empty(name)
-        for project in coming - {project.name for project in self.files.projects_of(name)}:
+        for project in coming - self._require_empty(name):
             raise Conflict(
                 f"Somebody uploads {project} to the index {quoted(name)} now, or such an upload "
                 "was interrupted, which counts for a day. Try again later.",

@@ -150,9 +150,8 @@ class Promotion(Struct, frozen=True):
         if missing:
             summary = self._summary(name, files)
             warnings = target.uploads.claim_new_name(before, caller)
-            note = _Note(
-                self.source, version, files, missing, PromotionData(target.name), at, caller
-            )
+            data, of_source = PromotionData(target.name), self.source.projects.index_option
+            note = _Note(version, files, of_source, missing, data, at, caller)
             self.source.projects.change(name, note)
         listed = _List(before, files, option, quotas, self.source.name, summary, at, caller)
         committed = target.projects.change(name, listed)
@@ -185,7 +184,8 @@ class Promotion(Struct, frozen=True):
             )
         data = PromotionData(self.target.name, caller.acts_for)
         noted = frozenset(file.filename for file in files)
-        approval = _Note(self.source, version, files, noted, data, self.runtime.now(), caller)
+        option, now = self.source.projects.index_option, self.runtime.now()
+        approval = _Note(version, files, option, noted, data, now, caller)
         committed = self.source.projects.change(name, approval)
         return Approved(files=files, is_new=bool(committed.events))
 
@@ -227,7 +227,7 @@ class Promotion(Struct, frozen=True):
             project = self.source.projects.get_current(name)
         except NotFound:
             raise unknown from None
-        return _files_of(self.source, project, version)
+        return _files_of(project, version, self.source.projects.index_option, self.runtime.now())
 
     def _check_rules(self, name: NormalizedName, files: Sequence[File]) -> None:
         """Raise an error if a rule forbids that the caller promotes these files."""
@@ -322,10 +322,11 @@ class Promotion(Struct, frozen=True):
 class _Note(Struct, frozen=True):
     """The intent to note a promotion, or an approval of it, in the records of a release."""
 
-    source: IndexSide
     version: Version
     checked: tuple[File, ...]
     """All files of the release, as the rules were applied to them."""
+    index_option: str
+    """That of the source."""
     filenames: frozenset[str]
     """Those that the note is about."""
     data: PromotionData
@@ -334,7 +335,7 @@ class _Note(Struct, frozen=True):
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return the event for those files that lack the note."""
-        files = _files_of(self.source, project, self.version)
+        files = _files_of(project, self.version, self.index_option, self.at)
         if list(map(_without_notes, files)) != list(map(_without_notes, self.checked)):
             raise Conflict(
                 f"Version {self.version} of {quoted(project.name)} was changed meanwhile. Do it "
@@ -390,14 +391,15 @@ class _List(Struct, frozen=True):
         )
 
 
-def _files_of(source: IndexSide, project: Project, version: Version) -> tuple[File, ...]:
+def _files_of(
+    project: Project, version: Version, index_option: str, at: datetime
+) -> tuple[File, ...]:
     """
-    Return the files of a release that the source serves.
+    Return the files of a release that the source serves at a time.
 
     Raises NotFound if there are none, and Forbidden if the project is in quarantine.
     """
-    kept = project.kept_files(source.uploads.runtime.now())
-    files = Selection(version).files_of(project, source.projects.index_option, kept)
+    files = Selection(version).files_of(project, index_option, project.kept_files(at))
     if not project.status.serves_files:
         fact = f"Project {quoted(project.name)} is {project.status}, so nobody gets its files."
         raise Forbidden(f"{fact} Whoever manages it can make it active again.")

@@ -173,7 +173,10 @@ class View:
                 self._licences.find_public(upstream, listing.origin.page, file)
 
         for _ in range(LOOK_UP_ROUNDS):
-            list(prefetch_map(look_up, self.unknown_licences(listing, at), PREFETCH_THREADS))
+            files = self.unknown_licences(listing, at)
+            if not files:
+                return
+            list(prefetch_map(look_up, files, PREFETCH_THREADS))
 
     def refuses(
         self,
