@@ -22,7 +22,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import C, Commits, Committed, D, E, Intent, JournalKind
-from wheelyard.catalog.document_cache import Codec, MaxAge, Snapshot
+from wheelyard.catalog.document_cache import Codec, MaxAge, Snapshot, damaged
 from wheelyard.errors import NEWER_DOCUMENT, Invalid, Unavailable
 from wheelyard.model import grants, public_packages, stored_indexes, stored_publishers
 from wheelyard.model.decoding import TABLE, ExtensibleCodec, encode_all_fields
@@ -60,6 +60,19 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
     def has_journal(self) -> bool:
         """Return whether the journal has an entry: the store has, or has had, such a document."""
         return next(self.commits.store.list(self.kind.entries), None) is not None
+
+    def require_not_lost(self, what: str) -> None:
+        """
+        Raise Unavailable if the store has had the document, and has it no more.
+
+        `what` is what cannot be said without it.
+        """
+        # read again: it may have been made just now
+        if self.has_journal() and self.get("current").value is None:
+            raise damaged(
+                f"The document {self.kind.key} is lost: {what} cannot be said. Run 'wheelyard "
+                "check --rebuild'."
+            )
 
     def change(self, intent: Intent[D, E]) -> Committed[D, E]:
         """

@@ -402,13 +402,7 @@ class AccessControl:
         return self._merged is not None and self._merged[0] == snapshot.version
 
     def _require_not_lost(self) -> None:
-        """Raise Unavailable if the store has had the document, and has it no more."""
-        # read again: it may have been made just now
-        if self.records.has_journal() and self.records.get("current").value is None:
-            raise damaged(
-                f"The document {keys.ACCESS} is lost: what it has closed cannot be said. Run "
-                "'wheelyard check --rebuild'."
-            )
+        self.records.require_not_lost("what it has closed")
 
     def _read(self, rules: AccessRules | None) -> Grants:
         if rules is None:

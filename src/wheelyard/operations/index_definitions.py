@@ -13,7 +13,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
+from wheelyard.catalog.document_cache import MaxAge, Snapshot
 from wheelyard.catalog.journaled_documents import IndexRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import UNREADABLE_CODES, Invalid, NotFound, Unavailable, quoted
@@ -112,12 +112,8 @@ class IndexDefinitions:
         """Return the document. Raises Unavailable if it is lost."""
         snapshot = self.records.get(max_age)
         if snapshot.value is None and not self._is_unused:
-            if self.records.has_journal():
-                # an installer that gets 404 for an index continues with its next one
-                raise damaged(
-                    f"The document {keys.INDEX_LIST} is lost: which indexes there are cannot be "
-                    "said. Run 'wheelyard check --rebuild'."
-                )
+            # an installer that gets 404 for an index continues with its next one
+            self.records.require_not_lost("which indexes there are")
             self._is_unused = True
         return snapshot
 

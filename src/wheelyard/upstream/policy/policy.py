@@ -8,8 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Snapshot, damaged
+from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.model.public_packages import UNDECIDED, DecisionList, ProjectDecisions, Verdict
@@ -250,11 +249,7 @@ class Policy:
         snapshot = self.records.get()
         if snapshot.value is None and not self._is_undecided:
             # only asked until this process knows that nothing was ever decided
-            if self.records.has_journal():
-                raise damaged(
-                    f"The document {keys.DECISIONS} is lost: what is blocked cannot be said. Run "
-                    "'wheelyard check --rebuild'.",
-                )
+            self.records.require_not_lost("what is blocked")
             self._is_undecided = True
         return snapshot
 
