@@ -330,7 +330,7 @@ def inspect_bytes(
     path = folder / "spooled"
     path.write_bytes(data)
     distribution = parse_filename(filename, zip_sdists=True, is_lenient=is_lenient)
-    deadline = Deadline(time.monotonic, 60)
+    deadline = Deadline(time.thread_time, 60, time.monotonic)
     return read_distribution(
         path, distribution, limits=limits, deadline=deadline, is_lenient=is_lenient
     )

@@ -48,7 +48,7 @@ def reading(data: bytes) -> Iterator[ReadContext]:
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.flush()
-        deadline = Deadline(lambda: 0.0, 1)
+        deadline = Deadline(lambda: 0.0, 1, lambda: 0.0)
         yield ReadContext(file.fileno(), ArchiveLimits(), deadline, Leniency(is_lenient=False))
 
 

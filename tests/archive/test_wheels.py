@@ -32,9 +32,14 @@ from tests.archive.builders import (
     wheel_entries,
     zip_bytes,
 )
-from wheelyard.archive.archive_rules import MIB, ArchiveLimits, Deadline, check_portable_name
+from wheelyard.archive.archive_rules import (
+    MIB,
+    ArchiveLimits,
+    Deadline,
+    check_portable_name,
+)
 from wheelyard.archive.distribution_reader import read_distribution
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_filename
 
 GOOD = wheel_bytes()
@@ -513,16 +518,41 @@ def test_refuses_a_directory_over_the_limit_unread(tmp_path: Path) -> None:
         assert caught.value.code == "archive_bomb"
 
 
-def test_gives_up_at_the_deadline(tmp_path: Path) -> None:
-    """An archive that takes too long is given up."""
-    ticks = count()
-    deadline = Deadline(lambda: float(next(ticks)), 2)
+@pytest.mark.parametrize(
+    ("processor", "wall", "fault"),
+    [
+        (1.0, 0.0, (Invalid, "archive_bomb")),
+        (0.0, 400.0, (Unavailable, "too_busy")),
+    ],
+)
+def test_an_archive_answers_for_its_own_processor_time(
+    tmp_path: Path, processor: float, wall: float, fault: tuple[type[WheelyardError], str]
+) -> None:
+    """What takes much processor time is refused; for a machine that gives little, ask again."""
+    ticks, moments = count(), count()
+    deadline = Deadline(lambda: processor * next(ticks), 2, lambda: wall * next(moments))
     path = tmp_path / "spooled"
     path.write_bytes(GOOD)
     wheel = parse_filename(WHEEL_NAME)
-    with pytest.raises(Invalid) as caught:
+    with pytest.raises(WheelyardError) as caught:
         read_distribution(path, wheel, limits=ArchiveLimits(), deadline=deadline)
-    assert caught.value.code == "archive_bomb"
+    assert (type(caught.value), caught.value.code) == fault
+
+
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        (GOOD[:-30], "Send it again."),
+        (named("demo/b:c.py"), "Rename that file of the project"),
+        (wheel_bytes(info=b"other-1.0.dist-info"), "the name that the build tool has given it."),
+        (wheel_bytes(A, record=b""), "'wheel pack'"),
+    ],
+)
+def test_a_refusal_says_what_helps(tmp_path: Path, data: bytes, advice: str) -> None:
+    """The end of a refusal is what helps for its reason."""
+    with pytest.raises(Invalid) as caught:
+        inspect_bytes(tmp_path, WHEEL_NAME, data)
+    assert advice in caught.value.message
 
 
 def test_accepts_entry_points(tmp_path: Path) -> None:

@@ -61,6 +61,7 @@ def clocked(clock: Clock, random: Random) -> Runtime:
     return Runtime(
         now=lambda: clock.now,
         monotonic=clock.seconds,
+        thread_time=clock.seconds,
         pause=lambda seconds: clock.advance(seconds=seconds),
         random=random,
     )

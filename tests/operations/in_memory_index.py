@@ -45,7 +45,11 @@ class Clock:
 def fake_runtime(clock: Clock, seed: int) -> Runtime:
     """Return a runtime with a test's clock, a seeded random generator, and pauses of no length."""
     return Runtime(
-        now=lambda: clock.now, monotonic=clock.seconds, pause=lambda _: None, random=Random(seed)
+        now=lambda: clock.now,
+        monotonic=clock.seconds,
+        thread_time=clock.seconds,
+        pause=lambda _: None,
+        random=Random(seed),
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 from threading import Event
 from typing import NoReturn
 
@@ -33,7 +34,11 @@ from wheelyard.operations.importing.parallel_import import (
     MAX_PENDING_FILES,
     Importer,
 )
-from wheelyard.operations.importing.project_import import FileStatus, ImportProgress
+from wheelyard.operations.importing.project_import import (
+    READ_ATTEMPTS,
+    FileStatus,
+    ImportProgress,
+)
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.sources.candidate import Candidate, Skipped
 
@@ -305,6 +310,38 @@ def test_an_unreadable_file_is_refused_alone(harness: IndexHarness, files: FakeF
 
     assert report.counts == counted(new=1, refused=2)
     assert {refusal.code for refusal in report.refused} == {"unreadable_file", "source_unavailable"}
+    assert list(harness.folder.iterdir()) == []
+
+
+def on_a_busy_machine(harness: IndexHarness, reads: int) -> Importer:
+    """Return an importer on a machine that is too busy for the first so many reads of a file."""
+    # each read asks the clock before it begins, and soon after
+    moments = chain((700.0 * number for number in range(2 * reads)), repeat(0.0))
+    uploads = harness.index.uploads
+    busy = structs.replace(uploads.runtime, monotonic=lambda: next(moments))
+    return Importer(structs.replace(uploads, runtime=busy))
+
+
+def test_a_busy_machine_reads_a_file_again(harness: IndexHarness, files: FakeFiles) -> None:
+    """A file that the machine was twice too busy to read is imported, and fetched once."""
+    report = on_a_busy_machine(harness, 2).run(FakeSource([files.offer(make_wheel())]), ALICE)
+
+    assert report.counts == counted(new=1)
+    assert len(files.read) == 1
+
+
+def test_a_file_that_was_never_read_in_time_may_be_tried_again(
+    harness: IndexHarness, files: FakeFiles
+) -> None:
+    """If the machine stays too busy for a file, that is no fault of it, and the others come."""
+    offers = [files.offer(made) for made in (make_wheel(), make_wheel(version="2.0"))]
+
+    report = on_a_busy_machine(harness, READ_ATTEMPTS).run(FakeSource(offers), ALICE)
+
+    assert report.counts == counted(new=1, refused=1)
+    (refusal,) = report.refused
+    assert (refusal.code, refusal.is_retryable) == ("too_busy", True)
+    assert "within 10 minutes" in refusal.why
     assert list(harness.folder.iterdir()) == []
 
 

@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from itertools import chain, repeat
 from threading import Barrier
 from types import FrameType
 
@@ -245,6 +246,17 @@ def test_uploads_need_the_right(harness: IndexHarness, who: Caller, *, may: bool
 def test_an_invalid_archive_is_refused(harness: IndexHarness, body: bytes) -> None:
     """A file that is not the archive of its name is refused, and nothing is stored."""
     assert refusal(harness, Made("demo-1.0-py3-none-any.whl", body)).startswith("Invalid ")
+
+
+def test_a_stopped_machine_refuses_no_file(harness: IndexHarness) -> None:
+    """While a file is read the machine may stand still for 14 seconds."""
+    moments, uploads = chain((0.0,), repeat(14.0)), harness.index.uploads
+    stopping = replace(uploads.runtime, monotonic=lambda: next(moments))
+    arrival = make_wheel().arrival(harness.folder)
+
+    published = replace(uploads, runtime=stopping).accept(arrival, ALICE)
+
+    assert published.status == "uploaded"
 
 
 def test_a_file_that_is_not_there_is_refused(harness: IndexHarness) -> None:

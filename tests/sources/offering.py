@@ -38,6 +38,7 @@ class Pauses:
         return Runtime(
             now=lambda: datetime(2026, 1, 1, tzinfo=UTC),
             monotonic=lambda: self.now,
+            thread_time=lambda: self.now,
             pause=self.pause,
             random=Random(7),
         )

@@ -11,14 +11,24 @@ from unicodedata import is_normalized, normalize
 from msgspec import Struct
 
 from wheelyard.concurrency.runtime import Clock
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import TOO_BUSY, Invalid, Unavailable, quoted
 
 KIB = 1024
 MIB = 1024 * KIB
 GIB = 1024 * MIB
 
+MAX_READ_SECONDS: Final = 600.0
+"""How long reading one archive may take, by a clock on the wall."""
+READ_AGAIN_SECONDS: Final = 60
+"""Seconds after which a busy machine is asked again."""
 
-def invalid_file(code: str, reason: str, member: str | bytes | None = None) -> Invalid:
+
+_BUILD_AGAIN: Final = "Build it again with a current build tool."
+
+
+def invalid_file(
+    code: str, reason: str, member: str | bytes | None = None, *, advice: str = _BUILD_AGAIN
+) -> Invalid:
     """
     Return the Invalid error for a rejected distribution file.
 
@@ -26,28 +36,50 @@ def invalid_file(code: str, reason: str, member: str | bytes | None = None) -> I
         code: The error code.
         reason: What is wrong, as the rest of a sentence; without values from the archive.
         member: The name of the member at fault, as the archive spells it.
+        advice: What helps, as a sentence.
     """
     if isinstance(member, bytes):
         member = member.decode(errors="backslashreplace")
     where = "" if member is None else f" ({quoted(member)})"
-    return Invalid(
-        f"The file is refused: {reason}{where}. Build it again with a current build tool.",
-        code=code,
-    )
+    return Invalid(f"The file is refused: {reason}{where}. {advice}", code=code)
 
 
 invalid_archive = partial(invalid_file, "invalid_archive")
 """Programs would read the archive in different ways."""
-unsafe_archive = partial(invalid_file, "unsafe_archive")
+damaged_archive = partial(
+    invalid_file,
+    "invalid_archive",
+    advice="Send it again. If that does not help, the file was damaged before: get it anew.",
+)
+"""The archive is cut off, or its bytes were changed after it was made."""
+unsafe_archive = partial(
+    invalid_file,
+    "unsafe_archive",
+    advice="Rename that file of the project, or leave it out, and build again.",
+)
 """The archive could write outside the folder that it is unpacked to."""
-archive_bomb = partial(invalid_file, "archive_bomb")
+archive_bomb = partial(
+    invalid_file,
+    "archive_bomb",
+    advice="Put less into the package: a program can fetch large data when it needs them.",
+)
 """The archive costs more to read than the limits allow."""
 missing_metadata = partial(invalid_file, "missing_metadata")
 """The archive lacks the files that describe a distribution."""
-invalid_metadata = partial(invalid_file, "invalid_metadata")
+invalid_metadata = partial(
+    invalid_file, "invalid_metadata", advice="Correct that in the project, and build again."
+)
 """The files that describe the distribution are malformed."""
-record_mismatch = partial(invalid_file, "record_mismatch")
+record_mismatch = partial(
+    invalid_file,
+    "record_mismatch",
+    advice="Build it again. Whoever changes a wheel writes a new RECORD, as 'wheel pack' does.",
+)
 """The files of the wheel differ from its RECORD."""
+other_project = partial(
+    invalid_file, advice="Upload the file under the name that the build tool has given it."
+)
+"""The archive is that of another project or version than the filename names."""
 
 
 class Rule(StrEnum):
@@ -128,19 +160,40 @@ class ArchiveLimits(Struct, frozen=True, kw_only=True):
 
 
 class Deadline:
-    """A time limit for reading one archive: `seconds` from now, on a monotonic clock."""
+    """
+    The time limits for reading one archive, in the thread that makes this.
 
-    __slots__ = ("_clock", "_end")
+    The archive decides how much processor time reading takes, and the machine how long that is.
 
-    def __init__(self, clock: Clock, seconds: float) -> None:
-        self._clock = clock
-        self._end = clock() + seconds
+    Args:
+        thread_time: The clock of the thread's processor time.
+        processor_seconds: How much of it the archive may take.
+        monotonic: The clock that goes on while the thread gets no processor.
+    """
+
+    __slots__ = ("_end", "_monotonic", "_processor_end", "_thread_time")
+
+    def __init__(self, thread_time: Clock, processor_seconds: float, monotonic: Clock) -> None:
+        self._thread_time = thread_time
+        self._processor_end = thread_time() + processor_seconds
+        self._monotonic = monotonic
+        self._end = monotonic() + MAX_READ_SECONDS
 
     def check(self) -> None:
-        """Raise Invalid (code `archive_bomb`) if the time is up."""
+        """
+        Raise Invalid (code `archive_bomb`) if the archive has taken its processor time.
+
+        Raises Unavailable (code `too_busy`) after `MAX_READ_SECONDS`.
+        """
         # readers call this for each member and chunk: none of them takes long by itself
-        if self._clock() > self._end:
-            raise archive_bomb("reading it takes too long")
+        if self._thread_time() > self._processor_end:
+            raise archive_bomb("reading it takes too much processor time")
+        if self._monotonic() > self._end:
+            raise Unavailable(
+                "This machine is too busy: it could not read the file within 10 minutes.",
+                code=TOO_BUSY,
+                retry_after=READ_AGAIN_SECONDS,
+            )
 
 
 class ReadContext(Struct, frozen=True):

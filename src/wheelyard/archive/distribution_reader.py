@@ -12,7 +12,7 @@ from wheelyard.archive.archive_rules import (
     Leniency,
     ReadContext,
     Rule,
-    invalid_file,
+    other_project,
 )
 from wheelyard.archive.sdist import read_sdist
 from wheelyard.archive.wheel import open_wheel
@@ -123,11 +123,11 @@ def _check_name_and_version(
     Waivers cover any other version, but only names that differ in punctuation.
     """
     if name and not is_name_of(name, distribution):
-        error = invalid_file("name_mismatch", "its Name is not that of the filename", name)
+        error = other_project("name_mismatch", "its Name is not that of the filename", name)
         letters = _NOT_ALPHANUMERIC.sub("", name.lower())
         if letters != _NOT_ALPHANUMERIC.sub("", distribution.project):
             raise error
         leniency.waive_or_raise(Rule.NAME, error)
     if version and not is_version_of(version, distribution):
         reason = "its Version is not that of the filename"
-        leniency.waive_or_raise(Rule.VERSION, invalid_file("version_mismatch", reason, version))
+        leniency.waive_or_raise(Rule.VERSION, other_project("version_mismatch", reason, version))

@@ -20,9 +20,9 @@ from wheelyard.archive.archive_rules import (
     check_relative_name,
     check_text,
     invalid_archive,
-    invalid_file,
     missing_metadata,
     normalized_path,
+    other_project,
     unsafe_archive,
 )
 from wheelyard.archive.tar_members import tar_members
@@ -44,7 +44,7 @@ def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
     stem = sdist.filename.removesuffix(sdist.suffix)
     if top != stem and not is_stem_of(top, sdist):
         reason = "its folder is not named for the file"
-        context.leniency.waive_or_raise(Rule.NAME, invalid_file("name_mismatch", reason, top))
+        context.leniency.waive_or_raise(Rule.NAME, other_project("name_mismatch", reason, top))
     if pkg_info is None:
         error = missing_metadata("it has no PKG-INFO", f"{top}/{_PKG_INFO}")
         context.leniency.waive_or_raise(Rule.HAS_METADATA, error)

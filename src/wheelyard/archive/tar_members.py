@@ -20,6 +20,7 @@ from wheelyard.archive.archive_rules import (
     MemberKind,
     ReadContext,
     archive_bomb,
+    damaged_archive,
     invalid_archive,
     tar_checksum,
     unsafe_archive,
@@ -84,9 +85,9 @@ class GzipReader:
                     raise archive_bomb("it inflates to more than the limit for its size")
                 yield chunk
         except zlib.error as error:
-            raise invalid_archive("it is not gzip data, or is damaged") from error
+            raise damaged_archive("it is not gzip data, or is damaged") from error
         if not inflater.stream.eof:
-            raise invalid_archive("its gzip data is cut off")
+            raise damaged_archive("its gzip data is cut off")
         self._offset -= len(inflater.stream.unused_data)
 
     def _compressed(self) -> Iterator[bytes]:
@@ -246,9 +247,9 @@ def tar_members(context: ReadContext) -> Iterator[tuple[TarMember, TarStream]]:
         stop = stream.position + member.size + -member.size % TAR_BLOCK_BYTES
         yield member, stream
         if not stream.skip(stop - stream.position):
-            raise invalid_archive("a member is cut off", member.name)
+            raise damaged_archive("a member is cut off", member.name)
     if types:
-        raise invalid_archive("it ends within the header of a member")
+        raise damaged_archive("it ends within the header of a member")
     if not count:
         raise invalid_archive("it has no members")
 
@@ -260,7 +261,7 @@ def _read_header(stream: TarStream) -> _Header | None:
             raise invalid_archive("it has members behind its end")
         return None
     if len(block) < TAR_BLOCK_BYTES:
-        raise invalid_archive("it is not a tar archive, or was cut off")
+        raise damaged_archive("it is not a tar archive, or was cut off")
     fields = _HEADER.unpack(block)
     # the first header of the archive: programs tell the format by it
     if stream.position == TAR_BLOCK_BYTES:
@@ -270,7 +271,7 @@ def _read_header(stream: TarStream) -> _Header | None:
     name = name.partition(b"\0")[0]
     short_name = name
     if not _is_checksum(block, checksum):
-        raise invalid_archive("the header of a member is damaged", name)
+        raise damaged_archive("the header of a member is damaged", name)
     _check_unused_fields(fields, name)
     if prefix and kind not in _EXTENSIONS:
         if magic != _USTAR:
@@ -321,7 +322,7 @@ def _check_extension(types: bytes, header: _Header, extended: int, limits: Archi
 def _read_extension_data(stream: TarStream, size: int) -> bytes:
     block = stream.read(size + -size % TAR_BLOCK_BYTES)
     if len(block) < size:
-        raise invalid_archive("a long name or PAX header is cut off")
+        raise damaged_archive("a long name or PAX header is cut off")
     if block[size:].strip(b"\0"):  # some readers take these bytes as data
         raise invalid_archive("bytes follow a long name or PAX header")
     return block[:size]

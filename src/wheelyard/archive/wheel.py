@@ -23,9 +23,8 @@ from wheelyard.archive.archive_rules import (
     check_portable_name,
     find_case_collision,
     invalid_archive,
-    invalid_file,
     invalid_metadata,
-    missing_metadata,
+    other_project,
     record_mismatch,
     unsafe_archive,
 )
@@ -113,10 +112,10 @@ def _find_dist_info(context: ReadContext, archive: ZipArchive, wheel: Wheel) -> 
     stem = folders[0][: -len(_DIST_INFO)] if folders else ""
     # installers only compare the name at the beginning
     if not canonicalize_name(stem).startswith(f"{wheel.project}-"):
-        raise missing_metadata(missing)
+        raise other_project("missing_metadata", missing)
     if not is_stem_of(stem, wheel):
         code = "version_mismatch" if context.leniency.is_lenient else "missing_metadata"
-        context.leniency.waive_or_raise(Rule.VERSION, invalid_file(code, missing))
+        context.leniency.waive_or_raise(Rule.VERSION, other_project(code, missing))
     return folders[0]
 
 

@@ -28,6 +28,7 @@ from wheelyard.archive.archive_rules import (
     MemberPaths,
     ReadContext,
     archive_bomb,
+    damaged_archive,
     invalid_archive,
     missing_metadata,
     normalized_path,
@@ -180,10 +181,10 @@ class ZipArchive(Struct, frozen=True):
             size += len(chunk)
             # at once, not at the end: a header that lies must not cost more than it says
             if size > member.size:
-                raise invalid_archive("a member is longer than its header says", member.name)
+                raise damaged_archive("a member is longer than its header says", member.name)
             yield chunk
         if size != member.size or crc != member.crc:
-            raise invalid_archive("a member is not what its header says", member.name)
+            raise damaged_archive("a member is not what its header says", member.name)
 
     def verify(self, member: ZipMember) -> None:
         """Read a member to its end, and raise Invalid if its data is not as its header says."""
@@ -197,7 +198,7 @@ class ZipArchive(Struct, frozen=True):
             size = min(READ_CHUNK_BYTES, stop - offset)
             chunk = os.pread(self.context.descriptor, size, offset)
             if not chunk:
-                raise invalid_archive("a member is cut off", member.name)
+                raise damaged_archive("a member is cut off", member.name)
             offset += len(chunk)
             yield chunk
 
@@ -207,10 +208,10 @@ def _inflate(source: Iterator[bytes], member: ZipMember) -> Iterator[bytes]:
     try:
         yield from inflater.chunks(source)
     except zlib.error as error:
-        raise invalid_archive("a member cannot be inflated", member.name) from error
+        raise damaged_archive("a member cannot be inflated", member.name) from error
     # programs differ in what they do with bytes behind the end of a deflate stream
     if not inflater.stream.eof or inflater.stream.unused_data or next(source, b""):
-        raise invalid_archive("a member's data does not end where it should", member.name)
+        raise damaged_archive("a member's data does not end where it should", member.name)
 
 
 def open_zip(context: ReadContext, check_name: NameCheck) -> ZipArchive:
@@ -276,7 +277,7 @@ def _find_directory(descriptor: int, file_size: int) -> _CentralDirectory:
     tail = os.pread(descriptor, file_size - tail_offset, tail_offset)
     at = tail.rfind(_EOCD_SIGNATURE)
     if at < 0 or len(tail) - at < _EOCD.size:
-        raise invalid_archive("it is not a ZIP file, or was cut off")
+        raise damaged_archive("it is not a ZIP file, or was cut off")
     _check_comment(tail, at)
     _, *numbers, _ = _EOCD.unpack_from(tail, at)
     # where the directory has to end: at the first of the end records
@@ -292,7 +293,7 @@ def _find_directory(descriptor: int, file_size: int) -> _CentralDirectory:
     if disk or start_disk or entries_here != entries:
         raise invalid_archive("it is a part of a split archive")
     if offset + size != stop:
-        raise invalid_archive("its directory is not where the end of the file says")
+        raise damaged_archive("its directory is not where the end of the file says")
     return _CentralDirectory(entries, offset, size)
 
 
@@ -333,7 +334,7 @@ def _read_central_directory(
     at = 0
     for _ in range(directory.entries):
         if len(block) - at < _CENTRAL.size or not block.startswith(_CENTRAL_SIGNATURE, at):
-            raise invalid_archive("its directory is damaged")
+            raise damaged_archive("its directory is damaged")
         member, at = _parse_central_entry(block, at)
         yield member
     if at != len(block):
@@ -406,7 +407,7 @@ def _check_local_header(descriptor: int, member: ZipMember) -> int:
     raw_name = member.name.encode()
     header = os.pread(descriptor, _LOCAL.size + len(raw_name), at)
     if len(header) < _LOCAL.size or not header.startswith(_LOCAL_SIGNATURE):
-        raise invalid_archive("a member is missing", member.name)
+        raise damaged_archive("a member is missing", member.name)
     _, _, flags, method, _, _, crc, *sizes_in_header = _LOCAL.unpack_from(header)
     compressed, size, name_size, extra_size = sizes_in_header
     if name_size != len(raw_name) or header[_LOCAL.size :] != raw_name:
@@ -414,7 +415,7 @@ def _check_local_header(descriptor: int, member: ZipMember) -> int:
     data_at: int = at + _LOCAL.size + name_size + extra_size
     extra = os.pread(descriptor, extra_size, data_at - extra_size) if extra_size else b""
     if len(extra) != extra_size:
-        raise invalid_archive("a member is cut off", member.name)
+        raise damaged_archive("a member is cut off", member.name)
     sizes = _check_extra(extra, raw_name, _Sizes(size, compressed, at), 0)
     local_header = (flags, method, crc, sizes.compressed, sizes.inflated)
     if local_header != (

@@ -20,6 +20,8 @@ class Runtime(Struct, frozen=True, kw_only=True):
     """Returns the time of day, UTC, to the microsecond."""
     monotonic: Clock
     """Returns a monotonic time in seconds, which only has a meaning as a difference."""
+    thread_time: Clock
+    """Returns the processor time of the calling thread in seconds, as a difference, too."""
     pause: Callable[[float], None]
     """Sleeps for so many seconds."""
     random: Random

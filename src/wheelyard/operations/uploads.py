@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 READ_SECONDS_PER_GIB: Final = 60.0
 READ_SECONDS_BASE: Final = 10.0
-"""The time limit for validating an archive: the base, and more for each GiB."""
+"""The processor time for validating an archive: the base, and more for each GiB."""
 
 
 class UploadRules(Struct, frozen=True, kw_only=True):
@@ -419,7 +419,7 @@ class Uploads(Struct, frozen=True):
             upload.path,
             upload.distribution,
             limits=self.rules.archive,
-            deadline=Deadline(self.runtime.monotonic, seconds),
+            deadline=Deadline(self.runtime.thread_time, seconds, self.runtime.monotonic),
             is_lenient=self.rules.lenient,
         )
 

@@ -258,6 +258,7 @@ def system_runtime() -> Runtime:
     return Runtime(
         now=partial(datetime.now, UTC),
         monotonic=time.monotonic,
+        thread_time=time.thread_time,
         pause=time.sleep,
         random=SystemRandom(),
     )

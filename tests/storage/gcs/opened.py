@@ -127,6 +127,7 @@ class Opener:
         runtime = Runtime(
             now=system_runtime().now,
             monotonic=still.monotonic,
+            thread_time=still.monotonic,
             pause=still.pause,
             random=still.chance,
         )

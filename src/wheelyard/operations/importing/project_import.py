@@ -18,6 +18,7 @@ from wheelyard.archive.archive_rules import WAIVABLE_CODES
 from wheelyard.catalog.commits import Committed, CommittedProject, ProjectIntent
 from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.errors import (
+    TOO_BUSY,
     UNREADABLE_CODES,
     Conflict,
     Forbidden,
@@ -136,6 +137,10 @@ class ImportProgress:
 
 MAX_BATCH_BYTES: Final = 64 * 1024 * 1024
 """The size of the pending files in the spool at which they are committed."""
+READ_ATTEMPTS: Final = 3
+"""How often a file is read that this machine is too busy to read in time."""
+_OF_ONE_FILE: Final = UNREADABLE_CODES | REFUSALS | {TOO_BUSY}
+"""The codes of an Unavailable that is about one file or name: the import goes on."""
 UNREADABLE: Final = "unreadable_file"
 """The error code for a file of the source that could not be read."""
 DIGEST_ALGORITHMS: Final = frozenset({"sha384", "sha512", "blake2b", "sha1", "md5"})
@@ -309,7 +314,7 @@ class ProjectImport:
         try:
             self._validate(source_file)
         except WheelyardError as fault:
-            if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES | REFUSALS:
+            if isinstance(fault, Unavailable) and fault.code not in _OF_ONE_FILE:
                 raise  # the store does not answer
             is_waivable = fault.code in WAIVABLE_CODES and not isinstance(fault, Conflict)
             is_strict = is_waivable and not self._context.uploads.rules.lenient
@@ -383,11 +388,22 @@ class ProjectImport:
             context.require_free(self.project.name)
         upload = _fetch(candidate, distribution, context)
         try:
-            checked = context.uploads.validate(upload, context.caller, self.project)
+            checked = self._checked(upload)
         except BaseException:
             upload.path.unlink(missing_ok=True)
             raise
         self._pending[distribution.uniqueness_key] = candidate, checked
+
+    def _checked(self, upload: SpooledUpload) -> ValidatedFile:
+        """Validate a file, which is read again if this machine was too busy to read it."""
+        context = self._context
+        for _ in range(READ_ATTEMPTS - 1):
+            try:
+                return context.uploads.validate(upload, context.caller, self.project)
+            except Unavailable as fault:
+                if fault.code != TOO_BUSY or context.stopped.is_set():
+                    raise
+        return context.uploads.validate(upload, context.caller, self.project)
 
 
 def _outcome(candidate: Candidate, decision: FileDecision) -> Outcome:
