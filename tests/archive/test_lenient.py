@@ -89,6 +89,11 @@ WAIVED: dict[str, tuple[str, set[str], Callable[[], bytes]]] = {
         {"version_mismatch"},
         lambda: zip_bytes(wheel_entries(info=b"demo-1.0.1.dist-info")),
     ),
+    "no licence file": (
+        SDIST_NAME,
+        {"invalid_metadata"},
+        lambda: sdist_bytes(pkg_info=METADATA + b"License-File: LICENSE\n"),
+    ),
     "no PKG-INFO": (SDIST_NAME, {"missing_metadata"}, lambda: sdist_bytes(pkg_info=None)),
     "several at once": (
         WHEEL_NAME,

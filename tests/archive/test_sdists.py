@@ -309,9 +309,39 @@ def test_an_sdist_that_all_unpack_alike_is_accepted(tmp_path: Path, data: bytes)
     assert inspect_bytes(tmp_path, SDIST_NAME, data).metadata == PKG_INFO
 
 
+@pytest.mark.parametrize(
+    ("version", "member", "is_accepted"),
+    [
+        (b"2.4", tar_file(b"demo-1.0/licenses/MIT"), True),
+        (b"2.4", tar_block(b"demo-1.0/licenses/MIT", kind=b"2", target=b"../MIT.txt"), True),
+        (b"2.4", tar_file(b"demo-1.0/MIT"), False),
+        (b"2.4", tar_block(b"demo-1.0/licenses/MIT/", kind=b"5"), False),
+        (b"2.3", b"", True),
+    ],
+)
+def test_an_sdist_has_its_licence_files(
+    tmp_path: Path, version: bytes, member: bytes, *, is_accepted: bool
+) -> None:
+    """S36: an sdist has the licence files that its metadata names, since they are specified."""
+    pkg_info = PKG_INFO.replace(b"2.4", version) + b"License-File: licenses/MIT\n"
+    data = sdist_bytes(member, pkg_info=pkg_info)
+    if is_accepted:
+        assert inspect_bytes(tmp_path, SDIST_NAME, data).metadata == pkg_info
+    else:
+        assert_refused(tmp_path, data, "invalid_metadata")
+
+
+def test_names_that_windows_cannot_have_are_warned_of(tmp_path: Path) -> None:
+    """An sdist with a name that Windows cannot have is accepted with a warning."""
+    data = named(b"demo-1.0/what?.txt")
+    (warning,) = inspect_bytes(tmp_path, SDIST_NAME, data).warnings
+    assert warning == "Windows cannot have a file of this name: 'demo-1.0/what?.txt'."
+
+
 def test_an_sdist_may_be_a_zip(tmp_path: Path) -> None:
     """S21: an sdist may be a ZIP file where the index allows that."""
-    data = zip_sdist(Entry(b"demo-1.0/a:b", b"x"))
+    folder = Entry(b"demo-1.0/d/", method=DEFLATED, packed=b"")  # as setuptools wrote it in 2013
+    data = zip_sdist(Entry(b"demo-1.0/a:b", b"x"), folder)
     assert inspect_bytes(tmp_path, ZIP_NAME, data).metadata == PKG_INFO
 
 

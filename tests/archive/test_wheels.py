@@ -384,6 +384,8 @@ ACCEPTED: dict[str, bytes] = {
     "W31-utf8": named("demo/é.py"),
     "W36-device-with-suffix": wheel_bytes(Entry(b"demo/aux.py")),
     "W37-folder": wheel_bytes(Entry(b"demo/d/")),
+    "W37-folder-deflated": wheel_bytes(Entry(b"demo/d/", b"", DEFLATED)),
+    "W37-folder-deflated-to-nothing": wheel_bytes(Entry(b"demo/d/", b"", DEFLATED, packed=b"")),
     "W37-folder-with-mode": wheel_bytes(Entry(b"demo/d/", central={"attributes": 0o040755 << 16})),
     "W38-setuid": changed(central={"attributes": 0o106755 << 16}),
     "W43-case": wheel_bytes(info=b"Demo-1.0.dist-info"),
@@ -416,6 +418,9 @@ ACCEPTED: dict[str, bytes] = {
     },
 }
 WARNED: dict[str, dict[str, bytes]] = {
+    "Windows cannot have": {
+        f"W36-{character}": named(f"demo/a{character}.txt") for character in '<>"|?*'
+    },
     "upper and lower case": {"W39": wheel_bytes(Entry(b"demo/A.py"), A)},
     "newer than this index": {"W47-1.9": wheel_bytes(wheel=WHEEL.replace(b"1.0", b"1.9"))},
     "differ": {

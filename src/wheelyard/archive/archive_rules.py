@@ -1,7 +1,7 @@
 """Rules for reading one archive: limits, member names, waived rules, and errors."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum, StrEnum
 from functools import partial
 from itertools import pairwise
@@ -218,6 +218,9 @@ _DEVICE = re.compile(
 )
 """Windows device names. With an extension they are ordinary files, as modules of that name."""
 
+_RESERVED = re.compile('[<>:"|?*]')
+"""Characters that Windows has in no name. Wheels for other systems may have them, but no colon."""
+
 
 def check_portable_name(name: str, limits: ArchiveLimits, project: str = "") -> None:
     """
@@ -263,6 +266,16 @@ def check_text(name: str, limits: ArchiveLimits) -> None:
     if len(raw) > _MAX_COMPONENT_BYTES and max(map(len, raw.split(b"/"))) > _MAX_COMPONENT_BYTES:
         reason = f"a part of a member's name is longer than {_MAX_COMPONENT_BYTES} bytes"
         raise unsafe_archive(reason, name)
+
+
+def find_reserved_name(names: Iterable[str]) -> str | None:
+    """Return the first name with a character that Windows has in no name, or None."""
+    return next(filter(_RESERVED.search, names), None)
+
+
+def unportable_warning(name: str) -> str:
+    """Return the warning about a name that `find_reserved_name` has returned."""
+    return f"Windows cannot have a file of this name: {quoted(name)}."
 
 
 def find_case_collision(names: Iterable[str]) -> str | None:
@@ -322,6 +335,10 @@ class MemberPaths(Struct):
             self.duplicates.add(path)
         elif not before is kind is MemberKind.FOLDER:
             raise invalid_archive("two members have one name", path)
+
+    def __iter__(self) -> Iterator[str]:
+        """Return an iterator over the paths."""
+        return iter(self._kinds)
 
     def kind(self, path: str) -> MemberKind | None:
         """Return the kind of the member that was added at this path, or None."""

@@ -88,10 +88,12 @@ def _read(
         core = _parse_core(wheel.metadata, distribution, context.leniency)
         wheel.check(core)
         return wheel.metadata, core, wheel.warnings
-    metadata = read_sdist(context, distribution)
-    if metadata is None:
-        return None, parse_any(None, distribution.project, distribution.version), ()
-    return metadata, _parse_core(metadata, distribution, context.leniency), ()
+    sdist = read_sdist(context, distribution)
+    if sdist.metadata is None:
+        return None, parse_any(None, distribution.project, distribution.version), sdist.warnings
+    core = _parse_core(sdist.metadata, distribution, context.leniency)
+    sdist.check(core, context.leniency)
+    return sdist.metadata, core, sdist.warnings
 
 
 def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> CoreMetadata:

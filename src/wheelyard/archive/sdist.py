@@ -12,6 +12,7 @@ from msgspec import Struct, field
 
 from wheelyard.archive.archive_rules import (
     MIB,
+    Leniency,
     MemberKind,
     MemberPaths,
     ReadContext,
@@ -19,40 +20,70 @@ from wheelyard.archive.archive_rules import (
     archive_bomb,
     check_relative_name,
     check_text,
+    find_reserved_name,
     invalid_archive,
+    invalid_metadata,
     missing_metadata,
     normalized_path,
     other_project,
+    unportable_warning,
     unsafe_archive,
 )
 from wheelyard.archive.tar_members import tar_members
 from wheelyard.archive.zip_members import open_zip
 from wheelyard.model.distribution_filename import ZIP_SUFFIX, Sdist, is_stem_of
+from wheelyard.model.metadata import LICENSE_VERSION, CoreMetadata
 
 _PKG_INFO = "PKG-INFO"
 _FOLDER_ENDS = ("/", "/.")
 
 
-def read_sdist(context: ReadContext, sdist: Sdist) -> bytes | None:
+class OpenSdist(Struct, frozen=True):
+    """A valid sdist with the bytes of its PKG-INFO, not yet parsed."""
+
+    folder: str
+    """The top-level folder, without a slash at the end."""
+    metadata: bytes | None
+    """The bytes of PKG-INFO, or None if its absence was waived."""
+    paths: MemberPaths
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is valid but not recommended."""
+        name = find_reserved_name(self.paths)
+        return () if name is None else (unportable_warning(name),)
+
+    def check(self, core: CoreMetadata, leniency: Leniency) -> None:
+        """Raise Invalid unless the sdist has the licence files that `core`, its PKG-INFO, names."""
+        if core.format < LICENSE_VERSION:
+            return
+        for path in core.license_files:
+            name = f"{self.folder}/{path}"
+            if self.paths.kind(normalized_path(name)) in {None, MemberKind.FOLDER}:
+                error = invalid_metadata("a License-File of PKG-INFO is not in the sdist", name)
+                leniency.waive_or_raise(Rule.METADATA, error)
+
+
+def read_sdist(context: ReadContext, sdist: Sdist) -> OpenSdist:
     """
-    Validate an sdist, and return the bytes of its PKG-INFO, or None if its absence was waived.
+    Validate an sdist, but for what its PKG-INFO says, and return it.
 
     Raises Invalid if it is no sdist, or not that of the filename.
     """
     is_zip = sdist.suffix == ZIP_SUFFIX
-    top, pkg_info = _read_zip(context) if is_zip else _read_tar(context)
-    stem = sdist.filename.removesuffix(sdist.suffix)
+    opened = _read_zip(context) if is_zip else _read_tar(context)
+    top, stem = opened.folder, sdist.filename.removesuffix(sdist.suffix)
     if top != stem and not is_stem_of(top, sdist):
         reason = "its folder is not named for the file"
         context.leniency.waive_or_raise(Rule.NAME, other_project("name_mismatch", reason, top))
-    if pkg_info is None:
+    if opened.metadata is None:
         error = missing_metadata("it has no PKG-INFO", f"{top}/{_PKG_INFO}")
         context.leniency.waive_or_raise(Rule.HAS_METADATA, error)
-    return pkg_info
+    return opened
 
 
-def _read_zip(context: ReadContext) -> tuple[str, bytes | None]:
-    """Return the top-level folder of a ZIP sdist, and PKG-INFO or None, or raise Invalid."""
+def _read_zip(context: ReadContext) -> OpenSdist:
+    """Return a ZIP sdist, or raise Invalid."""
     archive = open_zip(context, check_relative_name)
     tree = _SdistTree()
     pkg_info = None
@@ -62,11 +93,11 @@ def _read_zip(context: ReadContext) -> tuple[str, bytes | None]:
         else:
             # read to its end, though nobody needs it: its size is only known to be true then
             archive.verify(member)
-    return tree.finish(), pkg_info
+    return OpenSdist(tree.finish(), pkg_info, tree.paths)
 
 
-def _read_tar(context: ReadContext) -> tuple[str, bytes | None]:
-    """Return the top-level folder of a tar sdist, and PKG-INFO or None, or raise Invalid."""
+def _read_tar(context: ReadContext) -> OpenSdist:
+    """Return a tar sdist, or raise Invalid."""
     limits = context.limits
     tree = _SdistTree()
     pkg_info = None
@@ -81,7 +112,7 @@ def _read_tar(context: ReadContext) -> tuple[str, bytes | None]:
     # a second pass over the archive, which few need
     if tree.paths.duplicates:
         _check_duplicates(context, tree.paths.duplicates)
-    return tree.finish(), pkg_info
+    return OpenSdist(tree.finish(), pkg_info, tree.paths)
 
 
 def _check_duplicates(context: ReadContext, duplicates: set[str]) -> None:

@@ -174,8 +174,11 @@ class ZipArchive(Struct, frozen=True):
             yield self._contents[member.name]
             return
         source = self._compressed(member)
+        # old build tools deflated folders to no bytes, where no stream has to be complete
+        is_bare = member.kind is MemberKind.FOLDER and not member.compressed_size
+        is_inflated = member.method == _DEFLATED and not is_bare
         crc = size = 0
-        for chunk in source if member.method == _STORED else _inflate(source, member):
+        for chunk in _inflate(source, member) if is_inflated else source:
             self.context.deadline.check()
             crc = zlib.crc32(chunk, crc)
             size += len(chunk)
