@@ -69,6 +69,21 @@ def test_each_refusal_is_a_line(packages: Path, wheelyard: Typed) -> None:
     ]
 
 
+def test_a_file_without_what_its_source_says_is_imported(packages: Path, wheelyard: Typed) -> None:
+    """A file is imported, with a warning, if what the source says of it cannot be used."""
+    (packages / f"{make_wheel().filename}.meta").write_text("{")
+
+    done = wheelyard("import", "--json", "--from", "pypicloud", packages)
+
+    assert done.returncode == 0
+    report = json.loads(done.stdout)
+    assert (report["new"], report["refused"], report["refusals"]) == (2, 0, [])
+    (warning,) = report["warnings"]
+    assert warning["place"] == str(packages / make_wheel().filename)
+    assert "its .meta cannot be used. The file is imported all the same." in done.stderr
+    assert "was not imported" not in done.stderr
+
+
 def test_import_prints_json(packages: Path, wheelyard: Typed) -> None:
     """A program gets every number, and each refusal with its code."""
     (packages / "bad-1.0.tar.gz").write_bytes(b"no archive")

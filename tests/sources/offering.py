@@ -61,6 +61,11 @@ class Offered:
         """The files that could not be offered."""
         return [each for each in self.passed_over if each.is_error]
 
+    @property
+    def warned(self) -> list[str]:
+        """The names of the files with a warning."""
+        return [each.filename for each in self.candidates if each.warning]
+
     def __getitem__(self, filename: str) -> Candidate:
         (found,) = (each for each in self.candidates if each.filename == filename)
         return found

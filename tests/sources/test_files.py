@@ -1,5 +1,6 @@
 """Files in folders and buckets, and what a place knows of them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,59 @@ def test_projects_that_are_asked_for(tmp_path: Path) -> None:
         "my_lib-1-py3-none-any.whl",
     ]
     assert taken(tmp_path, projects=("x*",))[1].names == ["x-y-2.zip"]
+
+
+@pytest.mark.parametrize(
+    ("link", "advice"),
+    [
+        ("../../packages/a/a-1.zip#sha256=00", "The files that they name are in {}/packages:"),
+        ("/packages/a/a-1.zip", "are in {}/packages: import that."),
+        ("https://files.example.com/a-1.zip?x=1", "The files are at https://files.example.com:"),
+        ("../../lost/a-1.zip", "such as 'a-1.zip', are not on this machine: import the folder"),
+    ],
+)
+@pytest.mark.parametrize("is_json", [False, True])
+def test_pages_alone_say_where_their_files_are(
+    tmp_path: Path, link: str, advice: str, *, is_json: bool
+) -> None:
+    """A folder that has the pages of an index alone is an error, which says what to import."""
+    project = tmp_path / "simple" / "a"
+    (tmp_path / "packages" / "a").mkdir(parents=True)
+    (tmp_path / "packages" / "a" / "a-1.zip").write_bytes(b"?")
+    project.mkdir(parents=True)
+    (tmp_path / "simple" / "index.html").write_text('<a href="a/">a</a>')
+    if is_json:
+        files = [{"filename": "a-1.zip", "url": link, "hashes": {}}]
+        (project / "index.json").write_text(json.dumps({"name": "a", "files": files}))
+    else:
+        (project / "index.html").write_text(f'<a href="{link}">a-1.zip</a>')
+
+    with pytest.raises(Invalid) as raised:
+        taken(tmp_path / "simple")
+
+    assert raised.value.code == "bad_source"
+    assert advice.format(tmp_path) in raised.value.message
+    assert taken(tmp_path / "packages")[1].names == ["a-1.zip"]
+
+
+def test_pages_of_dumb_pypi_alone_have_a_list(tmp_path: Path) -> None:
+    """For a site of dumb-pypi the advice is its list; other pages, and none, are no error."""
+    assert taken(tmp_path)[1].names == []
+    (tmp_path / "index.html").write_text('<a href="README">read</a>')
+    assert taken(tmp_path)[1].names == []
+    (tmp_path / "a.html").write_text('<a href="../a-1.zip">a-1.zip</a>')
+    (tmp_path / "packages.json").touch()
+
+    with pytest.raises(Invalid, match="json, with the --packages-url that dumb-pypi had"):
+        taken(tmp_path)
+
+
+def test_pages_alone_in_a_bucket(bucket: Bucket) -> None:
+    """The pages of a bucket name the place of their files in it."""
+    bucket.put("web/simple/a/index.html", b'<a href="../../packages/a-1.zip">a-1.zip</a>')
+
+    with pytest.raises(Invalid, match="are in gs://wheels/web/packages: import that"):
+        taken("gs://wheels/web/simple")
 
 
 @pytest.mark.parametrize(

@@ -273,10 +273,17 @@ class _ProgressPrinter(ImportProgress):
         self._progress.update(part=f"{self._size / 1e6:,.1f} MB")
 
     def done(self, outcome: Outcome) -> None:
-        """Count an entry on the progress line, unless it was passed over, and print a refusal."""
+        """
+        Count an entry on the progress line, unless it was passed over.
+
+        Print a refusal and a warning.
+        """
         if outcome.status in {FileStatus.REFUSED, FileStatus.SKIPPED}:
             what = "skipped" if outcome.status is FileStatus.SKIPPED else "not imported"
             echo(f"wheelyard: {escaped(outcome.location)} was {what}: {outcome.why}", err=True)
+        if outcome.warning:
+            fact = f"{outcome.warning}. The file is imported all the same."
+            echo(f"wheelyard: warning: {escaped(outcome.location)}: {fact}", err=True)
         if outcome.status is not FileStatus.PASSED_OVER:
             self._progress.advance(1)
 
@@ -382,6 +389,10 @@ def _described(report: Report, kind: str, *, dry_run: bool) -> dict[str, object]
             for outcome in report.refused
         ],
         "skips": [printable(outcome.location) for outcome in report.skipped],
+        "warnings": [
+            {"place": printable(outcome.location), "message": printable(outcome.warning)}
+            for outcome in report.warned
+        ],
     }
 
 

@@ -211,9 +211,6 @@ PAGE_LIMIT_BYTES: Final = 16 * 1024**2
 MAX_LINKS: Final = 100_000
 TITLE: Final = b"<title>Package Index</title>"
 
-Links = Mapping[str, Link]
-"""The links of a project's page, by filename."""
-
 
 class S3pypiSource:
     """Source of the distributions that the pages of an s3pypi bucket list."""
@@ -225,11 +222,11 @@ class S3pypiSource:
         """
         Yield each distribution with the digest in its page, and `Skipped` for unlisted ones.
 
-        If a page cannot be used, yield a `Skipped` with the reason, and its files without digests.
-        Raises as `FileTree.entries`.
+        If a page cannot be used, its files have a warning instead. Raises as `FileTree.entries`.
         """
         current: str | None = None
-        links: Links | None = None
+        links = dict[str, Link]()
+        warning = ""
         for file in distribution_files(self._tree):
             if isinstance(file, Skipped):
                 yield file
@@ -237,30 +234,25 @@ class S3pypiSource:
             folder = _folder_of(file)
             # files come folder by folder, so each page is read once
             if folder != current:
-                current = folder
+                current, warning = folder, ""
                 try:
                     links = _read_links(_read_page(self._tree, folder))
                 except (OSError, FetchError) as error:
-                    why = f"its page cannot be used ({error}), so its files are taken without it"
-                    yield Skipped(f"{self._tree}/{folder}", why, is_error=True)
-                    links = None
-            yield from _with_link(file, links)
+                    warning = f"the page of its project cannot be used: {error}"
+            yield replace(file, warning=warning) if warning else _with_link(file, links)
 
 
-def _with_link(file: Candidate, links: Links | None) -> Iterator[SourceItem]:
-    if links is None:
-        yield file
-    elif file.filename not in links:
+def _with_link(file: Candidate, links: Mapping[str, Link]) -> SourceItem:
+    link = links.get(file.filename)
+    if link is None:
         why = "the page of its project does not list it (--from files imports it all the same)"
-        yield Skipped(file.location, why)
-    else:
-        link, hashes = links[file.filename], file.hashes
-        try:
-            hashes = {**hashes, **parse_hash(link.href.partition("#")[2])}
-        except BadDigest as error:
-            why = f"{error}; the file is taken without it"
-            yield Skipped(file.location, why, is_error=True)
-        yield replace(file, hashes=hashes, yanked=link.yanked)
+        return Skipped(file.location, why)
+    listed = replace(file, yanked=link.yanked)
+    try:
+        digest = parse_hash(link.href.partition("#")[2])
+    except BadDigest as error:
+        return replace(listed, warning=f"its page is wrong: {error}")
+    return replace(listed, hashes={**file.hashes, **digest})
 
 
 def looks_like_s3pypi(tree: FileTree, distribution: Candidate) -> bool:
@@ -295,7 +287,8 @@ def _read_page(tree: FileTree, folder: str) -> bytes:
     return b""
 
 
-def _read_links(page: bytes) -> Links:
+def _read_links(page: bytes) -> dict[str, Link]:
+    """Return the links of a project's page, by filename."""
     _, links = read_links(page, "text/html", MAX_LINKS)
     return {unquote(link.href.partition("#")[0]).rpartition("/")[2]: link for link in links}
 
@@ -320,7 +313,7 @@ class PypicloudFiles(Struct, frozen=True):
         """
         Yield a file with its custom metadata, or with that of its .meta file.
 
-        If these are damaged, yield a `Skipped` with the damage, and the file without them.
+        If these are damaged, the file has a warning instead.
         """
         file = _with_attributes(self.tree, file)
         try:
@@ -328,10 +321,8 @@ class PypicloudFiles(Struct, frozen=True):
             declared = {"sha256": metadata.get("hash_sha256"), "md5": metadata.get("hash_md5")}
             hashes = parse_digests({name: value for name, value in declared.items() if value})
         except (OSError, ValueError, RecursionError) as error:
-            why = str(error) if isinstance(error, BadDigest) else "its .meta cannot be used"
-            why = f"{why}; the file is taken without it"
-            yield Skipped(file.location, why, is_error=True)
-            yield file
+            why = f": {error}" if isinstance(error, BadDigest) else ""
+            yield replace(file, warning=f"its .meta cannot be used{why}")
         else:
             uploader = clean_uploader(metadata.get("uploader"))
             yield replace(file, hashes={**file.hashes, **hashes}, uploaded_by=uploader)
@@ -385,7 +376,7 @@ class BackupniFiles(Struct, frozen=True):
     """The bucket with a .meta file for each of them."""
 
     def describe(self, file: Candidate) -> Iterator[SourceItem]:
-        """Yield a file with the data of its .meta file, after a `Skipped` for a damaged one."""
+        """Yield a file with the data of its .meta file, or with a warning if that is damaged."""
         path = file.path + BACKUPNI_META_SUFFIX
         try:
             meta_file = self.meta.find(path)
@@ -393,8 +384,7 @@ class BackupniFiles(Struct, frozen=True):
                 record = msgspec.json.decode(read_bounded(meta_file), type=FileRecord)
                 file = record.described(file)
         except (OSError, ValueError, RecursionError) as error:
-            why = f"it cannot be used, so the file is taken without it: {_why(error)}"
-            yield Skipped(f"{self.meta}/{path}", why, is_error=True)
+            file = replace(file, warning=f"its .meta cannot be used: {_why(error)}")
         yield file
 
 

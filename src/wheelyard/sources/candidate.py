@@ -37,6 +37,7 @@ class Candidate:
     uploaded_at: datetime | None = None  # when it was uploaded to the source, UTC, if known
     uploaded_by: str = ""  # the uploader's name in the source, if known
     yanked: str | None = None  # like `File.yanked`: None, or the reason, which may be empty
+    warning: str = ""  # what the source says of it and cannot be used: a sentence, no full stop
     changed_at: float | None = None  # last change of the bytes, seconds since the epoch, if known
     last_modified: Callable[[], datetime | None] | None = field(default=None, repr=False)
     """

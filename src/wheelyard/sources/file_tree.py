@@ -184,7 +184,9 @@ class FileDescriber(Protocol):
 
     def describe(self, file: Candidate) -> Iterator[SourceItem]:
         """
-        Yield a file with what is kept of it, and a `Skipped` for what cannot be used.
+        Yield a file with what is kept of it, or with a warning if that cannot be used.
+
+        Yield a `Skipped` for a file that the other index has not listed.
 
         Raises Unavailable if the tree with that does not answer.
         """

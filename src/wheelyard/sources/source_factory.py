@@ -45,6 +45,7 @@ from wheelyard.sources.candidate import (
 )
 from wheelyard.sources.file_tree import FileDescriber, FileTree, FileTreeSource
 from wheelyard.sources.index_client import IndexClient, ResumableDownload, SourceCredentials
+from wheelyard.sources.index_pages import pages_without_files
 from wheelyard.sources.web_index import IndexSource
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket
 
@@ -115,11 +116,18 @@ class OpenedSource(Struct, frozen=True):
         """
         Yield the candidates of the requested projects, and every `Skipped` of the source.
 
-        Raises as `Source.candidates`.
+        Raises as `Source.candidates`, and Invalid (code `bad_source`) for a folder that has pages
+        of an index, and no package.
         """
+        is_empty = True
         for file in self.source.candidates():
+            is_empty = is_empty and isinstance(file, Skipped)
             if isinstance(file, Skipped) or matches(guess_project(file.filename), self.projects):
                 yield file
+        if is_empty and isinstance(self.source, FileTreeSource):
+            fault = pages_without_files(self.source.tree)
+            if fault is not None:
+                raise fault
 
     def close(self) -> None:
         """Close every connection of the source."""

@@ -80,6 +80,8 @@ class Outcome(Struct, frozen=True, kw_only=True):
     """The error code of a refusal, as in the page `errors.md`."""
     why: str = ""
     """Why it was not added, in one or two sentences."""
+    warning: str = ""
+    """What its source says of it and could not be used, if it was added all the same."""
     waived_rules: tuple[str, ...] = ()
     """The codes of the rules that it breaks and that were waived."""
     is_retryable: bool = False
@@ -87,7 +89,7 @@ class Outcome(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct):
-    """The number of files by status so far, and the outcomes of the first that were not taken."""
+    """The number of files by status so far, and the first outcomes that somebody should know."""
 
     counts: Counter[FileStatus] = field(default_factory=Counter)
     waived_rules: Counter[str] = field(default_factory=Counter)
@@ -96,13 +98,17 @@ class Report(Struct):
     """The first refused files, at most `MAX_NAMED`."""
     skipped: list[Outcome] = []
     """The first skipped files, at most `MAX_NAMED`."""
+    warned: list[Outcome] = []
+    """The first files that were added with a warning, at most `MAX_NAMED`."""
 
     def add(self, outcome: Outcome) -> None:
-        """Count an outcome, and keep it if it is one of the first of files that were not taken."""
+        """Count an outcome, and keep it if it is one of the first that somebody should know."""
         self.counts[outcome.status] += 1
         self.waived_rules.update(outcome.waived_rules)
         named = {FileStatus.REFUSED: self.refused, FileStatus.SKIPPED: self.skipped}
         outcomes = named.get(outcome.status)
+        if outcome.warning:
+            outcomes = self.warned
         if outcomes is not None and len(outcomes) < MAX_NAMED:
             outcomes.append(outcome)
 
@@ -411,8 +417,12 @@ def _outcome(candidate: Candidate, decision: FileDecision) -> Outcome:
         return refused(candidate, decision.refusal)
     if not decision.is_new:
         return Outcome(location=candidate.location, status=FileStatus.THERE)
-    rules = decision.entry.waived_rules
-    return Outcome(location=candidate.location, status=FileStatus.NEW, waived_rules=rules)
+    return Outcome(
+        location=candidate.location,
+        status=FileStatus.NEW,
+        warning=candidate.warning,
+        waived_rules=decision.entry.waived_rules,
+    )
 
 
 def _fetch(

@@ -1,0 +1,107 @@
+"""A folder or a bucket that has the pages of an index, but none of the files that they name."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, unquote
+
+from wheelyard.errors import Invalid
+from wheelyard.http_client.hosts import FetchError
+from wheelyard.http_client.urls import BadUrl, Url, parse_url
+from wheelyard.sources.candidate import (
+    SITE_FILES,
+    Candidate,
+    bad_source,
+    is_distribution_name,
+)
+from wheelyard.sources.file_tree import FileTree, FolderTree, read_bounded
+from wheelyard.sources.simple_page import FetchedPage, read_simple_page
+
+PACKAGE_LIST: Final = "packages.json"
+"""The list at the root of a site of dumb-pypi."""
+PAGE_SUFFIXES: Final = (".html", ".htm", ".json", ".v1_json", ".v1_html")
+MAX_PAGES: Final = 100
+"""Pages that are read until one names a package."""
+PAGE_LIMIT_BYTES: Final = 16 * 1024**2
+MAX_LINKS: Final = 100_000
+_HOST: Final = "tree.invalid"
+"""The host of the tree, whose pages have no other URL. No real host has this name (RFC 6761)."""
+
+
+def pages_without_files(tree: FileTree) -> Invalid | None:
+    """
+    Return the error for a tree without packages that has pages of an index, or else None.
+
+    It says what can be imported instead. Raises as `FileTree.entries`.
+    """
+    package = next(_named_packages(tree), None)
+    if package is None:
+        return None
+    return bad_source(
+        f"There is no package in {tree}, only pages that name some. {_advice(tree, package)}"
+    )
+
+
+def _named_packages(tree: FileTree) -> Iterator[Url]:
+    """Yield the URLs of packages that the first pages of the tree name."""
+    files = (file for file in tree.entries() if isinstance(file, Candidate) and _is_page(file))
+    for file in islice(files, MAX_PAGES):
+        with suppress(OSError, FetchError, BadUrl):
+            url = parse_url(f"http://{_HOST}{quote(_absolute(tree, file.path))}")
+            body = read_bounded(file, PAGE_LIMIT_BYTES)
+            page = read_simple_page(FetchedPage(url, "", body), MAX_LINKS)
+            for entry in page.files or ():
+                link = page.base.resolved(str(entry.url))
+                if is_distribution_name(link.filename):
+                    yield link
+
+
+def _is_page(file: Candidate) -> bool:
+    return file.filename.endswith(PAGE_SUFFIXES) or file.filename in SITE_FILES
+
+
+def _absolute(tree: FileTree, path: str) -> str:
+    """Return the path of a file of a tree from the root of the machine, or of all buckets."""
+    if isinstance(tree, FolderTree):
+        return os.path.abspath(tree.root / path)  # noqa: PTH100 - follows no links, as `..` in URLs
+    return f"/{str(tree).partition('://')[2]}/{path}"
+
+
+def _advice(tree: FileTree, package: Url) -> str:
+    """Return what to import for a package that a page of the tree names, as a sentence."""
+    if tree.find(PACKAGE_LIST) is not None:
+        return (
+            f"Import its list, {tree}/{PACKAGE_LIST}, with the --packages-url that dumb-pypi had."
+        )
+    if package.host != _HOST:
+        return (
+            f"The files are at {package.scheme}://{package.authority}: import the URL at which "
+            "installers find this index, such as https://packages.example.com/simple/."
+        )
+    path = unquote(package.path)
+    place = _folder_of_files(tree, path)
+    if place:
+        return f"The files that they name are in {place}: import that."
+    return (
+        f"The files that they name, such as {path.rpartition('/')[2]!a}, are not on this machine: "
+        "import the folder that has them, or the URL at which installers find this index."
+    )
+
+
+def _folder_of_files(tree: FileTree, path: str) -> str:
+    """Return the folder beside the tree's that has the file at an absolute path, or nothing."""
+    top = _absolute(tree, "").rstrip("/")
+    if isinstance(tree, FolderTree):
+        # the path of a link may begin at the root of the site, which is a folder above
+        above = [Path(top), *Path(top).parents]
+        files = (f"{folder}{path}".replace("//", "/") for folder in reversed(above))
+        path = next(filter(os.path.isfile, files), "")
+    if not path:
+        return ""
+    common = os.path.commonpath([top, path])
+    name, slash, _ = path.removeprefix(common).lstrip("/").partition("/")
+    place = f"{common.rstrip('/')}/{name}" if slash else common
+    return place if isinstance(tree, FolderTree) else f"{str(tree).partition(':')[0]}:/{place}"
