@@ -229,6 +229,22 @@ def test_headings_fit_the_page_and_ids_have_a_prefix(descriptions: Descriptions)
     assert set(re.findall(r'href="#([^"]*)"', html)) == {"user-content-c", "user-content-files"}
 
 
+@pytest.mark.parametrize(
+    ("content", "content_type", "target"),
+    [
+        (".. contents:: Parts\n\nA\n=\n\nB\n=\n", "text/x-rst", "#top"),
+        ("[Parts](#top)", "text/markdown", "#top"),
+        ('<p id="top">Demo</p>\n\n[Parts](#top)', "text/markdown", "#user-content-top"),
+    ],
+)
+def test_links_to_the_top_lead_there(
+    descriptions: Descriptions, content: str, content_type: str, target: str
+) -> None:
+    """A link to the top leads to the description's own one, else to that of the page."""
+    html = shown(descriptions, content, content_type)
+    assert f'<a href="{target}">Parts</a>' in html
+
+
 def test_a_relative_link_is_only_text(descriptions: Descriptions) -> None:
     """A relative link of a description, which would lead to a page of the index, is only text."""
     html = shown(descriptions, "[a](docs/x.md) [b](/-/account/) [c](//evil.example) [d](?q=1)")

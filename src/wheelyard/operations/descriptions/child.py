@@ -74,6 +74,8 @@ _CLASSES: Final = {
 }
 """By the tag of a page; the style sheet knows them in descriptions alone."""
 _ABSOLUTE: Final = re.compile(r"(https?://|mailto:)", re.IGNORECASE)
+_TOPS: Final = frozenset({"#top", f"#{ID_PREFIX}top"})
+_ID_OF_TOP: Final = re.compile(rf'\sid="(?:{ID_PREFIX})?top"')
 _UNNAMED: Final = frozenset(("", "image", "img"))
 """Alternative texts that say nothing; GitHub writes `image` for a picture that is pasted."""
 _IMAGE: Final = "image"
@@ -111,6 +113,7 @@ def rewrite(html: str, *, has_images: bool, is_own: bool = False) -> str:
     Raises TooComplex for elements that are nested too deeply.
     """
     rewriter = _Rewriter(has_images=has_images, is_own=is_own)
+    rewriter.has_top = _ID_OF_TOP.search(html) is not None
     rewriter.feed(html)
     rewriter.close()
     return rewriter.result()
@@ -127,6 +130,8 @@ class _Rewriter(HTMLParser):
         self._ids = set[str]()
         self._headings = list[int]()
         self._images = 0
+        self.has_top = False
+        """Whether an element has the id `top`. If not, `#top` is the top of the page (HTML)."""
 
     def result(self) -> str:
         while len(self._open) > 1:
@@ -194,6 +199,9 @@ class _Rewriter(HTMLParser):
         title = element.attributes.get("title", "")
         title = f' title="{escape(title)}"' if title else ""
         is_anchor = target.startswith("#") and len(target) > 1 and not self._is_within(*_HEADINGS)
+        if element.has_text and target in _TOPS and not self.has_top:
+            # docutils writes it into the title of a table of contents
+            return "a", f'<a href="#top"{name}{title}>{element.html}</a>'
         if element.has_text and is_anchor:
             anchor = escape(self._id_prefix + target[1:].removeprefix(ID_PREFIX))
             return "a", f'<a href="#{anchor}"{name}{title}>{element.html}</a>'
