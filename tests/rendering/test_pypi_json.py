@@ -126,6 +126,19 @@ def test_a_project_that_says_everything() -> None:
     }
 
 
+def test_names_are_decoded() -> None:
+    """A name that its build tool has encoded as in mail is readable, as it is on pages."""
+    (release,) = releases_of(project(file()))
+    encoded = "=?utf-8?q?J=C3=BCrgen?="
+    fields = f"Author: {encoded}\nMaintainer-email: {encoded} <j@example.com>\n"
+    core = parse_metadata(NOTHING + fields.encode())
+
+    info = json.decode(project_json(NormalizedName("demo"), release, core, "/files"))["info"]
+
+    assert info["author"] == "J\u00fcrgen"
+    assert info["maintainer_email"] == "J\u00fcrgen <j@example.com>"
+
+
 def test_a_release_that_says_nothing() -> None:
     """What a release does not say is null, empty or -1, as PyPI has it, and never left out."""
     (release,) = releases_of(project(file(is_wheel=False, yanked="")))

@@ -15,6 +15,7 @@ from packaging.version import Version
 from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
 from wheelyard.model.project import SUMMARY_LIMIT, File, Project, Status
 from wheelyard.rendering.listing import F_co, ShownFile, ShownProject
+from wheelyard.rendering.people import decode_addresses, decode_words
 from wheelyard.rendering.simple_pages import (
     file_url,
     listed_version,
@@ -335,8 +336,8 @@ def _files(
 
 def _info(release: ReleaseOf[ShownFile], core: "CoreMetadata") -> dict[str, object]:
     return {
-        "author": core.author or "",
-        "author_email": core.author_email or "",
+        "author": decode_words(core.author or ""),
+        "author_email": decode_addresses(core.author_email or ""),
         "bugtrack_url": None,
         "classifiers": core.classifiers,
         "description": core.description or "",
@@ -350,8 +351,8 @@ def _info(release: ReleaseOf[ShownFile], core: "CoreMetadata") -> dict[str, obje
         "license": core.license or "",
         "license_expression": core.license_expression,
         "license_files": core.license_files or None,
-        "maintainer": core.maintainer or "",
-        "maintainer_email": core.maintainer_email or "",
+        "maintainer": decode_words(core.maintainer or ""),
+        "maintainer_email": decode_addresses(core.maintainer_email or ""),
         "name": core.name,
         "package_url": "",
         "platform": ", ".join(core.platforms),

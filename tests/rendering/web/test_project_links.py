@@ -8,13 +8,35 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wheelyard.model.metadata import parse_metadata
-from wheelyard.rendering.web.core_metadata import decode_words, people, project_links
+from wheelyard.rendering.people import decode_addresses, decode_words, people
+from wheelyard.rendering.web.core_metadata import project_links
 
 
 @pytest.mark.parametrize(
     ("names", "mails", "shown"),
     [
-        ("Ann", "ann@x.example", [("Ann", ""), ("ann@x.example", "mailto:ann@x.example")]),
+        ("Ann", "ann@x.example", [("Ann", "mailto:ann@x.example")]),
+        ("Ann, Bob", "a@x.example", [("Ann, Bob", ""), ("a@x.example", "mailto:a@x.example")]),
+        (
+            "Ann",
+            "a@x.example, b@x.example",
+            [
+                ("Ann", ""),
+                ("a@x.example", "mailto:a@x.example"),
+                ("b@x.example", "mailto:b@x.example"),
+            ],
+        ),
+        (  # as uv_build writes four authors, of which one has no address and one no name
+            "Ann Example, Bob, Jr., Zo\u00eb",
+            "Ann Example <ann@x.example>, Zo\u00eb <zoe@x.example>, only@x.example",
+            [
+                ("Bob, Jr.", ""),
+                ("Ann Example", "mailto:ann@x.example"),
+                ("Zo\u00eb", "mailto:zoe@x.example"),
+                ("only@x.example", "mailto:only@x.example"),
+            ],
+        ),
+        ("Eve, Doe, J", '"doe, j" <j@x.example>', [("Eve", ""), ("doe, j", "mailto:j@x.example")]),
         (None, "Ann B <ann@x.example>", [("Ann B", "mailto:ann@x.example")]),
         ("Ann B", "Ann B <ann@x.example>", [("Ann B", "mailto:ann@x.example")]),
         (
@@ -46,6 +68,23 @@ def test_authors_are_shown_once(
 ) -> None:
     """Authors are shown once, with their address if they gave one that is plausible."""
     assert [tuple(person) for person in people(names, mails)] == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "decoded"),
+    [
+        ("Ann <ann@x.example>, b@x.example", "Ann <ann@x.example>, b@x.example"),
+        ("=?utf-8?q?J=C3=BCrgen?= Smith <j@x.example>", "J\u00fcrgen Smith <j@x.example>"),
+        ("=?utf-8?q?=C3=85,_B?= <b@x.example>", '"\u00c5, B" <b@x.example>'),
+        ('"=?utf-8?B?SsO8cmdlbg?=" <j@x.example>', '"J\u00fcrgen" <j@x.example>'),
+        ("=?utf-8?q?=22A=22?= <a@x.example>", '"\\"A\\"" <a@x.example>'),
+        ('"A=?x" <a@x.example>', '"A=?x" <a@x.example>'),
+        ("=?zip?b?a?=", "=?zip?b?a?="),
+    ],
+)
+def test_programs_get_names_as_pages_show_them(text: str, decoded: str) -> None:
+    """In JSON a name is decoded, and still one name of the list that it is in."""
+    assert decode_addresses(text) == decoded
 
 
 @pytest.mark.parametrize(

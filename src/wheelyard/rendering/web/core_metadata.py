@@ -1,13 +1,10 @@
-"""Core metadata as people read it: dependencies by extra, people, and links with their kind."""
+"""Core metadata as people read it: dependencies by extra, and links with their kind."""
 
 import re
-from base64 import b64decode
-from binascii import a2b_qp
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import groupby
 from typing import Final, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from packaging.requirements import InvalidRequirement, Requirement
@@ -159,21 +156,9 @@ def _comparison_in_words(match: re.Match[str]) -> str:
     return match[0]
 
 
-PEOPLE_LIMIT: Final = 2000
-"""Characters of a field with people that are shown."""
 TEXT_LIMIT: Final = 200
-"""Characters of any other text that are shown."""
+"""Characters of a text that are shown, but for the names of people."""
 
-_MAIL: Final = re.compile(r"[^\s@<>\"(),:;]{1,64}@[A-Za-z0-9.-]{1,255}")
-_ADDRESS_TOKENS: Final = re.compile(r'=\?[^?\s]*\?[bBqQ]\?[^?\s]*\?=|"[^"]*"|<[^>]*>|[^",<=]+|.')
-_ENCODED_WORDS: Final = re.compile(r"=\?[!-~]+\?=(?:\s+=\?[!-~]+\?=)*")
-_ENCODED_WORD: Final = re.compile(
-    r"=\?(utf-?8|us-ascii|iso-8859-[0-9]{1,2}|windows-125[0-9]|koi8-[ru]|gb2312|gbk|gb18030|big5"
-    r"|euc-jp|euc-kr|shift_jis|iso-2022-jp)(?:\*[a-z-]*)?\?([bq])\?([!->@-~]*)\?=",
-    re.IGNORECASE,
-)
-"""Python knows more encodings, of which some are for other things than texts."""
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 _LABEL_NOISE: Final = re.compile(r"[\W_]+")
 _KINDS: Final = {
     "Home page": "homepage home website site",
@@ -197,14 +182,6 @@ _KIND_BY_HOST: Final = {
 }
 
 
-class Contact(NamedTuple):
-    """A person or a team in core metadata."""
-
-    name: str
-    mail: str
-    """The URL `mailto:...`, or an empty text without a plausible address."""
-
-
 class WebLink(NamedTuple):
     """A URL in core metadata, of any scheme."""
 
@@ -213,78 +190,6 @@ class WebLink(NamedTuple):
     """What it leads to, in words, unless that is not known, or says no more than `text`."""
     host: str
     url: str
-
-
-def people(names: str | None, mails: str | None) -> tuple[Contact, ...]:
-    """Return the people of the two fields for authors, or of those for maintainers."""
-    return _people((names or "")[:PEOPLE_LIMIT], (mails or "")[:PEOPLE_LIMIT])
-
-
-@lru_cache(1024)  # releases have them in common
-def _people(names: str, mails: str) -> tuple[Contact, ...]:
-    persons = dict[str, Contact]()
-    for encoded, mail in _addresses(mails):
-        name = decode_words(encoded)
-        if _MAIL.fullmatch(mail):
-            shown = name.strip() or mail
-            persons.setdefault(
-                shown, Contact(shown[:TEXT_LIMIT], f"mailto:{quote(mail, safe='@')}")
-            )
-    # the field for mails may have names alone, and both fields the same names
-    text = decode_words(names if persons else names or mails).strip()
-    with_mail = {name.casefold() for name in persons}
-    if text and not {part.strip().casefold() for part in text.split(",")} <= with_mail:
-        return (Contact(text[:TEXT_LIMIT], ""), *persons.values())
-    return tuple(persons.values())
-
-
-def _addresses(text: str) -> Iterator[tuple[str, str]]:
-    """
-    Yield name and address of each part of a list such as `Ann <ann@x.example>, bob@x.example`.
-
-    `email.utils` is not used: it recurses into nested comments.
-    """
-    name, mail = "", ""
-    for part in (*_ADDRESS_TOKENS.findall(text), ","):
-        if part == ",":
-            yield (name.strip(), mail) if mail else ("", name.strip())
-            name, mail = "", ""
-        elif part.startswith("<"):
-            mail = part.strip("<> ")
-        else:
-            name += part.strip('"') if part.startswith('"') else part
-
-
-def decode_words(text: str) -> str:
-    """Return `text` with its encoded words (RFC 2047) decoded, except for broken ones."""
-    return _ENCODED_WORDS.sub(_decode_run, text) if "=?" in text else text
-
-
-def _decode_run(run: re.Match[str]) -> str:
-    """Return what is in a row of encoded words, of which two may share the bytes of a letter."""
-    words = [word for text in run[0].split() if (word := _ENCODED_WORD.fullmatch(text))]
-    if len(words) < len(run[0].split()):
-        return run[0]
-    try:
-        parts = [
-            b"".join(map(_decode_bytes, group)).decode(charset)
-            for charset, group in groupby(words, key=lambda word: word[1].lower())
-        ]
-    except (ValueError, LookupError):
-        return run[0]
-    return _CONTROL.sub(" ", "".join(parts))
-
-
-def _decode_bytes(word: re.Match[str]) -> bytes:
-    """
-    Return the bytes in an encoded word.
-
-    Raises ValueError if they are no Base64.
-    """
-    content = word[3].encode()
-    if word[2] in "bB":
-        return b64decode(content + b"=" * (-len(content) % 4), validate=True)
-    return a2b_qp(content, header=True)
 
 
 def project_links(core: CoreMetadata) -> Iterator[WebLink]:

@@ -16,13 +16,13 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.rendering.listing import ShownFile, ShownProject
+from wheelyard.rendering.people import people
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf
 from wheelyard.rendering.simple_pages import listed_version, timestamp
 from wheelyard.rendering.web.core_metadata import (
     TEXT_LIMIT,
     dependency_groups,
     parse_dependency,
-    people,
     project_links,
 )
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
