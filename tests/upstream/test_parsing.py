@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -11,15 +12,16 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName, canonicalize_name
 
+from tests.clients.harness import REPOSITORY
 from wheelyard.errors import Invalid
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.model.project import Status
-from wheelyard.sources.candidate import DIGEST_LENGTHS
+from wheelyard.sources.candidate import DIGEST_LENGTHS, DISTRIBUTION_SUFFIXES
 from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.parsing import parse_page
+from wheelyard.upstream.parsing import SHOWN_SUFFIXES, parse_page
 from wheelyard.upstream.settings import UpstreamServer
 
 NAME = canonicalize_name("acme-tool")
@@ -325,6 +327,16 @@ def test_of_two_files_the_one_with_another_digest_counts() -> None:
     assert file.other_hashes == (f"md5={'1' * 32}",)
     (file,) = files_of(*(entry(hashes=each) for each in [*said, {"sha256": "3" * 64}]))
     assert file.sha256 == "3" * 64
+
+
+def test_the_documentation_names_the_hidden_formats() -> None:
+    """The page about upstream indexes names each format that is hidden, and those alone."""
+    page = (REPOSITORY / "docs" / "upstream-behaviour.md").read_text()
+    section = page.partition("## Which formats are shown")[2].partition("##")[0]
+    hidden = section.partition("is hidden:")[2].partition("Some installers")[0]
+    suffixes = set(re.findall(r"`(\.[A-Za-z0-9.]+)`", hidden)) | {".egg"}
+    assert "an egg" in hidden
+    assert suffixes == set(DISTRIBUTION_SUFFIXES) - set(SHOWN_SUFFIXES)
 
 
 @pytest.mark.parametrize("kind", [JSON, HTML])
