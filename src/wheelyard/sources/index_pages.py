@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, unquote
 
-from wheelyard.errors import Invalid
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
 from wheelyard.sources.candidate import (
@@ -17,7 +16,7 @@ from wheelyard.sources.candidate import (
     bad_source,
     is_distribution_name,
 )
-from wheelyard.sources.file_tree import FileTree, FolderTree, read_bounded
+from wheelyard.sources.file_tree import FileTree, FolderTree, distribution_files, read_bounded
 from wheelyard.sources.simple_page import FetchedPage, read_simple_page
 
 PACKAGE_LIST: Final = "packages.json"
@@ -31,18 +30,18 @@ _HOST: Final = "tree.invalid"
 """The host of the tree, whose pages have no other URL. No real host has this name (RFC 6761)."""
 
 
-def pages_without_files(tree: FileTree) -> Invalid | None:
+def require_files_of_pages(tree: FileTree) -> None:
     """
-    Return the error for a tree without packages that has pages of an index, or else None.
+    Raise Invalid (code `bad_source`) for a tree that has pages of an index, and no package.
 
-    It says what can be imported instead. Raises as `FileTree.entries`.
+    The message says what can be imported instead. Raises as `FileTree.entries`.
     """
+    if any(isinstance(entry, Candidate) for entry in distribution_files(tree)):
+        return
     package = next(_named_packages(tree), None)
-    if package is None:
-        return None
-    return bad_source(
-        f"There is no package in {tree}, only pages that name some. {_advice(tree, package)}"
-    )
+    if package is not None:
+        fact = f"There is no package in {tree}, only pages that name some."
+        raise bad_source(f"{fact} {_advice(tree, package)}")
 
 
 def _named_packages(tree: FileTree) -> Iterator[Url]:

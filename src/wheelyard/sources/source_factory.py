@@ -45,7 +45,7 @@ from wheelyard.sources.candidate import (
 )
 from wheelyard.sources.file_tree import FileDescriber, FileTree, FileTreeSource
 from wheelyard.sources.index_client import IndexClient, ResumableDownload, SourceCredentials
-from wheelyard.sources.index_pages import pages_without_files
+from wheelyard.sources.index_pages import require_files_of_pages
 from wheelyard.sources.web_index import IndexSource
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket
 
@@ -116,18 +116,11 @@ class OpenedSource(Struct, frozen=True):
         """
         Yield the candidates of the requested projects, and every `Skipped` of the source.
 
-        Raises as `Source.candidates`, and Invalid (code `bad_source`) for a folder that has pages
-        of an index, and no package.
+        Raises as `Source.candidates`.
         """
-        is_empty = True
         for file in self.source.candidates():
-            is_empty = is_empty and isinstance(file, Skipped)
             if isinstance(file, Skipped) or matches(guess_project(file.filename), self.projects):
                 yield file
-        if is_empty and isinstance(self.source, FileTreeSource):
-            fault = pages_without_files(self.source.tree)
-            if fault is not None:
-                raise fault
 
     def close(self) -> None:
         """Close every connection of the source."""
@@ -138,15 +131,17 @@ def open_source(request: SourceRequest, runtime: Runtime) -> OpenedSource:
     """
     Open the source of a request, and return it.
 
-    It may list the source. Raises Invalid if the request cannot be used, or the folder cannot be
-    read. Raises Unavailable if the source does not answer, or there are no credentials for its
-    bucket.
+    It may list the source. Raises Invalid if the request cannot be used, if the folder cannot be
+    read, or if it has pages of an index alone. Raises Unavailable if the source does not answer, or
+    there are no credentials for its bucket.
     """
     with ExitStack() as connections:
         factory = _SourceFactory(request, runtime, connections)
         kind = factory.kind()
         _check_options(request, kind)
         source = factory.source(kind)
+        if isinstance(source, FileTreeSource):
+            require_files_of_pages(source.tree)
         # without an error, the connections stay open until the source is closed
         return OpenedSource(kind, source, request.projects, connections.pop_all())
 
