@@ -205,7 +205,7 @@ class IndexApp:
         self.context = context
         self._body_timeouts = uploads.body_timeouts
         self._instrumentation = instrumentation
-        self._uploads, pages = uploads, WebPages(context)
+        pages = WebPages(context)
         self._errors = ErrorAnswers(context, pages)
         self.routes = build_routes(context, uploads, pages, instrumentation)
         authenticator = RequestAuthenticator(context)
@@ -235,11 +235,11 @@ class IndexApp:
         )
         self._instrumentation.start(request)
         try:
-            await self._checked(scope, body, send)
-            # many clients read the response only after they have sent the whole body
-            if not body.has_ended:
-                await requests.drain(body, self._uploads.body_limit)
+            await self._checked(scope, body, body.closing(send))
+            # the client would not get the response if the connection was closed while it sends
+            await body.discard()
         finally:
+            body.release()
             self._instrumentation.finish(request)
 
     async def _check(self, scope: AsgiScope, receive: Receive, send: Send) -> None:

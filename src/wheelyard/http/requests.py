@@ -1,9 +1,9 @@
 """
 What a request may be: its URL and headers (RFC 9110, RFC 9112), the client's address, and its body.
 
-A body is read chunk by chunk, with timeouts for slow clients, or whole, of limited size. A client
-may send its whole body before it reads the response. So an error response is sent first, and then
-the rest of the body is read and discarded (`drain`).
+A body is read chunk by chunk, with timeouts for slow clients, or whole, of limited size. A response
+that is sent before the end of the body says that the connection is closed after it. A client may
+send more before it reads the response. So what still arrives is discarded for some seconds.
 
 In a path, repeated `/` count as one (pipenv sends them), each segment is decoded once, and paths
 that proxies and servers interpret differently are refused.
@@ -34,6 +34,7 @@ from wheelyard.http.messages import (
     Receive,
     Request,
     Response,
+    Send,
     make_response,
 )
 
@@ -147,6 +148,7 @@ def has_forwarding_header(headers: Iterable[bytes]) -> bool:
 
 
 BODY_TIMEOUT_SECONDS: Final = 3600.0
+CLOSE: Final[Header] = (b"connection", b"close")
 
 BODY_LIMIT_BYTES = 64 * 1024
 BODY_TOO_LONG = f"A change has at most {BODY_LIMIT_BYTES} bytes. Send a shorter reason."
@@ -161,11 +163,13 @@ class SlowClient(Exception):
 
 
 class BodyTimeouts(Struct, frozen=True):
-    """The minimum rate of a request body, and how far the body may be behind it."""
+    """The minimum rate of a request body, how far it may be behind that, and what ends it."""
 
     idle_seconds: float = 30.0
     """How many seconds a body may be behind the minimum rate."""
     min_bytes_per_second: int = 10 * 1024
+    discard_seconds: float = 5.0
+    """How long what follows a response is discarded, before the connection is closed."""
 
 
 def announces_body(scope: AsgiScope, headers: Headers) -> bool:
@@ -193,6 +197,8 @@ class RequestBody:
         self._receive = receive
         self._timeouts = timeouts
         self._budget_seconds = timeouts.idle_seconds
+        self._is_http1 = scope["http_version"].startswith("1")
+        self._send: Send | None = None
         self.has_ended = not announces_body(scope, headers)
         """Whether all of the body was received, or the client has disconnected."""
 
@@ -214,9 +220,38 @@ class RequestBody:
         left = self._budget_seconds - (now() - asked_at) + earned
         # only the time in `receive` was counted: this server may have been busy before it
         self._budget_seconds = min(max(left, 0.0), self._timeouts.idle_seconds)
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            self.has_ended = True
+        self._note_end(message)
         return message
+
+    def closing(self, send: Send) -> Send:
+        """
+        Return `send` for a response that may come before the end of the body.
+
+        Such a response says that the connection is closed after it (RFC 9112, 9.6). HTTP/2 ends the
+        stream alone, as other requests share the connection.
+        """
+        if self.has_ended or not self._is_http1:
+            return send
+        self._send = send
+        return self._send_closing
+
+    async def discard(self) -> None:
+        """Discard what still arrives, however slowly, for `discard_seconds` at most."""
+        if self.has_ended:
+            return
+        with suppress(TimeoutError):
+            async with timeout(self._timeouts.discard_seconds):
+                while not self.has_ended:
+                    self._note_end(await self._receive())
+
+    def release(self) -> None:
+        """
+        Let the web server close the connection, once nothing is received or sent any more.
+
+        It waits as long as anything refers to what it has handed over. The timers of a request do,
+        by their context, long after they were cancelled.
+        """
+        del self._receive, self._send
 
     async def wait_for_disconnect(self) -> None:
         """Wait until the client disconnects, or for ever if the rest of the body is to come."""
@@ -225,6 +260,16 @@ class RequestBody:
             await get_running_loop().create_future()
         while (await self._receive())["type"] == "http.request":
             pass
+
+    async def _send_closing(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and not self.has_ended:
+            message = {**message, "headers": (*message["headers"], CLOSE)}
+        if self._send is not None:
+            await self._send(message)
+
+    def _note_end(self, message: Message) -> None:
+        is_last = message["type"] != "http.request" or not message.get("more_body", False)
+        self.has_ended = self.has_ended or is_last
 
 
 async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
@@ -238,16 +283,6 @@ async def next_chunk(receive: Receive) -> tuple[bytes, bool]:
     if message["type"] != "http.request":
         raise ClientDisconnected
     return message.get("body", b""), message.get("more_body", False)
-
-
-async def drain(body: RequestBody, limit: int) -> None:
-    """Read and discard the rest of a request body, until `limit` bytes or a slow client."""
-    with suppress(TimeoutError, SlowClient):
-        async with timeout(BODY_TIMEOUT_SECONDS):
-            while limit > 0 and not body.has_ended:
-                async with timeout(5):
-                    message = await body()
-                limit -= len(message.get("body", b""))
 
 
 def read_body(

@@ -1,15 +1,17 @@
 """Limits on what one client may use: time, threads, upload slots."""
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from weakref import ref
 
 import pytest
 from packaging.utils import NormalizedName
 
 from tests.http.packages import post, publish, wheel
-from tests.http.raw_client import basic, raw_connection
+from tests.http.raw_client import RawConnection, basic, http2_connection, raw_connection
 from tests.http.servers import RunningServer, running_app
 from tests.waiting import StillLoop, until
 from wheelyard.cli.options import local_caller
@@ -23,7 +25,12 @@ from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 
-TIMEOUTS = BodyTimeouts(idle_seconds=0.8, min_bytes_per_second=2000)
+TIMEOUTS = BodyTimeouts(idle_seconds=0.8, min_bytes_per_second=2000, discard_seconds=0.3)
+KIND = "Content-Type: multipart/form-data; boundary=frontier"
+LENGTH = "Content-Length: 100000000"
+CHUNKED = "Transfer-Encoding: chunked"
+PIECE = b"64\r\n" + bytes(100) + b"\r\n"
+"""A chunk of a hundred bytes, and as good as any bytes where a length was announced."""
 
 
 def read(pieces: Sequence[tuple[int, float]]) -> None:
@@ -89,6 +96,83 @@ def test_silent_uploads_block_nobody_for_long(server: RunningServer) -> None:
         until(lambda: server.under_way() > 1)
         assert post(server, wheel("prompt")).status_code == 200
         assert set(answers) == {408}
+
+
+def is_cut_off(line: RawConnection) -> bool:
+    """Send more of a body, and return whether the server has closed the connection."""
+    line.connection.settimeout(0)
+    try:
+        line.send(PIECE)
+        return not line.connection.recv(1)
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+@pytest.mark.parametrize("framing", [LENGTH, CHUNKED])
+@pytest.mark.parametrize(
+    ("request_line", "headers", "status"),
+    [
+        ("POST /legacy/ HTTP/1.1", (KIND,), 401),
+        ("POST /legacy/ HTTP/1.1", (KIND, "Expect: 100-continue"), 401),
+        ("POST /legacy/ HTTP/1.1", (KIND, "Authorization: Basic {login}"), 408),
+        ("PUT /simple/ HTTP/1.1", (), 405),
+        ("GET /simple/ HTTP/1.1", (), 200),
+    ],
+    ids=["refused", "asked-first", "slow", "no-such-method", "page"],
+)
+def test_body_after_its_answer_is_cut_off(
+    server: RunningServer, request_line: str, headers: tuple[str, ...], status: int, framing: str
+) -> None:
+    """Who sends on after the answer can read it, and is then cut off, however fast they send."""
+    login = b64encode(f"u:{server.token}".encode()).decode()
+    with raw_connection(server) as line:
+        line.ask(request_line, *(header.format(login=login) for header in headers), framing)
+        answer = line.reply()
+        assert answer is not None
+        assert (answer.status, answer.header("connection")) == (status, "close")
+        until(lambda: is_cut_off(line))
+
+
+def test_request_that_is_over_keeps_no_connection() -> None:
+    """What still refers to a request, such as a timer that was cancelled, keeps nothing open."""
+
+    class Line:
+        async def receive(self) -> Message:
+            return {"type": "http.disconnect"}
+
+        async def send(self, _: Message) -> None:
+            pass
+
+    line = Line()
+    kept = ref(line)
+    body = RequestBody(line.receive, {"http_version": "1.1"}, {b"content-length": b"1"}, TIMEOUTS)
+    body.closing(line.send)
+    body.release()
+    del line
+    assert kept() is None
+
+
+def test_request_behind_an_unread_body_is_not_answered(server: RunningServer) -> None:
+    """What follows a body that was not read may be a part of it, and is no request."""
+    with raw_connection(server) as line:
+        line.ask("POST /legacy/ HTTP/1.1", KIND, body=b"12345")
+        line.ask("GET /health HTTP/1.1")
+        answer = line.reply()
+        assert answer is not None
+        assert answer.status == 401
+        assert line.is_closed()
+
+
+def test_unread_body_of_http2_ends_its_stream_alone(server: RunningServer) -> None:
+    """An early answer over HTTP/2 leaves the connection to the other requests on it."""
+    with http2_connection(server) as line:
+        head = ((":scheme", "http"), (":authority", "index"))
+        refused = line.begin((":method", "POST"), (":path", "/legacy/"), *head, has_body=True)
+        assert b"401" in line.answer(refused)
+        good = line.begin((":method", "GET"), (":path", "/health"), *head)
+        assert line.answer(good) == b"Ok"
 
 
 def test_long_journal_comes_in_pages(tmp_path: Path) -> None:
