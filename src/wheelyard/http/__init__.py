@@ -75,6 +75,10 @@ process; several are forked by its manager. An own scheduler for Granian's worke
 four changes of threads of a remembered page, and needed arguments of a private constructor that
 change with each version.
 
+Two things end a connection that gets nowhere. Granian closes it once a request is over whose body
+was not read to its end, and once nothing refers to what it has handed over (`RequestBody`). It does
+not notice a client that takes nothing, so that is left to the kernel (`stalled_connections.py`).
+
 A server process sets two parameters of glibc's allocator (`http/server_process.py`). After
 every page of 52,000 files, in JSON and HTML, it has 73 to 76 MB instead of 94 to 96: the first
 page of 2,000 files makes glibc keep large freed blocks, and each thread has a heap with gaps of

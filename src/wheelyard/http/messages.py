@@ -46,6 +46,8 @@ UNMATCHED_ROUTE: Final = "nothing"
 """The route, in metrics and logs, of a path that no route matches."""
 CLIENT_CLOSED_REQUEST: Final = 499
 """The status of a request that its client broke off, as nginx logs it, too."""
+STALL_SECONDS: Final = 60
+"""How long a client may take nothing of a response before it gets no more of it."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -266,8 +268,9 @@ class StreamedResponse(Response):
     """
     A response whose body is read in chunks, in a thread of `pool`, and closed at the end.
 
-    Once the client has disconnected, no more chunks are read. A body with `when_ready`, which tells
-    when its next chunk can be read, occupies no thread until then.
+    No more chunks are read once the client has disconnected, or has taken nothing for
+    `STALL_SECONDS`. A body with `when_ready`, which tells when its next chunk can be read, occupies
+    no thread until then.
     """
 
     def __init__(
@@ -302,10 +305,15 @@ class StreamedResponse(Response):
                 chunk = await wrap_future(reading)
                 if watch is not None and watch.done():
                     return
-                await send({"type": "http.response.body", "body": chunk, "more_body": bool(chunk)})
+                async with timeout(STALL_SECONDS):
+                    await send(
+                        {"type": "http.response.body", "body": chunk, "more_body": bool(chunk)}
+                    )
+        # without a last chunk the connection is closed, and the body looks incomplete
         except WheelyardError as error:
-            # without a last chunk the connection is closed, and the body looks incomplete
             logger.warning("a download broke off: %s", error.message)
+        except TimeoutError:
+            logger.info("a download broke off: its client took nothing for %d s", STALL_SECONDS)
         finally:
             if watch is not None:
                 watch.cancel()

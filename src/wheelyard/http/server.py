@@ -48,8 +48,8 @@ from wheelyard.http.server_process import (
     WorkerProcess,
     lead,
     prepare_process,
+    served_app,
     store_probe,
-    with_tls,
 )
 from wheelyard.model.decoding import escaped
 from wheelyard.settings.sections import ServerSettings, Settings
@@ -323,7 +323,7 @@ def _serve_in_process(settings: Settings, command: ServerCommand, folder: RunFol
 
 
 async def _serve(app: App, settings: Settings, folder: RunFolder | None) -> None:
-    server = embedded_server(with_tls(app, settings), settings.server, _tls(settings, folder))
+    server = embedded_server(served_app(app, settings), settings.server, _tls(settings, folder))
     _ProcessSignals(settings, folder, server).handle()
     async with app.running():
         await server.serve()

@@ -26,6 +26,7 @@ from wheelyard.http.app import App
 from wheelyard.http.forms import HttpsOnly
 from wheelyard.http.instrumentation import share_metrics
 from wheelyard.http.logs import configure_logging
+from wheelyard.http.stalled_connections import StalledConnections
 from wheelyard.operations import check_store
 from wheelyard.operations.sweep import DailySweep
 from wheelyard.settings.sections import Settings
@@ -127,9 +128,15 @@ class RunFolder:
         return check_store.recorded_reason(self.probe)
 
 
-def with_tls(app: App, settings: Settings) -> ASGIApp:
-    """Return an application, which tells browsers to use HTTPS alone if it has a certificate."""
-    return HttpsOnly(app) if settings.server.certificate else app
+def served_app(app: App, settings: Settings) -> ASGIApp:
+    """
+    Return an application as a server process serves it.
+
+    Connections of clients that take nothing are ended. With a certificate, browsers are told to use
+    HTTPS alone.
+    """
+    limited = StalledConnections(app)
+    return HttpsOnly(limited) if settings.server.certificate else limited
 
 
 def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) -> None:
@@ -210,7 +217,7 @@ class WorkerProcess(Struct, frozen=True):
             lead(index, self.command, store_probe(index, self.folder.probe))
         else:
             Thread(target=self._lead_later, args=(lock, index), daemon=True).start()
-        worker.app = with_tls(app, self.settings)
+        worker.app = served_app(app, self.settings)
         return worker
 
     def _open(self) -> tuple[Index, App]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from threading import Event
 from typing import Any
 
-from tests.waiting import TIMEOUT_SECONDS
-from wheelyard.http.messages import Message, StreamedResponse
+from tests.waiting import TIMEOUT_SECONDS, StillLoop
+from wheelyard.http.messages import STALL_SECONDS, Message, StreamedResponse
 
 
 @dataclass
@@ -100,6 +100,29 @@ def test_leaving_client_is_let_go_at_once() -> None:
         return body
 
     assert asyncio.run(check()).is_closed
+
+
+def test_client_that_takes_nothing_is_given_up() -> None:
+    """A client that takes a piece within a minute gets the next, and one that does not, no more."""
+    loop, body, sent = StillLoop(), ArrivingBody([b"one", b"two", b"three"]), list[bytes]()
+
+    async def send(message: Message) -> None:
+        sent.append(message.get("body", b""))
+        if sent[-1]:
+            loop.by += STALL_SECONDS - 1 if sent[-1] == b"one" else STALL_SECONDS + 1
+            taken = loop.create_future()
+            if sent[-1] == b"one":
+                loop.call_soon(taken.set_result, None)
+            await taken
+
+    async def check() -> None:
+        await StreamedResponse(200, (), body, OwnThread())({"method": "GET"}, Client(), send)
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(check())
+
+    assert sent == [b"", b"one", b"two"]
+    assert body.is_closed
 
 
 class Chunks:
