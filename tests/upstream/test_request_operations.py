@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.http.in_process import InProcessResponse, InProcessServer
@@ -26,6 +27,7 @@ from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, Unauthentic
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
 from wheelyard.model.api_token import TokenOwner
 from wheelyard.model.package_requests import MAX_ASKS_OF_ONE
+from wheelyard.model.person import Person
 
 pytestmark = pytest.mark.integration
 
@@ -57,9 +59,16 @@ def server(tmp_path: Path, upstream: FakeUpstream) -> Iterator[InProcessServer]:
         yield running
 
 
-def ask(server: InProcessServer, project: str, version: str = "", reason: str = "need it") -> str:
-    """Ask for a package as a reader, and return for what."""
-    api = LocalApi(index=server.index, caller=READER)
+def ask(
+    server: InProcessServer,
+    project: str,
+    version: str = "",
+    reason: str = "need it",
+    *,
+    caller: Caller = READER,
+) -> str:
+    """Ask for a package, as a reader if nobody else is named, and return for what."""
+    api = LocalApi(index=server.index, caller=caller)
     asked = api.call(requests.request_package, PackageAsk(project, version, reason=reason))
     return f"{asked.project} {asked.version}".rstrip()
 
@@ -164,6 +173,30 @@ def test_one_person_asks_for_a_limited_number(
     server.clock.advance(seconds=1)
     api.call(packages.block, packages.Block("many", versions[0], "no"))
     assert ask(server, "many", versions[-1]) == f"many {versions[-1]}"
+
+
+def test_another_name_is_no_other_limit(server: InProcessServer, upstream: FakeUpstream) -> None:
+    """Of a person who has another name now, or sends a token, all reasons count."""
+    person = Person(provider="acme", subject="1", name="ana@acme.dev", confirmed_at=START)
+    renamed = replace(person, name="ana.maria@acme.dev")
+    before, after = (
+        replace(READER, principal=named.principal, principals=named.principals)
+        for named in (person, renamed)
+    )
+    names = {"owner": person.principal, "owner_names": person.principals}
+    token = replace(READER, principal="token:of-ana", principals=frozenset(), **names)
+    versions = [f"{number}.0" for number in range(MAX_ASKS_OF_ONE + 1)]
+    files = (public_wheel("many", version) for version in versions)
+    upstream.publish(*(FakeFile.of(file, START - timedelta(days=1)) for file in files))
+    for number, version in enumerate(versions[:-1]):
+        ask(server, "many", version, caller=before if number % 2 else token)
+    for caller in (before, after, token):
+        with pytest.raises(Conflict, match="You have asked for 50"):
+            ask(server, "many", versions[-1], caller=caller)
+    # somebody who gets the name later
+    other = replace(person, subject="2")
+    heir = replace(READER, principal=other.principal, principals=other.principals)
+    assert ask(server, "many", versions[-1], caller=heir)
 
 
 def test_programs_ask_by_the_api(server: InProcessServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -28,6 +28,7 @@ from wheelyard.model.package_requests import (
     PackageRequest,
     RequestList,
 )
+from wheelyard.model.person import counted_as
 from wheelyard.model.public_packages import (
     Decision,
     DecisionList,
@@ -197,7 +198,7 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
     name, version = body.parsed
     explanation = explain_package(call, PackageQuestion(name, body.version))
     wanted, why = _hidden(explanation, name, version)
-    now, by = call.index.runtime.now(), call.caller.acts_for
+    now, by, asker = call.index.runtime.now(), call.caller.acts_for, counted_as(call.caller)
     request = PackageRequest(
         project=name,
         version=wanted.version if wanted else str(version or ""),
@@ -208,13 +209,13 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
         first=now,
         last=now,
         until=_shown_from(call, wanted, why[0]),
-        asks=(Ask(by, now, redact_tokens(reason)),),
+        asks=(Ask(by, now, redact_tokens(reason), asker),),
     )
 
     decided = call.index.decisions.get("current").value or DecisionList()
 
     def change(stored: RequestList) -> RequestList:
-        _require_room(stored.open_ones(decided, now), by)
+        _require_room(stored.open_ones(decided, now), asker)
         return stored.with_noted((request,), now)
 
     call.index.package_requests.change(change)
@@ -277,10 +278,10 @@ def _shown_from(call: Call, file: ExplainedFile | None, reason: FileReason) -> d
         return None
 
 
-def _require_room(waiting: Iterable[PackageRequest], by: str) -> None:
+def _require_room(waiting: Iterable[PackageRequest], asker: str) -> None:
     """Raise Conflict if too many reasons wait, of all people or of one."""
     asks = [ask for request in waiting for ask in request.asks]
-    own = sum(ask.by == by for ask in asks)
+    own = sum(ask.is_by(asker) for ask in asks)
     if own < MAX_ASKS_OF_ONE and len(asks) < MAX_ASKS:
         return
     who = f"You have asked for {own}" if own >= MAX_ASKS_OF_ONE else f"People wait for {len(asks)}"

@@ -47,6 +47,7 @@ from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, Wheelya
 from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
 from wheelyard.model.api_token import ApiToken, TokenRecord, has_token_prefix, parse_token
 from wheelyard.model.decoding import escaped
+from wheelyard.model.person import counted_as
 
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
@@ -318,18 +319,26 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             limits = (*own, *public)
             scopes = tuple(both for scope in scopes for both in intersection(scope, limits))
         scopes = (*scopes, *public)
-        return Caller(principal, scopes, principals, record.name, record.owner, self.policy.index)
+        return Caller(
+            principal,
+            scopes,
+            principals,
+            record.name,
+            record.owner,
+            record.token_owner.names,
+            self.policy.index,
+        )
 
     def verified_recently(self, credential: Credential) -> bool:
         """Return whether it is a password, right today for its user and client network."""
         return self.htpasswd is not None and self.htpasswd.verified_recently(credential)
 
-    def count_sign_in(self, principal: str, address: str) -> None:
+    def count_sign_in(self, caller: Caller, address: str) -> None:
         """Count a sign-in in a browser, or raise Unavailable (code `rate_limited`) for too many."""
-        keys = (f"{SIGN_IN}:{principal}", address_key(address, NETWORK_SIGN_IN))
+        keys = (f"{SIGN_IN}:{counted_as(caller)}", address_key(address, NETWORK_SIGN_IN))
         wait = ceil(self.rate_limit.seconds_until(keys))
         if wait:
-            self.rejection_log.log("sign_in_rate", network_of(address), principal)
+            self.rejection_log.log("sign_in_rate", network_of(address), caller.principal)
             raise Unavailable("There were too many sign-ins.", code=RATE_LIMITED, retry_after=wait)
         self.rate_limit.record_failure(keys)
 

@@ -161,6 +161,8 @@ class Caller(Struct, frozen=True):
     """The name of the caller's API token, which the principal lacks, or empty."""
     owner: str = ""
     """The principal of the owner of the caller's API token, or empty."""
+    owner_names: frozenset[str] = frozenset()
+    """All principals by which a grant could name this owner when the token was made."""
     index: str = ""
     """The name of the index that the scopes hold in, empty for that without one."""
 

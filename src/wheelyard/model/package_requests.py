@@ -33,7 +33,7 @@ RequestKey = tuple[NormalizedName, str]
 """A project, and a version without trailing zeros, or an empty text for the whole project."""
 
 
-class Ask(Struct, frozen=True):
+class Ask(Struct, frozen=True, omit_defaults=True):
     """That a person has asked for a package."""
 
     by: str
@@ -41,11 +41,22 @@ class Ask(Struct, frozen=True):
     at: datetime
     """UTC."""
     reason: str
+    asker: str = ""
+    """
+    What stands for the person in limits: a provider and the account there, or the principal.
+
+    Empty in requests of older versions.
+    """
+
+    def is_by(self, asker: str) -> bool:
+        """Return whether it is of somebody, as `counted_as` calls them."""
+        return asker == (self.asker or self.by)
 
 
 def _newest_of_each(asks: Iterable[Ask]) -> tuple[Ask, ...]:
     """Return the last reason of each person, the oldest first."""
-    return tuple({ask.by: ask for ask in sorted(asks, key=lambda ask: ask.at)}.values())
+    by_age = sorted(asks, key=lambda ask: ask.at)
+    return tuple({ask.asker or ask.by: ask for ask in by_age}.values())
 
 
 class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):

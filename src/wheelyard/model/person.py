@@ -14,7 +14,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS
+from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Caller
 from wheelyard.model.decoding import Extensible
 
 PROVIDER_NAME: Final = r"[a-z][a-z0-9-]{0,30}"
@@ -105,6 +105,17 @@ def person_in(principals: Iterable[str]) -> PersonId | None:
     """Return the person whom the principal with an id among `principals` names, or None."""
     matches = filter(None, map(_UNIQUE.fullmatch, principals))
     return next((PersonId(match[1], match[2]) for match in matches), None)
+
+
+def counted_as(caller: Caller) -> str:
+    """
+    Return what stands in limits and counts for a caller, or for the owner of its token.
+
+    Of a person that is provider and id, which stay the same under another name. Of anybody else it
+    is the principal.
+    """
+    person = person_in(caller.owner_names or caller.principals)
+    return f"oidc:{person.provider}#{person.id}" if person else caller.acts_for
 
 
 def person_name(text: str) -> str:

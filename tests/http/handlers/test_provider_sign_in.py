@@ -303,6 +303,15 @@ def test_guesses_are_limited(place: Place) -> None:
     assert statuses == [400, 400, 400, 429]
 
 
+def test_another_name_is_no_other_limit(place: Place) -> None:
+    """Of one account thirty sign-ins a minute are taken, whatever it is called."""
+    statuses = []
+    for number in range(31):
+        place.acme.claims["email"] = f"ana{number // 10}@acme.dev"
+        statuses.append(place.sign_in(Browser(place.server)).status)
+    assert statuses == [*[200] * 30, 429]
+
+
 @pytest.mark.parametrize("path", ["/-/sign-in/nobody/", "/-/sign-in/nobody/callback?code=x"])
 def test_an_unknown_provider_is_not_found(place: Place, path: str) -> None:
     """A link to a provider that the settings do not have any more leads to those that they have."""

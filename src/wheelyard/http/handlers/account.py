@@ -119,7 +119,7 @@ class AccountPages:
             authenticator = RequestAuthenticator(self._context)
             caller = authenticator.verify(request, credential)
             authenticator.use_session(request)
-            index.authenticator.count_sign_in(caller.principal, request.address)
+            index.authenticator.count_sign_in(caller, request.address)
             value, session = index.sessions.begin(credential, caller)
             if request.browser_session is not None:  # which the browser had before
                 index.sessions.end(request.browser_session, request.caller.principal)

@@ -51,6 +51,7 @@ from wheelyard.http.token_forms import new_token
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import parse_actions, parse_pattern
 from wheelyard.model.device_login import LIFETIME_SECONDS
+from wheelyard.model.person import counted_as
 from wheelyard.rendering.web.account_pages import FormState, rights_of
 
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -228,7 +229,7 @@ class DeviceLoginPages:
         with checking("code"):
             if not fields.text("code"):
                 raise Invalid("Type the code that the terminal shows.", code="missing_field")
-            _require_try(self._codes, f"code:{caller.principal}")
+            _require_try(self._codes, f"code:{counted_as(caller)}")
         logins.approve(caller, _signed_in_at(request), text, fields.text("code"), allowed)
 
     def _page(self, request: Request, text: str, form: FormState, status: int) -> Response:

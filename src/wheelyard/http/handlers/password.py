@@ -75,7 +75,7 @@ class PasswordPages:
                 RequestAuthenticator(self._context).verify(request, present)
             except Unauthenticated:
                 raise Invalid("This is not your present password.", code="invalid_field") from None
-        index.authenticator.count_sign_in(caller.principal, request.address)
+        index.authenticator.count_sign_in(caller, request.address)
         credential = changes.change(caller, present, fields.exact_text("new"))
         cookie = SessionCookie.of(index.settings)
         if session is None or cookie is None:  # the browser asks for the new password itself

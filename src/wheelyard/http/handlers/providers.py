@@ -98,13 +98,13 @@ class ProviderPages:
             request.address,
         )
         person = signed_in.person
-        index.authenticator.count_sign_in(person.principal, request.address)
+        caller = index.authenticator.policy.authorize(Identity(person.principal, person.principals))
+        index.authenticator.count_sign_in(caller, request.address)
         cookie, session = index.sessions.begin_for_person(self._sign_in, person, signed_in.seconds)
-        identity = Identity(person.principal, person.principals)
         return _Begun(
             cookie=cookie,
             seconds=session.expires_at - int(index.runtime.seconds()),
-            caller=index.authenticator.policy.authorize(identity),
+            caller=caller,
             next=local_path(signed_in.next, index.settings.server),
         )
 

@@ -42,6 +42,7 @@ from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.decoding import counted, require_one_line
+from wheelyard.model.person import counted_as
 from wheelyard.model.public_packages import DecisionList, DecisionSummary, Verdict
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.rendering.web.account_pages import FormState
@@ -258,8 +259,8 @@ class AskPage:
     def _asked(self, request: Request, target: str) -> str:
         """Return a target if the caller has asked for it, else an empty text."""
         requests = self._context.index.package_requests.get().requests if target else ()
-        by = request.caller.acts_for
-        own = (wanted for wanted in requests if any(ask.by == by for ask in wanted.asks))
+        asker = counted_as(request.caller)
+        own = (wanted for wanted in requests if any(ask.is_by(asker) for ask in wanted.asks))
         return target if any(wanted.target == target for wanted in own) else ""
 
     def _require_credential(self, request: Request) -> None:
