@@ -80,6 +80,19 @@ class InProcessServer:
         body: Sequence[bytes] = (),
     ) -> InProcessResponse:
         """Send a request for a path and query, with these headers, a Host and a body."""
+        asking = self.ask(target, *headers, method=method, host=host, body=body)
+        return self.runner.get_loop().run_until_complete(asking)
+
+    async def ask(
+        self,
+        target: str,
+        *headers: tuple[str, str],
+        method: str = "GET",
+        host: str = "index",
+        body: Sequence[bytes] = (),
+        client: str = "127.0.0.1",
+    ) -> InProcessResponse:
+        """Send a request as `get` does, beside others, from an address."""
         path, _, query = target.partition("?")
         named: list[Header] = [(b"host", host.encode())]
         named += [(name.lower().encode(), value.encode()) for name, value in headers]
@@ -92,10 +105,10 @@ class InProcessServer:
             "raw_path": path.encode(),
             "query_string": query.encode(),
             "headers": named,
-            "client": ("127.0.0.1", 50_000),
+            "client": (client, 50_000),
             "extensions": {PATHSEND: {}},
         }
-        return self.runner.get_loop().run_until_complete(self._answer(scope, body))
+        return await self._answer(scope, body)
 
     def tell(self, kind: str, *events: str) -> list[str]:
         """Open another type of ASGI connection, send events; return the types of the replies."""

@@ -57,8 +57,9 @@ Somebody may just have signed in at another server, with a key that is newer tha
 class ConfirmationNeeded(Exception):
     """A session counts only once its provider has confirmed the person, which may take long."""
 
-    def __init__(self, title: str, confirm: Callable[[], None]) -> None:
+    def __init__(self, provider: str, title: str, confirm: Callable[[], None]) -> None:
         super().__init__()
+        self.provider = provider
         self.title = title
         """The name of the provider for people."""
         self.confirm = confirm

@@ -318,6 +318,11 @@ class UsedIdTokens(Struct, frozen=True):
         # create-only: of two processes that get the same ID token, one gets the Conflict
         self.store.put(key, _USED_ID_TOKENS.encode(UsedIdToken(token_id)), ABSENT)
 
+    def is_used(self, issuer: str, jti: str, expires_at: datetime) -> bool:
+        """Return whether a use was recorded by `consume`, whose arguments these are."""
+        key = keys.used_id_token(expires_at, digest_of(issuer, jti))
+        return isinstance(self.store.get(key), Stored)
+
     def expired_before(self, limit: datetime) -> Iterator[Key]:
         """Yield the keys of the records whose expiry hour has ended by `limit`, oldest first."""
         return expired_keys(self.store, keys.USED_ID_TOKENS, limit)

@@ -51,7 +51,8 @@ def build_context(
     # on a bucket, uploads wait for the network more than they compute
     turns = Turns(index.runtime.monotonic) if index.is_local else None
     kind = NoThreads if site and index.is_local else ThreadPools
-    pools = kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns)
+    providers = [table.name for table in index.settings.sign_in_providers]
+    pools = kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns, providers)
     responses, policy = LruCache[Any, Any](http.page_cache * MIB), index.read_policy
     documents, pictures = index.stores.documents, None if site else _pictures(index)
     if site or index.settings.server.read_only:

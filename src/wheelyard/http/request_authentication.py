@@ -14,7 +14,6 @@ that one arrives as if signed out.
 
 import re
 from base64 import b64decode
-from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2b
@@ -121,15 +120,16 @@ class RequestAuthenticator:
             )
         except ConfirmationNeeded as needed:
             # returns once its provider has been asked, and still has not confirmed the person
-            request.wait((SESSION, cache_key), self._confirm, cache_key, needed.confirm)
+            request.wait((SESSION, cache_key), self._confirm, cache_key, needed)
             caller, request.waits_for = None, needed.title
         if caller is not None:
             request.caller, request.browser_session = caller, decoded_session(text)
 
-    async def _confirm(self, cache_key: bytes, confirm: Callable[[], None]) -> None:
+    async def _confirm(self, cache_key: bytes, needed: ConfirmationNeeded) -> None:
         """Ask the provider of a session, once for all requests that have its cookie."""
-        pools = self._pools
-        await self._verifying.run((SESSION, cache_key), pools.run_in, pools.tokens, confirm)
+        threads = self._pools.providers[needed.provider]
+        key = SESSION, cache_key
+        await self._verifying.run(key, threads.run, cache_key.hex(), needed.confirm)
 
     def _iap_caller(self, request: Request) -> Caller:
         """

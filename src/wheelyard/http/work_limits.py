@@ -10,7 +10,7 @@ that wait take turns.
 
 from asyncio import Future, Task, create_task, get_running_loop, shield, wait
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Hashable
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
@@ -118,20 +118,51 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 
+PROVIDER_THREADS: Final = 8
+"""How many requests of people to one provider of sign-ins a process has under way."""
+
+
+class ProviderThreads:
+    """The threads that wait for one provider of sign-ins, of which one client has at most half."""
+
+    def __init__(self, provider: str) -> None:
+        self.pool = ThreadPoolExecutor(PROVIDER_THREADS, f"sign-in-{provider}")
+        self._limit = ConcurrencyLimit(PROVIDER_THREADS, "sign-ins")
+
+    async def run(self, client: str, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """
+        Run work of a client that waits for the provider, and return its result.
+
+        Raises Unavailable (code `overloaded`) if there is no thread for it in time.
+        """
+        async with self._limit.acquire(client):
+            return await ThreadPools.run_in(self.pool, work, *args)
+
+
 class ThreadPools:
     """
     The thread pools of one server process.
 
     The first arguments are the sizes of three of them. Uploads take `turns`, if there are any.
+    `providers` are the names of those that people sign in with.
     """
 
-    def __init__(self, reads: int, writes: int, passwords: int, turns: Turns | None) -> None:
+    def __init__(
+        self,
+        reads: int,
+        writes: int,
+        passwords: int,
+        turns: Turns | None,
+        providers: Iterable[str] = (),
+    ) -> None:
         self.reads = ThreadPoolExecutor(reads, "read")  # store reads and rendering
         self.streams = ThreadPoolExecutor(64, "stream")  # response bodies, chunk by chunk
         self.writes = ThreadPoolExecutor(writes, "write")  # uploads and changes
         # apart, so that guessed passwords do not delay reads
         self.passwords = ThreadPoolExecutor(passwords, "hash")
         self.tokens = ThreadPoolExecutor(16, "verify")  # signatures, requests to Google
+        # apart, so that one that is slow delays neither another one nor anything else
+        self.providers = {name: ProviderThreads(name) for name in providers}
         self._turns = turns
 
     def run_upload(self, work: Callable[[*Ts], T], *args: *Ts) -> Coroutine[Any, Any, T]:
@@ -150,7 +181,8 @@ class ThreadPools:
     def close(self) -> None:
         """Wait for running work and for queued writes, and cancel what other pools have queued."""
         self.writes.shutdown()
-        for pool in (self.reads, self.streams, self.passwords, self.tokens):
+        of_providers = (threads.pool for threads in self.providers.values())
+        for pool in (self.reads, self.streams, self.passwords, self.tokens, *of_providers):
             pool.shutdown(cancel_futures=True)
 
 

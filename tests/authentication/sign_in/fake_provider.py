@@ -57,6 +57,10 @@ class FakeProvider:
     """The error with which its token endpoint refuses everything."""
     before_answer: Callable[[], None] = lambda: None
     """Is called before a renewal is answered."""
+    before_exchange: Callable[[], object] = lambda: None
+    """Is called before a code is exchanged."""
+    takes_codes_again: bool = False
+    """Whether a code works more than once."""
     is_refusing: bool = False
     """Whether every renewal is refused."""
     renewals: list[str] = field(default_factory=list)
@@ -123,7 +127,10 @@ class FakeProvider:
             return as_json({"error": self.error, "error_description": "No, ana@acme.dev."}, 400)
         if form["grant_type"] == "refresh_token":
             return self._renew(form["refresh_token"])
-        asked = self._codes.pop(form["code"], {})
+        self.before_exchange()
+        asked = self._codes.get(form["code"], {})
+        if not self.takes_codes_again:
+            self._codes.pop(form["code"], None)
         challenge = b64(sha256(form["code_verifier"].encode()).digest())
         if (
             asked.get("code_challenge") != challenge

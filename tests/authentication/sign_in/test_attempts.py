@@ -9,7 +9,6 @@ from wheelyard.authentication.authenticator import rejection_reason
 from wheelyard.authentication.sign_in.attempts import (
     ATTEMPT_SECONDS,
     MAX_NEXT_CHARS,
-    Attempt,
     Attempts,
 )
 from wheelyard.catalog.stored_credentials import UsedIdTokens
@@ -42,7 +41,7 @@ class Place:
 def refusal(server: Attempts, provider: str, browser: str, state: str) -> str:
     """Return the reason for which a server refuses an answer."""
     with pytest.raises(Invalid) as refused:
-        server.finish(provider, browser, state)
+        server.find(provider, browser, state)
     assert refused.value.code == "sign_in_expired"
     return rejection_reason(refused.value, "none")
 
@@ -56,8 +55,8 @@ def place() -> Place:
 def test_an_answer_is_taken_by_any_server(place: Place) -> None:
     """Where somebody comes back to knows what the request was, and which page to return to."""
     request = place.here.begin("acme", place.browser, "/acme/?page=2")
-    attempt = place.there.finish("acme", place.browser, request.state)
-    assert attempt == Attempt(request, "/acme/?page=2")
+    attempt = place.there.find("acme", place.browser, request.state)
+    assert (attempt.request, attempt.next) == (request, "/acme/?page=2")
     assert len({request.state, request.nonce, request.verifier}) == 3
     assert 43 <= len(request.verifier) <= 128  # as RFC 7636 has it
 
@@ -65,7 +64,7 @@ def test_an_answer_is_taken_by_any_server(place: Place) -> None:
 def test_the_page_to_return_to_outlives_a_refusal(place: Place) -> None:
     """Who was refused, or was too slow, is led on from the next sign-in; others learn nothing."""
     state = place.begun()
-    place.here.finish("acme", place.browser, state)
+    place.here.use(place.here.find("acme", place.browser, state))
     place.clock.advance(seconds=ATTEMPT_SECONDS)
     assert place.there.next_path("acme", place.browser, state) == "/acme/?page=2"
     assert place.there.next_path("acme", place.here.new_browser(), state) == ""
@@ -75,16 +74,27 @@ def test_the_page_to_return_to_outlives_a_refusal(place: Place) -> None:
 def test_an_answer_is_taken_once(place: Place) -> None:
     """The address that somebody came back to, opened again on any server, signs nobody in."""
     state = place.begun()
-    place.here.finish("acme", place.browser, state)
+    attempts = [server.find("acme", place.browser, state) for server in (place.here, place.there)]
+    place.here.use(attempts[0])
+    with pytest.raises(Invalid) as refused:
+        place.there.use(attempts[1])
+    assert rejection_reason(refused.value, "none") == "state_used"
     for server in (place.here, place.there):
         assert refusal(server, "acme", place.browser, state) == "state_used"
+
+
+def test_an_answer_alone_writes_nothing(place: Place) -> None:
+    """Nothing is stored of an answer before the provider has taken its code."""
+    for _ in range(3):
+        place.here.find("acme", place.browser, place.begun())
+    assert list(place.store.list("")) == []
 
 
 def test_several_tabs_of_a_browser_can_sign_in(place: Place) -> None:
     """Each has a state of its own, and in any order."""
     one, two = place.begun(), place.begun("/zebra/")
-    assert place.here.finish("acme", place.browser, two).next == "/zebra/"
-    assert place.here.finish("acme", place.browser, one).next == "/acme/?page=2"
+    assert place.here.find("acme", place.browser, two).next == "/zebra/"
+    assert place.here.find("acme", place.browser, one).next == "/acme/?page=2"
 
 
 def test_a_stolen_state_is_worth_nothing(place: Place) -> None:
@@ -97,7 +107,7 @@ def test_a_stolen_state_is_worth_nothing(place: Place) -> None:
     ):
         assert refusal(place.here, provider, browser, state) == "state_unknown"
     # nobody has used it up
-    assert place.here.finish("acme", place.browser, state).next
+    assert place.here.find("acme", place.browser, state).next
 
 
 @pytest.mark.parametrize("state", ["", "x", "A" * 5000, "=", "ä", "\ud800", "A" * 64])
@@ -113,7 +123,7 @@ def test_a_state_is_good_for_ten_minutes(place: Place) -> None:
     other = place.begun()
     place.clock.advance(seconds=1)
     assert refusal(place.here, "acme", place.browser, state) == "state_expired"
-    assert place.here.finish("acme", place.browser, other).next
+    assert place.here.find("acme", place.browser, other).next
 
 
 def test_a_new_key_of_sessions_ends_what_has_begun(place: Place) -> None:
@@ -133,4 +143,4 @@ def test_a_long_path_to_return_to_gives_way(place: Place) -> None:
     """The URL of the provider stays short enough for every provider."""
     state = place.begun("/" + "a" * MAX_NEXT_CHARS)
     assert len(state) < 400
-    assert place.here.finish("acme", place.browser, state).next == ""
+    assert place.here.find("acme", place.browser, state).next == ""

@@ -1,6 +1,6 @@
 """Renewals: sessions follow what the provider says, by one server at a time, whatever dies."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -20,8 +20,8 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCra
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.authentication.sessions import ConfirmationNeeded
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
-from wheelyard.authentication.sign_in.sign_in import MAX_RENEWALS, SignIn
-from wheelyard.errors import Conflict, Forbidden
+from wheelyard.authentication.sign_in.sign_in import MAX_RENEWALS, SignedIn, SignIn
+from wheelyard.errors import Conflict, Forbidden, Invalid
 from wheelyard.model.access import Caller
 from wheelyard.model.person import Person, id_of_subject
 from wheelyard.settings.sections import Settings
@@ -124,8 +124,7 @@ class Place:
         server = server or self.one
         sign_in = server.sign_in
         back = self.fake.authorize(sign_in.begin("acme", "browser", "/"))
-        answer = AuthorizationAnswer(code=back["code"])
-        done = sign_in.finish("acme", "browser", back["state"], answer, ADDRESS)
+        done = come_back(server, back)
         cookie, _ = server.index.sessions.begin_for_person(sign_in, done.person, done.seconds)
         return cookie
 
@@ -143,6 +142,12 @@ class Place:
         assert people.save(person, people.get_current("acme", person.id)) is not None
 
 
+def come_back(server: Server, back: Mapping[str, str]) -> SignedIn:
+    """Return who has signed in, whom a provider has sent back with these parameters."""
+    answer = AuthorizationAnswer(code=back["code"])
+    return server.sign_in.finish("acme", "browser", back["state"], answer, ADDRESS)
+
+
 @pytest.fixture(scope="module")
 def providers() -> Iterator[ProviderServer]:
     """A server of providers."""
@@ -154,6 +159,43 @@ def providers() -> Iterator[ProviderServer]:
 def place(providers: ProviderServer, tmp_path: Path) -> Place:
     """An index whose people come from a provider."""
     return Place(providers, tmp_path)
+
+
+def test_an_answer_that_comes_again_asks_nobody(place: Place) -> None:
+    """To a code that comes twice, a provider may take back what it gave for it."""
+    back = place.fake.authorize(place.one.sign_in.begin("acme", "browser", "/"))
+    come_back(place.one, back)
+    for server in (place.one, place.server(2)):
+        with pytest.raises(Invalid, match="is over"):
+            come_back(server, back)
+    assert place.fake.server.asked(f"{place.fake.path}/token") == 1
+
+
+def test_one_answer_at_two_servers_is_one_session(place: Place) -> None:
+    """Where a provider takes a code twice at the same time, one server signs nobody in."""
+    back = place.fake.authorize(place.one.sign_in.begin("acme", "browser", "/"))
+    place.fake.takes_codes_again = True
+    at_the_other = list[SignedIn]()
+
+    def come_back_elsewhere() -> None:
+        place.fake.before_exchange = lambda: None
+        at_the_other.append(come_back(place.server(2), back))
+
+    place.fake.before_exchange = come_back_elsewhere
+    with pytest.raises(Invalid, match="is over"):
+        come_back(place.one, back)
+    assert [done.person.name for done in at_the_other] == ["ana@acme.dev"]
+
+
+def test_an_invented_code_writes_nothing(place: Place) -> None:
+    """Whoever comes back with a code of their own leaves no object in the store."""
+    place.one.sign_in.begin("acme", "browser", "/")  # makes the key of sessions
+    before = list(place.store.list(""))
+    for _ in range(3):
+        back = place.fake.authorize(place.one.sign_in.begin("acme", "browser", "/"))
+        with pytest.raises(Forbidden):
+            come_back(place.one, {**back, "code": "invented"})
+    assert list(place.store.list("")) == before
 
 
 def test_nothing_is_asked_for_a_quarter_of_an_hour(place: Place) -> None:

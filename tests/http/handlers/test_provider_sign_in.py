@@ -1,10 +1,12 @@
 """Signing in with a provider: what a browser is sent, and what it has to come back with."""
 
 import re
+from asyncio import create_task, gather, to_thread
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
+from threading import Event
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 import pytest
@@ -20,6 +22,8 @@ from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.operations.in_memory_index import Clock
+from tests.waiting import TIMEOUT_SECONDS, until
+from wheelyard.http.work_limits import PROVIDER_THREADS
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.settings.validation import validate
 
@@ -301,6 +305,50 @@ def test_guesses_are_limited(place: Place) -> None:
     browser.open("/-/sign-in/acme/")
     statuses = [browser.open("/-/sign-in/acme/callback?state=x&code=y").status for _ in range(4)]
     assert statuses == [400, 400, 400, 429]
+
+
+def _sign_in_cookie(start: InProcessResponse) -> tuple[str, str]:
+    return "Cookie", start.headers["set-cookie"].partition(";")[0]
+
+
+async def _guess(place: Place, client: str) -> int:
+    """Let a stranger come back to the first provider with a code of their own."""
+    start = await place.server.ask("/-/sign-in/acme/", client=client)
+    state = parse_qs(urlsplit(start.headers["location"]).query)["state"][0]
+    path = f"/-/sign-in/acme/callback?{urlencode({'code': 'invented', 'state': state})}"
+    return (await place.server.ask(path, _sign_in_cookie(start), client=client)).status
+
+
+async def _sign_in_at_the_other(place: Place) -> InProcessResponse:
+    start = await place.server.ask("/-/sign-in/other/")
+    back = urlencode(place.other.authorize(start.headers["location"]))
+    return await place.server.ask(f"/-/sign-in/other/callback?{back}", _sign_in_cookie(start))
+
+
+@pytest.mark.parametrize(
+    ("client", "asked"),
+    [("127.0.0.{}", 3), ("10.0.{}.1", PROVIDER_THREADS)],
+    ids=["one network", "many networks"],
+)
+def test_a_slow_provider_delays_no_other(place: Place, client: str, asked: int) -> None:
+    """While strangers wait for one provider, somebody signs in with another."""
+    may_answer, exchange = Event(), f"{place.acme.path}/token"
+    place.acme.before_exchange = lambda: may_answer.wait(TIMEOUT_SECONDS)
+
+    async def play() -> tuple[InProcessResponse, list[int]]:
+        guesses = [create_task(_guess(place, client.format(number))) for number in range(1, 25)]
+        try:
+            await to_thread(until, lambda: place.acme.server.asked(exchange) == asked)
+            answer = await _sign_in_at_the_other(place)
+            assert place.acme.server.asked(exchange) == asked  # and nobody is done
+        finally:
+            may_answer.set()
+        return answer, await gather(*guesses)
+
+    answer, statuses = place.server.runner.get_loop().run_until_complete(play())
+    assert session_in(answer)
+    assert {*statuses} == ({403, 429} if asked == 3 else {403})
+    assert place.acme.server.asked(exchange) == statuses.count(403)
 
 
 def test_another_name_is_no_other_limit(place: Place) -> None:

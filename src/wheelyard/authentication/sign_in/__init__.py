@@ -6,12 +6,13 @@ Nothing of this package is imported without `[[sign_in]]`. A sign-in goes so:
 1. The button leads to `/-/sign-in/NAME/`. `attempts.py` makes `state`, nonce and code verifier,
    and the browser gets a cookie of ten minutes. That cookie is `SameSite=Lax`, as the browser
    comes back from another site; that of the session is `Strict`.
-2. The provider sends the browser back to `/-/sign-in/NAME/callback` with a code. `attempts.py`
-   says which sign-in of this browser that belongs to, once.
+2. The provider sends the browser back to `/-/sign-in/NAME/callback` with a code. The attempt
+   counts now. `attempts.py` says which sign-in of this browser that belongs to.
 3. `openid.py` exchanges the code for an ID token, verifies it, and asks userinfo for what it
    lacks. `claims.py` makes a person of the claims, or refuses them.
-4. `confirmed_people.py` claims the name, and writes the record of the person.
-5. `authentication/sessions.py` begins a session. The answer is a page that leads on, as a browser
+4. `attempts.py` records the sign-in as used, the first thing that is written.
+5. `confirmed_people.py` claims the name, and writes the record of the person.
+6. `authentication/sessions.py` begins a session. The answer is a page that leads on, as a browser
    sends a `Strict` cookie only once a page of this index has asked for another one.
 
 At each use of a session, `SignIn.present` reads the record of the person, which is cached as that

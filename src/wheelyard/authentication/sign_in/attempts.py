@@ -1,10 +1,15 @@
 """
 Sign-ins that have begun: what ties the answer of a provider to the browser that has asked.
 
-Nothing is stored before the answer. The parameter `state` has all of it, sealed under the key of
-sessions, and opens with the cookie of the browser only. So a stolen state is worth nothing in
-another browser. Nonce and code verifier are not in it: they are derived from the cookie, the state
-and the key. A used state is recorded, so no answer is taken twice, by any process.
+Nothing is stored before somebody has signed in. The parameter `state` has all of it, sealed under
+the key of sessions, and opens with the cookie of the browser only. So a stolen state is worth
+nothing in another browser. Nonce and code verifier are not in it: they are derived from the cookie,
+the state and the key.
+
+What keeps an answer from beginning a second session is the cookie, and that the provider takes a
+code once. A state is recorded as used after the provider has taken the code, so an invented code
+writes nothing. The provider is not asked about a state that is recorded: if a code comes twice,
+many take back what they gave for it.
 
 One cookie serves all tabs of a browser. It says nothing of who somebody is.
 """
@@ -46,6 +51,9 @@ class _State(Struct, frozen=True):
 class Attempt(Struct, frozen=True):
     """A sign-in that has begun, and was not finished yet."""
 
+    provider: str
+    id: str
+    expires_at: datetime
     request: AuthorizationRequest
     next: str
     """The path of the page to return to, empty for the home page."""
@@ -75,9 +83,9 @@ class Attempts(Struct, frozen=True):
         sealed = self._sealer(key).seal(encode(state).decode(), _context(provider, browser))
         return _request(key, sealed, state, browser)
 
-    def finish(self, provider: str, browser: str, sealed: str) -> Attempt:
+    def find(self, provider: str, browser: str, sealed: str) -> Attempt:
         """
-        Return the sign-in to which an answer with a `state` belongs, and record it as used.
+        Return the sign-in to which an answer with a `state` belongs.
 
         Raises Invalid (code `sign_in_expired`) if there is none for this browser and provider, or
         it is used or too old.
@@ -89,12 +97,23 @@ class Attempts(Struct, frozen=True):
         expiry = state.issued_at + ATTEMPT_SECONDS
         if self.runtime.seconds() >= expiry:
             raise expired_sign_in() from CredentialRejected("state_expired")
+        expires_at = datetime.fromtimestamp(expiry, UTC)
+        if self.used.is_used(_issuer(provider), state.id, expires_at):
+            raise expired_sign_in() from CredentialRejected("state_used")
+        request = _request(key, sealed, state, browser)
+        return Attempt(provider, state.id, expires_at, request, state.next)
+
+    def use(self, attempt: Attempt) -> None:
+        """
+        Record a sign-in as used, once the provider has taken the code of its answer.
+
+        Raises Invalid (code `sign_in_expired`) if it was used before, by any process.
+        """
         try:
-            expires_at = datetime.fromtimestamp(expiry, UTC)
-            self.used.consume(f"sign-in {provider}", state.id, expires_at, token_id="")
+            issuer = _issuer(attempt.provider)
+            self.used.consume(issuer, attempt.id, attempt.expires_at, token_id="")
         except Conflict:
             raise expired_sign_in() from CredentialRejected("state_used")
-        return Attempt(_request(key, sealed, state, browser), state.next)
 
     def next_path(self, provider: str, browser: str, sealed: str) -> str:
         """Return the path of `Attempt` of a `state` of any age, or an empty text without one."""
@@ -112,6 +131,11 @@ class Attempts(Struct, frozen=True):
 
     def _sealer(self, key: bytes) -> Sealer:
         return Sealer(key, "state of a sign-in", self.runtime.random)
+
+
+def _issuer(provider: str) -> str:
+    """Return what tells the records of states apart from those of ID tokens."""
+    return f"sign-in {provider}"
 
 
 def _context(provider: str, browser: str) -> str:

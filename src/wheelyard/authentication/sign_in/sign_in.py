@@ -17,6 +17,7 @@ from wheelyard.authentication.sign_in.attempts import Attempts
 from wheelyard.authentication.sign_in.confirmed_people import ConfirmedPeople
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer, Provider
 from wheelyard.authentication.verifiers.verifier import (
+    AT_PROVIDER,
     NETWORK_SIGN_IN,
     LoginRateLimit,
     address_key,
@@ -24,15 +25,7 @@ from wheelyard.authentication.verifiers.verifier import (
 )
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import (
-    RATE_LIMITED,
-    Conflict,
-    Forbidden,
-    Invalid,
-    NotFound,
-    Unavailable,
-    WheelyardError,
-)
+from wheelyard.errors import RATE_LIMITED, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import Identity
 from wheelyard.model.api_token import Session
 from wheelyard.model.person import Person
@@ -181,28 +174,31 @@ class SignIn(Struct, frozen=True, kw_only=True):
         """
         Return who has signed in at a provider, which has sent the browser back with an answer.
 
-        Waits for the provider. Refusals are logged, and count for the rate limit of the network of
-        `address`. Raises Invalid (code `sign_in_expired`) if the answer belongs to no sign-in of
-        this browser, and Forbidden or Conflict if nobody is signed in. Raises Unavailable (code
-        `rate_limited`) after too many refusals, and as `Provider` and the store do.
+        Waits for the provider. An attempt counts for the rate limit of the network of `address` at
+        this provider, until it succeeds. Failures are logged. Raises Invalid (code
+        `sign_in_expired`) if the answer belongs to no sign-in of this browser, and Forbidden or
+        Conflict if nobody is signed in. Raises Unavailable (code `rate_limited`) after too many
+        attempts, and as `Provider` and the store do.
         """
-        provider = self.provider(name)
-        keys = (address_key(address), address_key(address, NETWORK_SIGN_IN))
-        wait = ceil(self.rate_limit.seconds_until(keys))
+        provider, network = self.provider(name), network_of(address)
+        # counted first: many may come before the provider has answered one
+        tries = f"{AT_PROVIDER}:{name}:{network}"
+        wait = self.rate_limit.count_attempt(tries)
+        wait = max(wait, self.rate_limit.seconds_until((address_key(address, NETWORK_SIGN_IN),)))
         if wait:
-            self.rejection_log.log("sign_in_rate", network_of(address))
-            raise Unavailable("There were too many sign-ins.", code=RATE_LIMITED, retry_after=wait)
+            self.rejection_log.log("sign_in_rate", network)
+            raise Unavailable(
+                "There were too many sign-ins.", code=RATE_LIMITED, retry_after=ceil(wait)
+            )
         try:
-            attempt = self.attempts.finish(name, browser, state)
-            person = self.people.sign_in(provider, provider.redeem(answer, attempt.request))
-        except (Conflict, Forbidden, Invalid) as fault:
-            self.rate_limit.record_failure(keys[:1])
-            self._log(provider, fault, network_of(address))
+            attempt = self.attempts.find(name, browser, state)
+            confirmation = provider.redeem(answer, attempt.request)
+            self.attempts.use(attempt)
+            person = self.people.sign_in(provider, confirmation)
+        except WheelyardError as fault:
+            self._log(provider, fault, network)
             raise
-        except Unavailable as fault:
-            self.rate_limit.record_failure(keys[1:])
-            self._log(provider, fault, network_of(address))
-            raise
+        self.rate_limit.give_back(tries)
         with suppress(WheelyardError):  # the next sign-in, or `check --sweep`, removes them
             self.cleanup.run(REMOVED_AT_ONCE)
         return SignedIn(person, attempt.next, self._session_seconds(provider, person))
@@ -225,7 +221,7 @@ class SignIn(Struct, frozen=True, kw_only=True):
             can_renew = bool(self.people.refresh_token_of(person))
             if age >= MAX_UNCONFIRMED and can_renew:
                 title, confirm = provider.config.title, partial(self.renewals.wait_for, person)
-                raise ConfirmationNeeded(title, confirm)
+                raise ConfirmationNeeded(name, title, confirm)
             if age >= MAX_UNCONFIRMED:
                 raise invalid_credential()
             if can_renew:

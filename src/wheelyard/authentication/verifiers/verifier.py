@@ -170,6 +170,8 @@ UNKNOWN_TOKEN: Final = "token"  # noqa: S105 - a kind of key
 SIGN_IN: Final = "sign-in"
 NETWORK_SIGN_IN: Final = "network-sign-in"
 """The kinds of the keys for sign-ins that succeed: of a person, and of a network."""
+AT_PROVIDER: Final = "at-provider"
+"""The kind of the keys for sign-ins at one provider that have not succeeded, of a network."""
 _PER_MINUTE: Final = {UNKNOWN_TOKEN: 60, SIGN_IN: 30, NETWORK_SIGN_IN: 300}
 """The tries of keys of these kinds."""
 _ROUNDING_ERROR: Final = 1e-9

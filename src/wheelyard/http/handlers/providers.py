@@ -1,17 +1,19 @@
 """
 Handlers of signing in with a provider. Not imported without `[[sign_in]]`.
 
-A provider is asked in the threads for other servers, so that no reader waits for it.
+A provider is asked in threads of its own, so that nobody else waits for it.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar, TypeVarTuple
 
 from msgspec import Struct
 
 from wheelyard.authentication.sign_in.attempts import ATTEMPT_SECONDS
 from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
 from wheelyard.authentication.sign_in.sign_in import SignIn
+from wheelyard.authentication.verifiers.verifier import network_of
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.http.forms import local_path, parse_form
 from wheelyard.http.messages import NO_STORE, Request, Response, redirect
@@ -27,6 +29,10 @@ ROOT: Final = "../../../"
 SEE_OTHER: Final = 303
 MAX_CODE_CHARS: Final = 4096
 """The longest code of a provider that is sent back to it."""
+
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class _Begun(Struct, frozen=True):
@@ -53,14 +59,13 @@ class ProviderPages:
 
     def begin(self, request: Request) -> Response:
         """Handle GET `/-/sign-in/NAME/`: send the browser to the provider."""
-        server, pools = self._context.index.settings.server, self._context.pools
+        server = self._context.index.settings.server
         name = request.path_params["provider"]
         target = local_path(request.query_field("next") or "", server)
         # of all tabs of a browser: the first one must not lose its sign-in to the second
         browser = self._browser(request) or request.once("browser", self._new_browser)
         try:
-            begin = self._sign_in.begin
-            url = request.wait("provider", pools.run_in, pools.tokens, begin, name, browser, target)
+            url = self._ask(request, self._sign_in.begin, name, browser, target)
         except WheelyardError as error:
             return self._page.refuse(request, target, error, error.on_page, ROOT)
         cookie = self._browser_cookie.header(browser, ATTEMPT_SECONDS)
@@ -68,9 +73,8 @@ class ProviderPages:
 
     def finish(self, request: Request) -> Response:
         """Handle GET `/-/sign-in/NAME/callback`: begin a session, and lead on to the next page."""
-        pools = self._context.pools
         try:
-            begun = request.wait("answer", pools.run_in, pools.tokens, self._finish, request)
+            begun = self._ask(request, self._finish, request)
         except WheelyardError as error:
             return self._page.refuse(request, self._target(request), error, error.on_page, ROOT)
         # no redirect: of one, a browser would send the session's cookie nowhere, as another site
@@ -81,6 +85,19 @@ class ProviderPages:
         return self._web.own_page(
             200, page, self._session_cookie.header(begun.cookie, begun.seconds)
         )
+
+    def _ask(self, request: Request, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        """
+        Return the result of work that may wait for the provider of a path.
+
+        Raises Waiting, NotFound if there is no such provider, Unavailable (code `overloaded`) if
+        too many wait for it, and what `work` raises.
+        """
+        provider = self._sign_in.provider(request.path_params["provider"])
+        threads = self._context.pools.providers[provider.config.name]
+        # whoever is signed in or not: this is what a stranger can ask for
+        client = network_of(request.address)
+        return request.wait("provider", threads.run, client, work, *args)
 
     def _finish(self, request: Request) -> _Begun:
         """Return the session of whoever has signed in, in a thread that may wait."""
