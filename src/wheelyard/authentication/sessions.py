@@ -28,6 +28,7 @@ from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, Caller, Credent
 from wheelyard.model.api_token import (
     CredentialKind,
     Session,
+    SessionId,
     TokenRecord,
     fingerprint,
     sign_session,
@@ -167,10 +168,20 @@ class Sessions:
         except Unauthenticated:  # the credential was removed or revoked, or has expired
             return None
 
-    def end(self, session: Session, by: str) -> None:
+    def signed(self, cookie: str) -> SessionId | None:
         """
-        End the session of the principal `by`, on every server once its caches are renewed.
+        Return the session in the text of a cookie, or None if this index has not signed it.
 
+        Its credential may hold no more. May read the store, and raises Unavailable if that does not
+        answer.
+        """
+        return self._verified(cookie, self.records.key())
+
+    def end(self, session: SessionId, by: str) -> None:
+        """
+        End a session, on every server once its caches are renewed.
+
+        `by` is the principal who has signed out in its browser, or has signed in there anew.
         Raises Unavailable if the store does not answer: then the session may go on.
         """
         self.records.end(session.id, session.expiry)

@@ -271,11 +271,22 @@ CredentialKind = Literal["password", "api_token", "static_token", "id_token", "o
 """The type of the credential that a session began with; `oidc` is a sign-in with a provider."""
 
 
-class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A session of a browser: whom it stands for, by which credential, and until when."""
+class SessionId(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is needed to end a session of a browser."""
 
     id: str
     """32 hexadecimal digits."""
+    expires_at: int
+
+    @property
+    def expiry(self) -> datetime:
+        """The moment from which the session is not valid."""
+        return datetime.fromtimestamp(self.expires_at, UTC)
+
+
+class Session(SessionId, frozen=True, kw_only=True, omit_defaults=True):
+    """A session of a browser: whom it stands for, by which credential, and until when."""
+
     kind: CredentialKind
     subject: str
     """
@@ -286,14 +297,8 @@ class Session(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The fingerprint of what has to be unchanged: the password's hash, or the token's digest."""
     issued_at: int
     """When the person signed in, or the ID token was issued, in seconds since the epoch."""
-    expires_at: int
     principals: tuple[str, ...] = ()
     """All principals of a Google account, or empty for credentials that this index can look up."""
-
-    @property
-    def expiry(self) -> datetime:
-        """The moment from which the session is not valid."""
-        return datetime.fromtimestamp(self.expires_at, UTC)
 
 
 def sign_session(session: Session, key: bytes) -> str:

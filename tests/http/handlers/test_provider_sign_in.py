@@ -351,6 +351,29 @@ def test_a_slow_provider_delays_no_other(place: Place, client: str, asked: int) 
     assert place.acme.server.asked(exchange) == statuses.count(403)
 
 
+def test_another_sign_in_ends_the_session_before(place: Place) -> None:
+    """The cookie of a session works no more once its browser has signed in anew."""
+    browser = Browser(place.server)
+    place.sign_in(browser)
+    name = next(name for name in browser.cookies if "-session-" in name)
+    before = browser.cookies[name]
+    start = browser.open("/-/sign-in/acme/")
+    path = place.come_back(start)
+    del browser.cookies[name]  # a Strict cookie does not come from the site of the provider
+    assert session_in(browser.open(path))
+    assert browser.open("/project/demo/").status == 200
+    assert Browser(place.server, {name: before}).open("/project/demo/").status == 401
+
+
+def test_a_failed_sign_in_ends_no_session(place: Place) -> None:
+    """Who cannot sign in again, or does not come back, stays signed in."""
+    browser = Browser(place.server)
+    place.sign_in(browser)
+    start = browser.open("/-/sign-in/acme/")
+    assert browser.open(place.come_back(start, code="invented")).status == 403
+    assert browser.open("/project/demo/").status == 200
+
+
 def test_another_name_is_no_other_limit(place: Place) -> None:
     """Of one account thirty sign-ins a minute are taken, whatever it is called."""
     statuses = []

@@ -12,8 +12,10 @@ Nothing of this package is imported without `[[sign_in]]`. A sign-in goes so:
    lacks. `claims.py` makes a person of the claims, or refuses them.
 4. `attempts.py` records the sign-in as used, the first thing that is written.
 5. `confirmed_people.py` claims the name, and writes the record of the person.
-6. `authentication/sessions.py` begins a session. The answer is a page that leads on, as a browser
-   sends a `Strict` cookie only once a page of this index has asked for another one.
+6. `authentication/sessions.py` begins a session, and ends the one that the browser had. Its cookie
+   does not come along from another site, so that `state` names it since step 1. The answer is a
+   page that leads on, as a browser sends a `Strict` cookie only once a page of this index has asked
+   for another one.
 
 At each use of a session, `SignIn.present` reads the record of the person, which is cached as that
 of a token is. It renews the confirmation after a quarter of an hour, by the refresh token that is

@@ -29,6 +29,7 @@ from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.catalog.stored_credentials import UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict
+from wheelyard.model.api_token import SessionId
 
 ATTEMPT_SECONDS: Final = 600
 """How long somebody may take to sign in at the provider."""
@@ -39,13 +40,14 @@ MAX_NEXT_CHARS: Final = 1024
 """Of a longer path to return to, the home page takes the place: some providers limit their URLs."""
 
 
-class _State(Struct, frozen=True):
+class _State(Struct, frozen=True, omit_defaults=True):
     """What is sealed in the parameter `state`."""
 
     id: str
     issued_at: int
     """In seconds since the epoch."""
     next: str
+    session: SessionId | None = None
 
 
 class Attempt(Struct, frozen=True):
@@ -57,6 +59,8 @@ class Attempt(Struct, frozen=True):
     request: AuthorizationRequest
     next: str
     """The path of the page to return to, empty for the home page."""
+    session: SessionId | None = None
+    """The session that the browser had, which does not come with the answer from another site."""
 
 
 class Attempts(Struct, frozen=True):
@@ -75,11 +79,13 @@ class Attempts(Struct, frozen=True):
         """Return a random text for the cookie of a browser that has none."""
         return urlsafe_b64encode(self.runtime.random.randbytes(BROWSER_BYTES)).decode().rstrip("=")
 
-    def begin(self, provider: str, browser: str, next_path: str) -> AuthorizationRequest:
-        """Return the request to a provider, for the browser with this cookie."""
+    def begin(
+        self, provider: str, browser: str, next_path: str, session: SessionId | None = None
+    ) -> AuthorizationRequest:
+        """Return the request to a provider, for the browser with this cookie and session."""
         key, now = self.key(), int(self.runtime.seconds())
         next_path = next_path if len(next_path) <= MAX_NEXT_CHARS else ""
-        state = _State(self.runtime.new_id() + self.runtime.new_id(), now, next_path)
+        state = _State(self.runtime.new_id() + self.runtime.new_id(), now, next_path, session)
         sealed = self._sealer(key).seal(encode(state).decode(), _context(provider, browser))
         return _request(key, sealed, state, browser)
 
@@ -101,7 +107,7 @@ class Attempts(Struct, frozen=True):
         if self.used.is_used(_issuer(provider), state.id, expires_at):
             raise expired_sign_in() from CredentialRejected("state_used")
         request = _request(key, sealed, state, browser)
-        return Attempt(provider, state.id, expires_at, request, state.next)
+        return Attempt(provider, state.id, expires_at, request, state.next, state.session)
 
     def use(self, attempt: Attempt) -> None:
         """

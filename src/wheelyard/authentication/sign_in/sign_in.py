@@ -27,7 +27,7 @@ from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import RATE_LIMITED, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import Identity
-from wheelyard.model.api_token import Session
+from wheelyard.model.api_token import Session, SessionId
 from wheelyard.model.person import Person
 from wheelyard.operations.sweep import PublishingCleanup
 
@@ -50,6 +50,8 @@ class SignedIn(Struct, frozen=True):
     person: Person
     next: str
     """The path of the page to return to, or empty."""
+    session: SessionId | None
+    """The session that the browser had before."""
     seconds: int
     """How long a session lasts at most."""
 
@@ -153,15 +155,18 @@ class SignIn(Struct, frozen=True, kw_only=True):
             raise NotFound("There is no provider of this name here. Sign in with another one.")
         return provider
 
-    def begin(self, name: str, browser: str, next_path: str) -> str:
+    def begin(
+        self, name: str, browser: str, next_path: str, session: SessionId | None = None
+    ) -> str:
         """
         Return the URL of a provider where somebody signs in.
 
-        `browser` is the text in the cookie of the browser. May wait for the provider. Raises
-        NotFound as `provider`, and Unavailable if the provider or the store does not answer.
+        `browser` is the text in the cookie of the browser, which may have a `session`. May wait for
+        the provider. Raises NotFound as `provider`, and Unavailable if the provider or the store
+        does not answer.
         """
         provider = self.provider(name)
-        request = self.attempts.begin(provider.config.name, browser, next_path)
+        request = self.attempts.begin(provider.config.name, browser, next_path, session)
         try:
             return provider.authorization_url(request)
         except Unavailable as fault:
@@ -201,7 +206,8 @@ class SignIn(Struct, frozen=True, kw_only=True):
         self.rate_limit.give_back(tries)
         with suppress(WheelyardError):  # the next sign-in, or `check --sweep`, removes them
             self.cleanup.run(REMOVED_AT_ONCE)
-        return SignedIn(person, attempt.next, self._session_seconds(provider, person))
+        seconds = self._session_seconds(provider, person)
+        return SignedIn(person, attempt.next, attempt.session, seconds)
 
     def present(self, session: Session) -> tuple[str, Identity]:
         """

@@ -21,6 +21,7 @@ from wheelyard.http.request_authentication import NAME, SessionCookie
 from wheelyard.http.sign_in_page import SignInPage
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Caller, Identity
+from wheelyard.model.api_token import SessionId
 
 BROWSER_COOKIE: Final = "wheelyard-sign-in"
 """The beginning of the name of the cookie that a browser has while somebody signs in."""
@@ -65,7 +66,8 @@ class ProviderPages:
         # of all tabs of a browser: the first one must not lose its sign-in to the second
         browser = self._browser(request) or request.once("browser", self._new_browser)
         try:
-            url = self._ask(request, self._sign_in.begin, name, browser, target)
+            session = request.once("session", self._session, request)
+            url = self._ask(request, self._sign_in.begin, name, browser, target, session)
         except WheelyardError as error:
             return self._page.refuse(request, target, error, error.on_page, ROOT)
         cookie = self._browser_cookie.header(browser, ATTEMPT_SECONDS)
@@ -118,6 +120,9 @@ class ProviderPages:
         caller = index.authenticator.policy.authorize(Identity(person.principal, person.principals))
         index.authenticator.count_sign_in(caller, request.address)
         cookie, session = index.sessions.begin_for_person(self._sign_in, person, signed_in.seconds)
+        # the cookie comes along only from a provider of the same site
+        for earlier in filter(None, {signed_in.session, self._session(request)}):
+            index.sessions.end(earlier, person.principal)
         return _Begun(
             cookie=cookie,
             seconds=session.expires_at - int(index.runtime.seconds()),
@@ -136,6 +141,12 @@ class ProviderPages:
 
     def _browser(self, request: Request) -> str:
         return self._browser_cookie.value_in(request.joined_headers.get(b"cookie", b"")).decode()
+
+    def _session(self, request: Request) -> SessionId | None:
+        """Return the session whose cookie a request has, or None."""
+        cookie = self._session_cookie.value_in(request.joined_headers.get(b"cookie", b""))
+        session = self._context.index.sessions.signed(cookie.decode()) if cookie else None
+        return SessionId(id=session.id, expires_at=session.expires_at) if session else None
 
     def _new_browser(self) -> str:
         return self._sign_in.attempts.new_browser()
