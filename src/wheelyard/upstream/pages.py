@@ -189,7 +189,8 @@ class UpstreamPages:
                 # another process has fetched it
                 self._remember(held)
                 peeked = self.peek(name)
-            elif held is None and self._is_still_absent(name):
+            elif held is None and self._absent.get(name):
+                self._note_look(name)
                 peeked = self.peek(name)
         return peeked
 
@@ -335,7 +336,8 @@ class UpstreamPages:
                 raise is_offline(name)
             return held
         # before an upload, what is remembered of an absence does not count
-        if held is None and kind is Kind.PAGE and self._is_still_absent(name):
+        if held is None and kind is Kind.PAGE and self._absent.get(name):
+            self._note_look(name)
             return None
         try:
             return self._request_unless_bad(name, kind, held)
@@ -377,7 +379,7 @@ class UpstreamPages:
             page = self._requests.find(name, kind)
             if page is None:
                 self._absent.put(name, True, NEGATIVE_SECONDS)  # noqa: FBT003 - the cached value
-                self._is_still_absent(name)
+                self._note_look(name)
                 return None
             return self._hold(page, None, is_saved=False)
         self._observation.cache(kind, CacheResult.REVALIDATED)
@@ -389,16 +391,9 @@ class UpstreamPages:
             return self._with_confirmation(held)
         return self._hold(page, held.version, is_saved=False)
 
-    def _is_still_absent(self, name: NormalizedName) -> bool:
-        """
-        Return whether no index had a name a moment ago.
-
-        The caller has found no page of it in the store now.
-        """
-        is_absent = bool(self._absent.get(name))
-        if is_absent:
-            self._looked_absent.put(name, is_absent, LOOK_SECONDS)
-        return is_absent
+    def _note_look(self, name: NormalizedName) -> None:
+        """Note that the store has no page of an absent name now."""
+        self._looked_absent.put(name, True, LOOK_SECONDS)  # noqa: FBT003 - the cached value
 
     def _with_confirmation(self, held: _HeldPage) -> _HeldPage:
         now = self._runtime.now()
