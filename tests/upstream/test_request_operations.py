@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 
 from tests.http.in_process import InProcessResponse, InProcessServer
 from tests.operations.in_memory_index import START
-from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
 from tests.upstream.reading import page_of
@@ -100,6 +100,20 @@ def test_a_reason_is_seen_at_once(server: InProcessServer) -> None:
     server.clock.advance(seconds=1)
     assert ask(server, "numpy", "1.0", "there is no other") == "numpy 1.0"
     assert seen(server)["numpy 1.0"].code == "blocked"
+
+
+def test_when_a_file_without_a_time_of_upload_is_shown(
+    tmp_path: Path, upstream: FakeUpstream
+) -> None:
+    """A file that counts from when it was first seen is asked for until that cooldown ends."""
+    upstream.publish(FakeFile.of(public_wheel("requests", "2.0")))
+    upstream.behave("requests", Fault.NO_UPLOAD_TIME)
+    with front(tmp_path, upstream, cooldown_days=7, cooldown_missing="first_seen") as server:
+        assert ask(server, "requests", "2.0") == "requests 2.0"
+        end = START + timedelta(days=7)
+        assert seen(server)["requests 2.0"].until == end
+        server.clock.advance(seconds=(end - server.clock.now).total_seconds())
+        assert seen(server) == {}
 
 
 def test_approvers_see_requests_for_their_names(server: InProcessServer) -> None:

@@ -21,7 +21,6 @@ from wheelyard.model.access import Action, parse_name_patterns
 from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.package_requests import (
-    COOLDOWN,
     MAX_ASKS,
     MAX_ASKS_OF_ONE,
     Ask,
@@ -173,7 +172,7 @@ def keep_hidden(call: Call, question: PackageQuestion) -> str:
         times=0,
         first=now,
         last=now,
-        until=_shown_from(call, newest, why),
+        until=_shown_from(call, name, newest, why),
     )
     is_ruled = explanation.answer in (NameAnswer.REFUSED, NameAnswer.UPSTREAM)
     if is_ruled and (newest is None or _is_decidable(newest)):
@@ -208,7 +207,7 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
         times=1,
         first=now,
         last=now,
-        until=_shown_from(call, wanted, why[0]),
+        until=_shown_from(call, name, wanted, why[0]),
         asks=(Ask(by, now, redact_tokens(reason), asker),),
     )
 
@@ -267,15 +266,14 @@ def _preference(file: ExplainedFile) -> tuple[bool, Version]:
     return not version.is_prerelease, version
 
 
-def _shown_from(call: Call, file: ExplainedFile | None, reason: FileReason) -> datetime | None:
+def _shown_from(
+    call: Call, name: NormalizedName, file: ExplainedFile | None, reason: FileReason
+) -> datetime | None:
     """Return when a hidden file is shown by time alone, or None if it never is."""
     upstream = call.index.upstream
-    if reason.code != COOLDOWN or upstream is None or file is None or file.uploaded_at is None:
+    if upstream is None or file is None:
         return None
-    try:
-        return file.uploaded_at + upstream.policy.rules.cooldown
-    except OverflowError:  # somebody has written the year 9999
-        return None
+    return upstream.shown_from(name, file.filename, reason)
 
 
 def _require_room(waiting: Iterable[PackageRequest], asker: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
+from datetime import datetime
 from itertools import count
 from typing import Final
 
@@ -305,8 +306,23 @@ class UpstreamIndex:
         self, page: UpstreamPage, file: UpstreamFile, reason: FileReason, asker: str
     ) -> None:
         """Note that somebody wants a file of a page, which is hidden for a reason."""
-        until = self.policy.rules.cooldown_end(file) if reason.code == Code.COOLDOWN else None
+        until = self._shown_from(file, reason)
         self.requests.note(page.name, file.version, reason, asker, until)
+
+    def shown_from(
+        self, name: NormalizedName, filename: str, reason: FileReason
+    ) -> datetime | None:
+        """
+        Return when a file hidden for a reason is shown by time alone, or None if it never is.
+
+        It is one of the page in the store. Raises Unavailable if that does not answer.
+        """
+        page = self.pages.stored(name)
+        file = page.by_filename.get(filename) if page is not None else None
+        return None if file is None else self._shown_from(file, reason)
+
+    def _shown_from(self, file: UpstreamFile, reason: FileReason) -> datetime | None:
+        return self.policy.rules.cooldown_end(file) if reason.code == Code.COOLDOWN else None
 
     def hidden_codes(self, name: NormalizedName, version: str) -> tuple[str, ...]:
         """

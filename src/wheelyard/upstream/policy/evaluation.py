@@ -170,13 +170,13 @@ class Evaluation(Struct, frozen=True):
 
     def _cooldown_reason(self, file: UpstreamFile) -> Iterator[Reason]:
         cooldown, target = self.rules.cooldown, f"{self.page.name} {file.version}"
-        begin = self.rules.cooldown_begin(file)
+        begin, end = self.rules.cooldown_begin(file), self.rules.cooldown_end(file)
         if not cooldown or self._is_exempt(file):
             return
         if begin is None:
             yield rules.of_unknown_age(target)
-        elif self.now - begin < cooldown:
-            yield rules.too_new(target, begin, cooldown.days, self.rules.cooldown_end(file))
+        elif end is None or self.now < end:
+            yield rules.too_new(target, begin, cooldown.days, end)
 
     def _is_exempt(self, file: UpstreamFile) -> bool:
         """Return whether a file was there when an exception for its version was first used."""
