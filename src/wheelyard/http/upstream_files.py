@@ -126,12 +126,10 @@ class PublicFiles(Struct, frozen=True):
 
         Raises NotFound then, with the reason.
         """
-        key, page, refusal = (
-            strip_trailing_zeros(str(version)),
-            self._page,
-            self.listing.origin.refused_for,
-        )
+        key, page = strip_trailing_zeros(str(version)), self._page
+        refusal = self.listing.origin.refused_for
         if refusal is not None:
+            refusal = self._refusal_of(str(version), refusal)
             asker = request.caller.acts_for
             self.reader.upstream.requests.note(page.name, str(version), refusal, asker)
             raise NotFound(refusal.text, code=refusal.code)
@@ -154,8 +152,7 @@ class PublicFiles(Struct, frozen=True):
         """
         refusal, page = self.listing.origin.refused_for, self._page
         if refusal is not None:
-            self._note_refused(request, wanted.filename, refusal)
-            raise Forbidden(refusal.text, code=refusal.code)
+            raise self._refused_file(request, wanted.filename, refusal)
         file = page.by_filename.get(wanted.filename)
         if file is None and wanted.sha256 and not wanted.is_metadata:
             return self._removed_file(request, wanted)
@@ -165,13 +162,28 @@ class PublicFiles(Struct, frozen=True):
         send = self._core_metadata if wanted.is_metadata else self._distribution
         return send(request, file)
 
-    def _note_refused(self, request: Request, filename: str, refusal: Reason) -> None:
-        """Note that a file is wanted of a project that no upstream index may be asked for."""
+    def _refusal_of(self, version: str, of_name: Reason) -> Reason:
+        """
+        Return why no upstream index may be asked for a version of a name that is refused.
+
+        It reads the store. Raises Unavailable if that does not say.
+        """
+        # the block of one version says more than what is said of all
+        policy = self.reader.upstream.policy
+        return policy.refuses_name(self._page.name, version=version) or of_name
+
+    def _refused_file(self, request: Request, filename: str, of_name: Reason) -> Forbidden:
+        """
+        Note that a file is wanted of a project that no upstream index may be asked for.
+
+        Return the error for it.
+        """
         version = ""
         with suppress(Invalid):  # any text
             version = str(parse_known_filename(filename).version)
-        asker = request.caller.acts_for
+        refusal, asker = self._refusal_of(version, of_name), request.caller.acts_for
         self.reader.upstream.requests.note(self._page.name, version, refusal, asker)
+        return Forbidden(refusal.text, code=refusal.code)
 
     def _require_allowed(self, request: Request, file: UpstreamFile) -> None:
         """Raise Forbidden if the policy does not allow to download a file, NotFound if a view."""

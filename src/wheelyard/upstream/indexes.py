@@ -76,7 +76,7 @@ class Explainer(Struct, frozen=True):
         policy = self.upstream.policy
         if self.upstream.names.is_private(name):
             return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
-        look = self._look(name)
+        look = self._look(name, "" if version is None else str(version))
         cached, why, is_refused = look.page, look.reasons, look.answer is NameAnswer.REFUSED
         listing = self.upstream.serve(cached) if cached else None
         page = listing.origin.page if listing else None
@@ -99,10 +99,10 @@ class Explainer(Struct, frozen=True):
             warnings=policy.osv.warnings if policy.osv else (),
         )
 
-    def _look(self, name: NormalizedName) -> _Look:
+    def _look(self, name: NormalizedName, version: str) -> _Look:
         """Look for the page of a name that is not private, as for a client."""
         pages = self.upstream.pages
-        refusal = self.upstream.policy.refuses_name(name)
+        refusal = self.upstream.policy.refuses_name(name, version=version)
         if refusal is not None:
             return _Look(pages.cached(name), NameAnswer.REFUSED, (refusal,))
         try:
@@ -150,6 +150,8 @@ class Explainer(Struct, frozen=True):
                 own = self._refusal(page, file)  # it looks at the licence, too
             codes = {reason.code for reason in own}
             why = (*(reason for reason in of_name if reason.code not in codes), *own)
+            if Code.BLOCKED in codes:  # it says who knows more, and why
+                why = tuple(sorted(why, key=lambda reason: reason.code != Code.BLOCKED))
             if not why and file.filename not in shown:
                 text = f"upstream.offline is set, and the store lacks {file.filename}."
                 why = (FileReason("offline", f"{text} Prefetch it where there is a connection."),)

@@ -155,6 +155,23 @@ def test_what_nobody_has_approved_is_not_looked_up(tmp_path: Path, public: FakeU
         assert hidden(why(server, "requests")) == {NEW: [Code.NOT_APPROVED]}
 
 
+def test_a_block_says_more_than_a_missing_approval(tmp_path: Path, public: FakeUpstream) -> None:
+    """Where only what is approved is shown, a block still says who has blocked it, and why."""
+    by = "requests 2.0 was blocked by local:ana on 2026-01-01: steals tokens."
+    with serving(tmp_path, public, approval=True) as server:
+        ana(server).block(REQUESTS, Version("2.0"), "steals tokens")
+        assert by in look(server, "/project/requests/", accept="text/html").body.decode()
+        of_version = why(server, "requests", "2.0")
+        assert [each.code for each in of_version.reasons] == [Code.BLOCKED]
+        assert of_version.reasons[0].text.startswith(by)
+        for path in ("/pypi/requests/2.0/json", f"/files/requests/{'0' * 64}/{NEW}"):
+            answer = look(server, path)
+            assert (by.encode() in answer.body, b'"blocked"' in answer.body) == (True, True)
+        other = look(server, "/pypi/requests/1.0/json").body
+        assert (b"requests is not approved" in other, b"tokens" in other) == (True, False)
+        assert public.asked("requests") == []
+
+
 def test_why_tells_all_answers_apart(tmp_path: Path, public: FakeUpstream) -> None:
     """`why` tells apart private names, unknown ones, and an upstream that does not answer."""
     public.behave("requests", Fault.ALTERNATE_LOCATIONS)

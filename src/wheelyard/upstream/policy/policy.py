@@ -131,17 +131,20 @@ class Policy:
         self.osv.load()
         return self.osv.warnings
 
-    def refuses_name(self, name: NormalizedName, state: PolicyState | None = None) -> Reason | None:
+    def refuses_name(
+        self, name: NormalizedName, state: PolicyState | None = None, version: str = ""
+    ) -> Reason | None:
         """
         Return why the upstream is not asked for a name, or None if it may be.
 
-        Without `state`, what decides is read. Raises Unavailable if the store does not say.
+        With a version, it is the reason for that one. Without `state`, what decides is read. Raises
+        Unavailable if the store does not say.
         """
         if not self.rules.accept(name):
             is_denied = all(names.deny.match(name) for names in self.rules.names)
             return rules.denied(name) if is_denied else rules.not_listed(name)
         decisions = state.decisions.for_project(name) if state else self.decisions_of(name)
-        return self._refuses(name, decisions)
+        return self._refuses(name, decisions, version)
 
     def view(self, page: UpstreamPage, now: datetime, state: PolicyState | None = None) -> PageView:
         """
@@ -232,13 +235,18 @@ class Policy:
         """
         return (self._load_decisions().value or DecisionList()).for_project(name)
 
-    def _refuses(self, name: NormalizedName, decisions: ProjectDecisions) -> Reason | None:
+    def _refuses(
+        self, name: NormalizedName, decisions: ProjectDecisions, version: str = ""
+    ) -> Reason | None:
         """Return why an upstream index that accepts a name is not asked for it."""
-        if _approves(decisions):
+        if _approves(decisions) or not (decisions.project or self.rules.needs_approval):
             return None
-        if decisions.project is not None:
-            return rules.blocked(name, decisions.project)
-        return rules.not_approved(name) if self.rules.needs_approval else None
+        block = decisions.for_version(version) if version else decisions.project
+        if block is not None:
+            return rules.blocked(f"{name} {version}".rstrip(), block)
+        # somebody has blocked a version, which says more than that nobody has approved another
+        latest = max(decisions.all, key=lambda decision: decision.at, default=None)
+        return rules.not_approved(name, None if version else latest)
 
     def _load_decisions(self) -> Snapshot[DecisionList]:
         """

@@ -152,18 +152,31 @@ def quarantined(name: NormalizedName, why: str) -> Reason:
 
 def blocked(target: str, decision: Decision) -> Reason:
     """Return the reason for what a person has blocked."""
-    why = f": {escaped(decision.reason)}" if decision.reason else ""
     other = "version" if decision.version else "package"
     text = (
-        f"{decision.target} was blocked by {escaped(decision.by)} on {decision.at:%Y-%m-%d}{why}. "
-        f"Use another {other}, or ask the operator to let it through. {_how(target)}."
+        f"{_block(decision)} Use another {other}, or ask the operator to let it through. "
+        f"{_how(target)}."
     )
     return Reason(Code.BLOCKED, text)
 
 
-def not_approved(target: str) -> Reason:
-    """Return the reason for what nobody has approved."""
-    text = f"{target} is not approved. Ask the operator to approve it. {_how(target)}."
+def _block(decision: Decision) -> str:
+    """Return the sentence that says who has blocked what, when and why."""
+    why = f": {escaped(decision.reason)}" if decision.reason else ""
+    by, day = escaped(decision.by), f"{decision.at:%Y-%m-%d}"
+    return f"{decision.target} was blocked by {by} on {day}{why}."
+
+
+def not_approved(target: str, block: Decision | None = None) -> Reason:
+    """
+    Return the reason for what nobody has approved.
+
+    `block` is the latest block of a version of it.
+    """
+    fact = f"{target} is not approved."
+    if block is not None:
+        fact = f"{_block(block)} No other version of {target} is approved."
+    text = f"{fact} Ask the operator to approve it. {_how(target)}."
     return Reason(Code.NOT_APPROVED, text)
 
 
