@@ -63,11 +63,13 @@ RATE_LIMITED: Final = "rate_limited"
 """The code of an Unavailable after too many rejected credentials."""
 UPSTREAM_UNAVAILABLE: Final = "upstream_unavailable"
 """The code of an Unavailable if an upstream index does not answer."""
+UPSTREAM_BUSY: Final = "upstream_busy"
+"""The code of an Unavailable if half of the threads wait for an upstream index already."""
 BAD_UPSTREAM: Final = "bad_upstream"
 """The code of an Unavailable if the answer of an upstream index cannot be used."""
 UPSTREAM_UNPROVEN: Final = "upstream_unproven"
 """The code of an Unavailable if the URL of an upstream index may be that of something else."""
-UPSTREAM_CODES: Final = frozenset({UPSTREAM_UNAVAILABLE, BAD_UPSTREAM})
+UPSTREAM_CODES: Final = frozenset({UPSTREAM_UNAVAILABLE, UPSTREAM_BUSY, BAD_UPSTREAM})
 """The codes of an Unavailable that concerns one project or file of an upstream index."""
 
 

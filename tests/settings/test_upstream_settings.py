@@ -200,20 +200,25 @@ def test_tables_keep_order_and_passwords(tmp_path: Path) -> None:
 
 
 def test_names_and_time_of_each() -> None:
-    """A table has patterns and `page_ttl` of its own, or else those of `[upstream]`."""
+    """A table has patterns and times of its own, or else those of `[upstream]`."""
     own = "[[upstream.index]]\nurl = 'https://a.example/'\nlabel = 'a'\nallow = ['x']\ndeny = []\n"
-    own += "page_ttl = 5\n[[upstream.index]]\nurl = 'https://b.example/'\nlabel = 'b'"
-    others = ["upstream.deny=d", "upstream.page_ttl=60"]
+    own += "page_ttl = 5\ntimeout = 20\n[[upstream.index]]\nurl = 'https://b.example/'\nlabel = 'b'"
+    others = ["upstream.deny=d", "upstream.page_ttl=60", "upstream.timeout=90"]
 
     first, second = upstream_of(*others, toml=own).indexes
     assert (first.allow, first.deny, first.page_ttl) == (("x",), (), 5)
     assert (second.allow, second.deny, second.page_ttl) == (None, ("d",), 60)
+    assert (first.timeout, second.timeout) == (20, 90)
     (_, second) = upstream_of("upstream.mode=allowlist", "upstream.allow=y", toml=own).indexes
     assert second.allow == ("y",)
     with pytest.raises(Invalid, match=r"index 1\.allow: expected .* found 'a!'"):
         upstream_of(toml=own.replace("'x'", "'a!'"))
     with pytest.raises(Invalid, match=r"index 1\.page_ttl: expected .* and found 'x'"):
         upstream_of(toml=own.replace("= 5", "= 'x'"))
+    for seconds in (0, 601):
+        with pytest.raises(Invalid, match=r"index 1\.timeout: .* 1 to 600"):
+            upstream_of(toml=own.replace("= 20", f"= {seconds}"))
+    assert upstream_of(toml="[upstream]\nurl = 'https://a.example/'\n").timeout == 60
 
 
 def test_a_password_for_nobody() -> None:

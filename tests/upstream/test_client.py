@@ -24,7 +24,6 @@ from wheelyard.http_client.hosts import METADATA_ADDRESSES, Circuit, FetchError,
 from wheelyard.http_client.urls import UserPassword
 from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.upstream.client import (
-    WINDOW_SECONDS,
     GoogleToken,
     Missing,
     NotChanged,
@@ -316,9 +315,37 @@ def test_five_failures_stop_requests_until_one_tests() -> None:
     assert found.value.wait == 60
 
 
+def test_slow_pages_are_no_outage_while_others_are_answered() -> None:
+    """However many pages do not come in time, the others of their host are asked for."""
+    clock = Clock()
+    circuit = Circuit(clock.seconds, lambda **_: None)
+    began_at = clock.seconds()
+    clock.advance(seconds=1)
+    circuit.record_answer()
+    clock.advance(seconds=59)
+    for number in range(10):
+        circuit.record_failure("it does not answer in time", f"/slow-{number}/", began_at)
+    circuit.check()
+    circuit.check()
+
+
+def test_slow_pages_alone_are_tested_at_once() -> None:
+    """Where nothing but slow pages is known of a host, the next request tests it, and it alone."""
+    clock = Clock()
+    circuit = Circuit(clock.seconds, lambda **_: None)
+    for number in range(5):
+        circuit.record_failure("it does not answer in time", f"/slow-{number}/", clock.seconds())
+    circuit.check()
+    with pytest.raises(FetchError, match="does not answer in time, so that it is asked") as found:
+        circuit.check()
+    assert found.value.wait == 30
+    circuit.record_answer()
+    circuit.check()
+
+
 @pytest.mark.parametrize("size", [1, 60_000])
 def test_a_file_that_comes_too_slowly_is_given_up(size: int) -> None:
-    """A file that comes too slowly for half a minute is given up, however fast it began."""
+    """A file that is half a minute behind is given up, however fast it began."""
     clock = Clock()
 
     def chunks() -> Iterator[bytes]:
@@ -327,7 +354,7 @@ def test_a_file_that_comes_too_slowly_is_given_up(size: int) -> None:
             clock.advance(seconds=5)
             yield bytes(size)
 
-    received = at_minimum_rate(chunks(), clock.seconds, WINDOW_SECONDS)
+    received = at_minimum_rate(chunks(), clock.seconds, 30)
     assert len([next(received) for _ in range(6)]) == 6
     if size == 1:
         with pytest.raises(FetchError, match="too slowly"):

@@ -109,7 +109,7 @@ def test_slow_files_of_one_client(harness: FilesHarness) -> None:
     for file in slow:
         harness.source.send(BODY, file.url, gate=gate)
         files.fetch(page_of(file), file, "one")
-    until(lambda: len(harness.source.requests) == FETCH_THREADS // 2)
+    until(lambda: len(harness.source.requests) == FETCH_THREADS // 4)
     last = slow[-1]
 
     assert isinstance(files.fetch(page_of(last), last, "two").result(TIMEOUT_SECONDS), GrowingFile)

@@ -217,11 +217,11 @@ def test_an_error_about_a_page_does_not_hold_it(asking: Asking, upstream: FakeUp
 def test_an_upstream_that_says_when(asking: Asking, upstream: FakeUpstream) -> None:
     """After 429 no name is asked for until the time that the upstream has said."""
     upstream.behave("requests", 429, Retry_After="77")
-    with refused("upstream_unavailable", "index public .* too many requests", retry_after=30):
+    with refused("upstream_unavailable", "index public .* too many requests", retry_after=77):
         asking.found("requests")
 
-    # pip waits five times for as long as it is told
-    for passed, left in ((0, 30), (50, 27)):
+    # a client that waits for so long is answered
+    for passed, left in ((0, 77), (50, 27)):
         asking.clock.advance(seconds=passed)
         why = f"index public .* it wants no request for {77 - passed} seconds"
         with refused("upstream_unavailable", why, retry_after=left):
@@ -235,7 +235,7 @@ def test_an_upstream_that_says_when(asking: Asking, upstream: FakeUpstream) -> N
     ("sent", "told"),
     [
         ({"Retry_After": "12"}, 12),
-        ({"Retry_After": "7200"}, 30),
+        ({"Retry_After": "7200"}, 300),
         ({"Retry_After": "soon"}, 2),
         ({}, 2),
     ],
@@ -243,7 +243,7 @@ def test_an_upstream_that_says_when(asking: Asking, upstream: FakeUpstream) -> N
 def test_an_upstream_that_is_being_maintained(
     asking: Asking, upstream: FakeUpstream, sent: dict[str, str], told: int
 ) -> None:
-    """After 503 a client is told the pause that the upstream wants, half a minute at most."""
+    """After 503 a client is told the pause that the upstream wants, five minutes at most."""
     upstream.behave("requests", 503, **sent)
     with refused("upstream_unavailable", "index public .* status 503", retry_after=told):
         asking.found("requests")
@@ -258,11 +258,13 @@ def test_an_upstream_that_is_gone(
     upstream.stop()
     asking.clock.advance(seconds=601)
     for number in range(3):  # each is tried twice
-        with refused("upstream_unavailable", "cannot be reached"):
+        with refused("upstream_unavailable", "cannot be reached", retry_after=(2, 2, 30)[number]):
             asking.found(f"name-{number}")
     upstream.start()
 
-    with refused("upstream_unavailable", "cannot be reached, so that it is asked again"):
+    why = "cannot be reached, so that it is asked again in 19 seconds"
+    asking.clock.advance(seconds=11)
+    with refused("upstream_unavailable", why, retry_after=19):
         asking.found("other")
     assert asking.page("requests").is_stale
     assert samples(asking.observation.registry, BREAKER) == {("public",): 1}
@@ -273,7 +275,7 @@ def test_an_upstream_that_is_gone(
         "upstream public does not answer",
         asked[2],
     ]
-    asking.clock.advance(seconds=31)
+    asking.clock.advance(seconds=20)
     assert asking.found("other") is None
     assert samples(asking.observation.registry, BREAKER) == {("public",): 0}
 

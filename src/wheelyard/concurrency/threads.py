@@ -7,13 +7,13 @@ Afterwards the first caller that still waits becomes the leader, so that no call
 own request is done.
 """
 
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Condition, Lock, Thread, get_ident
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct, field
 
@@ -27,6 +27,13 @@ IDLE_SECONDS: Final = 10.0
 Work = Callable[[], object]
 
 
+class _Submitted(NamedTuple):
+    """Work, and those who share the threads that it may take."""
+
+    sharers: tuple[str, ...]
+    work: Work
+
+
 class DaemonThreads:
     """
     Runs work in at most `limit` threads, which do not keep the process from ending.
@@ -37,28 +44,30 @@ class DaemonThreads:
     def __init__(self, limit: int, name: str) -> None:
         self._limit = limit
         self._name = name
-        self._queue = deque[tuple[str, Work]]()
+        self._queue = deque[_Submitted]()
         self._shares = Counter[str]()
-        """The work of each client that is queued or runs."""
-        self._surplus = defaultdict[str, deque[Work]](deque)
-        """What waits until other work of the same client has ended."""
+        """The work of each sharer that is queued or runs."""
+        self._surplus = deque[_Submitted]()
+        """What waits until other work of one of its sharers has ended, the oldest first."""
         self._threads = self._idle = 0
         self._changed = Condition()
 
-    def submit(self, work: Work, client: str = "") -> None:
+    def submit(self, work: Work, *sharers: str) -> None:
         """
         Run `work`, which raises nothing, as soon as a thread is free.
 
-        One client, if it is named, never has more than half of the threads.
+        The first sharer, such as an index, never has more than half of the threads, and each
+        further one, such as a client, half of what the one before it may have. An empty text is
+        none.
         """
+        submitted = _Submitted(sharers, work)
         with self._changed:
-            if client and self._shares[client] >= max(1, self._limit // 2):
-                self._surplus[client].append(work)
+            if self._has_room(submitted):
+                self._enqueue(submitted)
             else:
-                self._shares[client] += 1
-                self._enqueue(client, work)
+                self._surplus.append(submitted)
 
-    def start(self, work: Callable[[], T], client: str = "") -> Future[T]:
+    def start(self, work: Callable[[], T], *sharers: str) -> Future[T]:
         """
         Run `work` as `submit` does, and return the future of its result, which nobody can cancel.
 
@@ -73,13 +82,20 @@ class DaemonThreads:
             except BaseException as error:  # noqa: BLE001 - it goes to those who wait
                 future.set_exception(error)
 
-        self.submit(run, client)
+        self.submit(run, *sharers)
         return future
 
-    def _enqueue(self, client: str, work: Work) -> None:
+    def _has_room(self, submitted: _Submitted) -> bool:
+        return all(
+            not sharer or self._shares[sharer] < max(1, self._limit >> level)
+            for level, sharer in enumerate(submitted.sharers, 1)
+        )
+
+    def _enqueue(self, submitted: _Submitted) -> None:
         # the caller holds `_changed`: an idle thread is counted until it has taken its work, so
         # that several pieces of work that come at once do not count on the same idle thread
-        self._queue.append((client, work))
+        self._shares.update(submitted.sharers)
+        self._queue.append(submitted)
         if self._idle >= len(self._queue):
             self._changed.notify()
         elif self._threads < self._limit:
@@ -88,13 +104,12 @@ class DaemonThreads:
 
     def _run(self) -> None:
         while (taken := self._next()) is not None:
-            client, work = taken
-            del taken
-            work()
-            del work  # with all that it holds, which may be open connections
-            self._end_share(client)
+            sharers = taken.sharers
+            taken.work()
+            del taken  # with all that it holds, which may be open connections
+            self._end_share(sharers)
 
-    def _next(self) -> tuple[str, Work] | None:
+    def _next(self) -> _Submitted | None:
         with self._changed:
             self._idle += 1
             self._changed.wait_for(lambda: self._queue, IDLE_SECONDS)
@@ -104,15 +119,15 @@ class DaemonThreads:
             self._threads -= 1
             return None
 
-    def _end_share(self, client: str) -> None:
+    def _end_share(self, sharers: tuple[str, ...]) -> None:
         with self._changed:
-            # work that had to wait takes over the share, so the number stays as it is
-            if client in self._surplus:
-                self._enqueue(client, self._surplus[client].popleft())
-                if not self._surplus[client]:
-                    del self._surplus[client]
-            else:
-                self._shares -= Counter((client,))  # without those that are 0
+            self._shares -= Counter(sharers)  # without those that are 0
+            waiting, self._surplus = self._surplus, deque()
+            for submitted in waiting:
+                if self._has_room(submitted):
+                    self._enqueue(submitted)
+                else:
+                    self._surplus.append(submitted)
 
 
 TURN_SECONDS: Final = 0.05

@@ -6,7 +6,7 @@ cache in the store was waited for. What waits for the network has threads of its
 packages are read as fast while an upstream does not answer. All requests for a name wait together.
 """
 
-from asyncio import wrap_future
+from asyncio import Event, get_running_loop, timeout_at, wrap_future
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
@@ -20,20 +20,29 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authorization import project_not_found
 from wheelyard.authentication.verifiers.verifier import LoginRateLimit
 from wheelyard.concurrency.threads import DaemonThreads
-from wheelyard.errors import RATE_LIMITED, Unavailable
+from wheelyard.errors import RATE_LIMITED, UPSTREAM_BUSY, Unavailable
 from wheelyard.http.error_responses import UPSTREAM_LOOP
 from wheelyard.http.messages import Request
 from wheelyard.http.work_limits import ConcurrencyLimit, SingleFlight
 from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
+from wheelyard.upstream.index_slots import CURRENT_CLIENT
 from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-UPSTREAM_THREADS: Final = 64
-"""Names that a process looks up at upstream indexes at a time, half of them for one client."""
+UPSTREAM_THREADS: Final = 128
+"""
+Names that a process looks up at upstream indexes at a time.
+
+Half of them are at one index, and half of those for one client.
+"""
+SLOT_SECONDS: Final = 30.0
+"""How long a lookup waits until fewer threads wait for its index."""
+MAX_WAITING: Final = 1000
+"""Lookups that wait so at a time."""
 UNKNOWN_NAMES_PER_MINUTE: Final = 300
 """Names that no upstream index has, and that one client may ask for."""
 REFRESH_SECONDS: Final = 1.0
@@ -52,6 +61,9 @@ class UpstreamReader:
         self._threads = DaemonThreads(UPSTREAM_THREADS, "upstream")
         self.limit = ConcurrencyLimit(UPSTREAM_THREADS, "requests to upstream indexes")
         self._in_flight = SingleFlight()
+        self._waiting = 0
+        """Lookups that wait until fewer threads wait for their index."""
+        upstream.clients.limit_threads(UPSTREAM_THREADS // 2)
         now = upstream.runtime.monotonic
         self._unknown_names = LoginRateLimit(UNKNOWN_NAMES_PER_MINUTE, now)
 
@@ -131,6 +143,7 @@ class UpstreamReader:
 
     async def _run_asking(self, client: str, work: Callable[[*Ts], T], *args: *Ts) -> T:
         async with self.limit.acquire(client):
+            CURRENT_CLIENT.set(client)  # of this task, and so of the thread that works for it
             return await self.run_waiting(work, *args)
 
     async def answer(self, client: str, work: Callable[[*Ts], T], *args: *Ts) -> T:
@@ -175,10 +188,45 @@ class UpstreamReader:
     ) -> FoundPage | None:
         """Return the page of a name, or None after counting it as unknown for its client."""
         get = self._refreshed if wanted == "newest" else self.upstream.pages.get
-        page = await self._run_asking(client, get, name)
+        page = await self._ask_with_slot(name, client, get)
         if page is None:
             self._unknown_names.record_failure((_guesses_of(client),))
         return page
+
+    async def _ask_with_slot(
+        self,
+        name: NormalizedName,
+        client: str,
+        get: Callable[[NormalizedName], FoundPage | None],
+    ) -> FoundPage | None:
+        """Return what `get` does, once no more than half of the threads wait for the same index."""
+        end = get_running_loop().time() + SLOT_SECONDS
+        while True:
+            try:
+                return await self._run_asking(client, get, name)
+            except Unavailable as error:
+                is_late = get_running_loop().time() >= end or self._waiting >= MAX_WAITING
+                if is_late or error.code != UPSTREAM_BUSY:
+                    raise
+            # it waits without a thread, and without a place among the others
+            await self._wait_for_slot(name, client, end)
+
+    async def _wait_for_slot(self, name: NormalizedName, client: str, end: float) -> None:
+        """Wait until the indexes that are asked for a name may have a slot, or until `end`."""
+        slots = self.upstream.clients.full_slots(name, client)
+        if slots is None:
+            return
+        loop, freed = get_running_loop(), Event()
+        wake = partial(loop.call_soon_threadsafe, freed.set)
+        self._waiting += 1
+        slots.when_free(client, wake)
+        try:
+            async with timeout_at(end):
+                await freed.wait()
+        except TimeoutError:
+            slots.forget(wake)
+        finally:
+            self._waiting -= 1
 
     def _refreshed(self, name: NormalizedName) -> FoundPage | None:
         try:

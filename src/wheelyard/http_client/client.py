@@ -88,35 +88,33 @@ GATEWAY_STATUSES: Final = frozenset({502, 503, 504})
 TRANSIENT_STATUSES: Final = GATEWAY_STATUSES | {408, 425, 429, 500}
 """HTTP statuses after which a request is retried."""
 
-RATE_WINDOW_SECONDS: Final = 60.0
-"""Seconds of waiting for a file, in each of which the minimum rate is required."""
+PATIENCE_SECONDS: Final = 60.0
+"""Seconds that a file may be behind the minimum rate."""
 MIN_BYTES_PER_SECOND: Final = 10_000
 
 
 def at_minimum_rate(
     chunks: Iterator[bytes],
     monotonic: Callable[[], float],
-    window: float = RATE_WINDOW_SECONDS,
+    patience: float = PATIENCE_SECONDS,
 ) -> Iterator[bytes]:
     """
     Yield the chunks of a file that comes at the minimum rate.
 
     An idle timeout would let a server send single bytes. The time that the caller needs for a chunk
-    is not counted, and a fast beginning is no credit for later. Raises FetchError if `window`
-    seconds of waiting bring too little.
+    is not counted, and a fast beginning is no credit for later. Raises FetchError if the file is
+    more than `patience` seconds behind that rate.
     """
-    waited, size = 0.0, 0
+    left = patience
     while True:
         began = monotonic()
         chunk = next(chunks, None)
-        waited += monotonic() - began
+        left -= monotonic() - began
         if chunk is None:
             return
-        size += len(chunk)
-        if waited >= window:
-            if size < MIN_BYTES_PER_SECOND * waited:
-                raise FetchError("it comes too slowly")
-            waited, size = 0.0, 0
+        if left < 0:
+            raise FetchError("it comes too slowly")
+        left = min(patience, left + len(chunk) / MIN_BYTES_PER_SECOND)
         yield chunk
 
 
@@ -317,16 +315,18 @@ class Requester:
             new = Circuit(self._runtime.monotonic, self._rules.circuit_changed)
             circuit = self._circuits.setdefault(url.origin, new)
         circuit.check()
+        began_at = self._runtime.monotonic()
         try:
             response = self._exchange(method, url, headers, content, seconds)
         except FetchError as fault:
             if fault.is_transient or fault.is_unreachable:
-                circuit.record_failure(fault.why)
+                circuit.record_failure(fault.why, url.target if fault.is_late else "", began_at)
             raise
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
             circuit.pause(self.status_error(response).wait)
         elif response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            circuit.record_failure(self.status_error(response).why, url.target)
+            why = self.status_error(response).why
+            circuit.record_failure(why, url.target, began_at)
         else:
             # redirects and errors of the client show, too, that the host answers
             circuit.record_answer()

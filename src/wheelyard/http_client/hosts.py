@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
-from math import ceil
+from math import ceil, inf
 from socket import IPPROTO_TCP, getaddrinfo
 from threading import Lock, local
 from typing import Final
@@ -92,6 +92,7 @@ class FetchError(Exception):
     wait: float = 0.0  # seconds to wait before a retry, from the Retry-After header
     is_refused: bool = False  # whether this client must not go where it leads
     is_asked: bool = True  # whether a request was sent, or tried
+    is_busy: bool = False  # whether too much waits for it already
 
 
 def is_public(address: Address) -> bool:
@@ -359,6 +360,8 @@ class Circuit(Struct):
     """When the next request may be sent while the circuit is open."""
     _paused_until: float = 0.0
     """Until when the host wants no request. The answers to earlier ones do not change that."""
+    _answered_at: float = -inf
+    """When it has answered last, and not with an error of its own."""
     _is_open: bool = False
     _why: str = ""
     """Why the last request failed."""
@@ -376,10 +379,10 @@ class Circuit(Struct):
             if pause > 0:
                 why = f"it wants no request for {ceil(pause)} seconds"
                 raise FetchError(why, is_transient=True, wait=pause, is_asked=False)
-            if self._is_open and self._tested_at > now:
-                seconds = ceil(self._tested_at - now)
-                why = f"{self._why}, so that it is asked again in {seconds} seconds"
-                raise FetchError(why, is_transient=True, is_asked=False)
+            left = self._tested_at - now
+            if self._is_open and left > 0:
+                why = f"{self._why}, so that it is asked again in {ceil(left)} seconds"
+                raise FetchError(why, is_transient=True, wait=left, is_asked=False)
             if self._is_open:  # the others wait for what becomes of this request
                 self._tested_at = now + OPEN_SECONDS
 
@@ -387,17 +390,23 @@ class Circuit(Struct):
         """Note that the host has answered: it is asked without limits again."""
         with self._lock:
             self._failures.clear()
+            self._answered_at = self.monotonic()
             was_open, self._is_open = self._is_open, False
         if was_open:
             self.on_change(is_open=False)
 
-    def record_failure(self, why: str, url: str = "") -> None:
+    def record_failure(self, why: str, url: str = "", began_at: float = inf) -> None:
         """
-        Note why the host has not answered, or that it answered `url` with an error of its own.
+        Note why the host has not answered.
 
-        Errors for the same URL count once: one broken file does not close the whole host.
+        `url` is that of a request which alone may be to blame: the host has answered with an error
+        of its own, or not in time. Errors for the same URL count once: one broken file does not
+        close the whole host. Nothing counts if the host has answered another request since
+        `began_at`: one slow page is no outage.
         """
         with self._lock:
+            if url and self._answered_at >= began_at:
+                return
             now, failures, self._why = self.monotonic(), self._failures, why
             if not (url and any(failed == url for _, failed in failures)):
                 failures.append((now, url))
@@ -405,7 +414,8 @@ class Circuit(Struct):
             is_new = has_many and now - failures[0][0] <= FAILURE_SECONDS and not self._is_open
             self._is_open |= is_new
             if self._is_open:
-                self._tested_at = now + OPEN_SECONDS
+                # where only these URLs may be to blame, the next one tests it at once
+                self._tested_at = now if is_new and url else now + OPEN_SECONDS
         # not under the lock: this calls code of others
         if is_new:
             self.on_change(is_open=True)

@@ -31,6 +31,7 @@ class UpstreamIndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The names that it is asked for, or None for all."""
     deny: tuple[kinds.Pattern, ...] = ()
     page_ttl: kinds.Seconds = 600
+    timeout: kinds.Timeout = 60
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"UpstreamIndexSettings(label={self.label!r}, url={self.url!r})"
@@ -95,6 +96,8 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """How long a page is served without asking the upstream whether it has changed."""
     max_stale: kinds.Seconds = 86_400
     """How old a page may be that is served while the upstream does not answer."""
+    timeout: kinds.Timeout = 60
+    """How long it may be silent, before a page or a file begins and while it comes."""
     keep_removed: bool = False
     """Whether kept files stay available after the upstream has removed them from its page."""
     offline: bool = False
@@ -128,13 +131,14 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """
         The upstream indexes in order, or none if no URL is set.
 
-        One that lacks `allow`, `deny` or `page_ttl` has that of `[upstream]`.
+        One that lacks `allow`, `deny`, `page_ttl` or `timeout` has that of `[upstream]`.
         """
         allow = self.allow if self.mode == "allowlist" else None
         defaults: dict[str, Any] = {
             "allow": allow,
             "deny": self.deny,
             "page_ttl": self.page_ttl,
+            "timeout": self.timeout,
         }
         if self.index:
             tables = [{**defaults, **table} for table in self.index]

@@ -17,9 +17,10 @@ With an upstream index, the resolver first asks `ServerContext.upstream`, an `Up
 2. Otherwise the store is asked whether the name is private, what was decided about it, and
    whether a fresh page is there.
 3. If an upstream has to be asked, the handler waits by `Request.wait`: all requests for the name
-   share one of 64 threads, which only that uses, so private pages are as fast meanwhile. Then the
-   handler is called again, and the store is asked again: the name may have been claimed. The same
-   is done after a file or its core metadata was fetched.
+   share one of 128 threads, which only that uses, so private pages are as fast meanwhile. At most
+   half of them wait for one index (`index_slots.py`); further lookups wait without a thread. Then
+   the handler is called again, and the store is asked again: the name may have been claimed. The
+   same is done after a file or its core metadata was fetched.
 4. The listing has the files that the policy shows; while the upstream is offline, only those that
    the store has and the policy lets clients download. `UpstreamIndex.serve` gives it another
    version only if clients see something else.
@@ -63,8 +64,8 @@ is below `upstream/<id>/` a store of its own, so `catalog/files.py` and `http/fi
 work there unchanged. `upstream/upstream_files.py` fetches any other one:
 
 1. The first request starts a `FileFetch` in a daemon thread; others of this process join it. Each
-   process fetches for itself. One client has at most half of the threads. If a file waits for
-   that, a request of another client for it starts it.
+   process fetches for itself. One index has at most half of the threads, and one client a
+   quarter. If a file waits for that, a request of another client for it starts it.
 2. Each chunk is counted, hashed and written. `growing_file.py` wakes the readers, which read the
    spool file by one descriptor. A reader that waits for bytes occupies no thread (`when_ready`),
    so a slow upstream does not hold up other downloads. A client that leaves ends nothing.

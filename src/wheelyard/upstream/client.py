@@ -10,7 +10,7 @@ gcloud's login, or the metadata server. It is imported by the first request.
 """
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -37,6 +37,7 @@ from wheelyard.http_client.client import (
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, PublicOr
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
 from wheelyard.sources.simple_page import ACCEPT, FetchedPage
+from wheelyard.upstream.index_slots import IndexSlots
 from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
 from wheelyard.upstream.parsing import ROOT_LIMIT_BYTES, RootPage, check_final_url
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer, is_offline, unanswered
@@ -46,8 +47,6 @@ PAGE_LIMIT_BYTES: Final = 64 * 1024**2
 LARGE_PAGE_BYTES: Final = 2 * 1024**2
 """Bytes of a page from which on only `MAX_LARGE_PAGES` are in memory at a time."""
 MAX_LARGE_PAGES: Final = 2
-PAGE_SECONDS: Final = 20.0
-"""Seconds to receive a whole page, or the headers of a file, redirects included."""
 MAX_ETAG_LENGTH: Final = 256
 MISSING_STATUSES: Final = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.GONE})
 NO_PRIVATE_NETWORK: Final = (
@@ -86,9 +85,10 @@ class UpstreamClient:
         agent += f" (+{config.contact})" if config.contact else ""
         self._headers = {"User-Agent": agent, "Via": f"1.1 {config.via}"}
         self._rules = _UpstreamRules(server, google, observation)
-        self._network = _network(config)
+        self._network = _network(config, server.timeout)
         self._requester = Requester(runtime, self._network, self._rules)
         self._large_pages = BoundedSemaphore(MAX_LARGE_PAGES)
+        self.slots = IndexSlots(runtime.monotonic, server.timeout)
 
     @property
     def server(self) -> UpstreamServer:
@@ -119,15 +119,16 @@ class UpstreamClient:
 
     @contextmanager
     def page(
-        self, name: NormalizedName, etag: str = ""
+        self, name: NormalizedName, etag: str = "", *, has_slot: bool = False
     ) -> Iterator[FetchedPage | NotChanged | Missing]:
         """
         Ask for the page of a project, which is to be parsed within the block.
 
-        `etag` is that of the page from the last time. Raises FetchError if there is no answer, or
-        none that can be used.
+        `etag` is that of the page from the last time. With `has_slot`, it takes one of the `slots`.
+        Raises FetchError if there is no answer, or none that can be used.
         """
-        page, place = self._retries.run(self._request_page, name, etag)
+        with self.slots.hold() if has_slot else nullcontext():
+            page, place = self._retries.run(self._request_page, name, etag)
         with place:
             yield page
 
@@ -138,10 +139,7 @@ class UpstreamClient:
         Raises FetchError as `page`.
         """
         headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
-        with (
-            self._requester.deadline(PAGE_SECONDS),
-            closing(self._open(self.server.url, headers, {HTTPStatus.OK})) as response,
-        ):
+        with closing(self._open(self.server.url, headers, {HTTPStatus.OK})) as response:
             body = response.body(ROOT_LIMIT_BYTES + 1, is_cut=True)
             return RootPage(
                 asked=self.server.url,
@@ -159,9 +157,8 @@ class UpstreamClient:
         servers say that its own compression is the coding of the response. Raises FetchError as
         `page`.
         """
-        with self._requester.deadline(PAGE_SECONDS):
-            accepted = {HTTPStatus.OK, *MISSING_STATUSES}
-            response = self._open(url, {"Accept-Encoding": "identity"}, accepted)
+        accepted = {HTTPStatus.OK, *MISSING_STATUSES}
+        response = self._open(url, {"Accept-Encoding": "identity"}, accepted)
         if response.status == HTTPStatus.OK:
             return response
         response.close()
@@ -177,16 +174,14 @@ class UpstreamClient:
             headers["If-None-Match"] = etag
             accepted.add(HTTPStatus.NOT_MODIFIED)
         url = self.server.url.child_folder(name)
-        end = self._runtime.monotonic() + PAGE_SECONDS
         with ExitStack() as stack:
-            with self._requester.deadline(PAGE_SECONDS):
-                response = stack.enter_context(closing(self._open(url, headers, accepted)))
-                check_final_url(response.url, name)
-                if response.status in MISSING_STATUSES:
-                    return Missing(), ExitStack()
-                if response.status == HTTPStatus.NOT_MODIFIED:
-                    return NotChanged(), ExitStack()
-                body = self._body(response, end, stack)
+            response = stack.enter_context(closing(self._open(url, headers, accepted)))
+            check_final_url(response.url, name)
+            if response.status in MISSING_STATUSES:
+                return Missing(), ExitStack()
+            if response.status == HTTPStatus.NOT_MODIFIED:
+                return NotChanged(), ExitStack()
+            body = self._body(response, stack)
             page = FetchedPage(
                 url=response.url,
                 content_type=response.headers.get("content-type", ""),
@@ -195,18 +190,18 @@ class UpstreamClient:
             )
             return page, stack.pop_all()
 
-    def _body(self, response: ClientResponse, end: float, stack: ExitStack) -> bytearray:
+    def _body(self, response: ClientResponse, stack: ExitStack) -> bytearray:
         """
         Return the whole body.
 
         A large page has a place in memory until `stack` is closed.
         """
         body, has_place = bytearray(), False
-        for chunk in response.decompressed():
+        chunks = response.decompressed()
+        for chunk in at_minimum_rate(chunks, self._runtime.monotonic, self.server.patience):
             body += chunk
             if len(body) > LARGE_PAGE_BYTES and not has_place:
-                left = max(0.0, end - self._runtime.monotonic())
-                has_place = self._large_pages.acquire(timeout=left)
+                has_place = self._large_pages.acquire(timeout=self.server.timeout)
                 if not has_place:
                     raise FetchError("other large pages come first", is_transient=True)
                 stack.callback(self._large_pages.release)
@@ -217,7 +212,8 @@ class UpstreamClient:
     def _open(self, url: Url, headers: dict[str, str], accepted: Collection[int]) -> ClientResponse:
         if self._config.offline:
             raise FetchError("upstream.offline is set, so nothing is fetched")
-        return self._requester.open(url, self._headers | headers, accepted)
+        with self._requester.deadline(self.server.timeout):  # of all redirects together
+            return self._requester.open(url, self._headers | headers, accepted)
 
 
 class _UpstreamRules(RequestRules):
@@ -259,7 +255,7 @@ class _UpstreamRules(RequestRules):
             self._observation.breaker(self.server.label, is_open=is_open)
 
 
-def _network(config: UpstreamConfig) -> Network:
+def _network(config: UpstreamConfig, timeout: float) -> Network:
     networks = config.allow_private_networks
     secure = plain = AddressPolicy(is_allowed=PublicOr(networks), refusal=NO_PRIVATE_NETWORK)
     if not config.allow_insecure:
@@ -270,10 +266,10 @@ def _network(config: UpstreamConfig) -> Network:
         tls=partial(tls_context, config.ca_file),
         uses_proxies=config.trust_env,
         connect=3.0,
-        idle=15.0,
-        start=10.0,
+        idle=timeout,
+        start=timeout,
         max_redirects=3,
-        max_connections=96,  # for all threads that fetch pages and files
+        max_connections=192,  # for all threads that fetch pages and files
     )
 
 
@@ -332,10 +328,6 @@ class GoogleToken:
             # not chained: the text may quote a key file
             why = "this machine has no usable credentials of Google for it"
             raise FetchError(why) from None
-
-
-WINDOW_SECONDS: Final = 30.0
-"""Seconds of waiting for a file in which the minimum rate has to be reached."""
 
 
 class FileDownload(Struct, frozen=True):
@@ -436,7 +428,8 @@ class UpstreamClients:
             stack.callback(response.close)
             request.status = "200"
             length = response.headers.get("content-length", "")
-            chunks = at_minimum_rate(response.chunks(), self._runtime.monotonic, WINDOW_SECONDS)
+            monotonic, patience = self._runtime.monotonic, client.server.patience
+            chunks = at_minimum_rate(response.chunks(), monotonic, patience)
             # the download now holds the response, and its `close` ends both and the observation
             return FileDownload(
                 int(length) if is_number(length) else None,
@@ -446,6 +439,16 @@ class UpstreamClients:
                 request,
                 stack.pop_all(),
             )
+
+    def limit_threads(self, number: int) -> None:
+        """Let so many threads wait for the pages of one index at a time."""
+        for client in self.in_order:
+            client.slots.limit(number)
+
+    def full_slots(self, name: NormalizedName, client: str) -> IndexSlots | None:
+        """Return the slots of an index that is asked for a name, if a client may have none."""
+        asked = (index.slots for index in self.asked_for(name))
+        return next((slots for slots in asked if not slots.has_room(client)), None)
 
     def close(self) -> None:
         """Close every connection."""

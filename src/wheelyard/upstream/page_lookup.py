@@ -14,6 +14,7 @@ A page can be fetched again, so one that is damaged is as good as missing.
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from threading import Lock
@@ -151,7 +152,8 @@ class IndexProof:
         self._observation = observation
         self._proven = set[str]()
         self._faults: ExpiringCache[str, str] = ExpiringCache(runtime.monotonic, MAX_INDEXES)
-        self._lock = Lock()
+        self._locks = defaultdict[str, Lock](Lock)
+        """By the id of the index: one that is slow does not delay questions about others."""
 
     def record(self, page: UpstreamPage) -> None:
         """
@@ -183,7 +185,7 @@ class IndexProof:
         upstream_id = client.server.id
         if upstream_id in self._proven:
             return ""
-        with self._lock:  # of an import with many new names, one thread asks
+        with self._locks[upstream_id]:  # of an import with many new names, one thread asks
             if upstream_id in self._proven:
                 return ""
             why = ""
@@ -298,7 +300,7 @@ class PageRequests:
             failure: Unavailable | None = None
             answer: UpstreamPage | NotChanged | Missing = Missing()
             try:
-                answer = self._received(client, name, etag, request)
+                answer = self._received(client, name, kind, etag, request)
             except FetchError as fault:
                 if fault.is_refused:
                     self._observation.blocked(SSRF)
@@ -319,10 +321,16 @@ class PageRequests:
             return answer
 
     def _received(
-        self, client: UpstreamClient, name: NormalizedName, etag: str, request: UpstreamRequest
+        self,
+        client: UpstreamClient,
+        name: NormalizedName,
+        kind: Kind,
+        etag: str,
+        request: UpstreamRequest,
     ) -> UpstreamPage | NotChanged | Missing:
         """Return what an index answers. Raises FetchError as `UpstreamClient.page`."""
-        with client.page(name, etag) as received:
+        # an upload waits in a thread of its own kind
+        with client.page(name, etag, has_slot=kind is Kind.PAGE) as received:
             if not isinstance(received, FetchedPage):
                 return received
             request.size = len(received.body)

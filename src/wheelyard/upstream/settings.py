@@ -10,13 +10,22 @@ from typing import Final
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_UNAVAILABLE, UPSTREAM_UNPROVEN, Unavailable
+from wheelyard.errors import (
+    BAD_UPSTREAM,
+    UPSTREAM_BUSY,
+    UPSTREAM_UNAVAILABLE,
+    UPSTREAM_UNPROVEN,
+    Unavailable,
+)
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 from wheelyard.model.access import NO_PATTERNS, NameFilter, NamePatterns
 
 READING: Final = "3"
 """Another text whenever `parsing` takes something else from a page."""
+
+SLOWNESS_SECONDS: Final = 30.0
+"""Seconds that an answer may be behind the minimum rate, besides one silence."""
 
 Network = IPv4Network | IPv6Network
 
@@ -43,6 +52,17 @@ class UpstreamServer:
     """Which names it is asked for. No other one is ever its own."""
     page_ttl: float = 600.0
     """Seconds for which a page is used without asking again."""
+    timeout: float = 60.0
+    """Seconds until an answer begins, and without a byte of it."""
+
+    @property
+    def patience(self) -> float:
+        """
+        Seconds that the body of an answer may be behind the minimum rate.
+
+        A single silence of `timeout` seconds leaves some, as single bytes do not end a silence.
+        """
+        return self.timeout + SLOWNESS_SECONDS
 
     @property
     def id(self) -> str:
@@ -134,8 +154,6 @@ class UpstreamConfig(Struct, frozen=True, kw_only=True):
 
 OUTAGE_SECONDS: Final = 2
 """Seconds after which a client may try again. pip does so five times before it says anything."""
-MAX_TOLD_PAUSE_SECONDS: Final = 30
-"""Longest pause, in seconds, that an upstream index wants and that a client is told of."""
 
 
 def is_outage(fault: FetchError) -> bool:
@@ -148,11 +166,10 @@ def is_outage(fault: FetchError) -> bool:
 def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailable:
     """Return the error for a project whose upstream index has no answer, or one of no use."""
     if is_outage(fault):
-        wait = min(ceil(fault.wait), MAX_TOLD_PAUSE_SECONDS) or OUTAGE_SECONDS
         return Unavailable(
             f"The upstream index {label} does not say what it has of {name}: {fault.why}.",
-            code=UPSTREAM_UNAVAILABLE,
-            retry_after=wait,
+            code=UPSTREAM_BUSY if fault.is_busy else UPSTREAM_UNAVAILABLE,
+            retry_after=ceil(fault.wait) or OUTAGE_SECONDS,
         )
     return Unavailable(
         f"What the upstream index {label} answers about {name} cannot be used: {fault.why}. Tell "

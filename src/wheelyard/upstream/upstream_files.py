@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import WheelyardError
@@ -34,13 +35,21 @@ from wheelyard.upstream.growing_file import OtherHashes, too_long, too_short, wr
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
-FETCH_THREADS: Final = 32
-"""Files that a process fetches at a time."""
-SMALL_THREADS: Final = 16
+FETCH_THREADS: Final = 64
+"""
+Files that a process fetches at a time.
+
+Half of them are of one upstream index, and a quarter for one client.
+"""
+SMALL_THREADS: Final = 32
 """Core metadata that a process fetches at a time: a resolver must not wait for large files."""
 
 METADATA_LIMIT_BYTES: Final = 4 * 1024**2
 """The largest core metadata, as of an upload."""
+RECENT_SECONDS: Final = 60.0
+"""How long core metadata that cannot be stored is remembered: its client may have left."""
+RECENT_BYTES, MAX_RECENT = 256 * 1024, 100
+"""The largest core metadata that is remembered so, and how many there are at a time."""
 
 
 class FileRules(Struct, frozen=True, kw_only=True):
@@ -88,6 +97,8 @@ class UpstreamFiles:
         )
         self._caches: dict[str, FileCache] = {}
         self._metadata: dict[FetchKey, Future[bytes]] = {}
+        self._recent = ExpiringCache[FetchKey, bytes](retries.runtime.monotonic, MAX_RECENT)
+        """Core metadata that was fetched a moment ago, and is not in the store."""
         self._lock = Lock()
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> StoredFile | None:
@@ -106,16 +117,16 @@ class UpstreamFiles:
         """
         Begin to fetch a file, unless that has begun already, and return what it can be read from.
 
-        One client, if it is named, has at most half of the threads. The result is there with the
-        first bytes. The future raises as `FileSource`, and Unavailable (code `bad_upstream`) for a
-        small file that is not what its page says.
+        One index has at most half of the threads, and one client, if it is named, a quarter. The
+        result is there with the first bytes. The future raises as `FileSource`, and Unavailable
+        (code `bad_upstream`) for a small file that is not what its page says.
         """
         limit = self._rules.max_kept_bytes
         is_too_large = limit is not None and file.size is not None and file.size > limit
         if self._rules.mode != "cache" or is_too_large:
             cache = self.cache(page.upstream)
             begin = partial(self._passed_on.begin, cache, page.name, file)
-            return self._threads.start(begin, client)
+            return self._threads.start(begin, page.upstream, client)
         return self._join(page, file, limit, client).started
 
     def bring(
@@ -137,10 +148,12 @@ class UpstreamFiles:
         return self.cache(page.upstream).digests.complete(page)
 
     def find_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes | None:
-        """Return the core metadata of a file if the store has it, else None."""
+        """Return the core metadata of a file if it is stored or was just fetched, else None."""
         body = None
         if file.sha256:
             body = self.cache(page.upstream).find_metadata(page.name, file)
+        if body is None:
+            body = self._recent.get(_key(page, file))
         self._observation.cache(Kind.METADATA, CacheResult.HIT if body else CacheResult.MISS)
         return body
 
@@ -158,7 +171,7 @@ class UpstreamFiles:
             future = self._metadata.get(key)
             if future is None:
                 receive = partial(self._receive_metadata, page, file)
-                future = self._small_threads.start(receive, client)
+                future = self._small_threads.start(receive, page.upstream, client)
                 self._metadata[key] = future
                 # it may run at once, in this thread, and so takes no lock
                 future.add_done_callback(lambda _: self._metadata.pop(key, None))
@@ -201,7 +214,7 @@ class UpstreamFiles:
         fetch = self._running.join_or_add(new)
         if not fetch.has_begun:
             # whoever comes while it still waits may have a free thread for it; it runs only once
-            self._threads.submit(fetch.run, client)
+            self._threads.submit(fetch.run, page.upstream, client)
         return fetch
 
     def _receive_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
@@ -220,15 +233,22 @@ class UpstreamFiles:
         if file.core_metadata not in ("", sha256(body).hexdigest()) or not hashes.agree:
             self._observation.digest_mismatch(page.name, what)
             raise wrong_digest(what)
-        if not file.core_metadata:
-            return bytes(body)  # it is kept by its SHA-256 alone
-        if file.sha256 and self._rules.mode == "cache":
-            try:
-                # only what has agreed is kept
-                self.cache(page.upstream).put_metadata(page.name, file, bytes(body))
-            except WheelyardError as error:
-                self._observation.not_stored(page.name, what, error.message)
+        self._keep_metadata(page, file, bytes(body))
         return bytes(body)
+
+    def _keep_metadata(self, page: UpstreamPage, file: UpstreamFile, body: bytes) -> None:
+        """Keep core metadata that has agreed with its page."""
+        # it is stored by its SHA-256 alone
+        if file.core_metadata and file.sha256 and self._rules.mode == "cache":
+            try:
+                self.cache(page.upstream).put_metadata(page.name, file, body)
+            except WheelyardError as error:
+                what = f"{file.filename}.metadata"
+                self._observation.not_stored(page.name, what, error.message)
+            else:
+                return
+        if len(body) <= RECENT_BYTES:
+            self._recent.put(_key(page, file), body, RECENT_SECONDS)
 
 
 def _key(page: UpstreamPage, file: UpstreamFile) -> FetchKey:

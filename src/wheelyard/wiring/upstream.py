@@ -191,6 +191,7 @@ def _server(index: UpstreamIndexSettings) -> UpstreamServer:
         google=index.google,
         names=_name_filter(index),
         page_ttl=index.page_ttl,
+        timeout=index.timeout,
     )
 
 

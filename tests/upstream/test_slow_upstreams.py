@@ -1,0 +1,143 @@
+"""Upstream indexes that take long are waited for, and nobody else waits for them."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.http.raw_client import raw_connection
+from tests.http.servers import RunningServer
+from tests.operations.in_memory_index import Clock
+from tests.upstream.asking import Asking, server_of
+from tests.upstream.fake_pages import Fault
+from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import link_of, page_of
+from tests.upstream.settings import serving
+from tests.waiting import until
+from wheelyard.errors import Unavailable
+from wheelyard.http.upstream_reader import UPSTREAM_THREADS
+from wheelyard.http_client.client import at_minimum_rate
+from wheelyard.http_client.hosts import FetchError
+from wheelyard.upstream.observation import Kind
+
+pytestmark = pytest.mark.integration
+
+PACKAGE = public_wheel("slow", "1.0")
+PACKAGE_NAME = NormalizedName("slow")
+
+
+def test_a_page_that_begins_late(upstream: FakeUpstream) -> None:
+    """A page that begins after a minute is used, redirects included."""
+    upstream.publish(PACKAGE)
+    upstream.behave("slow", Fault.REDIRECT_SAME)
+    gate = upstream.hold("slow")
+    with closing(Asking((server_of(upstream),))) as asking, ThreadPoolExecutor(1) as pool:
+        later = pool.submit(asking.filenames, "slow")
+        until(lambda: upstream.asked_pages("slow") != [])
+        asking.clock.advance(seconds=59)
+        gate.set()
+        assert later.result() == [PACKAGE.filename]
+
+
+def test_a_file_that_is_silent(upstream: FakeUpstream) -> None:
+    """A file may be silent for the `timeout` of its index, and then has to come at some speed."""
+    clock, patience = Clock(), server_of(upstream).patience
+
+    def chunks(silences: int) -> Iterator[bytes]:
+        yield b"x"
+        for _ in range(silences):
+            clock.advance(seconds=60)
+            yield bytes(1000)
+
+    for silences in (1, 2):
+        received = at_minimum_rate(chunks(silences), clock.seconds, patience)
+        with pytest.raises(FetchError, match="slowly") if silences > 1 else nullcontext():
+            assert len(b"".join(received)) == 1001
+
+
+def test_an_answer_that_does_not_come_in_time(upstream: FakeUpstream) -> None:
+    """After the `timeout` of an index its page is given up, and so is a file that is silent."""
+    upstream.publish(PACKAGE)
+    server = replace(server_of(upstream), timeout=0.3)
+    with closing(Asking((server,))) as asking:
+        (file,) = asking.page("slow").page.files
+        upstream.hold_files("slow")
+        opened = asking.clients.open_file(server.id, PACKAGE_NAME, file.url, Kind.FILE)
+        with closing(opened), pytest.raises(Unavailable, match="does not answer in time"):
+            b"".join(opened.chunks())
+        upstream.behave("other", Fault.HANG)
+        with pytest.raises(Unavailable, match="does not answer in time"):
+            asking.found("other")
+
+
+def test_a_client_that_has_left_finds_the_page(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A page goes on being fetched when its client has left, so that the retry finds it."""
+    upstream.publish(PACKAGE)
+    gate = upstream.hold("slow")
+    with serving(tmp_path, upstream) as index:
+        with raw_connection(index) as line:
+            line.ask("GET /simple/slow/ HTTP/1.1")
+            until(lambda: len(upstream.asked_pages("slow")) == 1)
+        gate.set()
+        assert list(page_of(index, "slow").files) == [PACKAGE.filename]
+    assert len(upstream.asked_pages("slow")) == 1
+
+
+def test_a_client_that_has_left_finds_the_metadata(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """So does core metadata whose digest the page does not say, which is not stored."""
+    upstream.publish(PACKAGE)
+    upstream.behave("slow", Fault.UNHASHED_METADATA)
+    gate = upstream.hold_metadata("slow")
+    with serving(tmp_path, upstream) as index:
+        path = f"{link_of(index, 'slow', PACKAGE.filename)}.metadata"
+        with raw_connection(index) as line:
+            line.ask(f"GET {path} HTTP/1.1")
+            until(lambda: _asked_metadata(upstream) == 1)
+        gate.set()
+        for _ in range(2):
+            assert index.client.get(path).content == PACKAGE.metadata
+    assert _asked_metadata(upstream) == 1
+
+
+def _asked_metadata(upstream: FakeUpstream) -> int:
+    return sum(request.path.endswith(".metadata") for request in upstream.asked("slow"))
+
+
+def test_names_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """However many names one index does not answer for, those of another one are looked up."""
+    number = UPSTREAM_THREADS // 2 + 6
+    names = [f"slow-{each}" for each in range(number)]
+    for name in names:
+        upstream.publish(public_wheel(name, "1.0"))
+    gates = [upstream.hold(name) for name in names]
+    with running_fake_upstream() as other:
+        other.publish(public_wheel("quick", "1.0"))
+        tables: tuple[dict[str, Any], ...] = (
+            _table(upstream, "slow", allow=["slow-*"]),
+            _table(other, "quick"),
+        )
+        own: dict[str, Any] = {"url": "", "label": "", "file_hosts": (), "index": tables}
+        with serving(tmp_path, upstream, **own) as index, ThreadPoolExecutor(number) as pool:
+            pages = [_begin(pool, index, name) for name in names]
+            until(lambda: index.under_way() >= number)
+            until(lambda: len(upstream.requests) == UPSTREAM_THREADS // 4)  # it is one client
+            assert page_of(index, "quick").status == 200
+            assert len(upstream.requests) == UPSTREAM_THREADS // 4
+            for gate in gates:
+                gate.set()
+            assert {page.result().status for page in pages} == {200}
+    assert len(upstream.requests) == number
+
+
+def _table(upstream: FakeUpstream, label: str, **more: object) -> dict[str, Any]:
+    return {"url": upstream.url, "label": label, "file_hosts": [upstream.file_host], **more}
+
+
+def _begin(pool: ThreadPoolExecutor, index: RunningServer, name: str) -> "Future[Any]":
+    return pool.submit(page_of, index, name)
