@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Final
 
+import pytest
 from msgspec.json import decode
 from msgspec.structs import replace
 from packaging.utils import canonicalize_name
@@ -64,6 +65,25 @@ def test_unknown_facts_are_left_out() -> None:
     assert 'content="1.0"' in html
     assert f'<a href="../../files/six/{BARE.filename}">' in html
     assert "data-size" in html  # of the other file
+
+
+@pytest.mark.parametrize(
+    ("sha256", "stated", "fragment"),
+    [
+        ("", ("md5=0f", "sha1=1f", "sha512=2f"), "#sha512=2f"),
+        ("", ("md5=0f",), "#md5=0f"),
+        ("", ("sha1=1f",), ""),  # uv refuses a page with such a link
+        ("a" * 64, ("md5=0f", "sha512=2f"), f"#sha256={'a' * 64}"),
+    ],
+)
+def test_other_digests_are_passed_on(sha256: str, stated: tuple[str, ...], fragment: str) -> None:
+    """A client gets each digest that the other index states, and in HTML the best one of them."""
+    file = replace(BARE, sha256=sha256, other_hashes=stated)
+    expected = {"sha256": sha256} if sha256 else {}
+    expected |= dict(text.split("=") for text in stated)
+    shown = decode(detail_json(page(file)))["files"][0]
+    assert shown["hashes"] == expected
+    assert f'<a href="{shown["url"]}{fragment}">' in detail_html(page(file)).decode()
 
 
 def test_metadata_may_lack_a_digest() -> None:

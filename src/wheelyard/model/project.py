@@ -98,6 +98,11 @@ class File(
         return self.sidecars.get(METADATA_SUFFIX, "")
 
     @property
+    def other_hashes(self) -> tuple[str, ...]:
+        """Stated digests other than the SHA-256, of which the record of a file has none."""
+        return ()
+
+    @property
     def is_wheel(self) -> bool:
         """Whether the file is a wheel."""
         return self.filename.endswith(".whl")

@@ -27,6 +27,10 @@ class ShownFile(Protocol):
         """64 lower-case hexadecimal digits, or an empty text if it is not known."""
 
     @property
+    def other_hashes(self) -> tuple[str, ...]:
+        """Its other digests that are stated, each as `ALGORITHM=HEX`, by names of `hashlib`."""
+
+    @property
     def size(self) -> int | None:
         """In bytes, or None if it is not known."""
 

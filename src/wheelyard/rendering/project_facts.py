@@ -21,6 +21,7 @@ from wheelyard.rendering.simple_pages import (
     listed_version,
     metadata_mark,
     served_files,
+    stated_hashes,
     timestamp,
 )
 
@@ -375,7 +376,7 @@ def _file(file: ShownFile, url: str) -> dict[str, object]:
     return {
         "comment_text": "",
         "core-metadata": metadata_mark(file),
-        "digests": {"sha256": file.sha256} if file.sha256 else {},
+        "digests": stated_hashes(file),
         "downloads": -1,
         "filename": file.filename,
         "has_sig": False,

@@ -49,6 +49,9 @@ OLD_API_VERSION: Final = "1.0"
 FILES_FROM_DETAIL: Final = "../../files"
 """The URL of the folder of files, relative to a project's page."""
 
+FRAGMENT_ALGORITHMS: Final = ("sha512", "sha384", "md5")
+"""Of a digest that takes the place of a SHA-256 in HTML: those that pip and uv know."""
+
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.~-]")
 _META: Final = {"api-version": API_VERSION}
 _OLD_META: Final = {"api-version": OLD_API_VERSION}
@@ -183,7 +186,7 @@ def _file_json(url: str, file: ShownFile) -> dict[str, object]:
     page: dict[str, object] = {
         "filename": file.filename,
         "url": url,
-        "hashes": {"sha256": file.sha256} if file.sha256 else {},
+        "hashes": stated_hashes(file),
     }
     if file.requires_python:
         page["requires-python"] = file.requires_python
@@ -197,6 +200,22 @@ def _file_json(url: str, file: ShownFile) -> dict[str, object]:
     return page
 
 
+def stated_hashes(file: ShownFile) -> dict[str, str]:
+    """Return the known digests of a file, by algorithm, its SHA-256 first."""
+    hashes = {"sha256": file.sha256} if file.sha256 else {}
+    for text in file.other_hashes:
+        algorithm, _, digest = text.partition("=")
+        hashes[algorithm] = digest
+    return hashes
+
+
+def _fragment(file: ShownFile) -> str:
+    """Return the fragment of a URL in HTML that says one digest, or an empty text."""
+    hashes = stated_hashes(file)
+    algorithm = next((name for name in FRAGMENT_ALGORITHMS if name in hashes), "")
+    return f"#{algorithm}={hashes[algorithm]}" if algorithm else ""
+
+
 def metadata_mark(file: ShownFile) -> dict[str, str] | bool:
     """Return the digest of a file's core metadata, or whether clients can download any."""
     if file.serves_metadata and file.core_metadata:
@@ -205,7 +224,8 @@ def metadata_mark(file: ShownFile) -> dict[str, str] | bool:
 
 
 def _file_html(url: str, file: ShownFile) -> str:
-    attributes = f'href="{url}#sha256={file.sha256}"' if file.sha256 else f'href="{url}"'
+    fragment = f"#sha256={file.sha256}" if file.sha256 else _fragment(file)
+    attributes = f'href="{url}{fragment}"'
     if file.requires_python:
         attributes += f' data-requires-python="{escape(file.requires_python)}"'
     if file.serves_metadata:
