@@ -65,11 +65,15 @@ UPSTREAM_UNAVAILABLE: Final = "upstream_unavailable"
 """The code of an Unavailable if an upstream index does not answer."""
 UPSTREAM_BUSY: Final = "upstream_busy"
 """The code of an Unavailable if half of the threads wait for an upstream index already."""
+UPSTREAM_REFUSED: Final = "upstream_refused"
+"""The code of an Unavailable for a project or file that an upstream index refuses, and only it."""
 BAD_UPSTREAM: Final = "bad_upstream"
 """The code of an Unavailable if the answer of an upstream index cannot be used."""
 UPSTREAM_UNPROVEN: Final = "upstream_unproven"
 """The code of an Unavailable if the URL of an upstream index may be that of something else."""
-UPSTREAM_CODES: Final = frozenset({UPSTREAM_UNAVAILABLE, UPSTREAM_BUSY, BAD_UPSTREAM})
+UPSTREAM_CODES: Final = frozenset(
+    {UPSTREAM_UNAVAILABLE, UPSTREAM_BUSY, UPSTREAM_REFUSED, BAD_UPSTREAM}
+)
 """The codes of an Unavailable that concerns one project or file of an upstream index."""
 
 

@@ -147,6 +147,8 @@ class FakeProject:
     file_faults: frozenset[Fault] = frozenset()
     page_status: int = 200
     file_status: int = 200
+    reason: bytes = b"no page"
+    """The body of a page or a file whose status is another one."""
     headers: dict[str, str] = field(default_factory=dict)
     """Further ones of the page, such as Retry-After."""
     page_gate: Event | None = None

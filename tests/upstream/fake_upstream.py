@@ -72,6 +72,8 @@ class FakeUpstream:
     requests: list[SeenRequest] = field(default_factory=list)
     root: tuple[int, str, bytes] | None = None
     """Status, content type and body at the root; None for the list of all projects."""
+    refuses_all: bool = False
+    """Whether every request is answered with 403, as without a licence or with a lost right."""
     credentials: str = ""
     """The Authorization header that each request to the index and for files has to have."""
     closing: Event = field(default_factory=Event)
@@ -136,6 +138,16 @@ class FakeUpstream:
         """Have these faults, and no others, in the files of a project and their metadata."""
         project = self._project(name)
         project.file_faults, project.file_status = _sorted_out(faults)
+
+    def refuse(self, name: str, reason: bytes, status: int = 403) -> None:
+        """Refuse the page of a project, as a firewall before an index does."""
+        self.behave(name, status)
+        self._project(name).reason = reason
+
+    def refuse_files(self, name: str, reason: bytes, status: int = 403) -> None:
+        """Refuse the files of a project, and their metadata."""
+        self.behave_files(name, status)
+        self._project(name).reason = reason
 
     def hold(self, name: str) -> Event:
         """Hold back the page of a project, until the event is set that is returned."""
@@ -237,6 +249,8 @@ class _Answer:
 
     def __call__(self, request: Request) -> Reply:
         self.upstream.record(self.host, request)
+        if self.upstream.refuses_all:
+            return Reply(403, [], b"no right")
         wanted = self.upstream.credentials
         if wanted and request.header("authorization") != wanted:
             return Reply(401, [("WWW-Authenticate", 'Basic realm="upstream"')])
@@ -269,7 +283,7 @@ class _Answer:
             if fault != Fault.REDIRECT_SAME or request.path.startswith("/simple/"):
                 return self._redirect(fault, f"/moved/{project.name}/", request)
         if project.page_status != 200:
-            return Reply(project.page_status, list(project.headers.items()), b"no page")
+            return Reply(project.page_status, list(project.headers.items()), project.reason)
         if not project.files and not faults:
             return Reply(404, [("Content-Type", "text/plain")], b"Not Found")
         reply = self._rendered(project, request)
@@ -304,7 +318,7 @@ class _Answer:
             (fault,) = redirect
             return self._redirect(fault, f"{file.path()}?moved", request)
         if project.file_status != 200:
-            return Reply(project.file_status, [], b"no file")
+            return Reply(project.file_status, [], project.reason)
         if is_metadata and not file.metadata:
             return Reply(404, [("Content-Type", "text/plain")], b"Not Found")
         if is_metadata and project.metadata_gate:

@@ -318,7 +318,8 @@ def test_upload_while_the_upstream_fails(
         index = server.client.get("/simple/unsure/")
 
     assert answer.status_code == 503
-    assert index.status_code in {502, 503}
+    # its list of projects is answered, so that only this name is refused
+    assert index.status_code in ({403} if fault == 403 else {502, 503})
     assert shadowed.status_code == 200
 
 

@@ -21,7 +21,6 @@ PACKAGE = public_wheel("requests", "2.0")
 
 UNUSABLE = (
     401,
-    403,
     Fault.BAD_JSON,
     Fault.API_2_0,
     Fault.WRONG_CONTENT_TYPE,

@@ -236,7 +236,7 @@ def _hidden(
     if explanation.answer is NameAnswer.UNKNOWN:
         raise NotFound(text)
     if explanation.answer is NameAnswer.UNAVAILABLE:
-        raise Unavailable(text)
+        raise Unavailable(text, code=explanation.reasons[0].code)
     target = f"{name} {version}" if version else name
     files = [file for file in explanation.files if _is_decidable(file)]
     if explanation.answer is NameAnswer.REFUSED:

@@ -93,6 +93,7 @@ class FetchError(Exception):
     is_refused: bool = False  # whether this client must not go where it leads
     is_asked: bool = True  # whether a request was sent, or tried
     is_busy: bool = False  # whether too much waits for it already
+    is_denied: bool = False  # whether it answers others, and refuses this request
 
 
 def is_public(address: Address) -> bool:

@@ -229,7 +229,7 @@ class NameAnswer(StrEnum):
     UNKNOWN = "unknown"
     """404: no upstream index has it, or nobody has decided which one is meant."""
     UNAVAILABLE = "unavailable"
-    """503 or 502: an upstream index has to be asked, and gives no answer that can be used."""
+    """503, 502 or 403: an upstream index has to be asked, and gives no answer of use."""
     UPSTREAM = "upstream"
     """The page of an upstream index, without the files that are hidden."""
 

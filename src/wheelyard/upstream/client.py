@@ -37,9 +37,11 @@ from wheelyard.http_client.client import (
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, PublicOr
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
 from wheelyard.sources.simple_page import ACCEPT, FetchedPage
+from wheelyard.upstream.answering_hosts import AnsweringHosts
 from wheelyard.upstream.index_slots import IndexSlots
 from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
-from wheelyard.upstream.parsing import ROOT_LIMIT_BYTES, RootPage, check_final_url
+from wheelyard.upstream.parsing import ROOT_LIMIT_BYTES, RootPage, check_final_url, why_no_index
+from wheelyard.upstream.refusal_reason import REASON_BYTES, reason_in
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer, is_offline, unanswered
 
 PAGE_LIMIT_BYTES: Final = 64 * 1024**2
@@ -56,6 +58,11 @@ NO_PRIVATE_NETWORK: Final = (
 NO_TLS: Final = (
     "its URL at {host} is http, which needs upstream.allow_insecure, or a host that is this machine"
 )
+REFUSAL_STATUSES: Final = frozenset(
+    {HTTPStatus.FORBIDDEN, HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS}
+)
+COMMON_PROJECT: Final = NormalizedName("pip")
+"""Nearly every index has it, and its page is small."""
 METADATA_HOSTS: Final = frozenset({"metadata.google.internal", "metadata"})
 
 
@@ -89,6 +96,7 @@ class UpstreamClient:
         self._requester = Requester(runtime, self._network, self._rules)
         self._large_pages = BoundedSemaphore(MAX_LARGE_PAGES)
         self.slots = IndexSlots(runtime.monotonic, server.timeout)
+        self._answering = AnsweringHosts(runtime.monotonic)
 
     @property
     def server(self) -> UpstreamServer:
@@ -158,8 +166,9 @@ class UpstreamClient:
         `page`.
         """
         accepted = {HTTPStatus.OK, *MISSING_STATUSES}
-        response = self._open(url, {"Accept-Encoding": "identity"}, accepted)
+        response = self._open_if_allowed(url, {"Accept-Encoding": "identity"}, accepted)
         if response.status == HTTPStatus.OK:
+            self._answering.record(response.url, url)
             return response
         response.close()
         return None
@@ -175,10 +184,11 @@ class UpstreamClient:
             accepted.add(HTTPStatus.NOT_MODIFIED)
         url = self.server.url.child_folder(name)
         with ExitStack() as stack:
-            response = stack.enter_context(closing(self._open(url, headers, accepted)))
+            response = stack.enter_context(closing(self._open_if_allowed(url, headers, accepted)))
             check_final_url(response.url, name)
             if response.status in MISSING_STATUSES:
                 return Missing(), ExitStack()
+            self._answering.record(response.url, url)
             if response.status == HTTPStatus.NOT_MODIFIED:
                 return NotChanged(), ExitStack()
             body = self._body(response, stack)
@@ -208,6 +218,72 @@ class UpstreamClient:
             if len(body) > PAGE_LIMIT_BYTES:
                 raise FetchError(f"its page is larger than {PAGE_LIMIT_BYTES >> 20} MiB")
         return body
+
+    def _open_if_allowed(
+        self, url: Url, headers: dict[str, str], accepted: Collection[int]
+    ) -> ClientResponse:
+        """
+        Open a URL as `_open`, and tell a refusal of this URL from one of all of its host.
+
+        Raises FetchError as `_open`, which is denied, and has the reason, if the host answers other
+        requests.
+        """
+        response = self._open(url, headers, {*accepted, *REFUSAL_STATUSES})
+        if response.status not in REFUSAL_STATUSES:
+            return response
+        fault = self._requester.status_error(response)
+        with closing(response), suppress(FetchError):
+            reason = reason_in(self._without_password(response.body(REASON_BYTES, is_cut=True)))
+            fault.why += f', and says "{reason}"' if reason else ""
+        fault.is_denied = self._answers_others(response.url, url)
+        raise fault
+
+    def _without_password(self, body: bytearray) -> bytes:
+        """Return an answer without the password, which the index may have repeated."""
+        login = self.server.login
+        return bytes(body.replace(login.password.encode(), b"***") if login else body)
+
+    def _answers_others(self, refused: Url, asked: Url) -> bool:
+        """
+        Return whether the host of a URL that was refused answers other requests now.
+
+        `asked` is the URL that led there. Else our credentials may be wrong, or the host is out of
+        order. It may send a request or two.
+        """
+        is_answering = self._answering.is_answering(refused, asked)
+        if is_answering is not None:
+            return is_answering
+        is_answering = any(
+            self._answers(url, name) for url, name in self._urls_to_try(refused, asked)
+        )
+        if not is_answering:
+            self._answering.record_silence(refused)
+        return is_answering
+
+    def _urls_to_try(self, refused: Url, asked: Url) -> Iterator[tuple[Url, NormalizedName | None]]:
+        """Yield what shows that a host answers, with the projects whose pages they are."""
+        last = self._answering.last(refused)
+        if last is not None and last != asked:
+            yield last, None
+        if refused.origin == self.server.url.origin:
+            page = self.server.url.child_folder(COMMON_PROJECT)
+            if page != asked and self.may_ask_for(COMMON_PROJECT):
+                yield page, COMMON_PROJECT
+            yield self.server.url, None
+
+    def _answers(self, url: Url, name: NormalizedName | None) -> bool:
+        """Return whether a URL is answered, by the page of a project, a file, or a list."""
+        try:
+            if url == self.server.url:
+                return not why_no_index(self.root())
+            headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
+            with closing(self._open(url, headers, {HTTPStatus.OK})) as response:
+                if name is not None:
+                    check_final_url(response.url, name)
+                self._answering.record(response.url, url)
+                return True
+        except FetchError:
+            return False
 
     def _open(self, url: Url, headers: dict[str, str], accepted: Collection[int]) -> ClientResponse:
         if self._config.offline:

@@ -25,12 +25,10 @@ from packaging.utils import NormalizedName
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import Url, parse_url
 from wheelyard.sources.simple_page import FetchedPage
-from wheelyard.upstream.client import UpstreamClient
+from wheelyard.upstream.client import COMMON_PROJECT, UpstreamClient
 from wheelyard.upstream.page import UpstreamPage
 from wheelyard.upstream.parsing import first_projects, parse_page, why_no_index
 
-COMMON_PROJECT: Final = NormalizedName("pip")
-"""Nearly every index has it, and its page is small."""
 MAX_PROJECTS: Final = 5
 """Projects of the list that are asked for."""
 MAX_HOSTS: Final = 20

@@ -25,7 +25,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import BAD_UPSTREAM, Conflict, Unavailable
+from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_REFUSED, Conflict, Unavailable
 from wheelyard.model.project import Status
 from wheelyard.storage.base import ABSENT, ObjectVersion
 from wheelyard.upstream.client import UpstreamClients
@@ -137,6 +137,8 @@ class UpstreamPages:
         self._absent = ExpiringCache[NormalizedName, bool](clock, MAX_ABSENT)
         self._looked_absent = ExpiringCache[NormalizedName, bool](clock, MAX_ABSENT)
         self._bad = ExpiringCache[NormalizedName, Unavailable](clock, MAX_BAD)
+        self._refused = LruCache[NormalizedName, bool](MAX_BAD)
+        """Names that an index has refused when it was asked last, and answered."""
 
     def get(self, name: NormalizedName) -> FoundPage | None:
         """
@@ -144,7 +146,8 @@ class UpstreamPages:
 
         Raises Unavailable (code `upstream_unavailable`) if that cannot be said now. Raises
         Unavailable (code `bad_upstream`) if the answer cannot be used. Neither is raised if there
-        is an older page that may be served.
+        is an older page that may be served. Raises Unavailable (code `upstream_refused`) if an
+        index refuses the name, whatever there is.
         """
         peeked = self.peek(name)
         if peeked is not None:
@@ -306,6 +309,8 @@ class UpstreamPages:
         """Return whether a page may be served although its index does not confirm it."""
         if self._config.offline:
             return True
+        if self._refused.get(held.page.name):  # what it had before must not pass the refusal by
+            return False
         age = self._runtime.monotonic() - held.confirmed_at
         return age <= self._config.max_stale and not held.page.is_gone
 
@@ -341,8 +346,8 @@ class UpstreamPages:
             return None
         try:
             return self._request_unless_bad(name, kind, held)
-        except Unavailable:
-            if held is None or not may_serve:
+        except Unavailable as error:
+            if held is None or not may_serve or error.code == UPSTREAM_REFUSED:
                 raise
             return replace(held, retry_at=self._runtime.monotonic() + RETRY_SECONDS)
 
@@ -358,7 +363,7 @@ class UpstreamPages:
         """
         Ask for a page.
 
-        If it could not be used a moment ago, raises again what was raised then.
+        If it could not be used or was refused a moment ago, raises again what was raised then.
         """
         latest = self._bad.get(name)
         if latest is not None:
@@ -368,9 +373,25 @@ class UpstreamPages:
         except Unavailable as error:
             if error.code == BAD_UPSTREAM:
                 self._bad.put(name, copy(error), BAD_SECONDS)  # without its traceback
+            if error.code == UPSTREAM_REFUSED:
+                asked = self._clients.asked_for(name)
+                ttl = min(client.server.page_ttl for client in asked)
+                self._bad.put(name, copy(error), min(ttl, NEGATIVE_SECONDS))
             raise
 
     def _request(
+        self, name: NormalizedName, kind: Kind, held: _HeldPage | None
+    ) -> _HeldPage | None:
+        try:
+            answer = self._request_now(name, kind, held)
+        except Unavailable as error:
+            if error.code == UPSTREAM_REFUSED:
+                self._refused.put(name, True, 1)  # noqa: FBT003 - the cached value
+            raise
+        self._refused.discard(name)
+        return answer
+
+    def _request_now(
         self, name: NormalizedName, kind: Kind, held: _HeldPage | None
     ) -> _HeldPage | None:
         if held is None:

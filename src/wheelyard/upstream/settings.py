@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import (
     BAD_UPSTREAM,
     UPSTREAM_BUSY,
+    UPSTREAM_REFUSED,
     UPSTREAM_UNAVAILABLE,
     UPSTREAM_UNPROVEN,
     Unavailable,
@@ -170,6 +171,12 @@ def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailab
             f"The upstream index {label} does not say what it has of {name}: {fault.why}.",
             code=UPSTREAM_BUSY if fault.is_busy else UPSTREAM_UNAVAILABLE,
             retry_after=ceil(fault.wait) or OUTAGE_SECONDS,
+        )
+    if fault.is_denied:
+        return Unavailable(
+            f"The upstream index {label} refuses what was asked for of {name}: {fault.why}. Ask "
+            "whoever runs that index, or use another version or package.",
+            code=UPSTREAM_REFUSED,
         )
     return Unavailable(
         f"What the upstream index {label} answers about {name} cannot be used: {fault.why}. Tell "
