@@ -189,13 +189,67 @@ def test_an_index_that_does_not_answer(upstream: FakeUpstream) -> None:
     assert (same, "not known which hosts" in sentence) == (settings, True)
 
 
-def test_what_is_no_index(upstream: FakeUpstream) -> None:
-    """A URL that is no index stops the start, whoever names it."""
-    upstream.root = (200, "text/html", b"<html><a href='about'>About us</a></html>")
+@pytest.mark.parametrize(
+    ("root", "why"),
+    [
+        ((200, "text/html", b"<html><a href='about'>About us</a></html>"), "its root is a page of"),
+        ((200, "text/html", b"<html></html>"), "its root lists no projects"),
+        ((404, "text/plain", b""), "it answers with status 404"),
+        ((403, "text/plain", b""), "it answers with status 403"),
+    ],
+)
+def test_a_root_without_a_list(
+    upstream: FakeUpstream, root: tuple[int, str, bytes], why: str
+) -> None:
+    """A URL that shows no index stops the start if an option names it, and says what helps."""
+    upstream.root = root
     settings = Settings(upstream=section(upstream))
-    for is_optional in (True, False):
-        with pytest.raises(Invalid, match="cannot be used as an upstream index: its root is a pag"):
-            with_file_hosts(settings, system_runtime(), is_optional=is_optional)
+    with pytest.raises(Invalid, match=f"cannot be used as an .* index: {why}.* and file_hosts of"):
+        with_file_hosts(settings, system_runtime(), is_optional=False)
+    same, sentence = with_file_hosts(settings, system_runtime(), is_optional=True)
+    assert same == settings
+    assert f"{upstream.url} has not shown that it is an index: {why}" in sentence
+    assert "name them in upstream.file_hosts" in sentence
+
+
+def test_an_index_without_a_list_serves_its_own_files(upstream: FakeUpstream) -> None:
+    """Then files come from its own host, and another host of files is named in the error."""
+    upstream.publish(IDNA, public_wheel("elsewhere", "1.0"))
+    upstream.behave("idna", Fault.RELATIVE_URL)
+    upstream.root = (404, "text/plain", b"")
+    with closing(unknowing(upstream)) as asking:
+        assert asking.filenames("idna") == [IDNA.filename]
+        missing = f"the host {upstream.file_host} is not in upstream.file_hosts"
+        with pytest.raises(Unavailable, match=missing):
+            asking.found("elsewhere")
+        assert known_hosts(asking) is None
+        asked = len(upstream.asked("pip"))
+        assert asked == 1  # not with each page
+        upstream.root = None
+        asking.clock.advance(seconds=6)
+        assert asking.filenames("elsewhere") == ["elsewhere-1.0-py3-none-any.whl"]
+        assert known_hosts(asking) == (upstream.file_host,)
+
+
+def test_serve_and_config_check_say_the_same(
+    serve: Serve, wheelyard: Typed, upstream: FakeUpstream
+) -> None:
+    """Of a root without a list in the settings, both warn in the same words, and go on."""
+    upstream.publish(IDNA)
+    upstream.behave("idna", Fault.RELATIVE_URL)
+    upstream.root = (404, "text/plain", b"")
+    variables = {
+        "WHEELYARD_UPSTREAM_ALLOW_PRIVATE_NETWORKS": "127.0.0.0/8",
+        "WHEELYARD_UPSTREAM_URL": upstream.url,
+        "WHEELYARD_UPSTREAM_PRIVATE": "acme-*",
+    }
+    said = f"{upstream.url} has not shown that it is an index: it answers with status 404. So it is"
+    checked = wheelyard("config", "check", **variables)
+    assert (checked.returncode, checked.stderr.count(said)) == (0, 1)
+    serving = serve(**variables)
+    assert serving.log.read_text().count(said) == 1
+    with httpx2.Client(base_url=f"http://127.0.0.1:{serving.port}") as client:
+        assert IDNA.filename in client.get("/simple/idna/").text
 
 
 def test_all_workers_of_a_server_have_them(serve: Serve, upstream: FakeUpstream) -> None:

@@ -268,8 +268,11 @@ def _check_upstreams(settings: Settings, index: Index) -> None:
     if settings.upstream.finds_file_hosts:
         from wheelyard.wiring.upstream import with_file_hosts
 
-        _, sentence = with_file_hosts(settings, system_runtime(), is_optional=True)
-        click.echo(escaped(sentence))
+        settings, sentence = with_file_hosts(settings, system_runtime(), is_optional=True)
+        if settings.upstream.file_hosts is None:
+            warn(sentence)
+        else:
+            click.echo(escaped(sentence))
 
 
 def _has_pages_of(upstream_id: str, settings: Settings) -> bool:

@@ -63,7 +63,12 @@ def find_file_hosts(client: UpstreamClient, now: datetime) -> FoundHosts | None:
     for name in _candidates(client):
         if not client.may_ask_for(name):
             continue
-        page = _read(client, name, now)
+        try:
+            page = _read(client, name, now)
+        except FetchError as fault:
+            if not fault.is_denied:  # of another project it may give the page
+                raise
+            continue
         if page is not None and page.files:
             urls = _other_urls(client, page)
             hosts = tuple(sorted({url.authority for url in urls}))

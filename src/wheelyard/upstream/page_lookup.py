@@ -16,6 +16,8 @@ A page can be fetched again, so one that is damaged is as good as missing.
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
+from dataclasses import replace as replace_fields
 from itertools import islice
 from threading import Lock
 from typing import Final, Literal, NamedTuple
@@ -42,7 +44,7 @@ from wheelyard.upstream.file_hosts import find_file_hosts
 from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
 from wheelyard.upstream.page import NO_DIGESTS, UpstreamPage, gains_digests, merge, remembered_page
 from wheelyard.upstream.parsing import parse_page, why_no_index
-from wheelyard.upstream.settings import unanswered, unproven
+from wheelyard.upstream.settings import UpstreamServer, is_outage, unanswered, unproven
 
 SIZE_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of the largest page that is read, before compression."""
@@ -138,7 +140,7 @@ def _decode_page(body: bytes) -> UpstreamPage | None:
 
 
 AGAIN_SECONDS: Final = 5.0
-"""Seconds for which a root that shows no index is not asked for again."""
+"""Seconds for which an index that does not show itself as one is not asked for that again."""
 MAX_INDEXES: Final = 1000
 THE_LIST: Final = NormalizedName("(all projects)")
 """What the log calls the root."""
@@ -237,6 +239,8 @@ class PageRequests:
         self._runtime = runtime
         self._observation = observation
         self._finding = Lock()
+        self._no_hosts = ExpiringCache[str, FetchError](runtime.monotonic, MAX_INDEXES)
+        """Why the hosts of files were not found a moment ago, by the id of the index."""
 
     def find(self, name: NormalizedName, kind: Kind) -> UpstreamPage | None:
         """
@@ -334,21 +338,35 @@ class PageRequests:
             if not isinstance(received, FetchedPage):
                 return received
             request.size = len(received.body)
-            self._find_file_hosts(client)
-            return parse_page(received, name, client.server, self._runtime.now())
+            server = self._with_file_hosts(client)
+            return parse_page(received, name, server, self._runtime.now())
 
-    def _find_file_hosts(self, client: UpstreamClient) -> None:
+    def _with_file_hosts(self, client: UpstreamClient) -> UpstreamServer:
         """
-        Find the hosts of the files of an index if neither the settings nor the start has said them.
+        Return an index with the hosts of its files.
 
-        Raises FetchError as `find_file_hosts`.
+        They are found if neither the settings nor the start has said them. Of an index that does
+        not show itself as one, they are its own host alone. Raises FetchError as `find_file_hosts`.
         """
         with self._finding:  # of the first requests of clients, one thread asks
-            if client.server.file_hosts is None:
-                hosts = find_file_hosts(client, self._runtime.now())
-                if hosts is not None:
-                    client.set_file_hosts(hosts.hosts)
-                    logger.info("upstream: %s", escaped(hosts.sentence(client.server.url.redacted)))
+            if client.server.file_hosts is not None:
+                return client.server
+            fault = self._no_hosts.get(client.server.id)
+            if fault is None:
+                try:
+                    hosts = find_file_hosts(client, self._runtime.now())
+                except FetchError as error:
+                    fault = copy(error)  # without its traceback
+                    self._no_hosts.put(client.server.id, fault, AGAIN_SECONDS)
+                else:
+                    if hosts is not None:
+                        client.set_file_hosts(hosts.hosts)
+                        place = client.server.url.redacted
+                        logger.info("upstream: %s", escaped(hosts.sentence(place)))
+                    return client.server
+        if is_outage(fault) or fault.is_refused:
+            raise copy(fault)
+        return replace_fields(client.server, file_hosts=())
 
     def _before(self, last: UpstreamPage) -> Iterator[UpstreamClient]:
         """Yield the clients that are asked for a name before its owner."""

@@ -123,29 +123,37 @@ def with_file_hosts(
     """
     Return settings that name the hosts of the files of the upstream index, and a sentence.
 
-    It asks the index. The settings stay as they are if it shows no file yet, or if it does not
-    answer and `is_optional` is set: then each process asks it again with the first page it reads.
-    Raises Invalid (code `bad_setting`) or Unavailable if it cannot be used.
+    It asks the index. The settings stay as they are if it shows no file yet, or if `is_optional` is
+    set, and it does not answer or does not show that it is an index: then each process asks it
+    again with the first page it reads. Raises Invalid (code `bad_setting`) or Unavailable if it
+    cannot be used.
     """
     config = upstream_config(settings)
     (client,) = (clients := UpstreamClients(config, runtime, Observation(runtime))).in_order
     place = client.server.url.redacted
     unknown = (
         "So it is not known which hosts its files are on. Each worker asks again with the first "
-        "page that it reads, and logs the answer; or name them in upstream.file_hosts."
+        "page that it reads, and logs the answer; or name them in upstream.file_hosts, which is [] "
+        "for its own host alone."
     )
     with closing(clients):
         try:
             answer = find_file_hosts(client, runtime.now())
         except FetchError as fault:
-            if not is_outage(fault):
-                why = f"{place} cannot be used as an upstream index: {fault.why}"
-                raise bad_setting(f"upstream.url: {why}") from None
-            why = f"The upstream index {place} does not answer: {fault.why}."
-            if not is_optional:
-                message = f"{why} Try again, or start without it."
-                raise Unavailable(message, code=UPSTREAM_UNAVAILABLE) from None
-            return settings, f"{why} {unknown}"
+            if is_outage(fault):
+                why = f"The upstream index {place} does not answer: {fault.why}."
+                if not is_optional:
+                    message = f"{why} Try again, or start without it."
+                    raise Unavailable(message, code=UPSTREAM_UNAVAILABLE) from None
+                return settings, f"{why} {unknown}"
+            if is_optional and not fault.is_refused:
+                why = f"{place} has not shown that it is an index: {fault.why}."
+                return settings, f"{why} {unknown}"
+            why = f"{place} cannot be used as an upstream index: {fault.why}"
+            if not fault.is_refused:
+                why += ". If it is one without a list of its projects, write url and file_hosts of "
+                why += "[upstream] into the settings file"
+            raise bad_setting(f"upstream.url: {why}") from None
     if answer is None:
         why = f"The upstream index {place} shows no file yet on the pages that are asked for here."
         return settings, f"{why} {unknown}"
