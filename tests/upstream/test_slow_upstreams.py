@@ -6,6 +6,7 @@ from contextlib import closing, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from packaging.utils import NormalizedName
@@ -17,7 +18,7 @@ from tests.upstream.asking import Asking, server_of
 from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.reading import link_of, page_of
+from tests.upstream.reading import link_of, look, page_of
 from tests.upstream.settings import serving
 from tests.waiting import until
 from wheelyard.errors import Unavailable
@@ -133,6 +134,29 @@ def test_names_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Pa
                 gate.set()
             assert {page.result().status for page in pages} == {200}
     assert len(upstream.requests) == number
+
+
+def test_names_do_not_wait_for_licences(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """However many licences one index does not tell, names and files of others are answered."""
+    number = UPSTREAM_THREADS // 2 + 6
+    wheels = [public_wheel("slow", f"1.{each}") for each in range(number)]
+    upstream.publish(*wheels)
+    with running_fake_upstream() as other:
+        quick = public_wheel("quick", "1.0")
+        other.publish(quick)
+        tables = (_table(upstream, "slow", allow=["slow"]), _table(other, "quick"))
+        own: dict[str, Any] = {"url": "", "label": "", "file_hosts": (), "index": tables}
+        own["blocked_licenses"] = ("AGPL-*",)
+        with serving(tmp_path, upstream, **own) as index, ThreadPoolExecutor(number) as pool:
+            listed = page_of(index, "slow").files
+            gate = upstream.hold_metadata("slow")
+            links = [urljoin("/simple/slow/", listed[each.filename]["url"]) for each in wheels]
+            answers = [pool.submit(look, index, link) for link in links]
+            until(lambda: index.under_way() >= number)
+            assert look(index, link_of(index, "quick", quick.filename)).body == quick.data
+            assert not any(answer.done() for answer in answers)
+            gate.set()
+            assert {answer.result().status for answer in answers} == {200}
 
 
 def _table(upstream: FakeUpstream, label: str, **more: object) -> dict[str, Any]:

@@ -7,6 +7,7 @@ served if the project's document lists it, and the project's status permits it.
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from wheelyard.http.upstream_files import PublicFiles
     from wheelyard.http.upstream_reader import UpstreamReader
     from wheelyard.upstream.indexes import UpstreamListing
+    from wheelyard.views.view import View
 
 
 class PrivateFiles(Struct, frozen=True):
@@ -265,8 +267,19 @@ def _look_up_licences(
     moment = index.moment
     for view in index.views_of_upstream:
         if view.unknown_licences(listing, moment):
-            look_up = (view.look_up_licences, reader.upstream, listing, moment)
-            request.wait(("licences", view), reader.run_waiting, *look_up)
+            key, client = ("licences", view), request.client_key
+            request.wait(key, _look_up_by_view, reader, view, listing, moment, client)
+
+
+async def _look_up_by_view(
+    reader: "UpstreamReader",
+    view: "View",
+    listing: "UpstreamListing",
+    moment: datetime | None,
+    client: str,
+) -> None:
+    look_up, upstream = view.look_up_licences, listing.origin.page.upstream
+    await reader.run_for_metadata(upstream, client, look_up, reader.upstream, listing, moment)
 
 
 def _private_listing(files: PrivateFiles) -> OpenListing:

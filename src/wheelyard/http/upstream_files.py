@@ -192,7 +192,9 @@ class PublicFiles(Struct, frozen=True):
         if hidden is not None and hidden.code == HIDDEN_BY_VIEW:
             raise NotFound(hidden.text, code=hidden.code)
         if upstream.waits_for_licences:
-            reason = request.wait(("allowed", file.filename), self._refusal_by_licence, file)
+            reason = request.wait(
+                ("allowed", file.filename), self._refusal_by_licence, file, request.client_key
+            )
         else:
             reason = upstream.policy.refuses_file(page, file, self.listing.origin.view)
         if reason is not None:
@@ -203,19 +205,22 @@ class PublicFiles(Struct, frozen=True):
         for view in self.context.index.views_of_upstream:
             if view.asks_licences or not is_listed:
                 key = ("viewed", view, file.filename)
-                against = request.wait(key, self._refusal_by_view, view, file)
+                against = request.wait(key, self._refusal_by_view, view, file, request.client_key)
                 if against is not None:
                     raise NotFound(against.text, code=against.code)
 
-    async def _refusal_by_view(self, view: "View", file: UpstreamFile) -> FileReason | None:
+    async def _refusal_by_view(
+        self, view: "View", file: UpstreamFile, client: str
+    ) -> FileReason | None:
         """Return why a view does not show a file, whose core metadata may have to be fetched."""
         asked = (self.reader.upstream, self.listing, file, self.context.index.moment)
-        return await self.reader.run_waiting(view.refuses, *asked)
+        run = self.reader.run_for_metadata
+        return await run(self._page.upstream, client, view.refuses, *asked)
 
-    async def _refusal_by_licence(self, file: UpstreamFile) -> Reason | None:
+    async def _refusal_by_licence(self, file: UpstreamFile, client: str) -> Reason | None:
         """Return why the policy refuses a file, whose core metadata may have to be fetched."""
-        policy = self.reader.upstream.policy
-        return await self.reader.run_waiting(policy.refuses_file, self._page, file)
+        policy, page, run = self.reader.upstream.policy, self._page, self.reader.run_for_metadata
+        return await run(page.upstream, client, policy.refuses_file, page, file)
 
     def _removed_file(self, request: Request, wanted: WantedFile) -> Response:
         """Return the response with a stored file that its page does not list any more."""

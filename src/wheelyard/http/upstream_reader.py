@@ -7,6 +7,7 @@ packages are read as fast while an upstream does not answer. All requests for a 
 """
 
 from asyncio import Event, get_running_loop, timeout_at, wrap_future
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
@@ -60,6 +61,10 @@ class UpstreamReader:
         self._is_local = is_local
         self._threads = DaemonThreads(UPSTREAM_THREADS, "upstream")
         self.limit = ConcurrencyLimit(UPSTREAM_THREADS, "requests to upstream indexes")
+        self._metadata_limits = defaultdict[str, ConcurrencyLimit](
+            partial(ConcurrencyLimit, UPSTREAM_THREADS // 4, "requests for metadata")
+        )
+        """Of the threads that wait for the metadata of an index, by its id."""
         self._in_flight = SingleFlight()
         self._waiting = 0
         """Lookups that wait until fewer threads wait for their index."""
@@ -140,6 +145,18 @@ class UpstreamReader:
         """
         run = partial(copy_context().run, work, *args)
         return await wrap_future(self._threads.start(run))
+
+    async def run_for_metadata(
+        self, upstream: str, client: str, work: Callable[[*Ts], T], *args: *Ts
+    ) -> T:
+        """
+        Return the result of work that may wait for core metadata of one upstream index.
+
+        `upstream` is the id of the index. Raises Unavailable if too much waits for it already.
+        Raises what the work raises.
+        """
+        async with self._metadata_limits[upstream].acquire(client):
+            return await self.run_waiting(work, *args)
 
     async def _run_asking(self, client: str, work: Callable[[*Ts], T], *args: *Ts) -> T:
         async with self.limit.acquire(client):

@@ -53,6 +53,10 @@ the same object as long as nothing has changed, so what is made of it can be kep
 5. The page is served, and then written to the store (`page_lookup.py`). It is written again only
    if it has changed, or hourly: so that another process knows how old it is.
 
+An index that refuses one page or file (403, 451) is told from one that refuses everything by one
+request for what its host has answered last (`answering_hosts.py`). A refusal is an error of every
+reader, and what was stored before is not served in its place.
+
 The stored page is also the memory of who owns the name. If the owner answers 404, an empty page
 stays in its place, and no other index gets the name until `wheelyard upstream forget`. So a sweep
 never removes pages. At each renewal the indexes before the owner are asked, too; if one has the

@@ -168,7 +168,8 @@ class UpstreamClient:
         accepted = {HTTPStatus.OK, *MISSING_STATUSES}
         response = self._open_if_allowed(url, {"Accept-Encoding": "identity"}, accepted)
         if response.status == HTTPStatus.OK:
-            self._answering.record(response.url, url)
+            if self._answering.last(response.url) is None or not self.server.is_own(response.url):
+                self._answering.record(response.url, url)  # else a page, which is smaller
             return response
         response.close()
         return None
