@@ -42,6 +42,27 @@ def test_threads_that_are_free_are_used_again() -> None:
             each.result(TIMEOUT_SECONDS)
 
 
+def test_a_client_has_half_of_the_threads_of_an_index() -> None:
+    """An index has half of the threads, and each client of it half of those."""
+    threads, gate = DaemonThreads(8, "test"), Event()
+    begun = list[str]()
+
+    def work(name: str) -> None:
+        begun.append(name)
+        assert gate.wait(TIMEOUT_SECONDS)
+
+    futures = [threads.start(partial(work, "a 1"), "a", "one") for _ in range(4)]
+    futures += [threads.start(partial(work, "a 2"), "a", "two") for _ in range(4)]
+    futures += [threads.start(partial(work, "b"), "b", "") for _ in range(6)]
+    until(lambda: len(begun) == 8)
+    assert sorted(begun) == ["a 1"] * 2 + ["a 2"] * 2 + ["b"] * 4
+    gate.set()
+
+    for each in futures:
+        each.result(TIMEOUT_SECONDS)
+    assert len(begun) == 14
+
+
 def test_a_client_has_half_of_the_threads() -> None:
     """The work of one client leaves threads for that of others, and is all done in the end."""
     threads, gate = DaemonThreads(4, "test"), Event()

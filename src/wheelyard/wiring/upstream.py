@@ -6,6 +6,7 @@ Only imported if `[upstream]` is enabled: without it, nothing of `upstream/` is 
 
 import re
 from contextlib import closing
+from dataclasses import replace as replace_fields
 from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
@@ -56,6 +57,8 @@ from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer, is_outag
 from wheelyard.upstream.upstream_files import FileRules, UpstreamFiles
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
 
+START_SECONDS: Final = 10.0
+"""Longest silence of an upstream index, in seconds, that a start waits for."""
 SAVING_THREADS: Final = 8
 """Pages that a process stores at a time."""
 
@@ -129,6 +132,12 @@ def with_file_hosts(
     cannot be used.
     """
     config = upstream_config(settings)
+    if is_optional:  # what it does not say now, it says later
+        servers = (
+            replace_fields(server, timeout=min(server.timeout, START_SECONDS))
+            for server in config.servers
+        )
+        config = replace(config, servers=tuple(servers))
     (client,) = (clients := UpstreamClients(config, runtime, Observation(runtime))).in_order
     place = client.server.url.redacted
     unknown = (
