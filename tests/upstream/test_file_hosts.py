@@ -97,6 +97,14 @@ def test_an_index_without_that_project(upstream: FakeUpstream) -> None:
         assert found(asking) is None
 
 
+def test_an_index_that_refuses_that_project(upstream: FakeUpstream, asking: Asking) -> None:
+    """So they are of an index whose firewall refuses that project, and nothing else."""
+    upstream.publish(IDNA)
+    upstream.refuse("pip", b"not here")
+    hosts = found(asking)
+    assert hosts == FoundHosts("idna", (upstream.file_host,))  # type: ignore[arg-type]
+
+
 def test_names_of_an_allowlist_come_first(upstream: FakeUpstream) -> None:
     """An index that is asked for a few names only is asked for one of them."""
     upstream.publish(IDNA, public_wheel("pip", "26.0"))

@@ -1,6 +1,7 @@
 """Public files as many clients read them while they are fetched, and afterwards."""
 
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import md5
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -10,7 +11,7 @@ import pytest
 from tests.durability.serving import server, start
 from tests.http.servers import RunningServer
 from tests.plain_http import LOCALLY
-from tests.upstream.fake_pages import JSON
+from tests.upstream.fake_pages import JSON, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import SOURCE, link_of, look, page_of
@@ -60,6 +61,18 @@ def test_the_known_page_is_served_while_an_upstream_is_slow(
         assert page_of(index, "large").headers[SOURCE] == "upstream-stale"
         gate.set()
         until(lambda: page_of(index, "large").headers[SOURCE] == "upstream")
+
+
+def test_digests_of_the_upstream_are_passed_on(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """A first lock has the digest that the upstream states, and a later one the SHA-256, too."""
+    upstream.publish(LARGE)
+    upstream.behave("large", Fault.MD5_ONLY)
+    stated = {"md5": md5(LARGE.data, usedforsecurity=False).hexdigest()}
+    with serving(tmp_path, upstream) as index:
+        assert page_of(index, "large").files[LARGE.filename]["hashes"] == stated
+        assert read(index, link_of(index, "large", LARGE.filename)) == LARGE.data
+        known = {"sha256": LARGE.sha256} | stated
+        until(lambda: page_of(index, "large").files[LARGE.filename]["hashes"] == known)
 
 
 def test_a_client_gets_the_first_bytes_while_a_file_is_fetched(

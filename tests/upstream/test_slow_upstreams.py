@@ -130,6 +130,10 @@ def test_names_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Pa
             until(lambda: len(upstream.requests) == UPSTREAM_THREADS // 4)  # it is one client
             assert page_of(index, "quick").status == 200
             assert len(upstream.requests) == UPSTREAM_THREADS // 4
+            # what does not wait for a thread is told when there is one
+            why = index.client.get("/api/v1/upstream/why", params={"project": "slow-more"}).json()
+            assert [reason["code"] for reason in why["reasons"]] == ["upstream_busy"]
+            assert "Try again in 60 seconds." in why["reasons"][0]["text"]
             for gate in gates:
                 gate.set()
             assert {page.result().status for page in pages} == {200}
