@@ -8,7 +8,7 @@ import pytest
 
 from tests.operations.in_memory_index import Clock
 from wheelyard.http_client.hosts import FetchError
-from wheelyard.upstream.index_slots import CURRENT_CLIENT, IndexSlots
+from wheelyard.upstream.index_slots import CURRENT_LOOKUP, IndexSlots, Lookup
 
 
 def slots_of(clock: Clock, size: int = 4) -> IndexSlots:
@@ -20,11 +20,11 @@ def slots_of(clock: Clock, size: int = 4) -> IndexSlots:
 
 def hold(slots: IndexSlots, held: ExitStack, client: str) -> None:
     """Take a slot for a client, as a thread does, until `held` ends."""
-    token = CURRENT_CLIENT.set(client)
+    token = CURRENT_LOOKUP.set(Lookup(client))
     try:
         held.enter_context(slots.hold())
     finally:
-        CURRENT_CLIENT.reset(token)
+        CURRENT_LOOKUP.reset(token)
 
 
 def noting(calls: list[str], client: str) -> Callable[[], None]:
@@ -94,3 +94,18 @@ def test_a_lookup_that_has_left_wakes_the_next_one() -> None:
         assert calls == ["left"]
         slots.forget(left)
     assert calls == ["left", "other"]
+
+
+def test_a_lookup_knows_which_index_had_no_slot() -> None:
+    """A lookup that may ask several indexes waits for the one that had no slot for it."""
+    free, full, lookup = slots_of(Clock()), slots_of(Clock(), 1), Lookup("one")
+    token = CURRENT_LOOKUP.set(lookup)
+    try:
+        with ExitStack() as held, free.hold():
+            hold(full, held, "two")
+            assert lookup.refused_by is None
+            with pytest.raises(FetchError), full.hold():
+                pass
+    finally:
+        CURRENT_LOOKUP.reset(token)
+    assert lookup.refused_by is full

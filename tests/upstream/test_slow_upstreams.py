@@ -34,14 +34,14 @@ PACKAGE_NAME = NormalizedName("slow")
 
 
 def test_a_page_that_begins_late(upstream: FakeUpstream) -> None:
-    """A page that begins after a minute is used, redirects included."""
+    """A page that begins late is used, redirects included."""
     upstream.publish(PACKAGE)
     upstream.behave("slow", Fault.REDIRECT_SAME)
     gate = upstream.hold("slow")
     with closing(Asking((server_of(upstream),))) as asking, ThreadPoolExecutor(1) as pool:
         later = pool.submit(asking.filenames, "slow")
         until(lambda: upstream.asked_pages("slow") != [])
-        asking.clock.advance(seconds=59)
+        asking.clock.advance(seconds=45)
         gate.set()
         assert later.result() == [PACKAGE.filename]
 
@@ -65,7 +65,7 @@ def test_a_file_that_is_silent(upstream: FakeUpstream) -> None:
 def test_an_answer_that_does_not_come_in_time(upstream: FakeUpstream) -> None:
     """After the `timeout` of an index its page is given up, and so is a file that is silent."""
     upstream.publish(PACKAGE)
-    server = replace(server_of(upstream), timeout=0.3)
+    server = replace(server_of(upstream), timeout=1)
     with closing(Asking((server,))) as asking:
         (file,) = asking.page("slow").page.files
         upstream.hold_files("slow")

@@ -27,7 +27,7 @@ from wheelyard.http.messages import Request
 from wheelyard.http.work_limits import ConcurrencyLimit, SingleFlight
 from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
-from wheelyard.upstream.index_slots import CURRENT_CLIENT
+from wheelyard.upstream.index_slots import CURRENT_LOOKUP, Lookup
 from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
 
@@ -158,9 +158,9 @@ class UpstreamReader:
         async with self._metadata_limits[upstream].acquire(client):
             return await self.run_waiting(work, *args)
 
-    async def _run_asking(self, client: str, work: Callable[[*Ts], T], *args: *Ts) -> T:
-        async with self.limit.acquire(client):
-            CURRENT_CLIENT.set(client)  # of this task, and so of the thread that works for it
+    async def _run_asking(self, lookup: Lookup, work: Callable[[*Ts], T], *args: *Ts) -> T:
+        async with self.limit.acquire(lookup.client):
+            CURRENT_LOOKUP.set(lookup)  # of this task, and so of the thread that works for it
             return await self.run_waiting(work, *args)
 
     async def answer(self, client: str, work: Callable[[*Ts], T], *args: *Ts) -> T:
@@ -171,7 +171,7 @@ class UpstreamReader:
         wait. Raises what the operation raises.
         """
         self._require_guesses(client)
-        answer = await self._run_asking(client, work, *args)
+        answer = await self._run_asking(Lookup(client), work, *args)
         if isinstance(answer, Explanation | RefreshedPage) and answer.is_unknown:
             self._unknown_names.record_failure((_guesses_of(client),))
         return answer
@@ -219,24 +219,25 @@ class UpstreamReader:
         """Return what `get` does, once no more than half of the threads wait for the same index."""
         end = get_running_loop().time() + SLOT_SECONDS
         while True:
+            lookup = Lookup(client)
             try:
-                return await self._run_asking(client, get, name)
+                return await self._run_asking(lookup, get, name)
             except Unavailable as error:
                 is_late = get_running_loop().time() >= end or self._waiting >= MAX_WAITING
                 if is_late or error.code != UPSTREAM_BUSY:
                     raise
             # it waits without a thread, and without a place among the others
-            await self._wait_for_slot(name, client, end)
+            await self._wait_for_slot(lookup, end)
 
-    async def _wait_for_slot(self, name: NormalizedName, client: str, end: float) -> None:
-        """Wait until the indexes that are asked for a name may have a slot, or until `end`."""
-        slots = self.upstream.clients.full_slots(name, client)
+    async def _wait_for_slot(self, lookup: Lookup, end: float) -> None:
+        """Wait until the index that had no slot for a lookup may have one, or until `end`."""
+        slots = lookup.refused_by
         if slots is None:
             return
         loop, freed = get_running_loop(), Event()
         wake = partial(loop.call_soon_threadsafe, freed.set)
         self._waiting += 1
-        slots.when_free(client, wake)
+        slots.when_free(lookup.client, wake)
         try:
             async with timeout_at(end):
                 await freed.wait()

@@ -147,7 +147,8 @@ class UpstreamClient:
         Raises FetchError as `page`.
         """
         headers = {"Accept": ACCEPT, "Accept-Encoding": "identity"}
-        with closing(self._open(self.server.url, headers, {HTTPStatus.OK})) as response:
+        limit = self._requester.deadline(self.server.patience)
+        with limit, closing(self._open(self.server.url, headers, {HTTPStatus.OK})) as response:
             body = response.body(ROOT_LIMIT_BYTES + 1, is_cut=True)
             return RootPage(
                 asked=self.server.url,
@@ -233,7 +234,8 @@ class UpstreamClient:
         if response.status not in REFUSAL_STATUSES:
             return response
         fault = self._requester.status_error(response)
-        with closing(response), suppress(FetchError):
+        limit = self._requester.deadline(self.server.timeout)
+        with closing(response), suppress(FetchError), limit:
             reason = reason_in(self._without_password(response.body(REASON_BYTES, is_cut=True)))
             fault.why += f', and says "{reason}"' if reason else ""
         fault.is_denied = self._answers_others(response.url, url)
@@ -242,7 +244,10 @@ class UpstreamClient:
     def _without_password(self, body: bytearray) -> bytes:
         """Return an answer without the password, which the index may have repeated."""
         login = self.server.login
-        return bytes(body.replace(login.password.encode(), b"***") if login else body)
+        secrets = [] if login is None else [login.password, login.authorization.split()[-1]]
+        for secret in filter(None, secrets):
+            body = body.replace(secret.encode(), b"***")
+        return bytes(body)
 
     def _answers_others(self, refused: Url, asked: Url) -> bool:
         """
@@ -521,11 +526,6 @@ class UpstreamClients:
         """Let so many threads wait for the pages of one index at a time."""
         for client in self.in_order:
             client.slots.limit(number)
-
-    def full_slots(self, name: NormalizedName, client: str) -> IndexSlots | None:
-        """Return the slots of an index that is asked for a name, if a client may have none."""
-        asked = (index.slots for index in self.asked_for(name))
-        return next((slots for slots in asked if not slots.has_room(client)), None)
 
     def close(self) -> None:
         """Close every connection."""

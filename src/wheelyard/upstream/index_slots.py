@@ -9,11 +9,22 @@ from math import inf
 from threading import Lock
 from typing import Final, NamedTuple
 
+from msgspec import Struct
+
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.http_client.hosts import FetchError
 
-CURRENT_CLIENT: Final[ContextVar[str]] = ContextVar("CURRENT_CLIENT", default="")
-"""The client for whom this thread waits, or an empty text for nobody in particular."""
+
+class Lookup(Struct, eq=False):
+    """One lookup of a name, which may ask several indexes."""
+
+    client: str = ""
+    """For whom it is, or an empty text for nobody in particular."""
+    refused_by: "IndexSlots | None" = None
+    """The slots of the index that had none for it."""
+
+
+CURRENT_LOOKUP: Final[ContextVar[Lookup | None]] = ContextVar("CURRENT_LOOKUP", default=None)
 
 
 class _Holder(NamedTuple):
@@ -61,14 +72,16 @@ class IndexSlots:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """
-        Hold a slot for `CURRENT_CLIENT` within the block.
+        Hold a slot for `CURRENT_LOOKUP` within the block.
 
         Raises FetchError if there is none. It says after how long there is one at the latest.
         """
-        client = CURRENT_CLIENT.get()
+        lookup = CURRENT_LOOKUP.get() or Lookup()
+        client = lookup.client
         with self._lock:
             now = self._monotonic()
             if not self.has_room(client):
+                lookup.refused_by = self
                 oldest = next(iter(self._holders.values()))
                 wait = max(1.0, oldest.began_at + self._timeout - now)
                 why = f"{len(self._holders)} other requests wait for it"
