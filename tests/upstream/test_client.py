@@ -24,11 +24,11 @@ from wheelyard.http_client.hosts import METADATA_ADDRESSES, Circuit, FetchError,
 from wheelyard.http_client.urls import UserPassword
 from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.upstream.client import (
-    GoogleToken,
     Missing,
     NotChanged,
     UpstreamClient,
 )
+from wheelyard.upstream.google_token import GoogleToken
 from wheelyard.upstream.observation import Kind
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer
 

@@ -9,7 +9,7 @@ import pytest
 from tests.fake_gcs.server import running_fake_gcs
 from wheelyard.errors import Invalid
 from wheelyard.http_client.hosts import FetchError
-from wheelyard.upstream.client import GoogleToken
+from wheelyard.upstream.google_token import GoogleToken
 
 pytestmark = pytest.mark.integration
 

@@ -4,9 +4,6 @@ Requests to one upstream index: its pages, and the files that its pages name.
 Nothing of a client's request is sent. The credential of the index goes to its scheme, host and port
 alone. Every URL, of each redirect too, is compared with what the operator allows, and so is every
 address. Pages are received whole, within limits of size and time.
-
-Google's library finds the credentials itself: the file that GOOGLE_APPLICATION_CREDENTIALS names,
-gcloud's login, or the metadata server. It is imported by the first request.
 """
 
 from collections.abc import Collection, Iterable, Iterator
@@ -15,14 +12,14 @@ from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import version
-from threading import BoundedSemaphore, Lock
-from typing import Any, Final
+from threading import BoundedSemaphore
+from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import NotFound, missing_extra
+from wheelyard.errors import NotFound
 from wheelyard.http_client.client import (
     GATEWAY_STATUSES,
     ClientResponse,
@@ -38,6 +35,7 @@ from wheelyard.http_client.hosts import AddressPolicy, FetchError, PublicOr
 from wheelyard.http_client.urls import BadUrl, Url, parse_url
 from wheelyard.sources.simple_page import ACCEPT, FetchedPage
 from wheelyard.upstream.answering_hosts import AnsweringHosts
+from wheelyard.upstream.google_token import GoogleToken
 from wheelyard.upstream.index_slots import IndexSlots
 from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
 from wheelyard.upstream.parsing import ROOT_LIMIT_BYTES, RootPage, check_final_url, why_no_index
@@ -82,7 +80,7 @@ class UpstreamClient:
         server: UpstreamServer,
         config: UpstreamConfig,
         runtime: Runtime,
-        google: "GoogleToken | None" = None,
+        google: GoogleToken | None = None,
         observation: Observation | None = None,
     ) -> None:
         self._config = config
@@ -306,7 +304,7 @@ class _UpstreamRules(RequestRules):
     def __init__(
         self,
         server: UpstreamServer,
-        google: "GoogleToken | None",
+        google: GoogleToken | None,
         observation: Observation | None,
     ) -> None:
         self.server = server
@@ -365,51 +363,6 @@ def _safe_etag(text: str) -> str:
     """Return an ETag that can be sent back as it is, or an empty text."""
     is_fit = text.isascii() and text.isprintable() and len(text) <= MAX_ETAG_LENGTH
     return text if is_fit else ""
-
-
-SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
-
-
-class GoogleToken:
-    """
-    The access token of this machine, fetched when it is needed. Threads may share it.
-
-    Raises Invalid (code `bad_setting`) if the library for it is not installed.
-    """
-
-    def __init__(self) -> None:
-        try:  # 40 MB of memory, which only those need who have such an upstream
-            import google.auth.transport.requests  # noqa: F401, PLC0415 - ditto
-        except ImportError:
-            raise missing_extra("upstream.google", "google-auth", "gcs", "gcs") from None
-        self._credentials: Any = None
-        self._lock = Lock()
-
-    def authorization(self) -> str:
-        """
-        Return an Authorization header.
-
-        Raises FetchError if there is no token.
-        """
-        import google.auth  # noqa: PLC0415 - as above
-        from google.auth import exceptions  # noqa: PLC0415 - ditto
-        from google.auth.transport.requests import Request  # noqa: PLC0415 - ditto
-
-        try:
-            # one thread refreshes the token; the others wait for it, and use the same
-            with self._lock:
-                if self._credentials is None:
-                    self._credentials, _ = google.auth.default(scopes=SCOPES)
-                if not self._credentials.valid:
-                    self._credentials.refresh(Request())
-                return f"Bearer {self._credentials.token}"
-        except exceptions.TransportError:
-            why = "Google gives no access token for it now"
-            raise FetchError(why, is_transient=True) from None
-        except (exceptions.GoogleAuthError, OSError, ValueError):
-            # not chained: the text may quote a key file
-            why = "this machine has no usable credentials of Google for it"
-            raise FetchError(why) from None
 
 
 class FileDownload(Struct, frozen=True):
