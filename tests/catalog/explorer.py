@@ -8,7 +8,7 @@ have the same future, so a state is played on from once. That leaves nothing out
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
@@ -200,7 +200,7 @@ class Scenario:
         if isinstance(wish, DONE_BY_THEMSELVES):
             wish.fulfil(index)
         elif wish.sweep:
-            index.sweep.run(START_TIME)
+            index.sweep.run(datetime.fromtimestamp(START_TIME, UTC))
         elif wish.delete or wish.restore:
             distribution = parse_filename(wish.made.filename)
             selection = Selection(distribution.version, frozenset({wish.made.filename}))

@@ -3,9 +3,11 @@
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from tests.operations.in_memory_index import Clock, fake_runtime
 from wheelyard.catalog import keys
+from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.errors import Conflict
 from wheelyard.operations.sweep import LEASE_TIME, JobLease
 from wheelyard.storage.memory import MemoryStore
@@ -24,7 +26,7 @@ class Instances:
 
     def lease(self, seed: int) -> JobLease:
         """Return the lease of another process."""
-        return JobLease(self.store, "job", fake_runtime(self.clock, seed))
+        return JobLease(self.store, "job", StoreClock(self.store, fake_runtime(self.clock, seed)))
 
 
 @pytest.fixture
@@ -39,6 +41,16 @@ def test_one_process_at_a_time_has_the_lease(instances: Instances) -> None:
     instances.clock.advance(minutes=1)
 
     assert instances.second.take(DAY) == LEASE_TIME - timedelta(minutes=1)
+
+
+def test_a_lease_ends_by_the_clock_of_the_store(instances: Instances) -> None:
+    """A process whose clock is ahead takes no lease that another one has."""
+    assert instances.first.take(DAY) == NOW
+    runtime = fake_runtime(instances.clock, 3)
+    ahead = replace(runtime, now=lambda: instances.clock.now + timedelta(hours=6))
+
+    late = JobLease(instances.store, "job", StoreClock(instances.store, ahead))
+    assert late.take(DAY) == LEASE_TIME
 
 
 def test_a_job_is_done_once_a_day(instances: Instances) -> None:

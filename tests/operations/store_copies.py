@@ -34,6 +34,7 @@ def store_copy(
         source_changes=changes,
         origin=origin,
         target=there,
+        target_clock=target.lifecycle.removal.clock,
         target_changes=target.changes,
         projects=target.projects,
         rights=target.catalog.rights,

@@ -1,7 +1,7 @@
 """`check`: the problems that it finds, repairs, and leaves alone."""
 
+import os
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -377,8 +377,9 @@ def test_old_scratch_files_are_swept(full: IndexHarness) -> None:
     sink.close()
     foreign = full.folder / "somebody-elses"
     foreign.touch()
-    full.clock.now += timedelta(days=36_500)  # later than the clock of the file system
-    assert full.opened(3).sweep.run(full.clock.seconds()) == 2  # of the deleted file
+    full.clock.advance(days=32)
+    os.utime(path, (full.index.spool.time() - 90_000,) * 2)
+    assert full.opened(3).sweep.run(full.clock.now) == 2  # of the deleted file
     assert any("scratch" in note for note in full.check().notes)
 
     assert full.check(sweep=True).swept == 1

@@ -48,7 +48,7 @@ def leave(harness: IndexHarness, made: Made) -> None:
 
 def sweep(harness: IndexHarness) -> int:
     """Sweep, as a process that knows nothing yet."""
-    return harness.opened(seed=3).sweep.run(harness.clock.seconds())
+    return harness.opened(seed=3).sweep.run(harness.clock.now)
 
 
 def daily(harness: IndexHarness, seed: int, store: Store | None = None) -> DailySweep:

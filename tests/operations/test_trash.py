@@ -264,7 +264,7 @@ def test_another_index_is_named_first(harness: IndexHarness, life: Lifecycle, ch
         life.change("delete", ALICE, DEMO, FIRST, "")
     if change == "deleted long ago":
         harness.clock.advance(days=40)
-        harness.opened(seed=4).sweep.run(harness.clock.seconds())
+        harness.opened(seed=4).sweep.run(harness.clock.now)
     before = harness.snapshot()
 
     for dry_run in (True, False):
@@ -388,7 +388,7 @@ def test_what_is_listed_meanwhile_is_no_success(harness: IndexHarness, life: Lif
             publish.pop()()
             return int(removal.remove(*arguments))  # type: ignore[arg-type]
 
-    busy = Busy(removal.stores, removal.runtime)
+    busy = Busy(removal.stores, removal.clock)
     with pytest.raises(WheelyardError, match="deleted here, and cannot be restored") as refused:
         replace(immediate(harness), removal=busy).delete(ALICE, DEMO, FIRST, "")
     assert refused.value.code == "listed_elsewhere"
@@ -434,7 +434,7 @@ def test_one_index_deletes_and_another_serves(harness: IndexHarness, life: Lifec
     list_in(harness, DEV, WHEEL)
     life.change("delete", ALICE, DEMO, FIRST, "")
     harness.clock.advance(days=60)
-    harness.opened(seed=4).sweep.run(harness.clock.seconds())
+    harness.opened(seed=4).sweep.run(harness.clock.now)
 
     assert len(objects_of(harness, WHEEL)) == 2
     assert objects_of(harness, SDIST) == []
@@ -562,5 +562,5 @@ def test_the_setting_of_public_downloads_counts(harness: IndexHarness, life: Lif
     assert public.lifecycle.kept_files(stored(harness)) == ()
     with pytest.raises(NotFound, match="everybody can read the bucket"):
         public.lifecycle.change("restore", ALICE, DEMO, FIRST, "")
-    assert public.sweep.run(harness.clock.seconds()) == 4
+    assert public.sweep.run(harness.clock.now) == 4
     assert public.check.run().problems == []

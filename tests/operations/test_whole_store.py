@@ -54,7 +54,7 @@ def test_a_sweep_keeps_what_an_index_lists_that_it_does_not_know(harness: IndexH
     harness.clock.advance(days=3)
     unaware = harness.opened(5)
 
-    swept = unaware.sweep.run(harness.clock.seconds())
+    swept = unaware.sweep.run(harness.clock.now)
 
     assert swept == 1
     assert harness.snapshot(FILES) == {key: body for key, body in before.items() if key != orphan}

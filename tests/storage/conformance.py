@@ -49,6 +49,16 @@ class StoreConformance:
 
         assert store.get(A) == Stored(b"one", version)
 
+    def test_the_time_is_that_of_its_objects(self, store: Store) -> None:
+        """The store's time is the one that a listing has of an object which is written then."""
+        before = store.time(B)
+        store.put(A, b"one", None)
+        written = next(store.list(A)).modified
+        after = store.time(B)
+
+        # a folder moves times by a millisecond, and services have whole seconds
+        assert before - 0.01 <= written <= after + 0.01
+
     def test_a_key_that_holds_nothing(self, store: Store) -> None:
         """A key that holds nothing reads as nothing, whatever version one asks about."""
         assert store.get(A) is None

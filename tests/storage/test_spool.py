@@ -7,7 +7,6 @@ from wheelyard.model.distribution_filename import parse_filename
 from wheelyard.operations.spooled_upload import SpoolWriter
 from wheelyard.storage.spool import Spool
 
-NOW = 1_800_000_000.0
 DAY = 86_400
 
 
@@ -21,13 +20,14 @@ def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
     writer = SpoolWriter(spool, distribution, 100, "the upload", {})
     waiting = SpoolWriter(spool, distribution, 100, "the upload", {})
     waiting.close()
-    os.utime(waiting.path, (NOW - DAY / 2, NOW - DAY / 2))
+    os.utime(waiting.path, (spool.time() - DAY / 2,) * 2)
 
-    spool.remove_abandoned(NOW)
+    spool.remove_abandoned()
 
     needed = {Path(fetched).name, writer.path.name, waiting.path.name, "notes.txt", "upload-link"}
     assert {each.name for each in tmp_path.iterdir()} == needed
     os.close(descriptor)
     writer.remove()
-    spool.remove_abandoned(NOW + DAY)
+    os.utime(waiting.path, (spool.time() - DAY - 1,) * 2)
+    spool.remove_abandoned()
     assert {each.name for each in tmp_path.iterdir()} == {"notes.txt", "upload-link"}

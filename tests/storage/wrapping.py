@@ -47,6 +47,10 @@ class WrappedStore(Store):
         """Return a URL."""
         return self._call("sign", key, lambda: self.store.sign(key, lifetime))
 
+    def time(self, key: Key) -> float:
+        """Return the time, at once."""
+        return self.store.time(key)
+
     def path_of(self, key: Key) -> Path | None:
         """Return a path, at once."""
         return self.store.path_of(key)

@@ -44,5 +44,5 @@ def test_a_process_that_dies_at_any_step(tmp_path: Path) -> None:
             return
         assert process.exitcode == -SIGKILL
         # what is left of a file that was stored is removed by the next start
-        harness.spool.remove_abandoned(harness.runtime.seconds())
+        harness.spool.remove_abandoned()
         assert harness.spooled() == []

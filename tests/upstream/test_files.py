@@ -30,6 +30,7 @@ from tests.upstream.scripted_source import (
     page_of,
 )
 from tests.waiting import TIMEOUT_SECONDS, until
+from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.errors import NotFound, Unavailable, WheelyardError
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
@@ -478,7 +479,7 @@ def test_a_page_without_digests(harness: FilesHarness) -> None:
     assert isinstance(received(chunks_of(opened))[1], Unavailable)
     opened = files.fetch(known, known.files[0]).result(TIMEOUT_SECONDS)
     assert isinstance(opened, StoredFile)
-    UpstreamSweep(harness.store, harness.runtime).run(SweepRules(max_bytes=0))
+    UpstreamSweep(StoreClock(harness.store, harness.runtime)).run(SweepRules(max_bytes=0))
     opened = files.fetch(known, known.files[0]).result(TIMEOUT_SECONDS)
     assert isinstance(received(chunks_of(opened))[1], Unavailable)
     assert [harness.counted("digest_change"), harness.counted("digest_mismatch")] == [2, 0]

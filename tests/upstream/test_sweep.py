@@ -8,14 +8,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import Clock, fake_runtime
+from tests.refused import refused
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog.format import ensure_format
+from wheelyard.catalog.store_clock import CLOCK_DIFFERS, StoreClock
 from wheelyard.cli.upstream_commands import upstream_command
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, Unavailable
 from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
@@ -92,7 +95,7 @@ def files_of(store: Store) -> list[str]:
 )
 def test_what_is_removed(store: Store, runtime: Runtime, rules: SweepRules, left: int) -> None:
     """Files go that were unused for long, and of too many those that were unused for longest."""
-    sweep = UpstreamSweep(store, runtime)
+    sweep = UpstreamSweep(StoreClock(store, runtime))
     expected = sweep.run(rules, dry_run=True)
     assert files_of(store) == FILES
 
@@ -104,6 +107,18 @@ def test_what_is_removed(store: Store, runtime: Runtime, rules: SweepRules, left
     assert [entry.key for entry in store.list("")] == sorted(
         [*OTHERS, *FILES[3 - left :], *(f"{key}.metadata" for key in FILES[3 - left :])]
     )
+
+
+def test_a_wrong_clock_removes_nothing(store: Store, runtime: Runtime) -> None:
+    """A machine whose clock is ahead takes no file for unused."""
+    ahead = replace(runtime, now=lambda: runtime.now() + timedelta(days=90))
+    sweep = UpstreamSweep(StoreClock(store, ahead))
+
+    assert sweep.run(SweepRules(unused_for=timedelta(days=60)), dry_run=True).removed == ()
+    with refused(Unavailable, CLOCK_DIFFERS):
+        sweep.run(SweepRules(unused_for=timedelta(days=60)))
+
+    assert files_of(store) == FILES
 
 
 def test_a_file_that_is_used(store: Store, runtime: Runtime, clock: Clock) -> None:
@@ -127,12 +142,12 @@ def test_a_file_that_is_used(store: Store, runtime: Runtime, clock: Clock) -> No
     assert len(written) == 2
     rules = SweepRules(unused_for=timedelta(days=10))
 
-    assert [each.path for each in UpstreamSweep(store, runtime).run(rules).removed] == [
+    assert [each.path for each in UpstreamSweep(StoreClock(store, runtime)).run(rules).removed] == [
         each.removeprefix(f"{BELOW}files/") for each in FILES[1:]
     ]
 
     assert files_of(store) == FILES[:1]
-    UpstreamSweep(store, runtime).run(SweepRules(max_bytes=0))
+    UpstreamSweep(StoreClock(store, runtime)).run(SweepRules(max_bytes=0))
     assert [entry.key for entry in store.list("")] == sorted(OTHERS)
 
 

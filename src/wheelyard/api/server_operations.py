@@ -126,7 +126,8 @@ def _private(index: "Index") -> dict[NormalizedName, ProjectFacts]:
 
 def _read_unserved(index: "Index", served: Container[str]) -> Iterator[_IndexReading]:
     """Yield what other indexes of the store have, by their documents."""
-    now, threads = index.runtime.now(), 1 if index.is_local else PREFETCH_THREADS
+    now = index.lifecycle.removal.clock.estimate()
+    threads = 1 if index.is_local else PREFETCH_THREADS
     for name in map(keys.index_in, index.lifecycle.removal.indexes()):
         if name in served:
             continue
@@ -170,7 +171,7 @@ def _read(
     several: frozenset[NormalizedName],
 ) -> _IndexReading:
     quotas = index.uploads.quotas
-    now, kept = index.runtime.now(), dict[NormalizedName, ListedAmount]()
+    now, kept = index.lifecycle.removal.clock.estimate(), dict[NormalizedName, ListedAmount]()
 
     def read(name: NormalizedName) -> tuple[NormalizedName, tuple[File, ...], tuple[File, ...]]:
         try:

@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.catalog.journaled_documents import ProjectCodec
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import NotFound
 from wheelyard.model.project import File, Project
@@ -108,11 +108,11 @@ class FileRemoval(Struct, frozen=True):
     """
     Deletes the objects of files that no index of a store lists, or keeps after a deletion.
 
-    Every method but `kept` raises Unavailable if the store does not answer.
+    Every method but `kept` and `held` raises Unavailable if the store does not answer.
     """
 
     stores: Stores
-    runtime: Runtime
+    clock: StoreClock
     keeps_deleted: bool = True
     """Whether deleted files are kept for a while: not where everybody can read the bucket."""
 
@@ -129,7 +129,7 @@ class FileRemoval(Struct, frozen=True):
         Raises Unavailable, before anything is deleted, if a document of the project cannot be read.
         """
         # of all indexes: they share the files, and each has its own document of the project
-        listed, count = self.kept(self._documents_at_once(name)), 0
+        listed, count = self.kept(self._documents_at_once(name), self.clock.now()), 0
         for key in objects:
             if key in listed:
                 continue
@@ -213,19 +213,23 @@ class FileRemoval(Struct, frozen=True):
             documents, again = again, self.documents(name, self.indexes())
         return again
 
-    def kept(self, projects: Iterable[Project]) -> frozenset[Key]:
-        """Return the keys of all objects that documents list, or keep although deleted."""
+    def kept(self, projects: Iterable[Project], now: datetime) -> frozenset[Key]:
+        """
+        Return the keys of all objects that documents list, or keep although deleted.
+
+        `now` is by the store's clock.
+        """
         return frozenset(
             key
             for project in projects
-            for file in self.kept_files(project)
+            for file in self.kept_files(project, now)
             for key, _ in listed_objects(project.name, file)
         )
 
-    def kept_files(self, project: Project) -> tuple[File, ...]:
+    def kept_files(self, project: Project, now: datetime) -> tuple[File, ...]:
         """Return the files of a document that are listed, or kept although deleted."""
         # whoever restores a file in the last moment has to commit that before its bytes go
-        return self.held(project, self.runtime.now() - RESTORE_TIME)
+        return self.held(project, now - RESTORE_TIME)
 
     def held(self, project: Project, at: datetime) -> tuple[File, ...]:
         """Return the files of a document that are listed, or could be restored at a time."""

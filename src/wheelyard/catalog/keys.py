@@ -14,6 +14,7 @@ The object layout of a store: no other module builds or parses keys.
     index-list.json                                        the indexes that commands have made
     index-list/<number>.json                               change `number` of them
     indexes/<index>/...                                    documents of another index: same keys
+    clock.json                                             written to learn the store's time
     leases/<job>.json                                      who does a job that one process does
     derived/search-4.msgpack.gz                            facts of all projects, for searches
     derived/descriptions/<renderer>/<digest>.json          the HTML of a description
@@ -78,6 +79,7 @@ SEALED_CHANGES = "changes/"
 INDEX_LIST = Key("index-list.json")
 INDEX_LIST_JOURNAL = "index-list/"
 INDEXES = "indexes/"
+CLOCK = Key("clock.json")
 LEASES = "leases/"
 DERIVED = "derived/"
 SEARCH = Key(f"{DERIVED}search-4.msgpack.gz")

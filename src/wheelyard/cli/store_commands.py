@@ -238,6 +238,7 @@ def _store_copy(
         source_changes=opened.changes,
         origin=origin,
         target=target_index.stores,
+        target_clock=target_index.lifecycle.removal.clock,
         target_changes=target_index.changes,
         projects=target_index.projects,
         rights=target_index.catalog.rights,

@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from wheelyard.api import public_package_operations
 from wheelyard.api.public_package_operations import KeptPackages, KeptQuery
+from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.cli.options import (
     INDEX,
     STORE,
@@ -268,7 +269,7 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     settings = command_settings()
     index = open_index(settings, create=False)
     store = upstream_store(settings, index.stores, index.traits.operation_counter)
-    work = UpstreamSweep(store, index.runtime)
+    work = UpstreamSweep(StoreClock(store, index.runtime))
     report = work.run(rules, dry_run=dry_run)
     if dry_run:
         for file in report.removed:

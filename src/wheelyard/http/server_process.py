@@ -146,7 +146,7 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
     If a place to watch is gone, only the log says so.
     """
     if not index.settings.server.read_only:
-        index.spool.remove_abandoned(index.runtime.seconds())
+        index.spool.remove_abandoned()
         DailySweep(index.sweep, index.changes, index.runtime).start()
         retention = index.retention if index.settings.server.daily_retention else None
         if retention is not None:

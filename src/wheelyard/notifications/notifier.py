@@ -41,7 +41,7 @@ class Notifier:
         self._index = index
         self._runtime = index.runtime
         self._channels = tuple(channels)
-        self._lease = JobLease(index.stores.documents, JOB, index.runtime)
+        self._lease = JobLease(index.stores.documents, JOB, index.lifecycle.removal.clock)
         self._logged = ""
         """The last failure that the log has. Each is there once."""
 

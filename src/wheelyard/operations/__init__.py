@@ -17,6 +17,9 @@ and for what was kept long enough: with `check --sweep`, and in each server once
 The lease of the sweep only saves work: two sweeps at once delete the same objects, and each looks
 at them itself. It is a document with its holder, its end and the time of the last completion, taken
 and renewed by compare-and-swap, and never deleted. A server that was stopped, and whose lease was
-taken meanwhile, finds that out before its next project, and ends its sweep. What is a day old is so
-by the store's clock: the time that the lease got when it was written.
+taken meanwhile, finds that out before its next project, and ends its sweep.
+
+What is a day old, and what was kept long enough, is so by the store's clock
+(`catalog/store_clock.py`). Where the clock of this machine is an hour or more off that, nothing is
+swept, and nothing is deleted by rules.
 """

@@ -7,6 +7,7 @@ The docstring of `check_store` says what is a problem, and what is repaired.
 import re
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
 from hashlib import sha256
 from typing import Final
@@ -144,6 +145,8 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
     changes: Changes
     removal: FileRemoval
     runtime: Runtime
+    now: datetime
+    """When the check began, by the store's clock."""
     threads: int
     """The number of projects that are checked concurrently."""
     verified: dict[Key, str]
@@ -181,8 +184,7 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
         findings = Findings(projects=1)
         check = JournaledCheck(project_journal(name), self.documents, findings)
         project = check.run(rebuild=rebuild)
-        removal, now = self.removal, self.runtime.now()
-        for file in removal.held(project, now) if project else ():
+        for file in self.removal.held(project, self.now) if project else ():
             findings.files += 1 if file.keep_until is None else 0
             progress(file.filename, 0)
             for key, expected in listed_objects(name, file):
@@ -255,7 +257,7 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
     def _check_claims(self, names: Iterable[NormalizedName], findings: Findings) -> None:
         """Report listed names that have neither document nor journal."""
         # files that are younger may be those of an upload that is not committed yet
-        cutoff = (self.runtime.now() - ORPHAN_AGE).timestamp()
+        cutoff = (self.now - ORPHAN_AGE).timestamp()
         for name in names:
             files = self.files.list(f"{keys.FILES}{name}/")
             if any(entry.modified < cutoff for entry in files):

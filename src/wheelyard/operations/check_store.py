@@ -15,7 +15,9 @@ unless it is read-only, and retries with backoff until it succeeds.
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import partial
+from math import inf
 from pathlib import Path
 from threading import Event, Thread
 from typing import Final
@@ -184,12 +186,15 @@ class Check(Struct, frozen=True):
 
         With `rebuild`, damaged documents are made again from their journals. With `sweep`,
         leftovers are deleted. An object that cannot be read is a problem, and ends nothing. Raises
-        Unavailable if objects cannot be listed or deleted.
+        Unavailable if objects cannot be listed or deleted, and before anything is looked at if with
+        `sweep` the clock is wrong.
         """
+        clock = self.sweep.removal.clock
+        now = clock.require_agreement() if sweep else clock.estimate()
         findings, verified = Findings(), dict[Key, str]()
         names = [keys.index_in(prefix) for prefix in self.sweep.removal.indexes()]
         indexes = [
-            self._index_check(name, verified).run(findings, progress, rebuild=rebuild)
+            self._index_check(name, verified, now).run(findings, progress, rebuild=rebuild)
             for name in names
         ]
         self.credentials.run(findings, sweep=sweep)
@@ -199,14 +204,14 @@ class Check(Struct, frozen=True):
         JournaledCheck(INDEX_LIST, self.stores.documents, findings).run(rebuild=rebuild)
         self._check_definitions(indexes[0], findings)
         self._check_counts(findings)
-        self._check_leftovers(indexes, findings, sweep=sweep)
+        self._check_leftovers(indexes, findings, now, sweep=sweep)
         if findings.problems:
             for prefix in self.sweep.removal.indexes():
                 with suppress(WheelyardError):  # the next copy compares everything
                     self.stores.documents.delete(Key(f"{prefix}{keys.COPIED}"))
         return findings
 
-    def _index_check(self, name: str, verified: dict[Key, str]) -> IndexCheck:
+    def _index_check(self, name: str, verified: dict[Key, str], now: datetime) -> IndexCheck:
         catalog = self.catalog_of(name)
         return IndexCheck(
             name=name,
@@ -216,6 +221,7 @@ class Check(Struct, frozen=True):
             changes=catalog.changes,
             removal=self.sweep.removal,
             runtime=self.runtime,
+            now=now,
             threads=self.threads,
             verified=verified,
         )
@@ -248,22 +254,23 @@ class Check(Struct, frozen=True):
                     findings.add_foreign_object(key)
 
     def _check_leftovers(
-        self, indexes: Sequence[CheckedIndex], findings: Findings, *, sweep: bool
+        self, indexes: Sequence[CheckedIndex], findings: Findings, now: datetime, *, sweep: bool
     ) -> None:
-        now = self.runtime.now()
-        cutoff, orphans = (now - ORPHAN_AGE).timestamp(), 0
+        orphans = 0
         # without the list of names, any project may have existed
         may_sweep = sweep and all(index.has_names for index in indexes)
-        for project_orphans in self._find_orphans(findings):
+        for project_orphans in self._find_orphans(now, findings):
             # an inconsistent project may list these bytes once it is restored
             if not any(index.may_list(project_orphans.project) for index in indexes):
-                swept = self.sweep.remove(project_orphans, now.timestamp()) if may_sweep else 0
+                swept = self.sweep.remove(project_orphans, now) if may_sweep else 0
                 findings.swept += swept
                 orphans += len(project_orphans.entries) - swept
-        for path in self.spool.leftovers(cutoff) if sweep else ():
-            path.unlink(missing_ok=True)
-            findings.swept += 1
-        scratch = sum(1 for _ in self.spool.leftovers(now.timestamp()))
+        if sweep:
+            # the spool of a bucket is on a disk of this machine, which has a clock of its own
+            for path in self.spool.leftovers(self.spool.time() - ORPHAN_AGE.total_seconds()):
+                path.unlink(missing_ok=True)
+                findings.swept += 1
+        scratch = sum(1 for _ in self.spool.leftovers(inf))
         if orphans:
             findings.notes.append(
                 f"{counted(orphans, 'object')} under {keys.FILES} belong to no listed file: "
@@ -273,9 +280,9 @@ class Check(Struct, frozen=True):
             files = counted(scratch, "scratch file")
             findings.notes.append(f"{files} of uploads in {self.spool.folder}")
 
-    def _find_orphans(self, findings: Findings) -> list[Orphans]:
+    def _find_orphans(self, now: datetime, findings: Findings) -> list[Orphans]:
         try:
-            return self.sweep.find(findings=findings)
+            return self.sweep.find(now, findings)
         except WheelyardError as fault:
             findings.notes.append(f"leftovers of uploads were not looked for: {fault.message}")
             return []

@@ -21,6 +21,7 @@ bytes that are about to go.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from datetime import datetime
 from itertools import chain
 from typing import Final
 
@@ -30,7 +31,6 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import FileRemoval, listed_objects
 from wheelyard.catalog.projects import Projects
-from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Forbidden
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_known_filename
@@ -87,7 +87,6 @@ class ImmediateDeletion(Struct, frozen=True):
 
     projects: Projects
     removal: FileRemoval
-    runtime: Runtime
     projects_of: Callable[[str], Projects]
     """Returns the projects of an index by its name, also of one that this process does not know."""
     index: str = ""
@@ -138,7 +137,8 @@ class ImmediateDeletion(Struct, frozen=True):
 
     def _deletion(self, removal: _Removal, index: str, caller: Caller, reason: str) -> "_Delete":
         awaited = removal.awaited.get(index, set())
-        return _Delete(removal.digests, awaited, removal.notes, caller, reason, self.runtime)
+        at = self.removal.clock.now()
+        return _Delete(removal.digests, awaited, removal.notes, caller, reason, at)
 
     def _remove_bytes(self, name: NormalizedName, removal: _Removal) -> None:
         objects = {
@@ -152,10 +152,11 @@ class ImmediateDeletion(Struct, frozen=True):
         remove_results(self._stores_of_indexes(), self._core_metadata(name, objects))
         self.removal.remove(name, objects)
         # whoever lists them by now was faster than this removal has looked, or has committed since
+        now = self.removal.clock.now()
         still = [
             index
             for index, project in self._documents(name).items()
-            if any(file.sha256 in removal.digests for file in self.removal.kept_files(project))
+            if any(file.sha256 in removal.digests for file in self.removal.kept_files(project, now))
         ]
         if still:
             named = ", ".join(map(describe_index, still))
@@ -219,7 +220,7 @@ class ImmediateDeletion(Struct, frozen=True):
             for index, project in projects.items()
         }
         held = tuple(chain.from_iterable(files.values()))
-        kept = self.removal.kept(projects.values())
+        kept = self.removal.kept(projects.values(), self.removal.clock.estimate())
         return _Removal(
             projects=projects,
             files={index: files for index, files in files.items() if files},
@@ -268,7 +269,7 @@ class ImmediateDeletion(Struct, frozen=True):
         """Return the files of an index that count: in another one those that keep the bytes."""
         if index == self.index:
             return *project.files, *project.trash
-        return self.removal.kept_files(project)
+        return self.removal.kept_files(project, self.removal.clock.estimate())
 
     def _documents(self, name: NormalizedName) -> dict[str, Project]:
         """Return the documents of a project as they are now, by the name of their index."""
@@ -287,7 +288,7 @@ class _Delete(Struct, frozen=True):
     notes: PromotionNotes
     caller: Caller
     reason: str
-    runtime: Runtime
+    at: datetime
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """
@@ -308,7 +309,7 @@ class _Delete(Struct, frozen=True):
             tuple(sorted(names)),
             self.reason,
             Deletion(at_once=True),
-            at=self.runtime.now(),
+            at=self.at,
             by=self.caller.principal,
             by_name=self.caller.name,
         )

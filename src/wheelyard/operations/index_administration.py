@@ -289,7 +289,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                     f"first: wheelyard delete {project.name} --versions '>=0.dev0' --index {name}.",
                     code=INDEX_IN_USE,
                 )
-            if self.files.kept([project]):
+            if self.files.kept([project], self.files.clock.now()):
                 days = (KEPT_FOR + RESTORE_TIME).days
                 raise Conflict(
                     f"The index {quoted(name)} has deleted files that can be restored, such as of "

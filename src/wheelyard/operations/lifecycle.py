@@ -220,6 +220,7 @@ class Lifecycle(Struct, frozen=True):
         promoted = self._settled_notes(name, selection) if loses_bytes else PromotionNotes()
         check = self.quota_check if action == "restore" else None
         quotas = check.for_files() if check is not None else None
+        at = self._time_of(action, dry_run=dry_run)
 
         # asked again for each commit that others were faster with: a file may be gone by then
 
@@ -234,12 +235,12 @@ class Lifecycle(Struct, frozen=True):
                 promoted.require_no_other(files)
             if quotas is not None and names:
                 quotas.require_room(project, size_of_files(files))
-            return (self._event(action, caller, names, reason),) if names else ()
+            return (self._event(action, caller, names, reason, at),) if names else ()
 
         if dry_run:
             project = self.projects.read_for_update(name)
             intent(project)  # raises what the change would
-            keep_until = self._keep_until() if action == "delete" else None
+            keep_until = self._keep_until(at) if action == "delete" else None
             files = self._select(action, project, selection, reason)
             return Changed(project, project, files, keep_until)
         committed = self.projects.change(name, intent)
@@ -265,12 +266,13 @@ class Lifecycle(Struct, frozen=True):
         def intent(project: Project) -> tuple[Event, ...]:
             return tuple(
                 self._deleted_event(
-                    caller, tuple(file.filename for file in files), reason, by_rule=True
+                    caller, tuple(file.filename for file in files), reason, at, by_rule=True
                 )
                 for reason, files in choose(project).items()
             )
 
         caller.require(Action.MANAGE, name)
+        at = self._time_of("delete")
         committed = self.projects.change(name, intent)
         return self._deleted(
             committed, tuple(chain.from_iterable(choose(committed.before).values()))
@@ -287,25 +289,49 @@ class Lifecycle(Struct, frozen=True):
             self.removal.remove(name, objects)
         return Changed(committed.after, committed.before, files, keep_until)
 
+    def _time_of(self, action: ReleaseAction, *, dry_run: bool = False) -> datetime:
+        """
+        Return the time of a change: by the store's clock if it decides how long bytes are kept.
+
+        For before the commit, as the store may have to be asked.
+        """
+        if action not in {"delete", "restore"}:
+            return self.runtime.now()
+        clock = self.removal.clock
+        return clock.estimate() if dry_run else clock.now()
+
     def _event(
-        self, action: ReleaseAction, caller: Caller, names: tuple[str, ...], reason: str
+        self,
+        action: ReleaseAction,
+        caller: Caller,
+        names: tuple[str, ...],
+        reason: str,
+        at: datetime,
     ) -> Event:
         if action == "delete":
-            return self._deleted_event(caller, names, reason)
-        at, by, by_name = self.runtime.now(), caller.principal, caller.name
+            return self._deleted_event(caller, names, reason, at)
+        by, by_name = caller.principal, caller.name
         return Event(what=_KINDS[action], at=at, by=by, by_name=by_name, files=names, reason=reason)
 
     def _deleted_event(
-        self, caller: Caller, names: tuple[str, ...], reason: str, *, by_rule: bool = False
+        self,
+        caller: Caller,
+        names: tuple[str, ...],
+        reason: str,
+        at: datetime,
+        *,
+        by_rule: bool = False,
     ) -> Event:
-        keep_until = self._keep_until()
+        keep_until = self._keep_until(at)
         deletion = Deletion(keep_until=keep_until, by_rule=by_rule and keep_until is not None)
-        at, by, by_name = self.runtime.now(), caller.principal, caller.name
+        by, by_name = caller.principal, caller.name
         return Event.deleted(names, reason, deletion, at=at, by=by, by_name=by_name)
 
     def kept_files(self, project: Project) -> tuple[File, ...]:
         """Return the deleted files of a project that can be restored now."""
-        return project.kept_files(self.runtime.now()) if self.removal.keeps_deleted else ()
+        if not project.trash or not self.removal.keeps_deleted:
+            return ()
+        return project.kept_files(self.removal.clock.estimate())
 
     def _select(
         self, action: ReleaseAction, project: Project, selection: Selection, reason: str
@@ -372,8 +398,8 @@ class Lifecycle(Struct, frozen=True):
             )
         return PromotionNotes.of(files)
 
-    def _keep_until(self) -> datetime | None:
-        return self.runtime.now() + KEPT_FOR if self.removal.keeps_deleted else None
+    def _keep_until(self, at: datetime) -> datetime | None:
+        return at + KEPT_FOR if self.removal.keeps_deleted else None
 
     def set_status(
         self, caller: Caller, name: NormalizedName, status: Status, reason: str

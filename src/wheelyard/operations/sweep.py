@@ -22,6 +22,7 @@ from wheelyard.catalog.document_cache import Codec, UnreadableIgnored
 from wheelyard.catalog.files import FileRemoval
 from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.catalog.projects import NameList
+from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.catalog.stored_credentials import CLOCK_SKEW, TokenRecords, UsedIdTokens
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import prefetch_map
@@ -71,16 +72,17 @@ class JobLease:
     """
     The lease of one job, as one process has it.
 
-    For one thread at a time. A time in the document that is later than any correct clock can have
-    written counts for nothing, and so does a document that is damaged. Each method raises
-    Unavailable if the store does not answer.
+    For one thread at a time. Times are those of the store's clock. One in the document that is
+    later than any correct clock can have written counts for nothing, and so does a document that is
+    damaged. Each method raises Unavailable if the store does not answer.
     """
 
-    def __init__(self, store: Store, job: str, runtime: Runtime) -> None:
+    def __init__(self, store: Store, job: str, clock: StoreClock) -> None:
         self._store = store
         self._key = keys.lease(job)
-        self._runtime = runtime
-        self._holder = runtime.new_id()
+        self._clock = clock
+        self._monotonic = clock.runtime.monotonic
+        self._holder = clock.runtime.new_id()
         self._document, self._version = LeaseDocument(), ABSENT
         self._renew_at = 0.0
 
@@ -91,7 +93,7 @@ class JobLease:
         Return zero if it was taken, else after how long to try again.
         """
         self._document, self._version = self._read()
-        document, now = self._document, self._runtime.now()
+        document, now = self._document, self._clock.now()
         others = document.ends if document.holder != self._holder else None
         done_until = document.completed and document.completed + every
         wait = max(_until(others, now, LEASE_TIME), _until(done_until, now, every))
@@ -109,8 +111,8 @@ class JobLease:
 
         Raises Conflict if another process has taken it.
         """
-        if self._runtime.monotonic() >= self._renew_at:
-            self._put(ends=self._runtime.now() + LEASE_TIME)
+        if self._monotonic() >= self._renew_at:
+            self._put(ends=self._clock.now() + LEASE_TIME)
 
     def complete(self) -> None:
         """
@@ -118,7 +120,7 @@ class JobLease:
 
         Raises Conflict if another process has taken it.
         """
-        now = self._runtime.now()
+        now = self._clock.now()
         self._put(ends=now, completed=now)
 
     def give_back(self) -> None:
@@ -127,11 +129,7 @@ class JobLease:
 
         Raises Conflict if another process has taken it.
         """
-        self._put(ends=self._runtime.now())
-
-    def written_at(self) -> float:
-        """Return when the lease was written last, by the store's clock, in seconds since 1970."""
-        return next(self._store.list(self._key)).modified
+        self._put(ends=self._clock.now())
 
     def _read(self) -> tuple[LeaseDocument, ObjectVersion]:
         stored = self._store.get(self._key)
@@ -152,7 +150,7 @@ class JobLease:
         )
         self._version = self._store.put(self._key, _CODEC.encode(document), self._version)
         self._document = document
-        self._renew_at = self._runtime.monotonic() + RENEWAL_SECONDS
+        self._renew_at = self._monotonic() + RENEWAL_SECONDS
 
 
 def last_completed(store: Store, job: str) -> datetime | None:
@@ -195,18 +193,19 @@ class Sweep(Struct, frozen=True):
     """The number of projects whose documents are read concurrently."""
 
     def find(
-        self, findings: Findings | None = None, lease: JobLease | None = None
+        self, now: datetime, findings: Findings | None = None, lease: JobLease | None = None
     ) -> list[Orphans]:
         """
         Return what no index lists, by project.
 
+        `now` is by the store's clock, and says which deleted files are still kept.
         The keys below `files/` that are none of a file are added to `findings`, and `lease` is
         renewed after each project. Raises Unavailable if a document of any project cannot be read,
         and Conflict as `JobLease.renew`.
         """
         indexes = tuple(self.removal.indexes())
         orphans = list[Orphans]()
-        find_orphans = partial(self._orphans, indexes)
+        find_orphans = partial(self._orphans, indexes, now)
         for project_orphans in prefetch_map(
             find_orphans, self._projects(indexes, findings), self.threads
         ):
@@ -216,29 +215,29 @@ class Sweep(Struct, frozen=True):
                 orphans.append(project_orphans)
         return orphans
 
-    def run(self, now: float, lease: JobLease | None = None) -> int:
+    def run(self, now: datetime, lease: JobLease | None = None) -> int:
         """
         Delete all leftovers, and return how many.
 
-        `now` is in seconds since the epoch, best by the store's clock. Raises as `find`.
+        `now` is by the store's clock. Raises as `find`.
         """
         count = 0
         # the whole list first: an unreadable document of any project ends the sweep before
         # anything is deleted
-        for orphans in self.find(lease=lease):
+        for orphans in self.find(now, lease=lease):
             if lease is not None:
                 lease.renew()
             count += self.remove(orphans, now)
         return count
 
-    def remove(self, orphans: Orphans, now: float) -> int:
+    def remove(self, orphans: Orphans, now: datetime) -> int:
         """
         Delete those of a project's orphans that are a day old, or whose file was deleted.
 
         None is deleted if the project is inconsistent, or perhaps lost. Return how many were.
         Raises Unavailable if the store does not answer, or a document of the project is damaged.
         """
-        before = now - ORPHAN_AGE.total_seconds()
+        before = (now - ORPHAN_AGE).timestamp()
         candidates = [entry.key for entry in orphans.entries if entry.modified < before]
         old = [key for key in candidates if key not in orphans.deleted]
         has_any = orphans.deleted or old
@@ -268,11 +267,11 @@ class Sweep(Struct, frozen=True):
         yield from ((name, []) for name in documents)
 
     def _orphans(
-        self, indexes: Sequence[str], project: tuple[NormalizedName, list[Entry]]
+        self, indexes: Sequence[str], now: datetime, project: tuple[NormalizedName, list[Entry]]
     ) -> Orphans:
         name, entries = project
         projects = self.removal.documents(name, indexes)
-        kept = self.removal.kept(projects)
+        kept = self.removal.kept(projects, now)
         unlisted = [entry for entry in entries if entry.key not in kept]
         deleted = frozenset[Key]()
         if len(indexes) == 1 and unlisted and projects:
@@ -326,7 +325,8 @@ class DailySweep:
         self._sweep = sweep
         self._changes = changes
         self._runtime = runtime
-        self._lease = JobLease(sweep.stores.documents, JOB, runtime)
+        self._clock = sweep.removal.clock
+        self._lease = JobLease(sweep.stores.documents, JOB, self._clock)
         self._logged = ""
         """The last failure that the log has. Each is there once."""
 
@@ -350,14 +350,14 @@ class DailySweep:
         try:
             if next(self._sweep.stores.files.list(keys.FILES), None) is None:
                 return EVERY  # perhaps a store that the first upload makes
+            now = self._clock.require_agreement()
             wait = self._lease.take(EVERY)
             if wait:
                 return wait
-            # a machine whose clock is ahead must not take uploads that are under way for old
-            now = self._lease.written_at()
             self._run_sweep(now)
             self._lease.complete()
-            self._remove_old(now)  # without the lease: any process may do that at any time
+            # without the lease: any process may do that at any time
+            self._remove_old(now.timestamp())
         except Conflict:  # this process was stopped, and another one has taken the lease
             return EVERY
         except WheelyardError as error:
@@ -365,7 +365,7 @@ class DailySweep:
             return timedelta()
         return EVERY
 
-    def _run_sweep(self, now: float) -> None:
+    def _run_sweep(self, now: datetime) -> None:
         try:
             count = self._sweep.run(now, self._lease)
         except Conflict:

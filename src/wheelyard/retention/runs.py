@@ -8,7 +8,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog.projects import Projects
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.downloads.reading import LastDownloads
 from wheelyard.errors import UNREADABLE_CODES, Conflict, Forbidden, NotFound, Unavailable
@@ -70,7 +70,7 @@ class Retention(Struct, frozen=True, kw_only=True):
     """Returns the index of a name. Raises NotFound if there is none."""
     documents: Store
     """That of the index without a name, which has the lease."""
-    runtime: Runtime
+    clock: StoreClock
     is_local: bool
     is_read_only: bool
 
@@ -87,7 +87,7 @@ class Retention(Struct, frozen=True, kw_only=True):
         `only`: the name of one index whose rules are applied, or None for all rules.
         """
         _require_administrator(caller)
-        return _Pass(self, caller, None, keeps=keeps).report(only)
+        return _Pass(self, caller, self.clock.estimate(), keeps=keeps).report(only)
 
     def run(
         self,
@@ -105,8 +105,9 @@ class Retention(Struct, frozen=True, kw_only=True):
         has another plan by now, and then deletes nothing.
 
         Return None if a run was complete within `every`. Raises Conflict (code `retention_running`)
-        while another process does the same, and Forbidden on a read-only server. After an
-        Unavailable some projects may be done.
+        while another process does the same, and Forbidden on a read-only server. Raises Unavailable
+        (code `clock_differs`), before anything is deleted, if the machine's clock is wrong. After
+        any other Unavailable some projects may be done.
         """
         _require_administrator(caller)
         if self.is_read_only:
@@ -117,14 +118,15 @@ class Retention(Struct, frozen=True, kw_only=True):
             )
         if only is not None:
             self.indexes(only)
+        now = self.clock.require_agreement()
         agreed = self._agreed(caller, only, plan) if plan is not None else None
-        lease = JobLease(self.documents, JOB, self.runtime)
+        lease = JobLease(self.documents, JOB, self.clock)
         if lease.take(every):
             if every:
                 return None
             raise _running()
         try:
-            report = _Pass(self, caller, lease, agreed, keeps=keeps).report(only)
+            report = _Pass(self, caller, now, lease, agreed, keeps=keeps).report(only)
             # the daily run, if there is one, still has the rules about other indexes to apply
             if only is None:
                 lease.complete()
@@ -151,7 +153,8 @@ class _Pass:
         self,
         retention: Retention,
         caller: Caller,
-        lease: JobLease | None,
+        now: datetime,
+        lease: JobLease | None = None,
         agreed: frozenset[JudgedRelease] | None = None,
         *,
         keeps: bool,
@@ -162,8 +165,11 @@ class _Pass:
         self._agreed = agreed
         """What may be deleted, or None for all that the rules say."""
         self._keeps = keeps
-        self._now = retention.runtime.now()
-        """One time for all: what becomes old enough meanwhile stays until the next run."""
+        self._now = now
+        """
+        By the store's clock. One time for all: what becomes old enough meanwhile stays until the
+        next run.
+        """
         self._states = list[RuleState]()
         self._deleted = list[JudgedRelease]()
         self._kept = list[JudgedRelease]()

@@ -154,6 +154,16 @@ class Store(Protocol):
         """Yield the entries whose key begins with `prefix` and is greater than `after`, sorted."""
         ...
 
+    def time(self, key: Key) -> float:
+        """
+        Return the time by the store's clock, in seconds since the epoch, perhaps whole ones.
+
+        It is the `modified` of an object that is written for that, which is at `key` if the store
+        has no other way. Its bytes mean nothing. Raises Unavailable if it cannot be written.
+        """
+        self.put(key, b"{}\n", None)
+        return next(self.list(key)).modified
+
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """
         Return a URL for the download of an object, or None if clients have to ask the server.

@@ -492,7 +492,8 @@ class BucketStore(Store, ABC):
         with suppress(Unavailable):
             entry = next(self.list(key), None)
             if entry is not None and (entry.key, entry.size) == (key, size):
-                return self.runtime.seconds() - entry.modified < FILE_SETTLED_SECONDS
+                # the clock of a machine that is far behind would make each old one a recent one
+                return abs(self.runtime.seconds() - entry.modified) < FILE_SETTLED_SECONDS
         return False
 
     def _chunks(self, chunks: Iterator[bytes]) -> Iterator[bytes]:

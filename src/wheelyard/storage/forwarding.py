@@ -81,6 +81,10 @@ class ForwardingStore(Store):
         """See `Store`."""
         return self.inner.list(prefix, after)
 
+    def time(self, key: Key) -> float:
+        """See `Store`."""
+        return self._for_write(key).time(self._full(key))
+
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
         return self.inner.sign(self._full(key), lifetime)

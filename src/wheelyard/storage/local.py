@@ -186,6 +186,12 @@ class LocalStore(Store):
                 where = str(error.filename).removeprefix(f"{self._root}/")
                 raise _unreadable(Key(where), error) from error
 
+    def time(self, key: Key) -> float:
+        """See `Store`. The file is in the spool, and not synced."""
+        del key
+        self._check_root()
+        return self.spool.time()
+
     def path_of(self, key: Key) -> Path:
         """Return the path of the object's file, existing or not."""
         return Path(self._path(key))

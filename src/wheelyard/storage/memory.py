@@ -81,6 +81,11 @@ class MemoryStore(Store):
             if self._objects.pop(key, None) is not None:
                 del self._keys[bisect_left(self._keys, key)]
 
+    def time(self, key: Key) -> float:
+        """See `Store`. Nothing is written."""
+        del key
+        return self._clock()
+
     def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
         """See `Store`."""
         with self._lock:

@@ -81,16 +81,34 @@ class Spool:
                 raise
             os.close(descriptor)
 
-    def remove_abandoned(self, now: float) -> None:
+    def time(self) -> float:
+        """
+        Return the time by the clock of the file system, in seconds since the epoch.
+
+        Raises Unavailable if no file can be created.
+        """
+        with storage_faults("a file in the spool folder"):
+            return self._time()
+
+    def _time(self) -> float:
+        """Return what `time` does, or raise OSError."""
+        path, descriptor = self.open_new()
+        try:
+            return os.fstat(descriptor).st_mtime
+        finally:
+            Path(path).unlink()
+            os.close(descriptor)
+
+    def remove_abandoned(self) -> None:
         """
         Remove the temporary files that no living process needs, as far as that is possible.
 
-        `now` is in seconds since the epoch, for files that wait without a lock.
+        Those that wait without a lock go by their age, by the clock of the file system.
         """
         for path in self.folder.glob(f"{FILE_PREFIX}*"):
             with suppress(OSError):
                 is_waiting = path.name.startswith(WAITING_PREFIX)
-                if is_waiting and path.lstat().st_mtime > now - WAITING_SECONDS:
+                if is_waiting and path.lstat().st_mtime > self._time() - WAITING_SECONDS:
                     continue
                 descriptor = os.open(path, _EXISTING)
                 try:

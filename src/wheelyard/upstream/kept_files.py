@@ -16,7 +16,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_known_filename
@@ -89,18 +89,20 @@ class SweepReport(Struct, frozen=True):
 class UpstreamSweep(Struct, frozen=True):
     """Removes files of upstream indexes from a store."""
 
-    store: Store
-    runtime: Runtime
+    clock: StoreClock
+    """That of the store with what is below `upstream/`."""
 
     def run(self, rules: SweepRules, *, dry_run: bool = False) -> SweepReport:
         """
         Remove what the rules say, or in a dry run nothing, and return what that is.
 
-        A server that runs meanwhile may fetch a removed file again. Raises Unavailable if the store
-        does not answer. Some files may be removed then.
+        A server that runs meanwhile may fetch a removed file again. Raises Unavailable (code
+        `clock_differs`), before anything is removed, if the machine's clock is wrong. Raises
+        Unavailable if the store does not answer. Some files may be removed then.
         """
-        files = sorted(kept_files(self.store), key=attrgetter("last_use"))
-        chosen = self._choose(files, rules)
+        now = self.clock.estimate() if dry_run else self.clock.require_agreement()
+        files = sorted(kept_files(self.clock.store), key=attrgetter("last_use"))
+        chosen = self._choose(files, rules, now.timestamp())
         for _ in prefetch_map(self._remove, () if dry_run else chosen):
             pass
         kept_bytes = sum(file.size for file in files) - sum(file.size for file in chosen)
@@ -108,13 +110,14 @@ class UpstreamSweep(Struct, frozen=True):
 
     def _remove(self, file: KeptFile) -> None:
         """Remove a file, in a thread of its own. A crash leaves the rest to the next sweep."""
-        below = PrefixedStore(self.store, keys.UPSTREAM)
+        below = PrefixedStore(self.clock.store, keys.UPSTREAM)
         for entry in file.objects:
             below.delete(entry.key)
 
-    def _choose(self, files: list[KeptFile], rules: SweepRules) -> list[KeptFile]:
+    @staticmethod
+    def _choose(files: list[KeptFile], rules: SweepRules, now: float) -> list[KeptFile]:
         """Return the files to remove, of `files` in the order of their last use."""
-        now, size = self.runtime.seconds(), sum(file.size for file in files)
+        size = sum(file.size for file in files)
         chosen = list[KeptFile]()
         for file in files:
             is_unused = (

@@ -15,6 +15,7 @@ from wheelyard.authentication.sessions import Sessions
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.format import Catalog, open_catalog
+from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
@@ -26,7 +27,7 @@ from wheelyard.settings.load import google_endpoints, process_environment
 from wheelyard.settings.sections import Settings, WebSettings
 from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Stores
-from wheelyard.storage.forwarding import StoreMetrics, instrumented
+from wheelyard.storage.forwarding import ReadOnlyStore, StoreMetrics, instrumented
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.authentication import (
     build_authenticator,
@@ -133,6 +134,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         spool=spool,
         traits=traits,
         catalog=catalog,
+        clock=_store_clock(catalog, runtime, may_write=gives_serials),
         store_metrics=store_metrics,
         policy=policy,
         gives_serials=gives_serials,
@@ -154,6 +156,12 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     if is_server:
         definitions.require_start(catalog.projects)
     return Indexes(settings, definitions, builder.build).get("")
+
+
+def _store_clock(catalog: Catalog, runtime: Runtime, *, may_write: bool) -> StoreClock:
+    documents = catalog.stores.documents
+    # a server that is not meant to write does not write to learn the time either
+    return StoreClock(documents if may_write else ReadOnlyStore(documents), runtime)
 
 
 def _sessions(

@@ -206,7 +206,7 @@ class Index(Struct, frozen=True, kw_only=True):
             rules=rules,
             indexes=lambda name: self.named(name).as_retained(),
             documents=self.named("").stores.documents,
-            runtime=self.runtime,
+            clock=self.lifecycle.removal.clock,
             is_local=self.is_local,
             is_read_only=self.settings.server.read_only,
         )
@@ -412,7 +412,6 @@ class Index(Struct, frozen=True, kw_only=True):
         return ImmediateDeletion(
             self.projects,
             self.lifecycle.removal,
-            self.runtime,
             partial(projects_of, self),
             self.name,
         )

@@ -17,6 +17,7 @@ from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.files import FileRemoval, Files
 from wheelyard.catalog.format import Catalog
 from wheelyard.catalog.format import open_index as open_catalog_of_index
+from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import parse_name_patterns
 from wheelyard.model.brand import Brand
@@ -105,6 +106,7 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
     traits: StoreTraits
     catalog: Catalog
     """That of the index without a name."""
+    clock: StoreClock
     store_metrics: StoreMetrics
     policy: CachePolicy
     gives_serials: bool
@@ -200,7 +202,7 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
         """What deletes bytes, which all indexes share."""
         # what everybody can read in the bucket is not kept
         is_public = self.settings.store.downloads == "public"
-        return FileRemoval(self.catalog.stores, self.runtime, keeps_deleted=not is_public)
+        return FileRemoval(self.catalog.stores, self.clock, keeps_deleted=not is_public)
 
     def _uploads(
         self,

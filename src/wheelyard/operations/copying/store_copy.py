@@ -25,6 +25,7 @@ from wheelyard.catalog.files import FileRemoval, listed_objects
 from wheelyard.catalog.format import Catalog
 from wheelyard.catalog.journaled_documents import DecisionRecords, IndexRecords, project_journal
 from wheelyard.catalog.projects import NameList, Projects
+from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.downloads.upkeep import copy_counts
 from wheelyard.errors import (
@@ -122,6 +123,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
     origin: str
     """The location of the source."""
     target: Stores
+    target_clock: StoreClock
     target_changes: Changes
     projects: Projects
     """Those of the target, as are `rights` and `decisions`."""
@@ -182,7 +184,8 @@ class IndexCopies(Struct, frozen=True, kw_only=True):
 
     def names(self, source: Stores) -> list[str]:
         """Return the names of the indexes of which a store has something."""
-        removal = FileRemoval(source, self.records.commits.runtime)
+        clock = StoreClock(source.documents, self.records.commits.runtime)
+        removal = FileRemoval(source, clock)
         return [name for prefix in removal.indexes() if (name := keys.index_in(prefix))]
 
     def part_of(self, whole: StoreCopy, name: str) -> StoreCopy:
@@ -259,7 +262,7 @@ class _Copying(Struct):
     def begin(self) -> None:
         """Find out what the last copy has seen, and what has changed in the target since."""
         # what copies have left that were killed
-        self.copy.spool.remove_abandoned(self.copy.projects.commits.runtime.seconds())
+        self.copy.spool.remove_abandoned()
         target = self.copy.target.documents
         with suppress(NotFound), UnreadableIgnored():
             stored = target.get(keys.COPIED)
@@ -483,8 +486,8 @@ class _Copying(Struct):
 
     def _missing(self, project: Project, in_target: Project) -> Iterator[_Missing]:
         objects = self.copy.target.files.list(keys.files_of(project.name))
-        runtime = self.copy.projects.commits.runtime
-        now, oldest = runtime.now(), runtime.seconds() - RENEWAL_AGE.total_seconds()
+        now = self.copy.target_clock.now()
+        oldest = (now - RENEWAL_AGE).timestamp()
         wanted = (*project.files, *project.kept_files(now))
         present = {entry.key: entry for entry in objects} if wanted else {}
         listed = {

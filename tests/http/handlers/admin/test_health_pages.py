@@ -78,7 +78,7 @@ def test_last_sweep_is_known(tmp_path: Path) -> None:
     with in_process(tmp_path, settings_in(tmp_path)) as server:
         api, lease = (
             Administrator.of(server).api,
-            JobLease(server.index.stores.documents, JOB, server.index.runtime),
+            JobLease(server.index.stores.documents, JOB, server.index.lifecycle.removal.clock),
         )
         assert text(api.call(show_health), "sweep").startswith("Never swept yet")
         lease.take(timedelta(days=1))
