@@ -228,7 +228,7 @@ def test_tokens_are_copied_to_their_own_place(
 
 def test_a_copy_goes_on_after_a_full_disk(store: Path, wheelyard: Typed, sandbox: Sandbox) -> None:
     """On a full disk it ends with one sentence, TO is sound, and with more room it goes on."""
-    with small_disk(sandbox.folder, "size=200k") as there:
+    with small_disk(sandbox.folder, "size=456k") as there:
         done = wheelyard("copy", store, there, "--quiet")
         assert (done.returncode, done.stdout) == (1, "")
         assert "no room left" in done.stderr.splitlines()[-1]

@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,3 +24,10 @@ def small_disk(folder: Path, options: str) -> Iterator[Path]:
         yield root
     finally:
         subprocess.run(["umount", "--lazy", root], check=True)
+
+
+def fill(disk: Path) -> None:
+    """Use what room there is, with the file `filler`."""
+    with suppress(OSError), (disk / "filler").open("ab", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))

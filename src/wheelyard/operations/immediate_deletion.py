@@ -22,6 +22,7 @@ bytes that are about to go.
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from itertools import chain
 from typing import Final
 
@@ -122,18 +123,31 @@ class ImmediateDeletion(Struct, frozen=True):
         if others and not everywhere:
             raise _listed_elsewhere(name, others)
         if not dry_run:
-            for index in others:
-                deletion = self._deletion(removal, index, caller, reason)
-                self.projects_of(index).change(name, deletion)
-            deletion = self._deletion(removal, self.index, caller, reason)
-            own = self.projects.change(name, deletion).after
-            self._remove_bytes(name, removal)
+            delete = partial(self._delete, name, removal, others, caller, reason)
+            own = self.projects.store.with_reserve(delete)
         return Removed(
             project=own,
             files=removal.distinct_files(self.index),
             indexes=others,
             leftovers=len(removal.leftovers),
         )
+
+    def _delete(
+        self,
+        name: NormalizedName,
+        removal: _Removal,
+        others: Iterable[str],
+        caller: Caller,
+        reason: str,
+    ) -> Project:
+        """Take the files out of all these indexes, remove the bytes, and return the project."""
+        for index in others:
+            deletion = self._deletion(removal, index, caller, reason)
+            self.projects_of(index).change(name, deletion)
+        deletion = self._deletion(removal, self.index, caller, reason)
+        own = self.projects.change(name, deletion).after
+        self._remove_bytes(name, removal)
+        return own
 
     def _deletion(self, removal: _Removal, index: str, caller: Caller, reason: str) -> "_Delete":
         awaited = removal.awaited.get(index, set())

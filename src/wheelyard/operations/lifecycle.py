@@ -8,6 +8,7 @@ bytes at once. Where everybody can read the bucket, they always go at once.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from itertools import chain
 from shlex import quote
 from typing import Final, Literal
@@ -214,6 +215,23 @@ class Lifecycle(Struct, frozen=True):
         `not_intact`), or if the files in the trash have changed meanwhile. Raises TooLarge (code
         `quota_exceeded`) if a quota has no room for them.
         """
+        change = partial(self._change, action, caller, name, selection, reason, dry_run=dry_run)
+        # a yank too: it is what stops the installations of a release, and is as small
+        if action in {"delete", "yank"} and not dry_run:
+            return self.projects.store.with_reserve(change)
+        return change()
+
+    def _change(
+        self,
+        action: ReleaseAction,
+        caller: Caller,
+        name: NormalizedName,
+        selection: Selection,
+        reason: str,
+        *,
+        dry_run: bool,
+    ) -> Changed:
+        """Do what `change` does, without the reserve of a disk."""
         require_manager(caller, name, reason)
         verified = self._verified(name, selection) if action == "restore" else {}
         loses_bytes = action == "delete" and not self.removal.keeps_deleted
@@ -271,12 +289,14 @@ class Lifecycle(Struct, frozen=True):
                 for reason, files in choose(project).items()
             )
 
+        def delete() -> Changed:
+            committed = self.projects.change(name, intent)
+            files = tuple(chain.from_iterable(choose(committed.before).values()))
+            return self._deleted(committed, files)
+
         caller.require(Action.MANAGE, name)
         at = self._time_of("delete")
-        committed = self.projects.change(name, intent)
-        return self._deleted(
-            committed, tuple(chain.from_iterable(choose(committed.before).values()))
-        )
+        return self.projects.store.with_reserve(delete)
 
     def _deleted(self, committed: CommittedProject, files: tuple[File, ...]) -> Changed:
         """Return the result of a delete, once the bytes are removed that are not kept."""

@@ -84,6 +84,7 @@ class SpoolWriter:
         what: str,
         hashers: Mapping[str, "Hasher"],
     ) -> None:
+        self._spool = spool
         self.path, self._sink = spool.create()
         self.distribution = distribution
         self.size = 0
@@ -104,7 +105,7 @@ class SpoolWriter:
             raise file_too_large(self._limit)
         for hasher in self._hashers.values():
             hasher.update(data)
-        with storage_faults(self._what):
+        with storage_faults(self._what), self._spool.with_reserve_kept():
             write_all(self._sink.fileno(), data)
 
     @property

@@ -148,7 +148,10 @@ class JobLease:
             ends=ends,
             completed=completed or before.completed,
         )
-        self._version = self._store.put(self._key, _CODEC.encode(document), self._version)
+        body, version = _CODEC.encode(document), self._version
+        # sweeps and retention make room
+        put = partial(self._store.put, self._key, body, version)
+        self._version = self._store.with_reserve(put)
         self._document = document
         self._renew_at = self._monotonic() + RENEWAL_SECONDS
 
@@ -380,7 +383,7 @@ class DailySweep:
 
     def _remove_old(self, now: float) -> None:
         try:
-            self._changes.remove_stale(now)
+            self._sweep.stores.documents.with_reserve(partial(self._changes.remove_stale, now))
             for prefix in self._sweep.removal.indexes():
                 remove_old(PrefixedStore(self._sweep.stores.documents, prefix), now)
         except WheelyardError as error:

@@ -23,7 +23,8 @@ its modification time in nanoseconds, its inode and its size. No symbolic link b
 followed: on Linux the path of each open file is checked (`storage/filesystem.py`). A download
 checks the path, and Granian opens it afterwards; whoever can write to the store can place a link
 in that moment. A folder is made when it is opened for writing; a command that only reads fails if
-it is missing.
+it is missing. Deletions have a reserve of its disk (`reserve.py`): what may use it is called by
+`Store.with_reserve`, again if it has failed for want of room.
 
 Buckets. What all services need is there once. Only the packages of the services import their
 libraries, when such a store is opened:

@@ -15,15 +15,17 @@ must be told from another one with the same content carries a random id.
 `tests/storage/conformance.py` asserts the contract.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, NamedTuple, NewType, Protocol
+from typing import Final, NamedTuple, NewType, Protocol, TypeVar
 
 from msgspec import Struct
 
 from wheelyard.errors import DAMAGED, Unavailable
 from wheelyard.storage.location import BucketLocation
+
+T = TypeVar("T")
 
 Key = NewType("Key", str)
 """A slash-separated path, 1 to 1024 bytes of UTF-8; a store's are built by `catalog.keys` only."""
@@ -163,6 +165,14 @@ class Store(Protocol):
         """
         self.put(key, b"{}\n", None)
         return next(self.list(key)).modified
+
+    def with_reserve(self, action: Callable[[], T]) -> T:
+        """
+        Return the result of an action that deletes, or is to: it may use the reserve of a disk.
+
+        Only a store in a folder has one. On a full disk the action is called again.
+        """
+        return action()
 
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """

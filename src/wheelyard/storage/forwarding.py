@@ -4,12 +4,12 @@ Stores whose objects are in another one: a part of it, read-only, or measured.
 The metrics belong to no registry until a server puts them into its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import astuple
@@ -29,6 +29,8 @@ from wheelyard.storage.base import (
     WebType,
 )
 from wheelyard.storage.location import BucketLocation
+
+T = TypeVar("T")
 
 READ_ONLY: Final = "read_only"
 """The error code of each write to a store that is only read."""
@@ -85,6 +87,10 @@ class ForwardingStore(Store):
         """See `Store`."""
         return self._for_write(key).time(self._full(key))
 
+    def with_reserve(self, action: Callable[[], T]) -> T:
+        """See `Store`."""
+        return self.inner.with_reserve(action)
+
     def sign(self, key: Key, lifetime: timedelta) -> str | None:
         """See `Store`."""
         return self.inner.sign(self._full(key), lifetime)
@@ -136,6 +142,10 @@ class ReadOnlyStore(ForwardingStore):
         """Raise Unavailable."""
         # the base class deletes in `inner`, without asking `_for_write`
         self._for_write(key)
+
+    def with_reserve(self, action: Callable[[], T]) -> T:
+        """Return the result of the action: nothing is written, and no reserve is made."""
+        return action()
 
     def _for_write(self, key: Key) -> NoReturn:
         raise Unavailable(f"{key} is not written: {self.why}", code=self.code)

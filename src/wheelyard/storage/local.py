@@ -20,10 +20,11 @@ locks, and the keys that are named when the store is opened.
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from errno import EISDIR, ELOOP
 from fcntl import LOCK_EX, flock
+from functools import partial
 from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
@@ -31,9 +32,9 @@ from random import Random
 from re import Pattern
 from stat import S_IMODE, S_ISDIR, S_ISLNK
 from tempfile import TemporaryFile
-from typing import Final
+from typing import Final, TypeVar
 
-from wheelyard.errors import RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
+from wheelyard.errors import RETRY_AFTER_SECONDS, STORAGE_FULL, Conflict, NotFound, Unavailable
 from wheelyard.storage.base import (
     ABSENT,
     CHUNK_BYTES,
@@ -58,7 +59,10 @@ from wheelyard.storage.filesystem import (
     walk_no_follow,
     write_all,
 )
+from wheelyard.storage.reserve import Reserve
 from wheelyard.storage.spool import FILE_MODE, Spool
+
+T = TypeVar("T")
 
 SPOOL = ".spool"
 LOCKS = ".locks"
@@ -103,7 +107,9 @@ class LocalStore(Store):
         prefixes = [SPOOL, LOCKS, *([] if private is None else [private])]
         paths = (f"{self._root}/{prefix}".rstrip("/") for prefix in prefixes)
         self._private = tuple(f"{path}/" for path in paths)
-        self.spool = Spool(Path(self._root, SPOOL))
+        folders = (f"{self._root}/{LOCKS}", f"{self._root}/{SPOOL}")
+        self._reserve = Reserve(self._root, *folders)
+        self.spool = Spool(Path(self._root, SPOOL), self._reserve)
         try:
             Path(self._root).parent.mkdir(parents=True, exist_ok=True)
             for folder in (Path(self._root), self.spool.folder, Path(self._root, LOCKS)):
@@ -159,11 +165,18 @@ class LocalStore(Store):
         """
         del kind
         is_synced = not self._refetchable.match(key)
-        with storage_faults(str(key)), self._spooled(body, is_synced=is_synced) as spooled:
+        with (
+            storage_faults(str(key)),
+            self._reserve.kept(),
+            self._spooled(body, is_synced=is_synced) as spooled,
+        ):
             self._move_into_place(key, spooled, None, is_synced=is_synced)
 
     def delete(self, key: Key) -> None:
         """Delete the object, as in `Store`, and then the empty folders above it."""
+        self.with_reserve(partial(self._delete, key))  # the lock may need room
+
+    def _delete(self, key: Key) -> None:
         target = Path(self._path(key))
         with storage_faults(str(key)):
             self._require_no_links(str(target.parent))
@@ -190,7 +203,21 @@ class LocalStore(Store):
         """See `Store`. The file is in the spool, and not synced."""
         del key
         self._check_root()
-        return self.spool.time()
+        return self.with_reserve(self.spool.time)
+
+    def with_reserve(self, action: Callable[[], T]) -> T:
+        """See `Store`. Afterwards the reserve is made again, as far as there is room."""
+        try:
+            try:
+                return action()
+            except Unavailable as error:
+                if error.code != STORAGE_FULL:
+                    raise
+            with self._reserve.released():
+                return action()
+        finally:
+            with suppress(OSError):  # the next deletion or upload tries it again
+                self._reserve.fill()
 
     def path_of(self, key: Key) -> Path:
         """Return the path of the object's file, existing or not."""

@@ -9,7 +9,7 @@ age says that nobody needs it any more.
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from errno import ENOSPC
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
@@ -17,6 +17,7 @@ from secrets import token_hex
 from typing import BinaryIO, Final
 
 from wheelyard.storage.filesystem import storage_faults
+from wheelyard.storage.reserve import Reserve
 
 FILE_PREFIX = "upload-"
 WAITING_PREFIX: Final = f"{FILE_PREFIX}waiting-"
@@ -35,8 +36,10 @@ _EXISTING: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 class Spool:
     """A folder of temporary files for upload bodies."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reserve: Reserve | None = None) -> None:
         self.folder = folder
+        self._reserve = reserve
+        """What uploads must leave of the disk, or None."""
 
     def create(self) -> tuple[Path, BinaryIO]:
         """
@@ -117,6 +120,10 @@ class Spool:
                         path.unlink()
                 finally:
                     os.close(descriptor)
+
+    def with_reserve_kept(self) -> AbstractContextManager[None]:
+        """Return what lets a block write a part of a file, as `Reserve.kept` does."""
+        return nullcontext() if self._reserve is None else self._reserve.kept()
 
     def require_room(self, size: int) -> None:
         """

@@ -1,0 +1,50 @@
+"""A server whose disk is full: what makes room works, and uploads are refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.http.packages import post, publish, wheel
+from tests.http.servers import running_server
+from tests.storage.small_disk import fill, small_disk
+
+pytestmark = pytest.mark.integration
+
+PASSWORD = "s3cret"
+GRANTS = '[[grant]]\nwho = ["htpasswd:admin"]\nprojects = ["*"]\nactions = ["admin"]\n'
+DEMO = "/api/v1/projects/demo"
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of two MiB, for the store of a server."""
+    with small_disk(tmp_path, "size=2m") as root:
+        yield root
+
+
+def test_releases_go_while_the_disk_is_full(tmp_path: Path, disk: Path) -> None:
+    """On a full disk one yanks, deletes and removes releases by HTTP, and uploads afterwards."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    (folder / "store").symlink_to(disk / "store")
+    (folder / "htpasswd").write_text(f"admin:{SHA}\n")
+    access = f"[access]\nhtpasswd_file = '{folder / 'htpasswd'}'\n{GRANTS}"
+    with running_server(folder, config=access) as server:
+        publish(server, *(wheel("demo", version) for version in ("1.0", "2.0", "3.0")))
+        fill(disk)
+        assert post(server, wheel("late", "1.0")).status_code == 507
+
+        server.change("demo", "yank", version="1.0", reason="broken")
+        server.change("demo", "delete", version="2.0")
+        removal = {"version": "3.0", "now": True}
+        answer = server.client.post(f"{DEMO}/delete", json=removal, auth=("admin", PASSWORD))
+
+        assert answer.status_code == 200, answer.text
+        assert post(server, wheel("late", "1.0")).status_code == 507
+        files = server.get(DEMO, server.token).json()["files"]
+        assert [(file["version"], file["yanked"]) for file in files] == [("1.0", "broken")]
+        (disk / "filler").unlink()
+        assert post(server, wheel("late", "1.0")).status_code == 200
+        assert server.index.check.run().problems == []

@@ -1,0 +1,232 @@
+"""A full disk: what makes room uses the reserve of the store, and nothing else does."""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import UTC, datetime
+from errno import ENOSPC
+from pathlib import Path
+from random import Random
+from threading import Event
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, Clock, IndexHarness
+from tests.refused import refused
+from tests.storage.small_disk import fill, small_disk
+from wheelyard.catalog import keys
+from wheelyard.errors import STORAGE_FULL, Unavailable, WheelyardError
+from wheelyard.model.distribution_filename import parse_version
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.sweep import EVERY, DailySweep
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import ABSENT, Key
+from wheelyard.storage.local import LocalStore
+from wheelyard.storage.reserve import RESERVE_BYTES
+
+DEMO, FILE = NormalizedName("demo"), Key("files/a")
+ORPHAN = Key(f"files/demo/{'0' * 64}/demo-0.1-py3-none-any.whl")
+VERSIONS = ("1.0", "2.0", "3.0", "4.0")
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of a MiB."""
+    with small_disk(tmp_path, "size=1m") as root:
+        yield root
+
+
+def store_on(disk: Path) -> LocalStore:
+    """Return the store on a disk, as another process has it."""
+    return LocalStore(disk / "store", Random(1))
+
+
+def reserve_of(disk: Path) -> Path:
+    """Return the path of the reserve."""
+    return disk / "store/.reserve"
+
+
+def assert_is_full(disk: Path) -> None:
+    """Check that there is no room for a byte."""
+    with pytest.raises(OSError, match="No space") as full:
+        (disk / "more").write_bytes(b"1")
+    assert full.value.errno == ENOSPC
+
+
+def test_the_reserve_is_room_of_the_disk(disk: Path) -> None:
+    """The first upload makes the reserve, whose bytes are allocated, and which is no object."""
+    store = store_on(disk)
+    assert not reserve_of(disk).exists()  # as in a store that is only read
+
+    store.put_file(FILE, b"1")
+
+    status = reserve_of(disk).stat()
+    assert status.st_size == RESERVE_BYTES <= status.st_blocks * 512
+    assert [entry.key for entry in store.list("")] == [FILE]
+    assert status.st_mode & 0o777 == 0o640
+
+
+def test_first_uploads_at_once(tmp_path: Path) -> None:
+    """The first uploads of several processes wait until one of them has made the reserve."""
+    for number in range(20):
+        stores = [LocalStore(tmp_path / str(number), Random(seed)) for seed in range(4)]
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda store: store.put_file(FILE, b"1"), stores))
+
+
+def test_only_deletions_use_it(disk: Path) -> None:
+    """On a full disk a deletion can write, others cannot, and the rest of the reserve is kept."""
+    store = store_on(disk)
+    store.put_file(FILE, b"1")
+    fill(disk)
+    with refused(Unavailable, STORAGE_FULL):
+        store.put(Key("a"), b"1", ABSENT)
+
+    store.with_reserve(lambda: store.put(Key("b"), bytes(10_000), ABSENT))
+
+    assert 0 < reserve_of(disk).stat().st_size < RESERVE_BYTES
+    assert_is_full(disk)
+    with refused(Unavailable, STORAGE_FULL):
+        store.put_file(Key("files/b"), b"1")
+    (disk / "filler").unlink()
+    store.put_file(Key("files/b"), b"1")
+    assert reserve_of(disk).stat().st_size == RESERVE_BYTES
+
+
+def test_no_file_is_stored_meanwhile(disk: Path) -> None:
+    """While a deletion uses the reserve, another process stores no file there."""
+    store, other = store_on(disk), store_on(disk)
+    store.put_file(FILE, b"1")
+    fill(disk)
+    tries = list[int]()
+
+    def delete() -> None:
+        store.put(Key("b"), bytes(5000), None)
+        tries.append(1)
+        with refused(Unavailable, STORAGE_FULL):
+            other.put_file(Key("files/b"), b"1")
+        with pytest.raises(OSError, match="No space"), other.spool.with_reserve_kept():
+            pass
+
+    store.with_reserve(delete)
+    assert tries == [1]
+
+
+@pytest.mark.parametrize("left", [0, 100, RESERVE_BYTES - 1])
+def test_a_process_that_has_died(disk: Path, left: int) -> None:
+    """A reserve that a process has not made again is made by the next upload or deletion."""
+    store = store_on(disk)
+    store.put_file(FILE, b"1")
+    makers: tuple[Callable[[], None], ...] = (
+        lambda: store.put_file(FILE, b"1"),
+        lambda: store.delete(Key("none")),
+    )
+    for again in makers:
+        reserve_of(disk).unlink()
+        if left:
+            reserve_of(disk).write_bytes(bytes(left))
+        again()
+        assert reserve_of(disk).stat().st_size == RESERVE_BYTES
+
+
+def test_other_failures_leave_it(disk: Path) -> None:
+    """An action that fails for another reason than the disk is not repeated."""
+    store, calls = store_on(disk), list[int]()
+    store.put_file(FILE, b"1")
+
+    def fail() -> None:
+        calls.append(1)
+        message = "No."
+        raise Unavailable(message)
+
+    with pytest.raises(Unavailable, match="No"):
+        store.with_reserve(fail)
+    assert calls == [1]
+
+
+@pytest.fixture
+def full(tmp_path: Path, disk: Path) -> IndexHarness:
+    """An index on a full disk, with four releases, and what an upload has left two days ago."""
+    spooled = tmp_path / "spool"
+    spooled.mkdir()
+    store = store_on(disk)
+    clock = Clock(datetime.fromtimestamp(store.time(keys.CLOCK), UTC))
+    harness = IndexHarness(spooled, clock, other=store)
+    for version in VERSIONS:
+        harness.upload(make_wheel(version=version))
+    store.put_file(ORPHAN, bytes(RESERVE_BYTES))
+    os.utime(store.path_of(ORPHAN), (clock.seconds() - 200_000,) * 2)
+    fill(disk)
+    return harness
+
+
+def test_releases_are_deleted(full: IndexHarness, disk: Path) -> None:
+    """On a full disk one can yank, delete and remove releases, and upload nothing."""
+    index = full.opened(seed=3)
+    first, second, third, _ = (Selection(parse_version(version)) for version in VERSIONS)
+
+    index.lifecycle.change("yank", ALICE, DEMO, first, "it is broken")
+    index.lifecycle.change("delete", ALICE, DEMO, second, "")
+    index.immediate_deletion.delete(ALICE, DEMO, third, "")
+
+    with refused(Unavailable, STORAGE_FULL):
+        full.upload(make_wheel(version="5.0"))
+    assert_is_full(disk)
+    project = full.opened(seed=4).projects.get(DEMO)
+    assert [file.version for file in project.files] == ["1.0", "4.0"]
+    assert [file.version for file in project.trash] == ["2.0"]
+    assert full.check().problems == []
+
+
+def test_retention_deletes_on_a_full_disk(full: IndexHarness) -> None:
+    """Rules delete old releases on a full disk."""
+    settings = Settings(retention=({"keep_last": 1},))
+    retention = full.opened(seed=3, settings=settings).retention
+    assert retention is not None
+
+    report = retention.run(ALICE)
+
+    assert report is not None
+    assert len(report.deleted) == len(VERSIONS) - 1
+
+
+def test_a_sweep_frees_a_full_disk(full: IndexHarness, disk: Path) -> None:
+    """The daily sweep of a full disk frees it, and makes the reserve as large as it was."""
+    index = full.opened(seed=3)
+
+    swept = DailySweep(index.sweep, index.changes, index.runtime).sweep_if_due()
+
+    assert swept == EVERY
+    assert ORPHAN not in full.snapshot()
+    assert reserve_of(disk).stat().st_size == RESERVE_BYTES
+    full.upload(make_wheel(version="5.0"))
+
+
+def test_several_processes_delete_at_once(full: IndexHarness, disk: Path) -> None:
+    """Deletions of several processes succeed, while no upload among them does."""
+    is_over = Event()
+
+    def delete(number: int, version: str) -> None:
+        index = full.opened(number, store_on(disk))
+        index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version(version)), "")
+
+    def upload() -> int:
+        count, store = 0, store_on(disk)
+        while not is_over.is_set():
+            with suppress(WheelyardError):
+                store.put_file(Key("files/new"), b"1")
+                count += 1
+        return count
+
+    with ThreadPoolExecutor() as pool:
+        uploads = pool.submit(upload)
+        deletions = [pool.submit(delete, *each) for each in enumerate(VERSIONS, 10)]
+        for deletion in deletions:
+            deletion.result()
+        is_over.set()
+        assert uploads.result() == 0
+
+    assert len(full.opened(seed=5).projects.get(DEMO).trash) == len(VERSIONS)
