@@ -90,6 +90,7 @@ def test_order_of_syncs(tmp_path: Path, what: str, calls: str) -> None:
     store = LocalStore(root, Random())
     store.put(Key("old/first"), b"1", ABSENT)
     store.put(Key("old/second"), b"2", ABSENT)
+    store.delete(Key("old/third"))  # makes the reserve, which is there from then on
     trace = "trace=fsync,link,linkat,rename,renameat,renameat2,unlink,unlinkat,rmdir"
     command = ["strace", "-f", "-y", "-o", str(log), "-e", trace, sys.executable, "-c"]
     done = subprocess.run(

@@ -80,6 +80,7 @@ def test_credentials_are_for_the_owner_alone(tmp_path: Path, umask: int, private
     root = tmp_path / "store"
     modes = {path.relative_to(root): path.stat().st_mode & 0o777 for path in root.rglob("*")}
     assert {str(path): mode for path, mode in modes.items() if path.parts[0] != ".locks"} == {
+        ".reserve": 0o640,
         ".spool": 0o700,
         "credentials": 0o700,
         "credentials/sessions": 0o700,

@@ -18,6 +18,8 @@ from wheelyard.concurrency.threads import waiting
 from wheelyard.errors import RETRY_AFTER_SECONDS, STORAGE_FULL, Unavailable
 from wheelyard.storage.base import CHUNK_BYTES, FileBody
 
+FILE_MODE: Final = 0o640
+"""The mode of every file of a store, independent of the umask."""
 DESCRIPTOR_LINKS: Final = "/proc/self/fd"
 """The folder in which Linux has a link to the path of each open file."""
 DELETED_SUFFIX: Final = " (deleted)"

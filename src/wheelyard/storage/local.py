@@ -51,6 +51,7 @@ from wheelyard.storage.base import (
     no_key,
 )
 from wheelyard.storage.filesystem import (
+    FILE_MODE,
     link_error,
     open_no_follow,
     storage_faults,
@@ -60,7 +61,7 @@ from wheelyard.storage.filesystem import (
     write_all,
 )
 from wheelyard.storage.reserve import Reserve
-from wheelyard.storage.spool import FILE_MODE, Spool
+from wheelyard.storage.spool import Spool
 
 T = TypeVar("T")
 
@@ -208,16 +209,21 @@ class LocalStore(Store):
     def with_reserve(self, action: Callable[[], T]) -> T:
         """See `Store`. Afterwards the reserve is made again, as far as there is room."""
         try:
+            result = action()
+        except Unavailable as error:
+            if error.code != STORAGE_FULL:
+                raise
             try:
-                return action()
-            except Unavailable as error:
-                if error.code != STORAGE_FULL:
-                    raise
-            with self._reserve.released():
-                return action()
-        finally:
-            with suppress(OSError):  # the next deletion or upload tries it again
-                self._reserve.fill()
+                with self._reserve.released():
+                    return action()
+            finally:
+                self._fill_reserve()
+        self._fill_reserve()
+        return result
+
+    def _fill_reserve(self) -> None:
+        with suppress(OSError):  # the next deletion or upload tries it again
+            self._reserve.fill()
 
     def path_of(self, key: Key) -> Path:
         """Return the path of the object's file, existing or not."""

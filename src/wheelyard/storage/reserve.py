@@ -25,11 +25,12 @@ from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 from typing import Final
 
+from wheelyard.storage.filesystem import FILE_MODE
+
 RESERVE: Final = ".reserve"
 """The name of the file: no key of an object begins so."""
 RESERVE_BYTES: Final = 256 * 1024
 BLOCK_BYTES: Final = 4096
-FILE_MODE: Final = 0o640
 
 
 class Reserve:
@@ -78,10 +79,17 @@ class Reserve:
         except FileNotFoundError:
             return False
 
-    def _write(self) -> bool:
+    def _open(self) -> int:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            descriptor = os.open(self._path, flags, FILE_MODE)
+            return os.open(self._path, flags, FILE_MODE)
+        except PermissionError:  # a command of another user, such as root, has made it
+            Path(self._path).unlink()
+            return os.open(self._path, flags, FILE_MODE)
+
+    def _write(self) -> bool:
+        try:
+            descriptor = self._open()
         except OSError as error:
             if error.errno in (ENOSPC, EDQUOT):
                 return False
@@ -93,7 +101,6 @@ class Reserve:
                 # random bytes, as a file system may give no room to holes, zeros and copies
                 size += os.pwrite(descriptor, os.urandom(BLOCK_BYTES), size)
             os.ftruncate(descriptor, RESERVE_BYTES)
-            os.fsync(descriptor)
         except OSError as error:
             if error.errno not in (ENOSPC, EDQUOT):
                 raise

@@ -16,7 +16,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO, Final
 
-from wheelyard.storage.filesystem import storage_faults
+from wheelyard.storage.filesystem import FILE_MODE, storage_faults
 from wheelyard.storage.reserve import Reserve
 
 FILE_PREFIX = "upload-"
@@ -24,8 +24,6 @@ WAITING_PREFIX: Final = f"{FILE_PREFIX}waiting-"
 """The prefix of files that are complete, and that no process has locked."""
 WAITING_SECONDS: Final = 86_400.0
 """Seconds after which nobody needs such a file any more."""
-FILE_MODE = 0o640
-"""The mode of every file of a store, independent of the umask."""
 MAX_RESERVE_BYTES: Final = 1024**3
 RESERVED_PART: Final = 20
 """The twentieth part of a disk, and at most a GiB, is left for what must be stored."""
