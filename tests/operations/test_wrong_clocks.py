@@ -56,8 +56,15 @@ def test_a_daily_sweep_refuses(
     assert harness.check().problems == []
 
 
-@pytest.mark.parametrize("ahead", [timedelta(days=2), timedelta(days=-2), timedelta(minutes=61)])
-def test_a_check_refuses_to_sweep(harness: IndexHarness, ahead: timedelta) -> None:
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [
+        (timedelta(days=2), "about 2 days ahead of the clock of the store"),
+        (timedelta(days=-2), "about 2 days behind the clock of the store"),
+        (timedelta(minutes=61), "about 1 hour ahead of the clock of the store"),
+    ],
+)
+def test_a_check_refuses_to_sweep(harness: IndexHarness, ahead: timedelta, words: str) -> None:
     """`check --sweep` on a machine whose clock is wrong leaves the bytes of uploads under way."""
     harness.upload(KEPT)
     leave(harness, LOST)
@@ -65,7 +72,7 @@ def test_a_check_refuses_to_sweep(harness: IndexHarness, ahead: timedelta) -> No
     sink.close()
     before, index = harness.snapshot(), wrong(harness, seconds=ahead.total_seconds())
 
-    with refused(Unavailable, CLOCK_DIFFERS):
+    with refused(Unavailable, CLOCK_DIFFERS, words):
         index.check.run(sweep=True)
 
     assert harness.snapshot() == before
@@ -189,6 +196,8 @@ def test_the_store_is_asked_seldom(machine: Machine) -> None:
         machine.time.advance(seconds=MEASURED_SECONDS / 10)
     assert machine.store.asked == 1
     machine.time.advance(seconds=1)
+    assert machine.clock.estimate() == machine.time.now
+    assert machine.store.asked == 1
     assert (machine.difference, machine.store.asked) == (timedelta(), 2)
 
 

@@ -8,7 +8,8 @@ between. It is measured again as soon as the machine's clock does not run as the
 one of both was set, or has stood still.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from math import inf
 from threading import Lock
 from typing import Final
 
@@ -17,6 +18,7 @@ from msgspec import Struct, field
 from wheelyard.catalog import keys
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unavailable
+from wheelyard.model.decoding import counted
 from wheelyard.storage.base import Store
 
 MEASURED_SECONDS: Final = 600.0
@@ -66,17 +68,18 @@ class StoreClock(Struct):
                 last = self._last
                 if last is None or not self._is_valid(last):
                     last = self._measure()
-        if abs(last.difference) <= TOLERANCE_SECONDS:
-            return self.runtime.now()
-        elapsed = self.runtime.monotonic() - last.monotonic
-        return datetime.fromtimestamp(last.store + elapsed, UTC)
+        return self._time_after(last)
 
     def estimate(self) -> datetime:
         """
         Return what `now` does, or the machine's time if the store cannot be written.
 
-        It is for what only shows something, as a read-only server does.
+        It is for what only shows something. So a measurement counts until a clock has jumped, and
+        no page waits for the store each ten minutes.
         """
+        last = self._last
+        if last is not None and self._is_valid(last, inf):
+            return self._time_after(last)
         failed_at = self._failed_at
         if failed_at is None or self.runtime.monotonic() - failed_at > MEASURED_SECONDS:
             try:
@@ -95,21 +98,21 @@ class StoreClock(Struct):
         with self._lock:
             last = self._measure()
         if abs(last.difference) > MAX_DIFFERENCE_SECONDS:
-            hours = round(abs(last.difference) / 3600)
-            amount = f"{hours} hours" if hours < 48 else f"{round(hours / 24)} days"  # noqa: PLR2004
-            what = "ahead of" if last.difference > 0 else "behind"
-            raise Unavailable(
-                f"The clock of this machine is about {amount} {what} the clock of the store, and "
-                "one of both is wrong. Nothing was deleted. Set the clock, as chrony does, and try "
-                "again.",
-                code=CLOCK_DIFFERS,
-            )
+            raise _differs(timedelta(seconds=last.difference))
         return datetime.fromtimestamp(last.store, UTC)
 
-    def _is_valid(self, last: _Measurement) -> bool:
+    def _is_valid(self, last: _Measurement, longest: float = MEASURED_SECONDS) -> bool:
+        """Return whether a measurement is that young, and neither clock has jumped since."""
         elapsed = self.runtime.monotonic() - last.monotonic
         drift = self.runtime.seconds() - last.machine - elapsed
-        return elapsed <= MEASURED_SECONDS and abs(drift) <= TOLERANCE_SECONDS
+        return elapsed <= longest and abs(drift) <= TOLERANCE_SECONDS
+
+    def _time_after(self, last: _Measurement) -> datetime:
+        """Return the time now, which has passed since a measurement."""
+        if abs(last.difference) <= TOLERANCE_SECONDS:
+            return self.runtime.now()
+        elapsed = self.runtime.monotonic() - last.monotonic
+        return datetime.fromtimestamp(last.store + elapsed, UTC)
 
     def _measure(self) -> _Measurement:
         store = self.store.time(keys.CLOCK)
@@ -117,3 +120,18 @@ class StoreClock(Struct):
         last = _Measurement(store, self.runtime.seconds(), self.runtime.monotonic())
         self._last, self._failed_at = last, None
         return last
+
+
+def _differs(ahead: timedelta) -> Unavailable:
+    """Return the error for a machine whose clock is ahead of the store's, or behind it."""
+    difference, what = abs(ahead), "behind"
+    if ahead > timedelta():
+        what = "ahead of"
+    amount = counted(round(difference / timedelta(hours=1)), "hour")
+    if difference.days > 1:
+        amount = counted(round(difference / timedelta(days=1)), "day")
+    return Unavailable(
+        f"The clock of this machine is about {amount} {what} the clock of the store, and one of "
+        "both is wrong. Nothing was deleted. Set the clock, as chrony does, and try again.",
+        code=CLOCK_DIFFERS,
+    )
