@@ -95,6 +95,18 @@ def test_refresh_without_a_credential(upstream: FakeUpstream, tmp_path: Path) ->
     assert upstream.requests == []
 
 
+def test_guessing_of_who_reads_little(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """Guesses count, too, where the answer is the one for a private name."""
+    with front(tmp_path, upstream, access=AccessSettings(private=True)) as server:
+        token = token_of(server.index, "own-*", can="read,upload")
+        header = ("authorization", basic("__token__", token))
+        paths = [f"/api/v1/upstream/why?project=guess-{number}" for number in range(302)]
+
+        answers = [server.get(path, header).status for path in paths]
+
+    assert (answers.count(404), answers.count(429)) == (300, 2)
+
+
 def test_guessing_by_the_api(upstream: FakeUpstream, tmp_path: Path) -> None:
     """Who asks about many names that nobody has is stopped before an upstream is asked."""
     with front(tmp_path, upstream) as server:

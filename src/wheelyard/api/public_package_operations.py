@@ -6,6 +6,7 @@ Each raises Unavailable if the store does not answer, or a document that it need
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Final
 
 import packaging.version
@@ -19,6 +20,7 @@ from wheelyard.errors import Forbidden, NotFound, quoted
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.public_packages import (
+    ABSENT_CODES,
     Decision,
     DecisionCommit,
     DecisionSummary,
@@ -196,6 +198,7 @@ def approve(call: Call, body: Approval) -> Decisions:
     """
     Approve a public project, or one version of it, and return all decisions about it.
 
+    A private name that the caller may not read is answered as one that no upstream index has.
     Raises Invalid if the name or the version is malformed, Forbidden if the caller may not approve
     the project, and as `Deciding.approve`.
     """
@@ -210,6 +213,7 @@ def block(call: Call, body: Block) -> Decisions:
     """
     Block a public project, or one version of it, and return all decisions about it.
 
+    A private name that the caller may not read can be blocked as any other, without an effect.
     Raises as `approve`, and as `Deciding.block`.
     """
     name, version = body.parsed
@@ -224,7 +228,8 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
     Approve or block several public packages at once, by one commit, and say what was decided.
 
     An approval of a version adds to an earlier one. What is blocked stays so without `unblock`.
-    What is private, or what no upstream index has, is left out and named. Raises Invalid if a name
+    What is private, or what no upstream index has, is left out and named. A private name that the
+    caller may not read is treated as by `approve` and `block`. Raises Invalid if a name
     or a version is malformed, Forbidden if the caller may not approve one of the projects, and as
     `Deciding.decide`.
     """
@@ -263,8 +268,14 @@ def _deciding(call: Call) -> "Deciding":
     from wheelyard.upstream.policy.decisions import Deciding  # noqa: PLC0415 - see above
 
     index = call.index
-    names, requests = index.projects.names, index.package_requests
-    return Deciding(index.decisions, call.by, names, index.upstream, requests)
+    return Deciding(
+        index.decisions,
+        call.by,
+        index.projects.names,
+        index.upstream,
+        index.package_requests,
+        partial(call.caller.may, Action.READ),
+    )
 
 
 def explain_package(call: Call, body: PackageQuestion) -> Explanation:
@@ -289,7 +300,8 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
 
     Raises Unauthenticated or Forbidden for other callers, Invalid if the name is malformed, and
     NotFound without an upstream index. Raises as `ReadPolicy.require_lookup` and
-    `UpstreamIndex.refresh`.
+    `UpstreamIndex.refresh`. Raises as `ReadPolicy.require_project_read` if the caller may not know
+    about the name.
     """
     caller = call.caller
     if not (caller.may_anywhere(Action.UPLOAD) or caller.may_everywhere(Action.ADMIN)):
@@ -301,8 +313,21 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
             "create NAME --can read,upload', or a grant of upload."
         )
     name = parse_name(body.project)
-    call.index.read_policy.require_lookup(caller, name)
-    return _upstream(call).refresh(name)
+    read_policy = call.index.read_policy
+    read_policy.require_lookup(caller, name)
+    upstream = _upstream(call)
+    upstream.pages.require_online(name)
+    if upstream.names.is_private(name):
+        read_policy.require_project_read(caller, name)
+    try:
+        page = upstream.refresh(name)
+    except Forbidden as refusal:
+        if refusal.code in ABSENT_CODES:
+            read_policy.require_project_read(caller, name)
+        raise
+    if not page.upstream:  # nobody learns if a name is private or unknown
+        read_policy.require_project_read(caller, name)
+    return page
 
 
 def _upstream(call: Call) -> "UpstreamIndex":

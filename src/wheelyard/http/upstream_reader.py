@@ -21,7 +21,7 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authorization import project_not_found
 from wheelyard.authentication.verifiers.verifier import LoginRateLimit
 from wheelyard.concurrency.threads import DaemonThreads
-from wheelyard.errors import RATE_LIMITED, UPSTREAM_BUSY, Unavailable
+from wheelyard.errors import RATE_LIMITED, UPSTREAM_BUSY, NotFound, Unavailable
 from wheelyard.http.error_responses import UPSTREAM_LOOP
 from wheelyard.http.messages import Request
 from wheelyard.http.work_limits import ConcurrencyLimit, SingleFlight
@@ -171,7 +171,11 @@ class UpstreamReader:
         wait. Raises what the operation raises.
         """
         self._require_guesses(client)
-        answer = await self._run_asking(Lookup(client), work, *args)
+        try:
+            answer = await self._run_asking(Lookup(client), work, *args)
+        except NotFound:  # what the caller may not tell from a private name
+            self._unknown_names.record_failure((_guesses_of(client),))
+            raise
         if isinstance(answer, Explanation | RefreshedPage) and answer.is_unknown:
             self._unknown_names.record_failure((_guesses_of(client),))
         return answer

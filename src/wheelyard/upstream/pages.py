@@ -204,8 +204,7 @@ class UpstreamPages:
         Return None if no index has it, or it is contested. Other processes have it within
         `LOOK_SECONDS`. Raises Unavailable as `get`, also if there is an older page.
         """
-        if self._config.offline:
-            raise is_offline(f"a newer page of {name}")
+        self.require_online(name)
         held = self._request(name, Kind.PAGE, self._load(name))
         if held is None:
             return None
@@ -214,6 +213,11 @@ class UpstreamPages:
         if not (held.is_saved or self._config.read_only):
             self._save(held)
         return self._found_page(held, is_confirmed=True)
+
+    def require_online(self, name: NormalizedName) -> None:
+        """Raise Unavailable for a name if no upstream index is ever asked."""
+        if self._config.offline:
+            raise is_offline(f"a newer page of {name}")
 
     def ask(self, name: NormalizedName) -> bool:
         """

@@ -1,7 +1,7 @@
 """Approving and blocking public packages: each decision is a commit, and is in the audit log."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -78,6 +78,12 @@ class Deciding(Struct, frozen=True):
     """What is asked which files there are. Without it, their digests have to be given."""
     requests: RequestRecords | None = None
     """What waits for a decision. Without it, no decision says who has asked for it."""
+    may_read: Callable[[NormalizedName], bool] | None = None
+    """
+    Whether the principal may read a project, or None if it may read all.
+
+    Else no answer differs between a private name and one that nobody has.
+    """
 
     def approve(
         self,
@@ -178,7 +184,7 @@ class Deciding(Struct, frozen=True):
 
         Return the name alone if it is private. Raises Unavailable if the store does not answer.
         """
-        if self._is_private(target.project):
+        if self._is_known_private(target.project):
             return target.project
         if target.sha256 or verdict is Verdict.BLOCKED:
             return target
@@ -195,14 +201,23 @@ class Deciding(Struct, frozen=True):
         """
         Check a name and a reason before anybody is asked about the name.
 
-        Raises Invalid if the name is private, or the reason is not one line.
+        Raises Invalid if the name is private and the principal may know that, or the reason is not one line.
         """
         require_one_line(reason, "A reason", REASON_LIMIT)
-        if self._is_private(project):
+        if self._is_known_private(project):
             raise Invalid(
                 f"{quoted(project)} is private here, and decisions are about public packages. To "
                 "hide a private release, run 'wheelyard yank' or 'wheelyard delete'."
             )
+
+    def _is_known_private(self, project: NormalizedName) -> bool:
+        """
+        Return whether a name is private, and the principal may know that.
+
+        Raises Unavailable if the store does not say.
+        """
+        may_read = self.may_read is None or self.may_read(project)
+        return may_read and self._is_private(project)
 
     def _is_private(self, project: NormalizedName) -> bool:
         """
@@ -217,7 +232,7 @@ class Deciding(Struct, frozen=True):
         """
         Return the digests of all files of a version, or none without a version.
 
-        Raises NotFound if no upstream index has it. Raises Unavailable if that cannot be said now.
+        Raises NotFound if no upstream index has it, or none is asked as the name is private. Raises Unavailable if that cannot be said now.
         """
         target = f"{project} {version}" if version else project
         if self.upstream is None:
@@ -227,14 +242,18 @@ class Deciding(Struct, frozen=True):
                 code="bad_setting",
             )
         try:
+            self.upstream.pages.require_online(project)
+            if self._is_private(project):
+                raise _without_index(project)
             fresh = self.upstream.pages.refresh(project)
         except Unavailable as fault:
             message = f"{target} cannot be approved now: {fault.message}"
             raise Unavailable(message, code=fault.code, retry_after=fault.retry_after) from fault
         if fresh is None:
             moved = self.upstream.pages.why_contested(project)
-            reason = f" now: {moved}" if moved else ", as no upstream index has it."
-            raise NotFound(f"{project} cannot be approved{reason}")
+            if moved:
+                raise NotFound(f"{project} cannot be approved now: {moved}")
+            raise _without_index(project)
         page = self.upstream.files.with_digests(fresh.page)
         if version is None:
             return set()
@@ -377,6 +396,10 @@ def _says(own: Decision, draft: Decision) -> bool:
     """Return whether a decision in force says the same as a new one about the same."""
     parts = own.verdict, own.despite, own.sha256
     return parts == (draft.verdict, draft.despite, draft.sha256)
+
+
+def _without_index(project: NormalizedName) -> NotFound:
+    return NotFound(f"{project} cannot be approved, as no upstream index has it.")
 
 
 def _without_version() -> Invalid:
