@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from wheelyard.api.table import OPERATIONS
 from wheelyard.cli.main import COMMANDS
 from wheelyard.model.index_definition import IndexFields
 from wheelyard.settings.sections import ARRAY_TABLES
@@ -78,6 +79,26 @@ def test_no_class_has_the_name_of_another() -> None:
     ]
 
     assert [name for name, count in Counter(classes).items() if count > 1] == []
+
+
+def test_operations_are_called_by_their_row() -> None:
+    """No page and no command runs an operation of the API without the check of its right."""
+    names = {operation.run.__name__ for operation in OPERATIONS}
+    direct = set[str]()
+    for path in SOURCES:
+        if path.relative_to(ROOT / "src/wheelyard").parts[0] not in ("cli", "http"):
+            continue
+        imported = {
+            alias.asname or alias.name: alias.name
+            for node in ast.walk(tree(path))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("wheelyard.api.")
+            for alias in node.names
+        }
+        calls = [node.func for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
+        called = [imported.get(func.id) for func in calls if isinstance(func, ast.Name)]
+        direct |= {f"{path.name} {name}" for name in called if name in names}
+
+    assert direct == set()
 
 
 def test_local_names_say_what_they_hold() -> None:

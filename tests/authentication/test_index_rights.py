@@ -22,17 +22,25 @@ from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.model.access import Action, Caller, Identity
 from wheelyard.model.api_token import TokenOwner, TokenRecord
 from wheelyard.model.grants import GrantFields, Grants, parse_grant
-from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
+from wheelyard.settings.sections import (
+    AccessSettings,
+    GoogleSettings,
+    IdTokenSettings,
+    Settings,
+    StoreSettings,
+)
 from wheelyard.settings.validation import stored_grant_warnings
 from wheelyard.wiring.index import Index
 
 INDEXES: Final = ({"name": "dev"}, {"name": "prod"})
 CORE: Final = NormalizedName("core")
+GOOGLE: Final = GoogleSettings(id_token=IdTokenSettings(audience=("https://index",)))
 EVERYBODY: Final = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
 
 
 def _index(folder: Path, *grants: dict[str, Any]) -> Index:
-    return IndexHarness(folder).opened(1, settings=Settings(index=INDEXES, grant=grants))
+    settings = Settings(index=INDEXES, grant=grants, google=GOOGLE)
+    return IndexHarness(folder).opened(1, settings=settings)
 
 
 def _grant(who: str, index: str = "") -> dict[str, Any]:
@@ -239,7 +247,8 @@ def test_a_right_to_upload_to_a_view_is_warned_of(
     tmp_path: Path, action: str, *, is_warned_of: bool
 ) -> None:
     """Who grants uploads to an index without packages of its own hears that it takes none."""
-    settings = Settings(index=(*INDEXES, VIEW), access=AccessSettings(private=True))
+    access = AccessSettings(private=True)
+    settings = Settings(index=(*INDEXES, VIEW), access=access, google=GOOGLE)
     index = IndexHarness(tmp_path).opened(1, settings=settings)
     fields = _fields("dev,view", action=action)
 
@@ -251,7 +260,8 @@ def test_a_right_to_upload_to_a_view_is_warned_of(
 
 def test_who_closes_an_index_hears_which_one_shows_it(tmp_path: Path) -> None:
     """A first grant for an index is answered with the indexes that show its packages to others."""
-    settings = Settings(index=(*INDEXES, VIEW), access=AccessSettings(private=True))
+    access = AccessSettings(private=True)
+    settings = Settings(index=(*INDEXES, VIEW), access=access, google=GOOGLE)
     index = IndexHarness(tmp_path).opened(1, settings=settings)
     fields = _fields("prod")
 

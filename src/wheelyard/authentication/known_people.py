@@ -32,6 +32,8 @@ Whether a person may sign in.
 - unknown: Google says who they are, and nothing is kept of them
 """
 _GROUP: Final = "group:"
+_OF_GOOGLE: Final = frozenset({"user", "serviceAccount", "domain"})
+"""The beginnings of principals that Google's credentials tell of."""
 
 
 class KnownPerson(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -136,6 +138,59 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
             if not person.provider:
                 names |= {*record.owner_names}
         return with_implied(names)
+
+    def absent(self, principals: Iterable[str]) -> Iterator[str]:
+        """
+        Yield a sentence for each principal that nobody has now, as far as that can be known.
+
+        Nothing is kept of who signs in with Google, so those names count as somebody's while that
+        is possible, and so do all names of a provider that the settings do not have.
+        """
+        names = sorted(principals)
+        existing = self._known_principals(names)
+        for name in names:
+            why = "" if name in existing else self._why_absent(name)
+            if why:
+                yield f"nobody has {name} now: {why}; if the name is wrong, revoke the grant"
+
+    def _why_absent(self, principal: str) -> str:
+        """Return why nobody has a principal that is not known, or an empty text if one may."""
+        kind = principal.partition(":")[0]
+        if kind in _OF_GOOGLE and not self._takes_google:
+            return "the settings let nobody sign in with Google"
+        if kind == "oidc" and self._is_of_provider(principal):
+            who = "has this name" if is_provider_person(principal) else "is in this group"
+            return f"nobody who has signed in {who}"
+        if kind == "static":
+            return "no static token has this name"
+        if kind != "htpasswd":
+            return ""
+        is_set = self.authenticator.htpasswd is not None
+        return "it is not in the htpasswd file" if is_set else "the settings name no htpasswd file"
+
+    def _known_principals(self, names: Collection[str]) -> set[str]:
+        """Return the principals that somebody has, of those kinds that are among `names`."""
+        kinds = {name.partition(":")[0] for name in names}
+        principals = {f"{PASSWORD}{name}" for name in self._passwords()}
+        static = self.authenticator.static_tokens.all().values()
+        principals |= {token.identity.principal for token in static}
+        if "oidc" in kinds:
+            for person in self.recorded():
+                principals |= self.principals_of(person)
+        if not kinds.isdisjoint(_OF_GOOGLE) and not self._takes_google:
+            for record in self.authenticator.tokens.records.all():
+                principals |= with_implied(record.owner_names)
+        return principals
+
+    @property
+    def _takes_google(self) -> bool:
+        """Whether a credential of Google tells who somebody is."""
+        return bool(self.authenticator.id_tokens or self.authenticator.iap)
+
+    def _is_of_provider(self, principal: str) -> bool:
+        """Return whether it names somebody of a provider of the settings."""
+        provider = principal.removeprefix(PROVIDER).partition(":")[0]
+        return provider in self.authenticator.owners.providers
 
     def _grants(self) -> Grants:
         return self.authenticator.policy.access.load()

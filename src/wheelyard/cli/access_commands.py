@@ -110,7 +110,8 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
     Let WHO act on projects.
 
     WHO is written as in a [[grant]] of the settings: user:ana@acme.dev, htpasswd:ml-ci,
-    group:ml-team. It cannot be anonymous. Standard output has only the grant's id.
+    group:ml-team. It cannot be anonymous. A name that nobody has is a warning. Standard output has
+    only the grant's id.
 
     Without --index it holds in the index without a name, and in those that no grant names.
 

@@ -506,7 +506,7 @@ class Index(Struct, frozen=True, kw_only=True):
 
     def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
         """
-        Add a grant to the store, and return it, with warnings by the settings.
+        Add a grant to the store, and return it, with warnings by the settings and of absent names.
 
         Raises Invalid as `AccessControl.grant` does, and if there is no such index. Raises
         Unavailable if the store does not answer.
@@ -518,6 +518,7 @@ class Index(Struct, frozen=True, kw_only=True):
         if made is None:  # another process was faster
             return AddedGrant(grant_id, describe_fields(fields), ("it has been revoked meanwhile",))
         warnings = [*stored_grant_warnings(self.settings, made, grants.without(grant_id))]
+        warnings += self.known_people.absent(made.principals)
         if fields.index:
             warnings += grant_warnings(made, grants, self.indexes.definitions())
         return AddedGrant(grant_id, describe_grant(made), tuple(warnings))

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.api.operation import Call
 from wheelyard.api.promotion_operations import (
     PromotionApproval,
     ReleasePromotion,
@@ -16,6 +15,7 @@ from wheelyard.api.promotion_operations import (
     promote,
     promotion_to,
 )
+from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Forbidden, Invalid, NotFound, WheelyardError
 from wheelyard.http.error_responses import status_of
@@ -75,21 +75,21 @@ class PromotionPages:
         self, request: Request, name: NormalizedName, version: Version, fields: FormFields
     ) -> None:
         """Do what a form asks for. Raises Waiting while an upstream index is asked."""
-        call, to, upstream = self._call(request), fields.text("to"), self._context.upstream
+        api, to, upstream = self._api(request), fields.text("to"), self._context.upstream
         if fields.action(PROMOTE, APPROVE) == APPROVE:
-            approve_promotion(call, name, PromotionApproval(str(version), to))
+            api.call(approve_promotion, name, PromotionApproval(str(version), to))
             return
         release = ReleasePromotion(str(version), to)
         if upstream is None:
-            promote(call, name, release)
+            api.call(promote, name, release)
         else:
             client = request.client_key
-            request.wait(PROMOTE, upstream.answer, client, promote, call, name, release)
+            request.wait(PROMOTE, upstream.answer, client, api.call, promote, name, release)
 
-    def _call(self, request: Request) -> Call:
+    def _api(self, request: Request) -> LocalApi:
         index = self._context.index
         callers = CallerElsewhere(request, index)
-        return Call(index=index, caller=request.caller, callers=callers)
+        return LocalApi(index=index, caller=request.caller, callers=callers)
 
     def _require_release(self, request: Request) -> tuple[NormalizedName, Version]:
         """
@@ -146,9 +146,9 @@ class PromotionPages:
         self, request: Request, name: NormalizedName, version: Version, files: tuple[File, ...]
     ) -> Iterator[PromotionTarget]:
         """Yield what each index would get that the caller may upload the project to."""
-        call = self._call(request)
+        api = self._api(request)
         for other in self._web.promotion_targets(request, name):
-            promotion = promotion_to(call, other.name)
+            promotion = promotion_to(api, other.name)
             approvers = [set(file.approved_for.get(other.name, ())) for file in files]
             target = PromotionTarget(
                 name=other.name, approvers=tuple(sorted(set.intersection(*approvers)))

@@ -201,7 +201,8 @@ class Deciding(Struct, frozen=True):
         """
         Check a name and a reason before anybody is asked about the name.
 
-        Raises Invalid if the name is private and the principal may know that, or the reason is not one line.
+        Raises Invalid if the name is private and the principal may know that, or if the reason is
+        not one line.
         """
         require_one_line(reason, "A reason", REASON_LIMIT)
         if self._is_known_private(project):
@@ -232,7 +233,8 @@ class Deciding(Struct, frozen=True):
         """
         Return the digests of all files of a version, or none without a version.
 
-        Raises NotFound if no upstream index has it, or none is asked as the name is private. Raises Unavailable if that cannot be said now.
+        Raises NotFound if no upstream index has it, or none is asked as the name is private. Raises
+        Unavailable if that cannot be said now.
         """
         target = f"{project} {version}" if version else project
         if self.upstream is None:

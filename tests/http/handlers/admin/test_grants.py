@@ -101,6 +101,12 @@ def test_kinds_of_principals(admin: Administrator, kind: str, who: str, expected
     assert grants(admin.server)[note].who == (expected,)
 
 
+def test_a_name_that_nobody_has_is_warned_of(admin: Administrator) -> None:
+    """The page after a grant says if nobody has the name that was typed."""
+    page = text_of(admin.send("grants/", **{**WANTED, "who": "reeder"}))
+    assert "But: nobody has htpasswd:reeder now: it is not in the htpasswd file" in page
+
+
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
