@@ -9,6 +9,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api.promotion_operations import (
+    PromotedRelease,
     PromotionApproval,
     ReleasePromotion,
     approve_promotion,
@@ -81,10 +82,9 @@ class PromotionPages:
             return
         release = ReleasePromotion(str(version), to)
         if upstream is None:
-            api.call(promote, name, release)
+            _promote(api, name, release)
         else:
-            client = request.client_key
-            request.wait(PROMOTE, upstream.answer, client, api.call, promote, name, release)
+            request.wait(PROMOTE, upstream.answer, request.client_key, _promote, api, name, release)
 
     def _api(self, request: Request) -> LocalApi:
         index = self._context.index
@@ -166,3 +166,7 @@ class PromotionPages:
                     why = promotion.why_no_approval(files)
                     target = replace(target, no_approval=why, wants_approval=not why)
             yield target
+
+
+def _promote(api: LocalApi, name: NormalizedName, release: ReleasePromotion) -> PromotedRelease:
+    return api.call(promote, name, release)
