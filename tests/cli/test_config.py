@@ -2,6 +2,8 @@
 
 import hashlib
 import re
+import shutil
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +12,10 @@ import pytest
 from tests.cli.conftest import ROBOT, SETTINGS, STATIC, WEAK, Done, Typed
 from tests.clients.harness import Sandbox
 from tests.clients.tls import Authority
+from tests.fake_gcs.server import running_fake_gcs
 from tests.http.packages import wheel
 from tests.settings.written import PUBLISHER
+from tests.storage.gcs.opened import EMULATOR
 
 Configured = Callable[..., Done]
 
@@ -120,6 +124,62 @@ def test_a_store_that_cannot_be_opened_fails_the_check(wheelyard: Typed, sandbox
 
     assert done.returncode == 1
     assert "a-file cannot be a store: Not a directory" in done.stderr
+
+
+def _damage(store: Path) -> None:
+    (store / "wheelyard.json").write_text("{")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("text", "change", "words"),
+    [
+        ("read_only = true", shutil.rmtree, "There is no store at packages"),
+        ('host = "203.0.113.9"', None, "Cannot listen on 203.0.113.9"),
+        ('host = "no.such.host.invalid"', None, "Cannot listen on no.such.host.invalid"),
+        ("", _damage, "wheelyard.json of this store is damaged"),
+    ],
+)
+def test_what_stops_a_server_fails_the_check(
+    wheelyard: Typed,
+    sandbox: Sandbox,
+    text: str,
+    change: Callable[[Path], object] | None,
+    words: str,
+) -> None:
+    """An address or a store with which no server starts is a failure, with the same message."""
+    assert wheelyard("token", "create", "ci", "--store", "packages").returncode == 0
+    if change is not None:
+        change(sandbox.folder / "packages")
+    (sandbox.folder / "wheelyard.toml").write_text(f"[server]\n{text}\n")
+
+    done = wheelyard("config", "check", "--store", "packages")
+
+    assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+    assert words in wheelyard("serve", "--store", "packages").stderr
+
+
+@pytest.mark.integration
+def test_a_port_in_use_is_no_failure(wheelyard: Typed) -> None:
+    """The server of the settings may run while they are checked."""
+    with socket.create_server(("127.0.0.1", 0)) as used:
+        port = used.getsockname()[1]
+        done = wheelyard("config", "check", PORT=str(port))
+
+    assert done.returncode == 0
+    assert f"port {port}: in use now" in done.stdout
+
+
+@pytest.mark.integration
+def test_a_bucket_without_a_store_is_no_failure(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """A server makes the store of an empty bucket, unless it only reads."""
+    with running_fake_gcs("packages") as google:
+        place = {EMULATOR: google.url}
+        assert wheelyard("config", "check", "--store", "gs://packages", **place).returncode == 0
+        (sandbox.folder / "wheelyard.toml").write_text("[server]\nread_only = true\n")
+        done = wheelyard("config", "check", "--store", "gs://packages", **place)
+
+    assert (done.returncode, "There is no store at gs://packages" in done.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
+from errno import EADDRINUSE
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +27,7 @@ from wheelyard.cli.output import (
     print_result,
     warn,
 )
-from wheelyard.errors import Unavailable, WheelyardError
+from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.model.access import describe_scope
 from wheelyard.model.decoding import escaped
@@ -35,6 +36,7 @@ from wheelyard.model.stored_indexes import describe_keys
 from wheelyard.settings.load import LoadedSettings
 from wheelyard.settings.sections import (
     MEMORY_LOCATION,
+    ServerSettings,
     Settings,
     all_settings,
     require_sign_in_secrets,
@@ -42,7 +44,13 @@ from wheelyard.settings.sections import (
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import bucket_errors, has_store, require_places, system_runtime
+from wheelyard.wiring.stores import (
+    bucket_errors,
+    has_store,
+    makes_store,
+    require_places,
+    system_runtime,
+)
 from wheelyard.wiring.warnings import (
     ask_providers,
     index_warnings,
@@ -68,8 +76,9 @@ def check() -> None:
     """
     Check the settings and every file that they name, and print those in force.
 
-    Exit 1 if a setting is wrong, if a file of passwords or tokens is missing, if no store can be
-    made in a folder, or if a bucket refuses an operation that the index needs. These operations are
+    Exit 1 wherever 'wheelyard serve' would stop: if a setting is wrong, a file of passwords or
+    tokens is missing, the address cannot be listened on, the store cannot be opened or made, or a
+    bucket does not answer, or refuses an operation that the index needs. These operations are
     tried, and leave the bucket unchanged. Each upstream index is asked for its root, to see whether
     it is one, and perhaps for a page, to see which hosts its files are on. If it is none, that is a
     warning, and so is a provider of [[sign_in]] that is not as the settings say, or a token that
@@ -91,6 +100,8 @@ def check() -> None:
     for sentence in settings_warnings(settings, authenticator):
         warn(sentence)
     require_telemetry(settings)
+    require_sign_in_secrets(settings)
+    _check_address(settings.server)
     if index.upstream is not None:
         for sentence in index.upstream.policy.load():
             warn(sentence)
@@ -100,7 +111,6 @@ def check() -> None:
     _check_upstreams(settings, index)
     _check_providers(settings)
     _check_store(settings, index)
-    require_sign_in_secrets(settings)
 
 
 @config_command.subcommand("show", Option(["--all", "wants_all"], is_flag=True), JSON, *INDEX)
@@ -151,17 +161,13 @@ def _check_store(settings: Settings, index: Index) -> None:
     """
     Print the indexes that have a name, and warn of settings and tokens that need a look.
 
-    `index` is that of the settings, over an empty store. Raises Invalid (code `bad_setting`) if no
-    server can start with the indexes of the settings and of the store.
+    `index` is that of the settings, over an empty store. Raises Invalid or Unavailable if no server
+    can open the store, or start with the indexes of the settings and of the store.
     """
-    if has_store(settings):
-        try:
-            index = open_index(settings, create=False)
-            _warn_of_expiring_tokens(index)
-        except WheelyardError as fault:
-            click.echo(escaped(f"tokens and indexes: not looked at. {fault.message}"))
-            return
+    if not makes_store(settings):
+        index = open_index(settings, create=False)
     try:
+        _warn_of_expiring_tokens(index)
         for listed in index.index_administration.show():
             text = f"index {listed.name}: {describe_keys(listed.index)}, in the {listed.source}"
             click.echo(escaped(text))
@@ -169,7 +175,26 @@ def _check_store(settings: Settings, index: Index) -> None:
         for sentence in index_warnings(index):
             warn(sentence)
     except Unavailable as fault:
+        if fault.code not in UNREADABLE_CODES:
+            raise
         warn(fault.message)
+
+
+def _check_address(server: ServerSettings) -> None:
+    """
+    Print if something listens on the address already, perhaps the server of these settings.
+
+    Raises Invalid if it cannot be listened on for any other reason.
+    """
+    # nothing else of this command needs the server
+    from wheelyard.http.server import resolve_bind_address
+
+    try:
+        resolve_bind_address(server)
+    except Invalid as fault:
+        if not (isinstance(fault.__cause__, OSError) and fault.__cause__.errno == EADDRINUSE):
+            raise
+        click.echo(f"port {server.port}: in use now, perhaps by the server of these settings")
 
 
 def _warn_of_expiring_tokens(index: Index) -> None:

@@ -98,6 +98,20 @@ def has_store(settings: Settings) -> bool:
     return not any(_missing_folders(settings))
 
 
+def makes_store(settings: Settings) -> bool:
+    """
+    Return whether a server of these settings makes its store, as there is none.
+
+    Raises Invalid or Unavailable if a bucket cannot be asked.
+    """
+    location = settings.store.location
+    if settings.server.read_only:
+        return False
+    if is_bucket(location):
+        return read_format(store_in(location), oldest=0) is None
+    return not has_store(settings)
+
+
 def _require_folders(settings: Settings) -> None:
     for setting, folder in _missing_folders(settings):
         if setting == "store.location":
