@@ -17,6 +17,8 @@ from tests.http.packages import wheel
 from tests.settings.written import PUBLISHER
 from tests.storage.gcs.opened import EMULATOR
 
+pytestmark = pytest.mark.integration  # the address is tried
+
 Configured = Callable[..., Done]
 
 
@@ -130,7 +132,6 @@ def _damage(store: Path) -> None:
     (store / "wheelyard.json").write_text("{")
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("text", "change", "words"),
     [
@@ -159,7 +160,6 @@ def test_what_stops_a_server_fails_the_check(
     assert words in wheelyard("serve", "--store", "packages").stderr
 
 
-@pytest.mark.integration
 def test_a_port_in_use_is_no_failure(wheelyard: Typed) -> None:
     """The server of the settings may run while they are checked."""
     with socket.create_server(("127.0.0.1", 0)) as used:
@@ -170,7 +170,6 @@ def test_a_port_in_use_is_no_failure(wheelyard: Typed) -> None:
     assert f"port {port}: in use now" in done.stdout
 
 
-@pytest.mark.integration
 def test_a_bucket_without_a_store_is_no_failure(wheelyard: Typed, sandbox: Sandbox) -> None:
     """A server makes the store of an empty bucket, unless it only reads."""
     with running_fake_gcs("packages") as google:
@@ -303,7 +302,6 @@ def _writable(output: str) -> list[str]:
     return [line for line in output.splitlines() if "every user of this machine" in line]
 
 
-@pytest.mark.integration
 def test_a_wrong_key_of_tls_stops_check_and_start(wheelyard: Typed, sandbox: Sandbox) -> None:
     """The end of a certificate is told; a wrong key stops the check and a start."""
     authority, chain, key = Authority(), sandbox.folder / "chain.pem", sandbox.folder / "key.pem"
@@ -320,7 +318,6 @@ def test_a_wrong_key_of_tls_stops_check_and_start(wheelyard: Typed, sandbox: San
     assert not (sandbox.folder / "new").exists()
 
 
-@pytest.mark.integration
 def test_upstreams_are_checked(check: Configured, settings: Path, wheelyard: Typed) -> None:
     """The upstream indexes and what is asked of them are there; a missing file stops."""
     section = """
