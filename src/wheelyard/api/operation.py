@@ -203,10 +203,21 @@ def decode_query(query: bytes, kind: type[S]) -> S:
     texts = dict[str, str]()
     for field in fields(kind):
         if values := sent.get(field.encode_name):
-            text, is_number = ", ".join(values), isinstance(type_info(field.type), IntType)
-            # a conversion takes 1e3 for a number, too
-            texts[field.encode_name] = text if not is_number or text.isdecimal() else ""
+            texts[field.encode_name] = _convertible(", ".join(values), type_info(field.type))
     return convert_fields(texts, kind, strict=False)
+
+
+def _convertible(text: str, kind: inspect.Type) -> str:
+    """Return the text of a field, or an empty one if a conversion would take it for another."""
+    kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
+    types = {type(_without_metadata(member)) for member in kinds}
+    is_wrong = (
+        # 1e3 is a number for a conversion, a number is a time, and null is what was not sent
+        (IntType in types and not text.isdecimal())
+        or (inspect.DateTimeType in types and ":" not in text)
+        or (inspect.NoneType in types and inspect.StrType not in types and text.lower() == "null")
+    )
+    return "" if is_wrong else text
 
 
 def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = True) -> S:
@@ -228,6 +239,10 @@ def convert_fields(sent: Mapping[str, object], kind: type[S], *, strict: bool = 
             what = f"{name} must be {_wanted(type_info(wrong.field_type))}"
             remedy = "Correct it and send the request again"
         raise _invalid_field(what, remedy) from wrong
+
+
+def _without_metadata(kind: inspect.Type) -> inspect.Type:
+    return kind.type if isinstance(kind, inspect.Metadata) else kind
 
 
 def _wanted(kind: inspect.Type) -> str:
