@@ -416,7 +416,7 @@ def _client_configuration(index: Index, token: str) -> str:
     if settings.access.anonymous_uploads:  # any name and password do, and twine asks for both
         user, token = "anybody", "anything"
     install = _install_lines(settings, read)
-    if settings.server.read_only:
+    if not index.takes_uploads:
         return install
     return f"""{install}\
 Publish   uv publish --publish-url {upload} -u {user} -p {token} dist/*

@@ -345,8 +345,9 @@ def _index(
     roots: tuple[str, ...],
 ) -> Iterator[Route]:
     shared, add_slash = _SharedPaths(home, setup, packages), packages.redirect_to_slash
-    help_text = home_and_probes.explain_upload_url
-    yield Route("upload-url", "/legacy/?", help_text, is_public=always, is_instant=True)
+    yield Route(
+        "upload-url", "/legacy/?", home.explain_upload_url, is_public=always, is_instant=True
+    )
     yield Route("setup", "/setup/", shared.answer_setup, accepts_iap=wants_html, is_long=True)
     yield Route("redirect", "", add_slash)  # the prefix without its slash
     yield Route("redirect", "/setup", add_slash)

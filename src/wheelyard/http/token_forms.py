@@ -1,17 +1,19 @@
 """The form with which people make API tokens, and the page that shows a new one."""
 
 import re
+from contextlib import suppress
 from typing import Final
 
 from msgspec.structs import replace
 
 from wheelyard.api.access_operations import MadeToken, NewToken
 from wheelyard.authentication.api_tokens import require_token_name
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.model.access import Action, Pattern, Scope, parse_actions, parse_pattern
 from wheelyard.rendering.client_settings import USER
 from wheelyard.rendering.web.environment import PageEnvironment
+from wheelyard.wiring.index import Index
 
 _DAYS: Final = re.compile("[0-9]{1,5}", re.ASCII)
 _SEPARATORS: Final = re.compile(r"[\s,]+")
@@ -52,8 +54,14 @@ def new_token(fields: FormFields, max_days: int) -> NewToken:
     return NewToken(name=name, projects=projects, can=(can,), days=int(days), index=index)
 
 
-def made_values(environment: PageEnvironment, made: MadeToken, root: str) -> dict[str, object]:
-    """Return the values of the page that shows a new token, once, and how to use it."""
+def made_values(
+    environment: PageEnvironment, made: MadeToken, root: str, index: Index
+) -> dict[str, object]:
+    """
+    Return the values of the page that shows a new token, once, and how to use it.
+
+    `index` is the one whose page it is.
+    """
     clients, token = environment.client_settings, made.token
     if made.index:
         clients = replace(clients, root=f"{clients.root}/{made.index}")
@@ -69,7 +77,16 @@ def made_values(environment: PageEnvironment, made: MadeToken, root: str) -> dic
         "publishing": {
             client: environment.with_links(command, root) for client, command in commands.items()
         }
-        # of several indexes nobody knows to which the token is to publish
-        if Action.UPLOAD.word in made.can and "," not in made.index
+        if Action.UPLOAD.word in made.can and _takes_uploads(index, made.index)
         else {},
     }
+
+
+def _takes_uploads(index: Index, names: str) -> bool:
+    """Return whether one index takes uploads, that of a name or without a name the other one."""
+    # of several indexes nobody knows to which the token is to publish
+    if not names or "," in names:
+        return not names and index.takes_uploads
+    with suppress(WheelyardError):  # the token is made, and its page has to be shown
+        return index.named(names).takes_uploads
+    return False

@@ -306,6 +306,27 @@ def test_path_without_uploads_leads_nowhere(ci: Ci, query: str) -> None:
     assert answer.headers.get_list("Cache-Control") == ["no-store"]
 
 
+def test_an_index_without_uploads_is_not_discovered(tmp_path: Path) -> None:
+    """The upload URL of a view, of an index of promotions, and of a read-only server is none."""
+    indexes = (
+        {"name": "dev"},
+        {"name": "view", "layers": ["dev"]},
+        {"name": "prod", "promote_only": True, "promote_from": ["dev"]},
+    )
+    for is_read_only, found in ((False, {"", "/dev"}), (True, set())):
+        server = ServerSettings(public_url="https://packages.example.com", read_only=is_read_only)
+        folder = tmp_path / str(is_read_only)
+        with running_ci(folder, Settings(server=server, index=indexes)) as ci:
+            paths = ("", "/dev", "/view", "/prod", "/as-of-2026-01-31", "/dev/as-of-2026-01-31")
+            statuses = {
+                path: ci.server.client.get(DISCOVERY, params={"discover": f"{path}/legacy/"})
+                for path in paths
+            }
+            shown = {path: ci.server.client.get(f"{path}/legacy/").status_code for path in paths}
+        assert {path for path, answer in statuses.items() if answer.status_code == 200} == found
+        assert shown == {path: 200 if path in found else 403 for path in paths}
+
+
 def test_discovery_is_json_alone(ci: Ci) -> None:
     """Discovery comes as JSON and as nothing else."""
     answer = ci.server.get(f"{DISCOVERY}?discover=%2Flegacy%2F", Accept="text/html")

@@ -214,15 +214,19 @@ class TrustedPublishingApi:
         return service if service is not None and service.publishers.load().all else None
 
     def _asks_for_upload_url(self, request: Request) -> bool:
-        """Return whether the query's `discover` is the path of an upload URL, of any index."""
+        """Return whether the query's `discover` is an upload URL of an index that takes uploads."""
         routes: RouteTable = request.app.routes
-        prefix = self._index.settings.server.path_prefix
+        server, definition = self._index.settings.server, self._index.definition
+        prefix = server.path_prefix
         with suppress(WheelyardError, LookupError, ValueError):
             query = request.query_string.decode("ascii")
             (path,) = parse_qs(query, errors="strict", max_num_fields=8)["discover"]
             name, slash, rest = path.removeprefix(f"{prefix}/").partition("/")
-            if slash and name in self._index.indexes.definitions():
-                path = f"{prefix}/{rest}"
+            named = self._index.indexes.definitions()
+            if slash and name in named:
+                path, definition = f"{prefix}/{rest}", named[name]
+            if server.read_only or not definition.takes_uploads:
+                return False
             return path.startswith("/") and routes.name_of(path.encode(), "POST") == UPLOAD_ROUTE
         return False
 

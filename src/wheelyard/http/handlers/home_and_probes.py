@@ -90,6 +90,21 @@ class HomePages:
         self._web = web
         self._context = web.context
 
+    def explain_upload_url(self, _request: Request) -> Response:
+        """
+        Handle GET `/legacy/`, the upload URL: a text that says what the URL is for.
+
+        Raises Forbidden if the index takes no uploads, without its layers: anybody may ask.
+        """
+        index = self._context.index
+        if index.takes_uploads:
+            return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
+        if index.settings.server.read_only:
+            raise self._context.read_only()
+        code = "promotions_only" if index.definition.has_packages else "no_own_packages"
+        message = "This index takes no uploads. Upload to the one that is to have the file."
+        raise Forbidden(message, code=code)
+
     def answer_home(self, request: Request) -> Response:
         """
         Handle GET `/` for a browser: the home page, or with `?q=` a page of what a search finds.
@@ -300,11 +315,6 @@ def _no_page(number: int) -> NotFound:
 def health(_request: Request) -> Response:
     """Handle GET `/health`, the liveness probe: always 200."""
     return make_response(200, TEXT, HEALTHY, NO_STORE)
-
-
-def explain_upload_url(_request: Request) -> Response:
-    """Handle GET `/legacy/`, the upload URL: a text that says what the URL is for."""
-    return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
 
 
 def _not_ready(message: str, code: str) -> Response:

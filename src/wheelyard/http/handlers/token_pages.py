@@ -99,7 +99,7 @@ class TokenPages:
         return redirect(303, self._web.path(*request.segments, query=query))
 
     def _show_made(self, request: Request, made: MadeToken) -> Response:
-        values = made_values(self._web.environment, made, TOKENS_ROOT)
+        values = made_values(self._web.environment, made, TOKENS_ROOT, self._context.index)
         return self._show(request, "token_made.html", 201, **values)
 
     def _api_of_person(self, request: Request) -> LocalApi:

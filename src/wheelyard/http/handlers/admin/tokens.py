@@ -135,7 +135,7 @@ class TokenAdministration:
         api = replace(self._pages.api(request), signed_in_at=signed_in)
         made = api.call(access_operations.create_token, new)
         root = "../" * len(request.segments)
-        values = made_values(self._pages.web.environment, made, root)
+        values = made_values(self._pages.web.environment, made, root, self._pages.index)
         viewer = self._pages.web.viewer(request.caller)
         return self._pages.web.show(viewer, 201, "token_made.html", root, **values)
 
