@@ -2,14 +2,15 @@
 
 from base64 import b64encode
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests import waiting
 from tests.http.in_process import InProcessServer, in_process
-from tests.http.packages import form, sdist, wheel
-from tests.http.servers import token_of
+from tests.http.packages import form, post, sdist, wheel
+from tests.http.servers import memory_index, running_app, token_of
 from tests.operations.in_memory_index import ALICE, Clock
 from wheelyard.authentication.authenticator import REMEMBERED_SECONDS
 from wheelyard.catalog import keys
@@ -288,6 +289,68 @@ def test_page_without_its_description_is_kept_by_nobody(
         page = app.get("/project/demo/", HTML)
         assert b"<em>described</em>" in page.body
         assert page.headers["cache-control"] == "public, max-age=3600"
+
+
+WAIT = "wheelyard.http.handlers.project_pages.DESCRIPTION_SECONDS"
+
+
+@pytest.mark.integration
+def test_the_first_visitor_sees_the_description(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that nobody has opened yet waits for its description, and may be kept at once."""
+    monkeypatch.setattr(WAIT, waiting.TIMEOUT_SECONDS)  # this machine may be slow
+    with in_process(tmp_path) as app:
+        app.publish(DESCRIBED)
+        page = app.get("/project/demo/", HTML)
+    assert b"<em>described</em>" in page.body
+    assert "etag" in page.headers
+
+
+@pytest.mark.integration
+def test_a_page_waits_no_longer_than_a_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A description that takes long is text for now, and the dependencies do not wait for it."""
+    monkeypatch.setattr(WAIT, 0.01)
+    monkeypatch.setattr("sys.executable", str(_held_program(tmp_path)))
+    with in_process(tmp_path) as app:
+        app.publish(DESCRIBED)
+        page = app.get("/project/demo/", HTML)
+        assert (b"not rendered yet" in page.body, "etag" in page.headers) == (True, False)
+        assert "etag" in app.get("/project/demo/dependencies/", HTML).headers
+        (tmp_path / "go").touch()
+
+
+@pytest.mark.integration
+def test_who_waits_for_a_description_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While many pages wait for one description, others are answered: no thread waits."""
+    monkeypatch.setattr(WAIT, waiting.TIMEOUT_SECONDS)
+    monkeypatch.setattr("sys.executable", str(_held_program(tmp_path)))
+    index = memory_index(tmp_path, Settings())
+    with running_app(index, tmp_path) as server, ThreadPoolExecutor(20) as pool:
+        post(server, DESCRIBED, token=token_of(index, can="upload"))
+        visits = [pool.submit(server.get, "/project/demo/", Accept="text/html") for _ in range(20)]
+        waiting.until((tmp_path / "started").exists)
+
+        answers = [server.get("/simple/demo/").status_code for _ in range(20)]
+
+        waited = [not visit.done() for visit in visits]
+        (tmp_path / "go").touch()
+        pages = [visit.result(waiting.TIMEOUT_SECONDS) for visit in visits]
+    assert (answers, all(waited)) == ([200] * 20, True)
+    assert {page.status_code for page in pages} == {200}
+
+
+def _held_program(folder: Path) -> Path:
+    """Return a program in place of Python that ends once the file `go` is there."""
+    program = folder / "held"
+    held = f"touch {folder}/started; while [ ! -e {folder}/go ]; do sleep 0.02; done"
+    program.write_text(f"#!/bin/sh\n{held}\n")
+    program.chmod(0o755)
+    return program
 
 
 @pytest.mark.integration

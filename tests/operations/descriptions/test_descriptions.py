@@ -399,8 +399,24 @@ def test_the_process_has_no_secret(descriptions: Descriptions) -> None:
         assert not [file for file in opened if not re.match(r"pipe:|/dev/null", file)]
 
 
-def test_no_process_is_left() -> None:
-    """No process is left when all descriptions are rendered, or the server ends."""
+def test_the_process_waits_for_another_description() -> None:
+    """Descriptions that come one after the other are rendered by one process."""
+    before = processes()
+    made = Descriptions(new_store(), monotonic)
+    waiting.until(lambda: made.render(core("a *b* first")).is_final)
+    (process,) = processes() - before
+    for number in range(3):
+        job = made.render(core(f"a *b* {number}")).job
+        assert job is not None
+        assert job.result(waiting.TIMEOUT_SECONDS) is not None
+    assert processes() - before == {process}
+    made.close()
+    assert processes() <= before
+
+
+def test_no_process_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process is left some time after the last description, or when the server ends."""
+    monkeypatch.setattr("wheelyard.operations.descriptions.descriptions.PROCESS_SECONDS", 0.01)
     before = processes()
     made = Descriptions(new_store(), monotonic)
     waiting.until(lambda: made.render(core("a *b* d")).is_final)

@@ -1,14 +1,17 @@
 """Handlers of the pages of a project and of its releases."""
 
 import re
+from asyncio import wait, wrap_future
 from collections.abc import Hashable
+from concurrent.futures import Future
 from contextlib import suppress
 from hashlib import sha256
 from math import inf
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, NotFound, Unavailable
@@ -57,6 +60,8 @@ from wheelyard.rendering.web.release_page import (
     release_page,
 )
 
+DESCRIPTION_SECONDS: Final = 1.0
+"""How long a page waits for its description, before it shows the plain text."""
 _FILE_BYTES: Final = 1024
 """The memory that a remembered file takes, roughly."""
 _PAGE_NUMBER: Final = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
@@ -142,7 +147,7 @@ class ProjectPages:
         downloads, until = self._downloads(place)
 
         def render() -> bytes:
-            content = self._content(place, metadata, seen)
+            content = self._described(request, self._content(place, metadata, seen))
             if place.is_release:
                 page = release_page(self._web.environment, place.viewer, content)
             else:
@@ -335,15 +340,21 @@ class ProjectPages:
     def _content(
         self, place: _Place, metadata: ReleaseMetadata, seen: _Neighbours
     ) -> ReleaseContent:
-        """Return what a page shows of a release."""
-        described = self._context.descriptions.render(metadata.core)
+        """Return what a page shows of a release, without its description."""
         return ReleaseContent(
             head=place.head(lacks_core=metadata.is_missing),
             core=metadata.core,
-            description=described.html,
             linked_names=seen.linked_names,
-            is_final=described.is_final and not metadata.is_missing,
+            is_final=not metadata.is_missing,
         )
+
+    def _described(self, request: Request, content: ReleaseContent) -> ReleaseContent:
+        """Return content with its description, which is waited for unless it takes too long."""
+        described = self._context.descriptions.render(content.core)
+        if described.job is not None:
+            request.wait(DESCRIPTION, _until_done, described.job)
+        is_final = described.is_final and content.is_final
+        return replace(content, description=described.html, is_final=is_final)
 
     def _redirect(self, request: Request, *place: str) -> Response:
         """Return the redirect to the same page below the usual path of a project or a release."""
@@ -376,6 +387,12 @@ class ProjectPages:
         if latest is not None:
             self._web.latest_files.put(key, latest.metadata_file, _FILE_BYTES)
         return latest
+
+
+async def _until_done(job: Future[Any]) -> None:
+    """Wait for a job, which others may wait for, too, for `DESCRIPTION_SECONDS` at most."""
+    # it cancels nothing: the job goes on
+    await wait((wrap_future(job),), timeout=DESCRIPTION_SECONDS)
 
 
 def _checked(page: bytes, content: ReleaseContent | None) -> bytes:

@@ -3,7 +3,7 @@ Descriptions of releases as HTML, rendered in processes of their own that can be
 
 A description is text of a stranger, and the libraries that render it are large. So
 `operations/descriptions/` does that in a child process, one description after the other, which
-ends when none is left.
+ends a minute after the last one.
 
 1. An upload gives its description to `descriptions.py` after the commit, and goes on. What nobody
    has rendered yet, since that process died or the file was imported, the first reader gives to
@@ -15,7 +15,8 @@ ends when none is left.
    export), memory has them.
 3. A page shows the result, from memory or the store, with pictures of other servers at paths of
    this index (`pictures/`) or as links, or the plain text; a page with that has no
-   ETag and is kept by nobody. Only an export waits.
+   ETag and is kept by nobody. A page waits up to a second for the result, and no thread does so. An
+   export waits to the end.
 4. `child_process.py` sends the text to the child through a pipe, and reads the answer. The child
    has no environment and no open file of the server's. It may open no file outside of Python's
    own folders, no socket and no process; its memory is limited.

@@ -2,7 +2,8 @@
 Descriptions as HTML, which one process renders in the background, each once.
 
 The store keeps the results below `derived/`, by text and renderer. Until there is one, a page has
-the plain text.
+the plain text. The process stays for a minute after the last one: its start takes longer than most
+descriptions.
 """
 
 import logging
@@ -15,8 +16,8 @@ from hashlib import sha256
 from html import escape, unescape
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
-from typing import Final
+from threading import Lock, Timer
+from typing import Any, Final
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -39,6 +40,8 @@ MAX_WAITING: Final = 100
 """Descriptions that wait to be rendered. The others begin to when their pages are asked for."""
 RETRY_SECONDS: Final = 60.0
 """After this time a description is tried again that failed for no fault of its own."""
+PROCESS_SECONDS: Final = 60.0
+"""How long the process waits for another description."""
 KEPT_SECONDS: Final = 90 * 86_400.0
 """The age from which a result is deleted. It is made again if a page needs it."""
 LIBRARIES: Final = ("readme_renderer", "docutils", "nh3", "Pygments")
@@ -67,6 +70,8 @@ class RenderedDescription(Struct, frozen=True, kw_only=True):
     """Empty if there is no description."""
     is_final: bool = True
     """Whether it stays so. If not, a page with it must not be cached."""
+    job: Future[Any] | None = None
+    """What renders it now, or is going to, if it is not rendered yet."""
 
 
 class _Result(Struct, frozen=True):
@@ -122,6 +127,8 @@ class Descriptions:
         """Held while a job is added or removed, never while one runs."""
         self._jobs = dict[Key, Future[_Result | None]]()
         """What waits or runs."""
+        self._end_of_process: Timer | None = None
+        """Ends the process unless there is another job before."""
 
     def begin(self, core: CoreMetadata) -> None:
         """Have the description of a new release rendered in the background, without any I/O."""
@@ -141,12 +148,12 @@ class Descriptions:
             reason = TOO_LARGE if _markup(core.description_content_type) else ""
             return RenderedDescription(html=plain(text, reason) if text.strip() else Markup())
         text, key = description.text, description.key
-        result = self._results.get(key) or self._stored(key)
+        result, job = self._results.get(key) or self._stored(key), None
         if result is None and not self._failures.get(key):
             job = self._submit(description)
             result = job.result() if job is not None and self._waits else None
         if result is None:
-            return RenderedDescription(html=plain(text, NOT_YET), is_final=False)
+            return RenderedDescription(html=plain(text, NOT_YET), is_final=False, job=job)
         # the process has sanitised it, and who may write to the store may change packages anyway
         html = Markup(result.html) if result.html else plain(text, result.reason)  # noqa: S704
         if self._picture_path is not None:
@@ -157,6 +164,9 @@ class Descriptions:
         """End what is rendered, with an error for whoever waits."""
         # killed in this thread, as the executor's own waits for the answer; then it comes to an end
         self._executor.shutdown(wait=False, cancel_futures=True)
+        with self._lock:
+            if self._end_of_process is not None:
+                self._end_of_process.cancel()
         self._process.kill()
         self._executor.shutdown()
         self._process.close()
@@ -185,10 +195,26 @@ class Descriptions:
             self._failures.put(key, True, RETRY_SECONDS)  # noqa: FBT003 - a value
         with self._lock:
             self._jobs.pop(key, None)
-            is_last = not self._jobs
-        if is_last and not self._waits:
-            self._process.close()
+            if not self._jobs and not self._waits:
+                self._end_process_later()
         return result
+
+    def _end_process_later(self) -> None:
+        # In the thread of the executor, with the lock.
+        if self._end_of_process is not None:
+            self._end_of_process.cancel()
+        self._end_of_process = Timer(PROCESS_SECONDS, self._end_process)
+        self._end_of_process.daemon = True
+        try:
+            self._end_of_process.start()
+        except RuntimeError:  # this machine has no thread left
+            self._process.close()
+
+    def _end_process(self) -> None:
+        # In the thread of the timer. Only that of the executor may use the process.
+        with self._lock, suppress(RuntimeError):  # closed
+            if not self._jobs:
+                self._executor.submit(self._process.close)
 
     def _stored(self, key: Key) -> _Result | None:
         with suppress(WheelyardError):  # it is made again

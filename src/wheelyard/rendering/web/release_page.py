@@ -112,7 +112,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
 
     head: ReleaseHead
     core: CoreMetadata
-    description: Markup
+    description: Markup = Markup()
     linked_names: Container[str] = frozenset()
     """The names that dependencies are linked to: projects of this index that may be shown."""
     is_final: bool = True
