@@ -144,8 +144,10 @@
     box.select();
   });
 
-  // a static site answers the form with its home page, which knows nothing of the words
-  const asked = new URLSearchParams(location.search).get("q");
+  // a static site answers the form with its home page, which knows nothing of the words; the query
+  // of any other page is for its own form
+  const isAnswer = location.pathname === new URL(form.action).pathname;
+  const asked = isAnswer && new URLSearchParams(location.search).get("q");
   if (asked && !box.value && !document.getElementById("found")) {
     box.value = asked;
     box.focus();

@@ -1,0 +1,62 @@
+"""What the pages look like where the browser or the window is not the usual one."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.chromium import Browser, Person
+from tests.browser.site import sign_in
+from tests.http.servers import RunningServer
+
+pytestmark = pytest.mark.integration
+WIDTHS = (320, 480, 760, 1000, 1280, 1600)
+
+
+@pytest.fixture(scope="module")
+def ana(browser: Browser, site: RunningServer) -> Iterator[Person]:
+    """Somebody who has signed in, and administers the site."""
+    with browser.person(site.url) as person:
+        sign_in(person)
+        yield person
+
+
+def lines_of(element: Any) -> int:  # noqa: ANN401 - Playwright's
+    """Return on how many lines of text an element is."""
+    return int(element.evaluate("one => new Set([...one.getClientRects()].map(r => r.top)).size"))
+
+
+@pytest.mark.parametrize("path", ["/-/admin/journal/", "/-/admin/requests/", "/-/admin/names/"])
+def test_names_of_projects_are_whole_in_tables(ana: Person, path: str) -> None:
+    """The name of a project is on one line at every width of the window."""
+    ana.open(path)
+    for width in WIDTHS:
+        ana.look("light", width)
+        names = ana.page.locator("th[scope=row]").locator("a, span, bdi").all()
+        assert len(names) > 1
+        assert {name.inner_text(): lines_of(name) for name in names if lines_of(name) > 1} == {}
+        assert ana.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("tabs", [".tabs a", ".choices > label"])
+def test_one_tab_is_open_in_forced_colours(person: Person, tabs: str) -> None:
+    """Where the system chooses the colours, the open tab is the one that has a line below it."""
+    person.page.emulate_media(forced_colors="active", reduced_motion="reduce")
+    person.open("/project/acme-core/")
+    has_line = """one => {
+      const style = getComputedStyle(one), canvas = getComputedStyle(document.body).backgroundColor;
+      return style.borderBottomStyle !== "none" && style.borderBottomColor !== canvas;
+    }"""
+    lines = [tab.evaluate(has_line) for tab in person.page.locator(tabs).all()]
+
+    assert (len(lines) > 1, lines.index(True), lines.count(True)) == (True, 0, 1)
+
+
+def test_a_filter_of_files_leaves_the_search_alone(person: Person) -> None:
+    """The words of a filter of files are not those of the search for projects."""
+    person.open("/project/many-wheels/files/?q=3.12")
+    search = person.page.get_by_label("Search projects")
+
+    assert search.input_value() == ""
+    assert not search.evaluate("one => one === document.activeElement")
+    assert not person.page.locator(".results").is_visible()
