@@ -63,7 +63,7 @@ def test_names_are_found(admin: Administrator, query: str, names: list[str]) -> 
     """Names are found by a part in any spelling, and by why they are private."""
     page = admin.open(f"{PAGE}?{query}").body.decode()
 
-    assert re.findall(r'class="id"[^>]*>(n-\w+)<', page) == names
+    assert re.findall(r'class="whole"[^>]*>(n-\w+)<', page) == names
 
 
 def test_each_name_says_why_it_is_private(admin: Administrator) -> None:
