@@ -14,12 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from tests.plugins.limit import LIMIT
+
 CACHE = Path(__file__).resolve().parents[1] / ".cache" / "once"
 
 
 def made_once(name: str, made_from: list[Path | str], make: Callable[[Path], object]) -> Path:
     """
     Return a folder that `make` has filled, in this process or an earlier one.
+
+    The limit of time of a test does not count it.
 
     Args:
         name: Of the thing.
@@ -28,7 +32,7 @@ def made_once(name: str, made_from: list[Path | str], make: Callable[[Path], obj
     """
     CACHE.mkdir(parents=True, exist_ok=True)
     folder = CACHE / f"{name}-{_digest(made_from)}"
-    with (CACHE / f"{name}.lock").open("w") as lock:
+    with LIMIT.of_making(), (CACHE / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "ready").exists():
             for old in (folder, *CACHE.glob(f"{name}-{'?' * 16}")):

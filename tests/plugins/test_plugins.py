@@ -29,6 +29,18 @@ def test_fast():
 def test_other():
     {other}
 """
+SLOW = """
+from threading import Event
+
+from tests.once import made_once
+
+def test_first_of_many(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.once.CACHE", tmp_path)
+    made_once("slow", [], lambda folder: Event().wait(1.5))
+
+def test_hangs():
+    Event().wait(60)
+"""
 PLUGINS = "pytest_plugins = ['tests.plugins.' + n for n in ('isolation', 'results', 'scheduling')]"
 Run = Callable[..., tuple[int, str]]
 
@@ -106,3 +118,18 @@ def test_fast_test_that_starts_a_process(sandbox: Sandbox, run: Run) -> None:
 
     assert status == 1
     assert " 1 failed, 1 passed in " in summary
+
+
+@pytest.mark.slow
+def test_the_limit_of_a_test_is_not_for_what_is_made_once(sandbox: Sandbox) -> None:
+    """A test that is the first to need something may wait for it; one that hangs ends its run."""
+    (sandbox.folder / "test_m.py").write_text(SLOW)
+    (sandbox.folder / "conftest.py").write_text("pytest_plugins = ['tests.plugins.limit']")
+    limit = ("faulthandler_timeout=1", "faulthandler_exit_on_timeout=true")
+    options = ("-v", "-p", "no:randomly", *(part for each in limit for part in ("-o", each)))
+
+    done = sandbox.attempt(sys.executable, "-m", "pytest", *options, PYTHONPATH=str(REPOSITORY))
+
+    assert done.returncode == 1
+    assert "test_first_of_many PASSED" in done.stdout
+    assert "in test_hangs" in done.stderr
