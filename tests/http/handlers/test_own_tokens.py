@@ -182,3 +182,17 @@ def test_a_link_fills_in_the_form(server: InProcessServer) -> None:
     assert 'value="acme-core"' in page
     assert 'value="upload" checked' in page
     assert 'value="x&#34;y"' in page
+
+
+def test_a_token_for_a_view_comes_without_commands_that_publish(server: InProcessServer) -> None:
+    """The page of a new token says how to publish with it only where the index takes uploads."""
+    for table in ({"name": "dev", "layers": ["dev"]}, {"name": "view", "layers": ["dev"]}):
+        server.index.index_administration.make(table, "local:bo")
+    ana = signed_in(server)
+
+    publishes = {
+        index: b"UV_PUBLISH_URL" in send(ana, can="upload", index=index).body
+        for index in ("dev", "view")
+    }
+
+    assert publishes == {"dev": True, "view": False}
