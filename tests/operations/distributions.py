@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from wheelyard.model.distribution_filename import parse_filename
+from wheelyard.model.distribution_filename import filename_readings
 from wheelyard.operations.spooled_upload import SpooledUpload
 
 
@@ -31,8 +31,10 @@ class Made:
         with NamedTemporaryFile(prefix="spooled-", dir=folder, delete=False) as file:
             file.write(self.body)
         path = Path(file.name)
+        distribution, *others = filename_readings(self.filename, is_lenient=True)
         return SpooledUpload(
-            distribution=parse_filename(self.filename, is_lenient=True),
+            distribution=distribution,
+            other_readings=tuple(others),
             path=path,
             size=len(self.body),
             sha256=self.sha256,
@@ -82,14 +84,19 @@ def make_sdist(
         "pyproject.toml": b"[build-system]\nrequires = []\n",
         f"{name}.py": content,
     }
+    return Made(f"{top}.tar.gz", zipped_tar({f"{top}/{path}": members[path] for path in members}))
+
+
+def zipped_tar(members: dict[str, bytes]) -> bytes:
+    """Return the bytes of a `.tar.gz` with these files."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for path, body in members.items():
-            member = tarfile.TarInfo(f"{top}/{path}")
+            member = tarfile.TarInfo(path)
             member.size = len(body)
             archive.addfile(member, io.BytesIO(body))
     # the same bytes on every Python, which gzip.compress does not give
-    return Made(f"{top}.tar.gz", zlib.compress(out.getvalue(), 9, zlib.MAX_WBITS | 16))
+    return zlib.compress(out.getvalue(), 9, zlib.MAX_WBITS | 16)
 
 
 def _metadata(name: str, version: str) -> bytes:

@@ -91,7 +91,7 @@ class IndexHarness:
         self.index.uploads.authorize(made.filename, caller)
         arrival = made.arrival(self.folder, **claims)
         published = self.index.uploads.accept(arrival, caller)
-        project = self.index.projects.get(arrival.distribution.project)
+        project = self.index.projects.get(NormalizedName(published.project))
         return project.by_filename[published.filename]
 
     def check(self, *, rebuild: bool = False, sweep: bool = False) -> Findings:

@@ -302,7 +302,7 @@ def test_an_index_that_takes_promotions_alone(indexes: TwoIndexes) -> None:
     for act in (
         lambda: uploads.accept(arrival, ALICE),
         lambda: uploads.authorize(LATER.filename, ALICE),
-        lambda: uploads.with_waivers.permit(LATER.filename, ALICE),
+        lambda: uploads.with_waivers.permit(LATER.filename, DEMO, ALICE),
     ):
         with pytest.raises(Forbidden, match=r"The index prod takes no uploads: upload to dev"):
             act()

@@ -181,3 +181,14 @@ def test_what_is_no_export(tmp_path: Path, text: str) -> None:
         taken(tmp_path.parent, kind="devpi")
 
     assert raised.value.code == "bad_source"
+
+
+@pytest.mark.parametrize(("said", "project"), [("My_Lib", "my-lib"), (None, "")])
+def test_the_project_of_a_file(tmp_path: Path, said: str | None, project: str) -> None:
+    """The export says of which project a file is, whatever hyphens its version has."""
+    file = entry("ana/prod", "my-lib-1.0-1.tar.gz", b"x", projectname=said)
+    index = {"indexconfig": {"type": "stage"}, "files": [file]}
+
+    _, found = taken(write(tmp_path / "out", {"ana/prod": index}))
+
+    assert found["my-lib-1.0-1.tar.gz"].project == project

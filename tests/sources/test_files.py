@@ -110,7 +110,8 @@ def test_how_much_there_is(tmp_path: Path, bucket: Bucket) -> None:
 
 def test_projects_that_are_asked_for(tmp_path: Path) -> None:
     """With patterns of names, other projects are left where they are, however they are spelled."""
-    for name in ("My.Lib-1.tar.gz", "my_lib-1-py3-none-any.whl", "mylib-1.tar.gz", "x-y-2.zip"):
+    names = ("My.Lib-1.tar.gz", "my_lib-1-py3-none-any.whl", "mylib-1.tar.gz", "x-y-2.zip")
+    for name in (*names, "my-2to3-1.tar.gz", "z-1-2.tar.gz"):
         (tmp_path / name).write_bytes(b"?")
 
     assert taken(tmp_path, projects=("My_Lib",))[1].names == [
@@ -118,6 +119,10 @@ def test_projects_that_are_asked_for(tmp_path: Path) -> None:
         "my_lib-1-py3-none-any.whl",
     ]
     assert taken(tmp_path, projects=("x*",))[1].names == ["x-y-2.zip"]
+    assert taken(tmp_path, projects=("my-2to3",))[1].names == ["my-2to3-1.tar.gz"]
+    # it may be of either, and only its metadata says of which
+    for name in ("z", "z-1"):
+        assert taken(tmp_path, projects=(name,))[1].names == ["z-1-2.tar.gz"]
 
 
 @pytest.mark.parametrize(

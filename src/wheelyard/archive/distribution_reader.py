@@ -14,12 +14,13 @@ from wheelyard.archive.archive_rules import (
     Rule,
     other_project,
 )
-from wheelyard.archive.sdist import read_sdist
+from wheelyard.archive.sdist import open_sdist, read_sdist
 from wheelyard.archive.wheel import open_wheel
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import (
     Distribution,
     Wheel,
+    ambiguous_filename,
     is_name_of,
     is_version_of,
 )
@@ -78,6 +79,35 @@ def read_distribution(
     return DistributionContents(metadata, core, warnings, waived)
 
 
+def decide_reading(
+    path: Path,
+    readings: tuple[Distribution, ...],
+    *,
+    limits: ArchiveLimits,
+    deadline: Deadline,
+    is_lenient: bool = False,
+) -> Distribution:
+    """
+    Return the reading of a filename, one of several, that PKG-INFO of the sdist at `path` names.
+
+    Only the name is compared, and as `read_distribution` does. Raises Invalid if there is no such
+    name (code `ambiguous_filename`), or it is that of no reading (code `name_mismatch`). Raises as
+    `read_distribution` if the file is no sdist.
+    """
+    filename, leniency = readings[0].filename, Leniency(is_lenient=is_lenient)
+    with path.open("rb") as file:
+        sdist = open_sdist(ReadContext(file.fileno(), limits, deadline, leniency), filename)
+    name = "" if sdist.metadata is None else raw_field(sdist.metadata, "name")
+    if not name:
+        raise ambiguous_filename(filename, readings)
+    exact = (reading for reading in readings if is_name_of(name, reading))
+    alike = (reading for reading in readings if is_lenient and _has_letters_of(name, reading))
+    decided = next(exact, None) or next(alike, None)
+    if decided is None:
+        raise _name_mismatch(name)
+    return decided
+
+
 def _read(
     context: ReadContext, distribution: Distribution
 ) -> tuple[bytes | None, CoreMetadata, tuple[str, ...]]:
@@ -125,11 +155,20 @@ def _check_name_and_version(
     Waivers cover any other version, but only names that differ in punctuation.
     """
     if name and not is_name_of(name, distribution):
-        error = other_project("name_mismatch", "its Name is not that of the filename", name)
-        letters = _NOT_ALPHANUMERIC.sub("", name.lower())
-        if letters != _NOT_ALPHANUMERIC.sub("", distribution.project):
+        error = _name_mismatch(name)
+        if not _has_letters_of(name, distribution):
             raise error
         leniency.waive_or_raise(Rule.NAME, error)
     if version and not is_version_of(version, distribution):
         reason = "its Version is not that of the filename"
         leniency.waive_or_raise(Rule.VERSION, other_project("version_mismatch", reason, version))
+
+
+def _name_mismatch(name: str) -> Invalid:
+    return other_project("name_mismatch", "its Name is not that of the filename", name)
+
+
+def _has_letters_of(name: str, distribution: Distribution) -> bool:
+    """Return whether a name differs from that of a distribution in punctuation alone."""
+    letters = _NOT_ALPHANUMERIC.sub("", name.lower())
+    return letters == _NOT_ALPHANUMERIC.sub("", distribution.project)

@@ -70,9 +70,9 @@ def read_sdist(context: ReadContext, sdist: Sdist) -> OpenSdist:
 
     Raises Invalid if it is no sdist, or not that of the filename.
     """
-    is_zip = sdist.suffix == ZIP_SUFFIX
-    opened = _read_zip(context) if is_zip else _read_tar(context)
-    top, stem = opened.folder, sdist.filename.removesuffix(sdist.suffix)
+    opened = open_sdist(context, sdist.filename)
+    top = opened.folder
+    stem = sdist.filename.removesuffix(sdist.suffix)
     if top != stem and not is_stem_of(top, sdist):
         reason = "its folder is not named for the file"
         context.leniency.waive_or_raise(Rule.NAME, other_project("name_mismatch", reason, top))
@@ -80,6 +80,11 @@ def read_sdist(context: ReadContext, sdist: Sdist) -> OpenSdist:
         error = missing_metadata("it has no PKG-INFO", f"{top}/{_PKG_INFO}")
         context.leniency.waive_or_raise(Rule.HAS_METADATA, error)
     return opened
+
+
+def open_sdist(context: ReadContext, filename: str) -> OpenSdist:
+    """Return an sdist of any project, or raise Invalid if it is none."""
+    return _read_zip(context) if filename.endswith(ZIP_SUFFIX) else _read_tar(context)
 
 
 def _read_zip(context: ReadContext) -> OpenSdist:

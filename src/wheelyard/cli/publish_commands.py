@@ -244,10 +244,13 @@ def import_source(
     source: "FileTreeSource | OpenedSource",
     caller: Caller,
     *,
+    projects: tuple[str, ...] = (),
     dry_run: bool = False,
 ) -> Report:
     """
     Import a source, print why files were not taken, and return the report.
+
+    Without patterns of names in `projects`, all projects are imported.
 
     Raises as `Importer.run`.
     """
@@ -255,7 +258,8 @@ def import_source(
 
     stays = "What was imported stays; import again to go on from there."
     with resumable(stays), shown_progress("import", total=total) as progress:
-        return importer.run(source, caller, dry_run=dry_run, progress=_ProgressPrinter(progress))
+        printer = _ProgressPrinter(progress)
+        return importer.run(source, caller, projects=projects, dry_run=dry_run, progress=printer)
 
 
 class _ProgressPrinter(ImportProgress):
@@ -350,7 +354,8 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         warn_without_upstream(index)
         is_local = "://" not in options["source"] + options["packages_url"]
         importer = build_importer(index, is_local=is_local, lenient=options["lenient"])
-        report = import_source(importer, opened, local_caller(index), dry_run=dry_run)
+        caller, projects = local_caller(index), opened.projects
+        report = import_source(importer, opened, caller, projects=projects, dry_run=dry_run)
     finally:
         opened.close()
     summary = f"{redact_url(options['source'])}: {report.summary(dry_run=dry_run)}"

@@ -28,6 +28,7 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.forms import CSRF_FIELD
 from wheelyard.model.access import Caller
+from wheelyard.model.distribution_filename import Distribution
 from wheelyard.model.quotas import size_in_form
 from wheelyard.operations.spooled_upload import SpooledUpload, SpoolWriter, empty_file
 from wheelyard.operations.uploads import Uploads
@@ -255,6 +256,8 @@ class FormReader:
         """The fields that are used and may occur once, with an empty text for blank and UNKNOWN."""
         self._has_attestations = False
         self._file: SpoolWriter | None = None
+        self._other_readings: list[Distribution] = []
+        """As in `SpooledUpload`."""
         self._part: SpoolWriter | _Field | None = None
         """The target of the current part's bytes, or None if they are ignored."""
         # counted while they come: a form may be endless, whatever its headers say
@@ -347,10 +350,12 @@ class FormReader:
         uploads = self._uploads
         # the right is checked again in `Uploads.accept`, as it may be revoked meanwhile
         size = size_in_form(self._content_length, self._fields_size)
-        distribution = uploads.authorize(filename, self._caller, size)
+        first, *self._other_readings = uploads.authorize(
+            filename, self._caller, size, self._fields.get("name", "")
+        )
         hashers = {name: _new_hasher(name, digest) for name, digest in self._digests()}
         limit = uploads.rules.max_size
-        self._file = SpoolWriter(uploads.spool, distribution, limit, "the upload", hashers)
+        self._file = SpoolWriter(uploads.spool, first, limit, "the upload", hashers)
         return self._file
 
     def _write_field(self, field: "_Field | None", data: bytes) -> None:
@@ -414,6 +419,7 @@ class FormReader:
                 )
         return replace(
             file.to_upload(),
+            other_readings=tuple(self._other_readings),
             form_name=fields.get("name", ""),
             form_version=fields.get("version", ""),
             has_attestations=self._has_attestations,

@@ -180,8 +180,9 @@ class PublicFiles(Struct, frozen=True):
         """
         version = ""
         with suppress(Invalid):  # any text
-            version = str(parse_known_filename(filename).version)
-        refusal, asker = self._refusal_of(version, of_name), request.caller.acts_for
+            version = str(parse_known_filename(filename, self._page.name).version)
+        refusal = self._refusal_of(version, of_name)
+        asker = request.caller.acts_for
         self.reader.upstream.requests.note(self._page.name, version, refusal, asker)
         return Forbidden(refusal.text, code=refusal.code)
 

@@ -9,13 +9,19 @@ The order of the checks matters (ASCII, bytes, length, our grammar, then packagi
 accepts newlines, path separators and look-alike letters, and takes seconds for a filename with
 thousands of tags. Follows the binary distribution format and source distribution format
 specifications, PEP 440 and PEP 625.
+
+An old build tool wrote a version with a hyphen into the name of an sdist as it was, so that
+`demo-1.0-1.tar.gz` is version 1.0-1 of demo, or version 1 of demo-1.0. So a filename has a reading
+for each hyphen that has a project name before it and a version behind it. Clients know the project,
+and take the reading that is of it, as this module does for whoever knows it. Nobody guesses.
 """
 
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from functools import lru_cache
 from math import prod
-from typing import ClassVar, NewType
+from typing import ClassVar, NewType, TypeVar
 
 from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -65,19 +71,18 @@ ACCEPTED_FORMATS = "wheels, .tar.gz and .zip"
 SDIST_SUFFIXES = (*LENIENT_SUFFIXES, ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tar")
 """Suffixes of sdists, also of those that only an older version has taken."""
 
-# The name is greedy. So the version is what follows the last hyphen.
 _SDIST = re.compile(
-    r"(?P<name>[A-Za-z0-9_.-]+)-(?P<version>[A-Za-z0-9_.+!]+?)"
-    rf"(?:{'|'.join(map(re.escape, SDIST_SUFFIXES))})",
-    re.ASCII,
+    rf"(?P<stem>[A-Za-z0-9_.+!-]+?)(?:{'|'.join(map(re.escape, SDIST_SUFFIXES))})", re.ASCII
 )
+_HYPHEN = re.compile("-(?=[vV]?[0-9])")
+"""A hyphen that may have a version behind it."""
 _EGG = re.compile(
     rf"(?P<name>{_PART})-(?P<version>{_PART})"
     r"(?:-py(?P<python>[0-9.]+)(?:-(?P<platform>[A-Za-z0-9_.-]+))?)?\.egg",
     re.ASCII,
 )
 _INSTALLER = re.compile(
-    r"(?P<name>[A-Za-z0-9_.-]+)-(?P<version>[A-Za-z0-9_.+!]+?)"
+    r"(?P<stem>[A-Za-z0-9_.+!-]+?)"
     r"\.(?P<platform>win32|win-(?:amd64|arm32|arm64|ia64)|linux-[a-z0-9_]+|macosx-[a-z0-9_.-]+?)"
     r"(?:-py(?P<python>[0-9.]+))?\.(?:exe|msi)",
     re.ASCII,
@@ -229,11 +234,11 @@ def strip_trailing_zeros(version: str) -> str:
     return _TRAILING_ZEROS.sub(r"\1", version)
 
 
-def parse_filename(
+def filename_readings(
     filename: str, *, zip_sdists: bool = False, is_lenient: bool = False
-) -> Distribution:
+) -> tuple[Distribution, ...]:
     """
-    Return the distribution that `filename` names: a wheel or a `.tar.gz` sdist.
+    Return what `filename` may name: a wheel or a `.tar.gz` sdist, the shortest project name first.
 
     With `zip_sdists` also `.zip` sdists, obsolete since PEP 625; if `is_lenient`, those of
     `LENIENT_SUFFIXES`, and wheels with odd tags.
@@ -243,10 +248,10 @@ def parse_filename(
     """
     _check_text(filename)
     if filename.endswith(".whl"):
-        return _parse_wheel(filename, is_lenient=is_lenient)
+        return (_parse_wheel(filename, is_lenient=is_lenient),)
     suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if zip_sdists else (SDIST_SUFFIX,)
     if filename.endswith(LENIENT_SUFFIXES if is_lenient else suffixes):
-        return _parse_sdist(filename)
+        return _sdist_readings(filename)
     raise Invalid(
         f"Only .whl and .tar.gz are accepted, and {quoted(filename)} is neither. "
         "Build a wheel and an sdist with 'python -m build'.",
@@ -254,18 +259,75 @@ def parse_filename(
     )
 
 
-def parse_known_filename(filename: str) -> KnownDistribution:
+def known_filename_readings(filename: str) -> tuple[KnownDistribution, ...]:
     """
-    Return the distribution that `filename` names, in any format that a store may have.
+    Return what `filename` may name, in any format that a store may have.
 
-    Raises Invalid (codes `invalid_filename`, `invalid_version`) if it is none.
+    The shortest project name comes first. Raises Invalid (codes `invalid_filename`,
+    `invalid_version`) if it is no distribution.
     """
     _check_text(filename)
     if filename.endswith(SDIST_SUFFIXES):
-        return _parse_sdist(filename)
+        return _sdist_readings(filename)
     if filename.endswith(tuple(_OBSOLETE)):
-        return _parse_obsolete(filename)
-    return parse_filename(filename, is_lenient=True)
+        return _obsolete_readings(filename)
+    return filename_readings(filename, is_lenient=True)
+
+
+def parse_filename(
+    filename: str,
+    project: NormalizedName | None = None,
+    *,
+    zip_sdists: bool = False,
+    is_lenient: bool = False,
+) -> Distribution:
+    """
+    Return the distribution that `filename` names, of `project` if that is known.
+
+    Raises as `filename_readings`, and Invalid if it is a file of another project (code
+    `invalid_filename`), or several hyphens may begin its version (code `ambiguous_filename`).
+    """
+    readings = filename_readings(filename, zip_sdists=zip_sdists, is_lenient=is_lenient)
+    return _only(readings, filename, project)
+
+
+def parse_known_filename(filename: str, project: NormalizedName | None = None) -> KnownDistribution:
+    """
+    Return the distribution that `filename` names, in any format that a store may have.
+
+    Raises as `known_filename_readings` and `parse_filename`.
+    """
+    return _only(known_filename_readings(filename), filename, project)
+
+
+KnownT = TypeVar("KnownT", bound=KnownDistribution)
+
+
+def reading_of(readings: Iterable[KnownT], project: NormalizedName) -> KnownT | None:
+    """Return the reading of a filename that is of a project, or None if there is none."""
+    return next((reading for reading in readings if reading.project == project), None)
+
+
+def _only(readings: tuple[KnownT, ...], filename: str, project: NormalizedName | None) -> KnownT:
+    if project is None:
+        if len(readings) > 1:
+            raise ambiguous_filename(filename, readings)
+        return readings[0]
+    reading = reading_of(readings, project)
+    if reading is None:
+        raise _bad_filename(filename, f"it does not begin with the project's name, {project}")
+    return reading
+
+
+def ambiguous_filename(filename: str, readings: Iterable[KnownDistribution]) -> Invalid:
+    """Return the error for a file of which nothing says where its version begins."""
+    texts = [f"version {reading.version} of {reading.project}" for reading in readings]
+    return Invalid(
+        f"{quoted(filename)} may be {' or '.join(texts)}, and nothing says "
+        "which. Upload it with its project in the field 'name', or build it again, so that its "
+        "PKG-INFO says it.",
+        code="ambiguous_filename",
+    )
 
 
 def _check_text(filename: str) -> None:
@@ -297,33 +359,61 @@ def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
     return Wheel(filename, project, version, spelled, tuple(sorted(str(tag) for tag in tags)))
 
 
-def _parse_sdist(filename: str) -> Sdist:
+def _sdist_readings(filename: str) -> tuple[Sdist, ...]:
     match = _SDIST.fullmatch(filename)
     if match is None:
         raise _bad_filename(filename, "an sdist is name-version.tar.gz")
-    if match["version"].endswith(_EXTENSIONS):
+    if match["stem"].endswith(_EXTENSIONS):
         raise _bad_filename(filename, "it has two extensions")
-    version = parse_version(match["version"])
-    _check_project(match["name"], filename)
-    return Sdist(filename, canonicalize_name(match["name"]), version)
+    pairs = _split_stem(match["stem"], filename)
+    return tuple(Sdist(filename, project, version) for project, version in pairs)
 
 
-def _parse_obsolete(filename: str) -> ObsoleteDistribution:
+def _obsolete_readings(filename: str) -> tuple[ObsoleteDistribution, ...]:
     is_egg = filename.endswith(".egg")
     match = (_EGG if is_egg else _INSTALLER).fullmatch(filename)
     if match is None:
         form = "name-version-pyX.Y.egg" if is_egg else "name-version.platform-pyX.Y.exe or .msi"
         raise _bad_filename(filename, f"one of that kind is {form}")
-    _check_project(match["name"], filename)
-    return ObsoleteDistribution(
-        filename=filename,
-        project=canonicalize_name(match["name"]),
+    if is_egg:
+        _check_project(match["name"], filename)
         # setuptools replaced `-` by `_` in the version of an egg
-        version=parse_version(match["version"].replace("_", "-")),
-        packagetype=_OBSOLETE[filename[-4:]],
-        python_version=match["python"] or "any",
-        platform=match["platform"] or "",
+        version = parse_version(match["version"].replace("_", "-"))
+        pairs = [(canonicalize_name(match["name"]), version)]
+    else:
+        pairs = _split_stem(match["stem"], filename)
+    return tuple(
+        ObsoleteDistribution(
+            filename=filename,
+            project=project,
+            version=version,
+            packagetype=_OBSOLETE[filename[-4:]],
+            python_version=match["python"] or "any",
+            platform=match["platform"] or "",
+        )
+        for project, version in pairs
     )
+
+
+def _split_stem(stem: str, filename: str) -> list[tuple[NormalizedName, Version]]:
+    """
+    Return each project and version that a hyphen of `name-version` divides, shortest name first.
+
+    Raises Invalid, for its last hyphen, if there is none.
+    """
+    pairs = list[tuple[NormalizedName, Version]]()
+    for hyphen in _HYPHEN.finditer(stem):
+        name, version = stem[: hyphen.start()], stem[hyphen.end() :]
+        if len(name) <= NAME_LIMIT and _NAME.fullmatch(name):
+            with suppress(Invalid):
+                pairs.append((canonicalize_name(name), parse_version(version)))
+    if not pairs:
+        name, hyphen_of_version, version = stem.rpartition("-")
+        if not hyphen_of_version:
+            raise _bad_filename(filename, "no hyphen divides its name from its version")
+        parse_version(version)
+        _check_project(name, filename)
+    return pairs
 
 
 def _check_project(name: str, filename: str) -> None:
@@ -355,5 +445,8 @@ def is_version_of(text: str, distribution: Distribution) -> bool:
 
 def is_stem_of(text: str, distribution: Distribution) -> bool:
     """Return whether a text is the distribution's `name-version`, in any spelling."""
-    name, _, version = text.rpartition("-")
-    return is_name_of(name, distribution) and is_version_of(version, distribution)
+    return any(
+        is_name_of(text[: hyphen.start()], distribution)
+        and is_version_of(text[hyphen.end() :], distribution)
+        for hyphen in re.finditer("-", text)
+    )

@@ -474,7 +474,8 @@ class Project(
     def deleted_keys(self) -> frozenset[UniquenessKey]:
         """The uniqueness keys of the deleted filenames."""
         return frozenset(
-            parse_known_filename(filename).uniqueness_key for filename in self.deleted_filenames
+            parse_known_filename(filename, self.name).uniqueness_key
+            for filename in self.deleted_filenames
         )
 
     @cached_property

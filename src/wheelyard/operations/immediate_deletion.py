@@ -195,7 +195,8 @@ class ImmediateDeletion(Struct, frozen=True):
                 continue
             stored = self.removal.stores.files.get(key)
             if isinstance(stored, Stored):
-                yield parse_any(stored.body, name, parse_known_filename(owner.filename).version)
+                version = parse_known_filename(owner.filename, name).version
+                yield parse_any(stored.body, name, version)
 
     def _require_admin(
         self, caller: Caller, name: NormalizedName, reason: str, *, everywhere: bool

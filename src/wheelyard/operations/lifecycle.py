@@ -126,8 +126,11 @@ class Selection(Struct, frozen=True):
 
     def deleted_in(self, project: Project) -> tuple[str, ...]:
         """Return the selected filenames of deleted files."""
-        deleted = map(parse_known_filename, project.deleted_filenames)
-        return tuple(file.filename for file in deleted if self.has(file.version, file.filename))
+        return tuple(
+            filename
+            for filename in project.deleted_filenames
+            if self.has(parse_known_filename(filename, project.name).version, filename)
+        )
 
     def what(self, filenames: Sequence[str] = ()) -> str:
         """Return the selected versions in words, or the first of these files of them."""

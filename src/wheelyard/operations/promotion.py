@@ -421,7 +421,7 @@ def _missing(
     """
     missing = list[File]()
     for file in files:
-        distribution = parse_known_filename(file.filename)
+        distribution = parse_known_filename(file.filename, project.name)
         try:
             # the source may have sdists of one version in several formats, by a lenient import
             listed = find_identical(

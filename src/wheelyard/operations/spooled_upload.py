@@ -52,6 +52,8 @@ class SpooledUpload(Struct, frozen=True, kw_only=True):
 
     distribution: Distribution
     """The parsed filename, from `Uploads.authorize`."""
+    other_readings: tuple[Distribution, ...] = ()
+    """Other distributions that the filename may name, until its form or its metadata decide."""
     path: Path
     """The file in the spool. The caller removes it."""
     size: int

@@ -38,10 +38,12 @@ from wheelyard.model.distribution_filename import (
     Distribution,
     KnownDistribution,
     Sdist,
+    filename_readings,
     parse_filename,
     parse_known_filename,
     parse_name,
     parse_version,
+    reading_of,
 )
 from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
@@ -84,6 +86,8 @@ class PublishedFile(Struct, frozen=True, omit_defaults=True):
     status: Literal["uploaded", "there"]
     """`there` if it was listed with the same content already."""
     warnings: tuple[str, ...] = ()
+    project: str = ""
+    """The normalised name of the project that has it, or empty from a server that is older."""
 
 
 class ValidatedFile(Struct, frozen=True):
@@ -219,43 +223,70 @@ class Uploads(Struct, frozen=True):
         return Quotas() if self.quota_check is None else self.quota_check.quotas
 
     def authorize(
-        self, filename: str, caller: Caller, size: FileSize = UNKNOWN_SIZE
-    ) -> Distribution:
+        self,
+        filename: str,
+        caller: Caller,
+        size: FileSize = UNKNOWN_SIZE,
+        form_name: str = "",
+    ) -> tuple[Distribution, ...]:
         """
-        Return the parsed filename of a file that the caller wants to upload.
+        Return what the filename of a file that the caller wants to upload may name.
 
-        Raises as `permit`, and for a new project as `NameClaims.require_free`. Raises TooLarge
-        (code `quota_exceeded`) if a quota has no room for a file of this size, which may be there
-        already if the filename is.
+        There are several only if `form_name`, the project's name in the form, is empty. Then the
+        caller may upload at least one of them, and `accept` asks for the one that it is. Raises
+        Invalid if the filename is malformed, or no reading of it is of that name. Raises as
+        `permit`, and for a new project as `NameClaims.require_free`. Raises TooLarge (code
+        `quota_exceeded`) if a quota has no room for a file of this size, which may be there already
+        if the filename is.
         """
-        distribution = self.permit(filename, caller)
+        readings = self._readings(filename)
+        if form_name:
+            readings = (_reading_of_form(readings, form_name),)
+        refusals = list[WheelyardError]()
+        for reading in readings:
+            try:
+                self._authorize(reading, caller, size)
+            except WheelyardError as error:
+                refusals.append(error)
+            else:
+                return readings
+        raise refusals[0]
+
+    def _authorize(self, distribution: Distribution, caller: Caller, size: FileSize) -> None:
+        self._permit(distribution, caller)
         if self.claims is not None:
             self.claims.require_free(distribution.project, caller)
         if self.quota_check is not None:
             project = self.projects.get_for_update(distribution.project)
             if distribution.filename not in project.by_filename:
                 self._require_room(project, size)
-        return distribution
 
     def _require_room(self, project: Project, size: FileSize) -> None:
         """Raise TooLarge if a quota has no room for a new file of the project."""
         if self.quota_check is not None:
             self.quota_check.for_files().require_room(project, size)
 
-    def permit(self, filename: str, caller: Caller) -> Distribution:
+    def permit(self, filename: str, project: NormalizedName, caller: Caller) -> Distribution:
         """
-        Return the parsed filename of a file, without a look at who else has its project's name.
+        Return the parsed filename of a project's file, without a look at who else has its name.
 
         Raises Invalid if it is malformed. Raises Forbidden (code `promotions_only`) if the index
         takes only releases that are promoted. Raises as `permit_project`.
         """
         rules = self.rules
         distribution = parse_filename(
-            filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
+            filename, project, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient
         )
+        self._permit(distribution, caller)
+        return distribution
+
+    def _readings(self, filename: str) -> tuple[Distribution, ...]:
+        rules = self.rules
+        return filename_readings(filename, zip_sdists=rules.zip_sdists, is_lenient=rules.lenient)
+
+    def _permit(self, distribution: Distribution, caller: Caller) -> None:
         self.permit_project(distribution.project, caller)
         self.require_uploads()
-        return distribution
 
     def permit_project(self, name: NormalizedName, caller: Caller) -> None:
         """
@@ -310,6 +341,7 @@ class Uploads(Struct, frozen=True):
         filename is listed with other bytes, and Unavailable if the store, or an upstream index,
         does not answer.
         """
+        upload = self._decided(upload, caller)
         name = upload.distribution.project
         caller.require(Action.UPLOAD, name)
         self.require_uploads()
@@ -330,7 +362,43 @@ class Uploads(Struct, frozen=True):
         if decision.is_new and validated.contents is not None and self.descriptions is not None:
             self.descriptions.begin(validated.contents.core)
         status: Literal["uploaded", "there"] = "uploaded" if decision.is_new else "there"
-        return PublishedFile(decision.entry.filename, decision.entry.sha256, status, warnings)
+        entry = decision.entry
+        return PublishedFile(entry.filename, entry.sha256, status, warnings, name)
+
+    def _decided(self, upload: SpooledUpload, caller: Caller) -> SpooledUpload:
+        """
+        Return an upload whose filename has one reading: that of its form, or else its metadata.
+
+        What was authorized may have been another one, so the caller needs all rights again. Raises
+        as `authorize`, and as `decide`.
+        """
+        if not upload.other_readings:
+            return upload
+        readings = (upload.distribution, *upload.other_readings)
+        if upload.form_name:
+            distribution = _reading_of_form(readings, upload.form_name)
+        else:
+            distribution = self.decide(upload.path, upload.size, readings)
+        self._authorize(distribution, caller, size_of_file(upload.size))
+        return replace(upload, distribution=distribution, other_readings=())
+
+    def decide(self, path: Path, size: int, readings: tuple[Distribution, ...]) -> Distribution:
+        """
+        Return the reading of a filename that the metadata of its file, of `size` bytes, says.
+
+        Raises Invalid if there is no metadata (code `ambiguous_filename`), or it has the name of
+        another project. Raises as `archive.read_distribution` does.
+        """
+        # a server that only reads does not import it
+        from wheelyard.archive.distribution_reader import decide_reading  # noqa: PLC0415
+
+        return decide_reading(
+            path,
+            readings,
+            limits=self.rules.archive,
+            deadline=self._deadline(size),
+            is_lenient=self.rules.lenient,
+        )
 
     def claim_new_name(self, before: Project, caller: Caller) -> tuple[str, ...]:
         """
@@ -402,11 +470,12 @@ class Uploads(Struct, frozen=True):
         Invalid if the file cannot be opened, TooLarge if it is above the limit, and Unavailable if
         the spool cannot be written.
         """
-        distribution = self.authorize(path.name, caller)
-        writer = SpoolWriter(self.spool, distribution, self.rules.max_size, "the upload", {})
+        first, *others = self.authorize(path.name, caller)
+        writer = SpoolWriter(self.spool, first, self.rules.max_size, "the upload", {})
         try:
             _copy(path, writer, progress)
-            return self.accept(writer.to_upload(), caller)
+            upload = replace(writer.to_upload(), other_readings=tuple(others))
+            return self.accept(upload, caller)
         finally:
             writer.remove()
 
@@ -414,14 +483,17 @@ class Uploads(Struct, frozen=True):
         # a server that only reads does not import it
         from wheelyard.archive.distribution_reader import read_distribution  # noqa: PLC0415
 
-        seconds = READ_SECONDS_BASE + READ_SECONDS_PER_GIB * upload.size / GIB
         return read_distribution(
             upload.path,
             upload.distribution,
             limits=self.rules.archive,
-            deadline=Deadline(self.runtime.thread_time, seconds, self.runtime.monotonic),
+            deadline=self._deadline(upload.size),
             is_lenient=self.rules.lenient,
         )
+
+    def _deadline(self, size: int) -> Deadline:
+        seconds = READ_SECONDS_BASE + READ_SECONDS_PER_GIB * size / GIB
+        return Deadline(self.runtime.thread_time, seconds, self.runtime.monotonic)
 
     def _new_entry(
         self, upload: SpooledUpload, contents: "DistributionContents", caller: Caller
@@ -478,6 +550,14 @@ def _copy(path: Path, writer: SpoolWriter, progress: Callable[[int], None]) -> N
         while chunk := source.read(MIB):
             writer.write(chunk)
             progress(len(chunk))
+
+
+def _reading_of_form(readings: tuple[Distribution, ...], form_name: str) -> Distribution:
+    """Return the reading that has the name in the form, or raise Invalid if none has."""
+    reading = reading_of(readings, parse_name(form_name))
+    if reading is None:
+        raise _form_mismatch("name", readings[0].project, form_name)
+    return reading
 
 
 def _check_form(upload: SpooledUpload) -> None:
@@ -562,7 +642,7 @@ def filename_taken(filename: str) -> Conflict:
 def _check_spelling(project: Project, distribution: KnownDistribution, *, is_lenient: bool) -> None:
     release = canonicalize_version(distribution.version)
     for file in project.by_release.get(release, ()):
-        other = parse_known_filename(file.filename)
+        other = parse_known_filename(file.filename, project.name)
         if other.uniqueness_key != distribution.uniqueness_key:
             continue
         if is_lenient and _format(other) != _format(distribution):

@@ -135,7 +135,7 @@ def change_entry(
 
     If it is of one release, and that is among `shown`, it links to the page of the release.
     """
-    versions = versions_of(change.files)
+    versions = versions_of(change.files, name)
     verb = f"{change.done} {change.other_index}".rstrip()
     what = f"{', '.join(versions[:VERSIONS_TOLD])} {verb}".strip()
     if len(versions) > VERSIONS_TOLD:

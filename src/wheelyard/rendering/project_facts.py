@@ -12,7 +12,11 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
-from wheelyard.model.distribution_filename import parse_known_filename, strip_trailing_zeros
+from wheelyard.model.distribution_filename import (
+    known_filename_readings,
+    parse_known_filename,
+    strip_trailing_zeros,
+)
 from wheelyard.model.project import SUMMARY_LIMIT, File, Project, Status
 from wheelyard.rendering.listing import F_co, ShownFile, ShownProject
 from wheelyard.rendering.people import decode_addresses, decode_words
@@ -83,9 +87,9 @@ def release_of(project: ShownProject[FileT], version: Version) -> ReleaseOf[File
     return ReleaseOf(str(listed_version(released[0].version)), _wheels_first(released))
 
 
-def versions_of(filenames: Iterable[str]) -> list[str]:
-    """Return the distinct versions of files, oldest first."""
-    versions = {parse_known_filename(filename).version for filename in filenames}
+def versions_of(filenames: Iterable[str], project: NormalizedName | None) -> list[str]:
+    """Return the distinct versions of a project's files, oldest first."""
+    versions = {parse_known_filename(filename, project).version for filename in filenames}
     return [str(version) for version in sorted(versions)]
 
 
@@ -399,5 +403,5 @@ def _package_type(filename: str) -> tuple[str, str]:
         return "bdist_wheel", filename.split("-")[-3]
     if filename.endswith(".tar.gz"):
         return "sdist", "source"
-    distribution = parse_known_filename(filename)
+    distribution, *_ = known_filename_readings(filename)  # each reading says the same of these
     return distribution.packagetype, distribution.python_version

@@ -16,7 +16,11 @@ from msgspec import Struct
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.model.distribution_filename import parse_known_filename, parse_version
+from wheelyard.model.distribution_filename import (
+    known_filename_readings,
+    parse_version,
+    reading_of,
+)
 
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
 OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
@@ -28,6 +32,7 @@ class Candidate:
     """A file of a source that an import may add. It has not been read or checked yet."""
 
     filename: str  # the last segment of its path
+    project: str = ""  # the normalised name of its project, if the source tells it
     location: str  # path or URL for reports, without credentials
     path: str = ""  # relative to the folder or bucket, with slashes; empty elsewhere
     version: str = ""  # differs after each change, if the source tells one
@@ -114,12 +119,14 @@ def is_sidecar(filename: str) -> bool:
     return filename.endswith(SIDECAR_SUFFIXES) or filename in SITE_FILES or filename.startswith(".")
 
 
-def guess_project(filename: str) -> str:
-    """Return the probable normalised project name of a distribution, from its filename."""
+def possible_projects(filename: str) -> set[str]:
+    """Return the normalised names of the projects that may have a distribution, by its filename."""
+    with suppress(Invalid):
+        return {reading.project for reading in known_filename_readings(filename)}
     if filename.endswith(".whl"):
-        return canonicalize_name(filename.partition("-")[0])
+        return {canonicalize_name(filename.partition("-")[0])}
     match = _SDIST.fullmatch(filename)
-    return canonicalize_name(match[1] if match else filename)
+    return {canonicalize_name(match[1] if match else filename)}
 
 
 def version_in(filename: str, project: NormalizedName) -> str:
@@ -129,8 +136,8 @@ def version_in(filename: str, project: NormalizedName) -> str:
     It is empty for a file of another project, and if no version can be made out.
     """
     with suppress(Invalid):
-        parsed = parse_known_filename(filename)
-        return str(parsed.version) if parsed.project == project else ""
+        reading = reading_of(known_filename_readings(filename), project)
+        return "" if reading is None else str(reading.version)
     for at in (separator.start() for separator in re.finditer("[-_]", filename)):
         if canonicalize_name(filename[:at]) != project:
             continue

@@ -5,6 +5,7 @@ Import source `devpi`: the output of `devpi-export`, `dataindex.json` and the fi
 
 * `type`: `releasefile`, `doczip` or `toxresult`; only the first is a package
 * `relpath`: path of the file, relative to the folder
+* `projectname`: the name of its project
 * `entrymapping`: `hashes` by algorithm, `hash_spec` (`sha256=HEX`), `last_modified` as in HTTP;
   with `dumpversion` "1" there is `md5` instead of `hashes`
 * `log`: actions, oldest first: `what` (`upload`, `push`, `overwrite`), `who`, `when` (year to
@@ -21,6 +22,7 @@ from typing import Final
 
 import msgspec
 from msgspec import Struct
+from packaging.utils import canonicalize_name
 
 from wheelyard.errors import quoted
 from wheelyard.model.decoding import counted
@@ -64,6 +66,7 @@ class _Config(Struct):
 
 class _FileEntry(Struct):
     relpath: str
+    projectname: str | None = None
     type: str = RELEASE_FILE
     entrymapping: _EntryMapping = msgspec.field(default_factory=_EntryMapping)
     log: list[_LogEntry] = []
@@ -165,6 +168,7 @@ class DevpiSource(Struct, frozen=True):
         upload = next((action for action in entry.log if action.what == "upload"), _LogEntry())
         return replace(
             file,
+            project=canonicalize_name(entry.projectname or ""),
             hashes=hashes,
             uploaded_at=parse_date_parts(upload.when) or parse_http_date(mapping.last_modified),
             uploaded_by=clean_uploader(upload.who),

@@ -39,9 +39,9 @@ from wheelyard.sources.candidate import (
     Source,
     SourceItem,
     bad_source,
-    guess_project,
     is_distribution_name,
     matches,
+    possible_projects,
 )
 from wheelyard.sources.file_tree import FileDescriber, FileTree, FileTreeSource
 from wheelyard.sources.index_client import IndexClient, ResumableDownload, SourceCredentials
@@ -116,11 +116,18 @@ class OpenedSource(Struct, frozen=True):
         """
         Yield the candidates of the requested projects, and every `Skipped` of the source.
 
+        A candidate of which nothing is known but an ambiguous filename may be of another project.
+
         Raises as `Source.candidates`.
         """
         for file in self.source.candidates():
-            if isinstance(file, Skipped) or matches(guess_project(file.filename), self.projects):
+            if isinstance(file, Skipped) or self._may_want(file):
                 yield file
+
+    def _may_want(self, file: Candidate) -> bool:
+        """Return whether a file may be of a requested project, by its name and its source."""
+        names = {file.project} if file.project else possible_projects(file.filename)
+        return any(matches(name, self.projects) for name in names)
 
     def close(self) -> None:
         """Close every connection of the source."""

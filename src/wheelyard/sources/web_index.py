@@ -28,12 +28,12 @@ from wheelyard.sources.candidate import (
     Skipped,
     SourceItem,
     bad_source,
-    guess_project,
     is_distribution_name,
     is_sidecar,
     matches,
     parse_digests,
     parse_iso_date,
+    possible_projects,
     unavailable,
 )
 from wheelyard.sources.index_client import IndexClient, ResumableDownload
@@ -93,9 +93,9 @@ def _link_entries(
             yield from _entry_files(page, base, link, web)
 
 
-def parse_files(page: FetchedPage, web: IndexClient) -> Iterator[SourceItem]:
+def parse_files(page: FetchedPage, web: IndexClient, name: str = "") -> Iterator[SourceItem]:
     """
-    Yield the files of a project's page, without sidecars.
+    Yield the files of the page of the project `name`, without sidecars.
 
     Raises FetchError if the page is invalid.
     """
@@ -106,7 +106,8 @@ def parse_files(page: FetchedPage, web: IndexClient) -> Iterator[SourceItem]:
         if project.is_html and not is_distribution_name(str(entry.filename)):
             yield from _folders(project.base, str(entry.url))
         else:
-            yield from _entry_files(page.url, project.base, entry, web)
+            for file in _entry_files(page.url, project.base, entry, web):
+                yield replace(file, project=name) if isinstance(file, Candidate) else file
 
 
 def _folders(base: Url, reference: str) -> Iterator[Skipped]:
@@ -248,15 +249,17 @@ class IndexSource(Struct, frozen=True):
     def _is_wanted(self, entry: _RootEntry) -> bool:
         if isinstance(entry, Skipped):
             return True
-        name = entry.name if isinstance(entry, ProjectLink) else guess_project(entry.filename)
-        return matches(name, self.projects)
+        if isinstance(entry, ProjectLink):
+            return matches(entry.name, self.projects)
+        return any(matches(name, self.projects) for name in possible_projects(entry.filename))
 
     def _files_of(self, entry: _RootEntry) -> _ProjectFiles:
         """Return the files of a project's page, or the one that the root page has itself."""
         if not isinstance(entry, ProjectLink):
             return _ProjectFiles([entry])
         try:
-            return _ProjectFiles(list(parse_files(self.web.page(entry.url), self.web)))
+            files = parse_files(self.web.page(entry.url), self.web, entry.name)
+            return _ProjectFiles(list(files))
         except FetchError as fault:
             is_missing, named = fault.status in MISSING_STATUSES, bool(self.projects)
             why = "the index has no such project" if is_missing and named else fault.why

@@ -62,7 +62,8 @@ class KeptFile(Struct, kw_only=True):
     def version(self) -> str:
         """The normalised version, or an empty text if the filename has none that is known."""
         try:
-            return str(parse_known_filename(self.path.rpartition("/")[2]).version)
+            filename = self.path.rpartition("/")[2]
+            return str(parse_known_filename(filename, self.project).version)
         except Invalid:
             return ""
 

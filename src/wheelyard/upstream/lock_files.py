@@ -128,7 +128,7 @@ def locked_package(
     files = dict.fromkeys(
         LockedFile(
             project,
-            release or _version_in(filename),
+            release or _version_in(filename, project),
             _parse_digest(place, project, digest),
             filename,
         )
@@ -144,9 +144,9 @@ def _parsed_version(text: str) -> str | None:
         return None
 
 
-def _version_in(filename: str) -> str | None:
+def _version_in(filename: str, project: NormalizedName) -> str | None:
     try:
-        return str(parse_known_filename(filename).version)
+        return str(parse_known_filename(filename, project).version)
     except Invalid:
         return None
 

@@ -55,6 +55,7 @@ def test_json_is_kept_whole(server: FakeServer) -> None:
 
     assert source.kind == "index"
     assert [each.filename for each in found.candidates] == [WHEEL, "a-2.tar.gz", "b_lib-1.tar.gz"]
+    assert [each.project for each in found.candidates] == ["a", "a", "b-lib"]
     wheel = found[WHEEL]
     assert (wheel.hashes, wheel.size, wheel.yanked) == ({"sha256": DIGEST}, 5, "bad")
     assert wheel.uploaded_at == datetime(2018, 6, 9, 23, 26, 45, 500_000, tzinfo=UTC)

@@ -353,7 +353,8 @@ def _asked_change(project: Project | None, name: NormalizedName, fields: FormFie
     action, ticked = fields.text("action"), fields.all("file")
     is_whole, releases = bool(fields.text("whole")), tuple[ChosenRelease, ...]()
     if project is not None:
-        versions = None if is_whole else {*fields.all("version"), *map(_version_in, ticked)}
+        of_ticked = (_version_in(filename, name) for filename in ticked)
+        versions = None if is_whole else {*fields.all("version"), *of_ticked}
         releases = tuple(chosen_releases(project, action, versions, ticked))
     if not releases:
         files = tuple(ChoosableFile(filename, None) for filename in sorted(set(ticked)))
@@ -361,10 +362,10 @@ def _asked_change(project: Project | None, name: NormalizedName, fields: FormFie
     return FileChange(name=name, action=action, releases=releases, is_whole=is_whole)
 
 
-def _version_in(filename: str) -> str:
-    """Return the version in the name of a file, or an empty text for no such name."""
+def _version_in(filename: str, project: NormalizedName) -> str:
+    """Return the version in the name of a project's file, or an empty text for no such name."""
     with suppress(Invalid):
-        return str(parse_known_filename(filename).version)
+        return str(parse_known_filename(filename, project).version)
     return ""
 
 

@@ -17,7 +17,7 @@ from wheelyard.catalog.changes import NO_SERIAL
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.catalog.serials import SerialTable
-from wheelyard.errors import Invalid, NotFound
+from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, WheelyardError
 from wheelyard.http import resolver
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import file_not_found
@@ -43,7 +43,13 @@ from wheelyard.http.responses import (
     visible_names,
 )
 from wheelyard.model.access import Action
-from wheelyard.model.distribution_filename import parse_known_filename, parse_name, parse_version
+from wheelyard.model.distribution_filename import (
+    ambiguous_filename,
+    known_filename_readings,
+    parse_known_filename,
+    parse_name,
+    parse_version,
+)
 from wheelyard.model.metadata import parse_any
 from wheelyard.model.project import File
 from wheelyard.rendering import simple_pages
@@ -281,17 +287,18 @@ class Packages:
         sent, sha256 = request.path_params.get("project"), request.path_params.get("sha256")
         sent_filename = request.path_params["filename"]
         filename = sent_filename.removesuffix(METADATA_SUFFIX)
-        require_lookup = self._context.read_policy.require_lookup
         try:
-            named = None if sent is None else parse_name(sent)
-            if named is not None:  # before the filename is parsed
-                require_lookup(request.caller, named)
-            name = named if named and sha256 else parse_known_filename(filename).project
+            if sent is None:
+                name = self._project_of(filename, request)
+            else:
+                name = parse_name(sent)
+                # before the filename is parsed
+                self._context.read_policy.require_lookup(request.caller, name)
+            if sha256 is None:
+                parse_known_filename(filename, name)
         except Invalid:
             return file_not_found()
-        if named is None:
-            require_lookup(request.caller, name)
-        elif name != named or (sha256 and named != sent):
+        if sha256 and name != sent:
             return file_not_found()
         listing = resolver.find(self._context, name, request, may_refresh=False)
         wanted = WantedFile(filename, sha256, filename != sent_filename)
@@ -299,6 +306,31 @@ class Packages:
         if not wanted.is_metadata and isinstance(listing.open, resolver.PrivateFiles):
             self._count(request, listing.open.project.by_filename.get(filename), name, response)
         return response
+
+    def _project_of(self, filename: str, request: Request) -> NormalizedName:
+        """
+        Return the project of a file whose path names none, and which the caller may look up.
+
+        If the filename may be of several, it is the only one that lists it for the caller. Raises
+        Invalid if the filename is of none. Raises as `resolver.find`.
+        """
+        names, refusals = list[NormalizedName](), list[WheelyardError]()
+        readings = known_filename_readings(filename)
+        for name in (reading.project for reading in readings):
+            try:
+                self._context.read_policy.require_lookup(request.caller, name)
+                if len(readings) == 1:
+                    return name
+                listing = resolver.find(self._context, name, request, may_refresh=False)
+            except (Forbidden, NotFound, Unauthenticated) as error:
+                refusals.append(error)
+            else:
+                names += [name for file in listing.files if file.filename == filename]
+        if len(names) == 1:
+            return names[0]
+        # a client without a credential has to learn that one may help
+        refusals.sort(key=lambda error: not isinstance(error, Unauthenticated))
+        raise ambiguous_filename(filename, readings) if names or not refusals else refusals[0]
 
     def _count(
         self, request: Request, file: File | None, name: NormalizedName, response: Response

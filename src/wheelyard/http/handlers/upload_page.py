@@ -12,7 +12,6 @@ from wheelyard.http.messages import Request, Response
 from wheelyard.http.requests import json_response
 from wheelyard.http.uploads import UploadHandler, require_upload
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.rendering.web.account_pages import FormState
 
 
@@ -61,9 +60,8 @@ class UploadPage:
             return self._page(request, status_of(error), form)
         uploaded = None
         if published is not None:
-            project = parse_known_filename(published.filename).project
             uploaded = UploadedFile(
-                published.filename, published.status, project, published.warnings
+                published.filename, published.status, published.project, published.warnings
             )
         if wants_json:
             return json_response(200, uploaded)

@@ -24,7 +24,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import Caller
 from wheelyard.model.decoding import escaped
-from wheelyard.model.distribution_filename import UniquenessKey, parse_known_filename
+from wheelyard.model.distribution_filename import UniquenessKey
 from wheelyard.operations.importing.project_import import (
     Batch,
     FileStatus,
@@ -33,11 +33,12 @@ from wheelyard.operations.importing.project_import import (
     Outcome,
     Report,
     SourceFile,
+    find_distribution,
     import_batch,
     refused,
 )
 from wheelyard.operations.uploads import Uploads
-from wheelyard.sources.candidate import Candidate, Skipped, Source
+from wheelyard.sources.candidate import Candidate, Skipped, Source, matches
 from wheelyard.sources.file_tree import FileTree, distribution_files
 
 LOCAL_WORKERS: Final = 4
@@ -64,12 +65,14 @@ class Importer(Struct, frozen=True):
         source: Source,
         caller: Caller,
         *,
+        projects: tuple[str, ...] = (),
         dry_run: bool = False,
         progress: ImportProgress | None = None,
     ) -> Report:
         """
         Import the distributions of a source, or in a dry run, only validate them.
 
+        Those of other projects than `projects`, patterns of names, are left out if there are some.
         A file that is refused, or of a damaged project, is in the report. Raises Unavailable if the
         store does not answer, and as `Source.candidates` if the source cannot be listed. What was
         committed before stays.
@@ -87,7 +90,7 @@ class Importer(Struct, frozen=True):
         workers = LOCAL_WORKERS if is_local else REMOTE_WORKERS
         batch_size = LOCAL_BATCH_FILES if self.is_local else REMOTE_BATCH_FILES
         with ThreadPoolExecutor(workers, "import") as pool:
-            tasks = _WorkerPool(context, observer, pool, workers, batch_size)
+            tasks = _WorkerPool(context, observer, pool, workers, batch_size, projects)
             try:
                 for offer in source.candidates():
                     tasks.add(offer)
@@ -116,6 +119,8 @@ class _WorkerPool(Struct):
     workers: int
     batch_size: int
     """The most files of a batch."""
+    projects: tuple[str, ...] = ()
+    """Patterns of the names of projects that are imported, or none for all."""
     report: Report = field(default_factory=Report)
     _waiting: dict[NormalizedName, Batch] = {}
     """The batches that may grow."""
@@ -140,11 +145,13 @@ class _WorkerPool(Struct):
             )
             return
         try:
-            distribution = parse_known_filename(offer.filename)
+            distribution = find_distribution(offer, self.context)
         except WheelyardError as fault:
             self._report(refused(offer, fault))
             return
         source_file, name = SourceFile(offer, distribution), distribution.project
+        if not matches(name, self.projects):
+            return
         before = self._future_by_key.get(source_file.key)
         if before is not None:  # the first of two wins, and the second waits for it
             self._collect({before})

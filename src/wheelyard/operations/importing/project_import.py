@@ -3,12 +3,13 @@
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from threading import Event, Lock
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -35,6 +36,8 @@ from wheelyard.model.distribution_filename import (
     Distribution,
     KnownDistribution,
     UniquenessKey,
+    filename_readings,
+    known_filename_readings,
 )
 from wheelyard.model.project import File, Project
 from wheelyard.model.project_changes import apply
@@ -49,6 +52,8 @@ from wheelyard.operations.spooled_upload import (
 )
 from wheelyard.operations.uploads import FileDecision, Uploads, ValidatedFile, filename_taken
 from wheelyard.sources.candidate import UPLOADER_LIMIT, Candidate
+
+T = TypeVar("T")
 
 MAX_NAMED: Final = 10_000
 """The refused files that a report keeps, and the skipped ones. More are only counted."""
@@ -389,27 +394,49 @@ class ProjectImport:
 
     def _validate(self, source_file: SourceFile) -> None:
         context, candidate = self._context, source_file.candidate
-        distribution = context.uploads.permit(candidate.filename, context.caller)
+        name, caller = self.project.name, context.caller
+        distribution = context.uploads.permit(candidate.filename, name, caller)
         if not self.project.exists:
-            context.require_free(self.project.name)
+            context.require_free(name)
         upload = _fetch(candidate, distribution, context)
         try:
-            checked = self._checked(upload)
+            validate = partial(context.uploads.validate, upload, caller, self.project)
+            checked = _read_again(validate, context)
         except BaseException:
             upload.path.unlink(missing_ok=True)
             raise
         self._pending[distribution.uniqueness_key] = candidate, checked
 
-    def _checked(self, upload: SpooledUpload) -> ValidatedFile:
-        """Validate a file, which is read again if this machine was too busy to read it."""
-        context = self._context
-        for _ in range(READ_ATTEMPTS - 1):
-            try:
-                return context.uploads.validate(upload, context.caller, self.project)
-            except Unavailable as fault:
-                if fault.code != TOO_BUSY or context.stopped.is_set():
-                    raise
-        return context.uploads.validate(upload, context.caller, self.project)
+
+def find_distribution(candidate: Candidate, context: ImportContext) -> KnownDistribution:
+    """
+    Return the distribution that a candidate is, by its filename and what its source says of it.
+
+    If neither decides, the file itself does, for which it is fetched. Raises Invalid if it is none
+    or nothing decides, TooLarge if it is too large, and Unavailable if the spool cannot be written.
+    """
+    readings = known_filename_readings(candidate.filename)
+    of_source = [reading for reading in readings if reading.project == candidate.project]
+    if of_source or len(readings) == 1 or not candidate.filename.endswith(LENIENT_SUFFIXES):
+        return (*of_source, *readings)[0]
+    sdists = filename_readings(candidate.filename, is_lenient=True)
+    upload = _fetch(candidate, sdists[0], context)
+    try:
+        decide = partial(context.uploads.decide, upload.path, upload.size, sdists)
+        return _read_again(decide, context)
+    finally:
+        upload.path.unlink(missing_ok=True)
+
+
+def _read_again(read: Callable[[], T], context: ImportContext) -> T:
+    """Return what `read` does of a file. While this machine is too busy, it is called again."""
+    for _ in range(READ_ATTEMPTS - 1):
+        try:
+            return read()
+        except Unavailable as fault:
+            if fault.code != TOO_BUSY or context.stopped.is_set():
+                raise
+    return read()
 
 
 def _outcome(candidate: Candidate, decision: FileDecision) -> Outcome:

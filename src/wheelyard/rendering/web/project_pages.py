@@ -245,7 +245,7 @@ def _group(entry: JournalEntry) -> tuple[object, ...]:
     # `groupby` joins neighbours only, so the order of the journal stays
     if entry.what in {"uploaded", "promoted"}:
         who = (entry.by, entry.by_name, entry.index)
-        return (entry.what, *who, *versions_of(entry.files))
+        return (entry.what, *who, *versions_of(entry.files, entry.project))
     if entry.what == "imported":
         return (entry.what, entry.by, entry.by_name)
     return (id(entry),)  # so that it is alone
@@ -253,10 +253,11 @@ def _group(entry: JournalEntry) -> tuple[object, ...]:
 
 def _change(entries: Sequence[JournalEntry]) -> Change:
     newest = entries[0]
+    files = (file for entry in entries for file in entry.files)
     return Change(
         at=seconds_text(newest.at),
         who=describe_principal(newest.by, newest.by_name, newest.owner),
-        what=_in_words(newest, versions_of(file for entry in entries for file in entry.files)),
+        what=_in_words(newest, versions_of(files, newest.project)),
         files=tuple(_files(entries)),
         reason=newest.reason,
         keep_until=newest.keep_until.date().isoformat() if newest.keep_until else "",

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct
 
-from wheelyard.model.distribution_filename import SDIST_SUFFIXES, parse_known_filename
+from wheelyard.model.distribution_filename import SDIST_SUFFIXES, known_filename_readings
 
 Version = tuple[int, ...]
 
@@ -156,7 +156,7 @@ def _of_wheel(tags: str) -> Compatibility:
 
 
 def _of_obsolete(filename: str) -> Compatibility:
-    distribution = parse_known_filename(filename)
+    distribution, *_ = known_filename_readings(filename)  # each reading says the same of these
     kind = "egg" if filename.endswith(".egg") else "installer"
     python = distribution.python_version
     platform = getattr(distribution, "platform", "")

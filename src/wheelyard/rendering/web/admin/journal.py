@@ -22,7 +22,8 @@ class EntryRow(Struct, frozen=True):
     @property
     def what(self) -> str:
         """What has happened, without its files and its reason."""
-        entry, versions = self.entry, versions_of(self.files)
+        entry = self.entry
+        versions = versions_of(self.files, entry.project)
         if entry.what == "status":
             return f"set the status to {entry.status}"
         detail = " at once" if entry.at_once else f" {entry.other_index}".rstrip()
@@ -66,5 +67,6 @@ def _together(entry: JournalEntry) -> tuple[object, ...]:
     """Return what entries in a row have in common that are one row."""
     if entry.what in {"uploaded", "imported", "promoted"} and not entry.uploaded_by:
         who = (entry.by, entry.by_name, entry.index)
-        return entry.what, entry.in_index, entry.project, *who, *versions_of(entry.files)
+        versions = versions_of(entry.files, entry.project)
+        return entry.what, entry.in_index, entry.project, *who, *versions
     return (id(entry),)  # so that it is alone
