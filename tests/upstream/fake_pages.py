@@ -14,6 +14,7 @@ from threading import Event
 from typing import Any
 
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
+from packaging.version import Version
 
 from tests.http.packages import Package
 
@@ -103,6 +104,8 @@ class FakeFile:
     uploaded_at: datetime = UPLOADED
     requires_python: str = ""
     yanked: str | None = None
+    project: str = ""
+    """The normalised name, where the filename alone does not say it; the version is after it."""
 
     @classmethod
     def of(cls, package: Package, uploaded_at: datetime = UPLOADED) -> "FakeFile":
@@ -123,11 +126,14 @@ class FakeFile:
     @property
     def name(self) -> str:
         """The normalised name of the project."""
-        return project_of(self.filename)[0]
+        return self.project or project_of(self.filename)[0]
 
     @property
     def version(self) -> str:
         """The normalised version."""
+        if self.project:
+            text = self.filename[len(self.project) + 1 :]
+            return str(Version(text.removesuffix(".tar.gz").removesuffix("-variants.json")))
         return project_of(self.filename)[1]
 
     def path(self, sha256: str = "") -> str:
@@ -286,7 +292,7 @@ def _json(project: FakeProject, entries: list[Entry]) -> bytes:
         entries = [*entries, {**odd, "filename": f"{prefix}-py3-none-any.whl"}]
     if Fault.FOREIGN_FILE in faults:
         entries = [*entries, {**odd, "filename": "acme_core-99.0-py3-none-any.whl"}]
-    versions = {project_of(file.filename)[1] for file in project.shown()}
+    versions = {file.version for file in project.shown()}
     if Fault.OTHER_FORMATS in faults:
         entries = [*entries, {**odd, "filename": f"{project.name}-9.0.tar.bz2"}]
         versions |= {"8.0", "9.0"}

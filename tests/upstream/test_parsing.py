@@ -507,8 +507,7 @@ def test_no_bytes_are_trusted_too_far(body: bytes, kind: str) -> None:
 def test_filenames_are_parsed_as_those_of_uploads(filename: str) -> None:
     """A filename is accepted exactly if it names a distribution of the project."""
     try:
-        parsed = parse_filename(filename, zip_sdists=True)
-        expected = str(parsed.version) if parsed.project == NAME else None
+        expected = str(parse_filename(filename, NAME, zip_sdists=True).version)
     except Invalid:
         expected = None
 

@@ -63,11 +63,13 @@ def _why_lines(explanation: Explanation, version: str) -> Iterator[str]:
     is_private = explanation.answer is NameAnswer.PRIVATE
     if not explanation.files and (is_private or explanation.fetched_at is not None):
         who = "it" if is_private else "the upstream"
-        yield f"  {who} lists no file{f' of version {version}' if version else ''}"
+        usable = " that can be used" if explanation.unused_link_count else ""
+        yield f"  {who} lists no file{usable}{f' of version {version}' if version else ''}"
     if explanation.files:
         shown = sum(file.shown for file in explanation.files)
         yield f"  {shown} of {counted(len(explanation.files), 'file')} shown"
         yield from _file_lines(explanation.files)
+    yield from _unused_lines(explanation)
     if _can_be_approved(explanation):
         target = f"{explanation.name} {version}".rstrip()
         yield f"to ask for it: wheelyard upstream request {target} --reason 'why you need it'"
@@ -102,6 +104,15 @@ def _page_lines(explanation: Explanation) -> Iterator[str]:
             f"  files of the host {host} are left out: upstream.file_hosts lacks it, or their "
             "URLs are not allowed"
         )
+
+
+def _unused_lines(explanation: Explanation) -> Iterator[str]:
+    """Yield how many links of the page are left out, and the first of them."""
+    links, count = explanation.unused_links, explanation.unused_link_count
+    if count:
+        more = f", of which these are the first {len(links)}" if count > len(links) else ""
+        yield f"  {counted(count, 'link')} of the page cannot be used{more}:"
+        yield from (f"  {link.filename or 'a link'} {link.why}" for link in links)
 
 
 def _file_lines(files: tuple[ExplainedFile, ...]) -> Iterator[str]:

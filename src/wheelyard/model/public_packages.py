@@ -288,6 +288,15 @@ class ExplainedFile(Struct, frozen=True, omit_defaults=True):
     """Empty if its page has none, and it was never fetched."""
 
 
+class UnusedLink(Struct, frozen=True, gc=False):
+    """A link of the page of an upstream index that is not shown, as it cannot be used."""
+
+    filename: str
+    """As the page says it, on one line and perhaps cut, or empty if it says none."""
+    why: str
+    """The rest of a sentence that begins with the link, without its full stop."""
+
+
 class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What clients get for a project, or for one version of it, and why."""
 
@@ -308,6 +317,10 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Other indexes that have the project, too, as the page says. They are never asked."""
     refused_hosts: tuple[str, ...] = ()
     """Hosts of files that `file_hosts` lacks."""
+    unused_links: tuple[UnusedLink, ...] = ()
+    """The first links of the page, of any version, that cannot be used."""
+    unused_link_count: int = 0
+    """All of these links."""
     decisions: tuple[Decision, ...] = ()
     files: tuple[ExplainedFile, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -91,6 +91,8 @@ class Explainer(Struct, frozen=True):
             status=page.status if page else "",
             alternate_locations=page.alternate_locations if page else (),
             refused_hosts=page.refused_hosts if page else (),
+            unused_links=page.unused_links if page else (),
+            unused_link_count=page.unused_link_count if page else 0,
             # who asked for it is no matter of everybody
             decisions=tuple(
                 replace(decision, asked_by=()) for decision in policy.decisions_of(name).all

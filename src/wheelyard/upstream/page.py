@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.model.project import Status
+from wheelyard.model.public_packages import UnusedLink
 
 
 class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -81,6 +82,10 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     """Sorted by filename."""
     other_formats: tuple[OtherFormat, ...] = ()
     """For `wheelyard upstream why`. Sorted by filename."""
+    unused_links: tuple[UnusedLink, ...] = ()
+    """The first links that cannot be used. For `wheelyard upstream why`, in the page's order."""
+    unused_link_count: int = 0
+    """All links that cannot be used."""
     empty_versions: tuple[str, ...] = ()
     """Versions that the page lists, and of which it has no file, normalised, in its order."""
     alternate_locations: tuple[str, ...] = ()

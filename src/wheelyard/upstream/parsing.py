@@ -1,9 +1,10 @@
 """
 The pages of an upstream index, made of what a stranger's page says: its root, and a project.
 
-What a page says that cannot be used makes its file disappear; what makes the page as a whole
-unusable raises FetchError, and nothing else is ever raised. Of every file that is returned, the
-filename is a distribution of the project, and the URL is one that the index may send this one to.
+A link that cannot be used is left out and counted, and the first ones are named. What makes the
+page as a whole unusable raises FetchError, and nothing else is ever raised. Of every file that is
+returned, the filename is a distribution of the project, and the URL is one that the index may send
+this one to.
 
 Follows the simple repository API (PEPs 503 and 691). A list in JSON, or in HTML with the version of
 the API, says itself what it is. Any other HTML page is one if it has nothing but links to folders
@@ -28,15 +29,18 @@ from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import MAX_URL_LENGTH, BadUrl, Url, parse_url
 from wheelyard.model.decoding import to_one_line
 from wheelyard.model.distribution_filename import (
+    ACCEPTED_FORMATS,
     FILENAME_LIMIT,
     SDIST_SUFFIX,
     ZIP_SUFFIX,
     Distribution,
-    parse_filename,
+    filename_readings,
     parse_version,
+    reading_of,
     strip_trailing_zeros,
 )
 from wheelyard.model.project import Status
+from wheelyard.model.public_packages import UnusedLink
 from wheelyard.sources.candidate import (
     is_distribution_name,
     parse_iso_date,
@@ -64,6 +68,8 @@ MAX_LOCATIONS: Final = 10
 """Alternate locations and refused hosts that are kept."""
 MAX_OTHER_FORMATS: Final = 1000
 """Files in other formats that are kept."""
+MAX_UNUSED_LINKS: Final = 100
+"""Links that cannot be used and are named. All are counted."""
 MAX_EMPTY_VERSIONS: Final = 10_000
 """Versions without files that are kept."""
 SHOWN_SUFFIXES: Final = (".whl", SDIST_SUFFIX, ZIP_SUFFIX)
@@ -122,6 +128,8 @@ def parse_page(
         empty_versions=_empty_versions(page.versions, by_filename.values()),
         alternate_locations=_locations(page.locations),
         refused_hosts=tuple(files.refused),
+        unused_links=tuple(files.unused),
+        unused_link_count=files.unused_count,
     )
 
 
@@ -192,6 +200,10 @@ def _locations(locations: object) -> tuple[str, ...]:
     return tuple(urls)
 
 
+class _Unusable(Exception):
+    """A link cannot be used. Its text is the rest of a sentence that begins with the link."""
+
+
 class _FileParser(Struct):
     """
     Collects the files of one page.
@@ -210,6 +222,9 @@ class _FileParser(Struct):
     """Some of the hosts that files may not be fetched from, and why."""
     other_formats: dict[str, str] = {}
     """The versions of some files in formats that are not shown, by filename."""
+    unused: list[UnusedLink] = []
+    """The first links that cannot be used."""
+    unused_count: int = 0
     _names: dict[str, bool] = {}
     _versions: dict[str, str] = {}
     _tags: dict[str, bool] = {}
@@ -218,10 +233,23 @@ class _FileParser(Struct):
     """The URL of a folder that files may be fetched from, by the `../` that lead to it."""
 
     def add(self, entry: PageEntry) -> None:
-        """Add a file of a page, unless it cannot be used."""
+        """Add a file of a page, or count its link if it cannot be used."""
+        try:
+            self._add(entry)
+        except _Unusable as error:
+            self._count_unused(entry.filename, str(error))
+
+    def _count_unused(self, filename: object, why: str) -> None:
+        self.unused_count += 1
+        if len(self.unused) < MAX_UNUSED_LINKS:
+            name = filename[: 2 * FILENAME_LIMIT] if isinstance(filename, str) else ""
+            link = UnusedLink(to_one_line(name, FILENAME_LIMIT), to_one_line(why, TEXT_LIMIT))
+            self.unused.append(link)
+
+    def _add(self, entry: PageEntry) -> None:
         filename, reference = entry.filename, entry.url
         if not isinstance(filename, str) or not isinstance(reference, str):
-            return
+            raise _Unusable("has no filename, or no URL")
         version = self._version(filename)
         if not version:
             self._leave_out(filename)
@@ -229,12 +257,12 @@ class _FileParser(Struct):
         self.has_distributions = True
         digest, others = _digests(entry.hashes)
         required = _requires_python(entry.requires_python)
-        if digest is None or required is None:
-            return
+        if digest is None:
+            raise _Unusable("has a malformed digest")
+        if required is None:
+            raise _Unusable("has a malformed requires-python")
         # the URL last, as a refused host is remembered: only for files that would be shown
         url = self._allowed_url(reference)
-        if not url:
-            return
         metadata, size, yanked = entry.core_metadata, entry.size, entry.yanked
         metadata = entry.dist_info_metadata if metadata is None else metadata
         core, other_core = _digests(metadata)
@@ -255,11 +283,13 @@ class _FileParser(Struct):
         )
         # the first of two with a SHA-256 counts, else with another digest, or else the first
         before = self.by_filename.get(filename)
+        if before is not None:
+            self._count_unused(filename, "is listed twice")
         if before is None or _said_digests(file) > _said_digests(before):
             self.by_filename[filename] = file
 
     def _leave_out(self, filename: str) -> None:
-        """Note a distribution of this project in a format that is not shown."""
+        """Note a distribution of this project in a format that is not shown, or raise _Unusable."""
         is_distribution = is_distribution_name(filename)
         self.has_distributions |= is_distribution
         is_other = is_distribution and not filename.endswith(SHOWN_SUFFIXES)
@@ -267,6 +297,9 @@ class _FileParser(Struct):
             version = version_in(filename, self.name)
             if version and len(self.other_formats) < MAX_OTHER_FORMATS:
                 self.other_formats[filename] = version
+                return
+            raise _Unusable(f"is in another format: wheelyard takes {ACCEPTED_FORMATS}")
+        raise _Unusable(_why_not_named(filename, self.name))
 
     def _version(self, filename: str) -> str:
         """Return the version of a distribution of this project, or an empty text."""
@@ -275,40 +308,43 @@ class _FileParser(Struct):
         name, _, rest = filename.partition("-")
         version, _, tags = rest.partition("-")
         if not tags.endswith(".whl"):
-            parsed = _parse_or_none(filename)
-            return str(parsed.version) if parsed and parsed.project == self.name else ""
+            parsed = reading_of(_readings(filename), self.name)
+            return "" if parsed is None else str(parsed.version)
         # a part is valid if it is in a filename whose other parts are; none of them has a hyphen
         if name not in self._names:
-            parsed = _parse_or_none(f"{name}-1-py3-none-any.whl")
-            self._names[name] = parsed is not None and parsed.project == self.name
+            self._names[name] = (
+                reading_of(_readings(f"{name}-1-py3-none-any.whl"), self.name) is not None
+            )
         if tags not in self._tags:
-            self._tags[tags] = _parse_or_none(f"a-1-{tags}") is not None
+            self._tags[tags] = bool(_readings(f"a-1-{tags}"))
         if version not in self._versions:
             with suppress(Invalid):
                 self._versions[version] = str(parse_version(version))
         return self._versions.get(version, "") if self._names[name] and self._tags[tags] else ""
 
     def _allowed_url(self, reference: str) -> str:
-        """Return the absolute URL of a file, or an empty text if it may not be fetched."""
+        """Return the absolute URL of a file, or raise _Unusable if it may not be fetched."""
+        if len(reference) > MAX_URL_LENGTH:
+            raise _Unusable(f"has a URL of more than {MAX_URL_LENGTH} characters")
         scheme, slashes, rest = reference.partition("//")
         host, slash, path = rest.partition("/")
         origin = f"{scheme}{slashes}{host}"
         # most URLs: nothing to decode and to resolve, and a host that was allowed before
         if origin in self._origins and _PLAIN_PATH.fullmatch(slash + path):
-            return reference if len(reference) <= MAX_URL_LENGTH else ""
+            return reference
         up = match[0] if (match := _UPWARDS.match(reference)) else ""
         below = reference[len(up) :]
         if up in self._folders and _PLAIN_PATH.fullmatch(f"/{below}"):
-            return self._folders[up] + below if len(reference) <= MAX_URL_LENGTH else ""
+            return self._folders[up] + below
         try:
             url = self.base.resolved(reference)
-        except BadUrl:
-            return ""
+        except BadUrl as error:
+            raise _Unusable("has a URL that cannot be used") from error
         why = "its URL has a user name" if "@" in host else self.server.refusal_on_page(url)
         if why:
             if len(self.refused) < MAX_LOCATIONS:
                 self.refused[url.authority] = why
-            return ""
+            raise _Unusable(f"may not be fetched: {why}")
         if f"{url.scheme}://{url.authority}" == origin:
             self._origins.add(origin)
         if not slashes:
@@ -316,10 +352,23 @@ class _FileParser(Struct):
         return url.without_userinfo
 
 
-def _parse_or_none(filename: str) -> Distribution | None:
+def _readings(filename: str) -> tuple[Distribution, ...]:
     with suppress(Invalid):
-        return parse_filename(filename, zip_sdists=True)
-    return None
+        return filename_readings(filename, zip_sdists=True)
+    return ()
+
+
+def _why_not_named(filename: str, project: NormalizedName) -> str:
+    """Return why a name is none of a distribution of a project, in words for `_Unusable`."""
+    if len(filename) > FILENAME_LIMIT:
+        return f"has a name of more than {FILENAME_LIMIT} bytes"
+    if not is_distribution_name(filename):
+        return "is not named like a distribution"
+    if _readings(filename):
+        return f"is not a file of {project}, by its name"
+    if filename.endswith(".whl"):
+        return "is not named as a wheel is: name-version[-build]-python-abi-platform.whl"
+    return "is not named as an sdist is: name-version.tar.gz, with a version by PEP 440"
 
 
 def _digests(hashes: object) -> tuple[str | None, tuple[str, ...]]:

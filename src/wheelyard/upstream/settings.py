@@ -22,7 +22,7 @@ from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 from wheelyard.model.access import NO_PATTERNS, NameFilter, NamePatterns
 
-READING: Final = "3"
+READING: Final = "4"
 """Another text whenever `parsing` takes something else from a page."""
 
 SLOWNESS_SECONDS: Final = 30.0

@@ -111,6 +111,23 @@ def test_private_and_unknown_names_are_told_apart(
     assert wheelyard("upstream", "approve", "a/b", *typed).returncode == 1
 
 
+def test_links_that_cannot_be_used_are_named(
+    wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream
+) -> None:
+    """`why` counts the links of a page that cannot be used, and names them with the reason."""
+    wheelyard("token", "create", "ci", *typed)
+    upstream.behave("requests", Fault.FOREIGN_FILE)
+    lines = wheelyard("upstream", "why", "requests", *typed).stdout.splitlines()
+    named = "  acme_core-99.0-py3-none-any.whl is not a file of requests, by its name"
+    assert lines[-2:] == ["  1 link of the page cannot be used:", named]
+
+    upstream.publish(FakeFile(filename="leo-0-variants.json", body=b"x", project="leo"))
+    lost = wheelyard("upstream", "why", "leo", *typed)
+    assert lost.returncode == 1
+    assert "  the upstream lists no file that can be used\n" in lost.stdout
+    assert "  leo-0-variants.json is not named like a distribution\n" in lost.stdout
+
+
 def test_a_lock_file_is_approved(
     wheelyard: Typed, typed: tuple[str, Path], upstream: FakeUpstream, sandbox: Sandbox
 ) -> None:

@@ -1,0 +1,89 @@
+"""What pip and uv install of sdists whose version has a hyphen: from us, and from the upstream."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.harness import Sandbox
+from tests.http.servers import RunningServer, running_server
+from tests.operations.old_sdists import REAL, old_sdist
+from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.settings import upstream_settings
+from tests.upstream.test_confusion_clients import pip, uv
+
+pytestmark = [pytest.mark.clients, pytest.mark.integration]
+OWN = (("team-demo", "1.0-1", "1.0.post1"), ("team-x", "1.0.0-alpha.1", "1.0.0a1"))
+"""Packages of our own: the project, the version in the filename, and the normalised one."""
+
+
+@pytest.fixture(scope="module")
+def public() -> Iterator[FakeUpstream]:
+    """A public index with real filenames, and an older version of each project."""
+    with running_fake_upstream() as upstream:
+        for filename, (project, _) in REAL.items():
+            version = filename.removeprefix(f"{project}-").removesuffix(".tar.gz")
+            for made in (old_sdist(project, version), old_sdist(project, "0.1")):
+                upstream.publish(FakeFile(filename=made.filename, body=made.body, project=project))
+        yield upstream
+
+
+@pytest.fixture(scope="module")
+def index(
+    public: FakeUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningServer]:
+    """A server before it, with files of its own."""
+    config = upstream_settings(public)
+    with running_server(tmp_path_factory.mktemp("front"), config=config) as server:
+        for project, version, _ in OWN:
+            for made in (old_sdist(project, version), old_sdist(project, "0.1")):
+                answer = server.client.request(
+                    "POST",
+                    "/legacy/",
+                    files={"content": (made.filename, made.body)},
+                    auth=("__token__", server.token),
+                )
+                assert answer.status_code == 200, answer.text
+        yield server
+
+
+def installed(python: Path, project: str, sandbox: Sandbox) -> str:
+    """Return the version of an installed project."""
+    code = f"import importlib.metadata as m; print(m.version({project!r}))"
+    return sandbox.run(python, "-c", code).strip()
+
+
+def test_real_public_filenames(
+    index: RunningServer, public: FakeUpstream, sandbox: Sandbox
+) -> None:
+    """Through us, pip and uv install the version that they install from the upstream itself."""
+    ours, theirs, names = f"{index.url}/simple/", public.url, [name for name, _ in REAL.values()]
+    versions = dict[str, list[str]]()
+    for client in ("pip", "uv"):
+        for place, url in (("ours", ours), ("theirs", theirs)):
+            python = sandbox.python(f"{client}-{place}")
+            command = (
+                pip(python, "--pre", "--no-deps", "--index-url", url, *names)
+                if client == "pip"
+                else uv(python, "--prerelease=allow", "--no-deps", "--default-index", url, *names)
+            )
+            sandbox.run(*command)
+            versions[f"{client} {place}"] = [installed(python, name, sandbox) for name in names]
+
+    assert versions["pip theirs"] == versions["uv theirs"] == [real for _, real in REAL.values()]
+    assert versions["pip ours"] == versions["uv ours"] == versions["pip theirs"]
+
+
+def test_files_of_our_own(index: RunningServer, sandbox: Sandbox) -> None:
+    """Both install our own files of that kind, exactly by their version, too."""
+    url = f"{index.url}/simple/"
+    first, second = sandbox.python("pip"), sandbox.python("uv")
+    exact = [f"{project}=={real}" for project, _, real in OWN]
+
+    sandbox.run(*pip(first, "--no-deps", "--index-url", url, *exact))
+    sandbox.run(*uv(second, "--no-deps", "--default-index", url, *exact))
+
+    for python in (first, second):
+        for project, _, real in OWN:
+            assert installed(python, project, sandbox) == real
