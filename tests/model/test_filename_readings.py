@@ -129,6 +129,15 @@ def test_build_numbers_stay(filename: str) -> None:
     assert parse_known_filename(filename) == reading
 
 
+def test_folders_of_archives() -> None:
+    """The folder of an sdist may spell the version with a hyphen, and that of a wheel may not."""
+    sdist = parse_filename("my_demo-1.0.post1.tar.gz")
+    wheel = parse_filename("my_demo-1.0.post1-py3-none-any.whl")
+
+    assert [is_stem_of("my-demo-1.0-1", each) for each in (sdist, wheel)] == [True, False]
+    assert [is_stem_of("my-demo-1.0.post1", each) for each in (sdist, wheel)] == [True, True]
+
+
 def test_a_message_is_short() -> None:
     """A filename with as many readings as there can be, of a long name, has a short message."""
     filename = f"{'a' * 108}-1-a-2-post-3-dev-4.tar.gz"

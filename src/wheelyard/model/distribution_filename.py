@@ -76,6 +76,8 @@ _SDIST = re.compile(
 )
 _HYPHEN = re.compile("-(?=[vV]?[0-9])")
 """A hyphen that may have a version behind it."""
+_VERSION_HYPHENS = 4
+"""The hyphen before a version, and those before the numbers of its `a`, `post` and `dev`."""
 _EGG = re.compile(
     rf"(?P<name>{_PART})-(?P<version>{_PART})"
     r"(?:-py(?P<python>[0-9.]+)(?:-(?P<platform>[A-Za-z0-9_.-]+))?)?\.egg",
@@ -246,12 +248,19 @@ def filename_readings(
     Raises Invalid if it is not the name of a distribution in an accepted format (code
     `invalid_filename`), or its version is malformed (code `invalid_version`).
     """
+    return _readings(filename, None, zip_sdists=zip_sdists, is_lenient=is_lenient)
+
+
+def _readings(
+    filename: str, project: NormalizedName | None, *, zip_sdists: bool, is_lenient: bool
+) -> tuple[Distribution, ...]:
+    """Return as `filename_readings`; of an sdist that may be of `project` only that reading."""
     _check_text(filename)
     if filename.endswith(".whl"):
         return (_parse_wheel(filename, is_lenient=is_lenient),)
     suffixes = (SDIST_SUFFIX, ZIP_SUFFIX) if zip_sdists else (SDIST_SUFFIX,)
     if filename.endswith(LENIENT_SUFFIXES if is_lenient else suffixes):
-        return _sdist_readings(filename)
+        return _sdist_readings(filename, project)
     raise Invalid(
         f"Only .whl and .tar.gz are accepted, and {quoted(filename)} is neither. "
         "Build a wheel and an sdist with 'python -m build'.",
@@ -266,12 +275,16 @@ def known_filename_readings(filename: str) -> tuple[KnownDistribution, ...]:
     The shortest project name comes first. Raises Invalid (codes `invalid_filename`,
     `invalid_version`) if it is no distribution.
     """
+    return _known_readings(filename, None)
+
+
+def _known_readings(filename: str, project: NormalizedName | None) -> tuple[KnownDistribution, ...]:
     _check_text(filename)
     if filename.endswith(SDIST_SUFFIXES):
-        return _sdist_readings(filename)
+        return _sdist_readings(filename, project)
     if filename.endswith(tuple(_OBSOLETE)):
-        return _obsolete_readings(filename)
-    return filename_readings(filename, is_lenient=True)
+        return _obsolete_readings(filename, project)
+    return _readings(filename, project, zip_sdists=True, is_lenient=True)
 
 
 def parse_filename(
@@ -287,7 +300,7 @@ def parse_filename(
     Raises as `filename_readings`, and Invalid if it is a file of another project (code
     `invalid_filename`), or several hyphens may begin its version (code `ambiguous_filename`).
     """
-    readings = filename_readings(filename, zip_sdists=zip_sdists, is_lenient=is_lenient)
+    readings = _readings(filename, project, zip_sdists=zip_sdists, is_lenient=is_lenient)
     return _only(readings, filename, project)
 
 
@@ -297,7 +310,7 @@ def parse_known_filename(filename: str, project: NormalizedName | None = None) -
 
     Raises as `known_filename_readings` and `parse_filename`.
     """
-    return _only(known_filename_readings(filename), filename, project)
+    return _only(_known_readings(filename, project), filename, project)
 
 
 KnownT = TypeVar("KnownT", bound=KnownDistribution)
@@ -315,7 +328,7 @@ def _only(readings: tuple[KnownT, ...], filename: str, project: NormalizedName |
         return readings[0]
     reading = reading_of(readings, project)
     if reading is None:
-        raise _bad_filename(filename, f"it does not begin with the project's name, {project}")
+        raise _bad_filename(filename, f"no hyphen has {project} before it and a version behind it")
     return reading
 
 
@@ -359,17 +372,19 @@ def _parse_wheel(filename: str, *, is_lenient: bool) -> Wheel:
     return Wheel(filename, project, version, spelled, tuple(sorted(str(tag) for tag in tags)))
 
 
-def _sdist_readings(filename: str) -> tuple[Sdist, ...]:
+def _sdist_readings(filename: str, of: NormalizedName | None) -> tuple[Sdist, ...]:
     match = _SDIST.fullmatch(filename)
     if match is None:
         raise _bad_filename(filename, "an sdist is name-version.tar.gz")
     if match["stem"].endswith(_EXTENSIONS):
         raise _bad_filename(filename, "it has two extensions")
-    pairs = _split_stem(match["stem"], filename)
+    pairs = _split_stem(match["stem"], filename, of)
     return tuple(Sdist(filename, project, version) for project, version in pairs)
 
 
-def _obsolete_readings(filename: str) -> tuple[ObsoleteDistribution, ...]:
+def _obsolete_readings(
+    filename: str, of: NormalizedName | None
+) -> tuple[ObsoleteDistribution, ...]:
     is_egg = filename.endswith(".egg")
     match = (_EGG if is_egg else _INSTALLER).fullmatch(filename)
     if match is None:
@@ -381,7 +396,7 @@ def _obsolete_readings(filename: str) -> tuple[ObsoleteDistribution, ...]:
         version = parse_version(match["version"].replace("_", "-"))
         pairs = [(canonicalize_name(match["name"]), version)]
     else:
-        pairs = _split_stem(match["stem"], filename)
+        pairs = _split_stem(match["stem"], filename, of)
     return tuple(
         ObsoleteDistribution(
             filename=filename,
@@ -395,19 +410,26 @@ def _obsolete_readings(filename: str) -> tuple[ObsoleteDistribution, ...]:
     )
 
 
-def _split_stem(stem: str, filename: str) -> list[tuple[NormalizedName, Version]]:
+def _split_stem(
+    stem: str, filename: str, of: NormalizedName | None
+) -> list[tuple[NormalizedName, Version]]:
     """
     Return each project and version that a hyphen of `name-version` divides, shortest name first.
 
-    Raises Invalid, for its last hyphen, if there is none.
+    If `of` is given, only that of this project, if there is one. Else raises Invalid if there is no
+    such hyphen.
     """
     pairs = list[tuple[NormalizedName, Version]]()
-    for hyphen in _HYPHEN.finditer(stem):
+    before_local, _, _ = stem.partition("+")
+    for hyphen in list(_HYPHEN.finditer(before_local))[-_VERSION_HYPHENS:]:
         name, version = stem[: hyphen.start()], stem[hyphen.end() :]
-        if len(name) <= NAME_LIMIT and _NAME.fullmatch(name):
+        if len(name) > NAME_LIMIT or not _NAME.fullmatch(name):
+            continue
+        project = canonicalize_name(name)
+        if of in (None, project):
             with suppress(Invalid):
-                pairs.append((canonicalize_name(name), parse_version(version)))
-    if not pairs:
+                pairs.append((project, parse_version(version)))
+    if not pairs and of is None:
         name, hyphen_of_version, version = stem.rpartition("-")
         if not hyphen_of_version:
             raise _bad_filename(filename, "no hyphen divides its name from its version")
@@ -444,9 +466,14 @@ def is_version_of(text: str, distribution: Distribution) -> bool:
 
 
 def is_stem_of(text: str, distribution: Distribution) -> bool:
-    """Return whether a text is the distribution's `name-version`, in any spelling."""
+    """
+    Return whether a text is the distribution's `name-version`, in any spelling.
+
+    The version has a hyphen only in sdists: installers divide the folder of a wheel at the last.
+    """
+    ends = [hyphen.start() for hyphen in re.finditer("-", text)]
+    ends = ends[-1:] if isinstance(distribution, Wheel) else ends
     return any(
-        is_name_of(text[: hyphen.start()], distribution)
-        and is_version_of(text[hyphen.end() :], distribution)
-        for hyphen in re.finditer("-", text)
+        is_name_of(text[:end], distribution) and is_version_of(text[end + 1 :], distribution)
+        for end in ends
     )

@@ -18,8 +18,8 @@ from packaging.utils import NormalizedName, canonicalize_name
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.distribution_filename import (
     known_filename_readings,
+    parse_known_filename,
     parse_version,
-    reading_of,
 )
 
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
@@ -136,8 +136,10 @@ def version_in(filename: str, project: NormalizedName) -> str:
     It is empty for a file of another project, and if no version can be made out.
     """
     with suppress(Invalid):
-        reading = reading_of(known_filename_readings(filename), project)
-        return "" if reading is None else str(reading.version)
+        return str(parse_known_filename(filename, project).version)
+    with suppress(Invalid):
+        known_filename_readings(filename)
+        return ""
     for at in (separator.start() for separator in re.finditer("[-_]", filename)):
         if canonicalize_name(filename[:at]) != project:
             continue

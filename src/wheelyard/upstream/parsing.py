@@ -35,8 +35,8 @@ from wheelyard.model.distribution_filename import (
     ZIP_SUFFIX,
     Distribution,
     filename_readings,
+    parse_filename,
     parse_version,
-    reading_of,
     strip_trailing_zeros,
 )
 from wheelyard.model.project import Status
@@ -299,7 +299,9 @@ class _FileParser(Struct):
                 self.other_formats[filename] = version
                 return
             raise _Unusable(f"is in another format: wheelyard takes {ACCEPTED_FORMATS}")
-        raise _Unusable(_why_not_named(filename, self.name))
+        # only the first ones are named
+        is_named = len(self.unused) < MAX_UNUSED_LINKS
+        raise _Unusable(_why_not_named(filename, self.name) if is_named else "")
 
     def _version(self, filename: str) -> str:
         """Return the version of a distribution of this project, or an empty text."""
@@ -308,15 +310,13 @@ class _FileParser(Struct):
         name, _, rest = filename.partition("-")
         version, _, tags = rest.partition("-")
         if not tags.endswith(".whl"):
-            parsed = reading_of(_readings(filename), self.name)
+            parsed = _parse_or_none(filename, self.name)
             return "" if parsed is None else str(parsed.version)
         # a part is valid if it is in a filename whose other parts are; none of them has a hyphen
         if name not in self._names:
-            self._names[name] = (
-                reading_of(_readings(f"{name}-1-py3-none-any.whl"), self.name) is not None
-            )
+            self._names[name] = _parse_or_none(f"{name}-1-py3-none-any.whl", self.name) is not None
         if tags not in self._tags:
-            self._tags[tags] = bool(_readings(f"a-1-{tags}"))
+            self._tags[tags] = _parse_or_none(f"a-1-{tags}") is not None
         if version not in self._versions:
             with suppress(Invalid):
                 self._versions[version] = str(parse_version(version))
@@ -352,10 +352,10 @@ class _FileParser(Struct):
         return url.without_userinfo
 
 
-def _readings(filename: str) -> tuple[Distribution, ...]:
+def _parse_or_none(filename: str, project: NormalizedName | None = None) -> Distribution | None:
     with suppress(Invalid):
-        return filename_readings(filename, zip_sdists=True)
-    return ()
+        return parse_filename(filename, project, zip_sdists=True)
+    return None
 
 
 def _why_not_named(filename: str, project: NormalizedName) -> str:
@@ -364,7 +364,8 @@ def _why_not_named(filename: str, project: NormalizedName) -> str:
         return f"has a name of more than {FILENAME_LIMIT} bytes"
     if not is_distribution_name(filename):
         return "is not named like a distribution"
-    if _readings(filename):
+    with suppress(Invalid):
+        filename_readings(filename, zip_sdists=True)
         return f"is not a file of {project}, by its name"
     if filename.endswith(".whl"):
         return "is not named as a wheel is: name-version[-build]-python-abi-platform.whl"
