@@ -103,6 +103,7 @@ def test_new_file_is_listed_at_once(server: RunningServer, package: Package) -> 
         "filename": package.filename,
         "sha256": package.sha256,
         "status": "uploaded",
+        "project": "fresh",
     }
     assert post(server, package).json()["status"] == "there"
     files = server.get("/simple/fresh/", Accept=V1_JSON).json()["files"]
