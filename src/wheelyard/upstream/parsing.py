@@ -299,9 +299,9 @@ class _FileParser(Struct):
                 self.other_formats[filename] = version
                 return
             raise _Unusable(f"is in another format: wheelyard takes {ACCEPTED_FORMATS}")
-        # only the first ones are named
-        is_named = len(self.unused) < MAX_UNUSED_LINKS
-        raise _Unusable(_why_not_named(filename, self.name) if is_named else "")
+        if len(self.unused) >= MAX_UNUSED_LINKS:  # it is counted alone
+            raise _Unusable
+        raise _Unusable(_why_not_named(filename, self.name))
 
     def _version(self, filename: str) -> str:
         """Return the version of a distribution of this project, or an empty text."""

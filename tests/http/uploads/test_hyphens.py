@@ -1,6 +1,7 @@
 """Forms with an sdist whose version has a hyphen, and what is then served of it."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -135,3 +136,17 @@ def test_the_whole_life_of_a_release(server: RunningServer) -> None:
         assert (page.status_code, made.filename in page.text or not path) == (200, True), path
     assert "1.0.post1 deleted" in server.get("/project/life/feed.xml").text
     assert server.get(f"/files/life/{made.filename}").content == made.body
+
+
+def test_a_url_without_a_project_asks_for_a_credential(tmp_path: Path) -> None:
+    """Who may read neither project is told to sign in; who may read one gets its file."""
+    with running_server(tmp_path, "--private") as private:
+        for made in (SHORT, LONG):
+            assert send(private, private.token, content(made)).status_code == 200
+        path = f"/packages/{SHORT.filename}"
+
+        assert private.get(path).status_code == 401
+        assert private.get(path, private.token).status_code == 404
+        for project, made in (("foo", SHORT), ("foo-1", LONG)):
+            token = private.make_token(project, can="read")
+            assert private.get(path, token).content == made.body

@@ -328,9 +328,10 @@ class Packages:
                 names += [name for file in listing.files if file.filename == filename]
         if len(names) == 1:
             return names[0]
+        if names or not refusals:
+            raise ambiguous_filename(filename, readings)
         # a client without a credential has to learn that one may help
-        refusals.sort(key=lambda error: not isinstance(error, Unauthenticated))
-        raise ambiguous_filename(filename, readings) if names or not refusals else refusals[0]
+        raise min(refusals, key=lambda error: not isinstance(error, Unauthenticated))
 
     def _count(
         self, request: Request, file: File | None, name: NormalizedName, response: Response
