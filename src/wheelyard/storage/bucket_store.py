@@ -198,6 +198,9 @@ class Outage(Struct):
 
     monotonic: Clock
     _asked_again_at: float = 0.0
+    _status: int = 0
+    """That of the failure it began with, and its code, as other calls have no answer to tell of."""
+    _code: str = ""
     _lock: Lock = field(default_factory=Lock)
 
     def take_turn(self) -> bool:
@@ -213,12 +216,13 @@ class Outage(Struct):
         with self._lock:
             now = self.monotonic()
             if now < self._asked_again_at:
-                raise Failure(FailureKind.OUTAGE)
+                raise Failure(FailureKind.OUTAGE, self._status, self._code)
             self._asked_again_at = now + PROBE_SECONDS
             return True
 
-    def begin(self) -> None:
+    def begin(self, failure: Failure) -> None:
         """Let calls fail for the cool-down: a call has given up on the bucket."""
+        self._status, self._code = failure.status, failure.code
         self._asked_again_at = self.monotonic() + COOL_DOWN_SECONDS
 
     def end(self) -> None:
@@ -418,7 +422,7 @@ class BucketStore(Store, ABC):
         """Return the Unavailable for a call that is given up, and log it."""
         fault = unavailable(failure, self.location, rights)
         if failure.kind in SILENCE:
-            self._outage.begin()
+            self._outage.begin(failure)
         left_out = None if failure.kind is FailureKind.OUTAGE else self._log_limit.acquire()
         if left_out is not None:
             more = f" ({left_out} more since the last such line)" if left_out else ""

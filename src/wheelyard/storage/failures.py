@@ -202,8 +202,9 @@ def unavailable(failure: Failure, location: BucketLocation, rights: Rights) -> U
     `rights` are those that the request needs; if the answer names another one, the message does.
     """
     kind = failure.kind
-    if kind is FailureKind.UNCLEAR and not failure.status:
-        kind = FailureKind.OUTAGE
+    if kind in (FailureKind.UNCLEAR, FailureKind.OUTAGE):
+        # in an outage, the status is that of the call it began with
+        kind = FailureKind.UNCLEAR if failure.status else FailureKind.OUTAGE
     elif kind is FailureKind.ABSENT:
         kind = FailureKind.NO_BUCKET
     right = failure.right or (rights.google if location.scheme == GOOGLE else rights.s3)

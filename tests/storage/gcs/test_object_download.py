@@ -175,6 +175,18 @@ def test_something_else_answers(
                 ask(store)
 
 
+def test_something_else_is_not_called_silent(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where something else answers, the calls that fail at once afterwards say so as well."""
+    with another_server("<html>Please log in</html>") as url:
+        monkeypatch.setenv(EMULATOR, url)
+        store = opener("gs://wheels").store
+        for _ in range(2):
+            with pytest.raises(Unavailable, match="status 200 as Cloud Storage never does"):
+                store.get(A)
+
+
 @contextmanager
 def another_server(answer: str) -> Iterator[str]:
     """Serve one answer to everything; yields the URL."""

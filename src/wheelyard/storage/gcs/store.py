@@ -93,15 +93,19 @@ _PERMISSION: Final = re.compile(r"\bstorage\.[a-z]+\.[a-zA-Z]+\b")
 
 
 @contextmanager
-def google_failures() -> Iterator[None]:
-    """Turn every exception of Google's libraries in the block into a Failure."""
+def google_failures(malformed: FailureKind = FailureKind.UNCLEAR) -> Iterator[None]:
+    """
+    Turn every exception of Google's libraries in the block into a Failure.
+
+    An answer that is none of Cloud Storage's is one of the kind `malformed`.
+    """
     try:
         yield
     except GOOGLE_ERRORS as error:
         raise failure_of(error) from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # the library raises these if something else than Cloud Storage has answered
-        raise Failure(FailureKind.UNCLEAR, 200, "as Cloud Storage never does") from error
+        raise Failure(malformed, 200, "as Cloud Storage never does") from error
 
 
 def failure_of(error: Exception) -> Failure:
@@ -252,7 +256,8 @@ class GcsStore(BucketStore):
 
     def entries(self, prefix: str, after: str) -> Iterator[Entry]:
         """See `BucketStore`."""
-        with google_failures():
+        # each page was an answer, and was asked for again until its JSON could be read
+        with google_failures(malformed=FailureKind.REFUSED):
             blobs = self.client.list_blobs(
                 self._bucket,
                 prefix=self.name_of(Key(prefix)),
@@ -272,7 +277,8 @@ class GcsStore(BucketStore):
                         raise repeated_listing()
                     last = key
                     if key != after:
-                        yield Entry(key, int(blob.size), blob.time_created.timestamp())
+                        # Google's testbench leaves out the size of an empty object
+                        yield Entry(key, blob.size or 0, blob.time_created.timestamp())
 
     def copy(self, source: BucketLocation, name: str, key: Key, kind: WebType) -> None:
         """
