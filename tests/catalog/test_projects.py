@@ -1,7 +1,9 @@
 """Reads of a project whose document is not cached, or is stale."""
 
+from collections import Counter
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +12,7 @@ from tests.catalog.invariants import DEMO
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
 from tests.rendering.examples import FILES, NOON, TEXT
+from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_documents import ProjectCodec
@@ -34,6 +37,32 @@ def test_a_listed_project_is_found_at_once(tmp_path: Path) -> None:
     harness.upload(make_wheel())
 
     assert reader.load(DEMO).value is not None
+
+
+@pytest.mark.parametrize("reader", ["page", "search"])
+@pytest.mark.parametrize("verb", ["get", "list"])
+@pytest.mark.parametrize("skipped", range(4))
+def test_a_project_that_is_being_made_is_not_lost(
+    tmp_path: Path, reader: str, verb: str, skipped: int
+) -> None:
+    """A reader that meets the first upload of a listed name anywhere finds it, or no files yet."""
+    harness, calls = IndexHarness(tmp_path), Counter[str]()
+    harness.index.projects.names.claim(DEMO)
+
+    def upload_once(called: str, _key: str) -> None:
+        calls[called] += 1
+        if called == verb and calls[verb] == skipped + 1:
+            harness.upload(make_wheel())
+
+    index = harness.opened(2, store=ObservedStore(harness.store, upload_once), is_local=False)
+    calls.clear()
+    if reader == "page":
+        project = index.projects.load(DEMO).value
+    else:
+        project = index.search.reader.document(DEMO) or Project(name=DEMO)
+
+    assert project is not None
+    assert len(project.files) in {0, 1}
 
 
 def test_a_listed_project_is_never_said_to_be_missing(tmp_path: Path) -> None:

@@ -222,14 +222,18 @@ class Projects(Struct, frozen=True):
             return _missing(names)
         if snapshot.value is not None:
             return snapshot
-        if self.has_journal(name):
+        if not self.has_journal(name):
+            return replace(snapshot, value=Project(name=name))
+        # read again: the first commit may have been made just now, and the document comes first
+        snapshot = self.documents.get(keys.project(name), "current")
+        if snapshot.value is None:
             # not NotFound: an installer that gets 404 continues with its next index
             key = self.store.whole_key(keys.project(name))
             raise damaged(
                 f"The document {key} is lost. Run 'wheelyard check --rebuild', or restore it from "
                 "a backup."
             )
-        return replace(snapshot, value=Project(name=name))
+        return snapshot
 
     def has_journal(self, name: NormalizedName) -> bool:
         """Return whether the store has a commit of a project, which may have no document."""

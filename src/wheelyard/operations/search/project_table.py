@@ -44,7 +44,7 @@ from wheelyard.rendering.project_facts import (
     private_facts_of,
     releases_of,
 )
-from wheelyard.storage.base import ABSENT, NotModified
+from wheelyard.storage.base import ABSENT, NotModified, Stored
 
 SIMILAR_SHOWN: Final = 5
 """The most names that one may have meant."""
@@ -397,8 +397,12 @@ class FactsReader(Struct, frozen=True):
             return cached.value
         whole_key = self.projects.store.whole_key(key)
         if stored is None and self.projects.has_journal(name):
-            raise damaged(f"The document {whole_key} is lost.")
-        return documents.codec.decode(whole_key, stored.body) if stored else None
+            stored = self.projects.store.get(key)  # it may have been made just now
+            if stored is None:
+                raise damaged(f"The document {whole_key} is lost.")
+        if not isinstance(stored, Stored):
+            return None
+        return documents.codec.decode(whole_key, stored.body)
 
     def _described(self, name: NormalizedName, file: File) -> Description:
         try:
