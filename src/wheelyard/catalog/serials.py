@@ -58,6 +58,8 @@ class ProjectSerials(Struct):
     _due_at: float = -inf
     _down_until: float = -inf
     """Until when no page asks for the feed, as it could not be read."""
+    _fruitless_until: dict[NormalizedName, float] = {}
+    """Until when no page tries to give a serial to a project, as it has got none."""
     _reads: int = 0
     """How many reads for a page have begun."""
     _listing: Lock = field(default_factory=Lock)
@@ -112,6 +114,36 @@ class ProjectSerials(Struct):
                 self._reading.release()
         return self._table
 
+    def given_to(self, name: NormalizedName, revision: int) -> SerialTable:
+        """
+        Return what `given` does, after giving a serial to this revision of a project.
+
+        It is given only if the table has none. It still has none if this process may give none, if
+        the store does not answer, if another thread gives serials for longer than `WAIT_SECONDS`,
+        and if the commit has no mark, which `wheelyard check` puts.
+        """
+        table = self.given()
+        if _has_serial(table, name, revision) or self._is_fruitless(name):
+            return table
+        if self._listing.acquire(timeout=WAIT_SECONDS):
+            try:
+                # another thread may have given it meanwhile
+                if not _has_serial(self._table, name, revision):
+                    with suppress(Unavailable):
+                        self._advance(self._table, self.changes.since)
+                        self._read_given()  # so that the page can be repeated
+            finally:
+                self._listing.release()
+        if not _has_serial(self._table, name, revision):  # else each page would try in vain
+            self._fruitless_until[name] = self.runtime.monotonic() + FRESH_SECONDS
+        return self._table
+
+    def _is_fruitless(self, name: NormalizedName) -> bool:
+        """Return whether no page has to try to give a serial to a project now."""
+        now = self.runtime.monotonic()
+        is_down = now < self._down_until
+        return self.changes.is_read_only or is_down or now < self._fruitless_until.get(name, -inf)
+
     def _read_given(self) -> None:
         old = self._table  # before the feed is read, so that the feed is not older
         snapshot = self.changes.documents.get(keys.CHANGES, "current")
@@ -161,3 +193,9 @@ class ProjectSerials(Struct):
             self.projects.names.claim(*published)
             listed = self.projects.names.get_current()
         return listed.revision
+
+
+def _has_serial(table: SerialTable, name: NormalizedName, revision: int) -> bool:
+    """Return whether a revision of a project, or a newer one, has a serial; 0 needs none."""
+    change = table.changes.get(name)
+    return revision <= (change.revision if change else 0)

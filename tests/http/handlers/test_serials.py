@@ -13,6 +13,7 @@ from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START
+from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import SERIALS_BEGIN
 from wheelyard.operations.lifecycle import Selection
@@ -46,8 +47,6 @@ def test_every_change_gives_a_project_a_new_serial(tmp_path: Path) -> None:
     """Every change gives its project a serial above all others, in the list and on its page."""
     with in_process(tmp_path) as app:
         app.publish(make_wheel("demo"), make_wheel("other"))
-        # nobody has given one yet
-        assert "x-pypi-last-serial" not in app.get("/pypi/other/json").headers
         assert serials(app) == {"demo": FIRST, "other": FIRST + 1}
 
         app.index.lifecycle.change("yank", ALICE, DEMO, Selection(Version("1.0")), "broken")
@@ -55,6 +54,47 @@ def test_every_change_gives_a_project_a_new_serial(tmp_path: Path) -> None:
         assert listed(app)["meta"] == {"api-version": "1.4", "_last-serial": FIRST + 2}
         assert serial_of(app.get("/pypi/demo/json")) == FIRST + 2
         assert serial_of(app.get("/pypi/other/json")) == FIRST + 1
+
+
+@pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
+def test_page_has_its_serial_at_once(tmp_path: Path, *, near: bool) -> None:
+    """A page has a serial at once, and each new content a new one, though nobody reads the list."""
+    store = RemoteStore()
+    with (
+        in_process(tmp_path, store=store, near=near) as one,
+        in_process(tmp_path, store=store, near=near) as two,
+    ):
+        one.publish(make_wheel("other"), make_wheel("demo"))
+        assert serial_of(one.get("/pypi/demo/json")) == FIRST
+        assert serial_of(two.get("/pypi/demo/json")) == FIRST
+        for number, changed in enumerate((two, one, two), 2):
+            changed.publish(make_wheel("demo", f"{number}.0"))
+            changed.index.projects.get(DEMO)
+            pages = [app.get("/pypi/demo/json") for app in (changed, one, two)]
+            versions = [json.loads(page.body)["info"]["version"] for page in pages]
+            assert versions == [f"{number}.0"] * 3
+            assert [serial_of(page) for page in pages] == [FIRST + number] * 3
+
+
+def test_page_with_a_serial_costs_one_call(tmp_path: Path) -> None:
+    """A page asks the bucket for the feed alone, and so does one that can get no serial."""
+    store, calls = RemoteStore(), list[tuple[str, str]]()
+    observed = ObservedStore(store, lambda verb, key: calls.append((verb, key)))
+    with in_process(tmp_path, store=observed, near=False) as app:
+        app.publish(make_wheel("demo"))
+        first = serial_of(app.get("/pypi/demo/json"))
+        app.get("/pypi/demo/json")
+        calls.clear()
+        assert serial_of(app.get("/pypi/demo/json")) == first
+        assert calls == [("get", keys.CHANGES)]
+
+        app.publish(make_wheel("demo", "2.0"))
+        for entry in store.list(keys.PENDING):
+            store.delete(entry.key)  # as after a restore: only `check` makes it again
+        app.get("/pypi/demo/json")
+        calls.clear()
+        assert serial_of(app.get("/pypi/demo/json")) == first
+        assert calls == [("get", keys.CHANGES)]
 
 
 def test_list_without_serials_changes_with_names_only(tmp_path: Path) -> None:

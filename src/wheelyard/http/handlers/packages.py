@@ -63,6 +63,8 @@ from wheelyard.rendering.project_facts import (
 )
 
 LAST_SERIAL: Final = b"x-pypi-last-serial"
+MOST_LOOKS: Final = 3
+"""How often a project is looked at for its page because somebody changes it meanwhile."""
 SHOWN_RESULTS: Final = 20
 """The projects that a search as one types shows, of all that the page of results has."""
 METADATA_SUFFIX: Final = ".metadata"
@@ -195,31 +197,35 @@ class Packages:
 
         The table is empty for a project that has no serials. Raises as `resolver.find` does.
         """
-        find, listing = partial(resolver.find, self._context, name, request), None
-        index = self._context.index
+        find, index = partial(resolver.find, self._context, name, request), self._context.index
+        serials = SerialTable()
         if self._context.site is not None:
-            return find(), SerialTable()
-        revision = 0
-        try:
-            listing = find()
-            if not isinstance(listing.open, resolver.PrivateFiles):
-                return listing, SerialTable()
-            home = listing.open.homes[0]
-            if len(listing.open.homes) > 1 or home.index.name != index.name:
-                return listing, SerialTable()
-            revision = home.project.revision
-        except NotFound:
-            # others may not learn, by how long it takes, whether there is such a project
-            if not request.caller.may(Action.READ, name):
-                raise
-        serials = index.serials.given()
-        change = serials.changes.get(name)
-        if change is not None and change.revision > revision:
+            return find(), serials
+        for looks in range(MOST_LOOKS):
+            listing, revision = None, 0
+            try:
+                listing = find()
+                if not isinstance(listing.open, resolver.PrivateFiles):
+                    return listing, SerialTable()
+                home = listing.open.homes[0]
+                if len(listing.open.homes) > 1 or home.index.name != index.name:
+                    return listing, SerialTable()
+                revision = home.project.revision
+            except NotFound:
+                # others may not learn, by how long it takes, whether there is such a project
+                if looks or not request.caller.may(Action.READ, name):
+                    raise
+            # a page with a new document has its serial at once, whoever has committed it
+            serials = index.serials.given_to(name, revision)
+            change = serials.changes.get(name)
+            if listing is not None and (change is None or change.revision <= revision):
+                return listing, serials
+            if change is None:
+                break
             # on a bucket, the cached document may be older, or the cached list may lack its name:
             # a mirror would keep the old page, or take it for deleted
             index.projects.documents.get(keys.project(name), "current")
-            listing = None
-        return listing or find(), serials
+        return find(), serials
 
     def _pypi_json(
         self,
