@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, START, IndexHarness
+from tests.operations.in_memory_index import ALICE, START, Clock, IndexHarness
+from tests.operations.store_copies import store_copy
+from tests.storage.wrapping import ObservedStore
 from wheelyard.api import journal_operations
 from wheelyard.api.journal_operations import (
     JournalEntries,
@@ -21,7 +23,7 @@ from wheelyard.api.journal_operations import (
     list_entries,
 )
 from wheelyard.api.table import LocalApi
-from wheelyard.catalog import keys
+from wheelyard.catalog import changes, keys
 from wheelyard.errors import Forbidden, Invalid, Unauthenticated
 from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.grants import GrantFields
@@ -119,6 +121,39 @@ def test_every_entry_is_on_one_page(
         assert whole(index) == listed
         assert later == [entry for entry in listed if entry.at >= moment]
         assert earlier == [entry for entry in listed if entry.at < moment]
+
+
+@pytest.mark.parametrize("feed", ["as it grew", "copied", "made again"])
+def test_newest_page_costs_what_is_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, feed: str
+) -> None:
+    """The newest page reads the projects that are on it, also if all got their serials just now."""
+    monkeypatch.setattr(changes, "MOST_ENTRIES", 10)
+    monkeypatch.setattr(changes, "SEALED_ENTRIES", 5)
+    monkeypatch.setattr(changes, "BATCH", 5)
+    harness, calls = IndexHarness(tmp_path), list[tuple[str, str]]()
+    for number in range(40):
+        harness.clock.advance(hours=2)
+        harness.upload(make_wheel(f"p{number * 7 % 40}"))
+        if feed == "as it grew":
+            harness.index.changes.newest()
+    harness.clock.advance(days=1)
+    if feed == "made again":
+        harness.index.changes.newest()
+        harness.store.delete(keys.CHANGES)
+        harness.check(rebuild=True)
+    elif feed == "copied":
+        target = IndexHarness(tmp_path, Clock(harness.clock.now))
+        store_copy(harness.index.stores, harness.index.changes, target.index).run(lambda *_: None)
+        harness = target
+    harness.opened(2).changes.newest()
+    observed = ObservedStore(harness.store, lambda verb, key: calls.append((verb, key)))
+
+    page = next(pages(harness.opened(3, store=observed), limit=4))
+
+    assert [entry.project for entry in page.entries] == ["p33", "p26", "p19", "p12"]
+    read = {key for _, key in calls if key.startswith((keys.PROJECTS, keys.JOURNAL))}
+    assert read == {f"{keys.PROJECTS}{entry.project}.json" for entry in page.entries}
 
 
 def test_filters(harness: IndexHarness) -> None:

@@ -18,13 +18,13 @@ from wheelyard.authentication.authorization import (
     project_not_found,
     require_all_read,
 )
-from wheelyard.catalog.changes import NO_SERIAL
+from wheelyard.catalog.changes import CLOCK_TOLERANCE, NO_SERIAL
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.model.access import Action, parse_name_patterns
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import NO_JSON, File, Project, Status
 from wheelyard.model.project_json import CommitJson, TrashedFile
-from wheelyard.operations.journal_reader import BEGINNING, CLOCK_TOLERANCE
+from wheelyard.operations.journal_reader import BEGINNING
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.operations.names import ClientProjects, NameState, PrivateName
 from wheelyard.wiring.layers import LayerSearch, merged

@@ -14,16 +14,21 @@ a mark, also if its writer has died, or whoever gave serials.
 
 `changes.json` has the newest entries. The older ones are sealed: they are in objects that never
 change. Each of these has the serial before its first entry, so that a lost one is noticed.
+
+A serial tells when it was given, and so when its commit was made at the latest. After a copy, or
+when the feed was made again, that is far too late: the feed then says when the commit was made.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from heapq import heappop, heappush
 from itertools import chain
+from math import inf
 from typing import Final
 
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -35,6 +40,7 @@ from wheelyard.catalog.document_cache import (
     damaged,
     digest,
 )
+from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import DAMAGED, RETRY_AFTER_SECONDS, Conflict, NotFound, Unavailable
@@ -55,6 +61,10 @@ SERIALS_BEGIN: Final = datetime(2020, 1, 1, tzinfo=UTC)
 """When the serial 0 was. Counted in seconds, serials fit into the 32 bits of XML-RPC until 2088."""
 NO_SERIAL: Final = 0
 """The serial of a change that has none yet."""
+CLOCK_TOLERANCE: Final = timedelta(hours=1)
+"""How much earlier than the commit before it an event may be: clocks differ, and uploads wait."""
+SEALED_IN_MEMORY: Final = 64
+"""The objects of `SEALED_ENTRIES` entries that a process keeps."""
 
 
 def mark_commit(
@@ -94,15 +104,21 @@ class ProjectChange(Struct, frozen=True, array_like=True, forbid_unknown_fields=
     revision: int
 
 
-class SealedChanges(Struct, frozen=True):
+Moments = Mapping[int, int]
+"""The serial that the clock had when a commit was made, of some entries by their serials."""
+
+
+class SealedChanges(Struct, frozen=True, omit_defaults=True):
     """Entries that never change."""
 
     previous: int
     """The serial of the entry before these."""
     entries: tuple[ProjectChange, ...]
+    made: dict[int, int] = {}
+    """The `Moments` of the entries that got their serial more than `CLOCK_TOLERANCE` later."""
 
 
-class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True):
+class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True, omit_defaults=True):
     """The stored document `changes.json`."""
 
     revision: int
@@ -113,6 +129,8 @@ class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True):
     previous: int
     """The serial of the last sealed entry; `start` if there is none."""
     entries: tuple[ProjectChange, ...]
+    made: dict[int, int] = field(default_factory=dict)
+    """As in `SealedChanges`."""
 
     @property
     def newest(self) -> int:
@@ -128,10 +146,17 @@ class ChangeLog(Extensible, frozen=True, dict=True, forbid_unknown_fields=True):
 NO_CHANGES: Final = ChangeLog(revision=0, write_id="", start=0, previous=0, entries=())
 
 
+class _Moment(Struct, frozen=True):
+    """What is read of an event."""
+
+    at: datetime | None = None
+
+
 class _Link(Struct, frozen=True):
-    """What is read of a commit: the digest of the one before."""
+    """What is read of a commit: the digest of the one before, and when it was made."""
 
     previous: str = ""
+    events: tuple[_Moment, ...] = ()
 
 
 class _Document(Struct, frozen=True):
@@ -139,6 +164,15 @@ class _Document(Struct, frozen=True):
 
     revision: int
     commit: _Link = _Link()
+
+    @property
+    def made(self) -> int | None:
+        """The serial that the clock had at the newest commit, or None if that is unknown."""
+        moments = [event.at for event in self.commit.events if event.at is not None]
+        return _seconds_of_serials(max(moments)) if moments else None
+
+
+_NO_DOCUMENT: Final = _Document(0)
 
 
 Marks = Mapping[NormalizedName, Sequence[keys.PendingMark]]
@@ -172,6 +206,8 @@ class Changes(Struct, frozen=True):
     """The number of documents that are read concurrently."""
     is_read_only: bool = False
     """Whether this process gives no serials, as a server that is not meant to write."""
+    sealed: LruCache[Key, SealedChanges] = field(default_factory=lambda: LruCache(SEALED_IN_MEMORY))
+    """Sealed objects that were read for the newest changes."""
 
     def since(self, serial: int, limit: int | None = None) -> tuple[list[ProjectChange], int]:
         """
@@ -205,24 +241,42 @@ class Changes(Struct, frozen=True):
         entries, _ = self._entries(log, serial)
         return [change for change in entries if change.serial > serial] + unnumbered, log.newest
 
-    def newest_first(self) -> Iterator[ProjectChange]:
+    def newest_first(self) -> Iterator[tuple[ProjectChange, float]]:
         """
-        Yield the newest change of each project, first those without a serial, then the newest one.
+        Yield the newest change of each project with the time that no commit of it is later than.
 
-        Older parts of the feed are read as they are needed.
+        First come those without a serial, then the one with the latest time, in seconds since the
+        epoch. Older parts of the feed are read as they are needed: all parts whose serials are
+        later.
         """
         log, unnumbered = self._sequenced()
-        yielded = set[NormalizedName]()
-        for change in chain(unnumbered, reversed(log.entries), self._sealed_newest_first(log)):
+        yielded, waiting = (
+            set[NormalizedName](),
+            list[tuple[float, NormalizedName, ProjectChange]](),
+        )
+        for change in unnumbered:
+            yielded.add(change.project)
+            yield change, inf
+        for change, made in chain(_dated(log), self._sealed_newest_first(log)):
+            while waiting and -waiting[0][0] >= _latest(change.serial):
+                latest, _, earlier = heappop(waiting)
+                yield earlier, -latest
             if change.project not in yielded:
                 yielded.add(change.project)
-                yield change
+                heappush(waiting, (-_latest(made), change.project, change))
+        while waiting:
+            latest, _, earlier = heappop(waiting)
+            yield earlier, -latest
 
-    def _sealed_newest_first(self, log: ChangeLog) -> Iterator[ProjectChange]:
+    def _sealed_newest_first(self, log: ChangeLog) -> Iterator[tuple[ProjectChange, int]]:
         number = log.previous
         while number > log.start:
-            _, sealed = self._sealed(number)
-            yield from reversed(sealed.entries)
+            key = keys.sealed_changes(number)
+            sealed = self.sealed.get(key)
+            if sealed is None:
+                _, sealed = self._sealed(number)
+                self.sealed.put(key, sealed, 1)
+            yield from _dated(sealed)
             number = sealed.previous
 
     def newest(self) -> int:
@@ -245,9 +299,9 @@ class Changes(Struct, frozen=True):
         for entry in self.store.list(keys.PENDING):
             mark = keys.parse_pending_mark(entry.key)
             if mark is not None and entry.modified < limit:
-                revision = self._revision(mark.project)
+                document = self._document(mark.project)
                 # the writer of such an old mark gives up its commit (see `COMMIT_SECONDS`)
-                if revision is not None and revision < mark.number:
+                if document is not None and document.revision < mark.number:
                     self.store.delete(entry.key)
                     removed += 1
         return removed
@@ -333,20 +387,20 @@ class Changes(Struct, frozen=True):
                 self._require_new()
             log = before.value or NO_CHANGES
             # read after the log, so that none is older than what the log says of its project
-            revisions = dict(
-                zip(marks, prefetch_map(self._revision, marks, self.threads), strict=True)
+            documents = dict(
+                zip(marks, prefetch_map(self._document, marks, self.threads), strict=True)
             )
             # no document (0) is right only for a project whose first commit is marked
             damaged_names = [
                 (name, 0)
-                for name, revision in revisions.items()
-                if revision is None or (revision == 0 and marks[name][-1].number > 1)
+                for name, document in documents.items()
+                if document is None or (document.revision == 0 and marks[name][-1].number > 1)
             ]
             # a mark above the revision is of a commit that is under way, or was never made
             made = {
-                name: revision
-                for name, revision in revisions.items()
-                if revision is not None and revision >= marks[name][0].number
+                name: document.revision
+                for name, document in documents.items()
+                if document is not None and document.revision >= marks[name][0].number
             }
             changed = [
                 change for change in made.items() if log.revisions.get(change[0]) != change[1]
@@ -356,7 +410,10 @@ class Changes(Struct, frozen=True):
                 break
             try:
                 if changed:
-                    after = self._extended(log, changed)
+                    moments = [
+                        document.made for name, _ in changed if (document := documents[name])
+                    ]
+                    after = self._extended(log, changed, moments)
                     # if the answer is lost, the next attempt finds the entries, or adds them
                     if not self.documents.swap(keys.CHANGES, after, before.version):
                         continue
@@ -406,9 +463,14 @@ class Changes(Struct, frozen=True):
         stored = self.store.get(key)
         return _LINKS.decode(key, stored.body).previous if isinstance(stored, Stored) else ""
 
-    def _extended(self, log: ChangeLog, changed: Sequence[tuple[NormalizedName, int]]) -> ChangeLog:
+    def _extended(
+        self,
+        log: ChangeLog,
+        changed: Sequence[tuple[NormalizedName, int]],
+        moments: Sequence[int | None],
+    ) -> ChangeLog:
         """
-        Return the log with entries for these revisions of projects.
+        Return the log with entries for these revisions of projects, and when these were made.
 
         Writes the oldest entries to an object of their own if the log has too many.
         """
@@ -416,11 +478,16 @@ class Changes(Struct, frozen=True):
         if len(entries) >= MOST_ENTRIES:
             sealed, entries = entries[:SEALED_ENTRIES], entries[SEALED_ENTRIES:]
             # the bytes follow from the log: whoever writes the same key writes the same
-            body = _SEALED.encode(SealedChanges(previous, sealed))
+            body = _SEALED.encode(SealedChanges(previous, sealed, _moments_of(sealed, log.made)))
             previous = sealed[-1].serial
             self.store.put(keys.sealed_changes(previous), body, None)
         first = max(log.newest + 1, _seconds_of_serials(self.runtime.now()))
         new = [ProjectChange(first + at, *change) for at, change in enumerate(changed)]
+        late = {
+            change.serial: made
+            for change, made in zip(new, moments, strict=True)
+            if made is not None and change.serial - made > CLOCK_TOLERANCE.total_seconds()
+        }
         write_id = self.runtime.new_id()
         return replace(
             log,
@@ -428,14 +495,17 @@ class Changes(Struct, frozen=True):
             write_id=write_id,
             previous=previous,
             entries=(*entries, *new),
+            made=_moments_of(entries, log.made) | late,
         )
 
-    def _revision(self, name: NormalizedName) -> int | None:
-        """Return a project's revision: 0 if it has no document, None if that is damaged."""
+    def _document(self, name: NormalizedName) -> _Document | None:
+        """Return what is read of a project's document, or None if that is damaged."""
         key = keys.project(name)
         stored = self.store.get(key)
         with UnreadableIgnored():
-            return _DOCUMENTS.decode(key, stored.body).revision if isinstance(stored, Stored) else 0
+            return (
+                _DOCUMENTS.decode(key, stored.body) if isinstance(stored, Stored) else _NO_DOCUMENT
+            )
         return None
 
     def _marks(self) -> Marks:
@@ -509,6 +579,23 @@ class Changes(Struct, frozen=True):
 def time_of(serial: int) -> datetime:
     """Return a moment after the commits that had this serial, by the clock that has given it."""
     return SERIALS_BEGIN + timedelta(seconds=serial + 1)
+
+
+def _dated(log: ChangeLog | SealedChanges) -> Iterator[tuple[ProjectChange, int]]:
+    """Yield the newest entry first, each with the serial that the clock had when it was made."""
+    for change in reversed(log.entries):
+        yield change, log.made.get(change.serial, change.serial)
+
+
+def _latest(serial: int) -> float:
+    """Return the time that no commit is later than which was made when the clock had a serial."""
+    return (time_of(serial) + CLOCK_TOLERANCE).timestamp()
+
+
+def _moments_of(entries: Sequence[ProjectChange], made: Moments) -> dict[int, int]:
+    """Return the moments of these entries."""
+    serials = (change.serial for change in entries if change.serial in made) if made else ()
+    return {serial: made[serial] for serial in serials}
 
 
 def _seconds_of_serials(moment: datetime) -> int:

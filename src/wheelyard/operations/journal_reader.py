@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.changes import Changes, ProjectChange
+from wheelyard.catalog.changes import CLOCK_TOLERANCE, Changes, ProjectChange
 from wheelyard.catalog.journaled_documents import AccessRecords, DecisionRecords, PublisherRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
@@ -48,8 +48,6 @@ from wheelyard.model.stored_publishers import (
 )
 from wheelyard.rendering.feeds import FeedEntry, latest_entries
 
-CLOCK_TOLERANCE: Final = timedelta(hours=1)
-"""How much earlier than the commit before it an event may be: clocks differ, and uploads wait."""
 BEGINNING: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """A time before every event."""
 NAMED_LOSSES: Final = 10

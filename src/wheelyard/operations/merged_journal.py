@@ -3,10 +3,12 @@ The journals of all projects, of grants and of decisions as one, the newest entr
 
 Each journal is read from its newest commit back, as far as somebody asks for more. It is opened
 once it may have a newer commit than those that are open: the feed says when a project was changed
-last. So the newest page costs a look at the feed, the document of each project that was changed in
-the hour before its entries, and a read for each commit. Memory holds the feed as far as it was
-read, and a few commits of each open journal. A page behind a place, and a limit of time, look for
-their place in each journal that was changed since: a search over the numbers of its commits.
+last, also after a copy, when all serials are new. So the newest page costs a look at the feed, the
+document of each project that was changed in the hour before its entries, and a read for each
+commit. The feed is read as far as its serials are later than the entries. Memory holds the feed as
+far as it was read, and a few commits of each open journal. A page behind a place, and a limit of
+time, look for their place in each journal that was changed since: a search over the numbers of its
+commits.
 """
 
 from collections import deque
@@ -24,7 +26,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.changes import NO_SERIAL, Changes, ProjectChange, time_of
+from wheelyard.catalog.changes import CLOCK_TOLERANCE, Changes
 from wheelyard.catalog.commits import Journal
 from wheelyard.catalog.journaled_documents import JournaledDocument
 from wheelyard.catalog.projects import Projects
@@ -32,12 +34,7 @@ from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.errors import DAMAGED, UNREADABLE_CODES, Unavailable
 from wheelyard.model.project import Commit
 from wheelyard.model.project_json import EventJson, JournalEntry, entry_of, other_entry_of
-from wheelyard.operations.journal_reader import (
-    BEGINNING,
-    CLOCK_TOLERANCE,
-    lost_message,
-    with_owners,
-)
+from wheelyard.operations.journal_reader import BEGINNING, lost_message, with_owners
 
 DECISIONS: Final = "-decisions"
 """The name of the journal of decisions, which no project has."""
@@ -234,9 +231,9 @@ class _Merge:
             return
         yielded = set[NormalizedName]()
         try:
-            for change in part.changes.newest_first():
+            for change, latest in part.changes.newest_first():
                 yielded.add(change.project)
-                yield (part, change.project), _latest(change)
+                yield (part, change.project), latest
         except Unavailable as fault:
             if fault.code != DAMAGED:
                 raise
@@ -347,13 +344,6 @@ def _find(place: tuple[_OpenJournal, int]) -> _AnyCommit | None:
 
 def _order(head: tuple[float, str, int, _OpenJournal, _AnyCommit]) -> tuple[float, str]:
     return head[:2]
-
-
-def _latest(change: ProjectChange) -> float:
-    """Return when the newest commit of a project can have been made, at the latest."""
-    if change.serial == NO_SERIAL:
-        return inf
-    return (time_of(change.serial) + CLOCK_TOLERANCE).timestamp()
 
 
 def _time_of(commit: _AnyCommit) -> datetime:
