@@ -3,6 +3,9 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tracemalloc import get_traced_memory
+from tracemalloc import start as start_tracing
+from tracemalloc import stop as stop_tracing
 
 import pytest
 from packaging.utils import NormalizedName
@@ -10,6 +13,7 @@ from packaging.utils import NormalizedName
 from tests.catalog.invariants import commit_key
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import FileContent
 from wheelyard.errors import Invalid, Unavailable
@@ -482,3 +486,28 @@ def test_one_unreadable_object_is_one_problem(tmp_path: Path) -> None:
     assert findings.files == 2  # of the second and the third project
     with pytest.raises(Unavailable, match="is a link"):
         index.tokens.all()
+
+
+def test_memory_does_not_grow_with_files(harness: IndexHarness) -> None:
+    """A check keeps nothing of a file that is intact, however many a store has."""
+    projects, memory = 5, list[int]()
+    for number in range(8):
+        for project in range(projects):
+            harness.upload(make_wheel(f"p{project}", f"1.{number}"))
+
+    def measure(verb: str, key: str) -> None:
+        # before and after the projects are looked at
+        if (verb, key) in {("list", keys.PROJECTS), ("list", keys.SEALED_CHANGES)}:
+            memory.append(get_traced_memory()[0])
+
+    index = harness.opened(2, store=ObservedStore(harness.store, measure))
+    harness.check()  # what is made once for a process is there then
+    start_tracing()
+    try:
+        findings = index.check.run()
+    finally:
+        stop_tracing()
+
+    assert (findings.projects, findings.problems) == (projects, [])
+    before, after = memory[:2]
+    assert after - before < projects * 8_000

@@ -24,7 +24,7 @@ from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import DAMAGED, NotFound, WheelyardError
-from wheelyard.model.project import File, Project
+from wheelyard.model.project import File
 from wheelyard.operations.findings import Findings, JournaledCheck, read_or_report, repair
 from wheelyard.operations.sweep import ORPHAN_AGE
 from wheelyard.storage.base import ABSENT, Key, Store
@@ -89,11 +89,15 @@ class ChangesCheck(Struct, frozen=True):
 
 
 class CheckedProject(Struct, frozen=True):
-    """A checked project: its document, and whether document and journal agree."""
+    """A checked project: what is needed of its document, of which a store has very many."""
 
     name: NormalizedName
-    project: Project | None
-    """The document, read or rebuilt, or None if it is missing, damaged or unreadable."""
+    has_document: bool
+    """Whether it was read or rebuilt: not if it is missing, damaged or unreadable."""
+    revision: int
+    """0 without a document."""
+    exists: bool
+    """Whether it has a document, and was not released."""
     is_consistent: bool
     """Whether document and journal are intact and agree. If not, its list of files is uncertain."""
 
@@ -114,11 +118,7 @@ class CheckedIndex(Struct, frozen=True):
     @property
     def existing(self) -> frozenset[str]:
         """The names of projects that have a document, and were not released."""
-        return frozenset(
-            name
-            for name, checked in self.projects.items()
-            if checked.project is not None and checked.project.exists
-        )
+        return frozenset(name for name, checked in self.projects.items() if checked.exists)
 
     @property
     def has_names(self) -> bool:
@@ -150,7 +150,9 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
     threads: int
     """The number of projects that are checked concurrently."""
     verified: dict[Key, str]
-    """What is wrong with the objects of files that were read, also for another index."""
+    """What is wrong with the objects of files that were read for an index before this one."""
+    is_last: bool
+    """Whether this is the last index that is checked, so that no other one needs `verified`."""
 
     def run(self, findings: Findings, progress: CheckProgress, *, rebuild: bool) -> CheckedIndex:
         """
@@ -169,10 +171,7 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
             own.add(project_findings)
             checked[project.name] = project
         listed = self._repair_names(checked.values(), own)
-        revisions = {
-            name: checked_project.project.revision if checked_project.project else 0
-            for name, checked_project in checked.items()
-        }
+        revisions = {name: checked_project.revision for name, checked_project in checked.items()}
         ChangesCheck(self.changes, own).run(revisions, rebuild=rebuild)
         findings.add(own.in_index(self.name) if self.name else own)
         return CheckedIndex(checked, listed, self.name)
@@ -191,10 +190,17 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
                 problem = self.verified.get(key)
                 if problem is None:  # a file that several indexes list is read once
                     problem = self._fault_of(key, expected, file, findings, progress)
-                    self.verified[key] = problem
+                    if not self.is_last:
+                        self.verified[key] = problem
                 if problem:
                     findings.problems.append(f"{name}: {key} {problem}")
-        return findings, CheckedProject(name, project, check.is_consistent)
+        return findings, CheckedProject(
+            name=name,
+            has_document=project is not None,
+            revision=project.revision if project else 0,
+            exists=project is not None and project.exists,
+            is_consistent=check.is_consistent,
+        )
 
     def _fault_of(
         self, key: Key, expected: str, file: File, findings: Findings, progress: CheckProgress
@@ -239,7 +245,7 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
         listed = name_list.as_set if name_list else frozenset[NormalizedName]()
         self._check_claims(sorted(listed - {project.name for project in checked}), findings)
         # a malformed object at the key of a document is not a project
-        existing = {project.name for project in checked if project.project is not None}
+        existing = {project.name for project in checked if project.has_document}
         missing = {name for name in existing - listed if not self._is_released(name)}
         if missing and not read.has_failed:
             before = name_list or NameList()

@@ -194,7 +194,9 @@ class Check(Struct, frozen=True):
         findings, verified = Findings(), dict[Key, str]()
         names = [keys.index_in(prefix) for prefix in self.sweep.removal.indexes()]
         indexes = [
-            self._index_check(name, verified, now).run(findings, progress, rebuild=rebuild)
+            self._index_check(name, verified, now, is_last=name == names[-1]).run(
+                findings, progress, rebuild=rebuild
+            )
             for name in names
         ]
         self.credentials.run(findings, sweep=sweep)
@@ -211,7 +213,9 @@ class Check(Struct, frozen=True):
                     self.stores.documents.delete(Key(f"{prefix}{keys.COPIED}"))
         return findings
 
-    def _index_check(self, name: str, verified: dict[Key, str], now: datetime) -> IndexCheck:
+    def _index_check(
+        self, name: str, verified: dict[Key, str], now: datetime, *, is_last: bool
+    ) -> IndexCheck:
         catalog = self.catalog_of(name)
         return IndexCheck(
             name=name,
@@ -224,6 +228,7 @@ class Check(Struct, frozen=True):
             now=now,
             threads=self.threads,
             verified=verified,
+            is_last=is_last,
         )
 
     def _check_definitions(self, unnamed: CheckedIndex, findings: Findings) -> None:
