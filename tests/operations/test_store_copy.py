@@ -18,10 +18,10 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import commit_key
+from tests.operations import store_copies
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, START, IndexHarness
 from tests.operations.old_files import EGG, list_old_file
-from tests.operations.store_copies import store_copy
 from tests.storage.wrapping import WrappedStore
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
@@ -30,6 +30,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.person import Person, id_of_subject
+from wheelyard.operations.copying import store_copy
 from wheelyard.operations.copying.store_copy import CopyReport
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key, Store, Stores
@@ -118,7 +119,7 @@ def copy(
     here, there = read_from or source.store, write_to or target.store
     changes = source.opened(seed=6, store=ReadOnlyStore(here)).changes
     index, origin = target.opened(seed=3, store=there), f"memory {id(source.store)}"
-    copying = store_copy(Stores.of(here), changes, index, origin=origin)
+    copying = store_copies.store_copy(Stores.of(here), changes, index, origin=origin)
     return copying.run(lambda _, __: None, with_credentials=with_credentials)
 
 
@@ -172,6 +173,35 @@ def test_idle_copy_asks_both_feeds(source: IndexHarness, target: IndexHarness, o
     ]
 
 
+def test_compared_projects_are_read_once_each(source: IndexHarness, target: IndexHarness) -> None:
+    """A copy that compares all projects reads each once on both sides, and lists the files once."""
+    source.index.changes.newest()
+    copy(source, target)
+    target.store.delete(keys.COPIED)
+    here, there = (BusyStore(each.store, lambda *_: None) for each in (source, target))
+    copy(source, target, read_from=here, write_to=there)
+
+    for store in (here, there):
+        read = [key for verb, key in store.calls if verb == "get" and key.startswith("projects/")]
+        assert sorted(read) == [keys.project(DEMO), keys.project(OTHER)]
+    assert not [call for call in here.calls if call[1].startswith((keys.JOURNAL, keys.FILES))]
+    files = [call for call in there.calls if call[1].startswith(keys.FILES)]
+    assert files == [("list", keys.FILES)]
+
+
+def test_new_projects_are_read_once_and_listed_once(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """A first copy reads each project of the source once, and lists the target's files once."""
+    source.index.changes.newest()
+    here, there = (BusyStore(each.store, lambda *_: None) for each in (source, target))
+    copy(source, target, read_from=here, write_to=there)
+
+    assert here.calls.count(("get", keys.project(DEMO))) == 1
+    listed = [key for verb, key in there.calls if verb == "list" and key.startswith(keys.FILES)]
+    assert listed == [keys.FILES]
+
+
 def test_only_what_has_changed_is_compared(source: IndexHarness, target: IndexHarness) -> None:
     """A copy reads the documents of those projects that have changed in either store."""
     source.index.changes.newest()
@@ -214,8 +244,8 @@ def test_later_uploads_are_left_to_the_next(source: IndexHarness, target: IndexH
         for made in (make_wheel("other", "2.0"), make_wheel(version="2.0"), make_wheel("third")):
             source.upload(made)
 
-    busy = BusyStore(target.store, once("get", keys.project(DEMO), publish))
-    copied = copy(source, target, write_to=busy)
+    busy = BusyStore(source.store, once("read", keys.FILES, publish))
+    copied = copy(source, target, read_from=busy)
     arrived = stored(target)
     copy(source, target)
 
@@ -270,10 +300,15 @@ class Changing:
 
 
 @settings(max_examples=40)
-@given(changes=st.lists(CHANGES, max_size=10), is_first=st.booleans())
-def test_a_copy_is_the_index_at_one_moment(changes: list[Change], *, is_first: bool) -> None:
+@given(
+    changes=st.lists(CHANGES, max_size=10), is_first=st.booleans(), room=st.sampled_from([0, 8, 99])
+)
+def test_a_copy_is_the_index_at_one_moment(
+    changes: list[Change], *, is_first: bool, room: int
+) -> None:
     """Whatever is published, yanked and deleted at any time, the copy is the index at one time."""
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store_copy, "MOST_RECORDS", room)
         source, target = stocked(Path(folder)), IndexHarness(Path(folder))
         if not is_first:
             copy(source, target)

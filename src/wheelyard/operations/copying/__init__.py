@@ -10,16 +10,18 @@ and without a lock:
    so its changes may come without serials, each time. All projects are compared if a feed does
    not know the serial or is damaged, if the last copy was one of another place, and if `check`
    has found a problem in the target: then it deletes `derived/copied.json`.
-2. Read the documents of these projects. The newest time of an event in them is the moment of the
-   copy. Whatever was answered before the copy began is in it. A commit belongs to it if no event
-   of it or of an earlier commit of its project is later. As `at` is taken before the commit, a
-   commit that belongs to the moment never follows one that does not, also in another project
-   (with one clock, or equal ones).
+2. Read the documents of these projects, in both stores. Where they are equal, that is all: no
+   other read, and no list, unless all is compared, which lists the bytes of the target once. Of the
+   others, as many as fit into some megabytes are kept for the next steps. The newest time of an
+   event in the source is the moment of the copy. Whatever was answered before the copy began is in
+   it. A commit belongs to it if no event of it or of an earlier commit of its project is later. As
+   `at` is taken before the commit, a commit that belongs to the moment never follows one that does
+   not, also in another project (with one clock, or equal ones).
 3. Ask the feed once more, as a commit that belongs to the moment may have been made while the
-   documents were read. Compare the projects, as they were at the moment, with those of the
-   target. Copy the bytes that it lacks, through the spool, where their digest is verified. If
-   bytes are gone because their file was deleted, go back to 2: the deletion then belongs to the
-   moment.
+   documents were read, and read those that have changed again. Compare the projects, as they were
+   at the moment, with those of the target. Copy the bytes that it lacks, through the spool, where
+   their digest is verified. If bytes are gone because their file was deleted, go back to 2: the
+   deletion then belongs to the moment.
 4. For each changed project add its commits (`Commits.add`), and then the new names to the list.
 5. Write `derived/copied.json`, with the serial of step 1, and the projects that were left out:
    these are compared again each time. A copy that was interrupted has written none, so the next

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
+from itertools import groupby
 from shlex import quote
 from typing import Final, TypeVar
 
@@ -47,11 +48,13 @@ from wheelyard.operations.copying.credential_copy import (
     target_faults,
 )
 from wheelyard.operations.sweep import RENEWAL_AGE
-from wheelyard.storage.base import Key, Stored, Stores
+from wheelyard.storage.base import Entry, Key, Stored, Stores
 from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.spool import Spool
 
+MOST_RECORDS: Final = 20_000
+"""The records of files that are kept from the first look to the commits, of about 2 KB each."""
 MAX_RETRIES: Final = 4
 """How often the bytes are copied again for a later moment, because files were deleted."""
 
@@ -217,7 +220,7 @@ class _Missing(Struct, frozen=True):
         return self.name
 
 
-class _Plan(Struct, frozen=True):
+class _Plan(Struct, frozen=True, kw_only=True):
     """What the target needs of a project, so that it has it as it was at the moment."""
 
     name: NormalizedName
@@ -225,11 +228,40 @@ class _Plan(Struct, frozen=True):
     sha256: str
     """The digest of the document of this revision."""
     is_released: bool
-    """Whether its name was given up, so that it leaves the list of names."""
+    """Whether its name was given up."""
     missing: tuple[_Missing, ...]
+    is_complete: bool = False
+    """Whether the target has all of its commits."""
 
     def __str__(self) -> str:
         return self.name
+
+
+class _Task(Struct, frozen=True):
+    """A project to look at."""
+
+    name: NormalizedName
+    entries: tuple[Entry, ...] | None
+    """Its objects in the target, or None if nobody has listed them."""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class _Look(Struct, frozen=True):
+    """A project as both stores had it when they were looked at first."""
+
+    in_source: Project
+    in_target: Project
+    entries: tuple[Entry, ...] | None
+    """As in `_Task`."""
+
+    @property
+    def records(self) -> int:
+        """How many records of files and objects it keeps in memory."""
+        projects = (self.in_source, self.in_target)
+        files = sum(len(project.files) + len(project.trash) for project in projects)
+        return files + len(self.entries or ()) + 1
 
 
 class _Copying(Struct):
@@ -256,6 +288,12 @@ class _Copying(Struct):
     """The reason by project, or by the key of another document."""
     revisions: dict[NormalizedName, int] = {}
     """The revisions of the source's projects when their documents were read first."""
+    complete: dict[NormalizedName, _Plan] = {}
+    """The plans of projects that the target had with all commits when they were looked at first."""
+    looks: dict[NormalizedName, _Look] = {}
+    """The others, as far as there was room for them."""
+    room: int = 0
+    """How many more records `looks` may keep."""
     arrived: dict[NormalizedName, int] = {}
     """The revisions that the target has, by this copy or an earlier one."""
 
@@ -281,23 +319,79 @@ class _Copying(Struct):
     def copy_bytes(self) -> list[_Plan]:
         """Copy all bytes that the target lacks for one moment, and return what else it needs."""
         # this may be a second attempt, for a later moment
-        for notes in (self.problems, self.deleted, self.claimed, self.revisions):
-            notes.clear()
+        notes = (self.problems, self.deleted, self.claimed, self.revisions)
+        for kept in (*notes, self.complete, self.looks):
+            kept.clear()
+        self.room = MOST_RECORDS
         at = self.state.moment if self.state else None
         names, self.serial = self._names()
-        for project in self._run_all(self._read_source, names):
+        for project in self._run_all(self._look, self._tasks(names)):
             if project is not None and project.commit is not None:
-                self.revisions[project.name] = project.revision
                 newest = max(event.at for event in project.commit.events)
                 at = max(at, newest) if at else newest
         self.report.moment = at
         plans = list[_Plan]()
         # once more: a commit of the moment may have been made while documents were read
-        later_names, _ = self._names() if names else (names, None)
+        later_names = self._later_names(names) if names else names
         for size in self._run_all(self._copy_object, self._missing_objects(later_names, plans)):
             self.report.objects += 1 if size is not None else 0
             self.report.size += size or 0
         return plans
+
+    def _tasks(self, names: Iterable[NormalizedName]) -> Iterator[_Task]:
+        """Yield the projects to look at: if these are all, with their objects, by one listing."""
+        if self.state is not None:
+            yield from (_Task(name, None) for name in names)
+            return
+        left = set(names)
+        for name, group in groupby(self.copy.target.files.list(keys.FILES), _project_of):
+            if name in left:
+                project = NormalizedName(name)
+                left.remove(project)
+                yield _Task(project, tuple(group))
+        yield from (_Task(name, ()) for name in sorted(left))
+
+    def _look(self, task: _Task) -> Project:
+        """Return a project of the source, and keep what is known of it for its plan."""
+        in_source, in_target = self._read_source(task.name), self._read_target(task.name)
+        if not in_source.revision:
+            return in_source
+        self.revisions[task.name] = in_source.revision
+        kind, look = project_journal(task.name), _Look(in_source, in_target, task.entries)
+        encode = kind.documents.encode
+        if in_source.revision == in_target.revision and encode(in_source) == encode(in_target):
+            if not self._is_intact(task.name):  # a copy may have died before its last entry
+                with target_faults():
+                    kind.ensure_journaled(self.copy.target.documents, in_target)
+            self.complete[task.name] = _Plan(
+                name=task.name,
+                revision=in_source.revision,
+                sha256="",
+                is_released=in_source.is_released,
+                missing=tuple(self._missing(look)),
+                is_complete=True,
+            )
+        elif self.room > 0:  # threads may take a little more
+            self.room -= look.records
+            self.looks[task.name] = look
+        return in_source
+
+    def _later_names(self, names: list[NormalizedName]) -> list[NormalizedName]:
+        """Return the projects to plan, and forget what is known of those that changed meanwhile."""
+        listed, changes, serial = self.listed, self.copy.source_changes, self.serial
+        if changes is not None and serial is not None:
+            with suppress(NotFound), UnreadableIgnored():
+                later, _ = changes.since(serial)
+                self.listed = self._listed_names()
+                for change in later:
+                    if self.revisions.get(change.project) != change.revision:
+                        self.complete.pop(change.project, None)
+                        self.looks.pop(change.project, None)
+                news = (change.project for change in later)
+                return sorted({*names, *news, *(self.listed - listed)})
+        self.complete.clear()
+        self.looks.clear()
+        return self._names()[0]
 
     def _missing_objects(
         self, names: Iterable[NormalizedName], plans: list[_Plan]
@@ -316,7 +410,9 @@ class _Copying(Struct):
         try:
             for plan, is_changed in zip(complete, copied, strict=True):
                 if is_changed is not None:
-                    (released if plan.is_released else names).append(plan.name)
+                    # a released name may be reserved again
+                    is_given_up = plan.is_released and plan.name not in self.listed
+                    (released if is_given_up else names).append(plan.name)
                     self.arrived[plan.name] = plan.revision
                     self.report.changed += is_changed
         finally:
@@ -443,20 +539,30 @@ class _Copying(Struct):
 
     def _read_source(self, name: NormalizedName) -> Project:
         """Return a project of the source, without commits if there is none, or only a claim."""
-        source = self.copy.source.documents
+        source, kind = self.copy.source.documents, project_journal(name)
         with source_faults(source):
-            project, _ = project_journal(name).read(source)
-        if not project.revision:
-            if not keys.is_project_name(name) or any(source.list(keys.journal(name))):
+            project, _ = kind.read(source)
+        if project.revision:
+            return project
+        if not keys.is_project_name(name) or any(source.list(keys.journal(name))):
+            # its first commit may have been made just now, and the document comes first
+            with source_faults(source):
+                project, _ = kind.read(source)
+            if not project.revision:
                 raise NotFound("its document in FROM is lost. Run 'wheelyard check' there.")
-            if name in self.listed:
-                self.claimed.add(name)
+        elif name in self.listed:
+            self.claimed.add(name)
         return project
 
     def _plan(self, name: NormalizedName) -> _Plan | None:
         """Return what the target needs of a project, or None if it did not exist at the moment."""
+        if name in self.complete:
+            return self.complete.pop(name)
         at, kind, source = self.report.moment, project_journal(name), self.copy.source.documents
-        in_source, in_target = self._read_source(name), self._read_target(name)
+        look = self.looks.get(name)
+        if look is None:
+            look = _Look(self._read_source(name), self._read_target(name), None)
+        in_source, in_target = look.in_source, look.in_target
         if not in_source.revision:
             return None
         with source_faults(source):
@@ -480,32 +586,47 @@ class _Copying(Struct):
             name=name,
             revision=revision,
             sha256=digest(kind.documents.encode(project)),
-            is_released=project.is_released and name not in self.listed,
-            missing=tuple(self._missing(project, in_target)),
+            is_released=project.is_released,
+            missing=tuple(self._missing(replace(look, in_source=project))),
         )
 
-    def _missing(self, project: Project, in_target: Project) -> Iterator[_Missing]:
-        objects = self.copy.target.files.list(keys.files_of(project.name))
+    def _missing(self, look: _Look) -> Iterator[_Missing]:
+        """Yield the objects that the target lacks of a project, which is `look.in_source`."""
+        project, in_target = look.in_source, look.in_target
         now = self.copy.target_clock.now()
         oldest = (now - RENEWAL_AGE).timestamp()
-        wanted = (*project.files, *project.kept_files(now))
-        present = {entry.key: entry for entry in objects} if wanted else {}
         listed = {
             key
             for file in (*in_target.files, *in_target.kept_files(now))
             for key, _ in listed_objects(in_target.name, file)
         }
-        for file in wanted:
-            for key, expected in listed_objects(project.name, file):
-                entry = present.get(key)
-                is_whole = entry is not None and (
-                    expected != file.sha256 or entry.size == file.size
-                )
-                # a sweep of the target may delete old bytes that it does not list
-                is_safe = key in listed or (entry is not None and entry.modified > oldest)
-                if not (is_whole and is_safe):
-                    is_deleted = file.keep_until is not None
-                    yield _Missing(project.name, key, expected, file.filename, is_deleted)
+        is_intact = self._is_intact(project.name)
+        wanted = [
+            (file, key, expected)
+            for file in (*project.files, *project.kept_files(now))
+            for key, expected in listed_objects(project.name, file)
+            if not (is_intact and key in listed)
+        ]
+        objects: Iterable[Entry] = look.entries or ()
+        if look.entries is None and wanted:
+            objects = self.copy.target.files.list(keys.files_of(project.name))
+        present = {entry.key: entry for entry in objects}
+        for file, key, expected in wanted:
+            entry = present.get(key)
+            is_whole = entry is not None and (expected != file.sha256 or entry.size == file.size)
+            # a sweep of the target may delete old bytes that it does not list
+            is_safe = key in listed or (entry is not None and entry.modified > oldest)
+            if not (is_whole and is_safe):
+                is_deleted = file.keep_until is not None
+                yield _Missing(project.name, key, expected, file.filename, is_deleted)
+
+    def _is_intact(self, name: NormalizedName) -> bool:
+        """
+        Return whether the target has what its document of a project says.
+
+        The last copy has seen that, and no check has found a problem since.
+        """
+        return self.state is not None and name not in self.again
 
     def _copy_object(self, missing: _Missing) -> int | None:
         """Copy one object through the spool, and return its size, or None if it is not needed."""
@@ -539,8 +660,11 @@ class _Copying(Struct):
 
     def _copy_project(self, plan: _Plan) -> bool:
         """Add the commits that the target lacks of a project, and return whether there are any."""
-        kind, in_source = project_journal(plan.name), self._read_source(plan.name)
-        in_target = self._read_target(plan.name)
+        if plan.is_complete:
+            return False
+        kind, look = project_journal(plan.name), self.looks.pop(plan.name, None)
+        in_source = look.in_source if look else self._read_source(plan.name)
+        in_target = look.in_target if look else self._read_target(plan.name)
         if in_target.revision > plan.revision:  # another copy has brought a later moment
             return False
         commits = self._commits(in_source, in_target.revision, plan.revision)
@@ -566,3 +690,8 @@ class _Copying(Struct):
     def _read_target(self, name: NormalizedName) -> Project:
         with target_faults():
             return project_journal(name).read(self.copy.target.documents)[0]
+
+
+def _project_of(entry: Entry) -> str | None:
+    owner = keys.parse_file_key(entry.key)
+    return owner.project if owner else None
