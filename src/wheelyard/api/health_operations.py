@@ -105,6 +105,16 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
     if failure:
         fact = "No write has succeeded since the server was started"
         yield HealthPart("store", "failed", f"{place}: {fact}. {failure}")
+    elif index.projects.vanished.since is not None:
+        vanished = index.projects.vanished
+        text = (
+            f"{place} was replaced by an older copy while this process ran: it knows nothing of "
+            f"{counted(len(vanished.projects), 'project')} that this process has read, which was "
+            f"noticed on {vanished.since:%Y-%m-%d %H:%M} UTC; the log has the names. What the copy "
+            "has is served. Run 'wheelyard check', publish again what is missing, and restart the "
+            "server; if nobody meant to replace it, put the newer store back."
+        )
+        yield HealthPart("store", "warning", text)
     else:
         yield HealthPart("store", "ok", f"{place} answers.")
     if index.settings.server.read_only:

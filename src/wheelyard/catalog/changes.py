@@ -518,9 +518,8 @@ class Changes(Struct, frozen=True):
 
     def _require_new(self) -> None:
         """Raise Unavailable if a project has no mark: then the log of this store is lost."""
-        names = {keys.project_of(entry.key) for entry in self.store.list(keys.PROJECTS)} - {None}
         # marks and log again, in this order: another process may give the first serials just now
-        if names - self._marks().keys() and self.store.get(keys.CHANGES) is None:
+        if not has_no_serials(self.store) and self.store.get(keys.CHANGES) is None:
             raise self._lost(keys.CHANGES)
 
     def _sealed(self, number: int) -> tuple[int, SealedChanges]:
@@ -574,6 +573,13 @@ class Changes(Struct, frozen=True):
             f"{self.store.whole_key(key)} is lost, which says in what order projects have changed. "
             "Run 'wheelyard check --rebuild', or restore the store from a backup."
         )
+
+
+def has_no_serials(store: Store) -> bool:
+    """Return whether each project of a store has a mark, so that no log was ever written there."""
+    names = {keys.project_of(entry.key) for entry in store.list(keys.PROJECTS)} - {None}
+    marks = (keys.parse_pending_mark(entry.key) for entry in store.list(keys.PENDING))
+    return names <= {mark.project for mark in marks if mark is not None}
 
 
 def time_of(serial: int) -> datetime:

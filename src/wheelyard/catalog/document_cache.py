@@ -165,7 +165,8 @@ class DocumentCache(Generic[T]):
     Reads, writes and caches the documents of one kind.
 
     Threads may share it. A document that `is_permanent` is never deleted: if it is cached and
-    missing from the store, it is lost, and reading it raises Unavailable.
+    missing from the store, it is lost, and reading it raises Unavailable. `is_unknown` says of such
+    a document whether nothing in the store knows of it: then the store is an older copy.
     """
 
     def __init__(
@@ -176,9 +177,11 @@ class DocumentCache(Generic[T]):
         policy: CachePolicy,
         *,
         is_permanent: bool = False,
+        is_unknown: Callable[[Key], bool] = lambda _key: False,
     ) -> None:
         self.codec = codec
         self._is_permanent = is_permanent
+        self._is_unknown = is_unknown
         self._store = store
         self._runtime = runtime
         self._policy = policy
@@ -346,11 +349,12 @@ class DocumentCache(Generic[T]):
             and cached is not None
             and cached.value is not None
             and self._is_permanent
+            and not self._is_unknown(key)
         ):
             # not NotFound: an installer that gets 404 continues with its next index
             raise damaged(
                 f"The document {self._store.whole_key(key)} was there, and is gone. Run 'wheelyard "
-                "check', or restore the store from a backup."
+                "check', or restore the store from a backup. If that was done, restart the server."
             )
         if stored is None:
             snapshot = Snapshot(None, ABSENT, now, now, 0)

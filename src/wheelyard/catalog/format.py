@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changed_passwords import ChangedPasswordRecords
-from wheelyard.catalog.changes import ChangeLog, Changes
+from wheelyard.catalog.changes import ChangeLog, Changes, has_no_serials
 from wheelyard.catalog.commits import Commits, EventListener, ProjectCommits
 from wheelyard.catalog.device_logins import DeviceLoginRecords
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
@@ -40,6 +40,7 @@ from wheelyard.catalog.projects import (
     ProjectNames,
     Projects,
     RemainingIndex,
+    VanishedProjects,
 )
 from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.catalog.stored_credentials import (
@@ -211,10 +212,19 @@ def open_projects(
     `require_free` raises an error if no new project may take a name.
     """
     runtime, threads = retries.runtime, 1 if policy.is_local else PREFETCH_THREADS
-    documents = DocumentCache(store, ProjectCodec(), runtime, policy, is_permanent=True)
-    names = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
+    lists = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
+    names = ProjectNames(lists, retries)
+    vanished = VanishedProjects(store, names, runtime.now)
+    documents = DocumentCache(
+        store,
+        ProjectCodec(),
+        runtime,
+        policy,
+        is_permanent=True,
+        is_unknown=vanished.is_unknown,
+    )
     commits = ProjectCommits(store, documents, retries, threads, on_event, require_free)
-    return Projects(store, documents, ProjectNames(names, retries), commits)
+    return Projects(store, documents, names, commits, vanished)
 
 
 def open_changes(
@@ -222,7 +232,14 @@ def open_changes(
 ) -> Changes:
     """Return the feed of the projects whose documents are in a store."""
     runtime, threads = retries.runtime, 1 if policy.is_local else PREFETCH_THREADS
-    logs = DocumentCache(store, Codec(ChangeLog), runtime, policy, is_permanent=True)
+    logs = DocumentCache(
+        store,
+        Codec(ChangeLog),
+        runtime,
+        policy,
+        is_permanent=True,
+        is_unknown=lambda _key: has_no_serials(store),
+    )
     return Changes(store, logs, runtime, retries, threads, not gives_serials)
 
 

@@ -139,9 +139,10 @@ class PrivateNames:
         """
         Return whether a pattern or a cached document says that a name is private, without I/O.
 
-        If not, the name may be private all the same.
+        So does a document that has vanished with its name: an older copy of the store releases no
+        name. If not, the name may be private all the same.
         """
-        if self.patterns.match(name):
+        if self.patterns.match(name) or name in self._projects.vanished.projects:
             return True
         cached = self._projects.documents.peek(keys.project(name), "any")
         return cached is not None and cached.value is not None and bool(cached.value.files)

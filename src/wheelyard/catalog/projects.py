@@ -11,7 +11,9 @@ is listed before its first commit, so a listed name without any commit is a proj
 A name is only removed from the list if its project has no files (`operations/names.py`).
 """
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from functools import cached_property
 
 from msgspec import Struct
@@ -28,7 +30,9 @@ from wheelyard.errors import NotFound, quoted
 from wheelyard.model.decoding import Extensible
 from wheelyard.model.index_definition import OF_AN_INDEX, taken_name
 from wheelyard.model.project import Commit, Project
-from wheelyard.storage.base import ABSENT, Store
+from wheelyard.storage.base import ABSENT, Key, Store
+
+logger = logging.getLogger("wheelyard")
 
 
 class NameList(Extensible, frozen=True, dict=True, forbid_unknown_fields=True):
@@ -159,6 +163,46 @@ class RemainingIndex(Struct, frozen=True):
             )
 
 
+class VanishedProjects(Struct):
+    """
+    Projects that this process has read, and of which the store has no trace any more.
+
+    No command removes all of a project. So an older copy was put in the place of the store, which
+    is served as it is then. Their names stay private in this process, as nobody has released them.
+    """
+
+    store: Store
+    names: ProjectNames
+    now: Callable[[], datetime]
+    since: datetime | None = None
+    """When the first one was noticed, in UTC."""
+    projects: set[NormalizedName] = set()
+
+    def is_unknown(self, key: Key) -> bool:
+        """
+        Return whether a project, whose document is gone, is unknown to the store, and note that.
+
+        It is if it is neither listed nor has a journal. Raises Unavailable if the store does not
+        answer, or the list of names is damaged or lost.
+        """
+        name = keys.project_of(key)
+        if name is None or _is_listed(self.names.read(), name):
+            return False
+        if any(self.store.list(keys.journal(name))):
+            return False
+        self.since = self.since or self.now()
+        self.projects.add(name)
+        logger.warning(
+            "the project %s was there, and the store knows nothing of it now: an older copy was "
+            "put in its place while this process ran. What the copy has is served. Run 'wheelyard "
+            "check'. Reserve the name ('wheelyard names reserve %s') if it must not be taken from "
+            "an upstream index after a restart",
+            name,
+            name,
+        )
+        return True
+
+
 class Projects(Struct, frozen=True):
     """
     Reads and changes the projects of an index.
@@ -171,6 +215,7 @@ class Projects(Struct, frozen=True):
     documents: DocumentCache[Project]
     names: ProjectNames
     commits: ProjectCommits
+    vanished: VanishedProjects
     index: str = ""
     """The name of the index, empty for that without one."""
 

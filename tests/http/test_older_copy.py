@@ -1,0 +1,83 @@
+"""An older copy that is put in the place of a store while a server runs."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.catalog.invariants import DEMO
+from tests.http.in_process import InProcessServer, in_process
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, objects
+from wheelyard.api.health_operations import show_health
+from wheelyard.api.table import LocalApi
+from wheelyard.catalog import keys
+from wheelyard.catalog.private_names import PrivateNames
+from wheelyard.model.access import NO_PATTERNS
+from wheelyard.storage.base import Key
+from wheelyard.storage.memory import MemoryStore
+
+ASKED = ("/simple/newer/", "/pypi/newer/json", "/project/newer/", "/api/v1/projects/newer")
+
+
+def put_in_place(store: MemoryStore, copy: dict[str, bytes]) -> None:
+    """Replace all objects of a store by those of a copy."""
+    for entry in list(store.list("")):
+        store.delete(entry.key)
+    for key, body in copy.items():
+        store.put(Key(key), body, None)
+
+
+def state_of_store(app: InProcessServer) -> str:
+    """Return what Health says of the store."""
+    health = LocalApi(index=app.index, caller=ALICE).call(show_health)
+    (state,) = (part.state for part in health.parts if part.name == "store")
+    return state
+
+
+@pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
+def test_an_older_copy_is_served(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, *, near: bool
+) -> None:
+    """What an older copy lacks is not there, at once; log and Health say why, and how to go on."""
+    store = MemoryStore(lambda: 0.0)
+    with in_process(tmp_path, store=store, near=near) as app:
+        app.publish(make_wheel("demo"))
+        copy = dict(objects(store))
+        app.publish(make_wheel("newer"), make_wheel("demo", "2.0"))
+        assert [app.get(path).status for path in ASKED] == [200] * len(ASKED)
+        assert state_of_store(app) == "ok"
+
+        put_in_place(store, copy)
+        app.clock.advance(minutes=1)
+        with caplog.at_level(logging.WARNING, "wheelyard"):
+            assert [app.get(path).status for path in ASKED] == [404] * len(ASKED)
+
+        assert "demo-2.0" not in app.get("/simple/demo/").body.decode()
+        assert state_of_store(app) == "warning"
+        (said,) = (each.getMessage() for each in caplog.records if "older copy" in each.message)
+        assert "wheelyard names reserve newer" in said
+        # nobody has released the name, so no upstream index may be asked for it
+        names = PrivateNames(app.index.projects, NO_PATTERNS, store, is_local=near)
+        assert names.is_private(NormalizedName("newer"))
+
+        app.publish(make_wheel("newer"), make_wheel("demo", "2.0"))
+        assert [app.get(path).status for path in ASKED] == [200] * len(ASKED)
+        assert app.index.check.run().problems == []
+
+
+@pytest.mark.parametrize("lost", ["document", "document and journal"])
+def test_a_lost_document_is_no_older_copy(tmp_path: Path, lost: str) -> None:
+    """If the store still knows a project, a document that is gone is lost, and nobody gets 404."""
+    store = MemoryStore(lambda: 0.0)
+    with in_process(tmp_path, store=store) as app:
+        app.publish(make_wheel("demo"), make_wheel("other"))
+        assert app.get("/simple/demo/").status == 200
+        store.delete(keys.project(DEMO))
+        if lost == "document and journal":
+            for entry in list(store.list(keys.journal(DEMO))):
+                store.delete(entry.key)
+
+        assert app.get("/simple/demo/").status == 503
+        assert state_of_store(app) == "ok"
