@@ -156,6 +156,29 @@ def test_newest_page_costs_what_is_on_it(
     assert read == {f"{keys.PROJECTS}{entry.project}.json" for entry in page.entries}
 
 
+def test_each_further_page_costs_what_is_on_it(tmp_path: Path) -> None:
+    """Who goes from page to page causes as few reads on each, however many projects are newer."""
+    harness, calls = IndexHarness(tmp_path), list[tuple[str, str]]()
+    names = [f"p{number}" for number in range(12)]
+    for turn in range(4):
+        for name in names:
+            harness.clock.advance(hours=2)
+            if turn:
+                status = (Status.ARCHIVED, Status.DEPRECATED)[turn % 2]
+                harness.index.lifecycle.set_status(ALICE, NormalizedName(name), status, "")
+            else:
+                harness.upload(make_wheel(name))
+    observed = ObservedStore(harness.store, lambda verb, key: calls.append((verb, key)))
+    reads, listed = list[int](), list[str | None]()
+    for page in pages(harness.opened(3, store=observed), limit=4):
+        reads.append(sum(key.startswith((keys.PROJECTS, keys.JOURNAL)) for _, key in calls))
+        calls.clear()
+        listed += [entry.project for entry in page.entries]
+
+    assert listed == [*reversed(names * 4)]
+    assert max(reads[1:]) <= 13  # the first page also gives serials
+
+
 def test_filters(harness: IndexHarness) -> None:
     """Entries are found by project, by who, and by what has happened."""
     make_history(harness, [("alpha", 1), ("grant", 1), ("beta", 1), ("decision", 1), ("alpha", 1)])

@@ -8,14 +8,14 @@ document of each project that was changed in the hour before its entries, and a 
 commit. The feed is read as far as its serials are later than the entries. Memory holds the feed as
 far as it was read, and a few commits of each open journal. A page behind a place, and a limit of
 time, look for their place in each journal that was changed since: a search over the numbers of its
-commits.
+commits. Who goes from page to page need not search: memory has where each journal was left.
 """
 
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from heapq import heappop, heappush, merge, nsmallest
 from itertools import chain, islice, takewhile
 from math import inf
@@ -26,11 +26,12 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.changes import CLOCK_TOLERANCE, Changes
+from wheelyard.catalog.changes import CLOCK_TOLERANCE, Changes, ProjectChange
 from wheelyard.catalog.commits import Journal
 from wheelyard.catalog.journaled_documents import JournaledDocument
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
+from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import DAMAGED, UNREADABLE_CODES, Unavailable
 from wheelyard.model.project import Commit
 from wheelyard.model.project_json import EventJson, JournalEntry, entry_of, other_entry_of
@@ -40,7 +41,10 @@ DECISIONS: Final = "-decisions"
 """The name of the journal of decisions, which no project has."""
 READ_AHEAD: Final = 16
 """Commits that are read at a time from a remote store."""
+MOST_CUTS: Final = 50_000
+"""The projects of an index of which a process knows where a reader has left their journals."""
 _AFTER_ALL_NAMES: Final = "~"
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 _AnyJournal: TypeAlias = Journal[Any, Any]
 _AnyCommit: TypeAlias = Any
@@ -94,6 +98,32 @@ class JournalStep(Struct, frozen=True):
     """The newest first."""
 
 
+class _Cut(Struct, frozen=True):
+    """Two commits of a project, one after the other, and when they were made."""
+
+    revision: int
+    """That of the project."""
+    number: int
+    """Of the older one, 0 if there is none."""
+    at: datetime
+    newer_at: datetime
+
+    def has(self, place: JournalPlace, revision: int) -> bool:
+        """Return whether a place of another journal is between both, at this revision."""
+        return self.revision == revision and self.at < place.at < self.newer_at
+
+
+class JournalCuts(LruCache[str, _Cut]):
+    """
+    Where readers of the merged journal have left the journals of projects, in this process.
+
+    Who goes on behind the entries of a page need not look for the place in each journal again.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(MOST_CUTS)
+
+
 class _OpenJournal(Struct, eq=False):
     """A journal from a commit back."""
 
@@ -103,6 +133,25 @@ class _OpenJournal(Struct, eq=False):
     journal: _AnyJournal
     left: int
     """The number of the newest commit that was not read yet."""
+    cuts: JournalCuts | None
+    """Where to note that it was left, if it is the journal of a project."""
+    newer_at: datetime | None = None
+    """When the commit was made that comes before the next one here, or None if that is unknown."""
+    times: dict[int, datetime] = {}
+    """When commits were made that were read to find the first one."""
+
+    @property
+    def project(self) -> NormalizedName:
+        """The name of the project."""
+        return NormalizedName(self.name.rpartition("/")[2])
+
+    def note(self, number: int, at: datetime) -> None:
+        """Note that this commit comes next, or none if the number is 0."""
+        if self.cuts is not None and self.newer_at is not None:
+            revision = self.journal.document.revision
+            self.cuts.put(self.name, _Cut(revision, number, at, self.newer_at), 1)
+        self.newer_at = at
+
     ahead: deque[tuple[int, _AnyCommit | None]] = field(default_factory=deque)
     """Commits that were read, and not taken yet, the newest first; None for a lost one."""
 
@@ -113,6 +162,10 @@ class IndexJournals(Struct, frozen=True):
     index: str
     projects: Projects
     changes: Changes
+
+    def journal_name(self, project: NormalizedName) -> str:
+        """Return the name of the journal of a project, as in `JournalPlace`."""
+        return f"{self.index}/{project}" if self.index else project
 
 
 _NamedProject: TypeAlias = tuple[IndexJournals, NormalizedName]
@@ -126,6 +179,7 @@ class MergedJournal(Struct, frozen=True):
     others: tuple[tuple[str, JournaledDocument[Any, Any, Any]], ...]
     threads: int
     """The number of commits that are read concurrently."""
+    cuts: JournalCuts
 
     def read(
         self, wanted: JournalFilter, problems: list[str], after: JournalPlace | None = None
@@ -153,8 +207,8 @@ class MergedJournal(Struct, frozen=True):
             if isinstance(commit, Commit):
                 shown = EventJson.from_event(event)
                 by_name = shown.by_name or self._name_of(shown.by)
-                name = NormalizedName(source.name.rpartition("/")[2])
-                yield replace(entry_of(name, number, shown, by_name), in_index=source.index)
+                entry = entry_of(source.project, number, shown, by_name)
+                yield replace(entry, in_index=source.index)
             else:
                 yield other_entry_of(number, event, self._name_of(event.by))
 
@@ -231,7 +285,7 @@ class _Merge:
             return
         yielded = set[NormalizedName]()
         try:
-            for change, latest in part.changes.newest_first():
+            for change, latest in self._changes(part):
                 yielded.add(change.project)
                 yield (part, change.project), latest
         except Unavailable as fault:
@@ -242,6 +296,27 @@ class _Merge:
                 name = keys.project_of(entry.key)
                 if name is not None and name not in yielded:
                     yield (part, name), inf
+
+    def _changes(self, part: IndexJournals) -> Iterator[tuple[ProjectChange, float]]:
+        """
+        Yield what `newest_first` does, with the time of the newest commit behind the limit.
+
+        It is that only of projects whose commits around the limit are known. Those that have none
+        behind it are left out.
+        """
+        delayed = list[tuple[float, NormalizedName, ProjectChange]]()
+        for change, latest in part.changes.newest_first():
+            while delayed and -delayed[0][0] >= latest:
+                negative, _, earlier = heappop(delayed)
+                yield earlier, -negative
+            cut = self._merged.cuts.get(part.journal_name(change.project))
+            if cut is None or self._limit is None or not cut.has(self._limit, change.revision):
+                yield change, latest
+            elif cut.number:
+                heappush(delayed, (-cut.at.timestamp(), change.project, change))
+        while delayed:
+            negative, _, earlier = heappop(delayed)
+            yield earlier, -negative
 
     def _open_others(self) -> None:
         for name, records in () if self._wanted.index else self._merged.others:
@@ -257,11 +332,11 @@ class _Merge:
 
     def _open_all(self, named: Sequence[_NamedProject]) -> None:
         for (part, name), journal in zip(named, self._map(self._journal_of, named), strict=True):
-            of_index = f"{part.index}/{name}" if part.index else name
+            of_index = part.journal_name(name)
             if isinstance(journal, Unavailable):
                 self._note(of_index, journal)
             elif journal is not None:
-                self._begin(of_index, journal, part.index)
+                self._begin(of_index, journal, part)
 
     @staticmethod
     def _journal_of(named: _NamedProject) -> _AnyJournal | Unavailable | None:
@@ -274,10 +349,17 @@ class _Merge:
             return fault
         return projects.journal(project) if project else None
 
-    def _begin(self, name: str, journal: _AnyJournal, index: str = "") -> None:
-        revision = journal.document.revision
-        source = _OpenJournal(name, index, replace(journal, threads=1), revision)
+    def _begin(self, name: str, journal: _AnyJournal, part: IndexJournals | None = None) -> None:
+        source = _OpenJournal(
+            name=name,
+            index=part.index if part else "",
+            journal=replace(journal, threads=1),
+            left=journal.document.revision,
+            cuts=self._merged.cuts if part else None,
+        )
         source.left = self._find_start(source)
+        if source.left == journal.document.revision:
+            source.newer_at = _NEVER
         self._advance(source)
 
     def _find_start(self, source: _OpenJournal) -> int:
@@ -286,7 +368,20 @@ class _Merge:
         if limit is None:
             return high
         if limit.name == source.name:
+            source.newer_at = limit.at
             return min(limit.number - 1, high)
+        cut = source.cuts.get(source.name) if source.cuts is not None else None
+        if cut is not None and cut.has(limit, high):
+            source.newer_at = cut.newer_at
+            return cut.number
+        start = self._search(source, limit)
+        source.newer_at = source.times.get(start + 1)
+        return start
+
+    @staticmethod
+    def _search(source: _OpenJournal, limit: JournalPlace) -> int:
+        """Return what `_find_start` does, by reading commits of the journal."""
+        high = source.left
         # most journals have few commits before the limit, so the first steps are small ones
         low, step = high, 1
         while low > 0 and not _is_behind(source, low, limit):
@@ -307,10 +402,12 @@ class _Merge:
                 self._read_ahead(source)
             number, commit = source.ahead.popleft()
             if commit is not None:
-                age = -_time_of(commit).timestamp()
-                heappush(self._heads, (age, source.name, number, source, commit))
+                at = _time_of(commit)
+                heappush(self._heads, (-at.timestamp(), source.name, number, source, commit))
+                source.note(number, at)
                 return
             self._lost.setdefault(source.journal.kind.what, []).append(number)
+        source.note(0, BEGINNING)
 
     def _read_ahead(self, source: _OpenJournal) -> None:
         """Read commits of a journal, and of those that are needed next."""
@@ -360,4 +457,5 @@ def _is_behind(source: _OpenJournal, number: int, limit: JournalPlace) -> bool:
     if commit is None:
         return True
     at = _time_of(commit)
+    source.times[number] = at
     return at < limit.at or (at == limit.at and source.name > limit.name)

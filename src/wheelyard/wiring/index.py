@@ -6,7 +6,7 @@ What few callers need is made when it is asked for, and its module is imported o
 
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
-from functools import partial
+from functools import cached_property, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.check_store import Check
     from wheelyard.operations.immediate_deletion import ImmediateDeletion
     from wheelyard.operations.index_administration import IndexAdministration
-    from wheelyard.operations.merged_journal import MergedJournal
+    from wheelyard.operations.merged_journal import JournalCuts, MergedJournal
     from wheelyard.operations.names import ClientProjectsReader
     from wheelyard.operations.people import PeopleAdministration
     from wheelyard.operations.publishers import Publishers
@@ -80,7 +80,7 @@ REMOTE_CHECK_THREADS: Final = 16
 """The number of projects that `check` verifies concurrently in a bucket."""
 
 
-class Index(Struct, frozen=True, kw_only=True):
+class Index(Struct, frozen=True, kw_only=True, dict=True):
     """A private package index: its settings and all its parts, for routes and commands."""
 
     settings: Settings
@@ -459,6 +459,13 @@ class Index(Struct, frozen=True, kw_only=True):
             return service.publishers
         return build_publishers(self.settings, self.catalog, self.runtime)
 
+    @cached_property
+    def journal_cuts(self) -> "JournalCuts":
+        """Where readers of the merged journal have left the journals of projects."""
+        from wheelyard.operations.merged_journal import JournalCuts
+
+        return JournalCuts()
+
     @property
     def merged_journal(self) -> "MergedJournal":
         """The journals of everything as one."""
@@ -482,6 +489,7 @@ class Index(Struct, frozen=True, kw_only=True):
                 (DECISIONS, self.decisions),
             ),
             threads=1 if self.is_local else PREFETCH_THREADS,
+            cuts=self.journal_cuts,
         )
 
     @property
