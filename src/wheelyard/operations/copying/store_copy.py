@@ -47,6 +47,12 @@ from wheelyard.operations.copying.credential_copy import (
     source_faults,
     target_faults,
 )
+from wheelyard.operations.copying.project_plan import (
+    ComparedProject,
+    MissingObject,
+    ProjectPair,
+    ProjectPlan,
+)
 from wheelyard.operations.sweep import RENEWAL_AGE
 from wheelyard.storage.base import Entry, Key, Stored, Stores
 from wheelyard.storage.filesystem import storage_faults, write_all
@@ -206,64 +212,6 @@ class IndexCopies(Struct, frozen=True, kw_only=True):
         )
 
 
-class _Missing(Struct, frozen=True):
-    """An object of a project that the target lacks."""
-
-    name: NormalizedName
-    key: Key
-    sha256: str
-    filename: str
-    is_deleted: bool = False
-    """Whether the file is in the trash. Its bytes may be gone, and then it cannot be restored."""
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class _Plan(Struct, frozen=True, kw_only=True):
-    """What the target needs of a project, so that it has it as it was at the moment."""
-
-    name: NormalizedName
-    revision: int
-    sha256: str
-    """The digest of the document of this revision."""
-    is_released: bool
-    """Whether its name was given up."""
-    missing: tuple[_Missing, ...]
-    is_complete: bool = False
-    """Whether the target has all of its commits."""
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class _Task(Struct, frozen=True):
-    """A project to look at."""
-
-    name: NormalizedName
-    entries: tuple[Entry, ...] | None
-    """Its objects in the target, or None if nobody has listed them."""
-
-    def __str__(self) -> str:
-        return self.name
-
-
-class _Look(Struct, frozen=True):
-    """A project as both stores had it when they were looked at first."""
-
-    in_source: Project
-    in_target: Project
-    entries: tuple[Entry, ...] | None
-    """As in `_Task`."""
-
-    @property
-    def records(self) -> int:
-        """How many records of files and objects it keeps in memory."""
-        projects = (self.in_source, self.in_target)
-        files = sum(len(project.files) + len(project.trash) for project in projects)
-        return files + len(self.entries or ()) + 1
-
-
 class _Copying(Struct):
     """One run of a copy: its report, and the projects that it had to leave out."""
 
@@ -288,9 +236,9 @@ class _Copying(Struct):
     """The reason by project, or by the key of another document."""
     revisions: dict[NormalizedName, int] = {}
     """The revisions of the source's projects when their documents were read first."""
-    complete: dict[NormalizedName, _Plan] = {}
+    complete: dict[NormalizedName, ProjectPlan] = {}
     """The plans of projects that the target had with all commits when they were looked at first."""
-    looks: dict[NormalizedName, _Look] = {}
+    looks: dict[NormalizedName, ProjectPair] = {}
     """The others, as far as there was room for them."""
     room: int = 0
     """How many more records `looks` may keep."""
@@ -316,7 +264,7 @@ class _Copying(Struct):
             names = filter(keys.is_project_name, self._listed_names())
             self.copy.projects.names.claim(*names)
 
-    def copy_bytes(self) -> list[_Plan]:
+    def copy_bytes(self) -> list[ProjectPlan]:
         """Copy all bytes that the target lacks for one moment, and return what else it needs."""
         # this may be a second attempt, for a later moment
         notes = (self.problems, self.deleted, self.claimed, self.revisions)
@@ -330,7 +278,7 @@ class _Copying(Struct):
                 newest = max(event.at for event in project.commit.events)
                 at = max(at, newest) if at else newest
         self.report.moment = at
-        plans = list[_Plan]()
+        plans = list[ProjectPlan]()
         # once more: a commit of the moment may have been made while documents were read
         later_names = self._later_names(names) if names else names
         for size in self._run_all(self._copy_object, self._missing_objects(later_names, plans)):
@@ -338,32 +286,32 @@ class _Copying(Struct):
             self.report.size += size or 0
         return plans
 
-    def _tasks(self, names: Iterable[NormalizedName]) -> Iterator[_Task]:
+    def _tasks(self, names: Iterable[NormalizedName]) -> Iterator[ComparedProject]:
         """Yield the projects to look at: if these are all, with their objects, by one listing."""
         if self.state is not None:
-            yield from (_Task(name, None) for name in names)
+            yield from (ComparedProject(name, None) for name in names)
             return
         left = set(names)
         for name, group in groupby(self.copy.target.files.list(keys.FILES), _project_of):
             if name in left:
                 project = NormalizedName(name)
                 left.remove(project)
-                yield _Task(project, tuple(group))
-        yield from (_Task(name, ()) for name in sorted(left))
+                yield ComparedProject(project, tuple(group))
+        yield from (ComparedProject(name, ()) for name in sorted(left))
 
-    def _look(self, task: _Task) -> Project:
+    def _look(self, task: ComparedProject) -> Project:
         """Return a project of the source, and keep what is known of it for its plan."""
         in_source, in_target = self._read_source(task.name), self._read_target(task.name)
         if not in_source.revision:
             return in_source
         self.revisions[task.name] = in_source.revision
-        kind, look = project_journal(task.name), _Look(in_source, in_target, task.entries)
+        kind, look = project_journal(task.name), ProjectPair(in_source, in_target, task.entries)
         encode = kind.documents.encode
         if in_source.revision == in_target.revision and encode(in_source) == encode(in_target):
             if not self._is_intact(task.name):  # a copy may have died before its last entry
                 with target_faults():
                     kind.ensure_journaled(self.copy.target.documents, in_target)
-            self.complete[task.name] = _Plan(
+            self.complete[task.name] = ProjectPlan(
                 name=task.name,
                 revision=in_source.revision,
                 sha256="",
@@ -394,15 +342,15 @@ class _Copying(Struct):
         return self._names()[0]
 
     def _missing_objects(
-        self, names: Iterable[NormalizedName], plans: list[_Plan]
-    ) -> Iterator[_Missing]:
+        self, names: Iterable[NormalizedName], plans: list[ProjectPlan]
+    ) -> Iterator[MissingObject]:
         """Add the plans of all projects to `plans`, and yield the objects that they lack."""
         for plan in self._run_all(self._plan, names):
             if plan is not None:
                 plans.append(replace(plan, missing=()))
                 yield from plan.missing
 
-    def copy_commits(self, plans: list[_Plan]) -> None:
+    def copy_commits(self, plans: list[ProjectPlan]) -> None:
         """Add the commits of all projects whose bytes are there, then add and remove names."""
         complete = [plan for plan in plans if plan.name not in self.problems]
         names, released = [*self.claimed], list[NormalizedName]()
@@ -554,14 +502,14 @@ class _Copying(Struct):
             self.claimed.add(name)
         return project
 
-    def _plan(self, name: NormalizedName) -> _Plan | None:
+    def _plan(self, name: NormalizedName) -> ProjectPlan | None:
         """Return what the target needs of a project, or None if it did not exist at the moment."""
         if name in self.complete:
             return self.complete.pop(name)
         at, kind, source = self.report.moment, project_journal(name), self.copy.source.documents
         look = self.looks.get(name)
         if look is None:
-            look = _Look(self._read_source(name), self._read_target(name), None)
+            look = ProjectPair(self._read_source(name), self._read_target(name), None)
         in_source, in_target = look.in_source, look.in_target
         if not in_source.revision:
             return None
@@ -582,7 +530,7 @@ class _Copying(Struct):
             project = kind.fold_all(
                 in_target, self._commits(in_source, in_target.revision, revision)
             )
-        return _Plan(
+        return ProjectPlan(
             name=name,
             revision=revision,
             sha256=digest(kind.documents.encode(project)),
@@ -590,7 +538,7 @@ class _Copying(Struct):
             missing=tuple(self._missing(replace(look, in_source=project))),
         )
 
-    def _missing(self, look: _Look) -> Iterator[_Missing]:
+    def _missing(self, look: ProjectPair) -> Iterator[MissingObject]:
         """Yield the objects that the target lacks of a project, which is `look.in_source`."""
         project, in_target = look.in_source, look.in_target
         now = self.copy.target_clock.now()
@@ -618,7 +566,7 @@ class _Copying(Struct):
             is_safe = key in listed or (entry is not None and entry.modified > oldest)
             if not (is_whole and is_safe):
                 is_deleted = file.keep_until is not None
-                yield _Missing(project.name, key, expected, file.filename, is_deleted)
+                yield MissingObject(project.name, key, expected, file.filename, is_deleted)
 
     def _is_intact(self, name: NormalizedName) -> bool:
         """
@@ -628,7 +576,7 @@ class _Copying(Struct):
         """
         return self.state is not None and name not in self.again
 
-    def _copy_object(self, missing: _Missing) -> int | None:
+    def _copy_object(self, missing: MissingObject) -> int | None:
         """Copy one object through the spool, and return its size, or None if it is not needed."""
         try:
             return self._copy_verified(missing)
@@ -640,7 +588,7 @@ class _Copying(Struct):
             self.deleted.add(missing.name)
             raise Conflict("files were deleted while they were copied. Copy again.") from fault
 
-    def _copy_verified(self, missing: _Missing) -> int:
+    def _copy_verified(self, missing: MissingObject) -> int:
         actual, size = sha256(), 0
         source = self.copy.source
         with self.copy.spool.scratch_file() as (path, spooled):
@@ -658,7 +606,7 @@ class _Copying(Struct):
             self.copy.target.files.put_file(missing.key, path)
         return size
 
-    def _copy_project(self, plan: _Plan) -> bool:
+    def _copy_project(self, plan: ProjectPlan) -> bool:
         """Add the commits that the target lacks of a project, and return whether there are any."""
         if plan.is_complete:
             return False
