@@ -37,7 +37,7 @@ SYSTEM_PACKAGES = {
     "htpasswd": ("apache2-utils", "authentication"),
     "jq": ("jq", "clients deploy"),
     "libatomic.so.1": ("libatomic1", "browser"),
-    "nginx": ("nginx-light", "deploy exporting"),
+    "nginx": ("nginx-light", "browser clients deploy exporting http"),
     "rsync": ("rsync", "deploy"),
     "strace": ("strace", "deploy http storage"),
     "systemd-analyze": ("systemd", "deploy"),

@@ -2,7 +2,6 @@
 
 import json
 import re
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,13 +13,13 @@ from tests.clients.conftest import base as _base
 from tests.clients.conftest import build as _build
 from tests.clients.conftest import public as _public
 from tests.clients.conftest import tool as _tool
-from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, system_program, wheelyard
+from tests.clients.harness import REPOSITORY, Sandbox, new_sandbox, wheelyard
 from tests.clients.installing import CLIENTS as INSTALL
 from tests.clients.projects import Builder, Built
 from tests.clients.public_index import PublicIndex
 from tests.clients.servers import Server
 from tests.fake_gcs.server import FakeGcs, running_fake_gcs
-from tests.http_server import running_program
+from tests.nginx import running_nginx
 from tests.ports import free_port
 from tests.services.fixtures import Emulators
 from tests.services.service import ProxiedService
@@ -56,29 +55,13 @@ def exported(dist: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path
 @contextmanager
 def nginx(heading: str, folder: Path, **replaced: str) -> Iterator[Server]:
     """Run nginx as the guide has it below a heading, with some of its words replaced."""
-    port, log = free_port(), folder / "log.txt"
+    port = free_port()
     guide = (REPOSITORY / "docs" / "static-site.md").read_text().partition(f"# {heading}\n")[2]
     (recipe, *_) = re.findall(r"```nginx\n(.*?)```", guide, re.DOTALL)
     for shown, here in {"80;": f"127.0.0.1:{port};", **replaced}.items():
         assert shown in recipe
         recipe = recipe.replace(shown, here)
-    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    places = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-    (folder / "nginx.conf").write_text(
-        f"daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {log};\n"
-        f"events {{}}\nhttp {{\n{places}access_log {log};\n"
-        f"types {{ text/html html; application/json json; }}\n{recipe}}}\n"
-    )
-    command = [system_program("nginx"), "-p", f"{folder}", "-c", f"{folder}/nginx.conf"]
-
-    def is_up() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    sandbox = Sandbox(folder, folder)
-    with running_program(
-        sandbox, [*command, "-e", str(log)], folder / "out.txt", is_up, {}, is_ours=False
-    ):
+    with running_nginx(folder, recipe, port):
         yield Server(f"127.0.0.1:{port}", "", folder / "store", private=False)
 
 

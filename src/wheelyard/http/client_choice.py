@@ -10,6 +10,7 @@ from typing import Final
 
 from wheelyard.http.messages import Header
 from wheelyard.rendering.client_settings import INSTALL_CHOICES
+from wheelyard.settings.sections import ServerSettings
 
 COOKIE: Final = "wheelyard-client"
 """The script of the pages knows this name, too."""
@@ -30,7 +31,7 @@ def chosen_client(cookies: bytes) -> str:
     return client if client in INSTALL_CHOICES and client != _USUAL else ""
 
 
-def remember_client(client: str, path_prefix: str) -> Header:
+def remember_client(client: str, server: ServerSettings) -> Header:
     """Return the header with which a browser keeps the choice."""
-    text = f"{COOKIE}={client}; Max-Age={SECONDS}; Path={path_prefix}/; SameSite=Lax"
+    text = f"{COOKIE}={client}; Max-Age={SECONDS}; Path={server.public_path}/; SameSite=Lax"
     return (b"set-cookie", text.encode())

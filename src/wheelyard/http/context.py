@@ -101,13 +101,13 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     @property
     def _root(self) -> str:
         server = self.index.settings.server
-        return server.public_url.rstrip("/") or server.path_prefix
+        return server.public_url.rstrip("/") or server.public_path
 
     def read_only(self) -> Forbidden:
         """Return the error of a request that would write, on a read-only server, or to a day."""
         if self.index.definition.day is not None:
             # uv prints the first sentence alone
-            path = self.index.settings.server.path_prefix.rpartition("/")[0]
+            path = self.index.settings.server.public_path.rpartition("/")[0]
             message = (
                 "This is the view of a day, which takes no uploads and no changes: upload to "
                 f"{path}/legacy/, and change things below {path}/."

@@ -146,7 +146,7 @@ def _pictures(index: Index) -> "PictureProxy | None":
     if key is None:
         logger.warning("pictures are links, as there is no key that signs their paths: %s", why)
         return None
-    return PictureProxy(PicturePaths(key, settings.server.path_prefix), index.runtime)
+    return PictureProxy(PicturePaths(key, settings.server.public_path), index.runtime)
 
 
 def _upstream_reader(index: Index) -> "UpstreamReader | None":

@@ -33,6 +33,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wheelyard.api.operation import convert_fields
 from wheelyard.errors import Forbidden, Invalid, WheelyardError, quoted
+from wheelyard.http.client_paths import build_path
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import UNKNOWN_HOST, UNSUPPORTED_MEDIA_TYPE
 from wheelyard.http.messages import AsgiScope, Header, Headers, Request
@@ -380,11 +381,11 @@ class HostPolicy(Struct, frozen=True):
 
 def local_path(text: str, server: ServerSettings) -> str:
     """Return `text` if it is the path of a page to return to, with its query, or that of home."""
-    home = f"{server.path_prefix}/"
+    home = build_path(server)
     is_local = len(text) <= MAX_PATH_CHARS and _LOCAL.fullmatch(text) and text.startswith(home)
-    if not is_local or "#" in text or not _stays_below(text):
+    if not is_local or "#" in text:
         return home
-    return home if _SIGNING.match(text.removeprefix(server.path_prefix)) else text
+    return text if _is_page(text.removeprefix(server.public_path)) else home
 
 
 def referring_page(headers: Headers, server: ServerSettings) -> str:
@@ -403,21 +404,22 @@ def sign_in_url(raw_path: bytes, query: bytes, server: ServerSettings) -> str:
     """Return the path of the sign-in page, with a `next` that leads back to a page."""
     text = raw_path.decode("latin-1") + (f"?{query.decode('latin-1')}" if query else "")
     target = local_path("" if _SECRET.search(text) else text, server)
-    return f"{server.path_prefix}/-/sign-in/?next={quote(target, safe='/')}"
+    return f"{build_path(server, ('-', 'sign-in'))}?next={quote(target, safe='/')}"
 
 
-def _stays_below(text: str) -> bool:
+def _is_page(text: str) -> bool:
     """
-    Return whether no reader of a path takes it for one above its beginning.
+    Return whether a path below the index is a page to return to, for every reader.
 
-    Browsers and proxies resolve `..` in many spellings: encoded once or twice, with a semicolon or
-    a backslash after it.
+    It is not if it leads above the index, or to sign in or out. Browsers and proxies resolve `..`
+    in many spellings: encoded once or twice, with a semicolon or a backslash after it.
     """
     path = text.partition("?")[0]
     # what is still encoded after that, a proxy may decode to anything
     for _ in range(MAX_ENCODINGS):
         path = unquote(path)
-    return bool(_PLAIN_PATH.fullmatch(path)) and unquote(path) == path
+    is_plain = _PLAIN_PATH.fullmatch(path) and unquote(path) == path
+    return bool(is_plain) and not _SIGNING.match(text)
 
 
 class HttpsOnly:

@@ -28,6 +28,7 @@ from wheelyard.errors import (
     without_commands,
 )
 from wheelyard.http import requests
+from wheelyard.http.client_paths import build_path, client_path
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import (
     BEARER_CHALLENGE,
@@ -148,7 +149,8 @@ class ErrorAnswers:
         is_unknown = response.status_code == HTTPStatus.UNAUTHORIZED
         if self._settings.access.cookie_login:
             whole = self._context.index.indexes.settings.server
-            sign_in = sign_in_url(scope["raw_path"], scope["query_string"], whole)
+            page = client_path(scope["raw_path"], whole)
+            sign_in = sign_in_url(page, scope["query_string"], whole)
             if is_unknown and b"authorization" not in headers:
                 message = "You are not signed in, or not any more, and this page needs it."
         facts = ErrorFacts(
@@ -165,7 +167,7 @@ class ErrorAnswers:
             if response.status_code == HTTPStatus.NOT_FOUND
             else (),
         )
-        root = f"{server.path_prefix}/"
+        root = build_path(server)
         # this needs neither the store nor anybody's rights, which may be what has failed
         with suppress(OSError):  # a template cannot be read
             return self._pages.error_page(facts, root, request.caller)

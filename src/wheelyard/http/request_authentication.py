@@ -312,7 +312,7 @@ class SessionCookie(Struct, frozen=True):
         if is_secure:
             name, place = f"__Host-{name}", "Path=/; Secure"
         else:
-            place = f"Path={settings.server.path_prefix}/"
+            place = f"Path={settings.server.public_path}/"
         pattern = re.compile(rb"(?:^|;)[ \t]*%s=([^;]*)" % name.encode())
         return cls(name, f"{place}; {attributes}", pattern)
 

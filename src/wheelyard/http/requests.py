@@ -16,7 +16,7 @@ from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import unquote_to_bytes
 
 from msgspec import Struct
 from msgspec.json import encode
@@ -62,7 +62,6 @@ _WITH_PORT: Final = re.compile(r"\[([^\[\]]+)\](?::[0-9]*)?|([^:]+):[0-9]*")
 
 
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
-_SECRET_IN_QUERY = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
 _CONTROL_CHARACTER = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -344,14 +343,6 @@ def decode_path(raw: bytes) -> str:
         raise _bad_path("has a '%' that is not followed by two hexadecimal digits")
     segments = "".join(f"/{_decoded(part)}" for part in raw.split(b"/") if part)
     return f"{segments}/" if raw.endswith(b"/") else segments
-
-
-def build_path(prefix: str, segments: tuple[str, ...], query: bytes) -> str:
-    """Return a URL path that ends with a slash, and its query unless that may have a secret."""
-    query = b"" if _SECRET_IN_QUERY.search(query) else query
-    path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
-    tail = f"?{quote(query, safe='=&%+:,;@!*-._~/?')}" if query else ""
-    return f"{prefix}{path}/{tail}"
 
 
 def _decoded(part: bytes) -> str:

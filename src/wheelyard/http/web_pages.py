@@ -13,6 +13,7 @@ from wheelyard.authentication.token_owners import can_own_tokens
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
 from wheelyard.http.client_choice import chosen_client
+from wheelyard.http.client_paths import build_path
 from wheelyard.http.context import ServerContext
 from wheelyard.http.messages import (
     NO_STORE,
@@ -26,7 +27,6 @@ from wheelyard.http.messages import (
 from wheelyard.http.page_cache import Render
 from wheelyard.http.representation import GZIP, MediaType, accepts_gzip, compressed
 from wheelyard.http.request_authentication import CallerElsewhere
-from wheelyard.http.requests import build_path
 from wheelyard.http.resolver import OpenListing
 from wheelyard.http.responses import (
     FROM_UPSTREAM,
@@ -216,8 +216,7 @@ class WebPages:
 
     def path(self, *segments: str, query: bytes = b"") -> str:
         """Return the URL path of a page, and its query unless that may have a secret."""
-        prefix = self.context.index.settings.server.path_prefix
-        return build_path(prefix, segments, query)
+        return build_path(self.context.index.settings.server, segments, query)
 
     def require_lookup(self, request: Request) -> NormalizedName:
         """

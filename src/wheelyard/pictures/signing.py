@@ -7,7 +7,7 @@ from hmac import compare_digest, digest
 from typing import Final
 
 PICTURES: Final = "/-/pictures/"
-"""Where pictures are, below the path prefix."""
+"""Where pictures are, below the path of the index."""
 SIGNATURE_BYTES: Final = 16
 
 
@@ -18,7 +18,7 @@ class PicturePaths:
 
     Args:
         secret: A secret of the store, which all of its servers have.
-        prefix: The path prefix of the index.
+        prefix: The path below which clients reach the index.
     """
 
     secret: bytes = field(repr=False)

@@ -12,6 +12,7 @@ from functools import cache
 from ipaddress import ip_address
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_origin
+from urllib.parse import quote, urlsplit
 
 from msgspec import Meta, Struct, convert
 from msgspec.structs import fields
@@ -82,6 +83,18 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def is_loopback(self) -> bool:
         """Whether `host` is a loopback address, so that only this machine can connect directly."""
         return is_loopback(self.host)
+
+    @property
+    def public_path(self) -> str:
+        """
+        The path below which clients reach the index, percent-encoded, without a slash at the end.
+
+        It is that of `public_url`, which the proxy may take away, or without one `path_prefix`.
+        """
+        path = urlsplit(self.public_url).path if self.public_url else self.path_prefix
+        # a path that begins with two slashes would name another host
+        whole = "".join(f"/{segment}" for segment in path.split("/") if segment)
+        return quote(whole, safe="/%:@!$&'()*+,=")
 
 
 class StoreSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

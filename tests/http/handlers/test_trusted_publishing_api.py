@@ -81,6 +81,21 @@ def test_steps_are_at_the_root_of_the_host_too(tmp_path: Path) -> None:
         assert ci.server.get(f"{DISCOVERY}?discover=%2Flegacy%2F").status_code == 404
 
 
+def test_discovery_knows_the_path_that_a_proxy_takes_away(tmp_path: Path) -> None:
+    """Clients name the URL that they upload to, of which the proxy has forwarded the rest."""
+    server = ServerSettings(public_url="https://packages.example.com/team")
+    with running_ci(tmp_path / "strip", Settings(server=server)) as ci:
+        found = ci.server.get(f"{DISCOVERY}?discover=%2Fteam%2Flegacy%2F").json()
+        assert found["audience-endpoint"] == "https://packages.example.com/_/oidc/audience"
+        for path in (
+            "%2Flegacy%2F",
+            "%2Fteam",
+            "%2Fteamlegacy%2F",
+            "x%2Fteam%2Flegacy%2F",
+        ):
+            assert ci.server.get(f"{DISCOVERY}?discover={path}").status_code == 404
+
+
 @pytest.mark.parametrize(
     "body",
     [

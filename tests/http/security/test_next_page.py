@@ -9,7 +9,11 @@ from wheelyard.http.forms import local_path, referring_page, sign_in_url
 from wheelyard.settings.sections import ServerSettings
 
 HOST = "index.example"
-SERVERS = (ServerSettings(), ServerSettings(path_prefix="/team"))
+SERVERS = (
+    ServerSettings(),
+    ServerSettings(path_prefix="/team"),
+    ServerSettings(public_url=f"https://{HOST}/team"),
+)
 ABOVE = (
     "..",
     "%2e%2e",
@@ -34,7 +38,7 @@ def is_here(location: str, server: ServerSettings) -> bool:
     """Return whether a browser that is sent to a location stays on the index."""
     read = location.replace("\\", "/").replace("\t", "").replace("\n", "").strip()
     found = urlsplit(urljoin(f"https://{HOST}/team/-/sign-in/", read))
-    return (found.scheme, found.netloc) == ("https", HOST) and read.startswith(server.path_prefix)
+    return (found.scheme, found.netloc) == ("https", HOST) and read.startswith(server.public_path)
 
 
 @given(LINKS.map("".join) | st.text(max_size=40), st.sampled_from(SERVERS))
@@ -62,7 +66,7 @@ def test_the_link_names_the_page(path: bytes, query: bytes, server: ServerSettin
     link = sign_in_url(b"/" + path, query, server)
 
     head, _, target = link.partition("?next=")
-    assert head == f"{server.path_prefix}/-/sign-in/"
+    assert head == f"{server.public_path}/-/sign-in/"
     assert local_path(unquote(target), server) == unquote(target)
     assert not {'"', "<", " ", "&", "?"} & set(target)
 
@@ -85,9 +89,9 @@ def test_no_link_leads_above_the_index(
     parts: list[str], above: str, rest: str, server: ServerSettings
 ) -> None:
     """No spelling of the folder above leads to another service of the same host."""
-    text = "/".join((server.path_prefix, *parts, above)) + rest
+    text = "/".join((server.public_path, *parts, above)) + rest
 
-    assert local_path(text, server) == f"{server.path_prefix}/"
+    assert local_path(text, server) == f"{server.public_path}/"
 
 
 def test_page_of_the_index_is_kept() -> None:
@@ -100,4 +104,16 @@ def test_page_of_the_index_is_kept() -> None:
         "/-/account/tokens/",
     ):
         for server in SERVERS:
-            assert local_path(server.path_prefix + path, server) == server.path_prefix + path
+            assert local_path(server.public_path + path, server) == server.public_path + path
+
+
+def test_path_of_the_public_url_never_names_a_host() -> None:
+    """A public URL with doubled slashes or odd characters still gives a path of its host."""
+    paths = {
+        "https://a.example": "",
+        "https://a.example/": "",
+        "https://a.example//evil.example/": "/evil.example",
+        "https://a.example/te;am/é": "/te%3Bam/%C3%A9",
+    }
+    for url, path in paths.items():
+        assert ServerSettings(public_url=url).public_path == path

@@ -136,8 +136,8 @@ class AccountPages:
         if request.browser_session is not None:
             require_form_token(request, context, fields.text(CSRF_FIELD))
             context.index.sessions.end(request.browser_session, request.caller.principal)
-        prefix = context.index.settings.server.path_prefix
-        return redirect(SEE_OTHER, f"{prefix}/-/sign-in/?signed-out", NO_STORE, cookie.removal())
+        target = self._web.path("-", "sign-in", query=b"signed-out")
+        return redirect(SEE_OTHER, target, NO_STORE, cookie.removal())
 
     def _require_cookie(self) -> SessionCookie:
         cookie = SessionCookie.of(self._context.index.settings)

@@ -216,18 +216,21 @@ class TrustedPublishingApi:
     def _asks_for_upload_url(self, request: Request) -> bool:
         """Return whether the query's `discover` is an upload URL of an index that takes uploads."""
         routes: RouteTable = request.app.routes
-        server, definition = self._index.settings.server, self._index.definition
-        prefix = server.path_prefix
+        server = self._index.settings.server
+        definition = self._index.definition
         with suppress(WheelyardError, LookupError, ValueError):
             query = request.query_string.decode("ascii")
             (path,) = parse_qs(query, errors="strict", max_num_fields=8)["discover"]
-            name, slash, rest = path.removeprefix(f"{prefix}/").partition("/")
+            above, public, below = path.partition(f"{server.public_path}/")
+            name, slash, rest = below.partition("/")
             named = self._index.indexes.definitions()
             if slash and name in named:
-                path, definition = f"{prefix}/{rest}", named[name]
-            if server.read_only or not definition.takes_uploads:
+                below = rest
+                definition = named[name]
+            if above or not public or server.read_only or not definition.takes_uploads:
                 return False
-            return path.startswith("/") and routes.name_of(path.encode(), "POST") == UPLOAD_ROUTE
+            raw_path = f"{server.path_prefix}/{below}".encode()
+            return routes.name_of(raw_path, "POST") == UPLOAD_ROUTE
         return False
 
     async def mint(self, request: Request) -> Response:

@@ -12,7 +12,6 @@ credential of what follows. An error has `error` and `error_description` of RFC 
 from datetime import datetime
 from math import ceil
 from typing import Final
-from urllib.parse import quote
 
 from msgspec.json import encode
 from msgspec.structs import asdict
@@ -39,10 +38,10 @@ from wheelyard.http.forms import (
     FormFields,
     checking,
     form_token,
-    local_path,
     read_form,
     refused_form,
     require_form_token,
+    sign_in_url,
 )
 from wheelyard.http.messages import JSON, Request, Response, redirect
 from wheelyard.http.request_authentication import CallerElsewhere, signed_in_at
@@ -272,7 +271,8 @@ class DeviceLoginPages:
         if server.read_only:
             return self._context.read_only().message, ""
         here = self._web.path(*request.segments, query=f"request={text}".encode())
-        sign_in = f"{server.path_prefix}/-/sign-in/?next={quote(local_path(here, server))}&again="
+        page, _, query = here.encode().partition(b"?")
+        sign_in = f"{sign_in_url(page, query, server)}&again="
         try:
             index.device_logins.require_person(request.caller, _signed_in_at(request))
         except Forbidden as error:

@@ -113,7 +113,7 @@ class DocsPages:
 
     def _missing(self, *, has_docs: bool) -> Response:
         # the path may have any depth, so links begin at the root of the host
-        root = f"{self._context.index.settings.server.path_prefix}/"
+        root = self._web.path()
         return self._web.show(
             ANYONE,
             404,

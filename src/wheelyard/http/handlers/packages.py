@@ -19,6 +19,7 @@ from wheelyard.catalog.projects import NameList
 from wheelyard.catalog.serials import SerialTable
 from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, WheelyardError
 from wheelyard.http import resolver
+from wheelyard.http.client_paths import build_path
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.messages import (
@@ -31,7 +32,6 @@ from wheelyard.http.messages import (
 )
 from wheelyard.http.page_cache import CHANGES, SEARCH, SERIALS, names_key
 from wheelyard.http.representation import MediaType, requested_range
-from wheelyard.http.requests import build_path
 from wheelyard.http.responses import (
     WantedFile,
     load_projects,
@@ -139,12 +139,12 @@ class Packages:
         """Handle GET `/simple/<name>/`: the page of a project, or a redirect to its usual URL."""
         name = parse_project_name(request.path_params["name"])
         self._context.read_policy.require_lookup(request.caller, name)
-        prefix, root = self._context.index.settings.server.path_prefix, request.segments[:-1]
-        if prefix and not root:
+        server, root = self._context.index.settings.server, request.segments[:-1]
+        if server.public_path and not root:
             # from this URL, the page's relative links would lead outside the prefix
-            return redirect(301, build_path("..", ("simple", name), request.query_string))
+            return redirect(301, build_path(server, ("simple", name), request.query_string))
         if name != request.path_params["name"]:
-            return redirect(301, build_path(prefix, (*root, name), request.query_string))
+            return redirect(301, build_path(server, (*root, name), request.query_string))
         media_type = requested_media_type(request)
         if media_type is None:
             return not_acceptable()
@@ -164,8 +164,8 @@ class Packages:
         if "name" in request.path_params:
             name = parse_project_name(request.path_params["name"])
             self._context.read_policy.require_lookup(request.caller, name)
-        prefix = self._context.index.settings.server.path_prefix
-        return redirect(301, build_path(prefix, request.segments, request.query_string))
+        server = self._context.index.settings.server
+        return redirect(301, build_path(server, request.segments, request.query_string))
 
     def answer_pypi_json(self, request: Request) -> Response:
         """Handle GET `/pypi/<name>/json` and `/pypi/<name>/<version>/json`, in any spelling."""

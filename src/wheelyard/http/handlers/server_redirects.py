@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
+from wheelyard.http.client_paths import build_path
 from wheelyard.http.messages import Request, Response, redirect
-from wheelyard.http.requests import build_path
 from wheelyard.settings.sections import ServerSettings
 
 
@@ -15,5 +15,5 @@ class ServerRedirects(Struct, frozen=True):
 
     def answer(self, request: Request) -> Response:
         """Handle GET: redirect to the same path without that of the index."""
-        path = build_path(self.server.path_prefix, request.segments, request.query_string)
+        path = build_path(self.server, request.segments, request.query_string)
         return redirect(302, path)

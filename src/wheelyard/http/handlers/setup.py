@@ -47,7 +47,7 @@ class SetupPages:
             needs_credential=not self._context.read_policy.is_public(),
             index=index.name,
             contact=index.settings.web.contact,
-            days_path=f"{index.settings.server.path_prefix}/{DATED}",
+            days_path=f"{index.settings.server.public_path}/{DATED}",
             today=view,
         )
         if asked:  # no cache keeps it: it depends on what a project needs, and on the caller
@@ -87,4 +87,4 @@ class SetupPages:
             message = "There is no such client. Choose one on the page of a project."
             raise Invalid(message, code="invalid_field")
         target = referring_page(request.joined_headers, server)
-        return redirect(303, target, NO_STORE, remember_client(client, server.path_prefix))
+        return redirect(303, target, NO_STORE, remember_client(client, server))
