@@ -231,12 +231,12 @@ MAX_PATH_CHARS: Final = 2048
 
 _LOCAL: Final = re.compile(r"/(?![/\\])[!-\[\]-~]*")
 """Printable ASCII without a backslash; browsers read `//host` and `/\\host` as another host."""
-_PLAIN_PATH: Final = re.compile(r"(?!.*(?://|\.\.))[!-\[\]-~]*")
-"""As above without `//` and `..`, which lead out of the index, and no name or version has them."""
+_PLAIN_PATH: Final = re.compile(r"(?!.*(?://|\.\.|/\.(?:[/;]|$)))[!-\[\]-~]*")
+"""As above without `//`, `..` and the segment `.`, which the path of no page has."""
 MAX_ENCODINGS: Final = 3
 """How often what stands in a path may be percent-encoded."""
 _SECRET: Final = re.compile(r"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
-_SIGNING: Final = re.compile(r"/-/sign-(?:in|out)(?![^/?#])")
+_SIGNING: Final = re.compile(r"/-/sign-(?:in|out)(?![^/?#;])")
 
 HTTPS_ONLY: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
 """For a year. Other names of the domain are not this server's to decide about."""
@@ -411,15 +411,16 @@ def _is_page(text: str) -> bool:
     """
     Return whether a path below the index is a page to return to, for every reader.
 
-    It is not if it leads above the index, or to sign in or out. Browsers and proxies resolve `..`
-    in many spellings: encoded once or twice, with a semicolon or a backslash after it.
+    It is not if it leads above the index, or to sign in or out, also at the path of another index.
+    Browsers and proxies resolve `.` and `..` in many spellings: encoded once or twice, with a
+    semicolon or a backslash after it. Servers decode the name of a page.
     """
     path = text.partition("?")[0]
     # what is still encoded after that, a proxy may decode to anything
     for _ in range(MAX_ENCODINGS):
         path = unquote(path)
     is_plain = _PLAIN_PATH.fullmatch(path) and unquote(path) == path
-    return bool(is_plain) and not _SIGNING.match(text)
+    return bool(is_plain) and not _SIGNING.search(path)
 
 
 class HttpsOnly:

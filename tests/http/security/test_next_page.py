@@ -31,6 +31,19 @@ ABOVE = (
 )
 """Spellings of the folder above, for one reader or another."""
 PARTS = ("/", "\\", "//", ".", "..", ":", "@", "?", "#", "%2f", "%5c", "\t", "\n", " ", "team", "-")
+SEGMENTS = st.lists(
+    st.sampled_from(("/.", "/%2e", "/%252E", "/.;x", "/", "/%09", "/%5c.", "/\t", "/\\")),
+    max_size=3,
+)
+SPELLINGS = (
+    st.sampled_from(("", "/dev", "/dev/2026-10-31")),
+    SEGMENTS.map("".join),
+    st.sampled_from(("/-", "/%2d", "/%2D", "/%252d")),
+    SEGMENTS.map("".join),
+    st.sampled_from(("/sign-out", "/sign%2dout", "/%73ign-out", "/s%69gn%252Din", "/sign-in/acme")),
+    st.sampled_from(("", "/", "/.", "/%2e", ";x", "%3b", "?a=b", "%3Fa", "/?next=/")),
+)
+"""The parts of the path of a page to sign in or out, of one index or another."""
 LINKS = st.lists(st.sampled_from((*PARTS, "https:", "evil.example", "sign-in", "é")), max_size=8)
 
 
@@ -105,6 +118,12 @@ def test_page_of_the_index_is_kept() -> None:
     ):
         for server in SERVERS:
             assert local_path(server.public_path + path, server) == server.public_path + path
+
+
+@given(st.tuples(*SPELLINGS).map("".join), st.sampled_from(SERVERS))
+def test_nobody_is_led_to_sign_in_or_out(path: str, server: ServerSettings) -> None:
+    """No spelling of the pages to sign in and out, of any index, is a page to return to."""
+    assert local_path(server.public_path + path, server) == f"{server.public_path}/"
 
 
 def test_path_of_the_public_url_never_names_a_host() -> None:
