@@ -28,6 +28,7 @@ DOCUMENTS = [
 ]
 """Documents of the repository: its pages, and the docstrings of packages."""
 FOLDERS = ("benchmarks", "deploy", "docs", "keyring", "requirements", "src", "tests", "tools")
+FORGE_URL = "https://github.com/wheelyard/wheelyard"
 FORGE = re.compile(
     r"https://(?:github|raw\.githubusercontent)\.com/wheelyard/wheelyard/(?:blob/)?main/"
 )
@@ -197,6 +198,27 @@ def test_the_readme_is_whole_on_an_index() -> None:
     links = re.findall(r"\]\((.*?)\)", (ROOT / "README.md").read_text())
 
     assert [link for link in links if not link.startswith("https://")] == []
+
+
+def test_no_block_runs_a_name_that_nobody_has_published() -> None:
+    """Until a version is released, no line that a reader copies takes wheelyard from an index."""
+    readme, changelog = (ROOT / name for name in ("README.md", "CHANGELOG.md"))
+    if re.search(r"^## \[[0-9]", changelog.read_text(), re.MULTILINE):
+        return
+    published = re.compile(
+        r"^(?:\$ )?(?:uvx|pipx run|pipx install|uv tool install|(?:uv )?pip install) wheelyard",
+        re.MULTILINE,
+    )
+    pages = [page for page in (readme, *DOCS.rglob("*.md")) if page.name != "upgrading.md"]
+    first, *_ = _blocks(readme)
+
+    assert first == f"git clone {FORGE_URL} && cd wheelyard\npython3 dev.py serve\n"
+    assert {page.name for page in pages if published.search("\n".join(_blocks(page)))} == set()
+
+
+def _blocks(page: Path) -> list[str]:
+    """Return the blocks of lines to type of a page."""
+    return re.findall(r"```(?:sh|shell|console)\n(.*?)```", page.read_text(), re.DOTALL)
 
 
 def test_ci_runs_the_line_of_the_readme() -> None:
