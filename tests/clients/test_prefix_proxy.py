@@ -1,0 +1,41 @@
+"""Clients of an index below a path of another host, behind an nginx that takes the path away."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients.harness import Sandbox, program
+from tests.clients.installing import pip_command
+from tests.clients.projects import Builder
+from tests.http.prefix_proxy import TEAM, Proxied, Setup, behind_nginx
+
+pytestmark = pytest.mark.clients
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
+    """An index with another one, dev, behind nginx."""
+    folder = tmp_path_factory.mktemp("proxied")
+    with behind_nginx(folder, Setup(takes_away=TEAM), '[[index]]\nname = "dev"\n') as proxied:
+        yield proxied
+
+
+@pytest.mark.parametrize("name", ["", "/dev"], ids=["root", "dev"])
+def test_clients_publish_and_install_below_the_path(
+    index: Proxied, sandbox: Sandbox, build: Builder, name: str
+) -> None:
+    """Twine and uv publish below the path, and pip and uv install from there."""
+    base, tool = build("flit-core", "yard-base", "2.0"), build("hatchling", "acme-tool", "1.4")
+    upload, simple = f"{index.url}{name}/legacy/", f"{index.url}{name}/simple/"
+    token = index.server.token
+
+    twine = ("upload", "--repository-url", upload, "-u", "__token__", "-p", token)
+    sandbox.run(program("twine"), *twine, base.wheel, base.sdist)
+    sandbox.run(program("uv"), "publish", "--publish-url", upload, "--token", token, tool.wheel)
+
+    python = sandbox.python()
+    sandbox.run(*pip_command(python), "--index-url", simple, "yard_base")
+    base.assert_installed(python)
+    install = ("pip", "install", "--python", python, "--default-index", simple, "acme-tool")
+    sandbox.run(program("uv"), *install)
+    tool.assert_installed(python)
