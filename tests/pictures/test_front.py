@@ -85,6 +85,19 @@ def signed(server: InProcessServer, url: str, prefix: str = "/python") -> str:
     return PicturePaths(server.index.sessions.records.require_key(), prefix).path_of(url)
 
 
+def test_pictures_are_below_the_path_that_a_proxy_takes_away(
+    tmp_path: Path, pictures: FakeServer
+) -> None:
+    """Pages show pictures below the public URL, of whose path the proxy forwards the rest."""
+    server = ServerSettings(public_url="https://packages.example.com/python")
+    with in_process(tmp_path, Settings(web=WEB, server=server)) as running:
+        running.publish(described(TEXT))
+        path = signed(running, "https://a.example/x.png?a=1&b=2")
+        assert f'<img src="{path}"' in page_of(running, "/project/demo/")
+        png = signed(running, f"{pictures.url}/a.png")
+        assert running.get(png.removeprefix("/python")).status == 200
+
+
 def test_a_page_names_no_other_server(served: InProcessServer) -> None:
     """Pictures at https URLs are at paths of the index, and link to their originals."""
     served.publish(described(TEXT))

@@ -65,7 +65,7 @@ class ServerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     roots: tuple[kinds.Root, ...] = ()
     """More index roots: `acme` makes `/acme/` and `/acme/NAME/` answer."""
     path_prefix: kinds.PathPrefix = ""
-    """Path prefix that a proxy adds to every path, such as `/packages`."""
+    """The beginning of every path that a proxy forwards, such as `/packages`; empty without one."""
     public_url: kinds.Url = ""
     """The URL of the index for clients; ends with `path_prefix`."""
     trusted_proxies: kinds.Count = 0
