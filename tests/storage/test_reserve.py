@@ -27,6 +27,8 @@ from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.reserve import RESERVE_BYTES
 
+pytestmark = pytest.mark.integration  # a small disk is mounted by a program
+
 DEMO, FILE = NormalizedName("demo"), Key("files/a")
 ORPHAN = Key(f"files/demo/{'0' * 64}/demo-0.1-py3-none-any.whl")
 VERSIONS = ("1.0", "2.0", "3.0", "4.0")
