@@ -8,7 +8,7 @@ have the same future, so a state is played on from once. That leaves nothing out
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
@@ -30,7 +30,6 @@ from tests.catalog.invariants import (
 )
 from tests.catalog.lone_writers import LoneWriters, Position
 from tests.catalog.scheduler import (
-    START_TIME,
     Call,
     CallOutcome,
     GatedStore,
@@ -54,6 +53,7 @@ from wheelyard.operations.spooled_upload import SpooledUpload
 from wheelyard.operations.uploads import Uploads
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Store, Stores
+from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
@@ -144,6 +144,8 @@ class Scenario:
         traits = StoreTraits(is_local=not self.far)
         settings = Settings(index=({"name": "prod"},) if self.has_prod else ())
         index = build_index(Stores.of(store), Spool(self.folder), settings, runtime, traits)
+        # a store has one clock, but what a writer does may be days after another one began
+        index.lifecycle.removal.clock.store = MemoryStore(clock.seconds)
         return replace(index, uploads=ReadOnce(**asdict(index.uploads), contents=self.contents))
 
     @contextmanager
@@ -200,7 +202,7 @@ class Scenario:
         if isinstance(wish, DONE_BY_THEMSELVES):
             wish.fulfil(index)
         elif wish.sweep:
-            index.sweep.run(datetime.fromtimestamp(START_TIME, UTC))
+            index.sweep.run(START + timedelta(days=wish.days))
         elif wish.delete or wish.restore:
             distribution = parse_filename(wish.made.filename)
             selection = Selection(distribution.version, frozenset({wish.made.filename}))

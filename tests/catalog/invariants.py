@@ -49,7 +49,7 @@ class WriteIntent:
     sweep: bool = False
     restore: bool = False
     days: float = 0
-    """How many days later it is by the clock of this writer's process."""
+    """How many days later it is by the clock of the store when this writer asks for it."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ MUTATIONS: dict[str, tuple[object, str, object, str]] = {
         "restore at the last moment and sweep",
     ),
     "the trash does not count": (
-        *(FileRemoval, "kept_files", lambda _, project: project.files),
+        *(FileRemoval, "kept_files", lambda _, project, _now: project.files),
         "restore at the last moment and sweep",
     ),
     "bytes go before the commit": (

@@ -62,9 +62,10 @@ def test_read_only_server_answers_reads(server: RunningServer) -> None:
     before = server.kept()
     page = server.get("/simple/demo/", server.token, Accept="application/vnd.pypi.simple.v1+json")
     url = page.json()["files"][0]["url"]
-    for path in ("/simple/", "/ready", "/health", "/legacy/", "/api/v1/whoami", "/api/v1/projects"):
+    for path in ("/simple/", "/ready", "/health", "/api/v1/whoami", "/api/v1/projects"):
         assert server.get(path, server.token).status_code == 200, path
     assert server.client.get(str(page.url.join(url))).content == wheel().data
+    assert server.get("/legacy/").json()["error"] == "read_only"
     assert server.get("/legacy/nothing/at/all").status_code == 404
     assert server.kept() == before
 
