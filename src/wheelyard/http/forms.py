@@ -38,7 +38,12 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import UNKNOWN_HOST, UNSUPPORTED_MEDIA_TYPE
 from wheelyard.http.messages import AsgiScope, Header, Headers, Request
 from wheelyard.http.request_authentication import SessionCookie, session_of
-from wheelyard.http.requests import BODY_LIMIT_BYTES, has_forwarding_header, read_body
+from wheelyard.http.requests import (
+    BODY_LIMIT_BYTES,
+    decode_path,
+    has_forwarding_header,
+    read_body,
+)
 from wheelyard.model.decoding import InvalidField
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.settings.sections import ServerSettings, Settings, is_loopback
@@ -238,6 +243,9 @@ MAX_ENCODINGS: Final = 3
 _SECRET: Final = re.compile(r"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
 _SIGNING: Final = re.compile(r"/-/sign-(?:in|out)(?![^/?#;])")
 
+CREDENTIAL_PATHS: Final = ("/-/sign-in/", "/_/login/", "/_/oidc/")
+"""Below these, bodies and queries have credentials, and pages ask for them."""
+
 HTTPS_ONLY: Final[Header] = (b"strict-transport-security", b"max-age=31536000")
 """For a year. Other names of the domain are not this server's to decide about."""
 
@@ -327,8 +335,8 @@ class HostPolicy(Struct, frozen=True):
     requires_https: bool
     session_cookie: SessionCookie | None
     """The cookie that is a credential, too."""
-    sign_in_path: bytes
-    """The raw path below which people sign in, with what is as good as a credential."""
+    credential_paths: tuple[str, ...]
+    """Decoded paths, with their prefix, below which each request has or asks for a credential."""
     trusted_proxies: int
     """The number of reverse proxies whose X-Forwarded-Proto is trusted."""
 
@@ -341,8 +349,9 @@ class HostPolicy(Struct, frozen=True):
         hosts = frozenset(host.lower() for host in access.trusted_hosts)
         prefixes, probes = ("", server.path_prefix), ("/health", "/ready")
         paths = frozenset(f"{prefix}{path}".encode() for prefix in prefixes for path in probes)
-        cookie, sign_in = SessionCookie.of(settings), f"{server.path_prefix}/-/sign-in/".encode()
-        return cls(hosts, paths, access.require_https, cookie, sign_in, server.trusted_proxies)
+        below = tuple(f"{prefix}{path}" for prefix in prefixes for path in CREDENTIAL_PATHS)
+        cookie = SessionCookie.of(settings)
+        return cls(hosts, paths, access.require_https, cookie, below, server.trusted_proxies)
 
     def check(self, scope: AsgiScope, headers: Headers) -> None:
         """Raise Invalid (421) if the host is unknown, Forbidden for a credential without HTTPS."""
@@ -362,9 +371,13 @@ class HostPolicy(Struct, frozen=True):
         return not self.hosts or host in self.hosts or strip_port(host) in self.hosts
 
     def _has_credential(self, scope: AsgiScope, headers: Headers) -> bool:
-        if b"authorization" in headers or scope["raw_path"].startswith(self.sign_in_path):
+        if b"authorization" in headers or session_of(headers, self.session_cookie):
             return True
-        return bool(session_of(headers, self.session_cookie))
+        try:
+            path = decode_path(scope["raw_path"])  # as its route is found
+        except WheelyardError:
+            return False  # it has no route
+        return path.startswith(self.credential_paths)
 
     def _is_encrypted(self, scope: AsgiScope, headers: Headers) -> bool:
         """Return whether the client used HTTPS, or is on this machine and is no proxy."""

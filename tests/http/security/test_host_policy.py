@@ -189,6 +189,39 @@ def test_session_over_plain_http_is_refused(
     assert _is_refused(SIGNED_IN, headers, path=path) is refused
 
 
+PREFIXED = Settings(
+    server=ServerSettings(path_prefix="/team", public_url="https://index/team"),
+    access=AccessSettings(require_https=True, cookie_login=True),
+)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/%2d/sign-in/",
+        b"//-/sign-in/",
+        b"/-//sign%2Din/acme/callback",
+        b"/-/sign-in//",
+        b"/_/login/token",
+        b"/_/login/device",
+        b"/_/oidc/mint-token",
+        b"/%5f/oidc/github/mint-token",
+        b"/_/oidc/burn-token",
+    ],
+)
+def test_credential_in_a_body_is_refused_at_any_spelling(path: bytes) -> None:
+    """Passwords, ID tokens and device codes need HTTPS, however their path is written."""
+    assert _is_refused(SIGNED_IN, {}, path=path)
+    assert _is_refused(PREFIXED, {}, path=b"/team" + path)
+    assert _is_refused(PREFIXED, {}, path=b"//%74eam" + path)
+
+
+@pytest.mark.parametrize("path", [b"/-/sign-in-help/", b"/%zz", b"/../-/sign-in/", b"/-/docs/"])
+def test_path_that_takes_no_credential_is_answered(path: bytes) -> None:
+    """What is no place for a credential, or no path, is left to the routes."""
+    assert not _is_refused(SIGNED_IN, {}, path=path)
+
+
 @pytest.mark.parametrize(
     ("proxies", "forwarded", "refused"),
     [(0, b"http", False), (1, b"http", True), (1, b"https", False)],
