@@ -307,8 +307,12 @@ class SessionCookie(Struct, frozen=True):
         attributes = f"HttpOnly; SameSite={same_site}"
         url = urlsplit(settings.base_url)
         is_secure = url.scheme == "https"
-        index = f"{url.port or (443 if is_secure else 80)}{url.path}".encode()
-        name = f"{beginning}-{blake2b(index, digest_size=4).hexdigest()}"
+        index = f"{url.port or (443 if is_secure else 80)}{url.path}"
+        if url.path and not is_secure:
+            # where a proxy takes the path away, older servers gave a cookie without this slash the
+            # path of the host: two of a name would count as none until that one ends
+            index += "/"
+        name = f"{beginning}-{blake2b(index.encode(), digest_size=4).hexdigest()}"
         if is_secure:
             name, place = f"__Host-{name}", "Path=/; Secure"
         else:

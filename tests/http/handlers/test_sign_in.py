@@ -5,6 +5,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import quote
 
@@ -158,6 +159,19 @@ def test_cookie_is_for_this_host_alone(
         assert given.startswith(cookie)
         assert given.endswith(f"; Max-Age=43200; {attributes}")
         assert answer.headers["location"] == f"{address.path_prefix}/"
+
+
+def test_cookie_of_an_older_server_is_in_nobodys_way(tmp_path: Path) -> None:
+    """Behind a proxy that takes the path away, the cookie of the whole host locks nobody out."""
+    older = f"wheelyard-session-{blake2b(b'80/team', digest_size=4).hexdigest()}"
+    address = ServerSettings(public_url="http://index/team")
+    with in_process(tmp_path, settings_in(tmp_path, address)) as server:
+        browser = Browser(server, {older: "a.b"})
+        fields = {"user": "ana", "password": PASSWORD, "next": "/team/"}
+        assert browser.send("/-/sign-in/", fields).status == 303
+
+        assert browser.cookies[older] == "a.b"
+        assert browser.open("/-/account/").status == 200
 
 
 def test_what_fails_is_said_and_not_repeated(
