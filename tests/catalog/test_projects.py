@@ -11,12 +11,13 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.catalog.invariants import DEMO
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
-from tests.rendering.examples import FILES, NOON, TEXT
+from tests.rendering.examples import FILES, NOON, TEXT, file
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.catalog.projects import Projects
+from wheelyard.errors import NotFound
 from wheelyard.model.project import Event, EventKind, File, Project, Status
 from wheelyard.model.project_changes import apply
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -37,6 +38,32 @@ def test_a_listed_project_is_found_at_once(tmp_path: Path) -> None:
     harness.upload(make_wheel())
 
     assert reader.load(DEMO).value is not None
+
+
+def test_all_processes_show_a_new_project_from_the_same_moment_on(tmp_path: Path) -> None:
+    """Once one process shows a new project of a folder, every other one has it, too."""
+    harness, looks = IndexHarness(tmp_path), list[tuple[bool, ...]]()
+
+    def look(verb: str, _key: str) -> None:
+        if verb == "put":
+            processes = (writer, harness.opened(3).projects)
+            found = [is_gotten(projects) for projects in processes]
+            found += [projects.load(DEMO).value is not None for projects in processes]
+            looks.append(tuple(found))
+
+    writer = harness.opened(2, store=ObservedStore(harness.store, look)).projects
+    event = Event.uploaded(file("1.0"), "", at=NOON, by="ana")
+    writer.change(DEMO, lambda _project: (event,))
+
+    assert set(looks) == {(False,) * 4, (True,) * 4}
+
+
+def is_gotten(projects: Projects) -> bool:
+    """Return whether a process has a project."""
+    try:
+        return bool(projects.get(DEMO))
+    except NotFound:
+        return False
 
 
 @pytest.mark.parametrize("reader", ["page", "search"])

@@ -189,6 +189,11 @@ class DocumentCache(Generic[T]):
         self._locks = dict[int, Lock]()
         """Held while a document of a remote store is read, so that all who want it share that."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is local, so that every document is revalidated."""
+        return self._policy.is_local
+
     def peek(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T] | None:
         """
         Return the cached document, or None if it is not cached, or older than `max_age`.

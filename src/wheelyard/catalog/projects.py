@@ -2,9 +2,10 @@
 Projects by normalised name, and the list of all project names.
 
 The list is one document. A writer stores bytes, then the project's document, then its name, and a
-reader goes the other way, so that it never meets a link to something missing. A server that has not
-read the list yet may begin at the document: it then shows a project whose first upload was
-interrupted before its name was listed.
+reader goes the other way, so that it never meets a link to something missing. A process that has
+the document in its cache does not need the list. In a folder, others look for the document of a
+name that is not listed, too, so that all show a new project from the same moment on. A bucket is
+not asked twice for each name that nobody has.
 
 The list is also the registry of private names (`private_names.py`). With an upstream index, a name
 is listed before its first commit, so a listed name without any commit is a project without files.
@@ -234,6 +235,8 @@ class Projects(Struct, frozen=True):
         snapshot = self.documents.peek(keys.project(name), max_age)
         if snapshot is not None and snapshot.value is not None and not snapshot.value.is_released:
             return snapshot
+        if snapshot is None and self.documents.is_local:
+            return None
         names = self.names.peek(max_age)
         return _missing(names) if names is not None and not _is_listed(names, name) else None
 
@@ -245,10 +248,10 @@ class Projects(Struct, frozen=True):
         project without files. Raises Unavailable if the journal has commits, and the document is
         missing.
         """
-        # the list first: for a name that is not listed, one read is enough
+        # the list first: for a name that is not listed, one read of a bucket is enough
         if not self.was_seen(name):
             names = self.names.get()
-            if not _is_listed(names, name):
+            if not _is_listed(names, name) and not self._is_being_made(name):
                 return _missing(names)
         snapshot = self.documents.get(keys.project(name))
         if snapshot.value is None:
@@ -257,6 +260,11 @@ class Projects(Struct, frozen=True):
         if snapshot.value is None or snapshot.value.is_released:
             return self._load_without_files(name, snapshot)
         return snapshot
+
+    def _is_being_made(self, name: NormalizedName) -> bool:
+        """Return whether a folder has the document of a project, whose name is not listed yet."""
+        # not by the cache, which would fill with names that nobody has
+        return self.documents.is_local and self.store.get(keys.project(name)) is not None
 
     def _load_without_files(
         self, name: NormalizedName, snapshot: Snapshot[Project]
