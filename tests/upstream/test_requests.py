@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -19,7 +20,9 @@ from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import look, page_of
 from tests.upstream.settings import front
 from wheelyard.catalog import keys
+from wheelyard.model.access import Caller
 from wheelyard.model.package_requests import MAX_OF_ONE, MAX_REQUESTS, PackageRequest
+from wheelyard.model.person import Person
 from wheelyard.model.public_packages import DecisionList, FileReason, Verdict
 from wheelyard.storage.base import ABSENT
 from wheelyard.storage.memory import MemoryStore
@@ -69,9 +72,10 @@ class Process:
             is_off=is_off,
         )
 
-    def note(self, name: str, who: str = "user:ana", version: str = "1.0") -> None:
+    def note(self, name: str, who: str | Caller = "user:ana", version: str = "1.0") -> None:
         """Note a request."""
-        self.log.note(NormalizedName(name), version, WHY, who)
+        caller = Caller(who, ()) if isinstance(who, str) else who
+        self.log.note(NormalizedName(name), version, WHY, caller)
 
     def pass_time(self) -> list[float]:
         """Do all that is planned, each at its time; return after how long each was due."""
@@ -138,6 +142,27 @@ def test_a_flood_of_names_is_bounded(harness: IndexHarness) -> None:
     assert sum(request.who == (ANYBODY,) for request in stored) == MAX_OF_ONE
     assert next(request.times for request in stored if request.project == NUMPY) == 2
     assert len(harness.bytes_at(keys.PACKAGE_REQUESTS)) < 300 * MAX_REQUESTS
+
+
+def test_another_name_is_no_other_limit(harness: IndexHarness) -> None:
+    """A person with another name has no room for more requests, who gets the name later has."""
+    ana = Person(provider="acme", subject="1", name="ana@acme.dev", confirmed_at=START)
+    people = (ana, replace(ana, name="ana.maria@acme.dev"), replace(ana, subject="2"))
+    before, after, heir = (
+        Caller(person.principal, (), principals=person.principals) for person in people
+    )
+    process, later = Process(harness), Process(harness)
+    for number in range(MAX_OF_ONE):
+        process.note(f"n{number}", before)
+    process.note("too-many", after)
+    process.pass_time()
+    later.note("too-many", after)
+    later.note("of-the-heir", heir)
+    later.pass_time()
+    projects = {request.project for request in later.stored()}
+    assert len(projects) == MAX_OF_ONE + 1
+    assert "of-the-heir" in projects
+    assert "too-many" not in projects
 
 
 def test_several_servers_write_one_list(harness: IndexHarness) -> None:

@@ -204,6 +204,7 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
         code=why[0].code,
         reason=why[0].text,
         who=(by,),
+        asker=asker if asker != by else "",
         times=1,
         first=now,
         last=now,

@@ -130,15 +130,13 @@ class PublicFiles(Struct, frozen=True):
         refusal = self.listing.origin.refused_for
         if refusal is not None:
             refusal = self._refusal_of(str(version), refusal)
-            asker = request.caller.acts_for
-            self.reader.upstream.requests.note(page.name, str(version), refusal, asker)
+            self.reader.upstream.requests.note(page.name, str(version), refusal, request.caller)
             raise NotFound(refusal.text, code=refusal.code)
         files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
         hidden = [self.listing.origin.view.hidden.get(file.filename) for file in files]
         if files and hidden[0] is not None and all(hidden):
             if hidden[0].code != HIDDEN_BY_VIEW:  # which nobody can lift
-                asker = request.caller.acts_for
-                self.reader.upstream.note_file(page, files[0], hidden[0], asker)
+                self.reader.upstream.note_file(page, files[0], hidden[0], request.caller)
             raise NotFound(hidden[0].text, code=hidden[0].code)
 
     def response(self, request: Request, wanted: WantedFile) -> Response:
@@ -182,8 +180,7 @@ class PublicFiles(Struct, frozen=True):
         with suppress(Invalid):  # any text
             version = str(parse_known_filename(filename, self._page.name).version)
         refusal = self._refusal_of(version, of_name)
-        asker = request.caller.acts_for
-        self.reader.upstream.requests.note(self._page.name, version, refusal, asker)
+        self.reader.upstream.requests.note(self._page.name, version, refusal, request.caller)
         return Forbidden(refusal.text, code=refusal.code)
 
     def _require_allowed(self, request: Request, file: UpstreamFile) -> None:
@@ -200,7 +197,7 @@ class PublicFiles(Struct, frozen=True):
             reason = upstream.policy.refuses_file(page, file, self.listing.origin.view)
         if reason is not None:
             upstream.observation.blocked(reason.code)
-            upstream.note_file(page, file, reason, request.caller.acts_for)
+            upstream.note_file(page, file, reason, request.caller)
             raise Forbidden(reason.text, code=reason.code)
         is_listed = page.by_filename.get(file.filename) is file
         for view in self.context.index.views_of_upstream:

@@ -117,7 +117,7 @@ class UpstreamReader:
         # in this order: a page is read after the name was found not to be private
         stored = request.once(("page", name), upstream.pages.peek_stored, name)
         state = upstream.policy.state()
-        asker = request.caller.acts_for if is_installer else ""
+        asker = request.caller if is_installer else None
         refused = upstream.refused(name, state, asker)
         if refused is not None:
             return refused
@@ -133,7 +133,7 @@ class UpstreamReader:
         if page is None:
             raise project_not_found(name)
         listing = upstream.serve(page, state)
-        if asker:
+        if asker is not None:
             upstream.note_hidden(listing, asker)
         return listing
 

@@ -22,7 +22,7 @@ SETTLING: Final = timedelta(minutes=1)
 MAX_REQUESTS: Final = 500
 """Requests that clients have made, and nobody has asked for by a reason."""
 MAX_OF_ONE: Final = 200
-"""How many of these the same principal has made first."""
+"""How many of these the same person, or other principal, has made first."""
 MAX_ASKS: Final = 500
 MAX_ASKS_OF_ONE: Final = 50
 """Reasons that the list has at most: of all people, and of one."""
@@ -71,6 +71,8 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """This reason, in sentences for the user of an installer."""
     who: tuple[str, ...]
     """Principals who asked, at most `MAX_WHO`, the first one first."""
+    asker: str = ""
+    """What stands in limits for the first of them, as `Ask.asker`. Empty if that is the same."""
     times: int
     """How often it was refused, or asked for; not every repetition is counted."""
     first: datetime
@@ -91,6 +93,11 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.project, strip_trailing_zeros(self.version)
 
     @property
+    def counts_for(self) -> str:
+        """What stands in limits for whoever asked first, or an empty text."""
+        return self.asker or next(iter(self.who), "")
+
+    @property
     def target(self) -> str:
         """The project, or project and version, in words."""
         return f"{self.project} {self.version}".rstrip()
@@ -104,6 +111,7 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return replace(
             later,
             who=who,
+            asker=self.asker if self.who else other.asker,
             times=self.times + other.times,
             first=min(self.first, other.first),
             asks=asks,
@@ -258,11 +266,10 @@ class RequestList(
             key=lambda request: (request.key in stored, request.times, request.last),
             reverse=True,
         )
-        by_principal, count = Counter[str](), 0
+        by_asker, count = Counter[str](), 0
         for request in others:
-            first = request.who[0] if request.who else ""
-            if count < MAX_REQUESTS and by_principal[first] < MAX_OF_ONE:
-                by_principal[first] += 1
+            if count < MAX_REQUESTS and by_asker[request.counts_for] < MAX_OF_ONE:
+                by_asker[request.counts_for] += 1
                 count += 1
                 kept.append(request)
         kept.sort(key=lambda request: request.key)

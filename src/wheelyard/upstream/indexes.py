@@ -17,6 +17,7 @@ from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import UPSTREAM_CODES, Forbidden, NotFound, Unavailable
+from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import ACCEPTED_FORMATS, strip_trailing_zeros
 from wheelyard.model.public_packages import (
     ABSENT_CODES,
@@ -255,12 +256,12 @@ class UpstreamIndex:
         return replace_fields(self, names=names)
 
     def refused(
-        self, name: NormalizedName, state: PolicyState, asker: str = ""
+        self, name: NormalizedName, state: PolicyState, asker: Caller | None = None
     ) -> UpstreamListing | None:
         """
         Return the empty listing of a name that no upstream index may be asked for, else None.
 
-        `state` is what `policy.state` has just returned. `asker` is the principal whose installer
+        `state` is what `policy.state` has just returned. `asker` is the caller whose installer
         wants the project, if it does. Raises NotFound for a name that is
         answered as one that nobody has. Raises Unavailable if the store does not say.
         """
@@ -268,7 +269,8 @@ class UpstreamIndex:
         if refusal is None:
             return None
         self.observation.blocked(refusal.code)
-        if asker and refusal.code != Code.DENIED:  # which the operator has decided for good
+        # what is denied, the operator has decided for good
+        if asker is not None and refusal.code != Code.DENIED:
             self.requests.note(name, "", refusal, asker)
         if refusal.code in ABSENT_CODES:
             raise NotFound(refusal.text)
@@ -295,7 +297,7 @@ class UpstreamIndex:
         origin = replace(shown.origin, is_stale=current.is_stale, age=current.age)
         return replace(shown, origin=origin)
 
-    def note_hidden(self, listing: UpstreamListing, asker: str) -> None:
+    def note_hidden(self, listing: UpstreamListing, asker: Caller) -> None:
         """Note that an installer wants a project, if the policy hides each file of it."""
         view, page = listing.origin.view, listing.origin.page
         if view.shown or not view.hidden:
@@ -307,7 +309,7 @@ class UpstreamIndex:
             self.note_file(page, newest.metadata_file, view.hidden[newest.files[0].filename], asker)
 
     def note_file(
-        self, page: UpstreamPage, file: UpstreamFile, reason: FileReason, asker: str
+        self, page: UpstreamPage, file: UpstreamFile, reason: FileReason, asker: Caller
     ) -> None:
         """Note that somebody wants a file of a page, which is hidden for a reason."""
         until = self._shown_from(file, reason)

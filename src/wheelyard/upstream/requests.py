@@ -20,12 +20,14 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.timers import StartedTimer, StartTimer, start_timer
 from wheelyard.errors import Unavailable
+from wheelyard.model.access import Caller
 from wheelyard.model.package_requests import (
     MAX_OF_ONE,
     MAX_REQUESTS,
     PackageRequest,
     RequestKey,
 )
+from wheelyard.model.person import counted_as
 from wheelyard.model.public_packages import FileReason
 
 FIRST_SECONDS: Final = 10.0
@@ -59,7 +61,7 @@ class RequestLog:
         self._is_off = is_off
         self._noted = dict[RequestKey, PackageRequest]()
         self._of_one = Counter[str]()
-        """How many of those the same principal has made first."""
+        """How many of those the same person, or other principal, has made first."""
         self._written: LruCache[tuple[RequestKey, str], float] = LruCache(4 * MAX_REQUESTS)
         """When a request of a principal was written, on the monotonic clock."""
         self._timer: StartedTimer | None = None
@@ -72,23 +74,24 @@ class RequestLog:
         project: NormalizedName,
         version: str,
         reason: FileReason,
-        who: str,
+        caller: Caller,
         until: datetime | None = None,
     ) -> None:
         """
-        Remember that a principal asked for a project, or one version of it, and why it is hidden.
+        Remember that a caller asked for a project, or one version of it, and why it is hidden.
 
         `until` is when it is shown by time alone. It never waits for the store.
         """
         if self._is_off:
             return
-        now = self._runtime.now()
+        now, who, asker = self._runtime.now(), caller.acts_for, counted_as(caller)
         request = PackageRequest(
             project=project,
             version=version,
             code=str(reason.code),
             reason=reason.text[:REASON_CHARS],
             who=(who,),
+            asker=asker if asker != who else "",
             times=1,
             first=now,
             last=now,
@@ -96,15 +99,15 @@ class RequestLog:
         )
         with self._lock:
             before = self._noted.get(request.key)
-            if before is None and not self._has_room(who):
+            if before is None and not self._has_room(asker):
                 return
-            self._of_one[who] += before is None
+            self._of_one[asker] += before is None
             self._noted[request.key] = before.combined(request) if before else request
             if self._timer is None and self._is_news(request.key, who):
                 self._schedule()
 
-    def _has_room(self, who: str) -> bool:
-        return len(self._noted) < MAX_REQUESTS and self._of_one[who] < MAX_OF_ONE
+    def _has_room(self, asker: str) -> bool:
+        return len(self._noted) < MAX_REQUESTS and self._of_one[asker] < MAX_OF_ONE
 
     def _is_news(self, key: RequestKey, who: str) -> bool:
         written = self._written.get((key, who))
@@ -154,9 +157,9 @@ class RequestLog:
                 later = self._noted.get(key)
                 if later is not None:
                     self._noted[key] = request.combined(later)
-                elif self._has_room(request.who[0]):
+                elif self._has_room(request.counts_for):
                     self._noted[key] = request
-                    self._of_one[request.who[0]] += 1
+                    self._of_one[request.counts_for] += 1
 
     def close(self) -> None:
         """Write what was remembered, and remember nothing more, before the process ends."""
