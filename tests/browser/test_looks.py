@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 
 from tests.browser.chromium import Browser, Person
-from tests.browser.site import sign_in
+from tests.browser.site import PASSWORD, USER, sign_in
 from tests.http.servers import RunningServer
+from tests.operations.in_memory_index import START
+from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
 
 pytestmark = pytest.mark.integration
 WIDTHS = (320, 480, 760, 1000, 1280, 1600)
@@ -35,6 +39,23 @@ def test_names_of_projects_are_whole_in_tables(ana: Person, path: str) -> None:
         names = ana.page.locator("th[scope=row]").locator("a, span, bdi").all()
         assert len(names) > 1
         assert {name.inner_text(): lines_of(name) for name in names if lines_of(name) > 1} == {}
+        assert ana.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_requests_fit_beside_long_names_and_buttons(
+    ana: Person, site: RunningServer, public: FakeUpstream
+) -> None:
+    """A blocked package with a long name, and with a reason to want it, is wholly in the window."""
+    name, who = "a-public-package-of-acme", (USER, PASSWORD)
+    public.publish(FakeFile.of(public_wheel(name, "1.0"), START))
+    block = {"project": name, "reason": "its licence"}
+    assert site.client.post("/api/v1/upstream/block", json=block, auth=who).status_code == 200
+    wanted = {"project": name, "reason": f"we need {name}"}
+    assert site.client.post("/api/v1/upstream/request", json=wanted, auth=who).status_code == 201
+    ana.open("/-/admin/requests/")
+    assert name in ana.text
+    for width in (740, *WIDTHS):
+        ana.look("light", width)
         assert ana.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
