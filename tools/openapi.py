@@ -42,7 +42,7 @@ def document() -> dict[str, Any]:
         described = paths.setdefault(f"/api/v1/{row.path}", {})
         described[row.method.lower()] = _operation(row, texts)
     bodies = [row.body for row in OPERATIONS if row.body and row.method != "GET"]
-    answers = [row.answer for row in OPERATIONS if row.answer is not type(None)]
+    answers = [kind for row in OPERATIONS for kind in _answers(row)]
     schemas = _schemas([*bodies, *answers], texts)
     return base | {
         "paths": paths | base["paths"],
@@ -163,11 +163,19 @@ def _responses(row: ApiOperation) -> dict[str, Any]:
     statuses += ["502"] if row.asks_upstream else []
     refused = {"application/json": {"schema": {"$ref": f"{REF}Refusal"}}}
     failures = {each: {"description": FAILURES[each], "content": refused} for each in statuses}
-    if row.answer is type(None):
-        return {"204": {"description": "It is done."}, **failures}
-    answer = {"application/json": {"schema": {"$ref": f"{REF}{row.answer.__name__}"}}}
-    done = {"description": getdoc(row.answer) or "", "content": answer}
-    return {str(row.status): done, **failures}
+    done = dict[str, Any]()
+    for kind in _answers(row):
+        answer = {"application/json": {"schema": {"$ref": f"{REF}{kind.__name__}"}}}
+        done[str(row.status)] = {"description": getdoc(kind) or "", "content": answer}
+    if isinstance(None, row.answer):
+        done["204"] = {"description": "It is done."}
+    return {**done, **failures}
+
+
+def _answers(row: ApiOperation) -> list[type[Any]]:
+    """Return the type of what an operation answers with, or nothing if it is 204 alone."""
+    kinds = get_args(row.answer) or (row.answer,)
+    return [kind for kind in kinds if kind is not type(None)]
 
 
 def main() -> None:

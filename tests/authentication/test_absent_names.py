@@ -6,9 +6,12 @@ import pytest
 
 from tests.authentication.test_token_owners import ANA, OF_ANA, Place
 from tests.operations.in_memory_index import IndexHarness
+from wheelyard.api.access_operations import GroupEdit, edit_group
+from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.model.access import Action
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.grants import GrantFields
+from wheelyard.operations.access_control import GroupChange
 from wheelyard.settings.sections import GoogleSettings, IdTokenSettings, Settings
 from wheelyard.wiring.index import Index
 
@@ -44,6 +47,23 @@ def test_members_of_a_group_are_looked_for(tmp_path: Path) -> None:
     place.index.access.edit_group("set", "team", ["htpasswd:bo", "htpasswd:boo"], "local:test")
 
     assert set(absent(place.index, "group:team")) == {"htpasswd:boo"}
+
+
+def test_new_members_are_looked_for(tmp_path: Path) -> None:
+    """Who makes or adds to a group hears of members whom nobody is, and of no others."""
+    place = Place(tmp_path)
+    caller = Caller("local:test", (Scope(Action.ADMIN, (EVERY_PROJECT,)),))
+    api = LocalApi(index=place.index, caller=caller)
+
+    def edit(change: GroupChange, *who: str) -> tuple[str, ...]:
+        edited = api.call(edit_group, GroupEdit(change, "team", who))
+        return edited.warnings if edited else ()
+
+    (warning,) = edit("set", "htpasswd:bo", "htpasswd:boo")
+    assert warning.startswith("nobody has htpasswd:boo now: it is not in the htpasswd file; ")
+    assert warning.endswith("if the name is wrong, remove it again")
+    assert len(edit("add", "static:ci")) == 1
+    assert edit("add", "htpasswd:ana") == edit("remove", "htpasswd:boo") == edit("delete") == ()
 
 
 @pytest.mark.parametrize("has_google", [False, True])

@@ -26,7 +26,7 @@ from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.access import ANONYMOUS, Action, Scope
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.grants import ACTIONS, AccessCommit, GrantFields
+from wheelyard.model.grants import ACTIONS, AccessCommit, GrantFields, parse_member
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 
 ActionWord = Literal["read", "upload", "manage", "approve", "admin"]
@@ -144,16 +144,29 @@ def _kept_admin(call: Call, *, even_if_own: bool) -> frozenset[str]:
     return frozenset() if even_if_own else call.caller.principals
 
 
-def edit_group(call: Call, body: GroupEdit) -> None:
+class EditedGroup(Struct, frozen=True):
+    """A group that was changed, and has members that may be wrong."""
+
+    name: str
+    warnings: tuple[str, ...]
+    """Which names of new members nobody has, in sentences."""
+
+
+def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
     """
-    Make, change or delete a group of the store.
+    Make, change or delete a group of the store, and return warnings if there are any.
 
     Raises as `AccessControl.edit_group`.
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
     call.index.access.edit_group(body.change, body.name, body.who, call.by, body.note, keep_admin)
+    members = map(parse_member, body.who if body.change in _ADDING else ())
+    warnings = tuple(call.index.known_people.absent(members, "remove it again"))
+    return EditedGroup(body.name, warnings) if warnings else None
 
 
+_ADDING: Final = frozenset({"make", "set", "add"})
+"""Changes of a group that name new members."""
 MAX_PATTERNS: Final = 100
 
 

@@ -105,7 +105,7 @@ class ApiOperation(Struct, frozen=True, dict=True):
     what: str = ""
     """What only administrators may do, for the message to others."""
     status: int = 200
-    """The status of the response, or 204 if the function returns None."""
+    """The status of the response, or 204 where the function returns None."""
     is_long: bool = False
     """Whether it may take long, so that only some of its kind run at a time."""
     asks_upstream: bool = False

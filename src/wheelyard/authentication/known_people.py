@@ -139,9 +139,11 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
                 names |= {*record.owner_names}
         return with_implied(names)
 
-    def absent(self, principals: Iterable[str]) -> Iterator[str]:
+    def absent(self, principals: Iterable[str], undo: str) -> Iterator[str]:
         """
         Yield a sentence for each principal that nobody has now, as far as that can be known.
+
+        It ends with what takes the right back: `undo`.
 
         Nothing is kept of who signs in with Google, so those names count as somebody's while that
         is possible, and so do all names of a provider that the settings do not have.
@@ -151,7 +153,7 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
         for name in names:
             why = "" if name in existing else self._why_absent(name)
             if why:
-                yield f"nobody has {name} now: {why}; if the name is wrong, revoke the grant"
+                yield f"nobody has {name} now: {why}; if the name is wrong, {undo}"
 
     def _why_absent(self, principal: str) -> str:
         """Return why nobody has a principal that is not known, or an empty text if one may."""

@@ -176,7 +176,7 @@ access_command.add_command(group)
 @group.subcommand("set", NAME, Argument(["who"], nargs=-1), NOTE, EVEN_IF_OWN, *INDEX)
 def set_group(name: str, who: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
     """
-    Make the group NAME, or replace its members, by WHO.
+    Make the group NAME, or replace its members, by WHO. It warns of names that nobody has.
 
     Without WHO it has no members.
 
@@ -192,7 +192,7 @@ def set_group(name: str, who: tuple[str, ...], note: str, *, even_if_own: bool) 
 @group.subcommand("add", NAME, WHO, NOTE, *INDEX)
 def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
     """
-    Add WHO to the group NAME.
+    Add WHO to the group NAME. It warns of names that nobody has.
 
     Examples:
         wheelyard access group add ml-team user:ana@acme.dev
@@ -237,7 +237,9 @@ def _edit_group(
     change: GroupChange, name: str, who: tuple[str, ...], note: str, *, even_if_own: bool = False
 ) -> None:
     edit = GroupEdit(change, name, who, note, even_if_own)
-    open_api().call(access_operations.edit_group, edit)
+    edited = open_api().call(access_operations.edit_group, edit)
+    for sentence in edited.warnings if edited else ():
+        warn(sentence)
 
 
 @access_command.subcommand("show", Option(["--history"], is_flag=True), JSON, *INDEX)

@@ -526,7 +526,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         if made is None:  # another process was faster
             return AddedGrant(grant_id, describe_fields(fields), ("it has been revoked meanwhile",))
         warnings = [*stored_grant_warnings(self.settings, made, grants.without(grant_id))]
-        warnings += self.known_people.absent(made.principals)
+        warnings += self.known_people.absent(made.principals, "revoke the grant")
         if fields.index:
             warnings += grant_warnings(made, grants, self.indexes.definitions())
         return AddedGrant(grant_id, describe_grant(made), tuple(warnings))

@@ -113,7 +113,8 @@ class GroupPages:
         form: FormState,
         status: int,
         *,
-        is_deletion: bool,
+        is_deletion: bool = False,
+        warnings: tuple[str, ...] = (),
     ) -> Response:
         """
         Return the page of a group, or the one that asks whether to delete it.
@@ -126,6 +127,7 @@ class GroupPages:
             raise NotFound(f"There is no group {quoted(facts.name)}. It may have been deleted.")
         kinds = tuple(credentials_in_use(self._pages.index).grantees(is_member=True))
         values = {"form": form, "group": facts, "kinds": kinds, "done": query.text("done")}
+        values["warnings"] = warnings
         template = "group_delete.html" if is_deletion else "group.html"
         return self._pages.show(request, SECTION, template, values, status)
 
@@ -147,10 +149,16 @@ class GroupPages:
             even_if_own=bool(fields.text("even_if_own")),
         )
         with confirmed_by("even_if_own"), refused_for("who" if action == "add" else "group"):
-            self._pages.api(request).call(access_operations.edit_group, wanted)
+            edited = self._pages.api(request).call(access_operations.edit_group, wanted)
         if action == "delete":
             return self._pages.done(request, urlencode({"deleted": wanted.name}))
-        return self._pages.done(request, urlencode({"group": wanted.name, "done": action}))
+        done = {"group": wanted.name, "done": action}
+        if edited is not None:
+            # without a redirect, as they are shown once; the same form adds nobody twice
+            query = FormFields({name: (text,) for name, text in done.items()})
+            form = self._pages.form(request)
+            return self._group(request, query, form, 200, warnings=edited.warnings)
+        return self._pages.done(request, urlencode(done))
 
 
 def _is_found(group: ListedGroup, search: str) -> bool:
