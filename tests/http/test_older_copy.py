@@ -15,6 +15,8 @@ from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.model.access import NO_PATTERNS
+from wheelyard.operations.names import Names, TakenNames
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
 
@@ -65,6 +67,70 @@ def test_an_older_copy_is_served(
         app.publish(make_wheel("newer"), make_wheel("demo", "2.0"))
         assert [app.get(path).status for path in ASKED] == [200] * len(ASKED)
         assert app.index.check.run().problems == []
+
+
+@pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
+@pytest.mark.parametrize("has_document", [True, False])
+def test_an_older_copy_releases_no_reserved_name(
+    tmp_path: Path, *, near: bool, has_document: bool
+) -> None:
+    """A name without files that an older copy lacks is private at once, unless it was released."""
+    store = MemoryStore(lambda: 0.0)
+    with in_process(tmp_path, store=store, near=near) as app:
+        names = Names(app.index.projects, app.index.runtime, TakenNames(tuple))
+        later, given_up = NormalizedName("later"), NormalizedName("given-up")
+        app.publish(make_wheel("demo"))
+        copy = dict(objects(store))
+        private = PrivateNames(app.index.projects, NO_PATTERNS, store, is_local=near)
+        names.reserve(ALICE, given_up, "soon")
+        private.claim(later)
+        if has_document:
+            names.reserve(ALICE, later, "soon")
+        assert private.is_private(later)
+        names.release(ALICE, given_up, "never")
+        assert not private.is_private(given_up)
+
+        put_in_place(store, copy)
+        app.clock.advance(minutes=1)
+
+        assert private.is_private(later)
+        assert private.absence(later) is None
+        assert state_of_store(app) == "warning"
+
+
+@pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
+def test_an_older_copy_may_lack_all_of_an_index(tmp_path: Path, *, near: bool) -> None:
+    """An older copy from before the first upload to an index is served, and releases no name."""
+    settings = Settings(index=({"name": "dev"},))
+    store = MemoryStore(lambda: 0.0)
+    with in_process(tmp_path, settings, store=store, near=near) as app:
+        app.publish(make_wheel("demo"))
+        copy = dict(objects(store))
+        app.publish_to("dev", make_wheel("newer"))
+        assert app.get("/dev/simple/newer/").status == 200
+
+        put_in_place(store, copy)
+        app.clock.advance(minutes=1)
+
+        assert app.get("/dev/simple/newer/").status == 404
+        assert app.get("/dev/simple/other/").status == 404
+        projects = app.index.named("dev").projects
+        names = PrivateNames(projects, NO_PATTERNS, store, is_local=near)
+        assert names.is_private(NormalizedName("newer"))
+        app.publish_to("dev", make_wheel("newer"))
+        assert app.get("/dev/simple/newer/").status == 200
+
+
+def test_an_empty_store_is_no_older_copy(tmp_path: Path) -> None:
+    """A store that has lost even `wheelyard.json`, as an empty disk has, is said to be damaged."""
+    store = MemoryStore(lambda: 0.0)
+    with in_process(tmp_path, store=store) as app:
+        app.publish(make_wheel("demo"))
+        assert app.get("/simple/demo/").status == 200
+
+        put_in_place(store, {})
+
+        assert app.get("/simple/demo/").status == 503
 
 
 @pytest.mark.parametrize("lost", ["document", "document and journal"])

@@ -144,7 +144,7 @@ def open_catalog(
     last_uses = LastUses(credentials, runtime, threads=threads)
     indexes = _index_records(store, policy, retries, threads)
     free_names = FreeNames(indexes)
-    projects = open_projects(store, retries, policy, on_event, free_names)
+    projects = open_projects(store, store, retries, policy, on_event, free_names)
     changes = open_changes(store, retries, policy, gives_serials=gives_serials)
     return Catalog(
         is_new=written is None,
@@ -187,7 +187,8 @@ def open_index(
     retries, runtime = catalog.retries, catalog.retries.runtime
     documents = PrefixedStore(catalog.stores.documents, keys.index_folder(name))
     remaining = RemainingIndex(catalog.index_records, name) if is_stored else None
-    projects = open_projects(documents, retries, policy, on_event, remaining)
+    root = catalog.stores.documents
+    projects = open_projects(documents, root, retries, policy, on_event, remaining)
     projects = replace(projects, index=name)
     changes = open_changes(documents, retries, policy, gives_serials=gives_serials)
     return replace(
@@ -201,6 +202,7 @@ def open_index(
 
 def open_projects(
     store: Store,
+    root: Store,
     retries: ConflictRetries,
     policy: CachePolicy,
     on_event: EventListener,
@@ -209,12 +211,20 @@ def open_projects(
     """
     Return the projects whose documents are in a store.
 
-    `require_free` raises an error if no new project may take a name.
+    `root` is the store of the index without a name. `require_free` raises an error if no new
+    project may take a name.
     """
     runtime, threads = retries.runtime, 1 if policy.is_local else PREFETCH_THREADS
-    lists = DocumentCache(store, Codec(NameList), runtime, policy, is_permanent=True)
+    lists = DocumentCache(
+        store,
+        Codec(NameList),
+        runtime,
+        policy,
+        is_permanent=True,
+        is_unknown=lambda _key: vanished.is_list_unknown(),
+    )
     names = ProjectNames(lists, retries)
-    vanished = VanishedProjects(store, names, runtime.now)
+    vanished = VanishedProjects(store, root, names, runtime.now)
     documents = DocumentCache(
         store,
         ProjectCodec(),

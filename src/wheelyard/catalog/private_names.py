@@ -99,7 +99,10 @@ class PrivateNames:
         if self.is_known(name):
             return True
         try:
-            return self._is_listed(name) or self._is_stored(name)
+            # last: what was read for the answer may show that an older copy was put in place
+            return (
+                self._is_listed(name) or self._is_stored(name) or self._projects.vanished.has(name)
+            )
         except Unavailable:
             # an error is never a no: the caller would ask the upstream index for a private name
             if self._projects.was_seen(name):
@@ -123,8 +126,12 @@ class PrivateNames:
         document = self._projects.documents.peek(keys.project(name), "any")
         if not self._is_local or names is None or document is None:
             return None
-        is_private = _is_private_in(name, names, document)
+        is_private = _is_private_in(name, names, document) or self._is_lost(name)
         return None if is_private else Absence(self._index, names.version, document.version)
+
+    def _is_lost(self, name: NormalizedName) -> bool:
+        """Return whether a name has vanished, or may have."""
+        return name in self._projects.vanished.projects or name in self._projects.names.dropped
 
     def claim(self, *names: NormalizedName) -> None:
         """

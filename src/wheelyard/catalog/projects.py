@@ -74,6 +74,13 @@ class ProjectNames:
         self._documents = documents
         self._retries = retries
         self._additions = GroupCommit[str, frozenset[NormalizedName], None](self._add)
+        self._last = frozenset[NormalizedName]()
+        """The names of the list that was read last."""
+        self.dropped = set[NormalizedName]()
+        """
+        Names that the list had when it was read before, and lacks now: they were released, or an
+        older list was put in its place.
+        """
 
     def peek(self, max_age: MaxAge = "fresh") -> Snapshot[NameList] | None:
         """Return the list if it is cached and recent enough, else None (see DocumentCache)."""
@@ -81,7 +88,7 @@ class ProjectNames:
 
     def get(self) -> Snapshot[NameList]:
         """Return a snapshot of the list, read from the store unless a fresh one is cached."""
-        return self._documents.get(keys.PROJECT_NAMES)
+        return self._noted(self._documents.get(keys.PROJECT_NAMES))
 
     def get_current(self) -> NameList:
         """Return the list as it is in the store now, or an empty one if the store has none."""
@@ -89,7 +96,16 @@ class ProjectNames:
 
     def read(self) -> Snapshot[NameList]:
         """Return a snapshot of the list as it is in the store now."""
-        return self._documents.get(keys.PROJECT_NAMES, "current")
+        return self._noted(self._documents.get(keys.PROJECT_NAMES, "current"))
+
+    def _noted(self, snapshot: Snapshot[NameList]) -> Snapshot[NameList]:
+        """Note which names a list that was read lacks, and return it."""
+        names = snapshot.value.as_set if snapshot.value else frozenset[NormalizedName]()
+        if names is not self._last:
+            self.dropped |= self._last - names
+            self.dropped -= names
+            self._last = names
+        return snapshot
 
     def ensure(self, *names: NormalizedName) -> None:
         """Add those of `names` to the list that this process has not seen in it."""
@@ -166,13 +182,15 @@ class RemainingIndex(Struct, frozen=True):
 
 class VanishedProjects(Struct):
     """
-    Projects that this process has read, and of which the store has no trace any more.
+    Projects that this process has read, or read the names of, and that the store knows no more.
 
     No command removes all of a project. So an older copy was put in the place of the store, which
     is served as it is then. Their names stay private in this process, as nobody has released them.
     """
 
     store: Store
+    root: Store
+    """Has `wheelyard.json`, and is `store` if the index has no name."""
     names: ProjectNames
     now: Callable[[], datetime]
     since: datetime | None = None
@@ -191,6 +209,32 @@ class VanishedProjects(Struct):
             return False
         if any(self.store.list(keys.journal(name))):
             return False
+        self._note(name)
+        return True
+
+    def is_list_unknown(self) -> bool:
+        """
+        Return whether the store, whose list of names is gone, knows of no project of the index.
+
+        Without its `wheelyard.json` it is no copy. Raises Unavailable if the store does not answer.
+        """
+        folders = (keys.PROJECTS, keys.JOURNAL)
+        return self.root.get(keys.FORMAT) is not None and not any(
+            True for folder in folders for _ in self.store.list(folder)
+        )
+
+    def has(self, name: NormalizedName) -> bool:
+        """
+        Return whether a name that is neither listed nor has a document has vanished.
+
+        Raises Unavailable as `is_unknown` does.
+        """
+        is_dropped = name in self.names.dropped and name not in self.projects
+        if is_dropped and not self.is_unknown(keys.project(name)):
+            self.names.dropped.discard(name)  # it was released, as its journal says
+        return name in self.projects
+
+    def _note(self, name: NormalizedName) -> None:
         self.since = self.since or self.now()
         self.projects.add(name)
         logger.warning(
@@ -201,7 +245,6 @@ class VanishedProjects(Struct):
             name,
             name,
         )
-        return True
 
 
 class Projects(Struct, frozen=True):
