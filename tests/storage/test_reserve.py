@@ -11,15 +11,19 @@ from random import Random
 from threading import Event
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.model.jobs import GITHUB
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, Clock, IndexHarness
 from tests.refused import refused
 from tests.storage.small_disk import fill, small_disk
+from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import STORAGE_FULL, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.grants import GrantFields
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.sweep import EVERY, DailySweep
 from wheelyard.settings.sections import Settings
@@ -205,6 +209,34 @@ def test_a_sweep_frees_a_full_disk(full: IndexHarness, disk: Path) -> None:
     assert ORPHAN not in full.snapshot()
     assert reserve_of(disk).stat().st_size == RESERVE_BYTES
     full.upload(make_wheel(version="5.0"))
+
+
+def test_access_ends_on_a_full_disk(full: IndexHarness, disk: Path) -> None:
+    """On a full disk one can revoke tokens and grants, end people, and remove publishers."""
+    (disk / "filler").unlink()
+    index = full.opened(seed=3)
+    token, _ = index.tokens.create(TokenRequest(name="ci"), "local:ana")
+    fields = GrantFields(who=("htpasswd:bo",), projects=("*",), actions=("upload",))
+    grant = index.access.grant(fields, "local:ana")
+    index.publishers.add(GITHUB, "local:ana")
+    fill(disk)
+    with refused(Unavailable, STORAGE_FULL):
+        index.access.grant(replace(fields, who=("htpasswd:cy",)), "local:ana")
+
+    index.tokens.revoke(token.id, "local:ana")
+    index.access.revoke(grant, "local:ana")
+    index.access.end_person("htpasswd:bo", "local:ana")
+    index.publishers.remove("gh-mylib", "local:ana")
+
+    assert_is_full(disk)
+    index = full.opened(seed=4)
+    assert not index.tokens.any_active()
+    rules = index.access.records.get("current").value
+    assert rules is not None
+    assert rules.grants == ()
+    assert index.publishers.show() == ()
+    assert [ended.who for ended in rules.ended] == ["htpasswd:bo"]
+    assert full.check().problems == []
 
 
 def test_several_processes_delete_at_once(full: IndexHarness, disk: Path) -> None:

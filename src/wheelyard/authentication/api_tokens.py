@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import date, timedelta
+from functools import partial
 from typing import Final
 
 from msgspec import Struct, field
@@ -211,7 +212,9 @@ class ApiTokens(Struct, frozen=True):
             is_revoked = record.revoked_at is not None
             return record if is_revoked else replace(record, revoked_at=now, revoked_by=by)
 
-        before, after = self.update(token_id, revoked)
+        # also on a full disk
+        update = partial(self.update, token_id, revoked)
+        before, after = self.records.store.with_reserve(update)
         if before != after:
             log_token("token_revoked", by, token_id, {"name": after.name})
         return after

@@ -13,6 +13,7 @@ that a reader has to know an event which this version does not, it is not read a
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, Generic, TypeAlias
 
 from msgspec import Raw, Struct, ValidationError
@@ -81,6 +82,14 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         Raises what `intent` raises, and Unavailable as `Commits.submit` does.
         """
         return self.commits.submit(self.kind, intent)
+
+    def take_away(self, intent: Intent[D, E]) -> Committed[D, E]:
+        """
+        Do what `change` does for events that end somebody's access, also on a full disk.
+
+        There `intent` may be called again after its events were committed.
+        """
+        return self.commits.store.with_reserve(partial(self.change, intent))
 
     def history(self, after: int = 0) -> Iterator[C]:
         """

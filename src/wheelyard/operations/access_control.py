@@ -204,12 +204,17 @@ class AccessControl:
         principals `keep_admin` is an administrator by grants now, and were none afterwards.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        revoked = Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id)
+        was_there = False
 
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
+            nonlocal was_there
             if any(granted.id == grant_id for granted in rules.grants):
-                revoked = Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id)
+                was_there = True
                 self._require_still_admin(keep_admin, rules, revoked)
                 return (revoked,)
+            if was_there:
+                return ()
             if any(grant.id == grant_id for grant in self.configured.all):
                 raise Invalid(
                     f"Grant {grant_id} is in the settings. Remove it there, and restart the "
@@ -220,7 +225,7 @@ class AccessControl:
                 "those there are."
             )
 
-        self._commit(intent)
+        self._commit(intent, is_end=True)
 
     def edit_group(
         self,
@@ -290,7 +295,7 @@ class AccessControl:
                 return ()
             return (PersonEnded(at=self._runtime.now(), by=by, note=note, who=who),)
 
-        self._commit(intent)
+        self._commit(intent, is_end=True)
 
     def admit_person(self, who: str, by: str, note: str = "") -> None:
         """
@@ -375,14 +380,17 @@ class AccessControl:
         return frozenset(), wanted
 
     def _commit(
-        self, intent: Intent[AccessRules, AnyAccessEvent]
+        self, intent: Intent[AccessRules, AnyAccessEvent], *, is_end: bool = False
     ) -> Committed[AccessRules, AnyAccessEvent]:
+        """Commit events, also on a full disk if `is_end` says that they end somebody's access."""
+
         def guarded(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
             if not rules.revision:
                 self._require_not_lost()
             return intent(rules)
 
-        committed = self.records.change(guarded)
+        change = self.records.take_away if is_end else self.records.change
+        committed = change(guarded)
         # after the commit: a process that dies here has changed rights without a line in the log
         for event in committed.events:
             if isinstance(event, PersonEvent):

@@ -183,13 +183,18 @@ class Publishers:
         settings.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        removed = PublisherRemoved(at=self._runtime.now(), by=by, note=note, id=publisher_id)
+        was_there = False
 
         def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
+            nonlocal was_there
+            if was_there and stored.find(publisher_id) is None:
+                return ()
             self._require_stored(publisher_id, stored)
-            at = self._runtime.now()
-            return (PublisherRemoved(at=at, by=by, note=note, id=publisher_id),)
+            was_there = True
+            return (removed,)
 
-        self._submit(intent)
+        self._submit(intent, is_end=True)
 
     def _merge(self, stored: PublisherList) -> PublishersInForce:
         in_force, problems = list(self._configured), dict[str, str]()
@@ -260,8 +265,12 @@ class Publishers:
             raise NotFound(f"The publisher {quoted(publisher_id)} has been removed meanwhile.")
         return _listed(publisher, self._merge(after).problems.get(publisher_id, ""))
 
-    def _submit(self, intent: Intent[PublisherList, AnyPublisherEvent]) -> PublisherList:
-        committed = self.records.change(intent)
+    def _submit(
+        self, intent: Intent[PublisherList, AnyPublisherEvent], *, is_end: bool = False
+    ) -> PublisherList:
+        """Commit events, also on a full disk if `is_end` says that they end somebody's access."""
+        change = self.records.take_away if is_end else self.records.change
+        committed = change(intent)
         # after the commit: a process that dies here has changed rights without a line in the log
         for event in committed.events:
             log_publisher(event.by, describe_event(event))
