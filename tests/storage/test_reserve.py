@@ -31,7 +31,7 @@ from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.reserve import RESERVE_BYTES
 
-pytestmark = pytest.mark.integration  # a small disk is mounted by a program
+pytestmark = pytest.mark.integration
 
 DEMO, FILE = NormalizedName("demo"), Key("files/a")
 ORPHAN = Key(f"files/demo/{'0' * 64}/demo-0.1-py3-none-any.whl")
