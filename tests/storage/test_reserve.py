@@ -24,12 +24,14 @@ from wheelyard.catalog import keys
 from wheelyard.errors import STORAGE_FULL, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.sweep import EVERY, DailySweep
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.reserve import RESERVE_BYTES
+from wheelyard.upstream.policy.decisions import Deciding
 
 pytestmark = pytest.mark.integration
 
@@ -237,6 +239,19 @@ def test_access_ends_on_a_full_disk(full: IndexHarness, disk: Path) -> None:
     assert index.publishers.show() == ()
     assert [ended.who for ended in rules.ended] == ["htpasswd:bo"]
     assert full.check().problems == []
+
+
+def test_installations_stop_on_a_full_disk(full: IndexHarness, disk: Path) -> None:
+    """On a full disk one can put a project into quarantine, and block a public package."""
+    index = full.opened(seed=3)
+    with refused(Unavailable, STORAGE_FULL):
+        index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "it is old")
+
+    index.lifecycle.set_status(ALICE, DEMO, Status.QUARANTINED, "it is malware")
+    Deciding(index.decisions, ALICE.principal).block(NormalizedName("evil"), None, "it is malware")
+
+    assert_is_full(disk)
+    assert full.opened(seed=5).projects.get(DEMO).status is Status.QUARANTINED
 
 
 def test_several_processes_delete_at_once(full: IndexHarness, disk: Path) -> None:

@@ -85,7 +85,7 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
 
     def take_away(self, intent: Intent[D, E]) -> Committed[D, E]:
         """
-        Do what `change` does for events that end somebody's access, also on a full disk.
+        Do what `change` does, also on a full disk, for events that end access or block a package.
 
         There `intent` may be called again after its events were committed.
         """

@@ -438,7 +438,10 @@ class Lifecycle(Struct, frozen=True):
             at, by, by_name = self.runtime.now(), caller.principal, caller.name
             return (Event.status_set(status, reason, at=at, by=by, by_name=by_name),)
 
-        return self.projects.change(name, intent).after
+        change = partial(self.projects.change, name, intent)
+        # quarantine stops installations, as a yank does
+        is_stop = status is Status.QUARANTINED
+        return (self.projects.store.with_reserve(change) if is_stop else change()).after
 
 
 def restore_advice(what: str) -> str:

@@ -170,8 +170,8 @@ class Store(Protocol):
         """
         Return the result of an action that deletes, or is to: it may use the reserve of a disk.
 
-        So may what ends somebody's access, which cannot wait until there is room. Only a store in
-        a folder has a reserve. On a full disk the action is called again.
+        So may what ends access or stops installations, which cannot wait until there is room. Only
+        a store in a folder has a reserve. On a full disk the action is called again.
         """
         return action()
 

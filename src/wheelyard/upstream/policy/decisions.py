@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.journaled_documents import DecisionRecords
 from wheelyard.catalog.package_requests import RequestRecords
 from wheelyard.catalog.projects import ProjectNames
@@ -171,7 +172,7 @@ class Deciding(Struct, frozen=True):
         if dry_run:
             before = self.records.get("current").value or DecisionList()
         else:
-            committed = self.records.change(lambda document: plan.of(document).decided)
+            committed = self._commit(verdict, lambda document: plan.of(document).decided)
             before = committed.before
             for decision in committed.events:
                 log_decision(decision)
@@ -288,10 +289,19 @@ class Deciding(Struct, frozen=True):
             sha256=sha256,
         )
         requested = self._requested()
-        committed = self.records.change(lambda document: (_for_askers(draft, requested, document),))
+        committed = self._commit(
+            verdict, lambda document: (_for_askers(draft, requested, document),)
+        )
         for decision in committed.events:
             log_decision(decision)
         return committed.after.by_project[project]
+
+    def _commit(
+        self, verdict: Verdict, intent: Intent[DecisionList, Decision]
+    ) -> Committed[DecisionList, Decision]:
+        # a block cannot wait until a full disk has room
+        is_block = verdict is Verdict.BLOCKED
+        return self.records.take_away(intent) if is_block else self.records.change(intent)
 
     def _requested(self) -> RequestList:
         return RequestList() if self.requests is None else self.requests.get()
