@@ -117,6 +117,7 @@ def test_an_older_copy_may_lack_all_of_an_index(tmp_path: Path, *, near: bool) -
         projects = app.index.named("dev").projects
         names = PrivateNames(projects, NO_PATTERNS, store, is_local=near)
         assert names.is_private(NormalizedName("newer"))
+        assert state_of_store(app) == "warning"
         app.publish_to("dev", make_wheel("newer"))
         assert app.get("/dev/simple/newer/").status == 200
 

@@ -101,16 +101,18 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
     except Unavailable as fault:
         yield HealthPart("store", "failed", f"{place}: {fault.message}")
         return
+    vanished = [built.projects.vanished for built in index.indexes.built()]
+    noticed = [projects.since for projects in vanished if projects.since is not None]
     failure = index.server.write_failure() if index.server is not None else ""
     if failure:
         fact = "No write has succeeded since the server was started"
         yield HealthPart("store", "failed", f"{place}: {fact}. {failure}")
-    elif index.projects.vanished.since is not None:
-        vanished = index.projects.vanished
+    elif noticed:
+        count = sum(len(projects.projects) for projects in vanished)
         text = (
             f"{place} was replaced by an older copy while this process ran: it knows nothing of "
-            f"{counted(len(vanished.projects), 'project')} that this process has read, which was "
-            f"noticed on {vanished.since:%Y-%m-%d %H:%M} UTC; the log has the names. What the copy "
+            f"{counted(count, 'project')} that this process has read, which was "
+            f"noticed on {min(noticed):%Y-%m-%d %H:%M} UTC; the log has the names. What the copy "
             "has is served. Run 'wheelyard check', publish again what is missing, and restart the "
             "server; if nobody meant to replace it, put the newer store back."
         )
