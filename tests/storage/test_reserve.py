@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from errno import ENOSPC
+from functools import partial
 from pathlib import Path
 from random import Random
 from threading import Event
@@ -83,6 +84,21 @@ def test_first_uploads_at_once(tmp_path: Path) -> None:
         stores = [LocalStore(tmp_path / str(number), Random(seed)) for seed in range(4)]
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda store: store.put_file(FILE, b"1"), stores))
+
+
+def test_the_first_object_makes_it(disk: Path) -> None:
+    """A store that gets no files, as one of credentials alone, has a reserve, too."""
+    store, token = store_on(disk), Key("credentials/tokens/a.json")
+    assert not reserve_of(disk).exists()
+    store.put(token, b"{}", ABSENT)
+    fill(disk)
+    revoke = partial(store.put, token, b"{1}", None)
+    with refused(Unavailable, STORAGE_FULL):
+        revoke()
+
+    store.with_reserve(revoke)
+
+    assert_is_full(disk)
 
 
 def test_only_deletions_use_it(disk: Path) -> None:

@@ -110,6 +110,7 @@ class LocalStore(Store):
         self._private = tuple(f"{path}/" for path in paths)
         folders = (f"{self._root}/{LOCKS}", f"{self._root}/{SPOOL}")
         self._reserve = Reserve(self._root, *folders)
+        self._has_put = False
         self.spool = Spool(Path(self._root, SPOOL), self._reserve)
         try:
             Path(self._root).parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +157,12 @@ class LocalStore(Store):
         # what is there already must not be lost
         is_synced = expect != ABSENT or not self._refetchable.match(key)
         with storage_faults(str(key)), self._spooled(body, is_synced=is_synced) as spooled:
-            return self._move_into_place(key, spooled, expect, is_synced=is_synced)
+            version = self._move_into_place(key, spooled, expect, is_synced=is_synced)
+        if not self._has_put:  # a store of credentials gets no files, which make the reserve
+            self._has_put = True
+            with suppress(OSError):
+                self._reserve.begin()
+        return version
 
     def put_file(self, key: Key, body: FileBody, kind: WebType | None = None) -> None:
         """

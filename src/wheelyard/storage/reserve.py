@@ -14,7 +14,8 @@ Three folders of the store are locked for that, which needs no room:
 * The spool: shared by whoever writes a file, after a look at the reserve, and exclusively by
   whoever removes the reserve. So no file is written into its room.
 
-A process that dies leaves it missing, and the next upload or deletion makes it again.
+A process that dies leaves it missing, and the next upload or deletion makes it again. So does the
+first write of a process while there is room: a store of credentials alone gets no uploads.
 """
 
 import os
@@ -64,6 +65,16 @@ class Reserve:
             return True
         with _locked(self._root, LOCK_EX), _locked(self._locks, LOCK_EX | LOCK_NB) as is_unused:
             return self._is_whole() or (is_unused and self._write())
+
+    def begin(self) -> None:
+        """
+        Give the reserve its size if the disk has twice that room, so that others find some, too.
+
+        Raises OSError if the folder cannot be written.
+        """
+        disk = os.statvfs(self._root)
+        if disk.f_bavail * disk.f_frsize > 2 * RESERVE_BYTES:
+            self.fill()
 
     @contextmanager
     def released(self) -> Iterator[None]:
