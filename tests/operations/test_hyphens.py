@@ -10,7 +10,7 @@ from tests.operations.old_sdists import old_sdist, sdist_without_metadata
 from tests.operations.two_indexes import DEMO, TwoIndexes
 from tests.operations.upstream_names import GuardedHarness, PublicNames
 from tests.refused import refused
-from wheelyard.errors import Conflict, Forbidden, Invalid, TooLarge
+from wheelyard.errors import Conflict, Forbidden, Invalid, TooLarge, Unavailable
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
@@ -161,6 +161,30 @@ def test_a_name_that_no_project_can_have(harness: IndexHarness) -> None:
     """A name that is a path of the server is refused, though another reading is not one."""
     with refused(Invalid, "invalid_name"):
         upload(harness.index, harness, old_sdist("simple", "1-2"))
+
+
+@pytest.mark.parametrize("caller", [ALICE, OF_DEMO_1_0], ids=["of-both", "of-one"])
+def test_a_refusal_that_may_pass_is_not_one_for_good(
+    guarded: GuardedHarness, caller: Caller
+) -> None:
+    """While nobody can say whether a name is public, what holds for the other one is no answer."""
+    upload(guarded.index, guarded, make_wheel())
+    guarded.index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "")
+    guarded.public.is_down = True
+
+    with refused(Unavailable, "upstream_unavailable"):
+        guarded.index.uploads.authorize(LONG.filename, caller)
+
+
+def test_a_refusal_is_that_of_a_project_that_the_caller_may_upload_to(
+    harness: IndexHarness,
+) -> None:
+    """Who may upload to one of both projects reads why that one takes no file."""
+    upload(harness.index, harness, LONG)
+    harness.index.lifecycle.set_status(ALICE, DEMO_1_0, Status.ARCHIVED, "")
+
+    with pytest.raises(Forbidden, match=r"demo-1-0.* is archived"):
+        harness.index.uploads.authorize("demo-1.0-2.tar.gz", OF_DEMO_1_0)
 
 
 def test_an_archived_project(harness: IndexHarness) -> None:

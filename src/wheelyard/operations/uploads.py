@@ -246,14 +246,16 @@ class Uploads(Struct, frozen=True):
         if form_name:
             readings = (_reading_of_form(readings, form_name),)
         refusals = list[WheelyardError]()
-        for reading in readings:
+        may_have = [reading for reading in readings if caller.may(Action.UPLOAD, reading.project)]
+        for reading in may_have or readings:
             try:
                 self._authorize(reading, caller, size)
             except WheelyardError as error:
                 refusals.append(error)
             else:
                 return readings
-        raise refusals[0]
+        # it may be the file of a project about which nobody can say anything now
+        raise min(refusals, key=lambda error: not isinstance(error, Unavailable))
 
     def _authorize(self, distribution: Distribution, caller: Caller, size: FileSize) -> None:
         self._permit(distribution, caller)
