@@ -104,7 +104,10 @@ def decide_reading(
     alike = (reading for reading in readings if is_lenient and _has_letters_of(name, reading))
     decided = next(exact, None) or next(alike, None)
     if decided is None:
-        raise _name_mismatch(name)
+        projects = " or ".join(reading.project for reading in readings)
+        reason = f"its Name is not that of a project that the filename may be of, {projects}"
+        advice = "Build it again with a current build tool, and with a version by PEP 440."
+        raise other_project("name_mismatch", reason, name, advice=advice)
     return decided
 
 

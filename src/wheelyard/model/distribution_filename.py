@@ -337,8 +337,7 @@ def ambiguous_filename(filename: str, readings: Iterable[KnownDistribution]) -> 
     texts = [f"version {reading.version} of {reading.project}" for reading in readings]
     return Invalid(
         f"{quoted(filename)} may be {' or '.join(texts)}, and nothing says "
-        "which. Upload it with its project in the field 'name', or build it again, so that its "
-        "PKG-INFO says it.",
+        "which. Build it again with a current build tool: then its PKG-INFO says it.",
         code="ambiguous_filename",
     )
 
