@@ -5,12 +5,20 @@ from pathlib import Path
 import pytest
 
 from tests.operations.old_sdists import REAL, old_sdist
+from tests.refused import refused
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.reading import file_of, look, page_of
 from tests.upstream.settings import front
+from wheelyard.errors import Invalid
 from wheelyard.upstream.kept_files import KeptFile
-from wheelyard.upstream.lock_files import Place, locked_package
+from wheelyard.upstream.lock_files import (
+    BAD_LOCK_FILE,
+    LockedFile,
+    Place,
+    locked_package,
+    read_lock_files,
+)
 
 SHA = "0123456789abcdef" * 4
 
@@ -40,3 +48,39 @@ def test_what_is_kept_and_locked(filename: str) -> None:
 
     assert kept.version == version
     assert [file.version for file in locked.files] == [version]
+
+
+@pytest.mark.parametrize("is_named", [False, True], ids=["url", "name"])
+@pytest.mark.parametrize("filename", [*REAL, "leo-4.3-1.zip", "leo-4.3.tar.bz2"])
+def test_a_lock_file_with_an_old_sdist_is_read(
+    tmp_path: Path, filename: str, *, is_named: bool
+) -> None:
+    """One sdist that an old tool has named does not make the whole pylock.toml unusable."""
+    old = {"leo-4.3-1.zip": ("leo", "4.3.post1"), "leo-4.3.tar.bz2": ("leo", "4.3")}
+    project, version = (REAL | old)[filename]
+    said = f"name = '{filename}', " if is_named else ""
+    path = tmp_path / "pylock.toml"
+    path.write_text(
+        f"""lock-version = '1.0'
+created-by = 'a test'
+[[packages]]
+name = '{project}'
+version = '{version}'
+sdist = {{ {said}url = 'https://files.example.com/{filename}', hashes = {{ sha256 = '{SHA}' }} }}
+"""
+    )
+
+    (files,) = read_lock_files([path]).projects.values()
+
+    assert files == (LockedFile(project, version, SHA, filename),)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("sdist", ["5", "{ name = 5, url = 5 }", "{ url = 'http://[::1/x.zip' }"])
+def test_a_malformed_sdist_of_a_lock_file_is_said(tmp_path: Path, sdist: str) -> None:
+    """A lock file that is malformed is named, as before."""
+    path = tmp_path / "pylock.toml"
+    path.write_text(
+        f"lock-version = '1.0'\ncreated-by = 'a test'\n[[packages]]\nname = 'a'\nsdist = {sdist}\n"
+    )
+    with refused(Invalid, BAD_LOCK_FILE):
+        read_lock_files([path])

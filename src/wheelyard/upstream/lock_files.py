@@ -5,6 +5,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from operator import attrgetter
 from optparse import OptionParser, Values
 from pathlib import Path
@@ -25,7 +26,9 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import (
+    SDIST_SUFFIX,
     SDIST_SUFFIXES,
+    Sdist,
     Sha256,
     parse_known_filename,
     parse_name,
@@ -454,12 +457,48 @@ def _how_to_lock(tools: Sequence[str] = ()) -> str:
 
 
 def _read_pylock(file: str, text: str) -> Iterator[LockEntry]:
+    lock = _parsed_toml(file, text)
+    sdist_names = _rename_sdists(lock)
     try:
-        packages = Pylock.from_dict(_parsed_toml(file, text)).packages
+        packages = Pylock.from_dict(lock).packages
     except PylockValidationError as error:
         raise Place(file, error.context or 1).fault(escaped(error.message)) from error
     for number, package in enumerate(packages):
-        yield from _entries_of(Place(file, f"packages[{number}]"), package)
+        place = Place(file, f"packages[{number}]")
+        yield from _entries_of(place, package, sdist_names.get(number))
+
+
+def _rename_sdists(lock: dict[str, Any]) -> dict[int, str]:
+    """
+    Give the sdists of a lock file the names of today, and return those before, by package number.
+
+    packaging divides a filename at its last hyphen, and refuses a lock file with an older name.
+    """
+    names = dict[int, str]()
+    packages = lock.get("packages")
+    # what is malformed is left as it is: packaging says why
+    for number, package in enumerate(packages if isinstance(packages, list) else ()):
+        sdist = package.get("sdist") if isinstance(package, dict) else None
+        if not isinstance(sdist, dict) or not isinstance(package.get("name"), str):
+            continue
+        with suppress(Invalid):
+            filename, project = _filename_of(sdist), parse_name(package["name"])
+            distribution = parse_known_filename(filename, project)
+            if isinstance(distribution, Sdist):
+                names[number] = filename
+                sdist["name"] = f"{project}-{distribution.version}{SDIST_SUFFIX}"
+    return names
+
+
+def _filename_of(sdist: dict[str, Any]) -> str:
+    """Return the filename of an sdist in a lock file, or an empty text if it is malformed."""
+    texts = {key: sdist.get(key) for key in ("name", "path", "url")}
+    if not all(text is None or isinstance(text, str) for text in texts.values()):
+        return ""
+    try:
+        return PackageSdist(**texts, hashes={}).filename
+    except (PylockValidationError, ValueError):  # ValueError: a malformed URL
+        return ""
 
 
 def _parsed_toml(file: str, text: str) -> dict[str, Any]:
@@ -473,20 +512,25 @@ def _parsed_toml(file: str, text: str) -> dict[str, Any]:
         raise Place(file, line).fault("this is not TOML. Lock again") from error
 
 
-def _entries_of(place: Place, package: Package) -> Iterator[LockEntry]:
-    """Yield the package, unless it is the project itself, which is in a folder."""
-    archive = package.archive
+def _entries_of(place: Place, package: Package, sdist_name: str | None) -> Iterator[LockEntry]:
+    """
+    Yield the package, unless it is the project itself, which is in a folder.
+
+    `sdist_name` is the filename of its sdist, or None if `package` has it.
+    """
+    archive, sdist = package.archive, package.sdist
     if package.vcs is not None:
         yield ForeignPackage(place, "a repository")
     elif archive is not None:
         yield ForeignPackage(place, _AT_A_URL if archive.url else "a file of a machine")
     elif package.directory is None:
-        files = (package.sdist, *(package.wheels or ()))
-        listed = [_digest_and_filename(file) for file in files if file is not None]
+        listed = [(_digest_of(wheel), wheel.filename) for wheel in package.wheels or ()]
+        if sdist is not None:
+            listed.append((_digest_of(sdist), sdist_name or sdist.filename))
         yield locked_package(place, package.name, str(package.version or ""), listed)
 
 
-def _digest_and_filename(file: PackageSdist | PackageWheel) -> Listed:
+def _digest_of(file: PackageSdist | PackageWheel) -> str:
     """Return the SHA-256 of a file, or if it has none, another digest, which is an error."""
     algorithm = "sha256" if "sha256" in file.hashes else next(iter(file.hashes))
-    return f"{algorithm}:{file.hashes[algorithm]}", file.filename
+    return f"{algorithm}:{file.hashes[algorithm]}"
