@@ -39,6 +39,22 @@ def test_page_file_and_facts(upstream: FakeUpstream, tmp_path: Path) -> None:
         assert page_of(server, "leo-6-7-8").status == 404
 
 
+@pytest.mark.integration
+def test_a_url_without_a_project_asks_nobody_about_a_private_file(
+    upstream: FakeUpstream, tmp_path: Path
+) -> None:
+    """A private file is served while the upstream index is down, which learns none of its names."""
+    made = old_sdist("acme-core", "1.0-1")
+    with front(tmp_path, upstream, private=["acme-core"]) as server:
+        server.publish(made)
+        upstream.behave("acme-core-1-0", 503)
+
+        answer = look(server, f"/packages/{made.filename}")
+
+        assert (answer.status, answer.body) == (200, made.body)
+        assert upstream.asked("acme-core-1-0") == []
+
+
 @pytest.mark.parametrize("filename", REAL)
 def test_what_is_kept_and_locked(filename: str) -> None:
     """A kept file, and one of a lock file that states no version, have the project's reading."""

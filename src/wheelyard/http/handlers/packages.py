@@ -44,6 +44,7 @@ from wheelyard.http.responses import (
 )
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import (
+    KnownDistribution,
     ambiguous_filename,
     known_filename_readings,
     parse_known_filename,
@@ -317,11 +318,19 @@ class Packages:
         """
         Return the project of a file whose path names none, and which the caller may look up.
 
-        If the filename may be of several, it is the only one that lists it for the caller. Raises
-        Invalid if the filename is of none. Raises as `resolver.find`.
+        If the filename may be of several, it is the only one that lists it for the caller. A
+        private one comes before public ones. Raises Invalid if the filename is of none. Raises as
+        `resolver.find`.
         """
         names, refusals = list[NormalizedName](), list[WheelyardError]()
         readings = known_filename_readings(filename)
+        # no upstream index gets to know part of the filename, and the file is there without one
+        if len(readings) > 1:
+            private = [
+                reading.project for reading in readings if self._has_private(reading, request)
+            ]
+            if len(private) == 1:
+                return private[0]
         for name in (reading.project for reading in readings):
             try:
                 self._context.read_policy.require_lookup(request.caller, name)
@@ -338,6 +347,16 @@ class Packages:
             raise ambiguous_filename(filename, readings)
         # a client without a credential has to learn that one may help
         raise min(refusals, key=lambda error: not isinstance(error, Unauthenticated))
+
+    def _has_private(self, reading: KnownDistribution, request: Request) -> bool:
+        """Return whether the file is one of a private project that the caller may read."""
+        name = reading.project
+        try:
+            self._context.read_policy.require_project_read(request.caller, name)
+            project = resolver.find_private(self._context, name).project
+        except (Forbidden, NotFound, Unauthenticated):
+            return False
+        return project.status.serves_files and reading.filename in project.by_filename
 
     def _count(
         self, request: Request, file: File | None, name: NormalizedName, response: Response
