@@ -63,6 +63,19 @@ def test_a_client_has_half_of_the_threads_of_an_index() -> None:
     assert len(begun) == 14
 
 
+def test_a_client_of_a_slow_index_has_threads_of_another() -> None:
+    """What a client waits for at one index takes none of its threads at another."""
+    threads, gate = DaemonThreads(8, "test"), Event()
+    slow = [threads.start(partial(gate.wait, TIMEOUT_SECONDS), "a", "one") for _ in range(9)]
+
+    quick = [threads.start(current_thread, "b", "one") for _ in range(9)]
+    assert all(each.result(TIMEOUT_SECONDS) for each in quick)
+    assert not any(each.done() for each in slow)
+    gate.set()
+
+    assert all(each.result(TIMEOUT_SECONDS) for each in slow)
+
+
 def test_a_client_has_half_of_the_threads() -> None:
     """The work of one client leaves threads for that of others, and is all done in the end."""
     threads, gate = DaemonThreads(4, "test"), Event()

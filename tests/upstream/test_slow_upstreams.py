@@ -26,6 +26,7 @@ from wheelyard.http.upstream_reader import UPSTREAM_THREADS
 from wheelyard.http_client.client import at_minimum_rate
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.upstream.observation import Kind
+from wheelyard.upstream.upstream_files import FETCH_THREADS
 
 pytestmark = pytest.mark.integration
 
@@ -138,6 +139,28 @@ def test_names_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Pa
                 gate.set()
             assert {page.result().status for page in pages} == {200}
     assert len(upstream.requests) == number
+
+
+def test_files_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Path) -> None:
+    """However many files of one index a client waits for, it gets those of another one."""
+    number = FETCH_THREADS // 4 + 6
+    wheels = [public_wheel("slow", f"1.{each}") for each in range(number)]
+    upstream.publish(*wheels)
+    with running_fake_upstream() as other:
+        quick = public_wheel("quick", "1.0")
+        other.publish(quick)
+        tables = (_table(upstream, "slow", allow=["slow"]), _table(other, "quick"))
+        own: dict[str, Any] = {"url": "", "label": "", "file_hosts": (), "index": tables}
+        with serving(tmp_path, upstream, **own) as index, ThreadPoolExecutor(number) as pool:
+            listed = page_of(index, "slow").files
+            gate = upstream.hold_files("slow")
+            links = [urljoin("/simple/slow/", listed[each.filename]["url"]) for each in wheels]
+            answers = [pool.submit(look, index, link) for link in links]
+            until(lambda: len(upstream.asked_files("slow")) == FETCH_THREADS // 4)
+            assert look(index, link_of(index, "quick", quick.filename)).body == quick.data
+            assert not any(answer.done() for answer in answers)
+            gate.set()
+            assert {answer.result().status for answer in answers} == {200}
 
 
 def test_names_do_not_wait_for_licences(upstream: FakeUpstream, tmp_path: Path) -> None:

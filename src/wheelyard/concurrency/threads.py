@@ -45,8 +45,8 @@ class DaemonThreads:
         self._limit = limit
         self._name = name
         self._queue = deque[_Submitted]()
-        self._shares = Counter[str]()
-        """The work of each sharer that is queued or runs."""
+        self._shares = Counter[tuple[str, ...]]()
+        """The work of each sharer that is queued or runs, by all sharers up to it."""
         self._surplus = deque[_Submitted]()
         """What waits until other work of one of its sharers has ended, the oldest first."""
         self._threads = self._idle = 0
@@ -57,8 +57,8 @@ class DaemonThreads:
         Run `work`, which raises nothing, as soon as a thread is free.
 
         The first sharer, such as an index, never has more than half of the threads, and each
-        further one, such as a client, half of what the one before it may have. An empty text is
-        none.
+        further one, such as a client of that index, half of what the one before it may have. An
+        empty text is none.
         """
         submitted = _Submitted(sharers, work)
         with self._changed:
@@ -87,14 +87,14 @@ class DaemonThreads:
 
     def _has_room(self, submitted: _Submitted) -> bool:
         return all(
-            not sharer or self._shares[sharer] < max(1, self._limit >> level)
-            for level, sharer in enumerate(submitted.sharers, 1)
+            self._shares[shared] < max(1, self._limit >> len(shared))
+            for shared in _shares_of(submitted)
         )
 
     def _enqueue(self, submitted: _Submitted) -> None:
         # the caller holds `_changed`: an idle thread is counted until it has taken its work, so
         # that several pieces of work that come at once do not count on the same idle thread
-        self._shares.update(submitted.sharers)
+        self._shares.update(_shares_of(submitted))
         self._queue.append(submitted)
         if self._idle >= len(self._queue):
             self._changed.notify()
@@ -104,10 +104,10 @@ class DaemonThreads:
 
     def _run(self) -> None:
         while (taken := self._next()) is not None:
-            sharers = taken.sharers
+            shares = _shares_of(taken)
             taken.work()
             del taken  # with all that it holds, which may be open connections
-            self._end_share(sharers)
+            self._end_share(shares)
 
     def _next(self) -> _Submitted | None:
         with self._changed:
@@ -119,15 +119,21 @@ class DaemonThreads:
             self._threads -= 1
             return None
 
-    def _end_share(self, sharers: tuple[str, ...]) -> None:
+    def _end_share(self, shares: list[tuple[str, ...]]) -> None:
         with self._changed:
-            self._shares -= Counter(sharers)  # without those that are 0
+            self._shares -= Counter(shares)  # without those that are 0
             waiting, self._surplus = self._surplus, deque()
             for submitted in waiting:
                 if self._has_room(submitted):
                     self._enqueue(submitted)
                 else:
                     self._surplus.append(submitted)
+
+
+def _shares_of(submitted: _Submitted) -> list[tuple[str, ...]]:
+    """Return what counts for each sharer: itself, and the sharers before it."""
+    sharers = submitted.sharers
+    return [sharers[:end] for end in range(1, len(sharers) + 1) if sharers[end - 1]]
 
 
 TURN_SECONDS: Final = 0.05

@@ -39,7 +39,7 @@ FETCH_THREADS: Final = 64
 """
 Files that a process fetches at a time.
 
-Half of them are of one upstream index, and a quarter for one client.
+Half of them are of one upstream index, and half of those for one client.
 """
 SMALL_THREADS: Final = 32
 """Core metadata that a process fetches at a time: a resolver must not wait for large files."""
@@ -117,8 +117,8 @@ class UpstreamFiles:
         """
         Begin to fetch a file, unless that has begun already, and return what it can be read from.
 
-        One index has at most half of the threads, and one client, if it is named, a quarter. The
-        result is there with the first bytes. The future raises as `FileSource`, and Unavailable
+        One index has at most half of the threads, and one client, if it is named, half of those.
+        The result is there with the first bytes. The future raises as `FileSource`, and Unavailable
         (code `bad_upstream`) for a small file that is not what its page says.
         """
         limit = self._rules.max_kept_bytes
