@@ -82,3 +82,7 @@ class ExpiringCache(Generic[K, V]):
         """Cache `value` for `seconds`, or do nothing if they are not positive."""
         if seconds > 0:
             self._entries.put(key, (value, self._monotonic() + seconds), 1)
+
+    def discard(self, key: K) -> None:
+        """Remove the value of `key` from the cache, if there is one."""
+        self._entries.discard(key)

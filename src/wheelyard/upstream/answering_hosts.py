@@ -13,7 +13,7 @@ Origin = tuple[str, str, int]
 FRESH_SECONDS: Final = 1.0
 """Age up to which an answer shows that a host answers: credentials may end at any moment."""
 SILENCE_SECONDS: Final = 30.0
-"""Seconds for which a host that refuses everything is not tested again."""
+"""Seconds for which a host that refuses everything is not tested again, unless it answers."""
 MAX_HOSTS: Final = 100
 
 
@@ -36,6 +36,7 @@ class AnsweringHosts:
     def record(self, answered: Url, asked: Url) -> None:
         """Note that the host of the URL `answered` has answered a request for `asked`."""
         self._last.put(answered.origin, _Answer(asked, self._monotonic()), 1)
+        self._silent.discard(answered.origin)
 
     def record_silence(self, refused: Url) -> None:
         """Note that the host of a URL refuses everything that was tried."""
