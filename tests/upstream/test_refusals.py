@@ -9,12 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
+from tests.http.servers import token_of
 from tests.upstream.fake_pages import Fault, basic
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import SOURCE, Seen, link_of, look, page_of
 from tests.upstream.settings import front
 from tests.upstream.test_confusion_faults import two_upstreams
+from wheelyard.errors import Unavailable
 from wheelyard.model.public_packages import NameAnswer
 from wheelyard.upstream.refusal_reason import REASON_CHARS, reason_in
 
@@ -124,6 +126,33 @@ def test_a_refusal_is_not_passed_by(public: FakeUpstream, tmp_path: Path) -> Non
         public.behave("evil", 503)
         server.clock.advance(seconds=601)
         assert page_of(server, "evil").headers[SOURCE] == "upstream-stale"
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("way", ["refresh", "no-cache"])
+def test_a_refusal_that_somebody_asked_for(public: FakeUpstream, tmp_path: Path, way: str) -> None:
+    """What is refused when somebody asks for it at once is not served from a page that is fresh."""
+    with front(tmp_path, public) as server:
+        link = link_of(server, "evil", PACKAGE.filename)
+        assert look(server, link).status == 200
+        public.refuse("evil", ARTIFACTORY)
+        assert server.index.upstream is not None
+        if way == "refresh":
+            with pytest.raises(Unavailable, match="blocked by policy MALWARE"):
+                server.index.upstream.pages.refresh(NormalizedName("evil"))
+        else:
+            server.clock.advance(seconds=2)
+            login = basic("__token__", token_of(server.index, can="read,upload"))
+            newest = {"authorization": login, "cache_control": "no-cache"}
+            assert page_of(server, "evil", **newest).status == 403
+        for _ in range(2):
+            assert error_of(page_of(server, "evil"))[:2] == (403, "upstream_refused")
+            assert look(server, link).status == 403
+        assert len(public.asked_pages("evil")) == 2
+        public.behave("evil")
+        server.index.upstream.pages.refresh(NormalizedName("evil"))
+        assert page_of(server, "evil").status == 200
+        assert look(server, link).status == 200
 
 
 @pytest.mark.integration

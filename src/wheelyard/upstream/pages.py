@@ -158,6 +158,8 @@ class UpstreamPages:
     def peek(self, name: NormalizedName) -> KnownPage | None:
         """Return what `get` would, if it needs neither the network nor the store, else None."""
         now, held = self._runtime.monotonic(), self._memory.get(name)
+        if held is not None and self._refused.get(name):  # also by an answer to `refresh`
+            return None
         if held is not None and now < min(held.fresh_until, held.looked_at + LOOK_SECONDS):
             self._observation.cache(Kind.PAGE, CacheResult.HIT)
             return KnownPage(self._found_page(held))
@@ -170,9 +172,9 @@ class UpstreamPages:
         return None
 
     def version_in_memory(self, name: NormalizedName) -> str | None:
-        """Return the version of the page of a project in memory, or None without one."""
+        """Return the version of the page in memory that may be shown, or None without one."""
         held = self._memory.get(name)
-        return None if held is None else held.page.version
+        return None if held is None or self._refused.get(name) else held.page.version
 
     def stale(self, name: NormalizedName) -> FoundPage | None:
         """Return the page in memory that may be served while another thread waits for `get`."""
@@ -359,7 +361,7 @@ class UpstreamPages:
         now = self._runtime.monotonic()
         if kind is Kind.CHECK:
             return held.page.exists and held.confirmed_at >= now - CHECK_SECONDS
-        return now < held.fresh_until
+        return now < held.fresh_until and not self._refused.get(held.page.name)
 
     def _request_unless_bad(
         self, name: NormalizedName, kind: Kind, held: _HeldPage | None
@@ -377,10 +379,6 @@ class UpstreamPages:
         except Unavailable as error:
             if error.code == BAD_UPSTREAM:
                 self._bad.put(name, copy(error), BAD_SECONDS)  # without its traceback
-            if error.code == UPSTREAM_REFUSED:
-                asked = self._clients.asked_for(name)
-                ttl = min(client.server.page_ttl for client in asked)
-                self._bad.put(name, copy(error), min(ttl, NEGATIVE_SECONDS))
             raise
 
     def _request(
@@ -391,6 +389,8 @@ class UpstreamPages:
         except Unavailable as error:
             if error.code == UPSTREAM_REFUSED:
                 self._refused.put(name, True, 1)  # noqa: FBT003 - the cached value
+                ttl = min(client.server.page_ttl for client in self._clients.asked_for(name))
+                self._bad.put(name, copy(error), min(ttl, NEGATIVE_SECONDS))
             raise
         self._refused.discard(name)
         return answer
