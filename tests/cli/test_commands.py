@@ -134,9 +134,8 @@ def test_a_store_of_an_older_format_is_refused_by_each_command(
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
-        "wheelyard: This store has format 2, and this version of wheelyard knows 3. Copy it to "
-        "a new place with 'wheelyard copy --with-credentials OLD NEW'; to check or repair it, use "
-        "the version that wrote it."
+        "wheelyard: This store has format 2, which no release of wheelyard wrote: make a new "
+        "store, and import its 'files' folder there with 'wheelyard import'."
     )
     assert contents(store) == before
     assert not (sandbox.folder / "site").exists()

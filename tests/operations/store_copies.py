@@ -13,7 +13,7 @@ from wheelyard.wiring.indexes import catalog_of
 
 def store_copy(
     source: Stores,
-    changes: Changes | None,
+    changes: Changes,
     target: Index,
     *,
     upstream: Store | None = None,

@@ -10,7 +10,7 @@ The catalog: what the index knows of projects, files and credentials, as documen
   private
 - `files.py`: the bytes of distributions and their sidecars
 - `stored_credentials.py`: API tokens, used ID tokens and sessions
-- `format.py`, `format_2.py`: the format of a store, and reading one of the format before
+- `format.py`: the format of a store
 
 **Private names.** The list of projects is the registry of private names. A name is private if a
 pattern of the settings matches it, if it is in the list, or if it has a document

@@ -308,11 +308,11 @@ class StoreFormat(
 _FORMATS: Final = ExtensibleCodec(StoreFormat)
 
 
-def read_format(store: Store, oldest: int = FORMAT) -> StoreFormat | None:
+def read_format(store: Store) -> StoreFormat | None:
     """
     Return the content of `wheelyard.json`, or None if the store has none.
 
-    Raises Invalid if the format is below `oldest` (code `older_store`), if only a newer version of
+    Raises Invalid if the format is an older one (code `older_store`), if only a newer version of
     wheelyard may read the store (code `newer_store`), or if `wheelyard.json` is damaged (code
     `damaged_document`). Raises Unavailable if the store does not answer.
     """
@@ -334,8 +334,12 @@ def read_format(store: Store, oldest: int = FORMAT) -> StoreFormat | None:
             f"{FORMAT}. Upgrade wheelyard{needed}.",
             code=NEWER_STORE,
         )
-    if written.format < oldest:
-        raise _older(written.format)
+    if written.format < FORMAT:
+        raise Invalid(
+            f"This store has format {written.format}, which no release of wheelyard wrote: make a "
+            "new store, and import its 'files' folder there with 'wheelyard import'.",
+            code="older_store",
+        )
     if _is_newer(written.reader):
         raise Invalid(
             f"Reading this store needs wheelyard {escaped(written.reader)} or newer. Upgrade "
@@ -343,21 +347,6 @@ def read_format(store: Store, oldest: int = FORMAT) -> StoreFormat | None:
             code=NEWER_STORE,
         )
     return written
-
-
-def _older(number: int) -> Invalid:
-    """Return the error for a store of a format before this one."""
-    advice = (
-        f"and this version of wheelyard knows {FORMAT}. Copy it to a new place with "
-        "'wheelyard copy --with-credentials OLD NEW'; to check or repair it, use the version that "
-        "wrote it."
-    )
-    if number < FORMAT - 1:
-        advice = (
-            "which no release of wheelyard wrote: make a new store, and import its 'files' folder "
-            "there with 'wheelyard import'."
-        )
-    return Invalid(f"This store has format {number}, {advice}", code="older_store")
 
 
 def ensure_format(store: Store, files: str = "") -> StoreFormat | None:

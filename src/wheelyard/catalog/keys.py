@@ -154,11 +154,6 @@ def commit(name: NormalizedName, number: int) -> Key:
     return numbered_entry(journal(name), number)
 
 
-def format_2_incoming(name: NormalizedName) -> Key:
-    """Return the key of the commits that a copy was adding to a project of format 2."""
-    return Key(f"incoming/{name}.json")
-
-
 def pending_mark(name: NormalizedName, number: int, unique: str) -> Key:
     """Return the key of a mark that a commit may be made, with 16 random hexadecimal digits."""
     # one folder for all: listing it is one call, and a new mark makes no folder

@@ -175,8 +175,7 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     copy again.
 
     Files that were deleted in FROM stay in TO, unlisted, until 'wheelyard check --sweep' there. A
-    project that was changed in TO is left alone, and the command fails. FROM may be a store of the
-    format before, which this version only copies.
+    project that was changed in TO is left alone, and the command fails.
 
     Options:
         --with-credentials: Also the API tokens, as digests, and the grants of the store.
@@ -201,10 +200,7 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     stays = "What was copied stays; copy again to go on from there."
     with resumable(stays), shown_progress("copy", is_size=True) as progress:
         report = copy.run(progress.advance_in, with_credentials=with_credentials)
-    report.notes = [escaped(note) for note in opened.notes]
     report.problems = [escaped(problem) for problem in report.problems]
-    for note in report.notes:
-        warn(note)
     for problem in report.problems:
         click.echo(f"wheelyard: not copied: {problem}", err=True)
     if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
@@ -222,19 +218,17 @@ def _store_copy(
     """Return the copy of an opened store, at this location, into an index."""
     is_local = opened.traits.is_local and target_index.is_local
     # with a bucket of its own, both stores see the same memory of upstream indexes
-    is_shared = settings.upstream.bucket and opened.old is None
+    is_shared = bool(settings.upstream.bucket)
     counter = target_index.traits.operation_counter
     upstream = upstream_store(settings, target_index.stores, counter)
     copied = UpstreamCopy(opened.upstream, upstream, target_index.retries)
-    indexes = None
-    if opened.changes_of is not None:
-        indexes = IndexCopies(
-            records=target_index.catalog.index_records,
-            source_changes=opened.changes_of,
-            target=partial(catalog_of, target_index),
-        )
+    indexes = IndexCopies(
+        records=target_index.catalog.index_records,
+        source_changes=opened.changes_of,
+        target=partial(catalog_of, target_index),
+    )
     return StoreCopy(
-        source=opened.stores_for(target_index.stores),
+        source=opened.stores,
         source_changes=opened.changes,
         origin=origin,
         target=target_index.stores,

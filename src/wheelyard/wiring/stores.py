@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from wheelyard.catalog import format_2, keys
+from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, Changes
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.format import ensure_format, read_format
-from wheelyard.catalog.format_2 import Format2Documents, Format2Upstream
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_conflict_retries
 from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import Invalid, WheelyardError
@@ -108,7 +107,7 @@ def makes_store(settings: Settings) -> bool:
     if settings.server.read_only:
         return False
     if is_bucket(location):
-        return read_format(store_in(location), oldest=0) is None
+        return read_format(store_in(location)) is None
     return not has_store(settings)
 
 
@@ -326,9 +325,7 @@ def _open_bucket(
 
 
 def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> str:
-    stored_format = read_format(
-        store, oldest=0
-    )  # what may be done with an older one is decided later
+    stored_format = read_format(store)
     if stored_format is None:
         if not create:
             next(store.list(keys.FORMAT), None)  # raises if the bucket is missing
@@ -355,24 +352,10 @@ class CopySource(Struct, frozen=True):
     upstream: Store
     """What is kept of upstream indexes."""
     traits: StoreTraits
-    changes: Changes | None
-    """Its feed, or None for a store of format 2, which has none."""
-    changes_of: Callable[[str], Changes] | None
-    """Returns the feed of an index that has a name, or None as `changes`."""
-    old: Format2Upstream | None
-    """The same as `upstream` if it is a store of format 2, else None."""
-
-    def stores_for(self, target: Stores) -> Stores:
-        """Return the stores as ones of the present format, to copy them into `target`."""
-        if self.old is None:
-            return self.stores
-        documents = Format2Documents(self.stores.documents, self.old, target.documents)
-        return replace(self.stores, documents=documents)
-
-    @property
-    def notes(self) -> list[str]:
-        """What of the objects that were copied could be converted in part only, as sentences."""
-        return [] if self.old is None else self.old.notes
+    changes: Changes
+    """Its feed."""
+    changes_of: Callable[[str], Changes]
+    """Returns the feed of an index that has a name."""
 
 
 def open_copy_source(settings: Settings) -> CopySource:
@@ -385,10 +368,6 @@ def open_copy_source(settings: Settings) -> CopySource:
     opened = open_store(settings, runtime, create=False)
     stores, traits = opened.stores, opened.traits
     upstream = upstream_store(settings, stores, traits.operation_counter)
-    stored_format = read_format(stores.documents, format_2.NUMBER)
-    if stored_format is not None and stored_format.format == format_2.NUMBER:
-        old = Format2Upstream(upstream)
-        return CopySource(stores, old, traits, None, None, old)
     ensure_format(stores.documents)
     # a copy writes nothing there, so it gives no serials
     documents = ReadOnlyStore(stores.documents)
@@ -402,4 +381,4 @@ def open_copy_source(settings: Settings) -> CopySource:
     def changes_of(name: str) -> Changes:
         return changes_in(PrefixedStore(documents, keys.index_folder(name)))
 
-    return CopySource(stores, upstream, traits, changes_in(documents), changes_of, None)
+    return CopySource(stores, upstream, traits, changes_in(documents), changes_of)

@@ -39,12 +39,4 @@ last commit of the moment, and the repetition after a deletion. Credentials
 (`operations/copying/credential_copy.py`) are copied object by object, and the changes of grants,
 and decisions, one by one, by `Commits.add`, too. What is remembered of upstream indexes
 (`catalog/private_names.py`) is joined with what the target knows (`credential_copy.py`).
-
-`catalog/format_2.py` shows a store of format 2 as one of format 3, so that all of this works on
-it unchanged. `wiring/stores.py` opens it; nothing else does. A project's journal is read whole,
-as the digests of its commits are computed anew, and kept with the document until 256 MiB are.
-Conversion is a function of the old store, so a later copy finds its own commits again; but which
-files an approval without digests is about may change, so there what the target has counts.
-Whoever raises the format number writes such a module, and keeps stores of the old format as
-fixtures (`tests/migration/format_2`).
 """

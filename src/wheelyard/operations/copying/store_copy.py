@@ -90,8 +90,6 @@ class CopyReport(Struct):
     """Objects with owners of public names, or digests of their files, that were written."""
     credentials: int = 0
     """Objects below `credentials/` that were written."""
-    notes: list[str] = []
-    """What has arrived in part only, as sentences."""
     problems: list[str] = []
     """Projects that stay in the target as they were. Each sentence says why."""
 
@@ -102,7 +100,6 @@ class CopyReport(Struct):
         self.changed += part.changed
         self.objects += part.objects
         self.size += part.size
-        self.notes += (f"index {index}: {note}" for note in part.notes)
         self.problems += (f"index {index}: {problem}" for problem in part.problems)
 
 
@@ -127,8 +124,8 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
     """A copy from one store to another one."""
 
     source: Stores
-    source_changes: Changes | None
-    """The feed of the source, or None for a store of format 2, which has none."""
+    source_changes: Changes
+    """The feed of the source."""
     origin: str
     """The location of the source."""
     target: Stores
@@ -326,10 +323,10 @@ class _Copying(Struct):
 
     def _later_names(self, names: list[NormalizedName]) -> list[NormalizedName]:
         """Return the projects to plan, and forget what is known of those that changed meanwhile."""
-        listed, changes, serial = self.listed, self.copy.source_changes, self.serial
-        if changes is not None and serial is not None:
+        listed = self.listed
+        if self.serial is not None:
             with suppress(NotFound), UnreadableIgnored():
-                later, _ = changes.since(serial)
+                later, _ = self.copy.source_changes.since(self.serial)
                 self.listed = self._listed_names()
                 for change in later:
                     if self.revisions.get(change.project) != change.revision:
@@ -467,12 +464,12 @@ class _Copying(Struct):
         """Return the projects to compare, and the newest serial of the source, if it has one."""
         self.listed, changes, serial = self._listed_names(), self.copy.source_changes, None
         try:
-            if self.state is not None and changes is not None:
+            if self.state is not None:
                 with suppress(NotFound):  # the source was restored
                     news, serial = changes.since(self.state.source)
                     new = self.listed - self.copy.projects.names.get_current().as_set
                     return sorted({*self.again, *new, *(change.project for change in news)}), serial
-            serial = changes.newest() if changes else None
+            serial = changes.newest()
         except Unavailable as fault:
             # a source in which nothing can be read any more is found out by the listing
             if fault.code == DAMAGED:
