@@ -126,21 +126,6 @@ def test_retention_refuses(harness: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize("days", [40, -40])
-def test_a_file_is_as_old_as_the_store_says(harness: IndexHarness, days: int) -> None:
-    """A release that a wrong machine has uploaded is no older for rules than others of that day."""
-    uploads = wrong(harness, days=days).uploads
-    for version in ("1.0", "2.0"):
-        uploads.accept(make_wheel(version=version).arrival(harness.folder), ALICE)
-    settings = Settings(retention=({"older_than_days": 30},))
-    retention = wrong(harness, settings).retention
-    assert retention is not None
-
-    assert retention.preview(ALICE).deleted == ()
-    harness.clock.advance(days=31)
-    assert [release.version for release in retention.preview(ALICE).deleted] == ["1.0"]
-
-
-@pytest.mark.parametrize("days", [40, -40])
 def test_a_copy_goes_by_the_clock_of_its_target(harness: IndexHarness, days: int) -> None:
     """A copy by a wrong machine brings deleted files, and writes old bytes of a dead one again."""
     harness.upload(KEPT)

@@ -20,7 +20,6 @@ from packaging.utils import NormalizedName, canonicalize_version
 from wheelyard.archive.archive_rules import GIB, MIB, ArchiveLimits, Deadline, Rule
 from wheelyard.catalog.files import FileContent, Files
 from wheelyard.catalog.projects import Projects
-from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import (
     OVERLOADED,
@@ -202,8 +201,6 @@ class Uploads(Struct, frozen=True):
     files: Files
     spool: Spool
     runtime: Runtime
-    clock: StoreClock
-    """Its time is that of each file, by which retention deletes old ones."""
     rules: UploadRules
     taken: TakenNames
     home: IndexDefinition
@@ -503,7 +500,7 @@ class Uploads(Struct, frozen=True):
     def _new_entry(
         self, upload: SpooledUpload, contents: "DistributionContents", caller: Caller
     ) -> File:
-        now, distribution = self.clock.estimate(), upload.distribution
+        now, distribution = self.runtime.now(), upload.distribution
         source, metadata = upload.source_metadata or SourceMetadata(), contents.metadata
         accepted = (".whl", SDIST_SUFFIX, *((ZIP_SUFFIX,) if self.rules.zip_sdists else ()))
         waived_rules = contents.waived_rules

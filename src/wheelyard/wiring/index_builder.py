@@ -218,7 +218,6 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
             catalog.files,
             self.spool,
             self.runtime,
-            self.clock,
             UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists),
             TakenNames(_no_names if definition.name else indexes.names),
             definition,
