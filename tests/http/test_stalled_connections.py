@@ -1,12 +1,13 @@
 """Clients that take nothing of an answer: their connections are ended."""
 
+import asyncio
 import os
 import socket
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from tests.http.servers import memory_index
 from tests.http_server import serving_app
@@ -58,6 +59,27 @@ def test_every_connection_of_a_server_has_a_minute(tmp_path: Path) -> None:
         limits = limits_at(settings.port)
     assert {*limits} == {STALL_SECONDS * 1000}
     assert len(limits) > 3
+
+
+def test_socket_that_takes_the_place_of_another_has_the_limit() -> None:
+    """After a renewal of the certificate the server listens anew, and still has the limit."""
+
+    async def answer(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        """Answer nothing: this is about the sockets."""
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(_message: Message) -> None:
+        """Take what is never sent."""
+
+    limited, port = StalledConnections(answer), 0
+    for _ in range(3):
+        with socket.create_server(("127.0.0.1", port)) as listening:
+            port = listening.getsockname()[1]
+            scope = {"type": "http", "server": ("127.0.0.1", str(port))}
+            asyncio.run(limited(scope, receive, send))
+            assert limits_at(port) == [STALL_SECONDS * 1000]
 
 
 @pytest.mark.parametrize("is_file", [True, False], ids=["file", "bytes"])

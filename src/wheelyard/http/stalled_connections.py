@@ -6,7 +6,8 @@ application does not know that a client has stopped to read, and cannot close th
 `TCP_USER_TIMEOUT` of Linux can: it ends a connection of which the client has not acknowledged any
 of the waiting bytes for so long. A connection on which nothing waits is left alone. Sockets inherit
 the option from the one that listens, which Granian makes, and gives to nobody. So it is looked for
-among the open files of this process.
+among the open files of this process, and again once another one has taken its place, as after a
+renewal of the certificate.
 """
 
 import logging
@@ -33,14 +34,25 @@ class StalledConnections:
     def __init__(self, app: ASGIApp, seconds: int = STALL_SECONDS) -> None:
         self._app = app
         self._milliseconds = seconds * 1000
-        self._is_set = not hasattr(socket, "TCP_USER_TIMEOUT")  # as on macOS
+        self._has_option = hasattr(socket, "TCP_USER_TIMEOUT")  # macOS has not
+        self._listening: dict[int, int] = {}
+        """The inode of each socket that listens and has the option, by its descriptor."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does."""
-        if not self._is_set and scope["type"] == "http":  # so that the server listens
-            self._is_set = True
+        # once there is a request, the server listens
+        if self._has_option and scope["type"] == "http" and not self._is_set():
             self._limit_sockets(int(scope["server"][1]))  # a text, by Granian
         await self._app(scope, receive, send)
+
+    def _is_set(self) -> bool:
+        """Return whether the sockets that listen still are those that have the option."""
+        if not self._listening:
+            return False
+        try:  # each request asks, so it has to be cheap
+            return all(os.fstat(number).st_ino == node for number, node in self._listening.items())
+        except OSError:  # one was closed
+            return False
 
     def _limit_sockets(self, port: int) -> None:
         """Set the option of all sockets at a port: the one that listens, and its connections."""
@@ -48,7 +60,9 @@ class StalledConnections:
             descriptors = [int(path.name) for path in OPEN_FILES.iterdir()]
         except OSError as error:
             logger.warning("downloads that stall stay open: %s", error)
+            self._has_option = False
             return
+        self._listening.clear()
         for descriptor in descriptors:
             with suppress(OSError):  # it was closed meanwhile
                 self._limit(descriptor, port)
@@ -62,6 +76,8 @@ class StalledConnections:
                 if connection.family in INTERNET and connection.getsockname()[1] == port:
                     option = (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
                     connection.setsockopt(*option, self._milliseconds)
+                    if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                        self._listening[descriptor] = os.fstat(copy).st_ino
                 connection.detach()
         finally:
             os.close(copy)
