@@ -73,7 +73,7 @@ def test_socket_that_takes_the_place_of_another_has_the_limit() -> None:
     async def send(_message: Message) -> None:
         """Take what is never sent."""
 
-    limited, port = StalledConnections(answer), 0
+    limited, port = StalledConnections(answer, look_seconds=0), 0
     for _ in range(3):
         with socket.create_server(("127.0.0.1", port)) as listening:
             port = listening.getsockname()[1]

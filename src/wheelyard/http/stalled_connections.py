@@ -13,7 +13,9 @@ renewal of the certificate.
 import logging
 import os
 import socket
+from asyncio import get_running_loop
 from contextlib import suppress
+from math import inf
 from pathlib import Path
 from stat import S_ISSOCK
 from typing import Final
@@ -22,6 +24,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from wheelyard.http.messages import STALL_SECONDS
 
+LOOK_SECONDS: Final = 1.0
+"""How often the sockets that listen are looked at: a page from memory should not cost a call."""
 OPEN_FILES: Final = Path("/proc/self/fd")
 INTERNET: Final = (socket.AF_INET, socket.AF_INET6)
 
@@ -31,25 +35,37 @@ logger = logging.getLogger("wheelyard")
 class StalledConnections:
     """An application whose process ends the connections of clients that take nothing."""
 
-    def __init__(self, app: ASGIApp, seconds: int = STALL_SECONDS) -> None:
+    def __init__(
+        self, app: ASGIApp, seconds: int = STALL_SECONDS, look_seconds: float = LOOK_SECONDS
+    ) -> None:
         self._app = app
         self._milliseconds = seconds * 1000
+        self._look_seconds = look_seconds
         self._has_option = hasattr(socket, "TCP_USER_TIMEOUT")  # macOS has not
         self._listening: dict[int, int] = {}
         """The inode of each socket that listens and has the option, by its descriptor."""
+        self._looked_at = -inf
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does."""
-        # once there is a request, the server listens
-        if self._has_option and scope["type"] == "http" and not self._is_set():
-            self._limit_sockets(int(scope["server"][1]))  # a text, by Granian
+        if self._has_option and scope["type"] == "http":  # so that the server listens
+            self._look(int(scope["server"][1]))  # a text, by Granian
         await self._app(scope, receive, send)
+
+    def _look(self, port: int) -> None:
+        """Set the option again if other sockets listen now."""
+        now = get_running_loop().time()
+        if now - self._looked_at < self._look_seconds:
+            return
+        self._looked_at = now
+        if not self._is_set():
+            self._limit_sockets(port)
 
     def _is_set(self) -> bool:
         """Return whether the sockets that listen still are those that have the option."""
         if not self._listening:
             return False
-        try:  # each request asks, so it has to be cheap
+        try:
             return all(os.fstat(number).st_ino == node for number, node in self._listening.items())
         except OSError:  # one was closed
             return False
