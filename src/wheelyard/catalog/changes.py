@@ -19,14 +19,14 @@ A serial tells when it was given, and so when its commit was made at the latest.
 when the feed was made again, that is far too late: the feed then says when the commit was made.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Raw, Struct, field
 from msgspec.structs import replace
@@ -102,6 +102,35 @@ class ProjectChange(Struct, frozen=True, array_like=True, forbid_unknown_fields=
     serial: int
     project: NormalizedName
     revision: int
+
+
+class BoundedChange(NamedTuple):
+    """A change, and the times of the commits that it may be about, in seconds since the epoch."""
+
+    bound: float
+    """The time that no commit of this change, or of those after it, is later than."""
+    change: ProjectChange | None
+    """None for one that counts no more, as only its bound is needed."""
+    latest: float
+    """The time that no commit of this change alone is later than."""
+
+
+def latest_first(changes: Iterable[BoundedChange]) -> Iterator[tuple[ProjectChange, float]]:
+    """
+    Yield changes with the time that no commit of them is later than, the latest time first.
+
+    They come in the order of their bounds, the latest first, and are read as they are needed.
+    """
+    waiting = list[tuple[float, NormalizedName, ProjectChange]]()
+    for bound, change, latest in changes:
+        if change is not None:
+            heappush(waiting, (-latest, change.project, change))
+        while waiting and -waiting[0][0] >= bound:
+            negative, _, next_change = heappop(waiting)
+            yield next_change, -negative
+    while waiting:
+        negative, _, next_change = heappop(waiting)
+        yield next_change, -negative
 
 
 Moments = Mapping[int, int]
@@ -250,23 +279,17 @@ class Changes(Struct, frozen=True):
         later.
         """
         log, unnumbered = self._sequenced()
-        yielded, waiting = (
-            set[NormalizedName](),
-            list[tuple[float, NormalizedName, ProjectChange]](),
-        )
         for change in unnumbered:
-            yielded.add(change.project)
             yield change, inf
+        yield from latest_first(self._bounded(log, {change.project for change in unnumbered}))
+
+    def _bounded(self, log: ChangeLog, yielded: set[NormalizedName]) -> Iterator[BoundedChange]:
+        """Yield all changes, the highest serial first, of which the first of a project counts."""
         for change, made in chain(_dated(log), self._sealed_newest_first(log)):
-            while waiting and -waiting[0][0] >= _latest(change.serial):
-                latest, _, earlier = heappop(waiting)
-                yield earlier, -latest
-            if change.project not in yielded:
-                yielded.add(change.project)
-                heappush(waiting, (-_latest(made), change.project, change))
-        while waiting:
-            latest, _, earlier = heappop(waiting)
-            yield earlier, -latest
+            is_newest = change.project not in yielded
+            yielded.add(change.project)
+            bound = _latest(change.serial)
+            yield BoundedChange(bound, change if is_newest else None, _latest(made))
 
     def _sealed_newest_first(self, log: ChangeLog) -> Iterator[tuple[ProjectChange, int]]:
         number = log.previous

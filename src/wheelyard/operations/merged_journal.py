@@ -26,7 +26,13 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.changes import CLOCK_TOLERANCE, Changes, ProjectChange
+from wheelyard.catalog.changes import (
+    CLOCK_TOLERANCE,
+    BoundedChange,
+    Changes,
+    ProjectChange,
+    latest_first,
+)
 from wheelyard.catalog.commits import Journal
 from wheelyard.catalog.journaled_documents import JournaledDocument
 from wheelyard.catalog.projects import Projects
@@ -139,6 +145,8 @@ class _OpenJournal(Struct, eq=False):
     """When the commit was made that comes before the next one here, or None if that is unknown."""
     times: dict[int, datetime] = {}
     """When commits were made that were read to find the first one."""
+    ahead: deque[tuple[int, _AnyCommit | None]] = field(default_factory=deque)
+    """Commits that were read, and not taken yet, the newest first; None for a lost one."""
 
     @property
     def project(self) -> NormalizedName:
@@ -151,9 +159,6 @@ class _OpenJournal(Struct, eq=False):
             revision = self.journal.document.revision
             self.cuts.put(self.name, _Cut(revision, number, at, self.newer_at), 1)
         self.newer_at = at
-
-    ahead: deque[tuple[int, _AnyCommit | None]] = field(default_factory=deque)
-    """Commits that were read, and not taken yet, the newest first; None for a lost one."""
 
 
 class IndexJournals(Struct, frozen=True):
@@ -299,24 +304,20 @@ class _Merge:
 
     def _changes(self, part: IndexJournals) -> Iterator[tuple[ProjectChange, float]]:
         """
-        Yield what `newest_first` does, with the time of the newest commit behind the limit.
+        Return what `newest_first` yields, with the time of the newest commit behind the limit.
 
         It is that only of projects whose commits around the limit are known. Those that have none
         behind it are left out.
         """
-        delayed = list[tuple[float, NormalizedName, ProjectChange]]()
+        return latest_first(self._bounded_changes(part))
+
+    def _bounded_changes(self, part: IndexJournals) -> Iterator[BoundedChange]:
         for change, latest in part.changes.newest_first():
-            while delayed and -delayed[0][0] >= latest:
-                negative, _, earlier = heappop(delayed)
-                yield earlier, -negative
             cut = self._merged.cuts.get(part.journal_name(change.project))
             if cut is None or self._limit is None or not cut.has(self._limit, change.revision):
-                yield change, latest
+                yield BoundedChange(latest, change, latest)
             elif cut.number:
-                heappush(delayed, (-cut.at.timestamp(), change.project, change))
-        while delayed:
-            negative, _, earlier = heappop(delayed)
-            yield earlier, -negative
+                yield BoundedChange(latest, change, cut.at.timestamp())
 
     def _open_others(self) -> None:
         for name, records in () if self._wanted.index else self._merged.others:
