@@ -12,13 +12,13 @@ DAY = 86_400
 
 def test_what_a_killed_process_has_left_is_removed(tmp_path: Path) -> None:
     """A start removes the temporary files that no process has open, and leaves all others."""
-    spool, distribution = Spool(tmp_path), parse_filename("demo-1.0.tar.gz", zip_sdists=False)
+    spool, readings = Spool(tmp_path), (parse_filename("demo-1.0.tar.gz", zip_sdists=False),)
     (tmp_path / "upload-abandoned").write_bytes(b"of a killed process")
     (tmp_path / "upload-link").symlink_to("upload-abandoned")
     (tmp_path / "notes.txt").write_bytes(b"of the operator")
     fetched, descriptor = spool.open_new()
-    writer = SpoolWriter(spool, distribution, 100, "the upload", {})
-    waiting = SpoolWriter(spool, distribution, 100, "the upload", {})
+    writer = SpoolWriter(spool, readings, 100, "the upload", {})
+    waiting = SpoolWriter(spool, readings, 100, "the upload", {})
     waiting.close()
     os.utime(waiting.path, (spool.time() - DAY / 2,) * 2)
 

@@ -28,7 +28,6 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser
 from wheelyard.errors import Invalid, quoted
 from wheelyard.http.forms import CSRF_FIELD
 from wheelyard.model.access import Caller
-from wheelyard.model.distribution_filename import Distribution
 from wheelyard.model.quotas import size_in_form
 from wheelyard.operations.spooled_upload import SpooledUpload, SpoolWriter, empty_file
 from wheelyard.operations.uploads import Uploads
@@ -256,8 +255,6 @@ class FormReader:
         """The fields that are used and may occur once, with an empty text for blank and UNKNOWN."""
         self._has_attestations = False
         self._file: SpoolWriter | None = None
-        self._other_readings: list[Distribution] = []
-        """As in `SpooledUpload`."""
         self._part: SpoolWriter | _Field | None = None
         """The target of the current part's bytes, or None if they are ignored."""
         # counted while they come: a form may be endless, whatever its headers say
@@ -350,12 +347,11 @@ class FormReader:
         uploads = self._uploads
         # the right is checked again in `Uploads.accept`, as it may be revoked meanwhile
         size = size_in_form(self._content_length, self._fields_size)
-        first, *self._other_readings = uploads.authorize(
-            filename, self._caller, size, self._fields.get("name", "")
-        )
+        name_in_form = self._fields.get("name", "")
+        readings = uploads.authorize(filename, self._caller, size, name_in_form)
         hashers = {name: _new_hasher(name, digest) for name, digest in self._digests()}
         limit = uploads.rules.max_size
-        self._file = SpoolWriter(uploads.spool, first, limit, "the upload", hashers)
+        self._file = SpoolWriter(uploads.spool, readings, limit, "the upload", hashers)
         return self._file
 
     def _write_field(self, field: "_Field | None", data: bytes) -> None:
@@ -369,7 +365,7 @@ class FormReader:
     def _finish_part(self) -> None:
         match self._part:
             case SpoolWriter(size=0) as file:
-                raise empty_file(file.distribution.filename)
+                raise empty_file(file.filename)
             case _Field(name=name) as field:
                 field.write(b"", is_last=True)
                 if name == ATTESTATIONS_FIELD:
@@ -400,7 +396,7 @@ class FormReader:
 
         Raises Invalid if one differs.
         """
-        fields, filename = self._fields, file.distribution.filename
+        fields, filename = self._fields, file.filename
         filetype = fields.get("filetype")
         if filetype and not filename.endswith(FILETYPE_SUFFIXES[filetype]):
             raise Invalid(
@@ -419,7 +415,6 @@ class FormReader:
                 )
         return replace(
             file.to_upload(),
-            other_readings=tuple(self._other_readings),
             form_name=fields.get("name", ""),
             form_version=fields.get("version", ""),
             has_attestations=self._has_attestations,

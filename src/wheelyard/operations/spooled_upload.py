@@ -1,7 +1,7 @@
 """Files in the spool: each is written, counted and hashed in one pass, for uploads and imports."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -74,21 +74,23 @@ class SpoolWriter:
     """
     Writes one file of at most `limit` bytes to the spool, and computes its size and digests.
 
-    `what` names the operation in errors; `hashers` are hash objects besides SHA-256, by algorithm.
-    To make one raises Unavailable if no file can be created.
+    `readings` are the distributions that its filename may name. `what` names the operation in
+    errors. `hashers` are hash objects besides SHA-256, by algorithm. To make one raises Unavailable
+    if no file can be created.
     """
 
     def __init__(
         self,
         spool: Spool,
-        distribution: Distribution,
+        readings: Sequence[Distribution],
         limit: int,
         what: str,
         hashers: Mapping[str, "Hasher"],
     ) -> None:
         self._spool = spool
         self.path, self._sink = spool.create()
-        self.distribution = distribution
+        self.filename = readings[0].filename
+        self._readings = readings
         self.size = 0
         """The bytes written so far."""
         self._limit = limit
@@ -117,8 +119,10 @@ class SpoolWriter:
 
     def to_upload(self) -> SpooledUpload:
         """Return the file, once all bytes are written, without form fields or source metadata."""
+        distribution, *other_readings = self._readings
         return SpooledUpload(
-            distribution=self.distribution,
+            distribution=distribution,
+            other_readings=tuple(other_readings),
             path=self.path,
             size=self.size,
             sha256=self.digests[SHA256],

@@ -472,12 +472,11 @@ class Uploads(Struct, frozen=True):
         Invalid if the file cannot be opened, TooLarge if it is above the limit, and Unavailable if
         the spool cannot be written.
         """
-        first, *others = self.authorize(path.name, caller)
-        writer = SpoolWriter(self.spool, first, self.rules.max_size, "the upload", {})
+        readings = self.authorize(path.name, caller)
+        writer = SpoolWriter(self.spool, readings, self.rules.max_size, "the upload", {})
         try:
             _copy(path, writer, progress)
-            upload = replace(writer.to_upload(), other_readings=tuple(others))
-            return self.accept(upload, caller)
+            return self.accept(writer.to_upload(), caller)
         finally:
             writer.remove()
 

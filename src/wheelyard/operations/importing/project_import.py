@@ -462,7 +462,7 @@ def _fetch(
         raise file_too_large(limit)
     names = DIGEST_ALGORITHMS & candidate.hashes.keys()
     hashers = {name: hashlib.new(name, usedforsecurity=False) for name in names}
-    writer = SpoolWriter(uploads.spool, distribution, limit, "the import", hashers)
+    writer = SpoolWriter(uploads.spool, (distribution,), limit, "the import", hashers)
     try:
         for chunk in _chunks(candidate):
             writer.write(chunk)
