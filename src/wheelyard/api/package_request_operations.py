@@ -27,7 +27,7 @@ from wheelyard.model.package_requests import (
     PackageRequest,
     RequestList,
 )
-from wheelyard.model.person import counted_as
+from wheelyard.model.person import counted_apart, counted_as
 from wheelyard.model.public_packages import (
     Decision,
     DecisionList,
@@ -204,7 +204,7 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
         code=why[0].code,
         reason=why[0].text,
         who=(by,),
-        asker=asker if asker != by else "",
+        asker=counted_apart(call.caller),
         times=1,
         first=now,
         last=now,

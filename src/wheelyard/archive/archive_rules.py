@@ -268,14 +268,10 @@ def check_text(name: str, limits: ArchiveLimits) -> None:
         raise unsafe_archive(reason, name)
 
 
-def find_reserved_name(names: Iterable[str]) -> str | None:
-    """Return the first name with a character that Windows has in no name, or None."""
-    return next(filter(_RESERVED.search, names), None)
-
-
-def unportable_warning(name: str) -> str:
-    """Return the warning about a name that `find_reserved_name` has returned."""
-    return f"Windows cannot have a file of this name: {quoted(name)}."
+def unportable_warnings(names: Iterable[str]) -> tuple[str, ...]:
+    """Return a warning about the first name that Windows cannot have, or none."""
+    name = next(filter(_RESERVED.search, names), None)
+    return () if name is None else (f"Windows cannot have a file of this name: {quoted(name)}.",)
 
 
 def find_case_collision(names: Iterable[str]) -> str | None:

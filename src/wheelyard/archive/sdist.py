@@ -20,13 +20,12 @@ from wheelyard.archive.archive_rules import (
     archive_bomb,
     check_relative_name,
     check_text,
-    find_reserved_name,
     invalid_archive,
     invalid_metadata,
     missing_metadata,
     normalized_path,
     other_project,
-    unportable_warning,
+    unportable_warnings,
     unsafe_archive,
 )
 from wheelyard.archive.tar_members import tar_members
@@ -50,8 +49,7 @@ class OpenSdist(Struct, frozen=True):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is valid but not recommended."""
-        name = find_reserved_name(self.paths)
-        return () if name is None else (unportable_warning(name),)
+        return unportable_warnings(self.paths)
 
     def check(self, core: CoreMetadata, leniency: Leniency) -> None:
         """Raise Invalid unless the sdist has the licence files that `core`, its PKG-INFO, names."""

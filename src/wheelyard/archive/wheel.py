@@ -22,12 +22,11 @@ from wheelyard.archive.archive_rules import (
     Rule,
     check_portable_name,
     find_case_collision,
-    find_reserved_name,
     invalid_archive,
     invalid_metadata,
     other_project,
     record_mismatch,
-    unportable_warning,
+    unportable_warnings,
     unsafe_archive,
 )
 from wheelyard.archive.zip_members import ZipArchive, ZipMember, open_zip
@@ -101,9 +100,7 @@ def open_wheel(context: ReadContext, wheel: Wheel) -> OpenWheel:
     name = find_case_collision(archive.members)
     if name is not None:
         warnings.append(f"Two files differ only in upper and lower case: {quoted(name)}.")
-    name = find_reserved_name(archive.members)
-    if name is not None:
-        warnings.append(unportable_warning(name))
+    warnings.extend(unportable_warnings(archive.members))
     metadata = archive.read_path(f"{folder}/METADATA", context.limits.metadata)
     return OpenWheel(archive, folder, metadata, tuple(warnings))
 

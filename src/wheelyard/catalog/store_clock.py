@@ -62,12 +62,10 @@ class StoreClock(Struct):
         It is the machine's while both agree. Raises Unavailable if an object has to be written to
         know it, and cannot be.
         """
-        last = self._last
-        if last is None or not self._is_valid(last):
+        last = self._valid()
+        if last is None:
             with self._lock:
-                last = self._last
-                if last is None or not self._is_valid(last):
-                    last = self._measure()
+                last = self._valid() or self._measure()
         return self._time_after(last)
 
     def estimate(self) -> datetime:
@@ -77,8 +75,8 @@ class StoreClock(Struct):
         It is for what only shows something. So a measurement counts until a clock has jumped, and
         no page waits for the store each ten minutes.
         """
-        last = self._last
-        if last is not None and self._is_valid(last, inf):
+        last = self._valid(inf)
+        if last is not None:
             return self._time_after(last)
         failed_at = self._failed_at
         if failed_at is None or self.runtime.monotonic() - failed_at > MEASURED_SECONDS:
@@ -101,11 +99,14 @@ class StoreClock(Struct):
             raise _differs(timedelta(seconds=last.difference))
         return datetime.fromtimestamp(last.store, UTC)
 
-    def _is_valid(self, last: _Measurement, longest: float = MEASURED_SECONDS) -> bool:
-        """Return whether a measurement is that young, and neither clock has jumped since."""
+    def _valid(self, longest: float = MEASURED_SECONDS) -> _Measurement | None:
+        """Return the last measurement if it is that young, and neither clock has jumped since."""
+        last = self._last
+        if last is None:
+            return None
         elapsed = self.runtime.monotonic() - last.monotonic
         drift = self.runtime.seconds() - last.machine - elapsed
-        return elapsed <= longest and abs(drift) <= TOLERANCE_SECONDS
+        return last if elapsed <= longest and abs(drift) <= TOLERANCE_SECONDS else None
 
     def _time_after(self, last: _Measurement) -> datetime:
         """Return the time now, which has passed since a measurement."""

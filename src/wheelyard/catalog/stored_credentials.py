@@ -314,14 +314,17 @@ class UsedIdTokens(Struct, frozen=True):
 
         Raises Conflict if the ID token was used before.
         """
-        key = keys.used_id_token(expires_at, digest_of(issuer, jti))
+        key = self._key(issuer, jti, expires_at)
         # create-only: of two processes that get the same ID token, one gets the Conflict
         self.store.put(key, _USED_ID_TOKENS.encode(UsedIdToken(token_id)), ABSENT)
 
     def is_used(self, issuer: str, jti: str, expires_at: datetime) -> bool:
         """Return whether a use was recorded by `consume`, whose arguments these are."""
-        key = keys.used_id_token(expires_at, digest_of(issuer, jti))
-        return isinstance(self.store.get(key), Stored)
+        return isinstance(self.store.get(self._key(issuer, jti, expires_at)), Stored)
+
+    @staticmethod
+    def _key(issuer: str, jti: str, expires_at: datetime) -> Key:
+        return keys.used_id_token(expires_at, digest_of(issuer, jti))
 
     def expired_before(self, limit: datetime) -> Iterator[Key]:
         """Yield the keys of the records whose expiry hour has ended by `limit`, oldest first."""

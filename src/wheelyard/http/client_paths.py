@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from wheelyard.settings.sections import ServerSettings
 
-_SECRET_IN_QUERY: Final = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
+_SECRET: Final = re.compile(rb"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
 
 
 def build_path(server: ServerSettings, segments: Sequence[str] = (), query: bytes = b"") -> str:
@@ -22,10 +22,15 @@ def build_path(server: ServerSettings, segments: Sequence[str] = (), query: byte
     It ends with a slash, and has the query unless that may have a secret. `segments` are decoded,
     and lie below `server.public_path`.
     """
-    query = b"" if _SECRET_IN_QUERY.search(query) else query
+    query = b"" if may_have_secret(query) else query
     path = "".join(f"/{quote(segment, safe='')}" for segment in segments)
     tail = f"?{quote(query, safe='=&%+:,;@!*-._~/?')}" if query else ""
     return f"{server.public_path}{path}/{tail}"
+
+
+def may_have_secret(text: bytes) -> bool:
+    """Return whether a part of a URL may have a credential, which no link repeats."""
+    return _SECRET.search(text) is not None
 
 
 def client_path(raw_path: bytes, server: ServerSettings) -> bytes:

@@ -33,7 +33,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wheelyard.api.operation import convert_fields
 from wheelyard.errors import Forbidden, Invalid, WheelyardError, quoted
-from wheelyard.http.client_paths import build_path
+from wheelyard.http.client_paths import build_path, may_have_secret
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import UNKNOWN_HOST, UNSUPPORTED_MEDIA_TYPE
 from wheelyard.http.messages import AsgiScope, Header, Headers, Request
@@ -240,7 +240,6 @@ _PLAIN_PATH: Final = re.compile(r"(?!.*(?://|\.\.|/\.(?:[/;]|$)))[!-\[\]-~]*")
 """As above without `//`, `..` and the segment `.`, which the path of no page has."""
 MAX_ENCODINGS: Final = 3
 """How often what stands in a path may be percent-encoded."""
-_SECRET: Final = re.compile(r"wyd_|ya29\.|eyJ|token=|password=", re.IGNORECASE)
 _SIGNING: Final = re.compile(r"/-/sign-(?:in|out)(?![^/?#;])")
 
 CREDENTIAL_PATHS: Final = ("/-/sign-in/", "/_/login/", "/_/oidc/")
@@ -415,8 +414,8 @@ def referring_page(headers: Headers, server: ServerSettings) -> str:
 
 def sign_in_url(raw_path: bytes, query: bytes, server: ServerSettings) -> str:
     """Return the path of the sign-in page, with a `next` that leads back to a page."""
-    text = raw_path.decode("latin-1") + (f"?{query.decode('latin-1')}" if query else "")
-    target = local_path("" if _SECRET.search(text) else text, server)
+    page = raw_path + (b"?" + query if query else b"")
+    target = local_path("" if may_have_secret(page) else page.decode("latin-1"), server)
     return f"{build_path(server, ('-', 'sign-in'))}?next={quote(target, safe='/')}"
 
 

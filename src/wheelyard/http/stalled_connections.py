@@ -49,17 +49,17 @@ class StalledConnections:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does."""
         if self._has_option and scope["type"] == "http":  # so that the server listens
-            self._look(int(scope["server"][1]))  # a text, by Granian
+            self._look(scope)
         await self._app(scope, receive, send)
 
-    def _look(self, port: int) -> None:
+    def _look(self, scope: Scope) -> None:
         """Set the option again if other sockets listen now."""
         now = get_running_loop().time()
         if now - self._looked_at < self._look_seconds:
             return
         self._looked_at = now
         if not self._is_set():
-            self._limit_sockets(port)
+            self._limit_sockets(int(scope["server"][1]))  # a text, by Granian
 
     def _is_set(self) -> bool:
         """Return whether the sockets that listen still are those that have the option."""

@@ -118,6 +118,12 @@ def counted_as(caller: Caller) -> str:
     return f"oidc:{person.provider}#{person.id}" if person else caller.acts_for
 
 
+def counted_apart(caller: Caller) -> str:
+    """Return what `counted_as` does, or an empty text if that is the principal."""
+    counted = counted_as(caller)
+    return counted if counted != caller.acts_for else ""
+
+
 def person_name(text: str) -> str:
     """
     Return a text of a provider, or of a grant, as the name of a person in a principal.

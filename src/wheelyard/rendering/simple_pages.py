@@ -211,6 +211,8 @@ def stated_hashes(file: ShownFile) -> dict[str, str]:
 
 def _fragment(file: ShownFile) -> str:
     """Return the fragment of a URL in HTML that says one digest, or an empty text."""
+    if file.sha256:
+        return f"#sha256={file.sha256}"
     hashes = stated_hashes(file)
     algorithm = next((name for name in FRAGMENT_ALGORITHMS if name in hashes), "")
     return f"#{algorithm}={hashes[algorithm]}" if algorithm else ""
@@ -224,8 +226,7 @@ def metadata_mark(file: ShownFile) -> dict[str, str] | bool:
 
 
 def _file_html(url: str, file: ShownFile) -> str:
-    fragment = f"#sha256={file.sha256}" if file.sha256 else _fragment(file)
-    attributes = f'href="{url}{fragment}"'
+    attributes = f'href="{url}{_fragment(file)}"'
     if file.requires_python:
         attributes += f' data-requires-python="{escape(file.requires_python)}"'
     if file.serves_metadata:

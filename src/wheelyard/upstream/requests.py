@@ -27,7 +27,7 @@ from wheelyard.model.package_requests import (
     PackageRequest,
     RequestKey,
 )
-from wheelyard.model.person import counted_as
+from wheelyard.model.person import counted_apart, counted_as
 from wheelyard.model.public_packages import FileReason
 
 FIRST_SECONDS: Final = 10.0
@@ -91,7 +91,7 @@ class RequestLog:
             code=str(reason.code),
             reason=reason.text[:REASON_CHARS],
             who=(who,),
-            asker=asker if asker != who else "",
+            asker=counted_apart(caller),
             times=1,
             first=now,
             last=now,

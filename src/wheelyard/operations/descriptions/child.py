@@ -112,15 +112,15 @@ def rewrite(html: str, *, has_images: bool, is_own: bool = False) -> str:
 
     Raises TooComplex for elements that are nested too deeply.
     """
-    rewriter = _Rewriter(has_images=has_images, is_own=is_own)
-    rewriter.has_top = _ID_OF_TOP.search(html) is not None
+    has_top = _ID_OF_TOP.search(html) is not None
+    rewriter = _Rewriter(has_images=has_images, is_own=is_own, has_top=has_top)
     rewriter.feed(html)
     rewriter.close()
     return rewriter.result()
 
 
 class _Rewriter(HTMLParser):
-    def __init__(self, *, has_images: bool, is_own: bool) -> None:
+    def __init__(self, *, has_images: bool, is_own: bool, has_top: bool) -> None:
         super().__init__(convert_charrefs=True)
         self._has_images = has_images
         self._is_own = is_own
@@ -130,7 +130,7 @@ class _Rewriter(HTMLParser):
         self._ids = set[str]()
         self._headings = list[int]()
         self._images = 0
-        self.has_top = False
+        self._has_top = has_top
         """Whether an element has the id `top`. If not, `#top` is the top of the page (HTML)."""
 
     def result(self) -> str:
@@ -199,7 +199,7 @@ class _Rewriter(HTMLParser):
         title = element.attributes.get("title", "")
         title = f' title="{escape(title)}"' if title else ""
         is_anchor = target.startswith("#") and len(target) > 1 and not self._is_within(*_HEADINGS)
-        if element.has_text and target in _TOPS and not self.has_top:
+        if element.has_text and target in _TOPS and not self._has_top:
             # docutils writes it into the title of a table of contents
             return "a", f'<a href="#top"{name}{title}>{element.html}</a>'
         if element.has_text and is_anchor:
