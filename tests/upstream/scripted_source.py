@@ -42,6 +42,8 @@ class Answer:
     """Raised after the chunks."""
     gate: Event | None = None
     """The second half of the chunks comes after it is set."""
+    begins: Event | None = None
+    """The answer begins after it is set."""
 
     @property
     def size(self) -> int | None:
@@ -94,6 +96,8 @@ class ScriptedSource:
         found = self.answers[url]
         if isinstance(found, WheelyardError):
             raise found
+        if found.begins is not None:
+            assert found.begins.wait(TIMEOUT_SECONDS)
         self.opened.append(OpenAnswer(found))
         return self.opened[-1]
 
@@ -172,7 +176,7 @@ def listed(body: bytes = BODY, **fields: Any) -> UpstreamFile:  # noqa: ANN401
     return UpstreamFile(**known | fields)
 
 
-def page_of(*files: UpstreamFile) -> UpstreamPage:
+def page_of(*files: UpstreamFile, upstream: str = UPSTREAM) -> UpstreamPage:
     """Return a page that lists these files."""
     fetched_at = datetime(2026, 1, 1, tzinfo=UTC)
-    return UpstreamPage(name=NAME, upstream=UPSTREAM, fetched_at=fetched_at, files=files)
+    return UpstreamPage(name=NAME, upstream=upstream, fetched_at=fetched_at, files=files)

@@ -634,6 +634,44 @@ def test_more_readers_than_can_be_served(harness: FilesHarness) -> None:
     assert received(chunks_of(last)) == (BODY, None)
 
 
+def test_files_of_another_index_while_answers_do_not_begin(harness: FilesHarness) -> None:
+    """However many answers of one index do not begin, a file of another one is passed on."""
+    files, begins = harness.files(rules=FileRules(mode="proxy")), Event()
+    slow = [listed(filename=f"demo-{n}-py3-none-any.whl", url=f"{URL}/{n}") for n in range(32)]
+    for file in slow:
+        harness.source.send(BODY, file.url, begins=begins)
+        files.fetch(page_of(file), file)
+    until(lambda: len(harness.source.requests) == FETCH_THREADS // 2)
+    harness.source.send(BODY)
+    quick = listed()
+    page = page_of(quick, upstream="other-0123abcd")
+
+    try:
+        opened = files.fetch(page, quick).result(TIMEOUT_SECONDS)
+        assert received(chunks_of(opened)) == (BODY, None)
+    finally:
+        begins.set()
+
+
+def test_an_answer_that_begins_when_too_many_files_are_sent(harness: FilesHarness) -> None:
+    """An answer that finds no room when it begins is closed, and its reader may come again."""
+    files, begins = harness.files(rules=FileRules(mode="proxy")), Event()
+    late, file = listed(url=f"{URL}/late"), listed()
+    harness.source.send(BODY, late.url, begins=begins)
+    harness.source.send(BODY)
+    waiting = files.fetch(page_of(late), late)
+    until(lambda: harness.source.requests == [late.url])
+    opened = [files.fetch(page_of(file), file).result(TIMEOUT_SECONDS) for _ in range(32)]
+    begins.set()
+
+    error = waiting.exception(TIMEOUT_SECONDS)
+
+    assert isinstance(error, Unavailable)
+    assert error.code == "overloaded"
+    assert harness.source.opened[-1].is_closed
+    assert all(received(chunks_of(each)) == (BODY, None) for each in opened)
+
+
 def test_a_file_whose_size_is_known_late(harness: FilesHarness) -> None:
     """A file of which only the answer says that it is too large to keep is sent and not kept."""
     file, files = listed(size=None), harness.files(rules=FileRules(max_kept_bytes=CHUNK))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.integration
 
 PACKAGE = public_wheel("slow", "1.0")
 PACKAGE_NAME = NormalizedName("slow")
+QUICK = public_wheel("quick", "1.0")
 
 
 def test_a_page_that_begins_late(upstream: FakeUpstream) -> None:
@@ -111,6 +112,25 @@ def _asked_metadata(upstream: FakeUpstream) -> int:
     return sum(request.path.endswith(".metadata") for request in upstream.asked("slow"))
 
 
+@contextmanager
+def slow_and_quick(
+    folder: Path,
+    upstream: FakeUpstream,
+    **more: Any,  # noqa: ANN401
+) -> Iterator[RunningServer]:
+    """Run a server before an index of names that begin with `slow`, and one that has `quick`."""
+    with running_fake_upstream() as other:
+        other.publish(QUICK)
+        tables = (_table(upstream, "slow", allow=["slow*"]), _table(other, "quick"))
+        own: dict[str, Any] = {"url": "", "label": "", "file_hosts": (), "index": tables}
+        with serving(folder, upstream, **own, **more) as index:
+            yield index
+
+
+def _table(upstream: FakeUpstream, label: str, **more: object) -> dict[str, Any]:
+    return {"url": upstream.url, "label": label, "file_hosts": [upstream.file_host], **more}
+
+
 def test_names_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Path) -> None:
     """However many names one index does not answer for, those of another one are looked up."""
     number = UPSTREAM_THREADS // 2 + 6
@@ -118,27 +138,24 @@ def test_names_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Pa
     for name in names:
         upstream.publish(public_wheel(name, "1.0"))
     gates = [upstream.hold(name) for name in names]
-    with running_fake_upstream() as other:
-        other.publish(public_wheel("quick", "1.0"))
-        tables: tuple[dict[str, Any], ...] = (
-            _table(upstream, "slow", allow=["slow-*"]),
-            _table(other, "quick"),
-        )
-        own: dict[str, Any] = {"url": "", "label": "", "file_hosts": (), "index": tables}
-        with serving(tmp_path, upstream, **own) as index, ThreadPoolExecutor(number) as pool:
-            pages = [_begin(pool, index, name) for name in names]
-            until(lambda: index.under_way() >= number)
-            until(lambda: len(upstream.requests) == UPSTREAM_THREADS // 4)  # it is one client
-            assert page_of(index, "quick").status == 200
-            assert len(upstream.requests) == UPSTREAM_THREADS // 4
-            # what does not wait for a thread is told when there is one
-            why = index.client.get("/api/v1/upstream/why", params={"project": "slow-more"}).json()
-            assert [reason["code"] for reason in why["reasons"]] == ["upstream_busy"]
-            assert "Try again in 60 seconds." in why["reasons"][0]["text"]
-            for gate in gates:
-                gate.set()
-            assert {page.result().status for page in pages} == {200}
+    with slow_and_quick(tmp_path, upstream) as index, ThreadPoolExecutor(number) as pool:
+        pages = [_begin(pool, index, name) for name in names]
+        until(lambda: index.under_way() >= number)
+        until(lambda: len(upstream.requests) == UPSTREAM_THREADS // 4)  # it is one client
+        assert page_of(index, "quick").status == 200
+        assert len(upstream.requests) == UPSTREAM_THREADS // 4
+        # what does not wait for a thread is told when there is one
+        why = index.client.get("/api/v1/upstream/why", params={"project": "slow-more"}).json()
+        assert [reason["code"] for reason in why["reasons"]] == ["upstream_busy"]
+        assert "Try again in 60 seconds." in why["reasons"][0]["text"]
+        for gate in gates:
+            gate.set()
+        assert {page.result().status for page in pages} == {200}
     assert len(upstream.requests) == number
+
+
+def _begin(pool: ThreadPoolExecutor, index: RunningServer, name: str) -> "Future[Any]":
+    return pool.submit(page_of, index, name)
 
 
 def test_files_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Path) -> None:
@@ -146,21 +163,16 @@ def test_files_of_another_index_do_not_wait(upstream: FakeUpstream, tmp_path: Pa
     number = FETCH_THREADS // 4 + 6
     wheels = [public_wheel("slow", f"1.{each}") for each in range(number)]
     upstream.publish(*wheels)
-    with running_fake_upstream() as other:
-        quick = public_wheel("quick", "1.0")
-        other.publish(quick)
-        tables = (_table(upstream, "slow", allow=["slow"]), _table(other, "quick"))
-        own: dict[str, Any] = {"url": "", "label": "", "file_hosts": (), "index": tables}
-        with serving(tmp_path, upstream, **own) as index, ThreadPoolExecutor(number) as pool:
-            listed = page_of(index, "slow").files
-            gate = upstream.hold_files("slow")
-            links = [urljoin("/simple/slow/", listed[each.filename]["url"]) for each in wheels]
-            answers = [pool.submit(look, index, link) for link in links]
-            until(lambda: len(upstream.asked_files("slow")) == FETCH_THREADS // 4)
-            assert look(index, link_of(index, "quick", quick.filename)).body == quick.data
-            assert not any(answer.done() for answer in answers)
-            gate.set()
-            assert {answer.result().status for answer in answers} == {200}
+    with slow_and_quick(tmp_path, upstream) as index, ThreadPoolExecutor(number) as pool:
+        listed = page_of(index, "slow").files
+        gate = upstream.hold_files("slow")
+        links = [urljoin("/simple/slow/", listed[each.filename]["url"]) for each in wheels]
+        answers = [pool.submit(look, index, link) for link in links]
+        until(lambda: len(upstream.asked_files("slow")) == FETCH_THREADS // 4)
+        assert look(index, link_of(index, "quick", QUICK.filename)).body == QUICK.data
+        assert not any(answer.done() for answer in answers)
+        gate.set()
+        assert {answer.result().status for answer in answers} == {200}
 
 
 def test_names_do_not_wait_for_licences(upstream: FakeUpstream, tmp_path: Path) -> None:
@@ -168,27 +180,15 @@ def test_names_do_not_wait_for_licences(upstream: FakeUpstream, tmp_path: Path) 
     number = UPSTREAM_THREADS // 2 + 6
     wheels = [public_wheel("slow", f"1.{each}") for each in range(number)]
     upstream.publish(*wheels)
-    with running_fake_upstream() as other:
-        quick = public_wheel("quick", "1.0")
-        other.publish(quick)
-        tables = (_table(upstream, "slow", allow=["slow"]), _table(other, "quick"))
-        own: dict[str, Any] = {"url": "", "label": "", "file_hosts": (), "index": tables}
-        own["blocked_licenses"] = ("AGPL-*",)
-        with serving(tmp_path, upstream, **own) as index, ThreadPoolExecutor(number) as pool:
-            listed = page_of(index, "slow").files
-            gate = upstream.hold_metadata("slow")
-            links = [urljoin("/simple/slow/", listed[each.filename]["url"]) for each in wheels]
-            answers = [pool.submit(look, index, link) for link in links]
-            until(lambda: index.under_way() >= number)
-            assert look(index, link_of(index, "quick", quick.filename)).body == quick.data
-            assert not any(answer.done() for answer in answers)
-            gate.set()
-            assert {answer.result().status for answer in answers} == {200}
-
-
-def _table(upstream: FakeUpstream, label: str, **more: object) -> dict[str, Any]:
-    return {"url": upstream.url, "label": label, "file_hosts": [upstream.file_host], **more}
-
-
-def _begin(pool: ThreadPoolExecutor, index: RunningServer, name: str) -> "Future[Any]":
-    return pool.submit(page_of, index, name)
+    blocked = ("AGPL-*",)
+    serving_both = slow_and_quick(tmp_path, upstream, blocked_licenses=blocked)
+    with serving_both as index, ThreadPoolExecutor(number) as pool:
+        listed = page_of(index, "slow").files
+        gate = upstream.hold_metadata("slow")
+        links = [urljoin("/simple/slow/", listed[each.filename]["url"]) for each in wheels]
+        answers = [pool.submit(look, index, link) for link in links]
+        until(lambda: index.under_way() >= number)
+        assert look(index, link_of(index, "quick", QUICK.filename)).body == QUICK.data
+        assert not any(answer.done() for answer in answers)
+        gate.set()
+        assert {answer.result().status for answer in answers} == {200}

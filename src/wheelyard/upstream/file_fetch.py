@@ -102,34 +102,46 @@ class PassedOnFiles:
 
         Raises as `open`. Raises Unavailable (code `bad_upstream`) if the answer has another size.
         """
-        response = self.open(cache, name, file)
+        # No slot is held until the answer begins: slow files of one index would take all of them.
+        # How many wait for an answer is bounded by the threads that call this: one index has half
+        # of them, and one client of it half of those.
+        self._take_slot()
+        self._slots.release()
+        answer = self._ask(cache, name, file)
         try:
-            size = check_size(file, response.size)
+            size = check_size(file, answer.size)
+            self._take_slot()
         except WheelyardError:
-            response.close()
+            answer.close()
             raise
-        return PassedOnFile(self, cache, name, file, size, response)
+        return PassedOnFile(self, cache, name, file, size, _SlottedResponse(answer, self._slots))
 
     def open(self, cache: FileCache, name: NormalizedName, file: UpstreamFile) -> FileResponse:
         """
-        Ask for a file to pass on, and return the answer.
+        Ask for a file to pass on, in the thread that sends it, and return the answer.
 
         Raises Unavailable (code `overloaded`) if too many are passed on already. Raises as
         `FileSource.open_file`, too.
         """
+        self._take_slot()
+        try:
+            answer = self._ask(cache, name, file)
+        except BaseException:
+            self._slots.release()
+            raise
+        return _SlottedResponse(answer, self._slots)
+
+    def _ask(self, cache: FileCache, name: NormalizedName, file: UpstreamFile) -> FileResponse:
+        return self._source.open_file(cache.upstream, name, file.url, Kind.FILE)
+
+    def _take_slot(self) -> None:
+        """Take a slot, which goes back when the response that has it is closed."""
         if not self._slots.acquire(blocking=False):
             raise Unavailable(
                 "Too many files of upstream indexes are sent at the moment.",
                 code=OVERLOADED,
                 retry_after=RETRY_AFTER_SECONDS,
             )
-        try:
-            # the slot goes with the response, and back when that is closed
-            response = self._source.open_file(cache.upstream, name, file.url, Kind.FILE)
-        except BaseException:
-            self._slots.release()
-            raise
-        return _SlottedResponse(response, self._slots)
 
 
 class PassedOnFile(Struct, frozen=True):
