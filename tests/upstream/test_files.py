@@ -702,16 +702,27 @@ def test_core_metadata_is_kept_if_its_digest_is_known(harness: FilesHarness, dig
     assert all(each.is_closed for each in harness.source.opened)
 
 
+def test_core_metadata_that_another_fetch_has_just_brought(harness: FilesHarness) -> None:
+    """Who looks for core metadata just before a fetch of it ends does not fetch it again."""
+    file, files = listed(has_metadata=True), harness.files()
+    page = page_of(file)
+    harness.source.send(METADATA, f"{URL}.metadata")
+
+    for _ in range(2):
+        assert files.fetch_metadata(page, file).result(TIMEOUT_SECONDS) == METADATA
+
+    assert harness.source.requests == [f"{URL}.metadata"]
+
+
 def test_core_metadata_with_another_digest(harness: FilesHarness) -> None:
     """Core metadata of which a page states only an MD5 is compared with that."""
     digest = hashlib.md5(METADATA, usedforsecurity=False).hexdigest()
     right = listed(other_metadata_hashes=(f"md5={digest}",), has_metadata=True)
     wrong = replace(right, other_metadata_hashes=(f"md5={digest[::-1]}",))
     harness.source.send(METADATA, f"{URL}.metadata")
-    files = harness.files()
 
-    assert files.bring_metadata(page_of(right), right) == METADATA
-    error = files.fetch_metadata(page_of(wrong), wrong).exception(TIMEOUT_SECONDS)
+    assert harness.files().bring_metadata(page_of(right), right) == METADATA
+    error = harness.files().fetch_metadata(page_of(wrong), wrong).exception(TIMEOUT_SECONDS)
     assert isinstance(error, Unavailable)
 
 

@@ -218,6 +218,9 @@ class UpstreamFiles:
         return fetch
 
     def _receive_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
+        # another fetch may have ended after the caller has looked
+        if (recent := self._recent.get(_key(page, file))) is not None:
+            return recent
         url, what = f"{file.url}.metadata", f"{file.filename}.metadata"
         opened = self._source.open_file(page.upstream, page.name, url, Kind.METADATA)
         body = bytearray()
