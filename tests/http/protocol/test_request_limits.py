@@ -5,6 +5,7 @@ from base64 import b64encode
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final
 from weakref import ref
 
 import pytest
@@ -33,8 +34,16 @@ PIECE = b"64\r\n" + bytes(100) + b"\r\n"
 """A chunk of a hundred bytes, and as good as any bytes where a length was announced."""
 
 
-def read(pieces: Sequence[tuple[int, float]]) -> None:
-    """Read a body of so many bytes each, which come after so many seconds."""
+TURNS: Final = 3
+"""Turns of an event loop within which a timer that is due ends what waits."""
+
+
+def read(pieces: Sequence[tuple[int, float]], turns_after_stop: int = TURNS) -> None:
+    """
+    Read a body of so many bytes each, which come after so many seconds.
+
+    In a pause of a minute the server is stopped, and the bytes come some turns after it.
+    """
     loop, coming = StillLoop(), iter(pieces)
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         scope = {"headers": [], "http_version": "1.1", "method": "POST"}
@@ -42,9 +51,8 @@ def read(pieces: Sequence[tuple[int, float]]) -> None:
         async def receive() -> Message:
             size, pause = next(coming)
             loop.by += pause
-            turn = loop.create_future()  # in which patience may end
-            loop.call_soon(turn.set_result, None)
-            await turn
+            for _ in range(TURNS if pause < 60 else turns_after_stop):
+                await asyncio.sleep(0)
             return {"type": "http.request", "body": bytes(size), "more_body": True}
 
         async def whole() -> None:
@@ -65,6 +73,18 @@ def test_trickling_body_is_given_up(first: int) -> None:
 def test_steady_slow_body_is_taken() -> None:
     """A body that takes its time, but keeps a pace, is taken however long it lasts."""
     read([(500, 0.1)] * 10_000)
+
+
+@pytest.mark.parametrize("turns", [0, TURNS])
+def test_body_that_comes_while_the_server_is_stopped_is_taken(turns: int) -> None:
+    """A server that was stopped for a minute takes what has come, and has patience as before."""
+    read([(500, 60), *[(10, 0.05)] * 10, (10, 60), (10, 0.05), (1 << 20, 60)], turns)
+
+
+def test_silence_after_the_server_was_stopped_is_given_up() -> None:
+    """A client that sends nothing after the server was stopped is given up all the same."""
+    with pytest.raises(SlowClient):
+        read([(500, 60), *[(10, 0.05)] * 30])
 
 
 @pytest.fixture(scope="module")
