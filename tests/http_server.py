@@ -28,7 +28,7 @@ from starlette.types import ASGIApp
 from tests.clients.harness import Sandbox
 from tests.forking import ProcessEnvironment, fork
 from tests.ports import free_port
-from tests.waiting import TIMEOUT_SECONDS, until
+from tests.waiting import START_SECONDS, TIMEOUT_SECONDS, until
 from wheelyard.http.server import embedded_server
 from wheelyard.settings.sections import ServerSettings
 
@@ -175,7 +175,7 @@ def running_program(
     environment: Mapping[str, str],
     *,
     is_ours: bool = True,
-    timeout: float = TIMEOUT_SECONDS,
+    timeout: float = START_SECONDS,
 ) -> Iterator["subprocess.Popen[bytes]"]:
     """
     Run any server until the block ends; fail with its log if it does not start in time.
@@ -242,7 +242,7 @@ class _HandlerServer(ThreadingHTTPServer):
 
 def until_healthy(process: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
     """Wait until a server answers; one that ends, or takes too long, fails the test by its log."""
-    until(lambda: is_healthy(address), log.read_text, process)
+    until(lambda: is_healthy(address), log.read_text, process, START_SECONDS)
 
 
 def workers_of(manager: int) -> list[int]:

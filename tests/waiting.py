@@ -12,6 +12,12 @@ How long a test waits before it fails, on a machine under load.
 Less than the minute that a stopping server gives to requests in progress, so that a server that
 hangs is not taken for one that stops.
 """
+START_SECONDS = 120.0
+"""
+How long a server may take until it answers.
+
+Its start takes two seconds of processor time, and a test at a low priority gets a fraction of that.
+"""
 FIRST_PAUSE, LAST_PAUSE = 0.01, 0.05
 """Seconds between two looks at a condition: first, and after some seconds, as each look costs."""
 

@@ -26,7 +26,7 @@ from tests.http_server import (
 )
 from tests.plain_http import LOCALLY
 from tests.ports import free_port
-from tests.waiting import until
+from tests.waiting import START_SECONDS, until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.concurrency.runtime import Runtime
@@ -189,7 +189,11 @@ def running_server(
     process = _started([*places, *options], port, dependencies)
     with httpx2.Client(base_url=f"http://{address}", timeout=60, **LOCALLY) as client:
         try:
-            until(lambda: is_healthy(address, f"{prefix}/health") or not process.is_alive())
+            until(
+                lambda: is_healthy(address, f"{prefix}/health") or not process.is_alive(),
+                (folder / "log.txt").read_text,
+                timeout=START_SECONDS,
+            )
             assert process.is_alive(), "the server did not come up"
             token = TOKEN.search((folder / "printed.txt").read_text())
             server = RunningServer(address, token[0] if token else "", folder, process.pid, client)
