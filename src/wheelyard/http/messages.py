@@ -17,6 +17,7 @@ from starlette.requests import Request as StarletteRequest
 
 from wheelyard.authentication.verifiers.verifier import address_key
 from wheelyard.errors import WheelyardError
+from wheelyard.http.client_time import wait_for_client
 from wheelyard.model.access import Caller
 from wheelyard.model.api_token import Session
 
@@ -305,10 +306,10 @@ class StreamedResponse(Response):
                 chunk = await wrap_future(reading)
                 if watch is not None and watch.done():
                     return
-                async with timeout(STALL_SECONDS):
-                    await send(
-                        {"type": "http.response.body", "body": chunk, "more_body": bool(chunk)}
-                    )
+                sending = send(
+                    {"type": "http.response.body", "body": chunk, "more_body": bool(chunk)}
+                )
+                await wait_for_client(sending, STALL_SECONDS, STALL_SECONDS)
         # without a last chunk the connection is closed, and the body looks incomplete
         except WheelyardError as error:
             logger.warning("a download broke off: %s", error.message)

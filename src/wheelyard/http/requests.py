@@ -10,7 +10,7 @@ that proxies and servers interpret differently are refused.
 """
 
 import re
-from asyncio import Timeout, get_running_loop, timeout
+from asyncio import get_running_loop, timeout
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from functools import lru_cache
@@ -22,6 +22,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from wheelyard.errors import Invalid, NotFound, TooLarge
+from wheelyard.http.client_time import STOPPED_SECONDS, wait_for_client
 from wheelyard.http.error_responses import HEADERS_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, URI_TOO_LONG
 from wheelyard.http.messages import (
     CSP,
@@ -147,8 +148,6 @@ def has_forwarding_header(headers: Iterable[bytes]) -> bool:
 
 
 BODY_TIMEOUT_SECONDS: Final = 3600.0
-STOPPED_SECONDS: Final = 1.0
-"""A timer that is later than this shows that this server did not run, such as in a paused VM."""
 CLOSE: Final[Header] = (b"connection", b"close")
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -212,8 +211,9 @@ class RequestBody:
         """
         now = get_running_loop().time
         asked_at = now()
+        idle_seconds = self._timeouts.idle_seconds
         try:
-            message = await self._receive_in_time()
+            message = await wait_for_client(self._receive(), self._budget_seconds, idle_seconds)
         except TimeoutError as error:
             self._budget_seconds = 0.0
             raise SlowClient from error
@@ -221,8 +221,8 @@ class RequestBody:
         # only the time in `receive` is counted: this server may have been busy before it
         left = self._budget_seconds - (now() - asked_at)
         if left < -STOPPED_SECONDS:  # no timer has ended the wait
-            left = self._timeouts.idle_seconds
-        self._budget_seconds = min(max(left + earned, 0.0), self._timeouts.idle_seconds)
+            left = idle_seconds
+        self._budget_seconds = min(max(left + earned, 0.0), idle_seconds)
         self._note_end(message)
         return message
 
@@ -263,31 +263,6 @@ class RequestBody:
             await get_running_loop().create_future()
         while (await self._receive())["type"] == "http.request":
             pass
-
-    async def _receive_in_time(self) -> Message:
-        """
-        Return the next ASGI event.
-
-        Raises TimeoutError if it does not come within the budget.
-        """
-        loop = get_running_loop()
-        due = loop.time() + self._budget_seconds
-        async with timeout(None) as limit:
-            timer = loop.call_at(due, self._end_wait, limit, due)
-            try:
-                return await self._receive()
-            finally:
-                timer.cancel()
-
-    def _end_wait(self, limit: Timeout, due: float) -> None:
-        """End the wait that was due to end, or go on if this server did not run until now."""
-        now = get_running_loop().time()
-        rest = 0.0
-        if now - due > STOPPED_SECONDS:
-            # what the client has sent meanwhile is about to be received, and what was lost on the
-            # way to a paused machine is sent again some seconds later
-            rest = self._timeouts.idle_seconds
-        limit.reschedule(now + rest)
 
     async def _send_closing(self, message: Message) -> None:
         if message["type"] == "http.response.start" and not self.has_ended:
