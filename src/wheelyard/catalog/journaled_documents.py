@@ -84,11 +84,7 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         return self.commits.submit(self.kind, intent)
 
     def take_away(self, intent: Intent[D, E]) -> Committed[D, E]:
-        """
-        Do what `change` does, also on a full disk, for events that end access or block a package.
-
-        There `intent` may be called again after its events were committed.
-        """
+        """Do what `change` does, for what ends access or blocks a package, also on a full disk."""
         return self.commits.store.with_reserve(partial(self.change, intent))
 
     def history(self, after: int = 0) -> Iterator[C]:

@@ -205,16 +205,11 @@ class AccessControl:
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         revoked = Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id)
-        was_there = False
 
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
-            nonlocal was_there
             if any(granted.id == grant_id for granted in rules.grants):
-                was_there = True
                 self._require_still_admin(keep_admin, rules, revoked)
                 return (revoked,)
-            if was_there:
-                return ()
             if any(grant.id == grant_id for grant in self.configured.all):
                 raise Invalid(
                     f"Grant {grant_id} is in the settings. Remove it there, and restart the "

@@ -184,14 +184,9 @@ class Publishers:
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         removed = PublisherRemoved(at=self._runtime.now(), by=by, note=note, id=publisher_id)
-        was_there = False
 
         def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
-            nonlocal was_there
-            if was_there and stored.find(publisher_id) is None:
-                return ()
             self._require_stored(publisher_id, stored)
-            was_there = True
             return (removed,)
 
         self._submit(intent, is_end=True)
