@@ -1,6 +1,8 @@
 """The serials that mirrors ask for: in the list of projects, and on the page of each."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,17 @@ from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 JSON = ("accept", "application/vnd.pypi.simple.v1+json")
 FIRST = int((START - SERIALS_BEGIN).total_seconds())
 """The serial of the first commit, as the clocks of tests stand still."""
+
+
+@contextmanager
+def two_servers(folder: Path, *, near: bool) -> Iterator[tuple[InProcessServer, InProcessServer]]:
+    """Run two servers on one store."""
+    store = RemoteStore()
+    with (
+        in_process(folder, store=store, near=near) as one,
+        in_process(folder, store=store, near=near) as two,
+    ):
+        yield one, two
 
 
 def listed(app: InProcessServer, *headers: tuple[str, str]) -> dict[str, Any]:
@@ -59,11 +72,7 @@ def test_every_change_gives_a_project_a_new_serial(tmp_path: Path) -> None:
 @pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
 def test_page_has_its_serial_at_once(tmp_path: Path, *, near: bool) -> None:
     """A page has a serial at once, and each new content a new one, though nobody reads the list."""
-    store = RemoteStore()
-    with (
-        in_process(tmp_path, store=store, near=near) as one,
-        in_process(tmp_path, store=store, near=near) as two,
-    ):
+    with two_servers(tmp_path, near=near) as (one, two):
         one.publish(make_wheel("other"), make_wheel("demo"))
         assert serial_of(one.get("/pypi/demo/json")) == FIRST
         assert serial_of(two.get("/pypi/demo/json")) == FIRST
@@ -142,11 +151,7 @@ def test_reserved_name_has_no_serial(tmp_path: Path) -> None:
 @pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
 def test_page_is_never_older_than_the_list_of_another_server(tmp_path: Path, *, near: bool) -> None:
     """A page has what another server has listed, also if this one has it in its cache."""
-    store = RemoteStore()
-    with (
-        in_process(tmp_path, store=store, near=near) as one,
-        in_process(tmp_path, store=store, near=near) as two,
-    ):
+    with two_servers(tmp_path, near=near) as (one, two):
         one.publish(make_wheel("demo"))
         assert serials(one) == {"demo": FIRST}
         assert [serial_of(two.get("/pypi/demo/json")) for _ in range(2)] == [FIRST] * 2
@@ -162,11 +167,7 @@ def test_page_is_never_older_than_the_list_of_another_server(tmp_path: Path, *, 
 @pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
 def test_new_project_of_another_server_has_a_page(tmp_path: Path, *, near: bool) -> None:
     """What another server lists is never 404 here, which a mirror would take for deleted."""
-    store = RemoteStore()
-    with (
-        in_process(tmp_path, store=store, near=near) as one,
-        in_process(tmp_path, store=store, near=near) as two,
-    ):
+    with two_servers(tmp_path, near=near) as (one, two):
         assert two.get("/pypi/demo/json").status == 404
         one.publish(make_wheel("demo"))
         assert serials(one) == {"demo": FIRST}
