@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.authentication.test_token_owners import ANA, OF_ANA, Place
+from tests.authentication.test_token_owners import ANA, BUCKET_SECONDS, OF_ANA, Place
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.api.access_operations import GroupEdit, edit_group
 from wheelyard.api.table import LocalApi
@@ -49,11 +49,65 @@ def test_members_of_a_group_are_looked_for(tmp_path: Path) -> None:
     assert set(absent(place.index, "group:team")) == {"htpasswd:boo"}
 
 
+def administrator(index: Index) -> LocalApi:
+    """Return the operations as an administrator has them."""
+    return LocalApi(
+        index=index, caller=Caller("local:test", (Scope(Action.ADMIN, (EVERY_PROJECT,)),))
+    )
+
+
+def test_whose_access_was_ended_is_named(tmp_path: Path) -> None:
+    """A grant to somebody whose access was ended, or to their group, says that it opens nothing."""
+    place = Place(tmp_path)
+    place.save(ANA)
+    place.index.access.end_person("htpasswd:bo", "local:test")
+    place.index.people_administration.end(ANA.provider, ANA.id, "local:test")
+    place.clock.advance(seconds=BUCKET_SECONDS)
+    ended = ("htpasswd:bo", OF_ANA, f"{OF_ANA}#{ANA.id}")
+    fields = GrantFields(who=("htpasswd:ana", *ended), projects=("acme-*",), actions=("read",))
+
+    added = place.index.add_grant(fields, "local:test")
+    edited = administrator(place.index).call(edit_group, GroupEdit("set", "team", fields.who))
+
+    said = [text for text in added.warnings if "has ended that access" in text]
+    assert [text.split()[4] for text in said] == sorted(ended)
+    assert f"'wheelyard people admit {OF_ANA}#{ANA.id}', or revoke the grant" in said[-1]
+    assert edited is not None
+    assert [
+        text.rpartition(", or ")[2] for text in edited.warnings if text.split()[4] in ended
+    ] == ["remove it again"] * 3
+
+
+def test_a_group_without_members_is_named(tmp_path: Path) -> None:
+    """A grant to a group that has no members says that nobody has it now."""
+    place = Place(tmp_path)
+    for name, members in (("team", []), ("other", ["htpasswd:bo"])):
+        place.index.access.edit_group("set", name, members, "local:test")
+
+    fields = GrantFields(who=("group:team", "group:other"), projects=("x",), actions=("read",))
+    added = place.index.add_grant(fields, "local:test")
+
+    (warning,) = [text for text in added.warnings if "no members" in text]
+    assert "gives nobody anything by group:team now" in warning
+    assert "'wheelyard access group add team PRINCIPAL...'" in warning
+
+
+def test_members_of_an_unknown_provider_are_named(tmp_path: Path) -> None:
+    """Who adds somebody of a provider that the settings lack to a group hears it, as in a grant."""
+    api = administrator(Place(tmp_path).index)
+
+    edited = api.call(edit_group, GroupEdit("set", "team", ("oidc:other:ana@acme.dev",)))
+
+    assert edited is not None
+    (warning,) = edited.warnings
+    assert warning.startswith("the group team gives nobody anything by oidc:other:ana@acme.dev: ")
+    assert warning.endswith("no [[sign_in]] of this name; correct it, or add other")
+    assert api.call(edit_group, GroupEdit("remove", "team", ("oidc:other:ana@acme.dev",))) is None
+
+
 def test_new_members_are_looked_for(tmp_path: Path) -> None:
     """Who makes or adds to a group hears of members whom nobody is, and of no others."""
-    place = Place(tmp_path)
-    caller = Caller("local:test", (Scope(Action.ADMIN, (EVERY_PROJECT,)),))
-    api = LocalApi(index=place.index, caller=caller)
+    api = administrator(Place(tmp_path).index)
 
     def edit(change: GroupChange, *who: str) -> tuple[str, ...]:
         edited = api.call(edit_group, GroupEdit(change, "team", who))

@@ -28,6 +28,7 @@ from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, AccessCommit, GrantFields, parse_member
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
+from wheelyard.settings.validation import provider_warnings
 
 ActionWord = Literal["read", "upload", "manage", "approve", "admin"]
 
@@ -149,7 +150,7 @@ class EditedGroup(Struct, frozen=True):
 
     name: str
     warnings: tuple[str, ...]
-    """Which names of new members nobody has, in sentences."""
+    """Which new members nobody is, or may not sign in, in sentences."""
 
 
 def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
@@ -160,8 +161,11 @@ def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
     call.index.access.edit_group(body.change, body.name, body.who, call.by, body.note, keep_admin)
-    members = map(parse_member, body.who if body.change in _ADDING else ())
-    warnings = tuple(call.index.known_people.absent(members, "remove it again"))
+    members = frozenset(map(parse_member, body.who if body.change in _ADDING else ()))
+    warnings = (
+        *provider_warnings(call.index.settings, f"the group {body.name}", members),
+        *call.index.known_people.absent(members, "remove it again"),
+    )
     return EditedGroup(body.name, warnings) if warnings else None
 
 

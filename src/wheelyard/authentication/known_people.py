@@ -118,9 +118,11 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
             raise Invalid(f"{quoted(text)} is no person.", code="invalid_field")
         if not principal.startswith(PROVIDER):
             return self._of_principal(principal)
-        matching = [
-            person for person in self.recorded() if principal in {person.principal, person.who}
-        ]
+        return self._found(principal, self.recorded())
+
+    def _found(self, principal: str, recorded: Iterable[KnownPerson]) -> KnownPerson:
+        """Return what `find` does, of those who have signed in with a provider."""
+        matching = [person for person in recorded if principal in {person.principal, person.who}]
         matching.sort(key=lambda person: person.state != "active")
         return matching[0] if matching else self._of_principal(principal)
 
@@ -141,18 +143,26 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
 
     def absent(self, principals: Iterable[str], undo: str) -> Iterator[str]:
         """
-        Yield a sentence for each principal that nobody has now, as far as that can be known.
+        Yield a sentence for each principal by which nobody has a right now, as far as is known.
 
-        It ends with what takes the right back: `undo`.
+        Nobody has the principal, or the access of whoever has it was ended. The sentence ends with
+        what takes the right back: `undo`.
 
         Nothing is kept of who signs in with Google, so those names count as somebody's while that
         is possible, and so do all names of a provider that the settings do not have.
         """
         names = sorted(principals)
-        existing = self._known_principals(names)
+        recorded = list(self.recorded()) if any(name.startswith(PROVIDER) for name in names) else []
+        existing = self._known_principals(names, recorded)
         for name in names:
+            person = self._found(name, recorded) if _is_person(name) else None
             why = "" if name in existing else self._why_absent(name)
-            if why:
+            if person is not None and person.state == "ended":
+                yield (
+                    f"nobody gets anything by {name} now: {person.ended_by} has ended that access; "
+                    f"let them in with 'wheelyard people admit {person.who}', or {undo}"
+                )
+            elif why:
                 yield f"nobody has {name} now: {why}; if the name is wrong, {undo}"
 
     def _why_absent(self, principal: str) -> str:
@@ -170,15 +180,16 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
         is_set = self.authenticator.htpasswd is not None
         return "it is not in the htpasswd file" if is_set else "the settings name no htpasswd file"
 
-    def _known_principals(self, names: Collection[str]) -> set[str]:
+    def _known_principals(
+        self, names: Collection[str], recorded: Iterable[KnownPerson]
+    ) -> set[str]:
         """Return the principals that somebody has, of those kinds that are among `names`."""
         kinds = {name.partition(":")[0] for name in names}
         principals = {f"{PASSWORD}{name}" for name in self._passwords()}
         static = self.authenticator.static_tokens.all().values()
         principals |= {token.identity.principal for token in static}
-        if "oidc" in kinds:
-            for person in self.recorded():
-                principals |= self.principals_of(person)
+        for person in recorded:
+            principals |= self.principals_of(person)
         if not kinds.isdisjoint(_OF_GOOGLE) and not self._takes_google:
             for record in self.authenticator.tokens.records.all():
                 principals |= with_implied(record.owner_names)

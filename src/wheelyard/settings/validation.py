@@ -1,7 +1,7 @@
 """Validation of settings together: contradictions, and warnings about open indexes."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from itertools import chain
 from os.path import realpath
@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import DOCUMENTATION
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, EVERY_PROJECT, parse_name_patterns
-from wheelyard.model.grants import Grant, Grants
+from wheelyard.model.grants import Grant, Grants, groups_in
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings, is_loopback
 from wheelyard.settings.upstream_section import (
     OF_ONE_INDEX,
@@ -303,6 +303,12 @@ def stored_grant_warnings(settings: Settings, grant: Grant, others: Grants) -> I
     for name in sorted(grant.who):
         if name.startswith(("token:", "publisher:")):
             yield f"{name} has a scope of its own, and no grant gives it anything"
+    for name in sorted(groups_in(grant.who)):
+        if not others.groups.get(name):
+            yield (
+                f"{grant} gives nobody anything by group:{name} now, which has no members; add "
+                f"some with 'wheelyard access group add {name} PRINCIPAL...'"
+            )
     if grant.scope.index:
         yield from _in_indexes(settings, grant, others)
     elif everybody := _grant_to_everybody(settings):
@@ -387,7 +393,7 @@ def _listener(settings: Settings) -> Iterator[str]:
 
 
 def _of_grant(settings: Settings, grant: Grant) -> Iterator[str]:
-    yield from _nobody(settings, grant)
+    yield from provider_warnings(settings, str(grant), grant.principals)
     google = settings.google.id_token
     is_open = ALL_AUTHENTICATED in grant.principals and google.audience
     if is_open and not google.allowed_domains:
@@ -403,10 +409,14 @@ def _of_grant(settings: Settings, grant: Grant) -> Iterator[str]:
             )
 
 
-def _nobody(settings: Settings, grant: Grant) -> Iterator[str]:
-    """Yield a warning for each principal of a provider in a grant that nobody can have."""
+def provider_warnings(settings: Settings, holder: str, principals: Iterable[str]) -> Iterator[str]:
+    """
+    Yield a warning for each principal of a provider that nobody can have.
+
+    `holder` is the grant or the group that names them.
+    """
     providers = {provider.name: provider for provider in settings.sign_in_providers}
-    for principal in sorted(grant.principals):
+    for principal in sorted(principals):
         kind, _, rest = principal.partition(":")
         name, _, who = rest.partition(":")
         provider = providers.get(name)
@@ -414,10 +424,10 @@ def _nobody(settings: Settings, grant: Grant) -> Iterator[str]:
             continue
         if provider is None:
             why = f"the settings have no [[sign_in]] of this name; correct it, or add {name}"
-            yield f"{grant} gives nobody anything by {principal}: {why}"
+            yield f"{holder} gives nobody anything by {principal}: {why}"
         elif who.startswith("group:") and not provider.has_groups:
             why = f"{name} says no groups; name the claim that has them in groups_claim"
-            yield f"{grant} gives nobody anything by {principal}: {why}"
+            yield f"{holder} gives nobody anything by {principal}: {why}"
 
 
 def _locations(settings: Settings) -> Iterator[str]:
