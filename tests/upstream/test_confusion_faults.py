@@ -195,7 +195,9 @@ def test_first_upstream_gets_a_name_later(
     with two_upstreams(tmp_path, upstream, other, store=store) as server:
         assert page_of(server, "late").status == 404
         assert server.index.upstream is not None
-        (why,) = server.index.upstream.explain(canonicalize_name("late"), None).reasons
+        (why,) = server.index.upstream.explain(
+            canonicalize_name("late"), None, may_read=True
+        ).reasons
         assert (why.code, "late belongs to the upstream index second" in why.text) == (
             "owner_change",
             True,

@@ -72,7 +72,7 @@ def test_one_project(
         assert len(public.asked_pages("evil")) == 1
         assert page_of(server, "requests").status == 200
         assert server.index.upstream is not None
-        explained = server.index.upstream.explain(NormalizedName("evil"), None)
+        explained = server.index.upstream.explain(NormalizedName("evil"), None, may_read=True)
         assert explained.answer is NameAnswer.UNAVAILABLE
         assert [why.code for why in explained.reasons] == ["upstream_refused"]
         public.behave("evil")

@@ -339,5 +339,5 @@ def test_the_decision_says_who_has_asked(tmp_path: Path, public: FakeUpstream) -
         summary = deciding.decide(Verdict.BLOCKED, [target], "")
         assert summary.decided[0].asked_by == ()
         assert index.upstream is not None
-        explained = index.upstream.explain(NormalizedName("requests"), None)
+        explained = index.upstream.explain(NormalizedName("requests"), None, may_read=True)
         assert [decision.asked_by for decision in explained.decisions] == [()]

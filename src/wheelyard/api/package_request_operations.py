@@ -111,15 +111,16 @@ def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:
 
 
 def _visible(call: Call, requests: Iterable[PackageRequest]) -> Iterator[PackageRequest]:
-    """Yield the requests that the caller may decide, and of which the name is not private."""
+    """Yield the requests that the caller may decide, but of names that they know as private."""
     private = call.index.projects.names.get_current().as_set
     patterns = parse_name_patterns(call.index.settings.upstream_private)
     for request in requests:
         name = request.project
         # it may have become private since
-        if name in private or patterns.match(name) or not call.caller.may(Action.APPROVE, name):
-            continue
-        yield request
+        is_private = name in private or patterns.match(name)
+        is_known = is_private and call.caller.may(Action.READ, name)
+        if call.caller.may(Action.APPROVE, name) and not is_known:
+            yield request
 
 
 def _as_of(decided: DecisionList) -> datetime:

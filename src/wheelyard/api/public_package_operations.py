@@ -288,7 +288,8 @@ def explain_package(call: Call, body: PackageQuestion) -> Explanation:
     """
     name, version = body.parsed
     call.index.read_policy.require_lookup(call.caller, name)
-    explanation = _upstream(call).explain(name, version)
+    may_read = call.caller.may(Action.READ, name)
+    explanation = _upstream(call).explain(name, version, may_read=may_read)
     if not explanation.is_about_public_package:  # nobody learns if a name is private or unknown
         call.index.read_policy.require_project_read(call.caller, name)
     return explanation
@@ -317,10 +318,8 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
     read_policy.require_lookup(caller, name)
     upstream = _upstream(call)
     upstream.pages.require_online(name)
-    if upstream.names.is_private(name):
-        read_policy.require_project_read(caller, name)
     try:
-        page = upstream.refresh(name)
+        page = upstream.refresh(name, may_read=caller.may(Action.READ, name))
     except Forbidden as refusal:
         if refusal.code in ABSENT_CODES:
             read_policy.require_project_read(caller, name)

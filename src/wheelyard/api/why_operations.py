@@ -14,6 +14,7 @@ from packaging.version import Version
 from wheelyard.api.operation import Call
 from wheelyard.api.public_package_operations import PackageQuestion
 from wheelyard.authentication.authorization import project_not_found
+from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.project import File
 from wheelyard.model.promotion import subject_of
@@ -48,7 +49,8 @@ def explain_project(call: Call, body: WhyQuestion) -> Explanation:
     index.read_policy.require_lookup(call.caller, name)
     explanation = Explanation(name=name, answer=NameAnswer.PRIVATE)
     if index.upstream is not None:
-        explanation = index.upstream.explain(name, version)
+        may_read = call.caller.may(Action.READ, name)
+        explanation = index.upstream.explain(name, version, may_read=may_read)
     if not explanation.is_about_public_package:  # nobody learns if a name is private or unknown
         index.read_policy.require_project_read(call.caller, name)
     if explanation.answer is NameAnswer.PRIVATE:

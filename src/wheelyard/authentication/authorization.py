@@ -155,7 +155,8 @@ class ReadPolicy(Struct, frozen=True):
         Raise an error, as `require_project_read` does, unless `caller` may read `name` if public.
 
         Who has a credential and may read or approve anything may read all public packages: no grant
-        names them. Whoever finds that the name is private has to call `require_project_read`.
+        names them. Whoever finds that the name is private, and that the caller may not read it,
+        has to answer as for a name that no upstream index has.
         """
         may_be_public = self.has_upstream and not matches_any(self.private_patterns, name)
         if not (caller.may_read_public_packages and may_be_public):

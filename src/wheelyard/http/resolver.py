@@ -187,9 +187,9 @@ def find(
     Return what the caller of a request, whom `require_lookup` allows to ask, is shown of a project.
 
     With `may_refresh`, one who may upload can have the upstream indexes asked now. Raises NotFound
-    if nobody has the project, or the settings do not allow to ask for it. Raises Unauthenticated,
-    Forbidden or NotFound if it is private, and the caller may not read it. Raises Unavailable if
-    the store does not answer, or no upstream index does. Raises Waiting if one has to be asked.
+    if nobody has the project, the settings do not allow to ask for it, or it is private and the
+    caller may not read it. Raises Unavailable if the store does not answer, or no upstream index
+    does. Raises Waiting if one has to be asked.
     """
     public = _find_public(context, name, request, may_refresh=may_refresh)
     return public or _private_listing(find_private(context, name))
@@ -250,9 +250,7 @@ def _find_public(
         if is_installer:
             _look_up_licences(context.upstream, context.index, listing, request)
         listing = context.index.view_of_public(listing)
-    # only now: until here, a name that the caller may not read is treated as a public one
     if listing is None:
-        context.read_policy.require_project_read(request.caller, name)
         return None
     # no server without an upstream index needs it
     from wheelyard.http.upstream_files import PublicFiles  # noqa: PLC0415

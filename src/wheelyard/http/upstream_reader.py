@@ -28,7 +28,7 @@ from wheelyard.http.work_limits import ConcurrencyLimit, SingleFlight
 from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
 from wheelyard.upstream.index_slots import CURRENT_LOOKUP, Lookup
-from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
+from wheelyard.upstream.indexes import PagesOfName, UpstreamIndex, UpstreamListing
 from wheelyard.upstream.pages import FoundPage
 
 T = TypeVar("T")
@@ -103,7 +103,9 @@ class UpstreamReader:
         is_installer: bool = False,
     ) -> UpstreamListing | None:
         """
-        Return what clients may see of a name, or None if it is private.
+        Return what the caller may see of a name, or None if it is private and they may read it.
+
+        A private name that they may not read is answered as one that no upstream index has.
 
         With `may_refresh`, a caller who may upload can have the upstream indexes asked now. With
         `is_installer`, it is noted if nothing of the project is shown by the policy. Raises
@@ -112,10 +114,11 @@ class UpstreamReader:
         asked for too many unknown names. Raises Waiting if an upstream index has to be asked.
         """
         upstream = self.upstream
-        if upstream.names.is_known(name) or upstream.names.is_private(name):
+        pages = upstream.pages_of(name)
+        if pages is upstream.hidden_pages and request.caller.may(Action.READ, name):
             return None
         # in this order: a page is read after the name was found not to be private
-        stored = request.once(("page", name), upstream.pages.peek_stored, name)
+        stored = request.once(("page", pages, name), pages.peek_stored, name)
         state = upstream.policy.state()
         asker = request.caller if is_installer else None
         refused = upstream.refused(name, state, asker)
@@ -127,7 +130,8 @@ class UpstreamReader:
             is_forced &= stored.page.age >= REFRESH_SECONDS
         if stored is None or is_forced:
             wanted: Wanted = "newest" if is_forced else "fresh"
-            page = request.wait(("upstream", name), self._ask, name, request.client_key, wanted)
+            asked = pages, name, request.client_key, wanted
+            page = request.wait(("upstream", pages, name), self._ask, *asked)
         else:
             page = stored.page
         if page is None:
@@ -186,7 +190,9 @@ class UpstreamReader:
                 "This index is its own upstream index. Change upstream.url.", code=UPSTREAM_LOOP
             )
 
-    async def _ask(self, name: NormalizedName, client: str, wanted: Wanted) -> FoundPage | None:
+    async def _ask(
+        self, pages: PagesOfName, name: NormalizedName, client: str, wanted: Wanted
+    ) -> FoundPage | None:
         """
         Return the page of a name, or None, once all who need it have waited together.
 
@@ -194,10 +200,11 @@ class UpstreamReader:
         the newest is wanted.
         """
         self._require_guesses(client)
-        key, stale = (name, wanted), partial(self.upstream.pages.stale, name)
+        key, stale = (pages, name, wanted), partial(pages.stale, name)
         return await self._in_flight.run(
             key,
             self._ask_alone,
+            pages,
             name,
             client,
             wanted,
@@ -205,10 +212,10 @@ class UpstreamReader:
         )
 
     async def _ask_alone(
-        self, name: NormalizedName, client: str, wanted: Wanted
+        self, pages: PagesOfName, name: NormalizedName, client: str, wanted: Wanted
     ) -> FoundPage | None:
         """Return the page of a name, or None after counting it as unknown for its client."""
-        get = self._refreshed if wanted == "newest" else self.upstream.pages.get
+        get = partial(_refreshed, pages) if wanted == "newest" else pages.get
         page = await self._ask_with_slot(name, client, get)
         if page is None:
             self._unknown_names.record_failure((_guesses_of(client),))
@@ -250,12 +257,6 @@ class UpstreamReader:
         finally:
             self._waiting -= 1
 
-    def _refreshed(self, name: NormalizedName) -> FoundPage | None:
-        try:
-            return self.upstream.pages.refresh(name)
-        except Unavailable:
-            return self.upstream.pages.get(name)  # what can be served all the same
-
     def _require_guesses(self, client: str) -> None:
         """Raise Unavailable if a client has asked for too many names that no index has."""
         wait = self._unknown_names.seconds_until((_guesses_of(client),))
@@ -265,6 +266,13 @@ class UpstreamReader:
                 code=RATE_LIMITED,
                 retry_after=ceil(wait),
             )
+
+
+def _refreshed(pages: PagesOfName, name: NormalizedName) -> FoundPage | None:
+    try:
+        return pages.refresh(name)
+    except Unavailable:
+        return pages.get(name)  # what can be served all the same
 
 
 def _wants_newest(request: Request) -> bool:

@@ -246,6 +246,13 @@ class Requester:
         """Close every connection, and stop the threads that look up names."""
         self._cleanup.close()
 
+    def require_no_pause(self, url: Url) -> None:
+        """Raise FetchError if the host of a URL is left alone now, and send nothing."""
+        with self._lock:
+            circuit = self._circuits.get(url.origin)
+        if circuit is not None:
+            circuit.require_no_pause()
+
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
         """
         Return a context manager that ends this thread's network calls after `seconds`.

@@ -376,16 +376,24 @@ class Circuit(Struct):
         """
         with self._lock:
             now = self.monotonic()
-            pause = self._paused_until - now
-            if pause > 0:
-                why = f"it wants no request for {ceil(pause)} seconds"
-                raise FetchError(why, is_transient=True, wait=pause, is_asked=False)
-            left = self._tested_at - now
-            if self._is_open and left > 0:
-                why = f"{self._why}, so that it is asked again in {ceil(left)} seconds"
-                raise FetchError(why, is_transient=True, wait=left, is_asked=False)
+            self._require_no_pause(now)
             if self._is_open:  # the others wait for what becomes of this request
                 self._tested_at = now + OPEN_SECONDS
+
+    def require_no_pause(self) -> None:
+        """Raise FetchError as `check`, and allow no request."""
+        with self._lock:
+            self._require_no_pause(self.monotonic())
+
+    def _require_no_pause(self, now: float) -> None:
+        pause = self._paused_until - now
+        if pause > 0:
+            why = f"it wants no request for {ceil(pause)} seconds"
+            raise FetchError(why, is_transient=True, wait=pause, is_asked=False)
+        left = self._tested_at - now
+        if self._is_open and left > 0:
+            why = f"{self._why}, so that it is asked again in {ceil(left)} seconds"
+            raise FetchError(why, is_transient=True, wait=left, is_asked=False)
 
     def record_answer(self) -> None:
         """Note that the host has answered: it is asked without limits again."""

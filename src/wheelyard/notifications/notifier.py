@@ -24,7 +24,9 @@ LOOK: Final = timedelta(minutes=5)
 """How often a server looks whether something new waits."""
 SPREAD_SECONDS: Final = 30.0
 """The longest random pause that is added, so that servers take turns."""
-_READER: Final = Caller("local:notifications", (Scope(Action.APPROVE, (EVERY_PROJECT,)),))
+_READER: Final = Caller(
+    "local:notifications", (Scope(Action.READ | Action.APPROVE, (EVERY_PROJECT,)),)
+)
 """Sees every request, and changes nothing."""
 
 logger = logging.getLogger("wheelyard")

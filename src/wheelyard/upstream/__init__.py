@@ -13,7 +13,8 @@ With an upstream index, the resolver first asks `ServerContext.upstream`, an `Up
 
 1. The caller's right to read the name is decided first, as for a private name. A pattern or a
    cached document with files shows without any I/O that a name is private; then the listing is
-   that of the project.
+   that of the project. For who may not read it, `hidden_pages.py` takes the place of all pages: it
+   answers as for a name that no upstream index has, and asks none.
 2. Otherwise the store is asked whether the name is private, what was decided about it, and
    whether a fresh page is there.
 3. If an upstream has to be asked, the handler waits by `Request.wait`: all requests for the name

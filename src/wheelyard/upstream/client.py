@@ -109,6 +109,10 @@ class UpstreamClient:
         """Return whether the index may be asked for a name, which is no private one then."""
         return self.server.names.accepts(name) and not self._config.private.match(name)
 
+    def require_no_pause(self) -> None:
+        """Raise FetchError if the index is left alone now, and send nothing."""
+        self._requester.require_no_pause(self.server.url)
+
     def require_address(self, url: Url) -> None:
         """
         Raise FetchError if the host of a URL has no address that may be connected to.
@@ -430,6 +434,18 @@ class UpstreamClients:
         """
         accepting = tuple(client for client in self.in_order if client.server.names.accepts(name))
         return accepting or self.in_order
+
+    def require_no_pause(self, name: NormalizedName) -> None:
+        """
+        Raise the error of a page whose index is left alone now, and ask none.
+
+        It is Unavailable, of the first such index that would be asked for the name.
+        """
+        for client in self.asked_for(name):
+            try:
+                client.require_no_pause()
+            except FetchError as fault:
+                raise unanswered(client.server.label, name, fault) from None
 
     def open_file(self, upstream: str, name: NormalizedName, url: str, kind: Kind) -> FileDownload:
         """

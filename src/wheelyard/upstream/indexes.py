@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
 from datetime import datetime
 from itertools import count
-from typing import Final
+from typing import Final, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,6 +33,7 @@ from wheelyard.rendering.project_facts import latest_release, releases_of
 from wheelyard.rendering.simple_pages import hidden_files
 from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.file_cache import as_stored
+from wheelyard.upstream.hidden_pages import HiddenPages
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import FoundPage, UpstreamPages
@@ -43,6 +44,7 @@ from wheelyard.upstream.requests import RequestLog
 from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.upstream.upstream_files import UpstreamFiles
 
+PagesOfName: TypeAlias = UpstreamPages | HiddenPages
 FORMAT: Final = "format"
 """The code for a file in a format that is not shown."""
 
@@ -66,18 +68,22 @@ class Explainer(Struct, frozen=True):
 
     upstream: "UpstreamIndex"
 
-    def explain(self, name: NormalizedName, version: Version | None = None) -> Explanation:
+    def explain(
+        self, name: NormalizedName, version: Version | None = None, *, may_read: bool
+    ) -> Explanation:
         """
         Return what clients get for a name, or for one version of it.
 
+        `may_read` is whether the caller may read it if it is private, and so learn that it is.
         That an upstream index does not say whether it has the name is a part of the result. Raises
         as `Policy.refuses_file`, and Unavailable if the store does not say whether the name is
         private.
         """
         policy = self.upstream.policy
-        if self.upstream.names.is_private(name):
+        pages = self.upstream.pages_of(name)
+        if may_read and pages is self.upstream.hidden_pages:
             return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
-        look = self._look(name, "" if version is None else str(version))
+        look = self._look(pages, name, "" if version is None else str(version))
         cached, why, is_refused = look.page, look.reasons, look.answer is NameAnswer.REFUSED
         listing = self.upstream.serve(cached) if cached else None
         page = listing.origin.page if listing else None
@@ -102,9 +108,8 @@ class Explainer(Struct, frozen=True):
             warnings=policy.osv.warnings if policy.osv else (),
         )
 
-    def _look(self, name: NormalizedName, version: str) -> _Look:
-        """Look for the page of a name that is not private, as for a client."""
-        pages = self.upstream.pages
+    def _look(self, pages: PagesOfName, name: NormalizedName, version: str) -> _Look:
+        """Look for the page of a name, as for a client."""
         refusal = self.upstream.policy.refuses_name(name, version=version)
         if refusal is not None:
             return _Look(pages.cached(name), NameAnswer.REFUSED, (refusal,))
@@ -237,6 +242,8 @@ class UpstreamIndex:
     names: PrivateNames
     clients: UpstreamClients
     pages: UpstreamPages
+    hidden_pages: HiddenPages
+    """Those of private names, for who may not read them."""
     files: UpstreamFiles
     policy: Policy
     observation: Observation
@@ -254,6 +261,15 @@ class UpstreamIndex:
     def with_names(self, names: PrivateNames) -> "UpstreamIndex":
         """Return the same upstream indexes behind an index that has other private names."""
         return replace_fields(self, names=names)
+
+    def pages_of(self, name: NormalizedName) -> PagesOfName:
+        """
+        Return where a name is looked up for who may not know whether it is private.
+
+        Raises Unavailable if the store does not say whether it is.
+        """
+        is_private = self.names.is_known(name) or self.names.is_private(name)
+        return self.hidden_pages if is_private else self.pages
 
     def refused(
         self, name: NormalizedName, state: PolicyState, asker: Caller | None = None
@@ -336,7 +352,7 @@ class UpstreamIndex:
 
         If licences are blocked, metadata may be fetched. Raises as `Policy.view`.
         """
-        page = self.pages.stored(name) if version else None
+        page = self.pages_of(name).stored(name) if version else None
         if page is None:
             return ()
         page, key = self.files.with_digests(page), strip_trailing_zeros(version)
@@ -360,22 +376,23 @@ class UpstreamIndex:
         page = self.files.with_digests(stored)
         return self._listing(page, self.policy.view(page, self.runtime.now()), "")
 
-    def refresh(self, name: NormalizedName) -> RefreshedPage:
+    def refresh(self, name: NormalizedName, *, may_read: bool) -> RefreshedPage:
         """
         Ask the upstream indexes for a page now, and return what has come.
 
-        Raises Forbidden if the name is private, or the policy does not let anybody ask for it.
-        Raises Unavailable if the store or the upstream index does not answer, or the index with
-        what cannot be used.
+        `may_read` is whether the caller may read the name if it is private. Raises Forbidden if it
+        is and they may, or if the policy does not let anybody ask for it. Raises Unavailable if the
+        store or the upstream index does not answer, or the index with what cannot be used.
         """
-        if self.names.is_private(name):
+        pages = self.pages_of(name)
+        if may_read and pages is self.hidden_pages:
             raise Forbidden(f"{name} is a private name: no upstream index is ever asked for it.")
         refusal = self.policy.refuses_name(name)
         if refusal is not None:
             raise Forbidden(refusal.text, code=refusal.code)
-        before = self.pages.stored(name)
+        before = pages.stored(name)
         earlier = frozenset(before.by_filename if before else ())
-        renewed = self.pages.refresh(name)
+        renewed = pages.refresh(name)
         files = renewed.page.by_filename if renewed else {}
         return RefreshedPage(
             name=name,
@@ -385,13 +402,15 @@ class UpstreamIndex:
             removed=tuple(sorted(earlier.difference(files))),
         )
 
-    def explain(self, name: NormalizedName, version: Version | None) -> Explanation:
+    def explain(
+        self, name: NormalizedName, version: Version | None, *, may_read: bool
+    ) -> Explanation:
         """
         Return what clients get for a name or one version of it, and why.
 
-        It may ask the upstream indexes. Raises as `Explainer.explain`.
+        It may ask the upstream indexes. `may_read` is as in `Explainer.explain`. Raises as that.
         """
-        return Explainer(self).explain(name, version)
+        return Explainer(self).explain(name, version, may_read=may_read)
 
     def close(self) -> None:
         """End what is being fetched, store what was fetched, and close all connections."""

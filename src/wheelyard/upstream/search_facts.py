@@ -1,8 +1,9 @@
 """
 The public projects that the search finds: which ones, and the facts about them.
 
-They are those whose page was asked for lately, or of which a file is kept, or that somebody has
-approved. Everything comes from the store: no upstream index is asked, and nothing is counted.
+They are those whose page is stored, and was asked for lately, or of which a file is kept, or that
+somebody has approved. A name without a page may be private, or nobody's. Everything comes from the
+store: no upstream index is asked, and nothing is counted.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -28,7 +29,6 @@ from wheelyard.rendering.project_facts import (
     NOT_DESCRIBED,
     ProjectFacts,
     latest_release,
-    name_facts,
     releases_of,
 )
 from wheelyard.storage.base import Entry
@@ -79,10 +79,15 @@ class PublicProjectList(Struct):
         """Return a version of the facts of each project, as `PublicProjects` describes it."""
         self._list()
         accepted = self.upstream.policy.accepted(self._used_names())
-        versions = {
-            name: self._version(name, decisions)
+        places = (
+            (name, self._page(name), decisions)
             for name, decisions in accepted
             if not self.upstream.names.patterns.match(name)
+        )
+        versions = {
+            name: self._version(name, *page, decisions)
+            for name, page, decisions in places
+            if page is not None
         }
         # only as long as the version is the same, else the facts are read again
         self._left_out = dict(self._left_out.items() & versions.items())
@@ -145,31 +150,27 @@ class PublicProjectList(Struct):
                 if name in self._kept or not self._is_old(entry):
                     yield name
 
-    def _page(self, name: NormalizedName) -> tuple[str, Entry | None]:
+    def _page(self, name: NormalizedName) -> tuple[str, Entry] | None:
         """Return the id of the upstream index that a project belongs to, and its stored page."""
         asked = [client.server.id for client in self.upstream.clients.asked_for(name)]
         for upstream_id in asked:
             entry = self._pages.get(upstream_id, {}).get(name)
             if entry is not None:
                 return upstream_id, entry
-        return asked[0], None
+        return None
 
-    def _version(self, name: NormalizedName, decisions: ProjectDecisions) -> str:
-        upstream_id, entry = self._page(name)
+    def _version(
+        self, name: NormalizedName, upstream_id: str, entry: Entry, decisions: ProjectDecisions
+    ) -> str:
         decided = sha256(encode(decisions.all)).hexdigest()[:16] if decisions.all else ""
         now = self.upstream.runtime.seconds()
         # not all at the same time of the day
         day = int(now + crc32(name.encode())) // DAY_SECONDS
         # clients ask for the page first, and then for core metadata: in 1, 2, 4, ... minutes
         looks = (int(now - self._undescribed.get(name, now)) // 60).bit_length()
-        stored = entry.state(now) if entry else ""
-        return f"{upstream_id} {stored} {decided} {day}.{looks}"
+        return f"{upstream_id} {entry.state(now)} {decided} {day}.{looks}"
 
     def _facts(self, name: NormalizedName, version: str) -> ProjectFacts | None:
-        upstream_id, entry = self._page(name)
-        if entry is None:
-            label = self.upstream.config.label_of(upstream_id)
-            return replace(name_facts(name), origin=label, document=version)
         with suppress(ValueError, TypeError):  # the others are found all the same
             listing = self.upstream.stored(name)
             return None if listing is None else facts_of(self.upstream, listing, version)

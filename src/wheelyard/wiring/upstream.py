@@ -38,6 +38,7 @@ from wheelyard.storage.location import is_bucket
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.file_hosts import find_file_hosts
+from wheelyard.upstream.hidden_pages import HiddenPages
 from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.page_lookup import StoredPages
@@ -108,6 +109,7 @@ def build_upstream(
         names=names,
         clients=clients,
         pages=pages,
+        hidden_pages=HiddenPages(config, clients, runtime),
         files=files,
         policy=build_policy(
             upstream, store, decisions, files.bring_metadata, caching, is_read_only=is_read_only

@@ -108,7 +108,7 @@ def test_a_file_that_is_added_later(
         add(public, server.clock.now)
         assert filenames(server) == [FIRST]
         assert server.index.upstream is not None
-        explained = server.index.upstream.explain(DEMO, ONE)
+        explained = server.index.upstream.explain(DEMO, ONE, may_read=True)
         texts = {each.filename: [why.text for why in each.reasons] for each in explained.files}
         assert texts[FIRST] == []
         assert [each.startswith(NOT_AMONG) for each in texts[ADDED]] == [True]

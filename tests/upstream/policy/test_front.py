@@ -61,7 +61,7 @@ def why(server: InProcessServer, name: str, version: str = "") -> Explanation:
     """Return what `wheelyard upstream why` says."""
     assert server.index.upstream is not None
     wanted = Version(version) if version else None
-    return server.index.upstream.explain(NormalizedName(name), wanted)
+    return server.index.upstream.explain(NormalizedName(name), wanted, may_read=True)
 
 
 def hidden(found: Explanation) -> dict[str, list[str]]:

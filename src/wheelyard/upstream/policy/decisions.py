@@ -235,7 +235,7 @@ class Deciding(Struct, frozen=True):
         Return the digests of all files of a version, or none without a version.
 
         Raises NotFound if no upstream index has it, or none is asked as the name is private. Raises
-        Unavailable if that cannot be said now.
+        Unavailable if that cannot be said now, or could not be said of another name.
         """
         target = f"{project} {version}" if version else project
         if self.upstream is None:
@@ -245,15 +245,14 @@ class Deciding(Struct, frozen=True):
                 code="bad_setting",
             )
         try:
-            self.upstream.pages.require_online(project)
-            if self._is_private(project):
-                raise _without_index(project)
-            fresh = self.upstream.pages.refresh(project)
+            # one that is private is none that the principal may read
+            pages = self.upstream.pages_of(project)
+            fresh = pages.refresh(project)
         except Unavailable as fault:
             message = f"{target} cannot be approved now: {fault.message}"
             raise Unavailable(message, code=fault.code, retry_after=fault.retry_after) from fault
         if fresh is None:
-            moved = self.upstream.pages.why_contested(project)
+            moved = pages.why_contested(project)
             if moved:
                 raise NotFound(f"{project} cannot be approved now: {moved}")
             raise _without_index(project)
