@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from threading import Timer
+from threading import Event, Timer
 from time import monotonic
 
 import nh3
@@ -19,6 +19,7 @@ from packaging.utils import canonicalize_name
 
 from tests import waiting
 from tests.operations.in_memory_index import Clock
+from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.operations.descriptions.child_process import RenderProcess
@@ -45,6 +46,21 @@ def descriptions() -> Iterator[Descriptions]:
     made = Descriptions(new_store(), monotonic, waits=True)
     yield made
     made.close()
+
+
+class HeldOnce:
+    """Holds the first call of a verb at a store until `go` is set."""
+
+    def __init__(self, verb: str) -> None:
+        self._verb = verb
+        self.asked = Event()
+        self.go = Event()
+
+    def on_call(self, verb: str, _key: str) -> None:
+        """Take note of a call."""
+        if verb == self._verb and not self.asked.is_set():
+            self.asked.set()
+            assert self.go.wait(waiting.TIMEOUT_SECONDS)
 
 
 def new_store() -> MemoryStore:
@@ -363,6 +379,40 @@ def test_too_many_descriptions_wait_for_their_readers(monkeypatch: pytest.Monkey
     made.begin(core("a *b*"))
     waiting.until(lambda: len([*store.list(keys.DESCRIPTIONS)]) == 1)
     waiting.until(lambda: made.render(core("a *b*")).is_final)
+    made.close()
+
+
+def test_the_shortest_description_is_rendered_first() -> None:
+    """A long description that waits holds up none of the shorter ones, which come after it."""
+    held = HeldOnce("get")
+    made = Descriptions(ObservedStore(new_store(), held.on_call), monotonic)
+    made.begin(core("*first*"))
+    assert held.asked.wait(waiting.TIMEOUT_SECONDS)
+    rendered = list[str]()
+    for text in ("*long* " * 1000, "*short*"):
+        job = made.render(core(text)).job
+        assert job is not None
+        job.add_done_callback(lambda job: rendered.append(job.result().html))
+
+    held.go.set()
+
+    waiting.until(lambda: len(rendered) == 2)
+    made.close()
+    assert "short" in rendered[0]
+
+
+def test_no_description_waits_for_the_store() -> None:
+    """Readers see descriptions while the store still writes the first of them."""
+    held, store = HeldOnce("put"), new_store()
+    made = Descriptions(ObservedStore(store, held.on_call), monotonic)
+    for text in ("*one*", "*two*"):
+        job = made.render(core(text)).job
+        assert job is not None
+        assert job.result(waiting.TIMEOUT_SECONDS) is not None
+    assert "<em>two</em>" in shown(made, "*two*")
+
+    held.go.set()
+    waiting.until(lambda: len([*store.list(keys.DESCRIPTIONS)]) == 2)
     made.close()
 
 

@@ -60,7 +60,7 @@ from wheelyard.rendering.web.release_page import (
     release_page,
 )
 
-DESCRIPTION_SECONDS: Final = 1.0
+DESCRIPTION_SECONDS: Final = 2.0
 """How long a page waits for its description, before it shows the plain text."""
 _FILE_BYTES: Final = 1024
 """The memory that a remembered file takes, roughly."""

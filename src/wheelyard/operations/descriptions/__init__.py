@@ -15,8 +15,9 @@ ends a minute after the last one.
    export), memory has them.
 3. A page shows the result, from memory or the store, with pictures of other servers at paths of
    this index (`pictures/`) or as links, or the plain text; a page with that has no
-   ETag and is kept by nobody. A page waits up to a second for the result, and no thread does so. An
-   export waits to the end.
+   ETag and is kept by nobody. A page waits up to two seconds for the result, and no thread does so.
+   The shortest text is rendered first, and the store gets results in another thread, so that few
+   of many pages that are opened at once show the plain text. An export waits to the end.
 4. `child_process.py` sends the text to the child through a pipe, and reads the answer. The child
    has no environment and no open file of the server's. It may open no file outside of Python's
    own folders, no socket and no process; its memory is limited.

@@ -1,9 +1,9 @@
 """
-Descriptions as HTML, which one process renders in the background, each once.
+Descriptions as HTML, which one process renders in the background, each once, the shortest first.
 
 The store keeps the results below `derived/`, by text and renderer. Until there is one, a page has
 the plain text. The process stays for a minute after the last one: its start takes longer than most
-descriptions.
+descriptions. A long description takes as long as many others, so it waits for those.
 """
 
 import logging
@@ -96,6 +96,19 @@ class _Description(Struct, frozen=True):
     """The key of the result in the store."""
 
 
+class _Job(Struct, frozen=True):
+    """A description that waits to be rendered, or is being rendered."""
+
+    description: _Description
+    is_looked_up: bool
+    """Whether the store had no result when somebody asked for it."""
+    result: Future[_Result | None]
+
+
+def _length(job: _Job) -> int:
+    return len(job.description.text)
+
+
 class Descriptions:
     """
     Renders descriptions, for any thread, until it is closed.
@@ -122,10 +135,12 @@ class Descriptions:
         self._results: LruCache[Key, _Result] = LruCache(CACHE_CAPACITY)
         self._failures: ExpiringCache[Key, bool] = ExpiringCache(monotonic, 1000)
         self._process = RenderProcess(images=picture_path is not None)
-        self._executor = ThreadPoolExecutor(1, "describe")  # starts a thread when it needs one
+        # they start a thread when they need one
+        self._executor = ThreadPoolExecutor(1, "describe")
+        self._writer = ThreadPoolExecutor(1, "describe-write")
         self._lock = Lock()
         """Held while a job is added or removed, never while one runs."""
-        self._jobs = dict[Key, Future[_Result | None]]()
+        self._jobs = dict[Key, _Job]()
         """What waits or runs."""
         self._end_of_process: Timer | None = None
         """Ends the process unless there is another job before."""
@@ -134,7 +149,7 @@ class Descriptions:
         """Have the description of a new release rendered in the background, without any I/O."""
         description = self._parsed(core)
         if description is not None and self._results.get(description.key) is None:
-            self._submit(description)
+            self._submit(description, is_looked_up=False)
 
     def render(self, core: CoreMetadata) -> RenderedDescription:
         """
@@ -150,7 +165,7 @@ class Descriptions:
         text, key = description.text, description.key
         result, job = self._results.get(key) or self._stored(key), None
         if result is None and not self._failures.get(key):
-            job = self._submit(description)
+            job = self._submit(description, is_looked_up=True)
             result = job.result() if job is not None and self._waits else None
         if result is None:
             return RenderedDescription(html=plain(text, NOT_YET), is_final=False, job=job)
@@ -164,39 +179,60 @@ class Descriptions:
         """End what is rendered, with an error for whoever waits."""
         # killed in this thread, as the executor's own waits for the answer; then it comes to an end
         self._executor.shutdown(wait=False, cancel_futures=True)
+        self._writer.shutdown(wait=False, cancel_futures=True)  # it is made again
         with self._lock:
+            for job in self._jobs.values():
+                job.result.cancel()  # not the one that runs
             if self._end_of_process is not None:
                 self._end_of_process.cancel()
         self._process.kill()
         self._executor.shutdown()
+        self._writer.shutdown()
         self._process.close()
 
     def _parsed(self, core: CoreMetadata) -> _Description | None:
         return _parse(core, has_pictures=self._picture_path is not None)
 
-    def _submit(self, description: _Description) -> Future[_Result | None] | None:
+    def _submit(
+        self, description: _Description, *, is_looked_up: bool
+    ) -> Future[_Result | None] | None:
         """Return the future of a result, or None if too many wait, or nothing can begin now."""
         with self._lock:
             job = self._jobs.get(description.key)
             if job is None and len(self._jobs) < MAX_WAITING:
                 with suppress(RuntimeError):  # closed, or this machine has no thread left
-                    job = self._executor.submit(self._run, description)
+                    self._executor.submit(self._run_shortest)
+                    job = _Job(description, is_looked_up, Future())
                     self._jobs[description.key] = job
-            return job
+            return None if job is None else job.result
 
-    def _run(self, description: _Description) -> _Result | None:
-        # In the thread of the executor. None means that it failed for no fault of the description.
-        key, result = description.key, None
+    def _run_shortest(self) -> None:
+        # In the thread of the executor, once for each job.
+        with self._lock:
+            # none of them runs, as one thread runs all
+            job = min(self._jobs.values(), key=_length, default=None)
+            if job is None or not job.result.set_running_or_notify_cancel():  # closed
+                return
+        result = self._run(job)
+        with self._lock:
+            self._jobs.pop(job.description.key)
+            if not self._jobs and not self._waits:
+                self._end_process_later()
+        job.result.set_result(result)
+
+    def _run(self, job: _Job) -> _Result | None:
+        # None means that it failed for no fault of the description.
+        key = job.description.key
+        result = self._results.get(key)
         try:
-            result = self._stored(key) or self._render(description)
+            if result is None and not job.is_looked_up:
+                result = self._stored(key)
+            if result is None:
+                result = self._render(job.description)
         except Exception:
             logger.exception("a description cannot be rendered")
         if result is None:
             self._failures.put(key, True, RETRY_SECONDS)  # noqa: FBT003 - a value
-        with self._lock:
-            self._jobs.pop(key, None)
-            if not self._jobs and not self._waits:
-                self._end_process_later()
         return result
 
     def _end_process_later(self) -> None:
@@ -234,9 +270,14 @@ class Descriptions:
         if problem == "markup" and description.is_declared:
             reason = NO_RST if description.markup == "rst" else NO_MARKUP
         result = self._remember(description.key, _Result(answer.get("html", ""), reason))
-        with suppress(WheelyardError):  # memory has it
-            self._store.put(description.key, _RESULTS.encode(result), None)
+        with suppress(RuntimeError):  # closed, or this machine has no thread left
+            # a bucket takes longer to write it than the process to render most descriptions
+            self._writer.submit(self._write, description.key, result)
         return result
+
+    def _write(self, key: Key, result: _Result) -> None:
+        with suppress(WheelyardError):  # memory has it
+            self._store.put(key, _RESULTS.encode(result), None)
 
     def _remember(self, key: Key, result: _Result) -> _Result:
         self._results.put(key, result, 200 + len(result.html))
