@@ -15,6 +15,8 @@ from tests.upstream.public_packages import public_wheel
 
 pytestmark = pytest.mark.integration
 WIDTHS = (320, 480, 760, 1000, 1280, 1600)
+LINE_PIXELS = 25
+"""The height of a line of text."""
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +42,28 @@ def test_names_of_projects_are_whole_in_tables(ana: Person, path: str) -> None:
         assert len(names) > 1
         assert {name.inner_text(): lines_of(name) for name in names if lines_of(name) > 1} == {}
         assert ana.page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("length", [30, 60])
+def test_long_names_are_on_one_line(
+    ana: Person, site: RunningServer, public: FakeUpstream, length: int
+) -> None:
+    """A long name has a line of its table for itself, and breaks only where that is narrower."""
+    name, who = ("-".join(["acme", "longer"] * 6))[:length].rstrip("-"), (USER, PASSWORD)
+    public.publish(FakeFile.of(public_wheel(name, "1.0"), START))
+    block = {"project": name, "reason": "its licence"}
+    assert site.client.post("/api/v1/upstream/block", json=block, auth=who).status_code == 200
+    wanted = {"project": name, "reason": "we need it"}
+    assert site.client.post("/api/v1/upstream/request", json=wanted, auth=who).status_code == 201
+    for path in ("/-/admin/journal/", "/-/admin/requests/"):
+        ana.open(path)
+        link = ana.page.get_by_role("link", name=name, exact=True).first
+        for width in (360, 768, 1000, 1280):
+            ana.look("light", width)
+            assert ana.page.evaluate("document.documentElement.scrollWidth") <= width
+            is_one_line = link.bounding_box()["height"] < 2 * LINE_PIXELS
+            assert is_one_line or (length, width) == (60, 360)
+            link.click(trial=True)
 
 
 def test_requests_fit_beside_long_names_and_buttons(
