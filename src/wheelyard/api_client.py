@@ -18,7 +18,7 @@ from shutil import which
 from typing import Final, TypeVar
 from urllib.parse import unquote, urlencode
 
-from msgspec import DecodeError, Struct
+from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder, decode, encode
 
 from wheelyard import errors
@@ -38,6 +38,7 @@ from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_definition import parse_index_name
+from wheelyard.remedies import Advice
 from wheelyard.settings.sections import is_loopback
 
 TOKEN_VARIABLE: Final = "WHEELYARD_TOKEN"  # noqa: S105 - the name of a variable
@@ -314,8 +315,20 @@ class _Refusal(Struct, frozen=True):
 
     message: str
     error: str
+    fact: str = ""
+    """The message without the advice."""
+    advice: Raw = Raw()
+
+    @property
+    def known_advice(self) -> Advice | None:
+        """What helps, or None if this version does not know it."""
+        try:
+            return _ADVICE.decode(self.advice)
+        except DecodeError:
+            return None
 
 
+_ADVICE: Final = Decoder(Advice)
 _REFUSALS: Final = Decoder(_Refusal)
 
 
@@ -528,13 +541,15 @@ class ApiConnection:
         if status == 401:  # noqa: PLR2004 - its name says no more
             return self._unauthenticated_error(refusal)
         other: type[WheelyardError] = Invalid if status < 500 else Unavailable  # noqa: PLR2004
-        message, code = map(self._secrets.message, (refusal.message, refusal.error))
+        advice = refusal.known_advice
+        message = self._secrets.message(refusal.message if advice is None else refusal.fact)
+        code = self._secrets.message(refusal.error)
         if message == HIDDEN:
             message = (
                 f"{self.server.redacted} answers with status {status}, and repeats the credential "
                 "that it got, so its message is not shown. Ask its operator what it says."
             )
-        return _CLASSES.get(status, other)(message, code=code)
+        return _CLASSES.get(status, other)(message, code=code, advice=advice)
 
     def _unauthenticated_error(self, refusal: _Refusal) -> Unauthenticated:
         server = self.server.redacted

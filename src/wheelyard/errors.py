@@ -6,7 +6,12 @@ status in `wheelyard.http.error_responses` is complete. They know nothing of HTT
 """
 
 import re
+from types import TracebackType
 from typing import ClassVar, Final
+
+from msgspec.structs import replace
+
+from wheelyard.remedies import Advice
 
 DOCUMENTATION: Final = "https://github.com/wheelyard/wheelyard/blob/main/docs"
 """The folder of the documentation, without a slash, for the messages that name a page of it."""
@@ -84,16 +89,20 @@ class WheelyardError(Exception):
     """
     Base class of wheelyard's exceptions; only its subclasses are raised.
 
-    `message` has sentences for the user: what was rejected, and what to do next; quote untrusted
-    values with `quoted`. `code` is a stable snake_case name for programs.
+    `message` has sentences that hold wherever they are shown: what was rejected, and what to do
+    next. Quote untrusted values with `quoted`. `advice` is what else helps: a terminal and a page
+    have words of their own for it. `code` is a stable snake_case name for programs.
     """
 
     family_code: ClassVar[str] = "error"
 
-    def __init__(self, message: str, *, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, advice: Advice | None = None
+    ) -> None:
         super().__init__(message)
         self.message = message[:MESSAGE_LIMIT]
         self.code = code or type(self).family_code
+        self.advice = advice
         self.field = ""
         """The field of a form that it is about, if that is known."""
 
@@ -101,11 +110,6 @@ class WheelyardError(Exception):
     def fact(self) -> str:
         """The first sentence of the message: what is wrong."""
         return first_sentence(self.message)
-
-    @property
-    def on_page(self) -> str:
-        """The message for somebody in a browser."""
-        return without_commands(self.message)
 
 
 class Invalid(WheelyardError):
@@ -155,9 +159,14 @@ class Unavailable(WheelyardError):
     family_code = "storage_unavailable"
 
     def __init__(
-        self, message: str, *, code: str | None = None, retry_after: int | None = None
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        advice: Advice | None = None,
+        retry_after: int | None = None,
     ) -> None:
-        super().__init__(message, code=code)
+        super().__init__(message, code=code, advice=advice)
         self.retry_after = retry_after
         if retry_after is not None:
             unit = "second" if retry_after == 1 else "seconds"
@@ -165,6 +174,25 @@ class Unavailable(WheelyardError):
             # a message made of another one's may end with it already
             cut = MESSAGE_LIMIT - len(wait)
             self.message = self.message.removesuffix(wait)[:cut] + wait
+
+
+class AboutIndex:
+    """Has the advice of an error that leaves this `with` block name an index."""
+
+    def __init__(self, index: str) -> None:
+        self.index = index
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if isinstance(error, WheelyardError) and error.advice is not None:
+            error.advice = replace(error.advice, index=self.index)
 
 
 def missing_extra(user: str, library: str, extra: str, lock: str) -> Invalid:
@@ -186,12 +214,6 @@ def quoted(value: object) -> str:
     text = str(value)
     cut = text if len(text) <= QUOTE_LIMIT else text[: QUOTE_LIMIT - 3] + "..."
     return ascii(cut)
-
-
-def without_commands(message: str) -> str:
-    """Return a message without the sentences that name a command, or the whole if all do."""
-    sentences = _SENTENCE_END.split(message)
-    return " ".join(part for part in sentences if "'wheelyard " not in part) or message
 
 
 def first_sentence(message: str) -> str:

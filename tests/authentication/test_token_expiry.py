@@ -67,8 +67,8 @@ def test_a_used_token_that_soon_expires_is_logged_once_a_day(
             harness.index.tokens.get(token)
         assert len(lines()) == day
     assert lines()[0] == (
-        f"the token {record.id} (laptop) is in use and expires 2026-01-17 00:00 UTC: "
-        f"'wheelyard token rotate {record.id}' replaces it"
+        f"the token {record.id} (laptop) is in use and expires 2026-01-17 00:00 UTC: rotate it, "
+        "which makes the next one"
     )
     assert caplog.records[-1].levelno == logging.WARNING
     assert token.text[14:46] not in caplog.text

@@ -135,7 +135,7 @@ def test_a_store_of_an_older_format_is_refused_by_each_command(
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[-1] == (
         "wheelyard: This store has format 2, which no release of wheelyard wrote: make a new "
-        "store, and import its 'files' folder there with 'wheelyard import'."
+        "store, and import the folder 'files' of this one into it."
     )
     assert contents(store) == before
     assert not (sandbox.folder / "site").exists()

@@ -110,12 +110,13 @@ def test_a_deletion_promises_no_removal_of_bytes_that_others_have(typed: Typed) 
 def test_advice_after_a_deletion_is_about_the_same_files(typed: Typed, sandbox: Sandbox) -> None:
     """What `delete` advises is about the file, the index and the store of its own command line."""
     upload(typed, sandbox, SDIST)
-    what = f"demo 1.0 --file {WHEEL.filename} --index dev --store there --config wheelyard.toml"
+    what = f"demo 1.0 --file {WHEEL.filename}"
+    place = "--index dev --store there --config wheelyard.toml"
 
-    done = typed("delete", *what.split(), "--yes")
+    done = typed("delete", *what.split(), *place.split(), "--yes")
 
-    assert f"'wheelyard restore {what}'" in done.stderr
-    assert f"'wheelyard delete {what} --now'" in done.stderr
+    assert f"'wheelyard restore {what} {place}'" in done.stderr
+    assert f"'wheelyard delete {what} --now {place}'" in done.stderr
 
 
 def test_where_everybody_can_read_the_bucket(

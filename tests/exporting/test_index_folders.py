@@ -257,7 +257,7 @@ def test_one_index_is_not_written_over_the_site_of_all(sites: Sites) -> None:
     sites.export(DEV)
     dev = sites.opened(DEV).named("dev")
 
-    with pytest.raises(Invalid, match=r"the site of all indexes.*run 'wheelyard export "):
+    with pytest.raises(Invalid, match=r"the site of all indexes.*then export all"):
         open_export(dev, str(sites.site), RequestedOptions(), lambda: None)
 
     alone = open_export(dev, str(sites.folder / "alone"), RequestedOptions(), lambda: None)

@@ -150,7 +150,7 @@ def test_failures_show_nothing_of_the_inside(
 @pytest.mark.parametrize(
     ("fault", "shown", "advice"),
     [
-        (damaged("A is damaged. Run 'wheelyard check'."), "A is damaged.", "check"),
+        (damaged("A is damaged."), "A is damaged.", "check"),
         (Unavailable("No space is left.", code=STORAGE_FULL), "No space is left.", "no space"),
         (Unavailable("Not allowed.", code="storage_denied"), "Not allowed.", "permission"),
     ],

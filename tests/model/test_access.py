@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
+from tests.advice import in_terminal
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.access import (
     ANONYMOUS,
@@ -176,7 +177,7 @@ def test_refusal_names_the_credential(principal: str, words: str) -> None:
     assert caught.value.fact == f"{words} read 'demo'."
     assert caught.value.message.startswith(caught.value.fact)
     remedy = "[[publisher]]" if principal == "publisher:core" else "--can read --project demo"
-    assert remedy in caught.value.message
+    assert remedy in in_terminal(caught.value)
 
 
 def test_anybody_reads_where_reading_is_open() -> None:

@@ -89,7 +89,7 @@ def test_a_malformed_token() -> None:
     """Whoever writes a token's name, or the token itself, is told where its id is."""
     secret = new_token(Random(0)).text
     for written in ("token:abc", f"token:{secret}"):
-        with pytest.raises(Invalid, match="10 letters and digits that 'wheelyard") as caught:
+        with pytest.raises(Invalid, match="10 letters and digits that a list") as caught:
             parse_principal(written)
         assert "token:ID" not in caught.value.message
         assert secret[20:40] not in caught.value.message

@@ -154,7 +154,7 @@ def test_nothing_to_do(access: AccessControl) -> None:
     ("fields", "words"),
     [
         (grant("anonymous"), "anonymous cannot have a grant in the store. Write a [[grant]]"),
-        (grant("group:team"), "There is no group 'team'. Make it with 'wheelyard access group set"),
+        (grant("group:team"), "There is no group 'team'."),
         (grant("group:team@acme.dev"), "no credential tells of Google groups"),
         (grant("ana"), "'ana' is nobody that a grant can name"),
         (grant(ANA, projects=("a*b",)), "'a*b' is not a project pattern"),

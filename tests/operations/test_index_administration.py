@@ -11,6 +11,7 @@ from msgspec.json import decode, encode
 from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
 
+from tests.advice import in_terminal
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.api.health_operations import show_health
@@ -234,9 +235,9 @@ def test_an_index_is_emptied_before_it_is_removed(harness: IndexHarness) -> None
     dev = index.named("dev")
     dev.uploads.accept(make_wheel(version="0.dev1").arrival(harness.folder), ALICE)
 
-    with pytest.raises(Conflict, match="Delete them first") as refused:
+    with pytest.raises(Conflict, match="has packages") as refused:
         administration.remove("dev", "local:bo")
-    (advised,) = findall(r"--versions '(.*)' --index dev", refused.value.message)
+    (advised,) = findall(r"--versions '(.*)' --index dev", in_terminal(refused.value))
     selection = Selection(parse_version_set(advised))
     dev.lifecycle.change("delete", ALICE, NormalizedName("demo"), selection, "")
 
@@ -426,7 +427,7 @@ def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
     index = opened(harness, PROD)
 
     for question in (ask, lambda call: call.index.named("dev")):
-        with pytest.raises(Unavailable, match=r"index-list\.json is lost.*check --rebuild"):
+        with pytest.raises(Unavailable, match=r"index-list\.json is lost"):
             question(Call(index=index, caller=ALICE))
 
     assert index.uploads.accept(make_wheel().arrival(harness.folder), ALICE).filename

@@ -218,7 +218,7 @@ def test_lost_entries_are_reported(harness: IndexHarness) -> None:
     assert [(entry.project, entry.commit) for entry in part.entries] == [("demo", 3), ("third", 1)]
     assert [problem.partition(". ")[0] for problem in part.problems] == [
         "the journal of demo has lost its entries 1, 2",
-        "other cannot be read: The document projects/other.json is lost",
+        "other cannot be read: The document projects/other.json is lost.",
     ]
 
 

@@ -400,11 +400,11 @@ def test_a_store_for_newer_writers_is_read_only(harness: IndexHarness, version: 
     assert harness.snapshot() == before
 
 
-def test_an_older_store_is_refused_with_the_command(harness: IndexHarness) -> None:
-    """A store of an earlier format is refused, with the command that takes its packages."""
+def test_an_older_store_is_refused_with_what_to_do(harness: IndexHarness) -> None:
+    """A store of an earlier format is refused, and the error says how its packages are taken."""
     harness.store.put(keys.FORMAT, b'{"format":2}\n', None)
 
-    with pytest.raises(Invalid, match="'wheelyard import'") as caught:
+    with pytest.raises(Invalid, match="import the folder 'files'") as caught:
         harness.opened(2)
 
     assert caught.value.code == "older_store"

@@ -481,7 +481,6 @@ def test_a_damaged_project_stays_as_it_was(
 
     assert left_out(copied) == [DEMO]
     assert "FROM" in copied.problems[0]
-    assert "Run 'wheelyard check'" in copied.problems[0]
     assert target.snapshot(keys.project(DEMO)) == before
     assert target.bytes_at(keys.project(OTHER)) == source.bytes_at(keys.project(OTHER))
     assert target.check().problems == []
@@ -877,12 +876,9 @@ def test_a_lost_list_of_the_source_is_reported(
 
     problems = [*copy(source, target).problems, *copy(source, target).problems]
     assert [problem.partition(":")[0] for problem in problems] == [key, key]
-    assert "wheelyard check" in problems[0]
     assert stored(target) == before
     if key == keys.CHANGES:
-        assert problems[0].endswith(
-            f"wheelyard check --rebuild --store 'memory {id(source.store)}'"
-        )
+        assert "check --rebuild" in problems[0]
         source.check(rebuild=True)
         assert copy(source, target).problems == []
 

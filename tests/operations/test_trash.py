@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.advice import in_terminal
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
@@ -170,8 +171,9 @@ def test_an_upload_of_a_deleted_file_names_the_way_back(
     """A deleted filename stays taken; for the same content, the refusal says how to restore it."""
     life.change("delete", ALICE, DEMO, FIRST, "")
 
-    with pytest.raises(Invalid, match=r"'wheelyard restore demo 1\.0'"):
+    with pytest.raises(Invalid) as same:
         harness.upload(WHEEL)
+    assert "'wheelyard restore demo 1.0'" in in_terminal(same.value)
     with pytest.raises(Invalid, match="Use a new version"):
         harness.upload(make_wheel(content=b"other"))
     assert harness.check().notes == []
@@ -193,12 +195,12 @@ def test_what_was_deleted_is_not_called_unknown(
     for what, selection in ways.items():
         with pytest.raises(NotFound, match="any more, as it was deleted") as refused:
             life.change(action, ALICE, DEMO, selection, "")
-        assert f"'wheelyard restore demo {what}'" in refused.value.message
+        assert f"'wheelyard restore demo {what}'" in in_terminal(refused.value)
     harness.clock.advance(days=30)
     for selection in ways.values():
         with pytest.raises(NotFound, match=r"was deleted\. It cannot be restored"):
             life.change(action, ALICE, DEMO, selection, "")
-    with pytest.raises(NotFound, match=r"has no version 9\.0\. Its page"):
+    with pytest.raises(NotFound, match=r"has no version 9\.0\."):
         life.change(action, ALICE, DEMO, Selection(parse_version("9.0")), "")
 
 

@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.advice import in_terminal
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
@@ -202,7 +203,8 @@ def test_the_journal_of_an_index_that_does_not_exist(harness: IndexHarness) -> N
     """Whoever asks for the journal of an index that there is not hears where indexes are listed."""
     caller = LocalApi(index=harness.index, caller=ALICE)
 
-    with pytest.raises(NotFound, match=r"There is no index 'nope'\. The home page"):
+    with pytest.raises(NotFound, match="There is no index 'nope'") as unknown:
         caller.call(list_entries, JournalQuery(index="nope"))
+    assert "'wheelyard index list'" in in_terminal(unknown.value)
     with pytest.raises(NotFound, match="There is no index 'nope'"):
         every_entry(caller, JournalSelection(index="nope"))

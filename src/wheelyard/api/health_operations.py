@@ -113,7 +113,7 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
             f"{place} was replaced by an older copy while this process ran: it knows nothing of "
             f"{counted(count, 'project')} that this process has read, which was "
             f"noticed on {min(noticed):%Y-%m-%d %H:%M} UTC; the log has the names. What the copy "
-            "has is served. Run 'wheelyard check', publish again what is missing, and restart the "
+            "has is served. Check the store, publish again what is missing, and restart the "
             "server; if nobody meant to replace it, put the newer store back."
         )
         yield HealthPart("store", "warning", text)

@@ -29,6 +29,7 @@ from wheelyard.model.public_packages import (
     RefreshedPage,
     Verdict,
 )
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import Store
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import upstream_store
@@ -261,7 +262,7 @@ def _require_all(call: Call, names: Iterable[NormalizedName]) -> None:
     if outside:
         more = f" and {len(outside) - NAMED} more" if len(outside) > NAMED else ""
         what = f"approve {', '.join(map(quoted, outside[:NAMED]))}{more}, so nothing was decided"
-        raise call.caller.forbidden(what, "--can approve --project NAME ...")
+        raise call.caller.forbidden(what, Action.APPROVE.word)
 
 
 def _deciding(call: Call) -> "Deciding":
@@ -310,8 +311,8 @@ def refresh(call: Call, body: Refresh) -> RefreshedPage:
             raise invalid_credential()
         fact = f"{caller.display_name} may not refresh what upstream indexes have."
         raise Forbidden(
-            f"{fact} It is for whoever may upload something: use a token of 'wheelyard token "
-            "create NAME --can read,upload', or a grant of upload."
+            f"{fact} It is for whoever may upload something, by a token or a grant of upload.",
+            advice=Advice(Remedy.CREATE_TOKEN, right="read,upload"),
         )
     name = parse_name(body.project)
     read_policy = call.index.read_policy

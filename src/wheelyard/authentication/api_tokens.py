@@ -50,6 +50,7 @@ from wheelyard.model.api_token import (
 )
 from wheelyard.model.decoding import escaped, require_one_line
 from wheelyard.operations.audit_log import log_token
+from wheelyard.remedies import Advice, Remedy
 
 DEFAULT_LIFETIME: Final = timedelta(days=90)
 DEFAULT_ACTIONS: Final = Action.READ | Action.UPLOAD
@@ -270,15 +271,16 @@ class ApiTokens(Struct, frozen=True):
         last = [record for record in active if not active_replacement(record, named.get, now)]
         if not last:
             raise NotFound(
-                f"There is no active token called {quoted(text)}. See 'wheelyard token list'; a "
-                "token that has expired or was revoked is not rotated: 'wheelyard token create' "
-                "makes one."
+                f"There is no active token called {quoted(text)}. A token that has expired or was "
+                "revoked is not rotated: make a new one.",
+                advice=Advice(Remedy.LIST_TOKENS),
             )
         if len(last) > 1:
             made = (f"{record.id} (made {record.created_at:%Y-%m-%d %H:%M} UTC)" for record in last)
             raise Conflict(
                 f"{len(last)} active tokens are called {quoted(text)}: {', '.join(made)}. Rotate "
-                "the right one by its id; 'wheelyard token list' shows when each was last used."
+                "the right one by its id. The list of tokens says when each was last used.",
+                advice=Advice(Remedy.LIST_TOKENS),
             )
         return last[0]
 
@@ -312,10 +314,10 @@ class ApiTokens(Struct, frozen=True):
             if isinstance(fault, Conflict):
                 raise
             raise Unavailable(
-                f"{fault.fact} Token {new.id} was made for {old.id} and not shown to anybody: if "
-                f"'wheelyard token list' has it as active, 'wheelyard token revoke {new.id}' ends "
-                f"it. Then 'wheelyard token rotate {old.id}' tries again.",
+                f"{fault.fact} Token {new.id} was made for {old.id} and not shown to anybody. "
+                f"Revoke it if the list of tokens has it as active, and rotate {old.id} again.",
                 code=fault.code,
+                advice=Advice(Remedy.REVOKE_TOKEN, new.id),
             ) from fault
         fields = {"name": old.name, "successor": new.id, "expires": shorter.expires_at.isoformat()}
         log_token("token_rotated", by, old.id, fields)
@@ -353,8 +355,8 @@ class ApiTokens(Struct, frozen=True):
             )
         if state != "active":
             raise Invalid(
-                f"Token {record.id} is {state}. A rotation revives no token; make a new one with "
-                "'wheelyard token create'."
+                f"Token {record.id} is {state}. A rotation revives no token.",
+                advice=Advice(Remedy.CREATE_TOKEN),
             )
         if record.other_fields:
             names = ", ".join(quoted(name) for name, _ in record.other_fields)
@@ -366,8 +368,8 @@ class ApiTokens(Struct, frozen=True):
         replacement = active_replacement(record, self.records.find, now)
         if replacement is not None:
             raise Conflict(
-                f"Token {record.id} was rotated already. Rotate the one that replaces it: "
-                f"'wheelyard token rotate {replacement.id}'."
+                f"Token {record.id} was rotated already, and {replacement.id} replaces it.",
+                advice=Advice(Remedy.ROTATE_TOKEN, replacement.id),
             )
 
     def _shorten(
@@ -385,7 +387,8 @@ class ApiTokens(Struct, frozen=True):
             if record.state(now) != "active" or record.rotation != old.rotation:
                 raise Conflict(
                     f"Token {record.id} was rotated or revoked by somebody else just now, and not "
-                    "by this command. See 'wheelyard token list'."
+                    "by this command.",
+                    advice=Advice(Remedy.LIST_TOKENS),
                 )
             rotation = Rotation(successor, record.created_at + record.lifetime)
             expires_at = min(record.expires_at, now + overlap)
@@ -414,11 +417,10 @@ class ApiTokens(Struct, frozen=True):
             return
         self._warned.put(record.id, today, 1)
         logger.warning(
-            "the token %s (%s) is in use and expires %s: 'wheelyard token rotate %s' replaces it",
+            "the token %s (%s) is in use and expires %s: rotate it, which makes the next one",
             record.id,
             escaped(record.name),
             f"{record.expires_at:%Y-%m-%d %H:%M} UTC",
-            record.id,
         )
 
 
@@ -432,9 +434,9 @@ def _ended_token(record: TokenRecord) -> Unauthenticated:
     replacement = f" {record.rotation.successor} has replaced it." if record.rotation else ""
     ended = f"{subject} {what} on {when}.{replacement}"
     return Unauthenticated(
-        f"{ended} Use another one, or ask the operator of this index for one. 'wheelyard token "
-        "create NAME' makes it.",
+        f"{ended} Use another one, or ask the operator of this index for one.",
         code=code,
+        advice=Advice(Remedy.CREATE_TOKEN),
     )
 
 
@@ -452,7 +454,8 @@ def no_token_id() -> NotFound:
     """Return the error for a text that is neither a token nor an id, without that text."""
     return NotFound(
         f"This is neither a token nor the id of one. Give the {ID_LENGTH} characters after "
-        f"'{PREFIX}', which 'wheelyard token list' shows, too."
+        f"'{PREFIX}'.",
+        advice=Advice(Remedy.LIST_TOKENS),
     )
 
 
@@ -469,5 +472,6 @@ def invalid_credential() -> Unauthenticated:
     return Unauthenticated(
         "Missing or invalid credential. Send a token of this index as the password, with any user "
         "name, or whatever else its operator takes: a name and its password, or a token of "
-        "Google's. 'wheelyard token create NAME' makes a token."
+        "Google's.",
+        advice=Advice(Remedy.CREATE_TOKEN),
     )

@@ -23,6 +23,7 @@ from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import Grants
 from wheelyard.operations.access_control import AccessControl
+from wheelyard.remedies import Advice, Remedy
 
 DEFAULT_HTPASSWD_SCOPE: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
 """The scope of a password while the settings have no grant, as in pypiserver."""
@@ -175,8 +176,8 @@ def require_admin(caller: Caller, what: str) -> None:
         fact = f"{caller.display_name} may not {what}."
         raise Forbidden(
             f"{fact} It is for administrators of this index. Use the credential of one, who has a "
-            "grant of admin, or make a token with 'wheelyard token create NAME --can "
-            f"admin{caller.index_option}'."
+            "grant of admin, or a token with that right.",
+            advice=Advice(Remedy.CREATE_TOKEN, index=caller.index, right=Action.ADMIN.word),
         )
 
 

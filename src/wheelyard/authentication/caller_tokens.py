@@ -41,6 +41,7 @@ from wheelyard.model.api_token import (
 )
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_definition import parse_index_names
+from wheelyard.remedies import Advice, Remedy
 
 SIGN_IN_WINDOW: Final = timedelta(hours=1)
 """How long after a sign-in a caller may make tokens."""
@@ -133,7 +134,8 @@ class CallerTokens(Struct, frozen=True):
             raise Forbidden(
                 "Only an administrator, or a person who has signed in, can create or rotate a "
                 "token. Send your name and password, or an ID token for this index, or make a "
-                "token in the browser. An operator makes one with 'wheelyard token'."
+                "token in the browser.",
+                advice=Advice(Remedy.CREATE_TOKEN),
             )
         if can_own_tokens(caller) and not self.is_signed_in(caller, signed_in_at):
             fact = "You have signed in more than an hour ago."

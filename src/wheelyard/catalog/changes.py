@@ -37,8 +37,8 @@ from wheelyard.catalog.document_cache import (
     Codec,
     DocumentCache,
     UnreadableIgnored,
-    damaged,
     digest,
+    lost,
 )
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
@@ -592,9 +592,8 @@ class Changes(Struct, frozen=True):
         return [*entries, *log.entries], first
 
     def _lost(self, key: Key) -> Unavailable:
-        return damaged(
-            f"{self.store.whole_key(key)} is lost, which says in what order projects have changed. "
-            "Run 'wheelyard check --rebuild', or restore the store from a backup."
+        return lost(
+            f"{self.store.whole_key(key)} is lost, which says in what order projects have changed."
         )
 
 

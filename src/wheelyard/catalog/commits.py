@@ -141,7 +141,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         key = store.whole_key(self.entry_key(number))
         commit = self.commits.decode(key, body)
         if commit.number != number:
-            raise damaged(f"{key} is of another number. Run 'wheelyard check' on this store.")
+            raise damaged(f"{key} is of another number.")
         return commit
 
     def is_state_of(self, older: D, store: Store, newer: D) -> bool:
@@ -170,10 +170,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         """
         for commit in commits:
             if (commit.number, commit.previous) != (document.revision + 1, self.digest(document)):
-                raise damaged(
-                    f"{self.entry_key(commit.number)} does not continue the journal. Run "
-                    "'wheelyard check' on this store."
-                )
+                raise damaged(f"{self.entry_key(commit.number)} does not continue the journal.")
             document = self.fold(document, commit)
         return document
 
@@ -221,7 +218,7 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
         """Return the error of a document whose journal has another commit of this number."""
         return damaged(
             f"{store.whole_key(self.key)} and its journal disagree about commit {number}, as after "
-            "a restore from a backup. Run 'wheelyard check', which says what can be done about it."
+            "a restore from a backup."
         )
 
 
@@ -250,10 +247,7 @@ class Journal(Struct, Generic[D, C], frozen=True):
             return last
         entry = self.store.get(key)
         if not isinstance(entry, Stored):
-            raise damaged(
-                f"The journal has no {self.store.whole_key(key)}. Run 'wheelyard check' on this "
-                "store."
-            )
+            raise damaged(f"The journal has no {self.store.whole_key(key)}.")
         commit = self.kind.decode_entry(self.store, number, entry.body)
         if is_whole:
             self.kind.commits.require_whole(key, commit, len(entry.body))

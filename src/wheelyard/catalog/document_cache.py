@@ -22,6 +22,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import DAMAGED, OVERLOADED, UNREADABLE_CODES, Conflict, Unavailable
 from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import ABSENT, Entry, Key, NotModified, ObjectVersion, Store, Stored
 
 T = TypeVar("T")
@@ -77,10 +78,7 @@ class Codec(Generic[T]):
         try:
             return self._read(key, body)
         except DecodeError as error:
-            raise damaged(
-                f"The document {key} is damaged: {error}. Run 'wheelyard check', which says what "
-                "can be done about it."
-            ) from error
+            raise damaged(f"The document {key} is damaged: {error}.") from error
 
     def _read(self, key: Key, body: bytes) -> T:
         """Return the value of `body`, or raise DecodeError."""
@@ -103,7 +101,7 @@ class Codec(Generic[T]):
         if len(self.encode(value)) != size:
             raise damaged(
                 f"The document {key} has parts that this version of wheelyard does not know. "
-                "Upgrade wheelyard. If that does not help, run 'wheelyard check'."
+                "Upgrade wheelyard, before anything else is tried."
             )
 
 
@@ -113,8 +111,13 @@ def digest(body: bytes) -> str:
 
 
 def damaged(message: str) -> Unavailable:
-    """Return an Unavailable with code `damaged_document`."""
-    return Unavailable(message, code=DAMAGED)
+    """Return an Unavailable with code `damaged_document`, about something in the store."""
+    return Unavailable(message, code=DAMAGED, advice=Advice(Remedy.CHECK_STORE))
+
+
+def lost(message: str) -> Unavailable:
+    """Return an Unavailable with code `damaged_document`, about what can be made again."""
+    return Unavailable(message, code=DAMAGED, advice=Advice(Remedy.REBUILD_STORE))
 
 
 class UnreadableIgnored:
@@ -358,8 +361,8 @@ class DocumentCache(Generic[T]):
         ):
             # not NotFound: an installer that gets 404 continues with its next index
             raise damaged(
-                f"The document {self._store.whole_key(key)} was there, and is gone. Run 'wheelyard "
-                "check', or restore the store from a backup. If that was done, restart the server."
+                f"The document {self._store.whole_key(key)} was there, and is gone. Restore the "
+                "store from a backup. If that was done, restart the server."
             )
         if stored is None:
             snapshot = Snapshot(None, ABSENT, now, now, 0)

@@ -165,10 +165,7 @@ class FileRemoval(Struct, frozen=True):
             if isinstance(stored, Stored):
                 project = _CODEC.decode(key, stored.body)
                 if project.name != name:
-                    raise damaged(
-                        f"The document {key} is that of another project. Run 'wheelyard check', "
-                        "which says what can be done about it."
-                    )
+                    raise damaged(f"The document {key} is that of another project.")
                 projects.append(project)
         return projects
 

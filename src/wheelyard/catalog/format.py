@@ -337,7 +337,7 @@ def read_format(store: Store) -> StoreFormat | None:
     if written.format < FORMAT:
         raise Invalid(
             f"This store has format {written.format}, which no release of wheelyard wrote: make a "
-            "new store, and import its 'files' folder there with 'wheelyard import'.",
+            "new store, and import the folder 'files' of this one into it.",
             code="older_store",
         )
     if _is_newer(written.reader):

@@ -23,7 +23,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import C, Commits, Committed, D, E, Intent, JournalKind
-from wheelyard.catalog.document_cache import Codec, MaxAge, Snapshot, damaged
+from wheelyard.catalog.document_cache import Codec, MaxAge, Snapshot, lost
 from wheelyard.errors import NEWER_DOCUMENT, Invalid, Unavailable
 from wheelyard.model import grants, public_packages, stored_indexes, stored_publishers
 from wheelyard.model.decoding import TABLE, ExtensibleCodec, encode_all_fields
@@ -70,10 +70,7 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         """
         # read again: it may have been made just now
         if self.has_journal() and self.get("current").value is None:
-            raise damaged(
-                f"The document {self.kind.key} is lost: {what} cannot be said. Run 'wheelyard "
-                "check --rebuild'."
-            )
+            raise lost(f"The document {self.kind.key} is lost: {what} cannot be said.")
 
     def change(self, intent: Intent[D, E]) -> Committed[D, E]:
         """

@@ -23,7 +23,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import CommittedProject, Journal, ProjectCommits, ProjectIntent
-from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, damaged
+from wheelyard.catalog.document_cache import DocumentCache, MaxAge, Snapshot, lost
 from wheelyard.catalog.journaled_documents import IndexRecords, project_journal
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.concurrency.threads import Batch, GroupCommit
@@ -239,10 +239,9 @@ class VanishedProjects(Struct):
         self.projects.add(name)
         logger.warning(
             "the project %s was there, and the store knows nothing of it now: an older copy was "
-            "put in its place while this process ran. What the copy has is served. Run 'wheelyard "
-            "check'. Reserve the name ('wheelyard names reserve %s') if it must not be taken from "
-            "an upstream index after a restart",
-            name,
+            "put in its place while this process ran. What the copy has is served. Check the "
+            "store, and reserve the name if it must not be taken from an upstream index after a "
+            "restart",
             name,
         )
 
@@ -262,11 +261,6 @@ class Projects(Struct, frozen=True):
     vanished: VanishedProjects
     index: str = ""
     """The name of the index, empty for that without one."""
-
-    @property
-    def index_option(self) -> str:
-        """The option of a command about this index, after a space, or an empty text."""
-        return f" --index {self.index}" if self.index else ""
 
     def peek(self, name: NormalizedName, max_age: MaxAge = "fresh") -> Snapshot[Project] | None:
         """
@@ -325,10 +319,7 @@ class Projects(Struct, frozen=True):
         if snapshot.value is None:
             # not NotFound: an installer that gets 404 continues with its next index
             key = self.store.whole_key(keys.project(name))
-            raise damaged(
-                f"The document {key} is lost. Run 'wheelyard check --rebuild', or restore it from "
-                "a backup."
-            )
+            raise lost(f"The document {key} is lost.")
         return snapshot
 
     def has_journal(self, name: NormalizedName) -> bool:

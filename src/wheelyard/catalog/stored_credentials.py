@@ -27,6 +27,7 @@ from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Conflict, NotFound, WheelyardError, quoted
 from wheelyard.model.api_token import TokenRecord, is_token_id
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import ABSENT, Entry, Key, Store, Stored
 
 DAY: Final = timedelta(days=1)
@@ -135,8 +136,8 @@ class TokenRecords(Struct, frozen=True):
         snapshot = self.documents.get(keys.token(token_id), "current") if is_valid else None
         if snapshot is None or snapshot.value is None:
             raise NotFound(
-                f"There is no token with the id {quoted(token_id)}. "
-                "See 'wheelyard token list' for those there are."
+                f"There is no token with the id {quoted(token_id)}.",
+                advice=Advice(Remedy.LIST_TOKENS),
             )
         return snapshot
 

@@ -39,6 +39,7 @@ from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_definition import day_of_view, is_dated_view, parse_index_name
 from wheelyard.model.promotion import subject_of
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.rendering.client_settings import (
     CLIENTS,
     INSTALLERS,
@@ -262,8 +263,8 @@ def _parse_root(text: str) -> str:
 def _parse_token(text: str) -> str:
     if not _TOKEN.fullmatch(text.strip()):
         raise Invalid(
-            f"--with-token: ${TOKEN_VARIABLE} has no token. Set it to one that "
-            "'wheelyard token create' has made.",
+            f"--with-token: ${TOKEN_VARIABLE} has no token of this index.",
             code="bad_setting",
+            advice=Advice(Remedy.CREATE_TOKEN),
         )
     return text.strip()

@@ -118,6 +118,16 @@ COMMAND_MODULES: Final = {
 class Commands(CliGroup):
     """Click group that imports subcommands on demand."""
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a subcommand, print its error if it fails, and return the exit status."""
+        try:
+            return super().invoke(ctx)
+        except WheelyardError as fault:
+            # here, as the options that say where the index is are gone with the context
+            from wheelyard.cli.program import error_text  # only needed by an error
+
+            return _print_error(error_text(fault))
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all subcommands, in the order of `--help`."""
         del ctx
@@ -202,8 +212,6 @@ def _run() -> int:
         status = cli.main(prog_name="wheelyard", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
-    except WheelyardError as fault:
-        return _print_error(fault.message)
     except click.ClickException as error:
         if isinstance(error, click.NoSuchOption) and error.option_name in REMOVED_OPTIONS:
             return _print_error(

@@ -6,7 +6,6 @@ from contextlib import suppress
 from functools import partial
 from getpass import getuser
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
@@ -249,16 +248,6 @@ def open_api(index: str | None = None) -> Api:
     `existing_index`.
     """
     return remote_api(index) or local_api(existing_index(index))
-
-
-def place_options() -> str:
-    """
-    Return the options of `PACKAGES` that this command line has, each after a space.
-
-    They are for a command that a message advises.
-    """
-    given = {name: given_option(name) for name in ("index", "server", *LOCAL_OPTIONS)}
-    return "".join(f" --{name} {quote(str(value))}" for name, value in given.items() if value)
 
 
 def local_api(index: Index) -> LocalApi:

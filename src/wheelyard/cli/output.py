@@ -18,6 +18,7 @@ from click import Argument, Option
 
 from wheelyard.errors import DOCUMENTATION, Invalid, Unavailable, quoted
 from wheelyard.model.decoding import escaped
+from wheelyard.remedies import Advice, Remedy
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -173,8 +174,9 @@ def show_token(token_id: str) -> Iterator[None]:
         error = raised
     if error is not None:
         raise Unavailable(
-            f"Token {token_id} was made and could not be shown: {error.strerror}. "
-            f"Revoke it with 'wheelyard token revoke {token_id}' and run this command again."
+            f"Token {token_id} was made and could not be shown: {error.strerror}. Revoke it, and "
+            "run this command again.",
+            advice=Advice(Remedy.REVOKE_TOKEN, token_id),
         ) from error
 
 

@@ -40,6 +40,7 @@ from wheelyard.cli.output import (
     resumable,
     shown_progress,
 )
+from wheelyard.cli.program import error_text
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
 from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.access import Caller
@@ -216,8 +217,8 @@ def _print_result(path: Path, future: Future[PublishedFile]) -> FileResult:
         if isinstance(fault, Unauthenticated) or fault.code in NO_SERVER_CODES:
             raise
         name = path.name if path.name and not has_magic(path.name) else str(path)
-        echo(f"wheelyard: {escaped(name)}: {fault.message}", err=True)
-        message = printable(fault.message)
+        message = printable(error_text(fault))
+        echo(f"wheelyard: {escaped(name)}: {message}", err=True)
         return FileResult(printable(str(path)), "refused", error=fault.code, message=message)
     filename = escaped(file.filename)
     what = "uploaded" if file.status == "uploaded" else "already there"

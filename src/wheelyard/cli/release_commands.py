@@ -4,7 +4,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
-from shlex import quote
 from typing import Any, Final
 
 import click
@@ -15,7 +14,7 @@ from packaging.utils import NormalizedName
 from wheelyard.api import project_operations
 from wheelyard.api.operation import Call
 from wheelyard.api.project_operations import ChangedProject, DeletionRequest, ReleaseChange
-from wheelyard.cli.options import PACKAGES, open_api, place_options
+from wheelyard.cli.options import PACKAGES, open_api
 from wheelyard.cli.output import (
     PROJECT,
     REASON,
@@ -25,6 +24,7 @@ from wheelyard.cli.output import (
     is_interactive,
     print_message,
 )
+from wheelyard.cli.program import command_line
 from wheelyard.errors import Conflict
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
@@ -254,21 +254,22 @@ def _print_fate(deleted: ChangedProject, change: DeletionRequest) -> None:
         print_message(logging.INFO, message)
     if not deleted.changed or change.now:
         return
-    what = f"{deleted.name} {change.version}" if change.version else f"{deleted.name} --versions"
-    what += "" if change.version else f" {quote(change.versions)}"
-    what += f" --file {quote(change.file)}" if isinstance(change.file, str) else ""
-    what += place_options()
+    words: list[str] = [deleted.name]
+    words += [change.version] if change.version else ["--versions", change.versions]
+    if isinstance(change.file, str):
+        words += ["--file", change.file]
     if isinstance(deleted.keep_until, datetime):
         message = (
-            f"the bytes are kept until {deleted.keep_until:%Y-%m-%d}: 'wheelyard restore {what}' "
-            f"brings the files back, and 'wheelyard delete {what} --now' removes the bytes now, "
-            "unless another index has the files"
+            f"the bytes are kept until {deleted.keep_until:%Y-%m-%d}: "
+            f"{command_line('restore', *words)} brings the files back, and "
+            f"{command_line('delete', *words, '--now')} removes the bytes now, unless another "
+            "index has the files"
         )
     else:
         message = (
             "nothing can be restored: everybody can read the bucket, or the server is an older "
-            "one. The bytes were removed, unless another index has the files, which 'wheelyard "
-            f"delete {what} --now --dry-run' says"
+            "one. The bytes were removed, unless another index has the files, which "
+            f"{command_line('delete', *words, '--now', '--dry-run')} says"
         )
     print_message(logging.INFO, message)
 

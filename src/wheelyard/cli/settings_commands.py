@@ -27,6 +27,7 @@ from wheelyard.cli.output import (
     print_result,
     warn,
 )
+from wheelyard.cli.program import command_line
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.model.access import describe_scope
@@ -200,7 +201,7 @@ def _check_address(server: ServerSettings) -> None:
 def _warn_of_expiring_tokens(index: Index) -> None:
     for token in index.tokens.expiring():
         expiry = f"{token.expires_at:%Y-%m-%d %H:%M} UTC"
-        how = f"'wheelyard token rotate {token.id}' replaces it"
+        how = f"{command_line('token', 'rotate', token.id)} replaces it"
         warn(f"the token {token.id} ({token.name}) expires {expiry}; {how}")
 
 

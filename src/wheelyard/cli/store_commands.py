@@ -36,6 +36,7 @@ from wheelyard.cli.output import (
     shown_progress,
     warn,
 )
+from wheelyard.cli.program import this_terminal
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.decoding import counted, escaped
@@ -203,6 +204,9 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     report.problems = [escaped(problem) for problem in report.problems]
     for problem in report.problems:
         click.echo(f"wheelyard: not copied: {problem}", err=True)
+    if report.problems:
+        command = this_terminal().line(("check", "--store", source))
+        warn(f"'{command}' says whether FROM is damaged, and what can be done about it")
     if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
         warn(
             "FROM has no token and no grant. If access.credentials_store names another place for "

@@ -17,6 +17,7 @@ from wheelyard.cli.options import (
     require_upstream,
 )
 from wheelyard.cli.output import JSON, OUTPUT, PROJECT, CliGroup, print_result
+from wheelyard.cli.program import command_line
 from wheelyard.cli.upstream_decision_commands import VERSION, approve, block, decisions
 from wheelyard.cli.upstream_file_commands import list_kept, prefetch, sweep
 from wheelyard.cli.upstream_request_commands import request, requests
@@ -83,8 +84,8 @@ def _page_changes(page: RefreshedPage) -> Iterator[str]:
     if not page.upstream:
         # more than one may have it, and then none is taken
         yield (
-            f"{page.name}: no upstream index has it, or it has moved: 'wheelyard upstream why "
-            f"{page.name}' says which"
+            f"{page.name}: no upstream index has it, or it has moved: "
+            f"{command_line('upstream', 'why', page.name)} says which"
         )
         return
     yield f"{page.name}: {page.upstream} lists {counted(page.files, 'file')}"

@@ -25,6 +25,7 @@ from wheelyard.api.public_package_operations import (
 from wheelyard.api.why_operations import WhyQuestion, explain_project
 from wheelyard.cli.options import INDEX, Api, history_lines, open_api
 from wheelyard.cli.output import JSON, PROJECT, REASON, cli_command, print_result, warn
+from wheelyard.cli.program import command_line, reason_text
 from wheelyard.cli.upstream_file_commands import INCOMPLETE_STATUS, left_out, requirements_option
 from wheelyard.errors import WheelyardError
 from wheelyard.model.decoding import counted
@@ -136,9 +137,8 @@ def _approve_one(name: NormalizedName, wanted: Version | None, asked: _Options) 
         files = explained.files if explained else ()
         lines += _file_lines(files, in_force.for_version(str(wanted)))
     if asked.sha256:
-        lines.append(
-            f"no index was asked: 'wheelyard upstream why {name} {wanted}' says what hides"
-        )
+        command = command_line("upstream", "why", name, str(wanted))
+        lines.append(f"no index was asked: {command} says what hides")
     print_result(decided, lines)
     if wanted is None:
         _warn_of_blocked(name, in_force)
@@ -300,9 +300,9 @@ def _warn_of_hidden(explained: Explanation, version: Version | None) -> None:
         codes = ", ".join(sorted({reason.code for file in hidden for reason in file.reasons}))
         warn(
             f"still hidden: {len(hidden)} of {counted(len(files), 'file')} ({codes}); "
-            f"'wheelyard upstream why {explained.name}' says more"
+            f"{command_line('upstream', 'why', explained.name)} says more"
         )
         return
-    texts = [reason.text for file in hidden for reason in file.reasons]
-    for text in dict.fromkeys([*texts, *(reason.text for reason in explained.reasons)]):
+    reasons = [reason for file in hidden for reason in file.reasons]
+    for text in dict.fromkeys(map(reason_text, (*reasons, *explained.reasons))):
         warn(f"still hidden: {text}")

@@ -9,6 +9,7 @@ from click import DateTime, Option
 from wheelyard.api.why_operations import WhyQuestion, explain_project
 from wheelyard.cli.options import INDEX, Api, open_api
 from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result
+from wheelyard.cli.program import reason_text
 from wheelyard.cli.upstream_decision_commands import VERSION
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_name, parse_version
@@ -55,7 +56,7 @@ def print_explanation(api: Api, question: WhyQuestion) -> int:
 
 def _why_lines(explanation: Explanation, version: str) -> Iterator[str]:
     yield f"{explanation.name}: {explanation.answer}"
-    yield from (f"  {reason.text}" for reason in explanation.reasons)
+    yield from (f"  {reason_text(reason)}" for reason in explanation.reasons)
     yield from _page_lines(explanation)
     for decision in explanation.decisions:
         yield f"  {describe(decision)}, by {decision.by} on {decision.at:%Y-%m-%d}"
@@ -123,7 +124,7 @@ def _file_lines(files: tuple[ExplainedFile, ...]) -> Iterator[str]:
         group = list(files_alike)
         for file in group:
             yield f"{'shown' if file.shown else 'hidden'}  {file.filename}"
-        yield from (f"        {reason.code}: {reason.text}" for reason in group[0].reasons)
+        yield from (f"        {reason.code}: {reason_text(reason)}" for reason in group[0].reasons)
 
 
 def _codes(file: ExplainedFile) -> set[str]:

@@ -98,8 +98,7 @@ def _stored(name: NormalizedName, raw: Raw) -> _Stored:
     try:
         return _PROJECT.decode(raw)
     except DecodeError as error:
-        message = f"The counts of downloads of {name} are damaged. Run 'wheelyard check'."
-        raise damaged(message) from error
+        raise damaged(f"The counts of downloads of {name} are damaged.") from error
 
 
 def _decode(name: NormalizedName, raw: Raw) -> ProjectCounts:

@@ -56,6 +56,7 @@ from wheelyard.exporting.site_pages import (
 )
 from wheelyard.model.decoding import escaped
 from wheelyard.operations.search.project_table import ProjectTable, table_of
+from wheelyard.rendering.advice import Terminal
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.settings.sections import MEMORY_LOCATION
 from wheelyard.storage.base import Key
@@ -120,7 +121,7 @@ class Export(Struct, frozen=True, kw_only=True):
             where = f"Where the index {name} belongs, there" if name else "There"
             raise Invalid(
                 f"{where} are pages that no export has made, {foreign} for one. Choose an empty "
-                "place, or have them replaced with 'wheelyard export --all'.",
+                "place, or have them replaced by --all.",
                 code=BAD_DESTINATION,
             )
 
@@ -424,7 +425,7 @@ def _export_project(
     except (NotFound, Unavailable) as fault:
         if isinstance(fault, Unavailable) and fault.code not in UNREADABLE_CODES:
             raise
-        return _FailedProject(fault.message)
+        return _FailedProject(Terminal().message(fault.message, fault.advice))
 
 
 def _by_project(existing: dict[Key, int]) -> dict[str, dict[Key, int]]:
@@ -464,8 +465,8 @@ def open_export(
     if index.name and lease.options and lease.options.store == store_id(settings, ""):
         raise Invalid(
             f"{escaped(dest)} is the site of all indexes, in which {index.name} has a folder. "
-            f"Upload without --export, and then run 'wheelyard export {escaped(dest)}', or choose "
-            f"another place for {index.name} alone.",
+            f"Upload without --export, and then export all, or choose another place for "
+            f"{index.name} alone.",
             code=BAD_DESTINATION,
         )
     new = Options(

@@ -85,7 +85,7 @@ def index_folders(
         else:
             warnings.append(
                 f"{stays}, as {unknown}: export with the settings that have it; if none have it "
-                "any more, delete the folder with 'wheelyard export --all'"
+                "any more, --all deletes the folder"
             )
     kept = {*missing} - removed
     return IndexFolders(

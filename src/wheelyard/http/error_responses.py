@@ -11,11 +11,14 @@ from http import HTTPStatus
 from typing import Final
 
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from wheelyard import errors
 from wheelyard.errors import Unavailable, WheelyardError, first_sentence
 from wheelyard.http import messages
 from wheelyard.http.messages import NO_STORE, NOSNIFF, Header, Response, make_response
+from wheelyard.remedies import Advice
+from wheelyard.rendering.advice import Terminal
 
 STATUS_BY_TYPE: Final[dict[type[WheelyardError], int]] = {
     errors.Invalid: 400,
@@ -62,12 +65,14 @@ _OF_BODY: Final = (b"content-", b"x-content-")
 """The beginnings of the headers that each body has of its own."""
 
 
-def error_response_for(error: WheelyardError) -> Response:
-    """Return the one response to requests that have failed with `error`."""
+def error_response_for(error: WheelyardError, index: str = "") -> Response:
+    """Return the one response to requests about an index that have failed with `error`."""
     headers: tuple[Header, ...] = ()
     if isinstance(error, Unavailable) and error.retry_after is not None:
         headers = ((b"retry-after", b"%d" % error.retry_after),)
-    return error_response(status_of(error), error.code, error.message, *headers)
+    return error_response(
+        status_of(error), error.code, error.message, *headers, advice=error.advice, index=index
+    )
 
 
 def with_body(response: Response, content_type: bytes, body: bytes, *headers: Header) -> Response:
@@ -83,10 +88,20 @@ def status_of(error: WheelyardError) -> int:
     return STATUS_BY_CODE.get(error.code, STATUS_BY_TYPE[type(error)])
 
 
-def error_response(status: int, code: str, message: str, *headers: Header) -> Response:
+def error_response(
+    status: int,
+    code: str,
+    message: str,
+    *headers: Header,
+    advice: Advice | None = None,
+    index: str = "",
+) -> Response:
     """Return an error as JSON: programs read `code`, and uv shows the first sentence."""
     shown = f"{status} {first_sentence(message)}"
     body = messages.ErrorBody(message, shown, REASON_PHRASES[status], code)
+    if advice is not None:  # most programs show the message alone, in a terminal or its log
+        whole = Terminal(index).message(message, advice)
+        body = replace(body, message=whole, fact=message, advice=advice)
     challenge = (CHALLENGE,) if status == HTTPStatus.UNAUTHORIZED else ()
     common = (messages.CSP, *challenge, NO_STORE)
     response = make_response(status, messages.JSON, encode(body), *common, *headers)

@@ -29,6 +29,7 @@ from wheelyard.http.messages import BegunBody, close_chunks
 from wheelyard.http.representation import ByteRange
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.model.project import File
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.filesystem import link_error, open_no_follow, storage_faults
 from wheelyard.wiring.index import Index
@@ -81,8 +82,9 @@ def missing_file_error(file: File) -> Unavailable:
     """Return the Unavailable (503) for a listed file whose bytes are missing or have changed."""
     # not 404, after which installers would try another index
     return Unavailable(
-        f"The store has lost {file.filename}. Run 'wheelyard check' and restore it from a backup.",
+        f"The store has lost {file.filename}. It has to be restored from a backup.",
         code=DAMAGED,
+        advice=Advice(Remedy.CHECK_STORE),
     )
 
 
@@ -202,8 +204,9 @@ def _checked(chunks: Iterator[bytes], size: int, digest: str) -> Iterator[bytes]
             last = chunk
         if size or (digest and received.hexdigest() != digest):
             raise Unavailable(
-                "The store has other bytes of this file than it was given. Run 'wheelyard check'.",
+                "The store has other bytes of this file than it was given.",
                 code=DAMAGED,
+                advice=Advice(Remedy.CHECK_STORE),
             )
         if last:
             yield last

@@ -45,6 +45,7 @@ from wheelyard.http.requests import (
     read_body,
 )
 from wheelyard.model.decoding import InvalidField
+from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.settings.sections import ServerSettings, Settings, is_loopback
 
@@ -224,7 +225,7 @@ def refused_form(
         token = form_token(request, context)
     except WheelyardError:  # the store does not answer: the token that was sent may be right
         token = fields.text(CSRF_FIELD)
-    return FormState(token, fields.values, error.on_page, error.field)
+    return FormState(token, fields.values, error_on_page(error), error.field)
 
 
 SAFE_FETCH_SITES: Final = frozenset({"same-origin", "none"})

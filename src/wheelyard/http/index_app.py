@@ -25,7 +25,6 @@ from wheelyard.errors import (
     Unauthenticated,
     Unavailable,
     WheelyardError,
-    without_commands,
 )
 from wheelyard.http import requests
 from wheelyard.http.client_paths import build_path, client_path
@@ -62,6 +61,7 @@ from wheelyard.http.routing import Dispatcher, Route
 from wheelyard.http.uploads import UploadHandler
 from wheelyard.http.web_pages import WebPages
 from wheelyard.operations.index_definitions import WRONG_INDEX
+from wheelyard.rendering.advice import message_on_page
 from wheelyard.rendering.web.home_page import ErrorFacts, plain_error_page
 
 OLD_PIP: Final = "pip/"
@@ -101,10 +101,10 @@ class ErrorAnswers:
             if error.code == WRONG_INDEX:  # what is wrong names other indexes, perhaps to anybody
                 error = Unavailable(
                     "This index does not work now. An administrator sees why on the page Health, "
-                    "and by 'wheelyard index list'.",
+                    "and in the list of indexes.",
                     code=WRONG_INDEX,
                 )
-            return error_response_for(error)
+            return error_response_for(error, self._context.index.name)
         # what follows is no answer of a handler: the body did not come, or the program has a fault
         if isinstance(error, ClientDisconnected):
             message = "The body ended before all of it had come. Send it again."
@@ -145,7 +145,7 @@ class ErrorAnswers:
     ) -> tuple[bytes, HeaderList]:
         """Return the bytes of a page, and the headers that go with them."""
         scope, headers, server = request.scope, request.joined_headers, self._settings.server
-        sign_in, message = "", without_commands(error.message)
+        sign_in, message = "", message_on_page(error.fact or error.message, error.advice)
         is_unknown = response.status_code == HTTPStatus.UNAUTHORIZED
         if self._settings.access.cookie_login:
             whole = self._context.index.indexes.settings.server

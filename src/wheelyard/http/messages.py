@@ -20,6 +20,7 @@ from wheelyard.errors import WheelyardError
 from wheelyard.http.client_time import wait_for_client
 from wheelyard.model.access import Caller
 from wheelyard.model.api_token import Session
+from wheelyard.remedies import Advice
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -195,7 +196,7 @@ class Request(StarletteRequest):
             self._results[waiting.key] = None, error
 
 
-class ErrorBody(Struct, frozen=True):
+class ErrorBody(Struct, frozen=True, omit_defaults=True):
     """The JSON of an error response."""
 
     message: str
@@ -206,6 +207,10 @@ class ErrorBody(Struct, frozen=True):
     """The reason phrase of the status."""
     error: str
     """The error code, for programs."""
+    fact: str = ""
+    """If there is `advice`, the message without it."""
+    advice: Advice | None = None
+    """What helps, for a program that says it in its own words."""
 
 
 class Response:

@@ -20,6 +20,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from wheelyard.errors import QUOTE_LIMIT, Forbidden, Invalid, quoted
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import NAME_LIMIT, parse_name
+from wheelyard.remedies import Advice, Remedy
 
 Pattern = NewType("Pattern", str)
 """A normalized project name, or a normalized prefix and `*`."""
@@ -185,11 +186,6 @@ class Caller(Struct, frozen=True):
             return "This token"
         return f"You ({escaped(describe_principal(self.principal)[:QUOTE_LIMIT])})"
 
-    @property
-    def index_option(self) -> str:
-        """The option for a token of the same index, after a space, or an empty text."""
-        return f" --index {self.index}" if self.index else ""
-
     # Each question is about one action. A combination has to be in one scope as a whole: two scopes
     # that have a part of it each do not add up.
 
@@ -200,22 +196,16 @@ class Caller(Struct, frozen=True):
     def require(self, action: Action, project: NormalizedName) -> None:
         """Raise Forbidden unless the caller may do `action` to `project`, which need not exist."""
         if not self.may(action, project):
-            raise self.forbidden(
-                f"{action.verb} {quoted(project)}", f"--can {action.word} --project {project}"
-            )
+            raise self.forbidden(f"{action.verb} {quoted(project)}", action.word, project)
 
-    def forbidden(self, what: str, token_options: str = "") -> Forbidden:
-        """Return the error for `what` the caller may not do, with the options of a fit token."""
+    def forbidden(self, what: str, right: str = "", project: str = "") -> Forbidden:
+        """Return the error for `what` the caller may not do, with the right that a token needs."""
         where = f" in the index {self.index}" if self.index else ""
-        fact, ask = f"{self.display_name} may not {what}{where}.", "Ask the operator of this index"
+        fact = f"{self.display_name} may not {what}{where}. Ask the operator of this index"
         if self.principal.startswith("publisher:"):
-            remedy = f"{ask} to change its [[publisher]] in the settings."
-        else:
-            options = f"{token_options}{self.index_option}".strip()
-            command = f"wheelyard token create NAME {options}".rstrip()
-            # one sentence: pages leave it out, and name whom to ask by themselves
-            remedy = f"{ask} for the right, or use a token that has it: '{command}'."
-        return Forbidden(f"{fact} {remedy}")
+            return Forbidden(f"{fact} to change its [[publisher]] in the settings.")
+        advice = Advice(Remedy.CREATE_TOKEN, project, self.index, right=right)
+        return Forbidden(f"{fact} for the right, or use a token that has it.", advice=advice)
 
     def may_anywhere(self, action: Action) -> bool:
         """Return whether the caller may do `action` to some project, which need not exist."""

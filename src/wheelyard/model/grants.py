@@ -267,7 +267,7 @@ def parse_principal(text: str) -> str:
     elif kind == "token":
         why = (
             f" is no token: behind 'token:' comes its id, the {ID_LENGTH} letters and digits that "
-            "'wheelyard token list' shows first."
+            "a list of tokens shows first."
         )
     else:
         why = (

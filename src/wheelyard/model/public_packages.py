@@ -13,6 +13,7 @@ from packaging.utils import NormalizedName
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.project import EventCommit
+from wheelyard.remedies import Advice
 
 EVERY_VERSION: Final = ""
 """The version of a decision about a whole project."""
@@ -268,11 +269,13 @@ class KeptPackage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When a file was sent or fetched last, within a day (UTC)."""
 
 
-class FileReason(Struct, frozen=True):
+class FileReason(Struct, frozen=True, omit_defaults=True):
     """One reason why a file is not shown."""
 
     code: str
     text: str
+    advice: Advice | None = None
+    """What helps against it."""
 
 
 class ExplainedFile(Struct, frozen=True, omit_defaults=True):

@@ -6,7 +6,6 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.api.package_request_operations import WaitingRequest
-from wheelyard.errors import without_commands
 from wheelyard.model.decoding import counted, escaped
 
 MOST_SHOWN: Final = 10
@@ -62,5 +61,5 @@ def _line(request: WaitingRequest, describe: Callable[[str], str]) -> str:
     reasons = "; ".join(escaped(ask.reason[:REASON_CHARS]) for ask in request.asks[-3:])
     why = f' "{reasons}"' if reasons else ""
     # the first sentence says what hides it
-    hidden = without_commands(request.reason).partition(". ")[0].rstrip(".")
+    hidden = request.reason.partition(". ")[0].rstrip(".")
     return f"- {request.target}, wanted by {people}{more}.{why} {hidden}."

@@ -45,6 +45,7 @@ from wheelyard.model.grants import (
     parse_member,
 )
 from wheelyard.operations.audit_log import log_access, log_person
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import ObjectVersion
 
 GroupChange = Literal["make", "set", "add", "remove", "delete"]
@@ -180,9 +181,9 @@ class AccessControl:
             unknown = sorted(groups_in(canonical.who) - {*self.configured.groups, *rules.groups})
             if unknown:
                 raise Invalid(
-                    f"There is no group {quoted(unknown[0])}. Make it with 'wheelyard access group "
-                    f"set {unknown[0]} PRINCIPAL...'.",
+                    f"There is no group {quoted(unknown[0])}.",
                     code="invalid_field",
+                    advice=Advice(Remedy.MAKE_GROUP, unknown[0]),
                 )
             if any(granted.grant == canonical for granted in rules.grants):
                 return ()
@@ -216,8 +217,8 @@ class AccessControl:
                     "servers."
                 )
             raise NotFound(
-                f"There is no grant {quoted(grant_id)} in the store. 'wheelyard access show' lists "
-                "those there are."
+                f"There is no grant {quoted(grant_id)} in the store.",
+                advice=Advice(Remedy.SHOW_ACCESS),
             )
 
         self._commit(intent, is_end=True)
@@ -335,9 +336,9 @@ class AccessControl:
         users = [granted.id for granted in rules.grants if name in groups_in(granted.grant.who)]
         if users and name not in self.configured.groups:
             raise Conflict(
-                f"The group {name} has grants: {', '.join(users)}. Revoke them first with "
-                "'wheelyard access revoke'.",
+                f"The group {name} has grants: {', '.join(users)}. Revoke them first.",
                 code="group_in_use",
+                advice=Advice(Remedy.REVOKE_GRANT, users[0]),
             )
 
     def _changed_members(
@@ -356,9 +357,9 @@ class AccessControl:
             raise _no_group(name)
         if not wanted:
             raise Invalid(
-                f"Name at least one member to {change}. 'wheelyard access show' lists the members "
-                "of each group.",
+                f"Name at least one member to {change}.",
                 code="invalid_field",
+                advice=Advice(Remedy.SHOW_ACCESS),
             )
         if change == "add":
             return wanted - members, frozenset()
@@ -370,7 +371,7 @@ class AccessControl:
             )
         for member in sorted(wanted - members):
             raise NotFound(
-                f"{member} is not in the group {name}. 'wheelyard access show' lists its members."
+                f"{member} is not in the group {name}.", advice=Advice(Remedy.SHOW_ACCESS)
             )
         return frozenset(), wanted
 
@@ -414,10 +415,7 @@ class AccessControl:
         try:
             return merge(self.configured, rules)
         except Invalid as fault:
-            raise damaged(
-                f"The document {keys.ACCESS} is damaged: {fault.message} Run 'wheelyard check', "
-                "which says what can be done about it."
-            ) from fault
+            raise damaged(f"The document {keys.ACCESS} is damaged: {fault.message}") from fault
 
 
 @contextmanager
@@ -431,8 +429,7 @@ def _field_errors() -> Iterator[None]:
 
 def _no_group(name: str) -> NotFound:
     return NotFound(
-        f"There is no group {quoted(name)} in the store. 'wheelyard access show' lists those there "
-        "are; 'wheelyard access group set' makes one."
+        f"There is no group {quoted(name)} in the store.", advice=Advice(Remedy.SHOW_ACCESS)
     )
 
 

@@ -275,6 +275,5 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
                 findings.notes.append(
                     f"{name}: private, and nothing is published under it: an upload did not "
                     "finish, or is under way; if it had files, restore them from a backup, and if "
-                    f"nobody needs the name, run 'wheelyard names release {name}"
-                    f"{self.projects.index_option}'"
+                    "nobody needs the name, release it"
                 )

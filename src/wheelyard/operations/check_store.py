@@ -240,7 +240,7 @@ class Check(Struct, frozen=True):
         findings.problems += in_force.problems.values()
         findings.problems += (
             f"index {name}: the settings have it, and a command has made one of this name; take it "
-            f"out of one of them, as by 'wheelyard index remove {name}'"
+            "out of one of them"
             for name in in_force.twice
         )
         findings.problems += (

@@ -118,7 +118,7 @@ class ImmediateDeletion(Struct, frozen=True):
         removal = self._plan(name, selection, everywhere=everywhere)
         own = removal.projects.get(self.index, Project(name=name))
         if not removal.files and not removal.leftovers:
-            selection.require_known(own, self.projects.index_option, allow_deleted=True)
+            selection.require_known(own, allow_deleted=True)
         others = tuple(sorted({*removal.files, *removal.awaited} - {self.index}))
         if others and not everywhere:
             raise _listed_elsewhere(name, others)

@@ -58,6 +58,7 @@ from wheelyard.operations.index_definitions import (
 from wheelyard.operations.index_warnings import layer_warnings, revocation_warnings
 from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
+from wheelyard.remedies import ALL_VERSIONS, Advice, Remedy
 from wheelyard.storage.base import Key
 
 INDEX_EXISTS: Final = "index_exists"
@@ -285,18 +286,19 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             names.add(project.name)
             if project.files:
                 raise Conflict(
-                    f"The index {quoted(name)} has packages, such as {project.name}. Delete them "
-                    f"first: wheelyard delete {project.name} --versions '>=0.dev0' --index {name}.",
+                    f"The index {quoted(name)} has packages, such as {project.name}.",
                     code=INDEX_IN_USE,
+                    advice=Advice(Remedy.DELETE, project.name, versions=ALL_VERSIONS, index=name),
                 )
             if self.files.kept([project], self.files.clock.now()):
                 days = (KEPT_FOR + RESTORE_TIME).days
                 raise Conflict(
                     f"The index {quoted(name)} has deleted files that can be restored, such as of "
-                    f"{project.name}. Try again {days} days after their deletion. Or, if no other "
-                    f"index has them, remove them now: wheelyard delete {project.name} --versions "
-                    f"'>=0.dev0' --now --index {name}.",
+                    f"{project.name}. Try again {days} days after their deletion.",
                     code=INDEX_IN_USE,
+                    advice=Advice(
+                        Remedy.DELETE_NOW, project.name, versions=ALL_VERSIONS, index=name
+                    ),
                 )
         return names
 
@@ -351,7 +353,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         )
         if above:
             first, fact = above[0], f"{quoted(name)} is a layer of the index {quoted(above[0])}"
-            message = f"{fact}. Take it out there first: wheelyard index change {first} layers=..."
+            message = f"{fact}. Take it out there first."
             if first in self.in_force.configured:
                 message = (
                     f"{fact}, which is in the settings. Take it out there first, and restart the "

@@ -27,6 +27,7 @@ from wheelyard.model.index_definition import (
 )
 from wheelyard.model.promotion import NO_RULES, PromotionRules
 from wheelyard.model.stored_indexes import IndexKeys, IndexList
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import ObjectVersion
 
 WRONG_INDEX: Final = "wrong_index"
@@ -151,8 +152,8 @@ class IndexDefinitions:
             return unnamed_index(self._promotion, has_upstream=self.has_upstream)
         both = self.load()
         if name in both.problems:
-            advice = "'wheelyard index list' says so, too, and 'wheelyard index change' mends it."
-            raise Unavailable(f"{both.problems[name]} {advice}", code=WRONG_INDEX)
+            advice = Advice(Remedy.CHANGE_INDEX, name)
+            raise Unavailable(both.problems[name], code=WRONG_INDEX, advice=advice)
         if name not in both.definitions:
             raise unknown_index(name)
         return both.definitions[name]
@@ -178,15 +179,17 @@ class IndexDefinitions:
         for name in both.twice:
             raise Invalid(
                 f"[[index]]: the index {quoted(name)} is in the settings, and a command has made "
-                "one of this name. Take it out of the settings, or run 'wheelyard index remove "
-                f"{name}', which leaves its packages to the index of the settings.",
+                "one of this name. Take it out of the settings, or out of the store, which leaves "
+                "its packages to the index of the settings.",
                 code="bad_setting",
+                advice=Advice(Remedy.REMOVE_INDEX, name),
             )
         for name in sorted(both.names.intersection(self.roots)):
             raise Invalid(
                 f"server.roots: {quoted(name)} is the name of an index in the store as well. Take "
-                f"it out of the settings, or run 'wheelyard index remove {name}'.",
+                "it out of the settings, or out of the store.",
                 code="bad_setting",
+                advice=Advice(Remedy.REMOVE_INDEX, name),
             )
         for name in self.configured:
             if what := owner_of_name(projects, name):
@@ -213,8 +216,8 @@ def owner_of_name(projects: Projects, name: str) -> str:
         return "it is the name of a project of the index without a name."
     if project in projects.names.get_current().as_set:
         return (
-            "it is a private name of the index without a name. If nobody needs it, run 'wheelyard "
-            f"names release {name}' first."
+            "it is a private name of the index without a name. If nobody needs it, release it "
+            "first."
         )
     if is_coming:
         return (
@@ -234,14 +237,10 @@ def unknown_sources(definition: IndexDefinition, names: Collection[str]) -> Iter
 def names_no_index(what: str, name: str) -> str:
     """Return the warning that something names an index that does not exist."""
     return (
-        f"{what} names the index {name}, which does not exist. Correct the name, or make the "
-        f"index: wheelyard index add {name}"
+        f"{what} names the index {name}, which does not exist: correct the name, or add the index"
     )
 
 
 def unknown_index(name: str) -> NotFound:
     """Return the NotFound for the name of an index that does not exist."""
-    return NotFound(
-        f"There is no index {quoted(name)}. The home page of the server names those there are. So "
-        "does 'wheelyard index list'."
-    )
+    return NotFound(f"There is no index {quoted(name)}.", advice=Advice(Remedy.LIST_INDEXES))

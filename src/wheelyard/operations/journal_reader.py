@@ -350,8 +350,8 @@ def lost_message(name: str, lost: list[int]) -> str:
     numbers = ", ".join(map(str, sorted(lost)[:NAMED_LOSSES]))
     more = f" and {len(lost) - NAMED_LOSSES} more" if len(lost) > NAMED_LOSSES else ""
     return (
-        f"the journal of {name} has lost its entries {numbers}{more}. Run 'wheelyard check', and "
-        "restore them from a backup"
+        f"the journal of {name} has lost its entries {numbers}{more}. Check the store, and restore "
+        "them from a backup"
     )
 
 

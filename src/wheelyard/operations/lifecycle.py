@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
-from shlex import quote
 from typing import Final, Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -30,6 +30,7 @@ from wheelyard.model.project import Deletion, Event, EventKind, File, Project, S
 from wheelyard.model.promotion import describe_index
 from wheelyard.model.quotas import size_of_files
 from wheelyard.operations.quotas import QuotaCheck
+from wheelyard.remedies import Advice, Remedy
 
 ReleaseAction = Literal["yank", "unyank", "delete", "restore", "pin", "unpin"]
 """A change of the files of a release."""
@@ -61,7 +62,6 @@ class Selection(Struct, frozen=True):
     def files_of(
         self,
         project: Project,
-        index_option: str,
         kept: Iterable[File] = (),
         *,
         allow_deleted: bool = False,
@@ -69,14 +69,14 @@ class Selection(Struct, frozen=True):
         """
         Return the selected files of a project.
 
-        For a message it takes the option of its index, and its deleted files that can be restored.
+        For a message it takes its deleted files that can be restored.
 
         Raises NotFound if the project or one of the named files does not exist, or no file is
         selected. With `allow_deleted`, deleted files are not missing, so that a delete can be
         repeated. They are not returned.
         """
         selected = self.of(project.files)
-        self.require_known(project, index_option, kept, allow_deleted=allow_deleted)
+        self.require_known(project, kept, allow_deleted=allow_deleted)
         return selected
 
     def of(self, files: Iterable[File]) -> tuple[File, ...]:
@@ -86,7 +86,6 @@ class Selection(Struct, frozen=True):
     def require_known(
         self,
         project: Project,
-        index_option: str,
         kept: Iterable[File] = (),
         *,
         allow_deleted: bool = False,
@@ -103,26 +102,22 @@ class Selection(Struct, frozen=True):
         missing = sorted((self.filenames or frozenset()) - names)
         if missing or not names:
             if deleted and (not missing or missing[0] in deleted):
-                raise NotFound(
-                    f"{project.name} has no {self.what(missing)} any more, as it was deleted. "
-                    + self._way_back(project.name, index_option, missing, kept)
-                )
+                raise self._deleted(project.name, missing, kept)
             raise NotFound(
-                f"{project.name} has no {self.what(missing)}. Its page shows what it has. In a "
-                f"terminal 'wheelyard list {project.name}{index_option}' does."
+                f"{project.name} has no {self.what(missing)}.",
+                advice=Advice(Remedy.LIST_FILES, project.name),
             )
 
-    def _way_back(
-        self, name: str, index_option: str, missing: Sequence[str], kept: Iterable[File]
-    ) -> str:
-        """Return in words how to restore deleted files, or the first of the missing ones."""
+    def _deleted(self, name: str, missing: Sequence[str], kept: Iterable[File]) -> NotFound:
+        """Return the error for deleted files, or the first of the missing ones."""
+        fact = f"{name} has no {self.what(missing)} any more, as it was deleted."
         filenames = {file.filename for file in self.of(kept)}
         if not filenames or (missing and missing[0] not in filenames):
-            return "It cannot be restored. Publish a new version."
-        is_set = isinstance(self.versions, SpecifierSet)
-        versions = f"--versions {quote(str(self.versions))}" if is_set else str(self.versions)
-        file = f" --file {quote(missing[0])}" if missing else ""
-        return restore_advice(f"{name} {versions}{file}{index_option}")
+            return NotFound(f"{fact} It cannot be restored. Publish a new version.")
+        advice = Advice(Remedy.RESTORE, name, filename="".join(missing[:1]))
+        if isinstance(self.versions, SpecifierSet):
+            return NotFound(fact, advice=replace(advice, versions=str(self.versions)))
+        return NotFound(fact, advice=replace(advice, version=str(self.versions)))
 
     def deleted_in(self, project: Project) -> tuple[str, ...]:
         """Return the selected filenames of deleted files."""
@@ -362,8 +357,8 @@ class Lifecycle(Struct, frozen=True):
         """Return the files that a change changes."""
         if action == "restore":
             return self._restorable(project, selection)
-        option, kept = self.projects.index_option, self.kept_files(project)
-        files = selection.files_of(project, option, kept, allow_deleted=action == "delete")
+        kept = self.kept_files(project)
+        files = selection.files_of(project, kept, allow_deleted=action == "delete")
         if action == "delete":
             return files
         is_pin = action in {"pin", "unpin"}
@@ -374,7 +369,7 @@ class Lifecycle(Struct, frozen=True):
 
     def _restorable(self, project: Project, selection: Selection) -> tuple[File, ...]:
         """Return the selected files of the trash, or none if all selected files are listed."""
-        selection.require_known(project, self.projects.index_option, allow_deleted=True)
+        selection.require_known(project, allow_deleted=True)
         files = selection.of(self.kept_files(project))
         names = {file.filename for file in files}
         lost = [name for name in selection.deleted_in(project) if name not in names]
@@ -416,8 +411,7 @@ class Lifecycle(Struct, frozen=True):
         if awaiting:
             raise Conflict(
                 f"The release is being promoted to {awaiting}, or a promotion has died. Promote it "
-                "again, and then delete it. Or an administrator removes it from all indexes: "
-                "'wheelyard delete --now --everywhere'."
+                "again, and then delete it. Or an administrator removes it from all indexes."
             )
         return PromotionNotes.of(files)
 
@@ -442,11 +436,6 @@ class Lifecycle(Struct, frozen=True):
         # quarantine stops installations, as a yank does
         is_stop = status is Status.QUARANTINED
         return (self.projects.store.with_reserve(change) if is_stop else change()).after
-
-
-def restore_advice(what: str) -> str:
-    """Return who restores what was deleted, and how, by the words that follow the command."""
-    return f"Whoever manages the project restores it on its page, or by 'wheelyard restore {what}'."
 
 
 def require_manager(caller: Caller, name: NormalizedName, reason: str) -> None:

@@ -35,6 +35,7 @@ from wheelyard.model.project import Event, EventKind, File, Project
 from wheelyard.operations.audit_log import log_name
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.operations.search.project_table import MAX_CONCURRENT_READS, described_in
+from wheelyard.remedies import ALL_VERSIONS, Advice, Remedy
 from wheelyard.rendering.project_facts import required_name
 
 
@@ -150,13 +151,14 @@ class Names(Struct, frozen=True):
         def intent(project: Project) -> tuple[Event, ...]:
             if project.files:
                 raise Conflict(
-                    f"{quoted(name)} has files, so its name cannot be released. Delete them first: "
-                    f"wheelyard delete {name} --versions '>=0.dev0'{self.projects.index_option}."
+                    f"{quoted(name)} has files, so its name cannot be released.",
+                    advice=Advice(Remedy.DELETE, name, versions=ALL_VERSIONS),
                 )
             if not (project.exists or is_listed):
                 raise NotFound(
-                    f"{quoted(name)} is not in the list of private names. See 'wheelyard names "
-                    "list'. A pattern of the settings is changed there."
+                    f"{quoted(name)} is not in the list of private names. A pattern of the "
+                    "settings is changed there.",
+                    advice=Advice(Remedy.LIST_NAMES),
                 )
             return () if project.is_released else (self._event(caller, EventKind.RELEASED, reason),)
 
@@ -368,6 +370,5 @@ class ClientProjectsReader(Struct, frozen=True):
             raw = self.files.core_metadata(name, file)
         except NotFound as fault:
             # not NotFound: what is not read might need another private project
-            message = f"The core metadata of {file.filename} are lost. Run 'wheelyard check'."
-            raise damaged(message) from fault
+            raise damaged(f"The core metadata of {file.filename} are lost.") from fault
         return described_in(raw, name, file.version).requirements

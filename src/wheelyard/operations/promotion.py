@@ -32,7 +32,7 @@ from wheelyard.catalog.document_cache import damaged
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, quoted
+from wheelyard.errors import AboutIndex, Conflict, Forbidden, Invalid, NotFound, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_known_filename
@@ -131,15 +131,13 @@ class Promotion(Struct, frozen=True):
         files = self._release(name, version)
         target, caller, warnings = self.target, self.target.caller, tuple[str, ...]()
         quotas = target.uploads.quota_check.for_files() if target.uploads.quota_check else None
-        before, option = target.projects.read_for_update(name), target.projects.index_option
-        at = self.runtime.now()
+        before, at = target.projects.read_for_update(name), self.runtime.now()
         try:
-            missing = frozenset(
-                file.filename for file in _missing(before, files, option, at, quotas)
-            )
+            with AboutIndex(target.name):
+                missing = frozenset(file.filename for file in _missing(before, files, at, quotas))
         except (Conflict, Forbidden) as refusal:
             message = f"{subject_of(target.name)} refuses it: {refusal.message}"
-            raise type(refusal)(message, code=refusal.code) from refusal
+            raise type(refusal)(message, code=refusal.code, advice=refusal.advice) from refusal
         if missing:  # what is there already is no matter of rules
             self._check_rules(name, files)
         if dry_run:
@@ -150,11 +148,13 @@ class Promotion(Struct, frozen=True):
         if missing:
             summary = self._summary(name, files)
             warnings = target.uploads.claim_new_name(before, caller)
-            data, of_source = PromotionData(target.name), self.source.projects.index_option
-            note = _Note(version, files, of_source, missing, data, at, caller)
-            self.source.projects.change(name, note)
-        listed = _List(before, files, option, quotas, self.source.name, summary, at, caller)
-        committed = target.projects.change(name, listed)
+            data = PromotionData(target.name)
+            note = _Note(version, files, missing, data, at, caller)
+            with AboutIndex(self.source.name):
+                self.source.projects.change(name, note)
+        listed = _List(before, files, quotas, self.source.name, summary, at, caller)
+        with AboutIndex(target.name):
+            committed = target.projects.change(name, listed)
         return _result(committed.before, committed.after, files, warnings)
 
     def approve(self, name: NormalizedName, version: Version) -> Approved:
@@ -184,8 +184,7 @@ class Promotion(Struct, frozen=True):
             )
         data = PromotionData(self.target.name, caller.acts_for)
         noted = frozenset(file.filename for file in files)
-        option, now = self.source.projects.index_option, self.runtime.now()
-        approval = _Note(version, files, option, noted, data, now, caller)
+        approval = _Note(version, files, noted, data, self.runtime.now(), caller)
         committed = self.source.projects.change(name, approval)
         return Approved(files=files, is_new=bool(committed.events))
 
@@ -227,7 +226,8 @@ class Promotion(Struct, frozen=True):
             project = self.source.projects.get_current(name)
         except NotFound:
             raise unknown from None
-        return _files_of(project, version, self.source.projects.index_option, self.runtime.now())
+        with AboutIndex(self.source.name):
+            return _files_of(project, version, self.runtime.now())
 
     def _check_rules(self, name: NormalizedName, files: Sequence[File]) -> None:
         """Raise an error if a rule forbids that the caller promotes these files."""
@@ -281,7 +281,7 @@ class Promotion(Struct, frozen=True):
                 f"{subject_of(to)} takes releases that were approved by {who} than the uploader "
                 f"and the one who promotes: {quoted(file.filename)} has {len(approvers)} of "
                 f"{wanted} approvals{own}",
-                "They run 'wheelyard promote --approve', or approve it on the page of the release",
+                "They approve it on the page of the release",
             )
 
     def _uploaders(self, files: Iterable[File]) -> dict[str, str]:
@@ -310,8 +310,7 @@ class Promotion(Struct, frozen=True):
         try:
             raw = self.source.uploads.files.core_metadata(name, described)
         except NotFound as fault:
-            message = f"The core metadata of {described.filename} are lost. Run 'wheelyard check'."
-            raise damaged(message) from fault
+            raise damaged(f"The core metadata of {described.filename} are lost.") from fault
         return described_in(raw, name, described.version).summary[:SUMMARY_LIMIT]
 
 
@@ -325,8 +324,6 @@ class _Note(Struct, frozen=True):
     version: Version
     checked: tuple[File, ...]
     """All files of the release, as the rules were applied to them."""
-    index_option: str
-    """That of the source."""
     filenames: frozenset[str]
     """Those that the note is about."""
     data: PromotionData
@@ -335,7 +332,7 @@ class _Note(Struct, frozen=True):
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return the event for those files that lack the note."""
-        files = _files_of(project, self.version, self.index_option, self.at)
+        files = _files_of(project, self.version, self.at)
         if list(map(_without_notes, files)) != list(map(_without_notes, self.checked)):
             raise Conflict(
                 f"Version {self.version} of {quoted(project.name)} was changed meanwhile. Do it "
@@ -363,8 +360,6 @@ class _List(Struct, frozen=True):
     """The project of the target as it was when its name was claimed."""
     files: tuple[File, ...]
     """Their records in the source."""
-    index_option: str
-    """That of the target."""
     quotas: FileQuotas | None
     """What the quotas of the target leave, or None without any."""
     source: str
@@ -378,7 +373,7 @@ class _List(Struct, frozen=True):
         by, by_name = self.caller.principal, self.caller.name
         return tuple(
             Event.uploaded(self._record(file), self.summary, at=self.at, by=by, by_name=by_name)
-            for file in _missing(project, self.files, self.index_option, self.at, self.quotas)
+            for file in _missing(project, self.files, self.at, self.quotas)
         )
 
     def _record(self, file: File) -> File:
@@ -391,15 +386,13 @@ class _List(Struct, frozen=True):
         )
 
 
-def _files_of(
-    project: Project, version: Version, index_option: str, at: datetime
-) -> tuple[File, ...]:
+def _files_of(project: Project, version: Version, at: datetime) -> tuple[File, ...]:
     """
     Return the files of a release that the source serves at a time.
 
     Raises NotFound if there are none, and Forbidden if the project is in quarantine.
     """
-    files = Selection(version).files_of(project, index_option, project.kept_files(at))
+    files = Selection(version).files_of(project, project.kept_files(at))
     if not project.status.serves_files:
         fact = f"Project {quoted(project.name)} is {project.status}, so nobody gets its files."
         raise Forbidden(f"{fact} Whoever manages it can make it active again.")
@@ -409,7 +402,6 @@ def _files_of(
 def _missing(
     project: Project,
     files: Sequence[File],
-    index_option: str,
     at: datetime,
     quotas: FileQuotas | None = None,
 ) -> tuple[File, ...]:
@@ -424,11 +416,9 @@ def _missing(
         distribution = parse_known_filename(file.filename, project.name)
         try:
             # the source may have sdists of one version in several formats, by a lenient import
-            listed = find_identical(
-                project, distribution, file.sha256, index_option, at, is_lenient=True
-            )
+            listed = find_identical(project, distribution, file.sha256, at, is_lenient=True)
         except Invalid as refusal:
-            raise Conflict(refusal.message, code=refusal.code) from refusal
+            raise Conflict(refusal.message, code=refusal.code, advice=refusal.advice) from refusal
         if listed is None:
             missing.append(file)
     if quotas is not None and missing:

@@ -36,6 +36,7 @@ from wheelyard.model.stored_publishers import (
 )
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
 from wheelyard.operations.audit_log import log_publisher
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import ObjectVersion
 
 PUBLISHER_EXISTS: Final = "publisher_exists"
@@ -247,8 +248,8 @@ class Publishers:
                 "restart the servers."
             )
         raise NotFound(
-            f"There is no publisher {quoted(publisher_id)} in the store. 'wheelyard publisher "
-            "list' shows those there are."
+            f"There is no publisher {quoted(publisher_id)} in the store.",
+            advice=Advice(Remedy.LIST_PUBLISHERS),
         )
 
     def _commit(

@@ -12,6 +12,7 @@ from msgspec import Struct
 from wheelyard.archive.archive_rules import MIB
 from wheelyard.errors import Invalid, TooLarge, quoted
 from wheelyard.model.distribution_filename import Distribution
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.spool import FILE_PREFIX, WAITING_PREFIX, Spool
 
@@ -149,18 +150,16 @@ class SpoolWriter:
             except FileNotFoundError:
                 pass
             except OSError as error:
-                logger.warning(
-                    "a scratch file stays until 'wheelyard check --sweep': %s", error.strerror
-                )
+                logger.warning("a scratch file stays until the store is swept: %s", error.strerror)
 
 
 def file_too_large(limit: int) -> TooLarge:
     """Return the TooLarge for a file of more than `limit` bytes."""
     readable = f"{limit} bytes" if limit % MIB else f"{limit // MIB} MiB"
     return TooLarge(
-        f"File too large, the limit is {readable}. Ask for a higher uploads.max_file_size; or, "
-        "where what stands before this index lets no more through, have it published straight into "
-        "the store, with 'wheelyard upload'."
+        f"File too large, the limit is {readable}. Ask for a higher uploads.max_file_size. If what "
+        "stands before this index lets no more through, have it published straight into the store.",
+        advice=Advice(Remedy.UPLOAD_TO_STORE),
     )
 
 

@@ -49,10 +49,10 @@ from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
 from wheelyard.model.promotion import describe_index, subject_of
 from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
-from wheelyard.operations.lifecycle import restore_advice
 from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.quotas import FileQuotas, QuotaCheck
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.spool import Spool
 
@@ -133,8 +133,6 @@ class AddFiles(Struct, frozen=True):
     """Whether one version may have several sdists in different formats."""
     quotas: FileQuotas | None = None
     """What the quotas leave, or None without any."""
-    index_option: str = ""
-    """`Projects.index_option`, for messages."""
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
         """Return one event for each file that is new to `project` and not refused by it."""
@@ -167,7 +165,6 @@ class AddFiles(Struct, frozen=True):
                 project,
                 file.upload.distribution,
                 file.upload.sha256,
-                self.index_option,
                 self.at,
                 is_lenient=self.is_lenient,
             )
@@ -301,7 +298,7 @@ class Uploads(Struct, frozen=True):
         self._require_packages()
         cached = self.projects.peek(name)
         if cached and cached.value:
-            _check_accepts_uploads(cached.value, self.projects.index_option)
+            _check_accepts_uploads(cached.value)
         if not (cached and cached.value and cached.value.exists):
             self.taken.require_free(name)
 
@@ -420,10 +417,12 @@ class Uploads(Struct, frozen=True):
         Raises as `accept`, but looks neither at the caller's rights nor at upstream indexes.
         """
         _check_form(upload)
-        option, is_lenient = self.projects.index_option, self.rules.lenient
         listed = find_identical(
-            *(before, upload.distribution, upload.sha256, option, self.runtime.now()),
-            is_lenient=is_lenient,
+            before,
+            upload.distribution,
+            upload.sha256,
+            self.runtime.now(),
+            is_lenient=self.rules.lenient,
         )
         # a listed file whose bytes are lost goes on, so that they are stored again
         if listed is not None and self.files.is_intact(before.name, listed):
@@ -459,8 +458,7 @@ class Uploads(Struct, frozen=True):
     ) -> AddFiles:
         """Return the intent to add files that were validated against the project `before`."""
         quotas = None if self.quota_check is None else self.quota_check.for_files()
-        now, option = self.runtime.now(), self.projects.index_option
-        return AddFiles(before, files, now, caller, self.rules.lenient, quotas, option)
+        return AddFiles(before, files, self.runtime.now(), caller, self.rules.lenient, quotas)
 
     def accept_path(
         self, path: Path, caller: Caller, progress: Callable[[int], None]
@@ -576,12 +574,11 @@ def _form_mismatch(field: str, in_filename: str, in_form: str) -> Invalid:
     return Invalid(f"{fact} {remedy}", code=f"{field}_mismatch")
 
 
-def _check_accepts_uploads(project: Project, index_option: str) -> None:
+def _check_accepts_uploads(project: Project) -> None:
     if not project.status.takes_uploads:
-        fact = f"Project {quoted(project.name)} is {project.status}."
         raise Forbidden(
-            f"{fact} Whoever manages it can make it active again, on the page of the project. In a "
-            f"terminal 'wheelyard status {project.name} active{index_option}' does."
+            f"Project {quoted(project.name)} is {project.status}.",
+            advice=Advice(Remedy.MAKE_ACTIVE, project.name),
         )
 
 
@@ -596,7 +593,6 @@ def find_identical(
     project: Project,
     distribution: KnownDistribution,
     sha256: str,
-    index_option: str,
     at: datetime,
     *,
     is_lenient: bool = False,
@@ -604,32 +600,32 @@ def find_identical(
     """
     Return the entry of a file that is listed with equal bytes, or None if the file may be added.
 
-    If `is_lenient`, one version may have several sdists in different formats. `index_option` is
-    `Projects.index_option` and `at` the time, for messages.
+    If `is_lenient`, one version may have several sdists in different formats. `at` is the time, for
+    messages.
 
     Raises Invalid if the filename was deleted, or another spelling of it is listed or was deleted,
     Forbidden if the project accepts no uploads, and Conflict if the filename is listed with other
     bytes.
     """
-    _check_accepts_uploads(project, index_option)
+    _check_accepts_uploads(project)
     listed = project.by_filename.get(distribution.filename)
     if listed is not None:
         if listed.sha256 == sha256:
             return listed
         raise filename_taken(distribution.filename)
     if distribution.uniqueness_key in project.deleted_keys:
-        raise _deleted_before(project, sha256, index_option, at)
+        raise _deleted_before(project, sha256, at)
     _check_spelling(project, distribution, is_lenient=is_lenient)
     return None
 
 
-def _deleted_before(project: Project, sha256: str, index_option: str, at: datetime) -> Invalid:
+def _deleted_before(project: Project, sha256: str, at: datetime) -> Invalid:
     """Return the error of an upload whose filename was deleted, in this or another spelling."""
     fact = "This filename was used by a file that has been deleted."
     for file in project.kept_files(at):
         if file.sha256 == sha256:
-            remedy = restore_advice(f"{project.name} {file.version}{index_option}")
-            return Invalid(f"{fact} It had the same content. {remedy}", code="file_exists")
+            advice = Advice(Remedy.RESTORE, project.name, version=file.version)
+            return Invalid(f"{fact} It had the same content.", code="file_exists", advice=advice)
     return Invalid(f"{fact} Use a new version.", code="file_exists")
 
 

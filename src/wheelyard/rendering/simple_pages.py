@@ -20,7 +20,6 @@ from msgspec.json import Encoder
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.errors import without_commands
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
 from wheelyard.rendering.listing import HiddenFiles, ShownFile, ShownProject
@@ -148,10 +147,7 @@ def hidden_files(files: Iterable[tuple[str, FileReason]]) -> list[HiddenFiles]:
 
     Files of one version with one reason are together.
     """
-    rows = [
-        (version, without_commands(reason.text), reason.code == HIDDEN_BY_VIEW)
-        for version, reason in files
-    ]
+    rows = [(version, reason.text, reason.code == HIDDEN_BY_VIEW) for version, reason in files]
     rows.sort(key=lambda row: (listed_version(row[0]), row[1]), reverse=True)
     return [
         HiddenFiles(version, len(list(group)), reason, is_by_view)

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple, NewType, Protocol, TypeVar
 from msgspec import Struct
 
 from wheelyard.errors import DAMAGED, Unavailable
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.location import BucketLocation
 
 T = TypeVar("T")
@@ -218,9 +219,9 @@ class Stores(Struct, frozen=True):
 def no_key(key: Key) -> Unavailable:
     """Return the error for a key that no object can have, as only a damaged document names it."""
     return Unavailable(
-        f"{key!r} is no key of an object, so the document that lists it is damaged. Run "
-        "'wheelyard check', and restore the document.",
+        f"{key!r} is no key of an object, so the document that lists it is damaged.",
         code=DAMAGED,
+        advice=Advice(Remedy.CHECK_STORE),
     )
 
 

@@ -28,6 +28,7 @@ from wheelyard.model.public_packages import (
     NameAnswer,
     RefreshedPage,
 )
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.rendering.listing import HiddenFiles, Listing, Origin
 from wheelyard.rendering.project_facts import latest_release, releases_of
 from wheelyard.rendering.simple_pages import hidden_files
@@ -116,10 +117,11 @@ class Explainer(Struct, frozen=True):
         try:
             page = pages.get(name)
         except Unavailable as fault:
-            why = FileReason(fault.code, fault.message)
+            why = FileReason(fault.code, fault.message, fault.advice)
             return _Look(pages.cached(name), NameAnswer.UNAVAILABLE, (why,))
         if page is None and (text := pages.why_contested(name)):
-            return _Look(None, NameAnswer.UNKNOWN, (FileReason("owner_change", text),))
+            reason = FileReason("owner_change", text, Advice(Remedy.FORGET_OWNER, name))
+            return _Look(None, NameAnswer.UNKNOWN, (reason,))
         if page is None:
             text = "No upstream index has it. Check the spelling, or publish it here."
             return _Look(None, NameAnswer.UNKNOWN, (FileReason("unknown", text),))
@@ -136,11 +138,11 @@ class Explainer(Struct, frozen=True):
         except Unavailable as fault:
             if not self.upstream.config.offline or fault.code not in UPSTREAM_CODES:
                 raise
-            return (FileReason("offline", fault.message),)
+            return (FileReason("offline", fault.message, fault.advice),)
         return () if refused is None else (refused,)
 
     def _private(self, name: NormalizedName) -> FileReason:
-        what = "has been published or reserved here; 'wheelyard names list' says more"
+        what = "has been published or reserved here; the list of private names says more"
         if self.upstream.names.patterns.match(name):
             what = "matches a pattern of the settings: upstream.private, access.private_names"
         text = f"{name} is private, because it {what}. No upstream index is ever asked for it."
@@ -162,7 +164,7 @@ class Explainer(Struct, frozen=True):
                 why = tuple(sorted(why, key=lambda reason: reason.code != Code.BLOCKED))
             if not why and file.filename not in shown:
                 text = f"upstream.offline is set, and the store lacks {file.filename}."
-                why = (FileReason("offline", f"{text} Prefetch it where there is a connection."),)
+                why = (FileReason("offline", f"{text} Fetch it where there is a connection."),)
             yield _explained_file(file, why)
         for file in (file for file in page.changed if _is_of(file, version)):
             text = (
@@ -289,7 +291,7 @@ class UpstreamIndex:
         if asker is not None and refusal.code != Code.DENIED:
             self.requests.note(name, "", refusal, asker)
         if refusal.code in ABSENT_CODES:
-            raise NotFound(refusal.text)
+            raise NotFound(refusal.text, advice=refusal.advice)
         # a page without files: after a 404, uv would go on to its next index
         page = UpstreamPage(name=name, upstream="", fetched_at=self.runtime.now())
         view = PageView((), {}, None, self.policy.generation or "")
@@ -389,7 +391,7 @@ class UpstreamIndex:
             raise Forbidden(f"{name} is a private name: no upstream index is ever asked for it.")
         refusal = self.policy.refuses_name(name)
         if refusal is not None:
-            raise Forbidden(refusal.text, code=refusal.code)
+            raise Forbidden(refusal.text, code=refusal.code, advice=refusal.advice)
         before = pages.stored(name)
         earlier = frozenset(before.by_filename if before else ())
         renewed = pages.refresh(name)
@@ -443,7 +445,7 @@ class UpstreamIndex:
                 label=self.config.label_of(page.upstream),
                 is_upstream=True,
                 confirmed_at=page.fetched_at,
-                refusal=reason.for_people if reason else "",
+                refusal=reason.text if reason else "",
                 generation=view.generation,
                 page=page,
                 view=view,

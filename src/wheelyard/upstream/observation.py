@@ -226,11 +226,10 @@ class Observation:
         self._counters["owner_change"].inc()
         logger.error(
             "upstream: %s belongs to %s, and now %s has it; it is not shown until an operator has "
-            "found out why, and runs 'wheelyard upstream forget %s'",
+            "found out why, and has the owner forgotten (upstream forget)",
             name,
             owner,
             other,
-            name,
         )
 
     def breaker(self, label: str, *, is_open: bool) -> None:

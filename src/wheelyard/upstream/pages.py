@@ -283,8 +283,7 @@ class UpstreamPages:
         first = ", which is asked first" if held.page.is_contested else ""
         return (
             f"{name} belongs to the upstream index {owner}, and now {other} has it{first}. Nothing "
-            "of it is shown. Find out which of them is meant; then 'wheelyard upstream forget "
-            f"{name}' gives it to the first that has it."
+            "of it is shown. Find out which of them is meant, and then have its owner forgotten."
         )
 
     def ttl(self, page: UpstreamPage) -> float:

@@ -207,7 +207,6 @@ def is_offline(what: str) -> Unavailable:
     """Return the error for a project or a file that would need a connection, which is forbidden."""
     return Unavailable(
         f"This index opens no connection to others (upstream.offline), and {what} is not in it. "
-        "Ask the operator to bring it, with 'wheelyard upstream prefetch' where there is a "
-        "connection.",
+        "Ask the operator to bring it.",
         code=UPSTREAM_UNAVAILABLE,
     )

@@ -131,7 +131,9 @@ class View:
         # only whoever has a page of an upstream index has loaded this
         from wheelyard.upstream.policy.rules import Reason  # noqa: PLC0415
 
-        reasons = {name: Reason(why.code, why.text) for name, why in shown.hidden.items()}
+        reasons = {
+            name: Reason(why.code, why.text, why.advice) for name, why in shown.hidden.items()
+        }
         view = replace(
             seen,
             shown=shown.files,

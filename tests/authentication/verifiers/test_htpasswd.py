@@ -208,7 +208,7 @@ def test_an_empty_file() -> None:
         (f"a\x1bb:{BCRYPT}", "Line 1 has no name"),
         ("ana:", "Line 1 has a hash that is missing"),
         ("ana:hunter2hunter2", "Line 1 has a hash that is plain text"),
-        ("ana:rqXexS6ZhobKA", "Make it again with 'wheelyard password', or remove the line."),
+        ("ana:rqXexS6ZhobKA", "Make it again with the command password, or remove the line."),
         (f"#\nana:$2x{BCRYPT[3:]}", "Line 2 has a hash that is plain text, or of a scheme"),
     ],
 )

@@ -18,6 +18,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import Decision, ProjectDecisions, Verdict
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.base import Stores
@@ -196,8 +197,8 @@ def test_a_security_fix(harness: IndexHarness) -> None:
     assert policy.refuses_file(found, found.by_filename["demo-2.0-py3-none-any.whl"]) is None
     assert refused is not None
     assert refused.code == Code.COOLDOWN
-    assert "'wheelyard upstream approve demo 2.0'" in refused.text
-    assert refused.for_people.endswith("ask the operator to let it through.")
+    assert refused.text.endswith("ask the operator to let it through.")
+    assert refused.advice == Advice(Remedy.REQUEST_PACKAGE, "demo", version="2.0")
 
 
 def test_a_block_reaches_local_versions_and_an_approval_does_not(harness: IndexHarness) -> None:

@@ -70,7 +70,7 @@ NAME_LIMIT_BYTES: Final = 255
 """The longest user name, as in Apache's htpasswd program."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-_REMEDY: Final = "Write NAME:HASH, as 'wheelyard password NAME' prints it"
+_REMEDY: Final = "Write NAME:HASH, as the command password prints it"
 BCRYPT_LIMIT_BYTES: Final = 72
 """The bytes of a password that bcrypt uses; the rest is ignored."""
 
@@ -341,7 +341,7 @@ def parse_htpasswd(text: str) -> ParsedFile[HtpasswdFile]:
         hashes[name] = hashed
         kinds[hashed] = kind
         if kind.scheme.warning:
-            remedy = "make it again with 'wheelyard password'"
+            remedy = "make it again with the command password"
             warnings.append(f"the hash on line {number} {kind.scheme.warning}; {remedy}")
     if not hashes:
         warnings.append("there is no name in it, so nobody has a password")
@@ -360,7 +360,7 @@ def _parse_entry(entry: str, number: int) -> tuple[str, str, HashKind]:
         return name, hashed, parse_hash(hashed)
     except ValueError as error:
         reason = f"has a hash that {error if hashed else 'is missing'}"
-    remedy = "Make it again with 'wheelyard password', or remove the line"
+    remedy = "Make it again with the command password, or remove the line"
     raise _bad_line(number, reason, remedy)
 
 

@@ -229,7 +229,7 @@ def _check_value(value: str) -> None:
     if has_token_prefix(value):
         raise Invalid(
             f"it begins with {PREFIX}, as the tokens do that wheelyard makes. Choose another text, "
-            "or use 'wheelyard token create'."
+            "or make a token with the command token create."
         )
     if len(value) < MIN_TOKEN_CHARS:
         raise Invalid(

@@ -31,6 +31,7 @@ from wheelyard.http.sign_in_page import SignInPage
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Credential
 from wheelyard.model.api_token import has_token_prefix
+from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.account_pages import Account, FormState, rights_of
 
@@ -172,4 +173,4 @@ def _credential(fields: FormFields, address: str) -> Credential:
 def _message_of(error: WheelyardError) -> str:
     if error.message in (invalid_credential().message, invalid_password("").message):
         return "That did not fit. Look at what you have typed, and try again."
-    return error.on_page
+    return error_on_page(error)

@@ -47,6 +47,7 @@ from wheelyard.model.distribution_filename import (
 from wheelyard.model.project import EventKind, Project
 from wheelyard.model.project_json import EventJson, entry_of
 from wheelyard.operations.lifecycle import REASON_LIMIT
+from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.project_facts import Release, all_releases
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.manage_pages import (
@@ -120,7 +121,7 @@ class ManagePages:
         try:
             release = _find_release(project, version)
         except WheelyardError as error:
-            form = FormState(form.token, {"versions": (version,)}, error.on_page, "versions")
+            form = FormState(form.token, {"versions": (version,)}, error_on_page(error), "versions")
             return self._overview(request, status_of(error), project, form)
         filenames = fields.all("file") or None
         change = self._change_of(project, action, {release.version}, filenames)
@@ -179,7 +180,7 @@ class ManagePages:
         except WheelyardError as error:
             # the form to restore has no such field
             field = "" if action == "restore" else "versions"
-            form = FormState(form.token, fields.values, error.on_page, field)
+            form = FormState(form.token, fields.values, error_on_page(error), field)
             return self._overview(request, status_of(error), project, form)
         return self._change_form(request, 200, form, change)
 

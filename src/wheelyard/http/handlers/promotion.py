@@ -37,6 +37,7 @@ from wheelyard.model.project import File
 from wheelyard.model.promotion import describe_index
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import REFUSED
+from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.promotion_page import PromotionTarget, promotion_page
 
@@ -133,7 +134,7 @@ class PromotionPages:
         try:
             project = index.projects.get_current(name)
             kept = index.lifecycle.kept_files(project)
-            files = Selection(version).files_of(project, index.projects.index_option, kept)
+            files = Selection(version).files_of(project, kept)
         except NotFound as fault:
             raise (self._of_layer(name, version) or fault) from None
         targets = tuple(self._targets(request, name, version, files))
@@ -157,7 +158,7 @@ class PromotionPages:
             try:
                 trial = promotion.promote(name, version, dry_run=True)
             except WheelyardError as error:
-                target, is_open = replace(target, error=error.on_page), error.code == REFUSED
+                target, is_open = replace(target, error=error_on_page(error)), error.code == REFUSED
             else:
                 new = tuple(file.filename for file in trial.new)
                 target, is_open = replace(target, new=new, present=len(trial.present)), bool(new)

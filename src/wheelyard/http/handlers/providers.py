@@ -22,6 +22,7 @@ from wheelyard.http.sign_in_page import SignInPage
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Caller, Identity
 from wheelyard.model.api_token import SessionId
+from wheelyard.rendering.advice import error_on_page
 
 BROWSER_COOKIE: Final = "wheelyard-sign-in"
 """The beginning of the name of the cookie that a browser has while somebody signs in."""
@@ -69,7 +70,7 @@ class ProviderPages:
             session = request.once("session", self._session, request)
             url = self._ask(request, self._sign_in.begin, name, browser, target, session)
         except WheelyardError as error:
-            return self._page.refuse(request, target, error, error.on_page, ROOT)
+            return self._page.refuse(request, target, error, error_on_page(error), ROOT)
         cookie = self._browser_cookie.header(browser, ATTEMPT_SECONDS)
         return redirect(SEE_OTHER, url, NO_STORE, cookie)
 
@@ -78,7 +79,9 @@ class ProviderPages:
         try:
             begun = self._ask(request, self._finish, request)
         except WheelyardError as error:
-            return self._page.refuse(request, self._target(request), error, error.on_page, ROOT)
+            return self._page.refuse(
+                request, self._target(request), error, error_on_page(error), ROOT
+            )
         # no redirect: of one, a browser would send the session's cookie nowhere, as another site
         # has led here
         page = self._web.environment.render(

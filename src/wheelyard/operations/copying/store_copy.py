@@ -11,7 +11,6 @@ from contextlib import suppress
 from datetime import datetime
 from hashlib import sha256
 from itertools import groupby
-from shlex import quote
 from typing import Final, TypeVar
 
 from msgspec import Struct, field
@@ -447,7 +446,7 @@ class _Copying(Struct):
             if stored is None:
                 self.problems[key] = (
                     f"in FROM: {key} is lost, so names that nothing is published under are not "
-                    f"copied. Restore it from a backup, then run: {self._check()}"
+                    "copied. Restore it from a backup, then check FROM"
                 )
         try:
             if isinstance(stored, Stored):
@@ -455,10 +454,6 @@ class _Copying(Struct):
         except Unavailable as fault:
             self.problems[key] = fault.message
         return frozenset()
-
-    def _check(self, *options: str) -> str:
-        place = quote(self.copy.origin.rstrip("/"))
-        return " ".join(("wheelyard check", *options, "--store", place))
 
     def _names(self) -> tuple[list[NormalizedName], int | None]:
         """Return the projects to compare, and the newest serial of the source, if it has one."""
@@ -474,8 +469,8 @@ class _Copying(Struct):
             # a source in which nothing can be read any more is found out by the listing
             if fault.code == DAMAGED:
                 self.problems[keys.CHANGES] = (
-                    f"in FROM: {fault.fact} So all projects were compared. Run: "
-                    f"{self._check('--rebuild')}"
+                    f"in FROM: {fault.fact} So all projects were compared. Rebuild the list of "
+                    "changes of FROM, by check --rebuild"
                 )
         self.state = None
         documents = self.copy.source.documents.list(keys.PROJECTS)
@@ -494,7 +489,7 @@ class _Copying(Struct):
             with source_faults(source):
                 project, _ = kind.read(source)
             if not project.revision:
-                raise NotFound("its document in FROM is lost. Run 'wheelyard check' there.")
+                raise NotFound("its document in FROM is lost. Check FROM.")
         elif name in self.listed:
             self.claimed.add(name)
         return project
@@ -581,7 +576,7 @@ class _Copying(Struct):
             if missing.is_deleted:
                 return None
             if missing.filename not in self._read_source(missing.name).deleted_filenames:
-                raise NotFound(f"{fault.message} Run 'wheelyard check' there.") from fault
+                raise NotFound(f"{fault.message} Check FROM.") from fault
             self.deleted.add(missing.name)
             raise Conflict("files were deleted while they were copied. Copy again.") from fault
 
@@ -597,8 +592,7 @@ class _Copying(Struct):
                     self.progress(missing.name, len(chunk))
             if actual.hexdigest() != missing.sha256:
                 raise Conflict(
-                    f"{missing.key} is damaged in FROM: its bytes have another digest. Run "
-                    "'wheelyard check' there."
+                    f"{missing.key} is damaged in FROM: its bytes have another digest. Check FROM."
                 )
             self.copy.target.files.put_file(missing.key, path)
         return size
@@ -621,9 +615,7 @@ class _Copying(Struct):
                     f"this version of wheelyard does not know {', '.join(unknown)} of it. Copy "
                     "with the version that has written it."
                 )
-            raise Conflict(
-                "its document in FROM is not what its journal says. Run 'wheelyard check' there."
-            )
+            raise Conflict("its document in FROM is not what its journal says. Check FROM.")
         with target_faults():
             self.copy.projects.commits.add(kind, commits)
         return bool(commits)

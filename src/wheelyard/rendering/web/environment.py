@@ -15,7 +15,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 from msgspec import Struct
 
-from wheelyard.errors import DOCUMENTATION, without_commands
+from wheelyard.errors import DOCUMENTATION
 from wheelyard.model.access import describe_principal, describe_scope
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.decoding import readable_size
@@ -351,7 +351,6 @@ def _templates() -> Environment:
         auto_reload=False,
     )
     environment.filters |= {
-        "for_people": without_commands,
         "marks": project_marks,
         "index_in_words": describe_keys,
         "principal": describe_principal,

@@ -32,6 +32,7 @@ from wheelyard.model.public_packages import (
 )
 from wheelyard.operations.audit_log import log_decision
 from wheelyard.operations.lifecycle import REASON_LIMIT
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.upstream.policy.evaluation import LIFTABLE
 from wheelyard.upstream.policy.rules import Code
@@ -208,8 +209,8 @@ class Deciding(Struct, frozen=True):
         require_one_line(reason, "A reason", REASON_LIMIT)
         if self._is_known_private(project):
             raise Invalid(
-                f"{quoted(project)} is private here, and decisions are about public packages. To "
-                "hide a private release, run 'wheelyard yank' or 'wheelyard delete'."
+                f"{quoted(project)} is private here, and decisions are about public packages.",
+                advice=Advice(Remedy.YANK, project),
             )
 
     def _is_known_private(self, project: NormalizedName) -> bool:

@@ -247,7 +247,7 @@ class OsvSource:
                 self._path,
                 f"it has {read.entries} usable entries, and the one that was accepted last had "
                 f"{accepted.entries}: more than a tenth is missing",
-                "If that is right, run 'wheelyard upstream accept-osv'; else replace it.",
+                "If that is right, accept it (upstream accept-osv); else replace it.",
             )
         # kept first, so that a process that starts anew has no older one to compare with
         if self._record is not None and read != accepted:

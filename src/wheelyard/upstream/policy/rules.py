@@ -10,12 +10,12 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.document_cache import DocumentCache, Snapshot
 from wheelyard.concurrency.runtime import ConflictRetries
-from wheelyard.errors import without_commands
 from wheelyard.model.access import NameFilter, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
 from wheelyard.model.licences import UNREADABLE, LicencePatterns, parse_licence_patterns
 from wheelyard.model.public_packages import Decision, FileReason
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import Key
 from wheelyard.upstream.page import UpstreamFile
 from wheelyard.upstream.policy.advisories import Advisory
@@ -123,11 +123,6 @@ class Code(StrEnum):
 class Reason(FileReason, frozen=True):
     """Why something is not shown: a `Code`, and sentences for the user of an installer."""
 
-    @property
-    def for_people(self) -> str:
-        """Return the sentences that a page shows."""
-        return without_commands(self.text)
-
 
 def denied(name: NormalizedName) -> Reason:
     """Return the reason for a name of `deny`."""
@@ -153,11 +148,8 @@ def quarantined(name: NormalizedName, why: str) -> Reason:
 def blocked(target: str, decision: Decision) -> Reason:
     """Return the reason for what a person has blocked."""
     other = "version" if decision.version else "package"
-    text = (
-        f"{_block(decision)} Use another {other}, or ask the operator to let it through. "
-        f"{_how(target)}."
-    )
-    return Reason(Code.BLOCKED, text)
+    text = f"{_block(decision)} Use another {other}, or ask the operator to let it through."
+    return Reason(Code.BLOCKED, text, _request_of(target))
 
 
 def _block(decision: Decision) -> str:
@@ -176,8 +168,8 @@ def not_approved(target: str, block: Decision | None = None) -> Reason:
     fact = f"{target} is not approved."
     if block is not None:
         fact = f"{_block(block)} No other version of {target} is approved."
-    text = f"{fact} Ask the operator to approve it. {_how(target)}."
-    return Reason(Code.NOT_APPROVED, text)
+    text = f"{fact} Ask the operator to approve it."
+    return Reason(Code.NOT_APPROVED, text, _request_of(target))
 
 
 def not_among(reason: Reason, approval: Decision) -> Reason:
@@ -187,9 +179,9 @@ def not_among(reason: Reason, approval: Decision) -> Reason:
         f"{approval.at:%Y-%m-%d}."
     )
     if reason.code == Code.NOT_APPROVED:  # of its version, other files are
-        advice = f"Ask the operator to approve it. {_how(approval.target)}."
-        return Reason(reason.code, f"{fact} {advice}")
-    return Reason(reason.code, f"{fact} {reason.text}")
+        text = f"{fact} Ask the operator to approve it."
+        return Reason(reason.code, text, _request_of(approval.target))
+    return Reason(reason.code, f"{fact} {reason.text}", reason.advice)
 
 
 def malicious(target: str, advisories: Sequence[Advisory]) -> Reason:
@@ -240,28 +232,24 @@ def too_new(target: str, since: datetime, days: int, shown_from: datetime | None
     end = f" It is shown from {_time(shown_from)} on." if shown_from else ""
     text = (
         f"{target} appeared on {_time(since)}, less than {counted(days, 'day')} ago.{end} Use an "
-        "older version. For a security fix, ask the operator to let it through. "
-        f"{_how(target)}."
+        "older version. For a security fix, ask the operator to let it through."
     )
-    return Reason(Code.COOLDOWN, text)
+    return Reason(Code.COOLDOWN, text, _request_of(target))
 
 
 def of_unknown_age(target: str) -> Reason:
     """Return the reason for a file of which nobody knows when it was uploaded."""
     text = (
         f"{target} has no time of upload, so it may be too new. Use an older version, or ask the "
-        f"operator to let it through. {_how(target)}, as does "
-        'cooldown_missing = "first_seen" for all.'
+        'operator to let it through, or to set cooldown_missing = "first_seen" for all.'
     )
-    return Reason(Code.COOLDOWN, text)
+    return Reason(Code.COOLDOWN, text, _request_of(target))
 
 
-def _how(target: str) -> str:
-    """Return the sentence of commands without its end. Pages leave it out: they lead to a form."""
-    return (
-        f"Ask at /-/request/ or by 'wheelyard upstream request {target}', which 'wheelyard "
-        f"upstream approve {target}' answers"
-    )
+def _request_of(target: str) -> Advice:
+    """Return the advice to ask for a package, or for a version of it, behind a space."""
+    project, _, version = target.partition(" ")
+    return Advice(Remedy.REQUEST_PACKAGE, project, version=version)
 
 
 def _ids(advisories: Sequence[Advisory]) -> str:

@@ -15,6 +15,7 @@ from wheelyard.http.handlers.admin.principals import credentials_in_use
 from wheelyard.http.messages import Request, Response
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS
+from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
 
@@ -38,7 +39,7 @@ class ExplainPage:
                     who = chosen_principal(query.text("kind"), query.text("who"))
                 answer = self._explanation(request, query, who)
             except WheelyardError as error:
-                form = FormState("", query.values, error.on_page, error.field)
+                form = FormState("", query.values, error_on_page(error), error.field)
                 status = status_of(error)
         values = {
             "form": form,

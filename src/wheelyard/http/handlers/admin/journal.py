@@ -14,6 +14,7 @@ from wheelyard.http.error_responses import status_of
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import NO_STORE, NOSNIFF, Request, Response, StreamedResponse
 from wheelyard.model.project_json import ENTRY_KINDS
+from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.journal_csv import journal_csv
 from wheelyard.rendering.web.admin.journal import entry_rows
 
@@ -48,7 +49,7 @@ class JournalPages:
             )
             page = api.call(journal_operations.list_entries, wanted)
         except (Invalid, NotFound) as error:
-            values["error"] = error.on_page
+            values["error"] = error_on_page(error)
             return self._pages.show(request, SECTION, "journal.html", values, status_of(error))
         values |= {
             "rows": entry_rows(page.entries),

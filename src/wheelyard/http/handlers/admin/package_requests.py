@@ -25,7 +25,7 @@ from wheelyard.api.public_package_operations import (
 )
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.errors import Invalid, WheelyardError, without_commands
+from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
@@ -215,7 +215,7 @@ def decide_all(api: LocalApi, body: SeveralDecisions) -> DecisionOutcome:
             for decision in (*summary.decided, *summary.unchanged)
         )
         hidden = (package_request_operations.keep_hidden(api, package) for package in approved)
-        notes += [f"Still hidden: {without_commands(why)}" for why in hidden if why]
+        notes += [f"Still hidden: {why}" for why in hidden if why]
     return DecisionOutcome(len(summary.decided), tuple(dict.fromkeys(notes)))
 
 

@@ -1,0 +1,71 @@
+"""How this command was started, so that a command which a message names can be pasted."""
+
+import shutil
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import click
+
+from wheelyard.cli.output import given_option
+from wheelyard.errors import WheelyardError
+from wheelyard.model.public_packages import FileReason
+from wheelyard.rendering.advice import Terminal
+from wheelyard.settings.load import process_environment
+
+NAME: Final = "wheelyard"
+PLACE_OPTIONS: Final = ("server", "store", "config")
+"""The options that say where an index is, in the order in which a command has them."""
+UV_RUN: Final = "UV_RUN_RECURSION_DEPTH"
+"""A variable that `uv run` sets."""
+
+
+def program_words(argv_0: str, prefix: str, environment: Mapping[str, str]) -> tuple[str, ...]:
+    """
+    Return the words that start this program again.
+
+    `argv_0` is its name as Python got it, and `prefix` the folder of its environment.
+    """
+    folders = Path(prefix).parts
+    # uvx and pipx put a folder that they delete in front of PATH, so these come first
+    if "archive-v0" in folders:
+        return "uvx", NAME
+    if "pipx" in folders and ".cache" in folders:
+        return "pipx", "run", NAME
+    if UV_RUN in environment:
+        return "uv", "run", NAME
+    program = Path(argv_0)
+    if program.name == "__main__.py":
+        return Path(sys.executable).name, "-m", NAME
+    on_path = shutil.which(NAME, path=environment.get("PATH", ""))
+    if program.name != NAME or (on_path and Path(on_path).absolute() == program.absolute()):
+        return (NAME,)
+    return (argv_0,)
+
+
+def this_terminal() -> Terminal:
+    """Return how this command line would name another command, with its options of a place."""
+    program = program_words(sys.argv[0], sys.prefix, process_environment())
+    if click.get_current_context(silent=True) is None:
+        return Terminal(program=program)
+    given = {name: given_option(name) for name in PLACE_OPTIONS}
+    place = [word for name, value in given.items() if value for word in (f"--{name}", str(value))]
+    return Terminal(given_option("index") or "", program, tuple(place), bool(given["server"]))
+
+
+def command_line(*words: str) -> str:
+    """Return a command about the same index, in quotes, for a message."""
+    terminal = this_terminal()
+    index = ("--index", terminal.index) if terminal.index else ()
+    return f"'{terminal.line((*words, *index))}'"
+
+
+def error_text(error: WheelyardError) -> str:
+    """Return the message of an error with the command that helps."""
+    return this_terminal().message(error.message, error.advice)
+
+
+def reason_text(reason: FileReason) -> str:
+    """Return why a file is not shown, with the command that helps."""
+    return this_terminal().message(reason.text, reason.advice)

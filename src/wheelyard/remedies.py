@@ -1,0 +1,74 @@
+"""
+What a person can do about an error, as a fact that knows no command line and no page.
+
+An error carries an `Advice`. `wheelyard.rendering.advice` has the words of each remedy: a command
+for a terminal, a sentence for a page.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+
+ALL_VERSIONS: Final = ">=0.dev0"
+"""The set that has every version."""
+
+
+class Remedy(StrEnum):
+    """Something that helps. What `Advice.subject` is then stands in brackets."""
+
+    CHECK_STORE = "check_store"
+    REBUILD_STORE = "rebuild_store"
+    LIST_FILES = "list_files"
+    """[a project]"""
+    RESTORE = "restore"
+    """[a project]"""
+    DELETE = "delete"
+    """[a project, all of whose files have to go]"""
+    DELETE_NOW = "delete_now"
+    """[a project, all of whose deleted files have to go at once]"""
+    MAKE_ACTIVE = "make_active"
+    """[a project that takes no uploads]"""
+    YANK = "yank"
+    """[a private project]"""
+    UPLOAD_TO_STORE = "upload_to_store"
+    LIST_NAMES = "list_names"
+    LIST_INDEXES = "list_indexes"
+    CHANGE_INDEX = "change_index"
+    """[an index]"""
+    REMOVE_INDEX = "remove_index"
+    """[an index]"""
+    SHOW_ACCESS = "show_access"
+    MAKE_GROUP = "make_group"
+    """[a group]"""
+    REVOKE_GRANT = "revoke_grant"
+    """[the id of a grant]"""
+    LIST_PUBLISHERS = "list_publishers"
+    LIST_TOKENS = "list_tokens"
+    CREATE_TOKEN = "create_token"  # noqa: S105 - a code
+    ROTATE_TOKEN = "rotate_token"  # noqa: S105 - a code
+    """[the id of a token]"""
+    REVOKE_TOKEN = "revoke_token"  # noqa: S105 - a code
+    """[the id of a token]"""
+    REQUEST_PACKAGE = "request_package"
+    """[a public package, or a version of it]"""
+    FORGET_OWNER = "forget_owner"
+    """[a public package]"""
+
+
+class Advice(Struct, frozen=True, omit_defaults=True):
+    """What helps against an error."""
+
+    remedy: Remedy
+    subject: str = ""
+    """What it is done to; see `Remedy`."""
+    index: str = ""
+    """The name of the index, empty for that without one."""
+    version: str = ""
+    """One version of the project."""
+    versions: str = ""
+    """Several versions of the project, as a set of PEP 440."""
+    filename: str = ""
+    """One file of the project."""
+    right: str = ""
+    """The right that a token has to have, as in `token create --can`."""

@@ -1,0 +1,193 @@
+"""The words of each remedy, for a terminal and for a page."""
+
+from collections.abc import Iterable, Mapping
+from shlex import quote
+from types import MappingProxyType
+from typing import Final
+
+from msgspec import Struct
+
+from wheelyard.errors import WheelyardError
+from wheelyard.model.decoding import escaped
+from wheelyard.remedies import Advice, Remedy
+
+NOTHING: Final = ""
+"""There is nothing that a reader of a page can do, or the page has a form for it already."""
+ON_STORE: Final = frozenset({Remedy.CHECK_STORE, Remedy.FORGET_OWNER, Remedy.REBUILD_STORE})
+"""What is done to the store itself, so that no server can be asked for it."""
+IN_INDEX: Final = frozenset(
+    {
+        Remedy.CREATE_TOKEN,
+        Remedy.DELETE,
+        Remedy.DELETE_NOW,
+        Remedy.LIST_FILES,
+        Remedy.MAKE_ACTIVE,
+        Remedy.RESTORE,
+        Remedy.UPLOAD_TO_STORE,
+        Remedy.YANK,
+    }
+)
+"""What is done in one index."""
+
+
+class Wording(Struct, frozen=True):
+    """How a remedy is put into words."""
+
+    command: str
+    """The words behind the program, in which `{}` is the subject."""
+    terminal: str
+    """The sentence for a terminal, in which `{}` is the whole command."""
+    page: str
+    """The sentence for a page, or `NOTHING`."""
+
+
+_OPERATOR_CHECKS: Final = "Tell the operator of this index, who can check the store."
+WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
+    {
+        Remedy.CHECK_STORE: Wording(
+            "check", "Run {}, which says what can be done about it.", _OPERATOR_CHECKS
+        ),
+        Remedy.REBUILD_STORE: Wording(
+            "check --rebuild", "Run {}, or restore the store from a backup.", _OPERATOR_CHECKS
+        ),
+        Remedy.LIST_FILES: Wording(
+            "list {}", "{} shows what it has.", "Its page shows what it has."
+        ),
+        Remedy.RESTORE: Wording(
+            "restore {}",
+            "Whoever manages the project restores it by {}.",
+            "Whoever manages the project restores it on its page.",
+        ),
+        Remedy.DELETE: Wording(
+            "delete {}", "Delete them first: {}.", "Delete them first, on its page."
+        ),
+        Remedy.DELETE_NOW: Wording(
+            "delete {} --now",
+            "Or, if no other index has them, remove them now: {}.",
+            NOTHING,
+        ),
+        Remedy.MAKE_ACTIVE: Wording(
+            "status {} active",
+            "Whoever manages it makes it active again by {}.",
+            "Whoever manages it can make it active again on the page of the project.",
+        ),
+        Remedy.YANK: Wording(
+            "yank {} VERSION",
+            "{} hides a private release.",
+            "Whoever manages the project can yank or delete a release on its page.",
+        ),
+        Remedy.UPLOAD_TO_STORE: Wording("upload FILE", "{} does that where the store is.", NOTHING),
+        Remedy.LIST_NAMES: Wording(
+            "names list", "{} shows the private names.", "The page Names shows them."
+        ),
+        Remedy.LIST_INDEXES: Wording(
+            "index list", "{} shows those there are.", "The home page shows those there are."
+        ),
+        Remedy.CHANGE_INDEX: Wording(
+            "index change {} KEY=VALUE", "{} changes it.", "The page Indexes changes it."
+        ),
+        Remedy.REMOVE_INDEX: Wording(
+            "index remove {}",
+            "{} removes it from the store.",
+            "The page Indexes removes it.",
+        ),
+        Remedy.SHOW_ACCESS: Wording(
+            "access show", "{} shows what there is.", "The page Access shows what there is."
+        ),
+        Remedy.MAKE_GROUP: Wording(
+            "access group set {} PRINCIPAL...",
+            "{} makes it.",
+            "The page Access makes a group.",
+        ),
+        Remedy.REVOKE_GRANT: Wording(
+            "access revoke {}", "{} revokes one.", "The page Access revokes them."
+        ),
+        Remedy.LIST_PUBLISHERS: Wording(
+            "publisher list", "{} shows those there are.", "The page Publishers shows them."
+        ),
+        Remedy.LIST_TOKENS: Wording(
+            "token list", "{} shows those there are.", "The page Tokens shows those there are."
+        ),
+        Remedy.CREATE_TOKEN: Wording(
+            "token create NAME", "{} makes one.", "The account page makes a token."
+        ),
+        Remedy.ROTATE_TOKEN: Wording(
+            "token rotate {}", "Rotate that: {}.", "Rotate that one on the page Tokens."
+        ),
+        Remedy.REVOKE_TOKEN: Wording("token revoke {}", "{} ends it.", "The page Tokens ends it."),
+        # pages that say why something is hidden have the form
+        Remedy.REQUEST_PACKAGE: Wording(
+            "upstream request --reason WHY {}",
+            "Ask at /-/request/ or by {}, which 'upstream approve' answers.",
+            NOTHING,
+        ),
+        Remedy.FORGET_OWNER: Wording(
+            "upstream forget {}",
+            "Then {} gives it to the first upstream index that has it.",
+            NOTHING,
+        ),
+    }
+)
+"""The words of every remedy."""
+
+
+class Terminal(Struct, frozen=True):
+    """How commands are written for whoever reads a message."""
+
+    index: str = ""
+    """The index that the message is about if the advice names none."""
+    program: tuple[str, ...] = ("wheelyard",)
+    """The words that start wheelyard."""
+    place: tuple[str, ...] = ()
+    """The options that name the server or the store, as they were given."""
+    has_server: bool = False
+    """Whether `place` names a server."""
+
+    def command(self, advice: Advice) -> str:
+        """Return the command that does what an advice says, for a shell."""
+        words = [word.format(advice.subject) for word in WORDINGS[advice.remedy].command.split()]
+        words += _options(advice)
+        index = advice.index or self.index
+        if index and advice.remedy in IN_INDEX:
+            words += ["--index", index]
+        return self.line(words, is_on_store=advice.remedy in ON_STORE)
+
+    def line(self, words: Iterable[str], *, is_on_store: bool = False) -> str:
+        """Return the command of these words, for a shell, at the same place if it can be there."""
+        place = () if is_on_store and self.has_server else self.place
+        return " ".join(quote(escaped(word)) for word in (*self.program, *words, *place))
+
+    def message(self, message: str, advice: Advice | None) -> str:
+        """Return a message with the sentence that says which command helps."""
+        if advice is None:
+            return message
+        sentence = WORDINGS[advice.remedy].terminal.format(f"'{self.command(advice)}'")
+        return f"{message} {sentence}"
+
+
+def error_on_page(error: WheelyardError) -> str:
+    """Return the message of an error for somebody in a browser."""
+    return message_on_page(error.message, error.advice)
+
+
+def message_on_page(message: str, advice: Advice | None) -> str:
+    """Return a message with the sentence that says what helps in a browser, if anything does."""
+    if advice is None:
+        return message
+    return f"{message} {WORDINGS[advice.remedy].page}".rstrip()
+
+
+def _options(advice: Advice) -> list[str]:
+    """Return the words behind the subject of a command."""
+    options = []
+    if advice.version:
+        options.append(advice.version)
+    if advice.versions:
+        options += ["--versions", advice.versions]
+    if advice.filename:
+        options += ["--file", advice.filename]
+    if advice.right:
+        options += ["--can", advice.right]
+    if advice.right and advice.subject:
+        options += ["--project", advice.subject]
+    return options

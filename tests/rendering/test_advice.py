@@ -1,0 +1,116 @@
+"""What helps against an error, in a terminal and on a page."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Final
+
+import click
+import pytest
+
+from wheelyard.cli.main import COMMANDS, cli
+from wheelyard.errors import AboutIndex, NotFound
+from wheelyard.remedies import Advice, Remedy
+from wheelyard.rendering.advice import (
+    IN_INDEX,
+    NOTHING,
+    ON_STORE,
+    WORDINGS,
+    Terminal,
+    error_on_page,
+    message_on_page,
+)
+
+SOURCE: Final = Path(__file__).parents[2] / "src" / "wheelyard"
+SERVER: Final = ("--server", "https://packages.acme.dev")
+WITHOUT_COMMANDS: Final = ("model", "catalog", "operations", "storage", "downloads", "retention")
+"""The packages that know no command line."""
+_COMMAND: Final = re.compile(rf"\bwheelyard ({'|'.join(COMMANDS)})\b")
+
+
+@pytest.mark.parametrize("remedy", Remedy)
+def test_what_helps_has_words_for_both_places(remedy: Remedy) -> None:
+    """Whoever reads an error in a terminal gets a command, and in a browser no command."""
+    wording = WORDINGS[remedy]
+
+    assert wording.terminal.count("{}") == 1
+    assert "wheelyard" not in wording.page
+    assert wording.page == NOTHING or wording.page.endswith(".")
+
+
+@pytest.mark.parametrize("remedy", Remedy)
+def test_commands_can_be_pasted(remedy: Remedy) -> None:
+    """Each command that a message names is one of the command line, with options that it has."""
+    terminal = Terminal("dev", place=SERVER, has_server=True)
+    _, *words = terminal.command(Advice(remedy, "demo")).split()
+
+    command: click.Command = cli
+    context = click.Context(command)
+    while isinstance(command, click.Group):
+        name, *words = words
+        found = command.get_command(context, name)
+        assert found is not None
+        command = found
+    # it raises an error if the command has no such option or argument
+    assert command.make_context(command.name, words, parent=context).command is command
+
+
+def test_a_command_is_about_the_index_and_the_place_of_the_message() -> None:
+    """A command in a message has the program, the index and the server of whoever reads it."""
+    terminal = Terminal("dev", (".venv/bin/wheelyard",), SERVER, has_server=True)
+    restore = Advice(Remedy.RESTORE, "demo", versions="<2", filename="demo-1.0.tar.gz")
+
+    assert terminal.command(restore) == (
+        ".venv/bin/wheelyard restore demo --versions '<2' --file demo-1.0.tar.gz --index dev "
+        "--server https://packages.acme.dev"
+    )
+    assert Terminal().command(Advice(Remedy.RESTORE, "demo", "lab", "1.0")) == (
+        "wheelyard restore demo 1.0 --index lab"
+    )
+    # the store is the operator's, and no server can be asked to check it
+    assert terminal.command(Advice(Remedy.CHECK_STORE)) == ".venv/bin/wheelyard check"
+    assert Remedy.CHECK_STORE in ON_STORE - IN_INDEX
+
+
+def test_a_name_that_a_server_sends_ends_no_command() -> None:
+    """Whatever a server names in an advice is one word of the command, without escapes."""
+    command = Terminal().command(Advice(Remedy.LIST_FILES, "demo; rm -rf ~ \x1b[2J"))
+
+    assert command == r"wheelyard list 'demo; rm -rf ~ \x1b[2J'"
+
+
+def test_an_error_of_another_index() -> None:
+    """What helps against an error of a promotion is about the index that it comes from."""
+    fault = NotFound("demo has no version 2.", advice=Advice(Remedy.LIST_FILES, "demo"))
+
+    with pytest.raises(NotFound), AboutIndex("dev"):
+        raise fault
+
+    assert fault.advice == Advice(Remedy.LIST_FILES, "demo", "dev")
+    assert error_on_page(fault) == "demo has no version 2. Its page shows what it has."
+    assert message_on_page("Nothing helps.", None) == "Nothing helps."
+
+
+@pytest.mark.parametrize("package", WITHOUT_COMMANDS)
+def test_what_knows_packages_knows_no_command_line(package: str) -> None:
+    """No message of these packages names a command: whoever shows an error adds it."""
+    named = {
+        f"{path.relative_to(SOURCE)}: {text}"
+        for path in (SOURCE / package).rglob("*.py")
+        for text in _messages(ast.parse(path.read_text()))
+        if _COMMAND.search(text)
+    }
+
+    assert named == set()
+
+
+def _messages(tree: ast.Module) -> set[str]:
+    """Return the texts of a module that are no docstrings."""
+    documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in documentation
+    }
