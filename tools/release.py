@@ -7,7 +7,7 @@ A release: what is checked, built twice and compared before anybody can install 
 
 Everything is made from a clone of what is committed, so no untracked or ignored file gets into
 it. Nothing is pushed or published: pushing the tag starts `.github/workflows/release.yml`, which
-builds the same again. docs/releasing.md has what is left for a person.
+builds the same again. maintaining/releasing.md has what is left for a person.
 """
 
 import argparse
@@ -39,7 +39,7 @@ PROJECT_FILES: Final = ("pyproject.toml", "keyring/pyproject.toml")
 VERSION: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+(?:(?:a|b|rc)[0-9]+)?")
 VERSION_LINE: Final = re.compile(r'^version = "[^"]+"$', re.MULTILINE)
 CHECKLIST: Final = """
-What is left for a person (docs/releasing.md):
+What is left for a person (maintaining/releasing.md):
   [ ] the long tests and the checks on live services have passed
   [ ] the files in {output} are what you expect: read release-notes.md
   [ ] git push --atomic origin HEAD:main v{version}     # starts the workflow

@@ -29,7 +29,7 @@ def people_command() -> None:
     They are those who have signed in with a provider, names of the htpasswd file, and people in
     grants, in groups and of tokens.
 
-    Documentation: administration.md
+    Documentation: web.md
     """
 
 
@@ -52,7 +52,7 @@ def list_people(search: str, state: PersonState | None, group: str) -> None:
         wheelyard people list --state ended
         wheelyard people list --group oidc:acme:group:platform --json
 
-    Documentation: administration.md
+    Documentation: web.md
     """
     query = PeopleQuery(search=search, state=state, group=group)
     listed = open_api().call(people_operations.list_people, query)
@@ -80,7 +80,7 @@ def show_person(who: str) -> None:
         wheelyard people show htpasswd:ana
         wheelyard people show oidc:acme:ana@acme.dev --json
 
-    Documentation: administration.md
+    Documentation: web.md
     """
     answer = open_api().call(people_operations.show_person, PersonQuestion(who))
     print_result(answer, _person_lines(answer))
@@ -109,7 +109,7 @@ def list_groups() -> None:
         wheelyard people groups
         wheelyard people groups --server https://packages.acme.dev
 
-    Documentation: administration.md
+    Documentation: web.md
     """
     listed = open_api().call(people_operations.list_provider_groups)
     print_result(listed, ((group.principal, str(group.people)) for group in listed.groups))
@@ -130,7 +130,7 @@ def end_person(who: str, note: str) -> None:
         wheelyard people end htpasswd:ana --note 'has left us'
         wheelyard people end oidc:acme:ana@acme.dev
 
-    Documentation: administration.md
+    Documentation: web.md
     """
     person = open_api().call(people_operations.end_person, PersonChange(who, note))
     click.echo(escaped(f"{person.who}: ended"))
@@ -147,7 +147,7 @@ def admit_person(who: str, note: str) -> None:
         wheelyard people admit htpasswd:ana
         wheelyard people admit oidc:acme:ana@acme.dev --note 'is back'
 
-    Documentation: administration.md
+    Documentation: web.md
     """
     person = open_api().call(people_operations.admit_person, PersonChange(who, note))
     click.echo(escaped(f"{person.who}: {person.state}"))
