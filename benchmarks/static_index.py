@@ -10,6 +10,7 @@ has project pages in JSON, compressed for clients that take it, and core metadat
 import asyncio
 import json
 import os
+import subprocess
 import sys
 import zipfile
 from collections import Counter, defaultdict
@@ -22,14 +23,18 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
+from uv import find_uv_bin
 
 from benchmarks.peers import SOURCE
-from benchmarks.sent import DATES, ROOTS, download_closure
 from benchmarks.servers import Server, serving
 from benchmarks.stores import Wheel
 from tests.once import made_once
 from tests.ports import free_port
 
+ROOTS = "poetry\ntwine\n"
+DATES = ("2026-11-01", "2026-07-01", "2026-03-01", "2025-11-01", "2025-07-01")
+"""The days of which the newest releases are taken."""
+PYTHON = "3.11"
 OLDER_RELEASES = 80
 """Small releases of each project before the real ones: so a page is as long as in life."""
 FIRST = "first"
@@ -51,6 +56,19 @@ def closure_index() -> Path:
     """
     made_from: list[Path | str] = [Path(__file__).read_text(), ROOTS, *DATES]
     return made_once("closure-index", made_from, _make_closure_index)
+
+
+def download_closure(folder: Path) -> None:
+    """Download the wheels of the closure of `ROOTS`, as it was on each of `DATES`."""
+    roots, locked = folder / "roots.txt", folder / "locked.txt"
+    roots.write_text(ROOTS)
+    for date in DATES:
+        options = ["--python-version", PYTHON, "--python-platform", "linux", "--no-header"]
+        resolve = [find_uv_bin(), "pip", "compile", "--quiet", *options, "--exclude-newer", date]
+        subprocess.run([*resolve, roots, "--output-file", locked], check=True)
+        kind = ["--no-deps", "--only-binary", ":all:", "--requirement", str(locked)]
+        fetch = [sys.executable, "-m", "pip", "download", "--quiet", *kind, "--dest", str(folder)]
+        subprocess.run(fetch, check=True)
 
 
 def _make_closure_index(folder: Path) -> None:

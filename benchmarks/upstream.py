@@ -33,9 +33,8 @@ from benchmarks.memory import forget_peak, peak, resident
 from benchmarks.peers import DEVPI_INDEX, devpi_mirror, proxpi
 from benchmarks.processes import cpu_seconds
 from benchmarks.report import Figure
-from benchmarks.sent import ROOTS
 from benchmarks.servers import Server, environment, settle, wheelyard, wheelyard_command
-from benchmarks.static_index import FIRST, closure_index, counts, large_index, static_index
+from benchmarks.static_index import FIRST, ROOTS, closure_index, counts, large_index, static_index
 from tests.clients.harness import new_sandbox
 
 ROUNDS = 4
