@@ -21,7 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from tools import debian, image_sbom
+from tools import debian, sbom
 from tools.debian import Mirrors
 from tools.oci import Archive
 
@@ -79,12 +79,12 @@ class Workplace:
         self.buildah("push", "--quiet", "--format=v2s2", image, f"dir:{blobs}")
         digest = archive.add_image(blobs, processor)
         parts = [
-            image_sbom.wheelyard(self.version),
-            *image_sbom.debian_packages(debs, root),
-            *image_sbom.python_packages(sorted((wheels / "otel").iterdir())),
+            sbom.wheelyard(self.version),
+            *sbom.debian_packages(debs, root),
+            *sbom.python_packages(sorted((wheels / "otel").iterdir())),
         ]
-        subject = image_sbom.image(NAME, self.version, processor, digest)
-        return image_sbom.document(subject, parts, datetime.fromtimestamp(self.time, UTC))
+        subject = sbom.image(NAME, self.version, processor, digest)
+        return sbom.document(subject, parts, datetime.fromtimestamp(self.time, UTC))
 
     def debs(self, processor: str, *uses: str) -> list[Path]:
         """Return the locked packages of Debian for some uses."""
@@ -172,8 +172,8 @@ def build(processors: Sequence[str], output: Path, mirrors: Mirrors | None) -> N
         place = Workplace(Path(folder), mirrors, project["version"], commit, int(time))
         builder, archive, name = place.make_builder(), Archive(), f"wheelyard-{place.version}-image"
         for processor in processors:
-            sbom = place.make_image(processor, builder, archive)
-            (output / f"{name}-{processor}.cdx.json").write_text(sbom, encoding="utf-8")
+            text = place.make_image(processor, builder, archive)
+            (output / f"{name}-{processor}.cdx.json").write_text(text, encoding="utf-8")
         digest = archive.write(output / f"{name}.tar", f"{NAME}:{place.version}")
     print(f"{digest}  {output / name}.tar")
 

@@ -2,7 +2,8 @@
 Makes the store of this version that the tests of later versions open.
 
 It has something of everything that a store can keep. Its clock and its random numbers are fixed, so
-a second run writes the same. A release runs it, and commits what it writes: see `maintaining/releasing.md`.
+a second run writes the same. A release runs it, and commits what it writes: see
+`maintaining/releasing.md`.
 """
 
 from collections.abc import Callable, Sequence
