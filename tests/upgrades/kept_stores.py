@@ -4,6 +4,9 @@ Stores that released versions have made, and what has to be seen in them.
 `python -m tools.store_fixture` writes both into `stores/`, named after the version that ran it:
 `0.1.0.tar.gz` has the objects of the store, and `0.1.0.json` what its version answered. Those of a
 released version never change.
+
+`removed.tar.gz` is of no release: it has one of each feature that was removed before the first one.
+Commit e94b31aa made it, under the settings of `removed.toml`.
 """
 
 import gzip
@@ -18,7 +21,7 @@ from msgspec import Struct, json
 
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.in_memory_index import START
-from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.base import Key, Store
 from wheelyard.storage.memory import MemoryStore
@@ -89,8 +92,8 @@ class KeptStore(Struct, frozen=True):
 
 
 def kept_versions() -> list[str]:
-    """Return the versions of which a store is kept."""
-    return sorted(path.name.removesuffix(".tar.gz") for path in FOLDER.glob("*.tar.gz"))
+    """Return the released versions of which a store is kept."""
+    return sorted(path.name.removesuffix(".tar.gz") for path in FOLDER.glob("[0-9]*.tar.gz"))
 
 
 def read_kept_store(version: str) -> KeptStore:
@@ -105,13 +108,8 @@ def read_kept_store(version: str) -> KeptStore:
     return KeptStore(version, objects, seen)
 
 
-def ask(folder: Path, store: Store, seen: Seen, *, read_only: bool = False) -> Seen:
+def ask(folder: Path, store: Store, seen: Seen, settings: Settings = SETTINGS) -> Seen:
     """Return what this version answers to what another one was asked about its store."""
-    settings = Settings(
-        server=ServerSettings(read_only=read_only),
-        access=SETTINGS.access,
-        upstream=SETTINGS.upstream,
-    )
     with in_process(folder, settings, store=store) as server:
         return Seen(
             tokens={name: token for name, token in seen.tokens.items() if _is_valid(server, token)},

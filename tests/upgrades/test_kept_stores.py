@@ -4,22 +4,32 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.http.packages import wheel
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
-from tests.upgrades.kept_stores import KeptStore, Seen, ask, kept_versions, missing, read_kept_store
+from tests.upgrades.kept_stores import (
+    SETTINGS,
+    KeptStore,
+    Seen,
+    ask,
+    kept_versions,
+    missing,
+    read_kept_store,
+)
 from tools.store_fixture import make_store
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project import Status
+from wheelyard.settings.sections import ServerSettings
 from wheelyard.storage.base import Store
 from wheelyard.storage.local import LocalStore
 
 CHANGES = "/api/v1/changes?since=0"
-SETTINGS = """
+SETTINGS_FILE = """
 [upstream]
 enabled = true
 offline = true
@@ -39,7 +49,8 @@ def kept(request: pytest.FixtureRequest) -> KeptStore:
 
 def faults(folder: Path, kept: KeptStore, store: Store, *, read_only: bool = False) -> list[str]:
     """Return what of the kept answers is not in those of this version."""
-    wanted, seen = kept.seen, ask(folder, store, kept.seen, read_only=read_only)
+    settings = replace(SETTINGS, server=ServerSettings(read_only=read_only))
+    wanted, seen = kept.seen, ask(folder, store, kept.seen, settings)
     # the last commit has no serial yet, and a server that writes nothing gives it none
     unlike = {"/api/v1/changes?since=0"} if read_only else set[str]()
     answers = {path: body for path, body in wanted.answers.items() if path not in unlike}
@@ -81,7 +92,7 @@ def test_it_is_changed(kept: KeptStore, tmp_path: Path) -> None:
 def test_commands(kept: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
     """The commands check, publish to, copy with credentials and export a store of a folder."""
     store = kept.in_folder(tmp_path / "store")
-    (tmp_path / "wheelyard.toml").write_text(SETTINGS)
+    (tmp_path / "wheelyard.toml").write_text(SETTINGS_FILE)
     new = wheel("demo", "5.0")
     (tmp_path / new.filename).write_bytes(new.data)
     common, copy = ("--config", tmp_path / "wheelyard.toml"), tmp_path / "copy"

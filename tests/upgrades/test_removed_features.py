@@ -1,0 +1,140 @@
+"""
+The store of a version with features that this one does not have: it serves, and is changed.
+
+It has one of each: rules and approvals of promotions (one release was promoted, 2.0 waits), a
+changed password (of ana), logins by browser (one waits, one had a wrong code, one is approved, and
+one has made a token), counts of downloads by file and installer, kept public files, a request that
+mail has told of, a description with a picture, and a release that was deleted at once everywhere.
+Beside answers, `removed.json` has the codes of the logins, the passwords, and cookies of sessions.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from msgspec import json
+
+from tests.cli.conftest import Typed
+from tests.cli.conftest import wheelyard as _wheelyard
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import form, wheel
+from tests.operations.in_memory_index import Clock
+from tests.upgrades.kept_stores import FOLDER, KeptStore, ask, missing, read_kept_store
+from wheelyard.settings.load import load_settings
+from wheelyard.settings.sections import Settings
+
+SETTINGS_FILE: Final = FOLDER / "removed.toml"
+VARIABLES: Final = {"WHEELYARD_NOTIFICATIONS_SMTP_PASSWORD": "of-nobody"}
+wheelyard = _wheelyard
+
+
+@pytest.fixture(scope="module")
+def kept() -> KeptStore:
+    """The store, as it was made."""
+    return read_kept_store("removed")
+
+
+@pytest.fixture(scope="module")
+def settings() -> Settings:
+    """The settings that it was made under, as this version reads them."""
+    return load_settings(file=SETTINGS_FILE, environ=VARIABLES).settings
+
+
+@pytest.fixture
+def server(kept: KeptStore, settings: Settings, tmp_path: Path) -> Iterator[InProcessServer]:
+    """Serve a copy of the store."""
+    clock = Clock()
+    with in_process(tmp_path, settings, store=kept.in_memory(), clock=clock) as opened:
+        yield opened
+
+
+def bearer(kept: KeptStore, name: str) -> tuple[str, str]:
+    """Return the header of requests with one of the kept tokens."""
+    return ("Authorization", f"Bearer {kept.seen.tokens[name]}")
+
+
+def post(server: InProcessServer, path: str, token: tuple[str, str], **fields: object) -> Any:  # noqa: ANN401 - any JSON
+    """Return what the API answers to a change."""
+    body = json.encode(fields)
+    length = ("Content-Length", str(len(body)))
+    kind = ("Content-Type", "application/json")
+    answer = server.get(path, token, kind, length, method="POST", body=[body])
+    assert answer.status in {200, 201}, (path, answer.status, answer.body)
+    return json.decode(answer.body)
+
+
+def publish(server: InProcessServer, root: str, version: str, token: tuple[str, str]) -> None:
+    """Upload a release of shop, as twine does."""
+    body = form(wheel("shop", version))
+    length = ("Content-Length", str(len(body)))
+    kind = ("Content-Type", "multipart/form-data; boundary=frontier")
+    answer = server.get(f"{root}/legacy/", token, kind, length, method="POST", body=[body])
+    assert answer.status == 200, answer.body
+
+
+def versions(server: InProcessServer, root: str, token: tuple[str, str]) -> list[str]:
+    """Return the versions of shop that clients see in an index."""
+    accept = ("Accept", "application/vnd.pypi.simple.v1+json")
+    answer = server.get(f"{root}/simple/shop/", token, accept)
+    assert answer.status == 200, answer.body
+    return list(json.decode(answer.body)["versions"])
+
+
+def test_what_stays_is_seen(kept: KeptStore, settings: Settings, tmp_path: Path) -> None:
+    """Every page, file, token and journal is answered as it was."""
+    wanted, seen = kept.seen, ask(tmp_path, kept.in_memory(), kept.seen, settings)
+    assert missing(wanted.answers, seen.answers) == []
+    assert missing(wanted.files, seen.files) == []
+    assert missing(wanted.tokens, seen.tokens) == []
+
+
+def test_a_check_finds_nothing(server: InProcessServer) -> None:
+    """Nothing in the store is a fault, and a sweep leaves none."""
+    for sweep in (False, True):
+        findings = server.index.check.run(rebuild=False, sweep=sweep)
+        assert findings.problems == findings.repaired == []
+
+
+def test_it_is_changed(server: InProcessServer, kept: KeptStore) -> None:
+    """It takes uploads, yanks, deletions and promotions, and a check finds nothing afterwards."""
+    admin = bearer(kept, "admin")
+    post(server, "/api/v1/indexes/make", admin, index={"name": "open"})
+    publish(server, "/dev", "4.0", admin)
+    post(server, "/dev/api/v1/projects/shop/yank", admin, version="1.0", reason="broken")
+    post(server, "/dev/api/v1/projects/shop/restore", admin, version="3.0", reason="needed")
+    post(server, "/dev/api/v1/projects/shop/delete", admin, version="2.0", reason="old")
+    post(server, "/dev/api/v1/projects/shop/promote", admin, version="4.0", to="open")
+    post(server, "/api/v1/projects/leak/delete", admin, version="1.0", reason="again", now=True)
+
+    assert versions(server, "/dev", admin) == ["1.0", "3.0", "4.0"]
+    assert versions(server, "/prod", admin) == ["1.0"]
+    assert versions(server, "/open", admin) == ["4.0"]
+    findings = server.index.check.run(rebuild=False, sweep=True)
+    assert findings.problems == findings.repaired == []
+
+
+def test_the_token_of_a_login_works(server: InProcessServer, kept: KeptStore) -> None:
+    """A token that a login by browser has made reads and uploads, until it expires."""
+    token = bearer(kept, "of-login")
+    publish(server, "", "1.0", token)
+    assert versions(server, "", token) == ["1.0"]
+
+
+@pytest.mark.integration
+def test_commands(kept: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
+    """The commands check, publish to, copy with credentials and export it from a folder."""
+    store, copy = kept.in_folder(tmp_path / "store"), tmp_path / "copy"
+    new = wheel("shop", "5.0")
+    (tmp_path / new.filename).write_bytes(new.data)
+    common = ("--config", SETTINGS_FILE)
+    for command in (
+        ("check", "--sweep", "--store", store, *common),
+        ("copy", "--with-credentials", store, copy, *common),
+        ("check", "--store", copy, *common),
+        ("upload", tmp_path / new.filename, "--store", store, *common),
+        ("export", tmp_path / "site", "--store", store, *common),
+    ):
+        done = wheelyard(*command, **VARIABLES)
+        assert done.returncode == 0, (command, done.stdout, done.stderr)
+    assert "5.0" in (tmp_path / "site/simple/shop/index.html").read_text()
