@@ -28,7 +28,6 @@ from tests.operations.in_memory_index import ALICE, START, IndexHarness, objects
 from tests.operations.old_files import EGG, list_old_file
 from tests.upgrades.kept_stores import SETTINGS, SIMPLE_JSON, KeptStore, Seen, ask
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.authentication.rights import CurrentRights
 from wheelyard.catalog import changes, keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_documents import DECISIONS
@@ -191,16 +190,13 @@ def _add_projects(harness: IndexHarness) -> None:
 
 
 def _promote(harness: IndexHarness, name: NormalizedName, version: Version) -> None:
-    """Approve a release of the index without a name, and promote it to the index `lts`."""
+    """Promote a release of the index without a name to the index `lts`."""
     index = harness.opened(2, settings=Settings(index=({"name": "lts"},)))
     source, target = (
         IndexSide(uploads=side.uploads, caller=replace(ALICE, principal="local:bo"))
         for side in (index, index.named("lts"))
     )
-    approvers = CurrentRights(index.named("lts").authenticator)
-    promotion = Promotion(source, target, index.tokens.records, approvers, index.runtime)
-    promotion.approve(name, version)
-    promotion.promote(name, version)
+    Promotion(source, target, index.runtime).promote(name, version)
 
 
 def _add_names(harness: IndexHarness) -> None:

@@ -475,16 +475,15 @@ def test_only_writers_promote(harness: AccessHarness, person: Requester) -> None
     headers, body = (*person.headers(harness), JSON), b'{"version": "9.9", "to": "lab"}'
     for there, not_there in zip(EXISTING, MISSING, strict=True):
         read = status_of(person.role, there, RouteCase(""), is_open=is_open(harness))
-        for verb in ("promote", "approve-promotion"):
-            paths = (f"/api/v1/projects/{name}/{verb}" for name in (there, not_there))
-            first, second = (harness.ask("POST", path, headers, body) for path in paths)
-            if person.role in WRITERS:
-                assert (first.status, second.status) == (404, 404), first
-                continue
-            expected = {INVALID: 401, ANONYMOUS: 401}.get(person.role, read if read != 200 else 403)
-            assert first.status == expected, (there, verb, first)
-            assert first.without(there) == second.without(not_there)
-            assert not any("projects/" in key for key in (*first.asked, *second.asked))
+        paths = (f"/api/v1/projects/{name}/promote" for name in (there, not_there))
+        first, second = (harness.ask("POST", path, headers, body) for path in paths)
+        if person.role in WRITERS:
+            assert (first.status, second.status) == (404, 404), first
+            continue
+        expected = {INVALID: 401, ANONYMOUS: 401}.get(person.role, read if read != 200 else 403)
+        assert first.status == expected, (there, first)
+        assert first.without(there) == second.without(not_there)
+        assert not any("projects/" in key for key in (*first.asked, *second.asked))
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)

@@ -13,7 +13,6 @@ from packaging.version import Version
 
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, START
-from wheelyard.authentication.rights import CurrentRights
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.commits import C, D, JournalKind
@@ -123,8 +122,7 @@ class PromotionIntent:
         source, target = (
             IndexSide(uploads=each.uploads, caller=ALICE) for each in (index, index.named("prod"))
         )
-        approvers = CurrentRights(index.named("prod").authenticator)
-        Promotion(source, target, index.tokens.records, approvers, index.runtime).promote(DEMO, ONE)
+        Promotion(source, target, index.runtime).promote(DEMO, ONE)
 
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if it was said that the release is promoted, or not yet."""

@@ -17,7 +17,7 @@ def promote(wheelyard: Typed, sandbox: Sandbox) -> Typed:
     """Type `promote demo 1.0` for a store, whose index `dev` has that release of two files."""
     (sandbox.folder / "wheelyard.toml").write_text(
         '[store]\nlocation = "there"\n[[index]]\nname = "dev"\n[[index]]\nname = "prod"\n'
-        "promote_other_person = true\n"
+        'promote_from = [""]\n'
     )
     for made in (WHEEL, SDIST):
         (sandbox.folder / made.filename).write_bytes(made.body)
@@ -50,14 +50,12 @@ def test_a_release_is_promoted(promote: Typed, wheelyard: Typed) -> None:
 @pytest.mark.parametrize(
     ("options", "status", "words"),
     [
-        (("--from", "dev", "--to", "prod"), 1, "from the person who has uploaded it"),
-        (("--from", "dev", "--to", "prod", "--approve"), 1, "cannot approve its promotion"),
+        (("--from", "dev", "--to", "prod"), 1, "takes no releases from dev"),
         (("--from", "dev", "--to", "dev"), 1, "FROM and TO are both dev"),
         ((), 1, "FROM and TO are both the index without a name"),
         (("--from", "dev", "--to", "lab"), 1, "There is no index 'lab'"),
         (("--from", "lab", "--to", "dev"), 1, "There is no index 'lab'"),
         (("--from", "prod", "--to", "dev"), 1, "The index prod has no project 'demo'"),
-        (("--to", "dev", "--approve", "--dry-run"), 2, "exclude each other"),
     ],
 )
 def test_what_is_refused(

@@ -14,7 +14,6 @@ from packaging.version import Version
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE
-from wheelyard.authentication.rights import CurrentRights
 from wheelyard.errors import first_sentence
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
@@ -155,8 +154,6 @@ def test_a_promoted_file_counts_from_its_promotion_on(server: InProcessServer) -
     Promotion(
         IndexSide(uploads=dev.uploads, caller=ALICE),
         IndexSide(uploads=prod.uploads, caller=ALICE),
-        dev.catalog.token_records,
-        CurrentRights(prod.authenticator),
         dev.runtime,
     ).promote(NormalizedName("demo"), Version("1.0"))
 

@@ -8,20 +8,16 @@ import pytest
 from msgspec.structs import replace
 from packaging.version import Version
 
-from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
-from tests.operations.two_indexes import BO, CY, DEMO, ONE, TwoIndexes
+from tests.operations.two_indexes import BO, DEMO, ONE, TwoIndexes
 from tests.operations.upstream_names import PublicNames
 from tests.storage.wrapping import ObservedStore
-from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge, WheelyardError
 from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, NO_PATTERNS, Action, Caller, Scope
-from wheelyard.model.api_token import TokenOwner
-from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import EventKind, Status
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.operations.journal_reader import JournalReader, StoreJournals
@@ -31,7 +27,7 @@ from wheelyard.operations.promotion import IndexSide
 from wheelyard.rendering.feeds import latest_entries
 from wheelyard.rendering.web.admin.journal import entry_rows
 from wheelyard.rendering.web.project_pages import changes_of
-from wheelyard.settings.sections import AccessSettings, PromotionSettings, Settings
+from wheelyard.settings.sections import PromotionSettings, Settings
 
 WHEEL, SDIST, LATER = make_wheel(), make_sdist(), make_wheel(tag="py2-none-any")
 RELEASE = Selection(ONE)
@@ -106,7 +102,7 @@ def test_a_second_promotion_writes_nothing(indexes: TwoIndexes) -> None:
     before = indexes.harness.snapshot()
 
     # rules that would forbid it now are about what is missing
-    again = with_rules(indexes, promote_approvals=1).promote(caller=BO)
+    again = with_rules(indexes, promote_from=("test",)).promote(caller=BO)
 
     assert (len(again.new), len(again.present)) == (0, 2)
     assert indexes.harness.snapshot() == before
@@ -267,14 +263,13 @@ UPLOADER = Caller("local:eve", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT
 def test_rights_in_both_indexes_count(
     indexes: TwoIndexes, in_source: Caller, in_target: Caller, expected: str
 ) -> None:
-    """Whoever promotes or approves has to read in the one index, and to upload to the other."""
+    """Whoever promotes has to read in the one index, and to upload to the other."""
     promotion = indexes.promotion(in_target, in_source)
 
-    for act in (promotion.promote, promotion.approve):
-        if expected:
-            assert refusal(lambda act=act: act(DEMO, ONE)) == expected  # type: ignore[misc]
-        else:
-            act(DEMO, ONE)
+    if expected:
+        assert refusal(lambda: promotion.promote(DEMO, ONE)) == expected
+    else:
+        promotion.promote(DEMO, ONE)
 
 
 def test_an_index_is_not_promoted_to_itself(indexes: TwoIndexes) -> None:
@@ -333,144 +328,6 @@ def test_rules_of_the_index_without_a_name(harness: IndexHarness) -> None:
     assert len(promotions["prod"].promote(DEMO, ONE).new) == 1
 
 
-def test_another_person_promotes(indexes: TwoIndexes) -> None:
-    """Who has uploaded one file of a release cannot promote it where another person has to."""
-    indexes.upload(LATER, caller=BO)
-    indexes = with_rules(indexes, promote_other_person=True)
-
-    for uploader in (ALICE, BO, replace(CY, principals=frozenset({"local:bo"}))):
-        assert refusal(lambda who=uploader: indexes.promote(caller=who)) == (  # type: ignore[misc]
-            "Forbidden promotion_refused"
-        )
-    indexes.promote(caller=CY)
-
-
-def test_jobs_of_one_publisher_are_one_person(indexes: TwoIndexes) -> None:
-    """A CI job is the person of each of its publishers, whatever other ones it fits."""
-    uploader, other = "publisher:gh-dev,gh-test", "publisher:gh-prod"
-    indexes.upload(make_wheel(version="2.0"), caller=replace(ALICE, principal=uploader))
-    indexes = with_rules(indexes, promote_other_person=True)
-
-    with pytest.raises(Forbidden, match="the person who has uploaded it"):
-        indexes.promote("2.0", replace(ALICE, principal="publisher:gh-prod,gh-test"))
-    indexes.promote("2.0", replace(ALICE, principal=other))
-
-
-def test_the_owner_of_a_token_is_the_person(indexes: TwoIndexes) -> None:
-    """A token is no other person than its owner, and neither are two tokens of one owner."""
-    ana = replace(ALICE, principal="user:ana@acme.dev")
-    request = TokenRequest(name="ci", owner=TokenOwner(ana.principal))
-    _, record = indexes.dev.tokens.create(request, "local:x")
-    token = replace(ALICE, principal=f"token:{record.id}", owner=ana.principal)
-    other = replace(token, principal="token:other")
-    indexes.upload(make_wheel(version="2.0"), caller=token)
-    indexes = with_rules(indexes, promote_other_person=True)
-
-    for caller in (token, ana, other):
-        with pytest.raises(Forbidden, match="the person who has uploaded it"):
-            indexes.promote("2.0", caller)
-    indexes.promote("2.0", BO)
-
-
-def test_a_release_waits_for_its_age(indexes: TwoIndexes) -> None:
-    """A release is promoted once its newest file has been in dev for so many days."""
-    indexes.upload(LATER)
-    indexes = with_rules(indexes, promote_min_age_days=3)
-
-    indexes.harness.clock.advance(days=2, hours=23)
-    with pytest.raises(Forbidden, match="Promote this one after 2026-01-06 00:00 UTC"):
-        indexes.promote()
-
-    indexes.harness.clock.advance(hours=1)
-    indexes.promote()
-
-
-def test_others_have_to_approve(indexes: TwoIndexes) -> None:
-    """Neither the uploader's approval counts, nor that of whoever promotes."""
-    indexes = with_rules(indexes, promote_approvals=1)
-    assert refusal(lambda: indexes.promotion(ALICE).approve(DEMO, ONE)) == (
-        "Forbidden promotion_refused"
-    )
-    assert indexes.promotion(BO).approve(DEMO, ONE).is_new
-    assert not indexes.promotion(BO).approve(DEMO, ONE).is_new
-
-    with pytest.raises(Forbidden, match="0 of 1 approvals besides yours"):
-        indexes.promote(caller=BO)
-    indexes.promote(caller=ALICE)
-
-    assert {file.approved_for["prod"] for file in indexes.sources.files} == {("local:bo",)}
-    assert {str(file.approved_for) for file in indexes.listed().values()} == {"{}"}
-
-
-@pytest.mark.parametrize("way", ["ended", "line", "grant", "token"])
-def test_an_approval_counts_as_long_as_the_person_has_access(
-    harness: IndexHarness, way: str
-) -> None:
-    """The approval of somebody who may not upload any more, for whatever reason, does not count."""
-    users = harness.folder / "users"
-    users.write_text(f"bo:{SHA}\n")
-    table = {"who": ["user:x@acme.dev"], "projects": ["*"], "actions": ["read"]}
-    access = AccessSettings(htpasswd_file=str(users))
-    rules: dict[str, object] = {"promote_approvals": 1}
-    indexes = TwoIndexes(harness, rules, settings=Settings(access=access, grant=(table,)))
-    indexes.upload(WHEEL)
-    fields = GrantFields(who=("htpasswd:bo",), projects=("demo",), actions=("upload",))
-    granted = indexes.dev.access.grant(fields, "local:alice")
-    _, record = indexes.dev.tokens.create(TokenRequest(name="ci"), "local:alice")
-    who = f"token:{record.id}" if way == "token" else "htpasswd:bo"
-    indexes.promotion(replace(ALICE, principal=who)).approve(DEMO, ONE)
-    assert indexes.promote(dry_run=True).new
-
-    if way == "ended":
-        indexes.dev.access.end_person("htpasswd:bo", "local:alice")
-    elif way == "line":
-        users.write_text("")
-        harness.clock.advance(minutes=1)
-    elif way == "grant":
-        indexes.dev.access.revoke(granted, "local:alice")
-    else:
-        indexes.dev.tokens.revoke(record.id, "local:alice")
-
-    with pytest.raises(Forbidden, match="0 of 1 approvals without those of people whose access"):
-        indexes.promote()
-
-
-def test_an_approval_that_would_not_count_is_refused(indexes: TwoIndexes) -> None:
-    """Whose name does not say what they may do, as with a Google access token, cannot approve."""
-    nobody = replace(ALICE, principal="google:0a1b2c3d")
-
-    with pytest.raises(Forbidden, match="google:0a1b2c3d' alone whether you may still upload to"):
-        indexes.promotion(nobody).approve(DEMO, ONE)
-
-
-def test_the_owner_of_a_token_without_a_record_is_not_known(indexes: TwoIndexes) -> None:
-    """Where somebody else than the uploader decides, nobody does whose token is not known."""
-    token = replace(ALICE, principal="token:x7Kq2mPz4A")
-    indexes.upload(make_wheel(version="2.0"), caller=token)
-    indexes = with_rules(indexes, promote_other_person=True)
-
-    with pytest.raises(Forbidden, match="Nobody can say whose"):
-        indexes.promote("2.0", caller=BO)
-    with pytest.raises(Forbidden, match="Nobody can say whose"):
-        indexes.promotion(BO).approve(DEMO, Version("2.0"))
-    with_rules(indexes).promote("2.0", caller=BO)
-
-
-def test_an_approval_is_for_the_files_that_were_there(indexes: TwoIndexes) -> None:
-    """A file that came after an approval needs one of its own."""
-    indexes = with_rules(indexes, promote_approvals=2)
-    indexes.promotion(BO).approve(DEMO, ONE)
-    indexes.promotion(CY).approve(DEMO, ONE)
-    indexes.upload(LATER)
-
-    with pytest.raises(Forbidden, match=r"py2-none-any.whl. has 0 of 2 approvals"):
-        indexes.promote()
-
-    indexes.promotion(BO).approve(DEMO, ONE)
-    indexes.promotion(CY).approve(DEMO, ONE)
-    indexes.promote()
-
-
 @pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
 def test_a_promotion_that_dies_can_be_repeated(harness: IndexHarness, kind: FaultKind) -> None:
     """A promotion that dies at any write is made whole by the same one again, and nothing twice."""
@@ -516,7 +373,6 @@ def test_journals_pages_and_feeds_tell_of_it(
 ) -> None:
     """Journal, history, feed and audit log of each index say what was promoted from or to where."""
     caplog.set_level(logging.INFO, "wheelyard.audit")
-    indexes.promotion(BO).approve(DEMO, ONE)
     indexes.promote()
 
     told, entries = list[str](), list[JournalEntry]()
@@ -524,26 +380,21 @@ def test_journals_pages_and_feeds_tell_of_it(
         source = StoreJournals(index.projects, index.changes, index.tokens.records, DEMO)
         part = JournalReader(source).read(lambda *_: None)
         told += [f"{entry.done} {entry.other_index}".rstrip() for entry in part.entries]
-        entries += part.entries[-2:]
+        entries += [entry for entry in part.entries if entry.other_index]
     assert told == [
-        *("uploaded", "uploaded", "approved for promotion to prod", "promoted to prod"),
+        *("uploaded", "uploaded", "promoted to prod"),
         *("promoted from dev", "promoted from dev"),
     ]
-    words = [
-        "promoted 1.0 from dev",
-        "promoted 1.0 to prod",
-        "approved the promotion of 1.0 to prod",
-    ]
+    words = ["promoted 1.0 from dev", "promoted 1.0 to prod"]
     assert [change.what for change in changes_of(entries)] == words
     assert [row.what for row in entry_rows(reversed(entries))] == words
     feed = latest_entries(indexes.sources)
     assert [entry.title for entry in feed] == ["demo 1.0", "demo 1.0 promoted to prod"]
     (release,) = latest_entries(indexes.prod.projects.get(DEMO))
     assert release.published == indexes.harness.clock.now
-    lines = [record.getMessage() for record in caplog.records][-4:]
-    assert "promotion approved by local:bo" in lines[0]
-    assert "promoted to by local:alice" in lines[1]
-    assert all("promoted by local:alice" in line for line in lines[2:])
+    lines = [record.getMessage() for record in caplog.records][-3:]
+    assert "promoted to by local:alice" in lines[0]
+    assert all("promoted by local:alice" in line for line in lines[1:])
 
 
 def test_a_refusal_names_the_index(harness: IndexHarness) -> None:

@@ -8,7 +8,6 @@ from packaging.version import Version
 
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, IndexHarness
-from wheelyard.authentication.rights import CurrentRights
 from wheelyard.model.access import Caller
 from wheelyard.model.project import File, Project
 from wheelyard.operations.promotion import IndexSide, Promoted, Promotion
@@ -56,8 +55,6 @@ class TwoIndexes:
         return Promotion(
             IndexSide(uploads=self.dev.uploads, caller=source_caller or caller),
             IndexSide(uploads=self.prod.uploads, caller=caller),
-            self.dev.catalog.token_records,
-            CurrentRights(self.prod.authenticator),
             self.dev.runtime,
         )
 

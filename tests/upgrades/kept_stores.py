@@ -21,6 +21,7 @@ from msgspec import Struct, json
 
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.in_memory_index import START
+from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.base import Key, Store
@@ -136,6 +137,8 @@ def _get(server: InProcessServer, path: str, seen: Seen, accept: str = "*/*") ->
 
 VARYING: Final = {"api-version", "_last-serial"}
 """Fields of the Simple API that say nothing of a project, and may differ with version and time."""
+REMOVED: Final = {"approved-for", *REMOVED_RULES}
+"""Fields of features that were removed before the first release."""
 
 
 def missing(wanted: Any, answer: Any, place: str = "") -> list[str]:  # noqa: ANN401 - any JSON
@@ -145,7 +148,7 @@ def missing(wanted: Any, answer: Any, place: str = "") -> list[str]:  # noqa: AN
     A newer version may say more in objects, and may know more of what an administrator can do.
     """
     if isinstance(wanted, dict) and isinstance(answer, dict):
-        lost = [f"{place}/{name}" for name in wanted.keys() - answer.keys()]
+        lost = [f"{place}/{name}" for name in wanted.keys() - answer.keys() - REMOVED]
         for name in wanted.keys() & answer.keys() - VARYING:
             lost += missing(wanted[name], answer[name], f"{place}/{name}")
         return lost

@@ -19,8 +19,11 @@ from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, wheel
-from tests.operations.in_memory_index import Clock
+from tests.operations.in_memory_index import ALICE, Clock
 from tests.upgrades.kept_stores import FOLDER, KeptStore, ask, missing, read_kept_store
+from wheelyard.api.health_operations import show_health
+from wheelyard.api.operation import Call
+from wheelyard.errors import Invalid
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings
 
@@ -54,13 +57,20 @@ def bearer(kept: KeptStore, name: str) -> tuple[str, str]:
     return ("Authorization", f"Bearer {kept.seen.tokens[name]}")
 
 
-def post(server: InProcessServer, path: str, token: tuple[str, str], **fields: object) -> Any:  # noqa: ANN401 - any JSON
+def api_of(server: InProcessServer) -> Call:
+    """Return a call of an operation by whoever runs commands on the store."""
+    return Call(index=server.index, caller=ALICE)
+
+
+def post(
+    server: InProcessServer, path: str, token: tuple[str, str], status: int = 0, **fields: object
+) -> Any:  # noqa: ANN401 - any JSON
     """Return what the API answers to a change."""
     body = json.encode(fields)
     length = ("Content-Length", str(len(body)))
     kind = ("Content-Type", "application/json")
     answer = server.get(path, token, kind, length, method="POST", body=[body])
-    assert answer.status in {200, 201}, (path, answer.status, answer.body)
+    assert answer.status in ({status} if status else {200, 201}), (path, answer.body)
     return json.decode(answer.body)
 
 
@@ -112,6 +122,44 @@ def test_it_is_changed(server: InProcessServer, kept: KeptStore) -> None:
     assert versions(server, "/open", admin) == ["4.0"]
     findings = server.index.check.run(rebuild=False, sweep=True)
     assert findings.problems == findings.repaired == []
+
+
+def test_a_removed_rule_keeps_releases_back(server: InProcessServer, kept: KeptStore) -> None:
+    """Nothing is promoted to prod until the command of the refusal takes its rules away."""
+    admin = bearer(kept, "admin")
+    release: dict[str, Any] = {"version": "3.0", "to": "prod"}
+    post(server, "/dev/api/v1/projects/shop/restore", admin, version="3.0", reason="needed")
+
+    refused = post(server, "/dev/api/v1/projects/shop/promote", admin, status=403, **release)
+
+    assert refused["error"] == "removed_rule"
+    rules = ("promote_other_person", "promote_min_age_days", "promote_approvals")
+    command = f"'wheelyard index change prod {' '.join(f'{rule}=' for rule in rules)}'."
+    assert command in refused["message"]
+    assert any(command in text for text in show_health(api_of(server)).warnings)
+    assert any(command in note for note in server.index.check.run(rebuild=False).notes)
+    taken_away = dict.fromkeys(rules)
+    post(server, "/api/v1/indexes/change", admin, name="prod", index=taken_away)
+    assert server.index.check.run(rebuild=False).notes == []
+    post(server, "/dev/api/v1/projects/shop/promote", admin, **release)
+    assert versions(server, "/prod", admin) == ["1.0", "3.0"]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        "[promotion]\npromote_other_person = true",
+        "[promotion]\npromote_approvals = 2",
+        "[promotion]\npromote_min_age_days = 3",
+        '[[index]]\nname = "of-settings"\npromote_other_person = true',
+        '[[index]]\nname = "of-settings"\npromote_approvals = 1',
+        '[[index]]\nname = "of-settings"\npromote_min_age_days = 2',
+    ],
+)
+def test_removed_settings_stop_the_start(table: str) -> None:
+    """A setting of the version that made the store stops each command, and says that it went."""
+    with pytest.raises(Invalid, match=f"{table.split()[-3]}: it was removed"):
+        load_settings(environ={"WHEELYARD_TOML": table})
 
 
 def test_the_token_of_a_login_works(server: InProcessServer, kept: KeptStore) -> None:

@@ -4,7 +4,7 @@ Operations on projects: lists, journals, changes of releases, and private names.
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -100,8 +100,6 @@ class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     """The name of the token that has promoted it, if it is known."""
     promoted_to: tuple[str, ...] = ()
     """The indexes that it was promoted to."""
-    approved_for: Mapping[str, tuple[str, ...]] = {}
-    """By the name of an index, who has approved its promotion to there."""
     pinned: bool | str = False
     """Whether rules of retention keep its release; the reason if there is one."""
 

@@ -70,9 +70,6 @@ OPERATIONS: Final = (
     Row(
         "POST", "projects/{name}/promote", promotion_operations.promote, _CALLER, asks_upstream=True
     ),
-    Row(
-        "POST", "projects/{name}/approve-promotion", promotion_operations.approve_promotion, _CALLER
-    ),
     Row("GET", "names", project_operations.list_names, *_NAMES, is_long=True),
     Row("GET", "health", health_operations.show_health, *_HEALTH, is_long=True),
     Row("GET", "settings", health_operations.show_settings, *_SETTINGS),

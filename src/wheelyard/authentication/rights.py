@@ -17,7 +17,7 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.known_people import KnownPeople
 from wheelyard.authentication.token_owners import PASSWORD, PROVIDER, TokenOwners
-from wheelyard.errors import Invalid, NotFound, Unauthenticated
+from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import (
     ANONYMOUS,
     ANYONE_READS,
@@ -35,9 +35,7 @@ from wheelyard.model.grants import (
     Grants,
     expand,
     parse_principals,
-    split_publishers,
     with_implied,
-    without_unique_id,
 )
 from wheelyard.model.person import Person
 from wheelyard.model.stored_publishers import describe_keys
@@ -354,40 +352,6 @@ def explain(
     else:
         response = "404, as for a project that does not exist"
     return AccessExplanation(allowed=False, reasons=(response,), hints=tuple(hints))
-
-
-class CurrentRights(Struct, frozen=True):
-    """Says what people may do in an index now of whom nothing is kept but a principal."""
-
-    authenticator: Authenticator
-
-    def may_upload(self, person: str, project: NormalizedName) -> bool:
-        """
-        Return whether a principal of the journal may upload to a project, by `explain`.
-
-        Whoever runs commands on the store may. Raises Unavailable if that cannot be said now.
-        """
-        if person.startswith("local:") or ":" not in person:  # as `local_caller` names them
-            return True
-        return any(self._allows(name, project) for name in split_publishers(person))
-
-    def _allows(self, principal: str, project: NormalizedName) -> bool:
-        authenticator, (kind, _, name) = self.authenticator, principal.partition(":")
-        if principal.startswith(PASSWORD) and authenticator.htpasswd is None:
-            return False  # commands explain what holds with the file
-        # by what else the credential was named that the journal leaves out
-        names = {principal}
-        if kind == "user":
-            names.add(f"domain:{name.rpartition('@')[2]}")
-        elif kind == "serviceAccount":
-            granted = authenticator.policy.access.load().all
-            grantees = {who for grant in granted for who in grant.principals}
-            names |= {who for who in grantees if without_unique_id(who) == principal}
-        try:
-            subject = parse_subject(",".join(sorted(names)), authenticator)
-        except (Invalid, NotFound):  # a Google access token, or an API token without a record
-            return False
-        return explain(subject, Action.UPLOAD, project, authenticator, ()).allowed
 
 
 def _elsewhere(

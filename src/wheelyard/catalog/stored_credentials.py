@@ -164,14 +164,10 @@ class TokenRecords(Struct, frozen=True):
         record = self._readable_record_of(principal)
         return record.owner if record else ""
 
-    def record_of(self, principal: str) -> TokenRecord | None:
-        """Return the record of the API token that is this principal, or None if there is none."""
-        kind, _, token_id = principal.partition(":")
-        return self.find(token_id) if kind == "token" and is_token_id(token_id) else None
-
     def _readable_record_of(self, principal: str) -> TokenRecord | None:
+        kind, _, token_id = principal.partition(":")
         with UnreadableIgnored():
-            return self.record_of(principal)
+            return self.find(token_id) if kind == "token" and is_token_id(token_id) else None
         return None
 
 

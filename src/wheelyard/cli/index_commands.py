@@ -8,6 +8,7 @@ from click import Argument, Option
 
 from wheelyard.api import index_operations
 from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
+from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.cli.options import INDEX, Api, history_lines, open_api, token_names
 from wheelyard.cli.output import JSON, CliGroup, print_result, warn
 from wheelyard.errors import Invalid, quoted
@@ -124,8 +125,9 @@ def change_index(name: str, texts: tuple[str, ...], note: str) -> None:
 
     Documentation: indexes.md
     """
-    keys = _keys(texts)
-    changes = {text.partition("=")[0]: None for text in texts} | keys
+    # such a key can only be left out
+    others = [text for text in texts if text.removesuffix("=") not in REMOVED_RULES]
+    changes = {text.partition("=")[0]: None for text in texts} | _keys(others)
     _report(open_api().call(index_operations.change_index, IndexEdit(name, changes, note)))
 
 

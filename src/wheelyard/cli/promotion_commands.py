@@ -1,13 +1,10 @@
 """`wheelyard promote`: from one index of a store to another."""
 
-import click
 from click import Argument, Option
 
 from wheelyard.api.promotion_operations import (
     PromotedRelease,
-    PromotionApproval,
     ReleasePromotion,
-    approve_promotion,
     promote,
 )
 from wheelyard.cli.options import INDEX, open_api
@@ -22,14 +19,11 @@ from wheelyard.model.promotion import describe_index
     Argument(["version"]),
     Option(["--from", "source"], default="", metavar="INDEX"),
     Option(["--to", "target"], default="", metavar="INDEX"),
-    Option(["--approve"], is_flag=True),
     Option(["--dry-run"], is_flag=True),
     JSON,
     *INDEX,
 )
-def promote_command(
-    *, project: str, version: str, source: str, target: str, approve: bool, dry_run: bool
-) -> None:
+def promote_command(*, project: str, version: str, source: str, target: str, dry_run: bool) -> None:
     """
     List all files of VERSION of PROJECT in another index, too, without a copy of their bytes.
 
@@ -39,25 +33,16 @@ def promote_command(
     Options:
         --from: The index that has the release.
         --to: The index that gets it.
-        --approve: Promote nothing, and approve that somebody else does.
         --dry-run: Print what would be promoted, and promote nothing.
 
     Examples:
         wheelyard promote acme-core 1.0 --from dev --to prod
-        wheelyard promote acme-core 1.0 --from dev --to prod --approve
         wheelyard promote acme-core 1.0 --to prod --server https://packages.acme.dev
 
     Documentation: promotion.md
     """
-    if approve and dry_run:
-        raise click.UsageError("--approve and --dry-run exclude each other.")
     name, text, api = parse_name(project), str(parse_version(version)), open_api(source)
     what, to = f"{name} {text}", describe_index(target)
-    if approve:
-        approved = api.call(approve_promotion, name, PromotionApproval(text, target))
-        done = "approved for promotion" if approved.is_new else "already approved for promotion"
-        print_result(approved, [f"{what}: {done} to {to}"])
-        return
     promoted = api.call(promote, name, ReleasePromotion(text, target, dry_run))
     for warning in promoted.warnings:
         warn(warning)

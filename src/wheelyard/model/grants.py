@@ -294,14 +294,6 @@ def without_unique_id(principal: str) -> str:
     return _UNIQUE_ID.sub("", principal) if has_id else principal
 
 
-def split_publishers(principal: str) -> set[str]:
-    """Return a principal, or of a CI job that fits several publishers, that of each."""
-    kind, _, names = principal.partition(":")
-    if kind != "publisher":
-        return {principal}
-    return {f"{kind}:{name}" for name in names.split(",")}
-
-
 def with_implied(principals: Iterable[str]) -> frozenset[str]:
     """Return principals of one caller, and those that every caller with one of them has."""
     names = {ANONYMOUS}

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct, convert
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.model.access import NO_PATTERNS, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import InvalidField, decode_table
-from wheelyard.model.promotion import NO_RULES, Approvals, Days, PromotionRules
+from wheelyard.model.promotion import NO_RULES, PromotionRules
 from wheelyard.model.quotas import LARGEST_QUOTA, Quotas
 
 UPSTREAM_LAYER: Final = "upstream"
@@ -54,9 +54,6 @@ class IndexFields(
     filter: Annotated[str, Meta(title='a filter such as "age_days >= 7"')] = ""
     promote_from: Annotated[tuple[str, ...], Meta(title='a list of indexes such as ["dev"]')] = ()
     promote_only: bool = False
-    promote_other_person: bool = False
-    promote_min_age_days: Days = 0
-    promote_approvals: Approvals = 0
     index_size: MebibytesLimit | None = None
     index_files: FilesLimit | None = None
     project_size: MebibytesLimit | None = None
@@ -78,6 +75,8 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     """The day at whose end (UTC) it shows the index of its name, or None for now."""
     promotion: PromotionRules = NO_RULES
     """What it demands of releases that are promoted to it."""
+    removed_rules: tuple[str, ...] = ()
+    """Its keys in the store that are rules of earlier versions: nothing is promoted to it."""
     quotas: Quotas = Quotas()
     """Those that are not as `[quotas]` has them."""
     is_configured: bool = False

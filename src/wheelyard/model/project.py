@@ -79,7 +79,7 @@ class File(
     delete the filename in each of these indexes before, also where it is not listed yet.
     """
     approved_for: Mapping[str, tuple[str, ...]] = {}
-    """By the name of an index, the people who have approved its promotion to there, sorted."""
+    """By the name of an index, who had approved its promotion to there in an earlier version."""
     pinned: str | None = None
     """The reason, perhaps empty, if rules of retention never delete its release, or None."""
 
@@ -163,7 +163,7 @@ class EventKind(StrEnum):
     UNPINNED = "unpinned"
     """Files are no longer pinned."""
     PROMOTION_APPROVED = "promotion-approved"
-    """Somebody has approved that files are promoted to another index."""
+    """Of an earlier version: somebody had approved that files are promoted to another index."""
 
 
 KNOWN_KINDS: Final = frozenset[str](EventKind)
@@ -203,7 +203,7 @@ class PromotionData(Struct, frozen=True, omit_defaults=True):
     to: str
     """The name of the other index, empty for the one without a name."""
     person: str = ""
-    """Who has approved it: the owner of the token in `by`, or else `by`."""
+    """Who had approved it, in an earlier version."""
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
@@ -275,9 +275,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     def promotion_noted(
         cls, data: PromotionData, files: tuple[str, ...], *, at: datetime, by: str, by_name: str
     ) -> "Event":
-        """Return the event that files are promoted, or if a person is named, that they may be."""
-        what = EventKind.PROMOTION_APPROVED if data.person else EventKind.PROMOTED_TO
-        stored = Raw(encode(data))
+        """Return the event that files are promoted to another index."""
+        what, stored = EventKind.PROMOTED_TO, Raw(encode(data))
         return cls(what=what, at=at, by=by, by_name=by_name, files=files, data=stored)
 
     @cached_property

@@ -47,7 +47,6 @@ class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     promoted_by: str = ""
     promoted_by_name: str = ""
     promoted_to: tuple[str, ...] = ()
-    approved_for: Mapping[str, tuple[str, ...]] = {}
     pinned: str | None = None
 
     @classmethod
@@ -80,7 +79,7 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Status | None = None
     reason: str = ""
     index: str = ""
-    """The index that files are promoted to, or may be, empty for the one without a name."""
+    """The index that files are promoted to, empty for the one without a name."""
     keep_until: datetime | None = None
     """Until when deleted files can be restored."""
     at_once: bool = False

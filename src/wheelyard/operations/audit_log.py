@@ -29,8 +29,8 @@ def log_event(project: NormalizedName, event: Event) -> None:
     Log an event.
 
     That is `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `deleted_at_once`,
-    `restored`, `status_set`, `name_reserved`, `name_released`, `promoted_to`,
-    `promotion_approved`, `pinned` or `unpinned`.
+    `restored`, `status_set`, `name_reserved`, `name_released`, `promoted_to`, `pinned` or
+    `unpinned`.
     """
     action, fields = event.what, {"reason": redact_tokens(event.reason)}
     match event.what:
@@ -48,7 +48,7 @@ def log_event(project: NormalizedName, event: Event) -> None:
                 action, fields = "promoted", {**fields, "index": describe_index(file.promoted_from)}
             elif file.imported_at is not None:
                 action = "imported"
-        case EventKind.PROMOTED_TO | EventKind.PROMOTION_APPROVED:
+        case EventKind.PROMOTED_TO:
             action = event.what.replace("-", "_")
             fields = {"index": describe_index(event.promotion.to)}
     target, about = str(project), dict[str, object](project=project)

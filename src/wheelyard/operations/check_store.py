@@ -238,6 +238,7 @@ class Check(Struct, frozen=True):
         except WheelyardError:  # the list is a problem already
             return
         findings.problems += in_force.problems.values()
+        findings.notes += in_force.removed_rules()
         findings.problems += (
             f"index {name}: the settings have it, and a command has made one of this name; take it "
             "out of one of them"

@@ -25,6 +25,12 @@ from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.catalog.files import RESTORE_TIME, FileRemoval
 from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.removed import (
+    REMOVED_RULE,
+    describe_removed_rules,
+    removed_rules,
+    without_removed_rules,
+)
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError, quoted
@@ -151,7 +157,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
 
         None leaves a key out. Raises NotFound if there is no such index in the store. Raises
         Invalid as `make` does, also for one of the settings, and for another name. Raises Conflict
-        (code `index_changed`) if `as_of` is not when it was last changed.
+        (code `index_changed`) if `as_of` is not when it was last changed, and (code `removed_rule`)
+        if the index keeps a rule that this version does not know.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
@@ -164,7 +171,10 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                     "change it.",
                     code=INDEX_CHANGED,
                 )
-            changed = {**before.index, **table}
+            kept = [rule for rule in removed_rules(before.index) if rule not in table]
+            if kept:
+                raise Conflict(describe_removed_rules(name, kept), code=REMOVED_RULE)
+            changed = {**without_removed_rules(before.index), **table}
             new = {key: value for key, value in changed.items() if value is not None}
             if new == before.index:
                 return ()
@@ -381,6 +391,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     def _own_warnings(self, definition: IndexDefinition, both: KnownIndexes) -> Iterator[str]:
         """Yield what of the definition of an index may not be meant."""
         yield from unknown_sources(definition, both.names)
+        if definition.removed_rules:
+            yield describe_removed_rules(definition.name, definition.removed_rules)
         name, has_files = definition.name, False
         if not definition.has_packages:
             with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same

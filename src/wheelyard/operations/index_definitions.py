@@ -10,12 +10,18 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import MaxAge, Snapshot
 from wheelyard.catalog.journaled_documents import IndexRecords
 from wheelyard.catalog.projects import Projects
+from wheelyard.catalog.removed import (
+    describe_removed_rules,
+    removed_rules,
+    without_removed_rules,
+)
 from wheelyard.errors import UNREADABLE_CODES, Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.index_definition import (
     IndexDefinition,
@@ -45,6 +51,12 @@ class KnownIndexes(Struct, frozen=True):
     """Names that are in the settings and in the store: those of the settings count."""
     names: frozenset[str]
     """All names."""
+
+    def removed_rules(self) -> Iterator[str]:
+        """Yield, in sentences, which indexes get no promotions, as their rules were removed."""
+        for name, definition in self.definitions.items():
+            if definition.removed_rules:
+                yield describe_removed_rules(name, definition.removed_rules)
 
 
 class IndexDefinitions:
@@ -133,9 +145,12 @@ class IndexDefinitions:
                 twice.append(index.name)
                 continue
             try:
-                definitions[index.name] = read_definition(index.index)
+                definition = read_definition(without_removed_rules(index.index))
             except Invalid as fault:
                 problems[index.name] = fault.message
+                continue
+            rules = removed_rules(index.index)
+            definitions[index.name] = replace(definition, removed_rules=rules)
         definitions |= self.configured
         problems |= misfits(definitions, has_upstream=self.has_upstream, unreadable=problems)
         served = {name: value for name, value in definitions.items() if name not in problems}

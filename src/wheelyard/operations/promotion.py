@@ -19,9 +19,9 @@ deletes the filename in every index of the note, listed there or not. A target w
 deleted refuses it for ever, so a promotion that is between its two commits ends with an error.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -30,13 +30,11 @@ from packaging.version import Version
 
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.catalog.projects import Projects
-from wheelyard.catalog.stored_credentials import TokenRecords
+from wheelyard.catalog.removed import REMOVED_RULE, describe_removed_rules
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import AboutIndex, Conflict, Forbidden, Invalid, NotFound, quoted
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_known_filename
-from wheelyard.model.grants import split_publishers
 from wheelyard.model.project import SUMMARY_LIMIT, Event, File, Project, PromotionData
 from wheelyard.model.promotion import describe_index, subject_of
 from wheelyard.model.quotas import size_of_files
@@ -68,17 +66,6 @@ class IndexSide(Struct, frozen=True, kw_only=True):
         return self.uploads.projects
 
 
-class Approvers(Protocol):
-    """Says whose approvals of promotions to the target count."""
-
-    def may_upload(self, person: str, project: NormalizedName) -> bool:
-        """
-        Return whether who is noted as `person` may upload to the project now.
-
-        Raises Unavailable if the store does not answer, or a document that it needs is damaged.
-        """
-
-
 class Promoted(Struct, frozen=True, kw_only=True):
     """The result of a promotion, or in a dry run what it would be."""
 
@@ -91,20 +78,11 @@ class Promoted(Struct, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
 
 
-class Approved(Struct, frozen=True, kw_only=True):
-    """The result of an approval."""
-
-    files: tuple[File, ...]
-    """All files of the release."""
-    is_new: bool
-    """Whether the caller had not approved all of them before."""
-
-
 class Promotion(Struct, frozen=True):
     """
-    Promotes releases from one index to another, and approves that.
+    Promotes releases from one index to another.
 
-    Each method raises Forbidden if the caller may not upload to the project in the target. It
+    `promote` raises Forbidden if the caller may not upload to the project in the target. It
     raises NotFound if the caller may not read it in the source, or the source has no such release.
     It raises Forbidden if the project is in quarantine in the source, or accepts no uploads in the
     target. It raises Unavailable if the store does not answer: a commit may have been made.
@@ -112,8 +90,6 @@ class Promotion(Struct, frozen=True):
 
     source: IndexSide
     target: IndexSide
-    tokens: TokenRecords
-    approvers: Approvers
     runtime: Runtime
 
     def promote(self, name: NormalizedName, version: Version, *, dry_run: bool = False) -> Promoted:
@@ -123,10 +99,11 @@ class Promotion(Struct, frozen=True):
         Files that it lists with equal bytes stay as they are. In a dry run nothing is written.
 
         Raises Forbidden (code `promotion_refused`) if a file of the release is yanked, or a rule of
-        the target forbids it. Raises Conflict if the target has other bytes under the name of a
-        file or has deleted it, or if the release changes meanwhile. Raises TooLarge (code
-        `quota_exceeded`) if a quota of the target has no room for all files. Raises as
-        `Uploads.permit_project` and `Uploads.claim_new_name` for the target.
+        the target forbids it. Its code is `removed_rule` if the target has a rule that was removed.
+        Raises Conflict if the target has other bytes under the name of a file or has deleted it, or
+        if the release changes meanwhile. Raises TooLarge (code `quota_exceeded`) if a quota of the
+        target has no room for all files. Raises as `Uploads.permit_project` and
+        `Uploads.claim_new_name` for the target.
         """
         files = self._release(name, version)
         target, caller, warnings = self.target, self.target.caller, tuple[str, ...]()
@@ -139,7 +116,7 @@ class Promotion(Struct, frozen=True):
             message = f"{subject_of(target.name)} refuses it: {refusal.message}"
             raise type(refusal)(message, code=refusal.code, advice=refusal.advice) from refusal
         if missing:  # what is there already is no matter of rules
-            self._check_rules(name, files)
+            self._check_rules(files)
         if dry_run:
             return _result(before, before, files)
         summary = ""
@@ -156,51 +133,6 @@ class Promotion(Struct, frozen=True):
         with AboutIndex(target.name):
             committed = target.projects.change(name, listed)
         return _result(committed.before, committed.after, files, warnings)
-
-    def approve(self, name: NormalizedName, version: Version) -> Approved:
-        """
-        Note in the source that the caller approves the promotion of a release to the target.
-
-        It counts for the files that the release has now.
-
-        Raises Forbidden if the caller sends no credential, may have uploaded one of the files, or
-        is nobody whose rights can be looked up later.
-        """
-        caller, files = self.target.caller, self._release(name, version)
-        if caller.is_anonymous:
-            raise caller.forbidden("approve a promotion")
-        if self._is_of(caller, files):
-            raise Forbidden(
-                "Who has uploaded a release cannot approve its promotion. Ask somebody else who "
-                f"may upload to {describe_index(self.target.name)}.",
-                code=REFUSED,
-            )
-        if not self.approvers.may_upload(caller.acts_for, name):
-            raise Forbidden(
-                f"Nobody can tell later from {quoted(caller.acts_for)} alone whether you may still "
-                f"upload to {describe_index(self.target.name)}, so the approval would not count. "
-                "Use another credential, or ask the operator for a grant that names you.",
-                code=REFUSED,
-            )
-        data = PromotionData(self.target.name, caller.acts_for)
-        noted = frozenset(file.filename for file in files)
-        approval = _Note(version, files, noted, data, self.runtime.now(), caller)
-        committed = self.source.projects.change(name, approval)
-        return Approved(files=files, is_new=bool(committed.events))
-
-    def why_no_approval(self, files: Sequence[File]) -> str:
-        """
-        Return why an approval of the caller would add nothing, in words, or an empty text.
-
-        Raises Forbidden if nobody can say who has uploaded one of these files.
-        """
-        caller, to = self.target.caller, self.target.name
-        if self._is_of(caller, files):
-            return "You have uploaded it, so somebody else approves it."
-        approvals = (file.approved_for.get(to, ()) for file in files)
-        if all(any(_is_person(caller, person) for person in people) for people in approvals):
-            return "You have approved it."
-        return ""
 
     def _release(self, name: NormalizedName, version: Version) -> tuple[File, ...]:
         """Return the files of a release in the source, if the caller may promote it."""
@@ -229,78 +161,26 @@ class Promotion(Struct, frozen=True):
         with AboutIndex(self.source.name):
             return _files_of(project, version, self.runtime.now())
 
-    def _check_rules(self, name: NormalizedName, files: Sequence[File]) -> None:
-        """Raise an error if a rule forbids that the caller promotes these files."""
+    def _check_rules(self, files: Sequence[File]) -> None:
+        """Raise Forbidden if a rule forbids that these files are promoted."""
         yanked = [file.filename for file in files if file.yanked is not None]
         if yanked:
             raise _refused(
                 f"{quoted(yanked[0])} is yanked",
                 "Unyank or delete it first, or promote another version",
             )
-        rules, source, to = (
-            self.target.uploads.home.promotion,
-            self.source.name,
-            subject_of(self.target.name),
-        )
-        if rules.promote_from and source not in rules.promote_from:
-            takes = " or ".join(map(describe_index, rules.promote_from))
+        home = self.target.uploads.home
+        if home.removed_rules:
+            message = describe_removed_rules(home.name, home.removed_rules)
+            raise Forbidden(message, code=REMOVED_RULE)
+        takes_from = home.promotion.promote_from
+        if takes_from and self.source.name not in takes_from:
+            takes = " or ".join(map(describe_index, takes_from))
+            source = describe_index(self.source.name)
             raise _refused(
-                f"{to} takes no releases from {describe_index(source)}", f"Promote it from {takes}"
+                f"{subject_of(home.name)} takes no releases from {source}",
+                f"Promote it from {takes}",
             )
-        if rules.promote_other_person and self._is_of(self.target.caller, files):
-            raise _refused(
-                f"{to} takes no release from the person who has uploaded it",
-                "Ask somebody else to promote it",
-            )
-        ready = max(file.came_at for file in files) + rules.min_age
-        if rules.promote_min_age_days and self.runtime.now() < ready:
-            raise _refused(
-                f"{to} takes releases after {counted(rules.promote_min_age_days, 'day')}",
-                f"Promote this one after {ready:%Y-%m-%d %H:%M} UTC",
-            )
-        if rules.promote_approvals:
-            noted = {who for file in files for who in file.approved_for.get(self.target.name, ())}
-            current = {who for who in noted if self.approvers.may_upload(who, name)}
-            uploaders, wanted = self._uploaders(files), rules.promote_approvals
-            for file in files:
-                self._check_approvals(file, uploaders[file.uploaded_by], current, wanted)
-
-    def _check_approvals(self, file: File, uploader: str, current: set[str], wanted: int) -> None:
-        """Raise Forbidden unless `wanted` others, who are in `current`, have approved a file."""
-        caller, to = self.target.caller, self.target.name
-        noted = file.approved_for.get(to, ())
-        people = [person for person in noted if person in current]
-        others = [person for person in people if not _is_person(caller, person)]
-        uploaders = split_publishers(uploader)
-        approvers = [who for who in others if split_publishers(who).isdisjoint(uploaders)]
-        if len(approvers) < wanted:
-            who = "another person" if wanted == 1 else f"{wanted} other people"
-            own = " besides yours" if len(others) < len(people) else ""
-            own += " without those of people whose access was ended" if people != [*noted] else ""
-            raise _refused(
-                f"{subject_of(to)} takes releases that were approved by {who} than the uploader "
-                f"and the one who promotes: {quoted(file.filename)} has {len(approvers)} of "
-                f"{wanted} approvals{own}",
-                "They approve it on the page of the release",
-            )
-
-    def _uploaders(self, files: Iterable[File]) -> dict[str, str]:
-        """Return the person that each uploader of files is: the owner of a token, or themselves."""
-        return {file.uploaded_by: self._person(file.uploaded_by) for file in files}
-
-    def _person(self, uploader: str) -> str:
-        record = self.tokens.record_of(uploader)
-        if record is None and uploader.startswith("token:"):
-            # a copy of a store may lack the records: whoever asks may be the owner
-            raise _refused(
-                f"Nobody can say whose token has uploaded the release, as {uploader} has no record",
-                "Restore the credentials of the store, or upload a new version",
-            )
-        return (record.owner if record else "") or uploader
-
-    def _is_of(self, caller: Caller, files: Iterable[File]) -> bool:
-        """Return whether a caller has uploaded one of these files."""
-        return any(_is_person(caller, person) for person in self._uploaders(files).values())
 
     def _summary(self, name: NormalizedName, files: Sequence[File]) -> str:
         """Return the summary in the core metadata of a release."""
@@ -319,7 +199,7 @@ class Promotion(Struct, frozen=True):
 
 
 class _Note(Struct, frozen=True):
-    """The intent to note a promotion, or an approval of it, in the records of a release."""
+    """The intent to note a promotion in the records of a release."""
 
     version: Version
     checked: tuple[File, ...]
@@ -341,16 +221,12 @@ class _Note(Struct, frozen=True):
         names = tuple(
             file.filename
             for file in files
-            if file.filename in self.filenames and not self._is_noted(file)
+            if file.filename in self.filenames and self.data.to not in file.promoted_to
         )
         if not names:
             return ()
         by, by_name = self.caller.principal, self.caller.name
         return (Event.promotion_noted(self.data, names, at=self.at, by=by, by_name=by_name),)
-
-    def _is_noted(self, file: File) -> bool:
-        to, person = self.data.to, self.data.person
-        return person in file.approved_for.get(to, ()) if person else to in file.promoted_to
 
 
 class _List(Struct, frozen=True):
@@ -441,11 +317,6 @@ def _result(
 def _without_notes(file: File) -> File:
     """Return a file's record without what was noted in this index: promotions, and a pin."""
     return replace(file, promoted_to=(), approved_for={}, pinned=None)
-
-
-def _is_person(caller: Caller, person: str) -> bool:
-    own = {caller.acts_for, *caller.principals, *split_publishers(caller.principal)}
-    return not split_publishers(person).isdisjoint(own)
 
 
 def _refused(fact: str, remedy: str) -> Forbidden:

@@ -22,6 +22,7 @@ from wheelyard.authentication.verifiers.google_endpoints import (
     GoogleEndpoints,
     endpoints_at,
 )
+from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
 from wheelyard.settings.sections import (
@@ -95,7 +96,12 @@ _FROM_ENVIRONMENT: Final[Mapping[SettingPath, str]] = MappingProxyType(
     }
 )
 """Secrets that a file must not have, and what to set instead."""
+_PROMOTION_RULE: Final = (
+    "it was removed: one account could go round it. Take it away. promotion.md says how a CI "
+    "environment asks for a second person"
+)
 _NEVER_CHANGED: Final = "it was removed: nobody but our tests has changed it. Take it away"
+NAMED_INDEXES: Final = ("index",)
 COOKIE_LOGIN: Final = ("access", "cookie_login")
 _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
@@ -103,6 +109,8 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ("google", "access_token", "storage_url"): _NEVER_CHANGED,
         ("google", "access_token", "tokeninfo_url"): _NEVER_CHANGED,
         ("iap", "keys_url"): _NEVER_CHANGED,
+        **{("promotion", rule): _PROMOTION_RULE for rule in REMOVED_RULES},
+        **{(*NAMED_INDEXES, rule): _PROMOTION_RULE for rule in REMOVED_RULES},
         ("web", "remote_images"): (
             "it was removed: other servers learnt who reads a page. Set web.pictures to proxied, "
             "or take it away"
@@ -392,10 +400,20 @@ def _problems(given: Iterable[_SettingValue], config_source: str) -> Iterator[st
             strict = source == config_source
             if why := problem(value, setting.hint, strict=strict, is_secret=setting.is_secret):
                 yield f"{setting.name}: {why}{'' if is_obvious else f' ({source})'}"
+            elif path == NAMED_INDEXES:
+                yield from _earlier_keys(value)
             elif path == INDEX_TABLES:
                 yield from table_problems("upstream.index", value, UpstreamIndexSettings)
             elif path == SIGN_IN_TABLES:
                 yield from table_problems("sign_in", value, SignInSettings)
+
+
+def _earlier_keys(tables: object) -> Iterator[str]:
+    """Yield a sentence for each key that `[[index]]` tables of earlier versions had."""
+    for number, table in enumerate(_entries(tables), 1):
+        for path in ((*NAMED_INDEXES, key) for key in table):
+            if path in _EARLIER:
+                yield f"[[index]] number {number}: {path[-1]}: {_EARLIER[path]}"
 
 
 def _unknown(path: SettingPath) -> str:

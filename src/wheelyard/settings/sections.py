@@ -244,12 +244,6 @@ class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The indexes from which releases are [promoted](promotion.md#rules) to it; empty: all."""
     promote_only: bool = False
     """Whether it takes no uploads."""
-    promote_other_person: bool = False
-    """Whether nobody promotes what they have uploaded themselves."""
-    promote_min_age_days: kinds.DaysOrNone = 0
-    """Days for which a release has been in the other index."""
-    promote_approvals: kinds.People = 0
-    """People who have to approve a release."""
 
     @property
     def rules(self) -> PromotionRules:

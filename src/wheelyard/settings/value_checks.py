@@ -253,8 +253,6 @@ Moment = Annotated[
 ]
 Root = Annotated[str, _text("names (a-z, 0-9 and -) that are no path here", accepts=_is_root)]
 IndexName = Annotated[str, _text("names of indexes", accepts=_is_index_name)]
-DaysOrNone = Annotated[int, Meta(ge=0, le=3650)]
-People = Annotated[int, Meta(ge=0, le=10)]
 Name = Annotated[str, _text("names, or beginnings such as acme-*", accepts=parse_pattern)]
 Pattern = Annotated[
     str, _text("names, or patterns with * or ?, such as acme-*", accepts=normalise_pattern)

@@ -127,6 +127,7 @@ def index_warnings(index: Index) -> Iterator[str]:
     Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
     """
     yield from layer_warnings(index.access.load(), index.indexes.definitions()).values()
+    yield from index.indexes.in_force.load().removed_rules()
     yield from _unknown_indexes(index)
 
 

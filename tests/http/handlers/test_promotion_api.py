@@ -31,12 +31,10 @@ def serving(folder: Path, *grants: dict[str, Any], **rules: object) -> Iterator[
         yield server
 
 
-def post(
-    server: InProcessServer, token: str, what: str = "promote", index: str = "", **body: object
-) -> tuple[int, Any]:
-    """Return the status and the JSON of the response to a request about release 1.0 of demo."""
+def post(server: InProcessServer, token: str, index: str = "", **body: object) -> tuple[int, Any]:
+    """Return the status and the JSON of the response to a promotion of release 1.0 of demo."""
     answer = server.get(
-        f"{index and f'/{index}'}/api/v1/projects/demo/{what}",
+        f"{index and f'/{index}'}/api/v1/projects/demo/promote",
         ("content-type", "application/json"),
         *([("authorization", f"Bearer {token}")] if token else []),
         method="POST",
@@ -110,10 +108,9 @@ def test_a_view_has_nothing_to_promote(tmp_path: Path) -> None:
 
 
 def test_who_sends_no_credential(tmp_path: Path) -> None:
-    """Nobody promotes or approves without a credential, whatever is there."""
+    """Nobody promotes without a credential, whatever is there."""
     with serving(tmp_path, READERS) as server:
-        for what in ("promote", "approve-promotion"):
-            assert post(server, "", what)[0] == 401
+        assert post(server, "")[0] == 401
 
 
 def test_a_job_promotes_with_two_publishers(tmp_path: Path) -> None:
@@ -138,16 +135,3 @@ def test_a_job_promotes_with_two_publishers(tmp_path: Path) -> None:
         status, promoted = post(server, token, index="dev")
 
         assert (status, promoted["promoted"][0]["promoted-by"]) == (200, "publisher:gh-dev,gh-prod")
-        assert post(server, token, index="dev", what="approve-promotion")[0] == 200
-
-
-def test_an_approval(tmp_path: Path) -> None:
-    """A release that needs an approval is promoted after somebody else has approved it."""
-    with serving(tmp_path, promote_approvals=1) as server:
-        one, other = token_of(server), token_of(server)
-        assert post(server, one)[1]["error"] == "promotion_refused"
-
-        status, approved = post(server, other, "approve-promotion")
-
-        assert (status, approved["is_new"], len(approved["files"])) == (200, True, 2)
-        assert post(server, one)[0] == 200

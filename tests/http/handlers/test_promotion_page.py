@@ -12,14 +12,14 @@ from tests.http.handlers.test_manage import PASSWORD, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
-from wheelyard.model.access import Caller
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 RELEASE = "/dev/project/demo/1.0/"
 PROMOTE = f"{RELEASE}promote/"
 INDEXES = (
     {"name": "dev"},
-    {"name": "prod", "promote_approvals": 1},
+    {"name": "prod"},
+    {"name": "strict", "promote_from": ["prod"]},
     {"name": "stage"},
     {"name": "view", "layers": ["prod", "dev"]},
     {"name": "team", "layers": ["team", "dev"]},
@@ -33,15 +33,15 @@ def grant(person: str, *actions: str, index: str) -> dict[str, object]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
-    """Serve a release of `dev`, which ana and bo may promote to `prod`, and eve to nowhere."""
-    (tmp_path / "htpasswd").write_text("".join(f"{who}:{SHA}\n" for who in ("ana", "bo", "eve")))
+    """Serve a release of `dev`, which ana may promote to `prod`, and eve to nowhere."""
+    (tmp_path / "htpasswd").write_text("".join(f"{who}:{SHA}\n" for who in ("ana", "eve")))
     settings = Settings(
         server=ServerSettings(public_url="http://index"),
         access=AccessSettings(cookie_login=True, htpasswd_file=str(tmp_path / "htpasswd")),
         index=INDEXES,
         grant=(
-            *(grant(who, "read", index="dev") for who in ("ana", "bo", "eve")),
-            *(grant(who, "upload", index="prod") for who in ("ana", "bo")),
+            *(grant(who, "read", index="dev") for who in ("ana", "eve")),
+            grant("ana", "upload", index="prod,strict"),
             grant("ana", "read", index="team,view"),
         ),
     )
@@ -59,24 +59,22 @@ def signed_in(server: InProcessServer, name: str) -> Browser:
     return browser
 
 
-def send(browser: Browser, action: str, to: str = "prod", path: str = PROMOTE) -> int:
+def send(browser: Browser, to: str = "prod") -> int:
     """Send the form with its token, and return the status of the answer."""
-    fields = {"csrf_token": browser.form_token("/-/account/"), "to": to, "action": action}
-    return browser.send(path, fields).status
+    fields = {"csrf_token": browser.form_token("/-/account/"), "to": to, "action": "promote"}
+    return browser.send(PROMOTE, fields).status
 
 
-def test_people_approve_and_promote(server: InProcessServer) -> None:
-    """One person approves a release on its page, another one promotes it; both pages say so."""
-    ana, bo = signed_in(server, "ana"), signed_in(server, "bo")
+def test_people_promote(server: InProcessServer) -> None:
+    """A person promotes a release on its page, which says what other indexes refuse."""
+    ana = signed_in(server, "ana")
     assert b'href="promote/"' in ana.open(RELEASE).body
     shown = text_of(ana.open(PROMOTE))
-    assert "takes releases that were approved by another person" in shown
+    assert "The index strict takes no releases from dev" in shown
     assert "stage" not in shown
-    assert send(ana, "promote") == 403
+    assert send(ana, "strict") == 403
 
-    assert send(bo, "approve") == 303
-    assert "Approved by bo, by password" in text_of(ana.open(PROMOTE))
-    assert send(ana, "promote") == 303
+    assert send(ana) == 303
 
     assert "It has all files of this release" in text_of(ana.open(PROMOTE))
     assert "Promoted to prod" in text_of(ana.open(RELEASE))
@@ -113,7 +111,7 @@ def test_a_release_is_promoted_from_the_index_that_has_it(
 def test_wrong_forms(server: InProcessServer) -> None:
     """A form without its token, for an unknown index, or with another action changes nothing."""
     ana = signed_in(server, "ana")
-    good = {"csrf_token": ana.form_token(PROMOTE), "to": "prod", "action": "approve"}
+    good = {"csrf_token": ana.form_token(PROMOTE), "to": "prod", "action": "promote"}
 
     for wrong, status in (
         ({"csrf_token": "x"}, 403),
@@ -132,37 +130,3 @@ def test_wrong_forms(server: InProcessServer) -> None:
         assert ana.open(f"/{place}/promote/").status == 404, place
     project = server.index.named("dev").projects.get(NormalizedName("demo"))
     assert project.revision == 2
-
-
-def test_only_those_approve_whose_approval_counts(server: InProcessServer) -> None:
-    """Who has uploaded a release, or has approved it, gets no button to approve it, but the why."""
-    uploader = Caller("htpasswd:ana", ALICE.scopes)
-    server.index.named("dev").uploads.accept(
-        make_wheel(version="2.0").arrival(server.folder), uploader
-    )
-    ana, bo = signed_in(server, "ana"), signed_in(server, "bo")
-    path = "/dev/project/demo/2.0/promote/"
-    offered = b'value="approve"'
-
-    assert offered not in ana.open(path).body
-    assert "You have uploaded it, so somebody else approves it." in text_of(ana.open(path))
-    assert offered in bo.open(path).body
-    assert b'Approve for <span class="id">prod</span>' in bo.open(path).body  # which may be long
-    assert send(bo, "approve", path=path) == 303
-    assert offered not in bo.open(path).body
-    assert "You have approved it." in text_of(bo.open(path))
-    assert send(ana, "promote", path=path) == 303
-
-
-def test_a_release_of_an_unknown_token_is_not_approved(server: InProcessServer) -> None:
-    """Where nobody knows whose token has uploaded a release, the page says so, without a button."""
-    uploader = Caller("token:0123456789", ALICE.scopes)
-    server.index.named("dev").uploads.accept(
-        make_wheel(version="3.0").arrival(server.folder), uploader
-    )
-
-    page = signed_in(server, "bo").open("/dev/project/demo/3.0/promote/")
-
-    assert page.status == 200
-    assert "Nobody can say whose token has uploaded the release" in text_of(page)
-    assert b'value="approve"' not in page.body

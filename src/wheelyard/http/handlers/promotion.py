@@ -4,21 +4,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api.promotion_operations import (
     PromotedRelease,
-    PromotionApproval,
     ReleasePromotion,
-    approve_promotion,
     promote,
     promotion_to,
 )
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.errors import Forbidden, Invalid, NotFound, WheelyardError
+from wheelyard.errors import Invalid, NotFound, WheelyardError
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
@@ -33,20 +30,17 @@ from wheelyard.http.request_authentication import CallerElsewhere
 from wheelyard.http.resolver import find_private
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_version
-from wheelyard.model.project import File
 from wheelyard.model.promotion import describe_index
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.operations.promotion import REFUSED
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.promotion_page import PromotionTarget, promotion_page
 
 PROMOTE: Final = "promote"
-APPROVE: Final = "approve"
 
 
 class PromotionPages:
-    """The page on which people promote a release, and approve that others do."""
+    """The page on which people promote a release."""
 
     def __init__(self, web: WebPages) -> None:
         self._web = web
@@ -61,27 +55,25 @@ class PromotionPages:
         return self._show(request, 200, name, version, form)
 
     def answer_form(self, request: Request) -> Response:
-        """Handle POST: promote the release, or approve it, and redirect to the page."""
+        """Handle POST: promote the release, and redirect to the page."""
         name, version = self._require_release(request)
         # the handler is called again once the body has come, and changes nothing before
         fields = read_form(request)
         try:
             require_form_token(request, self._context, fields.text(CSRF_FIELD))
-            self._change(request, name, version, fields)
+            self._promote(request, name, version, fields)
         except WheelyardError as error:  # nothing was changed, or nobody knows
             form = refused_form(request, self._context, fields, error)
             return self._show(request, status_of(error), name, version, form)
         return redirect(303, self._web.path("project", name, str(version), PROMOTE))
 
-    def _change(
+    def _promote(
         self, request: Request, name: NormalizedName, version: Version, fields: FormFields
     ) -> None:
-        """Do what a form asks for. Raises Waiting while an upstream index is asked."""
-        api, to, upstream = self._api(request), fields.text("to"), self._context.upstream
-        if fields.action(PROMOTE, APPROVE) == APPROVE:
-            api.call(approve_promotion, name, PromotionApproval(str(version), to))
-            return
-        release = ReleasePromotion(str(version), to)
+        """Promote what a form asks for. Raises Waiting while an upstream index is asked."""
+        api, upstream = self._api(request), self._context.upstream
+        fields.action(PROMOTE)
+        release = ReleasePromotion(str(version), fields.text("to"))
         if upstream is None:
             _promote(api, name, release)
         else:
@@ -137,36 +129,25 @@ class PromotionPages:
             files = Selection(version).files_of(project, kept)
         except NotFound as fault:
             raise (self._of_layer(name, version) or fault) from None
-        targets = tuple(self._targets(request, name, version, files))
+        targets = tuple(self._targets(request, name, version))
         viewer = self._web.viewer(request.caller, name)
         release = name, files[0].version
         page = promotion_page(self._web.environment, viewer, release, targets, form)
         return self._web.own_page(status, page)
 
     def _targets(
-        self, request: Request, name: NormalizedName, version: Version, files: tuple[File, ...]
+        self, request: Request, name: NormalizedName, version: Version
     ) -> Iterator[PromotionTarget]:
         """Yield what each index would get that the caller may upload the project to."""
         api = self._api(request)
         for other in self._web.promotion_targets(request, name):
-            promotion = promotion_to(api, other.name)
-            approvers = [set(file.approved_for.get(other.name, ())) for file in files]
-            target = PromotionTarget(
-                name=other.name, approvers=tuple(sorted(set.intersection(*approvers)))
-            )
-            is_open = False
             try:
-                trial = promotion.promote(name, version, dry_run=True)
+                trial = promotion_to(api, other.name).promote(name, version, dry_run=True)
             except WheelyardError as error:
-                target, is_open = replace(target, error=error_on_page(error)), error.code == REFUSED
+                yield PromotionTarget(name=other.name, error=error_on_page(error))
             else:
                 new = tuple(file.filename for file in trial.new)
-                target, is_open = replace(target, new=new, present=len(trial.present)), bool(new)
-            if is_open and other.definition.promotion.promote_approvals:
-                with suppress(Forbidden):  # nobody knows who has uploaded it, as the error says
-                    why = promotion.why_no_approval(files)
-                    target = replace(target, no_approval=why, wants_approval=not why)
-            yield target
+                yield PromotionTarget(name=other.name, new=new, present=len(trial.present))
 
 
 def _promote(api: LocalApi, name: NormalizedName, release: ReleasePromotion) -> PromotedRelease:

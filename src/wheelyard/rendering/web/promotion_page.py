@@ -26,22 +26,11 @@ class PromotionTarget(Struct, frozen=True, kw_only=True):
     """How many files it has."""
     error: str = ""
     """Why the viewer cannot promote the release there now."""
-    wants_approval: bool = False
-    """Whether an approval of the viewer counts there."""
-    no_approval: str = ""
-    """Why it does not, in words, if it takes approved releases alone."""
-    approvers: tuple[str, ...] = ()
-    """The principals that have approved all files."""
 
     @property
     def title(self) -> str:
         """The name of the index, or words for the one without a name."""
         return describe_index(self.name)
-
-    @property
-    def approved_by(self) -> str:
-        """Who has approved it, in words."""
-        return ", ".join(map(describe_principal, self.approvers))
 
 
 class Arrival(Struct, frozen=True):

@@ -9,6 +9,7 @@ from tests.http.handlers.admin.administering import Administrator, settings_in, 
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.stored_indexes import IndexMade
 
 PAGE = "indexes/"
 
@@ -97,6 +98,25 @@ def test_a_rule_is_a_box_to_tick(admin: Administrator) -> None:
 
     assert admin.server.index.index_administration.show()[1].index == {"name": "dev"}
     assert not box.search(admin.open(f"{PAGE}?change=dev").body.decode())
+
+
+def test_a_removed_rule_is_taken_away_by_its_box(admin: Administrator) -> None:
+    """A rule of an earlier version is on the page, and goes when somebody ticks its box."""
+    server, keys = admin.server, {"name": "dev", "promote_approvals": 1}
+    made = IndexMade(at=server.clock.now, by="local:old", index=keys)
+    server.index.indexes.in_force.records.change(lambda _: (made,))
+    assert "Nothing is promoted to the index dev" in admin.read(PAGE)
+    page = admin.open(f"{PAGE}?change=dev")
+    (as_of,) = re.findall('name="as_of" value="([^"]+)"', page.body.decode())
+    assert "Take away the rule promote_approvals, which was removed." in text_of(page)
+
+    refused = admin.send(PAGE, action="change", name="dev", as_of=as_of, index_size="5")
+
+    assert refused.status == 409
+    assert "Take them away on the page of indexes." in text_of(refused)
+    admin.done(PAGE, action="change", name="dev", as_of=as_of, promote_approvals="removed")
+    assert server.index.index_administration.show()[1].index == {"name": "dev"}
+    assert "removed" not in text_of(admin.open(f"{PAGE}?change=dev"))
 
 
 def test_form_is_shown_again_with_the_reason(admin: Administrator) -> None:

@@ -15,7 +15,6 @@ from tests.upstream.reading import file_of
 from tests.upstream.settings import close, upstream_section
 from tests.waiting import until
 from wheelyard.api.server_operations import ProjectUsage, show_usage
-from wheelyard.authentication.rights import CurrentRights
 from wheelyard.catalog import keys
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
@@ -96,8 +95,6 @@ def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
         promotion = Promotion(
             IndexSide(uploads=index.uploads, caller=ALICE),
             IndexSide(uploads=index.named("prod").uploads, caller=ALICE),
-            index.tokens.records,
-            CurrentRights(index.named("prod").authenticator),
             index.runtime,
         )
         promotion.promote(NormalizedName("demo"), parse_version("1.0"))

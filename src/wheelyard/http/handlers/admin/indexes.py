@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from wheelyard.api import index_operations
 from wheelyard.api.access_operations import AccessHistoryQuery
 from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
+from wheelyard.catalog.removed import REMOVED_RULES, removed_rules
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.forms import FormFields, form_body
 from wheelyard.http.handlers.admin.pages import AdminPages, newest_part
@@ -91,6 +92,7 @@ class IndexPages:
             "before": before,
             "keys": tuple(index_fields(INDEX_KEYS)),
             "texts": texts_of_index(before.index) if before else {},
+            "removed_rules": removed_rules(before.index) if before else (),
         }
         return self._pages.show(request, SECTION, "index_form.html", values, status)
 
@@ -123,6 +125,7 @@ class IndexPages:
         else:
             # a field that is empty leaves its key out
             changes = {key: keys.get(key) for key in INDEX_KEYS if key != NAME}
+            changes |= {rule: None for rule in REMOVED_RULES if fields.text(rule)}
             seen = form_body(fields, SeenIndex)
             edit = IndexEdit(seen.name, changes, note, seen.as_of)
             api.call(index_operations.change_index, edit)

@@ -44,9 +44,6 @@ FIELDS: Final = (
         "promote_from", "Promote from", "Indexes from which releases are promoted, with commas."
     ),
     IndexField("promote_only", "It takes promoted releases alone, and no uploads.", is_flag=True),
-    IndexField("promote_other_person", "Nobody may promote what they have uploaded.", is_flag=True),
-    IndexField("promote_min_age_days", "Least age in days of what is promoted"),
-    IndexField("promote_approvals", "Approvals that a promotion needs"),
     IndexField("index_size", "Most MiB of the index"),
     IndexField("index_files", "Most files of the index"),
     IndexField("project_size", "Most MiB of a project"),

@@ -1,0 +1,34 @@
+"""
+What earlier versions have stored, and this one only refuses or replays.
+
+Nothing of it is written again. What changes a project when its journal is replayed is in `model/`,
+as replaying is: `File.approved_for`, `PromotionData.person` and `EventKind.PROMOTION_APPROVED`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+REMOVED_RULES: Final = ("promote_other_person", "promote_min_age_days", "promote_approvals")
+"""The keys of an index by which earlier versions kept releases back that were promoted to it."""
+REMOVED_RULE: Final = "removed_rule"
+"""The code of an error about an index that has such a rule."""
+
+
+def removed_rules(index: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the removed rules that an index in the store demands something by."""
+    return tuple(rule for rule in REMOVED_RULES if index.get(rule))
+
+
+def without_removed_rules(index: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of an index in the store that this version knows."""
+    return {key: value for key, value in index.items() if key not in REMOVED_RULES}
+
+
+def describe_removed_rules(name: str, rules: Iterable[str]) -> str:
+    """Return what removed rules of an index lead to, and how they are taken away, in sentences."""
+    words = " ".join(f"{rule}=" for rule in rules)
+    return (
+        f"Nothing is promoted to the index {name}, as it has rules that were removed: "
+        f"{', '.join(rules)}. Take them away on the page of indexes. In a terminal that is "
+        f"'wheelyard index change {name} {words}'."
+    )
