@@ -36,6 +36,8 @@ class Remedy(StrEnum):
     LIST_INDEXES = "list_indexes"
     CHANGE_INDEX = "change_index"
     """[an index]"""
+    EMPTY_KEYS = "empty_keys"
+    """[an index, of which `Advice.keys` are emptied]"""
     REMOVE_INDEX = "remove_index"
     """[an index]"""
     SHOW_ACCESS = "show_access"
@@ -70,5 +72,7 @@ class Advice(Struct, frozen=True, omit_defaults=True):
     """Several versions of the project, as a set of PEP 440."""
     filename: str = ""
     """One file of the project."""
+    keys: tuple[str, ...] = ()
+    """Keys of the index."""
     right: str = ""
     """The right that a token has to have, as in `token create --can`."""

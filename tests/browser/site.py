@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from itertools import cycle
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,12 +65,11 @@ def add_downloads(server: RunningServer, name: str, *versions: str) -> None:
     index = server.index
     clock = Clock(index.runtime.now() - timedelta(days=70))
     process = Process(index.stores.documents, clock)
-    agents = cycle((b"uv/0.13.4", b"pip/26.3", b"Mozilla/5.0"))
     for day in range(70):
         clock.advance(days=1)
         for number, version in enumerate(versions, 1):
             for _ in range((day * 7 + number * 5) % 13 // number):
-                process.note(version, next(agents), name)
+                process.note(version, name)
     process.counter.close()
 
 

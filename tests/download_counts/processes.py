@@ -16,7 +16,6 @@ from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 
 DEMO = NormalizedName("demo")
-PIP = b"pip/26.3 {}"
 
 
 @dataclass
@@ -50,10 +49,9 @@ class Process:
         self.planned.append(PlannedTimer(seconds, work))
         return self.planned[-1]
 
-    def note(self, version: str = "1.0", agent: bytes = PIP, name: str = "demo") -> None:
+    def note(self, version: str = "1.0", name: str = "demo") -> None:
         """Count a download of a wheel."""
-        filename = f"{name}-{version}-py3-none-any.whl"
-        self.counter.note(NormalizedName(name), version, filename, agent)
+        self.counter.note(NormalizedName(name), version)
 
     def pass_an_hour(self) -> None:
         """Let an hour pass, and do what was planned for its end."""

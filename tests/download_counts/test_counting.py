@@ -17,35 +17,7 @@ from wheelyard.downloads import counter
 from wheelyard.downloads.folding import SETTLED_SECONDS, fold
 from wheelyard.downloads.reading import LOCAL_SECONDS
 from wheelyard.errors import Unavailable, WheelyardError
-from wheelyard.model.downloads import DownloadKey, ProjectCounts, installer_of, report_of
-
-
-@pytest.mark.parametrize(
-    ("agent", "installer"),
-    [
-        (b'pip/24.0 {"ci":null,"cpu":"x86_64"}', "pip 24.0"),
-        (b'uv/0.13.1 {"installer":{"name":"uv"}}', "uv 0.13"),
-        (b"poetry/2.5.0 CPython/3.12.1 Linux/6.1", "poetry 2.5"),
-        (b"PDM/2.29", "pdm 2.29"),
-        (b"devpi-server/6.20.0 (py312; linux)", "devpi 6.20"),
-        (b"bandersnatch 6.8.0 (cpython 3.12)", "bandersnatch"),
-        (b"Mozilla/5.0 (X11; Linux x86_64)", "browser"),
-        (b"pip/9999.1", "pip"),
-        (b"pip/1.1000", "pip"),
-        (b"evil<script>/1.0", "other"),
-        (b"", "other"),
-        (b"\xff\xfe", "other"),
-    ],
-)
-def test_installers_are_told_apart(agent: bytes, installer: str) -> None:
-    """An installer is counted by its name with two parts of its version, any other as other."""
-    assert installer_of(agent) == installer
-
-
-@given(st.binary(max_size=80))
-def test_any_user_agent_is_counted(agent: bytes) -> None:
-    """Whatever a client calls itself, it is counted as one of few short names."""
-    assert 0 < len(installer_of(agent)) <= 20
+from wheelyard.model.downloads import DownloadKey, ProjectCounts, report_of
 
 
 def test_one_object_an_hour_at_most() -> None:
@@ -124,22 +96,21 @@ def test_a_young_batch_waits() -> None:
     assert [key.startswith(keys.NEW_DOWNLOADS) for key in stored.listed()] == [True]
 
 
-def test_many_files_are_counted_by_project_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """When too many files are downloaded in an hour, the rest counts for the project alone."""
+def test_many_versions_are_counted_by_project_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too many versions are downloaded in an hour, the rest counts for the project alone."""
     monkeypatch.setattr(counter, "MAX_KEYS", 2)
-    monkeypatch.setattr(counter, "MAX_INSTALLERS", 1)
     stored = CountedStore()
     process = stored.process()
     for version in ("1.0", "2.0", "3.0", "4.0", "1.0"):
         process.note(version)
-    process.note("2.0", b"uv/0.13.0")
+    process.note("2.0")
     process.counter.close()
 
     last = stored.process(seed=2).downloads.last_downloads(1)
-    assert stored.versions() == {"1.0": 2, "2.0": 1, "": 3}
-    # any file may have been downloaded
-    assert last.of(DEMO, "demo-3.0-py3-none-any.whl") == stored.clock.now.date()
-    assert last.of(NormalizedName("other"), "other-3.0-py3-none-any.whl") is None
+    assert stored.versions() == {"1.0": 2, "2.0": 2, "": 2}
+    # any version may have been downloaded
+    assert last.of(DEMO, "3.0") == stored.clock.now.date()
+    assert last.of(NormalizedName("other"), "3.0") is None
 
 
 def test_batches_become_one_object_a_month() -> None:
@@ -293,8 +264,8 @@ def test_old_counts_are_shown_while_the_store_does_not_answer() -> None:
         new.downloads.report(DEMO, 30)
 
 
-def test_the_last_download_of_each_file_is_known() -> None:
-    """For a whole index it is known when a file was last downloaded, and whether that is all."""
+def test_the_last_download_of_each_version_is_known() -> None:
+    """For a whole index it is known when a version was last downloaded, and whether that is all."""
     stored = CountedStore()
     process = stored.process()
     process.note("1.0")
@@ -310,9 +281,9 @@ def test_the_last_download_of_each_file_is_known() -> None:
     today, first = stored.clock.now.date(), date(2026, 1, 1)
     assert last.is_complete
     assert not longer.is_complete
-    assert last.files == {(DEMO, "demo-2.0-py3-none-any.whl"): today}
-    assert longer.of(DEMO, "demo-1.0-py3-none-any.whl") == first
-    assert longer.of(NormalizedName("other"), "other-1.0-py3-none-any.whl") == first
+    assert last.versions == {(DEMO, "2.0"): today}
+    assert longer.of(DEMO, "1.0") == first
+    assert longer.of(NormalizedName("other"), "1.0") == first
 
 
 def test_a_damaged_batch_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
@@ -333,13 +304,7 @@ def test_a_damaged_batch_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
 
 DAYS = st.dates(date(2026, 1, 1), date(2026, 3, 31))
 COUNTS = st.dictionaries(
-    st.builds(
-        DownloadKey,
-        DAYS,
-        st.sampled_from(["1.0", "2.0"]),
-        st.just("demo.whl"),
-        st.sampled_from(["pip 26.3", "other"]),
-    ),
+    st.builds(DownloadKey, DAYS, st.sampled_from(["1.0", "2.0"])),
     st.integers(1, 9),
     max_size=8,
 ).map(ProjectCounts)
@@ -347,7 +312,7 @@ COUNTS = st.dictionaries(
 
 @given(COUNTS, DAYS, st.integers(1, 60))
 def test_a_report_adds_up(counts: ProjectCounts, today: date, days: int) -> None:
-    """A report has the same sum by day, by version and by installer."""
+    """A report has the same sum by day and by version."""
     report = report_of(counts, today, days)
 
     expected = sum(number for key, number in counts.items() if key.day >= report.since)
@@ -355,5 +320,4 @@ def test_a_report_adds_up(counts: ProjectCounts, today: date, days: int) -> None
     assert len(report.days) == days
     sums = [report.downloads]
     sums += [sum(part.downloads for part in parts) for parts in (report.days, report.versions)]
-    sums += [sum(part.downloads for part in report.installers)]
-    assert sums == [expected] * 4
+    assert sums == [expected] * 3

@@ -1,8 +1,12 @@
 """Counts of downloads in the sweep, in checks, and in copies of a store."""
 
+from datetime import date
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
+from msgspec.json import Decoder, encode
+from packaging.utils import NormalizedName
 
 from tests.catalog.faulty_store import FaultyStore
 from tests.download_counts.processes import DEMO, CountedStore, Process
@@ -11,10 +15,11 @@ from tests.http.packages import wheel
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
+from wheelyard.downloads.counts import BATCHES, MONTHS, CountsDocument
 from wheelyard.downloads.folding import SETTLED_SECONDS, fold
 from wheelyard.downloads.upkeep import copy_counts
 from wheelyard.operations.sweep import DailySweep
-from wheelyard.storage.base import Key, Store
+from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 
 
@@ -88,6 +93,81 @@ def test_a_copy_has_the_counts(order: str) -> None:
     assert versions_in(target.memory, source) == {"1.0": 2, "2.0": 1}
     changed = [key for verb, key in observed.calls if verb == "put"]
     assert [key for key in changed if not key.startswith(keys.NEW_DOWNLOADS)] == []
+
+
+Days = dict[date, int]
+OLD: dict[str, dict[str, dict[str, Days]]] = {
+    "1.0": {
+        "demo-1.0.tar.gz": {"pip 26.3": {date(2026, 1, 1): 2}},
+        "demo-1.0-py3-none-any.whl": {
+            "pip 26.3": {date(2026, 1, 1): 4, date(2026, 1, 2): 1},
+            "uv 0.9": {date(2026, 1, 1): 3},
+        },
+    },
+    "": {"": {"other": {date(2026, 1, 2): 5}}},
+}
+"""What an earlier version has stored of a project: files, installers, and some of neither."""
+NEW: dict[str, dict[str, dict[str, Days]]] = {
+    "": {"": {"other": {date(2026, 1, 2): 5}}},
+    "1.0": {"": {"other": {date(2026, 1, 1): 9, date(2026, 1, 2): 1}}},
+}
+"""The same as this version stores it, in the form of the earlier one."""
+
+
+def add_old_counts(store: Store) -> None:
+    """Add a month and a batch as an earlier version writes them."""
+    projects = {name: Raw(encode(OLD)) for name in (DEMO, NormalizedName("idle"))}
+    document = CountsDocument(projects)
+    store.put(keys.downloads_of_month("2026-01"), MONTHS.encode(document), None)
+    batch = CountsDocument({DEMO: Raw(encode(OLD))})
+    store.put(keys.DownloadBatch("0" * 16, 1).key, BATCHES.encode(batch), None)
+
+
+def stored_in(store: Store) -> dict[str, dict[str, dict[str, dict[str, Days]]]]:
+    """Return the counts of the month, as an earlier version reads them."""
+    key = keys.downloads_of_month("2026-01")
+    stored = store.get(key)
+    assert isinstance(stored, Stored)
+    document = MONTHS.decode(key, stored.body)
+    as_before = Decoder(dict[str, dict[str, dict[str, Days]]])
+    return {name: as_before.decode(raw) for name, raw in document.projects.items()}
+
+
+def test_counts_of_earlier_versions_are_folded() -> None:
+    """Counts by file and installer are read as counts by version, and written so by the next."""
+    counted = CountedStore()
+    add_old_counts(counted.memory)
+    process = counted.process()
+    process.note()
+    process.counter.close()
+
+    last = process.downloads.last_downloads(1)
+
+    assert counted.versions() == {"1.0": 21, "": 10}
+    assert last.of(DEMO, "1.0") == last.of(DEMO, "7") == date(2026, 1, 2)
+    counted.fold()
+    assert counted.versions() == {"1.0": 21, "": 10}
+    stored = stored_in(counted.memory)
+    assert stored["idle"] == NEW
+    doubled = {"": {"other": {date(2026, 1, 1): 19, date(2026, 1, 2): 2}}}
+    assert stored["demo"]["1.0"] == doubled
+
+
+def test_a_copy_folds_counts_of_earlier_versions() -> None:
+    """A copy has the counts of an earlier version once, without files and installers."""
+    source, target = CountedStore(), CountedStore()
+    add_old_counts(source.memory)
+    of_target = CountsDocument({NormalizedName("away"): Raw(encode(OLD))})
+    target.memory.put(keys.downloads_of_month("2026-01"), MONTHS.encode(of_target), None)
+
+    copy_counts(source.memory, target.memory)
+    observed = FaultyStore(target.memory)
+    copy_counts(source.memory, observed)
+
+    assert target.versions() == source.versions() == {"1.0": 20, "": 10}
+    assert stored_in(target.memory) == {"away": NEW, "demo": NEW, "idle": NEW}
+    written = [key for verb, key in observed.calls if verb == "put"]
+    assert [key for key in written if not key.startswith(keys.NEW_DOWNLOADS)] == []
 
 
 class Signing(FaultyStore):

@@ -4,6 +4,7 @@ import pytest
 from msgspec import Raw
 from msgspec.json import encode
 
+from tests.advice import in_terminal
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, history
 from tests.operations.two_indexes import DEMO, ONE
@@ -15,6 +16,7 @@ from wheelyard.model.project_json import FileJson
 from wheelyard.model.stored_indexes import IndexMade, StoredIndex
 from wheelyard.operations.journal_reader import JournalReader, StoreJournals
 from wheelyard.operations.promotion import IndexSide, Promoted, Promotion
+from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.project_pages import changes_of
 from wheelyard.wiring.index import Index
 
@@ -56,8 +58,8 @@ def test_nothing_is_promoted_until_the_rule_is_taken_away(
     with pytest.raises(Forbidden, match="rules that were removed: promote_approvals") as caught:
         promote(index)
     assert caught.value.code == "removed_rule"
-    assert TAKEN_AWAY in caught.value.message
-    assert caught.value.on_page.endswith("Take them away on the page of indexes.")
+    assert TAKEN_AWAY in in_terminal(caught.value)
+    assert error_on_page(caught.value).endswith("Take them away on the page of indexes.")
     assert harness.snapshot() == before
 
     index.index_administration.change("prod", {"promote_approvals": None}, "local:bo")
@@ -82,7 +84,7 @@ def test_the_rule_is_never_dropped_silently(index: Index) -> None:
     """A change of another key, of such a rule, or of nothing, leaves the rule as it is stored."""
     administration, before = index.index_administration, stored(index)
 
-    with pytest.raises(Conflict, match="Take them away") as caught:
+    with pytest.raises(Conflict, match="rules that were removed") as caught:
         administration.change("prod", {"index_files": 5}, "local:bo")
     assert caught.value.code == "removed_rule"
     with pytest.raises(Invalid, match="promote_approvals: there is no such key"):

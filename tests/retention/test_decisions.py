@@ -107,12 +107,10 @@ def test_what_another_rule_deletes_is_not_counted() -> None:
 
 
 def test_what_was_downloaded_stays() -> None:
-    """A release stays while one of its files was downloaded lately, or it is new itself."""
+    """A release stays while it was downloaded lately, or it is new itself."""
     project = project_of("1.0", made("1.0", tag="py2"), "2.0", made("3.0", 5), "4.0")
     day = date(2026, 5, 20)
-    downloads = LastDownloads(
-        is_complete=True, files={(DEMO, "demo-1.0-py2-none-any.whl"): day}, projects={}
-    )
+    downloads = LastDownloads(is_complete=True, versions={(DEMO, "1.0"): day}, projects={})
     rule = {"not_downloaded_days": 30}
 
     assert deleted(project, rule, downloads=downloads) == ["2.0"]

@@ -265,8 +265,7 @@ def _counter(index: Index, harness: IndexHarness) -> Callable[[str, str], None]:
 
     def count(name: str, version: str) -> None:
         counter = DownloadCounter(index.stores.documents, index.runtime)
-        filename = make_wheel(name, version).filename
-        counter.note(NormalizedName(name), version, filename, b"pip/26.0")
+        counter.note(NormalizedName(name), version)
         counter.close()
         assert harness.store is not None
 

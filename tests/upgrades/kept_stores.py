@@ -137,7 +137,7 @@ def _get(server: InProcessServer, path: str, seen: Seen, accept: str = "*/*") ->
 
 VARYING: Final = {"api-version", "_last-serial"}
 """Fields of the Simple API that say nothing of a project, and may differ with version and time."""
-REMOVED: Final = {"approved-for", *REMOVED_RULES}
+REMOVED: Final = {"approved-for", *REMOVED_RULES, "by_installer", "installers"}
 """Fields of features that were removed before the first release."""
 
 

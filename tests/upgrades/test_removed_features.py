@@ -8,6 +8,8 @@ mail has told of, a description with a picture, and a release that was deleted a
 Beside answers, `removed.json` has the codes of the logins, the passwords, and cookies of sessions.
 """
 
+import gzip
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -23,9 +25,12 @@ from tests.operations.in_memory_index import ALICE, Clock
 from tests.upgrades.kept_stores import FOLDER, KeptStore, ask, missing, read_kept_store
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
+from wheelyard.downloads.folding import SETTLED_SECONDS, fold
 from wheelyard.errors import Invalid
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Stored
+from wheelyard.storage.forwarding import PrefixedStore
 
 SETTINGS_FILE: Final = FOLDER / "removed.toml"
 VARIABLES: Final = {"WHEELYARD_NOTIFICATIONS_SMTP_PASSWORD": "of-nobody"}
@@ -160,6 +165,26 @@ def test_removed_settings_stop_the_start(table: str) -> None:
     """A setting of the version that made the store stops each command, and says that it went."""
     with pytest.raises(Invalid, match=f"{table.split()[-3]}: it was removed"):
         load_settings(environ={"WHEELYARD_TOML": table})
+
+
+def test_counts_lose_files_and_installers(server: InProcessServer, kept: KeptStore) -> None:
+    """Counts stay as they were, and have no filename and no installer once they are written."""
+    store, path = server.index.stores.documents, "/dev/api/v1/projects/shop/downloads?days=400"
+    admin = bearer(kept, "admin")
+    before = json.decode(server.get(path, admin).body)
+    assert sum(count["downloads"] for count in before["by_version"]) == before["downloads"] > 1
+
+    for prefix in ("", "indexes/dev/"):
+        fold(PrefixedStore(store, prefix), server.clock.seconds() + SETTLED_SECONDS + 1)
+
+    server.clock.advance(minutes=2)
+    assert json.decode(server.get(path, admin).body) == before
+    months = [entry.key for entry in store.list("") if "/months/" in entry.key]
+    assert months
+    for key in months:
+        stored = store.get(key)
+        assert isinstance(stored, Stored)
+        assert not re.search(rb"\.whl|\.tar\.gz|pip |uv ", gzip.decompress(stored.body)), key
 
 
 def test_the_token_of_a_login_works(server: InProcessServer, kept: KeptStore) -> None:

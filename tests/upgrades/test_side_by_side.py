@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from http.client import HTTPConnection
 from importlib.metadata import version
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -25,6 +26,10 @@ from tests.once import made_once
 from tests.operations.distributions import make_wheel
 from tests.upgrades.kept_stores import kept_versions
 from tests.waiting import TIMEOUT_SECONDS
+from wheelyard.catalog import keys
+from wheelyard.downloads.folding import SETTLED_SECONDS, fold
+from wheelyard.storage.local import LocalStore
+from wheelyard.wiring.stores import system_runtime
 
 pytestmark = [pytest.mark.downloads, pytest.mark.slow]
 
@@ -162,3 +167,37 @@ def test_two_versions_change_one_store(
             url = f"http://127.0.0.1:{server.port}/simple/"
             listed = run(program, tmp_path, "list", "--server", url, WHEELYARD_TOKEN=token)
             assert "shared" in listed
+
+
+def download(server: Launched, file: str) -> None:
+    """Download a file, as a client does."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=TIMEOUT_SECONDS)
+    connection.request("GET", file, headers={"User-Agent": "pip/26.3"})
+    response = connection.getresponse()
+    assert (response.status, bool(response.read())) == (200, True)
+    connection.close()
+
+
+def test_two_versions_count_downloads(
+    other: Program, servers: list[Launched], tmp_path: Path
+) -> None:
+    """Either version shows what both have counted, before it is added up and afterwards."""
+    made = make_wheel("shared")
+    (tmp_path / made.filename).write_bytes(made.body)
+    run(other, tmp_path, "upload", made.filename, "--store", "store")
+    for server in servers:
+        for _ in range(3):
+            download(server, f"/packages/{made.filename}")
+        server.end()
+    store = LocalStore(tmp_path / "store", Random(1))
+    assert len([*store.list(keys.NEW_DOWNLOADS)]) == 2
+
+    for is_added_up in (False, True):
+        if is_added_up:
+            fold(store, system_runtime().seconds() + SETTLED_SECONDS + 1)
+            assert not [*store.list(keys.NEW_DOWNLOADS)]
+        for program in (other, WHEELYARD):
+            shown = run(program, tmp_path, "downloads", "shared", "--json", "--store", "store")
+            (version,) = json.decode(shown)["by_version"]
+            assert (version["version"], version["downloads"]) == ("1.0", 6)
+            assert "clean" in run(program, tmp_path, "check", "--store", "store")

@@ -17,7 +17,6 @@ from wheelyard.model.downloads import (
     KEPT_DAYS,
     SHOWN_DAYS,
     CountByDay,
-    CountByInstaller,
     CountByVersion,
 )
 
@@ -42,13 +41,11 @@ class DownloadsAnswer(Struct, frozen=True, kw_only=True):
     """Each day, also without downloads, oldest first."""
     by_version: tuple[CountByVersion, ...]
     """The most frequent first."""
-    by_installer: tuple[CountByInstaller, ...]
-    """The most frequent first."""
 
 
 def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> DownloadsAnswer:
     """
-    Count the downloads of a project by day, version and installer.
+    Count the downloads of a project by day and version.
 
     What other servers have counted within the last hour may be missing. Raises as
     `ReadPolicy.require_project_read`, and NotFound if the project does not exist, or this index
@@ -70,5 +67,4 @@ def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> Do
         last=report.last,
         by_day=report.days,
         by_version=report.versions,
-        by_installer=report.installers,
     )

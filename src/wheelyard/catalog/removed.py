@@ -5,7 +5,7 @@ Nothing of it is written again. What changes a project when its journal is repla
 as replaying is: `File.approved_for`, `PromotionData.person` and `EventKind.PROMOTION_APPROVED`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 REMOVED_RULES: Final = ("promote_other_person", "promote_min_age_days", "promote_approvals")
@@ -25,10 +25,17 @@ def without_removed_rules(index: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_removed_rules(name: str, rules: Iterable[str]) -> str:
-    """Return what removed rules of an index lead to, and how they are taken away, in sentences."""
-    words = " ".join(f"{rule}=" for rule in rules)
+    """Return what removed rules of an index lead to, in a sentence."""
     return (
         f"Nothing is promoted to the index {name}, as it has rules that were removed: "
-        f"{', '.join(rules)}. Take them away on the page of indexes. In a terminal that is "
+        f"{', '.join(rules)}."
+    )
+
+
+def removed_rules_warning(name: str, rules: Collection[str]) -> str:
+    """Return the same, and how the rules are taken away, for a list of warnings."""
+    words = " ".join(f"{rule}=" for rule in rules)
+    return (
+        f"{describe_removed_rules(name, rules)} Take them away on the page of indexes, or by "
         f"'wheelyard index change {name} {words}'."
     )

@@ -148,7 +148,7 @@ def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
 )
 def downloads_command(project: str, days: int) -> None:
     """
-    Print how often each version of PROJECT was downloaded, and by which installers.
+    Print how often each version of PROJECT was downloaded, and when last.
 
     Options:
         --days: In the last so many days, of which today is one; at most 400.  [default: 30]
@@ -165,18 +165,10 @@ def downloads_command(project: str, days: int) -> None:
 
 def _download_lines(counts: DownloadsAnswer) -> Iterator[tuple[str, ...]]:
     last = f"last {counts.last}" if counts.last else ""
-    yield f"all since {counts.since}", counted(counts.downloads, "download"), last, ""
+    yield f"all since {counts.since}", counted(counts.downloads, "download"), last
     for version in counts.by_version:
-        installers = ", ".join(
-            f"{count.installer}: {count.downloads}" for count in version.installers
-        )
         number = counted(version.downloads, "download")
-        yield (
-            version.version or "not counted by version",
-            number,
-            f"last {version.last}",
-            installers,
-        )
+        yield version.version or "not counted by version", number, f"last {version.last}"
 
 
 @cli_command(

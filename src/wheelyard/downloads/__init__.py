@@ -1,5 +1,5 @@
 """
-Download counts: how often each private file was downloaded, on which day, and by which installer.
+Download counts: how often each private version was downloaded, and on which day.
 
 Counting adds no call of the store to a download. `counter.py` counts in memory. It writes what it
 has counted as one new object (a batch), at most once an hour, and when the process ends. So a

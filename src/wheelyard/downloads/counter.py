@@ -11,15 +11,13 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.timers import StartedTimer, StartTimer, start_timer
 from wheelyard.downloads.counts import BATCHES, CountsDocument, document_of
 from wheelyard.errors import WheelyardError
-from wheelyard.model.downloads import OTHER_INSTALLERS, DownloadKey, ProjectCounts, installer_of
+from wheelyard.model.downloads import DownloadKey, ProjectCounts
 from wheelyard.storage.base import Store
 
 WRITE_SECONDS: Final = 3600.0
 """The time from the first download that is not written to the write, also after a failed one."""
 MAX_KEYS: Final = 100_000
 """How many counts there may be in memory; further downloads are counted by project alone."""
-MAX_INSTALLERS: Final = 200
-"""How many installers are told apart in one batch; the others are counted as other ones."""
 
 _Counts = dict[NormalizedName, ProjectCounts]
 
@@ -47,7 +45,6 @@ class DownloadCounter:
         self._counts = _Counts()
         self._size = 0
         """How many counts there are."""
-        self._installers = set[str]()
         self._batch: tuple[DownloadBatch, _Counts] | None = None
         """What is being written, or was not written. It does not change any more."""
         self._timer: StartedTimer | None = None
@@ -57,27 +54,20 @@ class DownloadCounter:
         self._writing = Lock()
         """Held while a batch is written."""
 
-    def note(self, project: NormalizedName, version: str, filename: str, user_agent: bytes) -> None:
-        """Count one download of a file. This never waits for the store."""
-        installer, day = installer_of(user_agent), self._runtime.now().date()
+    def note(self, project: NormalizedName, version: str) -> None:
+        """Count one download of a file of a version. This never waits for the store."""
+        key = DownloadKey(self._runtime.now().date(), version)
         with self._lock:
             self._process = self._process or self._runtime.new_id()
-            self._add(project, DownloadKey(day, version, filename, self._bounded(installer)))
+            self._add(project, key)
             if self._timer is None and not self._is_closed:
                 self._schedule()
-
-    def _bounded(self, installer: str) -> str:
-        if installer not in self._installers:
-            if len(self._installers) >= MAX_INSTALLERS:
-                return OTHER_INSTALLERS
-            self._installers.add(installer)
-        return installer
 
     def _add(self, project: NormalizedName, key: DownloadKey) -> None:
         counts = self._counts.setdefault(project, ProjectCounts())
         if key not in counts:
             if self._size >= MAX_KEYS:
-                key = DownloadKey(key.day, "", "", OTHER_INSTALLERS)
+                key = DownloadKey(key.day, "")
             self._size += 1
         counts[key] += 1
 
@@ -120,7 +110,6 @@ class DownloadCounter:
         self._batch = DownloadBatch(self._process, self._number), self._counts
         self._number += 1
         self._counts, self._size = {}, 0
-        self._installers.clear()
 
     def unwritten(self) -> list[tuple[DownloadBatch, CountsDocument]]:
         """Return what is not written yet, as the batches that it will be in."""

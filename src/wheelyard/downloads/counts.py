@@ -9,7 +9,7 @@ from msgspec import DecodeError, Meta, Raw, Struct
 from msgspec.json import Decoder, encode
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog.document_cache import Codec, damaged, gunzipped, gzipped
+from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, damaged, gunzipped, gzipped
 from wheelyard.catalog.keys import DownloadBatch
 from wheelyard.model.downloads import DownloadKey, ProjectCounts
 from wheelyard.storage.base import Key
@@ -17,8 +17,16 @@ from wheelyard.storage.base import Key
 MAX_BYTES: Final = 256 * 1024**2
 """The largest document that is read, without its compression."""
 
+FILE: Final = ""
+INSTALLER: Final = "other"
+"""
+The words between version and day. Earlier versions had filenames and installers in their place.
+
+Those versions read what is written here, so that servers of both can share a store: to them, the
+downloads are of no known file and of other installers. What they write is added up without both.
+"""
 _Stored = dict[str, dict[str, dict[str, dict[date, Annotated[int, Meta(ge=1)]]]]]
-"""The downloads of a project by version, filename, installer and day."""
+"""The downloads of a project by version, `FILE`, `INSTALLER` and day."""
 _PROJECT: Final = Decoder(_Stored)
 _MONTH: Final = "%Y-%m"
 
@@ -48,18 +56,25 @@ class CountsDocument(Struct, frozen=True, omit_defaults=True):
         raw = self.projects.get(name)
         return ProjectCounts() if raw is None else _decode(name, raw)
 
-    def days_of_files(self) -> Iterator[tuple[NormalizedName, str, date, date]]:
-        """
-        Yield each project and filename with the first and the last day of its downloads.
+    def folded_projects(self) -> dict[NormalizedName, Raw]:
+        """Return the counts of all projects as this version stores them; damaged ones as is."""
+        projects = dict(self.projects)
+        for name in self.projects:
+            with UnreadableIgnored():
+                projects[name] = encode_counts(self.counts(name))
+        return projects
 
-        The filename is empty for downloads that were counted by project alone. Raises Unavailable
-        if counts are damaged.
+    def days_of_versions(self) -> Iterator[tuple[NormalizedName, str, date, date]]:
+        """
+        Yield each project and version with the first and the last day of its downloads.
+
+        The version is empty for downloads that were counted by project alone. Raises Unavailable if
+        counts are damaged.
         """
         for name, raw in self.projects.items():
-            for files in _stored(name, raw).values():
-                for filename, installers in files.items():
-                    days = [day for by_day in installers.values() for day in by_day]
-                    yield name, filename, min(days), max(days)
+            for version, files in _stored(name, raw).items():
+                if days := [day for by_day in _by_day(files) for day in by_day]:
+                    yield name, version, min(days), max(days)
 
 
 NO_COUNTS: Final = CountsDocument({})
@@ -87,11 +102,10 @@ MONTHS: Final = _MonthCodec(CountsDocument)
 
 def encode_counts(counts: ProjectCounts) -> Raw:
     """Return the stored form of the counts of a project: equal counts as equal bytes."""
-    stored: dict[str, dict[str, dict[str, dict[date, int]]]] = {}
+    days = dict[str, dict[date, int]]()
     for key, number in sorted(counts.items()):
-        by_file = stored.setdefault(key.version, {})
-        by_file.setdefault(key.filename, {}).setdefault(key.installer, {})[key.day] = number
-    return Raw(encode(stored))
+        days.setdefault(key.version, {})[key.day] = number
+    return Raw(encode({version: {FILE: {INSTALLER: by_day}} for version, by_day in days.items()}))
 
 
 def _stored(name: NormalizedName, raw: Raw) -> _Stored:
@@ -104,11 +118,15 @@ def _stored(name: NormalizedName, raw: Raw) -> _Stored:
 def _decode(name: NormalizedName, raw: Raw) -> ProjectCounts:
     counts = ProjectCounts()
     for version, files in _stored(name, raw).items():
-        for filename, installers in files.items():
-            for installer, days in installers.items():
-                for day, number in days.items():
-                    counts[DownloadKey(day, version, filename, installer)] = number
+        for by_day in _by_day(files):
+            for day, number in by_day.items():
+                counts[DownloadKey(day, version)] += number
     return counts
+
+
+def _by_day(files: Mapping[str, Mapping[str, dict[date, int]]]) -> Iterator[dict[date, int]]:
+    """Yield the downloads of a version by day, of each file and installer that is stored."""
+    return (by_day for installers in files.values() for by_day in installers.values())
 
 
 @cache

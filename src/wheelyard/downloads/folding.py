@@ -95,7 +95,7 @@ def _add(
     document, version = NO_COUNTS, ABSENT
     if isinstance(stored, Stored):
         document, version = MONTHS.decode(store.whole_key(key), stored.body), stored.version
-    added, projects = _Counts(), dict(document.projects)
+    added = _Counts()
     folded = {
         process: last
         for process, last in document.folded.items()
@@ -107,6 +107,7 @@ def _add(
             for name, project in counts.items():
                 added.setdefault(name, ProjectCounts()).update(project)
     if added:
+        projects = document.folded_projects()
         for name, project in added.items():
             projects[name] = encode_counts(document.counts(name) + project)
         store.put(key, MONTHS.encode(CountsDocument(projects, folded)), version)

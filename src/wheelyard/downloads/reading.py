@@ -70,31 +70,31 @@ class Counts(Struct, frozen=True):
 
 
 class LastDownloads(Struct, frozen=True):
-    """When files were last downloaded, as far as a day in the past."""
+    """When versions were last downloaded, as far as a day in the past."""
 
     is_complete: bool
     """Whether downloads were counted on that day already. If not, nobody knows of older ones."""
-    files: Mapping[tuple[NormalizedName, str], date]
-    """The last day by project and filename, only of those that were downloaded since then."""
+    versions: Mapping[tuple[NormalizedName, str], date]
+    """The last day by project and version, only of those that were downloaded since then."""
     projects: Mapping[NormalizedName, date]
-    """Projects of which some files were downloaded on that day, without a record of which."""
+    """Projects of which some version was downloaded on that day, without a record of which."""
 
     @classmethod
     def joined(cls, parts: Iterable["LastDownloads"]) -> "LastDownloads":
-        """Return when files were last downloaded from any of several indexes."""
-        files, projects = dict[tuple[NormalizedName, str], date](), dict[NormalizedName, date]()
+        """Return when versions were last downloaded from any of several indexes."""
+        versions, projects = dict[tuple[NormalizedName, str], date](), dict[NormalizedName, date]()
         is_complete = False
         for part in parts:
             is_complete = is_complete or part.is_complete
-            for file, day in part.files.items():
-                files[file] = max(day, files.get(file, day))
+            for version, day in part.versions.items():
+                versions[version] = max(day, versions.get(version, day))
             for name, day in part.projects.items():
                 projects[name] = max(day, projects.get(name, day))
-        return cls(is_complete, files, projects)
+        return cls(is_complete, versions, projects)
 
-    def of(self, project: NormalizedName, filename: str) -> date | None:
-        """Return the last day on which a file was, or may have been, downloaded."""
-        days = (self.files.get((project, filename)), self.projects.get(project))
+    def of(self, project: NormalizedName, version: str) -> date | None:
+        """Return the last day on which a version was, or may have been, downloaded."""
+        days = (self.versions.get((project, version)), self.projects.get(project))
         return max(filter(None, days), default=None)
 
 
@@ -152,7 +152,7 @@ class Downloads:
 
     def last_downloads(self, days: int) -> LastDownloads:
         """
-        Return when each file of the index was downloaded in the last days, as it is known now.
+        Return when each version of the index was downloaded in the last days, as it is known now.
 
         That reads the document of each month, and the batches of the last day.
         """
@@ -160,17 +160,17 @@ class Downloads:
         since = today - timedelta(days)
         with self._lock:
             counts = self._read(since, today)
-        files, projects = dict[tuple[NormalizedName, str], date](), dict[NormalizedName, date]()
+        versions, projects = dict[tuple[NormalizedName, str], date](), dict[NormalizedName, date]()
         is_complete = "" < counts.first_month < month_of(since)
         # a batch that a month has already changes no day
         for document in (*counts.months.values(), *counts.batches.values()):
-            for name, filename, first, last in document.days_of_files():
+            for name, version, first, last in document.days_of_versions():
                 is_complete = is_complete or first <= since
-                if last >= since and filename:
-                    files[name, filename] = max(last, files.get((name, filename), last))
+                if last >= since and version:
+                    versions[name, version] = max(last, versions.get((name, version), last))
                 elif last >= since:
                     projects[name] = max(last, projects.get(name, last))
-        return LastDownloads(is_complete, files, projects)
+        return LastDownloads(is_complete, versions, projects)
 
     def _recent(self, since: date, today: date) -> tuple[Counts, float]:
         kept = self._kept(since, today)

@@ -74,7 +74,7 @@ def _copy_month(source: Store, target: Store, key: Key) -> None:
 
 def _joined(one: CountsDocument, other: CountsDocument) -> CountsDocument:
     """Return a month with the larger number of each count of two."""
-    projects = dict(other.projects)
+    projects = other.folded_projects()
     for name in one.projects:
         projects[name] = encode_counts(one.counts(name) | other.counts(name))
     folded = dict(other.folded)

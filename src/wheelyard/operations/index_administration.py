@@ -29,6 +29,7 @@ from wheelyard.catalog.removed import (
     REMOVED_RULE,
     describe_removed_rules,
     removed_rules,
+    removed_rules_warning,
     without_removed_rules,
 )
 from wheelyard.catalog.stored_credentials import TokenRecords
@@ -173,7 +174,11 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 )
             kept = [rule for rule in removed_rules(before.index) if rule not in table]
             if kept:
-                raise Conflict(describe_removed_rules(name, kept), code=REMOVED_RULE)
+                raise Conflict(
+                    describe_removed_rules(name, kept),
+                    code=REMOVED_RULE,
+                    advice=Advice(Remedy.EMPTY_KEYS, name, keys=tuple(kept)),
+                )
             changed = {**without_removed_rules(before.index), **table}
             new = {key: value for key, value in changed.items() if value is not None}
             if new == before.index:
@@ -392,7 +397,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         """Yield what of the definition of an index may not be meant."""
         yield from unknown_sources(definition, both.names)
         if definition.removed_rules:
-            yield describe_removed_rules(definition.name, definition.removed_rules)
+            yield removed_rules_warning(definition.name, definition.removed_rules)
         name, has_files = definition.name, False
         if not definition.has_packages:
             with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same

@@ -18,8 +18,8 @@ from wheelyard.catalog.document_cache import MaxAge, Snapshot
 from wheelyard.catalog.journaled_documents import IndexRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import (
-    describe_removed_rules,
     removed_rules,
+    removed_rules_warning,
     without_removed_rules,
 )
 from wheelyard.errors import UNREADABLE_CODES, Invalid, NotFound, Unavailable, quoted
@@ -56,7 +56,7 @@ class KnownIndexes(Struct, frozen=True):
         """Yield, in sentences, which indexes get no promotions, as their rules were removed."""
         for name, definition in self.definitions.items():
             if definition.removed_rules:
-                yield describe_removed_rules(name, definition.removed_rules)
+                yield removed_rules_warning(name, definition.removed_rules)
 
 
 class IndexDefinitions:

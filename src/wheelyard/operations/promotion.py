@@ -42,6 +42,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.quotas import FileQuotas
 from wheelyard.operations.search.project_table import described_in
 from wheelyard.operations.uploads import Uploads, find_identical, require_not_released
+from wheelyard.remedies import Advice, Remedy
 
 REFUSED: Final = "promotion_refused"
 """The code of a Forbidden for a release that the rules of the target keep back."""
@@ -171,8 +172,11 @@ class Promotion(Struct, frozen=True):
             )
         home = self.target.uploads.home
         if home.removed_rules:
-            message = describe_removed_rules(home.name, home.removed_rules)
-            raise Forbidden(message, code=REMOVED_RULE)
+            raise Forbidden(
+                describe_removed_rules(home.name, home.removed_rules),
+                code=REMOVED_RULE,
+                advice=Advice(Remedy.EMPTY_KEYS, home.name, keys=home.removed_rules),
+            )
         takes_from = home.promotion.promote_from
         if takes_from and self.source.name not in takes_from:
             takes = " or ".join(map(describe_index, takes_from))

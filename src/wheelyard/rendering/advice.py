@@ -86,6 +86,9 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         Remedy.CHANGE_INDEX: Wording(
             "index change {} KEY=VALUE", "{} changes it.", "The page Indexes changes it."
         ),
+        Remedy.EMPTY_KEYS: Wording(
+            "index change {}", "Take them away: {}.", "Take them away on the page of indexes."
+        ),
         Remedy.REMOVE_INDEX: Wording(
             "index remove {}",
             "{} removes it from the store.",
@@ -179,7 +182,7 @@ def message_on_page(message: str, advice: Advice | None) -> str:
 
 def _options(advice: Advice) -> list[str]:
     """Return the words behind the subject of a command."""
-    options = []
+    options = [f"{key}=" for key in advice.keys]
     if advice.version:
         options.append(advice.version)
     if advice.versions:

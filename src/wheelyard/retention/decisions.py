@@ -149,7 +149,7 @@ def _unmet(
         days = counted(rule.least_age // timedelta(days=1), "day")
         return f"in the index for less than {days}"
     if applied.downloads is not None:
-        dates = [applied.downloads.of(name, file.filename) for file in release.files]
+        dates = [applied.downloads.of(name, file.version) for file in release.files]
         if last := max(filter(None, dates), default=None):
             return f"downloaded on {last}"
     return ""

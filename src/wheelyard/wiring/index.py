@@ -160,7 +160,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
     def last_downloads(self, days: int) -> "LastDownloads | None":
         """
-        Return when each file was downloaded in the last days, or None if that is not counted.
+        Return when each version was downloaded in the last days, or None if that is not counted.
 
         Other indexes may show the files of this one, so the counts of all indexes are read: the
         documents of these months, and what was written since yesterday. Raises Unavailable if the

@@ -22,7 +22,7 @@ class DownloadPages:
         self._downloads = downloads
 
     def answer(self, request: Request) -> Response:
-        """Handle GET `/project/<name>/downloads/`: by version and installer, in the last days."""
+        """Handle GET `/project/<name>/downloads/`: by version, in the last days."""
         name = self._web.require_lookup(request)
         if name != request.path_params["name"]:
             path = self._web.path("project", name, "downloads", query=request.query_string)

@@ -370,5 +370,4 @@ class Packages:
         # a redirect is followed by a request for the same part
         part = requested_range(request, f'"{file.sha256}"'.encode(), file.size)
         if part is None or not part.start:
-            agent = request.joined_headers.get(b"user-agent", b"")
-            downloads.counter.note(name, file.version, file.filename, agent)
+            downloads.counter.note(name, file.version)

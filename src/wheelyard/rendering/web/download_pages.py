@@ -1,19 +1,17 @@
 """The page with the downloads of a project, and the chart that the page of the project has, too."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from typing import Final
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS, CountByInstaller, DownloadReport
+from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS, DownloadReport
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.project_frame import DOWNLOADS, ProjectFrame, version_path
 
 DAY_CHOICES: Final = (SHOWN_DAYS, 90, KEPT_DAYS)
 """The times that the page of the downloads can show, in days."""
-INSTALLERS_SHOWN: Final = 6
-"""How many installers of a version are named."""
 CHART_HEIGHT: Final = 20
 
 
@@ -25,8 +23,6 @@ class ListedVersion(Struct, frozen=True):
     """The segment of the URL path of its page, or an empty text if it has none any more."""
     downloads: int
     last: str
-    installers: str
-    """The most frequent of them, in words."""
 
 
 class DownloadChart(Struct, frozen=True):
@@ -76,13 +72,4 @@ def downloads_page(
 def _listed(report: DownloadReport, versions: Collection[str]) -> Iterator[ListedVersion]:
     for count in report.versions:
         path = version_path(count.version) if count.version in versions else ""
-        installers = _in_words(count.installers)
-        yield ListedVersion(
-            count.version, path, count.downloads, count.last.isoformat(), installers
-        )
-
-
-def _in_words(installers: Sequence[CountByInstaller]) -> str:
-    named = [f"{count.installer} ({count.downloads:,})" for count in installers[:INSTALLERS_SHOWN]]
-    others = sum(count.downloads for count in installers[INSTALLERS_SHOWN:])
-    return ", ".join([*named, *((f"others ({others:,})",) if others else ())])
+        yield ListedVersion(count.version, path, count.downloads, count.last.isoformat())
