@@ -233,7 +233,6 @@ def values(folder: Path, site: FakeIssuer, *, is_open: bool, **more: object) -> 
             _publisher(site, "that", [OTHER]),
         ],
         "grant": grants,
-        "web": {"pictures": "proxied"},
         **more,
     }
 

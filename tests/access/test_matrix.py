@@ -145,9 +145,6 @@ def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
         "file, escaped": RouteCase(f"/files/{escaped}/{sha}/{file}"),
         "file, other spelling": RouteCase(f"/files/{odd}/{sha}/{file}", 404),
         "file, slash behind": RouteCase(f"/files/{name}/{sha}/{file}/", 404, depends_on_name=False),
-        "picture, not signed": RouteCase(
-            f"/-/pictures/{'0' * 32}/aHR0cHM6Ly9h", 404, depends_on_name=False
-        ),
         "file, another digest": RouteCase(f"/files/{name}/{'0' * 64}/{file}", 404),
         "file by name": RouteCase(f"/files/{name}/{file}"),
         "file by name, other spelling": RouteCase(f"/files/{odd}/{file}"),

@@ -1,11 +1,14 @@
 """An application that is asked in this thread, without a server or a socket."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from tests.http.packages import Package
 from tests.http.servers import memory_index
@@ -14,7 +17,7 @@ from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
 from wheelyard.http.app import App
 from wheelyard.http.logs import CURRENT_REQUEST
 from wheelyard.http.messages import PATHSEND, Header, Message
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import SettingPath, Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.index import Index
@@ -162,12 +165,14 @@ def in_process(
     store: Store | None = None,
     near: bool = True,
     clock: Clock | None = None,
+    sources: Mapping[SettingPath, str] = MappingProxyType({}),
 ) -> Iterator[InProcessServer]:
-    """Yield an application over a store in memory, or another one."""
+    """Yield an application over a store in memory, or another one; `sources` is of the settings."""
     clock = clock or Clock()
     store = store or MemoryStore(clock.seconds)
     traits = StoreTraits(is_local=near)
     index = memory_index(folder, settings, fake_runtime(clock, 1), store=store, traits=traits)
+    index = replace(index, sources=sources)
     with asyncio.Runner() as runner:
         opened = InProcessServer(App(index), index, folder, clock, runner)
         yield opened

@@ -537,19 +537,17 @@ def test_a_removal_leaves_no_rendered_description(
         raw = f"Metadata-Version: 2.2\nName: demo\nVersion: {version}\n\nThe secret {version}\n"
         indexes.upload(make_wheel(version=version, metadata=raw.encode()))
         for index in (indexes.dev, indexes.prod):
-            for path_of in (None, str):
-                documents, clock = index.stores.documents, harness.clock.seconds
-                made = Descriptions(documents, clock, picture_path=path_of, waits=True)
-                made.render(parse_any(raw.encode(), DEMO, version))
-                made.close()
+            made = Descriptions(index.stores.documents, harness.clock.seconds, waits=True)
+            made.render(parse_any(raw.encode(), DEMO, version))
+            made.close()
     indexes.promote()
     rendered = [key for key in harness.snapshot("indexes/") if keys.DESCRIPTIONS in key]
-    assert len(rendered) == 8
+    assert len(rendered) == 4
 
     indexes.dev.named("").immediate_deletion.delete(ALICE, DEMO, FIRST, "", everywhere=True)
 
     left = [key for key in harness.snapshot("indexes/") if keys.DESCRIPTIONS in key]
-    assert len(left) == 4
+    assert len(left) == 2
     second = Selection(parse_version("2.0"))
     indexes.dev.immediate_deletion.delete(ALICE, DEMO, second, "")
     assert not any(keys.DESCRIPTIONS in key for key in harness.snapshot())

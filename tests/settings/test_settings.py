@@ -9,7 +9,12 @@ import pytest
 from tests.settings.written import settings_of, variables_of
 from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints
 from wheelyard.errors import Invalid
-from wheelyard.settings.load import google_endpoints, load_settings, unknown_variables
+from wheelyard.settings.load import (
+    google_endpoints,
+    load_settings,
+    settings_without_effect,
+    unknown_variables,
+)
 from wheelyard.settings.sections import ServerSettings, Settings
 
 WHOLE: Final = '[access]\nprivate = true\nstatic_token = "hunter2hunter2"\n'
@@ -121,6 +126,17 @@ def test_a_removed_rule_of_a_named_index_says_so() -> None:
     table = '[[index]]\nname = "prod"\npromote_approvals = 0'
     with pytest.raises(Invalid, match=r"\[\[index\]\] number 1: promote_approvals: it was removed"):
         read(WHEELYARD_TOML=table)
+
+
+@pytest.mark.parametrize(("section", "key"), [("web", "pictures")])
+def test_a_removed_setting_that_protected_nobody_has_no_effect(section: str, key: str) -> None:
+    """A removed setting without which nobody may do more is not read, and a sentence says so."""
+    variable = f"WHEELYARD_{section}_{key}".upper()
+    for source, text in (("WHEELYARD_TOML", f'[{section}]\n{key} = "hunter2"'), (variable, "x")):
+        loaded = load_settings(environ={source: text})
+        assert loaded.settings == Settings()
+        (said,) = settings_without_effect(loaded.sources)
+        assert said.startswith(f"{section}.{key}, from {source}: it was removed")
 
 
 def test_variables_of_others_stop_no_server() -> None:

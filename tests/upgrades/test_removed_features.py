@@ -21,14 +21,14 @@ from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, wheel
-from tests.operations.in_memory_index import ALICE, Clock
+from tests.operations.in_memory_index import ALICE
 from tests.upgrades.kept_stores import FOLDER, KeptStore, ask, missing, read_kept_store
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
+from wheelyard.catalog import keys
 from wheelyard.downloads.folding import SETTLED_SECONDS, fold
 from wheelyard.errors import Invalid
-from wheelyard.settings.load import load_settings
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.load import LoadedSettings, load_settings
 from wheelyard.storage.base import Stored
 from wheelyard.storage.forwarding import PrefixedStore
 
@@ -44,16 +44,16 @@ def kept() -> KeptStore:
 
 
 @pytest.fixture(scope="module")
-def settings() -> Settings:
+def loaded() -> LoadedSettings:
     """The settings that it was made under, as this version reads them."""
-    return load_settings(file=SETTINGS_FILE, environ=VARIABLES).settings
+    return load_settings(file=SETTINGS_FILE, environ=VARIABLES)
 
 
 @pytest.fixture
-def server(kept: KeptStore, settings: Settings, tmp_path: Path) -> Iterator[InProcessServer]:
+def server(kept: KeptStore, loaded: LoadedSettings, tmp_path: Path) -> Iterator[InProcessServer]:
     """Serve a copy of the store."""
-    clock = Clock()
-    with in_process(tmp_path, settings, store=kept.in_memory(), clock=clock) as opened:
+    store = kept.in_memory()
+    with in_process(tmp_path, loaded.settings, store=store, sources=loaded.sources) as opened:
         yield opened
 
 
@@ -96,9 +96,9 @@ def versions(server: InProcessServer, root: str, token: tuple[str, str]) -> list
     return list(json.decode(answer.body)["versions"])
 
 
-def test_what_stays_is_seen(kept: KeptStore, settings: Settings, tmp_path: Path) -> None:
+def test_what_stays_is_seen(kept: KeptStore, loaded: LoadedSettings, tmp_path: Path) -> None:
     """Every page, file, token and journal is answered as it was."""
-    wanted, seen = kept.seen, ask(tmp_path, kept.in_memory(), kept.seen, settings)
+    wanted, seen = kept.seen, ask(tmp_path, kept.in_memory(), kept.seen, loaded.settings)
     assert missing(wanted.answers, seen.answers) == []
     assert missing(wanted.files, seen.files) == []
     assert missing(wanted.tokens, seen.tokens) == []
@@ -192,6 +192,23 @@ def test_the_token_of_a_login_works(server: InProcessServer, kept: KeptStore) ->
     token = bearer(kept, "of-login")
     publish(server, "", "1.0", token)
     assert versions(server, "", token) == ["1.0"]
+
+
+def test_a_description_with_pictures_is_deleted(server: InProcessServer, kept: KeptStore) -> None:
+    """What was stored to show a description with pictures goes with the release, if at once."""
+    documents = server.index.stores.documents
+    assert any(documents.list(keys.DESCRIPTIONS))
+    body: dict[str, Any] = {"version": "2.0", "reason": "a secret", "now": True}
+    post(server, "/api/v1/projects/home/delete", bearer(kept, "admin"), **body)
+    assert not any(documents.list(keys.DESCRIPTIONS))
+
+
+def test_removed_settings_are_named(server: InProcessServer, kept: KeptStore) -> None:
+    """Health names each setting that has no effect any more."""
+    answer = server.get("/api/v1/health", bearer(kept, "admin"))
+    warnings = "\n".join(json.decode(answer.body)["warnings"])
+    for name in ("web.pictures",):
+        assert f"{name}, from {SETTINGS_FILE}: it was removed" in warnings
 
 
 @pytest.mark.integration

@@ -1,11 +1,12 @@
 """
-What earlier versions have stored, and this one only refuses or replays.
+What earlier versions have stored, and this one only removes, refuses or replays.
 
 Nothing of it is written again. What changes a project when its journal is replayed is in `model/`,
 as replaying is: `File.approved_for`, `PromotionData.person` and `EventKind.PROMOTION_APPROVED`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from hashlib import sha256
 from typing import Any, Final
 
 REMOVED_RULES: Final = ("promote_other_person", "promote_min_age_days", "promote_approvals")
@@ -39,3 +40,10 @@ def removed_rules_warning(name: str, rules: Collection[str]) -> str:
         f"{describe_removed_rules(name, rules)} Take them away on the page of indexes, or by "
         f"'wheelyard index change {name} {words}'."
     )
+
+
+def description_digests(text: str, markup: str, *, is_declared: bool) -> Iterator[str]:
+    """Yield the digests in the keys of a description, with links and with fetched pictures."""
+    for has_pictures in (False, True):
+        content = f"{markup} {is_declared} {has_pictures}\n{text}"
+        yield sha256(content.encode("utf-8", "replace")).hexdigest()

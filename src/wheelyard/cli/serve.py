@@ -299,13 +299,14 @@ class ServedIndex:
                 if is_read_only
                 else ensure_index(settings, is_server=True)
             )
+            index = replace(index, sources=self._sources)
             if index.upstream is not None:
                 index.upstream.policy.load()
             self._watchers = self._build_watchers(index)
             if self._watchers and self._options.import_first:
                 self._watchers.import_first()
             print_startup_message(index)
-        return replace(index, sources=self._sources)
+        return index
 
     def open_again(self) -> Index:
         """

@@ -34,7 +34,7 @@ from wheelyard.model.access import describe_scope
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import describe_grant
 from wheelyard.model.stored_indexes import describe_keys
-from wheelyard.settings.load import LoadedSettings
+from wheelyard.settings.load import LoadedSettings, settings_without_effect
 from wheelyard.settings.sections import (
     MEMORY_LOCATION,
     ServerSettings,
@@ -98,6 +98,8 @@ def check() -> None:
     summary = _summary(settings, loaded.config_source)
     for line in (*summary, *_changed_settings(loaded)):
         click.echo(escaped(line))
+    for sentence in settings_without_effect(loaded.sources):
+        warn(sentence)
     for sentence in settings_warnings(settings, authenticator):
         warn(sentence)
     require_telemetry(settings)

@@ -98,8 +98,6 @@ class App:
             for index in self._context.index.indexes.built():
                 if index.downloads is not None:
                     index.downloads.close()
-            if self._context.pictures is not None:
-                self._context.pictures.close()
             self._context.descriptions.close()
             self._context.documentation.close()
             self._instrumentation.close()

@@ -30,7 +30,6 @@ from wheelyard.wiring.index import Index
 if TYPE_CHECKING:
     from wheelyard.downloads.reading import Downloads
     from wheelyard.http.upstream_reader import UpstreamReader
-    from wheelyard.pictures.proxy import PictureProxy
 
 
 class StaticSite(Struct, frozen=True, kw_only=True):
@@ -61,8 +60,6 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     pages: PageCache
     remembered: LruCache[Any, Any]
     """The memory for pages, which the requests that the fast path remembers share with them."""
-    pictures: "PictureProxy | None"
-    """None unless pictures of other servers are fetched by this index."""
     descriptions: Descriptions
     documentation: Documentation
     file_delivery: FileDelivery

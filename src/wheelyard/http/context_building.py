@@ -1,6 +1,5 @@
 """How the objects that request handlers share are built: once for each process or each index."""
 
-import logging
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,6 @@ from msgspec.structs import replace
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.threads import Turns
-from wheelyard.errors import Unavailable
 from wheelyard.http.context import ServerContext, StaticSite
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.logs import StoreErrorLog
@@ -32,9 +30,6 @@ from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.http.upstream_reader import UpstreamReader
-    from wheelyard.pictures.proxy import PictureProxy
-
-logger = logging.getLogger("wheelyard")
 
 
 def build_context(
@@ -54,15 +49,10 @@ def build_context(
     providers = [table.name for table in index.settings.sign_in_providers]
     pools = kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns, providers)
     responses, policy = LruCache[Any, Any](http.page_cache * MIB), index.read_policy
-    documents, pictures = index.stores.documents, None if site else _pictures(index)
+    documents = index.stores.documents
     if site or index.settings.server.read_only:
         documents = ReadOnlyStore(documents)
-    descriptions = Descriptions(
-        documents,
-        index.runtime.monotonic,
-        picture_path=pictures.paths.path_of if pictures else None,
-        waits=site is not None,
-    )
+    descriptions = Descriptions(documents, index.runtime.monotonic, waits=site is not None)
     state = ServerState(index.runtime.now(), write_failure)
     index = replace(index, uploads=replace(index.uploads, descriptions=descriptions), server=state)
     long_read_limit = ConcurrencyLimit(read_threads // 4, "long answers")
@@ -76,7 +66,6 @@ def build_context(
         read_policy=replace(policy, anonymous=site.caller) if site else policy,
         pages=PageCache(responses),
         remembered=responses,
-        pictures=pictures,
         descriptions=descriptions,
         documentation=Documentation(find_folder()),
         file_delivery=FileDelivery(index),
@@ -122,31 +111,6 @@ def context_of_index(
         pages=PageCache(responses),
         remembered=responses,
     )
-
-
-def _pictures(index: Index) -> "PictureProxy | None":
-    """
-    Return what fetches pictures of other servers, or None if they are links.
-
-    If there is no key that signs their paths, and none can be made, they are links, and the log
-    says so.
-    """
-    settings, records = index.settings, index.sessions.records
-    if settings.web.pictures == "links":
-        return None
-    # nothing of it is loaded while it is off
-    from wheelyard.pictures.proxy import PictureProxy  # noqa: PLC0415
-    from wheelyard.pictures.signing import PicturePaths  # noqa: PLC0415
-
-    key, why = None, "server.read_only is set, and no other server has made it"
-    try:
-        key = records.key() if settings.server.read_only else records.require_key()
-    except Unavailable as fault:
-        why = fault.message
-    if key is None:
-        logger.warning("pictures are links, as there is no key that signs their paths: %s", why)
-        return None
-    return PictureProxy(PicturePaths(key, settings.server.public_path), index.runtime)
 
 
 def _upstream_reader(index: Index) -> "UpstreamReader | None":

@@ -78,7 +78,7 @@ def build_routes(
         *_files(packages, roots),
         *(() if is_dated else _api(context)),
         *_home(home, setup),
-        *(_elsewhere(context) if is_named else _people(context, pages)),
+        *(_elsewhere(context) if is_named else _people(pages)),
         *(() if is_dated else _management(ManagePages(pages), UploadPage(pages, uploads))),
         *(() if is_dated else _promotion(PromotionPages(pages))),
         *_downloads(pages),
@@ -94,7 +94,7 @@ def _roots(context: ServerContext) -> tuple[str, ...]:
     return ("legacy", "simple", "pypi", *context.index.settings.server.roots)
 
 
-def _people(context: ServerContext, pages: WebPages) -> Iterator[Route]:
+def _people(pages: WebPages) -> Iterator[Route]:
     """Yield the routes of what people do with the whole server."""
     yield Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always)
     yield from _account(AccountPages(pages), PasswordPages(pages), TokenPages(pages))
@@ -102,7 +102,6 @@ def _people(context: ServerContext, pages: WebPages) -> Iterator[Route]:
     yield from _providers(pages)
     yield from _asking(pages)
     yield from _administration(pages)
-    yield from _pictures(context)
 
 
 def _elsewhere(context: ServerContext) -> Iterator[Route]:
@@ -271,15 +270,6 @@ def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) 
     yield replace(_page(path, answer), is_long=True)
     if answer_form is not None:
         yield replace(_form(path, answer_form), is_long=True)
-
-
-def _pictures(context: ServerContext) -> Iterator[Route]:
-    if context.pictures is not None:
-        # nothing of it is loaded while it is off
-        from wheelyard.http.handlers.pictures import Pictures  # noqa: PLC0415
-
-        handler = Pictures(context, context.pictures).answer
-        yield replace(_page("/-/pictures/{signature}/{address}", handler), name="picture")
 
 
 def _promotion(promotion: PromotionPages) -> Iterator[Route]:

@@ -112,12 +112,14 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
         **{("promotion", rule): _PROMOTION_RULE for rule in REMOVED_RULES},
         **{(*NAMED_INDEXES, rule): _PROMOTION_RULE for rule in REMOVED_RULES},
         ("web", "remote_images"): (
-            "it was removed: other servers learnt who reads a page. Set web.pictures to proxied, "
-            "or take it away"
+            "it was removed: other servers learnt who reads a page. Take it away"
         ),
+        ("web", "pictures"): "it was removed: pictures of other servers are links. Take it away",
     }
 )
 """Settings that earlier versions had, and what became of them: removed, or `it is X.Y now`."""
+_WITHOUT_EFFECT: Final = frozenset({("web", "pictures")})
+"""Those of `_EARLIER` that stop nothing, as nobody may do more where they are not read."""
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
@@ -178,10 +180,11 @@ def load_settings(
         unplaced.extend(_insert_credentials(path, entries, key, variables, environ))
     _drop_other_indexes(given, tables, environ)
     # a table that is wrong may be why a variable has none
-    if problems := [*_problems(given.values(), config_source)] or unplaced:
+    effective = [value for path, value in given.items() if path not in _WITHOUT_EFFECT]
+    if problems := [*_problems(effective, config_source)] or unplaced:
         raise bad_setting(". ".join(problems))
     nested: dict[str, Any] = {}
-    for (*sections, name), value, _ in given.values():
+    for (*sections, name), value, _ in effective:
         table = nested
         for section in sections:
             table = table.setdefault(section, {})
@@ -195,6 +198,12 @@ def load_settings(
     settings = validate(settings)
     sources = {path: value.source for path, value in given.items()}
     return LoadedSettings(settings, sources, config_source)
+
+
+def settings_without_effect(sources: Mapping[SettingPath, str]) -> Iterator[str]:
+    """Yield a sentence for each of these settings that was removed, and is not read."""
+    for path in sorted(_WITHOUT_EFFECT & sources.keys()):
+        yield f"{'.'.join(path)}, from {sources[path]}: {_EARLIER[path]}."
 
 
 def process_environment() -> Mapping[str, str]:
@@ -232,7 +241,10 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 def _require_known_variables(environ: Mapping[str, str]) -> None:
     """Raise Invalid for unknown `WHEELYARD_*` variables: a misspelt one might have closed it."""
     earlier = {_variable(path): why for path, why in _EARLIER.items()}
+    unread = {_variable(path) for path in _WITHOUT_EFFECT}
     for name in unknown_variables(environ):
+        if name in unread:
+            continue
         if name in earlier:
             raise bad_setting(f"{name}: {earlier[name]}")
         # earlier names lacked the section, or a part of it
@@ -331,6 +343,9 @@ def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
             if text and not _is_service_url(name, text):
                 items = [part.strip() for part in text.split(",") if part.strip()]
                 yield _SettingValue(path, items if setting.is_list else text, name)
+    for path in _WITHOUT_EFFECT:
+        if text := environ.get(_variable(path), ""):
+            yield _SettingValue(path, text, _variable(path))
 
 
 def _entries(tables: object) -> list[dict[str, Any]]:

@@ -271,8 +271,6 @@ class WebSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Picture beside the name: SVG without scripts, PNG, JPEG, WebP, GIF or ICO, up to 256 KiB."""
     accent: kinds.Colour = ""
     """Colour of links and buttons, such as `#1b62b5`; made darker or lighter to be readable."""
-    pictures: Literal["links", "proxied"] = "links"
-    """Pictures of other servers in descriptions: links, or [fetched by the index](web.md)."""
     contact: str = ""
     """Whom error pages say to ask: an e-mail address, a URL or a text."""
 

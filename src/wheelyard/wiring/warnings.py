@@ -15,6 +15,7 @@ from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable
 from wheelyard.model.decoding import escaped
 from wheelyard.operations.index_definitions import names_no_index, unknown_sources
 from wheelyard.operations.index_warnings import layer_warnings
+from wheelyard.settings.load import settings_without_effect
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.validation import warnings_for
 from wheelyard.storage.filesystem import remote_file_system
@@ -105,6 +106,7 @@ def upstream_warnings(index: Index) -> Iterator[str]:
 
 def server_warnings(index: Index) -> Iterator[str]:
     """Yield all warnings about an index that is served: those that `serve` prints at its start."""
+    yield from settings_without_effect(index.sources)
     try:
         yield from settings_warnings(index.settings, index.authenticator)
     except Invalid as fault:  # of the certificate: the server has the one before

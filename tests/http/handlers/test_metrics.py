@@ -176,8 +176,8 @@ def test_start_imports_nothing_slow() -> None:
         "obstore",
         "requests",
     }
-    names = ["archive.wheel", "authentication.sign_in", "http.handlers.providers", "pictures"]
-    names += ["upstream", "wiring.sign_in", "wiring.upstream"]
+    names = ["archive.wheel", "authentication.sign_in", "http.handlers.providers", "upstream"]
+    names += ["wiring.sign_in", "wiring.upstream"]
     absent |= {f"wheelyard.{name}" for name in names}
     assert absent.isdisjoint(loaded)
 

@@ -13,8 +13,7 @@ ends a minute after the last one.
    whatever process has them. The daily sweep removes results that are 90 days old, and a removal
    of bytes at once those of its releases. Where nothing may be written (`[server] read_only`, an
    export), memory has them.
-3. A page shows the result, from memory or the store, with pictures of other servers at paths of
-   this index (`pictures/`) or as links, or the plain text; a page with that has no
+3. A page shows the result, from memory or the store, or the plain text; a page with that has no
    ETag and is kept by nobody. A page waits up to two seconds for the result, and no thread does so.
    The shortest text is rendered first, and the store gets results in another thread, so that few
    of many pages that are opened at once show the plain text. An export waits to the end.

@@ -9,7 +9,7 @@ to run for that.
 The input comes from readme_renderer, whose sanitiser has removed scripts and the like. This module
 writes only elements and attributes that it knows. It makes ids that no part of the page has, puts
 headings below those of the page, leaves out what a screen reader could not name, and shows images
-of other hosts as links unless the settings allow them. The text of such a link is the alternative
+of other hosts as links. The text of such a link is the alternative
 text; several images in a row that have none are numbered, as a row of badges would else be the same
 word again and again.
 
@@ -40,11 +40,6 @@ ID_PREFIX: Final = "user-content-"
 """Begins every id of a description, and no other id of a page."""
 HEADING_ABOVE: Final = 2
 """The level of the page's heading above a description."""
-
-MAX_IMAGES: Final = 200
-"""Pictures of other servers that a description shows. Those after them are links."""
-MAX_SOURCE_BYTES: Final = 2000
-"""Bytes of the URL of such a picture. Longer ones are links."""
 
 _PHRASES: Final = frozenset(
     {"a", "abbr", "b", "cite", "code", "del", "em", "i", "kbd", "span", "strong", "sub", "sup"}
@@ -104,7 +99,7 @@ class _Element(Struct):
         return "".join(_with_rows_of_images(self.parts))
 
 
-def rewrite(html: str, *, has_images: bool, is_own: bool = False) -> str:
+def rewrite(html: str, *, is_own: bool = False) -> str:
     """
     Return sanitised HTML as a part of a page.
 
@@ -113,23 +108,21 @@ def rewrite(html: str, *, has_images: bool, is_own: bool = False) -> str:
     Raises TooComplex for elements that are nested too deeply.
     """
     has_top = _ID_OF_TOP.search(html) is not None
-    rewriter = _Rewriter(has_images=has_images, is_own=is_own, has_top=has_top)
+    rewriter = _Rewriter(is_own=is_own, has_top=has_top)
     rewriter.feed(html)
     rewriter.close()
     return rewriter.result()
 
 
 class _Rewriter(HTMLParser):
-    def __init__(self, *, has_images: bool, is_own: bool, has_top: bool) -> None:
+    def __init__(self, *, is_own: bool, has_top: bool) -> None:
         super().__init__(convert_charrefs=True)
-        self._has_images = has_images
         self._is_own = is_own
         self._id_prefix = "" if is_own else ID_PREFIX
         self._heading_above = 0 if is_own else HEADING_ABOVE
         self._open = [_Element("", {})]
         self._ids = set[str]()
         self._headings = list[int]()
-        self._images = 0
         self._has_top = has_top
         """Whether an element has the id `top`. If not, `#top` is the top of the page (HTML)."""
 
@@ -221,28 +214,17 @@ class _Rewriter(HTMLParser):
         is_named = text.casefold() not in _UNNAMED and text != source
         tag, label = (_IMAGE, escape(text)) if is_named else (_UNNAMED_IMAGE, "image")
         element.has_text = True
-        is_ours = self._is_own and not _ABSOLUTE.match(source)
-        if is_ours or self._is_shown(source):
+        if self._is_own and not _ABSOLUTE.match(source):
             size = "".join(
                 f' {name}="{element.attributes[name]}"'
                 for name in ("width", "height")
                 if re.fullmatch(r"\d{1,4}%?", element.attributes.get(name, ""))
             )
             address = f'src="{escape(source)}" alt="{label}" loading="lazy"'
-            picture = f"<img {address}{size}{_align(element)}>"
-            if not is_ours and not self._is_within("a"):  # for readers who do not see it
-                picture = f"<a {_outward(source)}>{picture}</a>"
-            return "img", picture
+            return "img", f"<img {address}{size}>"
         if _ABSOLUTE.match(source) and not self._is_within("a"):
             return tag, f"<a {_outward(source)}>{label}</a>"
         return tag, f"<span>{label}</span>"
-
-    def _is_shown(self, source: str) -> bool:
-        """Return whether a picture of another server is shown, which counts it."""
-        is_short = len(source.encode("utf-8", "replace")) <= MAX_SOURCE_BYTES
-        is_shown = self._has_images and source.lower().startswith("https://") and is_short
-        self._images += is_shown
-        return is_shown and self._images <= MAX_IMAGES
 
     def _other(self, element: _Element) -> tuple[str, str]:
         tag = _RENAMED.get(element.tag, element.tag)
@@ -383,8 +365,7 @@ def main() -> None:
         render = _renderer(request["markup"])
         # SIGPROF ends the process, and the parent takes that for its answer
         signal.setitimer(signal.ITIMER_PROF, PROCESSOR_SECONDS)
-        options = {"has_images": request["images"], "is_own": request["own"]}
-        answer = _answer(render, request["text"], options)
+        answer = _answer(render, request["text"], is_own=request["own"])
         signal.setitimer(signal.ITIMER_PROF, 0)
         _write(answer)
 
@@ -407,13 +388,13 @@ def _renderer(markup: str) -> Render:
     return partial(markdown.render, variant=markup)
 
 
-def _answer(render: Render, text: str, options: dict[str, bool]) -> dict[str, str]:
+def _answer(render: Render, text: str, *, is_own: bool) -> dict[str, str]:
     """Return `html`, as `rewrite` makes it, or the `problem` in one word: `markup` or `complex`."""
     try:
         rendered = render(text)
         if rendered is None:
             return {"problem": "markup"}
-        html = rewrite(rendered, **options) if len(rendered) <= MAX_OUTPUT else ""
+        html = rewrite(rendered, is_own=is_own) if len(rendered) <= MAX_OUTPUT else ""
     except (MemoryError, RecursionError, TooComplex):
         return {"problem": "complex"}
     except Exception:  # noqa: BLE001 - docutils raises many types for text that it does not expect

@@ -27,12 +27,11 @@ class RenderProcess:
     may `kill` it.
 
     Args:
-        images: Whether images of other hosts are shown.
         own: Whether the texts are our documentation, and not descriptions by strangers.
     """
 
-    def __init__(self, *, images: bool = False, own: bool = False) -> None:
-        self._options = {"images": images, "own": own}
+    def __init__(self, *, own: bool = False) -> None:
+        self._own = own
         self._process: subprocess.Popen[bytes] | None = None
 
     def render(self, text: str, markup: str) -> dict[str, str]:
@@ -42,7 +41,7 @@ class RenderProcess:
         The answer has `html` or `problem`. The latter is `slow`, `complex`, `markup`, or
         `unavailable` if the process cannot be started or ends by no fault of the description.
         """
-        request = {"text": text, "markup": markup, **self._options}
+        request = {"text": text, "markup": markup, "own": self._own}
         # somebody may kill it, or the machine lack memory: a second attempt tells
         for _ in range(2):
             try:

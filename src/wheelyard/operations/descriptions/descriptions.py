@@ -8,12 +8,11 @@ descriptions. A long description takes as long as many others, so it waits for t
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from hashlib import sha256
-from html import escape, unescape
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock, Timer
@@ -22,7 +21,7 @@ from typing import Any, Final
 from markupsafe import Markup
 from msgspec import Struct
 
-from wheelyard.catalog import keys
+from wheelyard.catalog import keys, removed
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.concurrency.caches import ExpiringCache, LruCache
 from wheelyard.errors import WheelyardError
@@ -50,8 +49,6 @@ LIBRARIES: Final = ("readme_renderer", "docutils", "nh3", "Pygments")
 _REPLACED: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202d\u202e\ud800-\udfff]")
 """Controls, lone surrogates, and the overrides that show text in another order than it has."""
 
-_PICTURE: Final = re.compile(r'<img src="([^"]*)"')
-"""The beginning of a picture, as the process for descriptions writes it."""
 
 TOO_LARGE: Final = "it is longer than 512 KiB"
 NO_RST: Final = "it is not valid reStructuredText; `twine check` says where"
@@ -116,25 +113,17 @@ class Descriptions:
     Args:
         store: Keeps the results; if it may only be read, memory does.
         monotonic: The clock of what is tried again later.
-        picture_path: Returns the path that stands for the URL of a picture of another server;
-            without it, such pictures are links.
         waits: Whether callers wait until a description is rendered, as for a static site.
     """
 
     def __init__(
-        self,
-        store: Store,
-        monotonic: Callable[[], float],
-        *,
-        picture_path: Callable[[str], str] | None = None,
-        waits: bool = False,
+        self, store: Store, monotonic: Callable[[], float], *, waits: bool = False
     ) -> None:
         self._store = store
-        self._picture_path = picture_path
         self._waits = waits
         self._results: LruCache[Key, _Result] = LruCache(CACHE_CAPACITY)
         self._failures: ExpiringCache[Key, bool] = ExpiringCache(monotonic, 1000)
-        self._process = RenderProcess(images=picture_path is not None)
+        self._process = RenderProcess()
         # they start a thread when they need one
         self._executor = ThreadPoolExecutor(1, "describe")
         self._writer = ThreadPoolExecutor(1, "describe-write")
@@ -147,7 +136,7 @@ class Descriptions:
 
     def begin(self, core: CoreMetadata) -> None:
         """Have the description of a new release rendered in the background, without any I/O."""
-        description = self._parsed(core)
+        description = _parse(core)
         if description is not None and self._results.get(description.key) is None:
             self._submit(description, is_looked_up=False)
 
@@ -157,7 +146,7 @@ class Descriptions:
 
         One that is not rendered yet is plain text, which is not final; rendering it begins.
         """
-        description = self._parsed(core)
+        description = _parse(core)
         if description is None:
             text = core.description or ""
             reason = TOO_LARGE if _markup(core.description_content_type) else ""
@@ -171,8 +160,6 @@ class Descriptions:
             return RenderedDescription(html=plain(text, NOT_YET), is_final=False, job=job)
         # the process has sanitised it, and who may write to the store may change packages anyway
         html = Markup(result.html) if result.html else plain(text, result.reason)  # noqa: S704
-        if self._picture_path is not None:
-            html = _with_pictures(html, self._picture_path)
         return RenderedDescription(html=html)
 
     def close(self) -> None:
@@ -189,9 +176,6 @@ class Descriptions:
         self._executor.shutdown()
         self._writer.shutdown()
         self._process.close()
-
-    def _parsed(self, core: CoreMetadata) -> _Description | None:
-        return _parse(core, has_pictures=self._picture_path is not None)
 
     def _submit(
         self, description: _Description, *, is_looked_up: bool
@@ -284,25 +268,15 @@ class Descriptions:
         return result
 
 
-def _parse(core: CoreMetadata, *, has_pictures: bool) -> _Description | None:
+def _parse(core: CoreMetadata) -> _Description | None:
     """Return the description of a release if it has one that is to be rendered."""
     text, markup = core.description or "", _markup(core.description_content_type)
     if not text.strip() or not markup or len(text) > MAX_LENGTH:
         return None
     is_declared = bool(core.description_content_type)
-    content = f"{markup} {is_declared} {has_pictures}\n{text}".encode("utf-8", "replace")
+    content = f"{markup} {is_declared}\n{text}".encode("utf-8", "replace")
     key = keys.description(renderer(), sha256(content).hexdigest())
     return _Description(text, markup, is_declared, key)
-
-
-def _with_pictures(html: Markup, path_of: Callable[[str], str]) -> Markup:
-    """Return a description whose pictures are at paths of this index."""
-
-    def replaced(source: re.Match[str]) -> str:
-        return f'<img src="{escape(path_of(unescape(source[1])))}"'
-
-    # the process has written each `<`, and it has quoted the source
-    return Markup(_PICTURE.sub(replaced, html))  # noqa: S704 - with a source that is escaped
 
 
 @cache
@@ -330,12 +304,21 @@ def remove_results(stores: Iterable[Store], cores: Iterable[CoreMetadata]) -> No
     It is made again for another release with the same description. Raises Unavailable if a store
     does not answer.
     """
-    parsed = (_parse(core, has_pictures=has) for core in cores for has in (False, True))
-    names = {_name_of(description.key) for description in parsed if description}
+    names = set[str]()
+    for description in filter(None, map(_parse, cores)):
+        names.add(_name_of(description.key))
+        names.update(_earlier_names(description))
     for store in stores if names else ():
         for entry in store.list(keys.DESCRIPTIONS):
             if _name_of(entry.key) in names:
                 store.delete(entry.key)
+
+
+def _earlier_names(description: _Description) -> Iterator[str]:
+    """Yield the names that the results of a description had in earlier versions."""
+    text, markup = description.text, description.markup
+    for digest in removed.description_digests(text, markup, is_declared=description.is_declared):
+        yield _name_of(keys.description("", digest))
 
 
 def _name_of(key: Key) -> str:

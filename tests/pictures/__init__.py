@@ -1,1 +1,0 @@
-"""Pictures of other servers, fetched by the index."""
