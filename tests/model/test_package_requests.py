@@ -59,7 +59,6 @@ def decision(
     )
 
 
-BOTH = ("mail", "webhook")
 ANA = Ask("user:ana", NOW + HOUR, "for the viewer")
 
 
@@ -180,19 +179,14 @@ def test_merging_is_bounded_and_takes_any_order(noted: list[PackageRequest]) -> 
 def test_news_until_a_message_was_sent() -> None:
     """A request is news until a message has told of it, and with another reason once more."""
     stored = RequestList().with_noted([request(), request("pandas")], NOW)
-    failed = stored.with_told([request().key], ["mail"], BOTH, SentMessage(NOW, "no answer"))
-    told = failed.with_told([request().key], ["webhook"], BOTH, SentMessage(NOW))
+    failed = stored.with_told([], SentMessage(NOW, "no answer"))
+    told = failed.with_told([request().key], SentMessage(NOW))
     undecided = decisions_about(())
 
-    assert [waiting.taken_by for waiting in failed.requests] == [("mail",), ()]
-    assert [waiting.taken_by for waiting in told.requests] == [(), ()]
     assert [waiting.is_new(undecided) for waiting in failed.requests] == [True, True]
     assert [waiting.is_new(undecided) for waiting in told.requests] == [False, True]
     again = told.with_noted([request(asks=(ANA,), at=NOW + HOUR)], NOW + HOUR)
     assert again.requests[0].is_new(undecided)
-    repeated = failed.with_noted([request(at=NOW + HOUR)], NOW + HOUR).requests[0]
-    asked = failed.with_noted([request(asks=(ANA,), at=NOW + HOUR)], NOW + HOUR).requests[0]
-    assert (repeated.taken_by, asked.taken_by) == (("mail",), ())
     assert told.requests[0].is_new(decisions_about([decision(Verdict.APPROVED, at=NOW + HOUR)]))
 
 

@@ -128,7 +128,18 @@ def test_a_removed_rule_of_a_named_index_says_so() -> None:
         read(WHEELYARD_TOML=table)
 
 
-@pytest.mark.parametrize(("section", "key"), [("web", "pictures")])
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
+        ("web", "pictures"),
+        ("notifications", "mail_to"),
+        ("notifications", "mail_from"),
+        ("notifications", "smtp_host"),
+        ("notifications", "smtp_security"),
+        ("notifications", "smtp_username"),
+        ("notifications", "smtp_password"),
+    ],
+)
 def test_a_removed_setting_that_protected_nobody_has_no_effect(section: str, key: str) -> None:
     """A removed setting without which nobody may do more is not read, and a sentence says so."""
     variable = f"WHEELYARD_{section}_{key}".upper()

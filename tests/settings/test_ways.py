@@ -16,13 +16,6 @@ BASE: Final[Mapping[str, Mapping[str, Any]]] = {
     "store": {"location": "gs://kept", "files": "gs://open"},
     "google": {"id_token": {"audience": ["https://packages.example.com"]}},
     "upstream": {"url": "https://index.example.com/simple/", "enabled": False},
-    "notifications": {
-        "mail_to": ["us@a.example"],
-        "mail_from": "index@a.example",
-        "smtp_host": "a.example",
-        "smtp_username": "index",
-        "smtp_password": "secret",
-    },
 }
 """Low-precedence values that make every single setting valid."""
 VALUES: Final[Mapping[str, tuple[str, str]]] = {
@@ -41,9 +34,6 @@ VALUES: Final[Mapping[str, tuple[str, str]]] = {
     "upstream.allow_private_networks": ("10.0.0.0/8", "::1/128"),
     "notifications.webhook": ("https://a.example/hook", "https://b.example"),
     "notifications.allow_private_networks": ("10.0.0.0/8", "::1/128"),
-    "notifications.mail_to": ("a@b.example", "c@d.example"),
-    "notifications.mail_from": ("a@b.example", "c@d.example"),
-    "notifications.smtp_host": ("b.example", "c.example:2525"),
     "upstream.blocked_licenses": ("GPL-3.0-only", "AGPL-*"),
 }
 """Two values of settings for which not every word is one."""

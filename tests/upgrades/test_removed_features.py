@@ -207,7 +207,7 @@ def test_removed_settings_are_named(server: InProcessServer, kept: KeptStore) ->
     """Health names each setting that has no effect any more."""
     answer = server.get("/api/v1/health", bearer(kept, "admin"))
     warnings = "\n".join(json.decode(answer.body)["warnings"])
-    for name in ("web.pictures",):
+    for name in ("web.pictures", "notifications.mail_to", "notifications.smtp_host"):
         assert f"{name}, from {SETTINGS_FILE}: it was removed" in warnings
 
 

@@ -154,11 +154,11 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
             from wheelyard.retention.daily import DailyRetention  # noqa: PLC0415
 
             DailyRetention(retention, index.runtime).start()
-        if index.settings.notifications.is_on and index.upstream is not None:
+        if index.settings.notifications.webhook and index.upstream is not None:
             # nothing of it is loaded while it is off
             from wheelyard.notifications.notifier import Notifier  # noqa: PLC0415
 
-            Notifier.of(index).start()
+            Notifier(index).start()
     try:
         command.start_watching(index)
     except WheelyardError as error:  # a folder that was there at the start

@@ -84,8 +84,6 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """People who have said why they need it."""
     told_at: datetime | None = None
     """When a message told that it waits, UTC."""
-    taken_by: tuple[str, ...] = ()
-    """Channels that have taken a message about it which others have not taken yet."""
 
     @property
     def key(self) -> RequestKey:
@@ -107,7 +105,6 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
         later = other if other.last >= self.last else self
         who = tuple(dict.fromkeys((*self.who, *other.who)))[:MAX_WHO]
         asks = _newest_of_each((*self.asks, *other.asks))
-        taken_by = dict.fromkeys((*self.taken_by, *other.taken_by))
         return replace(
             later,
             who=who,
@@ -116,8 +113,6 @@ class PackageRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
             first=min(self.first, other.first),
             asks=asks,
             told_at=self.told_at or other.told_at,
-            # a new reason is news to all channels
-            taken_by=tuple(taken_by) if asks == self.asks else (),
         )
 
     def is_open(self, decided: ProjectDecisions, now: datetime) -> bool:
@@ -223,23 +218,12 @@ class RequestList(
         )
         return self.with_noted((changed,), now)
 
-    def with_told(
-        self,
-        keys: Collection[RequestKey],
-        taken: Iterable[str],
-        channels: Iterable[str],
-        message: SentMessage,
-    ) -> "RequestList":
-        """Return the list after a message about some requests, which some channels have taken."""
-        requests = list[PackageRequest]()
-        for request in self.requests:
-            taken_by = dict.fromkeys((*request.taken_by, *taken))
-            if request.key not in keys:
-                requests.append(request)
-            elif taken_by.keys() >= {*channels}:
-                requests.append(replace(request, told_at=message.at, taken_by=()))
-            else:
-                requests.append(replace(request, taken_by=tuple(sorted(taken_by))))
+    def with_told(self, keys: Collection[RequestKey], message: SentMessage) -> "RequestList":
+        """Return the list after a message, which has told of some requests."""
+        requests = (
+            replace(request, told_at=message.at) if request.key in keys else request
+            for request in self.requests
+        )
         return replace(self, requests=tuple(requests), message=message)
 
     def asked_by(

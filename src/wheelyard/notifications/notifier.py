@@ -1,7 +1,7 @@
 """Sends one message about all new requests, at most one in an hour, from one of many servers."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from threading import Thread
 from typing import Final
@@ -9,11 +9,12 @@ from typing import Final
 from wheelyard.api.operation import Call
 from wheelyard.api.package_request_operations import WaitingRequest, list_requests
 from wheelyard.errors import Conflict, WheelyardError
+from wheelyard.http_client.hosts import FetchError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, describe_principal
 from wheelyard.model.package_requests import SentMessage
 from wheelyard.model.public_packages import DecisionList
-from wheelyard.notifications.channels import Channel, Mail, NotSentError, Webhook
 from wheelyard.notifications.digest import digest_of
+from wheelyard.notifications.webhook import Webhook
 from wheelyard.operations.sweep import JobLease
 from wheelyard.wiring.index import Index
 
@@ -34,28 +35,18 @@ logger = logging.getLogger("wheelyard")
 
 class Notifier:
     """
-    Tells the channels what waits.
+    Tells a webhook what waits.
 
     For one thread. A failure is logged and tried again, and blocks nothing.
     """
 
-    def __init__(self, index: Index, channels: Iterable[Channel]) -> None:
+    def __init__(self, index: Index) -> None:
         self._index = index
         self._runtime = index.runtime
-        self._channels = tuple(channels)
+        self._webhook = Webhook(index.settings.notifications, index.runtime)
         self._lease = JobLease(index.stores.documents, JOB, index.lifecycle.removal.clock)
         self._logged = ""
         """The last failure that the log has. Each is there once."""
-
-    @classmethod
-    def of(cls, index: Index) -> "Notifier":
-        """Return the notifier of the settings of an index, without a connection."""
-        settings, channels = index.settings.notifications, list[Channel]()
-        if settings.webhook:
-            channels.append(Webhook(settings, index.runtime))
-        if settings.mail_to:
-            channels.append(Mail(settings, index.runtime))
-        return cls(index, channels)
 
     def start(self) -> None:
         """Start `run` in a daemon thread, and return at once."""
@@ -99,24 +90,17 @@ class Notifier:
     def _tell(self, news: Sequence[WaitingRequest], waiting: int) -> timedelta:
         # before: whatever happens then, nothing is sent again within the hour
         self._lease.complete()
-        taken, failures = set[str](), list[str]()
-        for channel in self._channels:
-            own = [request for request in news if channel.name not in request.taken_by]
-            if not own:
-                continue
-            try:
-                channel.send(digest_of(own, waiting, self._page_url(), self._describe))
-            except NotSentError as fault:
-                failures.append(f"{channel.name}: {fault.why}")
-            else:
-                taken.add(channel.name)
-        message = SentMessage(self._runtime.now(), "; ".join(failures))
-        keys, names = {request.key for request in news}, [one.name for one in self._channels]
-        self._index.package_requests.change(
-            lambda stored: stored.with_told(keys, taken, names, message)
-        )
-        if message.error:
-            self._log(message.error)
+        error = ""
+        keys = {request.key for request in news}
+        try:
+            self._webhook.send(digest_of(news, waiting, self._page_url(), self._describe))
+        except FetchError as fault:
+            error = f"webhook: {fault.why}"
+            keys = set()
+        message = SentMessage(self._runtime.now(), error)
+        self._index.package_requests.change(lambda stored: stored.with_told(keys, message))
+        if error:
+            self._log(error)
         else:
             self._logged = ""
         return EVERY

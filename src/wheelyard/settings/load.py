@@ -92,7 +92,6 @@ _FROM_ENVIRONMENT: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ("access", "static_token"): "WHEELYARD_ACCESS_STATIC_TOKEN, or name a static_tokens_file",
         ("upstream", "password"): "WHEELYARD_UPSTREAM_PASSWORD",
         ("notifications", "webhook"): "WHEELYARD_NOTIFICATIONS_WEBHOOK",
-        ("notifications", "smtp_password"): "WHEELYARD_NOTIFICATIONS_SMTP_PASSWORD",
     }
 )
 """Secrets that a file must not have, and what to set instead."""
@@ -101,6 +100,16 @@ _PROMOTION_RULE: Final = (
     "environment asks for a second person"
 )
 _NEVER_CHANGED: Final = "it was removed: nobody but our tests has changed it. Take it away"
+_NO_MAIL: Final = "it was removed: nobody gets mail. Set notifications.webhook, or take it away"
+_MAIL_SETTINGS: Final = (
+    "mail_to",
+    "mail_from",
+    "smtp_host",
+    "smtp_security",
+    "smtp_username",
+    "smtp_password",
+)
+"""The settings of notifications by mail."""
 NAMED_INDEXES: Final = ("index",)
 COOKIE_LOGIN: Final = ("access", "cookie_login")
 _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
@@ -114,11 +123,14 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ("web", "remote_images"): (
             "it was removed: other servers learnt who reads a page. Take it away"
         ),
+        **{("notifications", key): _NO_MAIL for key in _MAIL_SETTINGS},
         ("web", "pictures"): "it was removed: pictures of other servers are links. Take it away",
     }
 )
 """Settings that earlier versions had, and what became of them: removed, or `it is X.Y now`."""
-_WITHOUT_EFFECT: Final = frozenset({("web", "pictures")})
+_WITHOUT_EFFECT: Final = frozenset(
+    {("web", "pictures"), *(("notifications", key) for key in _MAIL_SETTINGS)}
+)
 """Those of `_EARLIER` that stop nothing, as nobody may do more where they are not read."""
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
