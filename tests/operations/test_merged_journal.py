@@ -18,8 +18,6 @@ from wheelyard.api import journal_operations
 from wheelyard.api.journal_operations import (
     JournalEntries,
     JournalQuery,
-    JournalSelection,
-    every_entry,
     list_entries,
 )
 from wheelyard.api.table import LocalApi
@@ -83,12 +81,6 @@ def entries(index: Index, **query: object) -> list[JournalEntry]:
     return [entry for page in pages(index, **query) for entry in page.entries]
 
 
-def whole(index: Index, **selection: object) -> list[JournalEntry | str]:
-    """Return what a download has."""
-    api = LocalApi(index=index, caller=ALICE)
-    return list(every_entry(api, JournalSelection(**selection)))  # type: ignore[arg-type]
-
-
 @settings(max_examples=25, deadline=None)
 @given(
     steps=STEPS,
@@ -101,7 +93,7 @@ def whole(index: Index, **selection: object) -> list[JournalEntry | str]:
 def test_every_entry_is_on_one_page(
     steps: list[Step], given_at: int, limit: int, commits: int, *, is_local: bool, minutes: int
 ) -> None:
-    """Each commit is on one page and in the download, the newest first, whatever was when."""
+    """Each commit is on one page, the newest first, whatever was when."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(journal_operations, "LOCAL_COMMITS", commits)
         patch.setattr(journal_operations, "REMOTE_COMMITS", commits)
@@ -118,7 +110,6 @@ def test_every_entry_is_on_one_page(
         assert len({(entry.project, entry.commit, entry.by) for entry in listed}) == len(steps)
         times = [entry.at for entry in listed]
         assert times == sorted(times, reverse=True)
-        assert whole(index) == listed
         assert later == [entry for entry in listed if entry.at >= moment]
         assert earlier == [entry for entry in listed if entry.at < moment]
 
@@ -194,8 +185,8 @@ def test_filters(harness: IndexHarness) -> None:
     assert len(entries(index, what=shown[0])) == shown.count(shown[0])
     with pytest.raises(Invalid, match="Choose one of: uploaded"):
         entries(index, what="renamed")
-    both = whole(index, by="alice", project="alpha", what="uploaded")
-    assert [entry.commit for entry in both if isinstance(entry, JournalEntry)] == [1]
+    both = entries(index, by="alice", project="alpha", what="uploaded")
+    assert [entry.commit for entry in both] == [1]
 
 
 def test_search_that_finds_little_goes_on(
@@ -218,13 +209,13 @@ def test_unreadable_parts_are_named(harness: IndexHarness) -> None:
     harness.store.put(keys.project(NormalizedName("beta")), b"{", None)
     harness.store.put(keys.ACCESS, b"{", None)
 
-    *listed, access, beta, alpha = whole(harness.opened(3))
+    (page,) = pages(harness.opened(3))
 
-    assert [entry.commit for entry in listed if isinstance(entry, JournalEntry)] == [3, 1]
-    assert str(access).startswith("the grants and groups cannot be read: ")
-    assert str(beta).startswith("beta cannot be read: ")
-    assert str(alpha).startswith("the journal of the project alpha has lost its entries 2.")
-    assert len(entries(harness.opened(4))) == 2
+    assert [entry.commit for entry in page.entries] == [3, 1]
+    access, beta, alpha = page.problems
+    assert access.startswith("the grants and groups cannot be read: ")
+    assert beta.startswith("beta cannot be read: ")
+    assert alpha.startswith("the journal of the project alpha has lost its entries 2.")
 
 
 def test_lost_feed_is_named(harness: IndexHarness) -> None:
@@ -233,11 +224,11 @@ def test_lost_feed_is_named(harness: IndexHarness) -> None:
     harness.index.changes.newest()
     harness.store.delete(keys.CHANGES)
 
-    first, second, third, problem = whole(harness.opened(3))
+    (page,) = pages(harness.opened(3))
 
-    listed = [each for each in (first, second, third) if isinstance(each, JournalEntry)]
-    assert [entry.project for entry in listed] == ["alpha", "beta", "alpha"]
-    assert "is lost" in str(problem)
+    assert [entry.project for entry in page.entries] == ["alpha", "beta", "alpha"]
+    (problem,) = page.problems
+    assert "is lost" in problem
 
 
 @pytest.mark.parametrize("before", ["x", "2026-01-01T00:00:00.000000Z/alpha", "..\n"])
@@ -259,5 +250,3 @@ def test_only_administrators_read_it(harness: IndexHarness) -> None:
         api = LocalApi(index=harness.index, caller=caller)
         with pytest.raises(error):
             api.call(list_entries, JournalQuery())
-        with pytest.raises(error):
-            every_entry(api, JournalSelection())

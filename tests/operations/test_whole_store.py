@@ -15,8 +15,6 @@ from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
 from wheelyard.api.journal_operations import (
     JournalQuery,
-    JournalSelection,
-    every_entry,
     list_entries,
 )
 from wheelyard.api.server_operations import show_usage
@@ -206,5 +204,3 @@ def test_the_journal_of_an_index_that_does_not_exist(harness: IndexHarness) -> N
     with pytest.raises(NotFound, match="There is no index 'nope'") as unknown:
         caller.call(list_entries, JournalQuery(index="nope"))
     assert "'wheelyard index list'" in in_terminal(unknown.value)
-    with pytest.raises(NotFound, match="There is no index 'nope'"):
-        every_entry(caller, JournalSelection(index="nope"))

@@ -5,7 +5,6 @@ Each raises Unavailable if the store does not answer.
 """
 
 import re
-from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Annotated, Final
@@ -13,7 +12,6 @@ from typing import Annotated, Final
 from msgspec import Meta, Struct
 
 from wheelyard.api.operation import Call
-from wheelyard.authentication.authorization import require_admin
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.project_json import JournalEntry, require_entry_kind
@@ -33,7 +31,7 @@ _TIME: Final = "%Y-%m-%dT%H:%M:%S.%fZ"
 Moment = Annotated[datetime, Meta(tz=True)] | None
 
 
-class JournalSelection(Struct, frozen=True, kw_only=True):
+class JournalQuery(Struct, frozen=True, kw_only=True):
     """A query for entries of all journals. Empty fields mean all."""
 
     index: str = ""
@@ -46,6 +44,10 @@ class JournalSelection(Struct, frozen=True, kw_only=True):
     since: Moment = None
     until: Moment = None
     """The first moment that is not wanted any more."""
+    before: str = ""
+    """What an answer before had as `next`, to go on behind it."""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    """How many entries are enough. What was committed at once stays together."""
 
     @property
     def parsed(self) -> JournalFilter:
@@ -64,15 +66,6 @@ class JournalSelection(Struct, frozen=True, kw_only=True):
             since=max(self.since or BEGINNING, BEGINNING),
             until=self.until,
         )
-
-
-class JournalQuery(JournalSelection, frozen=True, kw_only=True):
-    """A query for some entries."""
-
-    before: str = ""
-    """What an answer before had as `next`, to go on behind it."""
-    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
-    """How many entries are enough. What was committed at once stays together."""
 
 
 class JournalEntries(Struct, frozen=True):
@@ -114,29 +107,7 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
     )
 
 
-def every_entry(call: Call, body: JournalSelection) -> Iterator[JournalEntry | str]:
-    """
-    Return an iterator of all these entries, the newest first, and at its end of the problems.
-
-    Raises Unauthenticated or Forbidden unless the caller is an administrator, Invalid if the name
-    of the project is malformed, and NotFound if there is no such index. The iterator may raise
-    Unavailable.
-    """
-    require_admin(call.caller, JOURNALS)
-    _require_index(call, body)
-    problems, journal = list[str](), call.index.merged_journal
-    steps = journal.read(body.parsed, problems)
-
-    def entries() -> Iterator[JournalEntry | str]:
-        with closing(steps):
-            for step in steps:
-                yield from step.entries
-        yield from dict.fromkeys(problems)
-
-    return entries()
-
-
-def _require_index(call: Call, body: JournalSelection) -> None:
+def _require_index(call: Call, body: JournalQuery) -> None:
     """Raise NotFound if there is no such index; it may be one that is not served now."""
     if body.index and body.index not in call.index.indexes.names():
         raise unknown_index(body.index)

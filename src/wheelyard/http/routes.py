@@ -256,7 +256,6 @@ def _administration(web: WebPages) -> Iterator[Route]:
     yield _page("/-/tokens/", tokens.redirect)  # where the page was once
     journal = JournalPages(pages)
     yield from _admin_page("/-/admin/journal/", journal.answer)
-    yield from _admin_page("/-/admin/journal/journal.csv", journal.download)
     yield from _admin_page("/-/admin/storage/", StoragePage(pages).answer)
     retention = RetentionPage(pages)
     yield from _admin_page("/-/admin/retention/", retention.answer, retention.answer_form)

@@ -1,32 +1,28 @@
-"""The page of the journals of everything, and their download as CSV."""
+"""The page of the journals of everything."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Final
 from urllib.parse import urlencode
 
-from msgspec.structs import asdict
-
 from wheelyard.api import journal_operations
-from wheelyard.api.journal_operations import JournalQuery, JournalSelection
+from wheelyard.api.journal_operations import JournalQuery
 from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.handlers.admin.pages import AdminPages
-from wheelyard.http.messages import NO_STORE, NOSNIFF, Request, Response, StreamedResponse
+from wheelyard.http.messages import Request, Response
 from wheelyard.model.project_json import ENTRY_KINDS
 from wheelyard.rendering.advice import error_on_page
-from wheelyard.rendering.journal_csv import journal_csv
 from wheelyard.rendering.web.admin.journal import entry_rows
 
 SECTION: Final = "journal/"
 FIELDS: Final = ("index", "project", "by", "what", "from", "to")
 ENTRIES_ON_A_PAGE: Final = 50
 _LAST_DAY: Final = datetime(9999, 12, 31, tzinfo=UTC)
-_CSV: Final = (b"content-type", b"text/csv; charset=utf-8; header=present")
 
 
 class JournalPages:
-    """The page of the journals, and the download."""
+    """The page of the journals."""
 
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
@@ -44,10 +40,7 @@ class JournalPages:
             "error": "",
         }
         try:
-            wanted = JournalQuery(
-                **asdict(_selection(asked)), before=before, limit=ENTRIES_ON_A_PAGE
-            )
-            page = api.call(journal_operations.list_entries, wanted)
+            page = api.call(journal_operations.list_entries, _wanted(asked, before))
         except (Invalid, NotFound) as error:
             values["error"] = error_on_page(error)
             return self._pages.show(request, SECTION, "journal.html", values, status_of(error))
@@ -57,32 +50,20 @@ class JournalPages:
             "looked_back_to": page.looked_back_to,
             "older": _query(asked, before=page.next) if page.next else "",
             "newest": _query(asked),
-            "download": _query(asked),
             "is_older": bool(before),
             "is_full": len(page.entries) >= ENTRIES_ON_A_PAGE,
         }
         return self._pages.show(request, SECTION, "journal.html", values)
 
-    def download(self, request: Request) -> Response:
-        """Handle GET `journal.csv`: all entries that the form selects, as a table."""
-        query = self._pages.query(request)
-        wanted = _selection({name: query.text(name) for name in FIELDS})
-        entries = journal_operations.every_entry(self._pages.api(request), wanted)
-        today = self._pages.index.runtime.now()
-        name = b'attachment; filename="journal-%s.csv"' % f"{today:%Y-%m-%d}".encode()
-        headers = (_CSV, (b"content-disposition", name), NOSNIFF, NO_STORE)
-        pool = self._pages.context.pools.streams
-        return StreamedResponse(200, headers, journal_csv(entries), pool)
 
-
-def _selection(asked: Mapping[str, str]) -> JournalSelection:
+def _wanted(asked: Mapping[str, str], before: str) -> JournalQuery:
     """
-    Return what the fields of the form select.
+    Return the query for a page of what the fields of the form select.
 
     Raises Invalid for what is no date.
     """
     since, until = _day(asked["from"]), _day(asked["to"])
-    return JournalSelection(
+    return JournalQuery(
         index=asked["index"],
         project=asked["project"],
         by=asked["by"],
@@ -90,6 +71,8 @@ def _selection(asked: Mapping[str, str]) -> JournalSelection:
         since=since,
         # the day itself is wanted, too; no day comes after the last one
         until=until + timedelta(days=1) if until and until < _LAST_DAY else None,
+        before=before,
+        limit=ENTRIES_ON_A_PAGE,
     )
 
 

@@ -68,7 +68,7 @@ SECTIONS: Final = (
     Section(
         "journal/",
         "Journal",
-        "Who did what and when, to projects, rights and public packages, with filters, and as CSV.",
+        "Who did what and when, to projects, rights and public packages, with filters.",
     ),
     Section("storage/", "Storage", "How much each project stores: bytes and files."),
     Section(
