@@ -60,7 +60,6 @@ OF_ADMINISTRATORS = {
     "GET names": 200,
     f"POST projects/{EXISTING[0]}/release {{}}": 409,
     f"POST projects/{MISSING[0]}/release {{}}": 404,
-    "GET upstream/kept": 200,
     "GET access": 200,
     "GET access/history": 200,
     "GET journal": 200,

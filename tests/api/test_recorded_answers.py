@@ -72,7 +72,6 @@ REQUESTS: Final[tuple[tuple[str, str, object], ...]] = (
     ("GET", "changes?since=7", None),
     ("GET", "journal?limit=2", None),
     ("POST", "upstream/decide", {"verdict": "blocked", "packages": [{"project": "idna"}]}),
-    ("GET", "upstream/kept", None),
     ("GET", "usage", None),
     ("POST", "publishers/add", {"publisher": PUBLISHER, "note": "n"}),
     ("POST", "publishers/add", {"publisher": {"id": "x"}}),

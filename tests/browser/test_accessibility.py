@@ -58,7 +58,7 @@ FORMS = (
     "/-/admin/groups/?group=team",
     "/-/admin/health/",
     "/-/admin/settings/",
-    "/-/admin/storage/?of=public",
+    "/-/admin/storage/",
     "/-/admin/names/",
     "/-/admin/names/?action=reserve",
     "/-/admin/names/?release=acme-next",

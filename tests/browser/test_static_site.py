@@ -9,7 +9,7 @@ from tests.http.packages import wheel
 from tests.http_server import serving
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.team import Team, locked
+from tests.upstream.team import Team
 
 
 def test_search_in_a_static_site(browser: Browser, public: FakeUpstream, tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_search_in_a_static_site(browser: Browser, public: FakeUpstream, tmp_pat
     team, kept = Team(tmp_path, public), public_wheel("acme-public", "2.0")
     public.publish(kept)
     team.publish(wheel("acme-core", "1.0", "Summary: For every service"), wheel("other", "1.0"))
-    team.prefetch(locked(kept))
+    team.keep(kept)
     with ThreadPoolExecutor(1) as pool:  # the browser's event loop is in this thread
         assert pool.submit(team.export).result().failed == ()
 

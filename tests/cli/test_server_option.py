@@ -14,6 +14,7 @@ from tests.clients.harness import Sandbox
 from tests.http.packages import Package, sdist, wheel
 from tests.http.servers import RunningServer, running_server
 from tests.ports import free_port
+from tests.upstream.pylock import HEAD, locked
 from wheelyard.api.remote import RemoteApi
 from wheelyard.api_client import ApiConnection, ServerCredential, parse_server
 from wheelyard.operations.journal_reader import RESTORED, JournalReader
@@ -160,23 +161,23 @@ def test_administrators_decide(remote: Typed, local: Typed, server: RunningServe
 def test_a_lock_file_is_approved_from_anywhere(
     remote: Typed, local: Typed, server: RunningServer, sandbox: Sandbox
 ) -> None:
-    """What a lock file lists is approved, and what is kept is listed, as on the server."""
+    """What a lock file lists is approved as on the server."""
     for name in ("lock", "twin"):
         # larger than the body of other changes
-        digests = "".join(f" --hash=sha256:{number:064x}" for number in range(1000))
-        (sandbox.folder / f"{name}.txt").write_text(f"{name}-a==1.0{digests}\n{name}-b==2{digests}")
+        digests = [f"{number:064x}" for number in range(1000)]
+        packages = locked(f"{name}-a", "1.0", *digests) + locked(f"{name}-b", "2", *digests)
+        (sandbox.folder / f"{name}.toml").write_text(HEAD + packages)
     for line in (
-        *("upstream block {}-b --reason broken", "upstream approve -r {}.txt --dry-run"),
-        *("upstream approve -r {}.txt --reason ok", "upstream approve -r {}.txt"),
-        *("upstream approve -r {}.txt --unblock", "upstream approve -r missing.txt"),
-        *("upstream list", "upstream list {} --json", "upstream list no/name"),
+        *("upstream block {}-b --reason broken", "upstream approve -r {}.toml --dry-run"),
+        *("upstream approve -r {}.toml --reason ok", "upstream approve -r {}.toml"),
+        *("upstream approve -r {}.toml --unblock", "upstream approve -r missing.toml"),
     ):
         done = printed(remote(*line.replace("{}", "lock").split()))
         expected = printed(local(*line.replace("{}", "twin").split()))
         assert done == tuple(each.replace("twin", "lock") for each in expected), line
-    for arguments in (["approve", "-r", "lock.txt"], ["list"]):
-        refused = remote("upstream", *arguments, WHEELYARD_TOKEN=server.token)
-        assert (refused.returncode, "may not" in refused.stderr) == (1, True)
+    approve = ("upstream", "approve", "-r", "lock.toml")
+    refused = remote(*approve, WHEELYARD_TOKEN=server.token)
+    assert (refused.returncode, "may not" in refused.stderr) == (1, True)
 
 
 def test_projects_and_files_are_listed(remote: Typed, local: Typed, sandbox: Sandbox) -> None:

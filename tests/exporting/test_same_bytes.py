@@ -17,7 +17,7 @@ from tests.upstream.conftest import upstream as _upstream
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import upstream_section
-from tests.upstream.team import Team, locked
+from tests.upstream.team import Team
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.settings.sections import (
     AccessSettings,
@@ -74,7 +74,7 @@ def test_a_site_has_the_bytes_of_an_open_server(tmp_path: Path, upstream: FakeUp
         stock(index, tmp_path)
         publish(index, tmp_path, *LARGE, *LINKED)
     upstream.publish(*PUBLIC)
-    team.prefetch(locked(*PUBLIC))
+    team.keep(*PUBLIC)
 
     export_to(open_index(private), team.site, RequestedOptions())
 

@@ -1,10 +1,12 @@
 """The store of a team in a folder, with an upstream, as commands use it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from packaging.utils import canonicalize_name
 
 from tests.exporting.export_fixture import export_to, publish
 from tests.http.packages import Package
@@ -14,19 +16,8 @@ from wheelyard.exporting.export import ExportResult
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
-from wheelyard.upstream.lock_files import read_lock_files
-from wheelyard.upstream.prefetch import Prefetch, PrefetchReport
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
-
-
-def locked(*packages: Package) -> str:
-    """Return lines of a requirements file."""
-    lines = list[str]()
-    for each in packages:
-        name, version = each.filename.removesuffix(".tar.gz").split("-")[:2]
-        lines.append(f"{name}=={version} --hash=sha256:{each.sha256}\n")
-    return "".join(lines)
 
 
 @dataclass(frozen=True)
@@ -66,21 +57,19 @@ class Team:
         with self.index(check_upload=False) as index:
             publish(index, self.folder, *packages)
 
-    def prefetch(
-        self,
-        text: str,
-        *,
-        dry_run: bool = False,
-        received: Callable[[int], None] = lambda _: None,
-        **more: Any,  # noqa: ANN401
-    ) -> PrefetchReport:
-        """Prefetch what a lock file lists."""
-        path = self.folder / "requirements.txt"
-        path.write_text(text)
+    def keep(self, *packages: Package, **more: Any) -> None:  # noqa: ANN401
+        """Bring public packages into the store, as a server does that a client has asked."""
         with self.index(**more) as index:
-            assert index.upstream is not None
-            work = Prefetch(index=index.upstream, jobs=2, received=received)
-            return work.run(read_lock_files([path]), dry_run=dry_run)
+            upstream = index.upstream
+            assert upstream is not None
+            for package in packages:
+                name = canonicalize_name(package.filename.split("-")[0])
+                found = upstream.pages.get(name)
+                assert found is not None
+                file = found.page.by_filename[package.filename]
+                upstream.files.bring(found.page, file)
+                if file.serves_metadata:
+                    upstream.files.bring_metadata(found.page, file)
 
     def stored(self) -> set[str]:
         """Return the names of all files of upstream indexes in the store."""

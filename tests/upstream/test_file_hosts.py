@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from msgspec.structs import replace
+from packaging.utils import canonicalize_name
 
 from tests.cli.conftest import Serve, Typed
 from tests.cli.conftest import serve as _serve
@@ -18,7 +19,7 @@ from tests.upstream.fake_pages import Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import LABEL
-from tests.upstream.team import Team, locked
+from tests.upstream.team import Team
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import parse_url
@@ -120,12 +121,13 @@ def test_a_command_finds_them(upstream: FakeUpstream, tmp_path: Path) -> None:
     """A command asks as a server does, also if the page that it needs is fresh in the store."""
     upstream.publish(public_wheel("pip", "26.0"), IDNA)
     team = Team(tmp_path, upstream)
-    assert team.prefetch(locked(IDNA), dry_run=True, file_hosts=None, enabled=None).results
+    with team.index(file_hosts=None, enabled=None) as index:
+        assert index.upstream is not None
+        assert index.upstream.pages.get(canonicalize_name("idna")) is not None
 
-    report = team.prefetch(locked(IDNA), file_hosts=None, enabled=None)
+    team.keep(IDNA, file_hosts=None, enabled=None)
 
     assert team.stored() == {IDNA.filename, f"{IDNA.filename}.metadata"}
-    assert report.fetched_bytes == len(IDNA.data)
     assert len(upstream.asked_pages("pip")) == 2
 
 

@@ -232,7 +232,7 @@ def test_offline_never_asks_to_wait(tmp_path: Path, public: FakeUpstream) -> Non
         )
         assert "wheelyard upstream" not in lead
         assert "To load this page again does not help." in rest
-        assert "wheelyard upstream prefetch" in rest
+        assert "What is installed through this store where there is a connection" in rest
 
 
 def test_a_read_only_server_passes_files_on(tmp_path: Path, public: FakeUpstream) -> None:

@@ -1,4 +1,4 @@
-"""Public sdists whose version has a hyphen: pages, files, and what is kept and locked of them."""
+"""Public sdists whose version has a hyphen: pages, files, and what is locked of them."""
 
 from pathlib import Path
 
@@ -11,14 +11,7 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.reading import file_of, look, page_of
 from tests.upstream.settings import front
 from wheelyard.errors import Invalid
-from wheelyard.upstream.kept_files import KeptFile
-from wheelyard.upstream.lock_files import (
-    BAD_LOCK_FILE,
-    LockedFile,
-    Place,
-    locked_package,
-    read_lock_files,
-)
+from wheelyard.upstream.lock_files import BAD_LOCK_FILE, LockedFile, read_lock_files
 
 SHA = "0123456789abcdef" * 4
 
@@ -55,21 +48,11 @@ def test_a_url_without_a_project_asks_nobody_about_a_private_file(
         assert upstream.asked("acme-core-1-0") == []
 
 
-@pytest.mark.parametrize("filename", REAL)
-def test_what_is_kept_and_locked(filename: str) -> None:
-    """A kept file, and one of a lock file that states no version, have the project's reading."""
-    project, version = REAL[filename]
-    kept = KeptFile(upstream="public-12345678", path=f"{project}/{SHA}/{filename}")
-    locked = locked_package(Place("pylock.toml", 1), project, "", [(f"sha256:{SHA}", filename)])
-
-    assert kept.version == version
-    assert [file.version for file in locked.files] == [version]
-
-
+@pytest.mark.parametrize("has_version", [False, True], ids=["no version", "version"])
 @pytest.mark.parametrize("is_named", [False, True], ids=["url", "name"])
 @pytest.mark.parametrize("filename", [*REAL, "leo-4.3-1.zip", "leo-4.3.tar.bz2"])
 def test_a_lock_file_with_an_old_sdist_is_read(
-    tmp_path: Path, filename: str, *, is_named: bool
+    tmp_path: Path, filename: str, *, is_named: bool, has_version: bool
 ) -> None:
     """One sdist that an old tool has named does not make the whole pylock.toml unusable."""
     old = {"leo-4.3-1.zip": ("leo", "4.3.post1"), "leo-4.3.tar.bz2": ("leo", "4.3")}
@@ -81,14 +64,14 @@ def test_a_lock_file_with_an_old_sdist_is_read(
 created-by = 'a test'
 [[packages]]
 name = '{project}'
-version = '{version}'
+{f"version = '{version}'" if has_version else ""}
 sdist = {{ {said}url = 'https://files.example.com/{filename}', hashes = {{ sha256 = '{SHA}' }} }}
 """
     )
 
     (files,) = read_lock_files([path]).projects.values()
 
-    assert files == (LockedFile(project, version, SHA, filename),)  # type: ignore[arg-type]
+    assert files == (LockedFile(project, version, SHA),)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("sdist", ["5", "{ name = 5, url = 5 }", "{ url = 'http://[::1/x.zip' }"])

@@ -13,7 +13,7 @@ from tests.clients.harness import REPOSITORY, Sandbox
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import upstream_settings
-from tests.upstream.team import Team, locked
+from tests.upstream.team import Team
 
 pytestmark = pytest.mark.integration
 wheelyard = _wheelyard
@@ -36,7 +36,7 @@ def test_no_connection_is_opened(tmp_path: Path, upstream: FakeUpstream, sandbox
     """
     upstream.publish(IDNA, NEW_IDNA)
     team = Team(tmp_path, upstream)
-    team.prefetch(locked(IDNA))
+    team.keep(IDNA)
     upstream.stop()
     paths = (PAGE, FILE, f"{FILE}.metadata", NEW_FILE, UNKNOWN, OWN)
 
@@ -59,7 +59,7 @@ def test_no_connection_is_opened(tmp_path: Path, upstream: FakeUpstream, sandbox
     assert [each["filename"] for each in listed] == [IDNA.filename]
     assert answers[FILE][1].encode("latin-1") == IDNA.data
     for path in (NEW_FILE, UNKNOWN):
-        assert "wheelyard upstream prefetch" in answers[path][1]
+        assert "install it once through this store" in answers[path][1]
     assert found["uploads"] == {
         "team-x": "",
         "idna": "public_name",
@@ -67,21 +67,10 @@ def test_no_connection_is_opened(tmp_path: Path, upstream: FakeUpstream, sandbox
     }
 
 
-def test_prefetch_needs_a_connection(team: Team, wheelyard: Typed) -> None:
-    """A prefetch with the settings of an offline server says what to do."""
-    (team.folder / "wheelyard.toml").write_text(upstream_settings(team.upstream, "offline = true"))
-    (team.folder / "r.txt").write_text(locked(IDNA))
-    typed = ("upstream", "prefetch", "-r", team.folder / "r.txt", "--store", team.store)
-
-    done = wheelyard(*typed, "--config", team.folder / "wheelyard.toml")
-    assert done.returncode == 1
-    assert "WHEELYARD_UPSTREAM_OFFLINE=false" in done.stderr
-
-
 def test_why_names_missing_files(team: Team, wheelyard: Typed) -> None:
     """Offline, `why` says which files the store lacks."""
     team.upstream.publish(IDNA, NEW_IDNA)
-    team.prefetch(locked(IDNA))
+    team.keep(IDNA)
     settings = team.folder / "offline.toml"
     settings.write_text(upstream_settings(team.upstream, "offline = true"))
 

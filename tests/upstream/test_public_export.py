@@ -11,7 +11,7 @@ from tests.http.packages import Package
 from tests.storage.gcs.opened import EMULATOR
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import private_wheel, public_wheel
-from tests.upstream.team import Team, locked
+from tests.upstream.team import Team
 from wheelyard.exporting.site_folder import RequestedOptions
 
 pytestmark = pytest.mark.integration
@@ -40,7 +40,7 @@ def team(tmp_path: Path, upstream: FakeUpstream) -> Team:
     upstream.publish(IDNA, OLD_IDNA, RICH)
     team = Team(tmp_path, upstream)
     team.publish(private_wheel("acme-core", "1.0"))
-    team.prefetch(locked(IDNA, RICH))
+    team.keep(IDNA, RICH)
     return team
 
 
@@ -61,11 +61,11 @@ def test_the_site_has_what_is_stored(team: Team) -> None:
 
     assert team.export().projects == 0
     assert tree(team.site) == before
-    team.prefetch(locked(OLD_IDNA))
+    team.keep(OLD_IDNA)
     assert team.export().projects == 1
     assert paths_of("idna", IDNA, OLD_IDNA) < team.public_paths()
     team.upstream.withdraw(OLD_IDNA.filename)
-    team.prefetch(locked(IDNA), page_ttl=0)
+    team.keep(IDNA, page_ttl=0)
     assert team.export().projects == 1
     assert team.public_paths() == paths_of("idna", IDNA) | paths_of("rich", RICH)
 
@@ -118,7 +118,7 @@ def test_files_are_copied_from_bucket_to_bucket(
     with running_fake_gcs("wheels", "site") as cloud:
         monkeypatch.setenv(EMULATOR, cloud.url)
         team = Team(tmp_path, upstream, "gs://wheels/store")
-        team.prefetch(locked(IDNA))
+        team.keep(IDNA)
 
         assert team.export(dest="gs://site").total == 1
         wanted = paths_of("idna", IDNA)

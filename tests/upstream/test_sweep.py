@@ -1,7 +1,5 @@
 """Files of upstream indexes that nobody uses are removed, and nothing else is."""
 
-import json
-import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -9,13 +7,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.refused import refused
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog.format import ensure_format
 from wheelyard.catalog.store_clock import CLOCK_DIFFERS, StoreClock
+from wheelyard.cli.access_commands import token_command
+from wheelyard.cli.store_commands import usage_command
 from wheelyard.cli.upstream_commands import upstream_command
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, Unavailable
@@ -24,11 +23,7 @@ from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.file_cache import FileUses
-from wheelyard.upstream.kept_files import (
-    SweepRules,
-    UpstreamSweep,
-    kept_packages,
-)
+from wheelyard.upstream.kept_files import KeptSize, SweepRules, UpstreamSweep
 from wheelyard.wiring.stores import system_runtime
 
 BELOW = "upstream/public-0123abcd/"
@@ -163,63 +158,35 @@ def test_the_note_of_another_process(tmp_path: Path) -> None:
         assert store.get(notes) == version
 
 
-def test_what_is_kept_is_counted(store: Store, clock: Clock) -> None:
-    """What is kept is counted by project or by version, with its last use, and nothing is read."""
-    begun = clock.now - timedelta(days=30)
-    other = f"upstream/old-89abcdef/files/demo/{'d' * 64}/demo-9.0.tar.gz"
-    for key in (other, note_of(FILES[0]), f"{BELOW}files/zope/{'e' * 64}/unknown.bin"):
+def test_what_is_kept_is_counted(store: Store, runtime: Runtime, clock: Clock) -> None:
+    """Kept files and their core metadata are counted every ten minutes, and none is read."""
+    for key in (f"upstream/old-89abcdef/files/demo/{'d' * 64}/demo-9.0.tar.gz", note_of(FILES[0])):
         store.put(Key(key), b"" if "/uses/" in key else b"x" * 500, ABSENT)
     calls = list[str]()
-    counting = ObservedStore(store, lambda verb, _: calls.append(verb))
+    kept = KeptSize(ObservedStore(store, lambda verb, _: calls.append(verb)), runtime)
 
-    listed = [
-        (kept.project, kept.version, kept.upstream.partition("-")[0], kept.files, kept.bytes)
-        for kept in kept_packages(counting)
-    ]
-    assert listed == [
-        ("demo", "", "old", 1, 500),
-        ("zope", "", "public", 1, 500),
-        ("demo", "", "public", 3, 300),
-    ]
-    of_demo = kept_packages(counting, NormalizedName("demo"))
-    assert [(kept.version, (kept.last_used - begun).days) for kept in of_demo] == [
-        ("9.0", 30),
-        ("0.0", 30),
-        ("1.0", 10),
-        ("2.0", 20),
-    ]
-    (unknown,) = kept_packages(store, NormalizedName("zope"))
-    assert unknown.version == ""
-    assert {*calls} == {"list"}
+    assert (kept.latest().bytes, kept.latest().at) == (800, clock.now)
+    assert calls == ["list"]
+    UpstreamSweep(StoreClock(store, runtime)).run(SweepRules(max_bytes=0))
+    clock.advance(minutes=9)
+    assert kept.latest().bytes == 800
+    clock.advance(minutes=1)
+    assert kept.latest().bytes == 0
 
 
-def test_the_command_lists_what_the_sweep_removes(tmp_path: Path) -> None:
-    """`upstream list` sorts by size, last use or name, has a total, and JSON for programs."""
-    clock = Clock()
-    store = LocalStore(tmp_path, system_runtime().random)
-    ensure_format(store)
-    for days, (name, size) in enumerate({"b": 2, "a": 1, "c": 3}.items()):
-        key = Key(f"{BELOW}files/{name}/{'a' * 64}/{name}-1.{size}.tar.gz")
-        store.put(key, bytes(size * 2**20), ABSENT)
-        clock.advance(days=1 + days)
-        os.utime(tmp_path / key, (clock.seconds(), clock.seconds()))
+def test_usage_has_what_public_packages_take(tmp_path: Path) -> None:
+    """`wheelyard usage` counts what is kept, also while no upstream index is configured."""
     place = ["--store", str(tmp_path)]
+    CliRunner().invoke(token_command, ["create", "ci", *place], catch_exceptions=False)
+    store = LocalStore(tmp_path, system_runtime().random)
 
-    def run(*arguments: str) -> str:
-        line = ["list", *arguments, *place]
-        return CliRunner().invoke(upstream_command, line, catch_exceptions=False).output
+    def run() -> str:
+        return CliRunner().invoke(usage_command, place, catch_exceptions=False).output
 
-    lines = run().splitlines()
-    assert lines[0] == "c\t1 file\t3.0 MiB\tlast used 2026-01-07"
-    assert lines[-1] == "total: 3 files, 6.0 MiB"
-    assert [line[0] for line in run("--sort", "used").splitlines()] == ["b", "a", "c", "t"]
-    assert [line[0] for line in run("--sort", "name").splitlines()] == ["a", "b", "c", "t"]
-    assert run("B").startswith("b 1.2\t1 file\t2.0 MiB\t")
-    assert run("nothing") == "total: 0 files, 0 B\n"
-    kept = json.loads(run("--json", "--sort", "name"))
-    assert (kept["files"], kept["bytes"]) == (3, 6 * 2**20)
-    assert [package["project"] for package in kept["packages"]] == ["a", "b", "c"]
-    assert kept["packages"][0]["last_used"] == "2026-01-04T00:00:00Z"
+    assert run() == "0 B\t0 files\t0 projects\n"
+    for key in FILES:
+        store.put(Key(key), bytes(2**20), ABSENT)
+    assert run() == "0 B\t0 files\t0 projects\n3.0 MiB\tpublic packages that are kept\n"
 
 
 def test_the_command_removes_what_it_said(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from wheelyard.api.operation import Call
-from wheelyard.errors import Unavailable
-from wheelyard.model.decoding import counted, escaped
+from wheelyard.errors import Unavailable, WheelyardError
+from wheelyard.model.decoding import counted, escaped, readable_size
 from wheelyard.operations.server_state import ServerState
 from wheelyard.operations.sweep import EVERY, JOB, last_completed
 from wheelyard.settings.sections import GROUPS, Setting, Settings, all_settings
@@ -53,7 +53,11 @@ class Health(Struct, frozen=True):
 
 
 def show_health(call: Call) -> Health:
-    """Show how the server is: store, upstream indexes, files of credentials, queues, warnings."""
+    """
+    Show how the server is: store, upstream indexes, files of credentials, queues, warnings.
+
+    What public packages take that are kept is counted by their keys, at most every ten minutes.
+    """
     index = call.index
     return Health(
         version=version("wheelyard"),
@@ -71,6 +75,7 @@ def _parts(index: Index) -> Iterator[HealthPart]:
         yield _queues_part(index.server)
     if index.upstream is not None:
         yield from _upstream_parts(index.upstream)
+    yield from _public_files_parts(index)
     for certificate in tls_files(index.settings):
         text = f"Valid until {certificate.value.expires:%Y-%m-%d %H:%M} UTC."
         yield HealthPart("certificate", "warning" if certificate.warnings else "ok", text)
@@ -173,6 +178,19 @@ def _upstream_parts(upstream: "UpstreamIndex") -> Iterator[HealthPart]:
         age = timedelta(seconds=max(upstream.runtime.seconds() - osv.in_force.modified_at, 0))
         state: State = "failed" if osv.error else "ok"
         yield HealthPart("advisories", state, f"{entries}, {counted(age.days, 'day')} old.")
+
+
+def _public_files_parts(index: Index) -> Iterator[HealthPart]:
+    name = "public files"
+    try:
+        counted_size = index.kept_size.latest()
+    except WheelyardError as error:
+        yield HealthPart(name, "failed", error.message)
+        return
+    if counted_size.bytes or index.upstream is not None:
+        size = readable_size(counted_size.bytes)
+        when = f"{counted_size.at:%Y-%m-%d %H:%M} UTC"
+        yield HealthPart(name, "ok", f"Public packages that are kept took {size} on {when}.")
 
 
 class SettingInForce(Struct, frozen=True):

@@ -25,14 +25,10 @@ from wheelyard.model.public_packages import (
     DecisionCommit,
     DecisionSummary,
     Explanation,
-    KeptPackage,
     RefreshedPage,
     Verdict,
 )
 from wheelyard.remedies import Advice, Remedy
-from wheelyard.storage.base import Store
-from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import upstream_store
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex
@@ -127,44 +123,6 @@ class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
     """A project that the upstream indexes are asked for now."""
 
     project: Name
-
-
-class KeptQuery(Struct, frozen=True):
-    """A query for what is kept."""
-
-    project: Name | None = None
-    """The project whose versions are listed; without it, projects are."""
-
-
-class KeptPackages(Struct, frozen=True):
-    """What the store keeps of public packages."""
-
-    packages: tuple[KeptPackage, ...]
-    """The largest first."""
-    files: int
-    """Of all packages together."""
-    bytes: int
-
-
-def list_kept(call: Call, body: KeptQuery) -> KeptPackages:
-    """
-    List what the store keeps of public packages: how much it is, and when it was used last.
-
-    It lists the keys of the store, and reads no file. Raises Invalid if the name is malformed.
-    """
-    from wheelyard.upstream.kept_files import kept_packages  # noqa: PLC0415 - see above
-
-    project = parse_name(body.project) if body.project else None
-    packages = tuple(kept_packages(_upstream_store(call.index), project))
-    files = sum(package.files for package in packages)
-    return KeptPackages(packages, files, sum(package.bytes for package in packages))
-
-
-def _upstream_store(index: Index) -> Store:
-    """Return the store with what is kept, also while no upstream index is configured."""
-    if index.upstream is not None:
-        return index.upstream.files.store
-    return upstream_store(index.settings, index.stores, index.traits.operation_counter)
 
 
 def list_decisions(call: Call) -> Decisions:

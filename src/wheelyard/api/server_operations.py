@@ -73,6 +73,9 @@ class Usage(IndexUsage, frozen=True, kw_only=True, omit_defaults=True):
     stored_files: int = 0
     """Listed and kept files of all these indexes, where a file that several have counts once."""
     stored_bytes: int = 0
+    public_bytes: int = 0
+    """What public packages take that are kept, with core metadata, as counted in the last ten
+    minutes. 0 for an index with a name."""
 
 
 class _IndexReading(Struct, frozen=True):
@@ -85,11 +88,12 @@ class _IndexReading(Struct, frozen=True):
 
 def show_usage(call: Call) -> Usage:
     """
-    Show how much the private projects store.
+    Show how much the private projects store, and how much public packages take that are kept.
 
     It is known from the search: no file is looked at. Documents are read only of projects that have
     deleted files, that several indexes have, or that are in an index of the store which this
-    process does not serve. Of a damaged one, deleted files are left out.
+    process does not serve. Of a damaged one, deleted files are left out. Public packages are
+    counted by their keys, at most every ten minutes.
     """
     indexes, unserved = [call.index], list[_IndexReading]()
     if not call.index.name:
@@ -116,6 +120,7 @@ def show_usage(call: Call) -> Usage:
         stored_files=len(stored) + sum(project.files + project.kept_files for project in alone),
         stored_bytes=sum(stored.values())
         + sum(project.bytes + project.kept_bytes for project in alone),
+        public_bytes=0 if call.index.name else call.index.kept_size.latest().bytes,
     )
 
 

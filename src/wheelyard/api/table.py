@@ -43,7 +43,6 @@ _USAGE = RequiredRight.ADMIN, server_operations.USAGE
 _RETENTION = RequiredRight.ADMIN, retention_operations.RETENTION
 _JOURNALS = RequiredRight.ADMIN, journal_operations.JOURNALS
 _DECISIONS = (RequiredRight.APPROVER,)
-_KEPT = RequiredRight.ADMIN, "see what is kept of public packages"
 
 # a token is shown once, so that the request is never repeated
 _made = partial(Row, "POST", right=_CALLER, status=201, is_long=True, takes_iap=True, repeats=False)
@@ -144,7 +143,6 @@ OPERATIONS: Final = (
         asks_upstream=True,
     ),
     Row("POST", "upstream/refresh", packages.refresh, asks_upstream=True),
-    Row("GET", "upstream/kept", packages.list_kept, *_KEPT, is_long=True),
     Row("GET", "upstream/decisions", packages.list_decisions, *_DECISIONS),
     Row("GET", "upstream/decisions/history", packages.decision_history, *_DECISIONS, is_long=True),
     Row("POST", "upstream/approve", packages.approve, *_DECISIONS, asks_upstream=True),

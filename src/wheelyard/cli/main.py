@@ -1,8 +1,8 @@
 """
 The `wheelyard` command: subcommands, error messages, exit statuses and Ctrl-C.
 
-Exit status: 0 success, 1 failure, 2 wrong usage, 3 what `upstream prefetch` could not get or
-`upstream approve -r` has left blocked, 130 Ctrl-C.
+Exit status: 0 success, 1 failure, 2 wrong usage, 3 what `upstream approve -r` has left blocked,
+130 Ctrl-C.
 """
 
 import gc
@@ -51,7 +51,7 @@ COMMAND_GROUPS: Final = {
         "status": "set a project's status",
         "names": "list, reserve and release private names",
     },
-    "Public packages": {"upstream": "fetch, approve and block packages of other indexes"},
+    "Public packages": {"upstream": "approve and block packages of other indexes"},
     "Access": {
         "token": "create, list, rotate and revoke API tokens",
         "access": "grant and revoke rights, and explain who may do what",

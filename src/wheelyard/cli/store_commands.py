@@ -65,7 +65,8 @@ def usage_command() -> None:
     It counts the files that projects list, without their core metadata, and looks at no file. The
     projects of an index with a name have it before their own: dev/acme-lib. With a quota, the last
     column is how much of it is used. With a store, it reads the documents of projects that no
-    server has looked at.
+    server has looked at. The last line has what public packages take that are kept, with
+    their core metadata, if there are any.
 
     Examples:
         wheelyard usage
@@ -97,6 +98,8 @@ def _usage_lines(usage: Usage) -> Iterator[tuple[str, ...]]:
     if usage.indexes:
         size, files = describe_size(usage.stored_bytes), counted(usage.stored_files, "file")
         yield size, files, "stored for all indexes together"
+    if usage.public_bytes:
+        yield describe_size(usage.public_bytes), "public packages that are kept"
 
 
 def _usage_line(usage: ProjectUsage | IndexUsage, name: str) -> tuple[str, ...]:

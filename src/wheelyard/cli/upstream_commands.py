@@ -19,8 +19,8 @@ from wheelyard.cli.options import (
 from wheelyard.cli.output import JSON, OUTPUT, PROJECT, CliGroup, print_result
 from wheelyard.cli.program import command_line
 from wheelyard.cli.upstream_decision_commands import VERSION, approve, block, decisions
-from wheelyard.cli.upstream_file_commands import list_kept, prefetch, sweep
 from wheelyard.cli.upstream_request_commands import request, requests
+from wheelyard.cli.upstream_sweep_command import sweep
 from wheelyard.cli.why_command import print_explanation
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted
@@ -33,13 +33,13 @@ from wheelyard.model.public_packages import (
 @click.group("upstream", cls=CliGroup)
 def upstream_command() -> None:
     """
-    Bring, approve, block and clear out packages of upstream indexes.
+    Approve, block and clear out packages of upstream indexes.
 
     Documentation: upstream.md
     """
 
 
-for _command in (approve, block, decisions, requests, request, prefetch, list_kept, sweep):
+for _command in (approve, block, decisions, requests, request, sweep):
     upstream_command.add_command(_command)
 
 

@@ -26,7 +26,6 @@ from wheelyard.api.why_operations import WhyQuestion, explain_project
 from wheelyard.cli.options import INDEX, Api, history_lines, open_api
 from wheelyard.cli.output import JSON, PROJECT, REASON, cli_command, print_result, warn
 from wheelyard.cli.program import command_line, reason_text
-from wheelyard.cli.upstream_file_commands import INCOMPLETE_STATUS, left_out, requirements_option
 from wheelyard.errors import WheelyardError
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_name, parse_version
@@ -40,19 +39,25 @@ from wheelyard.model.public_packages import (
     decisions_about,
     describe_for_approvers,
 )
-from wheelyard.upstream.lock_files import LockedFile, LockedFiles, read_lock_files
+from wheelyard.upstream.lock_files import LockedFiles, read_lock_files
 
 VERSION: Final = Argument(["version"], required=False)
 MAX_FILES: Final = 30_000
 """The most files that are approved by one request, whose body has at most 8 MiB."""
-REQUIREMENTS: Final = requirements_option(required=False)
+INCOMPLETE_STATUS: Final = 3
+"""The exit status if something that a lock file lists stays blocked."""
 
 
 @cli_command(
     "approve",
     Argument(["project"], required=False),
     VERSION,
-    REQUIREMENTS,
+    Option(
+        ["-r", "--requirement", "paths"],
+        type=click.Path(path_type=Path),
+        multiple=True,
+        metavar="FILE",
+    ),
     Option(["--unblock"], is_flag=True),
     Option(["--dry-run"], is_flag=True),
     Option(["--despite"], multiple=True, metavar="RULE"),
@@ -83,8 +88,7 @@ def approve(
     are left out. What is blocked stays blocked, and is named, and the exit status is 3.
 
     Options:
-        --requirement: pylock.toml, or requirements with hashes; - for standard input; may be given
-            again.
+        --requirement: A pylock.toml; - for standard input; may be given again.
         --unblock: -r: approve also what is blocked.
         --dry-run: -r: say what would be approved, and approve nothing.
         --despite: Also lift this rule: licence, snapshot, cooldown; with VERSION vulnerable or
@@ -149,14 +153,10 @@ def _approve_one(name: NormalizedName, wanted: Version | None, asked: _Options) 
 def _approve_locked(paths: tuple[Path, ...], asked: _Options) -> int:
     """Approve what lock files list, and return the exit status."""
     locked = read_lock_files(paths)
-    for package in locked.without_digest:
-        raise package.without_digest
-    for package in locked.without_version:
-        raise package.without_version
     packages = [
         DecidedPackage(name, version, tuple(file.sha256 for file in files))
         for name, listed in locked.projects.items()
-        for version, files in groupby(sorted(listed, key=_version_of), _version_of)
+        for version, files in groupby(listed, attrgetter("version"))
     ]
     api, answers = open_api(), list[DecisionSummary]()
     for part in in_parts(packages):
@@ -198,17 +198,16 @@ def in_parts(packages: Iterable[DecidedPackage]) -> Iterator[tuple[DecidedPackag
         yield tuple(part)
 
 
-def _version_of(file: LockedFile) -> str:
-    return file.version or ""
-
-
 def _summary_lines(
     locked: LockedFiles, summary: DecisionSummary, *, dry_run: bool
 ) -> Iterator[str]:
     verb = "would be approved" if dry_run else "approved"
     for decision in summary.decided:
         yield f"{decision.target}: {verb}, {counted(len(decision.sha256 or ()), 'file')}"
-    yield from left_out(locked, summary.private)
+    for foreign in locked.foreign:
+        yield f"left out: {foreign.place} is {foreign.origin}, which no index has"
+    for name in summary.private:
+        yield f"left out: {name} is private, and never asked for elsewhere"
     yield (
         f"{counted(len(summary.decided), 'version')} {verb}, {len(summary.unchanged)} already, "
         f"{counted(len(summary.private), 'private name')} left out, {len(summary.blocked)} blocked"

@@ -254,21 +254,6 @@ class RefreshedPage(Struct, frozen=True, kw_only=True):
         return not self.upstream
 
 
-class KeptPackage(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the store keeps of a project of an upstream index, or of one version of it."""
-
-    project: NormalizedName
-    version: str = ""
-    """Empty for the whole project, and for files whose version is not known."""
-    upstream: str
-    """The id of the upstream index: its label, and eight digits of the digest of its URL."""
-    files: int
-    bytes: int
-    """Of the files and their core metadata."""
-    last_used: datetime
-    """When a file was sent or fetched last, within a day (UTC)."""
-
-
 class FileReason(Struct, frozen=True, omit_defaults=True):
     """One reason why a file is not shown."""
 

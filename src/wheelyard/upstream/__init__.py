@@ -90,11 +90,10 @@ last bytes are sent: one object for each file, create-only, says which bytes cam
 page. A use is noted as an empty object at most once a day, so that the sweep
 needs one listing and no reads. It sees only what is below `upstream/`, by a `PrefixedStore`.
 
-Prefetch and offline. `upstream/lock_files.py` reads lock files into the digests that they list;
-`prefetch.py` finds each on the page of its project, and fetches pages and files at the same time,
-in threads that Ctrl-C need not wait for. While the upstream is offline, `file_cache.py` takes
-from each page what the store lacks, by one listing of the project's files, and the clients raise
-before a host is looked up. Exports take it, too.
+Lock files and offline. `upstream/lock_files.py` reads lock files into the digests that are
+approved. While the upstream is offline, `file_cache.py` takes from each page what the store lacks,
+by one listing of the project's files, and the clients raise before a host is looked up. Exports
+take it, too.
 
 Processes may fetch the same file at the same time. A lease in the bucket would need a write
 before each fetch and a deletion after it. Whoever found a lease would have to wait until the file

@@ -1,7 +1,7 @@
 """The fetching of one file into the spool, or past it, and of all files that a process fetches."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from pathlib import Path
@@ -193,8 +193,6 @@ FetchedFile = StoredFile | GrowingFile | PassedOnFile
 """What a reader can read from: the store, the spool, or the upstream itself."""
 FetchKey = tuple[str, NormalizedName, str, str]
 """Upstream, project, filename and digest."""
-Received = Callable[[int], None]
-"""Called with the number of bytes that have just come from an upstream."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -240,8 +238,7 @@ class FileFetch:
     """
     One file on its way from the upstream through the spool, to readers and into the store.
 
-    A file of more than `max_kept_bytes` is not stored. `received` is called with the number of
-    bytes of each chunk.
+    A file of more than `max_kept_bytes` is not stored.
     """
 
     def __init__(
@@ -251,7 +248,6 @@ class FileFetch:
         name: NormalizedName,
         file: UpstreamFile,
         max_kept_bytes: int | None,
-        received: Received | None,
     ) -> None:
         self.started: Future[FetchedFile] = Future()
         """What readers read from, once there are bytes, or why there are none."""
@@ -264,7 +260,6 @@ class FileFetch:
         self._name = name
         self._file = file
         self._max_kept_bytes = max_kept_bytes
-        self._received = received
         self._growing: GrowingFile | None = None
         self._path: Path | None = None
         """The file in the spool, while it is there."""
@@ -361,8 +356,6 @@ class FileFetch:
                 raise Unavailable(message, retry_after=RETRY_AFTER_SECONDS)
             check.add(chunk)
             self._write(chunk, growing)
-            if self._received is not None:
-                self._received(len(chunk))
             growing.add(len(chunk))
             if growing.has_begun:
                 self._answer(growing)

@@ -163,8 +163,11 @@ class Explainer(Struct, frozen=True):
             if Code.BLOCKED in codes:  # it says who knows more, and why
                 why = tuple(sorted(why, key=lambda reason: reason.code != Code.BLOCKED))
             if not why and file.filename not in shown:
-                text = f"upstream.offline is set, and the store lacks {file.filename}."
-                why = (FileReason("offline", f"{text} Fetch it where there is a connection."),)
+                text = (
+                    f"upstream.offline is set, and the store lacks {file.filename}. Install it "
+                    "once through this store where there is a connection."
+                )
+                why = (FileReason("offline", text),)
             yield _explained_file(file, why)
         for file in (file for file in page.changed if _is_of(file, version)):
             text = (

@@ -1,5 +1,5 @@
 """
-What the store keeps of public packages, how large it is, when it was used, and what is removed.
+What the store keeps of public packages, how large it is, and what is removed.
 
 The sweep only ever sees what is below `upstream/`, so it cannot touch what is private. Servers may
 run meanwhile: a file that they need again is fetched again. Pages stay, because they say which
@@ -7,20 +7,19 @@ index owns a name, and so do the learned digests.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from math import inf
 from operator import attrgetter
+from threading import Lock
 from typing import Final
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.store_clock import StoreClock
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import prefetch_map
-from wheelyard.errors import Invalid
-from wheelyard.model.distribution_filename import parse_known_filename
-from wheelyard.model.public_packages import KeptPackage
 from wheelyard.storage.base import Entry, Store
 from wheelyard.storage.forwarding import PrefixedStore
 
@@ -52,20 +51,6 @@ class KeptFile(Struct, kw_only=True):
     """When it was used or fetched last, within a day, in seconds since the epoch."""
     objects: list[Entry] = []
     """In the order of their removal."""
-
-    @property
-    def project(self) -> NormalizedName:
-        """The project."""
-        return NormalizedName(self.path.partition("/")[0])
-
-    @property
-    def version(self) -> str:
-        """The normalised version, or an empty text if the filename has none that is known."""
-        try:
-            filename = self.path.rpartition("/")[2]
-            return str(parse_known_filename(filename, self.project).version)
-        except Invalid:
-            return ""
 
     def add(self, entry: Entry, *, is_note: bool) -> None:
         """Count an object as one of this file's."""
@@ -131,16 +116,15 @@ class UpstreamSweep(Struct, frozen=True):
         return chosen
 
 
-def kept_files(store: Store, project: NormalizedName | None = None) -> Iterable[KeptFile]:
+def kept_files(store: Store) -> Iterable[KeptFile]:
     """
-    Return all files that are kept, or those of one project, by listing their keys.
+    Return all files that are kept, by listing their keys.
 
     `store` has what is below `upstream/`. No object is read. Raises Unavailable if the store does
     not answer.
     """
     files = dict[tuple[str, str], KeptFile]()
-    below = PrefixedStore(store, keys.UPSTREAM)
-    for entry in below.list("") if project is None else _objects_of(below, project):
+    for entry in PrefixedStore(store, keys.UPSTREAM).list(""):
         match = _OBJECT.fullmatch(entry.key)
         if match is not None:
             upstream, note, path = match.groups()
@@ -149,36 +133,39 @@ def kept_files(store: Store, project: NormalizedName | None = None) -> Iterable[
     return files.values()
 
 
-def _objects_of(below: Store, project: NormalizedName) -> Iterator[Entry]:
-    """Yield the objects of a project, without a listing of those of others."""
-    after = ""
-    while first := next(below.list("", after), None):
-        upstream = first.key.partition("/")[0]
-        for part in (keys.UPSTREAM_FILES, keys.UPSTREAM_USES):
-            yield from below.list(f"{upstream}/{part}{project}/")
-        after = f"{upstream}0"  # the character after the slash: what follows is of another index
+COUNTED_SECONDS: Final = 600.0
+"""How long a size is told again before the keys are listed again."""
 
 
-def kept_packages(store: Store, project: NormalizedName | None = None) -> list[KeptPackage]:
-    """
-    Return what is kept of each project, or of each version of one project, the largest first.
+class CountedSize(Struct, frozen=True):
+    """How much all files that are kept take, and when that was counted."""
 
-    What is kept of another upstream index, also one that is not asked any more, is a package of its
-    own. Raises as `kept_files`.
-    """
-    groups = dict[tuple[str, NormalizedName, str], list[KeptFile]]()
-    for file in kept_files(store, project):
-        version = "" if project is None else file.version
-        groups.setdefault((file.upstream, file.project, version), []).append(file)
-    packages = (
-        KeptPackage(
-            project=name,
-            version=version,
-            upstream=upstream,
-            files=len(group),
-            bytes=sum(file.size for file in group),
-            last_used=datetime.fromtimestamp(max(file.last_use for file in group), UTC),
-        )
-        for (upstream, name, version), group in groups.items()
-    )
-    return sorted(packages, key=lambda package: (-package.bytes, package.project, package.version))
+    bytes: int
+    """Of the files and their core metadata."""
+    at: datetime
+    """Aware (UTC)."""
+
+
+class KeptSize:
+    """Counts how much all files that are kept take. Threads may share it."""
+
+    def __init__(self, store: Store, runtime: Runtime) -> None:
+        self._store = store
+        self._runtime = runtime
+        self._counted = CountedSize(0, runtime.now())
+        self._until = -inf
+        """Until when that is told again."""
+        self._lock = Lock()
+
+    def latest(self) -> CountedSize:
+        """
+        Return the size, which is counted at most every ten minutes.
+
+        No object is read. Raises Unavailable if the store does not answer.
+        """
+        with self._lock:
+            if self._runtime.monotonic() >= self._until:
+                size = sum(file.size for file in kept_files(self._store))
+                self._counted = CountedSize(size, self._runtime.now())
+                self._until = self._runtime.monotonic() + COUNTED_SECONDS
+            return self._counted

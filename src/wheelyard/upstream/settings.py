@@ -207,6 +207,6 @@ def is_offline(what: str) -> Unavailable:
     """Return the error for a project or a file that would need a connection, which is forbidden."""
     return Unavailable(
         f"This index opens no connection to others (upstream.offline), and {what} is not in it. "
-        "Ask the operator to bring it.",
+        "Ask the operator to install it once through this store where there is a connection.",
         code=UPSTREAM_UNAVAILABLE,
     )

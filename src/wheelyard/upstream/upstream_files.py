@@ -28,7 +28,6 @@ from wheelyard.upstream.file_fetch import (
     FileFetch,
     FileSource,
     PassedOnFiles,
-    Received,
     RunningFetches,
 )
 from wheelyard.upstream.growing_file import OtherHashes, too_long, too_short, wrong_digest
@@ -129,17 +128,15 @@ class UpstreamFiles:
             return self._threads.start(begin, page.upstream, client)
         return self._join(page, file, limit, client).started
 
-    def bring(
-        self, page: UpstreamPage, file: UpstreamFile, received: Received | None = None
-    ) -> StoredFile:
+    def bring(self, page: UpstreamPage, file: UpstreamFile) -> StoredFile:
         """
         Return a file once it is in the store, whatever the rules say, and fetch it if necessary.
 
-        Blocks. `received` is called with the number of bytes of each chunk that is fetched. Raises
-        as the future of `fetch`, and Unavailable if the store does not take the file.
+        Blocks. Raises as the future of `fetch`, and Unavailable if the store does not take the
+        file.
         """
         stored = self._find(page, file) if file.sha256 else None
-        return stored or self._join(page, file, None, "", received).stored.result()
+        return stored or self._join(page, file, None, "").stored.result()
 
     def with_digests(self, page: UpstreamPage) -> UpstreamPage:
         """Return a page with the digests that were learned of files for which it says none."""
@@ -202,15 +199,10 @@ class UpstreamFiles:
         return self.cache(page.upstream).find(page.name, file)
 
     def _join(
-        self,
-        page: UpstreamPage,
-        file: UpstreamFile,
-        max_kept_bytes: int | None,
-        client: str,
-        received: Received | None = None,
+        self, page: UpstreamPage, file: UpstreamFile, max_kept_bytes: int | None, client: str
     ) -> FileFetch:
         cache = self.cache(page.upstream)
-        new = FileFetch(self._tools, cache, page.name, file, max_kept_bytes, received)
+        new = FileFetch(self._tools, cache, page.name, file, max_kept_bytes)
         fetch = self._running.join_or_add(new)
         if not fetch.has_begun:
             # whoever comes while it still waits may have a free thread for it; it runs only once

@@ -56,7 +56,7 @@ from wheelyard.storage.forwarding import StoreMetrics
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.authentication import build_publishers
 from wheelyard.wiring.indexes import Indexes, catalog_of, projects_of
-from wheelyard.wiring.stores import StoreTraits
+from wheelyard.wiring.stores import StoreTraits, upstream_store
 
 if TYPE_CHECKING:
     from wheelyard.authentication.passwords import PasswordChanges
@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.sweep import Sweep
     from wheelyard.retention.runs import RetainedIndex, Retention
     from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
+    from wheelyard.upstream.kept_files import KeptSize
     from wheelyard.views.view import View
 
 
@@ -458,6 +459,21 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         if service is not None:
             return service.publishers
         return build_publishers(self.settings, self.catalog, self.runtime)
+
+    @cached_property
+    def kept_size(self) -> "KeptSize":
+        """
+        What counts how much public packages take, also if no upstream index is configured.
+
+        Raises Invalid or Unavailable as `upstream_store` does.
+        """
+        # only administrators need it
+        from wheelyard.upstream.kept_files import KeptSize
+
+        if self.upstream is not None:
+            return KeptSize(self.upstream.files.store, self.runtime)
+        counter = self.traits.operation_counter
+        return KeptSize(upstream_store(self.settings, self.stores, counter), self.runtime)
 
     @cached_property
     def journal_cuts(self) -> "JournalCuts":

@@ -15,6 +15,7 @@ from tests.http_server import WHEELYARD
 from tests.upstream.fake_pages import FakeFile, Fault
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
+from tests.upstream.pylock import HEAD, foreign, locked
 from tests.upstream.settings import upstream_settings
 from wheelyard.api.public_package_operations import DecidedPackage
 from wheelyard.cli import upstream_decision_commands
@@ -135,21 +136,18 @@ def test_a_lock_file_is_approved(
     wheelyard("token", "create", "ci", *typed)
     wheelyard("upstream", "block", "leftpad", "--reason", "taken over", *typed)
     old, new = public_wheel("requests", "1.0"), public_wheel("requests", "2.0")
-    lock = sandbox.folder / "requirements.txt"
-    lock.write_text(
-        f"requests==2.0 --hash=sha256:{new.sha256}\nteam-x==1 --hash=sha256:{'a' * 64}\n-e .\n"
-    )
-    more = sandbox.folder / "more.txt"
-    more.write_text(
-        f"requests==1.0 --hash=sha256:{old.sha256}\nleftpad==1 --hash=sha256:{'b' * 64}\n"
-    )
+    lock = sandbox.folder / "pylock.toml"
+    private = locked("team-x", "1", "a" * 64)
+    lock.write_text(HEAD + locked("requests", "2.0", new.sha256) + private + foreign("tool"))
+    more = sandbox.folder / "pylock.more.toml"
+    more.write_text(HEAD + locked("requests", "1.0", old.sha256) + locked("leftpad", "1", "b" * 64))
     approve = ("upstream", "approve", "-r", lock, "--reason", "T-7", *typed)
     asked = len(upstream.requests)
 
     dry = wheelyard(*approve, "--dry-run")
     first, again = wheelyard(*approve), wheelyard(*approve)
 
-    left = f"left out: {lock}:3 is a folder or a repository, which no index has\n"
+    left = f"left out: {lock}:packages[2] is a repository, which no index has\n"
     left += "left out: team-x is private, and never asked for elsewhere\n"
     would = f"requests 2.0: would be approved, 1 file\n{left}1 version would be approved"
     assert (dry.returncode, dry.stdout.startswith(would), dry.stderr) == (0, True, "")
@@ -165,7 +163,7 @@ def test_a_lock_file_is_approved(
 
     both = wheelyard(*approve, "-r", more, "--json")
     summary = json.loads(both.stdout)
-    assert (both.returncode, summary["foreign"]) == (3, [f"{lock}:3"])
+    assert (both.returncode, summary["foreign"]) == (3, [f"{lock}:packages[2]"])
     assert [each["version"] for each in summary["decided"]] == ["1.0"]
     assert "still blocked: leftpad, by local:" in both.stderr
     assert "taken over" in both.stderr
@@ -187,8 +185,8 @@ def test_what_approve_refuses(wheelyard: Typed, typed: tuple[str, Path]) -> None
     lock = settings.with_name("requirements.txt")
     lock.write_text("requests==2.0\n")
     for wrong, status, message in (
-        (["-r", lock], 1, f"{lock}:1: requests has no --hash=sha256:"),
-        (["-r", settings], 1, "is not a requirement. Give a pylock.toml, or requirements with"),
+        (["-r", lock], 1, f"{lock}:1: this is not a pylock.toml. Give a pylock.toml: 'uv export"),
+        (["-r", settings], 1, "'pip lock -r requirements.txt' writes one."),
         (["-r", lock.with_name("none")], 1, "cannot be read: No such file"),
         ([], 2, "Name a PROJECT, or lock files with -r."),
         (["requests", "--dry-run"], 2, "--unblock and --dry-run go with -r."),
@@ -199,11 +197,11 @@ def test_what_approve_refuses(wheelyard: Typed, typed: tuple[str, Path]) -> None
 
 
 def test_a_lock_file_comes_through_a_pipe(sandbox: Sandbox) -> None:
-    """`-r -` reads a pylock.toml or requirements from standard input."""
+    """`-r -` reads a pylock.toml from standard input."""
     command = [*WHEELYARD, "upstream", "approve", "-r", "-", "--store", "memory:"]
     for text, expected in (
-        ("", "wheelyard: standard input:1: it lists no package of an index. The command"),
-        ("a b", "wheelyard: standard input:1: 'a b' is not a requirement."),
+        ("", "wheelyard: standard input:1: this is not a pylock.toml."),
+        (f"{HEAD}packages = []", "wheelyard: standard input:1: it lists no package of an index."),
     ):
         done = subprocess.run(
             command, input=text, capture_output=True, text=True, check=False, cwd=sandbox.folder

@@ -172,8 +172,8 @@ LASTING: Final = MappingProxyType(
 )
 """Failures of a server that end only when its operator does something: what to tell them."""
 OFFLINE: Final = (
-    "The setting 'upstream.offline' is on. The command 'wheelyard upstream prefetch' brings "
-    "packages into the index where there is a connection."
+    "The setting 'upstream.offline' is on. What is installed through this store where there is a "
+    "connection is served here, too."
 )
 """The same of an index that asks no other."""
 

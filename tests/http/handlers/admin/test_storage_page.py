@@ -16,6 +16,7 @@ from tests.upstream.settings import close, upstream_section
 from tests.waiting import until
 from wheelyard.api.server_operations import ProjectUsage, show_usage
 from wheelyard.catalog import keys
+from wheelyard.model.decoding import readable_size
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
@@ -129,10 +130,11 @@ def test_storage_is_for_administrators(stored: InProcessServer) -> None:
 
 
 @pytest.mark.integration
-def test_public_packages_are_apart(tmp_path: Path) -> None:
-    """With an upstream index there is a list of what is kept of public packages, too."""
+def test_public_packages_are_one_figure(tmp_path: Path) -> None:
+    """What public packages take that are kept is one figure, here and on the page of the health."""
     with running_fake_upstream() as upstream:
-        upstream.publish(public_wheel("requests", "1.0"))
+        package = public_wheel("requests", "1.0")
+        upstream.publish(package)
         everybody = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
         settings = settings_in(
             tmp_path, upstream=upstream_section(upstream), grant=(*GRANTS, everybody)
@@ -140,12 +142,23 @@ def test_public_packages_are_apart(tmp_path: Path) -> None:
         with in_process(tmp_path, settings) as server:
             server.publish(SMALL)
             admin = Administrator.of(server)
-            assert "Nothing is stored." in admin.read(f"{PAGE}?of=public")
-            fetched = file_of(server, "requests", "requests-1.0-py3-none-any.whl")
-            assert fetched.status == 200
-            address = f"{PAGE}?of=public&sort=used"
+            assert admin.api.call(show_usage).public_bytes == 0
+            assert "Public packages" not in admin.read(PAGE)
+            health = admin.read("health/")
+            assert "public files ok Public packages that are kept took 0 bytes" in health
+            for suffix in ("", ".metadata"):
+                fetched = file_of(server, "requests", package.filename, suffix)
+                assert fetched.status == 200
+
+            def kept() -> int:
+                server.clock.advance(minutes=10)
+                return admin.api.call(show_usage).public_bytes
+
             # what is kept is written while the client has its file already
-            until(lambda: "Public packages 1 Files 1" in admin.read(address))
-            until(lambda: "2026-01-01" in admin.read(address))
-            assert "demo" not in admin.read(address)
+            until(lambda: kept() == size_of(package) + len(fetched.body))
+            size = readable_size(kept())
+            page, health = admin.read(PAGE), admin.read("health/")
+            assert f"Private projects 1 Files 1 Size {size_of(SMALL)} bytes" in page
+            assert f"Public packages that are kept {size}" in page
+            assert f"Public packages that are kept took {size} on 2026-01-01" in health
             close(server.index)

@@ -1,0 +1,90 @@
+"""`wheelyard upstream sweep`: removes files of public packages that nobody uses."""
+
+from datetime import UTC, datetime
+
+from click import Option
+
+from wheelyard.catalog.store_clock import StoreClock
+from wheelyard.cli.options import STORE, command_settings
+from wheelyard.cli.output import (
+    OUTPUT,
+    cli_command,
+    describe_size,
+    parse_duration,
+    parse_size,
+    print_line,
+    print_result,
+)
+from wheelyard.errors import Invalid
+from wheelyard.model.decoding import counted, escaped
+from wheelyard.upstream.kept_files import KeptFile, SweepReport, SweepRules, UpstreamSweep
+from wheelyard.wiring.build import open_index
+from wheelyard.wiring.stores import upstream_store
+
+
+@cli_command(
+    "sweep",
+    Option(["--unused-for"], metavar="TIME"),
+    Option(["--max-size"], metavar="SIZE"),
+    Option(["--dry-run"], is_flag=True),
+    *OUTPUT,
+    *STORE,
+)
+def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> None:
+    """
+    Remove files of upstream indexes that nobody uses.
+
+    Private files are never touched. Servers may run meanwhile: a file that is asked for again is
+    fetched again. Pages stay, as they say who owns a name.
+
+    Options:
+        --unused-for: Remove files that were not used for so long: 90d, 8w. A use is noted once a
+            day.
+        --max-size: Then remove files until the rest takes no more than so much: 200GiB. Those go
+            first that were not used for longest.
+        --dry-run: Say what would be removed, and remove nothing.
+
+    Examples:
+        wheelyard upstream sweep --unused-for 90d --dry-run
+        wheelyard upstream sweep --unused-for 90d --max-size 200GiB
+
+    Documentation: upstream-behaviour.md
+    """
+    if unused_for is None and max_size is None:
+        raise Invalid("Say what to remove: --unused-for 90d, or --max-size 200GiB, or both.")
+    rules = SweepRules(
+        unused_for=None if unused_for is None else parse_duration(unused_for),
+        max_bytes=None if max_size is None else parse_size(max_size),
+    )
+    settings = command_settings()
+    index = open_index(settings, create=False)
+    store = upstream_store(settings, index.stores, index.traits.operation_counter)
+    work = UpstreamSweep(StoreClock(store, index.runtime))
+    report = work.run(rules, dry_run=dry_run)
+    if dry_run:
+        for file in report.removed:
+            _print_swept(file)
+    size = sum(file.size for file in report.removed)
+    verb = "would remove" if dry_run else "removed"
+    what = f"{verb} {counted(len(report.removed), 'file')}, {describe_size(size)}"
+    rest = f"{counted(report.kept, 'file')}, {describe_size(report.kept_bytes)}"
+    print_result(_described_sweep(report, size), [f"{what}; what stays: {rest}"])
+
+
+def _print_swept(file: KeptFile) -> None:
+    used = datetime.fromtimestamp(file.last_use, UTC).strftime("%Y-%m-%d")
+    print_line(f"{escaped(file.path.rpartition('/')[2])}\t{file.size}\tlast used {used}")
+
+
+def _described_sweep(report: SweepReport, size: int) -> dict[str, object]:
+    removed = [
+        {
+            "upstream": file.upstream,
+            "file": file.path,
+            "size": file.size,
+            "used": int(file.last_use),
+        }
+        for file in report.removed
+    ]
+    kept = {"kept": report.kept, "kept_bytes": report.kept_bytes}
+    return {"removed": removed, "removed_bytes": size, **kept}
