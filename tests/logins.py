@@ -1,6 +1,8 @@
-"""`wheelyard login` at a running server, and the person who approves it in a browser."""
+"""`wheelyard login` at a running server, and the person who makes the token in a browser."""
 
 import re
+import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,72 +12,70 @@ from urllib.parse import urlsplit
 
 import httpx2
 import pytest
-from msgspec.structs import replace
 
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.cli.conftest import Done, called
 from tests.clients.harness import Sandbox
 from tests.http.servers import RunningServer, memory_index, running_app
-from wheelyard.api.device_login import DeviceAuthorization, WantedLogin, begin_login
-from wheelyard.api_client import ApiConnection
-from wheelyard.cli import login_commands
+from tests.http_server import TOKEN
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.stores import system_runtime
 
 USER, PASSWORD = "ana", "s3cret"
-_SHOWN = re.compile(r"type the code (\S+) there:\s+(\S+)")
+_SHOWN = re.compile(r"Make a token on this page, and copy it:\s+(\S+)")
 
 
-def decide(url: str, code: str, action: str = "approve", **changes: str) -> httpx2.Response:
-    """Sign in as Ana, open the URL that a program has printed, and send the form."""
-    origin, _, _ = url.partition("/-/login/")
-    headers = {"Accept": "text/html", "Origin": urlsplit(url)._replace(path="", query="").geturl()}
+def make_token(address: str, **changes: str) -> str:
+    """Sign in as Ana, open the address of a command, send the form, and return the token."""
+    root, _, _ = address.partition("/-/account/")
+    origin = urlsplit(address)._replace(path="", query="").geturl()
+    headers = {"Accept": "text/html", "Origin": origin}
     with httpx2.Client(headers=headers, trust_env=False) as browser:
         fields = {"user": USER, "password": PASSWORD, "next": "/"}
-        assert browser.post(f"{origin}/-/sign-in/", data=fields).status_code == 303
-        page = browser.get(url).text
+        assert browser.post(f"{root}/-/sign-in/", data=fields).status_code == 303
+        page = browser.get(address).text
         named = re.findall('<input[^>]* name="([a-z_]+)" value="([^"]*)"', page)
-        form = {name: unescape(value) for name, value in named if name not in ("q", "can")}
-        ticked = re.search('name="can" value="([a-z]+)" checked', page)
-        form |= {"can": ticked[1] if ticked else "", "code": code, "action": action, **changes}
-        return browser.post(f"{origin}/-/login/", data=form)
+        form = {name: unescape(value) for name, value in named if name not in ("q", "can", "index")}
+        ticked = dict(re.findall('name="(can|index)" value="([^"]+)" checked', page))
+        answer = browser.post(f"{root}/-/account/tokens/", data={**form, **ticked, **changes})
+    match = TOKEN.search(answer.text)
+    assert (answer.status_code, match is not None) == (201, True), answer.text
+    return match[0] if match else ""
 
 
-def shown(text: str) -> tuple[str, str] | None:
-    """Return the URL and the code that a command has printed, or None."""
+def shown(text: str) -> str | None:
+    """Return the address that a command has printed, or None."""
     match = _SHOWN.search(text)
-    return (match[2], match[1]) if match else None
+    return match[1] if match else None
 
 
 def typed_login(
     sandbox: Sandbox,
     *arguments: str | Path,
     environment: Mapping[str, str],
-    act: Callable[[str, str], object] = decide,
+    act: Callable[[str], str] = make_token,
 ) -> Done:
     """
-    Run `wheelyard login` in this process, and let a person act while it waits.
+    Run `wheelyard login` in this process, and return what it has printed.
 
-    It waits no second: its first pause calls `act`, with the URL and the code.
+    The first time there is nothing on standard input. What `act` makes of the address is there the
+    second time, unless none was shown.
     """
-    begun = list[DeviceAuthorization]()
+    every = {**sandbox.environment(), **environment}
 
-    def begin(connection: ApiConnection, wanted: WantedLogin) -> DeviceAuthorization:
-        begun.append(begin_login(connection, wanted))
-        return begun[0]
+    def run(typed: str) -> Done:
+        with tempfile.TemporaryFile("w+") as stdin, pytest.MonkeyPatch.context() as patch:
+            stdin.write(typed)
+            stdin.seek(0)
+            patch.setattr(sys, "stdin", stdin)
+            return called(sandbox.folder, every, "login", *arguments)
 
-    def pause(_: float) -> None:
-        if begun:
-            login = begun.pop()
-            act(login.verification_uri, login.user_code)
-
-    with pytest.MonkeyPatch.context() as patch:
-        runtime = replace(system_runtime(), pause=pause)
-        patch.setattr(login_commands, "system_runtime", lambda: runtime)
-        patch.setattr(login_commands, "begin_login", begin)
-        every = {**sandbox.environment(), **environment}
-        return called(sandbox.folder, every, "login", *arguments)
+    first = run("")
+    address = shown(first.stderr)
+    if address is None:
+        return first
+    assert (first.returncode, first.stdout) == (2, ""), first.stderr
+    return run(f"{act(address)}\n")
 
 
 @dataclass(frozen=True)

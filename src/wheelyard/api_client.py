@@ -8,7 +8,7 @@ only sent to this machine. Proxies of the environment are used, except for this 
 import re
 import sys
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from hashlib import file_digest
@@ -16,7 +16,7 @@ from os import pathsep
 from pathlib import Path
 from shutil import which
 from typing import Final, TypeVar
-from urllib.parse import unquote, urlencode
+from urllib.parse import unquote
 
 from msgspec import DecodeError, Raw, Struct
 from msgspec.json import Decoder, decode, encode
@@ -446,19 +446,6 @@ class ApiConnection:
         content = None if fields is None else encode(fields)
         headers = {} if content is None else {"Content-Type": "application/json"}
         request = _Request(method, f"api/v1/{path}", headers, content, ANSWER_START_SECONDS)
-        return self._answer(request, kind, MAX_ATTEMPTS if repeats else 1)
-
-    def send_form(
-        self, path: str, fields: Mapping[str, str | Sequence[str]], kind: type[T], *, repeats: bool
-    ) -> T:
-        """
-        Send a form to a path of the server, and return the answer as a `kind`.
-
-        A field may be there several times. Raises as `send`.
-        """
-        content = urlencode(fields, doseq=True).encode()
-        headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        request = _Request("POST", path, headers, content, ANSWER_START_SECONDS)
         return self._answer(request, kind, MAX_ATTEMPTS if repeats else 1)
 
     def upload(self, form: UploadForm, kind: type[T]) -> T:

@@ -1,25 +1,35 @@
 """`wheelyard login` and `logout`: what they print, store, and leave behind."""
 
+import fcntl
+import json
+import os
+import pty
 import re
-import signal
 import subprocess
+import termios
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from random import Random
+from select import select
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.cli.conftest import Typed
-from tests.clients.harness import Sandbox
-from tests.http_server import WHEELYARD
-from tests.logins import LoginServer, decide, running_login_server, shown, typed_login
-from tests.waiting import until
+from tests.clients.harness import SOURCE, Sandbox
+from tests.http_server import TOKEN, WHEELYARD
+from tests.logins import LoginServer, make_token, running_login_server, shown, typed_login
+from tests.sources.web.fake_server import CannedResponse, running_fake_server
+from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.api_client import keyring_path
 from wheelyard.cli import login_commands
+from wheelyard.model.api_token import new_token, parse_token
 
 pytestmark = pytest.mark.integration
 
-TOKEN = re.compile("wyd_[0-9A-Za-z]{48}")
 OTHER = "machine other.example login ana password s3cret\n"
 BACKEND = Path(__file__).parent.parent / "clients" / "keyring_backend"
 
@@ -74,14 +84,14 @@ def test_a_token_is_stored_in_netrc(index: LoginServer, sandbox: Sandbox, wheely
     line = f"machine {host} login __token__ password {token}\n"
     assert (netrc.read_text(), netrc.stat().st_mode & 0o777) == (line + OTHER, 0o600)
     assert token not in done.stderr
-    assert f"Token {token[4:14]} of htpasswd:ana: read and upload to acme-*, until" in done.stderr
+    assert f"Token {token[4:14]}: read and upload to acme-*\n" in done.stderr
     assert "It is stored in ~/.netrc." in done.stderr
     assert "~/.netrc is used, as the keyring stores nothing here" in done.stderr
     assert index.principal(token) == f"token:{token[4:14]}"
     again = typed_login(sandbox, index.url, environment=NO_KEYRING)
     new = netrc_token(sandbox)
     assert f"It replaces {token[4:14]}, which works on" in again.stderr
-    assert "also if it is of another index" in again.stderr.partition("Open this page")[0]
+    assert "also if it is of another index" in again.stderr.partition("Make a token")[0]
     assert new != token
 
     out = wheelyard("logout", index.url, **NO_KEYRING)
@@ -150,21 +160,23 @@ def test_a_token_for_an_index(index: LoginServer, sandbox: Sandbox) -> None:
     done = typed_login(sandbox, index.url, "--index", "prod", "--print", environment=NO_KEYRING)
 
     assert "read and upload to acme-* in the index prod" in done.stderr
+    plain = typed_login(sandbox, index.url, "--print", environment=NO_KEYRING).stdout
     rights = index.server.get("/prod/api/v1/whoami", done.stdout.strip()).json()["rights"]
     assert {"can": ["read", "upload"], "projects": ["acme-*"], "index": "prod"} in rights
-    unknown = typed_login(sandbox, index.url, "--index", "qa", environment=NO_KEYRING)
-    assert (unknown.returncode, "There is no index 'qa'" in unknown.stderr) == (1, True)
+    unknown = typed_login(
+        sandbox, index.url, "--index", "qa", environment=NO_KEYRING, act=lambda _: plain
+    )
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert not (sandbox.home / ".netrc").exists()
 
 
 def test_a_person_allows_less(index: LoginServer, sandbox: Sandbox) -> None:
-    """What the person allows counts, and not what was asked for."""
-
-    def act(url: str, code: str) -> None:
-        assert decide(url, code, can="read", projects="acme-core", days="2").status_code == 303
+    """What the token can do counts, and not what was asked for."""
+    act = partial(make_token, can="read", projects="acme-core", days="2")
 
     done = typed_login(sandbox, index.url, act=act, environment=NO_KEYRING)
 
-    assert "read acme-core, until" in done.stderr
+    assert re.search(r"Token \w+: read acme-core\n", done.stderr)
     assert "twine" not in done.stderr  # which could not publish with it
 
 
@@ -173,9 +185,10 @@ def test_a_person_allows_less(index: LoginServer, sandbox: Sandbox) -> None:
     [
         (("--can", "admin"), "is not an action"),
         (("--can", "rubbish"), "is not an action"),
-        (("--days", "999"), "a number of days from 1 to 365"),
         (("--project", "a*b"), "not a project pattern"),
         (("--name", "a\nb"), "control characters"),
+        (("--index", "a b"), "'a b'"),
+        (tuple(f"--project=acme-{'x' * 100}-{n}" for n in range(20)), "too long together"),
     ],
 )
 def test_what_cannot_be_had_is_said_at_once(
@@ -189,76 +202,216 @@ def test_what_cannot_be_had_is_said_at_once(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_refused_login_stores_nothing(index: LoginServer, sandbox: Sandbox) -> None:
-    """Who is refused is told so, and nothing is stored."""
-    done = typed_login(
-        sandbox,
-        index.url,
-        environment=NO_KEYRING,
-        act=lambda url, code: decide(url, code, "refuse"),
+def test_the_address_says_no_more_than_the_options(index: LoginServer, sandbox: Sandbox) -> None:
+    """The address is that of the page at the very URL, and fills in what the options say."""
+    options = ("--project", "acme-*", "--days", "7", "--name", 'lab & "co"', "--index", "prod")
+    for url in (index.url, f"{index.url}/", f"{index.url}/simple/"):
+        done = typed_login(sandbox, url, *options, environment=NO_KEYRING, act=lambda _: "")
+        address = shown(done.stderr) or ""
+        page, _, query = address.partition("?")
+        assert page == f"{index.url}/-/account/tokens/"
+        assert parse_qs(query) == {
+            "can": ["upload"],
+            "projects": ["acme-*"],
+            "name": ['lab & "co"'],
+            "days": ["7"],
+            "index": ["prod"],
+        }
+        assert re.fullmatch("[!-~]+", address)
+        assert not set("\"'`$;|<>\\ ") & set(address)
+    url = "https://PACKAGES.acme.dev/py/legacy/"
+    behind = typed_login(sandbox, url, environment=NO_KEYRING, act=lambda _: "")
+    assert (shown(behind.stderr) or "").startswith(
+        "https://packages.acme.dev/py/-/account/tokens/?"
     )
 
-    assert (done.returncode, "The login was refused in the browser" in done.stderr) == (1, True)
-    assert not (sandbox.home / ".netrc").exists()
+
+@pytest.mark.parametrize(
+    ("typed", "words"),
+    [
+        ("rubbish", "not a whole token"),
+        ("wyd_0123456789" + "a" * 38, "not a whole token"),
+        ("another", "does not accept the credential of this login"),
+        ("\xff", "not a whole token"),
+    ],
+)
+def test_a_wrong_token_is_not_stored(
+    index: LoginServer, sandbox: Sandbox, tmp_path: Path, typed: str, words: str
+) -> None:
+    """What is no token of this index is refused, neither shown nor stored."""
+    if typed == "another":
+        with running_login_server(tmp_path) as other:
+            typed = other.server.token
+
+    done = typed_login(sandbox, index.url, environment=NO_KEYRING, act=lambda _: typed)
+
+    assert (done.returncode, done.stdout, words in done.stderr) == (1, "", True), done.stderr
+    assert typed not in done.stderr
+    assert list(sandbox.home.iterdir()) == []
 
 
-def test_a_token_that_cannot_be_stored_is_revoked(index: LoginServer, sandbox: Sandbox) -> None:
-    """If the token cannot be stored it is revoked; what can be found out before, is."""
-    before = {token.id for token in index.index.tokens.all()}
+def test_a_token_that_cannot_be_stored_is_found_out_before(
+    index: LoginServer, sandbox: Sandbox
+) -> None:
+    """What keeps a token from being stored is said before anybody makes one, if it is known."""
     folder = sandbox.folder / "folder"
     environment = {**NO_KEYRING, "NETRC": str(folder / "netrc")}
     missing = typed_login(sandbox, index.url, environment=environment)
     assert (missing.returncode, "the folder is missing" in missing.stderr) == (1, True)
     assert shown(missing.stderr) is None
-    folder.mkdir()
-
-    def act(url: str, code: str) -> None:
-        decide(url, code)
-        folder.rmdir()
-
-    done = typed_login(sandbox, index.url, environment=environment, act=act)
-    assert (done.returncode, "cannot be used" in done.stderr) == (1, True), done.stderr
-    (made,) = [token for token in index.index.tokens.all() if token.id not in before]
-    assert made.revoked_by == f"token:{made.id}"
-
     host = urlsplit(index.url).hostname
     (sandbox.home / ".netrc").write_text(f"machine {host} login ana password s3cret\n")
+
     refused = typed_login(sandbox, index.url, environment=NO_KEYRING)
 
     assert (refused.returncode, "Remove it first" in refused.stderr) == (1, True)
     assert shown(refused.stderr) is None
 
 
-def test_servers_without_logins_are_named(tmp_path: Path, sandbox: Sandbox) -> None:
-    """A server where nobody signs in says what to do, and plain http leads nowhere else."""
-    with running_login_server(tmp_path, htpasswd_file="", cookie_login=False) as nobody:
-        done = typed_login(sandbox, nobody.url, environment=NO_KEYRING)
-        assert (done.returncode, "Ask its operator for a token" in done.stderr) == (1, True)
+def test_urls_that_are_not_safe_are_refused(sandbox: Sandbox) -> None:
+    """Plain http to another machine, a URL with a credential, and no URL show no address."""
     for url, words in (
-        ("http://packages.example.com/", "would send the token unencrypted"),
+        ("http://packages.example.com/", "would get the token unencrypted"),
         ("packages.example.com", "Write the root URL"),
         ("https://ana:x@packages.example.com/", "has a credential or a query"),
+        ("file:///etc/passwd", "Write the root URL"),
+        ("javascript:alert(1)", "Write the root URL"),
+        ("https://packages.example.com/?next=x", "has a credential or a query"),
     ):
         done = typed_login(sandbox, url, environment=NO_KEYRING)
         assert (done.returncode, words in done.stderr) == (1, True), done.stderr
+        assert shown(done.stderr) is None
+
+
+HOSTILE = parse_token(new_token(Random(1)).text)
+ADDRESSES = "https://thief.example/ javascript:alert(1) file:///etc/passwd $(id) ; id"
+
+
+def hostile_answers(other: str) -> list[CannedResponse]:
+    """Return answers of a server that wants to lead a command, or its token, to another one."""
+    named = dict.fromkeys(("login_url", "verification_uri", "url"), f"{other}/x")
+    me = {"principal": "token:0123456789", "principals": [], "rights": []}
+    seen = [{"can": ["\x1b[2J"], "projects": [ADDRESSES]}]
+    whole = {**me, "principal": f"token:{HOSTILE and HOSTILE.id}"}
+    return [
+        *(
+            CannedResponse(status=status, headers={"Location": f"{other}/x"})
+            for status in (301, 302, 303, 307, 308)
+        ),
+        CannedResponse(b"", status=401, headers={"WWW-Authenticate": f"Cargo login_url={other}"}),
+        *(CannedResponse(json.dumps(body | named).encode()) for body in (me, whole)),
+        CannedResponse(json.dumps(whole | {"rights": seen}).encode()),
+        CannedResponse(json.dumps({"message": ADDRESSES, "error": "x"}).encode(), status=400),
+        CannedResponse(ADDRESSES.encode()),
+    ]
+
+
+def test_a_hostile_server_leads_nowhere(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a server answers, nothing is opened or stored, and nobody else gets the token."""
+    assert HOSTILE is not None
+    opened = list[str]()
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    with running_fake_server() as other, running_fake_server() as server:
+        for answer in hostile_answers(other.url):
+            server.serve("/api/v1/whoami", answer)
+
+            done = typed_login(
+                sandbox, server.url, environment=NO_KEYRING, act=lambda _: HOSTILE.text
+            )
+
+            assert (done.returncode, done.stdout) == (1, ""), done.stderr
+            assert HOSTILE.text not in done.stderr
+            assert "\x1b" not in done.stderr
+            assert (shown(done.stderr) or "").startswith(f"{server.url}/-/account/tokens/?")
+        assert {each.path for each in server.seen} == {"/api/v1/whoami"}
+        assert other.seen == []
+    assert opened == []
+    assert list(sandbox.home.iterdir()) == []
+
+
+@dataclass(frozen=True)
+class Terminal:
+    """A `wheelyard login` on a terminal, and what it has shown there."""
+
+    process: "subprocess.Popen[bytes]"
+    descriptor: int
+    seen: bytearray
+
+    def read_until(self, words: bytes) -> None:
+        """Wait until the terminal shows some words, as the last ones."""
+        while not self.seen.endswith(words):
+            assert select([self.descriptor], [], [], TIMEOUT_SECONDS)[0], bytes(self.seen)
+            self.seen.extend(os.read(self.descriptor, 1024))
+
+    def type(self, text: str) -> None:
+        """Type some keys."""
+        os.write(self.descriptor, text.encode())
+
+    def ended(self) -> int:
+        """Wait until the command ends, and return its status."""
+        with suppress(OSError):  # the terminal ends with it
+            while select([self.descriptor], [], [], TIMEOUT_SECONDS)[0]:
+                self.seen.extend(os.read(self.descriptor, 1024))
+        return self.process.wait(TIMEOUT_SECONDS)
+
+
+@contextmanager
+def terminal(sandbox: Sandbox, *arguments: str, **environment: str) -> Iterator[Terminal]:
+    """Run `wheelyard login` on a terminal."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*WHEELYARD, "login", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=sandbox.environment() | SOURCE | FAILING_KEYRING | environment,
+        preexec_fn=partial(_take_terminal, theirs),  # noqa: PLW1509 - no threads in it
+        start_new_session=True,
+    ) as process:
+        os.close(theirs)
+        try:
+            yield Terminal(process, ours, bytearray())
+        finally:
+            process.kill()
+            os.close(ours)
+
+
+def _take_terminal(descriptor: int) -> None:
+    fcntl.ioctl(descriptor, termios.TIOCSCTTY, 0)
+
+
+def test_a_person_pastes_the_token(index: LoginServer, sandbox: Sandbox) -> None:
+    """On a terminal the page is opened, and the token asked for until it is one, never shown."""
+    opened = sandbox.folder / "opened"
+    browser = sandbox.folder / "browser"
+    browser.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {opened}\n')
+    browser.chmod(0o755)
+    graphical = {"DISPLAY": ":0", "BROWSER": str(browser)}
+    with terminal(sandbox, index.url, "--can", "read", **graphical) as typed:
+        typed.read_until(b"Token: ")
+        until(lambda: opened.is_file() and opened.read_text().endswith("\n"))
+        (address,) = opened.read_text().splitlines()
+        token = make_token(address)
+        typed.type("copied badly\n")
+        typed.read_until(b"Copy it again.\r\nToken: ")
+        typed.type(f" {token}\n")
+        assert typed.ended() == 0, bytes(typed.seen)
+        text = typed.seen.decode()
+
+    assert address in text
+    assert address.startswith(f"{index.url}/-/account/tokens/?can=read&")
+    assert "copied badly" not in text
+    assert token not in text
+    assert netrc_token(sandbox) == token
 
 
 def test_ctrl_c_leaves_nothing_behind(index: LoginServer, sandbox: Sandbox) -> None:
-    """Ctrl-C ends the wait; nothing is stored here, and an approval after it makes no token."""
+    """Ctrl-C ends the question; nothing is stored, and no token is made."""
     before = len(index.index.tokens.all())
-    printed = sandbox.folder / "printed"
-    with printed.open("w") as errors:
-        process = subprocess.Popen(
-            [*WHEELYARD, "login", index.url, "--no-browser"],
-            stderr=errors,
-            env=sandbox.environment() | NO_KEYRING,
-        )
-        until(lambda: "waiting until you approve" in printed.read_text())
-        process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 130
+    with terminal(sandbox, index.url, "--no-browser") as typed:
+        typed.read_until(b"Token: ")
+        typed.type("\x03")
+        assert typed.ended() == 130, bytes(typed.seen)
 
-    url_and_code = shown(printed.read_text())
-    assert url_and_code is not None
-    assert decide(*url_and_code).status_code == 303
-    assert len(index.index.tokens.all()) == before
     assert list(sandbox.home.iterdir()) == []
+    assert len(index.index.tokens.all()) == before

@@ -30,7 +30,7 @@ from wheelyard.authentication.token_owners import TokenOwners, can_own_tokens, p
 from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.errors import Forbidden, NotFound, Unauthenticated
 from wheelyard.model import access
-from wheelyard.model.access import Action, Caller, describe_principal
+from wheelyard.model.access import Action, Caller, Scope, describe_principal
 from wheelyard.model.api_token import (
     NOBODY,
     ApiToken,
@@ -45,6 +45,8 @@ from wheelyard.remedies import Advice, Remedy
 
 SIGN_IN_WINDOW: Final = timedelta(hours=1)
 """How long after a sign-in a caller may make tokens."""
+OWN_ACTIONS: Final = (Action.READ, Action.UPLOAD, Action.MANAGE)
+"""The highest actions that the tokens of a person are for, from the lowest."""
 
 
 def is_token_admin(caller: Caller) -> bool:
@@ -109,6 +111,30 @@ class CallerTokens(Struct, frozen=True):
         policies = ((name, replace(self.policy, index=name)) for name in names)
         who = caller.principal, caller.principals
         return tuple(name for name, policy in policies if policy.own_scopes(*who))
+
+    def most_of(self, caller: Caller, asked: Scope) -> Scope | None:
+        """
+        Return what a caller may give a token of what is asked for, or None if that is nothing.
+
+        It has the highest action of which there is something. Raises Unavailable if the grants of
+        the store cannot be read.
+        """
+        for action in reversed(OWN_ACTIONS):
+            patterns = frozenset(asked.projects if action in asked.actions else ())
+            for index in asked.indexes or ("",):
+                policy = replace(self.policy, index=index)
+                own = policy.own_scopes(caller.principal, caller.principals)
+                common = access.intersection(Scope(action, tuple(patterns), index), own)
+                patterns = frozenset(pattern for scope in common for pattern in scope.projects)
+            # without those that another one matches, too
+            widest = tuple(
+                pattern
+                for pattern in sorted(patterns)
+                if not access.matches_any(patterns - {pattern}, pattern)
+            )
+            if widest:
+                return Scope(action.with_implied, widest, asked.index)
+        return None
 
     def is_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> bool:
         """

@@ -18,7 +18,6 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.changed_passwords import ChangedPasswordRecords
 from wheelyard.catalog.changes import ChangeLog, Changes, has_no_serials
 from wheelyard.catalog.commits import Commits, EventListener, ProjectCommits
-from wheelyard.catalog.device_logins import DeviceLoginRecords
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.journaled_documents import (
@@ -57,7 +56,6 @@ from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.changed_password import ChangedPasswords
 from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields, escaped
-from wheelyard.model.device_login import LoginRecord
 from wheelyard.model.package_requests import RequestList
 from wheelyard.model.person import Person
 from wheelyard.storage.base import ABSENT, Store, Stored, Stores
@@ -100,7 +98,6 @@ class Catalog(Struct, frozen=True):
     changed_passwords: ChangedPasswordRecords
     person_names: PersonNames
     session_records: SessionRecords
-    device_logins: DeviceLoginRecords
 
     @property
     def rights(self) -> tuple[AccessRecords, PublisherRecords]:
@@ -165,7 +162,6 @@ def open_catalog(
         changed_passwords=_changed_passwords(credentials, token_policy, retries),
         person_names=PersonNames(credentials, retries),
         session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
-        device_logins=_device_logins(credentials, token_policy, retries),
     )
 
 
@@ -258,13 +254,6 @@ def _changed_passwords(
 ) -> ChangedPasswordRecords:
     documents = DocumentCache(store, Codec(ChangedPasswords), retries.runtime, policy)
     return ChangedPasswordRecords(documents, retries)
-
-
-def _device_logins(
-    store: Store, policy: CachePolicy, retries: ConflictRetries
-) -> DeviceLoginRecords:
-    documents = DocumentCache(store, Codec(LoginRecord), retries.runtime, policy)
-    return DeviceLoginRecords(store, documents, retries)
 
 
 def _package_requests(

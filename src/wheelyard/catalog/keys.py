@@ -1,5 +1,5 @@
 """
-The object layout of a store: no other module builds or parses keys.
+The object layout of a store: no module but `removed.py` builds or parses other keys.
 
     wheelyard.json                                         format of the store
     files/<project>/<sha256>/<filename>                    a distribution
@@ -40,7 +40,6 @@ The object layout of a store: no other module builds or parses keys.
     credentials/uses/<id>.json                             the day of the token's last use
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
     credentials/people/<provider>/<id>.json                a person of a provider, by `Person.id`
-    credentials/logins/<yyyymmddhh>/<id>.json              a decided login by browser, by expiry
     credentials/passwords.json                             passwords that people have changed
     credentials/person-names/<provider>/<digest>.json      who had a name first
     credentials/sessions/key.json                          the secret key that signs sessions
@@ -108,7 +107,6 @@ TOKENS = "credentials/tokens/"
 LAST_USES = "credentials/uses/"
 USED_ID_TOKENS = "credentials/used-id-tokens/"
 PEOPLE = "credentials/people/"
-DEVICE_LOGINS = "credentials/logins/"
 CHANGED_PASSWORDS = Key("credentials/passwords.json")
 PERSON_NAMES = "credentials/person-names/"
 SESSIONS = "credentials/sessions/"
@@ -133,7 +131,6 @@ _NUMBERED = re.compile(r"([0-9]{10})\.json")
 _USE = re.compile(rf"{LAST_USES}({TOKEN_ID})\.json")
 _USED_ID_TOKEN = re.compile(rf"{USED_ID_TOKENS}([0-9]{{10}})/[0-9a-f]{{64}}\.json")
 _ENDED_SESSION = re.compile(rf"{ENDED_SESSIONS}([0-9]{{10}})/[0-9a-f]{{32}}\.json")
-_DEVICE_LOGIN = re.compile(rf"{DEVICE_LOGINS}([0-9]{{10}})/[0-9a-f]{{32}}\.json")
 _PERSON = re.compile(rf"{PEOPLE}{PROVIDER_NAME}/[0-9a-f]{{32}}\.json")
 _PERSON_NAME = re.compile(rf"{PERSON_NAMES}{PROVIDER_NAME}/[0-9a-f]{{64}}\.json")
 _HOUR = "%Y%m%d%H"
@@ -339,11 +336,6 @@ def ended_session(expires_at: datetime, session_id: str) -> Key:
     return Key(f"{ENDED_SESSIONS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{session_id}.json")
 
 
-def device_login(expires_at: datetime, login_id: str) -> Key:
-    """Return the key of the record of a login of a program through a browser."""
-    return Key(f"{DEVICE_LOGINS}{expires_at.astimezone(UTC).strftime(_HOUR)}/{login_id}.json")
-
-
 def is_project_name(text: str) -> bool:
     """Return whether a text of a stored list can be the name of a project."""
     return project_of(Key(f"{PROJECTS}{text}.json")) == text
@@ -401,10 +393,9 @@ def expiry_hour(key: Key) -> datetime | None:
     """
     Return when the expiry hour in a key begins.
 
-    The key is that of a used ID token, an ended session or a login. Returns None for any other key.
+    The key is that of a used ID token or an ended session. Returns None for any other key.
     """
-    patterns = (_USED_ID_TOKEN, _ENDED_SESSION, _DEVICE_LOGIN)
-    match = next(filter(None, (pattern.fullmatch(key) for pattern in patterns)), None)
+    match = _USED_ID_TOKEN.fullmatch(key) or _ENDED_SESSION.fullmatch(key)
     try:
         return datetime.strptime(match[1], _HOUR).replace(tzinfo=UTC) if match else None
     except ValueError:

@@ -5,8 +5,8 @@ import os
 import platform
 import sys
 import webbrowser
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,25 +14,17 @@ import click
 from click import Argument, Option
 from msgspec import Struct
 
-from wheelyard.api.device_login import (
-    DeviceAuthorization,
-    DeviceToken,
-    WantedLogin,
-    await_token,
-    begin_login,
-    require_safe,
-    revoke,
-)
-from wheelyard.api_client import (
-    KEYRING_SECONDS,
-    ApiConnection,
-    index_url,
-    keyring_path,
-    parse_server,
-)
+from wheelyard.api.access_operations import CallerRights
+from wheelyard.api.own_token import WantedToken, check_token, form_address, require_safe, revoke
+from wheelyard.api_client import KEYRING_SECONDS, index_url, keyring_path, parse_server
 from wheelyard.cli.files import replace_file
-from wheelyard.cli.output import cli_command, is_output_lost, print_message, warn
-from wheelyard.concurrency.runtime import Runtime
+from wheelyard.cli.output import (
+    cli_command,
+    is_interactive,
+    is_output_lost,
+    print_message,
+    warn,
+)
 from wheelyard.errors import (
     OWNER_ENDED,
     TOKEN_EXPIRED,
@@ -40,7 +32,6 @@ from wheelyard.errors import (
     Invalid,
     Unauthenticated,
     Unavailable,
-    WheelyardError,
 )
 from wheelyard.http_client.credential_stores import (
     KeyringFailed,
@@ -54,8 +45,16 @@ from wheelyard.http_client.credential_stores import (
     without_token,
 )
 from wheelyard.http_client.urls import Url
-from wheelyard.model.access import Action, Scope, describe_scope, parse_actions, parse_pattern
-from wheelyard.model.api_token import parse_token
+from wheelyard.model.access import (
+    EVERY_PROJECT,
+    Action,
+    Scope,
+    describe_scope,
+    is_subset,
+    parse_actions,
+    parse_pattern,
+)
+from wheelyard.model.api_token import ApiToken, parse_token
 from wheelyard.model.decoding import escaped, to_one_line
 from wheelyard.rendering.login_lines import StoredToken, login_lines
 from wheelyard.settings.load import process_environment
@@ -64,6 +63,9 @@ from wheelyard.wiring.stores import system_runtime
 IS_WINDOWS: Final = sys.platform == "win32"
 PRIVATE: Final = 0o600
 HOST_CHARS: Final = 60
+MAX_INPUT_BYTES: Final = 4096
+MAX_RIGHTS: Final = 20
+"""So many rights of a token are shown at most, of a server that may send any number."""
 ENDED: Final = (OWNER_ENDED, TOKEN_EXPIRED, TOKEN_REVOKED)
 """The codes by which a server says that a token was its own."""
 URL: Final = Argument(["url"], metavar="URL")
@@ -192,20 +194,21 @@ def login_command(  # noqa: PLR0913 - one for each option
     no_browser: bool,
 ) -> None:
     """
-    Get a token of your own for the index at URL, and store it for pip, uv and others.
+    Store a token of your own for the index at URL, where pip, uv and others find it.
 
-    A page of the index shows what this command asks for. You sign in there, type the code that is
-    shown here, and approve; you can allow less. The token does at most what you may do yourself. It
-    is stored in the keyring, if the command 'keyring' is installed and works, or else in netrc, and
-    never printed unless you ask for it.
+    The page of your tokens is opened, or its address shown, with the form of a new one filled in.
+    You sign in there, look at the form, make the token, and paste it here. Where there is no
+    terminal, the token is the first line of standard input. It does at most what you may do
+    yourself. It is stored in the keyring, if the command 'keyring' is installed and works, or else
+    in netrc, and never printed unless you ask for it.
 
     Options:
         --project: acme-core, or acme-*; may be given again.  [default: every project]
         --can: read, upload, manage.
         --days: How long the token is to live.  [default: 90, or what the index allows]
-        --name: What your list of tokens calls it.  [default: wheelyard login on this machine]
+        --name: What your list of tokens calls it.  [default: the name of this machine]
         --print: Print the token on standard output, and store it nowhere.
-        --no-browser: Open no browser; only print the URL of the page.
+        --no-browser: Open no browser; only print the address of the page.
 
     Examples:
         wheelyard login https://packages.acme.dev
@@ -214,30 +217,31 @@ def login_command(  # noqa: PLR0913 - one for each option
 
     Documentation: login.md
     """
-    environ, runtime, server = process_environment(), system_runtime(), parse_server(url)
-    require_safe(server)
-    store = TokenStore.of(index_url(server, index), environ)
-    # before anybody approves for nothing
-    replaced = {} if prints else store.replaced_tokens()
-    host = _machine()
-    wanted = WantedLogin(
-        name=f"wheelyard login on {host}" if name is None else name,
-        host=host,
-        can=[word.strip() for word in can.split(",")],
-        projects=projects or ("*",),
+    environ, runtime, root = process_environment(), system_runtime(), parse_server(url)
+    require_safe(root)
+    server = index_url(root, index)
+    store = TokenStore.of(server, environ)
+    wanted = WantedToken(
+        name=_machine() if name is None else name,
+        actions=parse_actions(can.split(",")),
+        projects=tuple(sorted(set(map(parse_pattern, projects)))) or (EVERY_PROJECT,),
         days=days,
         index=index,
     )
-    connection = _connection(server, runtime)
-    begun = begin_login(connection, wanted)
-    _show(begun, opens_browser=not no_browser and _has_browser(environ))
-    token = await_token(connection, begun)
-    with _revoked_on_failure(connection, token):
-        _require_index(token, index)
-        netrc = _print(token) if prints else store.store(token.access_token)
-    _say(escaped(f"Token {token.id} of {token.owner}: {_rights(token)}"))
+    address = form_address(root, wanted)
+    # before anybody makes one for nothing
+    replaced = {} if prints else store.replaced_tokens()
+    _say(f"Make a token on this page, and copy it:\n\n  {address}\n")
+    if not no_browser and _has_browser(environ):
+        webbrowser.open(address)
+    token = _ask()
+    rights = check_token(server, token, runtime)
+    described = _describe(rights)  # which may be malformed
+    netrc = _print(token) if prints else store.store(token.text)
+    _say(escaped(f"Token {token.id}: {described}"))
     if not prints:
-        _say_stored(store, token, netrc, replaced)
+        may_upload = any(Action.UPLOAD.word in right.can for right in rights)
+        _say_stored(store, netrc, replaced, may_upload=may_upload)
 
 
 @cli_command("logout", URL, INDEX)
@@ -264,10 +268,9 @@ def logout_command(url: str, index: str) -> None:
             f"{escaped(store.netrc_name)} nor in the keyring.",
             code="bad_setting",
         )
-    connection = _connection(server, system_runtime())
     for place, token in tokens.items():
         try:
-            revoke(connection, token)
+            revoke(server, token, system_runtime())
         except Unauthenticated as fault:
             if place == store.netrc_name and fault.code not in ENDED:
                 raise Invalid(
@@ -287,29 +290,38 @@ def _machine() -> str:
     return to_one_line(platform.node(), HOST_CHARS) or "an unnamed machine"
 
 
-def _connection(server: Url, runtime: Runtime) -> ApiConnection:
-    """Return a connection without a credential, which is closed at the end of the command."""
-    connection = ApiConnection(server, None, runtime)
-    click.get_current_context().call_on_close(connection.close)
-    return connection
+def _ask() -> ApiToken:
+    """
+    Return the token of a person, who is asked until it is one, or of standard input.
 
-
-def _print(token: DeviceToken) -> str:
-    """Print a token, and return nothing, which is where it is stored then."""
-    click.echo(token.access_token)
-    if is_output_lost():
-        raise Unavailable("The token cannot be printed, so it is revoked. Try again.")
-    return ""
-
-
-def _require_index(token: DeviceToken, index: str) -> None:
-    """Raise Invalid (code `no_index`) if an older server has made a token for no index."""
-    if token.index != index:
-        raise Invalid(
-            f"The server has made a token that is not for the index {index}, so it is revoked. It "
-            "may be older than this command: ask its operator for a newer wheelyard.",
-            code="no_index",
+    Raises Invalid if that of standard input is none, and click's UsageError if there is nothing.
+    """
+    if sys.stdin is not None and sys.stdin.isatty():
+        while True:
+            token = parse_token(click.prompt("Token", hide_input=True, err=True).strip())
+            if token is not None:
+                return token
+            _say("That is not a whole token of a wheelyard index. Copy it again.")
+    line = b"" if sys.stdin is None else sys.stdin.buffer.readline(MAX_INPUT_BYTES)
+    if not line.strip():
+        raise click.UsageError(
+            "There is no token on standard input. Write one there, or use a terminal."
         )
+    token = parse_token(line.decode("latin-1").strip())
+    if token is None:
+        raise Invalid(
+            "The first line of standard input is not a whole token of a wheelyard index.",
+            code="invalid_field",
+        )
+    return token
+
+
+def _print(token: ApiToken) -> str:
+    """Print a token, and return nothing, which is where it is stored then."""
+    click.echo(token.text)
+    if is_output_lost():
+        raise Unavailable("The token cannot be printed. Try again.")
+    return ""
 
 
 def _say(text: str) -> None:
@@ -317,17 +329,8 @@ def _say(text: str) -> None:
     click.echo(text, err=True)
 
 
-def _show(login: DeviceAuthorization, *, opens_browser: bool) -> None:
-    """Say where a person approves a login, and with which code."""
-    address, code = escaped(login.verification_uri), escaped(login.user_code)
-    _say(f"Open this page in a browser, and type the code {code} there:\n\n  {address}\n")
-    if opens_browser:
-        webbrowser.open(address)
-    print_message(logging.INFO, "waiting until you approve, for ten minutes at most")
-
-
 def _say_stored(
-    store: TokenStore, token: DeviceToken, netrc: str, replaced: Mapping[str, str]
+    store: TokenStore, netrc: str, replaced: Mapping[str, str], *, may_upload: bool
 ) -> None:
     _say(escaped(f"It is stored in {netrc or 'the keyring'}."))
     for old in filter(None, map(parse_token, sorted(set(replaced.values())))):
@@ -336,37 +339,37 @@ def _say_stored(
         root=store.server.redacted.rstrip("/"),
         host=store.host,
         netrc=netrc,
-        may_upload=Action.UPLOAD.word in token.scope.split(),
+        may_upload=may_upload,
         is_windows=IS_WINDOWS,
     )
     for line in login_lines(stored):
         _say(escaped(line))
 
 
-def _rights(token: DeviceToken) -> str:
-    projects = tuple(map(parse_pattern, token.projects))
-    scope = Scope(parse_actions(token.scope.split()), projects, token.index)
-    return f"{describe_scope(scope)}, until {token.expires:%Y-%m-%d}"
+def _describe(rights: Sequence[CallerRights]) -> str:
+    """
+    Return what a token may do, in words.
+
+    Raises Invalid if the server has sent what is no right.
+    """
+    scopes = [
+        Scope(parse_actions(right.can, admin=True), right.projects, right.index)
+        for right in rights[:MAX_RIGHTS]
+    ]
+    # several grants may give the same
+    widest = [
+        scope
+        for scope in scopes
+        if not any(is_subset(scope, [other]) for other in scopes if other is not scope)
+    ]
+    return "; ".join(map(describe_scope, widest or scopes))
 
 
 def _has_browser(environ: Mapping[str, str]) -> bool:
     """Return whether a browser with windows can be opened here, and somebody sits before it."""
-    if "SSH_CONNECTION" in environ or not sys.stderr.isatty():
+    if "SSH_CONNECTION" in environ or not is_interactive():
         return False
     # elsewhere a browser in text mode would take over the terminal
     return sys.platform in ("darwin", "win32") or any(
         environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )
-
-
-@contextmanager
-def _revoked_on_failure(connection: ApiConnection, token: DeviceToken) -> Iterator[None]:
-    """Revoke a token if this block fails or is interrupted, as nobody has it then."""
-    try:
-        yield
-    except BaseException:
-        try:
-            revoke(connection, token.access_token)
-        except WheelyardError:
-            warn(f"token {token.id} was made and is stored nowhere: revoke it on your page")
-        raise

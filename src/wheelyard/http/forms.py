@@ -243,7 +243,7 @@ MAX_ENCODINGS: Final = 3
 """How often what stands in a path may be percent-encoded."""
 _SIGNING: Final = re.compile(r"/-/sign-(?:in|out)(?![^/?#;])")
 
-CREDENTIAL_PATHS: Final = ("/-/sign-in/", "/_/login/", "/_/oidc/")
+CREDENTIAL_PATHS: Final = ("/-/sign-in/", "/_/oidc/")
 """Below these, bodies and queries have credentials, and pages ask for them."""
 
 HTTPS_ONLY: Final[Header] = (b"strict-transport-security", b"max-age=31536000")

@@ -30,7 +30,6 @@ from wheelyard.http.handlers.admin.retention import RetentionPage
 from wheelyard.http.handlers.admin.storage import StoragePage
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
-from wheelyard.http.handlers.device_login import DeviceLoginApi, DeviceLoginPages
 from wheelyard.http.handlers.docs import DocsPages
 from wheelyard.http.handlers.histories import Histories
 from wheelyard.http.handlers.home_and_probes import HomePages, Probes
@@ -98,7 +97,6 @@ def _people(pages: WebPages) -> Iterator[Route]:
     """Yield the routes of what people do with the whole server."""
     yield Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always)
     yield from _account(AccountPages(pages), PasswordPages(pages), TokenPages(pages))
-    yield from _device_login(DeviceLoginApi(pages), DeviceLoginPages(pages))
     yield from _providers(pages)
     yield from _asking(pages)
     yield from _administration(pages)
@@ -107,7 +105,7 @@ def _people(pages: WebPages) -> Iterator[Route]:
 def _elsewhere(context: ServerContext) -> Iterator[Route]:
     """Yield the redirects, below the path of an index, to the pages of the whole server."""
     redirects = ServerRedirects(context.index.indexes.settings.server)
-    for page in ("account", "admin", "docs", "login", "request", "sign-in", "tokens"):
+    for page in ("account", "admin", "docs", "request", "sign-in", "tokens"):
         yield Route("redirect", f"/-/{page}/{{path:path}}", redirects.answer, is_public=always)
 
 
@@ -191,14 +189,6 @@ def _account(account: AccountPages, password: PasswordPages, tokens: TokenPages)
     yield _form("/-/account/password/", password.change)
     yield replace(_page("/-/account/tokens/", tokens.answer), is_long=True)
     yield replace(_form("/-/account/tokens/", tokens.answer_form), is_long=True)
-
-
-def _device_login(api: DeviceLoginApi, pages: DeviceLoginPages) -> Iterator[Route]:
-    public = Route("device_login", "", api.authorize, POST, is_public=always, is_fixed=True)
-    yield replace(public, path="/_/login/device")
-    yield replace(public, path="/_/login/token", handler=api.token)
-    yield replace(_page("/-/login/", pages.show), needs_read=False)
-    yield replace(_form("/-/login/", pages.decide), needs_read=False)
 
 
 def _providers(web: WebPages) -> Iterator[Route]:

@@ -1,19 +1,40 @@
-"""The form with which people make API tokens, and the page that shows a new one."""
+"""
+The form with which people make API tokens, what a link fills in there, and the page of a new one.
+
+Whoever sends a link chooses what the form says. So a link fills in no more than its reader may give
+a token, and what is malformed is left out. The page says what it is that the token could do.
+"""
 
 import re
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
-from wheelyard.api.access_operations import MadeToken, NewToken
-from wheelyard.authentication.api_tokens import require_token_name
+from wheelyard.api.access_operations import MAX_PATTERNS, MadeToken, NewToken
+from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME, require_token_name
+from wheelyard.authentication.caller_tokens import OWN_ACTIONS, CallerTokens
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.forms import FormFields, checking
-from wheelyard.model.access import Action, Pattern, Scope, parse_actions, parse_pattern
+from wheelyard.model.access import (
+    EVERY_PROJECT,
+    Action,
+    Caller,
+    Pattern,
+    Scope,
+    is_subset,
+    parse_actions,
+    parse_pattern,
+)
 from wheelyard.rendering.client_settings import USER
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.wiring.index import Index
+
+LINKED_FIELDS: Final = ("name", "can", "projects", "days", "index")
+"""The fields that a link may fill in."""
 
 _DAYS: Final = re.compile("[0-9]{1,5}", re.ASCII)
 _SEPARATORS: Final = re.compile(r"[\s,]+")
@@ -42,9 +63,7 @@ def new_token(fields: FormFields, max_days: int) -> NewToken:
     with checking("name"):
         require_token_name(name)
     with checking("days"):
-        if not _DAYS.fullmatch(days) or not 1 <= int(days) <= max_days:
-            message = f"Write a number of days from 1 to {max_days}."
-            raise Invalid(message, code="invalid_field")
+        _require_days(max_days, days)
     with checking("can"):
         if not can:
             raise Invalid("Choose what the token may do.", code="missing_field")
@@ -52,6 +71,85 @@ def new_token(fields: FormFields, max_days: int) -> NewToken:
         projects = parse_patterns(fields.text("projects"))
     index = ",".join(fields.all("index"))
     return NewToken(name=name, projects=projects, can=(can,), days=int(days), index=index)
+
+
+def _require_days(max_days: int, text: str) -> None:
+    if not _DAYS.fullmatch(text) or not 1 <= int(text) <= max_days:
+        message = f"Write a number of days from 1 to {max_days}."
+        raise Invalid(message, code="invalid_field")
+
+
+class LinkedForm(Struct, frozen=True):
+    """What a link fills in."""
+
+    values: Mapping[str, tuple[str, ...]]
+    """The texts of the fields."""
+    scope: Scope | None
+    """What the token could do, or None if the link does not say to which projects."""
+    is_cut: bool
+    """Whether the link asks for more: for what no token has, or its reader may not give."""
+
+
+class LinkReader(Struct, frozen=True):
+    """Reads the links that fill in the form of one person."""
+
+    tokens: CallerTokens
+    caller: Caller
+    indexes: tuple[str, ...]
+    """Those in which the person has rights of their own."""
+    max_days: int
+
+    def read(self, fields: FormFields) -> LinkedForm | None:
+        """
+        Return what the query of a link fills in, or None if it has no field of the form.
+
+        Raises Unavailable if the grants of the store cannot be read.
+        """
+        if fields.values.keys().isdisjoint(LINKED_FIELDS):
+            return None
+        days = str(min(self.max_days, DEFAULT_LIFETIME.days))
+        values: dict[str, tuple[str, ...]] = {"can": (Action.READ.word,), "days": (days,)}
+        is_cut = False
+        checks: dict[str, Callable[[str], None]] = {
+            "name": require_token_name,
+            "days": partial(_require_days, self.max_days),
+        }
+        for field, check in checks.items():
+            try:
+                text = fields.text(field)
+                if text:
+                    check(text)
+                    values[field] = (text,)
+            except Invalid:
+                is_cut = True
+        try:
+            asked = self._asked(fields)
+        except Invalid:
+            return LinkedForm(values, None, is_cut=True)
+        given = self.tokens.most_of(self.caller, asked)
+        if given is None:
+            return LinkedForm(values, None, is_cut=True)
+        values["can"] = (max(given.actions & action for action in OWN_ACTIONS).word,)
+        values["index"] = given.indexes
+        if not fields.text("projects"):
+            is_cut = is_cut or given.actions != asked.actions
+            return LinkedForm(values, None, is_cut)
+        values["projects"] = (", ".join(given.projects),)
+        return LinkedForm(values, given, is_cut or not is_subset(asked, (given,)))
+
+    def _asked(self, fields: FormFields) -> Scope:
+        """
+        Return the rights that a link asks for, to every project if it names none.
+
+        Raises Invalid if they are malformed, or name an index in which the person has none.
+        """
+        actions = parse_actions([fields.text("can") or Action.READ.word])
+        text = fields.text("projects")
+        projects = parse_patterns(text) if text else (EVERY_PROJECT,)
+        names = set(fields.all("index")) - {""}
+        if len(projects) > MAX_PATTERNS or not names.issubset(self.indexes):
+            raise Invalid("No token that you make has these rights.", code="invalid_field")
+        return Scope(actions, projects, ",".join(sorted(names)))
 
 
 def made_values(

@@ -24,8 +24,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from wheelyard.catalog import keys
-from wheelyard.catalog.device_logins import DeviceLoginRecords
+from wheelyard.catalog import keys, removed
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.format import Catalog, rewrite_format
 from wheelyard.catalog.journaled_documents import (
@@ -58,7 +57,6 @@ class CredentialsCheck(Struct, frozen=True):
     store: Store
     publishing_cleanup: PublishingCleanup
     sessions: SessionRecords
-    device_logins: DeviceLoginRecords
 
     def run(self, findings: Findings, *, sweep: bool) -> None:
         """
@@ -68,6 +66,7 @@ class CredentialsCheck(Struct, frozen=True):
         """
         self._check_tokens(findings, sweep=sweep)
         self._check_sessions(findings)
+        self._check_device_logins(findings, sweep=sweep)
         self._check_people(findings)
         consequence = (
             "nobody can sign in with a password; restore it from a backup, or remove it, and the "
@@ -76,7 +75,6 @@ class CredentialsCheck(Struct, frozen=True):
         self._check_record(keys.CHANGED_PASSWORDS, ChangedPasswords, consequence, findings)
         if sweep:
             findings.swept += self.publishing_cleanup.run() + self.sessions.remove_expired()
-            findings.swept += self.device_logins.remove_expired()
 
     def _check_tokens(self, findings: Findings, *, sweep: bool) -> None:
         uses = self._token_uses(findings)  # listed first, so that no new token can have one
@@ -115,9 +113,21 @@ class CredentialsCheck(Struct, frozen=True):
                 self._check_record(entry.key, SessionKey, consequence, findings)
             elif keys.expiry_hour(entry.key) is None:
                 findings.add_foreign_object(entry.key)
-        for entry in self.store.list(keys.DEVICE_LOGINS):
-            if keys.expiry_hour(entry.key) is None:
+
+    def _check_device_logins(self, findings: Findings, *, sweep: bool) -> None:
+        logins = list[Entry]()
+        for entry in self.store.list(removed.DEVICE_LOGINS):
+            if removed.is_device_login(entry.key):
+                logins.append(entry)
+            else:
                 findings.add_foreign_object(entry.key)
+        if logins and sweep:
+            for entry in logins:
+                self.store.delete(entry.key)
+            findings.swept += len(logins)
+        elif logins:
+            objects = counted(len(logins), "object")
+            findings.notes.append(f"{objects} under {removed.DEVICE_LOGINS}, of no use any more")
 
     def _check_people(self, findings: Findings) -> None:
         for entry in self.store.list(keys.PEOPLE):

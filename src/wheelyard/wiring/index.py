@@ -18,7 +18,6 @@ from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.authorization import ReadPolicy
 from wheelyard.authentication.caller_tokens import CallerTokens
-from wheelyard.authentication.device_logins import DeviceLogins
 from wheelyard.authentication.known_people import KnownPeople
 from wheelyard.authentication.sessions import Sessions
 from wheelyard.catalog.changes import Changes
@@ -349,19 +348,6 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         return CallerTokens(self.tokens, authenticator.policy, authenticator.owners)
 
     @property
-    def device_logins(self) -> DeviceLogins:
-        """The logins of programs through a browser."""
-        authenticator, has_sessions = self.authenticator, self.settings.access.cookie_login
-        # a browser asks for a password by itself, but for no ID token
-        by_session = has_sessions and (authenticator.id_tokens or authenticator.owners.providers)
-        return DeviceLogins(
-            records=self.catalog.device_logins,
-            keys=self.sessions.records,
-            caller_tokens=self.caller_tokens,
-            has_people=bool(authenticator.htpasswd or authenticator.iap or by_session),
-        )
-
-    @property
     def passwords(self) -> "PasswordChanges | None":
         """What changes the passwords of people, or None without an htpasswd file."""
         if self.authenticator.htpasswd is None:
@@ -392,7 +378,6 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
                 self.stores.credentials,
                 self.publishing_cleanup,
                 self.sessions.records,
-                self.catalog.device_logins,
             ),
             threads=1 if self.is_local else REMOTE_CHECK_THREADS,
         )

@@ -1,16 +1,14 @@
-"""The tokens of somebody who signs in with a provider, through pages and `wheelyard login`."""
+"""The tokens of somebody who signs in with a provider."""
 
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from tests.authentication.sign_in.fake_provider import ProviderServer, running_providers
 from tests.http.browser import Browser
-from tests.http.handlers.test_device_login import fetched, page_of, post
 from tests.http.handlers.test_provider_sign_in import HERE, Place, settings_for
 from tests.http.in_process import InProcessResponse, in_process
 from tests.http.packages import wheel
@@ -97,22 +95,13 @@ def test_a_token_follows_what_the_provider_says(place: Place) -> None:
     assert opens(place, token) == "owner_ended"
 
 
-def test_a_person_of_a_provider_approves_a_login(place: Place) -> None:
-    """Who has signed in with a provider gets a token into the terminal, with no password."""
-    ana = Browser(place.server)
-    login = json.loads(post(place.server, "/_/login/device", scope="read").body)
-    path = page_of(login)
-    assert ana.open(path).status == 401
-    place.sign_in(ana, path)
-    assert "It has asked from" in ana.open(path).body.decode()
-    fields = {"can": "read", "projects": "*", "days": "7", "name": "laptop"}
-    (request,) = parse_qs(urlsplit(path).query)["request"]
+def test_a_link_leads_through_the_provider(place: Place) -> None:
+    """Who signs in with a provider on the way finds the form of a token filled in by the link."""
+    ana, link = Browser(place.server), f"{TOKENS}?can=read&projects=*&days=7&name=laptop"
+    assert ana.open(link).status == 401
+    place.sign_in(ana, link)
 
-    answer = send(
-        ana, "/-/login/", request=request, code=login["user_code"], action="approve", **fields
-    )
+    page = ana.open(link).body.decode()
 
-    assert answer.headers["location"] == "/-/login/?done=approved"
-    body = fetched(place.server, login)
-    assert body["owner"] == "oidc:acme:ana@acme.dev"
-    assert opens(place, str(body["access_token"])) == "200"
+    assert 'value="laptop"' in page
+    assert "the token can read every project, for 7 days" in page

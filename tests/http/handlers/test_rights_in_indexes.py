@@ -7,7 +7,6 @@ import pytest
 
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
-from tests.http.handlers.test_device_login import asked, page_of
 from tests.http.handlers.test_manage import PASSWORD, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import make_wheel
@@ -60,15 +59,6 @@ def test_the_account_names_indexes_with_other_rights(
 
     assert f"You may {here} You may in prod {in_prod} Your names" in text
     assert "Your projects in the index without a name" in text
-
-
-def test_a_login_for_an_index_tells_the_rights_there(server: InProcessServer) -> None:
-    """Who approves a login for an index sees what they may do in that index."""
-    login = asked(server, index="prod")
-
-    text = text_of(signed_in(server, "bo").open(page_of(login)))
-
-    assert "You may read, upload to and manage every project in the index prod." in text
 
 
 def test_uploaders_are_those_of_the_index(server: InProcessServer) -> None:

@@ -29,8 +29,7 @@ EVERY: Final = (*ALL_METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get",
 
 LISTED: Final = {
     READ_OR_UPLOAD: (
-        "/ /simple /simple/ /pypi/ /acme/ /acme /legacy /legacy/ "
-        "/api/v1/tokens /-/sign-in/ /-/login/"
+        "/ /simple /simple/ /pypi/ /acme/ /acme /legacy /legacy/ /api/v1/tokens /-/sign-in/"
     ),
     READ: (
         "* /demo/ /setup /setup/ /+simple/ /health/ /pypi/simple/ /legacy/+simple/ "
@@ -46,8 +45,7 @@ LISTED: Final = {
     POST: (
         "/_/oidc/mint-token /_/oidc/github/mint-token /_/oidc/burn-token "
         "/api/v1/projects/demo/yank /api/v1/projects/demo/unyank /api/v1/projects/demo/delete "
-        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke /-/sign-out/ "
-        "/_/login/device /_/login/token"
+        "/api/v1/projects/demo/status /api/v1/tokens/self/revoke /-/sign-out/"
     ),
     DELETE: "/api/v1/tokens/0123456789",
 }

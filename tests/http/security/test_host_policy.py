@@ -202,15 +202,13 @@ PREFIXED = Settings(
         b"//-/sign-in/",
         b"/-//sign%2Din/acme/callback",
         b"/-/sign-in//",
-        b"/_/login/token",
-        b"/_/login/device",
         b"/_/oidc/mint-token",
         b"/%5f/oidc/github/mint-token",
         b"/_/oidc/burn-token",
     ],
 )
 def test_credential_in_a_body_is_refused_at_any_spelling(path: bytes) -> None:
-    """Passwords, ID tokens and device codes need HTTPS, however their path is written."""
+    """Passwords and ID tokens need HTTPS, however their path is written."""
     assert _is_refused(SIGNED_IN, {}, path=path)
     assert _is_refused(PREFIXED, {}, path=b"/team" + path)
     assert _is_refused(PREFIXED, {}, path=b"//%74eam" + path)

@@ -5,6 +5,8 @@ from contextlib import suppress
 from typing import Final
 from urllib.parse import urlencode
 
+from msgspec.structs import replace
+
 from wheelyard.api import access_operations
 from wheelyard.api.access_operations import MadeToken, TokenRotation
 from wheelyard.api.table import LocalApi
@@ -28,12 +30,9 @@ from wheelyard.http.forms import (
 )
 from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
-from wheelyard.http.token_forms import made_values, new_token
+from wheelyard.http.token_forms import LINKED_FIELDS, LinkReader, made_values, new_token
 from wheelyard.http.web_pages import WebPages
 from wheelyard.rendering.web.account_pages import TOKENS_ROOT, FormState, TokensView
-
-PREFILLED: Final = ("name", "can", "projects", "days", "index")
-"""The fields of the form that a link may fill in."""
 
 
 class TokenPages:
@@ -47,15 +46,19 @@ class TokenPages:
         """Handle GET: the tokens with the form for a new one, or a question about one of them."""
         fields = parse_form(request.query_string)
         view, rows = self._view(request, fields), self._rows(request)
-        typed = {name: fields.all(name) for name in PREFILLED if name in fields.values}
-        form = FormState(form_token(request, self._context), typed)
+        form = FormState(form_token(request, self._context))
         for action in ("revoke", "rotate"):
             row = rows.get(fields.text(action))
             if row is not None and row.token.state in WORKING_STATES:
                 template = f"token_{action}.html"
                 return self._show(request, template, 200, view=view, row=row.token, form=form)
-        values = _lists(rows, fields.text("revoked"))
-        return self._show(request, "tokens.html", 200, view=view, form=form, **values)
+        tokens, values = self._context.index.caller_tokens, _lists(rows, fields.text("revoked"))
+        linked = LinkReader(tokens, request.caller, view.indexes, view.max_days).read(fields)
+        if linked is not None:
+            form = replace(form, values=linked.values)
+        return self._show(
+            request, "tokens.html", 200, view=view, form=form, linked=linked, **values
+        )
 
     def answer_form(self, request: Request) -> Response:
         """Handle POST: make or rotate a token and show it once, or revoke one."""
@@ -79,7 +82,10 @@ class TokenPages:
                 return self._show(
                     request, "token_rotate.html", status, view=view, row=row.token, form=form
                 )
-            return self._show(request, "tokens.html", status, view=view, form=form, **_lists(rows))
+            lists = _lists(rows)
+            return self._show(
+                request, "tokens.html", status, view=view, form=form, linked=None, **lists
+            )
 
     def _create(self, request: Request, fields: FormFields) -> Response:
         new = new_token(fields, self._context.index.settings.tokens.max_days)
@@ -138,7 +144,7 @@ class TokenPages:
     def _sign_in_again(self, request: Request, fields: FormFields) -> str:
         """Return the path of the sign-in page that comes back to the form, filled in as it was."""
         server, here = self._context.index.settings.server, self._web.path(*request.segments)
-        names = [name for name in (*PREFILLED, "rotate") if name in fields.values]
+        names = [name for name in (*LINKED_FIELDS, "rotate") if name in fields.values]
         kept = {name: fields.all(name) for name in names}
         if fields.values.get("action") == ("rotate",):
             kept = {"rotate": fields.all("token")}

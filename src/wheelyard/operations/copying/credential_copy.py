@@ -17,7 +17,7 @@ from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
 from msgspec.structs import replace
 
-from wheelyard.catalog import keys
+from wheelyard.catalog import keys, removed
 from wheelyard.catalog.commits import C, D, Journal, JournalKind, diverged
 from wheelyard.catalog.document_cache import Codec, gunzipped
 from wheelyard.catalog.journaled_documents import JournaledDocument
@@ -119,7 +119,7 @@ class CredentialCopy(Struct, frozen=True):
         used = {entry.key for entry in self.target.list(keys.USED_ID_TOKENS)}
         for entry in self.source.list(keys.CREDENTIALS):
             # what has a journal is copied with it
-            left_out = (*_JOURNALS, keys.SESSIONS, keys.DEVICE_LOGINS)
+            left_out = (*_JOURNALS, keys.SESSIONS, removed.DEVICE_LOGINS)
             is_left_out = entry.key.startswith(left_out)
             if not is_left_out and entry.key not in used:
                 yield entry.key

@@ -1,0 +1,125 @@
+"""
+A token that a person makes on the page of their tokens, for this machine.
+
+The address of the page is made of the URL that the person has typed, and of nothing that a server
+says: no server can lead a person, or the token, to another one.
+"""
+
+from typing import Final
+from urllib.parse import urlencode
+
+from msgspec import Struct
+
+from wheelyard.api.access_operations import CallerRights, WhoAmI
+from wheelyard.api_client import ApiConnection, ServerCredential
+from wheelyard.authentication.api_tokens import require_token_name
+from wheelyard.authentication.caller_tokens import OWN_ACTIONS
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Forbidden, Invalid
+from wheelyard.http_client.urls import Url
+from wheelyard.model.access import Action, Pattern
+from wheelyard.model.api_token import ApiToken
+from wheelyard.settings.sections import is_loopback
+
+PAGE: Final = "-/account/tokens/"
+"""The path of the page, below that of the server."""
+MAX_ADDRESS_CHARS: Final = 1800
+"""The longest address: it has to fit into that of the sign-in page, which leads back to it."""
+
+
+class WantedToken(Struct, frozen=True, kw_only=True):
+    """
+    What the form of a new token is filled in with.
+
+    The constructor raises Invalid for a name that no token can have.
+    """
+
+    name: str
+    actions: Action
+    projects: tuple[Pattern, ...]
+    days: int | None
+    """None for what the page says by itself."""
+    index: str = ""
+    """The index that the token is to name, or empty."""
+
+    def __post_init__(self) -> None:
+        require_token_name(self.name)
+
+    @property
+    def query(self) -> str:
+        """The query of the page's address."""
+        highest = max(self.actions & action for action in OWN_ACTIONS)
+        fields = {"can": highest.word, "projects": ",".join(self.projects), "name": self.name}
+        if self.days is not None:
+            fields["days"] = str(self.days)
+        if self.index:
+            fields["index"] = self.index
+        return urlencode(fields, safe="*,")
+
+
+def require_safe(server: Url) -> None:
+    """Raise Invalid (code `https_required`) if a token would travel to a server unencrypted."""
+    if not (server.is_secure or is_loopback(server.host.strip("[]"))):
+        raise Invalid(
+            f"{server.redacted} would get the token unencrypted. Write https://, or make a tunnel "
+            "to a port of this machine ('ssh -L').",
+            code="https_required",
+        )
+
+
+def form_address(server: Url, wanted: WantedToken) -> str:
+    """
+    Return the address of the page of a server with the form for a token, filled in.
+
+    Raises Invalid if it is too long.
+    """
+    page = f"{server.redacted.rstrip('/')}/{PAGE}"
+    address = f"{page}?{wanted.query}"
+    if len(address) > MAX_ADDRESS_CHARS:
+        raise Invalid(
+            "The names of these projects are too long together. Name fewer, or the beginning of "
+            "names and a star.",
+            code="invalid_field",
+        )
+    return address
+
+
+def check_token(server: Url, token: ApiToken, runtime: Runtime) -> tuple[CallerRights, ...]:
+    """
+    Return what a token may do at a server, which is something.
+
+    Raises as `ApiConnection.send`: Unauthenticated if the server does not accept it. Raises Invalid
+    (code `no_index`) if the server sees another caller, and Forbidden for a token without rights.
+    """
+    credential = ServerCredential(f"Bearer {token.text}", "this login")
+    connection = ApiConnection(server, credential, runtime)
+    try:
+        caller = connection.send("GET", "whoami", WhoAmI)
+    finally:
+        connection.close()
+    if caller.principal != f"token:{token.id}":
+        raise Invalid(
+            f"{server.redacted} does not see the token. A proxy before it may take it out of the "
+            "requests: ask its operator.",
+            code="no_index",
+        )
+    if not caller.rights:
+        raise Forbidden(
+            f"{server.redacted} knows this token, which may do nothing there. Make one that may."
+        )
+    return caller.rights
+
+
+def revoke(server: Url, token: str, runtime: Runtime) -> None:
+    """
+    Revoke a token at a server.
+
+    Raises as `ApiConnection.send`: Unauthenticated if it works no longer, or is of another server.
+    """
+    connection = ApiConnection(
+        server, ServerCredential(f"Bearer {token}", "the stored token"), runtime
+    )
+    try:
+        connection.send("POST", "tokens/self/revoke", type(None))
+    finally:
+        connection.close()

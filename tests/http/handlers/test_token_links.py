@@ -1,0 +1,254 @@
+"""Links that fill in the form of a token, as that of `wheelyard login` does."""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import pytest
+
+from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.http.browser import Browser
+from tests.http.in_process import InProcessServer, in_process
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+
+PASSWORD = "s3cret"
+PAGE = "/-/account/tokens/"
+GRANTS: tuple[dict[str, object], ...] = (
+    {"who": ["htpasswd:ana"], "projects": ["acme-*"], "actions": ["upload"]},
+    {"who": ["htpasswd:ana"], "projects": ["tools"], "actions": ["read"]},
+    {"who": ["htpasswd:ana"], "projects": ["prod-*"], "actions": ["manage"], "index": "prod"},
+)
+INDEXES = ({"name": "dev"}, {"name": "prod"})
+CUT = "more than you may give, or for what no token has"
+WARNING = "If somebody has sent you the link, close this page"
+
+
+def settings_in(folder: Path, prefix: str = "", **access: object) -> Settings:
+    """Return the settings of a private index with the users ana, who has rights, and bo."""
+    (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\n")
+    values = {"cookie_login": True, "htpasswd_file": str(folder / "htpasswd"), **access}
+    return Settings(
+        access=AccessSettings(**values),  # type: ignore[arg-type]
+        server=ServerSettings(public_url=f"http://index{prefix}", path_prefix=prefix),
+        grant=GRANTS,
+        index=INDEXES,
+    )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """Serve a private index."""
+    folder: Path = tmp_path_factory.mktemp("server")
+    with in_process(folder, settings_in(folder)) as opened:
+        yield opened
+
+
+def signed_in(server: InProcessServer, user: str = "ana") -> Browser:
+    """Return the browser of somebody who has signed in."""
+    browser = Browser(server)
+    assert browser.sign_in(user, PASSWORD).status == 303
+    return browser
+
+
+@pytest.fixture(scope="module")
+def ana(server: InProcessServer) -> Browser:
+    """The browser of Ana, who has signed in."""
+    return signed_in(server)
+
+
+def filled(browser: Browser, query: str, page: str = PAGE) -> tuple[dict[str, list[str]], str]:
+    """Return the fields of the form as a link fills it in, and the text of the page."""
+    answer = browser.open(f"{page}?{query}")
+    assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
+    html = answer.body.decode()
+    fields = dict[str, list[str]]()
+    for tag in re.findall("<input[^>]*>", html):
+        named = re.search('name="(can|projects|name|days|index)"', tag)
+        value = re.search('value="([^"]*)"', tag)
+        is_chosen = "type=" not in tag or " checked" in tag
+        if named and value and is_chosen:
+            fields.setdefault(named[1], []).append(unescape(value[1]))
+    text = re.sub(r"\s+", " ", unescape(re.sub("<[^>]*>", " ", html)))
+    return fields, text
+
+
+@pytest.mark.parametrize(
+    ("query", "can", "projects", "words"),
+    [
+        ("projects=acme-core", "upload", "acme-core", "can read and upload to acme-core, for 90"),
+        ("projects=acme-a&days=1", "upload", "acme-a", "can read and upload to acme-a, for 1 day."),
+        ("projects=*", "upload", "acme-*", "can read and upload to acme-*, for 90 days."),
+        ("projects=*&can=manage", "upload", "acme-*", "can read and upload to acme-*, for 90"),
+        ("projects=tools", "read", "tools", "can read tools, for 90 days."),
+        ("projects=x,acme-a", "upload", "acme-a", "can read and upload to acme-a, for 90 days."),
+        ("projects=acme-*,tools&can=read", "read", "acme-*, tools", "can read acme-*, tools, for"),
+        (
+            "projects=prod-*&can=manage&index=prod",
+            *(
+                "manage",
+                "prod-*",
+                "can read, upload to and manage prod-* in the index prod, for 90",
+            ),
+        ),
+    ],
+)
+def test_a_link_fills_in_what_its_reader_may_give(
+    ana: Browser, query: str, can: str, projects: str, words: str
+) -> None:
+    """A link fills in the form within the rights of who reads it, and the page says it in words."""
+    asked = {"can": ["upload"], "days": ["90"], "index": [], **parse_qs(query)}
+
+    fields, text = filled(ana, urlencode({**asked, "name": "lab"}, doseq=True))
+
+    assert (fields["can"], fields["projects"], fields["name"]) == ([can], [projects], ["lab"])
+    assert (fields["days"], fields.get("index", [])) == (asked["days"], asked["index"])
+    assert f"the token {words}" in text
+    assert WARNING in text
+    is_whole = (fields["can"], projects.replace(", ", ",")) == (asked["can"], asked["projects"][0])
+    assert (CUT in text) == (not is_whole)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "can=admin&projects=*",
+        "can=rubbish&projects=acme-*",
+        "can=approve&projects=*",
+        "can=read&can=upload&projects=acme-*",
+        "can=read&projects=acme-*-x",
+        f"can=read&projects={','.join(f'acme-{number}' for number in range(101))}",
+        f"can=read&projects={'a' * 300}",
+        "can=read&projects=secret-*",
+        "can=read&projects=acme-*&index=qa",
+        "can=read&projects=acme-*&index=dev,prod",
+        "can=manage&projects=acme-*&index=prod",
+        "can=manage&projects=prod-*&index=prod&index=dev",
+        "can=read&projects=acme-*&index=..%2F..%2F",
+    ],
+)
+def test_no_rights_are_filled_in_for_others(ana: Browser, query: str) -> None:
+    """Rights that are malformed, or none of its reader's, are left out as a whole."""
+    fields, text = filled(ana, f"{query}&name=lab")
+
+    assert fields == {"can": ["read"], "projects": [""], "days": ["90"], "name": ["lab"]}
+    assert "As it is filled in" not in text
+    assert CUT in text
+    assert WARNING in text
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "days=0",
+        "days=366",
+        "days=-1",
+        "days=x",
+        "days=%D9%A3",
+        "days=7&days=8",
+        "name=a%0Ab",
+        f"name={'a' * 101}",
+        "name=a&name=b",
+    ],
+)
+def test_what_no_token_has_is_left_out(ana: Browser, query: str) -> None:
+    """A lifetime or a name that no token can have is left out, and all else filled in."""
+    fields, text = filled(ana, f"{query}&can=read&projects=tools")
+
+    assert fields == {"can": ["read"], "projects": ["tools"], "days": ["90"], "name": [""]}
+    assert CUT in text
+
+
+def test_a_link_does_nothing_else(server: InProcessServer, ana: Browser) -> None:
+    """A link neither sends the form nor another one, leads nowhere else, and injects no markup."""
+    before = len(server.index.tokens.all())
+    attack = '"><script>alert(1)</script>'
+    query = urlencode(
+        {
+            "name": attack,
+            "can": "read",
+            "projects": "tools",
+            "action": "create",
+            "csrf_token": "x",
+            "owner": "htpasswd:bo",
+            "next": "https://thief.example/",
+            "formaction": "https://thief.example/",
+        }
+    )
+
+    answer = ana.open(f"{PAGE}?{query}")
+
+    html = answer.body.decode()
+    assert len(server.index.tokens.all()) == before
+    assert "location" not in answer.headers
+    assert "thief.example" not in html.partition("<main")[2]
+    assert attack not in html
+    assert filled(ana, query)[0]["name"] == [attack]
+    assert "form-action 'self'" in answer.headers["content-security-policy"]
+    assert "refresh" not in answer.headers
+    actions = re.findall('<form[^>]* action="([^"]*)"', html.partition("<main")[2])
+    assert actions == ["./"]
+    assert ana.open(f"{PAGE}?name={'a' * 100_000}").status == 414
+    assert ana.open(f"{PAGE}?name=%FF").status == 400
+
+
+def test_a_link_says_that_there_are_no_rights(server: InProcessServer) -> None:
+    """Whoever has no rights, or no credential, gets nothing filled in."""
+    fields, text = filled(signed_in(server, "bo"), "can=read&projects=*&name=lab")
+
+    assert (fields["projects"], CUT in text) == ([""], True)
+    anonymous = Browser(server).open(f"{PAGE}?can=read&projects=*&name=lab")
+    assert (anonymous.status, b'value="lab"' in anonymous.body) == (401, False)
+
+
+@pytest.mark.parametrize("prefix", ["", "/packages"])
+def test_a_person_signs_in_on_the_way(tmp_path: Path, prefix: str) -> None:
+    """Who opens the link signs in first, and finds the form filled in; so after an hour."""
+    link = f"{prefix}{PAGE}?can=upload&projects=acme-*&name=lab+%26+co&days=7"
+    wanted = {"can": ["upload"], "projects": ["acme-*"], "name": ["lab & co"], "days": ["7"]}
+    with in_process(tmp_path, settings_in(tmp_path, prefix)) as server:
+        browser = Browser(server)
+        for again in (False, True):
+            if again:
+                server.clock.advance(hours=1, seconds=1)
+            asked = browser.open(link).body.decode()
+            assert "Make the token" not in asked
+            (url,) = set(re.findall(f'href="({prefix}/-/sign-in/[^"]*next=[^"]*lab[^"]*)"', asked))
+            (target,) = parse_qs(urlsplit(unescape(url)).query)["next"]
+            fields = {"user": "ana", "password": PASSWORD, "next": target}
+            answer = browser.send(f"{prefix}/-/sign-in/", fields)
+            assert answer.status == 303
+            page, _, query = answer.headers["location"].partition("?")
+            assert page == f"{prefix}{PAGE}"
+
+            assert filled(browser, query, page)[0] == wanted
+
+
+def test_a_link_below_an_index_leads_to_the_page(ana: Browser) -> None:
+    """The address below the path of an index leads to the page of the server, with all fields."""
+    answer = ana.open(f"/prod{PAGE}?can=read&name=lab")
+
+    assert answer.headers["location"] == f"{PAGE}?can=read&name=lab"
+
+
+def test_a_read_only_server_makes_none(tmp_path: Path) -> None:
+    """A read-only server has no form that a link could fill in, and says why."""
+    settings = settings_in(tmp_path, cookie_login=False)
+    read_only = ServerSettings(read_only=True, public_url="http://index")
+    settings = Settings(access=settings.access, server=read_only, grant=GRANTS, index=INDEXES)
+    with in_process(tmp_path, settings) as server:
+        basic = ("Authorization", "Basic YW5hOnMzY3JldA==")
+        answer = Browser(server).open(f"{PAGE}?can=read&projects=tools&name=lab", basic)
+
+    assert (answer.status, b"Make the token" in answer.body) == (200, False)
+    assert b"takes no uploads and no changes" in answer.body
+
+
+def test_what_programs_had_is_refused(server: InProcessServer, ana: Browser) -> None:
+    """The endpoints and the page of earlier versions answer that they are not there."""
+    for path in ("/_/login/device", "/_/login/token"):
+        headers = (("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", "3"))
+        answer = server.get(path, *headers, method="POST", body=[b"x=1"])
+        assert answer.status in (401, 404)
+    assert ana.open("/-/login/?request=5b22").status == 404
