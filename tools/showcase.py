@@ -202,7 +202,6 @@ PAGES: Final = (
     PageToShow("project-signed-in", "/project/acme-core/", is_signed_in=True),
     PageToShow("release-signed-in", "/project/numpy/2.2.6/", is_signed_in=True),
     PageToShow("account", "/-/account/", is_signed_in=True),
-    PageToShow("password", "/-/account/password/", is_signed_in=True),
     PageToShow("upload", "/-/upload/", is_signed_in=True),
     *(
         PageToShow(f"admin-{name}", f"/-/admin/{path}", is_signed_in=True)

@@ -36,7 +36,6 @@ from wheelyard.downloads.folding import fold
 from wheelyard.http_client.urls import parse_url
 from wheelyard.model.access import Action, parse_actions, parse_pattern
 from wheelyard.model.api_token import TokenOwner, new_token
-from wheelyard.model.changed_password import ChangedPassword
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.person import Person
 from wheelyard.model.project import Status
@@ -57,8 +56,6 @@ from wheelyard.upstream.policy.osv_source import AcceptedOsv, AcceptedOsvRecord
 from wheelyard.upstream.settings import UpstreamServer
 from wheelyard.wiring.upstream import upstream_config
 
-HASH: Final = "$2y$10$efKILS1cTLtpusLStDYseeGLFWfos3U2x3YL1XburWabmpwOx6xxm"
-"""The bcrypt hash of a changed password."""
 IDNA, TAKEN = NormalizedName("idna"), NormalizedName("taken-over")
 PUBLIC_WHEELS: Final = [wheel("idna", version) for version in ("3.8", "3.9", "3.10")]
 SITE_PATHS: Final = (
@@ -250,8 +247,6 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
     )
     index.catalog.person_names.claim("acme", person.name, person.id)
     index.people.save(person, index.people.get_current("acme", person.id))
-    changed = ChangedPassword(name="bo", hash=HASH, changed_at=harness.clock.now)
-    index.catalog.changed_passwords.change(sha256(b"").hexdigest(), changed, "")
 
     for name, members in (("team", ["user:ana@acme.dev", "user:bob@acme.dev"]), ("left", [])):
         index.access.edit_group("set", name, members, by)

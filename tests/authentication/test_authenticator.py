@@ -94,7 +94,7 @@ def test_who_logged_in_before_is_not_locked_out(access: AccessHarness, tmp_path:
     """A user who logged in today is not locked out by other clients' guesses."""
     clock, right = Clock(), Credential("reader", PASSWORD)
     passwords = HtpasswdVerifier(
-        tmp_path / "htpasswd", bytes(32), clock.seconds, access.index.catalog.changed_passwords
+        tmp_path / "htpasswd", bytes(32), clock.seconds, access.index.catalog.outdated_lines
     )
     index = structs.replace(
         access.index, authenticator=structs.replace(access.index.authenticator, htpasswd=passwords)

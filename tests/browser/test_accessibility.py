@@ -43,7 +43,6 @@ PAGES = (
 )
 FORMS = (
     "/-/account/",
-    "/-/account/password/",
     "/-/account/tokens/",
     "/-/sign-in/?again=&next=/-/account/tokens/",
     "/-/admin/",

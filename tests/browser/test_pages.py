@@ -99,23 +99,6 @@ def test_a_person_makes_replaces_and_revokes_a_token(ana: Person, site: RunningS
     until(lambda: site.get("/simple/", new).status_code == 401)
 
 
-def test_a_person_changes_their_password(ana: Person) -> None:
-    """A password is changed after a mistake was shown, and the person stays signed in."""
-    for old, new in ((PASSWORD, "another of mine"), ("another of mine", PASSWORD)):
-        ana.open("/-/account/")
-        ana.follow("Change your password")
-        for present in ("a mistake", old):
-            ana.page.get_by_label("Present password").fill(present)
-            ana.page.get_by_label("New password", exact=True).fill(new)
-            ana.page.get_by_label("New password, once more").fill(new)
-            ana.press("Change the password")
-            if present != old:
-                assert "not your present password" in ana.text
-                assert ana.page.get_by_label("Present password").input_value() == ""
-
-        assert "Your password is changed" in ana.page.inner_text("main [role=status]")
-
-
 def test_back_button_shows_nothing_private(ana: Person) -> None:
     """After sign-out the back button shows nothing that was private, and nothing can be done."""
     ana.open("/project/acme-core/manage/")

@@ -16,23 +16,31 @@ from typing import Any, Final
 
 import pytest
 from msgspec import json
+from msgspec.structs import replace
 
+from tests.authentication.verifiers.test_password_hashes import SHA512
 from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
+from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, wheel
-from tests.operations.in_memory_index import ALICE
+from tests.operations.in_memory_index import ALICE, Clock
 from tests.upgrades.kept_stores import FOLDER, KeptStore, ask, missing, read_kept_store
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
+from wheelyard.authentication.passwords import with_line
 from wheelyard.catalog import keys
 from wheelyard.downloads.folding import SETTLED_SECONDS, fold
 from wheelyard.errors import Invalid
 from wheelyard.settings.load import LoadedSettings, load_settings
 from wheelyard.storage.base import Stored
 from wheelyard.storage.forwarding import PrefixedStore
+from wheelyard.wiring.warnings import server_warnings
 
 SETTINGS_FILE: Final = FOLDER / "removed.toml"
+LOGINS: Final = 3
+"""The objects of logins that the store has."""
+GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
 VARIABLES: Final = {"WHEELYARD_NOTIFICATIONS_SMTP_PASSWORD": "of-nobody"}
 wheelyard = _wheelyard
 
@@ -41,6 +49,13 @@ wheelyard = _wheelyard
 def kept() -> KeptStore:
     """The store, as it was made."""
     return read_kept_store("removed")
+
+
+@pytest.fixture(scope="module")
+def secrets() -> dict[str, Any]:
+    """The codes, passwords and cookies of the people of the store."""
+    decoded: dict[str, Any] = json.decode((FOLDER / "removed.json").read_bytes())
+    return decoded
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +226,52 @@ def test_removed_settings_are_named(server: InProcessServer, kept: KeptStore) ->
         assert f"{name}, from {SETTINGS_FILE}: it was removed" in warnings
 
 
+def may_sign_in(server: InProcessServer, name: str, password: str) -> bool:
+    """Return whether somebody signs in in a browser with a name and a password."""
+    return Browser(server).sign_in(name, password).status == 303
+
+
+def test_who_had_changed_a_password_needs_another_line(
+    kept: KeptStore, secrets: dict[str, Any], loaded: LoadedSettings, tmp_path: Path
+) -> None:
+    """Neither password of Ana counts until her line is replaced; then a sweep ends it all."""
+    file = tmp_path / "htpasswd"
+    file.write_bytes((FOLDER / "removed.htpasswd").read_bytes())
+    settings = loaded.settings
+    own = replace(settings, access=replace(settings.access, htpasswd_file=str(file)))
+    passwords = secrets["passwords"]
+    with in_process(tmp_path, own, store=kept.in_memory(), clock=Clock()) as server:
+        assert not any(may_sign_in(server, "ana", passwords[name]) for name in ("ana", "before"))
+        assert all(may_sign_in(server, name, passwords[name]) for name in ("bo", "cy"))
+        for name, status in (("ana", 401), ("cy", 200)):
+            browser = Browser(server, dict(secrets["sessions"][name]))
+            assert browser.open("/-/account/").status == status
+        warnings = [text for text in server_warnings(server.index) if "in the browser" in text]
+        assert [": ana. Give each" in text for text in warnings] == [True]
+        assert server.index.check.run(sweep=True).swept == LOGINS
+
+        file.write_text(with_line(file.read_text(), "ana", SHA512))
+        server.clock.advance(seconds=5)
+
+        assert may_sign_in(server, "ana", "s3cret")
+        assert not any("in the browser" in text for text in server_warnings(server.index))
+        assert server.index.check.run(sweep=True).swept == 1
+        left = [entry.key for entry in server.index.stores.credentials.list("credentials/")]
+        assert not any(key.startswith(("credentials/logins", "credentials/pass")) for key in left)
+
+
+def test_logins_that_wait_are_refused(server: InProcessServer, secrets: dict[str, Any]) -> None:
+    """No login by browser gives a token any more, whatever had become of it."""
+    before = len(server.index.tokens.all())
+    bo = Browser(server)
+    assert bo.sign_in("bo", secrets["passwords"]["bo"]).status == 303
+    for login in secrets["logins"].values():
+        assert bo.open(login["page"]).status == 404
+        fields = {"grant_type": GRANT_TYPE, "device_code": login["device_code"]}
+        assert bo.send("/_/login/token", fields).status == 401
+    assert len(server.index.tokens.all()) == before
+
+
 @pytest.mark.integration
 def test_commands(kept: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
     """The commands check, publish to, copy with credentials and export it from a folder."""
@@ -218,6 +279,8 @@ def test_commands(kept: KeptStore, tmp_path: Path, wheelyard: Typed) -> None:
     new = wheel("shop", "5.0")
     (tmp_path / new.filename).write_bytes(new.data)
     common = ("--config", SETTINGS_FILE)
+    checked = wheelyard("config", "check", "--store", store, *common, **VARIABLES)
+    assert "not possible any more: ana. Give each another line" in checked.stderr
     for command in (
         ("check", "--sweep", "--store", store, *common),
         ("copy", "--with-credentials", store, copy, *common),

@@ -36,7 +36,7 @@ Authentication of credentials, and authorization of the callers that they identi
 - `caller_tokens.py`: which tokens a caller may see, make, rotate and revoke by the API and pages
 - `token_list.py`: which of thousands of tokens are shown, and what is marked
 - `token_owners.py`: who can own a token, and what becomes of a token with its owner
-- `passwords.py`: lines of htpasswd files, and passwords that people change in the browser
+- `passwords.py`: lines of htpasswd files
 - `sessions.py`: sessions of browsers
 - `trusted_publishing.py`: exchanges a CI job's ID token for an API token of 15 minutes
 - `rights.py`: all rights in one list, for `wheelyard access explain` and the pages
@@ -125,10 +125,9 @@ the store anyway. A token with an owner changes no rights and makes no token: wh
 with it would else outlive it.
 
 Names are used again, so an owner is told apart by more: a person of a provider by what the provider
-never changes, a name of the htpasswd file by the digest of its line. The line, and not the present
-password: who changes a password in the browser keeps the tokens, and an operator who writes another
-line ends them.
+never changes, a name of the htpasswd file by the digest of its line: an operator who writes another
+line ends the tokens.
 
-Changed passwords are one document for all people, where a record for each name would tell by its
-read who exists. A wrong password then costs two hashes, whoever it is for.
+Earlier versions let people change their password in the browser, and kept it in the store. The line
+of such a person may have a password that others know, so it does not count until it is replaced.
 """

@@ -207,15 +207,6 @@ def require_approver(caller: Caller) -> None:
         )
 
 
-def require_password_caller(caller: Caller) -> None:
-    """Raise Forbidden unless a caller has signed in with a name and a password."""
-    if not caller.principal.startswith("htpasswd:"):
-        raise Forbidden(
-            f"{caller.display_name} has no password here. Only who signs in with a name and a "
-            "password changes it here."
-        )
-
-
 def require_all_read(caller: Caller) -> None:
     """Raise Unauthenticated or Forbidden unless the caller may read all projects, also new ones."""
     if caller.may_everywhere(Action.READ):

@@ -1,33 +1,22 @@
-"""
-New passwords: which are taken, lines of the htpasswd file, and changes by people themselves.
-
-A changed password is kept in the store, bound to the line of the file. So an operator who writes
-another line, or removes it, takes the changed password away, too, until the old line is back.
-"""
+"""New passwords: which are taken, and lines of the htpasswd file."""
 
 import re
 from typing import Final
 
-from msgspec import Struct
 from passlib.hash import bcrypt
 
 from wheelyard.authentication.authenticator import TOKEN_USERS, is_service_account_key
-from wheelyard.authentication.authorization import require_password_caller
 from wheelyard.authentication.verifiers.htpasswd import (
     BCRYPT_LIMIT_BYTES,
     NAME_LIMIT_BYTES,
-    HtpasswdVerifier,
-    line_digest,
     parse_htpasswd,
 )
-from wheelyard.catalog.changed_passwords import ChangedPasswordRecords
-from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, Forbidden, Invalid, quoted
-from wheelyard.model.access import Caller, Credential
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.access import Credential
 from wheelyard.model.api_token import has_token_prefix
-from wheelyard.model.changed_password import MIN_PASSWORD_CHARS, ChangedPassword
-from wheelyard.operations.audit_log import log_password_change
 
+MIN_PASSWORD_CHARS: Final = 8
+"""The fewest characters of a new password."""
 ROUNDS: Final = 12
 """The cost of bcrypt: a quarter of a second on a server of today."""
 
@@ -117,59 +106,3 @@ def _is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-class PasswordChanges(Struct, frozen=True):
-    """Changes the passwords of people. Threads may share it."""
-
-    passwords: HtpasswdVerifier
-    records: ChangedPasswordRecords
-    runtime: Runtime
-    is_read_only: bool
-
-    def change(self, caller: Caller, present: Credential, new: str) -> Credential:
-        """
-        Give a caller who has signed in with a password a new one, and return it as a credential.
-
-        `present` is their name and present password. Takes as long as a sign-in. Sessions that
-        began with the old password end, and tokens stay.
-
-        Raises Forbidden for any other caller, and on a read-only server. Raises Unauthenticated if
-        the present password is wrong. Raises Invalid, with the field, unless the new one can be a
-        password. Raises Conflict if somebody else has changed it, and Unavailable if the store does
-        not answer.
-        """
-        require_password_caller(caller)
-        if self.is_read_only:
-            raise Forbidden(
-                "This server takes no changes. Use another server of the same index.",
-                code="read_only",
-            )
-        name = present.user
-        before = self.passwords.latest_hash_of(name)
-        if self.passwords.verify(present).principal != caller.principal:
-            raise Forbidden("This is the password of somebody else. Type your own.")
-        if new == present.secret:
-            raise _wrong("The new password is the present one. Choose another one.")
-        try:
-            require_new_password(name, new)
-        except Invalid as fault:
-            raise _wrong(fault.message) from None
-        in_file = self.passwords.file.value.hashes.get(name)
-        # as the present password was compared with it just now, and the file may have changed since
-        if in_file is None or before is None or before != self.passwords.hash_of(name):
-            raise Conflict("The operator has changed your password just now. Sign in again.")
-        hashed = hash_password(new)
-        changed = ChangedPassword(name=name, hash=hashed, changed_at=self.runtime.now())
-        replaces = "" if before == in_file else before
-        self.records.change(line_digest(name, in_file), changed, replaces)
-        log_password_change(caller.principal)
-        credential = Credential(name, new, client_network=present.client_network)
-        self.passwords.remember(credential, hashed)
-        return credential
-
-
-def _wrong(message: str) -> Invalid:
-    fault = Invalid(message, code="invalid_field")
-    fault.field = "new"
-    return fault

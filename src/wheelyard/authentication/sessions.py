@@ -160,7 +160,7 @@ class Sessions:
         try:
             evidence, holder = self._present(session)
             # another password or token, also of the same name, has another fingerprint
-            if not _proves(session, evidence, key) and not self._has_changed(session, key):
+            if not _proves(session, evidence, key):
                 return None
             if isinstance(holder, TokenRecord):
                 return self.authenticator.caller_for_token(holder)
@@ -240,13 +240,6 @@ class Sessions:
                 principals = frozenset(session.principals) | COMMON_PRINCIPALS
                 return "", Identity(subject, principals)
         raise invalid_credential()
-
-    def _has_changed(self, session: Session, key: bytes) -> bool:
-        """Return whether it is of a password that was just changed, perhaps on another server."""
-        passwords = self.authenticator.htpasswd
-        if session.kind != "password" or passwords is None:
-            return False
-        return _proves(session, passwords.latest_hash_of(session.subject) or "", key)
 
     def _is_allowed(self, session: Session) -> bool:
         """Return whether a Google account is of an allowed domain, or a service account."""

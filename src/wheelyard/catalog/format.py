@@ -15,7 +15,6 @@ from packaging.utils import NormalizedName
 from packaging.version import InvalidVersion, Version
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.changed_passwords import ChangedPasswordRecords
 from wheelyard.catalog.changes import ChangeLog, Changes, has_no_serials
 from wheelyard.catalog.commits import Commits, EventListener, ProjectCommits
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
@@ -41,6 +40,7 @@ from wheelyard.catalog.projects import (
     RemainingIndex,
     VanishedProjects,
 )
+from wheelyard.catalog.removed import ChangedPasswords, OutdatedLines
 from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.catalog.stored_credentials import (
     EndedSession,
@@ -54,7 +54,6 @@ from wheelyard.concurrency.runtime import ConflictRetries, Runtime, remote_confl
 from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import DAMAGED, NEWER_STORE, Conflict, Invalid, NotFound
 from wheelyard.model.api_token import TokenRecord
-from wheelyard.model.changed_password import ChangedPasswords
 from wheelyard.model.decoding import Extensible, ExtensibleCodec, encode_all_fields, escaped
 from wheelyard.model.package_requests import RequestList
 from wheelyard.model.person import Person
@@ -95,7 +94,7 @@ class Catalog(Struct, frozen=True):
     index_records: IndexRecords
     request_records: RequestRecords
     people: PeopleRecords
-    changed_passwords: ChangedPasswordRecords
+    outdated_lines: OutdatedLines
     person_names: PersonNames
     session_records: SessionRecords
 
@@ -159,7 +158,9 @@ def open_catalog(
         index_records=indexes,
         request_records=_package_requests(store, policy, retries),
         people=PeopleRecords(credentials, people, runtime, threads),
-        changed_passwords=_changed_passwords(credentials, token_policy, retries),
+        outdated_lines=OutdatedLines(
+            DocumentCache(credentials, Codec(ChangedPasswords), runtime, token_policy)
+        ),
         person_names=PersonNames(credentials, retries),
         session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
     )
@@ -247,13 +248,6 @@ def open_changes(
         is_unknown=lambda _key: has_no_serials(store),
     )
     return Changes(store, logs, runtime, retries, threads, not gives_serials)
-
-
-def _changed_passwords(
-    store: Store, policy: CachePolicy, retries: ConflictRetries
-) -> ChangedPasswordRecords:
-    documents = DocumentCache(store, Codec(ChangedPasswords), retries.runtime, policy)
-    return ChangedPasswordRecords(documents, retries)
 
 
 def _package_requests(

@@ -40,7 +40,6 @@ The object layout of a store: no module but `removed.py` builds or parses other 
     credentials/uses/<id>.json                             the day of the token's last use
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
     credentials/people/<provider>/<id>.json                a person of a provider, by `Person.id`
-    credentials/passwords.json                             passwords that people have changed
     credentials/person-names/<provider>/<digest>.json      who had a name first
     credentials/sessions/key.json                          the secret key that signs sessions
     credentials/sessions/ended/<yyyymmddhh>/<id>.json      a session that was signed out, by expiry
@@ -107,7 +106,6 @@ TOKENS = "credentials/tokens/"
 LAST_USES = "credentials/uses/"
 USED_ID_TOKENS = "credentials/used-id-tokens/"
 PEOPLE = "credentials/people/"
-CHANGED_PASSWORDS = Key("credentials/passwords.json")
 PERSON_NAMES = "credentials/person-names/"
 SESSIONS = "credentials/sessions/"
 SESSION_KEY = Key("credentials/sessions/key.json")

@@ -34,8 +34,8 @@ def password_command(name: str, file: Path | None, *, replace: bool) -> None:
     Options:
         --file: Write the line into this file, which is made if it is missing.
         --replace: Give NAME another password, if the file has one. Then the sessions and the tokens
-            of NAME end, and a password that NAME has chosen in the browser. The old line would
-            bring them back: revoke the tokens, too, or end the access of NAME.
+            of NAME end. The old line would bring them back: revoke the tokens, too, or end the
+            access of NAME.
 
     Examples:
         wheelyard password ana --file /etc/wheelyard/htpasswd

@@ -55,6 +55,7 @@ from wheelyard.wiring.stores import (
 from wheelyard.wiring.warnings import (
     ask_providers,
     index_warnings,
+    password_warnings,
     settings_warnings,
     tls_files,
 )
@@ -175,7 +176,7 @@ def _check_store(settings: Settings, index: Index) -> None:
             text = f"index {listed.name}: {describe_keys(listed.index)}, in the {listed.source}"
             click.echo(escaped(text))
         index.indexes.in_force.require_start(index.projects)
-        for sentence in index_warnings(index):
+        for sentence in (*index_warnings(index), *password_warnings(index)):
             warn(sentence)
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:

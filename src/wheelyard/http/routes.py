@@ -35,7 +35,6 @@ from wheelyard.http.handlers.histories import Histories
 from wheelyard.http.handlers.home_and_probes import HomePages, Probes
 from wheelyard.http.handlers.manage import ManagePages
 from wheelyard.http.handlers.packages import Packages
-from wheelyard.http.handlers.password import PasswordPages
 from wheelyard.http.handlers.project_pages import ProjectPages
 from wheelyard.http.handlers.promotion import PromotionPages
 from wheelyard.http.handlers.server_redirects import ServerRedirects
@@ -96,7 +95,7 @@ def _roots(context: ServerContext) -> tuple[str, ...]:
 def _people(pages: WebPages) -> Iterator[Route]:
     """Yield the routes of what people do with the whole server."""
     yield Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always)
-    yield from _account(AccountPages(pages), PasswordPages(pages), TokenPages(pages))
+    yield from _account(AccountPages(pages), TokenPages(pages))
     yield from _providers(pages)
     yield from _asking(pages)
     yield from _administration(pages)
@@ -180,13 +179,11 @@ def _home(home: HomePages, setup: SetupPages) -> Iterator[Route]:
     yield _page("/-/client/", setup.remember_client)
 
 
-def _account(account: AccountPages, password: PasswordPages, tokens: TokenPages) -> Iterator[Route]:
+def _account(account: AccountPages, tokens: TokenPages) -> Iterator[Route]:
     yield replace(_page("/-/sign-in/", account.show_sign_in), needs_read=False)
     yield replace(_form("/-/sign-in/", account.sign_in), needs_read=False)
     yield replace(_form("/-/sign-out/", account.sign_out), needs_read=False)
     yield replace(_page("/-/account/", account.answer_account), is_long=True)
-    yield _page("/-/account/password/", password.show)
-    yield _form("/-/account/password/", password.change)
     yield replace(_page("/-/account/tokens/", tokens.answer), is_long=True)
     yield replace(_form("/-/account/tokens/", tokens.answer_form), is_long=True)
 

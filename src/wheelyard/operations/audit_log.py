@@ -78,11 +78,6 @@ def log_session(action: str, principal: str) -> None:
     _log(action, principal, "in a browser", {}, {})
 
 
-def log_password_change(principal: str) -> None:
-    """Log that somebody has changed their own password: `password_changed`."""
-    _log("password_changed", principal, "in a browser", {}, {})
-
-
 def log_person(action: str, by: str, principal: str, fields: Mapping[str, str]) -> None:
     """
     Log what became of a person.

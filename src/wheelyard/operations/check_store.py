@@ -40,7 +40,6 @@ from wheelyard.concurrency.runtime import ConflictRetries, Runtime, backoff_paus
 from wheelyard.downloads.upkeep import counts_faults
 from wheelyard.errors import WheelyardError
 from wheelyard.model.api_token import TokenRecord, is_token_id
-from wheelyard.model.changed_password import ChangedPasswords
 from wheelyard.model.decoding import counted
 from wheelyard.model.person import Person
 from wheelyard.operations.check_index import CheckedIndex, CheckProgress, IndexCheck
@@ -57,6 +56,8 @@ class CredentialsCheck(Struct, frozen=True):
     store: Store
     publishing_cleanup: PublishingCleanup
     sessions: SessionRecords
+    needs_outdated_lines: Callable[[], bool] | None
+    """Returns whether the htpasswd file has some, or is None without such a file."""
 
     def run(self, findings: Findings, *, sweep: bool) -> None:
         """
@@ -68,11 +69,7 @@ class CredentialsCheck(Struct, frozen=True):
         self._check_sessions(findings)
         self._check_device_logins(findings, sweep=sweep)
         self._check_people(findings)
-        consequence = (
-            "nobody can sign in with a password; restore it from a backup, or remove it, and the "
-            "passwords of the htpasswd file count again"
-        )
-        self._check_record(keys.CHANGED_PASSWORDS, ChangedPasswords, consequence, findings)
+        self._check_passwords(findings, sweep=sweep)
         if sweep:
             findings.swept += self.publishing_cleanup.run() + self.sessions.remove_expired()
 
@@ -129,6 +126,29 @@ class CredentialsCheck(Struct, frozen=True):
             objects = counted(len(logins), "object")
             findings.notes.append(f"{objects} under {removed.DEVICE_LOGINS}, of no use any more")
 
+    def _check_passwords(self, findings: Findings, *, sweep: bool) -> None:
+        """Check the document of outdated lines, which goes once the htpasswd file has none."""
+        key = removed.CHANGED_PASSWORDS
+        stored = read_or_report(self.store, key, findings).stored
+        if stored is None:
+            return
+        try:
+            Codec(removed.ChangedPasswords).decode(key, stored.body)
+        except WheelyardError:
+            findings.problems.append(
+                f"{key} is damaged, so nobody can sign in with a password; restore it from a "
+                "backup, or give everybody another line in the htpasswd file, and remove it"
+            )
+            return
+        # without such a file nobody knows
+        if self.needs_outdated_lines is None or self.needs_outdated_lines():
+            return
+        if sweep:
+            self.store.delete(key)
+            findings.swept += 1
+        else:
+            findings.notes.append(f"{key} has no line of the htpasswd file, and is of no use")
+
     def _check_people(self, findings: Findings) -> None:
         for entry in self.store.list(keys.PEOPLE):
             if keys.is_person(entry.key):
@@ -151,7 +171,7 @@ class CredentialsCheck(Struct, frozen=True):
     def _check_record(
         self,
         key: Key,
-        kind: type[TokenRecord | SessionKey | ChangedPasswords | Person | NameClaim],
+        kind: type[TokenRecord | SessionKey | Person | NameClaim],
         consequence: str,
         findings: Findings,
     ) -> None:

@@ -150,8 +150,8 @@ class _VerifierFactory(Struct, frozen=True):
         from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 
         path = Path(self.settings.access.htpasswd_file)
-        changed = self.catalog.changed_passwords
-        return HtpasswdVerifier(path, self.process_key, self.runtime.monotonic, changed)
+        outdated = self.catalog.outdated_lines
+        return HtpasswdVerifier(path, self.process_key, self.runtime.monotonic, outdated)
 
     def id_tokens(self) -> Verifier:
         """Return the verifier of Google's ID tokens."""

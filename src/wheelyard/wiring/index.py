@@ -58,7 +58,6 @@ from wheelyard.wiring.indexes import Indexes, catalog_of, projects_of
 from wheelyard.wiring.stores import StoreTraits, upstream_store
 
 if TYPE_CHECKING:
-    from wheelyard.authentication.passwords import PasswordChanges
     from wheelyard.catalog.private_names import PrivateNames
     from wheelyard.downloads.reading import Downloads, LastDownloads
     from wheelyard.operations.check_store import Check
@@ -348,25 +347,12 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         return CallerTokens(self.tokens, authenticator.policy, authenticator.owners)
 
     @property
-    def passwords(self) -> "PasswordChanges | None":
-        """What changes the passwords of people, or None without an htpasswd file."""
-        if self.authenticator.htpasswd is None:
-            return None
-        from wheelyard.authentication.passwords import PasswordChanges
-
-        return PasswordChanges(
-            self.authenticator.htpasswd,
-            self.catalog.changed_passwords,
-            self.runtime,
-            self.settings.server.read_only,
-        )
-
-    @property
     def check(self) -> "Check":
         """The check of the whole store."""
         # only commands need it
         from wheelyard.operations.check_store import Check, CredentialsCheck
 
+        htpasswd = self.authenticator.htpasswd
         return Check(
             self.stores,
             self.spool,
@@ -378,6 +364,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
                 self.stores.credentials,
                 self.publishing_cleanup,
                 self.sessions.records,
+                htpasswd.needs_outdated_lines if htpasswd is not None else None,
             ),
             threads=1 if self.is_local else REMOTE_CHECK_THREADS,
         )

@@ -104,6 +104,23 @@ def upstream_warnings(index: Index) -> Iterator[str]:
         )
 
 
+def password_warnings(index: Index) -> Iterator[str]:
+    """
+    Yield a warning that names everybody whose line of the htpasswd file is outdated.
+
+    Raises Unavailable if the store does not answer, or the document that says so is damaged.
+    """
+    htpasswd = index.authenticator.htpasswd
+    names = htpasswd.outdated_names() if htpasswd is not None else ()
+    if htpasswd is not None and names:
+        path = escaped(str(htpasswd.file.path))
+        yield (
+            f"{path}: these people cannot sign in with a password, as they had changed it in the "
+            f"browser, which is not possible any more: {escaped(', '.join(names))}. Give each "
+            f"another line: 'wheelyard password NAME --file {quote(path)} --replace'"
+        )
+
+
 def server_warnings(index: Index) -> Iterator[str]:
     """Yield all warnings about an index that is served: those that `serve` prints at its start."""
     yield from settings_without_effect(index.sources)
@@ -112,12 +129,12 @@ def server_warnings(index: Index) -> Iterator[str]:
     except Invalid as fault:  # of the certificate: the server has the one before
         yield fault.message
     yield from place_warnings(index)
-    try:
-        yield from index_warnings(index)
-        yield from upstream_warnings(index)
-    except Unavailable as fault:
-        if fault.code in UNREADABLE_CODES:  # else whoever asks the store next says it
-            yield fault.message
+    for find in (password_warnings, index_warnings, upstream_warnings):
+        try:
+            yield from find(index)
+        except Unavailable as fault:
+            if fault.code in UNREADABLE_CODES:  # else whoever asks the store next says it
+                yield fault.message
     if index.upstream is not None and index.upstream.policy.osv is not None:
         yield from index.upstream.policy.osv.warnings
 

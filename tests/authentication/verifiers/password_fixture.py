@@ -7,13 +7,11 @@ from tests.authentication.verifiers.test_password_hashes import SHA512
 from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.waiting import TIMEOUT_SECONDS
 from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier, verify_password
-from wheelyard.catalog.changed_passwords import ChangedPasswordRecords
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.format import TOKEN_FRESHNESS
-from wheelyard.concurrency.runtime import ConflictRetries
+from wheelyard.catalog.removed import ChangedPasswords, OutdatedLines
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import Credential, Identity
-from wheelyard.model.changed_password import ChangedPasswords
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
 
@@ -52,12 +50,11 @@ class BlockingHasher:
         return verify_password(password, hashed)
 
 
-def changed_passwords(store: Store, clock: Clock) -> ChangedPasswordRecords:
-    """Return the changed passwords of a store in a bucket."""
-    runtime = fake_runtime(clock, 1)
+def outdated_lines(store: Store, clock: Clock) -> OutdatedLines:
+    """Return the outdated lines of a store in a bucket."""
     policy = CachePolicy(is_local=False, freshness=TOKEN_FRESHNESS, capacity=1_000_000)
-    documents = DocumentCache(store, Codec(ChangedPasswords), runtime, policy)
-    return ChangedPasswordRecords(documents, ConflictRetries(runtime=runtime))
+    runtime = fake_runtime(clock, 1)
+    return OutdatedLines(DocumentCache(store, Codec(ChangedPasswords), runtime, policy))
 
 
 class PasswordHarness:
@@ -68,13 +65,10 @@ class PasswordHarness:
         self.hashing = BlockingHasher()
         self.path = folder / "htpasswd"
         self.write(f"ana:{SHA512}\n")
-        self.store = MemoryStore(self.clock.seconds)
-        self.changed = changed_passwords(self.store, self.clock)
-        self.passwords = self.opened(self.changed)
-
-    def opened(self, changed: ChangedPasswordRecords) -> HtpasswdVerifier:
-        """Return the verifier of another server, which reads the changed passwords itself."""
-        return HtpasswdVerifier(self.path, KEY, self.clock.seconds, changed, self.hashing)
+        self.outdated = outdated_lines(MemoryStore(self.clock.seconds), self.clock)
+        self.passwords = HtpasswdVerifier(
+            self.path, KEY, self.clock.seconds, self.outdated, self.hashing
+        )
 
     def write(self, text: str) -> None:
         """Change the file."""

@@ -73,7 +73,7 @@ def test_names_that_are_not_there_cost_the_same(htpasswd: PasswordHarness) -> No
 def test_a_decoy_lets_nobody_in(htpasswd: PasswordHarness) -> None:
     """A name that is not there is refused even by a password that the decoy belongs to."""
     passwords = HtpasswdVerifier(
-        htpasswd.path, KEY, htpasswd.clock.seconds, htpasswd.changed, lambda *_: True
+        htpasswd.path, KEY, htpasswd.clock.seconds, htpasswd.outdated, lambda *_: True
     )
 
     assert passwords.verify(Credential("ana", "guess")) == ANA

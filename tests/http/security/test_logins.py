@@ -72,8 +72,8 @@ class LoginHarness:
             private=True, static_token=STATIC, failed_login_per_minute=1_000_000
         )
         index = memory_index(folder, Settings(access=access), runtime)
-        changed = index.catalog.changed_passwords
-        passwords = HtpasswdVerifier(path, KEY, self.clock.seconds, changed, self.hashing)
+        outdated = index.catalog.outdated_lines
+        passwords = HtpasswdVerifier(path, KEY, self.clock.seconds, outdated, self.hashing)
         authenticator = replace(index.authenticator, htpasswd=passwords, access_tokens=self.google)
         self.context = build_context(replace(index, authenticator=authenticator), always_writable)
         self.authenticator = RequestAuthenticator(self.context)

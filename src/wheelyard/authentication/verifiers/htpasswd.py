@@ -10,13 +10,12 @@ cached for five minutes, under an HMAC of name, password and client network. The
 while the user's hash is unchanged: a removed user is rejected at the next check of the file. A
 wrong password is cached for seconds, because some clients repeat one at once.
 
-A password that its user has changed in the browser counts in place of that of the line that it is
-bound to, and no longer than that line is there.
+A line that is outdated, as earlier versions let its user change the password in the browser, is
+treated as if it were not there, until the operator writes another one.
 
-Neither the response nor its time tells whether a user exists, or has changed the password: for an
-unknown user the hash of some other user is computed, and the result ignored. If anybody has changed
-a password, a wrong one costs two hashes, one of each kind. Errors about a line give its number and
-never its content.
+Neither the response nor its time tells whether a user exists: for an unknown user the hash of some
+other user is computed, and the result ignored. Errors about a line give its number and never its
+content.
 
 libpass checks the hashes:
 
@@ -55,7 +54,6 @@ from wheelyard.authentication.verifiers.verifier import (
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.model.access import Credential, Identity
-from wheelyard.model.changed_password import ChangedPassword
 
 CACHE_SECONDS: Final = 300.0
 """How long a right password is not hashed again."""
@@ -156,18 +154,14 @@ class HtpasswdFile:
     """Some user's hash, of the most frequent scheme and cost; None without users."""
 
 
-class ChangedHashes(Protocol):
-    """The passwords that people have changed, each by the digest of its line of the file."""
+class EndedLines(Protocol):
+    """The digests of lines that are outdated."""
 
-    def current(self) -> Mapping[str, ChangedPassword]:
+    def current(self) -> frozenset[str]:
         """Return them as they are in the store, or were lately. May read the store."""
         ...
 
-    def latest(self) -> Mapping[str, ChangedPassword]:
-        """Return them as they are in the store, or were a second ago. May read the store."""
-        ...
-
-    def known(self) -> Mapping[str, ChangedPassword]:
+    def known(self) -> frozenset[str]:
         """Return them as this process knows them."""
         ...
 
@@ -187,11 +181,11 @@ class HtpasswdVerifier:
         path: Path,
         process_key: bytes,
         monotonic: Clock,
-        changed: ChangedHashes,
+        outdated: EndedLines,
         check_hash: Callable[[bytes, str], bool] = verify_password,
     ) -> None:
         self.file = ReloadingFile(path, parse_htpasswd, monotonic)
-        self._changed = changed
+        self._outdated = outdated
         self._check_hash = check_hash
         self._monotonic = monotonic
         self._successes = VerificationCache[tuple[str, float]](process_key, monotonic, MAX_CACHED)
@@ -219,7 +213,7 @@ class HtpasswdVerifier:
     def verified_recently(self, credential: Credential) -> bool:
         """Return whether this password was right in the last day, by the user's present hash."""
         hashed = self.verified_hash(credential)
-        present = _present_hash(credential.user, self.file.value, self._changed.known())
+        present = _present_hash(credential.user, self.file.value, self._outdated.known())
         return hashed is not None and hashed == present
 
     def verified_hash(self, credential: Credential) -> str | None:
@@ -231,15 +225,21 @@ class HtpasswdVerifier:
 
     def hash_of(self, name: str) -> str | None:
         """
-        Return the hash of the present password of a user, or None for no user.
+        Return the hash in the line of a user, or None without one, or if that is outdated.
 
         May reload the file.
         """
-        return _present_hash(name, self.file.current(), self._changed.current())
+        return _present_hash(name, self.file.current(), self._outdated.current())
 
-    def latest_hash_of(self, name: str) -> str | None:
-        """Return as `hash_of`, by a look at the store that is at most a second old."""
-        return _present_hash(name, self.file.current(), self._changed.latest())
+    def outdated_names(self) -> tuple[str, ...]:
+        """Return the users whose line is outdated, sorted. May reload the file."""
+        hashes, outdated = self.file.current().hashes, self._outdated.current()
+        names = (name for name, hashed in hashes.items() if line_digest(name, hashed) in outdated)
+        return tuple(sorted(names)) if outdated else ()
+
+    def needs_outdated_lines(self) -> bool:
+        """Return whether a line is outdated, or the file has no user, which may be a mistake."""
+        return not self.file.current().hashes or bool(self.outdated_names())
 
     def line_of(self, name: str) -> str:
         """
@@ -263,37 +263,17 @@ class HtpasswdVerifier:
         cached = self.cached_identity(credential)
         if cached is not None:
             return cached
-        users, changed = self.file.value, self._changed.latest()
-        hashed = _present_hash(credential.user, users, changed)
-        if hashed is None or not self._check_hash(credential.secret.encode(), hashed):
-            self._spend_time(credential, hashed, changed)
+        users = self.file.value
+        hashed = _present_hash(credential.user, users, self._outdated.current())
+        # what a wrong password of another user would cost, too, so that no time tells
+        computed = hashed or users.typical_hash
+        is_right = computed and self._check_hash(credential.secret.encode(), computed)
+        if hashed is None or not is_right:
             self._failures.put(self._key(credential), hashed or "", REJECTION_CACHE_SECONDS)
             raise self._rejection(credential)
-        return self.remember(credential, hashed)
-
-    def remember(self, credential: Credential, hashed: str) -> Identity:
-        """Return the identity of a user whose password has this hash, and cache that it has."""
         success = hashed, self._monotonic() + CACHE_SECONDS
         self._successes.put(self._key(credential), success, RECENT_SUCCESS_SECONDS)
         return known_identity(f"htpasswd:{credential.user}")
-
-    def _spend_time(
-        self, credential: Credential, hashed: str | None, changed: Mapping[str, ChangedPassword]
-    ) -> None:
-        """
-        Compute what a wrong password of another user would cost, too, so that no time tells.
-
-        `hashed` is what the password was compared with, if there is such a user.
-        """
-        users, decoys = self.file.value, list[str | None]()
-        if hashed is None:
-            decoys.append(users.typical_hash)
-        if changed:
-            in_file = users.hashes.get(credential.user)
-            is_changed = hashed not in (None, in_file)
-            decoys.append(in_file if is_changed else next(iter(changed.values())).hash)
-        for decoy in filter(None, decoys):
-            self._check_hash(credential.secret.encode(), decoy)
 
     def _key(self, credential: Credential) -> bytes:
         """Return the cache key of a password, or raise Unauthenticated if it cannot be right."""
@@ -308,19 +288,17 @@ class HtpasswdVerifier:
         return self._successes.key("htpasswd", name, password, credential.client_network)
 
     def _rejection(self, credential: Credential) -> Unauthenticated:
-        return invalid_password(
-            "htpasswd_password" if self.has_user(credential.user) else "htpasswd_user"
-        )
+        if not self.has_user(credential.user):
+            return invalid_password("htpasswd_user")
+        present = _present_hash(credential.user, self.file.value, self._outdated.known())
+        return invalid_password("htpasswd_password" if present else "htpasswd_outdated")
 
 
-def _present_hash(
-    name: str, users: HtpasswdFile, changed: Mapping[str, ChangedPassword]
-) -> str | None:
+def _present_hash(name: str, users: HtpasswdFile, outdated: frozenset[str]) -> str | None:
     hashed = users.hashes.get(name)
-    if hashed is None or not changed:
+    if hashed is None or not outdated:
         return hashed
-    own = changed.get(line_digest(name, hashed))
-    return hashed if own is None else own.hash
+    return None if line_digest(name, hashed) in outdated else hashed
 
 
 def line_digest(name: str, hashed: str) -> str:

@@ -7,7 +7,6 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import CredentialType, classify
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.sessions import no_session
-from wheelyard.authentication.token_owners import PASSWORD
 from wheelyard.authentication.verifiers.verifier import client_network, invalid_password
 from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
 from wheelyard.http.forms import (
@@ -61,9 +60,6 @@ class AccountPages:
             session_ends_at=session.expiry if session else None,
             is_by_proxy=session is None and b"authorization" not in request.joined_headers,
             may_administer=is_token_admin(caller),
-            may_change_password=caller.principal.startswith(PASSWORD)
-            and not context.index.settings.server.read_only,
-            has_changed_password=request.query_field("password-changed") is not None,
         )
         viewer, form = self._web.viewer(caller), FormState(form_token(request, context))
         projects = self._own_projects(request)

@@ -2,10 +2,10 @@
 Copies of credentials, and of the documents that have a journal.
 
 Sessions of browsers are left out: whoever has the key that signs them could be anybody, so it stays
-where it is, and a copy holds no secret. Logins of programs are, too, as they last for minutes.
+where it is, and a copy holds no secret. So are logins through a browser, which are of no use.
 
-A token that is revoked in the target stays revoked, and one that was rotated there ends as soon. A
-password that was changed in the target after that of the source stays.
+A token that is revoked in the target stays revoked, and one that was rotated there ends as soon.
+A line of the htpasswd file that is outdated in the source, or in the target, stays so.
 """
 
 from collections.abc import Iterator
@@ -25,7 +25,6 @@ from wheelyard.catalog.private_names import kept_upstream_keys
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
 from wheelyard.model.api_token import TokenRecord
-from wheelyard.model.changed_password import ChangedPasswords, joined
 from wheelyard.model.person import Person
 from wheelyard.storage.base import ABSENT, Key, Store, Stored
 
@@ -93,7 +92,7 @@ def target_faults() -> Iterator[None]:
 
 _RECORDS: Final = Codec(TokenRecord)
 _PEOPLE: Final = Codec(Person)
-_PASSWORDS: Final = Codec(ChangedPasswords)
+_PASSWORDS: Final = Codec(removed.ChangedPasswords)
 
 
 RightsRecords = tuple[JournaledDocument[Any, Any, Any], ...]
@@ -156,7 +155,7 @@ def _new_body(key: Key, in_source: Stored, in_target: Stored | None) -> bytes | 
         return in_source.body
     if in_source.body == in_target.body:
         return None
-    if key == keys.CHANGED_PASSWORDS:
+    if key == removed.CHANGED_PASSWORDS:
         return _joined_passwords(in_source.body, in_target.body)
     return in_source.body if _is_newer(key, in_source, in_target) else None
 
@@ -192,10 +191,10 @@ def _is_newer_person(key: Key, in_source: Stored, in_target: Stored) -> bool:
 
 
 def _joined_passwords(in_source: bytes, in_target: bytes) -> bytes | None:
-    """Return the document of changed passwords of the target with what it lacks of the source."""
-    key = keys.CHANGED_PASSWORDS
+    """Return the document of outdated lines of the target with what it lacks of the source."""
+    key = removed.CHANGED_PASSWORDS
     source, target = (_PASSWORDS.decode_whole(key, body) for body in (in_source, in_target))
-    by_line = joined(target, source)
+    by_line = removed.joined(target, source)
     if by_line == target.by_line:
         return None
     # numbered as the next write of a server is

@@ -33,9 +33,6 @@ class Account(Struct, frozen=True, kw_only=True):
     is_by_proxy: bool
     """Whether Identity-Aware Proxy says who it is."""
     may_administer: bool
-    may_change_password: bool
-    has_changed_password: bool
-    """Whether the password was changed just now."""
 
     @property
     def who(self) -> str:

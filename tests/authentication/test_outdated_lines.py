@@ -1,0 +1,243 @@
+"""Lines of htpasswd files whose people had changed their password, which stay out of use."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from tests.authentication.verifiers.password_fixture import BlockingHasher
+from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA512
+from tests.operations.in_memory_index import START, Clock, fake_runtime
+from tests.refused import refused
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier, line_digest
+from wheelyard.catalog.document_cache import Codec
+from wheelyard.catalog.removed import CHANGED_PASSWORDS, ChangedPassword, ChangedPasswords
+from wheelyard.errors import Unauthenticated, Unavailable
+from wheelyard.model.access import Credential
+from wheelyard.operations.copying.credential_copy import CredentialCopy
+from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.base import Key, Stored, Stores
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.build import build_index
+from wheelyard.wiring.index import Index
+from wheelyard.wiring.stores import StoreTraits
+from wheelyard.wiring.warnings import server_warnings
+
+HERE = "192.0.2.1"
+OLD, CHANGED = "s3cret", "correct horse"
+"""What the line of Ana is for, and what she had changed that to."""
+BUCKET_SECONDS = 15
+FILE_SECONDS = 2
+
+
+def document(*lines: tuple[str, str]) -> bytes:
+    """Return the stored document about lines, each of a name and a hash."""
+    by_line = {
+        line_digest(name, hashed): ChangedPassword(name=name, hash=BCRYPT, changed_at=START)
+        for name, hashed in lines
+    }
+    return Codec(ChangedPasswords).encode(ChangedPasswords(by_line=by_line, revision=3))
+
+
+def login(password: str, name: str = "ana") -> Credential:
+    """Return a name and a password from one network."""
+    return Credential(name, password, client_network=HERE)
+
+
+@dataclass
+class Servers:
+    """An index in a bucket with two servers, in which Ana had changed her password."""
+
+    folder: Path
+    clock: Clock = field(default_factory=Clock)
+    hashing: BlockingHasher = field(default_factory=BlockingHasher)
+
+    def __post_init__(self) -> None:
+        self.store = MemoryStore(self.clock.seconds)
+        self.store.put(CHANGED_PASSWORDS, document(("ana", SHA512)), None)
+        self.file = self.folder / "htpasswd"
+        self.file.write_text(f"ana:{SHA512}\nbo:{SHA512}\n")
+        self.one, self.other = self.opened(1), self.opened(2)
+
+    def opened(
+        self, seed: int, store: MemoryStore | None = None, file: Path | None = None
+    ) -> Index:
+        """Return one more server."""
+        path = file or self.file
+        access = AccessSettings(htpasswd_file=str(path), failed_login_per_minute=1000)
+        settings, traits = Settings(access=access), StoreTraits(is_local=False)
+        runtime = fake_runtime(self.clock, seed)
+        stores = Stores.of(store or self.store)
+        index = build_index(stores, Spool(self.folder), settings, runtime, traits)
+        outdated = index.catalog.outdated_lines
+        verifier = HtpasswdVerifier(path, bytes(32), self.clock.seconds, outdated, self.hashing)
+        owners = replace(index.authenticator.owners, htpasswd=verifier)
+        authenticator = replace(index.authenticator, htpasswd=verifier, owners=owners)
+        index.sessions.authenticator = authenticator
+        return replace(index, authenticator=authenticator)
+
+    def opens(self, password: str, index: Index, name: str = "ana") -> bool:
+        """Return whether a name and a password are right at a server."""
+        try:
+            index.authenticator.authenticate(login(password, name), HERE)
+        except Unauthenticated:
+            return False
+        return True
+
+    def write(self, *lines: str, file: Path | None = None) -> None:
+        """Write the file, and let all servers notice."""
+        (file or self.file).write_text("".join(f"{line}\n" for line in lines))
+        self.clock.advance(seconds=FILE_SECONDS)
+
+    def has_document(self) -> bool:
+        """Return whether the store has the document."""
+        return isinstance(self.store.get(CHANGED_PASSWORDS), Stored)
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Servers:
+    """Two servers of one index."""
+    return Servers(tmp_path)
+
+
+def test_an_old_line_opens_nothing(servers: Servers) -> None:
+    """Neither the password of the line nor the changed one opens a server; another line does."""
+    for index in (servers.one, servers.other):
+        assert [servers.opens(text, index) for text in (OLD, CHANGED)] == [False, False]
+        assert servers.opens(OLD, index, "bo")
+
+    servers.write(f"ana:{BCRYPT}", f"bo:{SHA512}")
+    assert [servers.opens(OLD, index) for index in (servers.one, servers.other)] == [True, True]
+    servers.write(f"ana:{SHA512}:as it was before", f"bo:{SHA512}")
+    assert [servers.opens(OLD, index) for index in (servers.one, servers.other)] == [False, False]
+    assert not servers.opens(OLD, servers.opened(3))
+
+
+def test_a_server_learns_of_a_line(servers: Servers) -> None:
+    """What a server of an earlier version writes counts at the others within 15 seconds."""
+    assert servers.opens(OLD, servers.one, "bo")
+    both = document(("ana", SHA512), ("bo", SHA512))
+    servers.store.put(CHANGED_PASSWORDS, both, None)
+    servers.clock.advance(seconds=BUCKET_SECONDS)
+
+    assert not servers.opens(OLD, servers.one, "bo")
+
+
+def test_sessions_end_and_tokens_stay(servers: Servers) -> None:
+    """Sessions of the line end, and the tokens of its person go on until it is replaced."""
+    owner = servers.one.authenticator.owners.named("htpasswd:bo")
+    token, _ = servers.one.tokens.create(TokenRequest(name="laptop", owner=owner), "local:op")
+    bearer = Credential("", token.text, is_bearer=True)
+    before = login(OLD, "bo")
+    caller = servers.one.authenticator.authenticate(before, HERE)
+    session, _ = servers.one.sessions.begin(before, caller)
+    assert servers.other.sessions.caller(session) == caller
+    both = document(("ana", SHA512), ("bo", SHA512))
+    servers.store.put(CHANGED_PASSWORDS, both, None)
+    servers.clock.advance(seconds=BUCKET_SECONDS)
+
+    assert servers.other.sessions.caller(session) is None
+    seen = servers.other.authenticator.authenticate(bearer, HERE)
+    assert seen.principal == f"token:{token.id}"
+    servers.write(f"bo:{APR1}")
+    with refused(Unauthenticated, "owner_ended"):
+        servers.other.authenticator.authenticate(bearer, HERE)
+
+
+def test_a_guess_costs_the_same_for_everybody(
+    servers: Servers, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A guess costs one hash, whatever the name; the log alone says that a line is outdated."""
+    costs = list[Sequence[str]]()
+    with caplog.at_level(logging.INFO):
+        for name in ("ana", "bo", "nobody"):
+            servers.hashing.done.clear()
+            assert not servers.opens("guess", servers.one, name)
+            costs.append(tuple(servers.hashing.done))
+
+    assert costs == [(SHA512,)] * 3
+    assert "htpasswd_outdated for htpasswd:ana" in caplog.text
+    assert "htpasswd_password for htpasswd:bo" in caplog.text
+
+
+def test_people_are_named_to_the_operator(servers: Servers) -> None:
+    """The start and Health name the people who need another line, and nobody else."""
+    (warning,) = [text for text in server_warnings(servers.one) if "in the browser" in text]
+    assert "not possible any more: ana. Give each another line" in warning
+    assert f"wheelyard password NAME --file {servers.file} --replace" in warning
+    servers.write(f"ana:{APR1}", f"bo:{SHA512}")
+
+    assert not any("in the browser" in text for text in server_warnings(servers.one))
+
+
+def test_the_document_goes_with_the_last_line(servers: Servers) -> None:
+    """A sweep deletes the document once the file has none of its lines, and not before."""
+    assert servers.one.check.run(sweep=True).swept == 0
+    servers.write()  # perhaps a file that is not mounted
+    assert servers.one.check.run(sweep=True).swept == 0
+    without = build_index(
+        Stores.of(servers.store), Spool(servers.folder), Settings(), fake_runtime(servers.clock, 4)
+    )
+    assert without.check.run(sweep=True).swept == 0
+    assert servers.has_document()
+
+    servers.write(f"ana:{BCRYPT}", f"bo:{SHA512}")
+    found = servers.one.check.run()
+    assert f"{CHANGED_PASSWORDS} has no line of the htpasswd file, and is of no use" in found.notes
+    assert servers.has_document()
+    assert servers.one.check.run(sweep=True).swept == 1
+    assert not servers.has_document()
+    assert servers.opens(OLD, servers.other)
+
+
+def test_a_sweep_gives_no_line_back_to_a_server_that_runs(servers: Servers) -> None:
+    """A server whose own file has an old line keeps it out when another one has swept."""
+    file = servers.folder / "other"
+    file.write_text(f"ana:{SHA512}\n")
+    third = servers.opened(3, file=file)
+    assert not servers.opens(OLD, third)
+    servers.write(f"ana:{BCRYPT}")
+
+    assert servers.one.check.run(sweep=True).swept == 1
+
+    servers.clock.advance(seconds=BUCKET_SECONDS)
+    assert not servers.opens(OLD, third)
+    servers.write(f"ana:{APR1}", file=file)
+    assert servers.opens(OLD, third)
+
+
+def test_a_damaged_document_opens_nothing(servers: Servers) -> None:
+    """While nobody can say which lines are outdated, none counts, and `check` says so."""
+    servers.store.put(CHANGED_PASSWORDS, b"{", None)
+
+    for name in ("ana", "bo"):
+        with refused(Unavailable, "damaged_document"):
+            servers.opens(OLD, servers.one, name)
+    assert any("damaged" in text for text in server_warnings(servers.one))
+    findings = servers.other.check.run(sweep=True)
+    assert [problem.partition(",")[0] for problem in findings.problems] == [
+        f"{CHANGED_PASSWORDS} is damaged"
+    ]
+    assert servers.has_document()
+
+
+def test_a_copy_keeps_lines_outdated(servers: Servers) -> None:
+    """A copy has the outdated lines of the source beside those of its own."""
+    target = MemoryStore(servers.clock.seconds)
+    there = servers.opened(5, target)
+
+    def copy() -> int:
+        copying = CredentialCopy(servers.store, target, there.catalog.rights)
+        return sum(copying.copy(Key(key)) for key in copying.wanted())
+
+    assert (copy(), copy()) == (1, 0)
+    assert not servers.opens(OLD, there)
+    target.put(CHANGED_PASSWORDS, document(("bo", SHA512)), None)
+    assert (copy(), copy()) == (1, 0)
+    fresh = servers.opened(6, target)
+    assert [servers.opens(OLD, fresh, name) for name in ("ana", "bo")] == [False, False]
