@@ -160,7 +160,7 @@ def test_a_removed_rule_keeps_releases_back(server: InProcessServer, kept: KeptS
     assert any(command in note for note in server.index.check.run(rebuild=False).notes)
     taken_away = dict.fromkeys(rules)
     post(server, "/api/v1/indexes/change", admin, name="prod", index=taken_away)
-    assert server.index.check.run(rebuild=False).notes == []
+    assert not any("prod" in note for note in server.index.check.run(rebuild=False).notes)
     post(server, "/dev/api/v1/projects/shop/promote", admin, **release)
     assert versions(server, "/prod", admin) == ["1.0", "3.0"]
 
