@@ -24,7 +24,7 @@ from tests.download_counts.processes import Process
 from tests.exporting.export_fixture import delete, publish, set_status, yank
 from tests.http.packages import Package, sdist, wheel
 from tests.operations.fake_sources import LONG_AGO
-from tests.operations.in_memory_index import ALICE, START, IndexHarness, objects
+from tests.operations.in_memory_index import ALICE, START, IndexHarness, objects, remove_now
 from tests.operations.old_files import EGG, list_old_file
 from tests.upgrades.kept_stores import SETTINGS, SIMPLE_JSON, KeptStore, Seen, ask
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -168,9 +168,7 @@ def _add_projects(harness: IndexHarness) -> None:
         lambda: index.lifecycle.change(
             "restore", ALICE, NormalizedName("back"), Selection(Version("1.0")), "needed"
         ),
-        lambda: index.immediate_deletion.delete(
-            ALICE, NormalizedName("back"), Selection(Version("2.0")), "a secret"
-        ),
+        lambda: remove_now(index, sha256(wheel("back", "2.0").data).hexdigest(), "back"),
         lambda: publish(index, folder, wheel("gone")),
         lambda: delete(index, "gone", "1.0"),
         lambda: publish(index, folder, wheel("kept-in"), wheel("old"), wheel("older")),

@@ -160,6 +160,6 @@ def test_every_operation_is_asked_for() -> None:
 
     left = {row.path for row in OPERATIONS if row not in asked and "index" not in row.path}
 
-    of_releases = ("restore", "pin", "unpin", "promote")
+    of_releases = ("delete-now", "restore", "pin", "unpin", "promote")
     later = {f"projects/{{name}}/{what}" for what in of_releases} | {"retention", "retention/run"}
     assert left == {"upstream/why", "upstream/refresh", "health", "settings", *later}

@@ -1,5 +1,6 @@
 """Files in a bucket of their own that anyone may read; everything else in a closed one."""
 
+import hashlib
 from collections.abc import Iterator
 
 import pytest
@@ -76,7 +77,8 @@ def test_check_and_delete(index: BucketIndex, sandbox: Sandbox) -> None:
 
     type_("upload", str(index.folder / gone.filename))
     assert "\nclean: 2 projects, 2 files" in f"\n{type_('check')}"
-    type_("delete", "yard-gone", "1.0", "--now", "--yes")
+    digest = f"sha256:{hashlib.sha256(gone.data).hexdigest()}"
+    type_("delete", "yard-gone", digest, "--now", "--yes")
     assert "\nclean: 2 projects, 1 file" in f"\n{type_('check')}"
 
     assert not [name for name in index.cloud.bucket(OPEN).names() if "yard-gone" in name]

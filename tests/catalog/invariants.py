@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE, START
+from tests.operations.in_memory_index import ALICE, START, remove_now
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, ProjectChange, SealedChanges
 from wheelyard.catalog.commits import C, D, JournalKind
@@ -148,13 +148,12 @@ class RemovalIntent:
 
     def fulfil(self, index: Index) -> None:
         """Remove it."""
-        selection = Selection(ONE)
         if self.is_public:
             lifecycle = index.lifecycle
             removal = replace(lifecycle.removal, keeps_deleted=False)
-            replace(lifecycle, removal=removal).change("delete", ALICE, DEMO, selection, "")
+            replace(lifecycle, removal=removal).change("delete", ALICE, DEMO, Selection(ONE), "")
         else:
-            index.immediate_deletion.delete(ALICE, DEMO, selection, "", everywhere=self.everywhere)
+            remove_now(index, self.made.sha256, everywhere=self.everywhere)
 
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if it was said that the distribution is removed, or not yet."""

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.catalog.invariants import DEMO, WriteIntent, document, violations
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, START, IndexHarness, fake_runtime
+from tests.operations.in_memory_index import ALICE, START, IndexHarness, fake_runtime, remove_now
 from tests.services.fixtures import ALL, Emulators
 from tests.services.stores import store_at
 from tests.storage.gcs.opened import StillTime
@@ -40,7 +40,7 @@ OPERATIONS: dict[str, Operation] = {
     "unyank": lambda _, index: index.lifecycle.change("unyank", ALICE, DEMO, FIRST, ""),
     "delete": lambda _, index: index.lifecycle.change("delete", ALICE, DEMO, FIRST, ""),
     "restore": lambda _, index: index.lifecycle.change("restore", ALICE, DEMO, FIRST, ""),
-    "remove": lambda _, index: index.immediate_deletion.delete(ALICE, DEMO, FIRST, ""),
+    "remove": lambda _, index: remove_now(index, ONE.sha256),
     "status": lambda _, index: index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, ""),
 }
 

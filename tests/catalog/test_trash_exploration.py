@@ -60,13 +60,13 @@ def test_deleted_files_keep_every_promise(
     assert Explorer(scenario, faults).explore().states >= 20
 
 
-_DELETION = ImmediateDeletion._deletion  # noqa: SLF001 - it is replaced
+_REMOVE = ImmediateDeletion._remove  # noqa: SLF001 - it is replaced
 
 
 def _bytes_first(self: ImmediateDeletion, *arguments: Any) -> object:  # noqa: ANN401 - passed on
     for entry in self.removal.stores.files.list(keys.FILES):
         self.removal.stores.files.delete(entry.key)
-    return _DELETION(self, *arguments)
+    return _REMOVE(self, *arguments)
 
 
 MUTATIONS: dict[str, tuple[object, str, object, str]] = {
@@ -79,7 +79,7 @@ MUTATIONS: dict[str, tuple[object, str, object, str]] = {
         "restore at the last moment and sweep",
     ),
     "bytes go before the commit": (
-        *(ImmediateDeletion, "_deletion", _bytes_first),
+        *(ImmediateDeletion, "_remove", _bytes_first),
         "restore and remove",
     ),
 }

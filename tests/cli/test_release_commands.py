@@ -15,8 +15,8 @@ from wheelyard.cli import release_commands
 from wheelyard.settings.sections import StoreSettings
 
 WHEEL, SDIST, TWO = make_wheel(), make_sdist(), make_wheel(version="2.0")
-EVERYWHERE = ("delete", "demo", "1.0", "--now", "--everywhere")
-LINE = f"demo 1.0: {{}}deleted  {WHEEL.filename}\ndemo 1.0: {{}}removed from other indexes  {{}}\n"
+REMOVE = ("delete", "demo", f"sha256:{WHEEL.sha256}", "--now")
+EVERYWHERE = (*REMOVE, "--everywhere")
 
 
 @pytest.fixture
@@ -42,33 +42,78 @@ def promote(wheelyard: Typed, to: str) -> None:
     assert wheelyard("promote", "demo", "1.0", "--from", "dev", "--to", to).returncode == 0
 
 
-@pytest.mark.parametrize(("asked", "others"), [((), "dev, prod"), (("--index", "dev"), "prod")])
-def test_a_removal_from_all_indexes_names_them(
-    typed: Typed, asked: tuple[str, ...], others: str
-) -> None:
+def lines(would: str = "", *indexes: str) -> str:
+    """Return what is printed of a removal from indexes."""
+    return "".join(f"demo: {would}removed from {index}  {WHEEL.filename}\n" for index in indexes)
+
+
+@pytest.mark.parametrize("asked", [(), ("--index", "dev"), ("--index", "lab")])
+def test_a_removal_from_all_indexes_names_them(typed: Typed, asked: tuple[str, ...]) -> None:
     """`delete --everywhere` names each file and each index, before and after it removes them."""
     trial = typed(*EVERYWHERE, *asked, "--dry-run")
     done = typed(*EVERYWHERE, *asked, "--yes")
     again = typed(*EVERYWHERE, *asked, "--yes")
 
-    assert trial.stdout == LINE.format("would be ", "would be ", others)
-    assert done.stdout == LINE.format("", "", others)
-    if asked:
-        assert again.stdout == "demo 1.0: already deleted\n"
+    assert trial.stdout == lines("would be ", "dev", "prod")
+    assert done.stdout == lines("", "dev", "prod")
+    assert "the bytes are gone from the store" in done.stderr
+    assert (again.stdout, again.returncode) == ("demo: already removed\n", 0)
     assert typed("list", "demo", "--index", "prod").stdout == ""
 
 
-def test_files_of_one_name_are_told_apart(typed: Typed, sandbox: Sandbox) -> None:
-    """`delete --everywhere` names the digest of each file where a filename is there twice."""
-    other = make_wheel(content=b"other")
-    upload(typed, sandbox, other, "lab")
+def test_the_digest_that_a_deletion_prints_removes_the_bytes(
+    typed: Typed, sandbox: Sandbox
+) -> None:
+    """`delete` and `restore` print the digest of each deleted file, which `--now` takes."""
+    upload(typed, sandbox, SDIST, "lab")
+    of_lab = ("--index", "lab")
 
-    trial = typed(*EVERYWHERE, "--dry-run")
+    deleted = typed("delete", "demo", "1.0", "--yes", *of_lab)
 
-    assert sorted(trial.stdout.splitlines()[:2]) == sorted(
-        f"demo 1.0: would be deleted  {made.filename} (sha256:{made.sha256[:12]}...)"
-        for made in (WHEEL, other)
-    )
+    line = f"demo 1.0: deleted  {SDIST.filename}  sha256:{SDIST.sha256}\n"
+    assert deleted.stdout == line
+    digest = f"sha256:{SDIST.sha256}"
+    assert f"'wheelyard delete demo {digest} --now --index lab'" in deleted.stderr
+    assert typed("restore", "demo", *of_lab).stdout.rstrip("\n").endswith(f"\t{digest}")
+    removed = typed("delete", "demo", digest, "--now", "--yes", *of_lab)
+    assert removed.stdout == f"demo: removed from lab  {SDIST.filename}\n"
+    assert typed("restore", "demo", *of_lab).stdout == ""
+
+
+def test_what_a_killed_removal_has_left_is_counted(typed: Typed, sandbox: Sandbox) -> None:
+    """`delete --now` says how many objects it removes that no index has any more."""
+    assert typed(*EVERYWHERE, "--yes").returncode == 0
+    left = sandbox.folder / "there" / "files" / "demo" / WHEEL.sha256 / WHEEL.filename
+    left.parent.mkdir(parents=True, exist_ok=True)
+    left.write_bytes(WHEEL.body)
+
+    trial = typed(*REMOVE, "--dry-run")
+    done = typed(*REMOVE, "--yes")
+
+    assert trial.stdout == "demo: would be removed  1 object that no index has\n"
+    assert done.stdout == "demo: removed  1 object that no index has\n"
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ("demo 1.0 --now --yes", "--now takes the digest of a file, and nothing else"),
+        ("demo --versions <2 --now --yes", "--now takes the digest of a file, and nothing else"),
+        ("demo --now --yes", "'wheelyard list PROJECT --json' has the digests"),
+        (f"demo sha256:{WHEEL.sha256} --file x --now --yes", "and nothing else"),
+        (f"demo sha256:{WHEEL.sha256} --versions <2 --now --yes", "and nothing else"),
+        (f"demo sha256:{WHEEL.sha256} --yes", "A digest needs --now"),
+        (f"demo sha256:{WHEEL.sha256} --now", "Give --yes to delete, or --dry-run"),
+        (f"demo sha256:{WHEEL.sha256} --everywhere --yes", "--everywhere needs --now"),
+    ],
+)
+def test_a_removal_takes_a_digest_alone(wheelyard: Typed, line: str, advice: str) -> None:
+    """`delete --now` without a digest, or with more, is a wrong use that says what to type."""
+    done = wheelyard("delete", *line.split())
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert advice in " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize("meanwhile", ["upload", "promotion", "nothing"])
@@ -80,7 +125,7 @@ def test_a_removal_is_of_what_was_shown(
     def confirm(name: str, consequence: str) -> bool:
         del name, consequence
         if meanwhile == "upload":
-            upload(typed, sandbox, SDIST)
+            upload(typed, sandbox, WHEEL, "lab")
         elif meanwhile == "promotion":
             promote(typed, "lab")
         return True
@@ -89,7 +134,7 @@ def test_a_removal_is_of_what_was_shown(
     monkeypatch.setattr(release_commands, "confirm_name", confirm)
     done = typed(*EVERYWHERE)
 
-    assert done.stderr.startswith(LINE.format("would be ", "would be ", "dev, prod"))
+    assert done.stderr.startswith(lines("would be ", "dev", "prod"))
     is_stopped = "meanwhile the files have changed" in done.stderr
     assert (is_stopped, done.returncode) == ((False, 0) if meanwhile == "nothing" else (True, 1))
     assert (WHEEL.filename in typed("list", "demo", "--index", "dev").stdout) == is_stopped
@@ -103,8 +148,11 @@ def test_a_deletion_promises_no_removal_of_bytes_that_others_have(typed: Typed) 
 
     assert "removes the bytes now, unless another index has the files" in done.stderr
     assert "--everywhere" not in done.stderr
-    refused = typed(*asked, "--now", "--dry-run")
-    assert (refused.returncode, "just promoted in: prod" in refused.stderr) == (1, True)
+    refused = typed(*REMOVE, "--index", "dev", "--dry-run")
+    assert (refused.returncode, "just promoted in other indexes: prod." in refused.stderr) == (
+        1,
+        True,
+    )
 
 
 def test_advice_after_a_deletion_is_about_the_same_files(typed: Typed, sandbox: Sandbox) -> None:
@@ -116,7 +164,7 @@ def test_advice_after_a_deletion_is_about_the_same_files(typed: Typed, sandbox: 
     done = typed("delete", *what.split(), *place.split(), "--yes")
 
     assert f"'wheelyard restore {what} {place}'" in done.stderr
-    assert f"'wheelyard delete {what} --now {place}'" in done.stderr
+    assert f"'wheelyard delete demo sha256:{WHEEL.sha256} --now {place}'" in done.stderr
 
 
 def test_where_everybody_can_read_the_bucket(
@@ -129,13 +177,14 @@ def test_where_everybody_can_read_the_bucket(
     indexes.promote()
     settings = replace(indexes.dev.settings, store=StoreSettings(downloads="public"))
     dev = harness.opened(5, settings=settings).named("dev")
-    monkeypatch.setattr(release_commands, "open_api", lambda: LocalApi(index=dev, caller=ALICE))
+    api = LocalApi(index=dev, caller=ALICE, callers=lambda _: ALICE)
+    monkeypatch.setattr(release_commands, "open_api", lambda: api)
 
     done = wheelyard("delete", "demo", "1.0", "--yes")
 
     assert "The bytes were removed, unless another index has the files" in done.stderr
-    refused = wheelyard("delete", "demo", "1.0", "--now", "--dry-run")
-    assert (refused.returncode, "promoted in: prod" in refused.stderr) == (1, True)
+    refused = wheelyard(*REMOVE, "--dry-run")
+    assert (refused.returncode, "promoted in other indexes: prod" in refused.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +192,10 @@ def test_where_everybody_can_read_the_bucket(
     [
         ("delete demo 9.9 --index dev --yes", "'wheelyard list demo --index dev'"),
         ("restore demo 9.9 --index dev", "'wheelyard list demo --index dev'"),
-        ("delete demo 9.9 --index dev --now --yes", "'wheelyard list demo --index dev'"),
+        (
+            f"delete demo sha256:{'0' * 64} --index dev --now --yes",
+            "'wheelyard list demo --json --index dev'",
+        ),
         ("promote demo 9.9 --from dev --to lab", "'wheelyard list demo --index dev'"),
         ("pin demo 2.0 --index dev", "'wheelyard restore demo 2.0 --index dev'"),
         ("promote demo 2.0 --from dev --to lab", "'wheelyard restore demo 2.0 --index dev'"),

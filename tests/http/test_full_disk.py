@@ -1,5 +1,6 @@
 """A server whose disk is full: what makes room works, and uploads are refused."""
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def test_releases_go_while_the_disk_is_full(tmp_path: Path, disk: Path) -> None:
 
         server.change("demo", "yank", version="1.0", reason="broken")
         server.change("demo", "delete", version="2.0")
-        removal = {"version": "3.0", "now": True}
-        answer = server.client.post(f"{DEMO}/delete", json=removal, auth=("admin", PASSWORD))
+        digest = hashlib.sha256(wheel("demo", "3.0").data).hexdigest()
+        url = f"{DEMO}/delete-now"
+        answer = server.client.post(url, json={"sha256": digest}, auth=("admin", PASSWORD))
 
         assert answer.status_code == 200, answer.text
         assert post(server, wheel("late", "1.0")).status_code == 507

@@ -183,9 +183,10 @@ def test_killed_delete_heals(
     service: Service, bucket: BucketView, stocked: BucketCluster, moment: KillPoint
 ) -> None:
     """A delete of bytes, killed anywhere, is finished by the same again, and by a sweep."""
-    die(service, stocked, moment, "delete", "demo", "1.0", "--now", "--yes")
+    removal = ("delete", "demo", f"sha256:{ONE.sha256}", "--now", "--yes")
+    die(service, stocked, moment, *removal)
     assert_nothing_dangles(bucket)
-    again = stocked.run("delete", "demo", "1.0", "--now", "--yes")
+    again = stocked.run(*removal)
     assert again.returncode == 0
 
     assert_healed(bucket, stocked.folder, ZERO.filename)

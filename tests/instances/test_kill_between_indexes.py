@@ -8,7 +8,7 @@ from tests.catalog.invariants import DEMO, PROD, document
 from tests.fake_gcs.server import running_fake_gcs
 from tests.instances.bucket_cluster import BucketCluster, cluster_at, contents, put_all
 from tests.instances.test_kill import KillPoint, assert_nothing_dangles, copy_of, die, moments
-from tests.operations.distributions import make_wheel
+from tests.operations.distributions import Made, make_wheel
 from tests.services.service import BucketView, Service
 from wheelyard.catalog import keys
 from wheelyard.model.project import Project
@@ -16,7 +16,8 @@ from wheelyard.storage.forwarding import PrefixedStore
 
 pytestmark = pytest.mark.slow
 
-BUILDS = [make_wheel(tag=f"cp31{minor}-none-any") for minor in (1, 2, 3)]
+BUILDS = [Made(f"demo-1.0-{build}-py3-none-any.whl", make_wheel().body) for build in (1, 2, 3)]
+"""Wheels of the same bytes, which one removal removes."""
 NAMES = {made.filename for made in BUILDS}
 COMMIT = (
     ("insert", "pending/demo.*"),
@@ -29,7 +30,7 @@ FEED = (("insert", "changes.json"),)
 PROMOTED = ("promote", "demo", "1.0", "--to", "prod")
 DELETED = ("delete", "demo", "1.0", "--yes")
 RESTORED = ("restore", "demo", "1.0")
-REMOVED = (*DELETED, "--now", "--everywhere")
+REMOVED = ("delete", "demo", f"sha256:{BUILDS[0].sha256}", "--now", "--everywhere", "--yes")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from wheelyard.errors import WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.project import Commit, File
 from wheelyard.operations.findings import Findings
+from wheelyard.operations.immediate_deletion import RemovedFiles
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Store, Stored, Stores
 from wheelyard.storage.memory import MemoryStore
@@ -113,6 +114,14 @@ def objects(store: Store, prefix: str = "") -> Iterator[tuple[str, bytes]]:
     """Yield every key below a prefix with its bytes."""
     for entry in store.list(prefix):
         yield entry.key, b"".join(store.read(entry.key))
+
+
+def remove_now(
+    index: Index, sha256: str, name: str = "demo", *, everywhere: bool = False
+) -> RemovedFiles:
+    """Remove the files with a digest from a project for good, as Alice."""
+    deletion, project = index.immediate_deletion, NormalizedName(name)
+    return deletion.delete(lambda _: ALICE, project, sha256, "", everywhere=everywhere)
 
 
 def code_of(fault: WheelyardError) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 from tests.advice import in_terminal
 from tests.catalog.invariants import commit_key
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import FileContent
@@ -368,8 +368,7 @@ def test_a_sweep_removes_orphans_of_a_day(full: IndexHarness) -> None:
 
 def test_bytes_of_a_deleted_file_are_swept_at_once(full: IndexHarness) -> None:
     """Bytes of a file that is not kept, left by a delete that died, are removed at once."""
-    deleted = Selection(parse_version("1.0"), frozenset({SDIST.filename}))
-    full.index.immediate_deletion.delete(ALICE, DEMO, deleted, "")
+    remove_now(full.index, SDIST.sha256)
     healthy = full.snapshot()
     put(full, keys.distribution(DEMO, SDIST.sha256, SDIST.filename), SDIST.body)
 

@@ -2,10 +2,9 @@
 
 import pytest
 from packaging.utils import NormalizedName
-from packaging.version import Version
 
 from tests.operations.distributions import Made, make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.old_sdists import old_sdist, sdist_without_metadata
 from tests.operations.two_indexes import DEMO, TwoIndexes
 from tests.operations.upstream_names import GuardedHarness, PublicNames
@@ -233,7 +232,7 @@ def test_bytes_are_removed_at_once(harness: IndexHarness) -> None:
     upload(harness.index, harness, SHORT)
     upload(harness.index, harness, LONG)
 
-    harness.index.immediate_deletion.delete(ALICE, DEMO, Selection(Version("1.0-1")), "secret")
+    remove_now(harness.index, SHORT.sha256)
 
     assert harness.index.projects.get(DEMO).files == ()
     assert SHORT.body not in harness.snapshot().values()

@@ -11,15 +11,13 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.invariants import commit_key
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
+from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history, remove_now
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_documents import CommitCodec, ProjectCodec, project_journal
 from wheelyard.errors import Invalid, Unavailable
-from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import NO_JSON, Commit, Event, File, Project
-from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import Key
 from wheelyard.upstream.file_cache import Pin, PinnedDigests
 from wheelyard.upstream.policy.decisions import Deciding
@@ -167,8 +165,7 @@ def test_unknown_sidecars_are_verified_and_deleted_with_the_file(harness: IndexH
     harness.store.put(sidecar, b"other", None)
     assert any(sidecar in problem for problem in harness.check().problems)
     harness.store.put(sidecar, b"proof", None)
-    selection = Selection(parse_version("1.0"))
-    harness.index.immediate_deletion.delete(ALICE, DEMO, selection, "")
+    remove_now(harness.index, WHEEL.sha256)
     assert harness.snapshot("files/") == {}
 
 

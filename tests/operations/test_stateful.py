@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.invariants import WriteIntent, violations
 from tests.operations.distributions import Made, make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, IndexHarness, code_of
+from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, remove_now
 from wheelyard.errors import WheelyardError
 from wheelyard.model.distribution_filename import parse_filename, parse_version
 from wheelyard.model.project import Status
@@ -35,6 +35,8 @@ class IndexMachine(RuleBasedStateMachine):
         self.harness = IndexHarness(Path(self.folder.name))
         self.listed: dict[str, tuple[str, str, str | None]] = {}
         """By filename: version, digest and mark."""
+        self.uploaded: set[str] = set()
+        """The digests of everything that was ever listed."""
         self.gone: set[str] = set()
         self.kept: dict[str, tuple[tuple[str, str, str | None], datetime]] = {}
         """Those of them whose bytes are kept: what was listed, and until when."""
@@ -56,6 +58,7 @@ class IndexMachine(RuleBasedStateMachine):
         assert self._answer(lambda: self.harness.upload(made)) == expected
         if expected == "ok":
             self.listed.setdefault(made.filename, (version, made.sha256, None))
+            self.uploaded.add(made.sha256)
             self.begun = True
 
     @rule(version=VERSIONS, reason=REASONS)
@@ -104,17 +107,17 @@ class IndexMachine(RuleBasedStateMachine):
             self.gone.remove(filename)
             del self.kept[filename]
 
-    @rule(version=VERSIONS)
-    def remove(self, version: str) -> None:
-        """Remove a release at once."""
-        deletion = self.harness.index.immediate_deletion
-        gone = any(parse_filename(each).version == parse_version(version) for each in self.gone)
-        self._change(version, lambda s: deletion.delete(ALICE, DEMO, s, ""), is_done=gone)
-        for filename in self._of(version):
-            del self.listed[filename]
-            self.gone.add(filename)
-        for filename in [name for name, (held, _) in self.kept.items() if held[0] == version]:
-            del self.kept[filename]
+    @rule(kind=KINDS, version=VERSIONS, content=CONTENTS)
+    def remove(self, kind: Callable[..., Made], version: str, content: bytes) -> None:
+        """Remove a file for good by its digest."""
+        made = kind("demo", version, content=content)
+        expected = "ok" if made.sha256 in self.uploaded else "NotFound not_found"
+        assert self._answer(lambda: remove_now(self.harness.index, made.sha256)) == expected
+        if self.listed.get(made.filename, ("", ""))[1] == made.sha256:
+            del self.listed[made.filename]
+            self.gone.add(made.filename)
+        if made.filename in self.kept and self.kept[made.filename][0][1] == made.sha256:
+            del self.kept[made.filename]
 
     @precondition(lambda self: self.begun)
     @rule(status=st.sampled_from(list(Status)), reason=REASONS)

@@ -20,7 +20,7 @@ from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCra
 from tests.catalog.invariants import commit_key
 from tests.operations import store_copies
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, START, IndexHarness
+from tests.operations.in_memory_index import ALICE, START, IndexHarness, remove_now
 from tests.operations.old_files import EGG, list_old_file
 from tests.storage.wrapping import WrappedStore
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -105,6 +105,12 @@ def once(verbs: str, prefix: str, happens: Callable[[], object]) -> Callable[[st
             happens()
 
     return on_call
+
+
+def remove_all(index: IndexHarness) -> None:
+    """Remove all files of demo for good."""
+    for file in index.index.projects.get(DEMO).files:
+        remove_now(index.index, file.sha256)
 
 
 def copy(
@@ -341,7 +347,7 @@ def test_a_copy_that_meets_a_change_has_all_changes_before_it(
             source.upload(made)
         if deletes:
             source.clock.advance(seconds=5)
-            source.index.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+            remove_all(source)
 
     busy = BusyStore(source.store, once(verb, prefix, change))
     copied = copy(source, target, read_from=busy)
@@ -357,9 +363,7 @@ def test_a_project_that_loses_files_is_left_out(source: IndexHarness, target: In
     def delete(verb: str, key: str) -> None:
         if verb == "read" and key.startswith(f"{keys.FILES}{DEMO}/"):
             source.clock.advance(seconds=5)
-            for version in {file.version for file in source.index.projects.get(DEMO).files}:
-                chosen = Selection(parse_version(version))
-                source.index.immediate_deletion.delete(ALICE, DEMO, chosen, "")
+            remove_all(source)
             source.upload(make_wheel(version=f"{next(numbers)}.0"))
 
     copied = copy(source, target, read_from=BusyStore(source.store, delete))
@@ -372,7 +376,7 @@ def test_a_project_that_loses_files_is_left_out(source: IndexHarness, target: In
 def test_deleted_file_leaves_pages_of_the_copy(source: IndexHarness, target: IndexHarness) -> None:
     """A deleted file disappears from the pages of the copy; its bytes go with a sweep there."""
     copy(source, target)
-    source.index.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+    remove_all(source)
     copy(source, target)
 
     assert target.opened(seed=4).projects.get(DEMO).files == ()

@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from tests.advice import in_terminal
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.distributions import Made, make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.two_indexes import TwoIndexes
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import FileContent, Files
@@ -22,7 +22,7 @@ from wheelyard.model.metadata import parse_any
 from wheelyard.model.project import Project
 from wheelyard.operations.descriptions.child_process import RenderProcess
 from wheelyard.operations.descriptions.descriptions import Descriptions
-from wheelyard.operations.immediate_deletion import ImmediateDeletion
+from wheelyard.operations.immediate_deletion import RemovedFile, RemovedFiles
 from wheelyard.operations.lifecycle import Lifecycle, ReleaseAction, Selection
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
@@ -30,7 +30,10 @@ from wheelyard.storage.base import Key
 DEMO = NormalizedName("demo")
 FIRST = Selection(parse_version("1.0"))
 WHEEL, SDIST, TWO = make_wheel(), make_sdist(), make_wheel(version="2.0")
+NOBODY = Caller("user:n@acme.dev", ())
+READER = Caller("user:r@acme.dev", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,)),))
 MANAGER = Caller("user:m@acme.dev", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))
+OWN_ADMIN = Caller("user:o@acme.dev", (Scope(Action.ADMIN.with_implied, (parse_pattern("demo"),)),))
 DEV, PROD = "indexes/dev/", "indexes/prod/"
 
 
@@ -49,9 +52,9 @@ def stored(harness: IndexHarness) -> Project:
     return harness.opened(seed=5).projects.get_current(DEMO)
 
 
-def immediate(harness: IndexHarness) -> ImmediateDeletion:
-    """Return the removal at once of another process."""
-    return harness.opened(seed=6).immediate_deletion
+def removed_now(harness: IndexHarness, made: Made, *, everywhere: bool = False) -> RemovedFiles:
+    """Remove a distribution by its digest at once, in another process."""
+    return remove_now(harness.opened(seed=6), made.sha256, everywhere=everywhere)
 
 
 def objects_of(harness: IndexHarness, made: Made) -> list[str]:
@@ -121,7 +124,8 @@ def test_only_some_can_be_restored(harness: IndexHarness, life: Lifecycle, days:
         life.change("delete", ALICE, DEMO, FIRST, "")
         harness.clock.advance(days=days)
     else:
-        immediate(harness).delete(ALICE, DEMO, FIRST, "")
+        for made in (WHEEL, SDIST):
+            removed_now(harness, made)
 
     with pytest.raises(NotFound, match="kept for 30 days") as refused:
         life.change("restore", ALICE, DEMO, FIRST, "")
@@ -209,18 +213,18 @@ def test_only_managers_restore_and_only_administrators_remove(
 ) -> None:
     """Restoring needs the right to manage, and removing bytes at once that of an administrator."""
     life.change("delete", MANAGER, DEMO, FIRST, "")
-    reader = Caller("user:r@acme.dev", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,)),))
-    own = Caller("user:o@acme.dev", (Scope(Action.ADMIN.with_implied, (parse_pattern("demo"),)),))
+    deletion, before = harness.opened(seed=6).immediate_deletion, harness.snapshot()
 
     with pytest.raises(Forbidden):
-        life.change("restore", reader, DEMO, FIRST, "")
-    for caller in (MANAGER, own):
-        with pytest.raises(Forbidden, match="ask an administrator"):
-            immediate(harness).delete(caller, DEMO, FIRST, "")
-    elsewhere = replace(immediate(harness), index="dev")
-    operator = replace(ALICE, index="dev")  # as a server knows an administrator of that index
-    with pytest.raises(Forbidden, match="to that index: leave out --index"):
-        elsewhere.delete(operator, DEMO, FIRST, "", everywhere=True)
+        life.change("restore", READER, DEMO, FIRST, "")
+    for caller in (READER, MANAGER, OWN_ADMIN):
+        with pytest.raises(Forbidden):
+            deletion.delete({"": caller}.__getitem__, DEMO, WHEEL.sha256, "")
+    of_dev = {"dev": replace(ALICE, index="dev"), "": MANAGER}
+    elsewhere = replace(deletion, index="dev")
+    with pytest.raises(Forbidden, match="administrators of the server"):
+        elsewhere.delete(of_dev.__getitem__, DEMO, WHEEL.sha256, "", everywhere=True)
+    assert harness.snapshot() == before
 
 
 @pytest.mark.parametrize("is_deleted", [False, True], ids=["listed", "in the trash"])
@@ -228,33 +232,91 @@ def test_removal_at_once(harness: IndexHarness, life: Lifecycle, *, is_deleted: 
     """What an administrator removes at once is gone for good, and the journal says so."""
     if is_deleted:
         life.change("delete", ALICE, DEMO, FIRST, "")
-    trial = immediate(harness).delete(ALICE, DEMO, FIRST, "", dry_run=True)
-    assert len(objects_of(harness, WHEEL)) == 2
+    deletion, digest = harness.opened(seed=6).immediate_deletion, WHEEL.sha256.upper()
+    remove = partial(deletion.delete, lambda _: ALICE, DEMO, digest, "leaked")
+    before = harness.snapshot()
+    trial = remove(dry_run=True)
+    assert harness.snapshot() == before
 
-    removed = immediate(harness).delete(ALICE, DEMO, FIRST, "leaked")
+    removed = remove()
 
-    assert [file.filename for file in removed.files] == [file.filename for file in trial.files]
-    assert objects_of(harness, WHEEL) == objects_of(harness, SDIST) == []
+    assert removed == trial
+    assert (removed.files, removed.objects) == ((RemovedFile("", WHEEL.filename),), 2)
+    assert objects_of(harness, WHEEL) == []
+    assert len(objects_of(harness, SDIST)) == 2
     project = stored(harness)
-    assert (project.trash, len(project.deleted_filenames)) == ((), 2)
+    assert WHEEL.filename in project.deleted_filenames
+    assert WHEEL.filename not in {file.filename for file in (*project.files, *project.trash)}
     assert project.commit is not None
     assert project.commit.events[-1].deletion.at_once
+    assert project.commit.events[-1].reason == "leaked"
     assert harness.check().problems == []
-    again = immediate(harness).delete(ALICE, DEMO, FIRST, "leaked")
-    assert (again.files, again.leftovers, again.project.revision) == ((), 0, project.revision)
-    with pytest.raises(NotFound):
-        immediate(harness).delete(ALICE, DEMO, Selection(parse_version_set(">5")), "")
+    again = remove()
+    assert (again.files, again.objects) == ((), 0)
+    assert stored(harness).revision == project.revision
+    with pytest.raises(Invalid, match="Use a new version"):
+        harness.upload(WHEEL)
 
 
-def test_removal_that_died_is_completed(harness: IndexHarness, life: Lifecycle) -> None:
-    """Bytes that a removal has left which died are removed by the same removal again."""
-    immediate(harness).delete(ALICE, DEMO, FIRST, "")
-    key = keys.distribution(DEMO, WHEEL.sha256, WHEEL.filename)
-    harness.store.put_file(key, WHEEL.body)
+def test_all_filenames_with_the_same_bytes_go(harness: IndexHarness) -> None:
+    """Files of the same bytes with different names are removed together; other bytes stay."""
+    twin = Made("demo-1.0-py2-none-any.whl", WHEEL.body)
+    for made in (WHEEL, twin, TWO):
+        harness.upload(made)
+    harness.index.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
 
-    assert immediate(harness).delete(ALICE, DEMO, FIRST, "").leftovers == 1
+    removed = removed_now(harness, WHEEL)
+
+    names = (RemovedFile("", twin.filename), RemovedFile("", WHEEL.filename))
+    assert (removed.files, removed.objects) == (names, 4)
+    project = stored(harness)
+    assert [file.filename for file in project.files] == [TWO.filename]
+    assert project.deleted_filenames == (twin.filename, WHEEL.filename)
+    assert {key.split("/")[2] for key in harness.snapshot("files/")} == {TWO.sha256}
+
+
+@pytest.mark.parametrize(
+    ("name", "digest", "kind", "message"),
+    [
+        ("demo", "0" * 64, NotFound, "never had one"),
+        ("unknown", WHEEL.sha256, NotFound, "never had one"),
+        ("demo", WHEEL.sha256[:12], Invalid, "64 hexadecimal digits"),
+        ("demo", "../" + WHEEL.sha256, Invalid, "64 hexadecimal digits"),
+        ("demo", "", Invalid, "64 hexadecimal digits"),
+    ],
+)
+def test_what_is_no_digest_of_a_file_is_refused(
+    harness: IndexHarness, life: Lifecycle, name: str, digest: str, kind: type, message: str
+) -> None:
+    """A digest that the project never had, or that is malformed, removes nothing."""
+    del life
+    before = harness.snapshot()
+
+    for everywhere in (False, True):
+        with pytest.raises(kind, match=message):
+            remove_now(harness.index, digest, name, everywhere=everywhere)
+
+    assert harness.snapshot() == before
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["a removal", "an upload"])
+def test_what_a_killed_process_has_left_is_removed(
+    harness: IndexHarness, life: Lifecycle, *, is_known: bool
+) -> None:
+    """Bytes that no index lists, of a removal or an upload that died, go by their digest."""
+    indexes, made = TwoIndexes(harness), WHEEL if is_known else make_wheel(version="9.0")
+    if is_known:
+        removed_now(harness, made)
+    revision = stored(harness).revision
+    key = keys.distribution(DEMO, made.sha256, made.filename)
+    harness.store.put_file(key, made.body)
+
+    removed = remove_now(indexes.prod, made.sha256)
+
+    assert (removed.files, removed.objects) == ((), 1)
     assert harness.store.get(key) is None
-    assert life.projects.get(DEMO).exists
+    assert stored(harness).revision == revision
+    assert len(life.projects.get(DEMO).files) == 3 - is_known
 
 
 @pytest.mark.parametrize("change", ["listed", "kept", "deleted long ago"])
@@ -267,23 +329,55 @@ def test_another_index_is_named_first(harness: IndexHarness, life: Lifecycle, ch
     if change == "deleted long ago":
         harness.clock.advance(days=40)
         harness.opened(seed=4).sweep.run(harness.clock.now)
-    before = harness.snapshot()
+    deletion, before = harness.opened(seed=6).immediate_deletion, harness.snapshot()
 
     for dry_run in (True, False):
         with pytest.raises(Conflict, match="dev, prod") as refused:
-            immediate(harness).delete(ALICE, DEMO, FIRST, "", dry_run=dry_run)
+            deletion.delete(lambda _: ALICE, DEMO, WHEEL.sha256, "", dry_run=dry_run)
         assert refused.value.code == "listed_elsewhere"
     assert harness.snapshot() == before
 
-    removed = immediate(harness).delete(ALICE, DEMO, FIRST, "leaked", everywhere=True)
+    removed = removed_now(harness, WHEEL, everywhere=True)
 
-    assert removed.indexes == ("dev", "prod")
-    assert objects_of(harness, WHEEL) == objects_of(harness, SDIST) == []
-    assert listed_in(harness, DEV) == listed_in(harness, PROD) == []
-    assert [file.filename for file in stored(harness).files] == [TWO.filename]
+    assert {file.index for file in removed.files} == {"", "dev", "prod"}
+    assert objects_of(harness, WHEEL) == []
+    assert (listed_in(harness, DEV), listed_in(harness, PROD)) == ([], [SDIST.filename])
     assert harness.check().problems == []
+    file = Selection(parse_version("1.0"), frozenset({WHEEL.filename}))
     with pytest.raises(NotFound):
-        life.change("restore", ALICE, DEMO, FIRST, "")
+        life.change("restore", ALICE, DEMO, file, "")
+
+
+@pytest.mark.parametrize(
+    ("callers", "named"),
+    [
+        ({"": ALICE, "dev": READER, "prod": READER}, "indexes: dev, prod. Nothing"),
+        ({"": ALICE, "dev": READER, "prod": NOBODY}, "indexes: dev, 1 that you may not read."),
+        ({"": ALICE, "dev": NOBODY, "prod": NOBODY}, "indexes: 2 that you may not read."),
+        ({"": ALICE, "dev": READER}, "indexes: dev, prod. Nothing"),
+        ({"": OWN_ADMIN, "lab": ALICE, "dev": READER}, "indexes: dev, 1 that you may not read."),
+    ],
+    ids=["both", "one", "none", "one is not served", "one is not served, to another"],
+)
+def test_indexes_that_nobody_told_are_counted(
+    harness: IndexHarness, callers: dict[str, Caller], named: str
+) -> None:
+    """A refusal names the indexes in which the caller may read the project, and counts others."""
+    for prefix in (DEV, PROD):
+        list_in(harness, prefix, WHEEL)
+    deletion = harness.opened(seed=6).immediate_deletion
+    deletion = replace(deletion, index="lab" if "lab" in callers else "")
+
+    def caller_in(index: str) -> Caller:
+        if index not in callers:
+            raise NotFound("There is no such index.")
+        return callers[index]
+
+    with pytest.raises(Conflict) as refused:
+        deletion.delete(caller_in, DEMO, WHEEL.sha256, "")
+
+    assert named in refused.value.message
+    assert refused.value.code == "listed_elsewhere"
 
 
 def test_another_file_of_the_same_name_is_no_obstacle(harness: IndexHarness) -> None:
@@ -293,113 +387,74 @@ def test_another_file_of_the_same_name_is_no_obstacle(harness: IndexHarness) -> 
     indexes.upload(other, indexes.prod)
     indexes.dev.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
 
-    removed = indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
-
-    assert [file.sha256 for file in removed.files] == [WHEEL.sha256]
-    assert indexes.listed()[other.filename].sha256 == other.sha256
-    assert {key.split("/")[2] for key in objects_of(harness, WHEEL)} == {other.sha256}
-
-
-OTHER_BYTES, OTHER_TAG = make_wheel(content=b"other"), make_wheel(tag="py2-none-any")
+    for everywhere in (False, True):
+        remove_now(indexes.dev, WHEEL.sha256, everywhere=everywhere)
+        assert indexes.listed()[other.filename].sha256 == other.sha256
+        assert {key.split("/")[2] for key in objects_of(harness, WHEEL)} == {other.sha256}
 
 
-@pytest.mark.parametrize("state", ["listed", "kept", "removed"])
-def test_removal_from_everywhere_is_of_the_bytes_of_this_index(
-    harness: IndexHarness, state: str
-) -> None:
-    """What other indexes have of the release stays, unless this index has or had the same bytes."""
-    indexes = TwoIndexes(harness)
-    indexes.upload(WHEEL)
-    for made in (OTHER_BYTES, OTHER_TAG):
-        indexes.upload(made, indexes.prod)
-    before = indexes.prod.projects.get_current(DEMO)
-    if state == "kept":
-        indexes.dev.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
-    if state == "removed":
-        indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
-
-    remove = partial(indexes.dev.immediate_deletion.delete, ALICE, DEMO, FIRST, "")
-    removed, again = remove(everywhere=True), remove(everywhere=True)
-
-    for answer in (removed, again):
-        assert (answer.indexes, answer.leftovers) == ((), 0)
-    had = {WHEEL.sha256} if state != "removed" else set()
-    assert ({file.sha256 for file in removed.files}, again.files) == (had, ())
-    assert indexes.reopened().prod.projects.get_current(DEMO) == before
-    assert len(harness.snapshot("files/")) == 4
-    assert harness.check().problems == []
+OTHER_BYTES = make_wheel(content=b"other")
 
 
 def test_the_same_bytes_that_come_to_another_index_are_removed_from_it(
     harness: IndexHarness,
 ) -> None:
-    """A file that was removed for good, and comes to another index, is removed from it by name."""
+    """A file that was removed for good, and comes to another index, is removed from it as well."""
     indexes = TwoIndexes(harness)
     indexes.upload(WHEEL)
-    indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+    remove_now(indexes.dev, WHEEL.sha256)
     indexes.upload(WHEEL, indexes.prod)
 
     with pytest.raises(Conflict, match="prod"):
-        indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
-    removed = indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "", everywhere=True)
+        remove_now(indexes.dev, WHEEL.sha256)
+    removed = remove_now(indexes.dev, WHEEL.sha256, everywhere=True)
 
-    assert (removed.indexes, harness.snapshot("files/")) == (("prod",), {})
-
-
-def test_an_index_that_had_nothing_of_it_removes_what_all_have(harness: IndexHarness) -> None:
-    """The index without a name removes all bytes of a filename that it has never had."""
-    indexes = TwoIndexes(harness)
-    indexes.upload(WHEEL)
-    indexes.upload(OTHER_BYTES, indexes.prod)
-
-    root = indexes.dev.named("").immediate_deletion
-    removed = root.delete(ALICE, DEMO, FIRST, "", everywhere=True)
-
-    assert {file.sha256 for file in removed.files} == {WHEEL.sha256, OTHER_BYTES.sha256}
+    assert removed.files == (RemovedFile("prod", WHEEL.filename),)
     assert harness.snapshot("files/") == {}
 
 
 def test_removal_from_everywhere_is_asked_of_any_index(
     harness: IndexHarness, life: Lifecycle
 ) -> None:
-    """The index without a name removes from all indexes also what it has never had."""
+    """An index removes from all indexes also what it has never had, and may be asked again."""
     three = make_wheel(version="3.0")
     list_in(harness, DEV, three)
-    for key in (keys.distribution(DEMO, three.sha256, three.filename),):
-        harness.store.put_file(key, three.body)
-    selection = Selection(parse_version("3.0"))
+    harness.store.put_file(keys.distribution(DEMO, three.sha256, three.filename), three.body)
 
-    with pytest.raises(NotFound):
-        immediate(harness).delete(ALICE, DEMO, selection, "")
-    immediate(harness).delete(ALICE, DEMO, selection, "", everywhere=True)
+    with pytest.raises(Conflict, match="dev"):
+        removed_now(harness, three)
+    removed_now(harness, three, everywhere=True)
 
     assert (listed_in(harness, DEV), objects_of(harness, three)) == ([], [])
     assert len(life.projects.get(DEMO).files) == 3
+    assert removed_now(harness, three, everywhere=True).files == ()
+    with pytest.raises(NotFound):
+        removed_now(harness, three)
 
 
 def test_what_is_listed_meanwhile_is_no_success(harness: IndexHarness, life: Lifecycle) -> None:
     """A removal never succeeds while an index lists the bytes, also if it lists them since."""
     removal = life.removal
-    documents = removal.documents
-    publish: list[Callable[[], None]] = [lambda: None, lambda: list_in(harness, DEV, WHEEL)]
 
     class Busy(type(removal)):  # type: ignore[misc]
         """A removal before whose last look another index publishes the file."""
 
         def remove(self, *arguments: object) -> int:
-            publish.pop()()
+            list_in(harness, DEV, WHEEL)
             return int(removal.remove(*arguments))  # type: ignore[arg-type]
 
-    busy = Busy(removal.stores, removal.clock)
-    with pytest.raises(WheelyardError, match="deleted here, and cannot be restored") as refused:
-        replace(immediate(harness), removal=busy).delete(ALICE, DEMO, FIRST, "")
-    assert refused.value.code == "listed_elsewhere"
-    assert "came to: dev. Nothing was removed there" in refused.value.message
+    deletion = harness.opened(seed=6).immediate_deletion
+    busy = replace(deletion, removal=Busy(removal.stores, removal.clock))
+    callers = {"": ALICE, "dev": NOBODY}
+    with pytest.raises(Conflict, match="deleted here, and cannot be restored") as refused:
+        busy.delete(callers.__getitem__, DEMO, WHEEL.sha256, "")
+    assert refused.value.code == "listed_meanwhile"
+    assert "came to these indexes: 1 that you may not read." in refused.value.message
     assert len(objects_of(harness, WHEEL)) == 2
-    assert objects_of(harness, SDIST) == []
-    assert documents(DEMO, (DEV,))[0].files[0].filename == WHEEL.filename
+    assert WHEEL.filename in stored(harness).deleted_filenames
+    assert listed_in(harness, DEV) == [WHEEL.filename]
 
-    immediate(harness).delete(ALICE, DEMO, FIRST, "", everywhere=True)  # as the message advises
+    removed_now(harness, WHEEL, everywhere=True)  # as the message advises
     assert objects_of(harness, WHEEL) == listed_in(harness, DEV) == []
 
 
@@ -419,7 +474,7 @@ def test_an_upload_keeps_its_bytes_while_another_index_removes_them(harness: Ind
     """A file that is uploaded can be downloaded, though its bytes were removed meanwhile."""
     indexes = TwoIndexes(harness)
     indexes.upload(WHEEL)
-    remove = partial(indexes.dev.immediate_deletion.delete, ALICE, DEMO, FIRST, "")
+    remove = partial(remove_now, indexes.dev, WHEEL.sha256)
     files = FilesRemovedOnce(indexes.prod.files.store, [remove])
 
     uploads = replace(indexes.prod.uploads, files=files)
@@ -461,12 +516,11 @@ def test_a_removal_ends_promotions_that_are_under_way(
 ) -> None:
     """What is about to be listed by another index counts as listed there, and never comes there."""
     with pytest.raises(Conflict, match="prod"):
-        begun.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+        remove_now(begun.dev, WHEEL.sha256)
 
-    root = begun.dev.named("")
-    removed = root.immediate_deletion.delete(ALICE, DEMO, FIRST, "", everywhere=True)
+    removed = remove_now(begun.dev.named(""), WHEEL.sha256, everywhere=True)
 
-    assert removed.indexes == ("dev", "prod")
+    assert [file.index for file in removed.files] == ["dev", "prod"]
     assert objects_of(harness, WHEEL) == []
     with pytest.raises(WheelyardError):
         begun.promote()
@@ -483,7 +537,8 @@ def test_what_comes_instead_of_a_promoted_file_stays(
         begun.upload(OTHER_BYTES, begun.prod)  # after the removal was planned
         return deletion.projects_of(index)
 
-    replace(deletion, projects_of=projects_of).delete(ALICE, DEMO, FIRST, "", everywhere=True)
+    busy = replace(deletion, projects_of=projects_of)
+    busy.delete(lambda _: ALICE, DEMO, WHEEL.sha256, "", everywhere=True)
 
     assert [file.sha256 for file in begun.listed().values()] == [OTHER_BYTES.sha256]
     assert {key.split("/")[2] for key in objects_of(harness, WHEEL)} == {OTHER_BYTES.sha256}
@@ -518,12 +573,13 @@ def test_a_promoted_file_is_restored_and_removed(harness: IndexHarness) -> None:
     assert indexes.sources.files == before
 
     with pytest.raises(Conflict, match="prod"):
-        indexes.dev.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+        remove_now(indexes.dev, WHEEL.sha256)
     with pytest.raises(Conflict, match="dev"):
-        indexes.prod.immediate_deletion.delete(ALICE, DEMO, FIRST, "")
+        remove_now(indexes.prod, WHEEL.sha256)
     # a command on a bucket, whose caller is the account of the cloud
     account = replace(ALICE, principal="ci@acme.iam.gserviceaccount.com")
-    indexes.prod.immediate_deletion.delete(account, DEMO, FIRST, "", everywhere=True)
+    deletion = indexes.prod.immediate_deletion
+    deletion.delete(lambda _: account, DEMO, WHEEL.sha256, "", everywhere=True)
     assert harness.snapshot("files/") == {}
 
 
@@ -533,23 +589,25 @@ def test_a_removal_leaves_no_rendered_description(
     """What pages have shown of a removed release is gone from all indexes; the rest stays."""
     monkeypatch.setattr(RenderProcess, "render", lambda *_: {"html": "<p>rendered</p>"})
     indexes = TwoIndexes(harness)
+    digests = {}
     for version in ("1.0", "2.0"):
         raw = f"Metadata-Version: 2.2\nName: demo\nVersion: {version}\n\nThe secret {version}\n"
-        indexes.upload(make_wheel(version=version, metadata=raw.encode()))
+        made = make_wheel(version=version, metadata=raw.encode())
+        indexes.upload(made)
+        digests[version] = made.sha256
         for index in (indexes.dev, indexes.prod):
-            made = Descriptions(index.stores.documents, harness.clock.seconds, waits=True)
-            made.render(parse_any(raw.encode(), DEMO, version))
-            made.close()
+            descriptions = Descriptions(index.stores.documents, harness.clock.seconds, waits=True)
+            descriptions.render(parse_any(raw.encode(), DEMO, version))
+            descriptions.close()
     indexes.promote()
     rendered = [key for key in harness.snapshot("indexes/") if keys.DESCRIPTIONS in key]
     assert len(rendered) == 4
 
-    indexes.dev.named("").immediate_deletion.delete(ALICE, DEMO, FIRST, "", everywhere=True)
+    remove_now(indexes.dev.named(""), digests["1.0"], everywhere=True)
 
     left = [key for key in harness.snapshot("indexes/") if keys.DESCRIPTIONS in key]
     assert len(left) == 2
-    second = Selection(parse_version("2.0"))
-    indexes.dev.immediate_deletion.delete(ALICE, DEMO, second, "")
+    remove_now(indexes.dev, digests["2.0"])
     assert not any(keys.DESCRIPTIONS in key for key in harness.snapshot())
 
 

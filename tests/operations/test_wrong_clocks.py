@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, IndexHarness, fake_runtime
+from tests.operations.in_memory_index import ALICE, IndexHarness, fake_runtime, remove_now
 from tests.operations.store_copies import store_copy
 from tests.operations.test_sweep import KEPT, LOST, file_key, leave
 from tests.refused import refused
@@ -104,7 +104,7 @@ def test_a_removal_keeps_the_trash(harness: IndexHarness) -> None:
     harness.upload(make_wheel(version="2.0"))
     harness.index.lifecycle.change("delete", ALICE, DEMO, FIRST, "")
 
-    wrong(harness, days=40).immediate_deletion.delete(ALICE, DEMO, SECOND, "")
+    remove_now(wrong(harness, days=40), make_wheel(version="2.0").sha256)
 
     harness.index.lifecycle.change("restore", ALICE, DEMO, FIRST, "")
     assert harness.check().problems == []

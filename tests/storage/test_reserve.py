@@ -17,7 +17,7 @@ from packaging.utils import NormalizedName
 
 from tests.model.jobs import GITHUB
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, Clock, IndexHarness
+from tests.operations.in_memory_index import ALICE, Clock, IndexHarness, remove_now
 from tests.refused import refused
 from tests.storage.small_disk import fill, small_disk
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -190,11 +190,11 @@ def full(tmp_path: Path, disk: Path) -> IndexHarness:
 def test_releases_are_deleted(full: IndexHarness, disk: Path) -> None:
     """On a full disk one can yank, delete and remove releases, and upload nothing."""
     index = full.opened(seed=3)
-    first, second, third, _ = (Selection(parse_version(version)) for version in VERSIONS)
+    first, second, third, _ = VERSIONS
 
-    index.lifecycle.change("yank", ALICE, DEMO, first, "it is broken")
-    index.lifecycle.change("delete", ALICE, DEMO, second, "")
-    index.immediate_deletion.delete(ALICE, DEMO, third, "")
+    index.lifecycle.change("yank", ALICE, DEMO, Selection(parse_version(first)), "it is broken")
+    index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version(second)), "")
+    remove_now(index, make_wheel(version=third).sha256)
 
     with refused(Unavailable, STORAGE_FULL):
         full.upload(make_wheel(version="5.0"))

@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName, canonicalize_name
 
-from wheelyard.api.operation import Call, Filename, Reason, Version, VersionSet
+from wheelyard.api.operation import Call, Filename, Reason, Sha256, Version, VersionSet
 from wheelyard.authentication.authorization import (
     parse_project_name,
     project_not_found,
@@ -20,10 +20,11 @@ from wheelyard.authentication.authorization import (
 )
 from wheelyard.catalog.changes import CLOCK_TOLERANCE, NO_SERIAL
 from wheelyard.errors import Invalid, NotFound
-from wheelyard.model.access import Action, parse_name_patterns
+from wheelyard.model.access import Action, Caller, parse_name_patterns
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
 from wheelyard.model.project import NO_JSON, File, Project, Status
 from wheelyard.model.project_json import CommitJson, TrashedFile
+from wheelyard.operations.immediate_deletion import RemovedFiles
 from wheelyard.operations.journal_reader import BEGINNING
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.operations.names import ClientProjects, NameState, PrivateName
@@ -152,6 +153,7 @@ class ProjectAnswer(Struct, frozen=True, kw_only=True):
                 TrashedFile(
                     filename=file.filename,
                     version=file.version,
+                    sha256=file.sha256,
                     size=file.size,
                     keep_until=file.keep_until,
                 )
@@ -165,13 +167,9 @@ class ChangedProject(ProjectAnswer, frozen=True, kw_only=True):
     """A project after a change of files."""
 
     changed: tuple[FileAnswer, ...]
-    """The files that were changed, in any index; in a dry run those that would be."""
+    """The files that were changed; in a dry run those that would be."""
     keep_until: datetime | UnsetType = UNSET
     """Until when deleted files can be restored. It is missing if they cannot be."""
-    removed_from: tuple[str, ...] | UnsetType = UNSET
-    """The other indexes from which files were removed at once; empty for that without a name."""
-    leftovers: int | UnsetType = UNSET
-    """How many objects were removed at once of files that were deleted before."""
 
 
 class JournalPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -218,16 +216,15 @@ class ReleaseChange(Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-# an older server knows neither field, so they are only sent if they are wanted
+class DigestRemoval(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which bytes are removed at once, and why."""
 
-
-class DeletionRequest(ReleaseChange, frozen=True, omit_defaults=True):
-    """Which files are deleted, why, and what becomes of their bytes."""
-
-    now: bool = False
-    """Whether the bytes go at once, also those of files that were deleted before."""
+    sha256: Sha256
     everywhere: bool = False
-    """Whether they go from all indexes of the store. It needs `now`."""
+    """Whether they go from all indexes of the store, and not from this one alone."""
+    reason: Reason = ""
+    dry_run: bool = False
+    """Whether nothing is changed, and the response says what would be."""
 
 
 class StatusChange(Struct, frozen=True, forbid_unknown_fields=True):
@@ -420,30 +417,28 @@ def unpin(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProje
     return _change("unpin", call, name, body)
 
 
-def delete(call: Call, name: NormalizedName, body: DeletionRequest) -> ChangedProject:
-    """
-    Delete releases, or files of them. They can be restored for 30 days, unless that is forbidden.
+def delete(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:
+    """Delete releases, or files of them, which are kept for 30 days, unless that is forbidden."""
+    return _change("delete", call, name, body)
 
-    Raises Invalid for `everywhere` without `now`, and as `ImmediateDeletion.delete`.
+
+def delete_now(call: Call, name: NormalizedName, body: DigestRemoval) -> RemovedFiles:
     """
-    if not body.now:
-        if body.everywhere:
-            message = 'everywhere needs now. Send "now": true, too.'
-            raise Invalid(message, code="invalid_field")
-        return _change("delete", call, name, body)
-    removed = call.index.immediate_deletion.delete(
-        call.caller,
+    Remove all files with a digest, listed or deleted, and their bytes, for good.
+
+    Raises as `ImmediateDeletion.delete`.
+    """
+
+    def caller_in(index: str) -> Caller:
+        return call.caller_in(call.index.named(index))
+
+    return call.index.immediate_deletion.delete(
+        caller_in,
         name,
-        body.selection,
+        body.sha256,
         body.reason,
         everywhere=body.everywhere,
         dry_run=body.dry_run,
-    )
-    return ChangedProject(
-        **_told(call, removed.project),
-        changed=tuple(map(FileAnswer.of, removed.files)),
-        removed_from=removed.indexes,
-        leftovers=removed.leftovers,
     )
 
 

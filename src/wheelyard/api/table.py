@@ -59,6 +59,7 @@ OPERATIONS: Final = (
     Row("POST", "projects/{name}/pin", project_operations.pin, _MANAGER),
     Row("POST", "projects/{name}/unpin", project_operations.unpin, _MANAGER),
     Row("POST", "projects/{name}/delete", project_operations.delete, _MANAGER),
+    Row("POST", "projects/{name}/delete-now", project_operations.delete_now, _MANAGER),
     # it reads all bytes of the files
     Row("POST", "projects/{name}/restore", project_operations.restore, _MANAGER, is_long=True),
     Row("POST", "projects/{name}/status", project_operations.set_status, _MANAGER),

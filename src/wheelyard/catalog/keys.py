@@ -196,6 +196,11 @@ def files_of(name: NormalizedName) -> str:
     return f"{FILES}{name}/"
 
 
+def files_with_digest(name: NormalizedName, sha256: str) -> str:
+    """Return the prefix of the keys of a project's distributions that have this digest."""
+    return f"{files_of(name)}{sha256}/"
+
+
 def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
     """Return the key of a distribution's bytes, which never change: `sha256` is their digest."""
     return Key(f"{FILES}{name}/{sha256}/{filename}")

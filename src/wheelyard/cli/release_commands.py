@@ -1,20 +1,21 @@
 """`wheelyard yank`, `pin`, `delete`, `restore` and others: commands that change releases."""
 
 import logging
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import click
 from click import Argument, Option
-from msgspec.structs import asdict, replace
+from msgspec import Struct
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.api import project_operations
 from wheelyard.api.operation import Call
-from wheelyard.api.project_operations import ChangedProject, DeletionRequest, ReleaseChange
-from wheelyard.cli.options import PACKAGES, open_api
+from wheelyard.api.project_operations import ChangedProject, DigestRemoval, ReleaseChange
+from wheelyard.cli.options import PACKAGES, Api, open_api
 from wheelyard.cli.output import (
     PROJECT,
     REASON,
@@ -27,7 +28,13 @@ from wheelyard.cli.output import (
 from wheelyard.cli.program import command_line
 from wheelyard.errors import Conflict
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.model.distribution_filename import parse_name, parse_version, parse_version_set
+from wheelyard.model.distribution_filename import (
+    Sha256,
+    parse_name,
+    parse_sha256,
+    parse_version,
+    parse_version_set,
+)
 from wheelyard.model.promotion import describe_index
 
 RELEASE: Final = (
@@ -43,6 +50,8 @@ RELEASE: Final = (
     REASON,
 )
 """Which releases are changed, and why."""
+DIGEST: Final = "sha256:"
+"""The beginning of a digest, and of no version."""
 
 
 @cli_command("yank", *RELEASE, *PACKAGES)
@@ -132,11 +141,8 @@ def _print_files(project: ChangedProject, change: ReleaseChange, done: str, undo
 
 
 def _file_lines(project: ChangedProject, done: str) -> list[str]:
-    counts = Counter(file.filename for file in project.changed)
     return [
         f"{project.name} {escaped(file.version)}: {done}  {escaped(file.filename)}"
-        # indexes may have different bytes of one filename
-        + (f" (sha256:{escaped(file.sha256[:12])}...)" if counts[file.filename] > 1 else "")
         for file in project.changed
     ]
 
@@ -172,106 +178,156 @@ def delete_command(
 
     On a terminal it shows the files, and asks for the name of the project.
 
+    For a secret in a package, administrators remove bytes for good: `--now` with the digest of a
+    file, which `delete` prints, removes all files of PROJECT with these bytes.
+
     Options:
         --dry-run: Print what would be deleted, and delete nothing.
-        --now: Remove the bytes now, also of files that are deleted already. For administrators.
-        --everywhere: With --now, from all indexes of the store.
+        --now: Remove the bytes of sha256:... now, also of files that are deleted already. Nothing
+            is removed while another index lists or keeps them.
+        --everywhere: With --now, from all indexes of the store. For administrators of the server.
 
     Examples:
         wheelyard delete acme-core 1.0 --reason 'does not start'
         wheelyard delete acme-core --versions '<2' --dry-run
-        wheelyard delete acme-core 1.0 --now --reason 'contains a secret'
+        wheelyard delete acme-core sha256:... --now --reason 'contains a secret'
 
     Documentation: projects.md
     """
-    parsed = _parse_change(**release)
-    change = DeletionRequest(**asdict(parsed), now=now, everywhere=everywhere)
     if everywhere and not now:
         raise click.UsageError("--everywhere needs --now.")
     if not (dry_run or yes or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
-    api, name = open_api(), parse_name(project)
+    if now:
+        removal = DigestRemoval(_parse_digest(**release), everywhere, release["reason"])
+        delete = partial(_remove, open_api(), parse_name(project), removal)
+    else:
+        if (release["version"] or "").startswith(DIGEST):
+            raise click.UsageError("A digest needs --now, which removes its bytes for good.")
+        delete = partial(_delete, open_api(), parse_name(project), _parse_change(**release))
+    return _delete_once_agreed(delete, parse_name(project), dry_run=dry_run, yes=yes)
+
+
+def _delete_once_agreed(
+    delete: "Callable[..., _Outcome]", name: NormalizedName, *, dry_run: bool, yes: bool
+) -> int:
+    """Ask a person whether to delete, unless with `yes`, and return the exit status."""
     if dry_run or not yes:
-        trial = replace(change, dry_run=True)
-        trial_result = api.call(project_operations.delete, name, trial)
-        is_question = not dry_run and _has_changed(trial_result)
-        _print_deletion(trial_result, change, "would be ", err=is_question)
+        trial = delete(dry_run=True)
+        is_question = not dry_run and trial.has_changed
+        _print_lines(trial.lines, err=is_question)
         if not is_question:
             return 0
-        if not confirm_name(name, _consequence(trial_result, now=now)):
+        if not confirm_name(name, trial.consequence):
             click.echo("wheelyard: nothing was deleted", err=True)
             return 1
         # the person has agreed to these files in these indexes, and to no others
-        agreed = (trial_result.changed, trial_result.removed_from)
-        now_there = api.call(project_operations.delete, name, trial)
-        if (now_there.changed, now_there.removed_from) != agreed:
+        if delete(dry_run=True).lines != trial.lines:
             message = "Nothing was deleted: meanwhile the files have changed. Try again."
             raise Conflict(message)
-    deleted = api.call(project_operations.delete, name, change)
-    _print_deletion(deleted, change)
-    _print_fate(deleted, change)
+    deleted = delete(dry_run=False)
+    _print_lines(deleted.lines)
+    if deleted.has_changed:
+        print_message(logging.INFO, deleted.fate)
     return 0
 
 
-def _has_changed(deleted: ChangedProject) -> bool:
-    """Return whether anything was deleted: files, or bytes of files that were deleted before."""
-    return bool(deleted.changed or deleted.removed_from or deleted.leftovers)
+def _parse_digest(version: str | None, versions: str | None, file: str | None, **_: str) -> Sha256:
+    text = version or ""
+    if not text.startswith(DIGEST) or versions is not None or file is not None:
+        raise click.UsageError(
+            "--now takes the digest of a file, and nothing else: 'wheelyard delete PROJECT "
+            "sha256:... --now'. 'wheelyard list PROJECT --json' has the digests, also of files "
+            "that are deleted already."
+        )
+    return parse_sha256(text.removeprefix(DIGEST))
 
 
-def _print_deletion(
-    deleted: ChangedProject, change: DeletionRequest, would: str = "", *, err: bool = False
-) -> None:
-    """Say what was deleted, or with the words in `would`, what would be, and from where."""
-    lines = _file_lines(deleted, f"{would}deleted")
-    if deleted.removed_from:
-        names = ", ".join(map(describe_index, deleted.removed_from))
-        lines.append(_line_about(deleted, change, f"{would}removed from other indexes  {names}"))
-    if deleted.leftovers:
-        objects = counted(deleted.leftovers, "object")
-        what = f"{would}removed  {objects} of files that were deleted before"
-        lines.append(_line_about(deleted, change, what))
-    for line in lines or [_line_about(deleted, change, "already deleted")]:
+def _print_lines(lines: Iterable[str], *, err: bool = False) -> None:
+    for line in lines:
         click.echo(line, err=err)
 
 
-def _consequence(deleted: ChangedProject, *, now: bool) -> str:
-    """Return what a delete leads to, in words."""
-    if not isinstance(deleted.keep_until, datetime):
-        unless = "" if now else ", unless another index has the files"
-        return f"The bytes are lost for ever{unless}, and these filenames can never be used again."
-    return (
-        f"They can be restored until {deleted.keep_until:%Y-%m-%d}, and their filenames stay taken."
+class _Outcome(Struct, frozen=True):
+    """What a deletion has done, or in a dry run would do, in words."""
+
+    lines: Sequence[str]
+    """What was deleted, and from where."""
+    has_changed: bool
+    """Whether anything was."""
+    consequence: str
+    """What it leads to."""
+    fate: str
+    """What has become of the bytes."""
+
+
+def _delete(api: Api, name: NormalizedName, change: ReleaseChange, *, dry_run: bool) -> _Outcome:
+    """Delete releases, so that they can be restored for a while."""
+    deleted = api.call(project_operations.delete, name, replace(change, dry_run=dry_run))
+    done = "would be deleted" if dry_run else "deleted"
+    lines = [
+        f"{line}  {DIGEST}{escaped(file.sha256)}"
+        for line, file in zip(_file_lines(deleted, done), deleted.changed, strict=True)
+    ]
+    consequence = (
+        "The bytes are lost for ever, unless another index has the files, and these filenames can "
+        "never be used again."
+    )
+    if isinstance(deleted.keep_until, datetime):
+        until = f"{deleted.keep_until:%Y-%m-%d}"
+        consequence = f"They can be restored until {until}, and their filenames stay taken."
+    return _Outcome(
+        lines=lines or [_line_about(deleted, change, "already deleted")],
+        has_changed=bool(deleted.changed),
+        consequence=consequence,
+        fate=_fate(deleted, change),
     )
 
 
-def _print_fate(deleted: ChangedProject, change: DeletionRequest) -> None:
-    """Say on standard error what has become of the bytes of deleted files."""
-    if change.now and _has_changed(deleted):
-        message = (
-            "the bytes are gone from the store; purge caches in front of it, and look at copies, "
-            "exports and backups"
-        )
-        print_message(logging.INFO, message)
-    if not deleted.changed or change.now:
-        return
+def _fate(deleted: ChangedProject, change: ReleaseChange) -> str:
+    """Return what has become of the bytes of deleted files, in words."""
     words: list[str] = [deleted.name]
     words += [change.version] if change.version else ["--versions", change.versions]
     if isinstance(change.file, str):
         words += ["--file", change.file]
+    digests = {file.sha256 for file in deleted.changed}
+    digest = digests.pop() if len(digests) == 1 else "..."
+    removal = ("delete", deleted.name, f"{DIGEST}{digest}", "--now")
     if isinstance(deleted.keep_until, datetime):
-        message = (
+        return (
             f"the bytes are kept until {deleted.keep_until:%Y-%m-%d}: "
             f"{command_line('restore', *words)} brings the files back, and "
-            f"{command_line('delete', *words, '--now')} removes the bytes now, unless another "
-            "index has the files"
+            f"{command_line(*removal)} removes the bytes now, unless another index has the files"
         )
-    else:
-        message = (
-            "nothing can be restored: everybody can read the bucket, or the server is an older "
-            "one. The bytes were removed, unless another index has the files, which "
-            f"{command_line('delete', *words, '--now', '--dry-run')} says"
-        )
-    print_message(logging.INFO, message)
+    return (
+        "nothing can be restored: everybody can read the bucket, or the server is an older one. "
+        "The bytes were removed, unless another index has the files, which "
+        f"{command_line(*removal, '--dry-run')} says"
+    )
+
+
+def _remove(api: Api, name: NormalizedName, removal: DigestRemoval, *, dry_run: bool) -> _Outcome:
+    """Remove the bytes with a digest for good."""
+    removed = api.call(project_operations.delete_now, name, replace(removal, dry_run=dry_run))
+    done = f"{name}: would be removed" if dry_run else f"{name}: removed"
+    lines = [
+        f"{done} from {describe_index(escaped(file.index))}  {escaped(file.filename)}"
+        for file in removed.files
+    ]
+    consequence = "The bytes are lost for ever."
+    if lines:
+        consequence += " These filenames can never be used again."
+    elif removed.objects:
+        lines.append(f"{done}  {counted(removed.objects, 'object')} that no index has")
+    return _Outcome(
+        lines=lines or [f"{name}: already removed"],
+        has_changed=bool(lines),
+        consequence=consequence,
+        fate=(
+            "the bytes are gone from the store; purge caches in front of it, and look at copies, "
+            "exports and backups"
+        ),
+    )
 
 
 @cli_command(
@@ -301,7 +357,8 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
     if release["version"] is None and release["versions"] is None and release["file"] is None:
         kept = api.call(project_operations.get_project, name).trash
         for file in kept:
-            columns = (file.version, file.filename, str(file.size), f"{file.keep_until:%Y-%m-%d}")
+            until, digest = f"{file.keep_until:%Y-%m-%d}", file.sha256 and f"{DIGEST}{file.sha256}"
+            columns = (file.version, file.filename, str(file.size), until, digest)
             click.echo("\t".join(map(escaped, columns)))
         if not kept:
             print_message(logging.INFO, f"{name} has no deleted file that can be restored")

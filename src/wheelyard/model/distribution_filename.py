@@ -57,6 +57,7 @@ RESERVED_NAMES = frozenset({"simple", "pypi", "legacy"})
 
 _NAME = re.compile(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", re.ASCII)
 _PART = r"[A-Za-z0-9_.+!]+"
+_SHA256 = re.compile("[0-9a-f]{64}", re.ASCII)
 _WHEEL = re.compile(
     rf"(?P<name>{_PART})-(?P<version>{_PART})(-[0-9][A-Za-z0-9_.]*)?"
     rf"-(?P<tags>{_PART}-{_PART}-{_PART})\.whl",
@@ -188,6 +189,19 @@ def parse_name(text: str) -> NormalizedName:
 
 
 @lru_cache(256)  # filename, form and metadata of an upload have the same one
+def parse_sha256(text: str) -> Sha256:
+    """
+    Return a SHA-256 with lower-case digits.
+
+    Raises Invalid if the text is none.
+    """
+    digest = text.lower()
+    if not _SHA256.fullmatch(digest):
+        message = f"{quoted(text)} is no SHA-256. Write its 64 hexadecimal digits."
+        raise Invalid(message, code="invalid_field")
+    return Sha256(digest)
+
+
 def parse_version(text: str) -> Version:
     """
     Return the PEP 440 version in `text`.

@@ -64,6 +64,8 @@ class TrashedFile(Struct, frozen=True, kw_only=True):
     size: int
     keep_until: datetime
     """Until when it can be, in UTC."""
+    sha256: str = ""
+    """Empty from a server that is older."""
 
 
 class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -311,9 +311,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                     f"The index {quoted(name)} has deleted files that can be restored, such as of "
                     f"{project.name}. Try again {days} days after their deletion.",
                     code=INDEX_IN_USE,
-                    advice=Advice(
-                        Remedy.DELETE_NOW, project.name, versions=ALL_VERSIONS, index=name
-                    ),
+                    advice=Advice(Remedy.DELETE_NOW, project.name, name),
                 )
         return names
 

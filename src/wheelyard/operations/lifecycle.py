@@ -411,7 +411,9 @@ class Lifecycle(Struct, frozen=True):
         if awaiting:
             raise Conflict(
                 f"The release is being promoted to {awaiting}, or a promotion has died. Promote it "
-                "again, and then delete it. Or an administrator removes it from all indexes."
+                "again, and then delete it. Or an administrator removes its files from all "
+                "indexes.",
+                advice=Advice(Remedy.DELETE_EVERYWHERE, name),
             )
         return PromotionNotes.of(files)
 

@@ -19,6 +19,7 @@ IN_INDEX: Final = frozenset(
     {
         Remedy.CREATE_TOKEN,
         Remedy.DELETE,
+        Remedy.DELETE_EVERYWHERE,
         Remedy.DELETE_NOW,
         Remedy.LIST_FILES,
         Remedy.MAKE_ACTIVE,
@@ -34,7 +35,7 @@ class Wording(Struct, frozen=True):
     """How a remedy is put into words."""
 
     command: str
-    """The words behind the program, in which `{}` is the subject."""
+    """The words behind the program, in which `{}` is the subject, and `{sha256}` the digest."""
     terminal: str
     """The sentence for a terminal, in which `{}` is the whole command."""
     page: str
@@ -62,8 +63,13 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
             "delete {}", "Delete them first: {}.", "Delete them first, on its page."
         ),
         Remedy.DELETE_NOW: Wording(
-            "delete {} --now",
+            "delete {} sha256:{sha256} --now",
             "Or, if no other index has them, remove them now: {}.",
+            NOTHING,
+        ),
+        Remedy.DELETE_EVERYWHERE: Wording(
+            "delete {} sha256:{sha256} --now --everywhere",
+            "{} removes the bytes from all indexes.",
             NOTHING,
         ),
         Remedy.MAKE_ACTIVE: Wording(
@@ -148,7 +154,9 @@ class Terminal(Struct, frozen=True):
 
     def command(self, advice: Advice) -> str:
         """Return the command that does what an advice says, for a shell."""
-        words = [word.format(advice.subject) for word in WORDINGS[advice.remedy].command.split()]
+        template = WORDINGS[advice.remedy].command
+        digest = advice.sha256 or "..."
+        words = [word.format(advice.subject, sha256=digest) for word in template.split()]
         words += _options(advice)
         index = advice.index or self.index
         if index and advice.remedy in IN_INDEX:

@@ -113,7 +113,6 @@ def test_release_is_deleted_by_who_types_its_name(
     server.publish(wheel(name), wheel(name, "2.0"))
     form = manager.open(f"/project/{name}/manage/?version=2&action=delete")
     assert "bytes are kept for 30 days" in text_of(form)
-    assert f"wheelyard delete {name} VERSION --now" in text_of(form)
 
     fields = {"version": "2.0", "file": filename, "confirmation": "Demo_D 2"}
     changed(manager, name, action="delete", reason="leaked", **fields)
@@ -132,6 +131,8 @@ def test_deleted_files_are_restored(server: InProcessServer, manager: Browser) -
     assert manager.open(f"/files/{name}/{before.sha256}/{filename}").status == 404
     page = manager.open(f"/project/{name}/manage/")
     assert "Can be restored until" in text_of(page)
+    assert f"{filename} sha256:{before.sha256}" in text_of(page)
+    assert f"wheelyard delete {name} sha256:... --now" in text_of(page)
 
     assert "Error: Tick the releases" in text_of(chosen(manager, name, ("choose", "restore")))
     form = chosen(manager, name, ("choose", "restore"), ("version", "1.0"))

@@ -90,7 +90,7 @@ def test_deleted_files_come_back(server: RunningServer) -> None:
     assert server.change("bin", "restore", version="1.0").json()["files"] == [file]
     assert server.get(url).status_code == 200
 
-    answer = sent(server, "delete", b'{"version": "1.0", "now": true}')
+    answer = sent(server, "delete-now", b'{"sha256": "%s"}' % file["sha256"].encode())
     assert (answer.status_code, answer.json()["error"]) == (403, "forbidden")
     assert server.get(url).status_code == 200
 
@@ -151,7 +151,10 @@ def test_journal_has_everything_that_was_done(server: RunningServer) -> None:
         ("delete", b'{"versions": "1.0"}', 400, "invalid_version"),
         ("delete", b'{"version": "1.0", "versions": "<2"}', 400, "invalid_field"),
         ("delete", b'{"version": "1.0", "dry_run": true}', 200, None),
-        ("delete", b'{"version": "1.0", "everywhere": true}', 400, "invalid_field"),
+        ("delete", b'{"version": "1.0", "now": true}', 400, "invalid_field"),
+        ("delete-now", b'{"sha256": "%s"}' % (b"0" * 64), 403, "forbidden"),
+        ("delete-now", b'{"version": "1.0"}', 400, "invalid_field"),
+        ("delete-now", b'{"sha256": 1}', 400, "invalid_field"),
         ("restore", b'{"version": "1.0", "now": true}', 400, "invalid_field"),
         ("restore", b'{"version": "1.0"}', 200, None),
         ("restore", b'{"version": "9.9"}', 404, "not_found"),

@@ -11,12 +11,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api import project_operations
-from wheelyard.api.project_operations import (
-    DeletionRequest,
-    NameChange,
-    ReleaseChange,
-    StatusChange,
-)
+from wheelyard.api.project_operations import NameChange, ReleaseChange, StatusChange
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
@@ -75,9 +70,10 @@ _ACTIONS: Final = {
     "unyank": project_operations.unyank,
     "pin": project_operations.pin,
     "unpin": project_operations.unpin,
+    "delete": project_operations.delete,
     "restore": project_operations.restore,
 }
-"""The changes of files that take a `ReleaseChange`. A deletion takes a `DeletionRequest`."""
+"""The changes of files."""
 _NUMBER: Final = re.compile("[0-9]{1,15}")
 EVERY_VERSION: Final = ">=0.dev0"
 """The set of all versions, as the first one of PEP 440 is in it."""
@@ -406,11 +402,8 @@ def _change(api: LocalApi, name: NormalizedName, fields: FormFields) -> int:
         with checking("confirmation"):
             _require_confirmation(fields.text("confirmation"), name, one)
     version, all_versions = (str(one), "") if one else ("", EVERY_VERSION)
-    chosen = version, all_versions, fields.all("file"), fields.text("reason")
-    if action == "delete":
-        changed = api.call(project_operations.delete, name, DeletionRequest(*chosen))
-    else:
-        changed = api.call(_ACTIONS[action], name, ReleaseChange(*chosen))
+    change = ReleaseChange(version, all_versions, fields.all("file"), fields.text("reason"))
+    changed = api.call(_ACTIONS[action], name, change)
     return changed.revision if changed.changed else 0
 
 

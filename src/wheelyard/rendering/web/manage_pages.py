@@ -158,18 +158,22 @@ class DeletedRelease(Struct, frozen=True):
     """A release, or a part of it, that can be restored."""
 
     version: str
-    files: str
-    """How many there are, in words."""
+    files: tuple[File, ...]
     keep_until: str
     """The day until which all of them can be restored."""
     pin: str | None
     """Why it is pinned once it is restored, or None."""
 
+    @property
+    def count(self) -> str:
+        """How many files there are, in words."""
+        return counted(len(self.files), "file")
+
 
 def _deleted_release(release: Release) -> DeletedRelease:
     until = min(file.keep_until for file in release.files if file.keep_until is not None)
-    files = counted(len(release.files), "file")
-    return DeletedRelease(release.version, files, until.date().isoformat(), pin_of(release.files))
+    files = tuple(release.files)
+    return DeletedRelease(release.version, files, until.date().isoformat(), pin_of(files))
 
 
 class ManagedProject(Struct, frozen=True, kw_only=True):

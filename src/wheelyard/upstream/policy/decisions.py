@@ -1,6 +1,5 @@
 """Approving and blocking public packages: each decision is a commit, and is in the audit log."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
@@ -18,7 +17,7 @@ from wheelyard.catalog.projects import ProjectNames
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import UPSTREAM_CODES, Conflict, Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.decoding import redact_tokens, require_one_line
-from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.distribution_filename import parse_sha256, strip_trailing_zeros
 from wheelyard.model.package_requests import RequestList
 from wheelyard.model.public_packages import (
     EVERY_VERSION,
@@ -41,7 +40,6 @@ OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
 """Rules that are lifted for a version only: the next one of a project may be malicious, too."""
 DECISIONS_CHANGED: Final = "decisions_changed"
 """The code of a Conflict for packages about which somebody else has decided."""
-_SHA256: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def needed_despite(code: str, version: str) -> tuple[str, ...] | None:
@@ -109,7 +107,8 @@ class Deciding(Struct, frozen=True):
         store does not answer.
         """
         self._require_decidable(project, reason)
-        lifted, digests = tuple(sorted(set(despite))), {_digest(text) for text in sha256}
+        lifted = tuple(sorted(set(despite)))
+        digests = {str(parse_sha256(text)) for text in sha256}
         for code in lifted:
             _require_liftable(code, version)
         if version is None and digests:
@@ -329,7 +328,7 @@ def _merged(targets: Iterable[Target]) -> Iterator[Target]:
             raise _without_version()
         key = target.project, strip_trailing_zeros(str(target.version or EVERY_VERSION))
         before = merged.get(key, Target(target.project, target.version))
-        digests = before.sha256.union(map(_digest, target.sha256))
+        digests = before.sha256.union(map(parse_sha256, target.sha256))
         despite = before.despite | target.despite
         merged[key] = replace(before, sha256=digests, despite=despite)
     yield from merged.values()
@@ -417,15 +416,6 @@ def _without_index(project: NormalizedName) -> NotFound:
 def _without_version() -> Invalid:
     message = "Digests are those of the files of one version. Name the version."
     return Invalid(message, code="invalid_field")
-
-
-def _digest(text: str) -> str:
-    digest = text.lower()
-    if not _SHA256.fullmatch(digest):
-        raise Invalid(
-            f"{quoted(text)} is no SHA-256. Write its 64 hexadecimal digits.", code="invalid_field"
-        )
-    return digest
 
 
 def _require_liftable(code: str, version: Version | None) -> None:
