@@ -466,6 +466,21 @@ def test_only_managers_change_a_project(harness: AccessHarness, person: Requeste
 
 
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
+def test_only_administrators_remove_bytes(harness: AccessHarness, person: Requester) -> None:
+    """Only administrators remove bytes for good; others learn nothing of a project."""
+    headers, body = (*person.headers(harness), JSON), b'{"sha256": "%s"}' % (b"0" * 64)
+    expected = {INVALID: 401, ANONYMOUS: 401, ADMIN: 404}.get(person.role, 403)
+    for there, not_there in zip(EXISTING, MISSING, strict=True):
+        first, second = (
+            harness.ask("POST", f"/api/v1/projects/{name}/delete-now", headers, body)
+            for name in (there, not_there)
+        )
+        assert first.status == second.status == expected
+        assert first.without(there) == second.without(not_there) or person.role == ADMIN
+        assert person.role == ADMIN or not (first.asked or second.asked)
+
+
+@pytest.mark.parametrize("person", REQUESTERS, ids=str)
 def test_only_writers_promote(harness: AccessHarness, person: Requester) -> None:
     """Only who may also upload to the other index promotes; a refusal says nothing of a project."""
     headers, body = (*person.headers(harness), JSON), b'{"version": "9.9", "to": "lab"}'

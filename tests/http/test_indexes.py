@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from msgspec.json import decode
+from msgspec.json import decode, encode
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -17,6 +17,7 @@ from tests.operations.in_memory_index import ALICE
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
+from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_definition import RESERVED_INDEX_NAMES
 from wheelyard.model.project import Status
@@ -31,6 +32,7 @@ INDEXES: Final = (
     {"name": "all", "layers": ["prod", "dev", ""], "merge": ["acme-*"]},
     {"name": "finals", "layers": ["prod"], "filter": "not prerelease"},
 )
+DEMO = NormalizedName("demo")
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0")
 
 
@@ -224,6 +226,49 @@ def test_every_first_segment_of_a_route_is_reserved(server: InProcessServer) -> 
     words = {word for word in first if word and not word.startswith("{") and word.isalnum()}
 
     assert words <= RESERVED_INDEX_NAMES
+
+
+@pytest.mark.parametrize(
+    ("index", "of_token", "reader", "everywhere", "answer"),
+    [
+        ("dev", "dev", "user:bo@acme.dev", False, "in other indexes: 2 that you may not read."),
+        ("dev", "dev", "anonymous", False, "in other indexes: prod, 1 that you may not read."),
+        ("", "", "user:bo@acme.dev", False, "in other indexes: 2 that you may not read."),
+        ("", "", "anonymous", False, "in other indexes: prod, 1 that you may not read."),
+        ("dev", "dev", "anonymous", True, "may not remove files from all indexes"),
+        ("dev", "prod", "anonymous", False, "may not manage 'demo' in the index dev"),
+        ("", "", "user:bo@acme.dev", True, ""),
+    ],
+)
+def test_bytes_are_removed_by_who_may_administer_the_indexes(
+    tmp_path: Path, index: str, of_token: str, reader: str, answer: str, *, everywhere: bool
+) -> None:
+    """A removal is refused while another index has the bytes, which only its readers are told."""
+    grants = (
+        {"who": ["user:bo@acme.dev"], "projects": ["*"], "actions": ["read"], "index": "dev"},
+        {"who": [reader], "projects": ["*"], "actions": ["read"], "index": "prod"},
+    )
+    with in_process(tmp_path, Settings(index=INDEXES[:2], grant=grants)) as server:
+        for name in ("", "dev", "prod"):
+            server.publish_to(name, OLD)
+        actions = Action.ADMIN.with_implied
+        wanted = TokenRequest(name="t", actions=actions, projects=(EVERY_PROJECT,), index=of_token)
+        token = server.index.tokens.create(wanted, by="local:ana")[0].text
+        headers = (("Authorization", f"Bearer {token}"), ("Content-Type", "application/json"))
+        body = encode({"sha256": OLD.sha256, "everywhere": everywhere})
+        path = f"/{index}/api/v1/projects/demo/delete-now".replace("//", "/")
+
+        got = server.get(path, *headers, method="POST", body=(body,))
+
+        files = [server.index.named(name).projects.get(DEMO).files for name in ("", "dev", "prod")]
+    told = decode(got.body)
+    if answer:
+        assert answer in told["message"]
+        assert (got.status, told["error"]) in {(409, "listed_elsewhere"), (403, "forbidden")}
+        assert all(files)
+    else:
+        assert [file["index"] for file in told["files"]] == ["", "dev", "prod"]
+        assert not any(files)
 
 
 @pytest.mark.parametrize("path", ["/dev/api/v1/tokens", "/dev/api/v1/access", "/dev/api/v1/people"])
