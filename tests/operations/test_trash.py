@@ -458,6 +458,36 @@ def test_what_is_listed_meanwhile_is_no_success(harness: IndexHarness, life: Lif
     assert objects_of(harness, WHEEL) == listed_in(harness, DEV) == []
 
 
+def test_an_upload_that_a_removal_overlooks_can_be_repeated(harness: IndexHarness) -> None:
+    """Who loses the bytes of an upload to a removal elsewhere gets them back by the same upload."""
+    indexes = TwoIndexes(harness)
+    indexes.upload(WHEEL)
+    deletion, store = indexes.dev.immediate_deletion, harness.store
+    uploads = [partial(indexes.upload, WHEEL, indexes.prod)]
+
+    class Slow:
+        """A store of files in which an upload ends between the last look and the first delete."""
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(store, name)
+
+        def delete(self, key: Key) -> None:
+            if uploads:
+                uploads.pop()()
+            store.delete(key)
+
+    stores = replace(deletion.removal.stores, files=Slow())
+    slow = replace(deletion, removal=replace(deletion.removal, stores=stores))
+    with pytest.raises(Conflict, match="upload the file there again if it cannot be") as refused:
+        slow.delete(lambda _: ALICE, DEMO, WHEEL.sha256, "")
+    assert refused.value.code == "listed_meanwhile"
+    assert objects_of(harness, WHEEL) == []
+
+    indexes.upload(WHEEL, indexes.prod)  # as the message advises
+    assert len(objects_of(harness, WHEEL)) == 2
+    assert harness.check().problems == []
+
+
 class FilesRemovedOnce(Files, frozen=True):
     """Files of which another index removes what was stored first, before it is listed."""
 
