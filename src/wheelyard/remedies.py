@@ -21,6 +21,8 @@ class Remedy(StrEnum):
     REBUILD_STORE = "rebuild_store"
     LIST_FILES = "list_files"
     """[a project]"""
+    LIST_DIGESTS = "list_digests"
+    """[a project]"""
     RESTORE = "restore"
     """[a project]"""
     DELETE = "delete"

@@ -135,7 +135,6 @@ def test_it_is_changed(server: InProcessServer, kept: KeptStore) -> None:
     post(server, "/dev/api/v1/projects/shop/restore", admin, version="3.0", reason="needed")
     post(server, "/dev/api/v1/projects/shop/delete", admin, version="2.0", reason="old")
     post(server, "/dev/api/v1/projects/shop/promote", admin, version="4.0", to="open")
-    post(server, "/api/v1/projects/leak/delete", admin, version="1.0", reason="again", now=True)
 
     assert versions(server, "/dev", admin) == ["1.0", "3.0", "4.0"]
     assert versions(server, "/prod", admin) == ["1.0"]
@@ -213,8 +212,12 @@ def test_a_description_with_pictures_is_deleted(server: InProcessServer, kept: K
     """What was stored to show a description with pictures goes with the release, if at once."""
     documents = server.index.stores.documents
     assert any(documents.list(keys.DESCRIPTIONS))
-    body: dict[str, Any] = {"version": "2.0", "reason": "a secret", "now": True}
-    post(server, "/api/v1/projects/home/delete", bearer(kept, "admin"), **body)
+    admin = bearer(kept, "admin")
+    accept = ("Accept", "application/vnd.pypi.simple.v1+json")
+    files = json.decode(server.get("/simple/home/", admin, accept).body)["files"]
+    (digest,) = (file["hashes"]["sha256"] for file in files if "-2.0" in file["filename"])
+    body: dict[str, Any] = {"sha256": digest, "reason": "a secret"}
+    post(server, "/api/v1/projects/home/delete-now", admin, **body)
     assert not any(documents.list(keys.DESCRIPTIONS))
 
 

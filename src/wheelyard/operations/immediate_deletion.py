@@ -172,7 +172,7 @@ class ImmediateDeletion(Struct, frozen=True):
                         return
         raise NotFound(
             f"{name} has no file with this digest, and never had one.",
-            advice=Advice(Remedy.LIST_FILES, name),
+            advice=Advice(Remedy.LIST_DIGESTS, name),
         )
 
     def _remove(

@@ -21,6 +21,7 @@ IN_INDEX: Final = frozenset(
         Remedy.DELETE,
         Remedy.DELETE_EVERYWHERE,
         Remedy.DELETE_NOW,
+        Remedy.LIST_DIGESTS,
         Remedy.LIST_FILES,
         Remedy.MAKE_ACTIVE,
         Remedy.RESTORE,
@@ -53,6 +54,11 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         ),
         Remedy.LIST_FILES: Wording(
             "list {}", "{} shows what it has.", "Its page shows what it has."
+        ),
+        Remedy.LIST_DIGESTS: Wording(
+            "list {} --json",
+            "{} shows the digests of its files.",
+            "Its page shows the digests of its files.",
         ),
         Remedy.RESTORE: Wording(
             "restore {}",
