@@ -124,6 +124,13 @@ def commands(session: nox.Session) -> None:
 
 
 @nox.session
+def errors(session: nox.Session) -> None:
+    """Write the tables of docs/errors.md again, from the list of error codes."""
+    install_project(session)
+    session.run("python", "-m", "tools.error_codes")
+
+
+@nox.session
 def openapi(session: nox.Session) -> None:
     """Write docs/openapi.json again, from the table of operations."""
     install_project(session)

@@ -3,15 +3,19 @@
 import ast
 import re
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 import pytest
 
+from tools.error_codes import SECTIONS, page_with_tables
 from wheelyard.api.table import OPERATIONS
 from wheelyard.cli.main import COMMANDS
+from wheelyard.errors import WheelyardError
+from wheelyard.http.error_responses import STATUS_BY_TYPE, status_of
 from wheelyard.model.index_definition import IndexFields
 from wheelyard.settings.sections import ARRAY_TABLES
 
@@ -177,12 +181,37 @@ def test_settings_that_pages_name_exist() -> None:
 
 def test_every_refusal_is_documented() -> None:
     """docs/errors.md lists every code that a refusal gives, and none that nothing gives."""
-    cells = re.findall(r"^\| (`.+?`) \|", (DOCS / "errors.md").read_text(), re.MULTILINE)
-    listed = {code for cell in cells for code in re.findall(r"[\w-]+", cell)}
+    listed = {code for rows in SECTIONS.values() for row in rows for code in row.codes}
     written = {text for path in SOURCES for node in ast.walk(tree(path)) for text in _texts(node)}
+    page = (DOCS / "errors.md").read_text()
 
+    assert page == page_with_tables(page)
     assert {code for path in SOURCES for code in _codes(tree(path))} <= listed
     assert listed <= written
+
+
+NOT_OVER_HTTP: Final = frozenset(
+    {("damaged_document", 400), ("https_required", 400), ("newer_store", 400)}
+)
+"""Errors that no server answers with: it does not start, or a command sends nothing."""
+
+
+def test_every_status_is_documented() -> None:
+    """docs/errors.md has the status of each refusal over HTTP, as the server answers it."""
+    documented = {
+        code: row.statuses for rows in SECTIONS.values() for row in rows for code in row.codes
+    }
+    raised = {
+        (code, status_of(family("", code=code)))
+        for path in SOURCES
+        for code, family in _raised(tree(path))
+        if documented.get(code)  # else a constant of the same name, or an error of commands
+    }
+
+    assert len(raised) > 70
+    wrong = {(code, status) for code, status in raised if status not in documented[code]}
+    # trusted publishing turns its own into 422
+    assert {(code, status) for code, status in wrong if "-" not in code} == NOT_OVER_HTTP
 
 
 def test_every_command_is_documented() -> None:
@@ -275,6 +304,30 @@ def _codes(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "error_response":
             found |= _texts(node.args[1])
     return found
+
+
+def _raised(tree: ast.AST) -> Iterator[tuple[str, type[WheelyardError]]]:
+    """Yield the code and the class of each error that is made with a code or a name of one."""
+    families = {family.__name__: family for family in STATUS_BY_TYPE}
+    for node in ast.walk(tree):
+        family = families.get(getattr(getattr(node, "func", None), "id", ""))
+        if family is None:
+            continue
+        for word in node.keywords if isinstance(node, ast.Call) else ():
+            if word.arg == "code":
+                named = _constants().get(getattr(word.value, "id", ""), set())
+                yield from ((code, family) for code in _texts(word.value) | named)
+
+
+@cache
+def _constants() -> dict[str, set[str]]:
+    """Return the texts that the constants of all modules stand for, by their names."""
+    texts = defaultdict[str, set[str]](set)
+    for path in SOURCES:
+        for node in tree(path).body:
+            if isinstance(node, ast.AnnAssign) and node.value is not None:
+                texts[getattr(node.target, "id", "")] |= _texts(node.value)
+    return texts
 
 
 def _texts(node: ast.AST) -> set[str]:
