@@ -174,7 +174,7 @@ def test_a_release_is_yanked_deleted_and_archived(published: Path, wheelyard: Ty
 
 def test_changes_take_versions(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """`yank` and `delete` take a set of versions; `--dry-run` deletes nothing, with `--yes` too."""
-    del published
+    named = f"{WHEEL}  sha256:{sha256(published.read_bytes()).hexdigest()}"
     newer = make_wheel("acme_core", "2.0").write(sandbox.folder)
     assert wheelyard("upload", newer).returncode == 0
     chosen = ("acme-core", "--versions", "<2")
@@ -183,10 +183,10 @@ def test_changes_take_versions(published: Path, sandbox: Sandbox, wheelyard: Typ
     assert wheelyard("yank", *chosen).stdout == "acme-core <2: already yanked\n"
     for sure in (), ("--yes",):
         trial = wheelyard("delete", *chosen, "--dry-run", *sure)
-        would = f"acme-core 1.0: would be deleted  {WHEEL}\n"
+        would = f"acme-core 1.0: would be deleted  {named}\n"
         assert (trial.returncode, trial.stdout) == (0, would)
     assert WHEEL in wheelyard("list", "acme-core").stdout
-    assert wheelyard("delete", *chosen, "--yes").stdout == f"acme-core 1.0: deleted  {WHEEL}\n"
+    assert wheelyard("delete", *chosen, "--yes").stdout == f"acme-core 1.0: deleted  {named}\n"
     assert wheelyard("delete", *chosen, "--yes").stdout == "acme-core <2: already deleted\n"
     assert wheelyard("list", "acme-core").stdout.split("\t")[0] == newer.name
 
@@ -201,7 +201,7 @@ def shown_until(terminal: int, words: str) -> str:
 
 def test_delete_asks_on_a_terminal(published: Path, sandbox: Sandbox) -> None:
     """On a terminal, `delete` shows the files, and deletes them only after their name was typed."""
-    del published
+    named = f"{WHEEL}  sha256:{sha256(published.read_bytes()).hexdigest()}"
     terminal, end = os.openpty()
     for typed, status in (b"acme\n", 1), (b"acme-core\n", 0):
         os.write(terminal, typed)
@@ -216,16 +216,16 @@ def test_delete_asks_on_a_terminal(published: Path, sandbox: Sandbox) -> None:
             check=False,
         )
         asked = shown_until(terminal, "type the name 'acme-core'")
-        assert f"acme-core 1.0: would be deleted  {WHEEL}" in asked
+        assert f"acme-core 1.0: would be deleted  {named}" in asked
         assert done.returncode == status
-        assert done.stdout == ("" if status else f"acme-core 1.0: deleted  {WHEEL}\n")
+        assert done.stdout == ("" if status else f"acme-core 1.0: deleted  {named}\n")
     os.close(terminal)
     os.close(end)
 
 
 def test_unseen_files_are_not_deleted(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """A file that is published while `delete` asks is not deleted, and neither are the others."""
-    del published
+    named = f"{WHEEL}  sha256:{sha256(published.read_bytes()).hexdigest()}"
     newer = make_wheel("acme_core", "1.1").write(sandbox.folder)
     terminal, end = os.openpty()
     asking = subprocess.Popen(

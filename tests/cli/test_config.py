@@ -270,7 +270,7 @@ def test_tokens_that_soon_expire_are_reported(wheelyard: Typed, sandbox: Sandbox
     first, last = done.stderr.splitlines()
     assert first.startswith(f"wheelyard: warning: the token {rotated} (rotated) expires ")
     assert last.startswith(f"wheelyard: warning: the token {soon} (soon) expires ")
-    assert last.endswith(f"'wheelyard token rotate {soon}' replaces it")
+    assert last.endswith(f"'wheelyard token rotate {soon} --store packages' replaces it")
 
 
 def _successor(wheelyard: Typed, token_id: str) -> str:

@@ -115,7 +115,7 @@ def test_a_document_of_outside_names_fails_its_project(store: Path, wheelyard: T
 
     done = wheelyard("copy", store, "there")
 
-    assert (done.returncode, len(done.stderr.splitlines())) == (1, 3)
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 4)
     assert "not copied: ../../evil: " in done.stderr
     assert "not copied: demo: in FROM: 'files/demo/" in done.stderr
     assert wheelyard("list", "--store", "there").stdout == "other\n"

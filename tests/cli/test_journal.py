@@ -72,7 +72,7 @@ def test_what_cannot_be_read_fails_the_command(store: Path, wheelyard: Typed) ->
 
     assert lost.returncode == 1
     assert [json.loads(line)["what"] for line in lost.stdout.splitlines()] == ["uploaded", "yanked"]
-    assert "the journal of acme-core has lost its entries 1. Run 'wheelyard check'" in lost.stderr
+    assert "the journal of acme-core has lost its entries 1. Check the store" in lost.stderr
     assert "no project named 'acme'" in wheelyard("journal", "acme").stderr
     assert "'soon' is no time" in wheelyard("journal", "--since", "soon").stderr
     unset = wheelyard("journal", "--by", "")

@@ -32,6 +32,7 @@ KNOWN: dict[str, dict[str, Any]] = json.loads(LIST.read_text())
 """By command, its flags; those of every command are those of the empty one."""
 FILES = [
     *sorted((REPOSITORY / "docs").rglob("*.md")),
+    *sorted((REPOSITORY / "maintaining").glob("*.md")),
     *sorted(
         path
         for path in (REPOSITORY / "deploy").rglob("*")

@@ -92,7 +92,7 @@ def test_commands_manage_a_release(bucket: BucketView, cluster: BucketCluster) -
     assert (closed.returncode, "is archived" in closed.stderr) == (1, True)
     assert cluster.succeed("status", "acme-core", "active") == "acme-core: active\n"
     deleted = cluster.run("delete", "acme-core", "1.0", "--yes")
-    assert deleted.stdout == f"acme-core 1.0: deleted  {ONE.filename}\n"
+    assert deleted.stdout == f"acme-core 1.0: deleted  {ONE.filename}  sha256:{ONE.sha256}\n"
     assert (deleted.returncode, "the bytes are kept until" in deleted.stderr) == (0, True)
     gone = cluster.run("upload", *cluster.written(ONE))
     assert (gone.returncode, "has been deleted" in gone.stderr) == (1, True)

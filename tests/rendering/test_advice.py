@@ -36,7 +36,7 @@ def test_what_helps_has_words_for_both_places(remedy: Remedy) -> None:
     """Whoever reads an error in a terminal gets a command, and in a browser no command."""
     wording = WORDINGS[remedy]
 
-    assert wording.terminal.count("{}") == 1
+    assert wording.terminal.count("{}") == len(Terminal().commands(Advice(remedy, "demo")))
     assert "wheelyard" not in wording.page
     assert wording.page == NOTHING or wording.page.endswith(".")
 
@@ -45,17 +45,17 @@ def test_what_helps_has_words_for_both_places(remedy: Remedy) -> None:
 def test_commands_can_be_pasted(remedy: Remedy) -> None:
     """Each command that a message names is one of the command line, with options that it has."""
     terminal = Terminal("dev", place=SERVER, has_server=True)
-    _, *words = terminal.command(Advice(remedy, "demo", keys=EMPTIED.get(remedy, ()))).split()
-
-    command: click.Command = cli
-    context = click.Context(command)
-    while isinstance(command, click.Group):
-        name, *words = words
-        found = command.get_command(context, name)
-        assert found is not None
-        command = found
-    # it raises an error if the command has no such option or argument
-    assert command.make_context(command.name, words, parent=context).command is command
+    for line in terminal.commands(Advice(remedy, "demo", keys=EMPTIED.get(remedy, ()))):
+        _, *words = line.split()
+        command: click.Command = cli
+        context = click.Context(command)
+        while isinstance(command, click.Group):
+            name, *words = words
+            found = command.get_command(context, name)
+            assert found is not None
+            command = found
+        # it raises an error if the command has no such option or argument
+        assert command.make_context(command.name, words, parent=context).command is command
 
 
 def test_a_command_is_about_the_index_and_the_place_of_the_message() -> None:
@@ -63,23 +63,35 @@ def test_a_command_is_about_the_index_and_the_place_of_the_message() -> None:
     terminal = Terminal("dev", (".venv/bin/wheelyard",), SERVER, has_server=True)
     restore = Advice(Remedy.RESTORE, "demo", versions="<2", filename="demo-1.0.tar.gz")
 
-    assert terminal.command(restore) == (
+    assert terminal.commands(restore) == [
         ".venv/bin/wheelyard restore demo --versions '<2' --file demo-1.0.tar.gz --index dev "
         "--server https://packages.acme.dev"
-    )
-    assert Terminal().command(Advice(Remedy.RESTORE, "demo", "lab", "1.0")) == (
+    ]
+    assert Terminal().commands(Advice(Remedy.RESTORE, "demo", "lab", "1.0")) == [
         "wheelyard restore demo 1.0 --index lab"
-    )
+    ]
     # the store is the operator's, and no server can be asked to check it
-    assert terminal.command(Advice(Remedy.CHECK_STORE)) == ".venv/bin/wheelyard check"
+    assert terminal.commands(Advice(Remedy.CHECK_STORE)) == [".venv/bin/wheelyard check"]
     assert Remedy.CHECK_STORE in ON_STORE - IN_INDEX
+
+
+def test_a_request_names_the_command_of_whoever_answers() -> None:
+    """Who asks for a hidden package sees the command for that, and the one that shows it."""
+    message = Terminal().message(
+        "requests 2.0 is hidden.", Advice(Remedy.REQUEST_PACKAGE, "requests", version="2.0")
+    )
+
+    assert message == (
+        "requests 2.0 is hidden. Ask at /-/request/ or by 'wheelyard upstream request --reason WHY "
+        "requests 2.0', which 'wheelyard upstream approve requests 2.0' answers."
+    )
 
 
 def test_a_name_that_a_server_sends_ends_no_command() -> None:
     """Whatever a server names in an advice is one word of the command, without escapes."""
-    command = Terminal().command(Advice(Remedy.LIST_FILES, "demo; rm -rf ~ \x1b[2J"))
+    commands = Terminal().commands(Advice(Remedy.LIST_FILES, "demo; rm -rf ~ \x1b[2J"))
 
-    assert command == r"wheelyard list 'demo; rm -rf ~ \x1b[2J'"
+    assert commands == [r"wheelyard list 'demo; rm -rf ~ \x1b[2J'"]
 
 
 def test_an_error_of_another_index() -> None:

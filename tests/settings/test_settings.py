@@ -106,9 +106,6 @@ def test_an_earlier_name_of_a_variable_stops_the_start(names: str, section: str)
         ("google.access_token", "tokeninfo_url"),
         ("iap", "keys_url"),
         ("web", "remote_images"),
-        ("promotion", "promote_other_person"),
-        ("promotion", "promote_min_age_days"),
-        ("promotion", "promote_approvals"),
     ],
 )
 def test_a_removed_setting_says_so(section: str, key: str) -> None:
@@ -119,13 +116,6 @@ def test_a_removed_setting_says_so(section: str, key: str) -> None:
     with pytest.raises(Invalid, match=f"{variable}: it was removed") as caught:
         read(**{variable: "hunter2"})
     assert "hunter2" not in caught.value.message
-
-
-def test_a_removed_rule_of_a_named_index_says_so() -> None:
-    """A rule of `[[index]]` that a version has removed stops the start, whatever its value is."""
-    table = '[[index]]\nname = "prod"\npromote_approvals = 0'
-    with pytest.raises(Invalid, match=r"\[\[index\]\] number 1: promote_approvals: it was removed"):
-        read(WHEELYARD_TOML=table)
 
 
 @pytest.mark.parametrize(

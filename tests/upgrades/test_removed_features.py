@@ -31,7 +31,6 @@ from wheelyard.api.operation import Call
 from wheelyard.authentication.passwords import with_line
 from wheelyard.catalog import keys
 from wheelyard.downloads.folding import SETTLED_SECONDS, fold
-from wheelyard.errors import Invalid
 from wheelyard.settings.load import LoadedSettings, load_settings
 from wheelyard.storage.base import Stored
 from wheelyard.storage.forwarding import PrefixedStore
@@ -164,21 +163,21 @@ def test_a_removed_rule_keeps_releases_back(server: InProcessServer, kept: KeptS
     assert versions(server, "/prod", admin) == ["1.0", "3.0"]
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        "[promotion]\npromote_other_person = true",
-        "[promotion]\npromote_approvals = 2",
-        "[promotion]\npromote_min_age_days = 3",
-        '[[index]]\nname = "of-settings"\npromote_other_person = true',
-        '[[index]]\nname = "of-settings"\npromote_approvals = 1',
-        '[[index]]\nname = "of-settings"\npromote_min_age_days = 2',
-    ],
-)
-def test_removed_settings_stop_the_start(table: str) -> None:
-    """A setting of the version that made the store stops each command, and says that it went."""
-    with pytest.raises(Invalid, match=f"{table.split()[-3]}: it was removed"):
-        load_settings(environ={"WHEELYARD_TOML": table})
+def test_a_removed_rule_of_the_settings_keeps_releases_back(
+    server: InProcessServer, kept: KeptStore
+) -> None:
+    """An index whose rules the settings still have is served, and gets no promotion."""
+    admin = bearer(kept, "admin")
+    for name in ("", "of-settings"):
+        release: dict[str, Any] = {"version": "1.0", "to": name}
+        refused = post(server, "/dev/api/v1/projects/shop/promote", admin, status=403, **release)
+        assert refused["error"] == "removed_rule"
+        assert refused["message"].endswith(
+            "Take them out of the settings, and restart the servers."
+        )
+    warnings = "\n".join(show_health(api_of(server)).warnings)
+    assert "promotion.promote_approvals" in warnings
+    assert "Nothing is promoted to the index of-settings" in warnings
 
 
 def test_counts_lose_files_and_installers(server: InProcessServer, kept: KeptStore) -> None:

@@ -25,38 +25,42 @@ from wheelyard.storage.base import Key
 
 REMOVED_RULES: Final = ("promote_other_person", "promote_min_age_days", "promote_approvals")
 """The keys of an index by which earlier versions kept releases back that were promoted to it."""
+OUT_OF_SETTINGS: Final = "Take them out of the settings, and restart the servers."
 REMOVED_RULE: Final = "removed_rule"
 """The code of an error about an index that has such a rule."""
 DEVICE_LOGINS: Final = "credentials/logins/"
 """What people decided about logins, before they made the token themselves: it may be deleted."""
 CHANGED_PASSWORDS: Final = Key("credentials/passwords.json")
 
+_NO_DEMAND: Final = (None, False, 0, "", "false", "0")
+"""Values of such a rule in a document, a file or a variable by which it demands nothing."""
 _DEVICE_LOGIN: Final = re.compile(rf"{DEVICE_LOGINS}[0-9]{{10}}/[0-9a-f]{{32}}\.json")
 
 
 def removed_rules(index: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the removed rules that an index in the store demands something by."""
-    return tuple(rule for rule in REMOVED_RULES if index.get(rule))
+    """Return the removed rules by which the keys of an index demand something."""
+    return tuple(rule for rule in REMOVED_RULES if index.get(rule) not in _NO_DEMAND)
 
 
 def without_removed_rules(index: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of an index in the store that this version knows."""
+    """Return the keys of an index that this version knows."""
     return {key: value for key, value in index.items() if key not in REMOVED_RULES}
 
 
 def describe_removed_rules(name: str, rules: Iterable[str]) -> str:
     """Return what removed rules of an index lead to, in a sentence."""
-    return (
-        f"Nothing is promoted to the index {name}, as it has rules that were removed: "
-        f"{', '.join(rules)}."
-    )
+    place = f"the index {name}" if name else "the index without a name"
+    return f"Nothing is promoted to {place}, as it has rules that were removed: {', '.join(rules)}."
 
 
-def removed_rules_warning(name: str, rules: Collection[str]) -> str:
+def removed_rules_warning(name: str, rules: Collection[str], *, is_configured: bool) -> str:
     """Return the same, and how the rules are taken away, for a list of warnings."""
+    fact = describe_removed_rules(name, rules)
+    if is_configured:
+        return f"{fact} {OUT_OF_SETTINGS}"
     words = " ".join(f"{rule}=" for rule in rules)
     return (
-        f"{describe_removed_rules(name, rules)} Take them away on the page of indexes, or by "
+        f"{fact} Take them away on the page of indexes, or by "
         f"'wheelyard index change {name} {words}'."
     )
 

@@ -204,7 +204,8 @@ def delete_command(
     else:
         if (release["version"] or "").startswith(DIGEST):
             raise click.UsageError("A digest needs --now, which removes its bytes for good.")
-        delete = partial(_delete, open_api(), parse_name(project), _parse_change(**release))
+        change = _parse_change(**release)
+        delete = partial(_delete, open_api(), parse_name(project), change)
     return _delete_once_agreed(delete, parse_name(project), dry_run=dry_run, yes=yes)
 
 
@@ -236,9 +237,10 @@ def _parse_digest(version: str | None, versions: str | None, file: str | None, *
     text = version or ""
     if not text.startswith(DIGEST) or versions is not None or file is not None:
         raise click.UsageError(
-            "--now takes the digest of a file, and nothing else: 'wheelyard delete PROJECT "
-            "sha256:... --now'. 'wheelyard list PROJECT --json' has the digests, also of files "
-            "that are deleted already."
+            "--now takes the digest of a file, and nothing else: "
+            f"{command_line('delete', 'PROJECT', 'sha256:...', '--now')}. "
+            f"{command_line('list', 'PROJECT', '--json')} has the digests, also of files that are "
+            "deleted already."
         )
     return parse_sha256(text.removeprefix(DIGEST))
 

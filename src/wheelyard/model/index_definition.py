@@ -76,7 +76,7 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     promotion: PromotionRules = NO_RULES
     """What it demands of releases that are promoted to it."""
     removed_rules: tuple[str, ...] = ()
-    """Its keys in the store that are rules of earlier versions: nothing is promoted to it."""
+    """Its keys that are rules of earlier versions: nothing is promoted to it."""
     quotas: Quotas = Quotas()
     """Those that are not as `[quotas]` has them."""
     is_configured: bool = False
@@ -104,10 +104,17 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
         return f"/{self.title}" if self.title else ""
 
 
-def unnamed_index(promotion: PromotionRules, *, has_upstream: bool) -> IndexDefinition:
+def unnamed_index(
+    promotion: PromotionRules, removed_rules: tuple[str, ...] = (), *, has_upstream: bool
+) -> IndexDefinition:
     """Return the definition of the index without a name."""
-    layers = (UNNAMED, UPSTREAM_LAYER) if has_upstream else (UNNAMED,)
-    return IndexDefinition(name=UNNAMED, layers=layers, promotion=promotion, is_configured=True)
+    return IndexDefinition(
+        name=UNNAMED,
+        layers=(UNNAMED, UPSTREAM_LAYER) if has_upstream else (UNNAMED,),
+        promotion=promotion,
+        removed_rules=removed_rules,
+        is_configured=True,
+    )
 
 
 def is_dated_view(text: str) -> bool:

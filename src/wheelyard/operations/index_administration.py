@@ -395,7 +395,11 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         """Yield what of the definition of an index may not be meant."""
         yield from unknown_sources(definition, both.names)
         if definition.removed_rules:
-            yield removed_rules_warning(definition.name, definition.removed_rules)
+            yield removed_rules_warning(
+                definition.name,
+                definition.removed_rules,
+                is_configured=definition.is_configured,
+            )
         name, has_files = definition.name, False
         if not definition.has_packages:
             with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same

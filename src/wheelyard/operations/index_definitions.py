@@ -56,7 +56,9 @@ class KnownIndexes(Struct, frozen=True):
         """Yield, in sentences, which indexes get no promotions, as their rules were removed."""
         for name, definition in self.definitions.items():
             if definition.removed_rules:
-                yield removed_rules_warning(name, definition.removed_rules)
+                yield removed_rules_warning(
+                    name, definition.removed_rules, is_configured=definition.is_configured
+                )
 
 
 class IndexDefinitions:
@@ -72,6 +74,7 @@ class IndexDefinitions:
         records: Those of the store.
         roots: `[server] roots`.
         promotion: What the index without a name demands of releases that are promoted to it.
+        removed_promotion: The rules of earlier versions that it has in the settings.
         has_upstream: Whether there is an upstream index, which can be a layer.
     """
 
@@ -81,18 +84,21 @@ class IndexDefinitions:
         records: IndexRecords,
         roots: Collection[str],
         promotion: PromotionRules = NO_RULES,
+        removed_promotion: tuple[str, ...] = (),
         *,
         has_upstream: bool,
     ) -> None:
         self.tables: Mapping[str, IndexKeys] = {table["name"]: table for table in tables}
         """The tables of the settings, by name."""
-        definitions = parse_index_tables(self.tables.values())
-        configured = {definition.name: definition for definition in definitions}
+        configured = dict[str, IndexDefinition]()
+        for definition in parse_index_tables(map(without_removed_rules, self.tables.values())):
+            rules = removed_rules(self.tables[definition.name])
+            configured[definition.name] = replace(definition, removed_rules=rules)
         self.configured: Mapping[str, IndexDefinition] = configured
         """The definitions of the settings, by name."""
         self.records = records
         self.roots = roots
-        self._promotion = promotion
+        self._unnamed = unnamed_index(promotion, removed_promotion, has_upstream=has_upstream)
         self.has_upstream = has_upstream
         # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._merged: tuple[ObjectVersion, KnownIndexes] | None = None
@@ -164,7 +170,7 @@ class IndexDefinitions:
         Raises NotFound if there is none, and Unavailable (code `wrong_index`) if it does not fit.
         """
         if not name:
-            return unnamed_index(self._promotion, has_upstream=self.has_upstream)
+            return self._unnamed
         both = self.load()
         if name in both.problems:
             advice = Advice(Remedy.CHANGE_INDEX, name)

@@ -38,9 +38,11 @@ class Wording(Struct, frozen=True):
     command: str
     """The words behind the program, in which `{}` is the subject, and `{sha256}` the digest."""
     terminal: str
-    """The sentence for a terminal, in which `{}` is the whole command."""
+    """The sentence for a terminal, in which `{}` is a whole command."""
     page: str
     """The sentence for a page, or `NOTHING`."""
+    answer: str = ""
+    """The words of a second command in `terminal`, with which somebody else answers the first."""
 
 
 _OPERATOR_CHECKS: Final = "Tell the operator of this index, who can check the store."
@@ -133,8 +135,9 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         # pages that say why something is hidden have the form
         Remedy.REQUEST_PACKAGE: Wording(
             "upstream request --reason WHY {}",
-            "Ask at /-/request/ or by {}, which 'upstream approve' answers.",
+            "Ask at /-/request/ or by {}, which {} answers.",
             NOTHING,
+            "upstream approve {}",
         ),
         Remedy.FORGET_OWNER: Wording(
             "upstream forget {}",
@@ -158,9 +161,13 @@ class Terminal(Struct, frozen=True):
     has_server: bool = False
     """Whether `place` names a server."""
 
-    def command(self, advice: Advice) -> str:
-        """Return the command that does what an advice says, for a shell."""
-        template = WORDINGS[advice.remedy].command
+    def commands(self, advice: Advice) -> list[str]:
+        """Return the command that does what an advice says, and that of the answer, for a shell."""
+        wording = WORDINGS[advice.remedy]
+        templates = filter(None, (wording.command, wording.answer))
+        return [self._command(template, advice) for template in templates]
+
+    def _command(self, template: str, advice: Advice) -> str:
         digest = advice.sha256 or "..."
         words = [word.format(advice.subject, sha256=digest) for word in template.split()]
         words += _options(advice)
@@ -178,8 +185,8 @@ class Terminal(Struct, frozen=True):
         """Return a message with the sentence that says which command helps."""
         if advice is None:
             return message
-        sentence = WORDINGS[advice.remedy].terminal.format(f"'{self.command(advice)}'")
-        return f"{message} {sentence}"
+        commands = [f"'{command}'" for command in self.commands(advice)]
+        return f"{message} {WORDINGS[advice.remedy].terminal.format(*commands)}"
 
 
 def error_on_page(error: WheelyardError) -> str:

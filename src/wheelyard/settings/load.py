@@ -16,13 +16,14 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec import Struct, convert
+from msgspec.structs import replace
 
 from wheelyard.authentication.verifiers.google_endpoints import (
     GOOGLE,
     GoogleEndpoints,
     endpoints_at,
 )
-from wheelyard.catalog.removed import REMOVED_RULES
+from wheelyard.catalog.removed import REMOVED_RULES, removed_rules
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
 from wheelyard.settings.sections import (
@@ -95,9 +96,9 @@ _FROM_ENVIRONMENT: Final[Mapping[SettingPath, str]] = MappingProxyType(
     }
 )
 """Secrets that a file must not have, and what to set instead."""
-_PROMOTION_RULE: Final = (
-    "it was removed: one account could go round it. Take it away. promotion.md says how a CI "
-    "environment asks for a second person"
+_KEPT_BACK: Final = (
+    "it was removed, as one account could go round it, and nothing is promoted to the index until "
+    "it is taken away. promotion.md says how a CI environment asks for a second person"
 )
 _NEVER_CHANGED: Final = "it was removed: nobody but our tests has changed it. Take it away"
 _NO_MAIL: Final = "it was removed: nobody gets mail. Set notifications.webhook, or take it away"
@@ -110,7 +111,6 @@ _MAIL_SETTINGS: Final = (
     "smtp_password",
 )
 """The settings of notifications by mail."""
-NAMED_INDEXES: Final = ("index",)
 COOKIE_LOGIN: Final = ("access", "cookie_login")
 _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
@@ -118,8 +118,7 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ("google", "access_token", "storage_url"): _NEVER_CHANGED,
         ("google", "access_token", "tokeninfo_url"): _NEVER_CHANGED,
         ("iap", "keys_url"): _NEVER_CHANGED,
-        **{("promotion", rule): _PROMOTION_RULE for rule in REMOVED_RULES},
-        **{(*NAMED_INDEXES, rule): _PROMOTION_RULE for rule in REMOVED_RULES},
+        **{("promotion", rule): _KEPT_BACK for rule in REMOVED_RULES},
         ("web", "remote_images"): (
             "it was removed: other servers learnt who reads a page. Take it away"
         ),
@@ -128,10 +127,16 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
     }
 )
 """Settings that earlier versions had, and what became of them: removed, or `it is X.Y now`."""
-_WITHOUT_EFFECT: Final = frozenset(
-    {("web", "pictures"), *(("notifications", key) for key in _MAIL_SETTINGS)}
-)
-"""Those of `_EARLIER` that stop nothing, as nobody may do more where they are not read."""
+_PROMOTION_RULES: Final = frozenset(("promotion", rule) for rule in REMOVED_RULES)
+_WITHOUT_EFFECT: Final = _PROMOTION_RULES | {
+    ("web", "pictures"),
+    *(("notifications", key) for key in _MAIL_SETTINGS),
+}
+"""
+Those of `_EARLIER` that stop nothing.
+
+Nobody may do more where they are not read, or what they were about is refused.
+"""
 _NOTHING: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType({})
 
 
@@ -203,13 +208,19 @@ def load_settings(
         if value != "":  # that is the default, or refused above
             table[name] = value
     # the types were checked above, by messages that name the setting
-    settings = convert(nested, Settings, strict=False)
+    settings = _with_removed_rules(convert(nested, Settings, strict=False), given)
     if COOKIE_LOGIN in given and settings.sign_in and not settings.access.cookie_login:
         why = "who signs in with a provider of [[sign_in]] has a session. Leave one of the two out"
         raise bad_setting(f"access.cookie_login: it is off, and {why}")
     settings = validate(settings)
     sources = {path: value.source for path, value in given.items()}
     return LoadedSettings(settings, sources, config_source)
+
+
+def _with_removed_rules(settings: Settings, given: Mapping[SettingPath, _SettingValue]) -> Settings:
+    """Return settings that say which removed rules of promotions were given."""
+    values = {path[-1]: given[path].value for path in _PROMOTION_RULES & given.keys()}
+    return replace(settings, removed_promotion=removed_rules(values))
 
 
 def settings_without_effect(sources: Mapping[SettingPath, str]) -> Iterator[str]:
@@ -427,20 +438,10 @@ def _problems(given: Iterable[_SettingValue], config_source: str) -> Iterator[st
             strict = source == config_source
             if why := problem(value, setting.hint, strict=strict, is_secret=setting.is_secret):
                 yield f"{setting.name}: {why}{'' if is_obvious else f' ({source})'}"
-            elif path == NAMED_INDEXES:
-                yield from _earlier_keys(value)
             elif path == INDEX_TABLES:
                 yield from table_problems("upstream.index", value, UpstreamIndexSettings)
             elif path == SIGN_IN_TABLES:
                 yield from table_problems("sign_in", value, SignInSettings)
-
-
-def _earlier_keys(tables: object) -> Iterator[str]:
-    """Yield a sentence for each key that `[[index]]` tables of earlier versions had."""
-    for number, table in enumerate(_entries(tables), 1):
-        for path in ((*NAMED_INDEXES, key) for key in table):
-            if path in _EARLIER:
-                yield f"[[index]] number {number}: {path[-1]}: {_EARLIER[path]}"
 
 
 def _unknown(path: SettingPath) -> str:

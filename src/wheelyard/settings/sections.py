@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 from msgspec import Meta, Struct, convert
 from msgspec.structs import fields
 
+from wheelyard.catalog.removed import without_removed_rules
 from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from wheelyard.retention.rules import RetentionRule
 
 DEFAULT_STORE: Final = "./wheelyard-data"
+REMOVED_PROMOTION: Final = ("removed_promotion",)
+"""The path of a field of `Settings` that no file has."""
 MEMORY_LOCATION: Final = "memory:"
 """The location of a store in memory, which ends with the process."""
 MIB: Final = 1024**2
@@ -326,6 +329,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sign_in: tuple[dict[str, Any], ...] = ()
     """`[[sign_in]]` tables, as written, with the secrets of the environment."""
 
+    removed_promotion: tuple[str, ...] = ()
+    """The rules of earlier versions for the index without a name: keys that are no settings now."""
+
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"Settings(server={self.server!r}, store={self.store!r})"
 
@@ -387,7 +393,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
         Raises Invalid (code `bad_setting`) if one is wrong, which `validate` has checked.
         """
-        return parse_index_tables(self.index)
+        return parse_index_tables(map(without_removed_rules, self.index))
 
     @property
     def publishers(self) -> "tuple[Publisher, ...]":
@@ -488,7 +494,13 @@ class Setting(Struct, frozen=True):
 @cache
 def all_settings() -> Mapping[SettingPath, Setting]:
     """Return every setting by its path, in the order of `Settings`, arrays of tables last."""
-    return MappingProxyType({setting.path: setting for setting in _within(Settings, ())})
+    return MappingProxyType(
+        {
+            setting.path: setting
+            for setting in _within(Settings, ())
+            if setting.path != REMOVED_PROMOTION
+        }
+    )
 
 
 def names_in(section: SettingPath) -> list[str]:

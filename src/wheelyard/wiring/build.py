@@ -151,6 +151,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         catalog.index_records,
         settings.server.roots,
         settings.promotion.rules,
+        settings.removed_promotion,
         has_upstream=settings.upstream.is_on,
     )
     if is_server:

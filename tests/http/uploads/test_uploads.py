@@ -44,7 +44,7 @@ def assert_refused(answer: Answer, status: int, error: str, code: str = "") -> N
     assert answer.status_code == status, answer.text
     assert answer.headers["Content-Type"] == "application/json"
     body = answer.json()
-    assert body.keys() == {"message", "code", "title", "error"}
+    assert body.keys() - {"fact", "advice"} == {"message", "code", "title", "error"}
     assert body["error"] == error
     assert body["title"] == TITLES[status]
     assert body["code"].startswith(f"{status} ")
@@ -286,10 +286,15 @@ def test_foreign_project_is_refused_alike(server: RunningServer, name: str) -> N
     answer = post(server, wheel(name, "9.0"), token=server.make_token("mine"))
 
     assert answer.status_code == 403
+    fact = (
+        f"This token may not upload to '{name}'. Ask the operator of this index for the right, or "
+        "use a token that has it."
+    )
+    command = f"'wheelyard token create NAME --can upload --project {name}'"
     assert answer.json() == {
-        "message": f"This token may not upload to '{name}'. Ask the operator of this index for the "
-        f"right, or use a token that has it: 'wheelyard token create NAME --can upload "
-        f"--project {name}'.",
+        "message": f"{fact} {command} makes one.",
+        "fact": fact,
+        "advice": {"remedy": "create_token", "subject": name, "right": "upload"},
         "code": f"403 This token may not upload to '{name}'.",
         "title": "Forbidden",
         "error": "forbidden",

@@ -51,7 +51,7 @@ def test_from_hidden_to_shown(wheelyard: Typed, typed: tuple[str, Path]) -> None
     assert any("alternate location, never followed: https://" in line for line in lines)
     assert lines[-3] == "hidden  requests-2.0-py3-none-any.whl"
     assert lines[-2].startswith("        cooldown: requests 2.0 appeared on ")
-    assert lines[-2].endswith("which 'wheelyard upstream approve requests 2.0' answers.")
+    assert "'wheelyard upstream approve requests 2.0" in lines[-2]
     assert lines[-1].startswith("to ask for it: wheelyard upstream request requests 2.0 --reason")
 
     done = wheelyard("upstream", "approve", "requests", "2.0", "--reason", "a fix", *typed)
@@ -246,7 +246,7 @@ def test_a_database_that_has_shrunk(
     assert "osv" not in wheelyard("upstream", "why", "requests", *typed, **given).stderr
     osv.write_text(json.dumps([{"id": "MAL-1"}, None]))
     refused = wheelyard("upstream", "why", "requests", *typed, **given)
-    assert "'wheelyard upstream accept-osv'" in refused.stdout + refused.stderr
+    assert "upstream accept-osv" in refused.stdout + refused.stderr
 
     done = wheelyard("upstream", "accept-osv", *typed, **given)
 

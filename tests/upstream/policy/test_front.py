@@ -23,6 +23,7 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import NotFound
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.public_packages import Explanation, NameAnswer
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.policy.decisions import Deciding
@@ -148,7 +149,7 @@ def test_what_nobody_has_approved_is_not_looked_up(tmp_path: Path, public: FakeU
         found = why(server, "requests")
         assert found.answer is NameAnswer.REFUSED
         assert [each.code for each in found.reasons] == ["not_approved"]
-        assert "'wheelyard upstream approve requests'" in found.reasons[0].text
+        assert found.reasons[0].advice == Advice(Remedy.REQUEST_PACKAGE, "requests")
         assert public.asked("requests") == []
         ana(server).approve(REQUESTS, Version("1.0"), "")
         assert [*page_of(server, "requests").files] == [OLD]
