@@ -225,7 +225,7 @@ def test_delete_asks_on_a_terminal(published: Path, sandbox: Sandbox) -> None:
 
 def test_unseen_files_are_not_deleted(published: Path, sandbox: Sandbox, wheelyard: Typed) -> None:
     """A file that is published while `delete` asks is not deleted, and neither are the others."""
-    named = f"{WHEEL}  sha256:{sha256(published.read_bytes()).hexdigest()}"
+    del published
     newer = make_wheel("acme_core", "1.1").write(sandbox.folder)
     terminal, end = os.openpty()
     asking = subprocess.Popen(

@@ -81,7 +81,7 @@ def test_a_token_that_was_not_shown_is_named(sandbox: Sandbox, lost: str) -> Non
     done = typed(sandbox, f"wheelyard token {lost}")
 
     assert done.returncode == 1
-    match = re.search(r"'(wheelyard token revoke \w{10})' ends it", done.stderr)
+    match = re.search(r"'(\S+ -m wheelyard token revoke \w{10})' ends it", done.stderr)
     assert match is not None
     assert typed(sandbox, match[1]).returncode == 0
 

@@ -27,7 +27,7 @@ CLONE = ".venv/bin/wheelyard"
             "/c/lib/wheelyard/__main__.py",
             "/c",
             {},
-            [Path(sys.executable).name, "-m", "wheelyard"],
+            [sys.executable, "-m", "wheelyard"],
         ),
         ("/usr/bin/pytest", "/usr", {}, ["wheelyard"]),
     ],

@@ -37,11 +37,17 @@ def program_words(argv_0: str, prefix: str, environment: Mapping[str, str]) -> t
         return "uv", "run", NAME
     program = Path(argv_0)
     if program.name == "__main__.py":
-        return Path(sys.executable).name, "-m", NAME
-    on_path = shutil.which(NAME, path=environment.get("PATH", ""))
-    if program.name != NAME or (on_path and Path(on_path).absolute() == program.absolute()):
+        return _as_typed(Path(sys.executable), environment), "-m", NAME
+    if program.name != NAME:
         return (NAME,)
-    return (argv_0,)
+    return (_as_typed(program, environment),)
+
+
+def _as_typed(program: Path, environment: Mapping[str, str]) -> str:
+    """Return the name of a program that PATH has, or else its path."""
+    on_path = shutil.which(program.name, path=environment.get("PATH", ""))
+    is_on_path = on_path is not None and Path(on_path).absolute() == program.absolute()
+    return program.name if is_on_path else str(program)
 
 
 def this_terminal() -> Terminal:

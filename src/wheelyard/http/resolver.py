@@ -115,7 +115,7 @@ class PrivateFiles(Struct, frozen=True):
         hidden = self.hidden.get(wanted.filename)
         if hidden is not None:
             _, reason = hidden
-            raise NotFound(reason.text, code=reason.code)
+            raise NotFound(reason.text, code=reason.code, advice=reason.advice)
         if not self.project.status.serves_files or file is None or not wanted.is_served(file):
             return file_not_found()
         try:

@@ -131,7 +131,7 @@ class PublicFiles(Struct, frozen=True):
         if refusal is not None:
             refusal = self._refusal_of(str(version), refusal)
             self.reader.upstream.requests.note(page.name, str(version), refusal, request.caller)
-            raise NotFound(refusal.text, code=refusal.code)
+            raise NotFound(refusal.text, code=refusal.code, advice=refusal.advice)
         files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
         hidden = [self.listing.origin.view.hidden.get(file.filename) for file in files]
         if files and hidden[0] is not None and all(hidden):
@@ -181,7 +181,7 @@ class PublicFiles(Struct, frozen=True):
             version = str(parse_known_filename(filename, self._page.name).version)
         refusal = self._refusal_of(version, of_name)
         self.reader.upstream.requests.note(self._page.name, version, refusal, request.caller)
-        return Forbidden(refusal.text, code=refusal.code)
+        return Forbidden(refusal.text, code=refusal.code, advice=refusal.advice)
 
     def _require_allowed(self, request: Request, file: UpstreamFile) -> None:
         """Raise Forbidden if the policy does not allow to download a file, NotFound if a view."""
@@ -198,7 +198,7 @@ class PublicFiles(Struct, frozen=True):
         if reason is not None:
             upstream.observation.blocked(reason.code)
             upstream.note_file(page, file, reason, request.caller)
-            raise Forbidden(reason.text, code=reason.code)
+            raise Forbidden(reason.text, code=reason.code, advice=reason.advice)
         is_listed = page.by_filename.get(file.filename) is file
         for view in self.context.index.views_of_upstream:
             if view.asks_licences or not is_listed:
