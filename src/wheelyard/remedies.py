@@ -45,6 +45,7 @@ class Remedy(StrEnum):
     REMOVE_INDEX = "remove_index"
     """[an index]"""
     SHOW_ACCESS = "show_access"
+    CONFIRM_OWN_ACCESS = "confirm_own_access"
     MAKE_GROUP = "make_group"
     """[a group]"""
     REVOKE_GRANT = "revoke_grant"

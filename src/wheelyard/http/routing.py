@@ -34,6 +34,7 @@ from wheelyard.http.messages import (
 )
 from wheelyard.http.request_authentication import RequestAuthenticator
 from wheelyard.http.requests import decode_path
+from wheelyard.remedies import Advice, Remedy
 
 GET: Final = ("GET", "HEAD")
 POST: Final = ("POST",)
@@ -197,9 +198,9 @@ def answer_not_found(request: Request) -> Response:
     """Raise NotFound, which answers a request whose path has no route."""
     if "/api/v1/" in request.scope["path"]:
         raise NotFound(
-            "The API has nothing at this path. What is about the whole server is at its root, and "
-            "an index that exists has the rest below its name: give a command the root URL as "
-            "--server, and the name of an index as --index."
+            "The API has nothing at this path, or there is no such index. Give a command the root "
+            "URL as --server, and the name of an index as --index.",
+            advice=Advice(Remedy.LIST_INDEXES),
         )
     raise NotFound(
         "There is nothing at this path. The index is at /simple/, uploads go to /legacy/, and an "

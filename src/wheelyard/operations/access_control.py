@@ -324,9 +324,9 @@ class AccessControl:
         if before and not after:
             raise Conflict(
                 "After this change you would be no administrator, and could not take it back, so "
-                "nothing was changed. Confirm that you want that: with the box of the form, the "
-                "field even_if_own, or --even-if-own.",
+                "nothing was changed.",
                 code=OWN_ACCESS,
+                advice=Advice(Remedy.CONFIRM_OWN_ACCESS),
             )
 
     def _require_unused(self, rules: AccessRules, name: str) -> None:

@@ -210,10 +210,11 @@ class ImmediateDeletion(Struct, frozen=True):
             raise Conflict(
                 "The files with this digest are deleted here, and cannot be restored here. But "
                 "meanwhile the same bytes came to these indexes: "
-                f"{_named(still, name, caller_in)}. Nothing was removed there. With --everywhere "
-                "an administrator of the server removes them there, too. To keep them, upload the "
-                "file there again if it cannot be downloaded.",
+                f"{_named(still, name, caller_in)}. Nothing was removed there. To keep them, "
+                "upload the file there again if it cannot be downloaded. An administrator of the "
+                "server can remove them from all.",
                 code=LISTED_MEANWHILE,
+                advice=Advice(Remedy.DELETE_EVERYWHERE, name, sha256=digest),
             )
 
     def _documents(self, name: NormalizedName) -> dict[str, Project]:

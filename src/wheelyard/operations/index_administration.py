@@ -248,7 +248,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             index = part.strip()
             if index in self.in_force.configured or self.in_force.stored().find(index) is not None:
                 continue
-            fault = Invalid(unknown_index(index).message, code="invalid_field")
+            unknown = unknown_index(index)
+            fault = Invalid(unknown.message, code="invalid_field", advice=unknown.advice)
             fault.field = "index"
             raise fault
 

@@ -36,7 +36,11 @@ class Wording(Struct, frozen=True):
     """How a remedy is put into words."""
 
     command: str
-    """The words behind the program, in which `{}` is the subject, and `{sha256}` the digest."""
+    """
+    The words behind the program, in which `{}` is the subject, and `{sha256}` the digest.
+
+    They are empty for what is an option of the command that failed.
+    """
     terminal: str
     """The sentence for a terminal, in which `{}` is a whole command."""
     page: str
@@ -110,6 +114,11 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         ),
         Remedy.SHOW_ACCESS: Wording(
             "access show", "{} shows what there is.", "The page Access shows what there is."
+        ),
+        Remedy.CONFIRM_OWN_ACCESS: Wording(
+            "",
+            "Confirm that you want that, by --even-if-own, or the field even_if_own of the API.",
+            "Confirm that you want that with the box of the form.",
         ),
         Remedy.MAKE_GROUP: Wording(
             "access group set {} PRINCIPAL...",
