@@ -346,8 +346,7 @@ def parse_server(text: str) -> Url:
     if url.login is not None or url.query:
         raise Invalid(
             "The URL of the server has a credential or a query, which others on this machine can "
-            "read. "
-            f"Write the root URL alone, and the token into {TOKEN_VARIABLE}.",
+            "read. Write the root URL alone.",
             code="bad_setting",
         )
     path = f"{url.path.rstrip('/')}/"
@@ -561,8 +560,8 @@ class ApiConnection:
         except BadUrl:
             target = "to somewhere else"
         return Invalid(
-            f"{self.server.redacted} redirects {target}. Give --server the root URL of the index "
-            "itself; a page for logging in keeps programs out.",
+            f"{self.server.redacted} redirects {target}. Give the root URL of the index itself: a "
+            "page for logging in keeps programs out.",
             code="no_index",
         )
 
@@ -576,7 +575,7 @@ class ApiConnection:
             )
         return Invalid(
             f"{server} does not answer as a wheelyard server of this version (status {status}). "
-            "Give --server the root URL of one, past any login page. A static site cannot be "
-            "asked: give the --store that it is made from.",
+            "Give the root URL of one, past any login page. A static site cannot be asked: ask the "
+            "store that it is made from.",
             code="no_index",
         )

@@ -154,7 +154,7 @@ def test_no_redirect_gets_the_credential(server: FakeServer, opened: Opened, sta
     ("answer", "kind", "words"),
     [
         (HTML, Invalid, "does not answer as a wheelyard server"),
-        (replace(HTML, status=404), Invalid, "A static site cannot be asked: give the --store"),
+        (replace(HTML, status=404), Invalid, "A static site cannot be asked: ask the store"),
         (CannedResponse(b'{"projects": [1]}'), Invalid, "does not answer as a wheelyard server"),
         (CannedResponse(b"\xff"), Invalid, "does not answer as a wheelyard server"),
         (replace(HTML, status=500), Unavailable, "status 500"),
