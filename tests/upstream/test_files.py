@@ -620,7 +620,7 @@ def test_readers_that_leave_before_they_are_sent_anything(harness: FilesHarness)
 
 
 def test_more_readers_than_can_be_served(harness: FilesHarness) -> None:
-    """The reader who is one too many is told to come again, and gets the file then."""
+    """Who reads one file too many of an index comes again, and files of others are sent."""
     file, files = listed(), harness.files(rules=FileRules(mode="proxy"))
     harness.source.send(BODY)
     opened = [files.fetch(page_of(file), file).result(TIMEOUT_SECONDS) for _ in range(32)]
@@ -629,6 +629,8 @@ def test_more_readers_than_can_be_served(harness: FilesHarness) -> None:
 
     assert isinstance(error, Unavailable)
     assert error.code == "overloaded"
+    other = files.fetch(page_of(file, upstream="other-0123abcd"), file).result(TIMEOUT_SECONDS)
+    assert received(chunks_of(other)) == (BODY, None)
     assert all(received(chunks_of(each)) == (BODY, None) for each in opened)
     last = files.fetch(page_of(file), file).result(TIMEOUT_SECONDS)
     assert received(chunks_of(last)) == (BODY, None)

@@ -1,11 +1,12 @@
 """The fetching of one file into the spool, or past it, and of all files that a process fetches."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import closing, suppress
 from pathlib import Path
-from threading import BoundedSemaphore, Lock
+from threading import Lock
 from typing import Final, Protocol
 
 from msgspec import Struct
@@ -64,24 +65,61 @@ class FileSource(Protocol):
         ...
 
 
-PASSED_ON_LIMIT: Final = 32
+PASSED_ON_LIMIT: Final = 48
 """Files that a process passes on at a time: each occupies a thread until its reader has it all."""
+PASSED_ON_LIMIT_OF_INDEX: Final = 32
+"""Those of one upstream index, so that slow ones of it do not keep back all others."""
+
+
+class _SendSlots:
+    """The slots of files that are passed on. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._taken = Counter[str]()
+        """By the id of the upstream."""
+        self._lock = Lock()
+
+    def require(self, upstream: str) -> None:
+        """Raise Unavailable (code `overloaded`) if there is no slot for an upstream."""
+        with self._lock:
+            self._require(upstream)
+
+    def take(self, upstream: str) -> None:
+        """Take a slot for an upstream. Raises as `require`."""
+        with self._lock:
+            self._require(upstream)
+            self._taken[upstream] += 1
+
+    def free(self, upstream: str) -> None:
+        """Give a slot back."""
+        with self._lock:
+            self._taken -= Counter((upstream,))  # without those that are 0
+
+    def _require(self, upstream: str) -> None:
+        is_full = self._taken.total() >= PASSED_ON_LIMIT
+        if is_full or self._taken[upstream] >= PASSED_ON_LIMIT_OF_INDEX:
+            raise Unavailable(
+                "Too many files of upstream indexes are sent at the moment.",
+                code=OVERLOADED,
+                retry_after=RETRY_AFTER_SECONDS,
+            )
 
 
 class _SlottedResponse:
     """The answer of an upstream, with a slot that is free again once it is closed or forgotten."""
 
-    def __init__(self, answer: FileResponse, slots: BoundedSemaphore) -> None:
+    def __init__(self, answer: FileResponse, slots: _SendSlots, upstream: str) -> None:
         self.size = answer.size
         self.chunks = answer.chunks
         self._answer = answer
-        self._slots: BoundedSemaphore | None = slots
+        self._slots: _SendSlots | None = slots
+        self._upstream = upstream
 
     def close(self) -> None:
         """See `FileResponse`."""
         slots, self._slots = self._slots, None
         if slots is not None:
-            slots.release()
+            slots.free(self._upstream)
             self._answer.close()
 
     def __del__(self) -> None:
@@ -94,7 +132,7 @@ class PassedOnFiles:
     def __init__(self, source: FileSource, observation: Observation) -> None:
         self.observation = observation
         self._source = source
-        self._slots = BoundedSemaphore(PASSED_ON_LIMIT)
+        self._slots = _SendSlots()
 
     def begin(self, cache: FileCache, name: NormalizedName, file: UpstreamFile) -> "PassedOnFile":
         """
@@ -105,16 +143,17 @@ class PassedOnFiles:
         # No slot is held until the answer begins: slow files of one index would take all of them.
         # How many wait for an answer is bounded by the threads that call this: one index has half
         # of them, and one client of it half of those.
-        self._take_slot()
-        self._slots.release()
+        upstream = cache.upstream
+        self._slots.require(upstream)
         answer = self._ask(cache, name, file)
         try:
             size = check_size(file, answer.size)
-            self._take_slot()
+            self._slots.take(upstream)
         except WheelyardError:
             answer.close()
             raise
-        return PassedOnFile(self, cache, name, file, size, _SlottedResponse(answer, self._slots))
+        response = _SlottedResponse(answer, self._slots, upstream)
+        return PassedOnFile(self, cache, name, file, size, response)
 
     def open(self, cache: FileCache, name: NormalizedName, file: UpstreamFile) -> FileResponse:
         """
@@ -123,25 +162,16 @@ class PassedOnFiles:
         Raises Unavailable (code `overloaded`) if too many are passed on already. Raises as
         `FileSource.open_file`, too.
         """
-        self._take_slot()
+        self._slots.take(cache.upstream)
         try:
             answer = self._ask(cache, name, file)
         except BaseException:
-            self._slots.release()
+            self._slots.free(cache.upstream)
             raise
-        return _SlottedResponse(answer, self._slots)
+        return _SlottedResponse(answer, self._slots, cache.upstream)
 
     def _ask(self, cache: FileCache, name: NormalizedName, file: UpstreamFile) -> FileResponse:
         return self._source.open_file(cache.upstream, name, file.url, Kind.FILE)
-
-    def _take_slot(self) -> None:
-        """Take a slot, which goes back when the response that has it is closed."""
-        if not self._slots.acquire(blocking=False):
-            raise Unavailable(
-                "Too many files of upstream indexes are sent at the moment.",
-                code=OVERLOADED,
-                retry_after=RETRY_AFTER_SECONDS,
-            )
 
 
 class PassedOnFile(Struct, frozen=True):
