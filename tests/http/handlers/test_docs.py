@@ -99,7 +99,7 @@ def test_anchors_are_there(answers: dict[str, Answer]) -> None:
     ]
 
     assert wrong == []
-    assert "upgrading" in parts[f"{FRONT}operating/"].ids
+    assert "running-behind-a-proxy" in parts[f"{FRONT}operating/"].ids
     assert [path for path, page in parts.items() if len(set(page.ids)) < len(page.ids)] == []
 
 
