@@ -7,7 +7,7 @@ of its metadata, or the one that was read in its licence file.
 
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Final
@@ -48,10 +48,16 @@ LICENCES: Final = {
     "requests": "Apache-2.0",
 }
 """What the licence files of packages without a `License-Expression` say."""
-TABLES: Final = ("packages", "extras", "packages of extras")
-_ROW: Final = re.compile(r"^\| ([\w-]+) \| (.*) \| .+ \| .+ \|$", re.MULTILINE)
+TABLES: Final = ("packages", "sizes", "licences")
+_ROW: Final = re.compile(r"^\| ([\w-]+) \| ([^|]*) \|", re.MULTILINE)
 
 Names = frozenset[NormalizedName]
+
+
+def direct() -> Names:
+    """Return the names of the packages that wheelyard itself requires."""
+    texts = _project()["dependencies"]
+    return frozenset(canonicalize_name(Requirement(text).name) for text in texts)
 
 
 def packages() -> Names:
@@ -85,17 +91,21 @@ def purposes(page: str) -> dict[str, str]:
 
 def with_tables(page: str) -> str:
     """Return a page with the tables of today, in which every text of a known name stays."""
-    texts, extras = purposes(page), packages_of_extras()
+    texts = purposes(page)
+    extras = packages_of_extras()
     rows = {
-        "packages": (
-            *_rows(texts, packages()),
-            f"| **{len(packages())} packages** | | {_megabytes(packages())} | |",
-        ),
-        "extras": (
-            f"| {name} | {texts.get(name, '')} | {len(names)} | {_megabytes(names)} |"
-            for name, names in extras.items()
-        ),
-        "packages of extras": _rows(texts, frozenset().union(*extras.values())),
+        "packages": [f"| {name} | {texts.get(name, '')} |" for name in sorted(direct())],
+        "sizes": [
+            f"| (none) | | {len(packages())} | {_megabytes(packages())} |",
+            *(
+                f"| {name} | {texts.get(name, '')} | {len(names)} | {_megabytes(names)} |"
+                for name, names in extras.items()
+            ),
+        ],
+        "licences": [
+            f"| {terms} | {', '.join(names)} |"
+            for terms, names in _by_licence(packages().union(*extras.values())).items()
+        ],
     }
     for table in TABLES:
         begin, end = f"<!-- {table} -->\n", "\n<!-- end -->"
@@ -106,9 +116,12 @@ def with_tables(page: str) -> str:
     return page
 
 
-def _rows(texts: dict[str, str], names: Names) -> Iterator[str]:
+def _by_licence(names: Names) -> dict[str, list[str]]:
+    """Return the sorted names of the packages under each licence."""
+    found: dict[str, list[str]] = {}
     for name in sorted(names):
-        yield f"| {name} | {texts.get(name, '')} | {_megabytes([name])} | {licence(name)} |"
+        found.setdefault(licence(name), []).append(name)
+    return dict(sorted(found.items()))
 
 
 def _project() -> dict[str, dict[str, list[str]]]:
