@@ -546,11 +546,14 @@ class ApiConnection:
                 code=self._secrets.message(refusal.error),
             )
         why = "It may have expired, be revoked, or be for another server."
+        advice = None
         if refusal.error in (errors.TOKEN_EXPIRED, errors.TOKEN_REVOKED):
-            why = self._secrets.message(refusal.message)
+            advice = refusal.known_advice
+            why = self._secrets.message(refusal.message if advice is None else refusal.fact)
         return Unauthenticated(
             f"{server} does not accept the credential of {self._credential.source}. {why}",
             code=self._secrets.message(refusal.error),
+            advice=advice,
         )
 
     def _redirect_error(self, response: ClientResponse) -> Invalid:

@@ -39,6 +39,7 @@ from wheelyard.errors import (
 )
 from wheelyard.http_client.urls import parse_url, proxy_for
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
@@ -185,6 +186,24 @@ def test_refusal_becomes_one_sentence(
 
     assert (len(server.seen), pauses) == (1, [])
     assert SECRET not in refused.value.message
+
+
+def test_a_refused_token_leads_to_a_command_for_that_server(
+    server: FakeServer, opened: Opened
+) -> None:
+    """The command for another token is that of this terminal, and not the one a server writes."""
+    body = {
+        "message": "Revoked. 'wheelyard token create NAME' makes one.",
+        "error": "token_revoked",
+        "fact": "Revoked.",
+        "advice": {"remedy": "create_token"},
+    }
+    server.serve(PROJECTS, CannedResponse(json.dumps(body).encode(), status=401))
+
+    with pytest.raises(Unauthenticated, match=r"WHEELYARD_TOKEN\. Revoked\.$") as refused:
+        names_at(opened(server.url))
+
+    assert refused.value.advice == Advice(Remedy.CREATE_TOKEN)
 
 
 def test_missing_credential_is_explained(server: FakeServer, opened: Opened) -> None:

@@ -153,6 +153,21 @@ def test_a_token_is_printed_on_request(index: LoginServer, sandbox: Sandbox) -> 
     assert list(sandbox.home.iterdir()) == []
 
 
+def test_a_revoked_token_is_refused(index: LoginServer, sandbox: Sandbox) -> None:
+    """Who pastes a revoked token is sent to no command, as the page that is shown makes another."""
+
+    def revoked(address: str) -> str:
+        token = make_token(address)
+        index.index.tokens.revoke(token[4:14], by="local:bo")
+        return token
+
+    done = typed_login(sandbox, index.url, environment=NO_KEYRING, act=revoked)
+
+    assert done.returncode == 1
+    assert "was revoked" in done.stderr
+    assert "token create" not in done.stderr
+
+
 def test_a_token_for_an_index(index: LoginServer, sandbox: Sandbox) -> None:
     """A login for an index gets a token that opens that index; an unknown one is refused."""
     index.index.index_administration.make({"name": "prod"}, "local:bo")

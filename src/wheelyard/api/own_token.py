@@ -15,7 +15,7 @@ from wheelyard.api_client import ApiConnection, ServerCredential
 from wheelyard.authentication.api_tokens import require_token_name
 from wheelyard.authentication.caller_tokens import OWN_ACTIONS
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Forbidden, Invalid
+from wheelyard.errors import Forbidden, Invalid, Unauthenticated
 from wheelyard.http_client.urls import Url
 from wheelyard.model.access import Action, Pattern
 from wheelyard.model.api_token import ApiToken
@@ -95,6 +95,8 @@ def check_token(server: Url, token: ApiToken, runtime: Runtime) -> tuple[CallerR
     connection = ApiConnection(server, credential, runtime)
     try:
         caller = connection.send("GET", "whoami", WhoAmI)
+    except Unauthenticated as fault:  # the page that was shown makes another one
+        raise Unauthenticated(fault.message, code=fault.code) from fault
     finally:
         connection.close()
     if caller.principal != f"token:{token.id}":
