@@ -26,6 +26,7 @@ from wheelyard.model.distribution_filename import parse_version_set
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.stored_indexes import IndexList, describe_event
 from wheelyard.operations.lifecycle import Selection
+from wheelyard.remedies import ALL_VERSIONS
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.forwarding import ForwardingStore
@@ -246,6 +247,23 @@ def test_an_index_is_emptied_before_it_is_removed(harness: IndexHarness) -> None
     harness.clock.advance(days=31)
     administration.remove("dev", "local:bo")
     assert names_of(opened(harness)) == [""]
+
+
+def test_the_advice_of_deleted_files_names_their_digest(harness: IndexHarness) -> None:
+    """Who cannot remove an index, as a file can be restored, can paste the command of that file."""
+    index = opened(harness)
+    index.index_administration.make(DEV, "local:bo")
+    dev = index.named("dev")
+    wheel = make_wheel()
+    dev.uploads.accept(wheel.arrival(harness.folder), ALICE)
+    every = Selection(parse_version_set(ALL_VERSIONS))
+    dev.lifecycle.change("delete", ALICE, NormalizedName("demo"), every, "")
+
+    with pytest.raises(Conflict) as refused:
+        index.index_administration.remove("dev", "local:bo")
+
+    command = f"delete demo sha256:{wheel.sha256} --now --index dev"
+    assert command in in_terminal(refused.value)
 
 
 def test_rights_for_an_index_that_is_removed(harness: IndexHarness) -> None:

@@ -14,7 +14,7 @@ from tests.operations.store_copies import store_copy
 from tests.operations.upstream_names import GuardedHarness
 from wheelyard.catalog import keys
 from wheelyard.catalog.journaled_documents import ProjectCodec, project_journal
-from wheelyard.errors import Forbidden, NotFound, Unavailable, WheelyardError
+from wheelyard.errors import Forbidden, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Project, Status
@@ -109,6 +109,19 @@ def test_a_released_name_can_be_taken_again(guarded: GuardedHarness) -> None:
     assert guarded.is_private("demo")
     assert DEMO in guarded.opened(seed=6).projects.names.get_current().as_set
     assert len(guarded.opened(seed=7).projects.get(DEMO).files) == 1
+
+
+def test_a_deleted_file_of_a_released_name_is_not_to_be_restored(harness: IndexHarness) -> None:
+    """Who uploads a deleted file after its name was released is not told to restore it."""
+    wheel = make_wheel()
+    harness.index.uploads.accept(wheel.arrival(harness.folder), ALICE)
+    delete(harness.index)
+    release(harness)
+
+    with pytest.raises(Invalid, match="Use a new version") as refused:
+        harness.index.uploads.accept(wheel.arrival(harness.folder), ALICE)
+
+    assert refused.value.advice is None
 
 
 @pytest.mark.parametrize("has_upstream", [True, False])

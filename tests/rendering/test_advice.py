@@ -20,6 +20,7 @@ from wheelyard.rendering.advice import (
     error_on_page,
     message_on_page,
 )
+from wheelyard.rendering.web.admin.sections import SECTIONS
 
 SOURCE: Final = Path(__file__).parents[2] / "src" / "wheelyard"
 SERVER: Final = ("--server", "https://packages.acme.dev")
@@ -28,6 +29,7 @@ WITHOUT_COMMANDS: Final = ("model", "catalog", "operations", "storage", "downloa
 EMPTIED: Final = {Remedy.EMPTY_KEYS: ("promote_approvals",)}
 REMOVED: Final = "removed.py"
 """The module of what was removed: wherever a stored rule of that is shown, the command is named."""
+_PAGES: Final = re.compile(r"\bpages? ([A-Z].*)")
 _COMMAND: Final = re.compile(rf"\bwheelyard ({'|'.join(COMMANDS)})\b")
 
 
@@ -39,6 +41,15 @@ def test_what_helps_has_words_for_both_places(remedy: Remedy) -> None:
     assert wording.terminal.count("{}") == len(Terminal().commands(Advice(remedy, "demo")))
     assert "wheelyard" not in wording.page
     assert wording.page == NOTHING or wording.page.endswith(".")
+
+
+@pytest.mark.parametrize("remedy", Remedy)
+def test_a_page_of_advice_has_that_title(remedy: Remedy) -> None:
+    """Whoever is sent to a page of the administration finds it by that title in the navigation."""
+    titles = tuple(section.title for section in SECTIONS if section.path)
+
+    for named in _PAGES.findall(WORDINGS[remedy].page):
+        assert all(text.startswith(titles) for text in named.split(" and "))
 
 
 @pytest.mark.parametrize("remedy", Remedy)

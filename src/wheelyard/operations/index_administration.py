@@ -306,13 +306,14 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                     code=INDEX_IN_USE,
                     advice=Advice(Remedy.DELETE, project.name, versions=ALL_VERSIONS, index=name),
                 )
-            if self.files.kept([project], self.files.clock.now()):
+            kept = self.files.kept_files(project, self.files.clock.now())
+            if kept:
                 days = (KEPT_FOR + RESTORE_TIME).days
                 raise Conflict(
                     f"The index {quoted(name)} has deleted files that can be restored, such as of "
                     f"{project.name}. Try again {days} days after their deletion.",
                     code=INDEX_IN_USE,
-                    advice=Advice(Remedy.DELETE_NOW, project.name, name),
+                    advice=Advice(Remedy.DELETE_NOW, project.name, name, sha256=kept[0].sha256),
                 )
         return names
 

@@ -622,7 +622,9 @@ def find_identical(
 def _deleted_before(project: Project, sha256: str, at: datetime) -> Invalid:
     """Return the error of an upload whose filename was deleted, in this or another spelling."""
     fact = "This filename was used by a file that has been deleted."
-    for file in project.kept_files(at):
+    # a project whose name was released has nothing that anybody can restore
+    kept = project.kept_files(at) if project.exists else ()
+    for file in kept:
         if file.sha256 == sha256:
             advice = Advice(Remedy.RESTORE, project.name, version=file.version)
             return Invalid(f"{fact} It had the same content.", code="file_exists", advice=advice)

@@ -96,7 +96,7 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         ),
         Remedy.UPLOAD_TO_STORE: Wording("upload FILE", "{} does that where the store is.", NOTHING),
         Remedy.LIST_NAMES: Wording(
-            "names list", "{} shows the private names.", "The page Names shows them."
+            "names list", "{} shows the private names.", "The page Private names shows them."
         ),
         Remedy.LIST_INDEXES: Wording(
             "index list", "{} shows those there are.", "The home page shows those there are."
@@ -113,7 +113,9 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
             "The page Indexes removes it.",
         ),
         Remedy.SHOW_ACCESS: Wording(
-            "access show", "{} shows what there is.", "The page Access shows what there is."
+            "access show",
+            "{} shows what there is.",
+            "The pages Grants and Groups show what there is.",
         ),
         Remedy.CONFIRM_OWN_ACCESS: Wording(
             "",
@@ -123,24 +125,26 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         Remedy.MAKE_GROUP: Wording(
             "access group set {} PRINCIPAL...",
             "{} makes it.",
-            "The page Access makes a group.",
+            "The page Groups makes it.",
         ),
         Remedy.REVOKE_GRANT: Wording(
-            "access revoke {}", "{} revokes one.", "The page Access revokes them."
+            "access revoke {}", "{} revokes one.", "The page Grants revokes them."
         ),
         Remedy.LIST_PUBLISHERS: Wording(
-            "publisher list", "{} shows those there are.", "The page Publishers shows them."
+            "publisher list", "{} shows those there are.", "The page Trusted publishers shows them."
         ),
         Remedy.LIST_TOKENS: Wording(
-            "token list", "{} shows those there are.", "The page Tokens shows those there are."
+            "token list", "{} shows those there are.", "The page API tokens shows those there are."
         ),
         Remedy.CREATE_TOKEN: Wording(
             "token create NAME", "{} makes one.", "The account page makes a token."
         ),
         Remedy.ROTATE_TOKEN: Wording(
-            "token rotate {}", "Rotate that: {}.", "Rotate that one on the page Tokens."
+            "token rotate {}", "Rotate that: {}.", "Rotate that one on the page API tokens."
         ),
-        Remedy.REVOKE_TOKEN: Wording("token revoke {}", "{} ends it.", "The page Tokens ends it."),
+        Remedy.REVOKE_TOKEN: Wording(
+            "token revoke {}", "{} ends it.", "The page API tokens ends it."
+        ),
         # pages that say why something is hidden have the form
         Remedy.REQUEST_PACKAGE: Wording(
             "upstream request --reason WHY {}",
