@@ -382,6 +382,15 @@ def index_url(root: Url, index: str) -> Url:
     return parse_url(f"{root.redacted.rstrip('/')}/{parse_index_name(index)}/")
 
 
+def is_safe_for_credentials(server: Url) -> bool:
+    """Return whether a credential for a server is encrypted, or does not leave this machine."""
+    return server.is_secure or _is_here(server)
+
+
+def _is_here(server: Url) -> bool:
+    return is_loopback(server.host.strip("[]"))
+
+
 class _Request(Struct, frozen=True):
     """A request, which may be sent several times."""
 
@@ -402,8 +411,7 @@ class ApiConnection:
     """
 
     def __init__(self, server: Url, credential: ServerCredential | None, runtime: Runtime) -> None:
-        is_here = is_loopback(server.host.strip("[]"))
-        if credential is not None and not (server.is_secure or is_here):
+        if credential is not None and not is_safe_for_credentials(server):
             raise Invalid(
                 f"{server.redacted} would get the credential of {credential.source} unencrypted. "
                 "Write https://, or make a tunnel to a port of this machine ('ssh -L').",
@@ -414,7 +422,7 @@ class ApiConnection:
         self._secrets = SecretFilter(credential.header if credential else "")
         # a person has named the server, so it may have any address, but no other scheme
         policies = {server.scheme: AddressPolicy(is_allowed=every_address)}
-        network = Network(policies=policies, uses_proxies=not is_here)
+        network = Network(policies=policies, uses_proxies=not _is_here(server))
         self._requester = Requester(runtime, network)
 
     @property

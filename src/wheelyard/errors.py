@@ -6,7 +6,8 @@ status in `wheelyard.http.error_responses` is complete. They know nothing of HTT
 """
 
 import re
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar, Final
 
 from msgspec.structs import replace
@@ -166,23 +167,15 @@ class Unavailable(WheelyardError):
             self.message = self.message.removesuffix(wait)[:cut] + wait
 
 
-class AboutIndex:
-    """Has the advice of an error that leaves this `with` block name an index."""
-
-    def __init__(self, index: str) -> None:
-        self.index = index
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if isinstance(error, WheelyardError) and error.advice is not None:
-            error.advice = replace(error.advice, index=self.index)
+@contextmanager
+def about_index(index: str) -> Iterator[None]:
+    """Have the advice of an error that leaves this `with` block name an index."""
+    try:
+        yield
+    except WheelyardError as error:
+        if error.advice is not None:
+            error.advice = replace(error.advice, index=index)
+        raise
 
 
 def missing_extra(user: str, library: str, extra: str, lock: str) -> Invalid:

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from wheelyard.cli.main import COMMANDS, cli
-from wheelyard.errors import AboutIndex, NotFound
+from wheelyard.errors import NotFound, about_index
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.rendering.advice import (
     IN_INDEX,
@@ -110,7 +110,7 @@ def test_an_error_of_another_index() -> None:
     """What helps against an error of a promotion is about the index that it comes from."""
     fault = NotFound("demo has no version 2.", advice=Advice(Remedy.LIST_FILES, "demo"))
 
-    with pytest.raises(NotFound), AboutIndex("dev"):
+    with pytest.raises(NotFound), about_index("dev"):
         raise fault
 
     assert fault.advice == Advice(Remedy.LIST_FILES, "demo", "dev")

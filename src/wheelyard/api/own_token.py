@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from wheelyard.api.access_operations import CallerRights, WhoAmI
-from wheelyard.api_client import ApiConnection, ServerCredential
+from wheelyard.api_client import ApiConnection, ServerCredential, is_safe_for_credentials
 from wheelyard.authentication.api_tokens import require_token_name
 from wheelyard.authentication.caller_tokens import OWN_ACTIONS
 from wheelyard.concurrency.runtime import Runtime
@@ -19,7 +19,6 @@ from wheelyard.errors import Forbidden, Invalid, Unauthenticated
 from wheelyard.http_client.urls import Url
 from wheelyard.model.access import Action, Pattern
 from wheelyard.model.api_token import ApiToken
-from wheelyard.settings.sections import is_loopback
 
 PAGE: Final = "-/account/tokens/"
 """The path of the page, below that of the server."""
@@ -59,7 +58,7 @@ class WantedToken(Struct, frozen=True, kw_only=True):
 
 def require_safe(server: Url) -> None:
     """Raise Invalid (code `https_required`) if a token would travel to a server unencrypted."""
-    if not (server.is_secure or is_loopback(server.host.strip("[]"))):
+    if not is_safe_for_credentials(server):
         raise Invalid(
             f"{server.redacted} would get the token unencrypted. Write https://, or make a tunnel "
             "to a port of this machine ('ssh -L').",

@@ -232,17 +232,6 @@ _AFTER_SLASH: Final = "0"
 """The next character, so that it follows every key of a folder in its place."""
 
 
-def upstream_ids(store: Store) -> Iterator[str]:
-    """
-    Yield the id of each upstream index of which a store has something, by a listing each.
-
-    Raises Unavailable if the store does not answer.
-    """
-    for top in _tops(store):
-        if top.endswith("/"):
-            yield top.removeprefix(keys.UPSTREAM).removesuffix("/")
-
-
 def kept_upstream_keys(store: Store) -> Iterator[Key]:
     """
     Yield the keys of the objects of upstream indexes that cannot be fetched again.

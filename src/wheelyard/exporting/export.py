@@ -465,7 +465,7 @@ def open_export(
     if index.name and lease.options and lease.options.store == store_id(settings, ""):
         raise Invalid(
             f"{escaped(dest)} is the site of all indexes, in which {index.name} has a folder. "
-            f"Upload without --export, and then export all, or choose another place for "
+            "Upload without --export, and then export all, or choose another place for "
             f"{index.name} alone.",
             code=BAD_DESTINATION,
         )

@@ -32,7 +32,7 @@ from wheelyard.catalog.document_cache import damaged
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import OUT_OF_SETTINGS, REMOVED_RULE, describe_removed_rules
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import AboutIndex, Conflict, Forbidden, Invalid, NotFound, quoted
+from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, about_index, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_known_filename
 from wheelyard.model.project import SUMMARY_LIMIT, Event, File, Project, PromotionData
@@ -111,7 +111,7 @@ class Promotion(Struct, frozen=True):
         quotas = target.uploads.quota_check.for_files() if target.uploads.quota_check else None
         before, at = target.projects.read_for_update(name), self.runtime.now()
         try:
-            with AboutIndex(target.name):
+            with about_index(target.name):
                 missing = frozenset(file.filename for file in _missing(before, files, at, quotas))
         except (Conflict, Forbidden) as refusal:
             message = f"{subject_of(target.name)} refuses it: {refusal.message}"
@@ -128,10 +128,10 @@ class Promotion(Struct, frozen=True):
             warnings = target.uploads.claim_new_name(before, caller)
             data = PromotionData(target.name)
             note = _Note(version, files, missing, data, at, caller)
-            with AboutIndex(self.source.name):
+            with about_index(self.source.name):
                 self.source.projects.change(name, note)
         listed = _List(before, files, quotas, self.source.name, summary, at, caller)
-        with AboutIndex(target.name):
+        with about_index(target.name):
             committed = target.projects.change(name, listed)
         return _result(committed.before, committed.after, files, warnings)
 
@@ -159,7 +159,7 @@ class Promotion(Struct, frozen=True):
             project = self.source.projects.get_current(name)
         except NotFound:
             raise unknown from None
-        with AboutIndex(self.source.name):
+        with about_index(self.source.name):
             return _files_of(project, version, self.runtime.now())
 
     def _check_rules(self, files: Sequence[File]) -> None:
