@@ -63,8 +63,13 @@ def show_health(call: Call) -> Health:
         version=version("wheelyard"),
         started=index.server.started_at if index.server else None,
         parts=tuple(_parts(index)),
-        warnings=tuple(dict.fromkeys(server_warnings(index))),
+        warnings=setting_warnings(index),
     )
+
+
+def setting_warnings(index: Index) -> tuple[str, ...]:
+    """Return what of the settings asks for a look, each sentence once."""
+    return tuple(dict.fromkeys(server_warnings(index)))
 
 
 def _parts(index: Index) -> Iterator[HealthPart]:

@@ -21,10 +21,9 @@ class HealthPages:
 
     def answer_settings(self, request: Request) -> Response:
         """Handle GET: warnings, the settings that are no defaults, and all of them by section."""
-        api = self._pages.api(request)
-        settings = api.call(health_operations.show_settings).settings
+        settings = self._pages.api(request).call(health_operations.show_settings).settings
         values = {
-            "warnings": api.call(health_operations.show_health).warnings,
+            "warnings": health_operations.setting_warnings(self._pages.index),
             "changed": [setting for setting in settings if not setting.is_default],
             "by_section": [(name, list(group)) for name, group in groupby(settings, _section)],
         }
