@@ -37,7 +37,7 @@ from wheelyard.http_client.credential_stores import ask_keyring, read_netrc
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
 from wheelyard.model.decoding import escaped
-from wheelyard.model.index_definition import parse_index_name
+from wheelyard.model.index_name import parse_index_name
 from wheelyard.remedies import Advice
 from wheelyard.settings.sections import is_loopback
 

@@ -19,7 +19,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.grants import GrantFields
-from wheelyard.model.index_definition import RESERVED_INDEX_NAMES
+from wheelyard.model.index_name import RESERVED_INDEX_NAMES
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import HttpSettings, Settings

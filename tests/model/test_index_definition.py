@@ -11,11 +11,11 @@ from wheelyard.model.index_definition import (
     IndexDefinition,
     IndexFields,
     build_definition,
-    parse_index_name,
     parse_index_tables,
     parts_of,
     require_fit,
 )
+from wheelyard.model.index_name import parse_index_name
 
 _NAMES = st.sampled_from(["dev", "prod", "team", "lab", "qa"])
 

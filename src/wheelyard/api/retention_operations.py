@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 
 from wheelyard.api.operation import Call, IndexName
 from wheelyard.errors import Invalid, NotFound
-from wheelyard.model.promotion import describe_index
+from wheelyard.model.index_name import describe_index
 from wheelyard.model.retention import RetentionReport
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from wheelyard.api.public_package_operations import PackageQuestion
 from wheelyard.authentication.authorization import project_not_found
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import strip_trailing_zeros
+from wheelyard.model.index_name import subject_of
 from wheelyard.model.project import File
-from wheelyard.model.promotion import subject_of
 from wheelyard.model.public_packages import (
     HIDDEN_BY_VIEW,
     ExplainedFile,

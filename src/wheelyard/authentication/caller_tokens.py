@@ -40,7 +40,7 @@ from wheelyard.model.api_token import (
     is_token_id,
 )
 from wheelyard.model.decoding import escaped
-from wheelyard.model.index_definition import parse_index_names
+from wheelyard.model.index_name import parse_index_names
 from wheelyard.remedies import Advice, Remedy
 
 SIGN_IN_WINDOW: Final = timedelta(hours=1)

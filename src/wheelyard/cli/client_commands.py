@@ -37,8 +37,7 @@ from wheelyard.doctor.installed_clients import Machine
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.index_definition import day_of_view, is_dated_view, parse_index_name
-from wheelyard.model.promotion import subject_of
+from wheelyard.model.index_name import day_of_view, is_dated_view, parse_index_name, subject_of
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.rendering.client_settings import (
     CLIENTS,

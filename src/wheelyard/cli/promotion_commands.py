@@ -10,7 +10,7 @@ from wheelyard.api.promotion_operations import (
 from wheelyard.cli.options import INDEX, open_api
 from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result, warn
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.promotion import describe_index
+from wheelyard.model.index_name import describe_index
 
 
 @cli_command(

@@ -35,7 +35,7 @@ from wheelyard.model.distribution_filename import (
     parse_version,
     parse_version_set,
 )
-from wheelyard.model.promotion import describe_index
+from wheelyard.model.index_name import describe_index
 
 RELEASE: Final = (
     PROJECT,

@@ -40,7 +40,7 @@ from wheelyard.cli.program import this_terminal
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.model.promotion import describe_index
+from wheelyard.model.index_name import describe_index
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
 from wheelyard.operations.copying.store_copy import CopyReport, IndexCopies, StoreCopy
 from wheelyard.operations.findings import Findings

@@ -23,7 +23,7 @@ from wheelyard.http_client.credential_stores import ask_keyring, read_netrc
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import DEFAULT_PORTS, BadUrl, Url, UserPassword, proxy_for
 from wheelyard.model.decoding import counted
-from wheelyard.model.index_definition import is_dated_view
+from wheelyard.model.index_name import is_dated_view
 from wheelyard.sources.candidate import is_distribution_name
 from wheelyard.sources.simple_page import read_page
 from wheelyard.sources.web_index import project_at

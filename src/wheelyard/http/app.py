@@ -22,11 +22,11 @@ from wheelyard.http.requests import BodyTimeouts
 from wheelyard.http.routing import RouteTable
 from wheelyard.http.uploads import UploadHandler
 from wheelyard.model.grants import Grants
-from wheelyard.model.index_definition import (
+from wheelyard.model.index_definition import IndexDefinition
+from wheelyard.model.index_name import (
     DATED,
     NAME_FORM,
     RESERVED_INDEX_NAMES,
-    IndexDefinition,
     day_of_view,
     is_dated_view,
 )

@@ -23,7 +23,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.api_token import ID_LENGTH, TOKEN_ID, token_id_in
 from wheelyard.model.decoding import InvalidField, decode_table, redact_tokens
-from wheelyard.model.index_definition import parse_index_names
+from wheelyard.model.index_name import parse_index_names
 from wheelyard.model.person import OIDC_PRINCIPAL, person_name
 from wheelyard.model.project import EventCommit
 

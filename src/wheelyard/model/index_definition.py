@@ -6,38 +6,22 @@ own name (its own packages), the name of another index (all that this one shows)
 empty text (the index without a name).
 """
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
 from typing import Annotated, Any, Final
 
 from msgspec import Meta, Struct, convert
 
-from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import NO_PATTERNS, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import InvalidField, decode_table
+from wheelyard.model.index_name import DATED, MAIN, UPSTREAM_LAYER, parse_index_name
 from wheelyard.model.promotion import NO_RULES, PromotionRules
 from wheelyard.model.quotas import LARGEST_QUOTA, Quotas
 
-UPSTREAM_LAYER: Final = "upstream"
-"""The layer with the packages of upstream indexes."""
-UNNAMED: Final = ""
-"""The name of the index without a name, in a list of layers and in rights."""
-NAME_LIMIT_CHARS: Final = 40
 MAX_LAYERS: Final = 16
 MebibytesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of MiB, from 0")]
 FilesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of files, from 0")]
-NAME_FORM: Final = re.compile(rf"[a-z0-9](?:[a-z0-9-]{{0,{NAME_LIMIT_CHARS - 2}}}[a-z0-9])?")
-"""The form of the name of an index. Words of paths have it, too, and the views of days."""
-DATED: Final = "as-of-"
-"""The beginning of the name of the view of a day."""
-_DATED: Final = re.compile(rf"{DATED}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}", re.ASCII)
-_WORDS: Final = (
-    "simple pypi legacy files project api raw packages health ready metrics setup static search "
-    "upstream wheelyard-export"
-)
-RESERVED_INDEX_NAMES: Final = frozenset(_WORDS.split())
-"""First segments of paths of the routes and of sites, and words with a meaning in layers."""
 
 
 class IndexFields(
@@ -109,59 +93,12 @@ def unnamed_index(
 ) -> IndexDefinition:
     """Return the definition of the index without a name."""
     return IndexDefinition(
-        name=UNNAMED,
-        layers=(UNNAMED, UPSTREAM_LAYER) if has_upstream else (UNNAMED,),
+        name=MAIN,
+        layers=(MAIN, UPSTREAM_LAYER) if has_upstream else (MAIN,),
         promotion=promotion,
         removed_rules=removed_rules,
         is_configured=True,
     )
-
-
-def is_dated_view(text: str) -> bool:
-    """Return whether a text has the form `as-of-2026-01-01`, which is the name of a view."""
-    return _DATED.fullmatch(text) is not None
-
-
-def day_of_view(text: str) -> date:
-    """
-    Return the day of `as-of-2026-01-01`, for which `is_dated_view` is true.
-
-    Raises NotFound if there is no such day.
-    """
-    try:
-        return date.fromisoformat(text.removeprefix(DATED))
-    except ValueError:
-        raise NotFound(
-            f"There is no view {text}, as there is no such day. Write the day as in "
-            "/as-of-2026-01-31/simple/."
-        ) from None
-
-
-def parse_index_name(text: str) -> str:
-    """
-    Return `text`, if it can be the name of an index.
-
-    Raises Invalid (code `invalid_index`) if it cannot.
-    """
-    if text in RESERVED_INDEX_NAMES:
-        why = "it is a word of the paths of this server"
-    elif is_dated_view(text):
-        why = "it is the name of a view of that day"
-    elif not NAME_FORM.fullmatch(text):
-        why = f"write up to {NAME_LIMIT_CHARS} letters a-z, digits and hyphens"
-    else:
-        return text
-    raise Invalid(f"{quoted(text)} cannot be the name of an index: {why}.", code="invalid_index")
-
-
-def parse_index_names(text: str) -> str:
-    """
-    Return the names of indexes in a text, with commas between them, sorted and each once.
-
-    An empty text names none. Raises Invalid (code `invalid_index`) for a wrong name.
-    """
-    names = {parse_index_name(name.strip()) for name in text.split(",")} if text else ()
-    return ",".join(sorted(names))
 
 
 def build_definition(fields: IndexFields, *, is_configured: bool = False) -> IndexDefinition:
@@ -297,7 +234,7 @@ def _fault_of(
             return "its layer upstream needs an [upstream] in the settings"
         if layer in unreadable:
             return f"its layer {quoted(layer)} is wrong"
-        if layer not in {UPSTREAM_LAYER, UNNAMED} and layer not in definitions:
+        if layer not in {UPSTREAM_LAYER, MAIN} and layer not in definitions:
             return f"there is no index {quoted(layer)}, which is one of its layers"
     return ""
 
@@ -339,7 +276,7 @@ def parts_of(
     def walk(outer: IndexDefinition) -> Iterator[str]:
         walked.add(outer.name)
         for layer in outer.layers:
-            if layer in {outer.name, UPSTREAM_LAYER, UNNAMED}:
+            if layer in {outer.name, UPSTREAM_LAYER, MAIN}:
                 if layer not in seen:
                     seen.add(layer)
                     yield layer

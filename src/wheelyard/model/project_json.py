@@ -12,6 +12,7 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model import stored_indexes, stored_publishers
 from wheelyard.model.decoding import redact_tokens
 from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event, is_match
+from wheelyard.model.index_name import describe_index
 from wheelyard.model.project import (
     AS_BEFORE,
     Commit,
@@ -21,7 +22,6 @@ from wheelyard.model.project import (
     NumberedCommit,
     Status,
 )
-from wheelyard.model.promotion import describe_index
 from wheelyard.model.public_packages import Decision, describe_for_approvers
 from wheelyard.model.stored_indexes import AnyIndexEvent, IndexEvent
 from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherEvent

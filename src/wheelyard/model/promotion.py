@@ -13,13 +13,3 @@ class PromotionRules(Struct, frozen=True, kw_only=True):
 
 
 NO_RULES = PromotionRules()
-
-
-def describe_index(name: str) -> str:
-    """Return the name of an index, or words for the one without a name."""
-    return name or "the index without a name"
-
-
-def subject_of(name: str) -> str:
-    """Return an index in words as the beginning of a sentence."""
-    return f"The index {name}" if name else "The index without a name"

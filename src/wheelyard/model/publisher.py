@@ -20,7 +20,7 @@ from wheelyard.model.access import Action, Pattern, Scope, parse_actions, parse_
 from wheelyard.model.claim_matchers import ClaimCheck, Claims, JobClaims
 from wheelyard.model.decoding import InvalidField, decode_table, escaped, to_one_line
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.index_definition import parse_index_names
+from wheelyard.model.index_name import parse_index_names
 from wheelyard.model.publisher_claim_rules import (
     PROVIDER_BY_ISSUER,
     AnyTable,

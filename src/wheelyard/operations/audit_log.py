@@ -12,8 +12,8 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.model.decoding import escaped, redact_tokens
+from wheelyard.model.index_name import describe_index
 from wheelyard.model.project import Event, EventKind
-from wheelyard.model.promotion import describe_index
 from wheelyard.model.public_packages import Decision
 
 EXTRA_FIELDS: Final = "facts"

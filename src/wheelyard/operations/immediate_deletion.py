@@ -32,9 +32,9 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, Forbidden, NotFound
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import Sha256, parse_known_filename, parse_sha256
+from wheelyard.model.index_name import describe_index
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.model.project import Deletion, Event, EventKind, File, Project
-from wheelyard.model.promotion import describe_index
 from wheelyard.operations.descriptions.descriptions import remove_results
 from wheelyard.operations.lifecycle import PromotionNotes, require_manager
 from wheelyard.remedies import Advice, Remedy

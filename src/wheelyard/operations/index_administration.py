@@ -36,12 +36,8 @@ from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError, quoted
 from wheelyard.model.decoding import counted, require_one_line
-from wheelyard.model.index_definition import (
-    IndexDefinition,
-    misfits,
-    parse_index_name,
-    read_definition,
-)
+from wheelyard.model.index_definition import IndexDefinition, misfits, read_definition
+from wheelyard.model.index_name import parse_index_name
 from wheelyard.model.stored_indexes import (
     AnyIndexEvent,
     IndexChanged,

@@ -26,8 +26,8 @@ from wheelyard.errors import Conflict, NotFound, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_known_filename
+from wheelyard.model.index_name import describe_index
 from wheelyard.model.project import Deletion, Event, EventKind, File, Project, Status
-from wheelyard.model.promotion import describe_index
 from wheelyard.model.quotas import size_of_files
 from wheelyard.operations.quotas import QuotaCheck
 from wheelyard.remedies import Advice, Remedy

@@ -30,7 +30,8 @@ from wheelyard.errors import (
 from wheelyard.model.access import Action, Caller, NamePatterns, Pattern, matches_any
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import RESERVED_NAMES
-from wheelyard.model.index_definition import OF_AN_INDEX, is_dated_view, taken_name
+from wheelyard.model.index_definition import OF_AN_INDEX, taken_name
+from wheelyard.model.index_name import is_dated_view
 from wheelyard.model.project import Event, EventKind, File, Project
 from wheelyard.operations.audit_log import log_name
 from wheelyard.operations.lifecycle import REASON_LIMIT

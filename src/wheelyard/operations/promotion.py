@@ -35,8 +35,8 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, about_index, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_known_filename
+from wheelyard.model.index_name import describe_index, subject_of
 from wheelyard.model.project import SUMMARY_LIMIT, Event, File, Project, PromotionData
-from wheelyard.model.promotion import describe_index, subject_of
 from wheelyard.model.quotas import size_of_files
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.quotas import FileQuotas

@@ -46,8 +46,8 @@ from wheelyard.model.distribution_filename import (
     reading_of,
 )
 from wheelyard.model.index_definition import IndexDefinition
+from wheelyard.model.index_name import describe_index, subject_of
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
-from wheelyard.model.promotion import describe_index, subject_of
 from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
 from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.quotas import FileQuotas, QuotaCheck

@@ -11,7 +11,7 @@ from packaging.version import Version
 from wheelyard.errors import Invalid
 from wheelyard.model.access import EVERY_PROJECT, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import InvalidField, counted, decode_table, require_one_line
-from wheelyard.model.index_definition import parse_index_name
+from wheelyard.model.index_name import parse_index_name
 
 Kind = Annotated[Literal["prereleases", "dev"], Meta(title='"prereleases" or "dev"')]
 """Which releases a rule is about: pre-releases, of which dev releases are some, or only these."""

@@ -22,7 +22,7 @@ from packaging.version import Version
 from wheelyard.errors import DOCUMENTATION, Invalid, quoted
 from wheelyard.model.access import normalise_pattern, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.index_definition import parse_index_name
+from wheelyard.model.index_name import parse_index_name
 from wheelyard.storage.location import BUCKET_FORMS, GOOGLE, SCHEMES, parse_location
 
 HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"

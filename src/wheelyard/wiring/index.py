@@ -33,12 +33,8 @@ from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.model.access import ANONYMOUS, Caller, NamePatterns
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
-from wheelyard.model.index_definition import (
-    UPSTREAM_LAYER,
-    IndexDefinition,
-    has_filter,
-    merges_of,
-)
+from wheelyard.model.index_definition import IndexDefinition, has_filter, merges_of
+from wheelyard.model.index_name import UPSTREAM_LAYER
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.index_warnings import grant_warnings
 from wheelyard.operations.lifecycle import Lifecycle

@@ -21,7 +21,8 @@ from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import parse_name_patterns
 from wheelyard.model.brand import Brand
-from wheelyard.model.index_definition import UPSTREAM_LAYER, IndexDefinition
+from wheelyard.model.index_definition import IndexDefinition
+from wheelyard.model.index_name import UPSTREAM_LAYER
 from wheelyard.model.project import Event, Project
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.audit_log import log_event

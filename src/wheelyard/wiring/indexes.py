@@ -13,12 +13,8 @@ from typing import TYPE_CHECKING
 from wheelyard.catalog.format import Catalog, open_index
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.model.index_definition import (
-    UPSTREAM_LAYER,
-    IndexDefinition,
-    indexes_below,
-    parts_of,
-)
+from wheelyard.model.index_definition import IndexDefinition, indexes_below, parts_of
+from wheelyard.model.index_name import UPSTREAM_LAYER
 from wheelyard.operations.index_definitions import IndexDefinitions, KnownIndexes
 from wheelyard.settings.sections import Settings
 from wheelyard.wiring.stores import cache_policy_in

@@ -14,7 +14,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.model.index_definition import UPSTREAM_LAYER
+from wheelyard.model.index_name import UPSTREAM_LAYER
 from wheelyard.model.project import File, Project
 from wheelyard.model.public_packages import FileReason
 from wheelyard.storage.base import ABSENT, ObjectVersion

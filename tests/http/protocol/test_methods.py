@@ -14,7 +14,7 @@ from tests.http.servers import RunningServer
 from wheelyard.errors import Invalid
 from wheelyard.http.requests import decode_path
 from wheelyard.http.routing import ALL_METHODS, RouteTable
-from wheelyard.model.index_definition import parse_index_name
+from wheelyard.model.index_name import parse_index_name
 from wheelyard.settings.sections import ServerSettings, Settings
 
 pytestmark = pytest.mark.integration

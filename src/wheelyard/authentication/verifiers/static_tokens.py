@@ -43,7 +43,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.api_token import PREFIX, has_token_prefix
 from wheelyard.model.decoding import InvalidField, decode_table, escaped, require_one_line
-from wheelyard.model.index_definition import parse_index_names
+from wheelyard.model.index_name import parse_index_names
 
 MIN_TOKEN_CHARS: Final = 16
 NAME_LIMIT_CHARS: Final = 100

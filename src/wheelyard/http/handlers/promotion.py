@@ -30,7 +30,7 @@ from wheelyard.http.request_authentication import CallerElsewhere
 from wheelyard.http.resolver import find_private
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_version
-from wheelyard.model.promotion import describe_index
+from wheelyard.model.index_name import describe_index
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.account_pages import FormState

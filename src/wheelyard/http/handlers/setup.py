@@ -13,7 +13,7 @@ from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import referring_page
 from wheelyard.http.messages import NO_STORE, Request, Response, redirect
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.index_definition import DATED
+from wheelyard.model.index_name import DATED
 from wheelyard.rendering.client_settings import CLIENTS, INSTALL_CHOICES
 from wheelyard.rendering.web.core_metadata import TEXT_LIMIT
 from wheelyard.rendering.web.setup_page import SetupContent

@@ -6,8 +6,8 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access import describe_principal
+from wheelyard.model.index_name import describe_index
 from wheelyard.model.project import File
-from wheelyard.model.promotion import describe_index
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.simple_pages import timestamp
 from wheelyard.rendering.web.account_pages import FormState
