@@ -2,15 +2,19 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from msgspec import Raw
 from msgspec.structs import replace
 
 from tests.authentication.verifiers.password_fixture import BlockingHasher
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA512
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.in_memory_index import START, Clock, fake_runtime
+from tests.operations.test_store_copy import BusyStore, once
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier, line_digest
@@ -20,7 +24,7 @@ from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.model.access import Credential
 from wheelyard.operations.copying.credential_copy import CredentialCopy
 from wheelyard.settings.sections import AccessSettings, Settings
-from wheelyard.storage.base import Key, Stored, Stores
+from wheelyard.storage.base import Key, Store, Stored, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
@@ -64,9 +68,7 @@ class Servers:
         self.file.write_text(f"ana:{SHA512}\nbo:{SHA512}\n")
         self.one, self.other = self.opened(1), self.opened(2)
 
-    def opened(
-        self, seed: int, store: MemoryStore | None = None, file: Path | None = None
-    ) -> Index:
+    def opened(self, seed: int, store: Store | None = None, file: Path | None = None) -> Index:
         """Return one more server."""
         path = file or self.file
         access = AccessSettings(htpasswd_file=str(path), failed_login_per_minute=1000)
@@ -93,6 +95,16 @@ class Servers:
         """Write the file, and let all servers notice."""
         (file or self.file).write_text("".join(f"{line}\n" for line in lines))
         self.clock.advance(seconds=FILE_SECONDS)
+
+    def stored(self) -> ChangedPasswords:
+        """Return the document in the store."""
+        stored = self.store.get(CHANGED_PASSWORDS)
+        assert isinstance(stored, Stored)
+        return Codec(ChangedPasswords).decode(CHANGED_PASSWORDS, stored.body)
+
+    def people(self) -> list[str]:
+        """Return the people of whom the store has an outdated line."""
+        return sorted(changed.name for changed in self.stored().by_line.values())
 
     def has_document(self) -> bool:
         """Return whether the store has the document."""
@@ -175,8 +187,9 @@ def test_people_are_named_to_the_operator(servers: Servers) -> None:
     assert not any("in the browser" in text for text in server_warnings(servers.one))
 
 
-def test_the_document_goes_with_the_last_line(servers: Servers) -> None:
-    """A sweep deletes the document once the file has none of its lines, and not before."""
+def test_a_sweep_drops_lines_that_were_replaced(servers: Servers) -> None:
+    """A sweep drops the line of a person who has another one, and the document with the last."""
+    servers.store.put(CHANGED_PASSWORDS, document(("ana", SHA512), ("bo", SHA512)), None)
     assert servers.one.check.run(sweep=True).swept == 0
     servers.write()  # perhaps a file that is not mounted
     assert servers.one.check.run(sweep=True).swept == 0
@@ -184,15 +197,92 @@ def test_the_document_goes_with_the_last_line(servers: Servers) -> None:
         Stores.of(servers.store), Spool(servers.folder), Settings(), fake_runtime(servers.clock, 4)
     )
     assert without.check.run(sweep=True).swept == 0
-    assert servers.has_document()
+    assert servers.people() == ["ana", "bo"]
 
     servers.write(f"ana:{BCRYPT}", f"bo:{SHA512}")
-    found = servers.one.check.run()
-    assert f"{CHANGED_PASSWORDS} has no line of the htpasswd file, and is of no use" in found.notes
-    assert servers.has_document()
+    replaced = f"{CHANGED_PASSWORDS} has lines that were replaced, of no use any more: ana"
+    assert replaced in servers.one.check.run().notes
+    assert servers.people() == ["ana", "bo"]
+    assert servers.one.check.run(sweep=True).swept == 1
+    assert servers.people() == ["bo"]
+    assert servers.stored().revision == 4
+    assert not servers.opens(OLD, servers.opened(5), "bo")
+
+    servers.write(f"ana:{BCRYPT}", f"bo:{APR1}")
     assert servers.one.check.run(sweep=True).swept == 1
     assert not servers.has_document()
     assert servers.opens(OLD, servers.other)
+
+
+def test_a_sweep_keeps_people_who_are_not_in_its_file(servers: Servers) -> None:
+    """The line of a person without another one stays, as another server's file may have it."""
+    servers.write(f"bo:{SHA512}")
+
+    assert servers.one.check.run(sweep=True).swept == 0
+
+    (note,) = [text for text in servers.one.check.run().notes if CHANGED_PASSWORDS in text]
+    assert note.endswith("as that of another server may have these lines: ana")
+    file = servers.folder / "other"
+    file.write_text(f"ana:{SHA512}\n")
+    assert not servers.opens(OLD, servers.opened(3, file=file))
+
+
+def test_a_sweep_keeps_all_lines_of_a_person_without_one_that_counts(servers: Servers) -> None:
+    """While the new line of a person is outdated, too, the earlier one is not dropped."""
+    servers.store.put(CHANGED_PASSWORDS, document(("ana", SHA512), ("ana", BCRYPT)), None)
+    servers.write(f"ana:{BCRYPT}")
+    assert servers.one.check.run(sweep=True).swept == 0
+    servers.write(f"ana:{APR1}")
+    assert servers.one.check.run(sweep=True).swept == 2
+
+
+def test_a_sweep_keeps_what_a_copy_adds_meanwhile(servers: Servers) -> None:
+    """A line that a copy brings while a sweep writes stays, and the sweep does its work."""
+    both = document(("ana", SHA512), ("bo", SHA512))
+    adds = once("put", CHANGED_PASSWORDS, lambda: servers.store.put(CHANGED_PASSWORDS, both, None))
+    servers.write(f"ana:{BCRYPT}", f"bo:{SHA512}")
+    busy = servers.opened(3, BusyStore(servers.store, adds))
+
+    assert busy.check.run(sweep=True).swept == 1
+
+    assert servers.people() == ["bo"]
+
+
+@pytest.mark.parametrize("kind", [FaultKind.DONE, FaultKind.LOST_RACE, FaultKind.CRASH_AFTER])
+def test_a_sweep_with_a_fault_is_completed(servers: Servers, kind: FaultKind) -> None:
+    """A sweep whose write gets no answer, loses a race or is killed is completed by the next."""
+    servers.store.put(CHANGED_PASSWORDS, document(("ana", SHA512), ("bo", SHA512)), None)
+    servers.write(f"ana:{BCRYPT}", f"bo:{APR1}")
+    faulty = FaultyStore(servers.store, (Fault(kind, "put", CHANGED_PASSWORDS),))
+    with suppress(ProcessCrash):
+        assert servers.opened(3, faulty).check.run(sweep=True).swept == 2
+
+    left = servers.one.check.run()
+
+    is_killed = kind is FaultKind.CRASH_AFTER
+    assert (f"{CHANGED_PASSWORDS} is empty, and of no use any more" in left.notes) == is_killed
+    assert servers.has_document() == is_killed
+    assert servers.one.check.run(sweep=True).swept == is_killed
+    assert not servers.has_document()
+
+
+def test_a_sweep_keeps_what_a_newer_version_has_written(servers: Servers) -> None:
+    """A sweep keeps what it does not know in the document, and does not touch such a line."""
+    servers.write(f"ana:{BCRYPT}")
+    known = document(("ana", SHA512))
+    newer = known.replace(b'"revision"', b'"later":[1],"revision"')
+    servers.store.put(CHANGED_PASSWORDS, newer, None)
+    assert servers.one.check.run(sweep=True).swept == 1
+    assert servers.stored().other_fields == (("later", Raw(b"[1]")),)
+
+    newer = known.replace(b'"hash"', b'"later":1,"hash"')
+    servers.store.put(CHANGED_PASSWORDS, newer, None)
+    findings = servers.one.check.run(sweep=True)
+    assert (findings.swept, findings.problems) == (0, [])
+    assert any("was not swept" in note and "Upgrade" in note for note in findings.notes)
+    stored = servers.store.get(CHANGED_PASSWORDS)
+    assert isinstance(stored, Stored)
+    assert stored.body == newer
 
 
 def test_a_sweep_gives_no_line_back_to_a_server_that_runs(servers: Servers) -> None:

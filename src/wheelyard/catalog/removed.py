@@ -1,25 +1,27 @@
 """
 What earlier versions have stored, and this one reads only to refuse, replay or sweep it.
 
-Nothing of it is written again, but for what a copy has to take along. What changes a project when
-its journal is replayed is in `model/`, as replaying is: `File.approved_for`, `PromotionData.person`
-and `EventKind.PROMOTION_APPROVED`. The keys:
+Nothing of it is written again, but for what a copy takes along, and what a sweep leaves of a
+document. What changes a project when its journal is replayed is in `model/`, as replaying is:
+`File.approved_for`, `PromotionData.person` and `EventKind.PROMOTION_APPROVED`. The keys:
 
     credentials/logins/<yyyymmddhh>/<id>.json              a login through a browser, by expiry
     credentials/passwords.json                             passwords that people had changed
 """
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from msgspec import Struct
 from msgspec import field as stored_field
+from msgspec.structs import replace
 
 from wheelyard.catalog.document_cache import DocumentCache, Snapshot
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.decoding import Extensible
 from wheelyard.storage.base import Key
 
@@ -83,6 +85,7 @@ class ChangedPassword(Struct, frozen=True, kw_only=True):
     name: str
     """The user name, as in the line."""
     hash: str
+    """Nothing reads it, and it is empty in a copy."""
     changed_at: datetime
 
     def __repr__(self) -> str:  # without the hash
@@ -99,11 +102,46 @@ class ChangedPasswords(
     revision: int = 0
     """The number of writes of the document."""
     write_id: str = ""
+    """A random text that shows whether a write without a reply has succeeded."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether the document says nothing, also nothing that this version does not know."""
+        return not self.by_line and not self.other_fields
+
+    def replaced(self, line_of: "LineOf") -> dict[str, ChangedPassword]:
+        """
+        Return what belongs to lines in whose place an htpasswd file has another one that counts.
+
+        Of a person whose new line is outdated, too, nothing is returned.
+        """
+        no_line = {"", *self.by_line}
+        lines = self.by_line.items()
+        return {line: changed for line, changed in lines if line_of(changed.name) not in no_line}
+
+    def absent_names(self, line_of: "LineOf") -> list[str]:
+        """Return the people without a line in an htpasswd file, sorted."""
+        names = {changed.name for changed in self.by_line.values()}
+        return sorted(name for name in names if not line_of(name))
+
+    def next_write(self, by_line: Mapping[str, ChangedPassword], write_id: str) -> Self:
+        """Return the document with other lines, for its next write."""
+        lines = dict(sorted(by_line.items()))
+        return replace(self, by_line=lines, revision=self.revision + 1, write_id=write_id)
+
+    def is_same_write(self, other: Self | None) -> bool:
+        """Return whether a document was written by the same write as this one."""
+        return other is not None and other.write_id == self.write_id
+
+
+LineOf = Callable[[str], str]
+"""Returns the digest of the line of a user in an htpasswd file, or an empty text without one."""
 
 
 def joined(one: ChangedPasswords, other: ChangedPasswords) -> dict[str, ChangedPassword]:
-    """Return the passwords of both, of a line that both have those of `one`."""
-    return dict(sorted((other.by_line | one.by_line).items()))
+    """Return the lines of `one`, and those that only `other` has, without their hashes."""
+    others = {line: replace(changed, hash="") for line, changed in other.by_line.items()}
+    return others | one.by_line
 
 
 @dataclass(slots=True)
@@ -127,6 +165,27 @@ class OutdatedLines:
     def known(self) -> frozenset[str]:
         """Return the digests as this process knows them, without a look at the store."""
         return self._with(self.documents.peek(CHANGED_PASSWORDS, "any"))
+
+    def drop_replaced(self, line_of: LineOf, retries: ConflictRetries) -> int:
+        """
+        Remove the lines that were replaced from the document, and return how many.
+
+        Raises Unavailable as `current` does, and if the document has parts that this version does
+        not know.
+        """
+        for _ in retries.attempts():
+            snapshot = self.documents.get(CHANGED_PASSWORDS, "current")
+            before = snapshot.value or ChangedPasswords()
+            replaced = before.replaced(line_of)
+            if not replaced:
+                return 0
+            self.documents.codec.require_whole(CHANGED_PASSWORDS, before, snapshot.size)
+            left = {line: kept for line, kept in before.by_line.items() if line not in replaced}
+            after = before.next_write(left, retries.runtime.new_id())
+            version = snapshot.version
+            if self.documents.swap(CHANGED_PASSWORDS, after, version, after.is_same_write):
+                return len(replaced)
+        raise retries.exhausted(CHANGED_PASSWORDS)
 
     def _with(self, snapshot: Snapshot[ChangedPasswords] | None) -> frozenset[str]:
         passwords = snapshot.value if snapshot else None

@@ -38,7 +38,7 @@ from wheelyard.catalog.people import NameClaim
 from wheelyard.catalog.stored_credentials import SessionKey, SessionRecords
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime, backoff_pauses
 from wheelyard.downloads.upkeep import counts_faults
-from wheelyard.errors import WheelyardError
+from wheelyard.errors import UNREADABLE_CODES, Unavailable, WheelyardError
 from wheelyard.model.api_token import TokenRecord, is_token_id
 from wheelyard.model.decoding import counted
 from wheelyard.model.person import Person
@@ -56,8 +56,10 @@ class CredentialsCheck(Struct, frozen=True):
     store: Store
     publishing_cleanup: PublishingCleanup
     sessions: SessionRecords
-    needs_outdated_lines: Callable[[], bool] | None
-    """Returns whether the htpasswd file has some, or is None without such a file."""
+    outdated_lines: removed.OutdatedLines
+    line_of: removed.LineOf | None
+    """Of the htpasswd file of the settings, or None without such a file."""
+    retries: ConflictRetries
 
     def run(self, findings: Findings, *, sweep: bool) -> None:
         """
@@ -127,27 +129,60 @@ class CredentialsCheck(Struct, frozen=True):
             findings.notes.append(f"{objects} under {removed.DEVICE_LOGINS}, of no use any more")
 
     def _check_passwords(self, findings: Findings, *, sweep: bool) -> None:
-        """Check the document of outdated lines, which goes once the htpasswd file has none."""
+        """Check the document of outdated lines, of which a sweep drops those that were replaced."""
         key = removed.CHANGED_PASSWORDS
         stored = read_or_report(self.store, key, findings).stored
         if stored is None:
             return
         try:
-            Codec(removed.ChangedPasswords).decode(key, stored.body)
+            passwords = Codec(removed.ChangedPasswords).decode(key, stored.body)
         except WheelyardError:
             findings.problems.append(
                 f"{key} is damaged, so nobody can sign in with a password; restore it from a "
                 "backup, or give everybody another line in the htpasswd file, and remove it"
             )
             return
-        # without such a file nobody knows
-        if self.needs_outdated_lines is None or self.needs_outdated_lines():
+        # without such a file nobody knows which lines were replaced
+        if self.line_of is None:
             return
+        absent = passwords.absent_names(self.line_of)
+        if absent:
+            findings.notes.append(
+                f"{key} keeps the outdated lines of people who are not in the htpasswd file, as "
+                f"that of another server may have these lines: {', '.join(absent)}"
+            )
         if sweep:
+            self._sweep_passwords(self.line_of, findings)
+            return
+        replaced = passwords.replaced(self.line_of)
+        if replaced:
+            names = sorted({changed.name for changed in replaced.values()})
+            findings.notes.append(
+                f"{key} has lines that were replaced, of no use any more: {', '.join(names)}"
+            )
+        elif passwords.is_empty:
+            findings.notes.append(f"{key} is empty, and of no use any more")
+
+    def _sweep_passwords(self, line_of: removed.LineOf, findings: Findings) -> None:
+        """
+        Drop the outdated lines that were replaced, and an empty document.
+
+        Raises Unavailable if the store does not answer.
+        """
+        key = removed.CHANGED_PASSWORDS
+        try:
+            dropped = self.outdated_lines.drop_replaced(line_of, self.retries)
+            left = self.outdated_lines.documents.get(key, "current").value
+        except Unavailable as fault:
+            if fault.code not in UNREADABLE_CODES:
+                raise
+            findings.notes.append(f"{key} was not swept: {fault.message}")
+            return
+        # no store deletes one version alone: what a copy adds just now comes with the next copy
+        if left is not None and left.is_empty:
             self.store.delete(key)
-            findings.swept += 1
-        else:
-            findings.notes.append(f"{key} has no line of the htpasswd file, and is of no use")
+            dropped = max(dropped, 1)
+        findings.swept += dropped
 
     def _check_people(self, findings: Findings) -> None:
         for entry in self.store.list(keys.PEOPLE):

@@ -349,6 +349,9 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         from wheelyard.operations.check_store import Check, CredentialsCheck
 
         htpasswd = self.authenticator.htpasswd
+        line_of = None
+        if htpasswd is not None:
+            line_of = htpasswd.line_of
         return Check(
             self.stores,
             self.spool,
@@ -360,7 +363,9 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
                 self.stores.credentials,
                 self.publishing_cleanup,
                 self.sessions.records,
-                htpasswd.needs_outdated_lines if htpasswd is not None else None,
+                self.catalog.outdated_lines,
+                line_of,
+                self.retries,
             ),
             threads=1 if self.is_local else REMOTE_CHECK_THREADS,
         )

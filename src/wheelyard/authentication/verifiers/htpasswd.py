@@ -237,10 +237,6 @@ class HtpasswdVerifier:
         names = (name for name, hashed in hashes.items() if line_digest(name, hashed) in outdated)
         return tuple(sorted(names)) if outdated else ()
 
-    def needs_outdated_lines(self) -> bool:
-        """Return whether a line is outdated, or the file has no user, which may be a mistake."""
-        return not self.file.current().hashes or bool(self.outdated_names())
-
     def line_of(self, name: str) -> str:
         """
         Return the digest of the line of a user, or an empty text without one.
