@@ -317,7 +317,7 @@ def test_a_damaged_document_opens_nothing(servers: Servers) -> None:
 
 
 def test_a_copy_keeps_lines_outdated(servers: Servers) -> None:
-    """A copy has the outdated lines of the source beside those of its own."""
+    """A copy has the outdated lines of the source beside those of its own, and no password."""
     target = MemoryStore(servers.clock.seconds)
     there = servers.opened(5, target)
 
@@ -327,6 +327,9 @@ def test_a_copy_keeps_lines_outdated(servers: Servers) -> None:
 
     assert (copy(), copy()) == (1, 0)
     assert not servers.opens(OLD, there)
+    copied = target.get(CHANGED_PASSWORDS)
+    assert isinstance(copied, Stored)
+    assert BCRYPT.encode() not in copied.body
     target.put(CHANGED_PASSWORDS, document(("bo", SHA512)), None)
     assert (copy(), copy()) == (1, 0)
     fresh = servers.opened(6, target)

@@ -75,7 +75,7 @@ def test_copy_says_what_it_wrote(store: Path, wheelyard: Typed, sandbox: Sandbox
     assert again.stderr == ""
     assert result.pop("moment").endswith("Z")
     counted = ("changed", "objects", "size", "decisions", "upstream", "credentials")
-    assert result == {"projects": 2, "problems": [], **dict.fromkeys(counted, 0)}
+    assert result == {"projects": 2, "problems": [], "warnings": [], **dict.fromkeys(counted, 0)}
     assert contents(there) == contents(store)
 
 

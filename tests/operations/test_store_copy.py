@@ -25,7 +25,8 @@ from tests.operations.old_files import EGG, list_old_file
 from tests.storage.wrapping import WrappedStore
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import gzipped
+from wheelyard.catalog.document_cache import Codec, gzipped
+from wheelyard.catalog.removed import CHANGED_PASSWORDS, ChangedPassword, ChangedPasswords
 from wheelyard.errors import Unavailable
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
@@ -33,7 +34,7 @@ from wheelyard.model.person import Person, id_of_subject
 from wheelyard.operations.copying import store_copy
 from wheelyard.operations.copying.store_copy import CopyReport
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.storage.base import Key, Store, Stores
+from wheelyard.storage.base import STORAGE_DENIED, Key, Store, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.upstream.policy.decisions import Deciding
 
@@ -169,7 +170,12 @@ def test_idle_copy_asks_both_feeds(source: IndexHarness, target: IndexHarness, o
     assert (report.projects, report.changed, report.objects) == (2 + others, 0, 0)
     read_once = ("get", keys.PROJECT_NAMES), ("list", keys.PENDING), ("get", keys.CHANGES)
     others_read = ("list", keys.DOWNLOADS), ("get", keys.DECISIONS), ("list", keys.UPSTREAM)
-    assert here.calls[1:] == [*read_once, *others_read]  # the first one is of the format
+    lines_read = ("get", CHANGED_PASSWORDS)
+    assert here.calls[1:] == [
+        *read_once,
+        *others_read,
+        lines_read,
+    ]  # the first one is of the format
     seen = [("get", keys.COPIED), ("list", keys.PENDING), ("get", keys.CHANGES)]
     assert there.calls[1:] == [
         *seen,
@@ -701,6 +707,68 @@ def test_tokens_are_copied_only_if_asked_for(source: IndexHarness, target: Index
     assert copy(source, target, with_credentials=True).credentials == 0
     damage(source, keys.TOKENS, b"?")
     assert len(copy(source, target, with_credentials=True).problems) == 2
+
+
+def outdated_lines(*names: str) -> bytes:
+    """Return the document of outdated lines of people, with the hashes of their passwords."""
+    by_line = {
+        name * 9: ChangedPassword(name=name, hash="a secret", changed_at=START) for name in names
+    }
+    return Codec(ChangedPasswords).encode(ChangedPasswords(by_line=by_line))
+
+
+@pytest.mark.parametrize("with_credentials", [False, True])
+def test_outdated_lines_are_always_copied(
+    source: IndexHarness, target: IndexHarness, *, with_credentials: bool
+) -> None:
+    """Outdated lines of htpasswd files are copied in any case, without passwords and tokens."""
+    source.index.tokens.create(TokenRequest(name="ci"), by="local:alice")
+    source.store.put(CHANGED_PASSWORDS, outdated_lines("ana", "bo"), None)
+    target.store.put(CHANGED_PASSWORDS, outdated_lines("cy"), None)
+
+    counts = [copy(source, target, with_credentials=with_credentials).credentials for _ in range(2)]
+
+    assert counts == [1 + with_credentials, 0]
+    there = target.snapshot(keys.CREDENTIALS)
+    assert any(key.startswith(keys.TOKENS) for key in there) == with_credentials
+    passwords = Codec(ChangedPasswords).decode(CHANGED_PASSWORDS, there[CHANGED_PASSWORDS])
+    assert passwords.revision == 1
+    assert passwords.write_id
+    lines = {changed.name: changed.hash for changed in passwords.by_line.values()}
+    assert lines == {"ana": "", "bo": "", "cy": "a secret"}
+
+
+@pytest.mark.parametrize("cause", [None, PermissionError()])
+def test_a_copy_that_may_not_read_outdated_lines_warns(
+    source: IndexHarness, target: IndexHarness, cause: PermissionError | None
+) -> None:
+    """Who may read packages alone copies them, and is told that old passwords may work there."""
+
+    def refuse() -> None:
+        code = None if cause else STORAGE_DENIED
+        raise Unavailable("No right.", code=code) from cause
+
+    hiding = BusyStore(source.store, once("get", CHANGED_PASSWORDS, refuse))
+
+    report = copy(source, target, read_from=hiding)
+
+    assert (report.problems, report.projects) == ([], 2)
+    (warning,) = report.warnings
+    assert warning.startswith(f"{CHANGED_PASSWORDS} of FROM may not be read.")
+    assert warning.endswith("No right.")
+
+
+@pytest.mark.parametrize(("body", "failing_reads"), [(b"{", 0), (outdated_lines("ana"), 2)])
+def test_unreadable_outdated_lines_fail_the_copy(
+    source: IndexHarness, target: IndexHarness, body: bytes, failing_reads: int
+) -> None:
+    """Outdated lines that cannot be read are a problem, and keep no package from arriving."""
+    source.store.put(CHANGED_PASSWORDS, body, None)
+    fault = Fault(FaultKind.NOT_DONE, "get", CHANGED_PASSWORDS, times=failing_reads)
+
+    report = copy(source, target, read_from=FaultyStore(source.store, (fault,)))
+
+    assert (left_out(report), report.projects) == ([CHANGED_PASSWORDS], 2)
 
 
 def test_sessions_stay_where_they_are(source: IndexHarness, target: IndexHarness) -> None:

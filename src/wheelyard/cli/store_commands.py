@@ -179,7 +179,8 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     copy again.
 
     Files that were deleted in FROM stay in TO, unlisted, until 'wheelyard check --sweep' there. A
-    project that was changed in TO is left alone, and the command fails.
+    project that was changed in TO is left alone, and the command fails. Lines of htpasswd files
+    that are outdated in FROM are so in TO.
 
     Options:
         --with-credentials: Also the API tokens, as digests, and the grants of the store.
@@ -210,6 +211,9 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     if report.problems:
         command = this_terminal().line(("check", "--store", source))
         warn(f"'{command}' says whether FROM is damaged, and what can be done about it")
+    report.warnings = [escaped(warning) for warning in report.warnings]
+    for warning in report.warnings:
+        warn(warning)
     if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
         warn(
             "FROM has no token and no grant. If access.credentials_store names another place for "
@@ -258,9 +262,11 @@ def _summary(target: str, report: CopyReport, *, with_credentials: bool) -> str:
     decisions = f", {counted(report.decisions, 'decision')}" if report.decisions else ""
     if report.upstream:
         decisions += f", {counted(report.upstream, 'object')} about public names"
-    credentials = (
-        f", {counted(report.credentials, 'object')} of credentials" if with_credentials else ""
-    )
+    credentials = ""
+    if with_credentials:
+        credentials = f", {counted(report.credentials, 'object')} of credentials"
+    elif report.credentials:
+        credentials = ", outdated lines of htpasswd files"
     changed = counted(report.changed, "name")  # which may be a released one, so no project
     return (
         f"{target}: {counted(report.projects, 'project')}{moment}, changes of {changed}; "

@@ -1,5 +1,5 @@
 """
-Copies of stores: projects, and the credentials if asked for.
+Copies of stores: projects, outdated lines of htpasswd files, and the credentials if asked for.
 
 `operations/copying/store_copy.py` copies a store into another one while the source is written,
 and without a lock:

@@ -5,7 +5,8 @@ Sessions of browsers are left out: whoever has the key that signs them could be 
 where it is, and a copy holds no secret. So are logins through a browser, which are of no use.
 
 A token that is revoked in the target stays revoked, and one that was rotated there ends as soon.
-A line of the htpasswd file that is outdated in the source, or in the target, stays so.
+A line of the htpasswd file that is outdated in the source, or in the target, stays so: every copy
+brings these lines, as digests with the names, and without the hashes of passwords.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,6 @@ from typing import Any, Final
 
 from msgspec import DecodeError, Struct
 from msgspec.json import Decoder
-from msgspec.structs import replace
 
 from wheelyard.catalog import keys, removed
 from wheelyard.catalog.commits import C, D, Journal, JournalKind, diverged
@@ -26,7 +26,7 @@ from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import UNREADABLE_CODES, Conflict, NotFound, Unavailable
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.person import Person
-from wheelyard.storage.base import ABSENT, Key, Store, Stored
+from wheelyard.storage.base import ABSENT, Found, Key, Store, Stored
 
 
 def copy_document(source: Store, target: JournaledDocument[D, C, Any]) -> int:
@@ -123,6 +123,10 @@ class CredentialCopy(Struct, frozen=True):
             if not is_left_out and entry.key not in used:
                 yield entry.key
 
+    def has_outdated_lines(self) -> bool:
+        """Return whether the source has the document of outdated lines."""
+        return isinstance(self.source.get(removed.CHANGED_PASSWORDS), Stored)
+
     def copy(self, key: Key) -> int:
         """
         Copy one of the wanted objects, if it is newer, and return how many were written.
@@ -139,7 +143,7 @@ class CredentialCopy(Struct, frozen=True):
         for _ in retries.attempts():
             answer = self.target.get(key)
             in_target = answer if isinstance(answer, Stored) else None
-            body = _new_body(key, in_source, in_target) if isinstance(in_source, Stored) else None
+            body = self._new_body(key, in_source, in_target)
             if body is None:
                 return 0
             version = in_target.version if in_target else ABSENT
@@ -148,16 +152,30 @@ class CredentialCopy(Struct, frozen=True):
                 return 1
         raise retries.exhausted(key)
 
-
-def _new_body(key: Key, in_source: Stored, in_target: Stored | None) -> bytes | None:
-    """Return the new bytes of an object of the target, or None if it needs none."""
-    if in_target is None:
+    def _new_body(self, key: Key, in_source: Found, in_target: Stored | None) -> bytes | None:
+        """Return the new bytes of an object of the target, or None if it needs none."""
+        if not isinstance(in_source, Stored):
+            return None
+        if key == removed.CHANGED_PASSWORDS:
+            return self._joined_passwords(in_source, in_target)
+        if in_target is None:
+            return in_source.body
+        if in_source.body == in_target.body or not _is_newer(key, in_source, in_target):
+            return None
         return in_source.body
-    if in_source.body == in_target.body:
-        return None
-    if key == removed.CHANGED_PASSWORDS:
-        return _joined_passwords(in_source.body, in_target.body)
-    return in_source.body if _is_newer(key, in_source, in_target) else None
+
+    def _joined_passwords(self, in_source: Stored, in_target: Stored | None) -> bytes | None:
+        """Return the document of outdated lines of the target with what it lacks of the source."""
+        key = removed.CHANGED_PASSWORDS
+        target = removed.ChangedPasswords()
+        source = _PASSWORDS.decode_whole(key, in_source.body)
+        if in_target is not None:
+            target = _PASSWORDS.decode_whole(key, in_target.body)
+        by_line = removed.joined(target, source)
+        if by_line == target.by_line:
+            return None
+        write_id = self.rights[0].commits.retries.runtime.new_id()
+        return _PASSWORDS.encode(target.next_write(by_line, write_id))
 
 
 def _is_newer(key: Key, in_source: Stored, in_target: Stored) -> bool:
@@ -188,17 +206,6 @@ def _is_newer_person(key: Key, in_source: Stored, in_target: Stored) -> bool:
         record.refused_at or record.confirmed_at for record in (person, person_there)
     )
     return heard > heard_there
-
-
-def _joined_passwords(in_source: bytes, in_target: bytes) -> bytes | None:
-    """Return the document of outdated lines of the target with what it lacks of the source."""
-    key = removed.CHANGED_PASSWORDS
-    source, target = (_PASSWORDS.decode_whole(key, body) for body in (in_source, in_target))
-    by_line = removed.joined(target, source)
-    if by_line == target.by_line:
-        return None
-    # numbered as the next write of a server is
-    return _PASSWORDS.encode(replace(target, by_line=by_line, revision=target.revision + 1))
 
 
 _Json = dict[str, Any]

@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.catalog import keys
+from wheelyard.catalog import keys, removed
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.commits import diverged
 from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, digest
@@ -53,7 +53,7 @@ from wheelyard.operations.copying.project_plan import (
     ProjectPlan,
 )
 from wheelyard.operations.sweep import RENEWAL_AGE
-from wheelyard.storage.base import Entry, Key, Stored, Stores
+from wheelyard.storage.base import STORAGE_DENIED, Entry, Key, Stored, Stores
 from wheelyard.storage.filesystem import storage_faults, write_all
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.spool import Spool
@@ -91,6 +91,8 @@ class CopyReport(Struct):
     """Objects below `credentials/` that were written."""
     problems: list[str] = []
     """Projects that stay in the target as they were. Each sentence says why."""
+    warnings: list[str] = []
+    """What the operator has to know of a copy without a problem."""
 
     def add(self, index: str, part: "CopyReport") -> None:
         """Add what was copied of an index with a name."""
@@ -150,8 +152,9 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
         """
         Copy projects, names, decisions, owners of public names, and credentials if asked for.
 
-        A damaged project is reported and left out. Raises Unavailable if one of the stores does not
-        answer, or is full; a later copy continues.
+        Outdated lines of htpasswd files are copied in any case, so that none counts at a server of
+        the target. A damaged project is reported and left out. Raises Unavailable if one of the
+        stores does not answer, or is full; a later copy continues.
         """
         copying = _Copying(self, progress)
         copying.begin()
@@ -373,9 +376,33 @@ class _Copying(Struct):
         for count in self._run_all(upstream.copy, upstream.wanted()) if upstream else ():
             self.report.upstream += count or 0
         credentials = CredentialCopy(source.credentials, target.credentials, self.copy.rights)
-        wanted = credentials.wanted() if with_credentials else ()
+        wanted = self._wanted(credentials, with_all=with_credentials)
         for count in self._run_all(credentials.copy, wanted):
             self.report.credentials += count or 0
+
+    def _wanted(self, credentials: CredentialCopy, *, with_all: bool) -> Iterable[Key]:
+        """
+        Return the keys of all credentials, or of the outdated lines alone, if there are some.
+
+        Adds a warning if whoever copies may not know whether there are.
+        """
+        if with_all:
+            return credentials.wanted()
+        key = removed.CHANGED_PASSWORDS
+        try:
+            if not credentials.has_outdated_lines():
+                return ()
+        except Unavailable as fault:
+            # whoever copies packages alone need not have a right to the credentials
+            is_denied = fault.code == STORAGE_DENIED
+            if not is_denied and not isinstance(fault.__cause__, PermissionError):
+                return (key,)
+            self.report.warnings.append(
+                f"{key} of FROM may not be read. If there is one, old lines of an htpasswd file "
+                f"may work again at a server of TO. {fault.message}"
+            )
+            return ()
+        return (key,)
 
     def copy_counts(self) -> None:
         """Copy the counts of downloads."""
