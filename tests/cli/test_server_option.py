@@ -480,7 +480,7 @@ def test_health_and_settings_are_told(remote: Typed, local: Typed, server: Runni
     )
 
 
-def test_an_index_of_a_server(remote: Typed, sandbox: Sandbox) -> None:
+def test_an_index_of_a_server(remote: Typed, sandbox: Sandbox, server: RunningServer) -> None:
     """`--index` is about the index of that name of the server, which has rights of its own."""
     made = remote("index", "add", "dev")
     assert made.stdout == "dev: its own packages\n", made.stderr
@@ -498,3 +498,6 @@ def test_an_index_of_a_server(remote: Typed, sandbox: Sandbox) -> None:
     settings = remote("print-settings", "pip", "--index", "dev").stdout
     assert "/dev/simple/" in settings
     assert remote("list", "indexed", "--index", "a/b").returncode == 1
+    for line in (("list",), ("upload", package), ("status", "indexed", "active")):
+        unknown = remote(*line, "--index", "nope")
+        assert f"'wheelyard index list --server {server.url}'" in unknown.stderr

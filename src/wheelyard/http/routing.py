@@ -202,10 +202,13 @@ def answer_not_found(request: Request) -> Response:
             "URL as --server, and the name of an index as --index.",
             advice=Advice(Remedy.LIST_INDEXES),
         )
-    raise NotFound(
+    message = (
         "There is nothing at this path. The index is at /simple/, uploads go to /legacy/, and an "
         "index with a name has both below its name."
     )
+    if request.method == "POST" and request.scope["path"].endswith("/legacy/"):
+        raise NotFound(message, advice=Advice(Remedy.LIST_INDEXES))
+    raise NotFound(message)
 
 
 NO_ROUTE: Final = Route(UNMATCHED_ROUTE, "", answer_not_found, methods=())
