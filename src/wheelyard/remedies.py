@@ -1,8 +1,9 @@
 """
-What a person can do about an error, as a fact that knows no command line and no page.
+What a person can do about an error or a warning, as a fact that knows no command line and no page.
 
-An error carries an `Advice`. `wheelyard.rendering.advice` has the words of each remedy: a command
-for a terminal, a sentence for a page.
+An error carries an `Advice`, and so does a warning, which is a `Caution`.
+`wheelyard.rendering.advice` has the words of each remedy: a command for a terminal, a sentence for
+a page.
 """
 
 from enum import StrEnum
@@ -19,6 +20,8 @@ class Remedy(StrEnum):
 
     CHECK_STORE = "check_store"
     REBUILD_STORE = "rebuild_store"
+    START_SERVER = "start_server"
+    MAKE_STORE = "make_store"
     LIST_FILES = "list_files"
     """[a project]"""
     LIST_DIGESTS = "list_digests"
@@ -36,6 +39,8 @@ class Remedy(StrEnum):
     YANK = "yank"
     """[a private project]"""
     UPLOAD_TO_STORE = "upload_to_store"
+    UPLOAD_FILE = "upload_file"
+    """[the path of a file]"""
     LIST_NAMES = "list_names"
     LIST_INDEXES = "list_indexes"
     CHANGE_INDEX = "change_index"
@@ -48,8 +53,14 @@ class Remedy(StrEnum):
     CONFIRM_OWN_ACCESS = "confirm_own_access"
     MAKE_GROUP = "make_group"
     """[a group]"""
+    ADD_TO_GROUP = "add_to_group"
+    """[a group that has no members]"""
     REVOKE_GRANT = "revoke_grant"
     """[the id of a grant]"""
+    ADMIT_PERSON = "admit_person"
+    """[a person whose access was ended]"""
+    REPLACE_PASSWORDS = "replace_passwords"
+    """[the path of the htpasswd file]"""
     LIST_PUBLISHERS = "list_publishers"
     LIST_TOKENS = "list_tokens"
     CREATE_TOKEN = "create_token"  # noqa: S105 - a code
@@ -57,6 +68,7 @@ class Remedy(StrEnum):
     """[the id of a token]"""
     REVOKE_TOKEN = "revoke_token"  # noqa: S105 - a code
     """[the id of a token]"""
+    PROVE_UPSTREAM = "prove_upstream"
     REQUEST_PACKAGE = "request_package"
     """[a public package, or a version of it]"""
     FORGET_OWNER = "forget_owner"
@@ -64,7 +76,7 @@ class Remedy(StrEnum):
 
 
 class Advice(Struct, frozen=True, omit_defaults=True):
-    """What helps against an error."""
+    """What helps against an error, or against what a warning is about."""
 
     remedy: Remedy
     subject: str = ""
@@ -83,3 +95,12 @@ class Advice(Struct, frozen=True, omit_defaults=True):
     """Keys of the index."""
     right: str = ""
     """The right that a token has to have, as in `token create --can`."""
+
+
+class Caution(Struct, frozen=True, omit_defaults=True):
+    """A warning: what asks for a look."""
+
+    message: str
+    """What it is. With `advice`, a sentence that ends with a full stop."""
+    advice: Advice | None = None
+    """What helps, for whoever shows it in words of their own."""

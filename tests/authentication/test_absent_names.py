@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.advice import texts_of
 from tests.authentication.test_token_owners import ANA, BUCKET_SECONDS, OF_ANA, Place
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.api.access_operations import GroupEdit, edit_group
@@ -21,7 +22,7 @@ def absent(index: Index, *who: str) -> dict[str, str]:
     fields = GrantFields(who=who, projects=("acme-*",), actions=("read",))
     added = index.add_grant(fields, "local:test")
     assert added.id in {grant.id for grant in index.access.load().all}
-    said = [text for text in added.warnings if text.startswith("nobody has ")]
+    said = [text for text in texts_of(added.warnings) if text.startswith("nobody has ")]
     return {text.split()[2]: text for text in said}
 
 
@@ -69,13 +70,13 @@ def test_whose_access_was_ended_is_named(tmp_path: Path) -> None:
     added = place.index.add_grant(fields, "local:test")
     edited = administrator(place.index).call(edit_group, GroupEdit("set", "team", fields.who))
 
-    said = [text for text in added.warnings if "has ended that access" in text]
+    said = [text for text in texts_of(added.warnings) if "has ended that access" in text]
     assert [text.split()[4] for text in said] == sorted(ended)
-    assert f"'wheelyard people admit {OF_ANA}#{ANA.id}', or revoke the grant" in said[-1]
+    assert "If it is to stay so, revoke the grant. To let them in again: " in said[-1]
+    assert said[-1].endswith(f"'wheelyard people admit '{OF_ANA}#{ANA.id}''.")
     assert edited is not None
-    assert [
-        text.rpartition(", or ")[2] for text in edited.warnings if text.split()[4] in ended
-    ] == ["remove it again"] * 3
+    of_members = [text for text in texts_of(edited.warnings) if text.split()[4] in ended]
+    assert ["If it is to stay so, remove it again." in text for text in of_members] == [True] * 3
 
 
 def test_a_group_without_members_is_named(tmp_path: Path) -> None:
@@ -87,7 +88,7 @@ def test_a_group_without_members_is_named(tmp_path: Path) -> None:
     fields = GrantFields(who=("group:team", "group:other"), projects=("x",), actions=("read",))
     added = place.index.add_grant(fields, "local:test")
 
-    (warning,) = [text for text in added.warnings if "no members" in text]
+    (warning,) = [text for text in texts_of(added.warnings) if "no members" in text]
     assert "gives nobody anything by group:team now" in warning
     assert "'wheelyard access group add team PRINCIPAL...'" in warning
 
@@ -99,7 +100,7 @@ def test_members_of_an_unknown_provider_are_named(tmp_path: Path) -> None:
     edited = api.call(edit_group, GroupEdit("set", "team", ("oidc:other:ana@acme.dev",)))
 
     assert edited is not None
-    (warning,) = edited.warnings
+    (warning,) = texts_of(edited.warnings)
     assert warning.startswith("the group team gives nobody anything by oidc:other:ana@acme.dev: ")
     assert warning.endswith("no [[sign_in]] of this name; correct it, or add other")
     assert api.call(edit_group, GroupEdit("remove", "team", ("oidc:other:ana@acme.dev",))) is None
@@ -109,15 +110,15 @@ def test_new_members_are_looked_for(tmp_path: Path) -> None:
     """Who makes or adds to a group hears of members whom nobody is, and of no others."""
     api = administrator(Place(tmp_path).index)
 
-    def edit(change: GroupChange, *who: str) -> tuple[str, ...]:
+    def edit(change: GroupChange, *who: str) -> list[str]:
         edited = api.call(edit_group, GroupEdit(change, "team", who))
-        return edited.warnings if edited else ()
+        return texts_of(edited.warnings if edited else ())
 
     (warning,) = edit("set", "htpasswd:bo", "htpasswd:boo")
     assert warning.startswith("nobody has htpasswd:boo now: it is not in the htpasswd file; ")
     assert warning.endswith("if the name is wrong, remove it again")
     assert len(edit("add", "static:ci")) == 1
-    assert edit("add", "htpasswd:ana") == edit("remove", "htpasswd:boo") == edit("delete") == ()
+    assert edit("add", "htpasswd:ana") == edit("remove", "htpasswd:boo") == edit("delete") == []
 
 
 @pytest.mark.parametrize("has_google", [False, True])

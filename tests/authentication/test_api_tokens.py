@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 from msgspec.structs import replace as changed
 
+from tests.advice import texts_of
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
 from tests.operations.in_memory_index import Clock, IndexHarness, fake_runtime
 from tests.refused import refused
@@ -539,7 +540,7 @@ def test_the_sweep_removes_uses_of_tokens_that_are_gone(harness: IndexHarness) -
     stray = Key(f"{keys.LAST_USES}note.txt")
     harness.store.put(stray, b"?", None)
 
-    assert harness.check().notes == [
+    assert texts_of(harness.check().notes) == [
         f"{stray} is no object of wheelyard's",
         f"1 object under {keys.LAST_USES} belong to no token",
     ]

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.advice import texts_of
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.api.access_operations import (
     AccessQuestion,
@@ -214,10 +215,9 @@ def test_uploads_without_a_credential_are_for_the_index_without_a_name(tmp_path:
     assert _where(index, "anonymous") == {""}
 
 
-def _revoke(index: Index, grant_id: str) -> tuple[str, ...]:
-    return (
-        LocalApi(index=index, caller=ALICE).call(revoke_grant, GrantRevocation(grant_id)).warnings
-    )
+def _revoke(index: Index, grant_id: str) -> list[str]:
+    api = LocalApi(index=index, caller=ALICE)
+    return texts_of(api.call(revoke_grant, GrantRevocation(grant_id)).warnings)
 
 
 def test_who_revokes_the_last_grant_for_an_index_is_told_that_it_opens(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_who_revokes_the_last_grant_for_an_index_is_told_that_it_opens(tmp_path:
     first, last = [index.add_grant(fields, "local:test").id for fields in grants]
     unnamed = index.add_grant(replace(grants[0], index=""), "local:test").id
 
-    assert _revoke(index, first) == _revoke(index, unnamed) == ()
+    assert _revoke(index, first) == _revoke(index, unnamed) == []
     warnings = _revoke(index, last)
 
     assert [text.partition(":")[0] for text in warnings] == [
@@ -252,7 +252,7 @@ def test_a_right_to_upload_to_a_view_is_warned_of(
     index = IndexHarness(tmp_path).opened(1, settings=settings)
     fields = _fields("dev,view", action=action)
 
-    warnings = index.add_grant(fields, "local:test").warnings
+    warnings = texts_of(index.add_grant(fields, "local:test").warnings)
 
     said = [text.startswith("the index view has no packages of its own") for text in warnings]
     assert said == [True] * is_warned_of
@@ -265,7 +265,7 @@ def test_who_closes_an_index_hears_which_one_shows_it(tmp_path: Path) -> None:
     index = IndexHarness(tmp_path).opened(1, settings=settings)
     fields = _fields("prod")
 
-    (warning,) = index.add_grant(fields, "local:test").warnings
+    (warning,) = texts_of(index.add_grant(fields, "local:test").warnings)
 
     assert warning.startswith("The index view shows packages of prod, whose grants do not hold")
     assert index.add_grant(replace(fields, note="again"), "local:test").warnings == ()
@@ -295,11 +295,11 @@ def test_who_grants_a_right_is_told_what_becomes_of_that_of_everybody(
     fields = _fields(index, "user:cy@acme.dev")
     server = _index(tmp_path, *grants)
 
-    warnings = server.add_grant(fields, "local:test").warnings
+    warnings = texts_of(server.add_grant(fields, "local:test").warnings)
 
     assert [text[: len(word)] for text, word in zip(warnings, words, strict=True)] == words
-    again = server.add_grant(replace(fields, note="again"), "local:test").warnings
-    assert again == (() if words == [CLOSES] else warnings)
+    again = texts_of(server.add_grant(replace(fields, note="again"), "local:test").warnings)
+    assert again == ([] if words == [CLOSES] else warnings)
 
 
 def test_a_public_bucket_closes_no_index() -> None:
@@ -309,7 +309,7 @@ def test_a_public_bucket_closes_no_index() -> None:
     )
     grants = [parse_grant(1, _grant("user:bo@acme.dev", index)) for index in ("", "prod")]
 
-    warnings = [list(stored_grant_warnings(settings, grant, Grants())) for grant in grants]
+    warnings = [texts_of(stored_grant_warnings(settings, grant, Grants())) for grant in grants]
 
     assert [len(texts) for texts in warnings] == [0, 1]
     assert "gets it from the public bucket" in warnings[1][0]

@@ -10,6 +10,7 @@ import pytest
 from msgspec import Raw
 from msgspec.structs import replace
 
+from tests.advice import texts_of
 from tests.authentication.verifiers.password_fixture import BlockingHasher
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA512
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
@@ -179,12 +180,13 @@ def test_a_guess_costs_the_same_for_everybody(
 
 def test_people_are_named_to_the_operator(servers: Servers) -> None:
     """The start and Health name the people who need another line, and nobody else."""
-    (warning,) = [text for text in server_warnings(servers.one) if "in the browser" in text]
+    warnings = texts_of(server_warnings(servers.one))
+    (warning,) = [text for text in warnings if "in the browser" in text]
     assert "not possible any more: ana. Give each another line" in warning
     assert f"wheelyard password NAME --file {servers.file} --replace" in warning
     servers.write(f"ana:{APR1}", f"bo:{SHA512}")
 
-    assert not any("in the browser" in text for text in server_warnings(servers.one))
+    assert not any("in the browser" in text for text in texts_of(server_warnings(servers.one)))
 
 
 def test_a_sweep_drops_lines_that_were_replaced(servers: Servers) -> None:
@@ -201,7 +203,7 @@ def test_a_sweep_drops_lines_that_were_replaced(servers: Servers) -> None:
 
     servers.write(f"ana:{BCRYPT}", f"bo:{SHA512}")
     replaced = f"{CHANGED_PASSWORDS} has lines that were replaced, of no use any more: ana"
-    assert replaced in servers.one.check.run().notes
+    assert replaced in texts_of(servers.one.check.run().notes)
     assert servers.people() == ["ana", "bo"]
     assert servers.one.check.run(sweep=True).swept == 1
     assert servers.people() == ["bo"]
@@ -220,7 +222,8 @@ def test_a_sweep_keeps_people_who_are_not_in_its_file(servers: Servers) -> None:
 
     assert servers.one.check.run(sweep=True).swept == 0
 
-    (note,) = [text for text in servers.one.check.run().notes if CHANGED_PASSWORDS in text]
+    notes = texts_of(servers.one.check.run().notes)
+    (note,) = [text for text in notes if CHANGED_PASSWORDS in text]
     assert note.endswith("as that of another server may have these lines: ana")
     file = servers.folder / "other"
     file.write_text(f"ana:{SHA512}\n")
@@ -260,7 +263,8 @@ def test_a_sweep_with_a_fault_is_completed(servers: Servers, kind: FaultKind) ->
     left = servers.one.check.run()
 
     is_killed = kind is FaultKind.CRASH_AFTER
-    assert (f"{CHANGED_PASSWORDS} is empty, and of no use any more" in left.notes) == is_killed
+    empty = f"{CHANGED_PASSWORDS} is empty, and of no use any more"
+    assert (empty in texts_of(left.notes)) == is_killed
     assert servers.has_document() == is_killed
     assert servers.one.check.run(sweep=True).swept == is_killed
     assert not servers.has_document()
@@ -279,7 +283,7 @@ def test_a_sweep_keeps_what_a_newer_version_has_written(servers: Servers) -> Non
     servers.store.put(CHANGED_PASSWORDS, newer, None)
     findings = servers.one.check.run(sweep=True)
     assert (findings.swept, findings.problems) == (0, [])
-    assert any("was not swept" in note and "Upgrade" in note for note in findings.notes)
+    assert any("was not swept" in note and "Upgrade" in note for note in texts_of(findings.notes))
     stored = servers.store.get(CHANGED_PASSWORDS)
     assert isinstance(stored, Stored)
     assert stored.body == newer
@@ -308,7 +312,7 @@ def test_a_damaged_document_opens_nothing(servers: Servers) -> None:
     for name in ("ana", "bo"):
         with refused(Unavailable, "damaged_document"):
             servers.opens(OLD, servers.one, name)
-    assert any("damaged" in text for text in server_warnings(servers.one))
+    assert any("damaged" in text for text in texts_of(server_warnings(servers.one)))
     findings = servers.other.check.run(sweep=True)
     assert [problem.partition(",")[0] for problem in findings.problems] == [
         f"{CHANGED_PASSWORDS} is damaged"

@@ -501,3 +501,14 @@ def test_an_index_of_a_server(remote: Typed, sandbox: Sandbox, server: RunningSe
     for line in (("list",), ("upload", package), ("status", "indexed", "active")):
         unknown = remote(*line, "--index", "nope")
         assert f"'wheelyard index list --server {server.url}'" in unknown.stderr
+
+
+def test_what_helps_against_a_warning_of_a_server(remote: Typed, server: RunningServer) -> None:
+    """A warning that a server sends names the command with the option for that server."""
+    remote("access", "group", "set", "empty")
+
+    granted = remote("access", "grant", "group:empty", "--project", "x", "--can", "read")
+
+    (warning,) = [line for line in granted.stderr.splitlines() if "no members" in line]
+    command = f"wheelyard access group add empty PRINCIPAL... --server {server.url}"
+    assert warning.endswith(f"which has no members. Add some: '{command}'.")

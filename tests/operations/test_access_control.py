@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
+from tests.advice import texts_of
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.in_memory_index import START, IndexHarness
 from tests.storage.wrapping import ObservedStore
@@ -81,7 +82,7 @@ def test_grant_that_is_revoked_at_the_same_time(harness: IndexHarness) -> None:
     index = harness.opened(5, ObservedStore(harness.store, revoke))
     added = index.add_grant(grant(BO), by="local:ana")
 
-    assert ([added.id], added.warnings) == (ids, ("it has been revoked meanwhile",))
+    assert ([added.id], texts_of(added.warnings)) == (ids, ["it has been revoked meanwhile"])
     assert added.text == f"{BO} may read {CORE}"
 
 

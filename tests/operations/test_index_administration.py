@@ -11,7 +11,7 @@ from msgspec.json import decode, encode
 from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
 
-from tests.advice import in_terminal
+from tests.advice import in_terminal, texts_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.api.health_operations import show_health
@@ -151,7 +151,7 @@ def test_a_source_of_promotions_that_does_not_exist(harness: IndexHarness) -> No
     made = administration.make({"name": "qa", "promote_from": ["dev", "dve"]}, "local:bo")
     changed = administration.change("qa", {"promote_from": ["dev"]}, "local:bo")
 
-    (warning,) = made.warnings
+    (warning,) = texts_of(made.warnings)
     assert warning.startswith("promote_from of the index qa names the index dve, which does not")
     assert changed.warnings == ()
     assert [len(index.warnings) for index in administration.show()] == [1, 0, 0]
@@ -223,7 +223,7 @@ def test_packages_that_an_index_does_not_show_are_said(
 
     (warning,) = administration.change("dev", {"layers": layers}, "local:bo").warnings
 
-    assert warning.startswith("The index dev has packages that it does not show")
+    assert warning.message.startswith("The index dev has packages that it does not show")
     assert [row.warnings for row in administration.show()] == [(), (warning,)]
     assert administration.change("dev", {"layers": ["dev"]}, "local:bo").warnings == ()
 
@@ -273,7 +273,7 @@ def test_rights_for_an_index_that_is_removed(harness: IndexHarness) -> None:
     fields = GrantFields(who=("user:ana@acme.dev",), projects=("*",), actions=("read",))
     index.access.grant(replace(fields, index="dev"), "local:bo")
 
-    (warning,) = index.index_administration.remove("dev", "local:bo")
+    (warning,) = texts_of(index.index_administration.remove("dev", "local:bo"))
 
     assert warning.startswith("1 grant for the index dev")
 
@@ -432,7 +432,7 @@ def test_a_damaged_list_of_indexes_stops_no_start(harness: IndexHarness) -> None
     )
 
     assert index.uploads.accept(make_wheel("demo", "2.0").arrival(harness.folder), ALICE).filename
-    assert any("index-list.json is damaged" in line for line in server_warnings(index))
+    assert any("index-list.json is damaged" in line for line in texts_of(server_warnings(index)))
 
 
 @pytest.mark.parametrize("ask", [list_indexes, index_history])
@@ -449,7 +449,7 @@ def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
             question(Call(index=index, caller=ALICE))
 
     assert index.uploads.accept(make_wheel().arrival(harness.folder), ALICE).filename
-    assert any("index-list.json is lost" in line for line in server_warnings(index))
+    assert any("index-list.json is lost" in line for line in texts_of(server_warnings(index)))
     assert harness.check(rebuild=True).repaired
     assert names_of(index) == ["", "dev", "prod"]
 
@@ -486,14 +486,14 @@ def test_an_index_that_opens_another_one_is_named(harness: IndexHarness) -> None
     index = opened(harness, PROD)
     index.index_administration.make({"name": "stable", "layers": ["prod"]}, "local:bo")
     grant = GrantFields(who=("htpasswd:ana",), projects=("*",), actions=("read",), index="prod")
-    assert not [line for line in server_warnings(index) if "stable" in line]
+    assert not [line for line in texts_of(server_warnings(index)) if "stable" in line]
 
     index.access.grant(grant, "local:bo")
-    (warning,) = [line for line in server_warnings(index) if "stable" in line]
+    (warning,) = [line for line in texts_of(server_warnings(index)) if "stable" in line]
     assert warning.startswith("The index stable shows packages of prod, whose grants do not hold")
 
     index.access.grant(replace(grant, index="stable"), "local:bo")
-    assert not [line for line in server_warnings(index) if "stable" in line]
+    assert not [line for line in texts_of(server_warnings(index)) if "stable" in line]
 
 
 def test_who_makes_an_index_hears_which_one_it_opens(harness: IndexHarness) -> None:
@@ -509,11 +509,14 @@ def test_who_makes_an_index_hears_which_one_it_opens(harness: IndexHarness) -> N
     ]
     changed = administration.change("qa", {"layers": ["qa", "leak"]}, "local:bo").warnings
 
-    starts = [[text.partition(", whose")[0] for text in texts] for texts in (*made, changed)]
+    starts = [
+        [text.partition(", whose")[0] for text in texts_of(warnings)]
+        for warnings in (*made, changed)
+    ]
     said = "The index {} shows packages of prod"
     assert starts == [[said.format("leak")], [], [], [said.format("qa"), said.format("top")]]
-    listed = [text for row in administration.show() for text in row.warnings]
-    assert listed == [line for line in server_warnings(index) if "shows packages" in line]
+    listed = [text for row in administration.show() for text in texts_of(row.warnings)]
+    assert listed == [line for line in texts_of(server_warnings(index)) if "shows packages" in line]
     harness.store.put(keys.ACCESS, b"?", None)
     assert make({"name": "more", "layers": ["prod"]}, "local:bo").warnings == ()
 
@@ -534,7 +537,7 @@ def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
     )
     index = harness.opened(3, settings=settings)
 
-    lines = [line for line in server_warnings(index) if "does not exist" in line]
+    lines = [line for line in texts_of(server_warnings(index)) if "does not exist" in line]
 
     assert [line.partition(",")[0] for line in lines] == [
         "grant 1 names the index prdo",

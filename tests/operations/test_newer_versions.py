@@ -91,9 +91,9 @@ def test_check_blames_no_event(newer: IndexHarness, *, rebuild: bool, has_field:
     findings = newer.check(rebuild=rebuild, sweep=True)
 
     assert findings.problems == findings.repaired == []
-    assert "cannot be compared with its journal" in findings.notes[0]
-    assert "does not know" in findings.notes[0]
-    assert "'promoted'" in findings.notes[0]
+    assert "cannot be compared with its journal" in findings.notes[0].message
+    assert "does not know" in findings.notes[0].message
+    assert "'promoted'" in findings.notes[0].message
     assert newer.snapshot() == before
 
 
@@ -309,10 +309,10 @@ def test_check_writes_no_decision_or_grant_of_a_newer_version(
     findings = harness.check(rebuild=rebuild)
 
     assert findings.problems == findings.repaired == []
-    assert [note.partition(":")[0] for note in findings.notes] == [
+    assert [note.message.partition(":")[0] for note in findings.notes] == [
         f"{key} cannot be compared" for key in (keys.ACCESS, keys.DECISIONS)
     ]
-    assert "check it with a newer version" in findings.notes[0]
+    assert "check it with a newer version" in findings.notes[0].message
     assert harness.snapshot() == before
 
 
@@ -339,7 +339,7 @@ def test_check_of_a_known_event_with_unknown_data(harness: IndexHarness, place: 
     findings = harness.check(rebuild=True, sweep=True)
 
     assert findings.problems == findings.repaired == []
-    assert "cannot be compared with its journal" in findings.notes[0]
+    assert "cannot be compared with its journal" in findings.notes[0].message
     assert harness.snapshot() == before
 
 

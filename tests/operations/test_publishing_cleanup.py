@@ -160,7 +160,7 @@ def test_old_minted_tokens_are_swept(noon: IndexHarness) -> None:
     assert {each.id for each in noon.index.tokens.all()} == {made.id, long.record.id}
     assert len(noon.snapshot(keys.USED_ID_TOKENS)) == 1
     assert service.cleanup.run() == 0
-    assert noon.check().problems == noon.check().notes == []
+    assert (noon.check().problems, noon.check().notes) == ([], [])
 
 
 def test_used_id_token_of_a_removed_token_is_swept(noon: IndexHarness) -> None:

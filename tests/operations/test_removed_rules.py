@@ -4,7 +4,7 @@ import pytest
 from msgspec import Raw
 from msgspec.json import encode
 
-from tests.advice import in_terminal
+from tests.advice import in_terminal, texts_of
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, history
 from tests.operations.two_indexes import DEMO, ONE
@@ -68,7 +68,7 @@ def test_nothing_is_promoted_until_the_rule_is_taken_away(
     opened = harness.opened(4)
     assert len(promote(opened).new) == 1
     warnings = show_health(Call(index=opened, caller=ALICE)).warnings
-    assert not any("removed" in warning for warning in warnings)
+    assert not any("removed" in warning for warning in texts_of(warnings))
 
 
 def test_the_index_works_apart_from_that(harness: IndexHarness, index: Index) -> None:
@@ -106,7 +106,7 @@ def test_list_check_start_and_health_name_it(harness: IndexHarness, index: Index
         findings.notes,
         show_health(Call(index=index, caller=ALICE)).warnings,
     ):
-        assert any(TAKEN_AWAY in sentence for sentence in sentences)
+        assert any(TAKEN_AWAY in sentence for sentence in texts_of(sentences))
 
 
 def test_an_old_approval_is_replayed(harness: IndexHarness) -> None:
@@ -140,4 +140,4 @@ def test_an_old_approval_is_replayed(harness: IndexHarness) -> None:
         "approved the promotion of 1.0 to prod"
     ]
     findings = harness.check(sweep=True)
-    assert findings.problems == findings.notes == []
+    assert (findings.problems, findings.notes) == ([], [])

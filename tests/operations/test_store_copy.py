@@ -144,7 +144,8 @@ def test_everything_arrives(source: IndexHarness, target: IndexHarness) -> None:
     deleted = Selection(parse_version("0.9"))
     restored = target.index.lifecycle.change("restore", ALICE, DEMO, deleted, "")
     assert len(restored.files) == 1
-    assert target.check().problems == target.check().notes == target.check().repaired == []
+    found = target.check()
+    assert (found.problems, found.notes, found.repaired) == ([], [], [])
 
 
 def test_files_of_old_formats_arrive(source: IndexHarness, target: IndexHarness) -> None:

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.advice import texts_of
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
@@ -146,7 +147,7 @@ def test_an_unreadable_document_stops_it(stocked: IndexHarness, key: str, body: 
         sweep(stocked)
 
     assert stocked.snapshot() == before
-    assert any(key in note for note in stocked.check(sweep=True).notes)
+    assert any(key in note for note in texts_of(stocked.check(sweep=True).notes))
 
 
 def test_files_that_only_the_journal_lists_are_kept(stocked: IndexHarness) -> None:

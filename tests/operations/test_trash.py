@@ -95,7 +95,7 @@ def test_a_restored_file_is_as_it_was(harness: IndexHarness, life: Lifecycle) ->
     after = stored(harness)
     assert (after.files, after.trash, after.deleted_filenames) == (before, (), ())
     assert harness.snapshot("files/") == bytes_before
-    assert harness.check().problems == harness.check().notes == []
+    assert (harness.check().problems, harness.check().notes) == ([], [])
     assert life.change("restore", ALICE, DEMO, FIRST, "").files == ()  # it is there already
 
 

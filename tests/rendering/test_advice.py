@@ -1,4 +1,4 @@
-"""What helps against an error, in a terminal and on a page."""
+"""What helps against an error or a warning, in a terminal and on a page."""
 
 import ast
 import re
@@ -8,6 +8,8 @@ from typing import Final
 import click
 import pytest
 
+from tests.advice import texts_of
+from wheelyard.catalog.removed import removed_rules_warning
 from wheelyard.cli.main import COMMANDS, cli
 from wheelyard.errors import NotFound, about_index
 from wheelyard.remedies import Advice, Remedy
@@ -17,6 +19,7 @@ from wheelyard.rendering.advice import (
     ON_STORE,
     WORDINGS,
     Terminal,
+    caution_on_page,
     error_on_page,
     message_on_page,
 )
@@ -24,11 +27,22 @@ from wheelyard.rendering.web.admin.sections import SECTIONS
 
 SOURCE: Final = Path(__file__).parents[2] / "src" / "wheelyard"
 SERVER: Final = ("--server", "https://packages.acme.dev")
-WITHOUT_COMMANDS: Final = ("model", "catalog", "operations", "storage", "downloads", "retention")
-"""The packages that know no command line."""
+WITHOUT_COMMANDS: Final = (
+    "model",
+    "catalog",
+    "operations",
+    "storage",
+    "downloads",
+    "retention",
+    "sources",
+    "settings",
+    "authentication",
+    "upstream",
+    "views",
+    "wiring",
+)
+"""The packages whose messages have no command in them: who shows a message adds it."""
 EMPTIED: Final = {Remedy.EMPTY_KEYS: ("promote_approvals",)}
-REMOVED: Final = "removed.py"
-"""The module of what was removed: wherever a stored rule of that is shown, the command is named."""
 _PAGES: Final = re.compile(r"\bpages? ([A-Z].*)")
 _COMMAND: Final = re.compile(rf"\bwheelyard ({'|'.join(COMMANDS)})\b")
 
@@ -87,6 +101,28 @@ def test_a_command_is_about_the_index_and_the_place_of_the_message() -> None:
     assert Remedy.CHECK_STORE in ON_STORE - IN_INDEX
 
 
+def test_a_command_about_a_file_of_this_machine_names_no_place() -> None:
+    """A command that has no option for a server or a store is printed without one."""
+    terminal = Terminal("dev", place=("--store", "packages"))
+
+    assert terminal.commands(Advice(Remedy.REPLACE_PASSWORDS, "/etc/a b/htpasswd")) == [
+        "wheelyard password NAME --file '/etc/a b/htpasswd' --replace"
+    ]
+
+
+def test_a_warning_has_words_for_both_places() -> None:
+    """What helps against a warning is a command in a terminal, and on a page a sentence."""
+    warning = removed_rules_warning("prod", ("promote_approvals",), is_configured=False)
+    fact = (
+        "Nothing is promoted to the index prod, as it has rules that were removed: "
+        "promote_approvals. Take them away"
+    )
+
+    (text,) = texts_of([warning])
+    assert text == f"{fact}: 'wheelyard index change prod promote_approvals='."
+    assert caution_on_page(warning) == f"{fact} on the page of indexes."
+
+
 def test_a_request_names_the_command_of_whoever_answers() -> None:
     """Who asks for a hidden package sees the command for that, and the one that shows it."""
     message = Terminal().message(
@@ -119,12 +155,11 @@ def test_an_error_of_another_index() -> None:
 
 
 @pytest.mark.parametrize("package", WITHOUT_COMMANDS)
-def test_what_knows_packages_knows_no_command_line(package: str) -> None:
-    """No message of these packages names a command: whoever shows an error adds it."""
+def test_a_message_has_no_command_in_it(package: str) -> None:
+    """Whoever is told of a command reads it as they have to type it, as it is added to the fact."""
     named = {
         f"{path.relative_to(SOURCE)}: {text}"
         for path in (SOURCE / package).rglob("*.py")
-        if path.name != REMOVED
         for text in _messages(ast.parse(path.read_text()))
         if _COMMAND.search(text)
     }

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.advice import texts_of
 from tests.settings.written import GRANT, settings_of
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.validation import warnings_for
@@ -79,12 +80,12 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
 )
 def test_what_is_hardly_meant_is_a_warning(tmp_path: Path, text: str, words: str | None) -> None:
     """What is allowed and yet hardly meant is said, and what is usual is not."""
-    advice = warnings_for(settings_of(text, tmp_path))
+    warnings = texts_of(warnings_for(settings_of(text, tmp_path)))
 
     if words is None:
-        assert advice == []
+        assert warnings == []
     else:
-        assert [sentence for sentence in advice if words in sentence]
+        assert [sentence for sentence in warnings if words in sentence]
 
 
 def test_a_password_over_plain_http() -> None:
@@ -94,7 +95,7 @@ def test_a_password_over_plain_http() -> None:
     )
     environ = {"WHEELYARD_TOML": text, "WHEELYARD_UPSTREAM_PASSWORD": "hunter2"}
 
-    (advice,) = warnings_for(load_settings(environ=environ).settings)
+    (warning,) = texts_of(warnings_for(load_settings(environ=environ).settings))
 
-    assert "is sent over plain HTTP" in advice
-    assert "hunter2" not in advice
+    assert "is sent over plain HTTP" in warning
+    assert "hunter2" not in warning

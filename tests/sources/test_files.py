@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.advice import in_terminal
 from tests.fake_gcs.faults import CutAt, DropBefore, StatusBefore
 from tests.fake_gcs.objects import Bucket
 from tests.fake_gcs.server import FakeGcs
@@ -183,7 +184,7 @@ def test_pages_alone_in_a_bucket(bucket: Bucket) -> None:
     [
         ("nowhere", {}, "The folder 'nowhere' cannot be read"),
         ("gs://NO", {}, "gs://BUCKET"),
-        (__file__, {}, "wheelyard upload"),
+        (__file__, {}, f"Or publish that file: 'wheelyard upload {__file__}'."),
         ("nowhere", {"kind": "apt"}, "no kind of source"),
         ("https://a b/", {}, "cannot be used"),
         ("https:/u:secret@example.com/", {}, "no URL of http"),
@@ -202,5 +203,5 @@ def test_what_is_no_source(text: str, request_: dict[str, str], words: str) -> N
         taken(text, **request_)
 
     assert raised.value.code == "bad_source"
-    assert words in raised.value.message
-    assert "secret" not in raised.value.message
+    assert words in in_terminal(raised.value)
+    assert "secret" not in in_terminal(raised.value)

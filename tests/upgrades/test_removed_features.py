@@ -18,6 +18,7 @@ import pytest
 from msgspec import json
 from msgspec.structs import replace
 
+from tests.advice import texts_of
 from tests.authentication.verifiers.test_password_hashes import SHA512
 from tests.cli.conftest import Typed
 from tests.cli.conftest import wheelyard as _wheelyard
@@ -154,11 +155,13 @@ def test_a_removed_rule_keeps_releases_back(server: InProcessServer, kept: KeptS
     rules = ("promote_other_person", "promote_min_age_days", "promote_approvals")
     command = f"'wheelyard index change prod {' '.join(f'{rule}=' for rule in rules)}'."
     assert command in refused["message"]
-    assert any(command in text for text in show_health(api_of(server)).warnings)
-    assert any(command in note for note in server.index.check.run(rebuild=False).notes)
+    assert any(command in text for text in texts_of(show_health(api_of(server)).warnings))
+    noted = server.index.check.run(rebuild=False).notes
+    assert any(command in note for note in texts_of(noted))
     taken_away = dict.fromkeys(rules)
     post(server, "/api/v1/indexes/change", admin, name="prod", index=taken_away)
-    assert not any("prod" in note for note in server.index.check.run(rebuild=False).notes)
+    noted = server.index.check.run(rebuild=False).notes
+    assert not any("prod" in note for note in texts_of(noted))
     post(server, "/dev/api/v1/projects/shop/promote", admin, **release)
     assert versions(server, "/prod", admin) == ["1.0", "3.0"]
 
@@ -175,7 +178,7 @@ def test_a_removed_rule_of_the_settings_keeps_releases_back(
         assert refused["message"].endswith(
             "Take them out of the settings, and restart the servers."
         )
-    warnings = "\n".join(show_health(api_of(server)).warnings)
+    warnings = "\n".join(texts_of(show_health(api_of(server)).warnings))
     assert "promotion.promote_approvals" in warnings
     assert "Nothing is promoted to the index of-settings" in warnings
 
@@ -223,7 +226,7 @@ def test_a_description_with_pictures_is_deleted(server: InProcessServer, kept: K
 def test_removed_settings_are_named(server: InProcessServer, kept: KeptStore) -> None:
     """Health names each setting that has no effect any more."""
     answer = server.get("/api/v1/health", bearer(kept, "admin"))
-    warnings = "\n".join(json.decode(answer.body)["warnings"])
+    warnings = "\n".join(warning["message"] for warning in json.decode(answer.body)["warnings"])
     for name in ("web.pictures", "notifications.mail_to", "notifications.smtp_host"):
         assert f"{name}, from {SETTINGS_FILE}: it was removed" in warnings
 
@@ -248,7 +251,8 @@ def test_who_had_changed_a_password_needs_another_line(
         for name, status in (("ana", 401), ("cy", 200)):
             browser = Browser(server, dict(secrets["sessions"][name]))
             assert browser.open("/-/account/").status == status
-        warnings = [text for text in server_warnings(server.index) if "in the browser" in text]
+        warnings = texts_of(server_warnings(server.index))
+        warnings = [text for text in warnings if "in the browser" in text]
         assert [": ana. Give each" in text for text in warnings] == [True]
         assert server.index.check.run(sweep=True).swept == LOGINS
 
@@ -256,7 +260,8 @@ def test_who_had_changed_a_password_needs_another_line(
         server.clock.advance(seconds=5)
 
         assert may_sign_in(server, "ana", "s3cret")
-        assert not any("in the browser" in text for text in server_warnings(server.index))
+        warnings = texts_of(server_warnings(server.index))
+        assert not any("in the browser" in text for text in warnings)
         assert server.index.check.run(sweep=True).swept == 1
         left = [entry.key for entry in server.index.stores.credentials.list("credentials/")]
         assert not any(key.startswith(("credentials/logins", "credentials/pass")) for key in left)

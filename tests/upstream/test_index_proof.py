@@ -179,7 +179,7 @@ def test_pages_open_it(silent: FakeUpstream, tmp_path: Path) -> None:
     """After a client has opened one page, uploads of new names are taken, also after a restart."""
     store = LocalStore(tmp_path / "store", Random(1))
     with front(tmp_path, silent, store=store) as server:
-        with pytest.raises(Unavailable, match="open one page of it first"):
+        with pytest.raises(Unavailable, match="has not shown that it is an index"):
             server.publish(private_wheel("new", "1.0"))
         assert page_of(server, "six").status == 200
         server.publish(private_wheel("new", "1.0"))

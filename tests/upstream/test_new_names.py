@@ -7,6 +7,7 @@ from random import Random
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.advice import texts_of
 from tests.cli.conftest import Done, Typed, wheelyard  # noqa: F401 - a fixture
 from tests.clients.harness import Sandbox
 from tests.fake_gcs.server import running_fake_gcs
@@ -136,8 +137,8 @@ def test_import_without_the_settings(
 
     assert "these settings have no [upstream]" in wheelyard("import", folder, *store).stderr
     without = open_index(Settings(store=StoreSettings(location=str(store[1]))))
-    assert "these settings have no [upstream]" in " ".join(server_warnings(without))
-    assert "no [upstream]" not in " ".join(server_warnings(server.index))
+    assert "these settings have no [upstream]" in " ".join(texts_of(server_warnings(without)))
+    assert "no [upstream]" not in " ".join(texts_of(server_warnings(server.index)))
 
 
 def test_reserve_and_release(server: InProcessServer, typed: Typed, public: FakeUpstream) -> None:

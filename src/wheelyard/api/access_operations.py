@@ -28,6 +28,7 @@ from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, AccessCommit, GrantFields, parse_member
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
+from wheelyard.remedies import Caution
 from wheelyard.settings.validation import provider_warnings
 
 ActionWord = Literal["read", "upload", "manage", "approve", "admin"]
@@ -124,8 +125,8 @@ class RevokedGrant(Struct, frozen=True):
     """A grant that was revoked."""
 
     id: str
-    warnings: tuple[str, ...] = ()
-    """Which indexes have no grant of their own without it, in sentences."""
+    warnings: tuple[Caution, ...] = ()
+    """Which indexes have no grant of their own without it."""
 
 
 def revoke_grant(call: Call, body: GrantRevocation) -> RevokedGrant:
@@ -149,8 +150,8 @@ class EditedGroup(Struct, frozen=True):
     """A group that was changed, and has members that may be wrong."""
 
     name: str
-    warnings: tuple[str, ...]
-    """Which new members nobody is, or may not sign in, in sentences."""
+    warnings: tuple[Caution, ...]
+    """Which new members nobody is, or may not sign in."""
 
 
 def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:

@@ -14,6 +14,7 @@ from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.model.decoding import counted, escaped, readable_size
 from wheelyard.operations.server_state import ServerState
 from wheelyard.operations.sweep import EVERY, JOB, last_completed
+from wheelyard.remedies import Caution
 from wheelyard.settings.sections import GROUPS, Setting, Settings, all_settings
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.warnings import server_warnings, tls_files
@@ -48,7 +49,7 @@ class Health(Struct, frozen=True):
     started: datetime | None
     """When the process has started, or None in a command."""
     parts: tuple[HealthPart, ...]
-    warnings: tuple[str, ...]
+    warnings: tuple[Caution, ...]
     """What of the settings asks for a look, and what to do: what `serve` prints at its start."""
 
 
@@ -67,8 +68,8 @@ def show_health(call: Call) -> Health:
     )
 
 
-def setting_warnings(index: Index) -> tuple[str, ...]:
-    """Return what of the settings asks for a look, each sentence once."""
+def setting_warnings(index: Index) -> tuple[Caution, ...]:
+    """Return what of the settings asks for a look, each warning once."""
     return tuple(dict.fromkeys(server_warnings(index)))
 
 

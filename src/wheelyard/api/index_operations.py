@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from wheelyard.api.access_operations import AccessHistoryQuery
 from wheelyard.api.operation import Call
 from wheelyard.model.stored_indexes import IndexCommit, ListedIndex
+from wheelyard.remedies import Caution
 
 
 class IndexAnswer(Struct, frozen=True):
@@ -59,8 +60,8 @@ class RemovedIndex(Struct, frozen=True):
     """An index that was removed."""
 
     name: str
-    warnings: tuple[str, ...] = ()
-    """What still names it, in sentences."""
+    warnings: tuple[Caution, ...] = ()
+    """What still names it."""
 
 
 def list_indexes(call: Call) -> IndexAnswer:

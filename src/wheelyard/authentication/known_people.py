@@ -19,6 +19,7 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.grants import Grants, parse_principal, with_implied
 from wheelyard.model.person import Person, group_principal, person_in
+from wheelyard.remedies import Advice, Caution, Remedy
 
 PersonState = Literal["active", "refused", "ended", "gone", "unseen", "unknown"]
 """
@@ -141,12 +142,12 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
                 names |= {*record.owner_names}
         return with_implied(names)
 
-    def absent(self, principals: Iterable[str], undo: str) -> Iterator[str]:
+    def absent(self, principals: Iterable[str], undo: str) -> Iterator[Caution]:
         """
-        Yield a sentence for each principal by which nobody has a right now, as far as is known.
+        Yield a warning for each principal by which nobody has a right now, as far as is known.
 
-        Nobody has the principal, or the access of whoever has it was ended. The sentence ends with
-        what takes the right back: `undo`.
+        Nobody has the principal, or the access of whoever has it was ended. The warning says what
+        takes the right back: `undo`.
 
         Nothing is kept of who signs in with Google, so those names count as somebody's while that
         is possible, and so do all names of a provider that the settings do not have.
@@ -158,12 +159,13 @@ class KnownPeople(Struct, frozen=True, kw_only=True):
             person = self._found(name, recorded) if _is_person(name) else None
             why = "" if name in existing else self._why_absent(name)
             if person is not None and person.state == "ended":
-                yield (
-                    f"nobody gets anything by {name} now: {person.ended_by} has ended that access; "
-                    f"let them in with 'wheelyard people admit {person.who}', or {undo}"
+                yield Caution(
+                    f"nobody gets anything by {name} now: {person.ended_by} has ended that access. "
+                    f"If it is to stay so, {undo}.",
+                    Advice(Remedy.ADMIT_PERSON, person.who),
                 )
             elif why:
-                yield f"nobody has {name} now: {why}; if the name is wrong, {undo}"
+                yield Caution(f"nobody has {name} now: {why}; if the name is wrong, {undo}")
 
     def _why_absent(self, principal: str) -> str:
         """Return why nobody has a principal that is not known, or an empty text if one may."""

@@ -10,7 +10,7 @@ document. What changes a project when its journal is replayed is in `model/`, as
 """
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -23,6 +23,7 @@ from msgspec.structs import replace
 from wheelyard.catalog.document_cache import DocumentCache, Snapshot
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.decoding import Extensible
+from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import Key
 
 REMOVED_RULES: Final = ("promote_other_person", "promote_min_age_days", "promote_approvals")
@@ -55,16 +56,12 @@ def describe_removed_rules(name: str, rules: Iterable[str]) -> str:
     return f"Nothing is promoted to {place}, as it has rules that were removed: {', '.join(rules)}."
 
 
-def removed_rules_warning(name: str, rules: Collection[str], *, is_configured: bool) -> str:
-    """Return the same, and how the rules are taken away, for a list of warnings."""
+def removed_rules_warning(name: str, rules: tuple[str, ...], *, is_configured: bool) -> Caution:
+    """Return the warning that says so, and how the rules are taken away."""
     fact = describe_removed_rules(name, rules)
     if is_configured:
-        return f"{fact} {OUT_OF_SETTINGS}"
-    words = " ".join(f"{rule}=" for rule in rules)
-    return (
-        f"{fact} Take them away on the page of indexes, or by "
-        f"'wheelyard index change {name} {words}'."
-    )
+        return Caution(f"{fact} {OUT_OF_SETTINGS}")
+    return Caution(fact, Advice(Remedy.EMPTY_KEYS, name, keys=rules))
 
 
 def description_digests(text: str, markup: str, *, is_declared: bool) -> Iterator[str]:

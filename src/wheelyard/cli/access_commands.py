@@ -45,8 +45,8 @@ from wheelyard.cli.output import (
     parse_duration,
     print_result,
     show_token,
-    warn,
 )
+from wheelyard.cli.program import warn_of
 from wheelyard.errors import Invalid
 from wheelyard.model.access import (
     EVERY_PROJECT,
@@ -130,8 +130,7 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
     fields = GrantFields(who=who, projects=projects, actions=actions, note=note, index=index)
     made = open_api().call(access_operations.add_grant, fields)
     click.echo(escaped(f"Grant {made.id}: {made.text}"), err=True)
-    for sentence in made.warnings:
-        warn(sentence)
+    warn_of(made.warnings)
     click.echo(escaped(made.id))
 
 
@@ -155,8 +154,7 @@ def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
         wanted = GrantRevocation(grant_id, note, even_if_own)
         revoked = api.call(access_operations.revoke_grant, wanted)
         click.echo(f"{grant_id}: revoked")
-        for sentence in revoked.warnings:
-            warn(sentence)
+        warn_of(revoked.warnings)
 
 
 @click.group("group", cls=CliGroup)
@@ -238,8 +236,7 @@ def _edit_group(
 ) -> None:
     edit = GroupEdit(change, name, who, note, even_if_own)
     edited = open_api().call(access_operations.edit_group, edit)
-    for sentence in edited.warnings if edited else ():
-        warn(sentence)
+    warn_of(edited.warnings if edited else ())
 
 
 @access_command.subcommand("show", Option(["--history"], is_flag=True), JSON, *INDEX)

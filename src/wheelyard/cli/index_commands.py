@@ -11,6 +11,7 @@ from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
 from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.cli.options import INDEX, Api, history_lines, open_api, token_names
 from wheelyard.cli.output import JSON, CliGroup, print_result, warn
+from wheelyard.cli.program import caution_text, warn_of
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import with_name
@@ -60,7 +61,7 @@ def _lines(indexes: Sequence[ListedIndex], api: Api) -> Iterator[tuple[str, ...]
             by = with_name(index.created_by, names.get(index.created_by, ""))
             origin = f"{origin}, {index.created:%Y-%m-%d} by {by}"
         problem = (f"not served: {index.problem}",) if index.problem else ()
-        warnings = (f"warning: {warning}" for warning in index.warnings)
+        warnings = (f"warning: {caution_text(warning)}" for warning in index.warnings)
         yield index.name, describe_keys(index.index), origin, *problem, *warnings
 
 
@@ -150,8 +151,7 @@ def remove_indexes(names: tuple[str, ...], note: str) -> None:
     for name in names:
         removed = api.call(index_operations.remove_index, IndexRemoval(name, note))
         click.echo(escaped(f"{name}: removed"))
-        for warning in removed.warnings:
-            warn(warning)
+        warn_of(removed.warnings)
 
 
 def _keys(words: Sequence[str]) -> IndexKeys:
@@ -176,5 +176,6 @@ def _keys(words: Sequence[str]) -> IndexKeys:
 
 def _report(index: ListedIndex) -> None:
     click.echo(escaped(f"{index.name}: {describe_keys(index.index)}"))
-    for sentence in filter(None, (index.problem, *index.warnings)):
-        warn(sentence)
+    if index.problem:
+        warn(index.problem)
+    warn_of(index.warnings)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from wheelyard.api.table import LocalApi
 from wheelyard.cli.output import complete_path, given_option, kept_option, print_message, warn
+from wheelyard.cli.program import warn_of
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.decoding import escaped
@@ -81,8 +82,7 @@ def command_settings() -> Settings:
 def warn_of_settings_file(reading: LoadedSettings) -> None:
     """Warn if others on this machine can change the settings file."""
     if reading.config_source not in ("", TEXT_VARIABLE):
-        for sentence in write_warnings(Path(reading.config_source)):
-            warn(sentence)
+        warn_of(write_warnings(Path(reading.config_source)))
 
 
 def loaded_settings(
@@ -170,8 +170,7 @@ def warn_without_upstream(index: Index) -> None:
 
     Raises as that.
     """
-    for sentence in upstream_warnings(index):
-        warn(sentence)
+    warn_of(upstream_warnings(index))
 
 
 def require_upstream(index: Index) -> "UpstreamIndex":

@@ -2,15 +2,16 @@
 
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 import click
 
-from wheelyard.cli.output import given_option
+from wheelyard.cli.output import given_option, warn
 from wheelyard.errors import WheelyardError
 from wheelyard.model.public_packages import FileReason
+from wheelyard.remedies import Caution
 from wheelyard.rendering.advice import Terminal
 from wheelyard.settings.load import process_environment
 
@@ -65,6 +66,17 @@ def command_line(*words: str) -> str:
     terminal = this_terminal()
     index = ("--index", terminal.index) if terminal.index else ()
     return f"'{terminal.line((*words, *index))}'"
+
+
+def caution_text(caution: Caution) -> str:
+    """Return a warning with the command that helps."""
+    return this_terminal().message(caution.message, caution.advice)
+
+
+def warn_of(cautions: Iterable[Caution]) -> None:
+    """Print or log warnings for the operator, each with the command that helps."""
+    for caution in cautions:
+        warn(caution_text(caution))
 
 
 def error_text(error: WheelyardError) -> str:

@@ -30,6 +30,7 @@ from wheelyard.cli.output import (
     show_token,
     warn,
 )
+from wheelyard.cli.program import warn_of
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import configure_logging
@@ -350,8 +351,7 @@ def print_startup_message(index: Index) -> None:
     """Print the URL, warnings, perhaps a first token, and client configuration to paste."""
     settings = index.settings
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
-    for sentence in server_warnings(index):
-        warn(sentence)
+    warn_of(server_warnings(index))
     token = _first_token(index)
     needs_none = settings.access.anonymous_uploads and is_public(settings)
     if token is None and not (needs_none or accepts_other_credentials(settings)):

@@ -9,6 +9,7 @@ from typing import Final
 import click
 from click import Option
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from wheelyard.api.health_operations import show_health, show_settings
 from wheelyard.catalog import keys
@@ -27,7 +28,7 @@ from wheelyard.cli.output import (
     print_result,
     warn,
 )
-from wheelyard.cli.program import command_line
+from wheelyard.cli.program import command_line, error_text, warn_of
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.model.access import describe_scope
@@ -101,8 +102,7 @@ def check() -> None:
         click.echo(escaped(line))
     for sentence in settings_without_effect(loaded.sources):
         warn(sentence)
-    for sentence in settings_warnings(settings, authenticator):
-        warn(sentence)
+    warn_of(settings_warnings(settings, authenticator))
     require_telemetry(settings)
     require_sign_in_secrets(settings)
     _check_address(settings.server)
@@ -156,8 +156,7 @@ def health_command() -> int:
     health = open_api().call(show_health)
     print_result(health, ((part.state, part.name, part.text) for part in health.parts))
     if not given_option("json"):  # which has them
-        for sentence in health.warnings:
-            warn(sentence)
+        warn_of(health.warnings)
     return int(any(part.state == "failed" for part in health.parts))
 
 
@@ -176,12 +175,11 @@ def _check_store(settings: Settings, index: Index) -> None:
             text = f"index {listed.name}: {describe_keys(listed.index)}, in the {listed.source}"
             click.echo(escaped(text))
         index.indexes.in_force.require_start(index.projects)
-        for sentence in (*index_warnings(index), *password_warnings(index)):
-            warn(sentence)
+        warn_of((*index_warnings(index), *password_warnings(index)))
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:
             raise
-        warn(fault.message)
+        warn(error_text(fault))
 
 
 def _check_address(server: ServerSettings) -> None:
@@ -283,7 +281,7 @@ def _check_upstreams(settings: Settings, index: Index) -> None:
     # without an upstream index, nothing of it is loaded
     from wheelyard.upstream.settings import not_proven
 
-    until = "Until then no new name can be uploaded" if settings.upstream.check_upload else ""
+    until = " Until then no new name can be uploaded." if settings.upstream.check_upload else ""
     for client in upstream.clients.in_order:
         server, why = client.server, upstream.pages.proof.ask(client)
         if not why:
@@ -292,7 +290,8 @@ def _check_upstreams(settings: Settings, index: Index) -> None:
             seen = "but pages of its projects were seen"
             click.echo(f"upstream {server.label}: {escaped(why)}; {seen}")
         else:
-            warn(f"{not_proven(server, why)}. {until}".removesuffix(". "))
+            warning = not_proven(server, why)
+            warn_of([replace(warning, message=warning.message + until)])
     upstream.close()
     if settings.upstream.finds_file_hosts:
         from wheelyard.wiring.upstream import with_file_hosts

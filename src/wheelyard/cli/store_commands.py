@@ -36,7 +36,7 @@ from wheelyard.cli.output import (
     shown_progress,
     warn,
 )
-from wheelyard.cli.program import this_terminal
+from wheelyard.cli.program import caution_text, this_terminal
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.decoding import counted, escaped
@@ -131,23 +131,24 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
     with shown_progress("check", is_size=True) as progress:
         findings = index.check.run(progress.advance_in, rebuild=rebuild, sweep=sweep)
     # a stray file's name may contain control characters for the terminal
-    findings = replace(
-        findings,
-        problems=[escaped(line) for line in findings.problems],
-        notes=[escaped(line) for line in findings.notes],
-        repaired=[escaped(line) for line in findings.repaired],
-    )
+    texts = {
+        "problems": [escaped(line) for line in findings.problems],
+        "notes": [escaped(caution_text(note)) for note in findings.notes],
+        "repaired": [escaped(line) for line in findings.repaired],
+    }
     names = {"repaired": "mended"}
-    for line in findings.problems:
+    for line in texts["problems"]:
         click.echo(f"wheelyard: problem: {line}", err=True)
-    result = {names.get(name, name): value for name, value in asdict(findings).items()}
+    result = {
+        names.get(name, name): texts.get(name, value) for name, value in asdict(findings).items()
+    }
     print_result(result, _finding_lines(findings, rebuild=rebuild))
     return 1 if findings.problems else 0
 
 
 def _finding_lines(findings: Findings, *, rebuild: bool) -> Iterator[str]:
     yield from (f"mended: {line}" for line in findings.repaired)
-    yield from (f"note: {line}" for line in findings.notes)
+    yield from (f"note: {caution_text(note)}" for note in findings.notes)
     if rebuild:
         yield f"rebuilt {counted(findings.rebuilt, 'document')} from journals"
     if findings.swept:

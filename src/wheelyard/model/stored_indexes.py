@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from wheelyard.model.project import EventCommit
 from wheelyard.model.table_texts import describe_table
+from wheelyard.remedies import Caution
 
 IndexKeys = dict[str, Any]
 """The keys of an `[[index]]` table, with their values as JSON."""
@@ -83,8 +84,8 @@ class ListedIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The keys of its table."""
     problem: str = ""
     """Why it is not served, in a sentence, or empty if it is."""
-    warnings: tuple[str, ...] = ()
-    """What is probably wrong although it is served, in sentences."""
+    warnings: tuple[Caution, ...] = ()
+    """What is probably wrong although it is served."""
     created: datetime | None = None
     created_by: str = ""
     changed: datetime | None = None

@@ -45,7 +45,7 @@ from wheelyard.model.grants import (
     parse_member,
 )
 from wheelyard.operations.audit_log import log_access, log_person
-from wheelyard.remedies import Advice, Remedy
+from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
 
 GroupChange = Literal["make", "set", "add", "remove", "delete"]
@@ -98,8 +98,8 @@ class AddedGrant(Struct, frozen=True):
     id: str
     text: str
     """What it grants, in words."""
-    warnings: tuple[str, ...] = ()
-    """Why it may not do what is expected, in sentences."""
+    warnings: tuple[Caution, ...] = ()
+    """Why it may not do what is expected."""
 
 
 class AccessControl:

@@ -272,7 +272,7 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
                     "backup"
                 )
             else:
-                findings.notes.append(
+                findings.add_note(
                     f"{name}: private, and nothing is published under it: an upload did not "
                     "finish, or is under way; if it had files, restore them from a backup, and if "
                     "nobody needs the name, release it"

@@ -91,7 +91,7 @@ class CredentialsCheck(Struct, frozen=True):
             findings.swept += len(uses)
         elif uses:
             objects = counted(len(uses), "object")
-            findings.notes.append(f"{objects} under {keys.LAST_USES} belong to no token")
+            findings.add_note(f"{objects} under {keys.LAST_USES} belong to no token")
 
     def _token_uses(self, findings: Findings) -> dict[str, Entry]:
         uses = dict[str, Entry]()
@@ -126,7 +126,7 @@ class CredentialsCheck(Struct, frozen=True):
             findings.swept += len(logins)
         elif logins:
             objects = counted(len(logins), "object")
-            findings.notes.append(f"{objects} under {removed.DEVICE_LOGINS}, of no use any more")
+            findings.add_note(f"{objects} under {removed.DEVICE_LOGINS}, of no use any more")
 
     def _check_passwords(self, findings: Findings, *, sweep: bool) -> None:
         """Check the document of outdated lines, of which a sweep drops those that were replaced."""
@@ -147,7 +147,7 @@ class CredentialsCheck(Struct, frozen=True):
             return
         absent = passwords.absent_names(self.line_of)
         if absent:
-            findings.notes.append(
+            findings.add_note(
                 f"{key} keeps the outdated lines of people who are not in the htpasswd file, as "
                 f"that of another server may have these lines: {', '.join(absent)}"
             )
@@ -157,11 +157,11 @@ class CredentialsCheck(Struct, frozen=True):
         replaced = passwords.replaced(self.line_of)
         if replaced:
             names = sorted({changed.name for changed in replaced.values()})
-            findings.notes.append(
+            findings.add_note(
                 f"{key} has lines that were replaced, of no use any more: {', '.join(names)}"
             )
         elif passwords.is_empty:
-            findings.notes.append(f"{key} is empty, and of no use any more")
+            findings.add_note(f"{key} is empty, and of no use any more")
 
     def _sweep_passwords(self, line_of: removed.LineOf, findings: Findings) -> None:
         """
@@ -176,7 +176,7 @@ class CredentialsCheck(Struct, frozen=True):
         except Unavailable as fault:
             if fault.code not in UNREADABLE_CODES:
                 raise
-            findings.notes.append(f"{key} was not swept: {fault.message}")
+            findings.add_note(f"{key} was not swept: {fault.message}")
             return
         # no store deletes one version alone: what a copy adds just now comes with the next copy
         if left is not None and left.is_empty:
@@ -343,19 +343,19 @@ class Check(Struct, frozen=True):
                 findings.swept += 1
         scratch = sum(1 for _ in self.spool.leftovers(inf))
         if orphans:
-            findings.notes.append(
+            findings.add_note(
                 f"{counted(orphans, 'object')} under {keys.FILES} belong to no listed file: "
                 "leftovers of uploads that did not finish, or that are under way"
             )
         if scratch:
             files = counted(scratch, "scratch file")
-            findings.notes.append(f"{files} of uploads in {self.spool.folder}")
+            findings.add_note(f"{files} of uploads in {self.spool.folder}")
 
     def _find_orphans(self, now: datetime, findings: Findings) -> list[Orphans]:
         try:
             return self.sweep.find(now, findings)
         except WheelyardError as fault:
-            findings.notes.append(f"leftovers of uploads were not looked for: {fault.message}")
+            findings.add_note(f"leftovers of uploads were not looked for: {fault.message}")
             return []
 
 

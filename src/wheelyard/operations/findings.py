@@ -11,6 +11,7 @@ from msgspec.structs import fields, replace
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import C, D, JournalKind
 from wheelyard.errors import NEWER_DOCUMENT, Conflict, Unavailable, WheelyardError
+from wheelyard.remedies import Caution
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
 
@@ -23,8 +24,8 @@ class Findings(Struct):
     """Bytes that were read and hashed."""
     problems: list[str] = []
     """Damage. Each sentence says what the operator can do."""
-    notes: list[str] = []
-    """Harmless leftovers of crashes or operators."""
+    notes: list[Caution] = []
+    """Harmless leftovers of crashes or operators, and rules that were removed."""
     repaired: list[str] = []
     rebuilt: int = 0
     """Documents that were computed again from their journal."""
@@ -38,15 +39,21 @@ class Findings(Struct):
 
     def in_index(self, name: str) -> "Findings":
         """Return these results, with the name of an index in each message."""
-        texts = {
-            kind: [f"index {name}: {text}" for text in getattr(self, kind)]
-            for kind in ("problems", "notes", "repaired")
-        }
-        return replace(self, **texts)
+        beginning = f"index {name}: "
+        return replace(
+            self,
+            problems=[beginning + text for text in self.problems],
+            notes=[replace(note, message=beginning + note.message) for note in self.notes],
+            repaired=[beginning + text for text in self.repaired],
+        )
+
+    def add_note(self, message: str) -> None:
+        """Add a note against which nothing has to be done."""
+        self.notes.append(Caution(message))
 
     def add_foreign_object(self, key: Key) -> None:
         """Add a note that the object at `key` is not one of wheelyard's."""
-        self.notes.append(f"{key} is no object of wheelyard's")
+        self.add_note(f"{key} is no object of wheelyard's")
 
 
 class ReadObject(Struct, frozen=True):
@@ -124,7 +131,7 @@ class JournaledCheck(Struct, Generic[D, C]):
         if self.newer:
             # written again by this version, it would lose what only a newer one knows
             unknown = _unknown_to_this_version(dict.fromkeys(self.newer, ""))
-            self.findings.notes.append(f"{self._key} cannot be compared: {unknown}")
+            self.findings.add_note(f"{self._key} cannot be compared: {unknown}")
             return document
         agrees, folded = document is None or self._complete(document), self._fold()
         if read.has_failed:
@@ -156,7 +163,7 @@ class JournaledCheck(Struct, Generic[D, C]):
                     f"{unknown or advice}"
                 )
         elif unknown:
-            self.findings.notes.append(f"{key} cannot be compared with its journal: {unknown}")
+            self.findings.add_note(f"{key} cannot be compared with its journal: {unknown}")
         elif folded is not None and stored and not self._are_equal(folded, document, stored.body):
             self._report(
                 f"{key} is not what its journal says, so that {self.kind.consequence}; fold it "

@@ -61,7 +61,7 @@ from wheelyard.operations.index_definitions import (
 from wheelyard.operations.index_warnings import layer_warnings, revocation_warnings
 from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
-from wheelyard.remedies import ALL_VERSIONS, Advice, Remedy
+from wheelyard.remedies import ALL_VERSIONS, Advice, Caution, Remedy
 from wheelyard.storage.base import Key
 
 INDEX_EXISTS: Final = "index_exists"
@@ -193,7 +193,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
 
         return self._commit(intent, name)
 
-    def remove(self, name: str, by: str, note: str = "") -> tuple[str, ...]:
+    def remove(self, name: str, by: str, note: str = "") -> tuple[Caution, ...]:
         """
         Remove an index from the store, and return warnings.
 
@@ -249,8 +249,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             fault.field = "index"
             raise fault
 
-    def revocation_warnings(self, grant_id: str) -> tuple[str, ...]:
-        """Return which indexes have no grant of their own once a grant is revoked, in sentences."""
+    def revocation_warnings(self, grant_id: str) -> tuple[Caution, ...]:
+        """Return a warning for each index that has no grant of its own once a grant is revoked."""
         with UnreadableIgnored():  # a right can be taken away all the same
             grants, definitions = self.access.load("current"), self.in_force.load().definitions
             return tuple(revocation_warnings(grant_id, grants, definitions))
@@ -335,8 +335,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 code=INDEX_IN_USE,
             )
 
-    def warnings(self, name: str) -> Iterator[str]:
-        """Yield a sentence if grants, publishers or tokens name an index that is to be removed."""
+    def warnings(self, name: str) -> Iterator[Caution]:
+        """Yield a warning if grants, publishers or tokens name an index that is to be removed."""
         now = self.runtime.now()
         grants = sum(name in grant.index.split(",") for grant in self.access.show().grants)
         publishers = sum(
@@ -349,7 +349,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         kinds = {"grant": grants, "publisher": publishers, "token": tokens}
         texts = [counted(number, kind) for kind, number in kinds.items() if number]
         if texts:
-            yield (
+            yield Caution(
                 f"{' and '.join(texts)} for the index {name}: they hold again if an index of this "
                 "name is made"
             )
@@ -389,7 +389,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             note=index.note,
         )
 
-    def _own_warnings(self, definition: IndexDefinition, both: KnownIndexes) -> Iterator[str]:
+    def _own_warnings(self, definition: IndexDefinition, both: KnownIndexes) -> Iterator[Caution]:
         """Yield what of the definition of an index may not be meant."""
         yield from unknown_sources(definition, both.names)
         if definition.removed_rules:
@@ -403,7 +403,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same
                 has_files = any(project.files for project in self.files.projects_of(name))
         if has_files:
-            yield (
+            yield Caution(
                 f"The index {name} has packages that it does not show, as its own name is none of "
                 f"its layers. To show them, add {name} to its layers."
             )
@@ -416,10 +416,14 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         listed = self._listed(index, self.in_force.merge(committed.after))
         before, after = map(self._layer_warnings, (committed.before, committed.after))
         # its own, and new ones of those that show it
-        texts = {text for other, text in after.items() if name == other or other not in before}
-        return replace(listed, warnings=(*listed.warnings, *sorted(texts)))
+        of_layers = (
+            warning
+            for other, warning in sorted(after.items())
+            if name == other or other not in before
+        )
+        return replace(listed, warnings=(*listed.warnings, *of_layers))
 
-    def _layer_warnings(self, stored: IndexList) -> dict[str, str]:
+    def _layer_warnings(self, stored: IndexList) -> dict[str, Caution]:
         with suppress(Unavailable):  # whoever needs the grants says it
             return layer_warnings(self.access.load(), self.in_force.merge(stored).definitions)
         return {}

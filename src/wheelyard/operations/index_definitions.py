@@ -33,7 +33,7 @@ from wheelyard.model.index_definition import (
 )
 from wheelyard.model.promotion import NO_RULES, PromotionRules
 from wheelyard.model.stored_indexes import IndexKeys, IndexList
-from wheelyard.remedies import Advice, Remedy
+from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
 
 WRONG_INDEX: Final = "wrong_index"
@@ -52,8 +52,8 @@ class KnownIndexes(Struct, frozen=True):
     names: frozenset[str]
     """All names."""
 
-    def removed_rules(self) -> Iterator[str]:
-        """Yield, in sentences, which indexes get no promotions, as their rules were removed."""
+    def removed_rules(self) -> Iterator[Caution]:
+        """Yield a warning for each index that gets no promotions, as its rules were removed."""
         for name, definition in self.definitions.items():
             if definition.removed_rules:
                 yield removed_rules_warning(
@@ -248,16 +248,16 @@ def owner_of_name(projects: Projects, name: str) -> str:
     return ""
 
 
-def unknown_sources(definition: IndexDefinition, names: Collection[str]) -> Iterator[str]:
+def unknown_sources(definition: IndexDefinition, names: Collection[str]) -> Iterator[Caution]:
     """Yield a warning for each index in `promote_from` that is none of these names."""
     for source in definition.promotion.promote_from:
         if source and source not in names:
             yield names_no_index(f"promote_from of the index {definition.name}", source)
 
 
-def names_no_index(what: str, name: str) -> str:
+def names_no_index(what: str, name: str) -> Caution:
     """Return the warning that something names an index that does not exist."""
-    return (
+    return Caution(
         f"{what} names the index {name}, which does not exist: correct the name, or add the index"
     )
 

@@ -6,15 +6,26 @@ from types import MappingProxyType
 from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.errors import WheelyardError
 from wheelyard.model.decoding import escaped
-from wheelyard.remedies import Advice, Remedy
+from wheelyard.remedies import Advice, Caution, Remedy
 
 NOTHING: Final = ""
 """There is nothing that a reader of a page can do, or the page has a form for it already."""
-ON_STORE: Final = frozenset({Remedy.CHECK_STORE, Remedy.FORGET_OWNER, Remedy.REBUILD_STORE})
+ON_STORE: Final = frozenset(
+    {
+        Remedy.CHECK_STORE,
+        Remedy.FORGET_OWNER,
+        Remedy.MAKE_STORE,
+        Remedy.REBUILD_STORE,
+        Remedy.START_SERVER,
+    }
+)
 """What is done to the store itself, so that no server can be asked for it."""
+ON_MACHINE: Final = frozenset({Remedy.REPLACE_PASSWORDS})
+"""What needs neither a store nor a server."""
 IN_INDEX: Final = frozenset(
     {
         Remedy.CREATE_TOKEN,
@@ -25,6 +36,7 @@ IN_INDEX: Final = frozenset(
         Remedy.LIST_FILES,
         Remedy.MAKE_ACTIVE,
         Remedy.RESTORE,
+        Remedy.UPLOAD_FILE,
         Remedy.UPLOAD_TO_STORE,
         Remedy.YANK,
     }
@@ -58,6 +70,10 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         Remedy.REBUILD_STORE: Wording(
             "check --rebuild", "Run {}, or restore the store from a backup.", _OPERATOR_CHECKS
         ),
+        Remedy.START_SERVER: Wording(
+            "serve", "Or start a server once, which makes it: {}.", NOTHING
+        ),
+        Remedy.MAKE_STORE: Wording("serve", "{} and {} make one.", NOTHING, "upload FILE"),
         Remedy.LIST_FILES: Wording(
             "list {}", "{} shows what it has.", "Its page shows what it has."
         ),
@@ -95,6 +111,7 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
             "Whoever manages the project can yank or delete a release on its page.",
         ),
         Remedy.UPLOAD_TO_STORE: Wording("upload FILE", "{} does that where the store is.", NOTHING),
+        Remedy.UPLOAD_FILE: Wording("upload {}", "Or publish that file: {}.", NOTHING),
         Remedy.LIST_NAMES: Wording(
             "names list", "{} shows the private names.", "The page Private names shows them."
         ),
@@ -127,8 +144,23 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
             "{} makes it.",
             "The page Groups makes it.",
         ),
+        Remedy.ADD_TO_GROUP: Wording(
+            "access group add {} PRINCIPAL...",
+            "Add some: {}.",
+            "Add some on the page Groups.",
+        ),
         Remedy.REVOKE_GRANT: Wording(
             "access revoke {}", "{} revokes one.", "The page Grants revokes them."
+        ),
+        Remedy.ADMIT_PERSON: Wording(
+            "people admit {}",
+            "To let them in again: {}.",
+            "To let them in again, use the page People.",
+        ),
+        Remedy.REPLACE_PASSWORDS: Wording(
+            "password NAME --file {} --replace",
+            "Give each another line: {}.",
+            "The operator of the server has to give each another line.",
         ),
         Remedy.LIST_PUBLISHERS: Wording(
             "publisher list", "{} shows those there are.", "The page Trusted publishers shows them."
@@ -144,6 +176,11 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         ),
         Remedy.REVOKE_TOKEN: Wording(
             "token revoke {}", "{} ends it.", "The page API tokens ends it."
+        ),
+        Remedy.PROVE_UPSTREAM: Wording(
+            "upstream why PROJECT",
+            "If it is right, open one page of it first: {}.",
+            "Tell the operator of this index, who can check the settings.",
         ),
         # pages that say why something is hidden have the form
         Remedy.REQUEST_PACKAGE: Wording(
@@ -187,12 +224,13 @@ class Terminal(Struct, frozen=True):
         index = advice.index or self.index
         if index and advice.remedy in IN_INDEX:
             words += ["--index", index]
-        return self.line(words, is_on_store=advice.remedy in ON_STORE)
+        if advice.remedy in ON_MACHINE or (advice.remedy in ON_STORE and self.has_server):
+            return replace(self, place=()).line(words)
+        return self.line(words)
 
-    def line(self, words: Iterable[str], *, is_on_store: bool = False) -> str:
-        """Return the command of these words, for a shell, at the same place if it can be there."""
-        place = () if is_on_store and self.has_server else self.place
-        return " ".join(quote(escaped(word)) for word in (*self.program, *words, *place))
+    def line(self, words: Iterable[str]) -> str:
+        """Return the command of these words, for a shell, at the same place."""
+        return " ".join(quote(escaped(word)) for word in (*self.program, *words, *self.place))
 
     def message(self, message: str, advice: Advice | None) -> str:
         """Return a message with the sentence that says which command helps."""
@@ -205,6 +243,11 @@ class Terminal(Struct, frozen=True):
 def error_on_page(error: WheelyardError) -> str:
     """Return the message of an error for somebody in a browser."""
     return message_on_page(error.message, error.advice)
+
+
+def caution_on_page(caution: Caution) -> str:
+    """Return a warning for somebody in a browser."""
+    return message_on_page(caution.message, caution.advice)
 
 
 def message_on_page(message: str, advice: Advice | None) -> str:

@@ -14,6 +14,7 @@ from packaging.utils import NormalizedName
 from wheelyard.errors import DOCUMENTATION
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, EVERY_PROJECT, parse_name_patterns
 from wheelyard.model.grants import Grant, Grants, groups_in
+from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings, is_loopback
 from wheelyard.settings.upstream_section import (
     OF_ONE_INDEX,
@@ -287,14 +288,14 @@ def _is_allowed_loopback(host: str, upstream: UpstreamSettings) -> bool:
     )
 
 
-def warnings_for(settings: Settings) -> list[str]:
-    """Return a sentence for each warning that follows from the settings alone."""
+def warnings_for(settings: Settings) -> list[Caution]:
+    """Return the warnings that follow from the settings alone."""
     grants = (_of_grant(settings, grant) for grant in settings.grants.all)
     others = _locations(settings), _upstream(settings), _views(settings)
     return [*chain(_listener(settings), *grants, *others)]
 
 
-def stored_grant_warnings(settings: Settings, grant: Grant, others: Grants) -> Iterator[str]:
+def stored_grant_warnings(settings: Settings, grant: Grant, others: Grants) -> Iterator[Caution]:
     """
     Yield a warning for each way in which a grant of the store does something unexpected.
 
@@ -302,49 +303,49 @@ def stored_grant_warnings(settings: Settings, grant: Grant, others: Grants) -> I
     """
     for name in sorted(grant.who):
         if name.startswith(("token:", "publisher:")):
-            yield f"{name} has a scope of its own, and no grant gives it anything"
+            yield Caution(f"{name} has a scope of its own, and no grant gives it anything")
     for name in sorted(groups_in(grant.who)):
         if not others.groups.get(name):
-            yield (
-                f"{grant} gives nobody anything by group:{name} now, which has no members; add "
-                f"some with 'wheelyard access group add {name} PRINCIPAL...'"
+            yield Caution(
+                f"{grant} gives nobody anything by group:{name} now, which has no members.",
+                Advice(Remedy.ADD_TO_GROUP, name),
             )
     if grant.scope.index:
         yield from _in_indexes(settings, grant, others)
     elif everybody := _grant_to_everybody(settings):
-        yield (
+        yield Caution(
             f"anybody may read every project all the same, by {everybody} of the settings; take "
             f"{ANONYMOUS} out of it"
         )
     elif is_public(settings):
-        yield (
+        yield Caution(
             "anybody may read every project all the same, because the settings say so; close "
             "reading with access.private, or with a [[grant]] in the settings"
         )
     elif settings.access.htpasswd_file and not settings.grant:
-        yield (
+        yield Caution(
             "every name in access.htpasswd_file may upload to every project, until there is a "
             "[[grant]] in the settings; those of the store change no default"
         )
     yield from _of_grant(settings, grant)
 
 
-def _in_indexes(settings: Settings, grant: Grant, others: Grants) -> Iterator[str]:
+def _in_indexes(settings: Settings, grant: Grant, others: Grants) -> Iterator[Caution]:
     """Yield a warning for each index that anybody may read, or could read until this grant."""
     public = [other for other in settings.grants.all if ANONYMOUS in other.principals]
     is_open = not (settings.access.private or settings.grant)
     is_new = not all(map(others.has_own, grant.scope.indexes))
     if is_new and settings.store.downloads == "public":
-        yield "whoever knows the URL of a file gets it from the public bucket all the same"
+        yield Caution("whoever knows the URL of a file gets it from the public bucket all the same")
     for index in grant.scope.indexes:
         everybody = _grant_to_everybody(settings, index)
         if everybody is not None and everybody.scope.index:
-            yield (
+            yield Caution(
                 f"anybody may read every project of the index {index} all the same, by "
                 f"{everybody} of the settings; take {ANONYMOUS} out of it"
             )
         elif not others.has_own(index) and (is_open or any(not one.scope.index for one in public)):
-            yield (
+            yield Caution(
                 f"the index {index} has grants of its own now, so that nobody reads it without a "
                 "credential any more; if everybody is to read it, give the settings a [[grant]] to "
                 f'{ANONYMOUS} with index = "{index}"'
@@ -359,18 +360,18 @@ def accepts_other_credentials(settings: Settings) -> bool:
     return bool(files or access.static_token or of_google or settings.sign_in)
 
 
-def _views(settings: Settings) -> Iterator[str]:
+def _views(settings: Settings) -> Iterator[Caution]:
     """Yield a warning for each filter that asks for severities nobody knows."""
     upstream = settings.upstream
     for table in settings.index if upstream.is_on and not upstream.osv else ():
         if "severity" in table.get("filter", ""):
-            yield (
+            yield Caution(
                 f"the filter of the index {table.get('name')} asks for the severity of public "
                 "packages, which is 0 for all of them: set upstream.osv"
             )
 
 
-def _listener(settings: Settings) -> Iterator[str]:
+def _listener(settings: Settings) -> Iterator[Caution]:
     server, access = settings.server, settings.access
     # a proxy or a tunnel makes the server reachable
     name = urlsplit(server.public_url).hostname or "localhost"
@@ -379,29 +380,31 @@ def _listener(settings: Settings) -> Iterator[str]:
         return
     if is_public(settings):
         why = f"close reading with --private, or with a [[grant]]: {DOCUMENTATION}/hardening.md"
-        yield f"anyone who can reach this address may read every package; {why}"
+        yield Caution(f"anyone who can reach this address may read every package; {why}")
     if access.anonymous_uploads:
-        yield "anyone who can reach this address may publish under any name"
+        yield Caution("anyone who can reach this address may publish under any name")
     is_plain = not server.public_url.startswith("https://") and not access.require_https
     is_exposed = not server.is_loopback or server.public_url
     if is_exposed and is_plain and not server.certificate:
-        yield (
+        yield Caution(
             "credentials may come over plain HTTP, where others can read them; put a proxy that "
             "ends TLS before the server, and set access.require_https; or set server.certificate "
             "and server.key"
         )
 
 
-def _of_grant(settings: Settings, grant: Grant) -> Iterator[str]:
+def _of_grant(settings: Settings, grant: Grant) -> Iterator[Caution]:
     yield from provider_warnings(settings, str(grant), grant.principals)
     google = settings.google.id_token
     is_open = ALL_AUTHENTICATED in grant.principals and google.audience
     if is_open and not google.allowed_domains:
         why = "name yours in google.id_token.allowed_domains"
-        yield f"{grant} is for {ALL_AUTHENTICATED}, which is every Google account there is; {why}"
+        yield Caution(
+            f"{grant} is for {ALL_AUTHENTICATED}, which is every Google account there is; {why}"
+        )
     for provider in settings.sign_in_providers if ALL_AUTHENTICATED in grant.principals else ():
         if provider.is_open_to_all:
-            yield (
+            yield Caution(
                 f"{grant} is for {ALL_AUTHENTICATED}, which is every account there is at "
                 f"{urlsplit(provider.issuer).hostname}; say in require of [[sign_in]] who may "
                 'sign in, such as { hd = "acme.dev" } with Google, or { organizations = "acme" } '
@@ -409,7 +412,9 @@ def _of_grant(settings: Settings, grant: Grant) -> Iterator[str]:
             )
 
 
-def provider_warnings(settings: Settings, holder: str, principals: Iterable[str]) -> Iterator[str]:
+def provider_warnings(
+    settings: Settings, holder: str, principals: Iterable[str]
+) -> Iterator[Caution]:
     """
     Yield a warning for each principal of a provider that nobody can have.
 
@@ -424,52 +429,52 @@ def provider_warnings(settings: Settings, holder: str, principals: Iterable[str]
             continue
         if provider is None:
             why = f"the settings have no [[sign_in]] of this name; correct it, or add {name}"
-            yield f"{holder} gives nobody anything by {principal}: {why}"
+            yield Caution(f"{holder} gives nobody anything by {principal}: {why}")
         elif who.startswith("group:") and not provider.has_groups:
             why = f"{name} says no groups; name the claim that has them in groups_claim"
-            yield f"{holder} gives nobody anything by {principal}: {why}"
+            yield Caution(f"{holder} gives nobody anything by {principal}: {why}")
 
 
-def _locations(settings: Settings) -> Iterator[str]:
+def _locations(settings: Settings) -> Iterator[Caution]:
     store, credentials = settings.store, settings.access.credentials_store
     if settings.google.access_token.resource and is_public(settings):
-        yield (
+        yield Caution(
             "google.access_token.resource says who may do what, and reading is open to everybody "
             "all the same; close it with --private"
         )
     indexes = {"", *(name for grant in settings.grants.all for name in grant.scope.indexes)}
     if store.downloads == "public" and not all(is_public(settings, name) for name in indexes):
         why = "whoever knows the URL of a file gets it from the public bucket"
-        yield f"reading needs a credential, but {why}"
+        yield Caution(f"reading needs a credential, but {why}")
     if not is_bucket(store.location):
         return
     kept = f"the bucket of the packages, {store.location}: whoever may"
     advice = "give them a place in access.credentials_store"
     if settings.grants.all and not credentials:
-        yield f"tokens lie in {kept} write there past the index can make one; {advice}"
+        yield Caution(f"tokens lie in {kept} write there past the index can make one; {advice}")
     if settings.access.cookie_login and not credentials:
         why = f"read there past the index can sign in as anybody; {advice}"
-        yield f"the keys of sessions lie in {kept} {why}"
+        yield Caution(f"the keys of sessions lie in {kept} {why}")
     locations = filter(None, (store.location, store.files))
     packages = {parse_location(location).root for location in locations}
     if is_bucket(credentials) and parse_location(credentials).root in packages:
-        yield (
+        yield Caution(
             "access.credentials_store is in a bucket of the packages, so who may write to that "
             "bucket can make a token, unless an IAM condition on the names of objects forbids it"
         )
 
 
-def _upstream(settings: Settings) -> Iterator[str]:
+def _upstream(settings: Settings) -> Iterator[Caution]:
     if not settings.upstream.is_on:
         return
     for index in settings.upstream.indexes:
         if index.password and index.url.lower().startswith("http://"):
             why = "is sent over plain HTTP, where others can read it; write https://"
-            yield f"the password for the upstream index {index.label} {why}"
+            yield Caution(f"the password for the upstream index {index.label} {why}")
     upstream = settings.upstream
     is_decided = upstream.mode or upstream.i_have_no_private_prefix
     if not settings.upstream_private and not is_decided:
-        yield (
+        yield Caution(
             "no name is said to be private, so each name that nothing is published under here is "
             "looked up at the upstream index; list what the names of your own packages begin with "
             'in upstream.private, as ["acme", "acme-*"], or set i_have_no_private_prefix'
@@ -478,10 +483,10 @@ def _upstream(settings: Settings) -> Iterator[str]:
     for text in patterns.texts:  # whether the prefix of private names is itself looked up
         name = text.removesuffix("-*")
         if name != text and not set(name) & set("*?") and not patterns.match(NormalizedName(name)):
-            yield (
+            yield Caution(
                 f"{text} in upstream.private does not match {name}, which is looked up at the "
                 f"upstream index; if it is yours, too, add {name}"
             )
     if "*" in settings.upstream.shadow:
         why = "so every public name can be taken over by an upload; name the projects instead"
-        yield f"upstream.shadow has *, {why}"
+        yield Caution(f"upstream.shadow has *, {why}")

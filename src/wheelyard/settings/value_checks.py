@@ -23,6 +23,7 @@ from wheelyard.errors import DOCUMENTATION, Invalid, quoted
 from wheelyard.model.access import normalise_pattern, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_name import parse_index_name
+from wheelyard.remedies import Advice
 from wheelyard.storage.location import BUCKET_FORMS, GOOGLE, SCHEMES, parse_location
 
 HIDDEN_VALUE: Final = "a value with @, ?, # or % in it (not shown, because it may hold a secret)"
@@ -41,9 +42,10 @@ _SEGMENT: Final = r"(?!\.{1,2}(?:/|\Z))[^\s\x00-\x1f\x7f%?#\\/]+"
 """A path segment that needs no quoting in a URL."""
 
 
-def bad_setting(why: str) -> Invalid:
+def bad_setting(why: str, advice: Advice | None = None) -> Invalid:
     """Return Invalid (`bad_setting`) with `why`: `section.key: what is wrong, what is right`."""
-    return Invalid(f"{why}. See {DOCUMENTATION}/settings.md.", code="bad_setting")
+    message = f"{why}. See {DOCUMENTATION}/settings.md."
+    return Invalid(message, code="bad_setting", advice=advice)
 
 
 def quote_safely(text: str) -> str:

@@ -23,6 +23,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import is_url, redact_url
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.sources.candidate import (
     EMPTY_MAPPING,
     BadDigest,
@@ -121,8 +122,8 @@ def open_tree(text: str, runtime: Runtime, excluded: Iterable[Path] = ()) -> Fil
         next(path.iterdir(), None)  # a misspelled folder must not look empty
     except NotADirectoryError as error:
         raise bad_source(
-            f"{name} is a file. Name the folder that it is in, or publish it with "
-            "'wheelyard upload'."
+            f"{name} is a file. Name the folder that it is in.",
+            Advice(Remedy.UPLOAD_FILE, text),
         ) from error
     except OSError as error:
         raise bad_source(

@@ -21,6 +21,7 @@ from wheelyard.model.distribution_filename import (
     parse_known_filename,
     parse_version,
 )
+from wheelyard.remedies import Advice
 
 EMPTY_MAPPING: Final[Mapping[str, str]] = MappingProxyType({})
 OpenChunks = Callable[[], AbstractContextManager[Iterator[bytes]]]
@@ -78,9 +79,9 @@ class Source(Protocol):
         ...
 
 
-def bad_source(message: str) -> Invalid:
+def bad_source(message: str, advice: Advice | None = None) -> Invalid:
     """Return Invalid (code `bad_source`) for a source that cannot be imported from."""
-    return Invalid(message, code="bad_source")
+    return Invalid(message, code="bad_source", advice=advice)
 
 
 def unavailable(message: str) -> Unavailable:

@@ -21,6 +21,7 @@ from wheelyard.errors import (
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import DEFAULT_PORTS, Url, UserPassword
 from wheelyard.model.access import NO_PATTERNS, NameFilter, NamePatterns
+from wheelyard.remedies import Advice, Caution, Remedy
 
 READING: Final = "4"
 """Another text whenever `parsing` takes something else from a page."""
@@ -187,19 +188,21 @@ def unanswered(label: str, name: NormalizedName, fault: FetchError) -> Unavailab
 
 def unproven(server: UpstreamServer, why: str) -> Unavailable:
     """Return the error for a new name that only an index without a proof says is free."""
+    warning = not_proven(server, why)
     return Unavailable(
-        f"{not_proven(server, why)}. Until then no new name can be uploaded, as it may be public; "
-        "one that matches upstream.private can.",
+        f"{warning.message} Until then no new name can be uploaded, as it may be public; one that "
+        "matches upstream.private can.",
         code=UPSTREAM_UNPROVEN,
+        advice=warning.advice,
     )
 
 
-def not_proven(server: UpstreamServer, why: str) -> str:
-    """Return why an index is not proven to be one, and what to do, without a full stop."""
-    return (
+def not_proven(server: UpstreamServer, why: str) -> Caution:
+    """Return the warning that an index is not proven to be one."""
+    return Caution(
         f"{server.url.redacted} of the upstream index {server.label} has not shown that it is an "
-        f"index: {why}. Correct the url; if it is right, open one page of it first, as 'wheelyard "
-        "upstream why PROJECT' does"
+        f"index: {why}. Correct the url.",
+        Advice(Remedy.PROVE_UPSTREAM),
     )
 
 

@@ -44,6 +44,7 @@ from wheelyard.operations.search.project_table import FactsReader
 from wheelyard.operations.search.search_index import SearchIndex
 from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.operations.uploads import Uploads
+from wheelyard.remedies import Caution
 from wheelyard.settings.sections import SettingPath, Settings
 from wheelyard.settings.validation import stored_grant_warnings
 from wheelyard.storage.base import Stores
@@ -513,7 +514,8 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         grants = self.access.load()
         made = next((grant for grant in grants.all if grant.id == grant_id), None)
         if made is None:  # another process was faster
-            return AddedGrant(grant_id, describe_fields(fields), ("it has been revoked meanwhile",))
+            gone = Caution("it has been revoked meanwhile")
+            return AddedGrant(grant_id, describe_fields(fields), (gone,))
         warnings = [*stored_grant_warnings(self.settings, made, grants.without(grant_id))]
         warnings += self.known_people.absent(made.principals, "revoke the grant")
         if fields.index:

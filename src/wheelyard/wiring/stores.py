@@ -25,6 +25,7 @@ from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.model.decoding import escaped
 from wheelyard.operations.check_store import failures_of, read_steps, write_steps
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import MEMORY_LOCATION, MIB, Settings, StoreSettings
 from wheelyard.settings.value_checks import bad_setting
 from wheelyard.storage.base import Store, Stores
@@ -115,8 +116,10 @@ def _require_folders(settings: Settings) -> None:
     for setting, folder in _missing_folders(settings):
         if setting == "store.location":
             raise _missing_store(folder)
-        why = "Make it, or start 'wheelyard serve' with these settings once"
-        raise bad_setting(f"{setting}: there is no folder {escaped(folder)}. {why}")
+        raise bad_setting(
+            f"{setting}: there is no folder {escaped(folder)}. Make it",
+            Advice(Remedy.START_SERVER),
+        )
 
 
 def require_places(settings: Settings) -> None:
@@ -339,9 +342,9 @@ def _files_location(store: Store, settings: StoreSettings, *, create: bool) -> s
 
 def _missing_store(location: str) -> Invalid:
     return Invalid(
-        f"There is no store at {escaped(location)}. Name the place of one, or make one with "
-        "'wheelyard serve' or 'wheelyard upload'.",
+        f"There is no store at {escaped(location)}. Name the place of one.",
         code="bad_setting",
+        advice=Advice(Remedy.MAKE_STORE),
     )
 
 

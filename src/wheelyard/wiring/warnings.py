@@ -1,4 +1,4 @@
-"""What of a server's settings and surroundings asks for a look: sentences that say what to do."""
+"""What of a server's settings and surroundings asks for a look."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,6 +15,7 @@ from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable
 from wheelyard.model.decoding import escaped
 from wheelyard.operations.index_definitions import names_no_index, unknown_sources
 from wheelyard.operations.index_warnings import layer_warnings
+from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings.load import settings_without_effect
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.validation import warnings_for
@@ -45,37 +46,37 @@ def tls_files(settings: Settings) -> "tuple[TlsFiles, ...]":
     return (open_tls_files(settings, system_runtime()),)
 
 
-def settings_warnings(settings: Settings, authenticator: Authenticator) -> Iterator[str]:
+def settings_warnings(settings: Settings, authenticator: Authenticator) -> Iterator[Caution]:
     """
     Yield the warnings about settings, files of secrets, and write access to stored tokens.
 
     Raises Invalid as `tls_files`.
     """
     for file in (*authenticator.files, *tls_files(settings)):
-        yield from file.warnings
+        yield from map(Caution, file.warnings)
     store = settings.access.credentials_store or settings.store.location
     if store != MEMORY_LOCATION and not is_bucket(store):
         yield from write_warnings(Path(store, keys.TOKENS))
     yield from warnings_for(settings)
 
 
-def write_warnings(path: Path) -> Iterator[str]:
+def write_warnings(path: Path) -> Iterator[Caution]:
     """Yield a warning for each way in which other users of this machine can change `path`."""
     for way in write_access_warnings(path):
-        yield f"{path}: {way}."
+        yield Caution(f"{path}: {way}.")
 
 
-def place_warnings(index: Index) -> Iterator[str]:
+def place_warnings(index: Index) -> Iterator[Caution]:
     """Yield the warnings about where the store is, and whether its downloads can be redirected."""
     location = index.settings.store.location
     kind = remote_file_system(Path(location))
     if kind is not None:
-        yield (
+        yield Caution(
             f"{escaped(location)} lies on {kind}, where locks and links may not hold; keep the "
             "store on a local disk"
         )
     for folder in exposed_credentials(index.settings):
-        yield (
+        yield Caution(
             f"other users of this machine may enter {escaped(str(folder))}, and whoever reads the "
             "key of sessions in it can sign in as anybody; let it belong to the user of the server "
             f"alone: chown, then chmod go= {quote(escaped(str(folder)))}"
@@ -86,10 +87,10 @@ def place_warnings(index: Index) -> Iterator[str]:
         key = keys.distribution(TRIAL_NAME, "0" * 64, TRIAL_NAME)
         index.files.store.sign(key, timedelta(minutes=2))
     except Unavailable as fault:
-        yield f"{fault.message} Until then every download goes through here."
+        yield Caution(f"{fault.message} Until then every download goes through here.", fault.advice)
 
 
-def upstream_warnings(index: Index) -> Iterator[str]:
+def upstream_warnings(index: Index) -> Iterator[Caution]:
     """
     Yield a warning if servers of the store know public names, and the settings name none of them.
 
@@ -97,14 +98,14 @@ def upstream_warnings(index: Index) -> Iterator[str]:
     """
     upstream = index.stores.documents.list(keys.UPSTREAM) if index.upstream is None else ()
     if any(True for _ in upstream):
-        yield (
+        yield Caution(
             "a server of this store has, or had, upstream indexes, and these settings have no "
             "[upstream]: no name is compared with the public ones, so that an upload makes a "
             "public name private for ever. Give the settings of that server by --config"
         )
 
 
-def password_warnings(index: Index) -> Iterator[str]:
+def password_warnings(index: Index) -> Iterator[Caution]:
     """
     Yield a warning that names everybody whose line of the htpasswd file is outdated.
 
@@ -113,33 +114,33 @@ def password_warnings(index: Index) -> Iterator[str]:
     htpasswd = index.authenticator.htpasswd
     names = htpasswd.outdated_names() if htpasswd is not None else ()
     if htpasswd is not None and names:
-        path = escaped(str(htpasswd.file.path))
-        yield (
-            f"{path}: these people cannot sign in with a password, as they had changed it in the "
-            f"browser, which is not possible any more: {escaped(', '.join(names))}. Give each "
-            f"another line: 'wheelyard password NAME --file {quote(path)} --replace'"
+        path = str(htpasswd.file.path)
+        yield Caution(
+            f"{escaped(path)}: these people cannot sign in with a password, as they had changed it "
+            f"in the browser, which is not possible any more: {escaped(', '.join(names))}.",
+            Advice(Remedy.REPLACE_PASSWORDS, path),
         )
 
 
-def server_warnings(index: Index) -> Iterator[str]:
+def server_warnings(index: Index) -> Iterator[Caution]:
     """Yield all warnings about an index that is served: those that `serve` prints at its start."""
-    yield from settings_without_effect(index.sources)
+    yield from map(Caution, settings_without_effect(index.sources))
     try:
         yield from settings_warnings(index.settings, index.authenticator)
     except Invalid as fault:  # of the certificate: the server has the one before
-        yield fault.message
+        yield Caution(fault.message, fault.advice)
     yield from place_warnings(index)
     for find in (password_warnings, index_warnings, upstream_warnings):
         try:
             yield from find(index)
         except Unavailable as fault:
             if fault.code in UNREADABLE_CODES:  # else whoever asks the store next says it
-                yield fault.message
+                yield Caution(fault.message, fault.advice)
     if index.upstream is not None and index.upstream.policy.osv is not None:
-        yield from index.upstream.policy.osv.warnings
+        yield from map(Caution, index.upstream.policy.osv.warnings)
 
 
-def index_warnings(index: Index) -> Iterator[str]:
+def index_warnings(index: Index) -> Iterator[Caution]:
     """
     Yield the warnings about indexes with a name, and about settings that name none of them.
 
@@ -150,8 +151,8 @@ def index_warnings(index: Index) -> Iterator[str]:
     yield from _unknown_indexes(index)
 
 
-def _unknown_indexes(index: Index) -> Iterator[str]:
-    """Yield which tables of the settings, or static tokens, name an index that is not there."""
+def _unknown_indexes(index: Index) -> Iterator[Caution]:
+    """Yield a warning for each table of the settings, or static token, with an unknown index."""
     settings, definitions = index.indexes.settings, index.indexes.definitions()
     named = [(str(grant), grant.scope.indexes) for grant in settings.grants.all]
     if settings.publisher:

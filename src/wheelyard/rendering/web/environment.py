@@ -21,6 +21,7 @@ from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.decoding import readable_size
 from wheelyard.model.project import Status
 from wheelyard.model.stored_indexes import describe_keys
+from wheelyard.rendering.advice import caution_on_page
 from wheelyard.rendering.client_settings import INSTALL_CHOICES, ClientSettings
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
@@ -352,6 +353,7 @@ def _templates() -> Environment:
     )
     environment.filters |= {
         "marks": project_marks,
+        "on_page": caution_on_page,
         "index_in_words": describe_keys,
         "principal": describe_principal,
         "size": readable_size,

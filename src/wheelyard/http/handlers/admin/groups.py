@@ -22,6 +22,7 @@ from wheelyard.http.handlers.admin.principals import credentials_in_use
 from wheelyard.http.messages import Request, Response
 from wheelyard.model.grants import groups_in
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant, ListedGroup
+from wheelyard.remedies import Caution
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
 
@@ -114,7 +115,7 @@ class GroupPages:
         status: int,
         *,
         is_deletion: bool = False,
-        warnings: tuple[str, ...] = (),
+        warnings: tuple[Caution, ...] = (),
     ) -> Response:
         """
         Return the page of a group, or the one that asks whether to delete it.
