@@ -12,9 +12,11 @@ from tests.http.servers import token_of
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.errors import STORAGE_FULL, Unavailable
 from wheelyard.http.web_pages import WebPages
+from wheelyard.http_client.urls import parse_url
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, WebSettings
 from wheelyard.storage.base import Found, Key, ObjectVersion
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.settings import UpstreamServer, unproven
 
 SIMPLE_V1 = "application/vnd.pypi.simple.v1"
 PROGRAMS = {
@@ -31,6 +33,7 @@ BROWSERS = {
     "firefox": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
     "lynx": "text/html, text/plain, text/sgml, application/xhtml+xml, */*;q=0.01",
 }
+UPSTREAM = UpstreamServer(url=parse_url("https://index.acme.dev/simple/"), label="public")
 PATHS = ("/simple/nothing/", "/a/b/c/d", "/project/nothing/", "/files/x/y.whl", "/nothing/")
 
 
@@ -150,7 +153,16 @@ def test_failures_show_nothing_of_the_inside(
 @pytest.mark.parametrize(
     ("fault", "shown", "advice"),
     [
-        (damaged("A is damaged."), "A is damaged.", "check"),
+        (
+            damaged("A is damaged."),
+            "A is damaged. Tell the operator of this index, who can check the store.",
+            "Part of the index is damaged or lost.",
+        ),
+        (
+            unproven(UPSTREAM, "it is a page for logging in"),
+            "Tell the operator of this index, who can check the settings.",
+            "may be that of something else.",
+        ),
         (Unavailable("No space is left.", code=STORAGE_FULL), "No space is left.", "no space"),
         (Unavailable("Not allowed.", code="storage_denied"), "Not allowed.", "permission"),
     ],
@@ -167,6 +179,7 @@ def test_lasting_failure_asks_for_no_reload(
     lead, _, rest = page.partition("What you can do")
     assert shown in lead
     assert "wheelyard" not in lead.partition("<main")[2]
+    assert "wheelyard" not in rest.partition("</main")[0]
     assert "in a few seconds" not in page
     assert "To load this page again does not help." in rest
     assert advice in rest

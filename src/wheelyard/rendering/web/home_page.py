@@ -159,12 +159,11 @@ TITLES: Final = MappingProxyType(
 """What pages of errors are called, instead of the reason phrase."""
 LASTING: Final = MappingProxyType(
     {
-        errors.DAMAGED: "Part of the index is damaged or lost. The command 'wheelyard check' says "
-        "what, and what can be done about it.",
+        errors.DAMAGED: "Part of the index is damaged or lost.",
         errors.NEWER_DOCUMENT: "The message says which version of wheelyard can read it.",
         errors.NEWER_STORE: "The message says which version of wheelyard can write to it.",
         errors.STORAGE_FULL: "The index has no space left.",
-        errors.UPSTREAM_UNPROVEN: "The command 'wheelyard config check' says what is wrong.",
+        errors.UPSTREAM_UNPROVEN: "The URL of an upstream index may be that of something else.",
         errors.BAD_UPSTREAM: "The log of the server says what is wrong with the other index.",
         "upstream_loop": "The index is set up as its own upstream index.",
         "storage_denied": "The log of the server says which permission it lacks.",
