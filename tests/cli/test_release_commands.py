@@ -100,7 +100,8 @@ def test_what_a_killed_removal_has_left_is_counted(typed: Typed, sandbox: Sandbo
     [
         ("demo 1.0 --now --yes", "--now takes the digest of a file, and nothing else"),
         ("demo --versions <2 --now --yes", "--now takes the digest of a file, and nothing else"),
-        ("demo --now --yes", "'wheelyard list PROJECT --json' has the digests"),
+        ("demo --now --yes", "'wheelyard list demo --json' has the digests"),
+        ("demo 1.0 --now --yes", "'wheelyard delete demo sha256:... --now --yes'"),
         (f"demo sha256:{WHEEL.sha256} --file x --now --yes", "and nothing else"),
         (f"demo sha256:{WHEEL.sha256} --versions <2 --now --yes", "and nothing else"),
         (f"demo sha256:{WHEEL.sha256} --yes", "A digest needs --now"),
@@ -204,7 +205,7 @@ def test_where_everybody_can_read_the_bucket(
         (f"upload {WHEEL.filename} --index prod", "'wheelyard status demo active --index prod'"),
         (
             "names release demo --index prod --yes",
-            "wheelyard delete demo --versions '>=0.dev0' --index prod",
+            "wheelyard delete demo --versions '>=0.dev0' --yes --index prod",
         ),
     ],
 )

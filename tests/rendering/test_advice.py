@@ -14,6 +14,7 @@ from wheelyard.cli.main import COMMANDS, cli
 from wheelyard.errors import NotFound, about_index
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.rendering.advice import (
+    ASKING,
     IN_INDEX,
     NOTHING,
     ON_STORE,
@@ -69,7 +70,7 @@ def test_a_page_of_advice_has_that_title(remedy: Remedy) -> None:
 @pytest.mark.parametrize("remedy", Remedy)
 def test_commands_can_be_pasted(remedy: Remedy) -> None:
     """Each command that a message names is one of the command line, with options that it has."""
-    terminal = Terminal("dev", place=SERVER, has_server=True)
+    terminal = Terminal("dev", place=SERVER, has_server=True, asks_nobody=True)
     for line in terminal.commands(Advice(remedy, "demo", keys=EMPTIED.get(remedy, ()))):
         _, *words = line.split()
         command: click.Command = cli
@@ -108,6 +109,16 @@ def test_a_command_about_a_file_of_this_machine_names_no_place() -> None:
     assert terminal.commands(Advice(Remedy.REPLACE_PASSWORDS, "/etc/a b/htpasswd")) == [
         "wheelyard password NAME --file '/etc/a b/htpasswd' --replace"
     ]
+
+
+@pytest.mark.parametrize("remedy", sorted(ASKING))
+def test_a_command_for_a_program_asks_nobody(remedy: Remedy) -> None:
+    """Only where nobody was asked, a command that would ask is printed with the option --yes."""
+    asking, unasked = Terminal(), Terminal(asks_nobody=True)
+
+    assert not any("--yes" in line for line in asking.commands(Advice(remedy, "demo")))
+    assert all("--yes" in line for line in unasked.commands(Advice(remedy, "demo")))
+    assert unasked.commands(Advice(Remedy.RESTORE, "demo")) == ["wheelyard restore demo"]
 
 
 def test_a_warning_has_words_for_both_places() -> None:

@@ -105,7 +105,12 @@ OUTPUT: Final = (QUIET, JSON)
 NAME: Final = Argument(["name"])
 PROJECT: Final = Argument(["project"])
 REASON: Final = Option(["--reason"], default="", help="Why; it is kept in the journal.")
-YES_HELP: Final = "Do not ask; needed where there is no terminal."
+
+
+def yes_option(*names: str) -> Option:
+    """Return the option by which a command asks nobody: `given_option("yes")` says if it is on."""
+    text = "Do not ask; needed where there is no terminal."
+    return kept_option("--yes", *names, is_flag=True, help=text)
 
 
 PLAIN_INTERVAL_SECONDS: Final = 10.0

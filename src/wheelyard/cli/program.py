@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from wheelyard.cli.output import given_option, warn
+from wheelyard.cli.output import given_option, is_interactive, warn
 from wheelyard.errors import WheelyardError
 from wheelyard.model.public_packages import FileReason
 from wheelyard.remedies import Caution
@@ -58,14 +58,25 @@ def this_terminal() -> Terminal:
         return Terminal(program=program)
     given = {name: given_option(name) for name in PLACE_OPTIONS}
     place = [word for name, value in given.items() if value for word in (f"--{name}", str(value))]
-    return Terminal(given_option("index") or "", program, tuple(place), bool(given["server"]))
+    return Terminal(
+        index=given_option("index") or "",
+        program=program,
+        place=tuple(place),
+        has_server=bool(given["server"]),
+        asks_nobody=bool(given_option("yes")) or not is_interactive(),
+    )
 
 
-def command_line(*words: str) -> str:
-    """Return a command about the same index, in quotes, for a message."""
+def command_line(*words: str, is_question: bool = False) -> str:
+    """
+    Return a command about the same index, in quotes, for a message.
+
+    `is_question`: it asks a person, unless it is told not to.
+    """
     terminal = this_terminal()
     index = ("--index", terminal.index) if terminal.index else ()
-    return f"'{terminal.line((*words, *index))}'"
+    unasked = ("--yes",) if is_question and terminal.asks_nobody else ()
+    return f"'{terminal.line((*words, *unasked, *index))}'"
 
 
 def caution_text(caution: Caution) -> str:

@@ -39,7 +39,6 @@ from wheelyard.cli.output import (
     NAME,
     PROJECT,
     REASON,
-    YES_HELP,
     CliGroup,
     Progress,
     cli_command,
@@ -52,6 +51,7 @@ from wheelyard.cli.output import (
     print_result,
     shown_progress,
     warn,
+    yes_option,
 )
 from wheelyard.errors import (
     Forbidden,
@@ -272,10 +272,10 @@ def reserve(name: str, reason: str) -> None:
     "release",
     NAME,
     REASON,
-    Option(["--yes", "--yes-i-know"], is_flag=True, help=YES_HELP),
+    yes_option("--yes-i-know"),
     *PACKAGES,
 )
-def release(*, name: str, reason: str, yes: bool) -> int:
+def release(*, name: str, reason: str) -> int:
     """
     Give NAME up, which must have no files: from then on an upstream index may have it.
 
@@ -287,11 +287,12 @@ def release(*, name: str, reason: str, yes: bool) -> int:
 
     Documentation: upstream.md
     """
-    if not (yes or is_interactive()):
+    is_agreed = given_option("yes")
+    if not (is_agreed or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to release the name.")
     api, parsed = open_api(), parse_name(name)
     consequence = f"Clients may then get a public package named {parsed}."
-    if not yes and not confirm_name(parsed, consequence):
+    if not is_agreed and not confirm_name(parsed, consequence):
         click.echo("wheelyard: nothing was released", err=True)
         return 1
     api.call(project_operations.release_name, parsed, NameChange(reason))

@@ -19,11 +19,12 @@ from wheelyard.cli.options import PACKAGES, Api, open_api
 from wheelyard.cli.output import (
     PROJECT,
     REASON,
-    YES_HELP,
     cli_command,
     confirm_name,
+    given_option,
     is_interactive,
     print_message,
+    yes_option,
 )
 from wheelyard.cli.program import command_line
 from wheelyard.errors import Conflict
@@ -157,7 +158,7 @@ def _line_about(project: ChangedProject, change: ReleaseChange, what: str) -> st
     Option(["--dry-run"], is_flag=True),
     Option(["--now"], is_flag=True),
     Option(["--everywhere"], is_flag=True),
-    Option(["--yes"], is_flag=True, help=YES_HELP),
+    yes_option(),
     *PACKAGES,
 )
 def delete_command(
@@ -166,7 +167,6 @@ def delete_command(
     dry_run: bool,
     now: bool,
     everywhere: bool,
-    yes: bool,
     **release: Any,  # noqa: ANN401 - click's
 ) -> int:
     """
@@ -196,24 +196,25 @@ def delete_command(
     """
     if everywhere and not now:
         raise click.UsageError("--everywhere needs --now.")
-    if not (dry_run or yes or is_interactive()):
+    if not (dry_run or given_option("yes") or is_interactive()):
         raise click.UsageError("Nobody can be asked here. Give --yes to delete, or --dry-run.")
     if now:
-        removal = DigestRemoval(_parse_digest(**release), everywhere, release["reason"])
+        digest = _parse_digest(project, **release)
+        removal = DigestRemoval(digest, everywhere, release["reason"])
         delete = partial(_remove, open_api(), parse_name(project), removal)
     else:
         if (release["version"] or "").startswith(DIGEST):
             raise click.UsageError("A digest needs --now, which removes its bytes for good.")
         change = _parse_change(**release)
         delete = partial(_delete, open_api(), parse_name(project), change)
-    return _delete_once_agreed(delete, parse_name(project), dry_run=dry_run, yes=yes)
+    return _delete_once_agreed(delete, parse_name(project), dry_run=dry_run)
 
 
 def _delete_once_agreed(
-    delete: "Callable[..., _Outcome]", name: NormalizedName, *, dry_run: bool, yes: bool
+    delete: "Callable[..., _Outcome]", name: NormalizedName, *, dry_run: bool
 ) -> int:
-    """Ask a person whether to delete, unless with `yes`, and return the exit status."""
-    if dry_run or not yes:
+    """Ask a person whether to delete, unless with --yes, and return the exit status."""
+    if dry_run or not given_option("yes"):
         trial = delete(dry_run=True)
         is_question = not dry_run and trial.has_changed
         _print_lines(trial.lines, err=is_question)
@@ -233,13 +234,15 @@ def _delete_once_agreed(
     return 0
 
 
-def _parse_digest(version: str | None, versions: str | None, file: str | None, **_: str) -> Sha256:
+def _parse_digest(
+    project: str, version: str | None, versions: str | None, file: str | None, **_: str
+) -> Sha256:
     text = version or ""
     if not text.startswith(DIGEST) or versions is not None or file is not None:
         raise click.UsageError(
             "--now takes the digest of a file, and nothing else: "
-            f"{command_line('delete', 'PROJECT', 'sha256:...', '--now')}. "
-            f"{command_line('list', 'PROJECT', '--json')} has the digests, also of files that are "
+            f"{command_line('delete', project, f'{DIGEST}...', '--now', is_question=True)}. "
+            f"{command_line('list', project, '--json')} has the digests, also of files that are "
             "deleted already."
         )
     return parse_sha256(text.removeprefix(DIGEST))
@@ -288,17 +291,13 @@ def _delete(api: Api, name: NormalizedName, change: ReleaseChange, *, dry_run: b
 
 def _fate(deleted: ChangedProject, change: ReleaseChange) -> str:
     """Return what has become of the bytes of deleted files, in words."""
-    words: list[str] = [deleted.name]
-    words += [change.version] if change.version else ["--versions", change.versions]
-    if isinstance(change.file, str):
-        words += ["--file", change.file]
     digests = {file.sha256 for file in deleted.changed}
     digest = digests.pop() if len(digests) == 1 else "..."
     removal = ("delete", deleted.name, f"{DIGEST}{digest}", "--now")
     if isinstance(deleted.keep_until, datetime):
         return (
             f"the bytes are kept until {deleted.keep_until:%Y-%m-%d}: "
-            f"{command_line('restore', *words)} brings the files back, and "
+            f"{command_line('restore', *_words_of(deleted, change))} brings the files back, and "
             f"{command_line(*removal)} removes the bytes now, unless another index has the files"
         )
     return (
@@ -306,6 +305,15 @@ def _fate(deleted: ChangedProject, change: ReleaseChange) -> str:
         "The bytes were removed, unless another index has the files, which "
         f"{command_line(*removal, '--dry-run')} says"
     )
+
+
+def _words_of(changed: ChangedProject, change: ReleaseChange) -> list[str]:
+    """Return the words behind a command that changes the same releases again."""
+    words: list[str] = [changed.name]
+    words += [change.version] if change.version else ["--versions", change.versions]
+    if isinstance(change.file, str):
+        words += ["--file", change.file]
+    return words
 
 
 def _remove(api: Api, name: NormalizedName, removal: DigestRemoval, *, dry_run: bool) -> _Outcome:
@@ -370,6 +378,7 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
     done = "would be restored" if dry_run else "restored"
     _print_files(restored, change, done, "nothing of it is deleted")
     if any(file.pinned for file in restored.changed):
-        message = "pinned, so that no rule of retention deletes it; 'wheelyard unpin' undoes that"
+        undo = command_line("unpin", *_words_of(restored, change))
+        message = f"pinned, so that no rule of retention deletes it; {undo} undoes that"
         print_message(logging.INFO, message)
     return 0

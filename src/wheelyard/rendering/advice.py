@@ -26,6 +26,8 @@ ON_STORE: Final = frozenset(
 """What is done to the store itself, so that no server can be asked for it."""
 ON_MACHINE: Final = frozenset({Remedy.REPLACE_PASSWORDS})
 """What needs neither a store nor a server."""
+ASKING: Final = frozenset({Remedy.DELETE, Remedy.DELETE_EVERYWHERE, Remedy.DELETE_NOW})
+"""What a person is asked about, before it is done."""
 IN_INDEX: Final = frozenset(
     {
         Remedy.CREATE_TOKEN,
@@ -210,6 +212,8 @@ class Terminal(Struct, frozen=True):
     """The options that name the server or the store, as they were given."""
     has_server: bool = False
     """Whether `place` names a server."""
+    asks_nobody: bool = False
+    """Whether nobody is there to be asked, so that a command which would ask has `--yes`."""
 
     def commands(self, advice: Advice) -> list[str]:
         """Return the command that does what an advice says, and that of the answer, for a shell."""
@@ -221,6 +225,8 @@ class Terminal(Struct, frozen=True):
         digest = advice.sha256 or "..."
         words = [word.format(advice.subject, sha256=digest) for word in template.split()]
         words += _options(advice)
+        if self.asks_nobody and advice.remedy in ASKING:
+            words.append("--yes")
         index = advice.index or self.index
         if index and advice.remedy in IN_INDEX:
             words += ["--index", index]
