@@ -18,8 +18,10 @@ from tests.clients.harness import Sandbox
 from tests.http.servers import memory_index
 from tests.http_server import TOKEN, WHEELYARD, is_listening
 from tests.ports import free_port
+from tests.upgrades.kept_stores import read_kept_store
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.catalog.keys import FORMAT
+from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.cli.serve import print_startup_message
 from wheelyard.errors import DOCUMENTATION
 from wheelyard.settings.sections import PromotionSettings, Settings
@@ -137,6 +139,19 @@ def test_a_server_on_every_address_prints_usable_urls(serve: Serve) -> None:
 
     assert "0.0.0.0" not in printed  # noqa: S104
     assert "There is no token yet." in printed
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_what_helps_against_a_warning_of_a_start(
+    sandbox: Sandbox, serve: Serve, workers: str
+) -> None:
+    """A warning of a server that starts names the command for the store that was given."""
+    read_kept_store("removed").in_folder(sandbox.folder / "my store")
+
+    log = serve("--store", "my store", "--workers", workers).log.read_text()
+
+    rules = " ".join(f"{rule}=" for rule in REMOVED_RULES)
+    assert f"wheelyard index change prod {rules} --store 'my store''." in log
 
 
 @pytest.mark.parametrize("options", [[], ["--workers", "2", "--store", "my store"]])

@@ -41,11 +41,12 @@ WITHOUT_COMMANDS: Final = (
     "upstream",
     "views",
     "wiring",
+    "cli",
 )
-"""The packages whose messages have no command in them: who shows a message adds it."""
+"""The packages whose messages have no command in them: `Terminal` writes it, as it was started."""
 EMPTIED: Final = {Remedy.EMPTY_KEYS: ("promote_approvals",)}
 _PAGES: Final = re.compile(r"\bpages? ([A-Z].*)")
-_COMMAND: Final = re.compile(rf"\bwheelyard ({'|'.join(COMMANDS)})\b")
+_COMMAND: Final = re.compile(rf"(?<!\ba )\bwheelyard ({'|'.join(COMMANDS)})\b")
 
 
 @pytest.mark.parametrize("remedy", Remedy)

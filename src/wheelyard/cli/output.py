@@ -76,6 +76,13 @@ def given_option(name: str) -> Any:  # noqa: ANN401 - of any type
     return click.get_current_context().meta.get(f"{__name__}.{name}")
 
 
+def given_options(names: Iterable[str]) -> dict[str, object]:
+    """Return what these options are, as the `meta` of another context of click may have it."""
+    meta = click.get_current_context().meta
+    keys = (f"{__name__}.{name}" for name in names)
+    return {key: meta[key] for key in keys if key in meta}
+
+
 def keep_option(context: click.Context, option: click.Parameter, value: object) -> None:
     """Keep the value of an option for `given_option`, when click calls this back."""
     context.meta[f"{__name__}.{option.name}"] = value

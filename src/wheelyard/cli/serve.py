@@ -4,7 +4,6 @@ import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Any, Final
 
 import click
@@ -25,12 +24,14 @@ from wheelyard.cli.options import (
 from wheelyard.cli.output import (
     cli_command,
     complete_path,
+    given_option,
+    given_options,
     log_messages,
     print_message,
     show_token,
     warn,
 )
-from wheelyard.cli.program import warn_of
+from wheelyard.cli.program import PLACE_OPTIONS, this_terminal, warn_of
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import configure_logging
@@ -282,6 +283,7 @@ class ServedIndex:
         self._settings = settings
         self._options = options
         self._sources = sources
+        self._place = given_options(PLACE_OPTIONS)
         self._watchers: WatcherThreads | None = None
 
     def open_index(self) -> Index:
@@ -293,7 +295,9 @@ class ServedIndex:
         settings = self._settings
         is_read_only = settings.server.read_only
         # a worker process has no context of its command where it is not forked
-        with click.Context(serve_command).scope(cleanup=False):
+        context = click.Context(serve_command)
+        context.meta.update(self._place)
+        with context.scope(cleanup=False):
             _prepare_log(settings)
             index = (
                 open_index(settings, create=False, is_server=True)
@@ -401,8 +405,10 @@ def _token_hint(settings: Settings) -> str:
     if location == MEMORY_LOCATION:
         why = "unless the settings define who has access"
         return f"A server on 127.0.0.1 makes one for its store in memory, {why}."
-    place = "" if location == DEFAULT_STORE else f" --store {quote(escaped(location))}"
-    return f"Make a token: wheelyard token create NAME --can read,upload{place}"
+    words = ["token", "create", "NAME", "--can", "read,upload"]
+    if location != DEFAULT_STORE and not given_option("store"):
+        words += ["--store", location]
+    return f"Make a token: {this_terminal().line(words)}"
 
 
 def _client_configuration(index: Index, token: str) -> str:
@@ -429,7 +435,8 @@ Publish   uv publish --publish-url {upload} -u {user} -p {token} dist/*
 
 def _install_lines(settings: Settings, read: str) -> str:
     """Return the commands that install from `read`, of which none asks two indexes for a name."""
-    printing = f"wheelyard print-settings CLIENT --server {settings.base_url}"
+    elsewhere = replace(this_terminal(), place=())
+    printing = elsewhere.line(("print-settings", "CLIENT", "--server", settings.base_url))
     clients = "# uv, pip, poetry, pdm, pipenv, twine or hatch"
     if settings.upstream.is_on:
         return f"""

@@ -8,6 +8,7 @@ from wheelyard.api import package_request_operations
 from wheelyard.api.package_request_operations import PackageAsk, WaitingRequest
 from wheelyard.cli.options import INDEX, Api, open_api, token_names
 from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result
+from wheelyard.cli.program import this_terminal
 from wheelyard.cli.upstream_decision_commands import VERSION
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_name, parse_version
@@ -51,8 +52,10 @@ def _lines(request: WaitingRequest, api: Api) -> Iterator[str]:
     if not request.approvable:
         yield f"  no approval lets it through: {request.reason}"
     elif request.despite:
-        options = " ".join(f"--despite {code}" for code in request.despite)
-        yield f"  to approve it: wheelyard upstream approve {request.target} {options}"
+        words = ["upstream", "approve", *request.target.split()]
+        for code in request.despite:
+            words += ["--despite", code]
+        yield f"  to approve it: {this_terminal().line(words)}"
 
 
 @cli_command(

@@ -9,11 +9,12 @@ from click import DateTime, Option
 from wheelyard.api.why_operations import WhyQuestion, explain_project
 from wheelyard.cli.options import INDEX, Api, open_api
 from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result
-from wheelyard.cli.program import reason_text
+from wheelyard.cli.program import reason_text, this_terminal
 from wheelyard.cli.upstream_decision_commands import VERSION
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.public_packages import ExplainedFile, Explanation, NameAnswer, describe
+from wheelyard.remedies import Advice, Remedy
 
 
 @cli_command(
@@ -72,8 +73,8 @@ def _why_lines(explanation: Explanation, version: str) -> Iterator[str]:
         yield from _file_lines(explanation.files)
     yield from _unused_lines(explanation)
     if _can_be_approved(explanation):
-        target = f"{explanation.name} {version}".rstrip()
-        yield f"to ask for it: wheelyard upstream request {target} --reason 'why you need it'"
+        asking = Advice(Remedy.REQUEST_PACKAGE, explanation.name, version=version)
+        yield f"to ask for it: {this_terminal().commands(asking)[0]}"
 
 
 def _can_be_approved(explanation: Explanation) -> bool:

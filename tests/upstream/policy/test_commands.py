@@ -52,7 +52,8 @@ def test_from_hidden_to_shown(wheelyard: Typed, typed: tuple[str, Path]) -> None
     assert lines[-3] == "hidden  requests-2.0-py3-none-any.whl"
     assert lines[-2].startswith("        cooldown: requests 2.0 appeared on ")
     assert "'wheelyard upstream approve requests 2.0" in lines[-2]
-    assert lines[-1].startswith("to ask for it: wheelyard upstream request requests 2.0 --reason")
+    command = f"wheelyard upstream request --reason WHY requests 2.0 --config {typed[1]}"
+    assert lines[-1] == f"to ask for it: {command}"
 
     done = wheelyard("upstream", "approve", "requests", "2.0", "--reason", "a fix", *typed)
     new = public_wheel("requests", "2.0")
