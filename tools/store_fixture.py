@@ -185,7 +185,7 @@ def _add_projects(harness: IndexHarness) -> None:
 
 
 def _promote(harness: IndexHarness, name: NormalizedName, version: Version) -> None:
-    """Promote a release of the index without a name to the index `lts`."""
+    """Promote a release of main to the index `lts`."""
     index = harness.opened(2, settings=Settings(index=({"name": "lts"},)))
     source, target = (
         IndexSide(uploads=side.uploads, caller=replace(ALICE, principal="local:bo"))

@@ -37,7 +37,7 @@ from wheelyard.http_client.credential_stores import ask_keyring, read_netrc
 from wheelyard.http_client.hosts import AddressPolicy, FetchError, every_address
 from wheelyard.http_client.urls import BadUrl, Url, UserPassword, parse_url
 from wheelyard.model.decoding import escaped
-from wheelyard.model.index_name import parse_index_name
+from wheelyard.model.index_name import MAIN, parse_index_name, read_index_name
 from wheelyard.remedies import Advice
 from wheelyard.settings.sections import is_loopback
 
@@ -356,7 +356,7 @@ def parse_server(text: str) -> Url:
 
 
 def open_connection(
-    server: str, environ: Mapping[str, str], runtime: Runtime, index: str = ""
+    server: str, environ: Mapping[str, str], runtime: Runtime, index: str = MAIN
 ) -> "ApiConnection":
     """
     Return a connection to an index of a server, before any request is sent.
@@ -366,18 +366,18 @@ def open_connection(
     root = parse_server(server)
     url = index_url(root, index)
     credential = find_credential(url, environ)
-    if credential is None and index:
+    if credential is None and url != root:
         credential = find_credential(root, environ)
     return ApiConnection(url, credential, runtime)
 
 
 def index_url(root: Url, index: str) -> Url:
     """
-    Return the root URL of an index of a server, that of the server for an empty name.
+    Return the root URL of an index of a server, that of the server for main.
 
     Raises Invalid (code `invalid_index`) for what cannot be the name of an index.
     """
-    if not index:
+    if read_index_name(index) == MAIN:
         return root
     return parse_url(f"{root.redacted.rstrip('/')}/{parse_index_name(index)}/")
 

@@ -109,7 +109,7 @@ def test_client_urls_lead_to_the_server(server: FakeServer, opened: Opened, path
 def test_an_empty_text_is_sent_that_says_something(
     server: FakeServer, opened: Opened, index: str | None, query: str
 ) -> None:
-    """Who asks for rules about the index without a name asks a server for these alone."""
+    """Who asks for rules about main asks a server for these alone."""
     server.serve("/api/v1/retention", refusal(404, "not_found"))
 
     with pytest.raises(NotFound):

@@ -12,6 +12,7 @@ from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.operations.access_control import GroupChange
 from wheelyard.settings.sections import GoogleSettings, IdTokenSettings, Settings
 from wheelyard.wiring.index import Index
@@ -53,7 +54,8 @@ def test_members_of_a_group_are_looked_for(tmp_path: Path) -> None:
 def administrator(index: Index) -> LocalApi:
     """Return the operations as an administrator has them."""
     return LocalApi(
-        index=index, caller=Caller("local:test", (Scope(Action.ADMIN, (EVERY_PROJECT,)),))
+        index=index,
+        caller=Caller("local:test", (Scope(Action.ADMIN, (EVERY_PROJECT,), (EVERY_INDEX,)),)),
     )
 
 

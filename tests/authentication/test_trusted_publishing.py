@@ -51,6 +51,7 @@ from wheelyard.errors import INVALID_PUBLISHER, INVALID_REUSE, Invalid, Unauthen
 from wheelyard.model.access import Action, Credential, Scope, parse_pattern
 from wheelyard.model.api_token import ApiToken, parse_token
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.publisher import parse_publishers
 
 
@@ -228,8 +229,8 @@ def test_a_token_has_the_rights_of_its_publisher_now_and_never_more(noon: IndexH
         return identity.scopes
 
     mylib = (parse_pattern("mylib"),)
-    assert scopes("mylib", "other") == (Scope(Action.UPLOAD.with_implied, mylib),)
-    assert scopes("*", actions=("read",)) == (Scope(Action.READ, mylib),)
+    assert scopes("mylib", "other") == (Scope(Action.UPLOAD.with_implied, mylib, (MAIN,)),)
+    assert scopes("*", actions=("read",)) == (Scope(Action.READ, mylib, (MAIN,)),)
     assert scopes("other") == ()
 
 

@@ -108,7 +108,7 @@ class Scenario:
     others: Mapping[str, Callable[[Index], str | None]] = field(default_factory=dict)
     """What others do who write no project, such as `follow`; each has a process of its own."""
     has_prod: bool = False
-    """Whether there is an index `prod` beside the one without a name."""
+    """Whether there is an index `prod` beside main."""
     late: bool = False
     """Whether a write may happen after its writer was told that the answer is lost."""
     arrivals: dict[Made, SpooledUpload] = field(default_factory=dict)

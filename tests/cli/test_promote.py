@@ -34,17 +34,14 @@ def test_a_release_is_promoted(promote: Typed, wheelyard: Typed) -> None:
     first = promote(*route).stdout.splitlines()
     again = json.loads(promote(*route, "--json").stdout)
 
-    there = "the index without a name"
+    there = "main"
     assert trial[0] == f"demo 1.0: would be promoted to {there}  {WHEEL.filename}"
     assert first[1] == f"demo 1.0: promoted to {there}  {SDIST.filename}"
-    assert (again["from"], again["to"], again["promoted"]) == ("dev", "", [])
+    assert (again["from"], again["to"], again["promoted"]) == ("dev", "main", [])
     assert [file["filename"] for file in again["present"]] == [WHEEL.filename, SDIST.filename]
     lines = wheelyard("journal", "demo").stdout.splitlines()
     assert [line.split("\t")[2] for line in lines] == ["promoted from dev"] * 2
-    assert (
-        "promoted to the index without a name"
-        in wheelyard("journal", "demo", "--index", "dev").stdout
-    )
+    assert "promoted to main" in wheelyard("journal", "demo", "--index", "dev").stdout
 
 
 @pytest.mark.parametrize(
@@ -52,7 +49,7 @@ def test_a_release_is_promoted(promote: Typed, wheelyard: Typed) -> None:
     [
         (("--from", "dev", "--to", "prod"), 1, "takes no releases from dev"),
         (("--from", "dev", "--to", "dev"), 1, "FROM and TO are both dev"),
-        ((), 1, "FROM and TO are both the index without a name"),
+        ((), 1, "FROM and TO are both main"),
         (("--from", "dev", "--to", "lab"), 1, "There is no index 'lab'"),
         (("--from", "lab", "--to", "dev"), 1, "There is no index 'lab'"),
         (("--from", "prod", "--to", "dev"), 1, "The index prod has no project 'demo'"),

@@ -493,7 +493,7 @@ def test_an_index_of_a_server(remote: Typed, sandbox: Sandbox, server: RunningSe
     assert remote("list", "indexed").returncode == 1
     assert "uploaded" in remote("journal", "indexed", "--index", "dev").stdout
     promoted = remote("promote", "indexed", "1.0", "--from", "dev")
-    assert "promoted to the index without a name" in promoted.stdout
+    assert "promoted to main" in promoted.stdout
     assert remote("delete", "indexed", "1.0", "--yes").returncode == 0
     settings = remote("print-settings", "pip", "--index", "dev").stdout
     assert "/dev/simple/" in settings

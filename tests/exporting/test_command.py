@@ -161,7 +161,7 @@ def test_each_index_is_a_folder(stocked: StoreFolder, wheelyard: Typed) -> None:
     assert f"{stocked.site}/prod: 13 projects, 13 of them exported anew, 1 page" in kept.stdout
     assert not (stocked.site / "dev").exists()
     page = (stocked.site / "prod/project/demo/index.html").read_text()
-    assert '<a href="../../../project/demo/">the index without a name</a>' in page
+    assert '<a href="../../../project/demo/">the index main</a>' in page
     home = (stocked.site / "index.html").read_text()
     assert '<a href="./prod/">prod</a>' in home
     assert "dev/" not in home

@@ -16,6 +16,7 @@ from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.exporting.export import Export, ExportResult, open_export
 from wheelyard.exporting.site_folder import RequestedOptions, SiteLease
 from wheelyard.exporting.site_pages import SitePlace
+from wheelyard.model.index_name import MAIN
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
@@ -42,7 +43,7 @@ class Sites:
         """Export all indexes that such a process knows, and return the result of the first."""
         results = list[ExportResult]()
         for index in self.opened(*tables).indexes.all():
-            place = str(self.site / index.name)
+            place = str(self.site / index.definition.path)
             export = open_export(index, place, RequestedOptions(), lambda: None)
             results.append(export.run(lambda *_: None, everything=everything))
         return results[0]
@@ -78,7 +79,7 @@ def test_an_export_without_the_settings_deletes_no_index(sites: Sites) -> None:
     """What only other settings name stays in the site and on its home page, with a warning."""
     sites.export(DEV, PROD)
     before = tree(sites.site)
-    sites.publish_to("")
+    sites.publish_to(MAIN)
 
     for _ in range(2):
         result = sites.export()

@@ -17,16 +17,16 @@ from tests.operations.in_memory_index import ALICE
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
-from wheelyard.model.access import EVERY_PROJECT, Action
+from wheelyard.model.access import Action, parse_right_indexes
 from wheelyard.model.grants import GrantFields
-from wheelyard.model.index_name import RESERVED_INDEX_NAMES
+from wheelyard.model.index_name import MAIN, RESERVED_INDEX_NAMES
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import HttpSettings, Settings
 
 JSON: Final = ("Accept", "application/vnd.pypi.simple.v1+json")
 INDEXES: Final = (
-    {"name": "dev", "layers": ["dev", ""]},
+    {"name": "dev", "layers": ["dev", "main"]},
     {"name": "prod", "layers": ["prod", "dev"], "merge": ["acme-*"]},
     {"name": "view", "layers": ["prod", ""]},
     {"name": "all", "layers": ["prod", "dev", ""], "merge": ["acme-*"]},
@@ -38,7 +38,7 @@ OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0")
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
-    """Yield a server with three indexes beside that without a name."""
+    """Yield a server with three indexes beside main."""
     with in_process(tmp_path, Settings(index=INDEXES)) as running:
         yield running
 
@@ -68,7 +68,7 @@ def test_each_index_has_its_own_packages(server: InProcessServer) -> None:
 @pytest.mark.parametrize("path", ["/dev/simple/demo/", "/prod/simple/demo/"])
 def test_the_first_layer_hides_those_below(server: InProcessServer, path: str) -> None:
     """Versions of two layers are never mixed: the first that has the name counts."""
-    server.publish_to("", OLD)
+    server.publish_to(MAIN, OLD)
     before = _versions(server, path)
     server.publish_to("dev", NEW)
 
@@ -129,7 +129,7 @@ def test_a_file_in_quarantine_is_not_replaced_by_one_of_a_lower_layer(
     """Other bytes of the same name do not take the place of a file of a quarantined project."""
     server.publish_to("prod", make_wheel("acme_x", "2.0"))
     server.publish_to("dev", make_wheel("acme_x", "1.0", content=b"dev"))
-    server.publish_to("", make_wheel("acme_x", "1.0"), make_wheel("acme_x", "1.1"))
+    server.publish_to(MAIN, make_wheel("acme_x", "1.0"), make_wheel("acme_x", "1.1"))
     lifecycle, name = server.index.named("dev").lifecycle, NormalizedName("acme-x")
     before = _versions(server, "/all/simple/acme-x/")
     lifecycle.set_status(ALICE, name, Status.QUARANTINED, "malware")
@@ -175,7 +175,7 @@ def test_lists_have_the_newest_release_of_all_layers_that_are_merged(
 
 def test_a_file_is_served_under_the_indexes_that_list_it(server: InProcessServer) -> None:
     """A file that is deleted in one index is served by the other that lists it, and there only."""
-    server.publish_to("", OLD)
+    server.publish_to(MAIN, OLD)
     server.publish_to("prod", OLD)
     path = f"files/demo/{OLD.sha256}/{OLD.filename}"
     server.index.lifecycle.change(
@@ -191,7 +191,7 @@ def test_a_page_of_two_layers_is_repeated_until_the_upper_one_gets_the_name(
     server: InProcessServer,
 ) -> None:
     """The answer is from memory, and another one as soon as an upper layer has the project."""
-    server.publish_to("", OLD)
+    server.publish_to(MAIN, OLD)
     server.publish_to("dev", make_wheel("other", "1.0"))
     path = "/dev/simple/demo/"
     server.get(path, JSON)
@@ -208,7 +208,7 @@ def test_an_index_without_packages_of_its_own_takes_no_uploads(server: InProcess
     with pytest.raises(Forbidden) as refused:
         server.index.named("view").uploads.authorize(OLD.filename, ALICE)
 
-    assert "prod and the index without a name" in refused.value.message
+    assert "prod and main" in refused.value.message
     assert b"uv publish" in server.get("/dev/", ("Accept", "text/html")).body
     assert b"uv publish" not in server.get("/view/", ("Accept", "text/html")).body
 
@@ -249,10 +249,11 @@ def test_bytes_are_removed_by_who_may_administer_the_indexes(
         {"who": [reader], "projects": ["*"], "actions": ["read"], "index": "prod"},
     )
     with in_process(tmp_path, Settings(index=INDEXES[:2], grant=grants)) as server:
-        for name in ("", "dev", "prod"):
+        for name in (MAIN, "dev", "prod"):
             server.publish_to(name, OLD)
         actions = Action.ADMIN.with_implied
-        wanted = TokenRequest(name="t", actions=actions, projects=(EVERY_PROJECT,), index=of_token)
+        indexes = parse_right_indexes(of_token, actions)
+        wanted = TokenRequest(name="t", actions=actions, indexes=indexes)
         token = server.index.tokens.create(wanted, by="local:ana")[0].text
         headers = (("Authorization", f"Bearer {token}"), ("Content-Type", "application/json"))
         body = encode({"sha256": OLD.sha256, "everywhere": everywhere})
@@ -260,14 +261,16 @@ def test_bytes_are_removed_by_who_may_administer_the_indexes(
 
         got = server.get(path, *headers, method="POST", body=(body,))
 
-        files = [server.index.named(name).projects.get(DEMO).files for name in ("", "dev", "prod")]
+        files = [
+            server.index.named(name).projects.get(DEMO).files for name in (MAIN, "dev", "prod")
+        ]
     told = decode(got.body)
     if answer:
         assert answer in told["message"]
         assert (got.status, told["error"]) in {(409, "listed_elsewhere"), (403, "forbidden")}
         assert all(files)
     else:
-        assert [file["index"] for file in told["files"]] == ["", "dev", "prod"]
+        assert [file["index"] for file in told["files"]] == ["dev", MAIN, "prod"]
         assert not any(files)
 
 
@@ -275,7 +278,7 @@ def test_bytes_are_removed_by_who_may_administer_the_indexes(
 def test_what_is_about_the_whole_server_is_not_below_an_index(
     server: InProcessServer, path: str
 ) -> None:
-    """Tokens, rights and people have one path, with the rights of the index without a name."""
+    """Tokens, rights and people have one path, with the rights of main."""
     assert server.get(path).status == 404
 
 
@@ -288,13 +291,13 @@ def test_pages_of_people_are_those_of_the_whole_server(server: InProcessServer) 
 
 def test_pages_say_which_index_they_are_of(server: InProcessServer) -> None:
     """The home page names all indexes, and a project of a layer says where it is from."""
-    server.publish_to("", OLD)
+    server.publish_to(MAIN, OLD)
     html = ("Accept", "text/html")
 
     assert b'<a href="./../prod/">prod</a>' in server.get("/dev/", html).body
     assert b'<a href="./dev/">dev</a>' in server.get("/", html).body
     page = server.get("/dev/project/demo/", html).body
-    assert b'<a href="../../../project/demo/">the index without a name</a>' in page
+    assert b'<a href="../../../project/demo/">the index main</a>' in page
 
 
 def _links_to_indexes(server: InProcessServer) -> list[str]:
@@ -307,7 +310,7 @@ def _links_to_indexes(server: InProcessServer) -> list[str]:
 def test_the_home_page_has_the_indexes_of_now(tmp_path: Path) -> None:
     """The home page names an index that was just made, and none that was removed, to anybody."""
     with in_process(tmp_path) as server:
-        server.publish_to("", OLD)
+        server.publish_to(MAIN, OLD)
         indexes = server.index.index_administration
         assert [_links_to_indexes(server) for _ in range(2)] == [[], []]
         indexes.make({"name": "dev"}, "local:test")
@@ -366,7 +369,7 @@ def test_what_a_stored_grant_closes_is_public_no_more(
     http, views = HttpSettings(public_max_age=60), ("prod", "prod/as-of-2030-01-01")
     with in_process(tmp_path, Settings(index=INDEXES, grant=grants, http=http)) as server:
         server.publish_to("prod", OLD)
-        request = TokenRequest(name="ci", index="prod")
+        request = TokenRequest(name="ci", indexes=("prod",))
         bearer = ("Authorization", f"Bearer {server.index.tokens.create(request, 'me')[0].text}")
         for view in views:
             answers = [_caching(server, f"/{view}/{path}") for _ in range(3)]
@@ -416,8 +419,8 @@ def test_nobody_reads_an_index_while_its_grants_are_not_known(
 
 @pytest.mark.parametrize("path", ["/-/projects/1/", "/robots.txt", "/feed.xml", "/simple/demo/"])
 def test_a_damaged_list_of_indexes_ends_no_other_page(server: InProcessServer, path: str) -> None:
-    """While nobody knows which indexes there are, the index without a name has all its pages."""
-    server.publish_to("", OLD)
+    """While nobody knows which indexes there are, main has all its pages."""
+    server.publish_to(MAIN, OLD)
     server.index.stores.documents.put(keys.INDEX_LIST, b"?", None)
 
     assert server.get("/dev/simple/", JSON).status == 503

@@ -15,6 +15,7 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.errors import first_sentence
+from wheelyard.model.index_name import MAIN
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.settings.sections import AccessSettings, Settings
@@ -128,7 +129,7 @@ def test_a_day_shows_what_was_there_at_its_end(server: InProcessServer, base: st
 )
 def test_there_is_no_view_of_a_day_that_does_not_exist(server: InProcessServer, path: str) -> None:
     """A day that does not exist, and one of an index that does not, is not found."""
-    server.publish_to("", OLD)
+    server.publish_to(MAIN, OLD)
 
     assert _versions(server, path) == 404
 

@@ -52,7 +52,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str
 
 
 def documents(bucket: BucketView) -> tuple[Project, Project]:
-    """Return the project in the index without a name, and in the other one."""
+    """Return the project in main, and in the other one."""
     store = copy_of(bucket)
     return document(store), document(PrefixedStore(store, PROD))
 
@@ -84,7 +84,7 @@ def test_killed_promotion_lists_all_files_or_none(
 
     cluster.succeed(*PROMOTED)
     assert [set(file.promoted_to) for file in documents(bucket)[0].files] == [{"prod"}] * 3
-    assert [file.promoted_from for file in documents(bucket)[1].files] == [""] * 3
+    assert [file.promoted_from for file in documents(bucket)[1].files] == ["main"] * 3
     assert cluster.succeed("list", "--index", "prod").split() == ["demo"]
     assert_nothing_dangles(bucket)
     cluster.check("--rebuild", "--sweep")

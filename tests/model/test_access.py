@@ -9,7 +9,6 @@ from tests.advice import in_terminal
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.access import (
     ANONYMOUS,
-    ANYONE_READS,
     EVERY_PROJECT,
     Action,
     Caller,
@@ -22,6 +21,7 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
 )
+from wheelyard.model.index_name import MAIN
 
 NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+)*", fullmatch=True).map(NormalizedName)
 DEMO = NormalizedName("demo")
@@ -35,7 +35,9 @@ def caller(*scopes: Scope) -> Caller:
 def scope(words: str, *patterns: str) -> Scope:
     """Make a scope as a command names it."""
     return Scope(
-        parse_actions(words.split(",")), tuple(parse_pattern(pattern) for pattern in patterns)
+        parse_actions(words.split(",")),
+        tuple(parse_pattern(pattern) for pattern in patterns),
+        (MAIN,),
     )
 
 
@@ -182,7 +184,7 @@ def test_refusal_names_the_credential(principal: str, words: str) -> None:
 
 def test_anybody_reads_where_reading_is_open() -> None:
     """Anybody reads everything where reading is open, and does nothing else."""
-    anybody = Caller(ANONYMOUS, (ANYONE_READS,))
+    anybody = Caller(ANONYMOUS, (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),))
     assert anybody.is_anonymous
     assert not caller().is_anonymous
     assert anybody.may(Action.READ, DEMO)
@@ -230,7 +232,7 @@ def test_approving_is_apart_from_projects() -> None:
 
 def test_approver_reads_public_packages_alone() -> None:
     """Who may approve public packages may look at them, and at no private project."""
-    approver = caller(Scope(Action.APPROVE, (Pattern("acme-*"),)))
+    approver = caller(Scope(Action.APPROVE, (Pattern("acme-*"),), (MAIN,)))
     assert approver.may_read_public_packages
     assert not approver.may_anywhere(Action.READ)
     assert not Caller(ANONYMOUS, ()).may_read_public_packages

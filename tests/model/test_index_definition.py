@@ -15,7 +15,7 @@ from wheelyard.model.index_definition import (
     parts_of,
     require_fit,
 )
-from wheelyard.model.index_name import parse_index_name
+from wheelyard.model.index_name import MAIN, parse_index_name
 
 _NAMES = st.sampled_from(["dev", "prod", "team", "lab", "qa"])
 
@@ -75,7 +75,7 @@ def test_layers_are_looked_at_in_order() -> None:
     definitions = _definitions(prod=["prod", ""], dev=["dev", "prod"], team=["dev", "team"])
     require_fit(definitions, has_upstream=False)
 
-    assert list(parts_of(definitions["team"], definitions)) == ["dev", "prod", "", "team"]
+    assert list(parts_of(definitions["team"], definitions)) == ["dev", "prod", MAIN, "team"]
 
 
 @pytest.mark.parametrize(

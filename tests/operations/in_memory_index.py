@@ -12,6 +12,7 @@ from tests.operations.distributions import Made
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.model.project import Commit, File
 from wheelyard.operations.findings import Findings
 from wheelyard.operations.immediate_deletion import RemovedFiles
@@ -24,7 +25,7 @@ from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-EVERYTHING = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,))
+EVERYTHING = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,))
 ALICE = Caller("local:alice", (EVERYTHING,))
 
 

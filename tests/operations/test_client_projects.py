@@ -9,6 +9,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Status
 from wheelyard.operations.names import ClientProjectsReader
 from wheelyard.settings.sections import AccessSettings, Settings
@@ -85,7 +86,7 @@ def test_unreadable_projects_are_not_named(harness: IndexHarness) -> None:
         needing("pay-core", "acme-hidden"),
         *map(needing, ("acme-lib", "acme-hidden")),
     )
-    reader = Caller("user:ana", (Scope(Action.READ, (parse_pattern("acme-*"),)),))
+    reader = Caller("user:ana", (Scope(Action.READ, (parse_pattern("acme-*"),), (MAIN,)),))
 
     assert named(harness, "acme-app", caller=reader) == ("acme-app", "acme-lib")
     for name in ("pay-core", "acme-missing"):

@@ -12,6 +12,7 @@ from tests.refused import refused
 from wheelyard.errors import Conflict, Forbidden, Invalid, TooLarge, Unavailable
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.uploads import PublishedFile
@@ -24,7 +25,7 @@ LONG = old_sdist("demo-1.0", "1")
 """Version 1 of demo-1.0, under the same filename."""
 DEMO_1_0 = NormalizedName("demo-1-0")
 OF_DEMO, OF_DEMO_1_0 = (
-    Caller(f"token:{name}", (Scope(Action.UPLOAD.with_implied, (parse_pattern(name),)),))
+    Caller(f"token:{name}", (Scope(Action.UPLOAD.with_implied, (parse_pattern(name),), (MAIN,)),))
     for name in (DEMO, DEMO_1_0)
 )
 

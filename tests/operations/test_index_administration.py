@@ -24,6 +24,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version_set
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexList, describe_event
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.remedies import ALL_VERSIONS
@@ -69,7 +70,7 @@ def test_an_index_is_not_removed_while_it_gets_a_package(harness: IndexHarness) 
     with pytest.raises(Conflict, match="has packages, such as demo"):
         slow.remove("dev", "local:bo")
 
-    assert names_of(there) == ["", "dev"]
+    assert names_of(there) == [MAIN, "dev"]
     assert list(there.named("dev").projects.get(NormalizedName("demo")).by_filename)
 
 
@@ -92,7 +93,7 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
 
     here.index_administration.make(DEV, "user:ana@acme.dev", "TEAM-1")
 
-    assert names_of(there) == ["", "dev", "prod"]
+    assert names_of(there) == [MAIN, "dev", "prod"]
     layers = ["dev", "prod"]
     there.index_administration.change("dev", {"layers": layers}, "local:bo", "sees prod")
     changed = here.index_administration.show()[1]
@@ -102,7 +103,7 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
     assert here.named("dev").definition.layers == ("dev", "prod")
     here.index_administration.change("dev", {"layers": layers}, "local:bo")  # nothing to do
     assert here.index_administration.remove("dev", "local:bo") == ()
-    assert names_of(there) == ["", "prod"]
+    assert names_of(there) == [MAIN, "prod"]
     events = [commit.event for commit in there.indexes.in_force.records.history()]
     assert [describe_event(event) for event in events] == [
         "index dev: made, its own packages (TEAM-1)",
@@ -145,7 +146,7 @@ def test_what_cannot_be_made(harness: IndexHarness, table: dict[str, Any], code:
 
 def test_a_source_of_promotions_that_does_not_exist(harness: IndexHarness) -> None:
     """Whoever names an index in promote_from that there is not hears it at once."""
-    administration = opened(harness, {**PROD, "promote_from": ["", "dve"]}).index_administration
+    administration = opened(harness, {**PROD, "promote_from": ["main", "dve"]}).index_administration
     administration.make(DEV, "local:bo")
 
     made = administration.make({"name": "qa", "promote_from": ["dev", "dve"]}, "local:bo")
@@ -208,7 +209,7 @@ def test_a_layer_of_the_settings_is_taken_out_there(harness: IndexHarness) -> No
     assert "wheelyard index change" not in refused.value.message
 
 
-@pytest.mark.parametrize("layers", [[""], ["team", ""]])
+@pytest.mark.parametrize("layers", [["main"], ["team", "main"]])
 def test_packages_that_an_index_does_not_show_are_said(
     harness: IndexHarness, layers: list[str]
 ) -> None:
@@ -246,7 +247,7 @@ def test_an_index_is_emptied_before_it_is_removed(harness: IndexHarness) -> None
         administration.remove("dev", "local:bo")
     harness.clock.advance(days=31)
     administration.remove("dev", "local:bo")
-    assert names_of(opened(harness)) == [""]
+    assert names_of(opened(harness)) == [MAIN]
 
 
 def test_the_advice_of_deleted_files_names_their_digest(harness: IndexHarness) -> None:
@@ -361,7 +362,7 @@ def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
 
     index = opened(harness)
 
-    assert names_of(index) == ["", "qa"]
+    assert names_of(index) == [MAIN, "qa"]
     assert set(index.indexes.names()) == {"dev", "qa", "team"}
     with pytest.raises(Unavailable, match="no index 'prod'") as refused:
         index.named("dev")
@@ -372,7 +373,7 @@ def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
     assert "no index 'prod'" in problems["dev"]
     assert "its layer 'dev' is wrong" in problems["team"]
     index.index_administration.change("dev", {"layers": None}, "local:bo")
-    assert names_of(index) == ["", "dev", "qa", "team"]
+    assert names_of(index) == [MAIN, "dev", "qa", "team"]
 
 
 def test_a_definition_of_a_newer_version(harness: IndexHarness) -> None:
@@ -384,7 +385,7 @@ def test_a_definition_of_a_newer_version(harness: IndexHarness) -> None:
 
     index = opened(harness, seed=7)
 
-    assert names_of(index) == [""]
+    assert names_of(index) == [MAIN]
     assert "mirror" in index.index_administration.show()[0].problem
 
 
@@ -451,7 +452,7 @@ def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
     assert index.uploads.accept(make_wheel().arrival(harness.folder), ALICE).filename
     assert any("index-list.json is lost" in line for line in texts_of(server_warnings(index)))
     assert harness.check(rebuild=True).repaired
-    assert names_of(index) == ["", "dev", "prod"]
+    assert names_of(index) == [MAIN, "dev", "prod"]
 
 
 def test_check_mends_the_list_of_indexes(harness: IndexHarness) -> None:
@@ -531,7 +532,7 @@ def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
     )
     settings = Settings(
         access=AccessSettings(static_tokens_file=str(tokens)),
-        index=({"name": "prod", "promote_from": ["", "dve"]},),
+        index=({"name": "prod", "promote_from": ["main", "dve"]},),
         grant=(grant,),
         groups={"all": []},
     )
@@ -561,7 +562,7 @@ def test_clients_of_an_index_hear_of_its_layers(harness: IndexHarness) -> None:
 
 def test_clients_of_a_view_hear_that_it_takes_no_uploads(harness: IndexHarness) -> None:
     """A server tells clients that nothing can be published to an index without own packages."""
-    index = opened(harness, {"name": "stable", "layers": [""]})
+    index = opened(harness, {"name": "stable", "layers": ["main"]})
     api = LocalApi(index=index.named("stable"), caller=ALICE)
 
     assert not api.call(client_projects, ClientProjectsQuery()).takes_uploads

@@ -9,8 +9,9 @@ from packaging.utils import NormalizedName
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, history
 from wheelyard.errors import Forbidden, Invalid, NotFound
-from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Project, Status
 from wheelyard.operations.lifecycle import Lifecycle, ReleaseAction, Selection
 
@@ -207,8 +208,8 @@ def test_a_reason_in_any_script(life: Lifecycle, reason: str) -> None:
 def test_changes_need_the_right_to_manage(life: Lifecycle, change: str) -> None:
     """Changes need the right to manage; the right to upload is not enough."""
     before = life.projects.get(DEMO)
-    uploader = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
-    for scopes in ((), (ANYONE_READS,), (uploader,)):
+    uploader = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,), (MAIN,))
+    for scopes in ((), (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),), (uploader,)):
         with pytest.raises(Forbidden):
             CHANGES[change](life, Caller("token:bob", scopes))
 
@@ -217,7 +218,7 @@ def test_changes_need_the_right_to_manage(life: Lifecycle, change: str) -> None:
 
 def test_the_journal_tells_who_did_what_when(harness: IndexHarness, life: Lifecycle) -> None:
     """Every change is in the journal with its author, its time and its reason, in order."""
-    manager = Caller("token:carol", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))
+    manager = Caller("token:carol", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,), (MAIN,)),))
     expected = [("local:alice", harness.clock.now, "uploaded")] * 3
     kinds = ("yanked", "unyanked", "status", "deleted")
     for change, kind in zip(("yank", "unyank", "status", "delete"), kinds, strict=True):

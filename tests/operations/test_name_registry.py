@@ -17,6 +17,7 @@ from wheelyard.catalog.journaled_documents import ProjectCodec, project_journal
 from wheelyard.errors import Forbidden, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Project, Status
 from wheelyard.operations.copying.store_copy import CopyReport
 from wheelyard.operations.journal_reader import JournalReader, StoreJournals
@@ -27,7 +28,9 @@ from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
-MANAGER = Caller("user:bo@acme.dev", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))
+MANAGER = Caller(
+    "user:bo@acme.dev", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,), (MAIN,)),)
+)
 
 
 @pytest.fixture(params=["local", "remote"])

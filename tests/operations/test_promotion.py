@@ -17,7 +17,8 @@ from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, TooLarge, WheelyardError
-from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, NO_PATTERNS, Action, Caller, Scope
+from wheelyard.model.access import EVERY_PROJECT, NO_PATTERNS, Action, Caller, Scope
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import EventKind, Status
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.operations.journal_reader import JournalReader, StoreJournals
@@ -230,7 +231,7 @@ def test_a_quota_counts_all_files(indexes: TwoIndexes) -> None:
 
 def test_a_public_name_is_refused_as_with_an_upload(indexes: TwoIndexes) -> None:
     """A project that is new in prod hides no public package before its name is reserved."""
-    public, root = PublicNames({"demo"}), indexes.prod.named("").stores.documents
+    public, root = PublicNames({"demo"}), indexes.prod.named(MAIN).stores.documents
     private = PrivateNames(indexes.prod.projects, NO_PATTERNS, root, is_local=True, index="prod")
     claims = NameClaims(names=private, upstream=public, shadow=NO_PATTERNS)
     guarded = replace(indexes.prod.uploads, claims=claims)
@@ -246,8 +247,8 @@ def test_a_public_name_is_refused_as_with_an_upload(indexes: TwoIndexes) -> None
 
 
 NOBODY = Caller("local:eve", ())
-READER = Caller("local:eve", (ANYONE_READS,))
-UPLOADER = Caller("local:eve", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,)),))
+READER = Caller("local:eve", (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),))
+UPLOADER = Caller("local:eve", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,), (MAIN,)),))
 
 
 @pytest.mark.parametrize(
@@ -282,7 +283,7 @@ def test_an_index_is_not_promoted_to_itself(indexes: TwoIndexes) -> None:
 
 def test_only_from_some_indexes(indexes: TwoIndexes) -> None:
     """An index that takes releases from another one refuses those of dev."""
-    with pytest.raises(Forbidden, match="Promote it from test or the index without a name"):
+    with pytest.raises(Forbidden, match="Promote it from test or main"):
         with_rules(indexes, promote_from=("test", "")).promote()
 
     with_rules(indexes, promote_from=("test", "dev")).promote()
@@ -305,15 +306,15 @@ def test_an_index_that_takes_promotions_alone(indexes: TwoIndexes) -> None:
     assert len(indexes.promote().new) == 2
 
 
-def test_rules_of_the_index_without_a_name(harness: IndexHarness) -> None:
-    """The index without a name has its rules in a section of the settings."""
+def test_rules_of_main(harness: IndexHarness) -> None:
+    """Main has its rules in a section of the settings."""
     rules = PromotionSettings(promote_from=("prod",), promote_only=True)
     indexes = TwoIndexes(harness, settings=Settings(promotion=rules))
     indexes.upload(WHEEL)
     indexes.promote()
-    root = indexes.dev.named("")
+    root = indexes.dev.named(MAIN)
 
-    with pytest.raises(Forbidden, match="The index without a name takes no uploads"):
+    with pytest.raises(Forbidden, match="The index main takes no uploads"):
         root.uploads.accept(LATER.arrival(harness.folder), ALICE)
     promotions = {
         index.name: replace(
@@ -323,7 +324,7 @@ def test_rules_of_the_index_without_a_name(harness: IndexHarness) -> None:
         )
         for index in (indexes.dev, indexes.prod)
     }
-    with pytest.raises(Forbidden, match="The index without a name takes no releases from dev"):
+    with pytest.raises(Forbidden, match="The index main takes no releases from dev"):
         promotions["dev"].promote(DEMO, ONE)
     assert len(promotions["prod"].promote(DEMO, ONE).new) == 1
 

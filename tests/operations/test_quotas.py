@@ -128,7 +128,7 @@ def test_the_quota_of_an_index_counts_uploads_of_other_processes(harness: IndexH
     harness.clock.advance(seconds=6)
     harness.index = first
 
-    with pytest.raises(TooLarge, match="The index has 2 files"):
+    with pytest.raises(TooLarge, match="The index 'main' has 2 files"):
         upload(harness, "1", "three")
 
 

@@ -18,6 +18,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_version, parse_version_set
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.metadata import parse_any
 from wheelyard.model.project import Project
 from wheelyard.operations.descriptions.child_process import RenderProcess
@@ -31,9 +32,11 @@ DEMO = NormalizedName("demo")
 FIRST = Selection(parse_version("1.0"))
 WHEEL, SDIST, TWO = make_wheel(), make_sdist(), make_wheel(version="2.0")
 NOBODY = Caller("user:n@acme.dev", ())
-READER = Caller("user:r@acme.dev", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,)),))
-MANAGER = Caller("user:m@acme.dev", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))
-OWN_ADMIN = Caller("user:o@acme.dev", (Scope(Action.ADMIN.with_implied, (parse_pattern("demo"),)),))
+READER = Caller("user:r@acme.dev", (Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,), (MAIN,)),))
+MANAGER = Caller("user:m@acme.dev", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,), (MAIN,)),))
+OWN_ADMIN = Caller(
+    "user:o@acme.dev", (Scope(Action.ADMIN.with_implied, (parse_pattern("demo"),), (EVERY_INDEX,)),)
+)
 DEV, PROD = "indexes/dev/", "indexes/prod/"
 
 
@@ -219,8 +222,8 @@ def test_only_managers_restore_and_only_administrators_remove(
         life.change("restore", READER, DEMO, FIRST, "")
     for caller in (READER, MANAGER, OWN_ADMIN):
         with pytest.raises(Forbidden):
-            deletion.delete({"": caller}.__getitem__, DEMO, WHEEL.sha256, "")
-    of_dev = {"dev": replace(ALICE, index="dev"), "": MANAGER}
+            deletion.delete({MAIN: caller}.__getitem__, DEMO, WHEEL.sha256, "")
+    of_dev = {"dev": replace(ALICE, index="dev"), MAIN: MANAGER}
     elsewhere = replace(deletion, index="dev")
     with pytest.raises(Forbidden, match="administrators of the server"):
         elsewhere.delete(of_dev.__getitem__, DEMO, WHEEL.sha256, "", everywhere=True)
@@ -241,7 +244,7 @@ def test_removal_at_once(harness: IndexHarness, life: Lifecycle, *, is_deleted: 
     removed = remove()
 
     assert removed == trial
-    assert (removed.files, removed.objects) == ((RemovedFile("", WHEEL.filename),), 2)
+    assert (removed.files, removed.objects) == ((RemovedFile(MAIN, WHEEL.filename),), 2)
     assert objects_of(harness, WHEEL) == []
     assert len(objects_of(harness, SDIST)) == 2
     project = stored(harness)
@@ -267,7 +270,7 @@ def test_all_filenames_with_the_same_bytes_go(harness: IndexHarness) -> None:
 
     removed = removed_now(harness, WHEEL)
 
-    names = (RemovedFile("", twin.filename), RemovedFile("", WHEEL.filename))
+    names = (RemovedFile(MAIN, twin.filename), RemovedFile(MAIN, WHEEL.filename))
     assert (removed.files, removed.objects) == (names, 4)
     project = stored(harness)
     assert [file.filename for file in project.files] == [TWO.filename]
@@ -339,7 +342,7 @@ def test_another_index_is_named_first(harness: IndexHarness, life: Lifecycle, ch
 
     removed = removed_now(harness, WHEEL, everywhere=True)
 
-    assert {file.index for file in removed.files} == {"", "dev", "prod"}
+    assert {file.index for file in removed.files} == {MAIN, "dev", "prod"}
     assert objects_of(harness, WHEEL) == []
     assert (listed_in(harness, DEV), listed_in(harness, PROD)) == ([], [SDIST.filename])
     assert harness.check().problems == []
@@ -351,11 +354,11 @@ def test_another_index_is_named_first(harness: IndexHarness, life: Lifecycle, ch
 @pytest.mark.parametrize(
     ("callers", "named"),
     [
-        ({"": ALICE, "dev": READER, "prod": READER}, "indexes: dev, prod. Nothing"),
-        ({"": ALICE, "dev": READER, "prod": NOBODY}, "indexes: dev, 1 that you may not read."),
-        ({"": ALICE, "dev": NOBODY, "prod": NOBODY}, "indexes: 2 that you may not read."),
-        ({"": ALICE, "dev": READER}, "indexes: dev, prod. Nothing"),
-        ({"": OWN_ADMIN, "lab": ALICE, "dev": READER}, "indexes: dev, 1 that you may not read."),
+        ({MAIN: ALICE, "dev": READER, "prod": READER}, "indexes: dev, prod. Nothing"),
+        ({MAIN: ALICE, "dev": READER, "prod": NOBODY}, "indexes: dev, 1 that you may not read."),
+        ({MAIN: ALICE, "dev": NOBODY, "prod": NOBODY}, "indexes: 2 that you may not read."),
+        ({MAIN: ALICE, "dev": READER}, "indexes: dev, prod. Nothing"),
+        ({MAIN: OWN_ADMIN, "lab": ALICE, "dev": READER}, "indexes: dev, 1 that you may not read."),
     ],
     ids=["both", "one", "none", "one is not served", "one is not served, to another"],
 )
@@ -366,7 +369,7 @@ def test_indexes_that_nobody_told_are_counted(
     for prefix in (DEV, PROD):
         list_in(harness, prefix, WHEEL)
     deletion = harness.opened(seed=6).immediate_deletion
-    deletion = replace(deletion, index="lab" if "lab" in callers else "")
+    deletion = replace(deletion, index="lab" if "lab" in callers else MAIN)
 
     def caller_in(index: str) -> Caller:
         if index not in callers:
@@ -445,7 +448,7 @@ def test_what_is_listed_meanwhile_is_no_success(harness: IndexHarness, life: Lif
 
     deletion = harness.opened(seed=6).immediate_deletion
     busy = replace(deletion, removal=Busy(removal.stores, removal.clock))
-    callers = {"": ALICE, "dev": NOBODY}
+    callers = {MAIN: ALICE, "dev": NOBODY}
     with pytest.raises(Conflict, match="deleted here, and cannot be restored") as refused:
         busy.delete(callers.__getitem__, DEMO, WHEEL.sha256, "")
     assert refused.value.code == "listed_meanwhile"
@@ -548,7 +551,7 @@ def test_a_removal_ends_promotions_that_are_under_way(
     with pytest.raises(Conflict, match="prod"):
         remove_now(begun.dev, WHEEL.sha256)
 
-    removed = remove_now(begun.dev.named(""), WHEEL.sha256, everywhere=True)
+    removed = remove_now(begun.dev.named(MAIN), WHEEL.sha256, everywhere=True)
 
     assert [file.index for file in removed.files] == ["dev", "prod"]
     assert objects_of(harness, WHEEL) == []
@@ -633,7 +636,7 @@ def test_a_removal_leaves_no_rendered_description(
     rendered = [key for key in harness.snapshot("indexes/") if keys.DESCRIPTIONS in key]
     assert len(rendered) == 4
 
-    remove_now(indexes.dev.named(""), digests["1.0"], everywhere=True)
+    remove_now(indexes.dev.named(MAIN), digests["1.0"], everywhere=True)
 
     left = [key for key in harness.snapshot("indexes/") if keys.DESCRIPTIONS in key]
     assert len(left) == 2

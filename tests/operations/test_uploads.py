@@ -18,6 +18,7 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid, WheelyardError
 from wheelyard.model.access import Action, Caller, Scope, parse_pattern
 from wheelyard.model.distribution_filename import parse_known_filename, parse_version
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Event, Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.uploads import find_identical
@@ -27,7 +28,9 @@ DEMO = NormalizedName("demo")
 
 def caller(action: Action, *patterns: str) -> Caller:
     """Return a caller with these rights."""
-    scope = Scope(action.with_implied, tuple(parse_pattern(pattern) for pattern in patterns))
+    scope = Scope(
+        action.with_implied, tuple(parse_pattern(pattern) for pattern in patterns), (MAIN,)
+    )
     return Caller("token:bob", (scope,))
 
 

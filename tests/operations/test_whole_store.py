@@ -23,6 +23,7 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.format import Catalog
 from wheelyard.downloads.reading import Downloads
 from wheelyard.errors import NotFound, Unavailable
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Project
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
@@ -163,7 +164,7 @@ def test_a_copy_takes_all_indexes_along(harness: IndexHarness, tmp_path: Path) -
 
     assert copied() == (2, 4, [])
     target = other.opened(7)
-    assert [index.name for index in target.indexes.all()] == ["", "qa"]
+    assert [index.name for index in target.indexes.all()] == [MAIN, "qa"]
     assert target.named("qa").projects.get(DEMO).files
     assert other.snapshot(keys.index_folder("dev")).keys() >= {"indexes/dev/projects/demo.json"}
     assert (other.check().problems, other.check().notes) == ([], [])
@@ -187,7 +188,7 @@ def test_one_journal_of_all_indexes(harness: IndexHarness) -> None:
         entries += ((entry.in_index, entry.project, entry.what) for entry in page.entries)
         before = page.next
 
-    assert entries[0] == ("", "other", "uploaded")
+    assert entries[0] == (MAIN, "other", "uploaded")
     assert sorted(entries[1:]) == [
         ("", None, "index-made"),
         ("dev", "demo", "uploaded"),

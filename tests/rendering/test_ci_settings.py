@@ -6,9 +6,10 @@ import pytest
 
 from tests.clients.harness import REPOSITORY
 from wheelyard.model.access import Action, Pattern, Scope
+from wheelyard.model.index_name import MAIN
 from wheelyard.rendering.client_settings import SERVICES, CiService, ci_lines
 
-READING = Scope(Action.READ, (Pattern("acme-*"),))
+READING = Scope(Action.READ, (Pattern("acme-*"),), (MAIN,))
 
 
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
@@ -27,7 +28,7 @@ def test_reading_token_gets_no_publishing_lines(service: CiService) -> None:
 @pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
 def test_ci_lines_name_pages_that_exist(service: CiService) -> None:
     """Trusted publishing comes first, with pages that there are; the URL is that of the index."""
-    scope = Scope(Action.UPLOAD.with_implied, (Pattern("acme-*"), Pattern("tools")))
+    scope = Scope(Action.UPLOAD.with_implied, (Pattern("acme-*"), Pattern("tools")), (MAIN,))
 
     text = ci_lines(service, scope, "https://pypi.acme.dev/packages")
 

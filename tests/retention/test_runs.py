@@ -14,7 +14,8 @@ from tests.operations.two_indexes import DEMO, ONE, TwoIndexes
 from tests.storage.wrapping import ObservedStore
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Forbidden, WheelyardError
-from wheelyard.model.access import ANYONE_READS, EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.retention import RetentionReport
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.retention.daily import DAILY, DailyRetention
@@ -290,8 +291,8 @@ def test_counts_that_are_off_or_damaged(harness: IndexHarness) -> None:
 def test_who_may_run_it_and_where(harness: IndexHarness) -> None:
     """Only administrators see and run the rules, and never on a read-only server."""
     index = filled(harness)
-    manager = Caller("local:bo", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,)),))
-    for caller in (manager, Caller("anonymous", (ANYONE_READS,))):
+    manager = Caller("local:bo", (Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,), (MAIN,)),))
+    for caller in (manager, Caller("anonymous", (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),))):
         with pytest.raises(WheelyardError):
             retention_of(index).preview(caller)
         with pytest.raises(WheelyardError):

@@ -7,7 +7,6 @@ import pytest
 from tests.advice import texts_of
 from tests.settings.written import settings_of as written_settings
 from wheelyard.errors import Invalid
-from wheelyard.model.grants import Grants
 from wheelyard.settings.load import load_settings, unknown_variables
 from wheelyard.settings.sections import Settings, require_sign_in_secrets
 from wheelyard.settings.validation import stored_grant_warnings, warnings_for
@@ -215,7 +214,7 @@ def test_a_grant_that_nobody_can_have_is_warned_of(toml: str, who: str, words: s
     """A misspelt provider, or one that says no groups, is told of, in the settings or a store."""
     grant = FOR_ALL.replace("allAuthenticated", who)
     settings = settings_of(toml + grant)
-    warnings = stored_grant_warnings(settings, settings.grants.all[0], Grants())
+    warnings = stored_grant_warnings(settings, settings.grants.all[0], {}, ())
     of_settings = [text for text in texts_of(warnings_for(settings)) if who in text]
     of_store = [text for text in texts_of(warnings) if who in text]
     assert of_settings == of_store

@@ -15,6 +15,7 @@ from wheelyard.api import why_operations
 from wheelyard.api.table import LocalApi
 from wheelyard.errors import Forbidden, Invalid, NotFound, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.public_packages import Verdict
 from wheelyard.settings.sections import AccessSettings
 
@@ -22,12 +23,17 @@ pytestmark = pytest.mark.integration
 
 PRIVATE, UNKNOWN = "secret-plan", "nothing-here"
 DIGEST = "0" * 64
-UPLOADER = Caller("htpasswd:bo", (Scope(Action.UPLOAD.with_implied, (Pattern("own-*"),)),))
+UPLOADER = Caller("htpasswd:bo", (Scope(Action.UPLOAD.with_implied, (Pattern("own-*"),), (MAIN,)),))
 APPROVER = Caller(
     "htpasswd:di",
-    (Scope(Action.APPROVE, (EVERY_PROJECT,)), Scope(Action.UPLOAD, (Pattern("own-*"),))),
+    (
+        Scope(Action.APPROVE, (EVERY_PROJECT,), (MAIN,)),
+        Scope(Action.UPLOAD, (Pattern("own-*"),), (MAIN,)),
+    ),
 )
-ADMIN = Caller("htpasswd:ana", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,)),))
+ADMIN = Caller(
+    "htpasswd:ana", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,)),)
+)
 
 
 def _several(verdict: Verdict, name: str, *, dry_run: bool = False) -> packages.SeveralDecisions:

@@ -26,14 +26,15 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
 from wheelyard.model.api_token import TokenOwner
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.package_requests import MAX_ASKS_OF_ONE
 from wheelyard.model.person import Person
 
 pytestmark = pytest.mark.integration
 
-ADMIN = Caller("local:ana", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,)),))
-READER = Caller("htpasswd:bo", (Scope(Action.READ, (EVERY_PROJECT,)),))
-APPROVER = Caller("htpasswd:cy", (Scope(Action.APPROVE, (Pattern("num*"),)),))
+ADMIN = Caller("local:ana", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,)),))
+READER = Caller("htpasswd:bo", (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),))
+APPROVER = Caller("htpasswd:cy", (Scope(Action.APPROVE, (Pattern("num*"),), (MAIN,)),))
 NUMPY, REQUESTS = NormalizedName("numpy"), NormalizedName("requests")
 
 

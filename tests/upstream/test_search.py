@@ -27,6 +27,7 @@ from wheelyard.http.handlers import home_and_probes
 from wheelyard.http.responses import visibility_key
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.index_name import MAIN
 from wheelyard.operations.search.search_index import REMOTE_SECONDS, SearchIndex
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
@@ -323,7 +324,7 @@ def test_who_sends_no_credential(tmp_path: Path, public: FakeUpstream) -> None:
 
 def test_cached_lists_are_for_equal_callers() -> None:
     """What was made for somebody with a credential is not sent to others who may read the same."""
-    scopes = (Scope(Action.READ, (Pattern("acme-*"),)),)
+    scopes = (Scope(Action.READ, (Pattern("acme-*"),), (MAIN,)),)
     ana, anonymous = Caller("user:ana@acme.dev", scopes), Caller(ANONYMOUS, scopes)
     assert visibility_key(ana) != visibility_key(anonymous)
     assert visibility_key(ana) == visibility_key(Caller("user:bob@acme.dev", scopes))

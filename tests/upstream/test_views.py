@@ -64,7 +64,7 @@ def page(server: InProcessServer, prefix: str = "/stable") -> Seen:
 
 
 def file(server: InProcessServer, filename: str, suffix: str = "") -> Seen:
-    """Ask `stable` for a file, by the link on the page of the index without a name."""
+    """Ask `stable` for a file, by the link on the page of main."""
     url = str(page(server, "").files[filename]["url"]).removeprefix("../..")
     return look(server, f"/stable{url}{suffix}")
 

@@ -23,7 +23,14 @@ from wheelyard.authentication.token_list import (
     select,
 )
 from wheelyard.errors import Forbidden, Invalid
-from wheelyard.model.access import ANONYMOUS, Action, Scope
+from wheelyard.model.access import (
+    ANONYMOUS,
+    Action,
+    Scope,
+    parse_actions,
+    parse_right_indexes,
+    right_index_text,
+)
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, AccessCommit, GrantFields, parse_member
@@ -121,24 +128,14 @@ def add_grant(call: Call, body: GrantFields) -> AddedGrant:
     return call.index.add_grant(body, call.by)
 
 
-class RevokedGrant(Struct, frozen=True):
-    """A grant that was revoked."""
-
-    id: str
-    warnings: tuple[Caution, ...] = ()
-    """Which indexes have no grant of their own without it."""
-
-
-def revoke_grant(call: Call, body: GrantRevocation) -> RevokedGrant:
+def revoke_grant(call: Call, body: GrantRevocation) -> None:
     """
     Revoke a grant of the store.
 
     Raises as `AccessControl.revoke`.
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
-    warnings = call.index.index_administration.revocation_warnings(body.id)
     call.index.access.revoke(body.id, call.by, body.note, keep_admin)
-    return RevokedGrant(body.id, warnings)
 
 
 def _kept_admin(call: Call, *, even_if_own: bool) -> frozenset[str]:
@@ -180,14 +177,24 @@ class CallerRights(Struct, frozen=True, omit_defaults=True):
 
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
-    index: str = ""
-    """The index that they name, if they name one."""
+    index: str
+    """The indexes that they are about, with commas between, or `*`."""
 
     @classmethod
     def of(cls, scope: Scope) -> "CallerRights":
         """Return the rights of a scope."""
         words = tuple(action.word for action in Action if action & scope.actions)
-        return cls(words, scope.projects, scope.index)
+        return cls(words, scope.projects, right_index_text(scope.indexes))
+
+    @property
+    def scope(self) -> Scope:
+        """
+        The scope with these rights.
+
+        Raises Invalid if a server has sent what is no right.
+        """
+        actions = parse_actions(self.can, admin=True)
+        return Scope(actions, self.projects, parse_right_indexes(self.index, actions))
 
 
 class WhoAmI(Struct, frozen=True):
@@ -209,8 +216,10 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     """The principal that may do all that it may, or None for a token of nobody."""
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
-    index: str = ""
-    """The index that it names, if it names one."""
+    index: str
+    """The indexes that it is about, with commas between, or `*`."""
+    names_index: bool = True
+    """False if an earlier version has made it, and it named none."""
     state: str
     """`active`, `expired`, `revoked`, `unconfirmed` or `ended`."""
     created: datetime
@@ -226,6 +235,11 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     """Ids of the publishers that it was minted for."""
     marks: tuple[TokenMark, ...] = ()
     """In a list: it expires within 14 days, was not used for 90, or its owner is gone."""
+
+    @property
+    def scope(self) -> Scope:
+        """What it may do."""
+        return CallerRights(self.can, self.projects, self.index).scope
 
     @classmethod
     def of(
@@ -244,6 +258,7 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
             can=rights.can,
             projects=rights.projects,
             index=rights.index,
+            names_index=record.names_index,
             state=state,
             created=record.created_at,
             created_by=record.created_by,
@@ -302,7 +317,7 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     expires: Annotated[datetime, Meta(tz=True)] | None = None
     """Instead of `days`."""
     index: str = ""
-    """The index that it names, if it is to name one."""
+    """The indexes that it is about, with commas between, or `*`; by default main."""
     owner: str | UnsetType | None = UNSET
     """
     By default the caller, if it can own tokens; None is nobody. Only an administrator makes tokens

@@ -1,5 +1,5 @@
 """
-Operations on indexes that have a name.
+Operations on indexes but main.
 
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
@@ -17,7 +17,7 @@ from wheelyard.remedies import Caution
 
 
 class IndexAnswer(Struct, frozen=True):
-    """The indexes that have a name, first those of the settings."""
+    """The indexes but main, first those of the settings."""
 
     indexes: tuple[ListedIndex, ...]
     revision: int
@@ -36,6 +36,8 @@ class NewIndex(Struct, frozen=True, forbid_unknown_fields=True):
     index: dict[str, Any]
     """The keys of an `[[index]]` table of the settings."""
     note: str = ""
+    even_if_open: bool = False
+    """Whether anybody may read by it what needs a right in its own index."""
 
 
 class IndexEdit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,6 +49,8 @@ class IndexEdit(Struct, frozen=True, forbid_unknown_fields=True):
     note: str = ""
     as_of: Annotated[datetime, Meta(tz=True)] | None = None
     """`changed`, or else `created`, as the list had it: another change since then is a conflict."""
+    even_if_open: bool = False
+    """As in `NewIndex`."""
 
 
 class IndexRemoval(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,7 +80,9 @@ def make_index(call: Call, body: NewIndex) -> ListedIndex:
 
     Raises as `IndexAdministration.make`.
     """
-    return call.index.index_administration.make(body.index, call.by, body.note)
+    return call.index.index_administration.make(
+        body.index, call.by, body.note, even_if_open=body.even_if_open
+    )
 
 
 def change_index(call: Call, body: IndexEdit) -> ListedIndex:
@@ -86,7 +92,9 @@ def change_index(call: Call, body: IndexEdit) -> ListedIndex:
     Raises as `IndexAdministration.change`.
     """
     administration = call.index.index_administration
-    return administration.change(body.name, body.index, call.by, body.note, body.as_of)
+    return administration.change(
+        body.name, body.index, call.by, body.note, body.as_of, even_if_open=body.even_if_open
+    )
 
 
 def remove_index(call: Call, body: IndexRemoval) -> RemovedIndex:

@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 from wheelyard.api.operation import Call
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project_json import JournalEntry, require_entry_kind
 from wheelyard.operations.index_definitions import unknown_index
 from wheelyard.operations.journal_reader import BEGINNING
@@ -109,7 +110,7 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
 
 def _require_index(call: Call, body: JournalQuery) -> None:
     """Raise NotFound if there is no such index; it may be one that is not served now."""
-    if body.index and body.index not in call.index.indexes.names():
+    if body.index not in {"", MAIN, *call.index.indexes.names()}:
         raise unknown_index(body.index)
 
 

@@ -19,6 +19,7 @@ from wheelyard.authentication.authorization import (
     require_admin,
     require_approver,
     require_own_admin,
+    require_server_admin,
 )
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model import access
@@ -72,9 +73,9 @@ class RequiredRight(Enum):
     APPROVER = auto()
     """Whoever may approve some public packages. The operation checks which."""
     ADMIN = auto()
-    """Administrators."""
+    """Administrators of the index, or if it is about no index, of the server."""
     OWN_ADMIN = auto()
-    """Administrators, but no token that has an owner: for what changes rights."""
+    """Administrators of the server, but no token that has an owner: for what changes rights."""
 
 
 _OF_INDEX: Final = (
@@ -154,8 +155,10 @@ class ApiOperation(Struct, frozen=True, dict=True):
             name: parse_project_name(text) if name == "name" else text
             for name, text in params.items()
         }
-        if self.right is RequiredRight.ADMIN:
+        if self.right is RequiredRight.ADMIN and self.is_of_index:
             require_admin(call.caller, self.what)
+        elif self.right is RequiredRight.ADMIN:
+            require_server_admin(call.caller, self.what)
         elif self.right is RequiredRight.OWN_ADMIN:
             require_own_admin(call.caller, self.what)
         elif self.right is RequiredRight.APPROVER:
@@ -287,6 +290,6 @@ Pattern = Annotated[access.Pattern, Meta(title="Pattern")]
 Sha256 = Annotated[str, Meta(title="Sha256")]
 TokenName = Annotated[str, Meta(title="TokenName")]
 IndexName = Annotated[str, Meta(title="IndexName")]
-"""The name of an index, empty for the one without a name."""
+"""The name of an index."""
 Word = Annotated[str, Meta(title="Word")]
 """`read`, `upload`, `manage`, `approve` or `admin`."""

@@ -95,7 +95,7 @@ class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     promoted_at: datetime | None = field(default=None, name="promoted")
     """When it came from another index."""
     promoted_from: str = ""
-    """That index, empty for the one without a name."""
+    """That index."""
     promoted_by: str = ""
     promoted_by_name: str = ""
     """The name of the token that has promoted it, if it is known."""
@@ -109,6 +109,7 @@ class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
         """Return what is told of a file."""
         names = (name for name in cls.__struct_fields__ if name not in {"yanked", "pinned"})
         same = {name: getattr(file, name) for name in names}
+        same |= {"promoted_from": file.source_index, "promoted_to": file.targets}
         return cls(**same, yanked=_mark(file.yanked), pinned=_mark(file.pinned))
 
 

@@ -11,6 +11,7 @@ from packaging.utils import NormalizedName
 from wheelyard.api.operation import Call, IndexName, Version
 from wheelyard.api.project_operations import FileAnswer
 from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.index_name import MAIN, read_index_name
 from wheelyard.operations.promotion import IndexSide, Promotion
 
 
@@ -18,7 +19,7 @@ class ReleasePromotion(Struct, frozen=True, forbid_unknown_fields=True):
     """Which release is promoted, and to which index."""
 
     version: Version
-    to: IndexName = ""
+    to: IndexName = MAIN
     dry_run: bool = False
     """Whether nothing is changed, and the response says what would be."""
 
@@ -29,7 +30,7 @@ class PromotedRelease(Struct, frozen=True, kw_only=True, rename={"source": "from
     name: NormalizedName
     version: str
     source: str
-    """The index that it comes from, empty for the one without a name."""
+    """The index that it comes from."""
     to: str
     promoted: tuple[FileAnswer, ...]
     """The files that are new there; in a dry run those that would be."""
@@ -42,12 +43,13 @@ def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> Promote
     """Promote a release of this index to another one."""
     call.index.read_policy.require_project_read(call.caller, name)
     version = parse_version(body.version)
-    promoted = promotion_to(call, body.to).promote(name, version, dry_run=body.dry_run)
+    promotion = promotion_to(call, body.to)
+    promoted = promotion.promote(name, version, dry_run=body.dry_run)
     return PromotedRelease(
         name=name,
         version=str(version),
         source=call.index.name,
-        to=body.to,
+        to=promotion.target.name,
         promoted=tuple(map(FileAnswer.of, promoted.new)),
         present=tuple(map(FileAnswer.of, promoted.present)),
         warnings=promoted.warnings,
@@ -60,7 +62,7 @@ def promotion_to(call: Call, name: str) -> Promotion:
 
     Raises NotFound if there is none.
     """
-    index, target = call.index, call.index.named(name)
+    index, target = call.index, call.index.named(read_index_name(name))
     return Promotion(
         source=IndexSide(uploads=index.uploads, caller=call.caller),
         target=IndexSide(uploads=target.uploads, caller=call.caller_in(target)),

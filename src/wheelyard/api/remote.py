@@ -67,7 +67,7 @@ class RemoteApi:
             {name: quote(str(value), safe="") for name, value in values.items()}
         )
         if row.method == "GET" and body is not None:
-            # an empty text may be a value: the name of the index without one
+            # an empty text may be a value, where another one is the default
             defaults = {field.encode_name: field.default for field in fields(type(body))}
             given = [
                 (name, value)

@@ -12,7 +12,7 @@ from msgspec.structs import asdict
 
 from wheelyard.api.operation import Call, IndexName
 from wheelyard.errors import Invalid, NotFound
-from wheelyard.model.index_name import describe_index
+from wheelyard.model.index_name import read_index_name
 from wheelyard.model.retention import RetentionReport
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class RetentionQuery(Struct, frozen=True, forbid_unknown_fields=True):
     """Which rules are applied, and what is told."""
 
     index: IndexName | None = None
-    """Only rules about this index, empty for the one without a name; all of them without it."""
+    """Only rules about this index; all of them without it."""
     kept: bool = False
     """Whether the response says also what is kept, and why."""
 
@@ -70,7 +70,8 @@ def _checked(call: Call, index: str | None) -> str | None:
     Raises NotFound if there is no such index, or no rule about it.
     """
     if index is not None:
-        call.index.named(index)
-        if all(rule.index != index for rule in call.index.settings.retention_rules):
-            raise NotFound(f"No rule of retention is about {describe_index(index)}.")
-    return index
+        name = call.index.named(read_index_name(index)).name
+        if all(rule.index != name for rule in call.index.settings.retention_rules):
+            raise NotFound(f"No rule of retention is about the index {name}.")
+        return name
+    return None

@@ -17,6 +17,7 @@ from wheelyard.api.operation import Call
 from wheelyard.catalog import keys
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
 from wheelyard.errors import UNREADABLE_CODES, Unavailable
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import File
 from wheelyard.model.quotas import ListedAmount, Quota
 from wheelyard.rendering.project_facts import ProjectFacts
@@ -46,7 +47,7 @@ class IndexUsage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the private projects of an index store: files without core metadata."""
 
     index: str = ""
-    """The name of the index."""
+    """The name of the index; empty for main from an older server."""
     projects: tuple[ProjectUsage, ...]
     """The largest first."""
     files: int
@@ -69,13 +70,13 @@ class Usage(IndexUsage, frozen=True, kw_only=True, omit_defaults=True):
     """What the private projects of an index store, and those of the others of the store."""
 
     indexes: tuple[IndexUsage, ...] = ()
-    """The indexes that have a name, if it is of the index without one."""
+    """The other indexes, if it is that of main."""
     stored_files: int = 0
     """Listed and kept files of all these indexes, where a file that several have counts once."""
     stored_bytes: int = 0
     public_bytes: int = 0
     """What public packages take that are kept, with core metadata, as counted in the last ten
-    minutes. 0 for an index with a name."""
+    minutes. 0 for any other index than main."""
 
 
 class _IndexReading(Struct, frozen=True):
@@ -96,21 +97,22 @@ def show_usage(call: Call) -> Usage:
     counted by their keys, at most every ten minutes.
     """
     indexes, unserved = [call.index], list[_IndexReading]()
-    if not call.index.name:
-        named = (index for index in call.index.indexes.all() if index.name)
-        indexes += [index for index in named if index.definition.has_packages]
+    is_main = call.index.definition.is_main
+    if is_main:
+        others = (index for index in call.index.indexes.all() if index.name != MAIN)
+        indexes += [index for index in others if index.definition.has_packages]
         unserved = list(_read_unserved(call.index, {index.name for index in indexes}))
     tables = [_private(index) for index in indexes]
     counts = Counter(name for table in tables for name in table)
     counts.update(name for reading in unserved for name in reading.files)
     several = frozenset(name for name, count in counts.items() if count > 1)
-    first, *others = [
+    first, *read = [
         _read(index, table, several) for index, table in zip(indexes, tables, strict=True)
     ]
-    others = sorted((*others, *unserved), key=lambda reading: reading.usage.index)
-    usages, stored = [first.usage, *(other.usage for other in others)], dict[str, int]()
+    rest = sorted((*read, *unserved), key=lambda reading: reading.usage.index)
+    usages, stored = [first.usage, *(other.usage for other in rest)], dict[str, int]()
     for name in several:
-        for reading in (first, *others):
+        for reading in (first, *rest):
             stored |= {f"{name}/{file.sha256}": file.size for file in reading.files.get(name, ())}
     alone = [project for usage in usages for project in usage.projects if counts[project.name] == 1]
     fields = {name: getattr(first.usage, name) for name in IndexUsage.__struct_fields__}
@@ -120,7 +122,7 @@ def show_usage(call: Call) -> Usage:
         stored_files=len(stored) + sum(project.files + project.kept_files for project in alone),
         stored_bytes=sum(stored.values())
         + sum(project.bytes + project.kept_bytes for project in alone),
-        public_bytes=0 if call.index.name else call.index.kept_size.latest().bytes,
+        public_bytes=call.index.kept_size.latest().bytes if is_main else 0,
     )
 
 

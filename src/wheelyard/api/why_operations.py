@@ -16,7 +16,6 @@ from wheelyard.api.public_package_operations import PackageQuestion
 from wheelyard.authentication.authorization import project_not_found
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import strip_trailing_zeros
-from wheelyard.model.index_name import subject_of
 from wheelyard.model.project import File
 from wheelyard.model.public_packages import (
     HIDDEN_BY_VIEW,
@@ -76,7 +75,7 @@ def _private(index: Index, explanation: Explanation, version: Version | None) ->
                 files.setdefault(file.filename, explained)
                 if explained.shown:  # another layer shows it
                     files[file.filename] = explained
-        layer, status = subject_of(home.index.name), home.project.status
+        layer, status = f"The index {home.index.name}", home.project.status
         reason = FileReason("deleted", f"{layer} has deleted it.")
         withheld |= dict.fromkeys(home.project.deleted_filenames, reason)
         if not status.serves_files:
@@ -91,13 +90,12 @@ def _of_layers(index: Index, name: NormalizedName, homes: Sequence[Home]) -> Ite
     shown = {home.index.name for home in homes}
     for home in homes:
         if home.index.name != index.name:
-            place = subject_of(home.index.name)
-            text = f"It is from {place[0].lower()}{place[1:]}, a layer of {index.name}."
+            text = f"It is from the index {home.index.name}, a layer of {index.name}."
             yield FileReason("layer", text)
     for part in index.parts:
         if homes and part.name not in shown and part.projects.load(name).value is not None:
             text = "has it, too. The first layer that has a name hides the others."
-            yield FileReason("layer", f"{subject_of(part.name)} {text}")
+            yield FileReason("layer", f"The index {part.name} {text}")
 
 
 def _of_status(home: Home) -> tuple[FileReason, ...]:

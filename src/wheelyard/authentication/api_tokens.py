@@ -32,7 +32,7 @@ from wheelyard.errors import (
     WheelyardError,
     quoted,
 )
-from wheelyard.model.access import EVERY_PROJECT, Action, Pattern, Scope
+from wheelyard.model.access import EVERY_PROJECT, Action, Pattern, Scope, right_index_text
 from wheelyard.model.api_token import (
     ID_LENGTH,
     NO_RECORD,
@@ -49,6 +49,7 @@ from wheelyard.model.api_token import (
     token_id_in,
 )
 from wheelyard.model.decoding import escaped, require_one_line
+from wheelyard.model.index_name import MAIN
 from wheelyard.operations.audit_log import log_token
 from wheelyard.remedies import Advice, Remedy
 
@@ -74,13 +75,13 @@ class TokenRequest(Struct, frozen=True, kw_only=True):
     lifetime: timedelta = DEFAULT_LIFETIME
     owner: TokenOwner = NOBODY
     """Who limits what the token may do."""
-    index: str = ""
-    """The index that it names, or empty."""
+    indexes: tuple[str, ...] = (MAIN,)
+    """The indexes that it is about, as in a `Scope`."""
 
     @property
     def scope(self) -> Scope:
         """What the token is to be allowed."""
-        return Scope(self.actions, self.projects, self.index)
+        return Scope(self.actions, self.projects, self.indexes)
 
     def __post_init__(self) -> None:
         if self.actions & Action.ADMIN and self.projects != (EVERY_PROJECT,):
@@ -134,14 +135,15 @@ class ApiTokens(Struct, frozen=True):
             )
         now, token = self.runtime.now(), new_token(self.runtime.random)
         # only the digest is stored: this is the one moment at which somebody can see the token
-        scope = IndexScope(request.index, int(request.actions), request.projects)
+        index = right_index_text(request.indexes)
+        scope = IndexScope(index, int(request.actions), request.projects)
         record = TokenRecord(
             id=token.id,
             sha256=token.digest,
             name=request.name,
-            actions=0 if request.index else scope.actions,
-            projects=() if request.index else scope.projects,
-            in_index=scope if request.index else None,
+            actions=0,
+            projects=(),
+            in_index=scope,
             created_at=now,
             created_by=by,
             expires_at=now + request.lifetime,
@@ -300,7 +302,7 @@ class ApiTokens(Struct, frozen=True):
             name=old.name,
             actions=old.scope.actions,
             projects=old.scope.projects,
-            index=old.scope.index,
+            indexes=old.scope.indexes,
             lifetime=min(old.lifetime, self.max_lifetime),
             owner=old.token_owner,
         )

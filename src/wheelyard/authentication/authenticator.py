@@ -44,13 +44,14 @@ from wheelyard.authentication.verifiers.verifier import (
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Clock, LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
-from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
+from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, holding, intersection
 from wheelyard.model.api_token import ApiToken, TokenRecord, has_token_prefix, parse_token
 from wheelyard.model.decoding import escaped
 from wheelyard.model.person import counted_as
 
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
+    from wheelyard.authentication.verifiers.google import AccessTokenVerifier
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
 
 GOOGLE_USER: Final = "oauth2accesstoken"
@@ -225,7 +226,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
     static_tokens: StaticTokens
     htpasswd: "HtpasswdVerifier | None"
     id_tokens: Verifier | None
-    access_tokens: Verifier | None
+    access_tokens: "AccessTokenVerifier | None"
     iap: Verifier | None
     rate_limit: LoginRateLimit
     policy: AuthorizationPolicy
@@ -308,9 +309,10 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             if minted is None:  # its publisher was removed from the settings
                 raise invalid_credential() from CredentialRejected("publisher_gone")
             principal, principals = minted.principal, minted.principals
-            scopes = self.policy.holding(minted.scopes)
+            scopes = holding(minted.scopes, self.policy.index)
         else:
-            principal, scopes = f"token:{record.id}", self.policy.holding((record.scope,))
+            principal = f"token:{record.id}"
+            scopes = holding((record.scope,), self.policy.index)
             principals = frozenset({principal})
         public = self.policy.public
         if record.owner:

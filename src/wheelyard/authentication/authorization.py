@@ -1,8 +1,5 @@
 """Authorization: the scopes of an identity, and which caller may read which project."""
 
-from collections.abc import Iterable
-from typing import Final
-
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
@@ -10,13 +7,13 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.errors import PERSON_ENDED, Forbidden, NotFound, Unauthenticated, WheelyardError
 from wheelyard.model.access import (
-    EVERY_PROJECT,
     Action,
     Caller,
     Identity,
     Pattern,
     Scope,
     describe_principal,
+    holding,
     matches_any,
 )
 from wheelyard.model.decoding import escaped
@@ -25,34 +22,22 @@ from wheelyard.model.grants import Grants
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.remedies import Advice, Remedy
 
-DEFAULT_HTPASSWD_SCOPE: Final = Scope(Action.UPLOAD.with_implied, (EVERY_PROJECT,))
-"""The scope of a password while the settings have no grant, as in pypiserver."""
-
 
 class AuthorizationPolicy(Struct, frozen=True):
     """The authorization rules of an index: grants, public scopes, and the scope of passwords."""
 
     access: AccessControl
-    configured_public: tuple[Scope, ...]
-    """What the settings alone give to every caller, with or without a credential, in some index."""
+    public: tuple[Scope, ...]
+    """The scopes of every caller, with or without a credential, that hold in the index."""
     htpasswd_scope: Scope | None
-    """The scope of a user of the htpasswd file while the settings have no grant, else None."""
-    index: str = ""
+    """The scope of every user of the htpasswd file, or None if they need grants."""
+    index: str
     """The name of the index that it is for."""
-
-    @property
-    def public(self) -> tuple[Scope, ...]:
-        """
-        The scopes of every caller, with or without a credential, that hold in the index now.
-
-        Raises Unavailable if that depends on the grants, and they cannot be read.
-        """
-        return self.holding(self.configured_public)
 
     @property
     def allows_anonymous_uploads(self) -> bool:
         """Whether a caller without a credential may upload to some project."""
-        return any(scope.actions & Action.UPLOAD for scope in self.configured_public)
+        return any(scope.actions & Action.UPLOAD for scope in self.public)
 
     def authorize(self, identity: Identity) -> Caller:
         """
@@ -70,48 +55,33 @@ class AuthorizationPolicy(Struct, frozen=True):
             ) from CredentialRejected(PERSON_ENDED)
         # scopes only add rights, so their order does not matter
         own = self._own_scopes(grants, identity.principal, identity.principals)
+        scopes = holding((*identity.scopes, *own), self.index)
         return Caller(
-            identity.principal,
-            (
-                *grants.holding(self.index, identity.scopes),
-                *own,
-                *grants.holding(self.index, self.configured_public),
-            ),
-            identity.principals,
-            index=self.index,
+            identity.principal, (*scopes, *self.public), identity.principals, index=self.index
         )
 
-    def own_scopes(self, principal: str, principals: frozenset[str]) -> tuple[Scope, ...]:
+    def own_scopes(
+        self, principal: str, principals: frozenset[str], index: str = ""
+    ) -> tuple[Scope, ...]:
         """
-        Return the scopes of a principal now, which has all of `principals`, but for public ones.
+        Return the scopes of a principal in an index now, but for public ones.
 
-        They are those of grants, and `htpasswd_scope` for a user of the htpasswd file. Raises
-        Unavailable if the grants cannot be read.
+        The principal has all of `principals`. The scopes are those of grants, and `htpasswd_scope`
+        for a user of the htpasswd file. Without `index` they are those in the index of this policy.
+        Raises Unavailable if the grants cannot be read.
         """
-        return self._own_scopes(self.access.load(), principal, principals)
+        own = self._own_scopes(self.access.load(), principal, principals)
+        return holding(own, index or self.index)
 
     def has_rights(self, principal: str, principals: frozenset[str]) -> bool:
         """Return whether a principal has rights as `own_scopes` returns them, in some index."""
-        grants = self.access.load()
-        own = self._own_scopes(grants, principal, principals)
-        return bool(own or grants.scopes_of(principals))
-
-    def holding(self, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
-        """
-        Return those of `scopes` that hold in the index, as `Grants.holding` does.
-
-        Raises Unavailable if the grants cannot be read.
-        """
-        if not self.index:  # whatever the grants are
-            return tuple(scope for scope in scopes if not scope.index)
-        return self.access.load().holding(self.index, scopes)
+        return bool(self._own_scopes(self.access.load(), principal, principals))
 
     def _own_scopes(
         self, grants: Grants, principal: str, principals: frozenset[str]
     ) -> tuple[Scope, ...]:
-        granted = grants.holding(self.index, grants.scopes_of(principals))
-        is_password = principal.startswith("htpasswd:") and not grants.has_own(self.index)
-        if self.htpasswd_scope is not None and is_password:
+        granted = grants.scopes_of(principals)
+        if self.htpasswd_scope is not None and principal.startswith("htpasswd:"):
             return (self.htpasswd_scope, *granted)
         return granted
 
@@ -181,13 +151,28 @@ def require_admin(caller: Caller, what: str) -> None:
         )
 
 
+def require_server_admin(caller: Caller, what: str) -> None:
+    """
+    Raise as `require_admin`, and Forbidden unless the caller administers all indexes.
+
+    `what` says what the caller wanted to do.
+    """
+    require_admin(caller, what)
+    if not caller.administers_server:
+        fact = f"{caller.display_name} may not {what}."
+        raise Forbidden(
+            f"{fact} It is for administrators of the server: your right to administer is about "
+            "some indexes. Use the credential of one whose right is about all."
+        )
+
+
 def require_own_admin(caller: Caller, what: str) -> None:
     """
-    Raise as `require_admin`, and Forbidden for a token that has an owner.
+    Raise as `require_server_admin`, and Forbidden for a token that has an owner.
 
     Such a token changes no rights: who steals it could else keep them after it is revoked.
     """
-    require_admin(caller, what)
+    require_server_admin(caller, what)
     if caller.owner:
         raise Forbidden(
             f"This token is of {escaped(describe_principal(caller.owner))}, and may not {what}. "

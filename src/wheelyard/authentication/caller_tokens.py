@@ -16,7 +16,6 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from msgspec import UNSET, Struct, UnsetType
-from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import (
     DEFAULT_ACTIONS,
@@ -40,7 +39,6 @@ from wheelyard.model.api_token import (
     is_token_id,
 )
 from wheelyard.model.decoding import escaped
-from wheelyard.model.index_name import parse_index_names
 from wheelyard.remedies import Advice, Remedy
 
 SIGN_IN_WINDOW: Final = timedelta(hours=1)
@@ -51,7 +49,7 @@ OWN_ACTIONS: Final = (Action.READ, Action.UPLOAD, Action.MANAGE)
 
 def is_token_admin(caller: Caller) -> bool:
     """Return whether a caller may see and revoke everybody's tokens."""
-    return caller.may_everywhere(Action.ADMIN)
+    return caller.administers_server
 
 
 class CallerTokens(Struct, frozen=True):
@@ -108,9 +106,8 @@ class CallerTokens(Struct, frozen=True):
 
         Raises Unavailable if the grants of the store cannot be read.
         """
-        policies = ((name, replace(self.policy, index=name)) for name in names)
-        who = caller.principal, caller.principals
-        return tuple(name for name, policy in policies if policy.own_scopes(*who))
+        principal, principals = caller.principal, caller.principals
+        return tuple(name for name in names if self.policy.own_scopes(principal, principals, name))
 
     def most_of(self, caller: Caller, asked: Scope) -> Scope | None:
         """
@@ -121,10 +118,9 @@ class CallerTokens(Struct, frozen=True):
         """
         for action in reversed(OWN_ACTIONS):
             patterns = frozenset(asked.projects if action in asked.actions else ())
-            for index in asked.indexes or ("",):
-                policy = replace(self.policy, index=index)
-                own = policy.own_scopes(caller.principal, caller.principals)
-                common = access.intersection(Scope(action, tuple(patterns), index), own)
+            for index in asked.indexes:
+                own = self.policy.own_scopes(caller.principal, caller.principals, index)
+                common = access.intersection(Scope(action, tuple(patterns), (index,)), own)
                 patterns = frozenset(pattern for scope in common for pattern in scope.projects)
             # without those that another one matches, too
             widest = tuple(
@@ -133,7 +129,7 @@ class CallerTokens(Struct, frozen=True):
                 if not access.matches_any(patterns - {pattern}, pattern)
             )
             if widest:
-                return Scope(action.with_implied, widest, asked.index)
+                return Scope(action.with_implied, widest, asked.indexes)
         return None
 
     def is_signed_in(self, caller: Caller, signed_in_at: datetime | None) -> bool:
@@ -187,13 +183,14 @@ class CallerTokens(Struct, frozen=True):
         administrator. Raises Invalid if a value is malformed, if nobody of that name can own a
         token, or if a token with admin is not for every project.
         """
+        parsed_actions = access.parse_actions(actions, admin=True) or DEFAULT_ACTIONS
         return TokenRequest(
             name=name,
-            actions=access.parse_actions(actions, admin=True) or DEFAULT_ACTIONS,
+            actions=parsed_actions,
             projects=tuple(sorted({access.parse_pattern(pattern) for pattern in projects})),
             lifetime=lifetime,
             owner=self._wanted_owner(caller, owner),
-            index=parse_index_names(index),
+            indexes=access.parse_right_indexes(index, parsed_actions),
         )
 
     def require_own(self, owner: TokenOwner, wanted: TokenRequest) -> None:
@@ -204,12 +201,13 @@ class CallerTokens(Struct, frozen=True):
         """
         # without the scopes of anonymous callers, for which nobody needs a token. Only now can
         # the caller be told: when the token is used, its rights are cut down without a word
-        policies = [replace(self.policy, index=name) for name in wanted.scope.indexes or ("",)]
-        own = [policy.own_scopes(owner.principal, owner.names) for policy in policies]
-        if not all(access.is_subset(wanted.scope, scopes) for scopes in own):
+        for index in wanted.indexes:
+            own = self.policy.own_scopes(owner.principal, owner.names, index)
+            if access.is_subset(wanted.scope, own):
+                continue
             raise Forbidden(
-                "A token may do no more than its owner. Ask for fewer projects or actions; "
-                "/api/v1/whoami has your rights."
+                f"A token may do no more than its owner in {access.describe_indexes((index,))}. "
+                "Ask for fewer projects or actions; /api/v1/whoami has your rights."
             )
         self.tokens.check_quota(owner)
 

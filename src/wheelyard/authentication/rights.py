@@ -20,12 +20,12 @@ from wheelyard.authentication.token_owners import PASSWORD, PROVIDER, TokenOwner
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import (
     ANONYMOUS,
-    ANYONE_READS,
     EVERY_PROJECT,
     AccessEntry,
     Action,
     Pattern,
     Scope,
+    describe_indexes,
     describe_projects,
     describe_scope,
     matches_any,
@@ -98,7 +98,7 @@ def rights(
     grants = policy.access.load()
     given = _of_settings_and_store(authenticator, grants)
     return [
-        *(right for right in given if in_every_index or policy.holding((right.scope,))),
+        *(right for right in given if in_every_index or right.scope.holds_in(policy.index)),
         *_of_tokens(authenticator, records),
     ]
 
@@ -154,18 +154,18 @@ def _of_settings_and_store(authenticator: Authenticator, grants: Grants) -> Iter
 def _of_everybody(authenticator: Authenticator, grants: Grants) -> Iterator[Right]:
     policy = authenticator.policy
     from_grants = grants.scopes_of((ANONYMOUS,))
-    for scope in policy.configured_public:
+    for scope in policy.public:
         if scope not in from_grants:
             reason = "access.anonymous_uploads is set"
-            if scope == ANYONE_READS:
-                reason = "there is no [[grant]], and access.private is not set"
+            if scope.actions == Action.READ:
+                reason = "the index is open for reading"
             yield Right("everybody", frozenset({ANONYMOUS}), scope, reason)
     if policy.htpasswd_scope is not None:
         users = frozenset({PASSWORD_USERS})
-        yield Right(PASSWORD_USERS, users, policy.htpasswd_scope, "there is no [[grant]]")
+        yield Right(PASSWORD_USERS, users, policy.htpasswd_scope, "access.htpasswd_may")
     if authenticator.access_tokens is not None:
         reason = "google.access_token.resource is set: the IAM policy of its bucket decides"
-        nothing = Scope(Action(0), (EVERY_PROJECT,))
+        nothing = Scope(Action(0), (EVERY_PROJECT,), authenticator.access_tokens.indexes)
         yield Right("whoever Google allows it", frozenset(), nothing, reason)
 
 
@@ -358,7 +358,7 @@ def _elsewhere(
     subject: AccessSubject, action: Action, project: NormalizedName, authenticator: Authenticator
 ) -> Iterator[str]:
     """Yield a sentence for each grant and credential that would do, and does not hold here."""
-    policy, index = authenticator.policy, authenticator.policy.index
+    policy = authenticator.policy
     tokens = (
         Right(f"token:{record.id} ({record.name})", subject.principals, record.scope, "API token")
         for record in subject.records
@@ -366,11 +366,9 @@ def _elsewhere(
     )
     for right in (*tokens, *_of_settings_and_store(authenticator, policy.access.load())):
         is_own = not right.principals.isdisjoint(subject.principals)
-        if is_own and right.scope.permits(action, project) and not policy.holding((right.scope,)):
-            why = "which is another index"
-            if not right.scope.index:
-                why = f"but names no index, and {index} has grants of its own"
-            yield f"{right.source}: {right}, {why}"
+        is_elsewhere = not right.scope.holds_in(policy.index)
+        if is_own and is_elsewhere and right.scope.permits(action, project):
+            yield f"{right.source}: {right}, and not in {describe_indexes((policy.index,))}"
 
 
 def _reasons(principals: frozenset[str], own: Iterable[Right]) -> Iterator[str]:

@@ -105,7 +105,14 @@ def _fits(marked_token: MarkedToken, wanted: TokenFilter) -> bool:
     if wanted.project and not _is_for(record.scope.projects, wanted.project):
         return False
     scope = record.scope
-    texts = (record.name, record.id, record.owner, record.created_by, *scope.projects, scope.index)
+    texts = (
+        record.name,
+        record.id,
+        record.owner,
+        record.created_by,
+        *scope.projects,
+        *scope.indexes,
+    )
     return not wanted.search or wanted.search.casefold() in "\n".join(texts).casefold()
 
 

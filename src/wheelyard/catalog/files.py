@@ -142,7 +142,7 @@ class FileRemoval(Struct, frozen=True):
         return count
 
     def indexes(self) -> Iterator[str]:
-        """Yield the prefix of the keys of each index in the store: first that without a name."""
+        """Yield the prefix of the keys of each index in the store: first that of main, nothing."""
         yield ""
         after = ""
         while entry := next(self.stores.documents.list(keys.INDEXES, after), None):
@@ -171,7 +171,7 @@ class FileRemoval(Struct, frozen=True):
 
     def projects_of(self, index: str) -> Iterator[Project]:
         """
-        Yield all projects of an index that has a name, also if it is not defined any more.
+        Yield all projects of an index, also if it is not defined any more.
 
         Raises Unavailable as `documents`.
         """
@@ -192,10 +192,10 @@ class FileRemoval(Struct, frozen=True):
         """
         awaited = dict[str, set[str]]()
         for file in files:
-            for index in file.promoted_to:
+            for index in file.targets:
                 awaited.setdefault(index, set()).add(file.filename)
         for index, filenames in awaited.items():
-            for project in self.documents(name, (keys.index_folder(index) if index else "",)):
+            for project in self.documents(name, (keys.index_folder(index),)):
                 filenames -= {*project.by_filename, *project.deleted_filenames}
         return {index: filenames for index, filenames in awaited.items() if filenames}
 

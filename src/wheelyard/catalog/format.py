@@ -62,7 +62,7 @@ from wheelyard.storage.forwarding import PrefixedStore, ReadOnlyStore
 
 FORMAT: Final = 3
 """The only format that this version reads and writes."""
-OLDEST_VERSION: Final = "0.1.0"
+OLDEST_VERSION: Final = "0.2.0"
 """The first version of wheelyard that reads and writes it, as this version does."""
 TOKEN_FRESHNESS: Final = 14.0
 """
@@ -176,7 +176,7 @@ def open_index(
     is_stored: bool = False,
 ) -> Catalog:
     """
-    Return the catalog of an index that has a name, in the store of `catalog`.
+    Return the catalog of an index but main, in the store of `catalog`.
 
     `is_stored` says that a command has made the index, so that one may remove it. See
     `open_catalog` for the rest. Nothing is read: the index begins with its first project.
@@ -208,7 +208,7 @@ def open_projects(
     """
     Return the projects whose documents are in a store.
 
-    `root` is the store of the index without a name. `require_free` raises an error if no new
+    `root` is the store of main. `require_free` raises an error if no new
     project may take a name.
     """
     runtime, threads = retries.runtime, 1 if policy.is_local else PREFETCH_THREADS
@@ -286,6 +286,14 @@ class StoreFormat(
     """The lowest version of wheelyard that may write to the store; empty for any."""
     files: str = ""
     """The location of the distributions, if they have a bucket of their own."""
+
+    @property
+    def is_older(self) -> bool:
+        """Whether a version below `OLDEST_VERSION` may read the store."""
+        try:
+            return not self.reader or Version(self.reader) < Version(OLDEST_VERSION)
+        except InvalidVersion:
+            return False  # as a newer version may write it
 
 
 _FORMATS: Final = ExtensibleCodec(StoreFormat)
@@ -383,16 +391,20 @@ def _is_newer(needed: str) -> bool:
 
 def rewrite_format(store: Store, retries: ConflictRetries) -> None:
     """
-    Write `wheelyard.json` again unchanged, to prove that this process can write to the store.
+    Write `wheelyard.json` again, to prove that this process can write to the store.
 
-    Raises NotFound if it is missing, and Unavailable if the store cannot be written.
+    A version below `OLDEST_VERSION` does not read the store from then on. Raises NotFound if
+    `wheelyard.json` is missing, and Unavailable if the store cannot be written.
     """
     for _ in retries.attempts():
         stored = store.get(keys.FORMAT)
         if not isinstance(stored, Stored):
             raise NotFound(f"There is no {keys.FORMAT} in this store.")
+        written = _FORMATS.decode(stored.body)
+        if written.is_older:
+            written = replace(written, reader=OLDEST_VERSION, writer=OLDEST_VERSION)
         try:
-            store.put(keys.FORMAT, stored.body, stored.version)
+            store.put(keys.FORMAT, encode_all_fields(written) + b"\n", stored.version)
         except Conflict:  # another server does this at the moment
             continue
         return

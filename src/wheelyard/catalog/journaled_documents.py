@@ -295,7 +295,7 @@ DECISIONS: Final = EventJournal(
 )
 INDEX_LIST: Final = EventJournal(
     what="the list of indexes",
-    consequence="servers may answer nothing but the index without a name",
+    consequence="servers may answer nothing but the index main",
     key=keys.INDEX_LIST,
     entries=keys.INDEX_LIST_JOURNAL,
     empty=IndexList(),

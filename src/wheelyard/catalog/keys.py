@@ -60,6 +60,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.api_token import TOKEN_ID
+from wheelyard.model.index_name import FORMER_MAIN, MAIN
 from wheelyard.model.person import PROVIDER_NAME
 from wheelyard.model.project import METADATA_SUFFIX, File
 from wheelyard.storage.base import Key
@@ -77,6 +78,8 @@ SEALED_CHANGES = "changes/"
 INDEX_LIST = Key("index-list.json")
 INDEX_LIST_JOURNAL = "index-list/"
 INDEXES = "indexes/"
+FORMER_MAIN_FOLDER = f"{INDEXES}{MAIN}/"
+"""Of an index that an earlier version has made under the name that main has now."""
 CLOCK = Key("clock.json")
 LEASES = "leases/"
 DERIVED = "derived/"
@@ -171,19 +174,27 @@ def lease(job: str) -> Key:
 
 
 def index_folder(name: str) -> str:
-    """Return the prefix of the keys of an index that has a name."""
-    return f"{INDEXES}{name}/"
+    """Return the prefix of the keys of an index: nothing for main."""
+    if name == MAIN:
+        return ""
+    return FORMER_MAIN_FOLDER if name == FORMER_MAIN else f"{INDEXES}{name}/"
 
 
 def index_prefix(key: Key) -> str | None:
-    """Return the prefix of the index that has this key, or None for the index without a name."""
+    """Return the prefix of the index that has this key, or None for main."""
     match = _INDEX.match(key)
     return match[0] if match else None
 
 
 def index_in(prefix: str) -> str:
-    """Return the name of the index whose keys have this prefix, empty for no prefix."""
-    return prefix.removeprefix(INDEXES).removesuffix("/")
+    """Return the name of the index whose keys have this prefix."""
+    if not prefix:
+        return MAIN
+    return (
+        FORMER_MAIN
+        if prefix == FORMER_MAIN_FOLDER
+        else prefix.removeprefix(INDEXES).removesuffix("/")
+    )
 
 
 def after_index(prefix: str) -> str:

@@ -28,6 +28,7 @@ from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.threads import Batch, GroupCommit
 from wheelyard.errors import Unavailable
 from wheelyard.model.access import NamePatterns
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Project
 from wheelyard.storage.base import Key, ObjectVersion, Store, Stored
 
@@ -54,7 +55,7 @@ class PrivateNames:
         projects: The projects of the index, and the list of their names.
         patterns: Those of `[upstream] private` and `[access] private_names`.
         index: The name of the index.
-        root: Has `wheelyard.json`, and is that of the projects if the index has no name.
+        root: Has `wheelyard.json`, and is that of the projects of main.
         others: Returns those of the other indexes that the index shows, which count as well.
         is_local: Whether a read of the store takes no time, so that two need no two threads.
     """
@@ -66,7 +67,7 @@ class PrivateNames:
         root: Store,
         *,
         is_local: bool,
-        index: str = "",
+        index: str = MAIN,
         others: "Callable[[], Sequence[PrivateNames]] | None" = None,
     ) -> None:
         self._projects = projects

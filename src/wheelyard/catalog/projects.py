@@ -30,6 +30,7 @@ from wheelyard.concurrency.threads import Batch, GroupCommit
 from wheelyard.errors import NotFound, quoted
 from wheelyard.model.decoding import Extensible
 from wheelyard.model.index_definition import OF_AN_INDEX, taken_name
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Commit, Project
 from wheelyard.storage.base import ABSENT, Key, Store
 
@@ -153,7 +154,7 @@ class ProjectNames:
 
 
 class FreeNames(Struct, frozen=True):
-    """Knows which names no new project of the index without a name may take."""
+    """Knows which names no new project of main may take."""
 
     indexes: IndexRecords
 
@@ -190,7 +191,7 @@ class VanishedProjects(Struct):
 
     store: Store
     root: Store
-    """Has `wheelyard.json`, and is `store` if the index has no name."""
+    """Has `wheelyard.json`, and is `store` if the index is main."""
     names: ProjectNames
     now: Callable[[], datetime]
     since: datetime | None = None
@@ -259,8 +260,8 @@ class Projects(Struct, frozen=True):
     names: ProjectNames
     commits: ProjectCommits
     vanished: VanishedProjects
-    index: str = ""
-    """The name of the index, empty for that without one."""
+    index: str = MAIN
+    """The name of the index."""
 
     def peek(self, name: NormalizedName, max_age: MaxAge = "fresh") -> Snapshot[Project] | None:
         """

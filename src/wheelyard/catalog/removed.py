@@ -52,8 +52,8 @@ def without_removed_rules(index: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe_removed_rules(name: str, rules: Iterable[str]) -> str:
     """Return what removed rules of an index lead to, in a sentence."""
-    place = f"the index {name}" if name else "the index without a name"
-    return f"Nothing is promoted to {place}, as it has rules that were removed: {', '.join(rules)}."
+    names = ", ".join(rules)
+    return f"Nothing is promoted to the index {name}, as it has rules that were removed: {names}."
 
 
 def removed_rules_warning(name: str, rules: tuple[str, ...], *, is_configured: bool) -> Caution:

@@ -52,7 +52,7 @@ from wheelyard.model.access import (
     EVERY_PROJECT,
     Scope,
     describe_actions,
-    parse_actions,
+    describe_indexes,
     parse_pattern,
 )
 from wheelyard.model.api_token import has_token_prefix, token_id_in
@@ -66,6 +66,7 @@ from wheelyard.model.grants import (
     groups_in,
     with_name,
 )
+from wheelyard.model.index_name import EVERY_INDEX, MAIN, parse_right_index
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.rendering.client_settings import SERVICES, ci_lines
 from wheelyard.wiring.build import index_without_store, open_index
@@ -79,7 +80,10 @@ EVEN_IF_OWN: Final = Option(
     help="Go on if you are no administrator of the server afterwards.",
 )
 INDEX_RIGHT: Final = Option(
-    ["--index"], default="", metavar="NAME", help="The indexes that it is for: prod, or dev,prod."
+    ["--index"],
+    default="",
+    metavar="NAME",
+    help="The indexes that it is about: dev,prod, or '*' for all; else main.",
 )
 WHO: Final = Argument(["who"], nargs=-1, required=True)
 
@@ -113,7 +117,7 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
     group:ml-team. It cannot be anonymous. A name that nobody has is a warning. Standard output has
     only the grant's id.
 
-    Without --index it holds in the index without a name, and in those that no grant names.
+    Without --index it is about main, and a right to administer about all indexes.
 
     Options:
         --project: acme-core, or acme-*, or '*' for every project; may be given again.
@@ -152,9 +156,8 @@ def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
     api = open_api()
     for grant_id in ids:
         wanted = GrantRevocation(grant_id, note, even_if_own)
-        revoked = api.call(access_operations.revoke_grant, wanted)
+        api.call(access_operations.revoke_grant, wanted)
         click.echo(f"{grant_id}: revoked")
-        warn_of(revoked.warnings)
 
 
 @click.group("group", cls=CliGroup)
@@ -321,7 +324,8 @@ def explain_access(who: str, project: str, action: ActionWord, index: str) -> in
         question = AccessQuestion(who, name, action, index)
         explanation = api.call(access_operations.explain_access, question)
     may = "may" if explanation.allowed else "may not"
-    verbs, place = describe_actions(ACTIONS[action]), f" in the index {index}" if index else ""
+    verbs = describe_actions(ACTIONS[action])
+    place = f" in the index {index}" if index else ""
     click.echo(f"{'yes' if explanation.allowed else 'no'}: {who} {may} {verbs} {name}{place}")
     for reason in explanation.reasons:
         click.echo(escaped(f"  {reason}" if explanation.allowed else f"  they see {reason}"))
@@ -382,8 +386,8 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
     """
     Create a token called NAME.
 
-    Standard output has only the token. Without --index it holds in the index without a name, and in
-    those that no grant names.
+    Standard output has only the token. Without --index it is about main, and one with admin about
+    all indexes.
 
     Options:
         --can: read, upload, manage, approve, admin.
@@ -421,14 +425,15 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
     with show_token(made.id):
         click.echo(made.token)
     if lines_for is not None:
-        scope = Scope(parse_actions(made.can, admin=True), made.projects)
-        click.echo(f"\n{lines_for(scope)}", err=True, nl=False)
+        click.echo(f"\n{lines_for(made.scope)}", err=True, nl=False)
 
 
 def _ci_lines(ci: str, index: str, api: Api) -> Callable[[Scope], str]:
     """Return what makes the lines for a CI service, of the first index that a token names."""
-    first = index.partition(",")[0].strip()
-    placed = open_api(first) if first else api
+    named = parse_right_index(index.partition(",")[0].strip())
+    # what is about all indexes publishes to main
+    first = MAIN if named == EVERY_INDEX else named
+    placed = api if first == MAIN else open_api(first)
     clients = placed.call(client_projects, ClientProjectsQuery())
     return partial(
         ci_lines,
@@ -566,8 +571,8 @@ def _announcement(token: TokenAnswer) -> str:
 
 def _scope_text(token: TokenAnswer) -> str:
     owner = f", limited to what {token.owner} may" if token.owner else ""
-    place = f" in the index {token.index}" if token.index else ""
-    return f"{','.join(token.can)} on {','.join(token.projects)}{place}{owner}"
+    place = describe_indexes(token.scope.indexes)
+    return f"{','.join(token.can)} on {','.join(token.projects)} in {place}{owner}"
 
 
 def _expiry(token: TokenAnswer) -> str:

@@ -37,7 +37,14 @@ from wheelyard.doctor.installed_clients import Machine
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.index_name import day_of_view, is_dated_view, parse_index_name, subject_of
+from wheelyard.model.index_name import (
+    MAIN,
+    day_of_view,
+    index_path,
+    is_dated_view,
+    parse_index_name,
+    read_index_name,
+)
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.rendering.client_settings import (
     CLIENTS,
@@ -146,8 +153,8 @@ def print_settings_command(
     )
     if client in PUBLISHERS and not settings.takes_uploads:
         raise Invalid(
-            f"{subject_of(settings.index)} takes no uploads, so {client} needs no settings for it. "
-            "Name the index that the files are uploaded to, by --index."
+            f"The index {settings.index or MAIN} takes no uploads, so {client} needs no settings "
+            "for it. Name the index that the files are uploaded to, by --index."
         )
     text = CLIENTS[client](replace(settings, token=token))
     if with_token:
@@ -161,13 +168,13 @@ def _client_settings(
 ) -> ClientSettings:
     """Return what the text for a client says, of the index of `--index` or of its view of a day."""
     name, day = _index_and_day()
-    if root is not None and name:
+    if root is not None and name != MAIN:
         root = f"{root}/{parse_index_name(name)}"
     settings = _settings_of_index(client, root, wanted, name, one_url=one_url)
     if not day:
         return settings
-    url, title = f"{settings.root}/{day}", f"{name}/{day}".removeprefix("/")
-    return replace(settings, root=url, index=title, takes_uploads=False)
+    path = f"{index_path(name)}{day}"
+    return replace(settings, root=f"{settings.root}/{day}", index=path, takes_uploads=False)
 
 
 def _index_and_day() -> tuple[str, str]:
@@ -179,9 +186,9 @@ def _index_and_day() -> tuple[str, str]:
     name = given_option("index") or ""
     base, _, last = name.rpartition("/")
     if not is_dated_view(last):
-        return name, ""
+        return read_index_name(name), ""
     day_of_view(last)
-    return base, last
+    return read_index_name(base), last
 
 
 def _settings_of_index(
@@ -189,31 +196,32 @@ def _settings_of_index(
 ) -> ClientSettings:
     # the index is asked only for what the client's text has to say, as it may not be there
     is_remote, installs = given_option("server") is not None, client in INSTALLERS and not one_url
+    is_main, path = name == MAIN, index_path(name).removesuffix("/")
     # the text for pip names no project
-    if (is_remote and (installs or name)) or (installs and wanted and client != "pip"):
+    if (is_remote and (installs or not is_main)) or (installs and wanted and client != "pip"):
         api = remote_api(name) or local_api(_index_or_advice(name))
         answer = api.call(client_projects, ClientProjectsQuery(",".join(wanted)))
         if root is None and isinstance(api, LocalApi):
             root = api.index.settings.base_url
         return ClientSettings(
             root=root or api.url,
-            index=name,
+            index=path,
             projects=answer.projects,
             serves_public=one_url or answer.serves_public,
             takes_uploads=answer.takes_uploads,
         )
     if is_remote:
         root = root or open_api(name).url
-        return ClientSettings(root=root, index=name, serves_public=one_url)
+        return ClientSettings(root=root, index=path, serves_public=one_url)
     settings = loaded_settings().settings
-    if name:
+    if not is_main:
         if root is None or has_store(settings):
             index = _index_or_advice(name)
         else:
             try:
                 index = index_without_store(settings).named(name)
             except (NotFound, Unavailable):  # the URL may be that of a server with other indexes
-                return ClientSettings(root=root, index=name, serves_public=one_url)
+                return ClientSettings(root=root, index=path, serves_public=one_url)
         settings, has_upstream = index.settings, index.upstream is not None
         takes_uploads = index.takes_uploads
     else:
@@ -221,7 +229,7 @@ def _settings_of_index(
         takes_uploads = not (settings.promotion.promote_only or settings.server.read_only)
     return ClientSettings(
         root=root or settings.base_url,
-        index=name,
+        index=path,
         serves_public=one_url or has_upstream,
         takes_uploads=takes_uploads,
     )

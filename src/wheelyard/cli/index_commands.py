@@ -1,4 +1,4 @@
-"""`wheelyard index`: the indexes of one store that have a name."""
+"""`wheelyard index`: the indexes of one store but main."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -23,6 +23,11 @@ from wheelyard.model.stored_indexes import (
 )
 
 NAME: Final = Argument(["name"])
+EVEN_IF_OPEN: Final = Option(
+    ["--even-if-open"],
+    is_flag=True,
+    help="Let anybody read by this index what needs a right in its own index.",
+)
 NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
 
 
@@ -40,7 +45,7 @@ def index_command() -> None:
 @index_command.subcommand("list", JSON, *INDEX)
 def list_indexes() -> None:
     """
-    Print all indexes that have a name, and whether each is in the settings or in the store.
+    Print all indexes but main, and whether each is in the settings or in the store.
 
     Examples:
         wheelyard index list
@@ -84,14 +89,19 @@ def index_history() -> None:
 
 
 @index_command.subcommand(
-    "add", NAME, Argument(["texts"], nargs=-1, metavar="[KEY=VALUE...]"), NOTE, *INDEX
+    "add",
+    NAME,
+    Argument(["texts"], nargs=-1, metavar="[KEY=VALUE...]"),
+    NOTE,
+    EVEN_IF_OPEN,
+    *INDEX,
 )
-def add_index(name: str, texts: tuple[str, ...], note: str) -> None:
+def add_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: bool) -> None:
     """
     Make the index NAME, with URLs below /NAME/.
 
     Its keys are those of an [[index]] table. Without layers it has its own packages alone. A list
-    has commas between its elements; nothing between them is the index without a name.
+    has commas between its elements. Whoever is to read it needs a right, unless it has read=anyone.
 
     Examples:
         wheelyard index add dev
@@ -104,7 +114,7 @@ def add_index(name: str, texts: tuple[str, ...], note: str) -> None:
     if "name" in keys:
         raise click.UsageError("The name of an index is NAME. Leave name= out.")
     table = {"name": name, **keys}
-    _report(open_api().call(index_operations.make_index, NewIndex(table, note)))
+    _report(open_api().call(index_operations.make_index, NewIndex(table, note, even_if_open)))
 
 
 @index_command.subcommand(
@@ -112,9 +122,10 @@ def add_index(name: str, texts: tuple[str, ...], note: str) -> None:
     NAME,
     Argument(["texts"], nargs=-1, required=True, metavar="KEY=VALUE..."),
     NOTE,
+    EVEN_IF_OPEN,
     *INDEX,
 )
-def change_index(name: str, texts: tuple[str, ...], note: str) -> None:
+def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: bool) -> None:
     """
     Give other values to keys of the index NAME of the store.
 
@@ -129,7 +140,8 @@ def change_index(name: str, texts: tuple[str, ...], note: str) -> None:
     # such a key can only be left out
     others = [text for text in texts if text.removesuffix("=") not in REMOVED_RULES]
     changes = {text.partition("=")[0]: None for text in texts} | _keys(others)
-    _report(open_api().call(index_operations.change_index, IndexEdit(name, changes, note)))
+    edit = IndexEdit(name, changes, note, even_if_open=even_if_open)
+    _report(open_api().call(index_operations.change_index, edit))
 
 
 @index_command.subcommand(

@@ -48,7 +48,6 @@ from wheelyard.http_client.urls import Url
 from wheelyard.model.access import (
     EVERY_PROJECT,
     Action,
-    Scope,
     describe_scope,
     is_subset,
     parse_actions,
@@ -352,10 +351,7 @@ def _describe(rights: Sequence[CallerRights]) -> str:
 
     Raises Invalid if the server has sent what is no right.
     """
-    scopes = [
-        Scope(parse_actions(right.can, admin=True), right.projects, right.index)
-        for right in rights[:MAX_RIGHTS]
-    ]
+    scopes = [right.scope for right in rights[:MAX_RIGHTS]]
     # several grants may give the same
     widest = [
         scope

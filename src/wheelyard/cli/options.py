@@ -19,6 +19,7 @@ from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import with_name
+from wheelyard.model.index_name import EVERY_INDEX, MAIN, read_index_name
 from wheelyard.model.project_json import OtherEvent
 from wheelyard.settings.load import (
     TEXT_VARIABLE,
@@ -153,8 +154,10 @@ def _closed_with_command(index: Index, name: str | None) -> Index:
 
 
 def _or_given(name: str | None) -> str:
-    """Return the name of an index, or without it what `--index` is, empty if nothing is given."""
-    return given_option("index") or "" if name is None else name
+    """Return the name of an index, or without it what `--index` is, main if nothing is given."""
+    if name is None:
+        return read_index_name(given_option("index") or "")
+    return read_index_name(name)
 
 
 def _give_serials(index: Index) -> None:
@@ -204,7 +207,7 @@ def local_caller(index: Index) -> Caller:
     On a bucket the caller's name is the e-mail of the Google credentials, if they have one; else it
     is `local:` and the login name.
     """
-    everything = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,))
+    everything = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,))
     email = index.traits.account_email()
     return Caller(escaped(email) if email else f"local:{_login_name()}", (everything,))
 
@@ -233,7 +236,7 @@ INDEX: Final = (
 INDEX_NAME: Final = kept_option(
     "--index",
     metavar="NAME",
-    help="One of the indexes of the store or server that have a name.",
+    help="One of the indexes of the store or server.  [default: main]",
 )
 PACKAGES: Final = (INDEX_NAME, *INDEX)
 """The same, for commands about the packages of an index."""
@@ -272,7 +275,7 @@ def remote_api(index: str | None = None) -> "RemoteApi | None":
     from wheelyard.api.remote import RemoteApi
     from wheelyard.api_client import open_connection
 
-    names = ("", _or_given(index))
+    names = (MAIN, _or_given(index))
     connections = [
         open_connection(str(server), process_environment(), system_runtime(), name)
         for name in dict.fromkeys(names)

@@ -10,6 +10,7 @@ import click
 
 from wheelyard.cli.output import given_option, is_interactive, warn
 from wheelyard.errors import WheelyardError
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.public_packages import FileReason
 from wheelyard.remedies import Caution
 from wheelyard.rendering.advice import Terminal
@@ -74,7 +75,7 @@ def command_line(*words: str, is_question: bool = False) -> str:
     `is_question`: it asks a person, unless it is told not to.
     """
     terminal = this_terminal()
-    index = ("--index", terminal.index) if terminal.index else ()
+    index = () if terminal.index in {"", MAIN} else ("--index", terminal.index)
     unasked = ("--yes",) if is_question and terminal.asks_nobody else ()
     return f"'{terminal.line((*words, *unasked, *index))}'"
 

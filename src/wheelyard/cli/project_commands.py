@@ -64,6 +64,7 @@ from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS
 from wheelyard.model.grants import with_name
+from wheelyard.model.index_name import MAIN, read_index_name
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import (
     FileJson,
@@ -371,7 +372,7 @@ def _other_indexes(api: Api) -> str:
     if given_option("index") or not isinstance(api, LocalApi):
         return ""
     names = ", ".join(sorted(api.index.indexes.names()))
-    return f" in the index without a name; --index chooses another: {names}" if names else ""
+    return f" in the index main; --index chooses another: {names}" if names else ""
 
 
 class _DecisionEvents(Struct, frozen=True):
@@ -381,7 +382,7 @@ class _DecisionEvents(Struct, frozen=True):
     only: NormalizedName | None
 
     def events_after(self, number: int) -> Iterator[tuple[int, Decision]]:
-        # NotFound: an index with a name has none
+        # NotFound: another index than main has none
         with suppress(Forbidden, Unauthenticated, NotFound):
             # on a bucket each entry is a request, and most projects have none
             if self.only is not None:
@@ -400,7 +401,7 @@ class _StoredEvents(Struct, frozen=True):
     history: Callable[[Call, AccessHistoryQuery], AccessHistory | PublisherHistory | IndexHistory]
 
     def events_after(self, number: int) -> Iterator[tuple[int, OtherEvent]]:
-        # NotFound: an older server has no such document, and an index with a name has none
+        # NotFound: an older server has no such document, and another index than main has none
         with suppress(Forbidden, Unauthenticated, NotFound):
             for commit in self.api.call(self.history, AccessHistoryQuery(number)).commits:
                 for event in commit.events:
@@ -411,9 +412,9 @@ def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal
     """
     Return the journals of decisions and rights, which are empty for whom a server refuses.
 
-    They are those of the whole store, so that an index with a name has none.
+    They are those of the whole store, so that only main has them.
     """
-    if given_option("index"):
+    if read_index_name(given_option("index") or "") != MAIN:
         return ()
     decisions = _DecisionEvents(api, only)
     about_projects = OtherJournal("the decisions about public projects", decisions, only)

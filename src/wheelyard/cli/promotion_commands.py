@@ -10,15 +10,15 @@ from wheelyard.api.promotion_operations import (
 from wheelyard.cli.options import INDEX, open_api
 from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result, warn
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.index_name import describe_index
+from wheelyard.model.index_name import MAIN, read_index_name
 
 
 @cli_command(
     "promote",
     PROJECT,
     Argument(["version"]),
-    Option(["--from", "source"], default="", metavar="INDEX"),
-    Option(["--to", "target"], default="", metavar="INDEX"),
+    Option(["--from", "source"], default=MAIN, metavar="INDEX"),
+    Option(["--to", "target"], default=MAIN, metavar="INDEX"),
     Option(["--dry-run"], is_flag=True),
     JSON,
     *INDEX,
@@ -27,12 +27,11 @@ def promote_command(*, project: str, version: str, source: str, target: str, dry
     """
     List all files of VERSION of PROJECT in another index, too, without a copy of their bytes.
 
-    Without --from or --to it is the index without a name. What is there already stays as it is, so
-    the command can be repeated.
+    What is there already stays as it is, so the command can be repeated.
 
     Options:
-        --from: The index that has the release.
-        --to: The index that gets it.
+        --from: The index that has the release.  [default: main]
+        --to: The index that gets it.  [default: main]
         --dry-run: Print what would be promoted, and promote nothing.
 
     Examples:
@@ -42,7 +41,7 @@ def promote_command(*, project: str, version: str, source: str, target: str, dry
     Documentation: promotion.md
     """
     name, text, api = parse_name(project), str(parse_version(version)), open_api(source)
-    what, to = f"{name} {text}", describe_index(target)
+    what, to = f"{name} {text}", read_index_name(target)
     promoted = api.call(promote, name, ReleasePromotion(text, target, dry_run))
     for warning in promoted.warnings:
         warn(warning)

@@ -45,6 +45,7 @@ from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
 from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.access import Caller
 from wheelyard.model.decoding import escaped
+from wheelyard.model.index_name import MAIN, read_index_name
 from wheelyard.operations.importing.parallel_import import FolderWatch, Importer
 from wheelyard.operations.importing.project_import import (
     FileStatus,
@@ -308,7 +309,7 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
     Option(["--meta"], default="", metavar="PLACE"),
     Option(["--packages-url"], default="", metavar="PLACE"),
     Option(["--index", "indexes"], multiple=True, metavar="USER/INDEX"),
-    Option(["--into"], default="", metavar="INDEX"),
+    Option(["--into"], default=MAIN, metavar="INDEX"),
     Option(["--mirrors"], is_flag=True),
     Option(["--allow-private"], is_flag=True),
     *OUTPUT,
@@ -330,7 +331,7 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         --meta: backupni: where the .meta files are.
         --packages-url: dumb-pypi: where the files of a list are.
         --index: devpi: only these.
-        --into: The index of the store that gets the files.  [default: the one without a name]
+        --into: The index of the store that gets the files.  [default: main]
         --mirrors: devpi: the mirrored files, too.
         --allow-private: Follow links to private addresses of other hosts than SOURCE's, too.
 
@@ -349,9 +350,9 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         if not dry_run:
             index = ensure_index(settings, options["into"])
         elif has_store(settings):
-            index = open_index(settings, create=False).named(options["into"])
+            index = open_index(settings, create=False).named(read_index_name(options["into"]))
         else:
-            index = index_without_store(settings).named(options["into"])
+            index = index_without_store(settings).named(read_index_name(options["into"]))
         warn_without_upstream(index)
         is_local = "://" not in options["source"] + options["packages_url"]
         importer = build_importer(index, is_local=is_local, lenient=options["lenient"])

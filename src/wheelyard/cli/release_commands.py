@@ -36,7 +36,7 @@ from wheelyard.model.distribution_filename import (
     parse_version,
     parse_version_set,
 )
-from wheelyard.model.index_name import describe_index
+from wheelyard.model.index_name import read_index_name
 
 RELEASE: Final = (
     PROJECT,
@@ -321,7 +321,7 @@ def _remove(api: Api, name: NormalizedName, removal: DigestRemoval, *, dry_run: 
     removed = api.call(project_operations.delete_now, name, replace(removal, dry_run=dry_run))
     done = f"{name}: would be removed" if dry_run else f"{name}: removed"
     lines = [
-        f"{done} from {describe_index(escaped(file.index))}  {escaped(file.filename)}"
+        f"{done} from {escaped(read_index_name(file.index))}  {escaped(file.filename)}"
         for file in removed.files
     ]
     consequence = "The bytes are lost for ever."

@@ -13,6 +13,7 @@ from wheelyard.api.retention_operations import (
 from wheelyard.cli.options import INDEX, open_api
 from wheelyard.cli.output import JSON, cli_command, print_result, warn
 from wheelyard.model.decoding import counted, readable_size
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.retention import JudgedRelease
 
 
@@ -34,7 +35,7 @@ def retention_command(*, dry_run: bool, verbose: bool, index: str | None) -> int
     Options:
         --dry-run: Print what would be deleted and why, and delete nothing.
         --verbose: Print also what is kept, and why.
-        --index: Apply only the rules about this index. '' is the index without a name.
+        --index: Apply only the rules about this index.
 
     Examples:
         wheelyard retention --dry-run
@@ -71,4 +72,4 @@ def _line(release: JudgedRelease, done: str) -> str:
 
 
 def _where(index: str) -> str:
-    return f"{index}: " if index else ""
+    return "" if index in {"", MAIN} else f"{index}: "

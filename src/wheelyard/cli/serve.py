@@ -47,7 +47,7 @@ from wheelyard.settings.sections import (
     Settings,
     require_sign_in_secrets,
 )
-from wheelyard.settings.validation import accepts_other_credentials, is_public
+from wheelyard.settings.validation import accepts_other_credentials, is_main_public
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
@@ -357,7 +357,7 @@ def print_startup_message(index: Index) -> None:
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
     warn_of(server_warnings(index))
     token = _first_token(index)
-    needs_none = settings.access.anonymous_uploads and is_public(settings)
+    needs_none = settings.access.anonymous_uploads and is_main_public(settings)
     if token is None and not (needs_none or accepts_other_credentials(settings)):
         with suppress(Unavailable):  # the right to list objects is not needed to serve
             if not index.tokens.any_active():
@@ -531,7 +531,7 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
         "server": {"host": ALL_INTERFACES},
         "store": {"location": str(packages[0] / STORE_FOLDER)},
         # in pypiserver, a user who may publish may also delete
-        "access": {"htpasswd_may_manage": True},
+        "access": {"htpasswd_may": ["manage"]},
     }
     if port := process_environment().get("PYPISERVER_PORT"):  # used by pypiserver's image
         defaults["server"]["port"] = port

@@ -162,7 +162,7 @@ def health_command() -> int:
 
 def _check_store(settings: Settings, index: Index) -> None:
     """
-    Print the indexes that have a name, and warn of settings and tokens that need a look.
+    Print the indexes but main, and warn of settings and tokens that need a look.
 
     `index` is that of the settings, over an empty store. Raises Invalid or Unavailable if no server
     can open the store, or start with the indexes of the settings and of the store.

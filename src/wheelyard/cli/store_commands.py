@@ -40,7 +40,7 @@ from wheelyard.cli.program import caution_text, this_terminal
 from wheelyard.errors import Invalid, quoted
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.model.index_name import describe_index
+from wheelyard.model.index_name import index_path, read_index_name
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
 from wheelyard.operations.copying.store_copy import CopyReport, IndexCopies, StoreCopy
 from wheelyard.operations.findings import Findings
@@ -63,10 +63,10 @@ def usage_command() -> None:
     Print how much each private project stores, the largest first: bytes, files, name, quota.
 
     It counts the files that projects list, without their core metadata, and looks at no file. The
-    projects of an index with a name have it before their own: dev/acme-lib. With a quota, the last
-    column is how much of it is used. With a store, it reads the documents of projects that no
-    server has looked at. The last line has what public packages take that are kept, with
-    their core metadata, if there are any.
+    projects of another index than main have its name before their own: dev/acme-lib. With a quota,
+    the last column is how much of it is used. With a store, it reads the documents of projects that
+    no server has looked at. The last line has what public packages take that are kept, with their
+    core metadata, if there are any.
 
     Examples:
         wheelyard usage
@@ -88,7 +88,9 @@ def usage_command() -> None:
 
 def _usage_lines(usage: Usage) -> Iterator[tuple[str, ...]]:
     for index in (usage, *usage.indexes):
-        path, of_index = (f"{index.index}/", f" of {index.index}") if index.index else ("", "")
+        name = read_index_name(index.index)
+        path = index_path(name)
+        of_index = f" of {name}" if path else ""
         for project in index.projects:
             yield _usage_line(project, f"{path}{project.name}")
         yield _usage_line(index, f"{counted(len(index.projects), 'project')}{of_index}")
@@ -400,15 +402,15 @@ def _open(index: Index, dest: str, requested: RequestedOptions) -> "_Sites":
     """
     Return where each site is written, and its export.
 
-    That of the index without a name is DEST, and each other index has a folder there. An index that
-    has a name and is exported alone is DEST itself.
+    That of main is DEST, and each other index has a folder there. Another index that is exported
+    alone is DEST itself.
     """
     # with the application, which `check` and `copy` do not need
     from wheelyard.exporting.export import open_export
 
     waiting = f"{escaped(dest)}: another export is writing this site; waiting for its end"
     sites: _Sites = []
-    for part in (index,) if index.name else index.indexes.all():
+    for part in index.indexes.all() if index.definition.is_main else (index,):
         segment = part.definition.segment if part.name != index.name else ""
         wanted = requested
         if segment and requested.base_url is not None:
@@ -422,7 +424,7 @@ def _warn_if_private(sites: "_Sites", dest: str) -> None:
     """Print a warning about each private index among the sites, because a site has no passwords."""
     closed = [part.index.name for _, part in sites if not part.index.read_policy.is_public()]
     if closed:
-        names = " or ".join(map(describe_index, closed)) if len(sites) > 1 else "this index"
+        names = " or ".join(closed) if len(sites) > 1 else "this index"
         warn(
             f"reading {names} needs a credential, and a site asks for none: whoever can read "
             f"{dest} reads everything; let the web server there ask for a password"

@@ -13,6 +13,7 @@ from wheelyard.cli.program import reason_text, this_terminal
 from wheelyard.cli.upstream_decision_commands import VERSION
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_name, parse_version
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.public_packages import ExplainedFile, Explanation, NameAnswer, describe
 from wheelyard.remedies import Advice, Remedy
 
@@ -22,7 +23,7 @@ from wheelyard.remedies import Advice, Remedy
     PROJECT,
     VERSION,
     Option(["--as-of"], type=DateTime(["%Y-%m-%d"]), metavar="DATE"),
-    Option(["--index"], default="", metavar="NAME"),
+    Option(["--index"], default=MAIN, metavar="NAME"),
     JSON,
     *INDEX,
 )
@@ -34,7 +35,7 @@ def why_command(*, project: str, version: str | None, as_of: datetime | None, in
     about that index, its layers and its filter. Exit status 0 if some file is shown, 1 if none is.
 
     Options:
-        --index: The index that is asked; else that without a name.
+        --index: The index that is asked.  [default: main]
         --as-of: What clients get from the index as of this day, which ends at midnight UTC.
 
     Examples:

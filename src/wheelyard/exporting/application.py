@@ -37,7 +37,8 @@ from wheelyard.http.resolver import OpenListing, find_for_installer
 from wheelyard.http.routes import build_routes
 from wheelyard.http.uploads import UploadHandler
 from wheelyard.http.web_pages import ReleaseMetadata, WebPages
-from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
+from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.operations.check_store import always_writable
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.operations.search.search_index import FixedTable
@@ -49,16 +50,17 @@ from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import DOCUMENT_CAPACITY
 
-ANYONE: Final = Caller(ANONYMOUS, (Scope(Action.READ, (Pattern("*"),)),))
+ANYONE: Final = Caller(ANONYMOUS, (Scope(Action.READ, (EVERY_PROJECT,), (EVERY_INDEX,)),))
 """Somebody who is not signed in, and may read everything."""
 
 
 def index_for_site(index: Index, options: Options) -> Index:
     """Return the index over the same store whose pages are those of a site."""
-    settings, first = index.indexes.settings, index.named("")
-    # the site of an index that has a name is a folder in that of the index without one
+    settings, first = index.indexes.settings, index.indexes.main()
+    # the site of another index is a folder in that of main
     base_url = options.base_url.removesuffix(index.definition.segment)
-    has_public = options.has_public or (bool(index.name) and settings.upstream.is_on)
+    is_part = not index.definition.is_main
+    has_public = options.has_public or (is_part and settings.upstream.is_on)
     settings = replace(
         settings,
         server=replace(settings.server, public_url=base_url, path_prefix="", read_only=True),
@@ -198,7 +200,8 @@ class SiteApplication:
             Page(asset.path, WebType(asset.media_type, FILE_CACHE_CONTROL), asset.body)
             for asset in assets
         ]
-        questions = FIXED_PAGES if self.index.name else (*HOST_PAGES, *FIXED_PAGES)
+        is_main = self.index.definition.is_main
+        questions = (*HOST_PAGES, *FIXED_PAGES) if is_main else FIXED_PAGES
         pages += [self.ask(question) for question in questions]
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)

@@ -117,8 +117,9 @@ class Export(Struct, frozen=True, kw_only=True):
         paths = (entry.key for entry in pages_in(store))
         foreign = next((path for path in paths if not path.startswith(COMMON_PATHS)), None)
         if foreign is not None:
-            name = self.index.name
-            where = f"Where the index {name} belongs, there" if name else "There"
+            where = "There"
+            if not self.index.definition.is_main:
+                where = f"Where the index {self.index.name} belongs, there"
             raise Invalid(
                 f"{where} are pages that no export has made, {foreign} for one. Choose an empty "
                 "place, or have them replaced by --all.",
@@ -192,7 +193,7 @@ class _Run:
         self._is_local = export.index.is_local and export.place.bucket is None
         self._index = index_for_site(export.index, options)
         folders = IndexFolders()
-        if not self._index.name:
+        if self._index.definition.is_main:
             site = export.place.store
             folders = index_folders(self._index, site, before, everything=everything)
         self._folders = folders
@@ -462,7 +463,8 @@ def open_export(
     place = open_place(index, dest)
     lease = SiteLease(place.store, index.runtime, on_wait)
     settings, files = index.settings, index.traits.files
-    if index.name and lease.options and lease.options.store == store_id(settings, ""):
+    is_part = lease.options is not None and lease.options.store == store_id(settings, "")
+    if is_part and not index.definition.is_main:
         raise Invalid(
             f"{escaped(dest)} is the site of all indexes, in which {index.name} has a folder. "
             "Upload without --export, and then export all, or choose another place for "

@@ -1,5 +1,5 @@
 """
-The folders of indexes with a name in the site of the index without one.
+The folders of other indexes in the site of main.
 
 A process knows the indexes of the store, and those of its own settings. The site may have more,
 from an export with other settings. So a folder is deleted only if the store has no packages of an

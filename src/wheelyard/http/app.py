@@ -2,8 +2,8 @@
 The ASGI application of one server process: the trace, and which index a request is for.
 
 `/<index>/...` is answered by the application of that index (`index_app.py`), which is built when it
-is first asked for. The routes of the index without a name begin with words that no index has as its
-name, so most paths need no look at the definitions.
+is first asked for. The routes of main begin with words that no index has as its name, so most paths
+need no look at the definitions.
 """
 
 from asyncio import get_running_loop
@@ -21,10 +21,10 @@ from wheelyard.http.messages import UNMATCHED_ROUTE, AsgiScope, Receive, Send
 from wheelyard.http.requests import BodyTimeouts
 from wheelyard.http.routing import RouteTable
 from wheelyard.http.uploads import UploadHandler
-from wheelyard.model.grants import Grants
 from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.index_name import (
     DATED,
+    MAIN,
     NAME_FORM,
     RESERVED_INDEX_NAMES,
     day_of_view,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 DATED_BYTES: Final = DATED.encode()
 MAX_BUILT: Final = 64
-"""The most indexes with a name that a process has ready."""
+"""The most indexes but main that a process has ready."""
 
 
 class App:
@@ -59,10 +59,9 @@ class App:
         self._context = context = build_context(index, write_failure)
         self._instrumentation = Instrumentation(index)
         self._uploads = UploadHandler(context, body_timeouts)
-        self._unnamed = IndexApp(context, self._uploads, self._instrumentation)
-        self._named = LruCache[str, IndexApp](MAX_BUILT)
+        self._main = IndexApp(context, self._uploads, self._instrumentation)
+        self._others = LruCache[str, IndexApp](MAX_BUILT)
         self._of_this_turn: KnownIndexes | None = None
-        self._grants_of_this_turn: Grants | None = None
         self._prefix = index.settings.server.path_prefix.encode()
         self._traced: AsgiApp = self._route
         self._telemetry: Telemetry | None = None
@@ -106,12 +105,12 @@ class App:
 
     @property
     def routes(self) -> RouteTable:
-        """The routes of the index without a name."""
-        return self._unnamed.routes
+        """The routes of main."""
+        return self._main.routes
 
     def name_of(self, raw_path: bytes, method: str) -> str:
         """Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE."""
-        app = self._named.get(self._index_name(raw_path)) or self._unnamed
+        app = self._others.get(self._index_path(raw_path)) or self._main
         try:
             return app.routes.name_of(raw_path, method)
         except WheelyardError:
@@ -119,13 +118,13 @@ class App:
 
     async def _route(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request by the application of the index that its path names."""
-        name = self._index_name(scope["raw_path"])
-        app = await self._app_of(name, scope) if name else self._unnamed
+        path = self._index_path(scope["raw_path"])
+        app = await self._app_of(path, scope) if path else self._main
         await app.answer_request(scope, receive, send)
 
-    def _index_name(self, raw_path: bytes) -> str:
+    def _index_path(self, raw_path: bytes) -> str:
         """
-        Return what of a path may be the name of an index, or nothing.
+        Return what of a path may be that of an index, or nothing.
 
         That is its first segment, with a second one for the view of a day.
         """
@@ -141,9 +140,9 @@ class App:
             return f"{segment}/{second}" if is_dated_view(second) else segment
         return segment
 
-    async def _app_of(self, name: str, scope: AsgiScope) -> IndexApp:
+    async def _app_of(self, path: str, scope: AsgiScope) -> IndexApp:
         """
-        Return the application of the index of a name, or that of the index without a name.
+        Return the application of the index at a path, or that of main if there is none.
 
         If nobody can say which it is, or the index does not work, that one answers with the error.
         """
@@ -152,27 +151,23 @@ class App:
             in_force = self._peek()
             if in_force is None:  # they have to be read from a bucket
                 in_force = await pools.run_in(pools.reads, indexes.in_force.load)
-            above, _, last = name.rpartition("/")
+            above, _, last = path.rpartition("/")
             day = day_of_view(last) if is_dated_view(last) else None
-            base = above if day else name
-            if base not in {"", *in_force.names}:
-                return self._unnamed
-            is_closed = await self._is_closed(base)
-            app = self._named.get(name)
+            base = above if day else path
+            if base and base not in in_force.names:
+                return self._main
+            app = self._others.get(path)
             if (
                 app is None
                 # all definitions, as what it shows follows from those of its layers, too
                 or app.context.definitions is not in_force.definitions
-                or app.context.is_closed != is_closed
             ):
-                index = indexes.get(base)
-                app = self._build(
-                    index.as_of(day) if day else index, in_force.definitions, is_closed=is_closed
-                )
-                self._named.put(name, app, 1)
+                index = indexes.get(base or MAIN)
+                app = self._build(index.as_of(day) if day else index, in_force.definitions)
+                self._others.put(path, app, 1)
         except WheelyardError as error:
             scope[FAULT] = error
-            return self._unnamed
+            return self._main
         return app
 
     def _peek(self) -> KnownIndexes | None:
@@ -188,27 +183,9 @@ class App:
             get_running_loop().call_soon(self._end_turn)
         return self._of_this_turn
 
-    async def _is_closed(self, index: str) -> bool:
-        """
-        Return whether grants name an index, so that rights which name none do not hold in it.
-
-        Asks the store as `_peek` does. Raises Unavailable if the grants cannot be read.
-        """
-        if not index:  # whatever the grants are
-            return False
-        if self._grants_of_this_turn is None:
-            self._grants_of_this_turn = self._context.index.access.peek()
-            get_running_loop().call_soon(self._end_turn)
-        grants, pools = self._grants_of_this_turn, self._context.pools
-        if grants is None:
-            grants = await pools.run_in(pools.reads, self._context.index.access.load)
-        return grants.has_own(index)
-
     def _end_turn(self) -> None:
-        self._of_this_turn = self._grants_of_this_turn = None
+        self._of_this_turn = None
 
-    def _build(
-        self, index: Index, definitions: Mapping[str, IndexDefinition], *, is_closed: bool
-    ) -> IndexApp:
-        context = context_of_index(self._context, index, definitions, is_closed=is_closed)
+    def _build(self, index: Index, definitions: Mapping[str, IndexDefinition]) -> IndexApp:
+        context = context_of_index(self._context, index, definitions)
         return IndexApp(context, self._uploads.of_another_index(context), self._instrumentation)

@@ -50,12 +50,10 @@ class ServerContext(Struct, frozen=True, kw_only=True):
 
     index: Index
     definitions: Mapping[str, IndexDefinition]
-    """All indexes that have a name, as they were when this was made."""
+    """All indexes but main, as they were when this was made."""
     pools: ThreadPools
     upstream: "UpstreamReader | None"
     """None without an upstream index."""
-    is_closed: bool
-    """Whether grants named the index when this was made, so that rights of no index do not hold."""
     read_policy: ReadPolicy
     pages: PageCache
     remembered: LruCache[Any, Any]

@@ -60,7 +60,6 @@ def build_context(
     return ServerContext(
         index=index,
         definitions={},
-        is_closed=False,
         pools=pools,
         upstream=_upstream_reader(index),
         read_policy=replace(policy, anonymous=site.caller) if site else policy,
@@ -83,11 +82,9 @@ def context_of_index(
     whole: ServerContext,
     index: Index,
     definitions: Mapping[str, IndexDefinition],
-    *,
-    is_closed: bool,
 ) -> ServerContext:
     """
-    Return the `ServerContext` of an index that has a name, in the process of `whole`.
+    Return the `ServerContext` of an index but main, in the process of `whole`.
 
     It has pages of its own, and shares threads, limits, and what is found by digest. Raises
     Unavailable if the grants cannot be read.
@@ -105,7 +102,6 @@ def context_of_index(
         whole,
         index=replace(index, uploads=uploads, server=whole.index.server),
         definitions=definitions,
-        is_closed=is_closed,
         upstream=upstream,
         read_policy=replace(policy, anonymous=whole.site.caller) if whole.site else policy,
         pages=PageCache(responses),

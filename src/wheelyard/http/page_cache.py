@@ -15,6 +15,7 @@ from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.messages import NOSNIFF, HeaderList, Response
 from wheelyard.http.representation import GZIP, MediaType, compressed, is_not_modified
+from wheelyard.model.index_name import MAIN
 from wheelyard.wiring.index import Index
 
 PAGE_BYTES: Final = 1280
@@ -119,9 +120,9 @@ POLICY: Final[Key] = ("policy", "")
 """The rules and decisions about public packages."""
 
 
-def project_key(name: NormalizedName, index: str = "") -> Key:
+def project_key(name: NormalizedName, index: str = MAIN) -> Key:
     """Return the key of a project's document, which may be that of another index."""
-    return ("project", f"{index}/{name}" if index else name)
+    return ("project", name if index == MAIN else f"{index}/{name}")
 
 
 def names_key(index: str) -> Key:
@@ -165,7 +166,7 @@ class CurrentVersions:
         snapshot: Snapshot[Any] | None = None
         if kind == "project":
             place, _, project = text.rpartition("/")
-            documents = index.named(place).projects.documents
+            documents = index.named(place or MAIN).projects.documents
             snapshot = documents.peek(keys.project(NormalizedName(project)))
         elif kind == "names":
             snapshot = index.named(text).projects.names.peek()

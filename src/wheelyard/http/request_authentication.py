@@ -35,6 +35,7 @@ from wheelyard.http.work_limits import SingleFlight
 from wheelyard.model.access import ANONYMOUS, Caller, Credential
 from wheelyard.model.api_token import MAX_COOKIE_CHARS, decoded_session
 from wheelyard.model.claim_matchers import numeric_date
+from wheelyard.model.index_name import MAIN
 from wheelyard.settings.sections import Settings
 from wheelyard.wiring.index import Index
 
@@ -211,7 +212,7 @@ class CallerElsewhere(Struct, frozen=True):
         request, authenticator = self.request, index.authenticator
         headers = request.joined_headers
         if request.browser_session is not None:
-            cookie = SessionCookie.of(self.index.named("").settings)
+            cookie = SessionCookie.of(self.index.named(MAIN).settings)
             text = cookie.value_in(headers.get(b"cookie", b"")) if cookie else b""
             caller = index.sessions.caller(text.decode("ascii"))
         elif request.caller.is_anonymous:

@@ -65,18 +65,19 @@ def build_routes(
     """
     Return the table with every route of an index.
 
-    What is about the whole server is only among those of the index without a name.
+    What is about the whole server is only among those of main.
     """
     home, setup, packages = HomePages(pages), SetupPages(pages), Packages(context)
     definition, roots = context.index.definition, _roots(context)
-    is_named, is_dated = bool(definition.title), definition.day is not None
+    is_dated = definition.day is not None
+    is_root = definition.is_main and not is_dated
     rows = [
-        *(() if is_named else _server(context, home, metrics)),
+        *(_server(context, home, metrics) if is_root else ()),
         _search(packages),
         *_files(packages, roots),
         *(() if is_dated else _api(context)),
         *_home(home, setup),
-        *(_elsewhere(context) if is_named else _people(pages)),
+        *(_people(pages) if is_root else _elsewhere(context)),
         *(() if is_dated else _management(ManagePages(pages), UploadPage(pages, uploads))),
         *(() if is_dated else _promotion(PromotionPages(pages))),
         *_downloads(pages),
@@ -359,7 +360,7 @@ def _uploads(uploads: UploadHandler, roots: tuple[str, ...]) -> Iterator[Route]:
 
 def _api(context: ServerContext) -> Iterator[Route]:
     for operation in OPERATIONS:
-        if context.index.name and not operation.is_of_index:
+        if not (context.index.definition.is_main or operation.is_of_index):
             continue
         yield Route(
             "api",

@@ -203,8 +203,8 @@ def answer_not_found(request: Request) -> Response:
             advice=Advice(Remedy.LIST_INDEXES),
         )
     message = (
-        "There is nothing at this path. The index is at /simple/, uploads go to /legacy/, and an "
-        "index with a name has both below its name."
+        "There is nothing at this path. The index is at /simple/, uploads go to /legacy/, and "
+        "another index has both below its name."
     )
     if request.method == "POST" and request.scope["path"].endswith("/legacy/"):
         raise NotFound(message, advice=Advice(Remedy.LIST_INDEXES))

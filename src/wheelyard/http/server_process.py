@@ -20,7 +20,7 @@ from msgspec import Struct
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.format import rewrite_format
+from wheelyard.catalog.format import read_format, rewrite_format
 from wheelyard.errors import WheelyardError
 from wheelyard.http.app import App
 from wheelyard.http.forms import HttpsOnly
@@ -173,7 +173,7 @@ def store_probe(index: Index, result: Path | None = None) -> check_store.StorePr
     # a server that could write once must not become unready by another probe
     is_writable = result is not None and not check_store.recorded_reason(result)
     if not is_writable and not index.settings.server.read_only:
-        steps.append(partial(rewrite_format, index.stores.documents, index.retries))
+        steps.append(partial(_prove_writes, index))
         if traits.files:
             key = keys.probe(keys.FILES, new_id())
             steps += check_store.scratch_write_steps(index.stores.files, key)
@@ -181,6 +181,20 @@ def store_probe(index: Index, result: Path | None = None) -> check_store.StorePr
             key = keys.probe(keys.CREDENTIALS, new_id())
             steps += check_store.scratch_write_steps(index.stores.credentials, key)
     return check_store.StoreProbe(steps, index.runtime, result)
+
+
+def _prove_writes(index: Index) -> None:
+    """
+    Write `wheelyard.json` again, and have earlier versions refuse the store.
+
+    Raises NotFound if it is missing, and Unavailable if the store cannot be written.
+    """
+    documents = index.stores.documents
+    written = read_format(documents)
+    if written is not None and written.is_older:
+        # before: a process that dies in between does both at its next start
+        index.access.mark()
+    rewrite_format(documents, index.retries)
 
 
 class WorkerProcess(Struct, frozen=True):

@@ -28,7 +28,9 @@ from wheelyard.model.access import (
     is_subset,
     parse_actions,
     parse_pattern,
+    parse_right_indexes,
 )
+from wheelyard.model.index_name import MAIN
 from wheelyard.rendering.client_settings import USER
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.wiring.index import Index
@@ -146,10 +148,10 @@ class LinkReader(Struct, frozen=True):
         actions = parse_actions([fields.text("can") or Action.READ.word])
         text = fields.text("projects")
         projects = parse_patterns(text) if text else (EVERY_PROJECT,)
-        names = set(fields.all("index")) - {""}
-        if len(projects) > MAX_PATTERNS or not names.issubset(self.indexes):
+        indexes = parse_right_indexes(",".join(fields.all("index")), actions)
+        if len(projects) > MAX_PATTERNS or not set(indexes).issubset(self.indexes):
             raise Invalid("No token that you make has these rights.", code="invalid_field")
-        return Scope(actions, projects, ",".join(sorted(names)))
+        return Scope(actions, projects, indexes)
 
 
 def made_values(
@@ -161,30 +163,36 @@ def made_values(
     `index` is the one whose page it is.
     """
     clients, token = environment.client_settings, made.token
-    if made.index:
-        clients = replace(clients, root=f"{clients.root}/{made.index}")
+    name = _first_index(made.scope)
+    if name != MAIN:
+        clients = replace(clients, root=f"{clients.root}/{name}")
     url = clients.upload_url
     to_uv = f"UV_PUBLISH_URL={url} UV_PUBLISH_TOKEN={token}"
     to_twine = f"TWINE_REPOSITORY_URL={url} TWINE_USERNAME={USER} TWINE_PASSWORD={token}"
     commands = {"uv": f"{to_uv} uv publish dist/*", "twine": f"{to_twine} twine upload dist/*"}
     return {
         "made": made,
-        "scope": Scope(parse_actions(made.can, admin=True), made.projects, made.index),
+        "scope": made.scope,
         "user": USER,
         # the page is sent with `no-store`: nothing else ever has the text of the token
         "publishing": {
             client: environment.with_links(command, root) for client, command in commands.items()
         }
-        if Action.UPLOAD.word in made.can and _takes_uploads(index, made.index)
+        if Action.UPLOAD.word in made.can and _takes_uploads(index, made.scope)
         else {},
     }
 
 
-def _takes_uploads(index: Index, names: str) -> bool:
-    """Return whether one index takes uploads, that of a name or without a name the other one."""
+def _first_index(scope: Scope) -> str:
+    """Return the index that the commands are about: main, if the token is about that, too."""
+    return MAIN if scope.holds_in(MAIN) else scope.indexes[0]
+
+
+def _takes_uploads(index: Index, scope: Scope) -> bool:
+    """Return whether the one index that a token is about takes uploads."""
     # of several indexes nobody knows to which the token is to publish
-    if not names or "," in names:
-        return not names and index.takes_uploads
+    if len(scope.indexes) > 1:
+        return False
     with suppress(WheelyardError):  # the token is made, and its page has to be shown
-        return index.named(names).takes_uploads
+        return index.named(_first_index(scope)).takes_uploads
     return False

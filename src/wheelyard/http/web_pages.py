@@ -37,6 +37,7 @@ from wheelyard.http.responses import (
     with_age,
 )
 from wheelyard.model.access import Action, Caller, short_name
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ProjectFacts
@@ -147,7 +148,7 @@ class WebPages:
             serves_public=context.index.upstream is not None,
             is_static=context.site is not None,
             counts_downloads=context.downloads is not None,
-            index_name=context.index.definition.title,
+            index_name=context.index.definition.path,
             takes_uploads=context.index.takes_uploads,
         )
         self.security_headers: HeaderList = (
@@ -178,10 +179,10 @@ class WebPages:
 
     @property
     def has_other_indexes(self) -> bool:
-        """Whether there is an index with a name, as far as the store says it."""
+        """Whether there are several indexes, as far as the store says it."""
         index = self.context.index
         with suppress(Unavailable):  # a page has to be shown also while the store is down
-            return bool(index.name or index.indexes.definitions())
+            return not index.definition.is_main or bool(index.indexes.definitions())
         return False
 
     def choosing_viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
@@ -207,7 +208,7 @@ class WebPages:
         is_read_only = index.settings.server.read_only or not index.definition.has_packages
         if request.caller.is_anonymous or is_read_only:
             return
-        definitions = {"": index.indexes.definition(""), **index.indexes.definitions()}
+        definitions = {MAIN: index.indexes.definition(MAIN), **index.indexes.definitions()}
         for other, definition in sorted(definitions.items()):
             if other != index.name and definition.has_packages:
                 target = index.named(other)

@@ -2,7 +2,8 @@
 Access control: credentials, identities, callers, actions and scopes, and principals in words.
 
 A project pattern is a normalized name, or a prefix and one trailing `*`. So a person can tell
-whether two patterns overlap. Scopes only add up; none takes rights away.
+whether two patterns overlap. Scopes only add up; none takes rights away. Each names the indexes in
+which it holds.
 """
 
 import re
@@ -20,6 +21,7 @@ from packaging.utils import NormalizedName, canonicalize_name
 from wheelyard.errors import QUOTE_LIMIT, Forbidden, Invalid, quoted
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import NAME_LIMIT, parse_name
+from wheelyard.model.index_name import EVERY_INDEX, MAIN, parse_right_index
 from wheelyard.remedies import Advice, Remedy
 
 Pattern = NewType("Pattern", str)
@@ -92,20 +94,16 @@ _GRANTABLE = {action.word: action for action in (Action.READ, Action.UPLOAD, Act
 
 
 class Scope(Struct, frozen=True):
-    """Actions on the projects that match any of the patterns."""
+    """Actions on the projects that match any of the patterns, in some indexes."""
 
     actions: Action
     projects: tuple[Pattern, ...]
-    index: str = ""
-    """
-    The names of the indexes that it is for, with commas between them. One that names none holds for
-    the index without a name, and for those that nothing else is granted in.
-    """
+    indexes: tuple[str, ...]
+    """The names of the indexes that it holds in, sorted, or `EVERY_INDEX` alone."""
 
-    @property
-    def indexes(self) -> tuple[str, ...]:
-        """The names of the indexes that it is for, if it names any."""
-        return tuple(self.index.split(",")) if self.index else ()
+    def holds_in(self, index: str) -> bool:
+        """Return whether it holds in an index; in `EVERY_INDEX` holds what holds in all."""
+        return index in self.indexes or EVERY_INDEX in self.indexes
 
     def permits(self, actions: Action, project: NormalizedName) -> bool:
         """Return whether the scope has all of `actions` on `project`."""
@@ -164,8 +162,8 @@ class Caller(Struct, frozen=True):
     """The principal of the owner of the caller's API token, or empty."""
     owner_names: frozenset[str] = frozenset()
     """All principals by which a grant could name this owner when the token was made."""
-    index: str = ""
-    """The name of the index that the scopes hold in, empty for that without one."""
+    index: str = MAIN
+    """The name of the index that the scopes hold in."""
 
     @property
     def is_anonymous(self) -> bool:
@@ -200,7 +198,7 @@ class Caller(Struct, frozen=True):
 
     def forbidden(self, what: str, right: str = "", project: str = "") -> Forbidden:
         """Return the error for `what` the caller may not do, with the right that a token needs."""
-        where = f" in the index {self.index}" if self.index else ""
+        where = "" if self.index == MAIN else f" in the index {self.index}"
         fact = f"{self.display_name} may not {what}{where}. Ask the operator of this index"
         if self.principal.startswith("publisher:"):
             return Forbidden(f"{fact} to change its [[publisher]] in the settings.")
@@ -225,6 +223,11 @@ class Caller(Struct, frozen=True):
         """Return whether one of the caller's scopes allows `action` on every project (`*`)."""
         return may_everywhere(self.scopes, action)
 
+    @property
+    def administers_server(self) -> bool:
+        """Whether the caller is an administrator of all indexes, and so of what they share."""
+        return may_everywhere(holding(self.scopes, EVERY_INDEX), Action.ADMIN)
+
 
 class AccessEntry(Struct, frozen=True):
     """Something that gives somebody rights on a project."""
@@ -243,7 +246,6 @@ class AccessEntry(Struct, frozen=True):
 
 _TOKEN_KINDS = frozenset({"token", "static", "publisher"})
 """The kinds of principal that a token of this index has."""
-ANYONE_READS = Scope(Action.READ, (EVERY_PROJECT,))
 
 
 def parse_pattern(text: str) -> Pattern:
@@ -290,16 +292,37 @@ def intersection(scope: Scope, others: Iterable[Scope]) -> tuple[Scope, ...]:
     """Return what `scope` has in common with each of `others`, without empty scopes."""
     common = list[Scope]()
     for other in others:
-        names = {*scope.indexes} & {*other.indexes}
-        if scope.index and other.index and not names:
-            continue
+        indexes = _common_indexes(scope, other)
         actions = scope.actions & other.actions
         pairs = product(scope.projects, other.projects)
         projects = {both for pair in pairs if (both := _narrower(*pair)) is not None}
-        if actions and projects:
-            index = ",".join(sorted(names)) or scope.index or other.index
-            common.append(Scope(actions, tuple(sorted(projects)), index))
+        if indexes and actions and projects:
+            common.append(Scope(actions, tuple(sorted(projects)), indexes))
     return tuple(common)
+
+
+def holding(scopes: Iterable[Scope], index: str) -> tuple[Scope, ...]:
+    """Return those of `scopes` that hold in an index."""
+    return tuple(scope for scope in scopes if scope.holds_in(index))
+
+
+def parse_right_indexes(text: str, actions: Action) -> tuple[str, ...]:
+    """
+    Return the indexes that a right names, in a text with commas between them.
+
+    A right that names none is about main, and one to administer about all. Raises Invalid (code
+    `invalid_index`) for a wrong name.
+    """
+    names = {parse_right_index(name.strip()) for name in text.split(",")}
+    is_about_server = bool(actions & Action.ADMIN) and not text
+    if is_about_server or EVERY_INDEX in names:
+        return (EVERY_INDEX,)
+    return tuple(sorted(names))
+
+
+def right_index_text(indexes: tuple[str, ...]) -> str:
+    """Return the indexes of a right as a text that `parse_right_indexes` reads."""
+    return ",".join(indexes)
 
 
 def is_subset(scope: Scope, scopes: Iterable[Scope]) -> bool:
@@ -333,9 +356,16 @@ def matches_any(patterns: Iterable[Pattern], text: str) -> bool:
 
 def describe_scope(scope: Scope) -> str:
     """Return a scope in words: "read and upload to acme-* in the index prod"."""
-    word = "indexes" if len(scope.indexes) > 1 else "index"
-    place = f" in the {word} {' and '.join(scope.indexes)}" if scope.index else ""
-    return f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}{place}"
+    what = f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
+    return f"{what} in {describe_indexes(scope.indexes)}"
+
+
+def describe_indexes(indexes: tuple[str, ...]) -> str:
+    """Return the indexes of a scope in words: "all indexes", or "the index prod"."""
+    if EVERY_INDEX in indexes:
+        return "all indexes"
+    names = " and ".join(indexes)
+    return f"the indexes {names}" if len(indexes) > 1 else f"the index {names}"
 
 
 def describe_actions(actions: Action) -> str:
@@ -351,6 +381,12 @@ def describe_actions(actions: Action) -> str:
 def describe_projects(patterns: tuple[str, ...]) -> str:
     """Return project patterns in words: "every project", or the patterns with commas between."""
     return "every project" if EVERY_PROJECT in patterns else ", ".join(patterns)
+
+
+def _common_indexes(one: Scope, other: Scope) -> tuple[str, ...]:
+    if EVERY_INDEX in one.indexes:
+        return other.indexes
+    return tuple(name for name in one.indexes if other.holds_in(name))
 
 
 def _narrower(one: Pattern, other: Pattern) -> Pattern | None:

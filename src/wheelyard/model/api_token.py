@@ -16,8 +16,9 @@ from typing import Final, Literal
 from msgspec import MsgspecError, Struct
 from msgspec.json import decode, encode
 
-from wheelyard.model.access import Action, Pattern, Scope
+from wheelyard.model.access import Action, Pattern, Scope, parse_right_indexes
 from wheelyard.model.decoding import Extensible
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.person import person_in
 
 ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
@@ -74,14 +75,10 @@ class Rotation(Struct, frozen=True):
 
 
 class IndexScope(Struct, frozen=True):
-    """
-    The stored scope of a token that names an index.
-
-    It stands apart from the other fields, so that an older version, which knows one index, gives
-    the token no rights there.
-    """
+    """The stored scope of a token that names indexes."""
 
     index: str
+    """With commas between them, or `*`."""
     actions: int
     projects: tuple[Pattern, ...]
 
@@ -95,7 +92,7 @@ class TokenRecord(
     sha256: str
     name: str
     actions: int
-    """Of the index without a name; see `scope`."""
+    """Of a token that names no index, as earlier versions made them; see `scope`."""
     projects: tuple[Pattern, ...]
     created_at: datetime
     created_by: str
@@ -132,7 +129,19 @@ class TokenRecord(
         actions = Action(stored.actions)
         if actions & Action.ADMIN:  # as a version has stored it that does not know of approving
             actions |= Action.APPROVE
-        return Scope(actions, stored.projects, stored.index)
+        return Scope(actions, stored.projects, self._indexes(stored.index, actions))
+
+    def _indexes(self, index: str, actions: Action) -> tuple[str, ...]:
+        if self.publishers:
+            return (EVERY_INDEX,)  # those of its publishers, to whose scopes it is cut down
+        if self.owner and not index:
+            return (MAIN,)  # whatever its owner may by now in other indexes
+        return parse_right_indexes(index, actions)
+
+    @property
+    def names_index(self) -> bool:
+        """Whether it says which indexes it is about; one of an earlier version may not."""
+        return bool(self.publishers) or (self.in_index is not None and bool(self.in_index.index))
 
     @property
     def token_owner(self) -> TokenOwner:

@@ -3,11 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, ClassVar, Final
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field
 from msgspec.structs import replace
 
 from wheelyard.errors import Invalid, quoted
@@ -20,10 +19,10 @@ from wheelyard.model.access import (
     describe_scope,
     parse_actions,
     parse_pattern,
+    parse_right_indexes,
 )
 from wheelyard.model.api_token import ID_LENGTH, TOKEN_ID, token_id_in
 from wheelyard.model.decoding import InvalidField, decode_table, redact_tokens
-from wheelyard.model.index_name import parse_index_names
 from wheelyard.model.person import OIDC_PRINCIPAL, person_name
 from wheelyard.model.project import EventCommit
 
@@ -66,7 +65,11 @@ class GrantFields(
     actions: Annotated[_Texts, Meta(min_length=1, title='a list such as ["read", "upload"]')]
     note: str = ""
     index: str = ""
-    """The names of the indexes that it is for, with commas between, or empty for none."""
+    """
+    The indexes that it is about, as `parse_right_indexes` reads them.
+
+    Empty in a grant of the store that an earlier version has made.
+    """
 
 
 class Grant(Struct, frozen=True):
@@ -86,7 +89,7 @@ class Grant(Struct, frozen=True):
         return f"grant {self.id}{note}"
 
 
-class Grants(Struct, frozen=True, dict=True):
+class Grants(Struct, frozen=True):
     """Grants that are in force together, and the groups that they name."""
 
     all: tuple[Grant, ...] = ()
@@ -94,32 +97,13 @@ class Grants(Struct, frozen=True, dict=True):
     ended: "Mapping[str, PersonEnded]" = MappingProxyType({})
     """Whose access was ended, by the principal that is theirs alone."""
 
-    @cached_property
-    def named_indexes(self) -> frozenset[str]:
-        """The names of the indexes that have grants of their own."""
-        return frozenset(name for grant in self.all for name in grant.scope.indexes)
-
     def ending_of(self, principals: Iterable[str]) -> "PersonEnded | None":
         """Return the event that has ended the access of whoever has these principals, if any."""
         return next((self.ended[name] for name in principals if name in self.ended), None)
 
-    def has_own(self, index: str) -> bool:
-        """Return whether a grant names an index, so that those that name none do not hold there."""
-        return index in self.named_indexes
-
     def without(self, grant_id: str) -> "Grants":
         """Return all but one grant."""
         return replace(self, all=tuple(grant for grant in self.all if grant.id != grant_id))
-
-    def holding(self, index: str, scopes: Iterable[Scope]) -> tuple[Scope, ...]:
-        """
-        Return those of `scopes` that hold in an index.
-
-        They are those that name it. Those that name no index hold, too, in the index without a
-        name, and wherever no grant names the index.
-        """
-        names = {index} if self.has_own(index) else {"", index}
-        return tuple(scope for scope in scopes if not names.isdisjoint(scope.indexes or ("",)))
 
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scope of each grant that names at least one of these principals."""
@@ -148,11 +132,9 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
     `groups`.
     """
     who = frozenset(parse_grantee(grantee, groups) for grantee in fields.who)
-    scope = Scope(
-        parse_actions(fields.actions, admin=True),
-        tuple(map(parse_pattern, fields.projects)),
-        parse_index_names(fields.index),
-    )
+    actions = parse_actions(fields.actions, admin=True)
+    projects = tuple(map(parse_pattern, fields.projects))
+    scope = Scope(actions, projects, parse_right_indexes(fields.index, actions))
     _check_grantable(who, scope)
     return Grant(grant_id, who, expand(who, groups), scope, fields.note)
 
@@ -386,6 +368,18 @@ class Granted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="g
     grant: GrantFields
 
 
+class RightsNameIndex(
+    AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="wheelyard-0.2.0-or-newer"
+):
+    """
+    From here on a right names its index.
+
+    It stays among the grants, and an earlier version takes it for a grant with a wrong value. So
+    such a version refuses the document, also in a server that runs, and says which version it
+    takes: it would give a right without an index in more indexes than this one does.
+    """
+
+
 class Revoked(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="revoked"):
     """A grant was removed."""
 
@@ -442,6 +436,7 @@ class PersonNameReleased(
 
 AnyAccessEvent = (
     Granted
+    | RightsNameIndex
     | Revoked
     | GroupChanged
     | GroupDeleted
@@ -459,8 +454,8 @@ class AccessRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The grants and groups in the store after the commits 1 to `revision`."""
 
     revision: int = 0
-    grants: tuple[Granted, ...] = ()
-    """In the order in which they were made."""
+    entries: tuple[Granted | RightsNameIndex, ...] = field(name="grants", default=())
+    """The grants in the order in which they were made, and perhaps before them the mark."""
     groups: dict[str, tuple[str, ...]] = {}
     """The sorted members of each group, by its name, in the order of names."""
     ended: tuple[PersonEnded, ...] = ()
@@ -468,14 +463,27 @@ class AccessRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     commit: AccessCommit | None = None
     """The last commit, number `revision`."""
 
+    @property
+    def grants(self) -> tuple[Granted, ...]:
+        """In the order in which they were made."""
+        return tuple(entry for entry in self.entries if isinstance(entry, Granted))
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether earlier versions refuse the document."""
+        return any(isinstance(entry, RightsNameIndex) for entry in self.entries)
+
 
 def apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
     """Return `rules` after `event`, with its revision and last commit unchanged."""
     match event:
         case Granted():
-            return replace(rules, grants=(*rules.grants, event))
+            return replace(rules, entries=(*rules.entries, event))
+        case RightsNameIndex():
+            return replace(rules, entries=(event, *rules.entries))
         case Revoked(id=grant_id):
-            return replace(rules, grants=tuple(e for e in rules.grants if e.id != grant_id))
+            kept = (entry for entry in rules.entries if not _is_grant(entry, grant_id))
+            return replace(rules, entries=tuple(kept))
         case GroupChanged(name=name, added=added, removed=removed):
             members = {*rules.groups.get(name, ()), *added} - {*removed}
             groups = {**rules.groups, name: tuple(sorted(members))}
@@ -536,6 +544,8 @@ def describe_event(event: AnyAccessEvent) -> str:
     match event:
         case Granted(id=grant_id, grant=fields):
             return f"granted {grant_id}: {describe_fields(fields)}"
+        case RightsNameIndex():
+            return "each right names its index: one that names none is about main"
         case Revoked(id=grant_id):
             return f"revoked {grant_id}{note}"
         case GroupChanged(name=name, added=added, removed=removed):
@@ -546,6 +556,10 @@ def describe_event(event: AnyAccessEvent) -> str:
             return f"group {name}: deleted{note}"
         case PersonEvent(who=who):
             return f"{event.words} {who}{note}"
+
+
+def _is_grant(entry: Granted | RightsNameIndex, grant_id: str) -> bool:
+    return isinstance(entry, Granted) and entry.id == grant_id
 
 
 def describe_fields(fields: GrantFields) -> str:

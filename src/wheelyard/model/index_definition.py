@@ -1,21 +1,28 @@
 """
-Indexes with a name: what each shows, as an ordered list of layers.
+Definitions of indexes: what each shows, as an ordered list of layers.
 
-The index without a name has only its own packages, and perhaps the upstream. A layer is the index's
-own name (its own packages), the name of another index (all that this one shows), `upstream`, or an
-empty text (the index without a name).
+Main, the index at the root of the server, has only its own packages, and perhaps the upstream. A
+layer is the index's own name (its own packages), the name of another index (all that this one
+shows), or `upstream`.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, convert
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import NO_PATTERNS, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import InvalidField, decode_table
-from wheelyard.model.index_name import DATED, MAIN, UPSTREAM_LAYER, parse_index_name
+from wheelyard.model.index_name import (
+    DATED,
+    MAIN,
+    UPSTREAM_LAYER,
+    index_path,
+    parse_index_name,
+    read_index_name,
+)
 from wheelyard.model.promotion import NO_RULES, PromotionRules
 from wheelyard.model.quotas import LARGEST_QUOTA, Quotas
 
@@ -38,6 +45,8 @@ class IndexFields(
     filter: Annotated[str, Meta(title='a filter such as "age_days >= 7"')] = ""
     promote_from: Annotated[tuple[str, ...], Meta(title='a list of indexes such as ["dev"]')] = ()
     promote_only: bool = False
+    read: Literal["anyone", "granted"] | None = None
+    """Who may read it: everybody, or whoever has a right; None for the latter."""
     index_size: MebibytesLimit | None = None
     index_files: FilesLimit | None = None
     project_size: MebibytesLimit | None = None
@@ -48,7 +57,6 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     """A valid definition of an index."""
 
     name: str
-    """Empty for the index without a name."""
     layers: tuple[str, ...]
     """In the order in which a name is looked for."""
     merge: NamePatterns = NO_PATTERNS
@@ -61,10 +69,17 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     """What it demands of releases that are promoted to it."""
     removed_rules: tuple[str, ...] = ()
     """Its keys that are rules of earlier versions: nothing is promoted to it."""
+    is_open: bool = False
+    """Whether anybody may read it, unless the settings say `private`."""
     quotas: Quotas = Quotas()
     """Those that are not as `[quotas]` has them."""
     is_configured: bool = False
     """Whether it is in the settings, so that commands cannot change it."""
+
+    @property
+    def is_main(self) -> bool:
+        """Whether it is the index at the root of the server."""
+        return self.name == MAIN
 
     @property
     def has_packages(self) -> bool:
@@ -73,9 +88,10 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
 
     @property
     def title(self) -> str:
-        """What people call it, and its path without slashes at the ends: `dev`, or nothing."""
-        day = "" if self.day is None else f"{DATED}{self.day}"
-        return "/".join(filter(None, (self.name, day)))
+        """What people call it: `dev`, or `dev/as-of-2026-01-01`."""
+        if self.day is None:
+            return self.name
+        return f"{self.name}/{DATED}{self.day}"
 
     @property
     def takes_uploads(self) -> bool:
@@ -83,20 +99,31 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
         return self.has_packages and not self.promotion.promote_only
 
     @property
+    def path(self) -> str:
+        """Its path without slashes at the ends: `dev`, or nothing for main."""
+        day = "" if self.day is None else f"{DATED}{self.day}"
+        return f"{index_path(self.name)}{day}".removesuffix("/")
+
+    @property
     def segment(self) -> str:
-        """What stands before paths of the index: `/dev`, or nothing."""
-        return f"/{self.title}" if self.title else ""
+        """What stands before paths of the index: `/dev`, or nothing for main."""
+        return f"/{self.path}" if self.path else ""
 
 
-def unnamed_index(
-    promotion: PromotionRules, removed_rules: tuple[str, ...] = (), *, has_upstream: bool
+def main_index(
+    promotion: PromotionRules,
+    removed_rules: tuple[str, ...] = (),
+    *,
+    has_upstream: bool,
+    is_open: bool,
 ) -> IndexDefinition:
-    """Return the definition of the index without a name."""
+    """Return the definition of main."""
     return IndexDefinition(
         name=MAIN,
         layers=(MAIN, UPSTREAM_LAYER) if has_upstream else (MAIN,),
         promotion=promotion,
         removed_rules=removed_rules,
+        is_open=is_open,
         is_configured=True,
     )
 
@@ -108,7 +135,7 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
     Raises Invalid (code `invalid_index` or `bad_setting`) for a wrong value.
     """
     name = parse_index_name(fields.name)
-    layers = (name,) if fields.layers is None else fields.layers
+    layers = (name,) if fields.layers is None else tuple(map(read_index_name, fields.layers))
     if not 1 <= len(layers) <= MAX_LAYERS:
         raise _wrong(name, f"expected 1 to {MAX_LAYERS} layers")
     for layer in layers:
@@ -116,17 +143,19 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
             raise _wrong(name, f"the layer {quoted(layer)} is there twice")
     if fields.filter:
         _require_filter(name, fields.filter, layers)
-    for source in fields.promote_from:
+    sources = tuple(map(read_index_name, fields.promote_from))
+    for source in sources:
         if source == name:
             raise _wrong(name, "promote_from has its own name")
-        if source:
+        if source != MAIN:
             parse_index_name(source)
     return IndexDefinition(
         name=name,
         layers=layers,
         merge=parse_name_patterns(fields.merge),
         filter=fields.filter,
-        promotion=convert(fields, PromotionRules, from_attributes=True),
+        promotion=PromotionRules(promote_only=fields.promote_only, promote_from=sources),
+        is_open=fields.read == "anyone",
         quotas=convert(fields, Quotas, from_attributes=True),
         is_configured=is_configured,
     )
@@ -188,7 +217,7 @@ def require_fit(definitions: Mapping[str, IndexDefinition], *, has_upstream: boo
     """
     Check that every layer of every definition exists, and that none is its own layer.
 
-    `definitions` are all indexes but that without a name, by name. Raises Invalid (code
+    `definitions` are all indexes but main, by name. Raises Invalid (code
     `invalid_index`) for the first that is wrong.
     """
     for why in misfits(definitions, has_upstream=has_upstream).values():
@@ -284,6 +313,20 @@ def parts_of(
                 yield from walk(definitions[layer])
 
     yield from walk(definition)
+
+
+def closed_layers(
+    definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
+) -> tuple[str, ...]:
+    """
+    Return the names of the indexes whose packages an open index shows, and that are not open.
+
+    `definitions` has main, too.
+    """
+    if not definition.is_open:
+        return ()
+    shown = (name for name in parts_of(definition, definitions) if name in definitions)
+    return tuple(name for name in shown if not definitions[name].is_open)
 
 
 def has_filter(definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]) -> bool:

@@ -6,8 +6,14 @@ from typing import Final
 
 from wheelyard.errors import Invalid, NotFound, quoted
 
-MAIN: Final = ""
+MAIN: Final = "main"
 """The name of the index at the root of the server."""
+FORMER_MAIN: Final = "former main"
+"""
+What an index is called here that an earlier version has made under the name of main.
+
+No index can get this name, and no right or layer means it.
+"""
 EVERY_INDEX: Final = "*"
 """What a right has in place of names if it is about all indexes."""
 UPSTREAM_LAYER: Final = "upstream"
@@ -32,7 +38,9 @@ def parse_index_name(text: str) -> str:
 
     Raises Invalid (code `invalid_index`) if it cannot.
     """
-    if text in RESERVED_INDEX_NAMES:
+    if text == MAIN:
+        why = "it is the name of the index at the root of the server"
+    elif text in RESERVED_INDEX_NAMES:
         why = "it is a word of the paths of this server"
     elif is_dated_view(text):
         why = "it is the name of a view of that day"
@@ -43,24 +51,28 @@ def parse_index_name(text: str) -> str:
     raise Invalid(f"{quoted(text)} cannot be the name of an index: {why}.", code="invalid_index")
 
 
-def parse_index_names(text: str) -> str:
+def parse_right_index(text: str) -> str:
     """
-    Return the names of indexes in a text, with commas between them, sorted and each once.
+    Return the index that a right names, or `EVERY_INDEX`.
 
-    An empty text names none. Raises Invalid (code `invalid_index`) for a wrong name.
+    An empty text is main. Raises Invalid (code `invalid_index`) if no index can have the name.
     """
-    names = {parse_index_name(name.strip()) for name in text.split(",")} if text else ()
-    return ",".join(sorted(names))
+    name = read_index_name(text)
+    return name if name in {MAIN, EVERY_INDEX} else parse_index_name(name)
 
 
-def describe_index(name: str) -> str:
-    """Return the name of an index, or words for the one without a name."""
-    return name or "the index without a name"
+def read_index_name(text: str) -> str:
+    """
+    Return the name of the index that a stored or sent text means.
+
+    An empty text is main, which had no name in earlier versions.
+    """
+    return text or MAIN
 
 
-def subject_of(name: str) -> str:
-    """Return an index in words as the beginning of a sentence."""
-    return f"The index {name}" if name else "The index without a name"
+def index_path(name: str) -> str:
+    """Return what stands before the paths of an index: `dev/`, or nothing for main."""
+    return "" if name == MAIN else f"{name}/"
 
 
 def is_dated_view(text: str) -> bool:

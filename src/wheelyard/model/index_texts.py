@@ -1,7 +1,7 @@
 """
 The keys of an index as texts, as a form or a command has them, and back.
 
-In a list of indexes, the index without a name is two quotes, or nothing between commas.
+In a list of indexes, two quotes or nothing between commas is main, as in earlier versions.
 """
 
 from collections.abc import Mapping
@@ -13,12 +13,10 @@ from msgspec.structs import fields
 from wheelyard.errors import quoted
 from wheelyard.model.field_texts import text_of_value, value_of_text, wrong_text
 from wheelyard.model.index_definition import IndexFields
-from wheelyard.model.stored_indexes import IndexKeys
+from wheelyard.model.stored_indexes import LISTS_OF_INDEXES, IndexKeys, with_main
 
 NAME: Final = "name"
-LAYERS: Final = "layers"
-LISTS_OF_INDEXES: Final = (LAYERS, "promote_from")
-UNNAMED_TEXT: Final = '""'
+EMPTY_TEXT: Final = '""'
 INDEX_KEYS: Final = {field.encode_name: type_info(field.type) for field in fields(IndexFields)}
 """The type of each key of an `[[index]]` table."""
 
@@ -39,16 +37,17 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
             continue
         if key in LISTS_OF_INDEXES:
             indexes = (index.strip() for index in text.strip().replace("\n", ",").split(","))
-            keys[key] = ["" if index == UNNAMED_TEXT else index for index in indexes]
+            keys[key] = ["" if index == EMPTY_TEXT else index for index in indexes]
         else:
             keys[key] = value_of_text(INDEX_KEYS[key], key, text.strip())
-    return keys
+    return with_main(keys)
 
 
 def texts_of_index(keys: IndexKeys) -> dict[str, str]:
     """Return the keys of an index as texts, for `index_of_texts`."""
-    texts = {key: text_of_value(value) for key, value in keys.items()}
+    named = with_main(keys)
+    texts = {key: text_of_value(value) for key, value in named.items()}
     for key in LISTS_OF_INDEXES:
-        if key in keys:
-            texts[key] = ", ".join(name or UNNAMED_TEXT for name in keys[key])
+        if key in named:
+            texts[key] = ", ".join(named[key])
     return texts

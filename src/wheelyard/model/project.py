@@ -27,6 +27,7 @@ from wheelyard.model.distribution_filename import (
     parse_known_filename,
     strip_trailing_zeros,
 )
+from wheelyard.model.index_name import read_index_name
 
 SUMMARY_LIMIT = 512
 """Characters of the longest stored summary."""
@@ -67,13 +68,13 @@ class File(
     promoted_at: datetime | None = None
     """When it came from another index, in UTC, or None if it was uploaded or imported here."""
     promoted_from: str = ""
-    """The index that it was promoted from, empty for the one without a name."""
+    """The index that it was promoted from, as it is stored; see `source_index`."""
     promoted_by: str = ""
     promoted_by_name: str = ""
     """The name that the token in `promoted_by` had, or empty for anybody else."""
     promoted_to: tuple[str, ...] = ()
     """
-    The sorted names of the indexes that it was promoted to, empty for the one without a name.
+    The sorted names of the indexes that it was promoted to, as they are stored; see `targets`.
 
     It is noted before the other index lists the file. So whoever deletes bytes at once has to
     delete the filename in each of these indexes before, also where it is not listed yet.
@@ -82,6 +83,16 @@ class File(
     """By the name of an index, who had approved its promotion to there in an earlier version."""
     pinned: str | None = None
     """The reason, perhaps empty, if rules of retention never delete its release, or None."""
+
+    @property
+    def source_index(self) -> str:
+        """The index that it was promoted from, or empty if it was uploaded or imported here."""
+        return "" if self.promoted_at is None else read_index_name(self.promoted_from)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The sorted names of the indexes that it was promoted to, each once."""
+        return tuple(sorted(set(map(read_index_name, self.promoted_to))))
 
     @property
     def came_at(self) -> datetime:
@@ -201,9 +212,14 @@ class PromotionData(Struct, frozen=True, omit_defaults=True):
     """The data of a `promoted-to` or `promotion-approved` event."""
 
     to: str
-    """The name of the other index, empty for the one without a name."""
+    """The name of the other index, as it is stored."""
     person: str = ""
     """Who had approved it, in an earlier version."""
+
+    @property
+    def target(self) -> str:
+        """The name of the other index."""
+        return read_index_name(self.to)
 
 
 class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):

@@ -12,7 +12,7 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model import stored_indexes, stored_publishers
 from wheelyard.model.decoding import redact_tokens
 from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event, is_match
-from wheelyard.model.index_name import describe_index
+from wheelyard.model.index_name import read_index_name
 from wheelyard.model.project import (
     AS_BEFORE,
     Commit,
@@ -53,7 +53,8 @@ class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def from_file(cls, file: File) -> "FileJson":
         """Return what is shown of a file."""
         # only the named fields: what else is stored is no promise to clients
-        return cls(**{name: getattr(file, name) for name in cls.__struct_fields__})
+        shown = {name: getattr(file, name) for name in cls.__struct_fields__}
+        return cls(**{**shown, "promoted_from": file.source_index, "promoted_to": file.targets})
 
 
 class TrashedFile(Struct, frozen=True, kw_only=True):
@@ -81,7 +82,7 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
     status: Status | None = None
     reason: str = ""
     index: str = ""
-    """The index that files are promoted to, empty for the one without a name."""
+    """The index that files are promoted to, empty for any other event."""
     keep_until: datetime | None = None
     """Until when deleted files can be restored."""
     at_once: bool = False
@@ -103,7 +104,7 @@ class EventJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
             filenames=() if is_upload else event.files,
             status=event.status if event.what == EventKind.STATUS else None,
             reason=event.reason,
-            index=event.promotion.to if is_promotion else "",
+            index=event.promotion.target if is_promotion else "",
             keep_until=deletion.keep_until,
             at_once=deletion.at_once,
         )
@@ -229,11 +230,11 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     uploaded_by: str = ""
     """The uploader of an imported file, by its source."""
     in_index: str = ""
-    """The index of the project, if that has a name and the journals of all indexes are shown."""
+    """The index of the project, if the journals of all indexes are shown."""
     owner: str = ""
     """The principal that owns the token in `by`, or empty if nobody does."""
     index: str = ""
-    """The other index of a promotion, empty for the one without a name."""
+    """The other index of a promotion, empty for what is none. Older servers send "" for main."""
     keep_until: datetime | None = None
     """Until when deleted files can be restored."""
     at_once: bool = False
@@ -254,7 +255,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """The other index of a promotion in words, such as `from dev`, else an empty text."""
         if self.what not in _DIRECTIONS:
             return ""
-        return f"{_DIRECTIONS[self.what]} {describe_index(self.index)}"
+        return f"{_DIRECTIONS[self.what]} {read_index_name(self.index)}"
 
     def is_what(self, wanted: str) -> bool:
         """
@@ -276,7 +277,7 @@ def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) 
     what, file, uploaded_by, index = event.what, event.file, "", event.index
     # an import, a promotion and an upload are stored as the same event, and people tell them apart
     if file is not None and file.promoted_at is not None:
-        what, index = "promoted", file.promoted_from
+        what, index = "promoted", read_index_name(file.promoted_from)
     elif file is not None and file.imported_at is not None:
         what = "imported"
         uploaded_by = file.uploaded_by if file.uploaded_by != event.by else ""

@@ -9,7 +9,7 @@ class PromotionRules(Struct, frozen=True, kw_only=True):
     promote_only: bool = False
     """Whether it takes no uploads and no imports, so that nobody can go round the other rules."""
     promote_from: tuple[str, ...] = ()
-    """The indexes that it takes releases from, of which "" is that without a name; () for all."""
+    """The indexes that it takes releases from, or () for all."""
 
 
 NO_RULES = PromotionRules()

@@ -16,11 +16,17 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from wheelyard.errors import DOCUMENTATION, Invalid, quoted
-from wheelyard.model.access import Action, Pattern, Scope, parse_actions, parse_pattern
+from wheelyard.model.access import (
+    Action,
+    Pattern,
+    Scope,
+    parse_actions,
+    parse_pattern,
+    parse_right_indexes,
+)
 from wheelyard.model.claim_matchers import ClaimCheck, Claims, JobClaims
 from wheelyard.model.decoding import InvalidField, decode_table, escaped, to_one_line
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.index_name import parse_index_names
 from wheelyard.model.publisher_claim_rules import (
     PROVIDER_BY_ISSUER,
     AnyTable,
@@ -51,8 +57,8 @@ class Publisher(Struct, frozen=True, kw_only=True):
     """Exact names, unless it may only read."""
     actions: Action
     """`READ`, or `UPLOAD` with what it implies."""
-    index: str
-    """The names of the indexes that it is for, with commas between, or empty for none."""
+    indexes: tuple[str, ...]
+    """The indexes that it is about, as in a `Scope`."""
     is_single_use: bool
     """Whether each ID token is good for one API token, and so needs a `jti`."""
 
@@ -64,7 +70,7 @@ class Publisher(Struct, frozen=True, kw_only=True):
     @property
     def scope(self) -> Scope:
         """The scope of its tokens."""
-        return Scope(self.actions, self.projects, self.index)
+        return Scope(self.actions, self.projects, self.indexes)
 
     def checks(self, claims: Claims) -> Iterator[ClaimCheck]:
         """Yield the checks of the claims of an ID token, in order, `iss` first."""
@@ -197,7 +203,7 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
         issuer=issuer,
         projects=tuple(dict.fromkeys(projects)),
         actions=actions,
-        index=_index(parsed.id, parsed.index),
+        indexes=_indexes(parsed.id, parsed.index, actions),
         is_single_use=has_jti,
     )
 
@@ -212,9 +218,9 @@ def _pattern(publisher: str, text: str, actions: Action) -> Pattern:
         raise _wrong(publisher, "projects", why) from fault
 
 
-def _index(publisher: str, text: str) -> str:
+def _indexes(publisher: str, text: str, actions: Action) -> tuple[str, ...]:
     try:
-        return parse_index_names(text)
+        return parse_right_indexes(text, actions)
     except Invalid as fault:
         raise _wrong(publisher, "index", fault.message.removesuffix(".")) from fault
 

@@ -155,7 +155,7 @@ class PublisherTable(
     projects: Projects
     actions: Actions = ("upload",)
     index: Text | Literal[""] = ""
-    """The index that it is for, or empty if it names none."""
+    """The indexes that it is about, with commas between, or `*`; empty for main."""
     max_lifetime: Seconds = DEFAULT_MAX_LIFETIME_SECONDS
 
     def _given(self, job: JobClaims, *claims: str) -> Iterator[ClaimCheck]:

@@ -161,7 +161,7 @@ class Room(Struct, frozen=True):
 
 def index_room(index: str, quota: Quota, used: ListedAmount) -> Room:
     """Return what the quota of an index leaves."""
-    return Room(f"The index {quoted(index)}" if index else "The index", "index", quota, used)
+    return Room(f"The index {quoted(index)}", "index", quota, used)
 
 
 def project_room(project: str, quota: Quota, used: ListedAmount) -> Room:

@@ -11,7 +11,6 @@ class RuleState(Struct, frozen=True, kw_only=True):
 
     number: int
     index: str
-    """Empty for the index without a name."""
     description: str
     note: str
     hindrance: str

@@ -8,15 +8,18 @@ version that does not know one of its keys takes it for wrong, and does not serv
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import EventCommit
 from wheelyard.model.table_texts import describe_table
 from wheelyard.remedies import Caution
 
+LAYERS: Final = "layers"
+LISTS_OF_INDEXES: Final = (LAYERS, "promote_from")
 IndexKeys = dict[str, Any]
 """The keys of an `[[index]]` table, with their values as JSON."""
 
@@ -138,6 +141,19 @@ def describe_event(event: AnyIndexEvent) -> str:
             return f"index {keys.get('name')}: changed, {describe_keys(keys)}{note}"
 
 
+def with_main(keys: Mapping[str, Any]) -> IndexKeys:
+    """
+    Return the keys of an index, with the name of main in its lists of indexes.
+
+    Earlier versions have an empty text there. Values of another type stay as they are.
+    """
+    named = dict(keys)
+    for key in LISTS_OF_INDEXES:
+        if isinstance(keys.get(key), list | tuple):
+            named[key] = [MAIN if name == "" else name for name in keys[key]]
+    return named
+
+
 def describe_keys(keys: Mapping[str, Any]) -> str:
     """Return the keys of an index but its name, with their values, as one line."""
-    return describe_table(keys, "name") or "its own packages"
+    return describe_table(with_main(keys), "name") or "its own packages"

@@ -102,6 +102,11 @@ class ListedPublisher(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changed_by: str = ""
     note: str = ""
 
+    @property
+    def names_index(self) -> bool:
+        """Whether it says which indexes it is about; one of an earlier version may not."""
+        return bool(self.publisher.get("index"))
+
 
 class PublisherList(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The publishers in the store after the commits 1 to `revision`."""

@@ -11,6 +11,7 @@ from wheelyard.api.package_request_operations import WaitingRequest, list_reques
 from wheelyard.errors import Conflict, WheelyardError
 from wheelyard.http_client.hosts import FetchError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, describe_principal
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.model.package_requests import SentMessage
 from wheelyard.model.public_packages import DecisionList
 from wheelyard.notifications.digest import digest_of
@@ -26,7 +27,7 @@ LOOK: Final = timedelta(minutes=5)
 SPREAD_SECONDS: Final = 30.0
 """The longest random pause that is added, so that servers take turns."""
 _READER: Final = Caller(
-    "local:notifications", (Scope(Action.READ | Action.APPROVE, (EVERY_PROJECT,)),)
+    "local:notifications", (Scope(Action.READ | Action.APPROVE, (EVERY_PROJECT,), (EVERY_INDEX,)),)
 )
 """Sees every request, and changes nothing."""
 

@@ -7,7 +7,7 @@ bucket) calls it right after its commit. The sweep (`operations/sweep.py`) calls
 and for what was kept long enough: with `check --sweep`, and in each server once a day.
 
 1. Before anything is deleted, the documents of all projects are read, in every index that the
-   store has: without a name, and below `indexes/`. One that cannot be read ends the sweep.
+   store has: main, and those below `indexes/`. One that cannot be read ends the sweep.
 2. A project with objects that nobody lists is checked against its journal, as `check` does. If
    both disagree, or if the project is perhaps lost, its objects stay.
 3. The documents of that project are read again. Each object is looked at right before it is

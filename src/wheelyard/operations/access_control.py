@@ -19,7 +19,7 @@ from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
 from wheelyard.catalog.journaled_documents import AccessRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import PERSON_ENDED, Conflict, Invalid, NotFound, Unauthenticated, quoted
-from wheelyard.model.access import Action, may_everywhere
+from wheelyard.model.access import Action, holding, may_everywhere, right_index_text
 from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.grants import (
     ACTIONS,
@@ -36,6 +36,7 @@ from wheelyard.model.grants import (
     PersonEvent,
     PersonNameReleased,
     Revoked,
+    RightsNameIndex,
     apply,
     describe_event,
     groups_in,
@@ -44,6 +45,7 @@ from wheelyard.model.grants import (
     parse_group_name,
     parse_member,
 )
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.operations.audit_log import log_access, log_person
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
@@ -51,6 +53,8 @@ from wheelyard.storage.base import ObjectVersion
 GroupChange = Literal["make", "set", "add", "remove", "delete"]
 """A change of a group. `set` gives it other members, or makes it; `make` never changes one."""
 NOTE_LIMIT_CHARS: Final = 200
+UPGRADE: Final = "local:upgrade"
+"""The principal of what a version changes by itself when it first writes to a store."""
 OWN_ACCESS: Final = "own_access"
 """The code of a Conflict for a change after which the caller is no administrator."""
 
@@ -70,7 +74,9 @@ class ListedGrant(Struct, frozen=True, kw_only=True, omit_defaults=True):
     can: tuple[str, ...]
     note: str = ""
     index: str = ""
-    """The index that it names, if it names one."""
+    """The indexes that it is about, with commas between, or `*`."""
+    names_index: bool = True
+    """False if an earlier version has made it, and it named none."""
     created: datetime | None = None
     created_by: str = ""
 
@@ -143,9 +149,11 @@ class AccessControl:
         if rules is None:
             self._require_not_lost()
             rules = AccessRules()
+        groups = merge(own, rules).groups
         stored = [
             replace(
-                _listed(granted.id, "store", granted.grant),
+                _listed(parse_granted(granted, groups), "store"),
+                names_index=bool(granted.grant.index),
                 created=granted.at,
                 created_by=granted.by,
             )
@@ -153,7 +161,7 @@ class AccessControl:
         ]
         tables = {"settings": own.groups, "store": rules.groups}
         return AccessList(
-            grants=(*(_listed(grant.id, "settings", _fields(grant)) for grant in own.all), *stored),
+            grants=(*(_listed(grant, "settings") for grant in own.all), *stored),
             groups=tuple(
                 ListedGroup(name=name, source=source, members=tuple(sorted(members)))
                 for source, groups in tables.items()
@@ -313,21 +321,28 @@ class AccessControl:
         event = PersonNameReleased(at=self._runtime.now(), by=by, who=who)
         self._commit(lambda _: (event,))
 
+    def mark(self) -> None:
+        """Have earlier versions refuse the grants, as they would take them for more."""
+        event = RightsNameIndex(at=self._runtime.now(), by=UPGRADE)
+        self._commit(lambda rules: () if rules.is_marked else (event,))
+
     def _require_still_admin(
         self, principals: Principals, rules: AccessRules, event: AnyAccessEvent
     ) -> None:
         """Raise Conflict if principals are an administrator's by grants before an event only."""
-        before, after = (
-            may_everywhere(merge(self.configured, state).scopes_of(principals), Action.ADMIN)
-            for state in (rules, apply(rules, event))
-        )
-        if before and not after:
+        before = self._is_admin(principals, rules)
+        if before and not self._is_admin(principals, apply(rules, event)):
             raise Conflict(
                 "After this change you would be no administrator, and could not take it back, so "
                 "nothing was changed.",
                 code=OWN_ACCESS,
                 advice=Advice(Remedy.CONFIRM_OWN_ACCESS),
             )
+
+    def _is_admin(self, principals: Principals, rules: AccessRules) -> bool:
+        """Return whether principals administer the server by grants, of the store by these."""
+        scopes = merge(self.configured, rules).scopes_of(principals)
+        return may_everywhere(holding(scopes, EVERY_INDEX), Action.ADMIN)
 
     def _require_unused(self, rules: AccessRules, name: str) -> None:
         """Raise NotFound or Conflict unless the store has the group and no grant needs it."""
@@ -440,13 +455,14 @@ def _fields(grant: Grant) -> GrantFields:
         projects=tuple(sorted(set(grant.scope.projects))),
         actions=tuple(word for word, action in ACTIONS.items() if action & grant.scope.actions),
         note=grant.note,
-        index=grant.scope.index,
+        index=right_index_text(grant.scope.indexes),
     )
 
 
-def _listed(grant_id: str, source: str, fields: GrantFields) -> ListedGrant:
+def _listed(grant: Grant, source: str) -> ListedGrant:
+    fields = _fields(grant)
     return ListedGrant(
-        id=grant_id,
+        id=grant.id,
         source=source,
         who=fields.who,
         projects=fields.projects,

@@ -12,7 +12,6 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.model.decoding import escaped, redact_tokens
-from wheelyard.model.index_name import describe_index
 from wheelyard.model.project import Event, EventKind
 from wheelyard.model.public_packages import Decision
 
@@ -45,12 +44,12 @@ def log_event(project: NormalizedName, event: Event) -> None:
             publisher = "" if file.uploaded_by == event.by else file.uploaded_by
             fields = {"version": file.version, "sha256": file.sha256, "uploaded_by": publisher}
             if file.promoted_at is not None:
-                action, fields = "promoted", {**fields, "index": describe_index(file.promoted_from)}
+                action, fields = "promoted", {**fields, "index": file.source_index}
             elif file.imported_at is not None:
                 action = "imported"
         case EventKind.PROMOTED_TO:
             action = event.what.replace("-", "_")
-            fields = {"index": describe_index(event.promotion.to)}
+            fields = {"index": event.promotion.target}
     target, about = str(project), dict[str, object](project=project)
     if event.files:
         target, about["files"] = f"{project}: {', '.join(event.files)}", list(event.files)

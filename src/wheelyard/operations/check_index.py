@@ -24,6 +24,7 @@ from wheelyard.catalog.projects import NameList, Projects
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import DAMAGED, NotFound, WheelyardError
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import File
 from wheelyard.operations.findings import Findings, JournaledCheck, read_or_report, repair
 from wheelyard.operations.sweep import ORPHAN_AGE
@@ -112,7 +113,7 @@ class CheckedIndex(Struct, frozen=True):
     projects: CheckedProjects
     listed: Names | None
     """The names that were listed before, or None if the list is missing or unreadable."""
-    name: str = ""
+    name: str = MAIN
     """That of the index."""
 
     @property
@@ -123,7 +124,7 @@ class CheckedIndex(Struct, frozen=True):
     @property
     def has_names(self) -> bool:
         """Whether all projects of the index are known: it has a list of them, or has none yet."""
-        return self.listed is not None or (bool(self.name) and not self.projects)
+        return self.listed is not None or (self.name != MAIN and not self.projects)
 
     def may_list(self, name: NormalizedName) -> bool:
         """Return whether a project may list more files, once what is damaged is restored."""
@@ -173,7 +174,7 @@ class IndexCheck(Struct, frozen=True, kw_only=True):
         listed = self._repair_names(checked.values(), own)
         revisions = {name: checked_project.revision for name, checked_project in checked.items()}
         ChangesCheck(self.changes, own).run(revisions, rebuild=rebuild)
-        findings.add(own.in_index(self.name) if self.name else own)
+        findings.add(own if self.name == MAIN else own.in_index(self.name))
         return CheckedIndex(checked, listed, self.name)
 
     def _check_project(

@@ -296,7 +296,7 @@ class Check(Struct, frozen=True):
             is_last=is_last,
         )
 
-    def _check_definitions(self, unnamed: CheckedIndex, findings: Findings) -> None:
+    def _check_definitions(self, main: CheckedIndex, findings: Findings) -> None:
         """Add definitions of indexes that are not served, and names that are taken twice."""
         try:
             in_force = self.definitions.load()
@@ -310,9 +310,9 @@ class Check(Struct, frozen=True):
             for name in in_force.twice
         )
         findings.problems += (
-            f"index {name}: a project of the index without a name has this name, too; its page at "
+            f"index {name}: a project of main has this name, too; its page at "
             f"/{name}/ is that of the index"
-            for name in sorted(in_force.names & unnamed.existing)
+            for name in sorted(in_force.names & main.existing)
         )
 
     def _check_counts(self, findings: Findings) -> None:

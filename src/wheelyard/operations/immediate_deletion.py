@@ -32,7 +32,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Conflict, Forbidden, NotFound
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import Sha256, parse_known_filename, parse_sha256
-from wheelyard.model.index_name import describe_index
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.model.project import Deletion, Event, EventKind, File, Project
 from wheelyard.operations.descriptions.descriptions import remove_results
@@ -51,7 +51,7 @@ class RemovedFile(Struct, frozen=True, order=True):
     """A filename that an index had."""
 
     index: str
-    """The name of the index, empty for that without one."""
+    """The name of the index."""
     filename: str
 
 
@@ -83,8 +83,8 @@ class ImmediateDeletion(Struct, frozen=True):
     removal: FileRemoval
     projects_of: Callable[[str], Projects]
     """Returns the projects of an index by its name, also of one that this process does not know."""
-    index: str = ""
-    """The name of this index, empty for that without one."""
+    index: str = MAIN
+    """The name of this index."""
 
     def delete(
         self,
@@ -103,17 +103,17 @@ class ImmediateDeletion(Struct, frozen=True):
         for an index that is not served. After an error some indexes may still list the files. The
         same removal again goes on.
 
-        Raises Forbidden unless the caller is an administrator, and for `everywhere` one of the
-        index without a name. Raises Invalid if `sha256` is malformed, or the reason is not one line
-        of text. Raises NotFound if nothing ever had this digest. Raises Conflict (code
-        `listed_elsewhere`) if another index has the bytes, and nothing was removed. Raises Conflict
-        (code `listed_meanwhile`) if the files are removed here, and an index has got the bytes
-        meanwhile. Raises Unavailable if the store does not answer.
+        Raises Forbidden unless the caller is an administrator, and for `everywhere` one of
+        main. Raises Invalid if `sha256` is malformed, or the reason is not one line of text. Raises
+        NotFound if nothing ever had this digest. Raises Conflict (code `listed_elsewhere`) if
+        another index has the bytes, and nothing was removed. Raises Conflict (code
+        `listed_meanwhile`) if the files are removed here, and an index has got the bytes meanwhile.
+        Raises Unavailable if the store does not answer.
         """
         caller = caller_in(self.index)
         _require_admin(caller, name, reason)
         if everywhere:
-            _require_server_admin(caller_in(""))
+            _require_server_admin(caller)
         digest = parse_sha256(sha256)
         holdings = self._holdings(name, digest)
         others = sorted(holdings.filenames.keys() - {self.index})
@@ -295,11 +295,10 @@ def _require_admin(caller: Caller, name: NormalizedName, reason: str) -> None:
 
 
 def _require_server_admin(caller: Caller) -> None:
-    # the grants of an index with a name say nothing about other indexes
-    if not caller.may_everywhere(Action.ADMIN):
+    if not caller.administers_server:
         raise Forbidden(
             f"{caller.display_name} may not remove files from all indexes. It is for "
-            "administrators of the server, whose right names no index."
+            "administrators of the server, whose right is about all indexes."
         )
 
 
@@ -307,10 +306,10 @@ def _named(indexes: Iterable[str], name: NormalizedName, caller_in: Callable[[st
     """Return the indexes in which the caller may read a project, and the number of the others."""
     indexes = tuple(indexes)
     readable = [index for index in indexes if _may_read(index, name, caller_in)]
-    texts = [describe_index(index) for index in readable]
-    unnamed = len(indexes) - len(readable)
-    if unnamed:
-        texts.append(f"{unnamed} that you may not read")
+    texts = readable
+    others = len(indexes) - len(readable)
+    if others:
+        texts = [*readable, f"{others} that you may not read"]
     return ", ".join(texts)
 
 
@@ -318,4 +317,4 @@ def _may_read(index: str, name: NormalizedName, caller_in: Callable[[str], Calle
     try:
         return caller_in(index).may(Action.READ, name)
     except NotFound:  # it is not served: only an administrator of the server knows of it
-        return caller_in("").may_everywhere(Action.ADMIN)
+        return caller_in(MAIN).administers_server

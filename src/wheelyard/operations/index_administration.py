@@ -1,7 +1,7 @@
 """
 Changes of the indexes in the store.
 
-The name of an index is no project of the index without a name, and no project gets the name of an
+The name of an index is no project of main, and no project gets the name of an
 index later. Two processes decide about that at once by this rule: each writes its own wish first,
 and looks for that of the other then. An upload of a new project puts its mark, and looks for a
 definition before its commit. Whoever makes an index commits the definition, looks for marks, names
@@ -18,11 +18,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Committed, Intent
-from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.catalog.files import RESTORE_TIME, FileRemoval
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import (
@@ -35,9 +33,10 @@ from wheelyard.catalog.removed import (
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError, quoted
+from wheelyard.model.access import describe_indexes
 from wheelyard.model.decoding import counted, require_one_line
 from wheelyard.model.index_definition import IndexDefinition, misfits, read_definition
-from wheelyard.model.index_name import parse_index_name
+from wheelyard.model.index_name import EVERY_INDEX, MAIN, parse_index_name, parse_right_index
 from wheelyard.model.stored_indexes import (
     AnyIndexEvent,
     IndexChanged,
@@ -48,6 +47,7 @@ from wheelyard.model.stored_indexes import (
     ListedIndex,
     StoredIndex,
     describe_event,
+    with_main,
 )
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AccessControl
 from wheelyard.operations.audit_log import log_index
@@ -58,7 +58,6 @@ from wheelyard.operations.index_definitions import (
     unknown_index,
     unknown_sources,
 )
-from wheelyard.operations.index_warnings import layer_warnings, revocation_warnings
 from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
 from wheelyard.remedies import ALL_VERSIONS, Advice, Caution, Remedy
@@ -68,20 +67,22 @@ INDEX_EXISTS: Final = "index_exists"
 """The code of a Conflict for a name that an index, a project or a path has."""
 INDEX_IN_USE: Final = "index_in_use"
 """The code of a Conflict for an index that cannot be removed."""
+OPENS_INDEX: Final = "opens_index"
+"""The code of a Conflict for an open index that would show packages of one that is not."""
 INDEX_CHANGED: Final = "index_changed"
 """The code of a Conflict for an index that somebody else has changed."""
 
 
 class IndexAdministration(Struct, frozen=True, kw_only=True):
     """
-    Lists, makes, changes and removes indexes that have a name.
+    Lists, makes, changes and removes indexes.
 
     Each method raises Unavailable if the store does not answer.
     """
 
     in_force: IndexDefinitions
     projects: Projects
-    """Those of the index without a name."""
+    """Those of main."""
     files: FileRemoval
     """What knows the documents of all indexes."""
     access: AccessControl
@@ -90,9 +91,9 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     runtime: Runtime
 
     def show(self) -> tuple[ListedIndex, ...]:
-        """Return all indexes that have a name, as they are in the settings and the store now."""
+        """Return all indexes but main, as they are in the settings and the store now."""
         stored = self.in_force.stored()
-        both, warnings = self.in_force.merge(stored), self._layer_warnings(stored)
+        both = self.in_force.merge(stored)
         configured = (
             ListedIndex(
                 name=name,
@@ -103,21 +104,18 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             )
             for name, definition in self.in_force.configured.items()
         )
-        rows = (*configured, *(self._listed(index, both) for index in stored.indexes))
-        return tuple(
-            replace(row, warnings=(*row.warnings, warnings[row.name]))
-            if row.name in warnings
-            else row
-            for row in rows
-        )
+        return (*configured, *(self._listed(index, both) for index in stored.indexes))
 
-    def make(self, table: IndexKeys, by: str, note: str = "") -> ListedIndex:
+    def make(
+        self, table: IndexKeys, by: str, note: str = "", *, even_if_open: bool = False
+    ) -> ListedIndex:
         """
         Add an index to the store, and return it.
 
         Raises Invalid (code `invalid_index` or `invalid_field`) if a key is wrong, a layer does not
         exist, or layers lead in a circle. Raises Conflict (code `index_exists`) if something else
-        has the name.
+        has the name, and (code `opens_index`) unless `even_if_open` if anybody could read packages
+        by it that they may not read in their own index.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         definition = read_definition(table)
@@ -128,8 +126,10 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             if name in self.in_force.configured or stored.find(name) is not None:
                 place = "settings" if name in self.in_force.configured else "store"
                 raise _taken(name, f"there is one in the {place}.")
-            made = IndexMade(at=self.runtime.now(), by=by, note=note, index=table)
+            made = IndexMade(at=self.runtime.now(), by=by, note=note, index=with_main(table))
             self._require_fit(made, name, stored)
+            if not even_if_open:
+                self._require_closed(made, name, stored)
             return (made,)
 
         listed = self._commit(intent, name)
@@ -148,14 +148,16 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         by: str,
         note: str = "",
         as_of: datetime | None = None,
+        *,
+        even_if_open: bool = False,
     ) -> ListedIndex:
         """
         Give other values to keys of an index of the store, and return it.
 
         None leaves a key out. Raises NotFound if there is no such index in the store. Raises
         Invalid as `make` does, also for one of the settings, and for another name. Raises Conflict
-        (code `index_changed`) if `as_of` is not when it was last changed, and (code `removed_rule`)
-        if the index keeps a rule that this version does not know.
+        (code `index_changed`) if `as_of` is not when it was last changed, (code `removed_rule`) if
+        the index keeps a rule that this version does not know, and (code `opens_index`) as `make`.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
@@ -176,8 +178,9 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                     advice=Advice(Remedy.EMPTY_KEYS, name, keys=tuple(kept)),
                 )
             changed = {**without_removed_rules(before.index), **table}
-            new = {key: value for key, value in changed.items() if value is not None}
-            if new == before.index:
+            given = {key: value for key, value in changed.items() if value is not None}
+            new = with_main(given)
+            if new == with_main(before.index):
                 return ()
             if new.get("name") != name:
                 fault = Invalid(
@@ -189,6 +192,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 raise fault
             event = IndexChanged(at=self.runtime.now(), by=by, note=note, index=new)
             self._require_fit(event, name, stored)
+            if not even_if_open:
+                self._require_closed(event, name, stored)
             return (event,)
 
         return self._commit(intent, name)
@@ -241,20 +246,15 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         The field of the error is `index`.
         """
         for part in name.split(",") if name else ():
-            index = part.strip()
+            index = parse_right_index(part.strip())
+            if index in {MAIN, EVERY_INDEX}:
+                continue
             if index in self.in_force.configured or self.in_force.stored().find(index) is not None:
                 continue
             unknown = unknown_index(index)
             fault = Invalid(unknown.message, code="invalid_field", advice=unknown.advice)
             fault.field = "index"
             raise fault
-
-    def revocation_warnings(self, grant_id: str) -> tuple[Caution, ...]:
-        """Return a warning for each index that has no grant of its own once a grant is revoked."""
-        with UnreadableIgnored():  # a right can be taken away all the same
-            grants, definitions = self.access.load("current"), self.in_force.load().definitions
-            return tuple(revocation_warnings(grant_id, grants, definitions))
-        return ()
 
     def _require_free(self, name: str) -> None:
         """Raise Conflict (code `index_exists`) if what is no index has the name."""
@@ -273,6 +273,25 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         for other in (name, *after):
             if other in wrong:
                 raise Invalid(wrong[other], code="invalid_index")
+
+    def _require_closed(
+        self, event: IndexMade | IndexChanged, name: str, stored: IndexList
+    ) -> None:
+        """Raise Conflict if anybody may read more after an event than their own indexes allow."""
+        before = self.in_force.merge(stored).definitions
+        after = {**before, name: read_definition(event.index)}
+        for other in after:
+            shown = set(self.in_force.closed_layers(other, after))
+            if other in before:
+                shown -= {*self.in_force.closed_layers(other, before)}
+            if shown:
+                closed = describe_indexes(tuple(sorted(shown)))
+                raise Conflict(
+                    f"Anybody may read the index {other}, which would show the packages of "
+                    f"{closed}, where a right is needed. Nothing was changed.",
+                    code=OPENS_INDEX,
+                    advice=Advice(Remedy.CONFIRM_OPEN_INDEX),
+                )
 
     def _require_stored(
         self, name: str, stored: IndexList, *, may_be_configured: bool = False
@@ -398,7 +417,13 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 definition.removed_rules,
                 is_configured=definition.is_configured,
             )
-        name, has_files = definition.name, False
+        name = definition.name
+        if shown := self.in_force.closed_layers(name, {**both.definitions, name: definition}):
+            yield Caution(
+                f"Anybody may read the index {name}, which shows packages of "
+                f"{describe_indexes(shown)}, where a right is needed."
+            )
+        has_files = False
         if not definition.has_packages:
             with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same
                 has_files = any(project.files for project in self.files.projects_of(name))
@@ -413,20 +438,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         index = committed.after.find(name)
         if index is None:  # another process was faster
             raise NotFound(f"The index {quoted(name)} has been removed meanwhile.")
-        listed = self._listed(index, self.in_force.merge(committed.after))
-        before, after = map(self._layer_warnings, (committed.before, committed.after))
-        # its own, and new ones of those that show it
-        of_layers = (
-            warning
-            for other, warning in sorted(after.items())
-            if name == other or other not in before
-        )
-        return replace(listed, warnings=(*listed.warnings, *of_layers))
-
-    def _layer_warnings(self, stored: IndexList) -> dict[str, Caution]:
-        with suppress(Unavailable):  # whoever needs the grants says it
-            return layer_warnings(self.access.load(), self.in_force.merge(stored).definitions)
-        return {}
+        return self._listed(index, self.in_force.merge(committed.after))
 
     def _submit(
         self, intent: Intent[IndexList, AnyIndexEvent]

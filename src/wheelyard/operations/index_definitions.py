@@ -23,15 +23,16 @@ from wheelyard.catalog.removed import (
     without_removed_rules,
 )
 from wheelyard.errors import UNREADABLE_CODES, Invalid, NotFound, Unavailable, quoted
+from wheelyard.model.access import describe_indexes
 from wheelyard.model.index_definition import (
     IndexDefinition,
+    closed_layers,
     misfits,
     parse_index_tables,
     read_definition,
     require_fit,
-    unnamed_index,
 )
-from wheelyard.model.promotion import NO_RULES, PromotionRules
+from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
 from wheelyard.model.stored_indexes import IndexKeys, IndexList
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
@@ -63,7 +64,7 @@ class KnownIndexes(Struct, frozen=True):
 
 class IndexDefinitions:
     """
-    Returns the definitions of all indexes that have a name.
+    Returns the definitions of all indexes.
 
     Threads may share it. Each method raises Unavailable if those of the store cannot be read. The
     constructor raises Invalid (code `invalid_index`) if the layers of the settings lead in a circle
@@ -73,9 +74,7 @@ class IndexDefinitions:
         tables: The `[[index]]` tables of the settings.
         records: Those of the store.
         roots: `[server] roots`.
-        promotion: What the index without a name demands of releases that are promoted to it.
-        removed_promotion: The rules of earlier versions that it has in the settings.
-        has_upstream: Whether there is an upstream index, which can be a layer.
+        main: The definition of main.
     """
 
     def __init__(
@@ -83,10 +82,7 @@ class IndexDefinitions:
         tables: Iterable[IndexKeys],
         records: IndexRecords,
         roots: Collection[str],
-        promotion: PromotionRules = NO_RULES,
-        removed_promotion: tuple[str, ...] = (),
-        *,
-        has_upstream: bool,
+        main: IndexDefinition,
     ) -> None:
         self.tables: Mapping[str, IndexKeys] = {table["name"]: table for table in tables}
         """The tables of the settings, by name."""
@@ -98,8 +94,8 @@ class IndexDefinitions:
         """The definitions of the settings, by name."""
         self.records = records
         self.roots = roots
-        self._unnamed = unnamed_index(promotion, removed_promotion, has_upstream=has_upstream)
-        self.has_upstream = has_upstream
+        self.main = main
+        self.has_upstream = UPSTREAM_LAYER in main.layers
         # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._merged: tuple[ObjectVersion, KnownIndexes] | None = None
         self._is_unused = False
@@ -108,9 +104,9 @@ class IndexDefinitions:
         # what the settings lack may be in the store
         assumed = {
             name: IndexDefinition(name=name, layers=(name,))
-            for name in others - {"", "upstream", *configured}
+            for name in others - {MAIN, UPSTREAM_LAYER, *configured}
         }
-        require_fit({**assumed, **configured}, has_upstream=has_upstream)
+        require_fit({**assumed, **configured}, has_upstream=self.has_upstream)
 
     def peek(self) -> KnownIndexes | None:
         """Return all definitions, or None if those of a remote store have to be read first."""
@@ -163,14 +159,21 @@ class IndexDefinitions:
         names = frozenset({*definitions, *problems})
         return KnownIndexes(served, problems, tuple(twice), names)
 
+    def closed_layers(
+        self, name: str, definitions: Mapping[str, IndexDefinition]
+    ) -> tuple[str, ...]:
+        """Return the indexes that are not open, and whose packages an open one of these shows."""
+        with_main = {MAIN: self.main, **definitions}
+        return closed_layers(with_main[name], with_main)
+
     def get(self, name: str) -> IndexDefinition:
         """
-        Return the definition of an index, where an empty name is that without one.
+        Return the definition of an index.
 
         Raises NotFound if there is none, and Unavailable (code `wrong_index`) if it does not fit.
         """
-        if not name:
-            return self._unnamed
+        if name == MAIN:
+            return self.main
         both = self.load()
         if name in both.problems:
             advice = Advice(Remedy.CHANGE_INDEX, name)
@@ -184,9 +187,9 @@ class IndexDefinitions:
         Raise Invalid (code `bad_setting`) if no server can start with these settings.
 
         That is: if an index of the settings has a layer that does not exist, or its name is that of
-        an index in the store or of one of `projects`, which are those of the index without a name;
+        an index in the store or of one of `projects`, which are those of main;
         and if one of `server.roots` is the name of an index in the store. If the definitions in the
-        store are damaged, the index without a name works all the same, and warnings say it.
+        store are damaged, main works all the same, and warnings say it.
         """
         try:
             both = self.load()
@@ -197,6 +200,14 @@ class IndexDefinitions:
         for name, why in both.problems.items():
             if name in self.configured:
                 raise Invalid(f"[[index]]: {why}", code="bad_setting")
+        for name in self.configured:
+            if shown := self.closed_layers(name, both.definitions):
+                raise Invalid(
+                    f"[[index]]: anybody may read the index {name}, and not "
+                    f"{describe_indexes(shown)}, whose packages it shows. Give it read = "
+                    '"granted", or make it by a command, with --even-if-open.',
+                    code="bad_setting",
+                )
         for name in both.twice:
             raise Invalid(
                 f"[[index]]: the index {quoted(name)} is in the settings, and a command has made "
@@ -222,7 +233,7 @@ class IndexDefinitions:
 
 def owner_of_name(projects: Projects, name: str) -> str:
     """
-    Return what of the index without a name has the name of an index, in a sentence, if anything.
+    Return what of main has the name of an index, in a sentence, if anything.
 
     Whoever makes an index looks here after the definition is written, as an upload of a new project
     looks for a definition after its mark is written: one of both sees the other. Raises Unavailable
@@ -234,12 +245,9 @@ def owner_of_name(projects: Projects, name: str) -> str:
     is_coming = any(keys.parse_pending_mark(entry.key) is not None for entry in marks)
     document = projects.documents.get(keys.project(project), "current").value
     if document is not None and document.exists:
-        return "it is the name of a project of the index without a name."
+        return "it is the name of a project of main."
     if project in projects.names.get_current().as_set:
-        return (
-            "it is a private name of the index without a name. If nobody needs it, release it "
-            "first."
-        )
+        return "it is a private name of main. If nobody needs it, release it first."
     if is_coming:
         return (
             "somebody uploads a project of this name now, or an upload of one was interrupted, "
@@ -251,7 +259,7 @@ def owner_of_name(projects: Projects, name: str) -> str:
 def unknown_sources(definition: IndexDefinition, names: Collection[str]) -> Iterator[Caution]:
     """Yield a warning for each index in `promote_from` that is none of these names."""
     for source in definition.promotion.promote_from:
-        if source and source not in names:
+        if source != MAIN and source not in names:
             yield names_no_index(f"promote_from of the index {definition.name}", source)
 
 

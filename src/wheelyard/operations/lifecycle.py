@@ -26,7 +26,6 @@ from wheelyard.errors import Conflict, NotFound, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_known_filename
-from wheelyard.model.index_name import describe_index
 from wheelyard.model.project import Deletion, Event, EventKind, File, Project, Status
 from wheelyard.model.quotas import size_of_files
 from wheelyard.operations.quotas import QuotaCheck
@@ -164,7 +163,7 @@ class PromotionNotes(Struct, frozen=True):
     @classmethod
     def of(cls, files: Iterable[File]) -> "PromotionNotes":
         """Return what is noted of these files."""
-        return cls(frozenset((file.filename, to) for file in files for to in file.promoted_to))
+        return cls(frozenset((file.filename, to) for file in files for to in file.targets))
 
     def require_no_other(self, files: Iterable[File]) -> None:
         """Raise Conflict if more is noted of files by now: another index is about to list them."""
@@ -407,7 +406,7 @@ class Lifecycle(Struct, frozen=True):
         Raises Conflict while another index may be about to list one of them.
         """
         files = selection.of(self.projects.get_current(name).files)
-        awaiting = ", ".join(map(describe_index, self.removal.awaited(name, files)))
+        awaiting = ", ".join(self.removal.awaited(name, files))
         if awaiting:
             raise Conflict(
                 f"The release is being promoted to {awaiting}, or a promotion has died. Promote it "

@@ -39,6 +39,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import DAMAGED, UNREADABLE_CODES, Unavailable
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Commit
 from wheelyard.model.project_json import EventJson, JournalEntry, entry_of, other_entry_of
 from wheelyard.operations.journal_reader import BEGINNING, lost_message, with_owners
@@ -90,8 +91,8 @@ class JournalPlace(Struct, frozen=True):
     at: datetime
     name: str
     """
-    Of its journal: that of a project, behind the name of its index and a slash if that has one, or
-    another name that begins with a hyphen.
+    Of its journal: that of a project, behind the name of its index and a slash unless that is main,
+    or another name that begins with a hyphen.
     """
     number: int
 
@@ -170,7 +171,7 @@ class IndexJournals(Struct, frozen=True):
 
     def journal_name(self, project: NormalizedName) -> str:
         """Return the name of the journal of a project, as in `JournalPlace`."""
-        return f"{self.index}/{project}" if self.index else project
+        return project if self.index == MAIN else f"{self.index}/{project}"
 
 
 _NamedProject: TypeAlias = tuple[IndexJournals, NormalizedName]

@@ -35,7 +35,6 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, about_index, quoted
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.distribution_filename import parse_known_filename
-from wheelyard.model.index_name import describe_index, subject_of
 from wheelyard.model.project import SUMMARY_LIMIT, Event, File, Project, PromotionData
 from wheelyard.model.quotas import size_of_files
 from wheelyard.operations.lifecycle import Selection
@@ -58,7 +57,7 @@ class IndexSide(Struct, frozen=True, kw_only=True):
 
     @property
     def name(self) -> str:
-        """The name of the index, empty for that without one."""
+        """The name of the index."""
         return self.uploads.home.name
 
     @property
@@ -114,7 +113,7 @@ class Promotion(Struct, frozen=True):
             with about_index(target.name):
                 missing = frozenset(file.filename for file in _missing(before, files, at, quotas))
         except (Conflict, Forbidden) as refusal:
-            message = f"{subject_of(target.name)} refuses it: {refusal.message}"
+            message = f"The index {target.name} refuses it: {refusal.message}"
             raise type(refusal)(message, code=refusal.code, advice=refusal.advice) from refusal
         if missing:  # what is there already is no matter of rules
             self._check_rules(files)
@@ -138,12 +137,11 @@ class Promotion(Struct, frozen=True):
     def _release(self, name: NormalizedName, version: Version) -> tuple[File, ...]:
         """Return the files of a release in the source, if the caller may promote it."""
         if self.source.name == self.target.name:
-            what = describe_index(self.source.name)
-            message = f"FROM and TO are both {what}. Name two indexes."
+            message = f"FROM and TO are both {self.source.name}. Name two indexes."
             raise Invalid(message, code="invalid_field")
         # whoever may not read a project learns nothing of it
         unknown = NotFound(
-            f"{subject_of(self.source.name)} has no project {quoted(name)}. Check the spelling, "
+            f"The index {self.source.name} has no project {quoted(name)}. Check the spelling, "
             "and from which index to promote."
         )
         if not self.source.caller.may(Action.READ, name):
@@ -179,11 +177,9 @@ class Promotion(Struct, frozen=True):
             raise Forbidden(fact, code=REMOVED_RULE, advice=advice)
         takes_from = home.promotion.promote_from
         if takes_from and self.source.name not in takes_from:
-            takes = " or ".join(map(describe_index, takes_from))
-            source = describe_index(self.source.name)
             raise _refused(
-                f"{subject_of(home.name)} takes no releases from {source}",
-                f"Promote it from {takes}",
+                f"The index {home.name} takes no releases from {self.source.name}",
+                f"Promote it from {' or '.join(takes_from)}",
             )
 
     def _summary(self, name: NormalizedName, files: Sequence[File]) -> str:
@@ -225,7 +221,7 @@ class _Note(Struct, frozen=True):
         names = tuple(
             file.filename
             for file in files
-            if file.filename in self.filenames and self.data.to not in file.promoted_to
+            if file.filename in self.filenames and self.data.target not in file.targets
         )
         if not names:
             return ()

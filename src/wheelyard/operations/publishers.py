@@ -21,6 +21,7 @@ from wheelyard.catalog.commits import Intent
 from wheelyard.catalog.journaled_documents import PublisherRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, quoted
+from wheelyard.model.access import right_index_text
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.publisher import Publisher, parse_publisher, require_agreement
 from wheelyard.model.stored_publishers import (
@@ -274,8 +275,9 @@ class Publishers:
 
 
 def _canonical(keys: PublisherKeys, publisher: Publisher) -> PublisherKeys:
-    """Return the keys of a publisher with its projects as they count: normalised, each once."""
-    return {**keys, "projects": list(publisher.projects)}
+    """Return the keys of a publisher with its projects and indexes as they count."""
+    index = right_index_text(publisher.indexes)
+    return {**keys, "projects": list(publisher.projects), "index": index}
 
 
 def _listed(publisher: StoredPublisher, problem: str) -> ListedPublisher:

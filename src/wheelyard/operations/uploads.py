@@ -46,7 +46,6 @@ from wheelyard.model.distribution_filename import (
     reading_of,
 )
 from wheelyard.model.index_definition import IndexDefinition
-from wheelyard.model.index_name import describe_index, subject_of
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
 from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
 from wheelyard.operations.names import NameClaims, TakenNames
@@ -311,9 +310,9 @@ class Uploads(Struct, frozen=True):
         """
         self._require_packages()
         if self.home.promotion.promote_only:
-            sources = " or ".join(map(describe_index, self.home.promotion.promote_from))
+            sources = " or ".join(self.home.promotion.promote_from)
             raise Forbidden(
-                f"{subject_of(self.home.name)} takes no uploads: upload to "
+                f"The index {self.home.name} takes no uploads: upload to "
                 f"{sources or 'another index'}, and then promote the release.",
                 code="promotions_only",
             )
@@ -321,7 +320,7 @@ class Uploads(Struct, frozen=True):
     def _require_packages(self) -> None:
         """Raise Forbidden (code `no_own_packages`) if the index has no packages of its own."""
         if not self.home.has_packages:
-            layers = " and ".join(map(describe_index, self.home.layers))
+            layers = " and ".join(self.home.layers)
             raise Forbidden(
                 f"The index {self.home.name} has no packages of its own, so it takes no uploads. "
                 f"It shows those of {layers}. Upload to the one that is to have the file.",
@@ -449,7 +448,7 @@ class Uploads(Struct, frozen=True):
         """
         is_alone = False
         with suppress(Unavailable):  # a damaged list of indexes stops no upload
-            is_alone = not self.home.name and not self.taken.indexes()
+            is_alone = self.home.is_main and not self.taken.indexes()
         if not is_alone:
             self.files.put_lost(name, _contents(files))
 

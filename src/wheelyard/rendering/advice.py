@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from wheelyard.errors import WheelyardError
 from wheelyard.model.decoding import escaped
+from wheelyard.model.index_name import MAIN
 from wheelyard.remedies import Advice, Caution, Remedy
 
 NOTHING: Final = ""
@@ -141,6 +142,17 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
             "Confirm that you want that, by --even-if-own, or the field even_if_own of the API.",
             "Confirm that you want that with the box of the form.",
         ),
+        Remedy.CONFIRM_OPEN_INDEX: Wording(
+            "",
+            "Confirm that you want that, by --even-if-open, or the field even_if_open of the API.",
+            "Confirm that you want that with the box of the form.",
+        ),
+        Remedy.NAME_INDEXES: Wording(
+            "access show",
+            "{} and the lists of tokens and of publishers say which: grant each of these rights "
+            "again with its --index, and take the old one away.",
+            "The pages Grants, API tokens and Trusted publishers say which.",
+        ),
         Remedy.MAKE_GROUP: Wording(
             "access group set {} PRINCIPAL...",
             "{} makes it.",
@@ -228,7 +240,7 @@ class Terminal(Struct, frozen=True):
         if self.asks_nobody and advice.remedy in ASKING:
             words.append("--yes")
         index = advice.index or self.index
-        if index and advice.remedy in IN_INDEX:
+        if index not in {"", MAIN} and advice.remedy in IN_INDEX:
             words += ["--index", index]
         if advice.remedy in ON_MACHINE or (advice.remedy in ON_STORE and self.has_server):
             return replace(self, place=()).line(words)

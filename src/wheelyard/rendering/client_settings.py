@@ -20,7 +20,7 @@ from wheelyard.errors import DOCUMENTATION
 from wheelyard.model.access import Action, Scope
 
 NAME: Final = "wheelyard"
-"""The name of the index without a name in the configuration of a client."""
+"""The name of main in the configuration of a client."""
 USER: Final = "__token__"
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that pip trusts over plain http."""
@@ -40,7 +40,7 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     root: str
     """The URL of the index without a slash at its end."""
     index: str = ""
-    """The name of the index with its day if it has one, or empty for the index without a name."""
+    """The path of the index with its day if it has one, or empty for main."""
     projects: Sequence[str] = ()
     """Normalised names, without duplicates, of the projects that come from this index."""
     token: str = ""

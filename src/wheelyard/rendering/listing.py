@@ -112,7 +112,7 @@ class Origin(Struct, frozen=True, kw_only=True):
     """
     The name of the index that a private project is from, if it is from another layer.
 
-    It is empty for the index without a name, and that of the first if there are several.
+    It is that of the first if there are several.
     """
     hidden_by_view: Sequence[HiddenFiles] = ()
     """What the view of an index does not show of a private project, the newest version first."""

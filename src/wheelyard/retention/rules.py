@@ -11,7 +11,7 @@ from packaging.version import Version
 from wheelyard.errors import Invalid
 from wheelyard.model.access import EVERY_PROJECT, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import InvalidField, counted, decode_table, require_one_line
-from wheelyard.model.index_name import parse_index_name
+from wheelyard.model.index_name import MAIN, parse_index_name, read_index_name
 
 Kind = Annotated[Literal["prereleases", "dev"], Meta(title='"prereleases" or "dev"')]
 """Which releases a rule is about: pre-releases, of which dev releases are some, or only these."""
@@ -22,7 +22,7 @@ _KINDS: Final[Mapping[Kind, str]] = {"prereleases": "pre-releases", "dev": "dev 
 class RetentionFields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of a `[[retention]]` table, before validation."""
 
-    index: str = ""
+    index: str = MAIN
     projects: Annotated[
         tuple[str, ...], Meta(min_length=1, title='a list of names such as ["acme-*"]')
     ] = (EVERY_PROJECT,)
@@ -45,7 +45,7 @@ class RetentionRule(Struct, frozen=True, kw_only=True):
     number: int
     """Its position among the tables of the settings, from 1."""
     index: str
-    """The name of the index whose own packages it is about, empty for the one without a name."""
+    """The name of the index whose own packages it is about."""
     projects: NamePatterns
     keep_last: int | None
     """How many of the newest releases it keeps."""
@@ -113,8 +113,9 @@ def parse_rules(tables: Iterable[Mapping[str, Any]]) -> tuple[RetentionRule, ...
 def _parse_rule(number: int, table: Mapping[str, Any]) -> RetentionRule:
     try:
         fields = decode_table(table, RetentionFields)
-        if fields.index:
-            parse_index_name(fields.index)
+        index = read_index_name(fields.index)
+        if index != MAIN:
+            parse_index_name(index)
         require_one_line(fields.note, "The note", NOTE_LIMIT)
         patterns = parse_name_patterns(fields.projects)
     except InvalidField as fault:
@@ -129,7 +130,7 @@ def _parse_rule(number: int, table: Mapping[str, Any]) -> RetentionRule:
             f"it would delete {what} as soon as they come. Add keep_last, older_than_days or "
             "not_downloaded_days.",
         )
-    return RetentionRule(number=number, **asdict(fields) | {"projects": patterns})
+    return RetentionRule(number=number, **asdict(fields) | {"index": index, "projects": patterns})
 
 
 def _wrong(number: int, why: str) -> Invalid:

@@ -69,7 +69,7 @@ class Retention(Struct, frozen=True, kw_only=True):
     indexes: Callable[[str], RetainedIndex]
     """Returns the index of a name. Raises NotFound if there is none."""
     documents: Store
-    """That of the index without a name, which has the lease."""
+    """That of main, which has the lease."""
     clock: StoreClock
     is_local: bool
     is_read_only: bool

@@ -42,7 +42,7 @@ from wheelyard.settings.upstream_section import (
     UPSTREAM_URL,
     UpstreamIndexSettings,
 )
-from wheelyard.settings.validation import validate
+from wheelyard.settings.validation import undecided, validate
 from wheelyard.settings.value_checks import (
     Moment,
     bad_setting,
@@ -57,6 +57,7 @@ FILE_VARIABLE: Final = f"{VARIABLE_PREFIX}CONFIG"
 """The variable with the path of the settings file."""
 TEXT_VARIABLE: Final = f"{VARIABLE_PREFIX}TOML"
 """The variable with the text of a whole settings file."""
+COMMAND_SOURCE: Final = "this command"
 OPTION_SOURCE: Final = "an option"
 FAKE_GOOGLE_VARIABLE: Final = f"{VARIABLE_PREFIX}GOOGLE_STAND_IN"
 """The variable by which tests replace Google with a server on this machine."""
@@ -119,6 +120,9 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ("google", "access_token", "tokeninfo_url"): _NEVER_CHANGED,
         ("iap", "keys_url"): _NEVER_CHANGED,
         **{("promotion", rule): _KEPT_BACK for rule in REMOVED_RULES},
+        ("access", "htpasswd_may_manage"): (
+            'it is access.htpasswd_may now, such as ["read", "upload", "manage"]'
+        ),
         ("web", "remote_images"): (
             "it was removed: other servers learnt who reads a page. Take it away"
         ),
@@ -183,7 +187,7 @@ def load_settings(
     given = {
         value.path: value
         for value in (
-            *_from_tables(defaults, "this command"),
+            *_from_tables(defaults, COMMAND_SOURCE),
             *_from_tables(tables, config_source),
             *_from_environment(environ),
             *_from_tables(overrides, OPTION_SOURCE),
@@ -212,6 +216,9 @@ def load_settings(
     if COOKIE_LOGIN in given and settings.sign_in and not settings.access.cookie_login:
         why = "who signs in with a provider of [[sign_in]] has a session. Leave one of the two out"
         raise bad_setting(f"access.cookie_login: it is off, and {why}")
+    decided = {path for path, value in given.items() if value.source != COMMAND_SOURCE}
+    if problems := [*undecided(settings, decided)]:
+        raise bad_setting(". ".join(problems))
     settings = validate(settings)
     sources = {path: value.source for path, value in given.items()}
     return LoadedSettings(settings, sources, config_source)

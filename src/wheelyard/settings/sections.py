@@ -121,7 +121,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Section `[access]`: reading, passwords, tokens, anonymous uploads, hosts and HTTPS."""
 
     private: bool = False
-    """Whether reading needs a credential; any `[[grant]]` closes it too."""
+    """Whether reading needs a credential in every index; has to be said beside a `[[grant]]`."""
     private_names: tuple[kinds.Name, ...] = ()
     """Project names for which clients without access get 403 instead of 404."""
     metrics_token: kinds.Ascii = ""
@@ -133,8 +133,8 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Static tokens, in `[[token]]` tables; see [tokens.md](tokens.md)."""
     static_token: str = ""
     """One static token, which may read and upload everything; from the environment only."""
-    htpasswd_may_manage: bool = False
-    """Whether its users may yank and delete without a `[[grant]]`; `wheelyard run` sets it."""
+    htpasswd_may: tuple[kinds.GrantableAction, ...] = ("read", "upload")
+    """What its users may do in main without a grant; has to be said beside a `[[grant]]`."""
     anonymous_uploads: bool = False
     """Whether uploads need no credential; the option is `-a` without `update`."""
     anonymous_uploads_anywhere: bool = False
@@ -168,6 +168,8 @@ class AccessTokenSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     resource: kinds.WholeBucket = ""
     """The bucket whose IAM policy decides what a caller may do; empty disables access tokens."""
+    indexes: tuple[kinds.RightIndex, ...] = ("main",)
+    """The indexes that these rights are about; `["*"]` for all."""
     cache_seconds: Annotated[int, Meta(ge=0, le=300, title="seconds")] = 300
     """How long Google's answer is cached."""
 
@@ -240,6 +242,13 @@ class QuotaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return convert(self, Quotas, from_attributes=True)
 
 
+class MainSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section `[main]`: the index at the root of the server, with the keys of an `[[index]]`."""
+
+    read: Literal["", "anyone", "granted"] = ""
+    """Who may read it: `anyone`, or `granted`; empty: as `access.private` says."""
+
+
 class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[promotion]`: what the index without a name demands of a promoted release."""
 
@@ -306,6 +315,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     uploads: UploadSettings = UploadSettings()
     downloads: DownloadSettings = DownloadSettings()
     quotas: QuotaSettings = QuotaSettings()
+    main: MainSettings = MainSettings()
     promotion: PromotionSettings = PromotionSettings()
     http: HttpSettings = HttpSettings()
     google: GoogleSettings = GoogleSettings()
@@ -367,6 +377,11 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def private_patterns(self) -> tuple[Pattern, ...]:
         """The patterns of `access.private_names`, parsed."""
         return tuple(parse_pattern(text) for text in self.access.private_names)
+
+    @property
+    def is_main_open(self) -> bool:
+        """Whether anybody may read main without a credential."""
+        return not self.access.private and self.main.read != "granted"
 
     @property
     def upstream_private(self) -> tuple[str, ...]:

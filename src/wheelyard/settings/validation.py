@@ -1,7 +1,7 @@
 """Validation of settings together: contradictions, and warnings about open indexes."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from itertools import chain
 from os.path import realpath
@@ -12,10 +12,24 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import DOCUMENTATION
-from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS, EVERY_PROJECT, parse_name_patterns
-from wheelyard.model.grants import Grant, Grants, groups_in
+from wheelyard.model.access import (
+    ALL_AUTHENTICATED,
+    ANONYMOUS,
+    EVERY_PROJECT,
+    describe_indexes,
+    intersection,
+    parse_name_patterns,
+)
+from wheelyard.model.grants import Grant, Groups, groups_in
+from wheelyard.model.index_name import MAIN
 from wheelyard.remedies import Advice, Caution, Remedy
-from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings, is_loopback
+from wheelyard.settings.sections import (
+    MEMORY_LOCATION,
+    SettingPath,
+    Settings,
+    StoreSettings,
+    is_loopback,
+)
 from wheelyard.settings.upstream_section import (
     OF_ONE_INDEX,
     UpstreamIndexSettings,
@@ -65,24 +79,42 @@ def _check_index_names(settings: Settings) -> None:
             raise bad_setting(f"server.roots: {why}")
 
 
-def is_public(settings: Settings, index: str = "") -> bool:
-    """Return whether all projects of an index can be read without a credential."""
-    is_open = not (settings.access.private or settings.grant)
-    return is_open or _grant_to_everybody(settings, index) is not None
+def is_main_public(settings: Settings) -> bool:
+    """Return whether all projects of main can be read without a credential."""
+    grants = _grants_to_everybody(settings)
+    return settings.is_main_open or any(grant.scope.holds_in(MAIN) for grant in grants)
 
 
-def _grant_to_everybody(settings: Settings, index: str = "") -> Grant | None:
-    """Return the first grant that lets anonymous clients read all projects of an index, or None."""
-    grants = settings.grants
-    open_to_all = (grant for grant in grants.all if ANONYMOUS in grant.principals)
-    return next(
-        (
-            grant
-            for grant in open_to_all
-            if EVERY_PROJECT in grant.scope.projects and grants.holding(index, [grant.scope])
-        ),
-        None,
-    )
+def _grants_to_everybody(settings: Settings) -> list[Grant]:
+    """Return the grants that let anonymous clients read all projects of an index."""
+    return [
+        grant
+        for grant in settings.grants.all
+        if ANONYMOUS in grant.principals and EVERY_PROJECT in grant.scope.projects
+    ]
+
+
+def undecided(settings: Settings, decided: Collection[SettingPath]) -> Iterator[str]:
+    """
+    Yield what settings with a `[[grant]]` have to say, and do not.
+
+    `decided` are the paths that a file, a variable or an option has given. Earlier versions took a
+    grant for the answer: with one, nobody read without a credential, and passwords gave no rights.
+    """
+    if not settings.grant:
+        return
+    if ("access", "private") not in decided and not settings.main.read:
+        yield (
+            "access.private: the settings have a [[grant]], and do not say whether reading needs "
+            "a credential. Write private = true under [access] if it does, or private = false if "
+            "anybody may read main"
+        )
+    if settings.access.htpasswd_file and ("access", "htpasswd_may") not in decided:
+        yield (
+            "access.htpasswd_may: the settings have a [[grant]], and do not say what names of the "
+            "htpasswd file may do without one. Write htpasswd_may = [] under [access] for nothing, "
+            'or htpasswd_may = ["read", "upload"]'
+        )
 
 
 def _place_errors(settings: Settings) -> Iterator[str]:
@@ -118,9 +150,10 @@ def _canonical(path: str) -> BucketLocation | str:
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
-    access, grant = settings.access, _grant_to_everybody(settings)
-    if access.private and grant:
-        why = f"{grant} lets everybody read every project. Leave one of the two out"
+    access = settings.access
+    for grant in _grants_to_everybody(settings) if access.private else ():
+        where = describe_indexes(grant.scope.indexes)
+        why = f"{grant} lets everybody read every project of {where}. Leave one of the two out"
         yield f"access.private: {why}"
     is_anonymous = access.anonymous_uploads and not access.anonymous_uploads_anywhere
     if is_anonymous and not settings.server.is_loopback:
@@ -295,61 +328,38 @@ def warnings_for(settings: Settings) -> list[Caution]:
     return [*chain(_listener(settings), *grants, *others)]
 
 
-def stored_grant_warnings(settings: Settings, grant: Grant, others: Grants) -> Iterator[Caution]:
+def stored_grant_warnings(
+    settings: Settings, grant: Grant, groups: Groups, open_indexes: Collection[str]
+) -> Iterator[Caution]:
     """
     Yield a warning for each way in which a grant of the store does something unexpected.
 
-    `others`: all others in force.
+    `open_indexes` are the names of those that anybody may read.
     """
     for name in sorted(grant.who):
         if name.startswith(("token:", "publisher:")):
             yield Caution(f"{name} has a scope of its own, and no grant gives it anything")
     for name in sorted(groups_in(grant.who)):
-        if not others.groups.get(name):
+        if not groups.get(name):
             yield Caution(
                 f"{grant} gives nobody anything by group:{name} now, which has no members.",
                 Advice(Remedy.ADD_TO_GROUP, name),
             )
-    if grant.scope.index:
-        yield from _in_indexes(settings, grant, others)
-    elif everybody := _grant_to_everybody(settings):
+    everywhere = tuple(index for index in sorted(open_indexes) if grant.scope.holds_in(index))
+    if everywhere:
         yield Caution(
-            f"anybody may read every project all the same, by {everybody} of the settings; take "
-            f"{ANONYMOUS} out of it"
+            f"anybody may read {describe_indexes(everywhere)} all the same: the grant closes "
+            "nothing; for main set access.private, and give another index read=granted"
         )
-    elif is_public(settings):
-        yield Caution(
-            "anybody may read every project all the same, because the settings say so; close "
-            "reading with access.private, or with a [[grant]] in the settings"
-        )
-    elif settings.access.htpasswd_file and not settings.grant:
-        yield Caution(
-            "every name in access.htpasswd_file may upload to every project, until there is a "
-            "[[grant]] in the settings; those of the store change no default"
-        )
-    yield from _of_grant(settings, grant)
-
-
-def _in_indexes(settings: Settings, grant: Grant, others: Grants) -> Iterator[Caution]:
-    """Yield a warning for each index that anybody may read, or could read until this grant."""
-    public = [other for other in settings.grants.all if ANONYMOUS in other.principals]
-    is_open = not (settings.access.private or settings.grant)
-    is_new = not all(map(others.has_own, grant.scope.indexes))
-    if is_new and settings.store.downloads == "public":
+    for other in _grants_to_everybody(settings):
+        if intersection(grant.scope, [other.scope]):
+            yield Caution(
+                f"anybody may read every project all the same, by {other} of the settings; take "
+                f"{ANONYMOUS} out of it"
+            )
+    if settings.store.downloads == "public" and grant.scope.indexes != (MAIN,):
         yield Caution("whoever knows the URL of a file gets it from the public bucket all the same")
-    for index in grant.scope.indexes:
-        everybody = _grant_to_everybody(settings, index)
-        if everybody is not None and everybody.scope.index:
-            yield Caution(
-                f"anybody may read every project of the index {index} all the same, by "
-                f"{everybody} of the settings; take {ANONYMOUS} out of it"
-            )
-        elif not others.has_own(index) and (is_open or any(not one.scope.index for one in public)):
-            yield Caution(
-                f"the index {index} has grants of its own now, so that nobody reads it without a "
-                "credential any more; if everybody is to read it, give the settings a [[grant]] to "
-                f'{ANONYMOUS} with index = "{index}"'
-            )
+    yield from _of_grant(settings, grant)
 
 
 def accepts_other_credentials(settings: Settings) -> bool:
@@ -378,8 +388,8 @@ def _listener(settings: Settings) -> Iterator[Caution]:
     has_proxy = server.trusted_proxies > 0 or not is_loopback(name)
     if server.is_loopback and not has_proxy:
         return
-    if is_public(settings):
-        why = f"close reading with --private, or with a [[grant]]: {DOCUMENTATION}/hardening.md"
+    if is_main_public(settings):
+        why = f"close reading with --private: {DOCUMENTATION}/hardening.md"
         yield Caution(f"anyone who can reach this address may read every package; {why}")
     if access.anonymous_uploads:
         yield Caution("anyone who can reach this address may publish under any name")
@@ -437,13 +447,13 @@ def provider_warnings(
 
 def _locations(settings: Settings) -> Iterator[Caution]:
     store, credentials = settings.store, settings.access.credentials_store
-    if settings.google.access_token.resource and is_public(settings):
+    if settings.google.access_token.resource and is_main_public(settings):
         yield Caution(
             "google.access_token.resource says who may do what, and reading is open to everybody "
             "all the same; close it with --private"
         )
-    indexes = {"", *(name for grant in settings.grants.all for name in grant.scope.indexes)}
-    if store.downloads == "public" and not all(is_public(settings, name) for name in indexes):
+    is_closed = not is_main_public(settings) or bool(settings.index)
+    if store.downloads == "public" and is_closed:
         why = "whoever knows the URL of a file gets it from the public bucket"
         yield Caution(f"reading needs a credential, but {why}")
     if not is_bucket(store.location):

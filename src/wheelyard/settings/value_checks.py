@@ -22,7 +22,7 @@ from packaging.version import Version
 from wheelyard.errors import DOCUMENTATION, Invalid, quoted
 from wheelyard.model.access import normalise_pattern, parse_pattern
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.index_name import parse_index_name
+from wheelyard.model.index_name import parse_index_name, parse_right_index
 from wheelyard.remedies import Advice
 from wheelyard.storage.location import BUCKET_FORMS, GOOGLE, SCHEMES, parse_location
 
@@ -254,6 +254,8 @@ Moment = Annotated[
     str, _text("2026-10-31, or a time such as 2026-10-31T12:00:00Z", accepts=parse_moment)
 ]
 Root = Annotated[str, _text("names (a-z, 0-9 and -) that are no path here", accepts=_is_root)]
+RightIndex = Annotated[str, _text("names of indexes, or *", accepts=parse_right_index)]
+GrantableAction = Literal["read", "upload", "manage"]
 IndexName = Annotated[str, _text("names of indexes", accepts=_is_index_name)]
 Name = Annotated[str, _text("names, or beginnings such as acme-*", accepts=parse_pattern)]
 Pattern = Annotated[

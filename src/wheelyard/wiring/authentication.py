@@ -15,7 +15,6 @@ from msgspec import Struct, field
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.authentication.authenticator import Authenticator, RecentCallers, RejectionLog
 from wheelyard.authentication.authorization import (
-    DEFAULT_HTPASSWD_SCOPE,
     AuthorizationPolicy,
 )
 from wheelyard.authentication.token_owners import TokenOwners
@@ -24,7 +23,16 @@ from wheelyard.authentication.verifiers.static_tokens import StaticTokens
 from wheelyard.authentication.verifiers.verifier import LoginRateLimit, VerificationCache, Verifier
 from wheelyard.catalog.format import Catalog
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.model.access import ANONYMOUS, ANYONE_READS, EVERY_PROJECT, Action, Scope
+from wheelyard.model.access import (
+    ANONYMOUS,
+    EVERY_PROJECT,
+    Action,
+    Scope,
+    holding,
+    parse_actions,
+    parse_right_indexes,
+)
+from wheelyard.model.index_name import MAIN
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.settings.sections import Settings
@@ -32,6 +40,7 @@ from wheelyard.storage.location import is_bucket, parse_location
 
 if TYPE_CHECKING:
     from wheelyard.authentication.trusted_publishing import TrustedPublishing
+    from wheelyard.authentication.verifiers.google import AccessTokenVerifier
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
     from wheelyard.authentication.verifiers.signed_jwt import IssuerKeys, JsonClient
     from wheelyard.model.publisher_claim_rules import ProviderIssuer
@@ -41,25 +50,25 @@ PROCESS_KEY_BYTES: Final = 32
 """Random bytes of the HMAC key for cached credentials, one for each process."""
 
 
-def build_policy(settings: Settings, access: AccessControl, index: str = "") -> AuthorizationPolicy:
+def build_policy(
+    settings: Settings, access: AccessControl, index: str = MAIN, *, is_open: bool
+) -> AuthorizationPolicy:
     """
     Return the authorization rules of the settings for an index, with the grants in force.
 
-    Every caller may read if the settings have no grants and `private` is not set. Else a caller may
-    read only if a grant or the caller's own credential allows it. Grants in the store change that
-    in the indexes alone that they name. Uploads without a credential are for the index without a
-    name.
+    Every caller may read an index that `is_open`. Else a caller may read only what a grant or the
+    caller's own credential allows. Uploads without a credential are for main.
     """
-    grants = access.configured
-    is_public = not settings.access.private and not grants.all
-    public: tuple[Scope, ...] = (ANYONE_READS,) if is_public else ()
-    if settings.access.anonymous_uploads and not index:
-        public = (*public, Scope(Action.UPLOAD, (EVERY_PROJECT,)))  # does not imply reading
-    public += grants.scopes_of((ANONYMOUS,))
-    of_passwords = None if grants.all else DEFAULT_HTPASSWD_SCOPE
-    if of_passwords and settings.access.htpasswd_may_manage:
-        of_passwords = Scope(Action.MANAGE.with_implied, (EVERY_PROJECT,))
-    return AuthorizationPolicy(access, public, of_passwords, index)
+    public = list(access.configured.scopes_of((ANONYMOUS,)))
+    if is_open:
+        public.append(Scope(Action.READ, (EVERY_PROJECT,), (index,)))
+    if settings.access.anonymous_uploads:
+        public.append(Scope(Action.UPLOAD, (EVERY_PROJECT,), (MAIN,)))  # does not imply reading
+    of_passwords = None
+    if settings.access.htpasswd_may:
+        actions = parse_actions(settings.access.htpasswd_may)
+        of_passwords = Scope(actions, (EVERY_PROJECT,), (MAIN,))
+    return AuthorizationPolicy(access, holding(public, index), of_passwords, index)
 
 
 def build_authenticator(
@@ -106,7 +115,7 @@ def build_authenticator(
         access_tokens=factory.access_tokens() if settings.google.access_token.resource else None,
         iap=factory.iap() if settings.iap.audience else None,
         rate_limit=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
-        policy=build_policy(settings, access_control),
+        policy=build_policy(settings, access_control, is_open=settings.is_main_open),
         rejection_log=RejectionLog(runtime.monotonic),
         callers=RecentCallers(process_key, runtime.monotonic),
     )
@@ -171,7 +180,7 @@ class _VerifierFactory(Struct, frozen=True):
             self.cache(),
         )
 
-    def access_tokens(self) -> Verifier:
+    def access_tokens(self) -> "AccessTokenVerifier":
         """Return the verifier of Google's access tokens."""
         from wheelyard.authentication.verifiers import google as access_tokens
 
@@ -188,6 +197,7 @@ class _VerifierFactory(Struct, frozen=True):
             self.runtime.monotonic,
             self.cache(),
             options.cache_seconds,
+            parse_right_indexes(",".join(options.indexes), Action.READ),
         )
 
     def iap(self) -> Verifier:

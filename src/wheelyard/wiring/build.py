@@ -20,6 +20,8 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.decoding import escaped
+from wheelyard.model.index_definition import main_index
+from wheelyard.model.index_name import MAIN
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.operations.sweep import PublishingCleanup
@@ -150,13 +152,16 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         settings.index,
         catalog.index_records,
         settings.server.roots,
-        settings.promotion.rules,
-        settings.removed_promotion,
-        has_upstream=settings.upstream.is_on,
+        main_index(
+            settings.promotion.rules,
+            settings.removed_promotion,
+            has_upstream=settings.upstream.is_on,
+            is_open=settings.is_main_open,
+        ),
     )
     if is_server:
         definitions.require_start(catalog.projects)
-    return Indexes(settings, definitions, builder.build).get("")
+    return Indexes(settings, definitions, builder.build).get(MAIN)
 
 
 def _store_clock(catalog: Catalog, runtime: Runtime, *, may_write: bool) -> StoreClock:

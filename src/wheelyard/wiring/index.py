@@ -34,7 +34,7 @@ from wheelyard.model.access import ANONYMOUS, Caller, NamePatterns
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
 from wheelyard.model.index_definition import IndexDefinition, has_filter, merges_of
-from wheelyard.model.index_name import UPSTREAM_LAYER
+from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.index_warnings import grant_warnings
 from wheelyard.operations.lifecycle import Lifecycle
@@ -88,7 +88,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     spool: Spool
     traits: StoreTraits
     catalog: Catalog
-    """What is stored, also the records that have no name here."""
+    """What is stored, also the records that this class has no name for."""
     files: Files
     projects: Projects
     store_metrics: StoreMetrics
@@ -122,12 +122,12 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def name(self) -> str:
-        """The name of the index, empty for that without one."""
+        """The name of the index."""
         return self.definition.name
 
     def named(self, name: str) -> "Index":
         """
-        Return the index of the store that has this name, where an empty name is that without one.
+        Return the index of the store that has this name.
 
         Raises NotFound if there is none. Raises Unavailable if the store does not answer.
         """
@@ -140,7 +140,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
         Raises Unavailable if the store does not answer.
         """
-        if not self.name:
+        if self.definition.is_main:
             return (self,)
         parts = self.indexes.parts(self.name)
         return tuple(self if part.name == self.name else part for part in parts)
@@ -176,7 +176,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
         Raises Unavailable if the store does not answer.
         """
-        if self.views or self.day_view or not self.name:
+        if self.views or self.day_view or self.definition.is_main:
             return bool(self.views or self.day_view)
         return has_filter(self.definition, self.indexes.definitions())
 
@@ -187,7 +187,9 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
         Raises Unavailable if the store does not answer.
         """
-        return merges_of(self.definition, self.indexes.definitions()) if self.name else ()
+        if self.definition.is_main:
+            return ()
+        return merges_of(self.definition, self.indexes.definitions())
 
     @property
     def retention(self) -> "Retention | None":
@@ -201,7 +203,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         return Retention(
             rules=rules,
             indexes=lambda name: self.named(name).as_retained(),
-            documents=self.named("").stores.documents,
+            documents=self.named(MAIN).stores.documents,
             clock=self.lifecycle.removal.clock,
             is_local=self.is_local,
             is_read_only=self.settings.server.read_only,
@@ -411,11 +413,11 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def index_administration(self) -> "IndexAdministration":
-        """What makes, changes and removes indexes that have a name."""
+        """What makes, changes and removes indexes."""
         # only administrators need it
         from wheelyard.operations.index_administration import IndexAdministration
 
-        first = self.named("")
+        first = self.named(MAIN)
         return IndexAdministration(
             in_force=self.indexes.in_force,
             projects=first.projects,
@@ -466,7 +468,8 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
             MergedJournal,
         )
 
-        catalogs = ((name, catalog_of(self, name)) for name in ("", *sorted(self.indexes.names())))
+        names = (MAIN, *sorted(self.indexes.names()))
+        catalogs = ((name, catalog_of(self, name)) for name in names)
         return MergedJournal(
             indexes=tuple(
                 IndexJournals(name, catalog.projects, catalog.changes) for name, catalog in catalogs
@@ -502,6 +505,14 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         """
         return self.upstream is not None and not self.upstream.names.is_private(name)
 
+    @property
+    def _open_indexes(self) -> frozenset[str]:
+        """The names of the indexes that anybody may read."""
+        if self.settings.access.private:
+            return frozenset()
+        definitions = {MAIN: self.indexes.in_force.main, **self.indexes.definitions()}
+        return frozenset(name for name, definition in definitions.items() if definition.is_open)
+
     def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
         """
         Add a grant to the store, and return it, with warnings by the settings and of absent names.
@@ -516,15 +527,14 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         if made is None:  # another process was faster
             gone = Caution("it has been revoked meanwhile")
             return AddedGrant(grant_id, describe_fields(fields), (gone,))
-        warnings = [*stored_grant_warnings(self.settings, made, grants.without(grant_id))]
+        warnings = [*stored_grant_warnings(self.settings, made, grants.groups, self._open_indexes)]
         warnings += self.known_people.absent(made.principals, "revoke the grant")
-        if fields.index:
-            warnings += grant_warnings(made, grants, self.indexes.definitions())
+        warnings += grant_warnings(made, self.indexes.definitions())
         return AddedGrant(grant_id, describe_grant(made), tuple(warnings))
 
 
 def settings_of_index(settings: Settings, definition: IndexDefinition) -> Settings:
-    """Return the settings of the server with the paths of an index that has a name."""
+    """Return the settings of the server with the paths of an index."""
     server, segment = settings.server, definition.segment
     url = f"{server.public_url.rstrip('/')}{segment}" if server.public_url else ""
     paths = replace(server, path_prefix=server.path_prefix + segment, public_url=url, roots=())

@@ -1,5 +1,5 @@
 """
-Builds each index of a store: that without a name, and those with one.
+Builds each index of a store: main, and others.
 
 What is not configured is not imported.
 """
@@ -22,7 +22,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import parse_name_patterns
 from wheelyard.model.brand import Brand
 from wheelyard.model.index_definition import IndexDefinition
-from wheelyard.model.index_name import UPSTREAM_LAYER
+from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
 from wheelyard.model.project import Event, Project
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.audit_log import log_event
@@ -106,7 +106,7 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
     spool: Spool
     traits: StoreTraits
     catalog: Catalog
-    """That of the index without a name."""
+    """That of main."""
     clock: StoreClock
     store_metrics: StoreMetrics
     policy: CachePolicy
@@ -117,7 +117,7 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
     sessions: Sessions
     brand: Brand
     listener: EventListener
-    """That of the index without a name."""
+    """That of main."""
     is_server: bool
     downloads: "dict[str, Downloads]" = {}
     """The counts of downloads by index: another definition of an index must not end its counter."""
@@ -127,7 +127,7 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
         name, listener = definition.name, self.listener
         settings, catalog, authenticator = self.settings, self.catalog, self.authenticator
         sessions = self.sessions
-        if name:
+        if not definition.is_main:
             listener = EventListener()
             catalog = open_catalog_of_index(
                 catalog,
@@ -138,9 +138,10 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
                 is_stored=not definition.is_configured,
             )
             settings = settings_of_index(settings, definition)
+            is_open = definition.is_open and not settings.access.private
             authenticator = replace(
                 authenticator,
-                policy=build_policy(settings, self.access, name),
+                policy=build_policy(settings, self.access, name, is_open=is_open),
                 callers=authenticator.callers.of_another_index(),
             )
             sessions = sessions.of_another_index(authenticator)
@@ -220,7 +221,7 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
             self.spool,
             self.runtime,
             UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists),
-            TakenNames(_no_names if definition.name else indexes.names),
+            TakenNames(indexes.names if definition.is_main else _no_names),
             definition,
             claims,
             quota_check=self._quotas(definition, search),
@@ -280,18 +281,18 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
             self.catalog.stores.documents,
             is_local=self.traits.is_local,
             index=definition.name,
-            others=_OtherNames(indexes, definition.name) if definition.name else None,
+            others=None if definition.is_main else _OtherNames(indexes, definition.name),
         )
-        if definition.name:
-            first = indexes.get("").upstream
-            assert first is not None  # noqa: S101 - `[upstream]` is enabled
-            upstream = first.with_names(names)
-        else:
+        if definition.is_main:
             upstream = build_upstream(
                 self.settings, catalog, self.spool, self.runtime, self.traits, names
             )
+        else:
+            first = indexes.get(MAIN).upstream
+            assert first is not None  # noqa: S101 - `[upstream]` is enabled
+            upstream = first.with_names(names)
         claims = name_claims(upstream, self.settings.upstream)
-        if definition.name and not indexes.shows_upstream(definition.name):
+        if not definition.is_main and not indexes.shows_upstream(definition.name):
             return None, claims, None
         return upstream, claims, PublicProjectList(upstream)
 

@@ -1,7 +1,7 @@
 """
-The indexes of one store: that without a name, and those with one.
+The indexes of one store: main at its root, and others.
 
-An index with a name has documents of its own, below `indexes/<name>/`, with the keys of any index.
+Each other index has documents of its own, below `indexes/<name>/`, with the keys of any index.
 It shares the files, the credentials and everything that the settings say of the server.
 """
 
@@ -14,7 +14,7 @@ from wheelyard.catalog.format import Catalog, open_index
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.index_definition import IndexDefinition, indexes_below, parts_of
-from wheelyard.model.index_name import UPSTREAM_LAYER
+from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
 from wheelyard.operations.index_definitions import IndexDefinitions, KnownIndexes
 from wheelyard.settings.sections import Settings
 from wheelyard.wiring.stores import cache_policy_in
@@ -46,15 +46,15 @@ class Indexes:
         """Those of the whole server."""
         self.in_force = in_force
         self._build = build
-        self._lock = RLock()  # an index may be built from that without a name
+        self._lock = RLock()  # an index may be built from main
         self._built: dict[str, Index] = {}
 
     def definitions(self) -> Mapping[str, IndexDefinition]:
-        """Return the definition of each index that has a name and is served, by name."""
+        """Return the definition of each index but main that is served, by name."""
         return self.in_force.load().definitions
 
     def names(self) -> Collection[str]:
-        """Return the names of all indexes that have one, also of those that are not served."""
+        """Return the names of all indexes but main, also of those that are not served."""
         return self.in_force.load().names
 
     def peek(self) -> KnownIndexes | None:
@@ -63,7 +63,7 @@ class Indexes:
 
     def definition(self, name: str) -> IndexDefinition:
         """
-        Return the definition of an index, where an empty name is that without one.
+        Return the definition of an index.
 
         Raises as `IndexDefinitions.get`.
         """
@@ -71,7 +71,7 @@ class Indexes:
 
     def get(self, name: str) -> "Index":
         """
-        Return the index of a name, where an empty name is the index without one.
+        Return the index of a name.
 
         Raises as `IndexDefinitions.get`.
         """
@@ -83,9 +83,13 @@ class Indexes:
                 index = self._built[name] = self._build(definition, self)
         return index
 
+    def main(self) -> "Index":
+        """Return the index at the root of the server."""
+        return self.get(MAIN)
+
     def all(self) -> "list[Index]":
-        """Return all served indexes, first that without a name, then in the order of names."""
-        return [self.get(name) for name in ("", *sorted(self.definitions()))]
+        """Return all served indexes, first main, then in the order of names."""
+        return [self.get(name) for name in (MAIN, *sorted(self.definitions()))]
 
     def built(self) -> "list[Index]":
         """Return the indexes that were asked for so far."""
@@ -121,7 +125,7 @@ def catalog_of(index: "Index", name: str) -> Catalog:
     with suppress(NotFound, Unavailable):  # also if the definitions cannot be read
         return index.named(name).catalog
     policy = cache_policy_in(index.traits, index.settings.store)
-    whole = index.named("").catalog
+    whole = index.named(MAIN).catalog
     return open_index(whole, name, policy, lambda _project, _event: None, gives_serials=True)
 
 

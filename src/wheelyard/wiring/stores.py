@@ -358,7 +358,7 @@ class CopySource(Struct, frozen=True):
     changes: Changes
     """Its feed."""
     changes_of: Callable[[str], Changes]
-    """Returns the feed of an index that has a name."""
+    """Returns the feed of an index."""
 
 
 def open_copy_source(settings: Settings) -> CopySource:

@@ -12,9 +12,9 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.verifier import write_access_warnings
 from wheelyard.catalog import keys
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable
-from wheelyard.model.decoding import escaped
+from wheelyard.model.decoding import counted, escaped
+from wheelyard.model.index_name import MAIN
 from wheelyard.operations.index_definitions import names_no_index, unknown_sources
-from wheelyard.operations.index_warnings import layer_warnings
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings.load import settings_without_effect
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
@@ -142,13 +142,44 @@ def server_warnings(index: Index) -> Iterator[Caution]:
 
 def index_warnings(index: Index) -> Iterator[Caution]:
     """
-    Yield the warnings about indexes with a name, and about settings that name none of them.
+    Yield the warnings about indexes, and about settings that name none of them.
 
     Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
     """
-    yield from layer_warnings(index.access.load(), index.indexes.definitions()).values()
     yield from index.indexes.in_force.load().removed_rules()
+    yield from rights_without_index(index)
     yield from _unknown_indexes(index)
+
+
+def rights_without_index(index: Index) -> Iterator[Caution]:
+    """
+    Yield a warning if the store has rights of earlier versions that name no index.
+
+    They held in main and in each index that no grant named. Raises Unavailable if the store does
+    not answer, or the grants, the publishers or the indexes are damaged.
+    """
+    names = sorted(index.indexes.names())
+    if not names:  # they hold where they did
+        return
+    grants = index.access.show().grants
+    publishers = index.index_administration.publishers.show()
+    now = index.runtime.now()
+    active = [record for record in index.tokens.all() if record.state(now) == "active"]
+    counts = {
+        "grant": sum(not grant.names_index for grant in grants),
+        "token": sum(not record.names_index for record in active),
+        "publisher": sum(not row.names_index for row in publishers),
+    }
+    kinds = [counted(number, kind) for kind, number in counts.items() if number]
+    if not kinds:
+        return
+    named = {name for grant in grants if grant.names_index for name in grant.index.split(",")}
+    elsewhere = [name for name in names if name not in named]
+    until = f", and no more about {' and '.join(elsewhere)}" if elsewhere else ""
+    yield Caution(
+        f"{' and '.join(kinds)} of the store name no index, so that they are about main{until}.",
+        Advice(Remedy.NAME_INDEXES),
+    )
 
 
 def _unknown_indexes(index: Index) -> Iterator[Caution]:
@@ -165,7 +196,7 @@ def _unknown_indexes(index: Index) -> Iterator[Caution]:
         named += [(f"static token {name}", scope.indexes) for scope in token.identity.scopes]
     named.append(("promotion.promote_from", settings.promotion.promote_from))
     named += [(f"retention {rule.title}", (rule.index,)) for rule in settings.retention_rules]
-    existing = {"", *index.indexes.names()}
+    existing = {MAIN, *index.indexes.names()}
     for what, names in named:
         yield from (names_no_index(what, other) for other in names if other not in existing)
     for definition in definitions.values():

@@ -26,6 +26,7 @@ from wheelyard.authentication.verifiers.signed_jwt import JsonClient
 from wheelyard.authentication.verifiers.verifier import VerificationCache
 from wheelyard.errors import Unauthenticated, Unavailable
 from wheelyard.model.access import EVERY_PROJECT, Action, Scope
+from wheelyard.model.index_name import MAIN
 
 pytestmark = pytest.mark.integration
 
@@ -98,7 +99,7 @@ def test_the_principal_of_an_access_token_is_a_short_hash(harness: RightsHarness
     identity = harness.tokens().verify(SENT)
 
     assert identity.principals == {"anonymous", "allAuthenticated"}
-    assert identity.scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
+    assert identity.scopes == (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),)
     kind, _, mark = identity.principal.partition(":")
     assert (kind, len(mark)) == ("google", 8)
     assert int(mark, 16) >= 0
@@ -245,7 +246,7 @@ def test_rights_are_remembered(harness: RightsHarness) -> None:
     assert tokens.verify(SENT) is first
     harness.clock.time += 1
     assert tokens.cached_identity(SENT) is None
-    assert tokens.verify(SENT).scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
+    assert tokens.verify(SENT).scopes == (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),)
     assert harness.issuer.asked(PERMISSIONS) == 2
 
 

@@ -14,13 +14,14 @@ from tests.refused import refused
 from wheelyard.authentication.verifiers.static_tokens import StaticTokens, parse_static_tokens
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Identity, Pattern, Scope
+from wheelyard.model.index_name import MAIN
 
 SECRET = "an-old-token-of-another-index"
 OTHER = "0123456789abcdef"
 DIGEST = sha256(SECRET.encode()).hexdigest()
 CI = "[[token]]\nname = 'ci'"
 ALL = 'projects = ["*"]\n'
-FULL = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,))
+FULL = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,), (MAIN,))
 
 
 def _tokens(folder: Path, clock: Clock, text: str, bare: str = "") -> StaticTokens:
@@ -53,7 +54,9 @@ def test_a_token_has_the_rights_of_its_table(tmp_path: Path, clock: Clock) -> No
 
     token = tokens.find([SECRET])
     assert token is not None
-    assert token.identity.scopes == (Scope(Action.READ, (Pattern("acme-*"), Pattern("tools"))),)
+    assert token.identity.scopes == (
+        Scope(Action.READ, (Pattern("acme-*"), Pattern("tools")), (MAIN,)),
+    )
     assert not token.identity.scopes[0].permits(Action.READ, NormalizedName("acme"))
 
 
@@ -83,7 +86,7 @@ def test_the_file_is_asked_first(tmp_path: Path, clock: Clock) -> None:
     token = _tokens(tmp_path, clock, text, SECRET).find([SECRET])
 
     assert token is not None
-    assert token.identity.scopes == (Scope(Action.READ, (EVERY_PROJECT,)),)
+    assert token.identity.scopes == (Scope(Action.READ, (EVERY_PROJECT,), (MAIN,)),)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ def test_a_cut_file_opens_no_more_than_the_whole(length: int) -> None:
         opened += held.identity.scopes
         assert held.expires_at == datetime(2031, 5, 6, tzinfo=UTC)
 
-    assert set(opened) <= {Scope(Action.READ, (Pattern("acme-*"),))}
+    assert set(opened) <= {Scope(Action.READ, (Pattern("acme-*"),), (MAIN,))}
 
 
 def test_a_token_of_15_characters_is_refused(tmp_path: Path, clock: Clock) -> None:

@@ -16,6 +16,7 @@ from tests.model.jobs import AUDIENCE, GITHUB, GITHUB_SAYS
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, Clock
 from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.model.access import Action, parse_right_indexes
 from wheelyard.settings.sections import PublishingSettings, Settings
 
 READERS = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
@@ -24,7 +25,7 @@ OTHERS = {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["upload"]
 
 @contextmanager
 def serving(folder: Path, *grants: dict[str, Any], **rules: object) -> Iterator[InProcessServer]:
-    """Yield a server with a release in the index without a name, and an index `prod`."""
+    """Yield a server with a release in main, and an index `prod`."""
     settings = Settings(index=({"name": "prod", **rules},), grant=grants)
     with in_process(folder, settings) as server:
         server.publish(make_wheel(), make_sdist())
@@ -44,8 +45,9 @@ def post(server: InProcessServer, token: str, index: str = "", **body: object) -
 
 
 def token_of(server: InProcessServer, index: str = "") -> str:
-    """Return a new token that may upload, and that names an index or none."""
-    return server.index.tokens.create(TokenRequest(name="ci", index=index), "local:x")[0].text
+    """Return a new token that may upload to some indexes, or to main."""
+    indexes = parse_right_indexes(index, Action.UPLOAD)
+    return server.index.tokens.create(TokenRequest(name="ci", indexes=indexes), "local:x")[0].text
 
 
 def test_a_release_is_promoted_once(tmp_path: Path) -> None:
@@ -59,7 +61,7 @@ def test_a_release_is_promoted_once(tmp_path: Path) -> None:
 
         counts = [(len(each["promoted"]), len(each["present"])) for each in (trial, first, second)]
         assert (status, counts) == (200, [(2, 0), (2, 0), (0, 2)])
-        assert (first["from"], first["to"], first["version"]) == ("", "prod", "1.0")
+        assert (first["from"], first["to"], first["version"]) == ("main", "prod", "1.0")
         (file, _) = first["promoted"]
         assert file["promoted-by"].startswith("token:")
         assert file["promoted-by-name"] == "ci"

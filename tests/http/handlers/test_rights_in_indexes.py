@@ -22,7 +22,7 @@ INDEXES = ({"name": "dev"}, {"name": "prod"})
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
-    """Serve `dev` with the rights of the index without a name, and `prod` with its own."""
+    """Serve `dev` with the rights of main, and `prod` with its own."""
     folder: Path = tmp_path_factory.mktemp("server")
     (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\n")
     settings = Settings(
@@ -58,7 +58,7 @@ def test_the_account_names_indexes_with_other_rights(
     text = text_of(signed_in(server, name).open("/-/account/"))
 
     assert f"You may {here} You may in prod {in_prod} Your names" in text
-    assert "Your projects in the index without a name" in text
+    assert "Your projects in the index main" in text
 
 
 def test_uploaders_are_those_of_the_index(server: InProcessServer) -> None:

@@ -7,6 +7,7 @@ from packaging.utils import NormalizedName
 
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
+from wheelyard.model.index_name import MAIN
 from wheelyard.operations.search.project_table import (
     ProjectTable,
     SearchResults,
@@ -116,7 +117,7 @@ def test_nobody_is_told_of_others() -> None:
             facts("secret-plan", "acme", requires=" acme-core ", uploaded=3, changed=3),
         ]
     )
-    ana = Caller("user:ana@acme.dev", (Scope(Action.READ, (Pattern("acme-*"),)),))
+    ana = Caller("user:ana@acme.dev", (Scope(Action.READ, (Pattern("acme-*"),), (MAIN,)),))
     visible, core = table.readable_by(ana), NormalizedName("acme-core")
 
     assert len(visible.projects) == 2
@@ -191,7 +192,7 @@ def test_similar_names_are_few_and_readable() -> None:
     names = [f"acme-{letter}" for letter in "abcdefghij"]
     table = table_of([facts("acme-x", origin="pypi"), *map(facts, names)])
     assert similar(table, "acme-z") == names[:5]
-    ana = Caller("user:ana@acme.dev", (Scope(Action.READ, (Pattern("acme-j"),)),))
+    ana = Caller("user:ana@acme.dev", (Scope(Action.READ, (Pattern("acme-j"),), (MAIN,)),))
     assert similar(table, "acme-z", ana) == ["acme-j", "acme-x"]  # all may read public packages
     assert similar(table, "acme-z", Caller("user:eve@acme.dev", ())) == []
 

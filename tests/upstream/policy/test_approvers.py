@@ -25,11 +25,14 @@ from wheelyard.model.access import (
     Scope,
     parse_actions,
 )
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.public_packages import Verdict
 
 NUMPY, REQUESTS = NormalizedName("numpy"), NormalizedName("requests")
-APPROVER = Caller("htpasswd:bo", (Scope(Action.APPROVE, (Pattern("num*"),)),))
-ADMIN = Caller("htpasswd:ana", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,)),))
+APPROVER = Caller("htpasswd:bo", (Scope(Action.APPROVE, (Pattern("num*"),), (MAIN,)),))
+ADMIN = Caller(
+    "htpasswd:ana", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,)),)
+)
 
 
 def api(harness: IndexHarness, caller: Caller) -> LocalApi:
@@ -79,7 +82,7 @@ def test_approver_decides_about_some_names(harness: IndexHarness) -> None:
 @pytest.mark.parametrize("actions", [Action.MANAGE.with_implied, Action.READ])
 def test_other_rights_decide_nothing(harness: IndexHarness, actions: Action) -> None:
     """Who may manage all projects may decide about no public package."""
-    manager = api(harness, Caller("htpasswd:di", (Scope(actions, (EVERY_PROJECT,)),)))
+    manager = api(harness, Caller("htpasswd:di", (Scope(actions, (EVERY_PROJECT,), (MAIN,)),)))
     with refused(Forbidden, "a grant of approve"):
         manager.call(packages.block, Block(NUMPY))
     with refused(Forbidden, "a grant of approve"):

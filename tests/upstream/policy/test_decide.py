@@ -9,11 +9,12 @@ from packaging.version import Version
 from tests.operations.in_memory_index import Clock, IndexHarness
 from wheelyard.errors import Invalid
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.model.public_packages import DecisionList, DecisionSummary, Verdict
 from wheelyard.upstream.policy.decisions import Deciding, Target
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
-ROOT = Caller("local:root", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,)),))
+ROOT = Caller("local:root", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,)),))
 APPROVED, BLOCKED = Verdict.APPROVED, Verdict.BLOCKED
 
 

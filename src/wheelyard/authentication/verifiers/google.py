@@ -35,6 +35,7 @@ from wheelyard.model.access import (
     Scope,
 )
 from wheelyard.model.claim_matchers import Claims
+from wheelyard.model.index_name import MAIN
 
 TIMEOUT_SECONDS: Final = 3.0
 """Timeout of the requests to Google for one access token, together."""
@@ -109,6 +110,8 @@ class AccessTokenVerifier(Struct, frozen=True):
     cache: VerificationCache[AccessTokenVerdict]
     cache_seconds: float = MAX_CACHE_SECONDS
     """How long rights are cached; at most `MAX_CACHE_SECONDS`."""
+    indexes: tuple[str, ...] = (MAIN,)
+    """The indexes that the rights are about, as in a `Scope`."""
 
     def cached_identity(self, credential: Credential) -> Identity | None:
         """
@@ -158,7 +161,7 @@ class AccessTokenVerifier(Struct, frozen=True):
         except FetchError as fault:
             logger.warning("Google does not say what an access token may do: %s", fault.why)
             raise verification_unavailable("Google") from None
-        identity = _identity_of_access_token(key, actions)
+        identity = _identity_of_access_token(key, actions, self.indexes)
         return AccessTokenVerdict(identity, seconds if actions else REJECTION_CACHE_SECONDS)
 
     def _permitted_actions(self, token: str) -> Action | None:
@@ -199,9 +202,9 @@ class AccessTokenVerifier(Struct, frozen=True):
         return frozenset(str(info.get("scope", "")).split()), seconds
 
 
-def _identity_of_access_token(key: bytes, actions: Action) -> Identity:
+def _identity_of_access_token(key: bytes, actions: Action, indexes: tuple[str, ...]) -> Identity:
     principals = {ANONYMOUS, ALL_AUTHENTICATED} if actions & Action.READ else {ANONYMOUS}
-    scopes = (Scope(actions, (EVERY_PROJECT,)),) if actions else ()
+    scopes = (Scope(actions, (EVERY_PROJECT,), indexes),) if actions else ()
     return Identity(f"google:{key.hex()[:8]}", frozenset(principals), scopes)
 
 

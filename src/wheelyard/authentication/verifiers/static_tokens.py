@@ -7,7 +7,7 @@ Static tokens: secrets that the operator already has, each with its own scope.
     can = ["read", "upload"]          # the default
     expires = 2027-01-31              # at the first moment of this day, UTC; or a date and time
     projects = ["acme-*", "tools"]    # required; ["*"] is every project
-    index = "prod"                    # the index that it is for, if it names one
+    indexes = ["prod"]                # that it is about; main without, ["*"] for all
 
 Only the SHA-256 of a token is kept, and tokens are looked up by it. `projects` has no default, so
 that a truncated file opens nothing that its author did not write. One more token, for reading and
@@ -40,10 +40,11 @@ from wheelyard.model.access import (
     Scope,
     parse_actions,
     parse_pattern,
+    parse_right_indexes,
 )
 from wheelyard.model.api_token import PREFIX, has_token_prefix
 from wheelyard.model.decoding import InvalidField, decode_table, escaped, require_one_line
-from wheelyard.model.index_name import parse_index_names
+from wheelyard.model.index_name import MAIN
 
 MIN_TOKEN_CHARS: Final = 16
 NAME_LIMIT_CHARS: Final = 100
@@ -70,7 +71,9 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[str, ...], Meta(min_length=1, title='a list such as ["acme-*"], or ["*"] for all')
     ]
     expires: Any = None
+    indexes: Annotated[tuple[str, ...], Meta(title='a list of indexes such as ["dev"]')] = ()
     index: str = ""
+    """The same as a text, as earlier versions had it."""
 
 
 class StaticToken(Struct, frozen=True):
@@ -207,11 +210,9 @@ def _parse_token(table: Mapping[str, object]) -> StaticToken:
     except InvalidField as wrong:
         raise Invalid(f"{wrong.message}.") from None
     name = require_one_line(fields.name, "its name", NAME_LIMIT_CHARS).strip()
-    scope = Scope(
-        parse_actions(fields.can),
-        tuple(map(parse_pattern, fields.projects)),
-        parse_index_names(fields.index),
-    )
+    actions = parse_actions(fields.can)
+    projects = tuple(map(parse_pattern, fields.projects))
+    scope = Scope(actions, projects, _indexes(fields, actions))
     expires_at = _expiry(fields.expires)
     if (fields.value is None) == (fields.sha256 is None):
         raise Invalid("it needs either value or sha256. Write one of them.")
@@ -223,6 +224,12 @@ def _parse_token(table: Mapping[str, object]) -> StaticToken:
     if digest == _digest_of(""):  # an empty password must not match
         raise Invalid("its digest is that of nothing. Make it with 'printf %s TOKEN | sha256sum'.")
     return StaticToken(known_identity(f"static:{name}", scope), digest, expires_at)
+
+
+def _indexes(fields: _Table, actions: Action) -> tuple[str, ...]:
+    if fields.indexes and fields.index:
+        raise Invalid("it has indexes and index. Leave index out.")
+    return parse_right_indexes(",".join(fields.indexes) or fields.index, actions)
 
 
 def _check_value(value: str) -> None:
@@ -264,6 +271,6 @@ def _environment_token(text: str) -> TokensByDigest:
     except Invalid as fault:
         message = f"The static token makes no sense: {fault.message}"
         raise Invalid(message, code="bad_setting") from None
-    scope = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,))
+    scope = Scope(Action.READ | Action.UPLOAD, (EVERY_PROJECT,), (MAIN,))
     identity = known_identity(f"static:{ENVIRONMENT_TOKEN}", scope)
     return {_digest_of(text): StaticToken(identity, _digest_of(text))}

@@ -123,7 +123,7 @@ class Histories:
             newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
             names = [facts.name for facts in newest]
             entries = read_latest(self._project, names, is_local=index.is_local)
-            environment, title = self._web.environment, index.definition.title
+            environment, title = self._web.environment, index.definition.path
             return index_feed(environment.brand.name, environment.base_url, entries, title)
 
         key, version = ("feed of all", visibility_key(caller)), str(table.generation)
@@ -175,7 +175,7 @@ class Histories:
             project = home.project
             history = HistoryReader(home.index.projects, index.tokens.records)
             changes = self._shown(history.read(project).entries, home)
-            environment, title = self._web.environment, index.definition.title
+            environment, title = self._web.environment, index.definition.path
             brand, url = environment.brand.name, environment.base_url
             return project_feed(brand, url, project, changes, title)
 

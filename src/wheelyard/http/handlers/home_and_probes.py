@@ -49,6 +49,7 @@ from wheelyard.http.responses import (
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.index_name import MAIN
 from wheelyard.rendering.project_facts import ProjectFacts
 from wheelyard.rendering.web.home_page import (
     PROJECTS_ON_A_PAGE,
@@ -144,7 +145,7 @@ class HomePages:
             version = in_force.records.get().version
             others |= in_force.load().definitions.keys()
             shows = ((INDEXES, version),)
-        return ("", *sorted(others)) if others else (), shows
+        return (MAIN, *sorted(others)) if others else (), shows
 
     def answer_list(self, request: Request) -> Response:
         """Handle GET `/-/projects/<number>/`: a page of the projects that the caller may read."""

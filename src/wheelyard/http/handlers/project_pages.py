@@ -436,6 +436,6 @@ def _uploaders(name: NormalizedName, grants: Grants, index: str) -> tuple[str, .
     uploading = (
         grant
         for grant in grants.all
-        if grants.holding(index, (grant.scope,)) and grant.scope.permits(Action.UPLOAD, name)
+        if grant.scope.holds_in(index) and grant.scope.permits(Action.UPLOAD, name)
     )
     return tuple(sorted({who for grant in uploading for who in grant.who}))

@@ -30,7 +30,6 @@ from wheelyard.http.request_authentication import CallerElsewhere
 from wheelyard.http.resolver import find_private
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_version
-from wheelyard.model.index_name import describe_index
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.account_pages import FormState
@@ -108,9 +107,8 @@ class PromotionPages:
         with suppress(NotFound):
             for home in find_private(self._context, name).homes:
                 if Selection(version).of(home.project.files):
-                    place = describe_index(home.index.name)
                     return NotFound(
-                        f"{name} {version} is from {place}. Promote it on its page there."
+                        f"{name} {version} is from {home.index.name}. Promote it on its page there."
                     )
         return None
 

@@ -32,6 +32,7 @@ from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
 from wheelyard.http.token_forms import LINKED_FIELDS, LinkReader, made_values, new_token
 from wheelyard.http.web_pages import WebPages
+from wheelyard.model.index_name import MAIN
 from wheelyard.rendering.web.account_pages import TOKENS_ROOT, FormState, TokensView
 
 
@@ -138,7 +139,7 @@ class TokenPages:
             sign_in=sign_in,
             may_change=not index.settings.server.read_only,
             max_days=index.settings.tokens.max_days,
-            indexes=index.caller_tokens.indexes_of(caller, sorted(index.indexes.names())),
+            indexes=index.caller_tokens.indexes_of(caller, (MAIN, *sorted(index.indexes.names()))),
         )
 
     def _sign_in_again(self, request: Request, fields: FormFields) -> str:

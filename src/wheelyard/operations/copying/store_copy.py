@@ -36,6 +36,7 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Commit, Project
 from wheelyard.operations.copying.credential_copy import (
     CredentialCopy,
@@ -95,7 +96,7 @@ class CopyReport(Struct):
     """What the operator has to know of a copy without a problem."""
 
     def add(self, index: str, part: "CopyReport") -> None:
-        """Add what was copied of an index with a name."""
+        """Add what was copied of another index."""
         self.moment = max(filter(None, (self.moment, part.moment)), default=None)
         self.projects += part.projects
         self.changed += part.changed
@@ -143,10 +144,10 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
     threads: int
     claims_names: bool = False
     """Whether the names come first, so that no upstream index is asked for them meanwhile."""
-    name: str = ""
-    """That of the index whose documents these are. Without one, the others are copied as well."""
+    name: str = MAIN
+    """That of the index whose documents these are. With main, the others are copied as well."""
     indexes: "IndexCopies | None" = None
-    """How the indexes with a name are copied, or None for a store that cannot have any."""
+    """How the other indexes are copied, or None for a store that cannot have any."""
 
     def run(self, progress: CopyProgress, *, with_credentials: bool = False) -> CopyReport:
         """
@@ -165,7 +166,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
             plans = copying.copy_bytes()
         copying.copy_commits(plans)
         copying.copy_counts()
-        if self.name:
+        if self.name != MAIN:
             return copying.end()
         copying.copy_documents(with_credentials=with_credentials)
         parts = dict[str, CopyReport]()
@@ -181,7 +182,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
 
 
 class IndexCopies(Struct, frozen=True, kw_only=True):
-    """Copies the indexes of a store that have a name, also if nobody defines them."""
+    """Copies the indexes of a store but main, also if nobody defines them."""
 
     records: IndexRecords
     """The list of indexes in the target."""
@@ -191,10 +192,10 @@ class IndexCopies(Struct, frozen=True, kw_only=True):
     """Returns the catalog of an index in the target."""
 
     def names(self, source: Stores) -> list[str]:
-        """Return the names of the indexes of which a store has something."""
+        """Return the names of the other indexes of which a store has something."""
         clock = StoreClock(source.documents, self.records.commits.runtime)
         removal = FileRemoval(source, clock)
-        return [name for prefix in removal.indexes() if (name := keys.index_in(prefix))]
+        return [name for name in map(keys.index_in, removal.indexes()) if name != MAIN]
 
     def part_of(self, whole: StoreCopy, name: str) -> StoreCopy:
         """Return the copy of one index."""

@@ -224,7 +224,7 @@ class ProjectTable(Struct, frozen=True, dict=True, array_like=True):
         `principals`.
         """
         changing = [
-            Scope(Action.READ, tuple(set(scope.projects) - {EVERY_PROJECT}))
+            Scope(Action.READ, tuple(set(scope.projects) - {EVERY_PROJECT}), scope.indexes)
             for scope in caller.scopes
             if scope.actions & (Action.UPLOAD | Action.MANAGE)
         ]

@@ -41,7 +41,7 @@ class Account(Struct, frozen=True, kw_only=True):
 
     @property
     def rights(self) -> tuple[str, ...]:
-        """What the caller may do in the index without a name, in words."""
+        """What the caller may do in main, in words."""
         return rights_of(self.caller)
 
     @property

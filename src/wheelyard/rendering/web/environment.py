@@ -16,9 +16,16 @@ from markupsafe import Markup
 from msgspec import Struct
 
 from wheelyard.errors import DOCUMENTATION
-from wheelyard.model.access import describe_principal, describe_scope
+from wheelyard.model.access import (
+    Action,
+    describe_indexes,
+    describe_principal,
+    describe_scope,
+    parse_right_indexes,
+)
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.decoding import readable_size
+from wheelyard.model.index_name import MAIN, index_path
 from wheelyard.model.project import Status
 from wheelyard.model.stored_indexes import describe_keys
 from wheelyard.rendering.advice import caution_on_page
@@ -214,7 +221,7 @@ class PageEnvironment:
         serves_public: Whether public packages come from this index, too.
         is_static: Whether the pages are for a static site.
         counts_downloads: Whether the downloads of private files are counted, and shown.
-        index_name: The name of the index, which is the end of its path.
+        index_name: The name of the index, which is the end of its path, or empty for main.
         takes_uploads: Whether files can be published to it.
     """
 
@@ -265,6 +272,7 @@ class PageEnvironment:
             "client_settings": self.client_settings,
             "clients": INSTALL_CHOICES,
             "index_name": index_name,
+            "index_path": index_path,
             "server_root": self.server_root,
             "logo": LOGO if brand.logo else ICON,
             "generator": f"wheelyard {version('wheelyard')}",
@@ -291,11 +299,12 @@ class PageEnvironment:
 
     def login_command(self, root: str, index: str) -> Markup:
         """Return the command that gets a token for an index of this server, as `index_link`."""
+        option = "" if index == MAIN else f" --index {index}"
         url = self.client_settings.root.removesuffix(self._index_name).rstrip("/")
         link = Markup.escape(f"{url}/")
         if not self._is_certain:
             link = Markup('<span data-root="{}">{}</span>').format(self.server_root(root), link)
-        return Markup("wheelyard login {}{}").format(link, f" --index {index}" if index else "")
+        return Markup("wheelyard login {}{}").format(link, option)
 
     @property
     def host(self) -> Markup:
@@ -355,6 +364,7 @@ def _templates() -> Environment:
         "marks": project_marks,
         "on_page": caution_on_page,
         "index_in_words": describe_keys,
+        "indexes_in_words": _indexes_in_words,
         "principal": describe_principal,
         "size": readable_size,
         "web": web_address,
@@ -385,3 +395,7 @@ def project_marks(project: ProjectFacts) -> Markup:
 def web_address(url: str) -> str:
     """Return `url` if a browser may follow it from a page, else an empty string."""
     return url if url.lower().startswith(("https://", "http://", "mailto:")) else ""
+
+
+def _indexes_in_words(text: str) -> str:
+    return describe_indexes(parse_right_indexes(text, Action.READ))

@@ -6,7 +6,6 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access import describe_principal
-from wheelyard.model.index_name import describe_index
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.simple_pages import timestamp
@@ -19,7 +18,6 @@ class PromotionTarget(Struct, frozen=True, kw_only=True):
     """An index that the viewer may promote a release to, and what it would get."""
 
     name: str
-    """Empty for the index without a name."""
     new: tuple[str, ...] = ()
     """The names of the files that it lacks."""
     present: int = 0
@@ -27,17 +25,12 @@ class PromotionTarget(Struct, frozen=True, kw_only=True):
     error: str = ""
     """Why the viewer cannot promote the release there now."""
 
-    @property
-    def title(self) -> str:
-        """The name of the index, or words for the one without a name."""
-        return describe_index(self.name)
-
 
 class Arrival(Struct, frozen=True):
     """How files of a release came from another index."""
 
     source: str
-    """The other index in words."""
+    """The other index."""
     who: str
     """Who has promoted them, in words."""
     at: str
@@ -48,7 +41,7 @@ def arrivals_of(files: Iterable[ShownFile]) -> list[Arrival]:
     """Return how files came from other indexes, the oldest first, each promotion once."""
     arrivals = {
         Arrival(
-            describe_index(file.promoted_from),
+            file.source_index,
             describe_principal(file.promoted_by, file.promoted_by_name),
             timestamp(file.promoted_at),
         )
@@ -59,9 +52,9 @@ def arrivals_of(files: Iterable[ShownFile]) -> list[Arrival]:
 
 
 def departures_of(files: Iterable[ShownFile]) -> list[str]:
-    """Return the indexes in words that any of these files is noted as promoted to."""
-    names = {name for file in files if isinstance(file, File) for name in file.promoted_to}
-    return list(map(describe_index, sorted(names)))
+    """Return the indexes that any of these files is noted as promoted to."""
+    names = {name for file in files if isinstance(file, File) for name in file.targets}
+    return sorted(names)
 
 
 def pin_of(files: Iterable[object]) -> str | None:

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from msgspec import Struct
 from msgspec.structs import replace
 
+from wheelyard.model.index_name import MAIN
 from wheelyard.rendering.client_settings import (
     CLIENTS,
     INSTALLERS,
@@ -83,8 +84,8 @@ class SetupContent(Struct, frozen=True, kw_only=True):
     """What is wrong with that text."""
     needs_credential: bool = True
     """Whether one needs a credential to install anything."""
-    index: str = ""
-    """The name of the index that a token is for, empty for that without one."""
+    index: str = MAIN
+    """The name of the index that a token is for."""
     contact: str = ""
     """Whom to ask for one, as `[web] contact` says."""
     days_path: str = ""

@@ -50,10 +50,10 @@ def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
     layers = 'dev, prod, ""'
     page = admin.done(PAGE, action="make", name="dev", layers=layers, merge="acme-*", note="T-1")
     assert "The index is made: dev" in page
-    assert 'layers dev prod "", merge acme-*' in page
+    assert "layers dev prod main, merge acme-*" in page
     assert "fixed while the server runs" in page
     form = admin.open(f"{PAGE}?change=dev").body.decode()
-    assert 'value="dev, prod, &#34;&#34;"' in form
+    assert 'value="dev, prod, main"' in form
     (as_of,) = re.findall('name="as_of" value="([^"]+)"', form)
 
     page = admin.done(PAGE, action="change", name="dev", as_of=as_of, layers="dev", index_size="5")

@@ -20,7 +20,12 @@ from wheelyard.http.token_forms import parse_patterns
 from wheelyard.model.access import EVERY_PROJECT, Action, describe_principal
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.grants import GrantFields, describe_event
-from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AddedGrant, ListedGrant
+from wheelyard.operations.access_control import (
+    NOTE_LIMIT_CHARS,
+    OWN_ACCESS,
+    AddedGrant,
+    ListedGrant,
+)
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
 
@@ -110,15 +115,14 @@ class GrantPages:
     def _question(self, request: Request, grant_id: str, form: FormState, status: int) -> Response:
         access = self._pages.api(request).call(access_operations.show_access)
         row = next((grant for grant in access.grants if grant.id == grant_id), None)
-        warnings = self._pages.index.index_administration.revocation_warnings(grant_id)
-        values = {"form": form, "row": row, "id": grant_id, "warnings": warnings}
+        values = {"form": form, "row": row, "id": grant_id}
         return self._pages.show(request, SECTION, "grant_revoke.html", values, status)
 
     def _revoke(self, request: Request, fields: FormFields) -> Response:
         wanted = GrantRevocation(
             fields.text("id"), fields.text("note"), bool(fields.text("even_if_own"))
         )
-        with confirmed_by("even_if_own"):
+        with confirmed_by("even_if_own", OWN_ACCESS):
             self._pages.api(request).call(access_operations.revoke_grant, wanted)
         return self._pages.done(request, f"revoked={wanted.id}")
 

@@ -21,7 +21,13 @@ from wheelyard.http.handlers.admin.pages import (
 from wheelyard.http.handlers.admin.principals import credentials_in_use
 from wheelyard.http.messages import Request, Response
 from wheelyard.model.grants import groups_in
-from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant, ListedGroup
+from wheelyard.operations.access_control import (
+    OWN_ACCESS,
+    AccessList,
+    GroupChange,
+    ListedGrant,
+    ListedGroup,
+)
 from wheelyard.remedies import Caution
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import chosen_principal
@@ -149,7 +155,10 @@ class GroupPages:
             note=fields.text("note"),
             even_if_own=bool(fields.text("even_if_own")),
         )
-        with confirmed_by("even_if_own"), refused_for("who" if action == "add" else "group"):
+        with (
+            confirmed_by("even_if_own", OWN_ACCESS),
+            refused_for("who" if action == "add" else "group"),
+        ):
             edited = self._pages.api(request).call(access_operations.edit_group, wanted)
         if action == "delete":
             return self._pages.done(request, urlencode({"deleted": wanted.name}))

@@ -13,10 +13,11 @@ from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
 from wheelyard.catalog.removed import REMOVED_RULES, removed_rules
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.forms import FormFields, form_body
-from wheelyard.http.handlers.admin.pages import AdminPages, newest_part
+from wheelyard.http.handlers.admin.pages import AdminPages, confirmed_by, newest_part
 from wheelyard.http.messages import Request, Response
 from wheelyard.model.index_texts import INDEX_KEYS, NAME, index_of_texts, texts_of_index
 from wheelyard.model.stored_indexes import ListedIndex, describe_event
+from wheelyard.operations.index_administration import OPENS_INDEX
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.index_fields import index_fields
 
@@ -120,15 +121,19 @@ class IndexPages:
     def _save(self, request: Request, fields: FormFields, action: str) -> Response:
         keys = index_of_texts({key: fields.text(key) for key in INDEX_KEYS})
         note, api = fields.text("note"), self._pages.api(request)
+        even_if_open = bool(fields.text("even_if_open"))
         if action == "make":
-            api.call(index_operations.make_index, NewIndex(keys, note))
+            wanted = NewIndex(keys, note, even_if_open)
+            with confirmed_by("even_if_open", OPENS_INDEX):
+                api.call(index_operations.make_index, wanted)
         else:
             # a field that is empty leaves its key out
             changes = {key: keys.get(key) for key in INDEX_KEYS if key != NAME}
             changes |= {rule: None for rule in REMOVED_RULES if fields.text(rule)}
             seen = form_body(fields, SeenIndex)
-            edit = IndexEdit(seen.name, changes, note, seen.as_of)
-            api.call(index_operations.change_index, edit)
+            edit = IndexEdit(seen.name, changes, note, seen.as_of, even_if_open)
+            with confirmed_by("even_if_open", OPENS_INDEX):
+                api.call(index_operations.change_index, edit)
         return self._pages.done(request, urlencode({"done": action, NAME: fields.text(NAME)}))
 
     def _remove(self, request: Request, fields: FormFields) -> Response:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from msgspec import Struct
 
 from wheelyard.api.table import LocalApi
-from wheelyard.authentication.authorization import require_admin
+from wheelyard.authentication.authorization import require_server_admin
 from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
@@ -28,7 +28,6 @@ from wheelyard.model.access import Caller
 from wheelyard.model.grants import AnyAccessEvent
 from wheelyard.model.stored_indexes import AnyIndexEvent
 from wheelyard.model.stored_publishers import AnyPublisherEvent
-from wheelyard.operations.access_control import OWN_ACCESS
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.sections import SECTIONS
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
@@ -61,7 +60,7 @@ class NewestPart(Struct, frozen=True):
 
 
 def _require_administrator(caller: Caller) -> None:
-    require_admin(caller, WHAT)
+    require_server_admin(caller, WHAT)
 
 
 class AdminPages:
@@ -223,12 +222,12 @@ def refused_for(field: str) -> Iterator[None]:
 
 
 @contextmanager
-def confirmed_by(field: str) -> Iterator[None]:
-    """Name `field`, a box to tick, in a refusal of what takes away the caller's own rights."""
+def confirmed_by(field: str, code: str) -> Iterator[None]:
+    """Name `field`, a box to tick, in a refusal with a code until somebody confirms the change."""
     try:
         yield
     except Conflict as error:
-        if error.code == OWN_ACCESS:
+        if error.code == code:
             error.field = field
         raise
 

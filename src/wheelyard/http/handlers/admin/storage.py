@@ -9,6 +9,7 @@ from wheelyard.api.server_operations import ProjectUsage
 from wheelyard.errors import NotFound
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
 from wheelyard.http.messages import Request, Response
+from wheelyard.model.index_name import read_index_name
 
 SECTION: Final = "storage/"
 ROWS_ON_A_PAGE: Final = 100
@@ -38,7 +39,7 @@ class StoragePage:
         query = self._pages.query(request)
         usage = self._pages.api(request).call(server_operations.show_usage)
         all_indexes = (usage, *usage.indexes)
-        name = query.text("index")
+        name = read_index_name(query.text("index"))
         shown = next((index for index in all_indexes if index.index == name), None)
         if shown is None:
             self._pages.index.indexes.definition(name)  # raises unless there is such an index

@@ -18,6 +18,7 @@ from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
 from wheelyard.http.token_forms import made_values, new_token
 from wheelyard.model.api_token import token_id_in
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.principal_kinds import NOBODY, chosen_principal
 
@@ -121,7 +122,7 @@ class TokenAdministration:
         values = {
             "form": form,
             "max_days": index.settings.tokens.max_days,
-            "indexes": sorted(index.indexes.names()),
+            "indexes": (MAIN, *sorted(index.indexes.names()), EVERY_INDEX),
             "kinds": tuple(credentials_in_use(index).owners(OWNER_PREFIXES)),
         }
         return self._pages.show(request, SECTION, "token_form.html", values, status)

@@ -16,6 +16,8 @@ class IndexField(Struct, frozen=True):
     """Whether it is hidden until somebody wants it."""
     is_flag: bool = False
     """Whether it is true or false, and so a box to tick."""
+    choices: tuple[tuple[str, str], ...] = ()
+    """The values that there are, each with its words; the first is the default."""
 
 
 FIELDS: Final = (
@@ -23,9 +25,18 @@ FIELDS: Final = (
         "layers",
         "Layers",
         "Names with commas, in the order in which a project is looked for: the name of this index "
-        'for its own packages, other indexes, upstream, and "" for the index without a name. Empty '
-        "means its own packages alone.",
+        "for its own packages, other indexes such as main, and upstream. Empty means its own "
+        "packages alone.",
         is_rare=False,
+    ),
+    IndexField(
+        "read",
+        "Who may read it",
+        is_rare=False,
+        choices=(
+            ("granted", "Whoever has a right in it."),
+            ("anyone", "Anybody, also without a credential, unless the settings say private."),
+        ),
     ),
     IndexField(
         "merge",
