@@ -26,12 +26,12 @@ from wheelyard.cli.options import (
 from wheelyard.cli.output import (
     JSON,
     cli_command,
-    given_option,
     print_line,
     print_result,
     printable,
     warn,
 )
+from wheelyard.cli.program import chosen_index, chosen_server
 from wheelyard.doctor.examination import CheckOutcome, Finding, examination, without_secrets
 from wheelyard.doctor.installed_clients import Machine
 from wheelyard.errors import Invalid, NotFound, Unavailable, quoted
@@ -183,10 +183,10 @@ def _index_and_day() -> tuple[str, str]:
 
     Raises NotFound if there is no such day.
     """
-    name = given_option("index") or ""
+    name = chosen_index()
     base, _, last = name.rpartition("/")
     if not is_dated_view(last):
-        return read_index_name(name), ""
+        return name, ""
     day_of_view(last)
     return read_index_name(base), last
 
@@ -195,7 +195,8 @@ def _settings_of_index(
     client: str, root: str | None, wanted: Sequence[NormalizedName], name: str, *, one_url: bool
 ) -> ClientSettings:
     # the index is asked only for what the client's text has to say, as it may not be there
-    is_remote, installs = given_option("server") is not None, client in INSTALLERS and not one_url
+    is_remote = chosen_server() is not None
+    installs = client in INSTALLERS and not one_url
     is_main, path = name == MAIN, index_path(name).removesuffix("/")
     # the text for pip names no project
     if (is_remote and (installs or not is_main)) or (installs and wanted and client != "pip"):

@@ -11,7 +11,7 @@ from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
 from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.cli.options import INDEX, Api, history_lines, open_api, token_names
 from wheelyard.cli.output import JSON, CliGroup, print_result, warn
-from wheelyard.cli.program import caution_text, warn_of
+from wheelyard.cli.program import caution_text, command_line, warn_of
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import with_name
@@ -115,6 +115,8 @@ def add_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: boo
         raise click.UsageError("The name of an index is NAME. Leave name= out.")
     table = {"name": name, **keys}
     _report(open_api().call(index_operations.make_index, NewIndex(table, note, even_if_open)))
+    token = command_line("token", "create", "NAME", "--index", name)
+    click.echo(escaped(f"{token} makes a token for it"), err=True)
 
 
 @index_command.subcommand(

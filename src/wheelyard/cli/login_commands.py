@@ -25,6 +25,7 @@ from wheelyard.cli.output import (
     print_message,
     warn,
 )
+from wheelyard.cli.program import INDEX_VARIABLE, URL_VARIABLE
 from wheelyard.errors import (
     OWNER_ENDED,
     TOKEN_EXPIRED,
@@ -67,9 +68,13 @@ MAX_RIGHTS: Final = 20
 """So many rights of a token are shown at most, of a server that may send any number."""
 ENDED: Final = (OWNER_ENDED, TOKEN_EXPIRED, TOKEN_REVOKED)
 """The codes by which a server says that a token was its own."""
-URL: Final = Argument(["url"], metavar="URL")
+URL: Final = Argument(["url"], metavar="[URL]", default=lambda: _default(URL_VARIABLE))
+"""The root of a server; without it `$WHEELYARD_URL`."""
 INDEX: Final = Option(
-    ["--index"], default="", metavar="NAME", help="The index that the token is for, such as prod."
+    ["--index"],
+    default=lambda: _default(INDEX_VARIABLE),
+    metavar="NAME",
+    help="The index that the token is for, such as prod.  [default: $WHEELYARD_INDEX, else main]",
 )
 
 
@@ -195,6 +200,8 @@ def login_command(  # noqa: PLR0913 - one for each option
     """
     Store a token of your own for the index at URL, where pip, uv and others find it.
 
+    Without URL it is the server of $WHEELYARD_URL.
+
     The page of your tokens is opened, or its address shown, with the form of a new one filled in.
     You sign in there, look at the form, make the token, and paste it here. Where there is no
     terminal, the token is the first line of standard input. It does at most what you may do
@@ -283,6 +290,10 @@ def logout_command(url: str, index: str) -> None:
             _say(f"The token in {escaped(place)} is revoked.")
         store.remove(place)
     _say("It is removed from this machine.")
+
+
+def _default(variable: str) -> str:
+    return process_environment().get(variable, "")
 
 
 def _machine() -> str:

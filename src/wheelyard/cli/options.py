@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from wheelyard.api.table import LocalApi
 from wheelyard.cli.output import complete_path, given_option, kept_option, print_message, warn
-from wheelyard.cli.program import warn_of
+from wheelyard.cli.program import LOCAL_OPTIONS, chosen_index, chosen_server, warn_of
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.decoding import escaped
@@ -155,9 +155,7 @@ def _closed_with_command(index: Index, name: str | None) -> Index:
 
 def _or_given(name: str | None) -> str:
     """Return the name of an index, or without it what `--index` is, main if nothing is given."""
-    if name is None:
-        return read_index_name(given_option("index") or "")
-    return read_index_name(name)
+    return chosen_index() if name is None else read_index_name(name)
 
 
 def _give_serials(index: Index) -> None:
@@ -219,8 +217,6 @@ def _login_name() -> str:
 
 
 Api: TypeAlias = "LocalApi | RemoteApi"
-LOCAL_OPTIONS: Final = ("store", "config")
-"""Options that mean nothing for a server, which has its own settings."""
 INDEX: Final = (
     kept_option(
         "--server",
@@ -236,7 +232,7 @@ INDEX: Final = (
 INDEX_NAME: Final = kept_option(
     "--index",
     metavar="NAME",
-    help="One of the indexes of the store or server.  [default: main]",
+    help="One of the indexes of the store or server.  [default: $WHEELYARD_INDEX, else main]",
 )
 PACKAGES: Final = (INDEX_NAME, *INDEX)
 """The same, for commands about the packages of an index."""
@@ -259,12 +255,12 @@ def local_api(index: Index) -> LocalApi:
 
 def remote_api(index: str | None = None) -> "RemoteApi | None":
     """
-    Return the index of a name or of `--index`, of `--server`, or None without that option.
+    Return the index of a name or of `--index`, of the server that is chosen, or None without one.
 
     Raises UsageError if an option of a store is given, too. Raises Invalid if the URL or the
     credential is malformed. No request is sent.
     """
-    server = given_option("server")
+    server = chosen_server()
     if server is None:
         return None
     for name in LOCAL_OPTIONS:

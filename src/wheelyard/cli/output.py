@@ -76,6 +76,11 @@ def given_option(name: str) -> Any:  # noqa: ANN401 - of any type
     return click.get_current_context().meta.get(f"{__name__}.{name}")
 
 
+def has_option(name: str) -> bool:
+    """Return whether this command has an option that `keep_option` keeps."""
+    return f"{__name__}.{name}" in click.get_current_context().meta
+
+
 def given_options(names: Iterable[str]) -> dict[str, object]:
     """Return what these options are, as the `meta` of another context of click may have it."""
     meta = click.get_current_context().meta

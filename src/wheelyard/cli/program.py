@@ -8,15 +8,20 @@ from typing import Final
 
 import click
 
-from wheelyard.cli.output import given_option, is_interactive, warn
+from wheelyard.cli.output import given_option, has_option, is_interactive, warn
 from wheelyard.errors import WheelyardError
-from wheelyard.model.index_name import MAIN
+from wheelyard.model.index_name import read_index_name
 from wheelyard.model.public_packages import FileReason
 from wheelyard.remedies import Caution
 from wheelyard.rendering.advice import Terminal
 from wheelyard.settings.load import process_environment
 
 NAME: Final = "wheelyard"
+URL_VARIABLE: Final = "WHEELYARD_URL"
+INDEX_VARIABLE: Final = "WHEELYARD_INDEX"
+STORE_VARIABLE: Final = "WHEELYARD_STORE"
+LOCAL_OPTIONS: Final = ("store", "config")
+"""Options that mean nothing for a server, which has its own settings."""
 PLACE_OPTIONS: Final = ("server", "store", "config")
 """The options that say where an index is, in the order in which a command has them."""
 UV_RUN: Final = "UV_RUN_RECURSION_DEPTH"
@@ -52,6 +57,38 @@ def _as_typed(program: Path, environment: Mapping[str, str]) -> str:
     return program.name if is_on_path else str(program)
 
 
+def chosen_server() -> str | None:
+    """
+    Return the URL of `--server`, or None for a store.
+
+    A command about packages takes `$WHEELYARD_URL` unless an option or `$WHEELYARD_STORE` names a
+    store.
+    """
+    server: str | None = given_option("server")
+    environment = process_environment()
+    names_store = any(map(given_option, LOCAL_OPTIONS)) or environment.get(STORE_VARIABLE)
+    if server is not None or names_store or not is_about_packages():
+        return server
+    return environment.get(URL_VARIABLE) or None
+
+
+def chosen_index() -> str:
+    """Return the name of `--index`, or in a command about packages of `$WHEELYARD_INDEX`."""
+    return read_index_name(given_option("index") or _default_index())
+
+
+def is_about_packages() -> bool:
+    """Return whether this command is about the packages of one index."""
+    return has_option("index")
+
+
+def _default_index() -> str:
+    """Return the index of a command without `--index`, or an empty text for main."""
+    if not is_about_packages():
+        return ""
+    return process_environment().get(INDEX_VARIABLE, "")
+
+
 def this_terminal() -> Terminal:
     """Return how this command line would name another command, with its options of a place."""
     program = program_words(sys.argv[0], sys.prefix, process_environment())
@@ -60,10 +97,11 @@ def this_terminal() -> Terminal:
     given = {name: given_option(name) for name in PLACE_OPTIONS}
     place = [word for name, value in given.items() if value for word in (f"--{name}", str(value))]
     return Terminal(
-        index=given_option("index") or "",
+        index=chosen_index(),
+        default_index=read_index_name(process_environment().get(INDEX_VARIABLE, "")),
         program=program,
         place=tuple(place),
-        has_server=bool(given["server"]),
+        has_server=chosen_server() is not None,
         asks_nobody=bool(given_option("yes")) or not is_interactive(),
     )
 
@@ -75,7 +113,7 @@ def command_line(*words: str, is_question: bool = False) -> str:
     `is_question`: it asks a person, unless it is told not to.
     """
     terminal = this_terminal()
-    index = () if terminal.index in {"", MAIN} else ("--index", terminal.index)
+    index = () if terminal.index == terminal.default_index else ("--index", terminal.index)
     unasked = ("--yes",) if is_question and terminal.asks_nobody else ()
     return f"'{terminal.line((*words, *unasked, *index))}'"
 

@@ -53,6 +53,7 @@ from wheelyard.cli.output import (
     warn,
     yes_option,
 )
+from wheelyard.cli.program import chosen_index
 from wheelyard.errors import (
     Forbidden,
     Invalid,
@@ -64,7 +65,7 @@ from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.downloads import KEPT_DAYS, SHOWN_DAYS
 from wheelyard.model.grants import with_name
-from wheelyard.model.index_name import MAIN, read_index_name
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import (
     FileJson,
@@ -414,7 +415,7 @@ def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal
 
     They are those of the whole store, so that only main has them.
     """
-    if read_index_name(given_option("index") or "") != MAIN:
+    if chosen_index() != MAIN:
         return ()
     decisions = _DecisionEvents(api, only)
     about_projects = OtherJournal("the decisions about public projects", decisions, only)

@@ -395,7 +395,7 @@ def _first_token(index: Index) -> ApiToken | None:
     with show_token(record.id):
         click.echo(f"\nYour first token, shown this once: {token.text}")
     more = "" if settings.store.location == MEMORY_LOCATION else f" {_token_hint(settings)}"
-    click.echo(f"It may read, upload and manage for 90 days.{more}")
+    click.echo(f"It may read, upload and manage in the index main for 90 days.{more}")
     return token
 
 

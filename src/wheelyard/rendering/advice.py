@@ -216,8 +216,10 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
 class Terminal(Struct, frozen=True):
     """How commands are written for whoever reads a message."""
 
-    index: str = ""
+    index: str = MAIN
     """The index that the message is about if the advice names none."""
+    default_index: str = MAIN
+    """The index of a command that names none."""
     program: tuple[str, ...] = ("wheelyard",)
     """The words that start wheelyard."""
     place: tuple[str, ...] = ()
@@ -240,7 +242,7 @@ class Terminal(Struct, frozen=True):
         if self.asks_nobody and advice.remedy in ASKING:
             words.append("--yes")
         index = advice.index or self.index
-        if index not in {"", MAIN} and advice.remedy in IN_INDEX:
+        if index != self.default_index and advice.remedy in IN_INDEX:
             words += ["--index", index]
         if advice.remedy in ON_MACHINE or (advice.remedy in ON_STORE and self.has_server):
             return replace(self, place=()).line(words)

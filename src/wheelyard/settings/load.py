@@ -63,7 +63,7 @@ FAKE_GOOGLE_VARIABLE: Final = f"{VARIABLE_PREFIX}GOOGLE_STAND_IN"
 """The variable by which tests replace Google with a server on this machine."""
 NON_SETTING_VARIABLES: Final = frozenset(
     {FILE_VARIABLE, TEXT_VARIABLE, FAKE_GOOGLE_VARIABLE}
-    | {"WHEELYARD_TOKEN", "WHEELYARD_URL", "WHEELYARD_KEYRING_HOSTS"}
+    | {"WHEELYARD_TOKEN", "WHEELYARD_URL", "WHEELYARD_INDEX", "WHEELYARD_KEYRING_HOSTS"}
 )
 """Variables that are not settings: of this module, the keyring backend, commands and CI jobs."""
 _INDEX_CREDENTIAL: Final = re.compile(r"WHEELYARD_UPSTREAM_([A-Z0-9_]+)_(USERNAME|PASSWORD)")
