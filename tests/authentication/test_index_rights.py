@@ -18,6 +18,7 @@ from wheelyard.api.access_operations import (
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import AccessExplanation
+from wheelyard.errors import Invalid
 from wheelyard.model.access import Action, Caller, Identity, parse_right_indexes
 from wheelyard.model.api_token import ID_LENGTH, TokenOwner, TokenRecord
 from wheelyard.model.grants import Granted, GrantFields, parse_grant
@@ -247,6 +248,21 @@ def test_a_rotated_token_is_for_the_same_index(tmp_path: Path) -> None:
 
     assert rotated.new.scope == record.scope
     assert rotated.new.scope.indexes == ("prod",)
+
+
+def test_a_token_is_given_other_indexes(tmp_path: Path) -> None:
+    """A token of an earlier version holds in the indexes that an administrator gives it."""
+    index = _index(tmp_path)
+    _, record = index.tokens.create(TokenRequest(name="ci"), "local:test")
+    before = _token_may(index, record, Action.UPLOAD)
+
+    changed = index.tokens.name_indexes(record, (MAIN, "dev"), "local:test")
+
+    assert before == {MAIN}
+    assert _token_may(index, changed, Action.UPLOAD) == {MAIN, "dev"}
+    index.tokens.revoke(record.id, "local:test")
+    with pytest.raises(Invalid, match="is revoked"):
+        index.tokens.name_indexes(record, ("prod",), "local:test")
 
 
 @pytest.mark.parametrize("may", [(), ("read",), ("read", "upload"), ("manage",)])

@@ -406,6 +406,29 @@ def rotate_token(call: Call, body: TokenRotation) -> ReplacedToken:
     )
 
 
+class TokenChange(Struct, frozen=True, forbid_unknown_fields=True):
+    """The token to change, by its name or its id, and the indexes that it is to be about."""
+
+    token: str
+    index: str
+    """With commas between them, or `*`."""
+
+
+def change_token(call: Call, body: TokenChange) -> TokenAnswer:
+    """
+    Have a token be about other indexes.
+
+    Raises NotFound if there is no such token, and Invalid if there is no such index. Raises as
+    `ApiTokens.name_indexes`.
+    """
+    call.index.index_administration.require_known(body.index)
+    tokens = call.index.tokens
+    old = tokens.find(body.token)
+    indexes = parse_right_indexes(body.index, old.scope.actions)
+    record = tokens.name_indexes(old, indexes, call.by)
+    return TokenAnswer.of(record, record.state(call.index.runtime.now()))
+
+
 def revoke_token(call: Call, id: str) -> None:  # noqa: A002 - its name in the path
     """
     Revoke a token: as its owner, as an administrator, or with the token itself.

@@ -81,6 +81,7 @@ OPERATIONS: Final = (
     Row("GET", "tokens", access_operations.list_tokens, _CALLER, is_long=True, takes_iap=True),
     _made("tokens", access_operations.create_token),
     _made("tokens/rotate", access_operations.rotate_token),
+    Row("POST", "tokens/change", access_operations.change_token, *_CHANGED_RIGHTS),
     Row("DELETE", "tokens/{id}", access_operations.revoke_token, _CALLER, takes_iap=True),
     Row("POST", "tokens/self/revoke", access_operations.revoke_sent_token, _CALLER, takes_iap=True),
     Row("GET", "access", access_operations.show_access, *_RIGHTS),

@@ -325,6 +325,30 @@ class ApiTokens(Struct, frozen=True):
         log_token("token_rotated", by, old.id, fields)
         return RotatedToken(token, new, shorter)
 
+    def name_indexes(self, old: TokenRecord, indexes: tuple[str, ...], by: str) -> TokenRecord:
+        """
+        Have a token be about other indexes, and return its record.
+
+        `by` is the principal. Raises Invalid if it is not active, or is of a CI job, whose
+        publisher says that.
+        """
+        if old.publishers:
+            raise Invalid(f"Token {old.id} is a CI job's: change its trusted publisher.")
+
+        def changed(record: TokenRecord) -> TokenRecord:
+            state = record.state(self.runtime.now())
+            if state != "active":
+                raise Invalid(f"Token {record.id} is {state}.", advice=Advice(Remedy.CREATE_TOKEN))
+            scope = record.scope
+            stored = IndexScope(right_index_text(indexes), int(scope.actions), scope.projects)
+            return replace(record, actions=0, projects=(), in_index=stored)
+
+        before, after = self.update(old.id, changed)
+        if before != after:
+            fields = {"name": old.name, "index": right_index_text(after.scope.indexes)}
+            log_token("token_changed", by, old.id, fields)
+        return after
+
     def get(self, token: ApiToken) -> TokenRecord:
         """
         Return the record of an active token, from the cache or the store, and record its use.

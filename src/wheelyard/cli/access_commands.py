@@ -19,6 +19,7 @@ from wheelyard.api.access_operations import (
     GroupEdit,
     NewToken,
     TokenAnswer,
+    TokenChange,
     TokenRotation,
     TokensQuery,
 )
@@ -527,9 +528,7 @@ def rotate_token(token: str, overlap: str) -> None:
     Documentation: tokens.md
     """
     lasting = timedelta(0) if overlap == "0" else parse_duration(overlap)
-    # of a token in full, only the id is sent
-    named = token if token_id_in(token) is None and not has_token_prefix(token) else None
-    wanted = TokenRotation(named or require_token_id(token), lasting / timedelta(hours=1))
+    wanted = TokenRotation(_named(token), lasting / timedelta(hours=1))
     made = open_api().call(access_operations.rotate_token, wanted)
     old = made.replaces
     end = "is revoked" if old.revoked else f"ends {_expiry(old)}"
@@ -537,6 +536,36 @@ def rotate_token(token: str, overlap: str) -> None:
     click.echo(_announcement(made), err=True)
     with show_token(made.id):
         click.echo(made.token)
+
+
+@token_command.subcommand(
+    "change",
+    Argument(["token"], metavar="NAME|ID"),
+    Option(["--index"], required=True, metavar="NAME"),
+    *INDEX,
+)
+def change_token(token: str, index: str) -> None:
+    """
+    Have a token be about other indexes, with the same rights there.
+
+    Options:
+        --index: prod, or dev,prod, or '*' for all.
+
+    Examples:
+        wheelyard token change ci --index main,dev
+        wheelyard token change x7Kq2mPz4A --index '*'
+
+    Documentation: tokens.md
+    """
+    changed = open_api().call(access_operations.change_token, TokenChange(_named(token), index))
+    click.echo(escaped(f"{changed.id}: {_scope_text(changed)}"))
+
+
+def _named(token: str) -> str:
+    """Return what names a token for a server: of a token in full, its id."""
+    if token_id_in(token) is None and not has_token_prefix(token):
+        return token
+    return require_token_id(token)
 
 
 @token_command.subcommand(

@@ -68,7 +68,7 @@ def log_name(action: str, principal: str, name: NormalizedName, *, is_shadow: bo
 
 
 def log_token(action: str, principal: str, token_id: str, fields: Mapping[str, str]) -> None:
-    """Log `token_created`, `token_rotated`, `token_revoked` or `token_minted` of an API token."""
+    """Log `token_created`, `_changed`, `_rotated`, `_revoked` or `_minted` of an API token."""
     _log(action, principal, token_id, fields, {"token": token_id})
 
 

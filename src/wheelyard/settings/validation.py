@@ -16,8 +16,10 @@ from wheelyard.model.access import (
     ALL_AUTHENTICATED,
     ANONYMOUS,
     EVERY_PROJECT,
+    describe_actions,
     describe_indexes,
     intersection,
+    parse_actions,
     parse_name_patterns,
 )
 from wheelyard.model.grants import Grant, Groups, groups_in
@@ -357,6 +359,13 @@ def stored_grant_warnings(
                 f"anybody may read every project all the same, by {other} of the settings; take "
                 f"{ANONYMOUS} out of it"
             )
+    access, is_in_main = settings.access, grant.scope.holds_in(MAIN)
+    if access.htpasswd_file and access.htpasswd_may and is_in_main and MAIN not in open_indexes:
+        actions = describe_actions(parse_actions(access.htpasswd_may))
+        yield Caution(
+            f"every name in access.htpasswd_file may {actions} every project in the index main "
+            "all the same, by access.htpasswd_may"
+        )
     if settings.store.downloads == "public" and grant.scope.indexes != (MAIN,):
         yield Caution("whoever knows the URL of a file gets it from the public bucket all the same")
     yield from _of_grant(settings, grant)

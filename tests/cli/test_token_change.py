@@ -1,0 +1,17 @@
+"""`wheelyard token change`: the indexes that a token is about."""
+
+from tests.cli.conftest import Typed
+
+
+def test_a_token_is_changed_by_its_name(wheelyard: Typed) -> None:
+    """A token is about other indexes from then on, and one that does not exist is refused."""
+    place = ("--store", "there")
+    assert wheelyard("token", "create", "ci", *place).returncode == 0
+    assert wheelyard("index", "add", "dev", *place).returncode == 0
+
+    changed = wheelyard("token", "change", "ci", "--index", "dev,main", *place)
+    unknown = wheelyard("token", "change", "ci", "--index", "nope", *place)
+
+    assert "read,upload on * in the indexes dev and main" in changed.stdout
+    assert "in the indexes dev and main" in wheelyard("token", "list", *place).stdout
+    assert (unknown.returncode, "There is no index 'nope'" in unknown.stderr) == (1, True)
