@@ -58,9 +58,10 @@ def validate(settings: Settings) -> Settings:
     problems = [*chain.from_iterable(check(settings) for check in checks)]
     if problems := [*problems, *settings.notifications.problems]:
         raise bad_setting(". ".join(problems))
+    _ = settings.grants  # raises for an invalid one
     if settings.publisher:
-        _ = settings.publishers  # raises for an invalid one
-    _ = settings.retention_rules  # as well
+        _ = settings.publishers  # as well
+    _ = settings.retention_rules
     _check_index_names(settings)
     server, access = settings.server, settings.access
     prefix = server.path_prefix.strip("/")
