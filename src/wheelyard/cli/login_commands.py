@@ -234,13 +234,9 @@ def login_command(  # noqa: PLR0913 - one for each option
         days=days,
         index=index,
     )
-    address = form_address(root, wanted)
     # before anybody makes one for nothing
     replaced = {} if prints else store.replaced_tokens()
-    _say(f"Make a token on this page, and copy it:\n\n  {address}\n")
-    if not no_browser and _has_browser(environ):
-        webbrowser.open(address)
-    token = _ask()
+    token = _ask_on(form_address(root, wanted), opens=not no_browser and _has_browser(environ))
     rights = check_token(server, token, runtime)
     described = _describe(rights)  # which may be malformed
     netrc = _print(token) if prints else store.store(token.text)
@@ -298,6 +294,14 @@ def _default(variable: str) -> str:
 
 def _machine() -> str:
     return to_one_line(platform.node(), HOST_CHARS) or "an unnamed machine"
+
+
+def _ask_on(address: str, *, opens: bool) -> ApiToken:
+    """Show the page of a new token, and return the token, as `_ask` does."""
+    _say(f"Make a token on this page, and copy it:\n\n  {address}\n")
+    if opens:
+        webbrowser.open(address)
+    return _ask()
 
 
 def _ask() -> ApiToken:

@@ -16,10 +16,10 @@ from wheelyard.api.table import LocalApi
 from wheelyard.cli.output import complete_path, given_option, kept_option, print_message, warn
 from wheelyard.cli.program import LOCAL_OPTIONS, chosen_index, chosen_server, warn_of
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
-from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.access import Action, Caller, everywhere
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import with_name
-from wheelyard.model.index_name import EVERY_INDEX, MAIN, read_index_name
+from wheelyard.model.index_name import MAIN, read_index_name
 from wheelyard.model.project_json import OtherEvent
 from wheelyard.settings.load import (
     TEXT_VARIABLE,
@@ -205,7 +205,7 @@ def local_caller(index: Index) -> Caller:
     On a bucket the caller's name is the e-mail of the Google credentials, if they have one; else it
     is `local:` and the login name.
     """
-    everything = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,))
+    everything = everywhere(Action.ADMIN.with_implied)
     email = index.traits.account_email()
     return Caller(escaped(email) if email else f"local:{_login_name()}", (everything,))
 

@@ -37,8 +37,7 @@ from wheelyard.http.resolver import OpenListing, find_for_installer
 from wheelyard.http.routes import build_routes
 from wheelyard.http.uploads import UploadHandler
 from wheelyard.http.web_pages import ReleaseMetadata, WebPages
-from wheelyard.model.access import ANONYMOUS, EVERY_PROJECT, Action, Caller, Scope
-from wheelyard.model.index_name import EVERY_INDEX
+from wheelyard.model.access import ANONYMOUS, Action, Caller, everywhere
 from wheelyard.operations.check_store import always_writable
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.operations.search.search_index import FixedTable
@@ -50,7 +49,7 @@ from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import DOCUMENT_CAPACITY
 
-ANYONE: Final = Caller(ANONYMOUS, (Scope(Action.READ, (EVERY_PROJECT,), (EVERY_INDEX,)),))
+ANYONE: Final = Caller(ANONYMOUS, (everywhere(Action.READ),))
 """Somebody who is not signed in, and may read everything."""
 
 

@@ -301,6 +301,11 @@ def intersection(scope: Scope, others: Iterable[Scope]) -> tuple[Scope, ...]:
     return tuple(common)
 
 
+def everywhere(actions: Action) -> Scope:
+    """Return the scope of `actions` on every project of all indexes."""
+    return Scope(actions, (EVERY_PROJECT,), (EVERY_INDEX,))
+
+
 def holding(scopes: Iterable[Scope], index: str) -> tuple[Scope, ...]:
     """Return those of `scopes` that hold in an index."""
     return tuple(scope for scope in scopes if scope.holds_in(index))

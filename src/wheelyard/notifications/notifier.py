@@ -10,8 +10,7 @@ from wheelyard.api.operation import Call
 from wheelyard.api.package_request_operations import WaitingRequest, list_requests
 from wheelyard.errors import Conflict, WheelyardError
 from wheelyard.http_client.hosts import FetchError
-from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope, describe_principal
-from wheelyard.model.index_name import EVERY_INDEX
+from wheelyard.model.access import Action, Caller, describe_principal, everywhere
 from wheelyard.model.package_requests import SentMessage
 from wheelyard.model.public_packages import DecisionList
 from wheelyard.notifications.digest import digest_of
@@ -26,9 +25,7 @@ LOOK: Final = timedelta(minutes=5)
 """How often a server looks whether something new waits."""
 SPREAD_SECONDS: Final = 30.0
 """The longest random pause that is added, so that servers take turns."""
-_READER: Final = Caller(
-    "local:notifications", (Scope(Action.READ | Action.APPROVE, (EVERY_PROJECT,), (EVERY_INDEX,)),)
-)
+_READER: Final = Caller("local:notifications", (everywhere(Action.READ | Action.APPROVE),))
 """Sees every request, and changes nothing."""
 
 logger = logging.getLogger("wheelyard")

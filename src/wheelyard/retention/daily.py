@@ -7,9 +7,8 @@ from typing import Final
 
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import WheelyardError
-from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
+from wheelyard.model.access import Action, Caller, everywhere
 from wheelyard.model.decoding import counted
-from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.retention.runs import Retention
 
 EVERY: Final = timedelta(days=1)
@@ -17,8 +16,7 @@ FIRST_LOOK_SECONDS: Final = (60.0, 300.0)
 """The range of the pause after a start."""
 LOOK_SECONDS: Final = (1800.0, 3600.0)
 """The range of the pause between two looks at the lease."""
-_EVERYTHING: Final = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,))
-DAILY: Final = Caller("local:retention", (_EVERYTHING,))
+DAILY: Final = Caller("local:retention", (everywhere(Action.ADMIN.with_implied),))
 """Who deletes, for the journal."""
 
 logger = logging.getLogger("wheelyard")

@@ -213,15 +213,20 @@ def load_settings(
             table[name] = value
     # the types were checked above, by messages that name the setting
     settings = _with_removed_rules(convert(nested, Settings, strict=False), given)
+    _check_given(settings, given)
+    settings = validate(settings)
+    sources = {path: value.source for path, value in given.items()}
+    return LoadedSettings(settings, sources, config_source)
+
+
+def _check_given(settings: Settings, given: Mapping[SettingPath, _SettingValue]) -> None:
+    """Raise Invalid if it matters that a setting was given, or that none was."""
     if COOKIE_LOGIN in given and settings.sign_in and not settings.access.cookie_login:
         why = "who signs in with a provider of [[sign_in]] has a session. Leave one of the two out"
         raise bad_setting(f"access.cookie_login: it is off, and {why}")
     decided = {path for path, value in given.items() if value.source != COMMAND_SOURCE}
     if problems := [*undecided(settings, decided)]:
         raise bad_setting(". ".join(problems))
-    settings = validate(settings)
-    sources = {path: value.source for path, value in given.items()}
-    return LoadedSettings(settings, sources, config_source)
 
 
 def _with_removed_rules(settings: Settings, given: Mapping[SettingPath, _SettingValue]) -> Settings:

@@ -148,20 +148,20 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         listener=listener,
         is_server=is_server,
     )
-    definitions = IndexDefinitions(
-        settings.index,
-        catalog.index_records,
-        settings.server.roots,
-        main_index(
-            settings.promotion.rules,
-            settings.removed_promotion,
-            has_upstream=settings.upstream.is_on,
-            is_open=settings.is_main_open,
-        ),
-    )
+    definitions = _definitions(settings, catalog)
     if is_server:
         definitions.require_start(catalog.projects)
     return Indexes(settings, definitions, builder.build).get(MAIN)
+
+
+def _definitions(settings: Settings, catalog: Catalog) -> IndexDefinitions:
+    main = main_index(
+        settings.promotion.rules,
+        settings.removed_promotion,
+        has_upstream=settings.upstream.is_on,
+        is_open=settings.is_main_open,
+    )
+    return IndexDefinitions(settings.index, catalog.index_records, settings.server.roots, main)
 
 
 def _store_clock(catalog: Catalog, runtime: Runtime, *, may_write: bool) -> StoreClock:
