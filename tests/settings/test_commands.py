@@ -8,6 +8,7 @@ import pytest
 from tests.cli.conftest import SERVERS, WHERE, called
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.http_server import WHEELYARD
+from tests.settings.written import GRANT
 
 pytestmark = pytest.mark.integration
 
@@ -35,6 +36,33 @@ def test_a_wrong_setting_is_one_line_without_a_secret(typed: Typed, command: lis
     (line,) = done.stderr.splitlines()
     assert line.startswith("wheelyard: server.public_url: ")
     assert "hunter2" not in line
+
+
+@pytest.mark.parametrize(
+    ("toml", "words"),
+    [
+        ("", "anybody"),
+        ("[access]\nprivate = true", "whom a grant or a token names"),
+        ('[main]\nread = "granted"', "whom a grant or a token names"),
+        ("[access]\nprivate = false\n" + GRANT.format("domain:acme.dev", "*"), "anybody"),
+        ('[main]\nread = "granted"\n' + GRANT.format("anonymous", "*"), "anybody"),
+        (
+            '[access]\nprivate = true\nhtpasswd_file = "users"',
+            "whom a grant or a token names, and every name of the htpasswd file",
+        ),
+        (
+            '[access]\nprivate = true\nhtpasswd_file = "users"\nhtpasswd_may = []',
+            "whom a grant or a token names",
+        ),
+    ],
+)
+def test_who_reads_main_is_said(typed: Typed, sandbox: Sandbox, toml: str, words: str) -> None:
+    """Checking the settings tells who may read the index at the root."""
+    (sandbox.folder / "users").write_text("")
+
+    done = typed("config", "check", WHEELYARD_TOML=toml)
+
+    assert f"reading main: {words}" in done.stdout.splitlines()
 
 
 def test_each_changed_setting_names_its_source(typed: Typed, sandbox: Sandbox) -> None:

@@ -43,6 +43,7 @@ from wheelyard.settings.sections import (
     all_settings,
     require_sign_in_secrets,
 )
+from wheelyard.settings.validation import is_main_public
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
@@ -236,8 +237,10 @@ def _summary(settings: Settings, config_source: str) -> Iterator[str]:
     is_new = is_folder and not Path(location, keys.FORMAT).is_file()
     elsewhere = f"; tokens in {tokens}" if tokens else ""
     yield f"store: {location}{elsewhere}{'; there is none yet' if is_new else ''}"
-    closed = "whoever has a credential" if access.private else "anybody"
-    yield f"reading: {'whom a grant or a token names' if settings.grant else closed}"
+    has_passwords = access.htpasswd_file and access.htpasswd_may
+    others = ", and every name of the htpasswd file" if has_passwords else ""
+    closed = f"whom a grant or a token names{others}"
+    yield f"reading main: {'anybody' if is_main_public(settings) else closed}"
     grants = settings.grants
     for grant in grants.all:
         yield f"grant {grant.id}: {describe_grant(grant)}"
