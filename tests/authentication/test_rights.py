@@ -55,14 +55,14 @@ def caller_of(index: Index, who: str) -> Caller:
     return index.authenticator.policy.authorize(identity)
 
 
-def test_everybody_reads_without_a_grant(tmp_path: Path) -> None:
-    """Without a grant everybody may read, and a static token of the environment may upload."""
+def test_everybody_reads_by_default(tmp_path: Path) -> None:
+    """Without other settings everybody may read, and a static token of the environment may upload."""
     access = AccessSettings(anonymous_uploads=True, static_token="a-static-token-of-many-letters")
 
     assert told(index_of(tmp_path, Settings(access=access))) == [
         ("static:environment", UPLOAD, "static token"),
         ("everybody", Action.UPLOAD, "access.anonymous_uploads is set"),
-        ("everybody", READ, "there is no [[grant]], and access.private is not set"),
+        ("everybody", READ, "the index is open for reading"),
     ]
 
 
@@ -72,7 +72,9 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
         {"who": ["anonymous"], "projects": ["acme-*"], "actions": ["read"]},
         {"who": [ANA], "projects": ["other"], "actions": ["manage"]},
     )
-    index = index_of(tmp_path, Settings(grant=grants, groups={"team": [ANA]}))
+    access = AccessSettings(private=True, htpasswd_may=())
+    settings = Settings(access=access, grant=grants, groups={"team": [ANA]})
+    index = index_of(tmp_path, settings)
     fields = GrantFields(who=("group:team",), projects=("acme-core",), actions=("upload",))
     grant_id = index.access.grant(fields, "local:test")
 
@@ -123,7 +125,9 @@ def answer(
     folder: Path, who: str, *people: Person, grantee: str = "oidc:acme:group:platform"
 ) -> tuple[bool, str]:
     """Return whether somebody may read a project by a grant, and all that is said about it."""
-    settings = Settings(grant=({**OF_PLATFORM, "who": [grantee]},), sign_in=(TABLE,))
+    access = AccessSettings(private=True, htpasswd_may=())
+    grant = {**OF_PLATFORM, "who": [grantee]}
+    settings = Settings(access=access, grant=(grant,), sign_in=(TABLE,))
     index = index_of(folder, settings)
     for person in people:
         snapshot = index.people.get_current(person.provider, person.id)
@@ -138,7 +142,7 @@ def test_a_person_of_a_provider_has_the_groups_of_the_record(tmp_path: Path) -> 
     for who in ("oidc:acme:Ana@acme.dev", f"oidc:acme:ana@acme.dev#{PERSON.id}"):
         assert answer(tmp_path, who, PERSON) == (
             True,
-            "grant 1: oidc:acme:group:platform may read acme-*",
+            "grant 1: oidc:acme:group:platform may read acme-* in the index main",
         )
     assert answer(tmp_path, "oidc:acme:group:platform")[0]
     assert not answer(tmp_path, "oidc:acme:ana@acme.dev", replace(PERSON, groups=()))[0]
@@ -214,7 +218,7 @@ def test_who_has_no_password_any_more_has_no_access(tmp_path: Path) -> None:
         {"who": who, "projects": ["*"], "actions": ["upload"]},
         {"who": ["group:team"], "projects": ["*"], "actions": ["manage"]},
     )
-    access = AccessSettings(htpasswd_file=str(users))
+    access = AccessSettings(htpasswd_file=str(users), private=True, htpasswd_may=())
     index = index_of(tmp_path, Settings(access=access, grant=grants, groups={"team": who}))
     index.access.end_person("htpasswd:cleo", "local:test")
 

@@ -52,6 +52,7 @@ class Place:
 
     folder: Path
     grants: tuple[dict[str, object], ...] = GRANTS
+    access: AccessSettings = AccessSettings(private=True, htpasswd_may=())
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
@@ -64,7 +65,7 @@ class Place:
         self, seed: int, store: Store | None = None, providers: tuple[str, ...] = ("acme",)
     ) -> Index:
         """Return one more server of the index."""
-        access = AccessSettings(htpasswd_file=str(self.htpasswd))
+        access = replace(self.access, htpasswd_file=str(self.htpasswd))
         index = build_index(
             Stores.of(store or self.store),
             Spool(self.folder),
@@ -167,8 +168,8 @@ def test_a_later_user_of_a_name_does_not_see_earlier_tokens(place: Place) -> Non
 
 
 def test_a_password_without_grants_limits_its_tokens(tmp_path: Path) -> None:
-    """Where the settings have no grant, a token of a password may upload, and not manage."""
-    place = Place(tmp_path, grants=())
+    """Without a grant and other settings, a token of a password may upload, and not manage."""
+    place = Place(tmp_path, grants=(), access=AccessSettings())
 
     assert place.rights(place.make("htpasswd:ana")) == ["read *", "read *", "upload *"]
 

@@ -29,7 +29,9 @@ WEAK = (
 ROBOT = "serviceAccount:ci@acme.iam.gserviceaccount.com"
 SETTINGS = f"""
 [access]
+private = true
 htpasswd_file = "users"
+htpasswd_may = []
 static_tokens_file = "tokens.toml"
 private_names = ["pay-*", "treasure"]
 

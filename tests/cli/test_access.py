@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import Done, Typed
 
-OPEN = "anybody may read every project all the same"
+OPEN = "anybody may read the index main all the same"
 
 
 @pytest.fixture
@@ -26,12 +26,15 @@ def test_a_team_gets_and_loses_rights(access: Typed, wheelyard: Typed) -> None:
     assert access("group", "set", "team", "htpasswd:ml-ci", "user:Bo@acme.dev").returncode == 0
     granted = access("grant", "group:team", "--project", "ml-*", "--can", "upload", "--note", "why")
     grant_id = granted.stdout.strip()
-    who = f"grant {grant_id}: group:team may read and upload to ml-* (why); user:bo@acme.dev is in"
+    scope = "read and upload to ml-* in the index main (why)"
+    who = f"grant {grant_id}: group:team may {scope}; user:bo@acme.dev is in"
     assert who in access("explain", "user:bo@acme.dev", "ml-core", "upload").stdout
     assert f"Grant {grant_id}: group:team may" in granted.stderr
 
     shown = access("show").stdout.splitlines()
-    assert shown[0] == "grant 1 (settings): domain:acme.dev may read acme-* (everyone employed)"
+    assert shown[0] == (
+        "grant 1 (settings): domain:acme.dev may read acme-* in the index main (everyone employed)"
+    )
     assert shown[-2].startswith(f"grant {grant_id} (store, 20")
     assert shown[-1] == "group team (store): htpasswd:ml-ci, user:bo@acme.dev"
     listed = json.loads(access("show", "--json").stdout)
@@ -75,7 +78,10 @@ def test_who_grants_rights_is_told_what_everybody_has(wheelyard: Typed, tmp_path
     assert OPEN in done.stderr
     done = wheelyard(*grant, **closed)
     assert OPEN not in done.stderr
-    assert "every name in access.htpasswd_file may upload to every project" in done.stderr
+    said = "every name in access.htpasswd_file may read and upload to every project in the index"
+    assert said in done.stderr
+    closed |= {"WHEELYARD_TOML": "[access]\nhtpasswd_may = []"}
+    assert said not in wheelyard(*grant, **closed).stderr
 
 
 @pytest.mark.integration

@@ -66,6 +66,8 @@ def test_through_a_group(wheelyard: Typed) -> None:
         "WHEELYARD_TOML": """
             [groups]
             team = ["htpasswd:ml-ci", "domain:acme.dev"]
+            [access]
+            private = true
             [[grant]]
             who = ["group:team"]
             projects = ["ml-*"]
@@ -78,7 +80,8 @@ def test_through_a_group(wheelyard: Typed) -> None:
     other = wheelyard("access", "explain", "user:ana@acme.dev", "ml-core", "upload", **groups)
     group = wheelyard("access", "explain", "group:team", "ml-core", "upload", **groups)
 
-    reason = "grant 1: group:team may read and upload to ml-*; domain:acme.dev is in group:team"
+    scope = "read and upload to ml-* in the index main"
+    reason = f"grant 1: group:team may {scope}; domain:acme.dev is in group:team"
     assert f"\n  {reason}\n" in done.stdout
     assert (done.returncode, other.returncode, group.returncode) == (0, 1, 2)
     assert "grant 1 is for domain:acme.dev: ask for user:ana@acme.dev,domain" in other.stdout
@@ -147,9 +150,10 @@ def test_without_the_passwords(explain: Typed, settings: Path) -> None:
 
 def test_without_grants_the_defaults_are_said(wheelyard: Typed) -> None:
     """Where there is no grant at all it is said what holds instead."""
-    assert "no [[grant]]" in wheelyard("access", "explain", "anonymous", "x", "read").stdout
+    done = wheelyard("access", "explain", "anonymous", "x", "read")
+    assert "the index is open for reading: everybody may" in done.stdout
     done = wheelyard("access", "explain", "htpasswd:ana", "x", "upload")
-    assert "every name of the htpasswd file may" in done.stdout
+    assert "access.htpasswd_may: every name of the htpasswd file may" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -251,6 +255,8 @@ def test_whoever_reads_anything_reads_public_packages(wheelyard: Typed, *, is_op
             url = "https://index.invalid/simple/"
             private = ["acme-*"]
             [access]
+            private = true
+            htpasswd_may = []
             private_names = ["pay-*"]
             [[grant]]
             who = ["htpasswd:ml-ci"]

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.integration
 
 ANA = ("ana", PASSWORD)
 GRANT = '[[grant]]\nwho = ["htpasswd:ana"]\nprojects = ["*"]\nactions = ["upload"]\n'
-MANAGING = "[access]\nhtpasswd_may_manage = true\n"
+DECIDED = "[access]\nprivate = true\nhtpasswd_may = []\n"
+UPLOADING = '[access]\nhtpasswd_may = ["read", "upload"]\n'
 
 
 @pytest.fixture
@@ -156,9 +157,9 @@ def test_what_opens_everything_must_be_explicit(
     assert not (packages / ".wheelyard" / "projects").exists()
 
 
-@pytest.mark.parametrize("config", [GRANT, GRANT + MANAGING, MANAGING.replace("true", "false")])
-def test_grants_limit_users(packages: Path, sandbox: Sandbox, serve: Serve, config: str) -> None:
-    """Grants, or `htpasswd_may_manage = false`, keep users from removing files."""
+@pytest.mark.parametrize("config", [DECIDED + GRANT, UPLOADING])
+def test_settings_limit_users(packages: Path, sandbox: Sandbox, serve: Serve, config: str) -> None:
+    """Without more in `htpasswd_may` and grants, users of the file cannot remove files."""
     (sandbox.folder / "wheelyard.toml").write_text(config)
 
     serving = serve("-P", ".htpasswd", str(packages), command="run")
@@ -167,11 +168,25 @@ def test_grants_limit_users(packages: Path, sandbox: Sandbox, serve: Serve, conf
     assert remove(serving, ANA) == 403
 
 
+def test_beside_a_grant_the_rights_of_passwords_are_said(
+    packages: Path, sandbox: Sandbox, wheelyard: Typed
+) -> None:
+    """What `run` lets users of the file do by itself stops the start beside a grant."""
+    del packages
+    (sandbox.folder / "wheelyard.toml").write_text("[access]\nprivate = true\n" + GRANT)
+
+    done = wheelyard("run", "-P", ".htpasswd", "packages")
+
+    assert done.returncode == 1
+    assert "access.htpasswd_may: the settings have a [[grant]]" in done.stderr
+
+
 def test_with_grants_no_first_token_is_made(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
     """If grants are configured, no initial token is created."""
     del packages
     (sandbox.folder / "wheelyard.toml").write_text(
-        GRANT.replace("htpasswd:ana", "anonymous").replace("upload", "read")
+        "[access]\nprivate = false\n"
+        + GRANT.replace("htpasswd:ana", "anonymous").replace("upload", "read")
     )
 
     assert not TOKEN.search(serve().printed.read_text())

@@ -14,6 +14,8 @@ TO_HTTP: Final = '[server]\npublic_url = "http://example.com"\n'
 COOKIES: Final = "[access]\ncookie_login = true\n"
 TOKENS: Final = "[access]\ncredentials_store ="
 JOBS: Final = '[trusted_publishing]\naudience = ["a"]\n'
+CLOSED: Final = "[access]\nprivate = true\n"
+UNDECIDED: Final = "the settings have a [[grant]], and do not say"
 ANY_BUCKET: Final = "store.downloads: everybody may read a whole public bucket, and gs://kept holds"
 ANY_SCHEME: Final = "access.cookie_login: a cookie is made for https or for plain http"
 
@@ -108,15 +110,28 @@ def test_each_refusal_names_a_setting(tmp_path: Path, setting: str, values: list
         ("[servers]\nport = 1", "there is no 'servers', but server, store, access,"),
         ("port = 80", "there is no 'port', but server, store, access,"),
         ('[groups]\n"the team" = []', ""),
-        ('[[grant]]\nwho = ["ana"]\nprojects = ["*"]\nactions = ["read"]', ""),
-        (GRANT.format("group:team", "*"), ""),
-        (GRANT.format("group:Team", "*") + "[groups]\nteam = []", ""),
+        (CLOSED + GRANT.format("ana", "*"), "[[grant]] number 1: "),
+        (CLOSED + GRANT.format("group:team", "*"), "[[grant]] number 1: "),
+        (CLOSED + GRANT.format("group:Team", "*") + "[groups]\nteam = []", "[[grant]] number 1: "),
+        (CLOSED.replace("true", "false") + GRANT.format("ana", "*"), "[[grant]] number 1: "),
+        (GRANT.format("domain:acme.dev", "*"), f"access.private: {UNDECIDED} whether reading"),
+        (
+            f'{CLOSED}htpasswd_file = "users"\n' + GRANT.format("domain:acme.dev", "*"),
+            f"access.htpasswd_may: {UNDECIDED} what names of the htpasswd file may do",
+        ),
         ('[[publisher]]\nid = "x"', "trusted_publishing.audience: there is a [[publisher]]"),
         (PUBLISHER, "trusted_publishing.audience: there is a [[publisher]]"),
         ('[[publisher]]\nid = "x"\n' + JOBS, ""),
         (JOBS + '[iap]\naudience = ["a"]', "trusted_publishing.audience: 'a' is the audience of"),
         (JOBS + '[google.id_token]\naudience = ["a"]', "trusted_publishing.audience: 'a' is the"),
-        ("[access]\nprivate = true\n" + GRANT.format("anonymous", "*"), "access.private: "),
+        (
+            CLOSED + GRANT.format("anonymous", "*"),
+            "access.private: grant 1 lets everybody read every project of the index main.",
+        ),
+        (
+            CLOSED + GRANT.format("anonymous", "*") + 'index = "open"',
+            "access.private: grant 1 lets everybody read every project of the index open.",
+        ),
         ('[server]\ncertificate = "a.pem"', "server.key: TLS needs a certificate and its key."),
         ('[server]\nkey = "a.pem"', "server.certificate: TLS needs a certificate and its key."),
         (

@@ -20,6 +20,8 @@ client_id = "wheelyard"
 GOOGLE = ACME.replace("https://login.acme.dev", "https://accounts.google.com")
 GITHUB = ACME.replace("login.acme.dev", "github.com") + 'kind = "github"\n'
 FOR_ALL = """
+[access]
+private = true
 [[grant]]
 who = ["allAuthenticated"]
 projects = ["*"]

@@ -14,6 +14,7 @@ BUCKET = '[store]\nlocation = "gs://acme"\n'
 TLS = 'certificate = "a.pem"\nkey = "b.pem"\n'
 UPSTREAM = '[upstream]\nenabled = true\nurl = "https://index.example.com/simple/"\n'
 PUBLIC = '[server]\nhost = "192.0.2.1"\n'
+CLOSED = '[main]\nread = "granted"\n'
 
 
 @pytest.mark.parametrize(
@@ -31,17 +32,22 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
         ('[server]\npublic_url = "http://localhost:9000"', None),
         ('[server]\npublic_url = "http://[::1]:9000/team"', None),
         (
-            '[google.id_token]\naudience = ["a"]\n' + GRANT.format("allAuthenticated", "*"),
+            CLOSED
+            + '[google.id_token]\naudience = ["a"]\n'
+            + GRANT.format("allAuthenticated", "*"),
             "every Google account there is",
         ),
-        (GRANT.format("anonymous", "acme-*"), None),
-        (PUBLIC + GRANT.format("anonymous", "*"), "may read every package"),
+        (CLOSED + GRANT.format("anonymous", "acme-*"), None),
+        (PUBLIC + CLOSED + GRANT.format("anonymous", "*"), "may read every package"),
         (
             f'{UPSTREAM}[[index]]\nname = "view"\nlayers = ["upstream"]\nfilter = "severity < 9"',
             "set upstream.osv",
         ),
         (BUCKET, None),
-        (BUCKET + GRANT.format("anonymous", "*"), "tokens lie in the bucket of the packages"),
+        (
+            BUCKET + CLOSED + GRANT.format("anonymous", "*"),
+            "tokens lie in the bucket of the packages",
+        ),
         (BUCKET + '[access]\ncredentials_store = "gs://acme/c"', "IAM condition"),
         (BUCKET + "[access]\ncookie_login = true", "the keys of sessions lie in the bucket"),
         ("[access]\ncookie_login = true", None),
@@ -50,22 +56,11 @@ PUBLIC = '[server]\nhost = "192.0.2.1"\n'
             "knows the URL",
         ),
         (
-            BUCKET
-            + 'downloads = "public"\nfiles = "gs://open"\n'
-            + GRANT.format("anonymous", "*")
-            + GRANT.format("group:team", "*")
-            + 'index = "prod"\n[groups]\nteam = []',
+            BUCKET + 'downloads = "public"\nfiles = "gs://open"\n[[index]]\nname = "prod"',
             "knows the URL",
         ),
-        (PUBLIC + TLS + GRANT.format("anonymous", "*") + 'index = "open"', None),
-        (
-            PUBLIC
-            + TLS
-            + "[access]\nprivate = true\n"
-            + GRANT.format("anonymous", "*")
-            + 'index = "open"',
-            None,
-        ),
+        (PUBLIC + TLS + CLOSED + GRANT.format("anonymous", "*") + 'index = "open"', None),
+        (PUBLIC + TLS + CLOSED, None),
         (
             '[google.access_token]\nresource = "gs://acme"',
             "reading is open to everybody all the same",

@@ -23,6 +23,7 @@ VALUES: Final[Mapping[str, tuple[str, str]]] = {
     "server.public_url": ("https://a.example", "https://b.example:8443/c"),
     "store.location": ("gs://kept-a/index", "s3://kept-b"),
     "store.files": ("gs://open-a/files", "gs://open-b"),
+    "access.htpasswd_may": ("read", "upload"),
     "access.credentials_store": ("gs://credentials-a", "folder"),
     "google.id_token.allowed_domains": ("a.dev", "b.c.dev"),
     "google.access_token.resource": ("gs://rights-a", "gs://rights-b"),
