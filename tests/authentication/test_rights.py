@@ -56,7 +56,7 @@ def caller_of(index: Index, who: str) -> Caller:
 
 
 def test_everybody_reads_by_default(tmp_path: Path) -> None:
-    """Without other settings everybody may read, and a static token of the environment may upload."""
+    """By default everybody may read, and a static token of the environment may upload."""
     access = AccessSettings(anonymous_uploads=True, static_token="a-static-token-of-many-letters")
 
     assert told(index_of(tmp_path, Settings(access=access))) == [

@@ -36,6 +36,7 @@ GRANTS: tuple[dict[str, object], ...] = (
     {"who": ["oidc:acme:ana@acme.dev"], "projects": ["tools"], "actions": ["read"]},
     {"who": ["htpasswd:ana"], "projects": ["acme-*"], "actions": ["read"]},
 )
+CLOSED = AccessSettings(private=True, htpasswd_may=())
 ANA = Person(
     provider="acme",
     subject="ana-of-acme",
@@ -52,7 +53,7 @@ class Place:
 
     folder: Path
     grants: tuple[dict[str, object], ...] = GRANTS
-    access: AccessSettings = AccessSettings(private=True, htpasswd_may=())
+    access: AccessSettings = CLOSED
     clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:

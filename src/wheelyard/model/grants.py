@@ -66,9 +66,9 @@ class GrantFields(
     note: str = ""
     index: str = ""
     """
-    The indexes that it is about, as `parse_right_indexes` reads them.
+    The indexes that it is about, with commas between, or `*`; by default main.
 
-    Empty in a grant of the store that an earlier version has made.
+    A right to administer is by default about all.
     """
 
 

@@ -91,7 +91,8 @@ def expected(hint: Any) -> str:  # noqa: ANN401 - see above
     if get_origin(kind) is not tuple:
         return {bool: "true or false", str: "text"}.get(kind, "a table")
     member = get_args(kind)[0]
-    return f"a list of {expected(member)}" if unpack(member)[0] is str else "tables, in [[ ]]"
+    is_text = unpack(member)[0] is str or get_origin(member) is Literal
+    return f"a list of {expected(member)}" if is_text else "tables, in [[ ]]"
 
 
 def problem(value: object, hint: Any, *, strict: bool, is_secret: bool = False) -> str:  # noqa: ANN401 - see above
