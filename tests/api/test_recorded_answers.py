@@ -13,6 +13,7 @@ from wheelyard.api.operation import ApiOperation
 from wheelyard.api.table import OPERATIONS
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import EVERY_PROJECT, Action
+from wheelyard.model.index_name import EVERY_INDEX
 
 RECORDED: Final[list[tuple[int, Any]]] = json.loads(
     Path(__file__).with_name("recorded_answers.json").read_text()
@@ -134,7 +135,9 @@ def test_answers_are_as_they_were(tmp_path: Path) -> None:
     with in_process(tmp_path) as server:
         server.publish(wheel("demo", "1.0", "Summary: a demo"), sdist("demo"), wheel("demo", "2.0"))
         actions = Action.ADMIN.with_implied
-        wanted = TokenRequest(name="admin", actions=actions, projects=(EVERY_PROJECT,))
+        wanted = TokenRequest(
+            name="admin", actions=actions, projects=(EVERY_PROJECT,), indexes=(EVERY_INDEX,)
+        )
         token = server.index.tokens.create(wanted, by="local:ana")[0].text
         answers = [answer(server, token, *request) for request in REQUESTS]
         digests = [record.sha256 for record in server.index.tokens.all()]
@@ -162,4 +165,5 @@ def test_every_operation_is_asked_for() -> None:
 
     of_releases = ("delete-now", "restore", "pin", "unpin", "promote")
     later = {f"projects/{{name}}/{what}" for what in of_releases} | {"retention", "retention/run"}
+    later.add("tokens/change")
     assert left == {"upstream/why", "upstream/refresh", "health", "settings", *later}

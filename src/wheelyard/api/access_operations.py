@@ -177,8 +177,8 @@ class CallerRights(Struct, frozen=True, omit_defaults=True):
 
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
-    index: str
-    """The indexes that they are about, with commas between, or `*`."""
+    index: str = ""
+    """The indexes that they are about, with commas between, or `*`; earlier servers named none."""
 
     @classmethod
     def of(cls, scope: Scope) -> "CallerRights":
@@ -216,8 +216,8 @@ class TokenAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename=
     """The principal that may do all that it may, or None for a token of nobody."""
     can: tuple[str, ...]
     projects: tuple[Pattern, ...]
-    index: str
-    """The indexes that it is about, with commas between, or `*`."""
+    index: str = ""
+    """The indexes that it is about, with commas between, or `*`; earlier servers named none."""
     names_index: bool = True
     """False if an earlier version has made it, and it named none."""
     state: str

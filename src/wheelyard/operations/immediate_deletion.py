@@ -103,10 +103,10 @@ class ImmediateDeletion(Struct, frozen=True):
         for an index that is not served. After an error some indexes may still list the files. The
         same removal again goes on.
 
-        Raises Forbidden unless the caller is an administrator, and for `everywhere` one of
-        main. Raises Invalid if `sha256` is malformed, or the reason is not one line of text. Raises
-        NotFound if nothing ever had this digest. Raises Conflict (code `listed_elsewhere`) if
-        another index has the bytes, and nothing was removed. Raises Conflict (code
+        Raises Forbidden unless the caller is an administrator, and for `everywhere` one of all
+        indexes. Raises Invalid if `sha256` is malformed, or the reason is not one line of text.
+        Raises NotFound if nothing ever had this digest. Raises Conflict (code `listed_elsewhere`)
+        if another index has the bytes, and nothing was removed. Raises Conflict (code
         `listed_meanwhile`) if the files are removed here, and an index has got the bytes meanwhile.
         Raises Unavailable if the store does not answer.
         """
