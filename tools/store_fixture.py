@@ -37,6 +37,7 @@ from wheelyard.http_client.urls import parse_url
 from wheelyard.model.access import Action, parse_actions, parse_pattern
 from wheelyard.model.api_token import TokenOwner, new_token
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.model.person import Person
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import Decision, Verdict
@@ -206,7 +207,12 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
     index, by, month = harness.index, "local:alice", timedelta(days=60)
     may_upload, team = parse_actions(["upload"]), (parse_pattern("demo"),)
     requests = (
-        TokenRequest(name="admin", actions=Action.ADMIN.with_implied, lifetime=month),
+        TokenRequest(
+            name="admin",
+            actions=Action.ADMIN.with_implied,
+            indexes=(EVERY_INDEX,),
+            lifetime=month,
+        ),
         TokenRequest(name="ci", actions=may_upload, projects=team, lifetime=month),
         TokenRequest(name="of-ana", lifetime=month, owner=TokenOwner("user:ana@acme.dev")),
         TokenRequest(

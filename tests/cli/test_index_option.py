@@ -44,32 +44,48 @@ def test_packages_of_an_index(there: Typed, tmp_path: Path) -> None:
 def test_rights_in_an_index(there: Typed) -> None:
     """A grant and a token name an index, which lists show, and `explain` says what holds where."""
     grant = ("access", "grant", "htpasswd:ana", "--project", "*", "--can", "upload")
-    assert there(*grant).returncode == 0
-    ask = ("access", "explain", "htpasswd:ana", "core", "upload")
-    assert there(*ask, "--index", "prod").stdout.startswith("yes: ")
+    of_main = there(*grant)
+    assert "htpasswd:ana may read and upload to every project in the index main" in of_main.stderr
     other = ("access", "grant", "htpasswd:bo", "--project", "*", "--can", "upload")
     made = there(*other, "--index", "prod")
     assert "htpasswd:bo may read and upload to every project in the index prod" in made.stderr
 
-    answer = there(*ask, "--index", "prod")
-
-    assert answer.stdout.startswith("no: htpasswd:ana may not upload to core in the index prod")
-    assert "but names no index, and prod has grants of its own" in answer.stdout
+    ask = ("access", "explain", "htpasswd:ana", "core", "upload")
     assert there(*ask).stdout.startswith("yes: ")
+    for index in ("prod", "dev"):
+        answer = there(*ask, "--index", index).stdout
+        assert answer.startswith(f"no: htpasswd:ana may not upload to core in the index {index}")
+        assert f"in the index main, and not in the index {index}" in answer
     assert "in the index prod" in there("access", "show").stdout
     token = there("token", "create", "prod-ci", "--index", "prod", "--for-ci", "gitlab")
     assert "read,upload on * in the index prod" in token.stderr
     assert "/prod/" in token.stderr
     assert "on * in the index prod" in there("token", "list").stdout
-    leak = "The index leak shows packages of prod, whose grants do not hold in it"
-    assert leak in there("index", "add", "leak", "layers=prod").stderr
-    assert leak in there("index", "change", "leak", "layers=leak,prod").stderr
-    revoked = there("access", "revoke", made.stdout.strip()).stderr
-    assert "the index prod has no grants of its own: rights that name no index hold" in revoked
-    assert there("index", "remove", "leak").returncode == 0
+    assert there("access", "revoke", made.stdout.strip()).returncode == 0
+    for name in ("ana", "bo"):
+        ended = there("access", "explain", f"htpasswd:{name}", "core", "read", "--index", "prod")
+        assert ended.stdout.startswith("no: ")
     assert there(*other, "--index", "prod").returncode == 0
     warned = there("index", "remove", "prod").stderr
     assert "1 grant and 1 token for the index prod" in warned
+
+
+def test_an_open_index(there: Typed) -> None:
+    """An open index that shows packages of one that is not is made only if that is confirmed."""
+    leak = ("index", "add", "leak", "layers=prod", "read=anyone")
+    refused = there(*leak)
+    assert refused.returncode == 1
+    assert "would show the packages of the index prod, where a right is needed" in refused.stderr
+    assert "--even-if-open" in refused.stderr
+    assert "leak" not in there("index", "list").stdout
+
+    warning = "Anybody may read the index leak, which shows packages of the index prod"
+    assert warning in there(*leak, "--even-if-open").stderr
+    assert warning in there("index", "change", "leak", "layers=leak,prod").stderr
+    assert warning in there("index", "list").stdout
+    grant = ("access", "grant", "htpasswd:ana", "--project", "*", "--can", "read")
+    granted = there(*grant, "--index", "leak")
+    assert "anybody may read the index leak all the same" in granted.stderr
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,10 @@ def test_whoever_may_read_a_project_sees_its_counts(tmp_path: Path) -> None:
 
 def test_counts_belong_to_the_index_of_the_url(tmp_path: Path) -> None:
     """An index counts what is downloaded by its URL, also files of another one that it shows."""
-    indexes = ({"name": "dev"}, {"name": "prod", "layers": ["prod", "dev"]})
+    indexes = (
+        {"name": "dev", "read": "anyone"},
+        {"name": "prod", "layers": ["prod", "dev"], "read": "anyone"},
+    )
     with in_process(tmp_path, Settings(index=indexes)) as server:
         old, new = make_wheel(), make_wheel(version="2.0")
         dev = server.index.named("dev")

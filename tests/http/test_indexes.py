@@ -22,7 +22,7 @@ from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import MAIN, RESERVED_INDEX_NAMES
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import HttpSettings, Settings
+from wheelyard.settings.sections import AccessSettings, HttpSettings, MainSettings, Settings
 
 JSON: Final = ("Accept", "application/vnd.pypi.simple.v1+json")
 INDEXES: Final = (
@@ -32,14 +32,15 @@ INDEXES: Final = (
     {"name": "all", "layers": ["prod", "dev", ""], "merge": ["acme-*"]},
     {"name": "finals", "layers": ["prod"], "filter": "not prerelease"},
 )
+OPEN: Final = tuple({**table, "read": "anyone"} for table in INDEXES)
 DEMO = NormalizedName("demo")
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0")
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
-    """Yield a server with three indexes beside main."""
-    with in_process(tmp_path, Settings(index=INDEXES)) as running:
+    """Yield a server with indexes beside main, which anybody may read."""
+    with in_process(tmp_path, Settings(index=OPEN)) as running:
         yield running
 
 
@@ -144,8 +145,9 @@ def test_a_file_in_quarantine_is_not_replaced_by_one_of_a_lower_layer(
 def test_layers_that_lead_to_the_same_index_cost_no_more(tmp_path: Path) -> None:
     """An index of which many layers have the same layers reads each of them once."""
     names = [f"i{number}" for number in range(24)]
+    keys_of_all = {"merge": ["demo"], "read": "anyone"}
     tables = tuple(
-        {"name": name, "layers": names[max(0, number - 12) : number] or [name], "merge": ["demo"]}
+        {"name": name, "layers": names[max(0, number - 12) : number] or [name], **keys_of_all}
         for number, name in enumerate(names)
     )
     with in_process(tmp_path, Settings(index=tables)) as server:
@@ -233,11 +235,11 @@ def test_every_first_segment_of_a_route_is_reserved(server: InProcessServer) -> 
     [
         ("dev", "dev", "user:bo@acme.dev", False, "in other indexes: 2 that you may not read."),
         ("dev", "dev", "anonymous", False, "in other indexes: prod, 1 that you may not read."),
-        ("", "", "user:bo@acme.dev", False, "in other indexes: 2 that you may not read."),
-        ("", "", "anonymous", False, "in other indexes: prod, 1 that you may not read."),
+        ("", "main", "user:bo@acme.dev", False, "in other indexes: 2 that you may not read."),
+        ("", "main", "anonymous", False, "in other indexes: prod, 1 that you may not read."),
         ("dev", "dev", "anonymous", True, "may not remove files from all indexes"),
         ("dev", "prod", "anonymous", False, "may not manage 'demo' in the index dev"),
-        ("", "", "user:bo@acme.dev", True, ""),
+        ("", "*", "user:bo@acme.dev", True, ""),
     ],
 )
 def test_bytes_are_removed_by_who_may_administer_the_indexes(
@@ -248,7 +250,8 @@ def test_bytes_are_removed_by_who_may_administer_the_indexes(
         {"who": ["user:bo@acme.dev"], "projects": ["*"], "actions": ["read"], "index": "dev"},
         {"who": [reader], "projects": ["*"], "actions": ["read"], "index": "prod"},
     )
-    with in_process(tmp_path, Settings(index=INDEXES[:2], grant=grants)) as server:
+    main = MainSettings(read="granted")
+    with in_process(tmp_path, Settings(index=INDEXES[:2], main=main, grant=grants)) as server:
         for name in (MAIN, "dev", "prod"):
             server.publish_to(name, OLD)
         actions = Action.ADMIN.with_implied
@@ -353,6 +356,7 @@ EVERYBODY: Final = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]
 FOR_PROD: Final = GrantFields(
     who=("user:bo@acme.dev",), projects=("*",), actions=("read",), index="prod"
 )
+PATHS: Final = ("simple/demo/", f"files/demo/{OLD.sha256}/{OLD.filename}", "")
 
 
 def _caching(server: InProcessServer, path: str, *headers: tuple[str, str]) -> tuple[int, str]:
@@ -360,14 +364,20 @@ def _caching(server: InProcessServer, path: str, *headers: tuple[str, str]) -> t
     return answer.status, answer.headers.get("cache-control", "")
 
 
-@pytest.mark.parametrize("path", ["simple/demo/", f"files/demo/{OLD.sha256}/{OLD.filename}", ""])
+def _read(server: InProcessServer, who: str) -> None:
+    server.index.index_administration.change("prod", {"read": who}, "local:test")
+
+
+@pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("grants", [(), (EVERYBODY,)])
-def test_what_a_stored_grant_closes_is_public_no_more(
+def test_what_a_change_of_an_index_closes_is_public_no_more(
     tmp_path: Path, grants: tuple[dict[str, Any], ...], path: str
 ) -> None:
-    """Grants that name an index end at once what anybody may read, and what caches may keep."""
+    """An index that needs a right from now on is at once nothing that anybody reads or caches."""
     http, views = HttpSettings(public_max_age=60), ("prod", "prod/as-of-2030-01-01")
-    with in_process(tmp_path, Settings(index=INDEXES, grant=grants, http=http)) as server:
+    with in_process(tmp_path, Settings(grant=grants, http=http)) as server:
+        for table in OPEN[:2]:
+            server.index.index_administration.make(table, "local:test")
         server.publish_to("prod", OLD)
         request = TokenRequest(name="ci", indexes=("prod",))
         bearer = ("Authorization", f"Bearer {server.index.tokens.create(request, 'me')[0].text}")
@@ -375,46 +385,75 @@ def test_what_a_stored_grant_closes_is_public_no_more(
             answers = [_caching(server, f"/{view}/{path}") for _ in range(3)]
             assert {status for status, _ in answers} == {200}
             assert all(caching.startswith("public") for _, caching in answers)
-        made = server.index.access.grant(FOR_PROD, "local:test")
+        _read(server, "granted")
         for view in views:
             assert server.get(f"/{view}/{path}").status == 401
             status, caching = _caching(server, f"/{view}/{path}", bearer)
             assert (status, caching.partition(",")[0]) == (200, "private")
         assert server.get("/simple/").status == server.get("/dev/simple/").status == 200
-        server.index.access.revoke(made, "local:test")
+        _read(server, "anyone")
         assert all(server.get(f"/{view}/{path}").status == 200 for view in views)
 
 
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(("tables", "status"), [(OPEN, 200), (INDEXES, 401)])
+def test_a_stored_grant_and_its_end_change_nothing_for_others(
+    tmp_path: Path, tables: tuple[dict[str, Any], ...], status: int, path: str
+) -> None:
+    """The first grant of an index closes it to nobody, and the end of its last opens it to none."""
+    with in_process(tmp_path, Settings(index=tables)) as server:
+        server.publish_to("prod", OLD)
+        before = [_caching(server, f"/prod/{path}") for _ in range(2)]
+        made = server.index.access.grant(FOR_PROD, "local:test")
+        granted = [_caching(server, f"/prod/{path}") for _ in range(2)]
+        server.index.access.revoke(made, "local:test")
+        revoked = [_caching(server, f"/prod/{path}") for _ in range(2)]
+
+    assert before == granted == revoked
+    assert {answered for answered, _ in before} == {status}
+
+
 def test_other_servers_close_an_index_within_fifteen_seconds(tmp_path: Path) -> None:
-    """On a bucket, another server closes an index within 15 s of the grant, and asks no more."""
-    settings, store = Settings(index=INDEXES), RemoteStore()
+    """On a bucket, another server closes an index within 15 s of the change, and asks no more."""
+    store = RemoteStore()
     with (
-        in_process(tmp_path, settings, store=store, near=False) as here,
-        in_process(tmp_path, settings, store=store, near=False) as there,
+        in_process(tmp_path, store=store, near=False) as here,
+        in_process(tmp_path, store=store, near=False) as there,
     ):
+        for table in OPEN[:2]:
+            here.index.index_administration.make(table, "local:test")
         here.publish_to("prod", OLD)
+        there.clock.advance(seconds=15)
         assert there.get("/prod/simple/demo/", JSON).status == 200
-        here.index.access.grant(FOR_PROD, "local:test")
+        _read(here, "granted")
         there.clock.advance(seconds=15)
         assert there.get("/prod/simple/demo/", JSON).status == 401
-        asked = store.asked("get", keys.ACCESS)
+        asked = store.asked("get", keys.INDEX_LIST)
         assert there.get("/prod/simple/demo/", JSON).status == 401
-        assert store.asked("get", keys.ACCESS) == asked
+        assert store.asked("get", keys.INDEX_LIST) == asked
 
 
 @pytest.mark.parametrize("damage", [b"?", None])
-def test_nobody_reads_an_index_while_its_grants_are_not_known(
-    server: InProcessServer, damage: bytes | None
+def test_nobody_gets_a_right_while_the_grants_are_not_known(
+    tmp_path: Path, damage: bytes | None
 ) -> None:
-    """While the grants are damaged or lost, an index that they may have closed answers 503."""
-    server.publish_to("prod", OLD)
-    server.index.access.grant(FOR_PROD, "local:test")
-    store = server.index.stores.credentials
-    store.delete(keys.ACCESS) if damage is None else store.put(keys.ACCESS, damage, None)
+    """While the grants are damaged or lost, no credential is taken, and what is open stays open."""
+    settings = Settings(
+        index=(*INDEXES[1:2], {"name": "dev", "read": "anyone"}),
+        access=AccessSettings(static_token="s" * 40),
+    )
+    with in_process(tmp_path, settings) as server:
+        server.publish_to("prod", OLD)
+        server.index.access.grant(FOR_PROD, "local:test")
+        store = server.index.stores.credentials
+        store.delete(keys.ACCESS) if damage is None else store.put(keys.ACCESS, damage, None)
+        bearer = ("Authorization", f"Bearer {'s' * 40}")
 
-    assert server.get("/prod/simple/demo/", JSON).status == 503
-    assert server.get("/simple/", JSON).status == 200
-    assert server.get("/nobody/simple/", JSON).status == 404
+        assert server.get("/prod/simple/demo/", JSON, bearer).status == 503
+        assert server.get("/prod/simple/demo/", JSON).status == 401
+        assert server.get("/simple/", JSON).status == 200
+        assert server.get("/dev/simple/", JSON).status == 200
+        assert server.get("/nobody/simple/", JSON).status == 404
 
 
 @pytest.mark.parametrize("path", ["/-/projects/1/", "/robots.txt", "/feed.xml", "/simple/demo/"])

@@ -102,7 +102,7 @@ def test_an_older_copy_releases_no_reserved_name(
 @pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
 def test_an_older_copy_may_lack_all_of_an_index(tmp_path: Path, *, near: bool) -> None:
     """An older copy from before the first upload to an index is served, and releases no name."""
-    settings = Settings(index=({"name": "dev"},))
+    settings = Settings(index=({"name": "dev", "read": "anyone"},))
     store = MemoryStore(lambda: 0.0)
     with in_process(tmp_path, settings, store=store, near=near) as app:
         app.publish(make_wheel("demo"))

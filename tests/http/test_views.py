@@ -30,6 +30,7 @@ INDEXES: Final = (
     {"name": "aged", "layers": ["stable"], "filter": "age_days >= 7"},
     {"name": "over", "layers": ["over", "stable"]},
 )
+OPEN: Final = tuple({**table, "read": "anyone"} for table in INDEXES)
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0rc1")
 FREE = make_wheel(
     "demo",
@@ -40,8 +41,8 @@ FREE = make_wheel(
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
-    """Yield a server with an index and views of it."""
-    with in_process(tmp_path, Settings(index=INDEXES)) as running:
+    """Yield a server with an index and views of it, which anybody may read."""
+    with in_process(tmp_path, Settings(index=OPEN)) as running:
         yield running
 
 
@@ -103,9 +104,9 @@ def test_an_answer_of_a_view_is_repeated_until_time_changes_it(server: InProcess
 def test_a_day_shows_what_was_there_at_its_end(server: InProcessServer, base: str) -> None:
     """The view of a day has what was uploaded up to its end in UTC."""
     server.clock.now = datetime(2026, 1, 1, 23, 59, 59, tzinfo=UTC)
-    server.publish_to(base.strip("/"), OLD)
+    server.publish_to(base.strip("/") or MAIN, OLD)
     server.clock.advance(seconds=1)
-    server.publish_to(base.strip("/"), FREE)
+    server.publish_to(base.strip("/") or MAIN, FREE)
 
     assert _versions(server, f"{base}/as-of-2025-12-31/simple/demo/") == []
     assert _versions(server, f"{base}/as-of-2026-01-01/simple/demo/") == ["1.0"]
@@ -358,7 +359,7 @@ def test_a_licence_of_a_private_file_lasts(server: InProcessServer) -> None:
 
 def test_a_day_has_the_rights_of_its_index(tmp_path: Path) -> None:
     """Who may not read an index may read no day of it."""
-    settings = Settings(index=INDEXES, access=AccessSettings(private=True))
+    settings = Settings(index=OPEN, access=AccessSettings(private=True))
     with in_process(tmp_path, settings) as server:
         server.publish_to("dev", OLD)
         for path in ("/as-of-2026-01-01", "/dev/as-of-2026-01-01", "/stable"):
@@ -380,11 +381,11 @@ def test_a_project_that_is_hidden_is_not_said_to_be_deleted(server: InProcessSer
 @pytest.mark.parametrize("base", ["/stable", "/over", "/as-of-2026-01-01"])
 def test_a_history_names_no_file_that_is_hidden(server: InProcessServer, base: str) -> None:
     """Histories and feeds of a view lack the files that it hides, and those that are deleted."""
-    source = "" if base.startswith("/as-of") else "/dev"
-    server.publish_to(source[1:], OLD)
+    name, source = (MAIN, "") if base.startswith("/as-of") else ("dev", "/dev")
+    server.publish_to(name, OLD)
     server.clock.advance(days=1)
-    server.publish_to(source[1:], NEW, make_wheel("demo", "2.0rc2"))
-    lifecycle = server.index.named(source[1:]).lifecycle
+    server.publish_to(name, NEW, make_wheel("demo", "2.0rc2"))
+    lifecycle = server.index.named(name).lifecycle
     lifecycle.change("delete", ALICE, NormalizedName("demo"), Selection(Version("2.0rc2")), "")
     lifecycle.change("yank", ALICE, NormalizedName("demo"), Selection(SpecifierSet(">=0.dev0")), "")
 

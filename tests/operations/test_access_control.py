@@ -83,7 +83,7 @@ def test_grant_that_is_revoked_at_the_same_time(harness: IndexHarness) -> None:
     added = index.add_grant(grant(BO), by="local:ana")
 
     assert ([added.id], texts_of(added.warnings)) == (ids, ["it has been revoked meanwhile"])
-    assert added.text == f"{BO} may read {CORE}"
+    assert added.text == f"{BO} may read {CORE} in the index main"
 
 
 def test_they_add_up(harness: IndexHarness, access: AccessControl) -> None:
@@ -108,9 +108,9 @@ def test_they_add_up(harness: IndexHarness, access: AccessControl) -> None:
     assert not may(other, BO)
     assert may(other, ANA, Action.UPLOAD, "ops-tools")
     assert history(other) == [
-        f"granted {first}: {BO} may read acme-core (on duty)",
+        f"granted {first}: {BO} may read acme-core in the index main (on duty)",
         f"group ops: added {BO}",
-        f"granted {second}: group:ops may read, upload to and manage acme-core",
+        f"granted {second}: group:ops may read, upload to and manage acme-core in the index main",
         f"revoked {second} (done)",
         f"group ops: removed {BO}",
         f"revoked {first}",

@@ -1,6 +1,7 @@
 """Indexes in the store: changes, refusals, names that are taken, definitions that do not fit."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from re import findall
@@ -482,44 +483,63 @@ def test_health_says_which_index_is_not_served(harness: IndexHarness) -> None:
     assert states == {"index dev": "failed", "index qa": "ok"}
 
 
-def test_an_index_that_opens_another_one_is_named(harness: IndexHarness) -> None:
-    """A server warns of an index without grants that shows packages of one that has some."""
+def test_an_open_index_shows_a_closed_one_only_if_that_is_meant(harness: IndexHarness) -> None:
+    """Whoever opens an index that shows packages of one that is not open has to confirm it."""
     index = opened(harness, PROD)
-    index.index_administration.make({"name": "stable", "layers": ["prod"]}, "local:bo")
-    grant = GrantFields(who=("htpasswd:ana",), projects=("*",), actions=("read",), index="prod")
-    assert not [line for line in texts_of(server_warnings(index)) if "stable" in line]
+    administration = index.index_administration
+    administration.make({"name": "qa", "layers": ["prod"]}, "local:bo")
+    administration.make({"name": "dev", "layers": ["main"], "read": "anyone"}, "local:bo")
+    before = administration.show()
+    leak = {"name": "leak", "layers": ["qa", "dev"], "read": "anyone"}
+    changes = (
+        partial(administration.make, leak, "local:bo"),
+        partial(administration.change, "qa", {"read": "anyone"}, "local:bo"),
+        partial(administration.change, "dev", {"layers": ["qa"]}, "local:bo"),
+    )
+    for change in changes:
+        with pytest.raises(Conflict, match="would show the packages of the index prod,") as caught:
+            change()
+        assert caught.value.code == "opens_index"
+        assert "--even-if-open" in in_terminal(caught.value)
+    assert administration.show() == before
 
-    index.access.grant(grant, "local:bo")
-    (warning,) = [line for line in texts_of(server_warnings(index)) if "stable" in line]
-    assert warning.startswith("The index stable shows packages of prod, whose grants do not hold")
+    for change in changes:
+        (said,) = texts_of(change(even_if_open=True).warnings)
+        assert "which shows packages of the index prod, where a right is needed" in said
+    listed = {row.name: texts_of(row.warnings) for row in administration.show()}
+    assert {name for name, warnings in listed.items() if warnings} == {"qa", "dev", "leak"}
 
-    index.access.grant(replace(grant, index="stable"), "local:bo")
-    assert not [line for line in texts_of(server_warnings(index)) if "stable" in line]
+
+def test_an_index_is_closed_below_an_open_one_only_if_that_is_meant(harness: IndexHarness) -> None:
+    """Whoever closes an index that an open one shows hears that one, and may do so all the same."""
+    administration = opened(harness).index_administration
+    administration.make({**DEV, "read": "anyone"}, "local:bo")
+    administration.make({"name": "top", "layers": ["dev"], "read": "anyone"}, "local:bo")
+
+    with pytest.raises(Conflict, match="Anybody may read the index top, which would") as caught:
+        administration.change("dev", {"read": "granted"}, "local:bo")
+    assert caught.value.code == "opens_index"
+    administration.change("dev", {"read": "granted"}, "local:bo", even_if_open=True)
+
+    # what was confirmed once is no hindrance to another change
+    administration.change("top", {"layers": ["dev", "main"]}, "local:bo")
+    administration.make({"name": "other", "layers": ["dev"]}, "local:bo")
+    with pytest.raises(Conflict):
+        administration.change("other", {"read": "anyone"}, "local:bo")
 
 
-def test_who_makes_an_index_hears_which_one_it_opens(harness: IndexHarness) -> None:
-    """Whoever makes or changes an index hears at once what a server says of its layers."""
-    index = opened(harness, PROD)
-    administration, make = index.index_administration, index.index_administration.make
-    grant = GrantFields(who=("htpasswd:ana",), projects=("*",), actions=("read",), index="prod")
-    index.access.grant(grant, "local:bo")
+def test_no_server_starts_with_an_index_of_the_settings_that_opens_another_one(
+    harness: IndexHarness,
+) -> None:
+    """An open index of the settings that shows a closed one stops the start, with what to write."""
+    tables = (PROD, {"name": "leak", "layers": ["prod"], "read": "anyone"})
+    index = opened(harness, *tables)
 
-    made = [
-        make({"name": name, "layers": layers}, "local:bo").warnings
-        for name, layers in {"leak": ["prod"], "qa": ["qa"], "top": ["qa"]}.items()
-    ]
-    changed = administration.change("qa", {"layers": ["qa", "leak"]}, "local:bo").warnings
+    with pytest.raises(Invalid, match="anybody may read the index leak, and not the index prod"):
+        index.indexes.in_force.require_start(index.projects)
 
-    starts = [
-        [text.partition(", whose")[0] for text in texts_of(warnings)]
-        for warnings in (*made, changed)
-    ]
-    said = "The index {} shows packages of prod"
-    assert starts == [[said.format("leak")], [], [], [said.format("qa"), said.format("top")]]
-    listed = [text for row in administration.show() for text in texts_of(row.warnings)]
-    assert listed == [line for line in texts_of(server_warnings(index)) if "shows packages" in line]
-    harness.store.put(keys.ACCESS, b"?", None)
-    assert make({"name": "more", "layers": ["prod"]}, "local:bo").warnings == ()
+    mended = opened(harness, *({**table, "read": "anyone"} for table in tables), seed=4)
+    mended.indexes.in_force.require_start(mended.projects)
 
 
 def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:

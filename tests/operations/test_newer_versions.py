@@ -14,6 +14,7 @@ from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history, remove_now
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
+from wheelyard.catalog.format import OLDEST_VERSION
 from wheelyard.catalog.journaled_documents import CommitCodec, ProjectCodec, project_journal
 from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.grants import GrantFields
@@ -347,7 +348,7 @@ def write_format(harness: IndexHarness, **fields: str) -> None:
     """Change the format of the store."""
     body = harness.bytes_at(keys.FORMAT)
     for name, value in fields.items():
-        old = b'"%b":"0.1.0"' % name.encode()
+        old = b'"%b":"%b"' % (name.encode(), OLDEST_VERSION.encode())
         assert old in body
         body = body.replace(old, b'"new":[1],"%b":"%b"' % (name.encode(), value.encode()))
     harness.store.put(keys.FORMAT, body, None)

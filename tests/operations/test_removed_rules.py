@@ -64,7 +64,7 @@ def test_nothing_is_promoted_until_the_rule_is_taken_away(
 
     index.index_administration.change("prod", {"promote_approvals": None}, "local:bo")
 
-    assert stored(index).index == {"name": "prod", "promote_from": [""]}
+    assert stored(index).index == {"name": "prod", "promote_from": ["main"]}
     opened = harness.opened(4)
     assert len(promote(opened).new) == 1
     warnings = show_health(Call(index=opened, caller=ALICE)).warnings

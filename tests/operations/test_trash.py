@@ -37,6 +37,9 @@ MANAGER = Caller("user:m@acme.dev", (Scope(Action.MANAGE.with_implied, (EVERY_PR
 OWN_ADMIN = Caller(
     "user:o@acme.dev", (Scope(Action.ADMIN.with_implied, (parse_pattern("demo"),), (EVERY_INDEX,)),)
 )
+ADMIN_OF_DEV = Caller(
+    "user:d@acme.dev", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), ("dev",)),), index="dev"
+)
 DEV, PROD = "indexes/dev/", "indexes/prod/"
 
 
@@ -223,7 +226,7 @@ def test_only_managers_restore_and_only_administrators_remove(
     for caller in (READER, MANAGER, OWN_ADMIN):
         with pytest.raises(Forbidden):
             deletion.delete({MAIN: caller}.__getitem__, DEMO, WHEEL.sha256, "")
-    of_dev = {"dev": replace(ALICE, index="dev"), MAIN: MANAGER}
+    of_dev = {"dev": ADMIN_OF_DEV, MAIN: MANAGER}
     elsewhere = replace(deletion, index="dev")
     with pytest.raises(Forbidden, match="administrators of the server"):
         elsewhere.delete(of_dev.__getitem__, DEMO, WHEEL.sha256, "", everywhere=True)

@@ -12,7 +12,7 @@ from tests.rendering.atom import parse_feed
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 URL = "https://packages.example.com/py"
 ADDRESS = ServerSettings(public_url=URL, path_prefix="/py")
@@ -55,7 +55,7 @@ def test_feed_has_absolute_links_below_the_public_url(app: InProcessServer) -> N
 def test_feed_of_all_projects_has_readable_ones_alone(tmp_path: Path) -> None:
     """Everybody gets the newest of all projects that they may read, and of no other."""
     grants = ({"who": ["anonymous"], "projects": ["open-*"], "actions": ["read"]},)
-    config = Settings(server=ADDRESS, grant=grants)
+    config = Settings(server=ADDRESS, access=AccessSettings(private=True), grant=grants)
     with in_process(tmp_path, config) as app:
         for number, name in enumerate(("open-one", "shut", "open-two")):
             app.clock.advance(minutes=number)
@@ -73,7 +73,7 @@ def test_feed_of_all_projects_has_readable_ones_alone(tmp_path: Path) -> None:
 
 def test_feed_of_a_view_has_what_it_shows(tmp_path: Path) -> None:
     """The feed of an index has the releases of its layers that its filter shows."""
-    view = {"name": "view", "layers": [""], "filter": "not prerelease"}
+    view = {"name": "view", "layers": ["main"], "filter": "not prerelease", "read": "anyone"}
     with in_process(tmp_path, Settings(server=ADDRESS, index=(view,))) as app:
         app.publish(wheel("demo", "1.0"), wheel("demo", "2.0rc1"), wheel("demo", "1.1"))
         seen, of_layer = (parse_feed(app.get(f"/py/{path}feed.xml").body) for path in ("view/", ""))

@@ -26,7 +26,12 @@ GRANTS: tuple[dict[str, object], ...] = (
 def settings_in(folder: Path) -> Settings:
     """Return settings with a person who may do everything, and one with projects by name."""
     (folder / "htpasswd").write_text(f"ana:{SHA}\nben:{SHA}\n")
-    access = AccessSettings(cookie_login=True, htpasswd_file=str(folder / "htpasswd"))
+    access = AccessSettings(
+        private=True,
+        cookie_login=True,
+        htpasswd_file=str(folder / "htpasswd"),
+        htpasswd_may=(),
+    )
     return Settings(server=ServerSettings(public_url="http://index"), access=access, grant=GRANTS)
 
 

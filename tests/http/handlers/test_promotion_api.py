@@ -17,7 +17,7 @@ from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_right_indexes
-from wheelyard.settings.sections import PublishingSettings, Settings
+from wheelyard.settings.sections import AccessSettings, PublishingSettings, Settings
 
 READERS = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
 OTHERS = {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["upload"], "index": "prod"}
@@ -25,8 +25,9 @@ OTHERS = {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["upload"]
 
 @contextmanager
 def serving(folder: Path, *grants: dict[str, Any], **rules: object) -> Iterator[InProcessServer]:
-    """Yield a server with a release in main, and an index `prod`."""
-    settings = Settings(index=({"name": "prod", **rules},), grant=grants)
+    """Yield a server with a release in main, and an index `prod`; grants say who may read."""
+    access = AccessSettings(private=bool(grants))
+    settings = Settings(index=({"name": "prod", **rules},), grant=grants, access=access)
     with in_process(folder, settings) as server:
         server.publish(make_wheel(), make_sdist())
         yield server
@@ -44,8 +45,8 @@ def post(server: InProcessServer, token: str, index: str = "", **body: object) -
     return answer.status, json.loads(answer.body)
 
 
-def token_of(server: InProcessServer, index: str = "") -> str:
-    """Return a new token that may upload to some indexes, or to main."""
+def token_of(server: InProcessServer, index: str = "prod") -> str:
+    """Return a new token that may upload to `prod`, or to other indexes."""
     indexes = parse_right_indexes(index, Action.UPLOAD)
     return server.index.tokens.create(TokenRequest(name="ci", indexes=indexes), "local:x")[0].text
 
@@ -69,15 +70,15 @@ def test_a_release_is_promoted_once(tmp_path: Path) -> None:
         assert len(prod.files) == 2
 
 
-def test_an_index_with_grants_of_its_own(tmp_path: Path) -> None:
-    """A token that names no index promotes nothing to an index with own grants; its own does."""
+def test_a_token_promotes_to_its_index(tmp_path: Path) -> None:
+    """A token that names no index promotes nothing to another index than main; one of it does."""
     with serving(tmp_path, READERS, OTHERS) as server:
-        refused = post(server, token_of(server))
+        refused = post(server, token_of(server, ""))
         assert (refused[0], refused[1]["error"]) == (403, "forbidden")
         assert "may not upload to 'demo' in the index prod." in refused[1]["message"]
         assert "--can upload --project demo --index prod'" in refused[1]["message"]
 
-        assert post(server, token_of(server, "prod"))[0] == 200
+        assert post(server, token_of(server))[0] == 200
 
 
 @pytest.mark.parametrize(

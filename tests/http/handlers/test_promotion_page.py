@@ -37,7 +37,12 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
     (tmp_path / "htpasswd").write_text("".join(f"{who}:{SHA}\n" for who in ("ana", "eve")))
     settings = Settings(
         server=ServerSettings(public_url="http://index"),
-        access=AccessSettings(cookie_login=True, htpasswd_file=str(tmp_path / "htpasswd")),
+        access=AccessSettings(
+            private=True,
+            cookie_login=True,
+            htpasswd_file=str(tmp_path / "htpasswd"),
+            htpasswd_may=(),
+        ),
         index=INDEXES,
         grant=(
             *(grant(who, "read", index="dev") for who in ("ana", "eve")),

@@ -10,11 +10,12 @@ from tests.http.browser import Browser
 from tests.http.handlers.test_manage import PASSWORD, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import make_wheel
+from wheelyard.model.index_name import MAIN
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 GRANTS: tuple[dict[str, object], ...] = (
     {"who": ["htpasswd:ana"], "projects": ["*"], "actions": ["manage"]},
-    {"who": ["htpasswd:bo"], "projects": ["*"], "actions": ["read"]},
+    {"who": ["htpasswd:bo"], "projects": ["*"], "actions": ["read"], "index": "main,dev"},
     {"who": ["htpasswd:bo"], "projects": ["*"], "actions": ["manage"], "index": "prod"},
 )
 INDEXES = ({"name": "dev"}, {"name": "prod"})
@@ -22,17 +23,22 @@ INDEXES = ({"name": "dev"}, {"name": "prod"})
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
-    """Serve `dev` with the rights of main, and `prod` with its own."""
+    """Serve three indexes: ana has rights in main alone, bo the same in main and `dev`."""
     folder: Path = tmp_path_factory.mktemp("server")
     (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\n")
     settings = Settings(
         server=ServerSettings(public_url="http://index"),
-        access=AccessSettings(cookie_login=True, htpasswd_file=str(folder / "htpasswd")),
+        access=AccessSettings(
+            private=True,
+            cookie_login=True,
+            htpasswd_file=str(folder / "htpasswd"),
+            htpasswd_may=(),
+        ),
         index=INDEXES,
         grant=GRANTS,
     )
     with in_process(folder, settings) as opened:
-        for name in ("", "prod"):
+        for name in (MAIN, "prod"):
             opened.publish_to(name, make_wheel())
         yield opened
 
@@ -45,19 +51,27 @@ def signed_in(server: InProcessServer, name: str) -> Browser:
 
 
 @pytest.mark.parametrize(
-    ("name", "here", "in_prod"),
+    ("name", "here", "elsewhere"),
     [
-        ("ana", "read, upload to and manage every project", "nothing"),
-        ("bo", "read every project", "read, upload to and manage every project"),
+        (
+            "ana",
+            "read, upload to and manage every project",
+            "You may in dev nothing You may in prod nothing",
+        ),
+        (
+            "bo",
+            "read every project",
+            "You may in prod read, upload to and manage every project",
+        ),
     ],
 )
 def test_the_account_names_indexes_with_other_rights(
-    server: InProcessServer, name: str, here: str, in_prod: str
+    server: InProcessServer, name: str, here: str, elsewhere: str
 ) -> None:
     """People see what they may do, and each index in which that is something else."""
     text = text_of(signed_in(server, name).open("/-/account/"))
 
-    assert f"You may {here} You may in prod {in_prod} Your names" in text
+    assert f"You may {here} {elsewhere} Your names" in text
     assert "Your projects in the index main" in text
 
 

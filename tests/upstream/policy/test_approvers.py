@@ -95,8 +95,12 @@ def test_token_of_an_older_administrator_approves(harness: IndexHarness) -> None
     """A token of an administrator that an older version has stored may approve, too."""
     index, actions = harness.index, parse_actions(["admin"], admin=True)
     _, made = index.tokens.create(
-        TokenRequest(name="old", actions=actions, lifetime=timedelta(days=1)), by="local:ana"
+        TokenRequest(
+            name="old", actions=actions, lifetime=timedelta(days=1), indexes=(EVERY_INDEX,)
+        ),
+        by="local:ana",
     )
-    old = replace(made, actions=15)  # what 0.1.0 has written
+    # what 0.1.0 has written
+    old = replace(made, actions=15, projects=(EVERY_PROJECT,), in_index=None)
     assert old.scope == made.scope
-    assert not replace(made, actions=7).scope.actions & Action.APPROVE
+    assert not replace(old, actions=7).scope.actions & Action.APPROVE
