@@ -38,7 +38,9 @@ GUESSERS = 8
 KEY = rsa_key("google")
 SETTINGS = """
 [access]
+private = true
 htpasswd_file = "{folder}/htpasswd"
+htpasswd_may = []
 static_tokens_file = "{folder}/tokens.toml"
 [google]
 allow_private = true

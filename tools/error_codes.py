@@ -97,6 +97,12 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 remedy="see the message",
             ),
             ErrorCodes(
+                codes=("opens_index",),
+                statuses=(409,),
+                happened="anybody may read the index, and it would show packages for which a right is needed",
+                remedy="leave the layer out, or confirm it (`--even-if-open`)",
+            ),
+            ErrorCodes(
                 codes=("index_changed",),
                 statuses=(409,),
                 happened="somebody else has changed the index meanwhile",

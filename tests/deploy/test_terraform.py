@@ -70,7 +70,13 @@ def test_the_server_takes_the_written_settings(sandbox: Sandbox) -> None:
         "iap_audience": ["/projects/1/global/backendServices/2"],
         "public_max_age": 60,
         "grants": [
-            {"who": ["anonymous"], "projects": ["open-*"], "actions": ["read"], "note": 'a "b" <&>'}
+            {
+                "who": ["anonymous"],
+                "projects": ["open-*"],
+                "actions": ["read"],
+                "note": 'a "b" <&>',
+            },
+            {"who": ["domain:acme.dev"], "projects": ["*"], "actions": ["read"], "index": "dev"},
         ],
         "extra": "[uploads]\nzip_sdists = true",
     }
@@ -85,6 +91,7 @@ def test_the_server_takes_the_written_settings(sandbox: Sandbox) -> None:
 
     assert loaded.access.credentials_store == "gs://acme-credentials"
     assert loaded.uploads.zip_sdists
+    assert [grant.scope.indexes for grant in loaded.grants.all] == [("main",), ("dev",)]
     assert 'a \\"b\\" ' in toml.read_text()
 
 

@@ -33,6 +33,7 @@ locals {
       projects = var.publisher_projects
       actions  = ["upload"]
       note     = "CI"
+      index    = ""
     }
   ]
 }

@@ -167,7 +167,7 @@ variable "deletion_protection" {
 # --- authentication and access control --------------------------------------------------------------
 
 variable "private" {
-  description = "Whether reading needs a credential. Any grant requires one, too."
+  description = "Whether reading needs a credential."
   type        = bool
   default     = true
 }
@@ -179,12 +179,13 @@ variable "private_names" {
 }
 
 variable "grants" {
-  description = "Grants, as [[grant]] of wheelyard.toml."
+  description = "Grants, as [[grant]] of wheelyard.toml; without an index they are about main."
   type = list(object({
     who      = list(string)
     projects = list(string)
     actions  = list(string)
     note     = optional(string, "")
+    index    = optional(string, "")
   }))
   default = []
 

@@ -250,7 +250,7 @@ class MainSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[promotion]`: what the index without a name demands of a promoted release."""
+    """Section `[promotion]`: what main demands of a promoted release."""
 
     promote_from: tuple[kinds.IndexName, ...] = ()
     """The indexes from which releases are [promoted](promotion.md#rules) to it; empty: all."""
@@ -340,7 +340,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[[sign_in]]` tables, as written, with the secrets of the environment."""
 
     removed_promotion: tuple[str, ...] = ()
-    """The rules of earlier versions for the index without a name: keys that are no settings now."""
+    """The rules of earlier versions for main: keys that are no settings now."""
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"Settings(server={self.server!r}, store={self.store!r})"

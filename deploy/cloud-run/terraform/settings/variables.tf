@@ -50,6 +50,7 @@ variable "grants" {
     projects = list(string)
     actions  = list(string)
     note     = optional(string, "")
+    index    = optional(string, "")
   }))
 }
 
