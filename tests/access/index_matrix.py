@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 from types import MappingProxyType
 from typing import Final
 
-from msgspec import json
+from msgspec import convert, json
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -101,7 +101,7 @@ class Asker:
 
 def written(said: dict[str, object]) -> dict[str, object]:
     """Return settings of e94b31aa as an operator has to write them for the present version."""
-    access: dict[str, object] = dict(said["access"])
+    access = convert(said["access"], dict[str, object])
     if access.pop("htpasswd_may_manage", False):
         access["htpasswd_may"] = ["read", "upload", "manage"]
     elif "grant" in said:  # beside which names of the htpasswd file had no rights of their own

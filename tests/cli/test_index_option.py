@@ -27,7 +27,12 @@ def test_packages_of_an_index(there: Typed, tmp_path: Path) -> None:
     assert there("upload", file, "--index", "dev").stdout.endswith("uploaded\n")
 
     assert there("list", "--index", "dev").stdout.startswith("demo")
-    assert there("list").stdout == ""
+    nothing = there("list")
+    assert nothing.stdout == ""
+    assert "main has no project; there are also dev, prod: " in nothing.stderr
+    assert "list --index dev --store there" in nothing.stderr
+    missing = there("list", "demo")
+    assert "This is about the index main: there are also dev and prod." in missing.stderr
     assert there("list", "--index", "prod").stdout == ""
     assert there("yank", "demo", "1.0", "--index", "dev").returncode == 0
     assert there("yank", "demo", "1.0").returncode == 1

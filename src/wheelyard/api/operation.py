@@ -1,6 +1,7 @@
 """A row of the table of operations, and what every operation is given and answers."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from enum import Enum, auto
 from functools import cached_property
@@ -21,7 +22,7 @@ from wheelyard.authentication.authorization import (
     require_own_admin,
     require_server_admin,
 )
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.model import access
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.api_token import ApiToken
@@ -142,7 +143,22 @@ class ApiOperation(Struct, frozen=True, dict=True):
         Raises as `arguments`, and what the function raises.
         """
         arguments: dict[str, Any] = {**self.arguments(call, params)}
-        return self.run(call, **arguments, **({} if body is None else {"body": body}))
+        if body is not None:
+            arguments["body"] = body
+        with self.naming_alternatives(call, params):
+            return self.run(call, **arguments)
+
+    @contextmanager
+    def naming_alternatives(self, call: Call, params: Mapping[str, str]) -> Iterator[None]:
+        """Have the error for a project that main does not have name the other indexes."""
+        try:
+            yield
+        except NotFound as error:
+            indexes = call.index.alternatives
+            if not (indexes and self.is_of_index and "name" in params):
+                raise
+            message = f"{error.message} This is about the index main: there {_are(indexes)}."
+            raise NotFound(message, code=error.code, advice=error.advice) from error
 
     def arguments(self, call: Call, params: Mapping[str, str]) -> dict[str, NormalizedName | str]:
         """
@@ -168,6 +184,11 @@ class ApiOperation(Struct, frozen=True, dict=True):
         if self.right is RequiredRight.MANAGER:
             call.caller.require(Action.MANAGE, NormalizedName(parsed["name"]))
         return parsed
+
+
+def _are(indexes: Sequence[str]) -> str:
+    names = " and ".join(indexes)
+    return f"are also {names}" if len(indexes) > 1 else f"is also {names}"
 
 
 S = TypeVar("S", bound=Struct)

@@ -72,6 +72,8 @@ class ProjectList(Struct, frozen=True):
     projects: tuple[ListedProject, ...]
     public: tuple[ListedPublicProject, ...] | UnsetType = UNSET
     """Those of upstream indexes, if there are such: nobody shall take them for private ones."""
+    other_indexes: tuple[str, ...] | UnsetType = UNSET
+    """The names of the others if main has no project that the caller may read."""
 
 
 class FileAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="kebab"):
@@ -295,12 +297,16 @@ def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
     """List the projects that the caller may read."""
     names = _names(call, body.changed_since)
     listed = tuple(ListedProject(name) for name in names if call.caller.may(Action.READ, name))
+    others: tuple[str, ...] | UnsetType = UNSET
+    if body.changed_since is None and not listed:
+        others = call.index.alternatives or UNSET
     if body.changed_since is not None or not call.lists_public or call.index.upstream is None:
-        return ProjectList(listed)
+        return ProjectList(listed, other_indexes=others)
     shown, private = call.index.shown.table().readable_by(call.caller).public, frozenset(names)
     # the table may be older than the list of names: a private name is never called public
     origins = {facts.name: facts.origin for facts in shown if facts.name not in private}
-    return ProjectList(listed, tuple(map(ListedPublicProject, origins, origins.values())))
+    public = tuple(map(ListedPublicProject, origins, origins.values()))
+    return ProjectList(listed, public, others)
 
 
 def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:

@@ -201,8 +201,10 @@ class LocalApi(Call, frozen=True):
         values = signature(operation).bind(None, *args, **kwargs).arguments
         in_path = {name: value for name, value in values.items() if isinstance(value, str)}
         # a server checks the right of the row in the same way before it reads a body
-        ROWS[operation].arguments(self, in_path)
-        return operation(self, *args, **kwargs)
+        row = ROWS[operation]
+        row.arguments(self, in_path)
+        with row.naming_alternatives(self, in_path):
+            return operation(self, *args, **kwargs)
 
     def name_of(self, principal: str) -> str:
         """

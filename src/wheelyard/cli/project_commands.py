@@ -53,7 +53,7 @@ from wheelyard.cli.output import (
     warn,
     yes_option,
 )
-from wheelyard.cli.program import chosen_index
+from wheelyard.cli.program import chosen_index, command_line
 from wheelyard.errors import (
     Forbidden,
     Invalid,
@@ -94,8 +94,15 @@ def list_command(project: str | None) -> None:
     """
     api = open_api()
     if project is None:
-        listed = api.call(project_operations.list_projects, ProjectsQuery()).projects
+        answer = api.call(project_operations.list_projects, ProjectsQuery())
+        listed = answer.projects
         print_result({"projects": listed}, (project.name for project in listed))
+        if answer.other_indexes:
+            command = command_line("list", "--index", answer.other_indexes[0])
+            names = ", ".join(answer.other_indexes)
+            print_message(
+                logging.INFO, f"main has no project; there are also {names}: {command} lists one"
+            )
     else:
         shown = api.call(project_operations.get_project, parse_name(project))
         print_result(_described(shown), _file_lines(shown, api))

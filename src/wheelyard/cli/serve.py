@@ -363,6 +363,8 @@ def print_startup_message(index: Index) -> None:
             if not index.tokens.any_active():
                 click.echo(f"\nThere is no token yet. {_token_hint(settings)}")
     click.echo(_client_configuration(index, token.text if token else TOKEN_PLACEHOLDER))
+    for name in index.alternatives:
+        click.echo(f"Index {name} is at {settings.base_url}/{name}/simple/")
 
 
 def _first_token(index: Index) -> ApiToken | None:

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Committed, Intent
@@ -277,11 +278,15 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     def _require_closed(
         self, event: IndexMade | IndexChanged, name: str, stored: IndexList
     ) -> None:
-        """Raise Conflict if anybody may read more after an event than their own indexes allow."""
+        """
+        Raise Conflict if anybody may read more after an event than their own indexes allow.
+
+        Who closes an index that an open one shows is only warned: they want less to be read.
+        """
         before = self.in_force.merge(stored).definitions
         after = {**before, name: read_definition(event.index)}
         for other in after:
-            shown = set(self.in_force.closed_layers(other, after))
+            shown = set(self.in_force.closed_layers(other, after)) - {name}
             if other in before:
                 shown -= {*self.in_force.closed_layers(other, before)}
             if shown:
@@ -418,11 +423,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 is_configured=definition.is_configured,
             )
         name = definition.name
-        if shown := self.in_force.closed_layers(name, {**both.definitions, name: definition}):
-            yield Caution(
-                f"Anybody may read the index {name}, which shows packages of "
-                f"{describe_indexes(shown)}, where a right is needed."
-            )
+        yield from self.in_force.open_layers((name,), {**both.definitions, name: definition})
         has_files = False
         if not definition.has_packages:
             with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same
@@ -438,7 +439,17 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         index = committed.after.find(name)
         if index is None:  # another process was faster
             raise NotFound(f"The index {quoted(name)} has been removed meanwhile.")
-        return self._listed(index, self.in_force.merge(committed.after))
+        both = self.in_force.merge(committed.after)
+        listed = self._listed(index, both)
+        showing = [other for other in both.definitions if other != name]
+        before = self.in_force.merge(committed.before).definitions
+        known = {*self.in_force.open_layers(before, before)}
+        new = (
+            caution
+            for caution in self.in_force.open_layers(showing, both.definitions)
+            if caution not in known
+        )
+        return replace(listed, warnings=(*listed.warnings, *new))
 
     def _submit(
         self, intent: Intent[IndexList, AnyIndexEvent]

@@ -166,6 +166,18 @@ class IndexDefinitions:
         with_main = {MAIN: self.main, **definitions}
         return closed_layers(with_main[name], with_main)
 
+    def open_layers(
+        self, names: Iterable[str], definitions: Mapping[str, IndexDefinition]
+    ) -> Iterator[Caution]:
+        """Yield a warning for each of these indexes that shows anybody what is not open."""
+        for name in names:
+            closed = self.closed_layers(name, definitions)
+            if closed:
+                yield Caution(
+                    f"Anybody may read the index {name}, which shows packages of "
+                    f"{describe_indexes(closed)}, where a right is needed."
+                )
+
     def get(self, name: str) -> IndexDefinition:
         """
         Return the definition of an index.

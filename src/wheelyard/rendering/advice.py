@@ -218,8 +218,6 @@ class Terminal(Struct, frozen=True):
 
     index: str = MAIN
     """The index that the message is about if the advice names none."""
-    default_index: str = MAIN
-    """The index of a command that names none."""
     program: tuple[str, ...] = ("wheelyard",)
     """The words that start wheelyard."""
     place: tuple[str, ...] = ()
@@ -228,6 +226,8 @@ class Terminal(Struct, frozen=True):
     """Whether `place` names a server."""
     asks_nobody: bool = False
     """Whether nobody is there to be asked, so that a command which would ask has `--yes`."""
+    default_index: str = MAIN
+    """The index of a command that names none."""
 
     def commands(self, advice: Advice) -> list[str]:
         """Return the command that does what an advice says, and that of the answer, for a shell."""

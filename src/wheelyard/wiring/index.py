@@ -5,6 +5,7 @@ What few callers need is made when it is asked for, and its module is imported o
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from functools import cached_property, partial
 from types import MappingProxyType
@@ -30,6 +31,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS
+from wheelyard.errors import Unavailable
 from wheelyard.model.access import ANONYMOUS, Caller, NamePatterns
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
@@ -278,6 +280,19 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         # without its filter, which may have shown other files on that day
         shown = self.shown.whole if isinstance(self.shown, ViewedTable) else self.shown
         return replace(viewed, shown=ViewedTable(shown, self.indexes, lambda: viewed))
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """
+        The other indexes, for who finds nothing in main; another index has none.
+
+        There are none either while the store does not say which there are.
+        """
+        if not self.definition.is_main:
+            return ()
+        with suppress(Unavailable):
+            return tuple(sorted(self.indexes.definitions()))
+        return ()
 
     @property
     def takes_uploads(self) -> bool:

@@ -146,7 +146,9 @@ def index_warnings(index: Index) -> Iterator[Caution]:
 
     Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
     """
-    yield from index.indexes.in_force.load().removed_rules()
+    known = index.indexes.in_force.load()
+    yield from known.removed_rules()
+    yield from index.indexes.in_force.open_layers(known.definitions, known.definitions)
     yield from rights_without_index(index)
     yield from _unknown_indexes(index)
 
