@@ -6,7 +6,7 @@ a token, and what is malformed is left out. The page says what it is that the to
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Final
@@ -35,7 +35,9 @@ from wheelyard.rendering.client_settings import USER
 from wheelyard.rendering.web.environment import PageEnvironment
 from wheelyard.wiring.index import Index
 
-LINKED_FIELDS: Final = ("name", "can", "projects", "days", "index")
+INDEX: Final = "index"
+"""The field that a link from a page of an index sets to the name of that index."""
+LINKED_FIELDS: Final = ("name", "can", "projects", "days", INDEX)
 """The fields that a link may fill in."""
 
 _DAYS: Final = re.compile("[0-9]{1,5}", re.ASCII)
@@ -55,11 +57,24 @@ def parse_patterns(text: str) -> tuple[Pattern, ...]:
     return projects
 
 
-def new_token(fields: FormFields, max_days: int) -> NewToken:
+def preset_index(asked: str, indexes: Collection[str]) -> str:
+    """
+    Return the index that the form of a token has ticked at first.
+
+    That is the one from whose page it was opened, `asked`, if it is one of the `indexes` to choose
+    from; else main, or the first of them.
+    """
+    if asked in indexes:
+        return asked
+    return MAIN if MAIN in indexes else next(iter(indexes), MAIN)
+
+
+def new_token(fields: FormFields, max_days: int, indexes: Collection[str] = ()) -> NewToken:
     """
     Return the token that a form asks for, which is the caller's own.
 
-    Raises Invalid, with the field that is wrong.
+    Raises Invalid, with the field that is wrong. Where there are `indexes` to choose from, that is
+    also the case if none is ticked.
     """
     name, days, can = fields.text("name"), fields.text("days"), fields.text("can")
     with checking("name"):
@@ -71,7 +86,10 @@ def new_token(fields: FormFields, max_days: int) -> NewToken:
             raise Invalid("Choose what the token may do.", code="missing_field")
     with checking("projects"):
         projects = parse_patterns(fields.text("projects"))
-    index = ",".join(fields.all("index"))
+    index = ",".join(filter(None, fields.all(INDEX)))
+    with checking(INDEX):
+        if not index and not {MAIN}.issuperset(indexes):
+            raise Invalid("Choose the index that the token is for.", code="missing_field")
     return NewToken(name=name, projects=projects, can=(can,), days=int(days), index=index)
 
 
@@ -98,19 +116,25 @@ class LinkReader(Struct, frozen=True):
     tokens: CallerTokens
     caller: Caller
     indexes: tuple[str, ...]
-    """Those in which the person has rights of their own."""
+    """Those that the person may choose."""
+    preset: str
+    """The one of them that is ticked if the link names none."""
     max_days: int
 
     def read(self, fields: FormFields) -> LinkedForm | None:
         """
-        Return what the query of a link fills in, or None if it has no field of the form.
+        Return what the query of a link fills in, or None if it has no field but the index.
 
         Raises Unavailable if the grants of the store cannot be read.
         """
-        if fields.values.keys().isdisjoint(LINKED_FIELDS):
+        if {*LINKED_FIELDS}.difference([INDEX]).isdisjoint(fields.values):
             return None
         days = str(min(self.max_days, DEFAULT_LIFETIME.days))
-        values: dict[str, tuple[str, ...]] = {"can": (Action.READ.word,), "days": (days,)}
+        values: dict[str, tuple[str, ...]] = {
+            "can": (Action.READ.word,),
+            "days": (days,),
+            INDEX: (self.preset,),
+        }
         is_cut = False
         checks: dict[str, Callable[[str], None]] = {
             "name": require_token_name,
@@ -132,7 +156,7 @@ class LinkReader(Struct, frozen=True):
         if given is None:
             return LinkedForm(values, None, is_cut=True)
         values["can"] = (max(given.actions & action for action in OWN_ACTIONS).word,)
-        values["index"] = given.indexes
+        values[INDEX] = given.indexes
         if not fields.text("projects"):
             is_cut = is_cut or given.actions != asked.actions
             return LinkedForm(values, None, is_cut)
@@ -148,7 +172,8 @@ class LinkReader(Struct, frozen=True):
         actions = parse_actions([fields.text("can") or Action.READ.word])
         text = fields.text("projects")
         projects = parse_patterns(text) if text else (EVERY_PROJECT,)
-        indexes = parse_right_indexes(",".join(fields.all("index")), actions)
+        names = ",".join(filter(None, fields.all(INDEX))) or self.preset
+        indexes = parse_right_indexes(names, actions)
         if len(projects) > MAX_PATTERNS or not set(indexes).issubset(self.indexes):
             raise Invalid("No token that you make has these rights.", code="invalid_field")
         return Scope(actions, projects, indexes)

@@ -14,6 +14,7 @@ from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import Package, sdist, wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.http.upload_form import FormReader
+from wheelyard.model.grants import GrantFields
 
 UPLOAD = "/-/upload/"
 JSON = ("Accept", "application/json")
@@ -203,8 +204,12 @@ def test_no_page_of_uploads_where_there_are_none(
     server: InProcessServer, uploader: Browser
 ) -> None:
     """An index that takes no uploads answers with the reason, and not with the form."""
-    table = {"name": "view", "layers": [""]}
+    table = {"name": "view", "layers": ["main"]}
     server.index.index_administration.make(table, "local:bo")
+    fields = GrantFields(
+        who=("htpasswd:uploader",), projects=("demo*",), actions=("upload",), index="view"
+    )
+    server.index.access.grant(fields, "local:bo")
 
     refused = uploader.open("/view/-/upload/")
 

@@ -14,6 +14,7 @@ from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import sdist, wheel
 from tests.http.test_error_pages import BrokenStore
 from wheelyard.errors import Unavailable
+from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Project, Status
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
@@ -32,7 +33,12 @@ def settings_in(folder: Path, *, read_only: bool = False) -> Settings:
     """Return settings with a person for each kind of rights."""
     names = ("reader", "uploader", "manager", "admin", "stranger")
     (folder / "htpasswd").write_text("".join(f"{name}:{SHA}\n" for name in names))
-    access = AccessSettings(cookie_login=True, htpasswd_file=str(folder / "htpasswd"))
+    access = AccessSettings(
+        private=True,
+        cookie_login=True,
+        htpasswd_file=str(folder / "htpasswd"),
+        htpasswd_may=(),
+    )
     server = ServerSettings(public_url="http://index", read_only=read_only)
     groups = {"team": ["htpasswd:manager"]}
     return Settings(server=server, access=access, grant=GRANTS, groups=groups)
@@ -471,8 +477,12 @@ def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser)
 
 def test_a_project_of_a_layer_is_managed_where_it_is(server: InProcessServer) -> None:
     """No page of a project leads to pages that manage it, where it is from another index."""
-    table = {"name": "team", "layers": ["team", ""]}
+    table = {"name": "team", "layers": ["team", "main"]}
     server.index.index_administration.make(table, "local:bo")
+    fields = GrantFields(
+        who=("htpasswd:manager",), projects=("demo",), actions=("manage",), index="team"
+    )
+    server.index.access.grant(fields, "local:bo")
     manager = signed_in(server, "manager")
 
     for tab in ("", "2.0/", "files/", "releases/", "history/", "downloads/"):

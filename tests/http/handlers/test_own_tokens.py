@@ -1,10 +1,10 @@
 """The tokens of somebody who signs in with a password: making, rotating, and signing in again."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from html import unescape
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
@@ -13,6 +13,7 @@ from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action
+from wheelyard.model.grants import GrantFields
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 PASSWORD = "s3cret"
@@ -42,9 +43,13 @@ def signed_in(server: InProcessServer, user: str = "ana") -> Browser:
     return browser
 
 
-def send(browser: Browser, **changes: str) -> InProcessResponse:
+def send(browser: Browser, **changes: str | Sequence[str]) -> InProcessResponse:
     """Send a form of the page."""
-    fields = {"csrf_token": browser.form_token("/-/account/"), **WANTED, **changes}
+    fields: Mapping[str, str | Sequence[str]] = {
+        "csrf_token": browser.form_token("/-/account/"),
+        **WANTED,
+        **changes,
+    }
     return browser.send(PAGE, fields)
 
 
@@ -188,11 +193,139 @@ def test_a_token_for_a_view_comes_without_commands_that_publish(server: InProces
     """The page of a new token says how to publish with it only where the index takes uploads."""
     for table in ({"name": "dev", "layers": ["dev"]}, {"name": "view", "layers": ["dev"]}):
         server.index.index_administration.make(table, "local:bo")
+    grant = GrantFields(
+        who=("htpasswd:ana",), projects=("*",), actions=("upload",), index="dev,view"
+    )
+    server.index.access.grant(grant, "local:bo")
     ana = signed_in(server)
 
-    publishes = {
-        index: b"UV_PUBLISH_URL" in send(ana, can="upload", index=index).body
-        for index in ("dev", "view")
+    pages = {index: send(ana, can="upload", index=index) for index in ("main", "dev", "view")}
+
+    publishes = {index: b"UV_PUBLISH_URL" in page.body for index, page in pages.items()}
+    assert all(page.status == 201 for page in pages.values())
+    assert publishes == {"main": True, "dev": True, "view": False}
+
+
+@pytest.fixture(scope="module")
+def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
+    """Serve main, `dev` and `prod`, in which people have rights of several kinds."""
+    folder: Path = tmp_path_factory.mktemp("indexes")
+    names = ("ana", "bo", "cleo", "eve", "admin")
+    (folder / "htpasswd").write_text("".join(f"{name}:{SHA}\n" for name in names))
+    settings = Settings(
+        access=AccessSettings(
+            cookie_login=True,
+            private=True,
+            htpasswd_file=str(folder / "htpasswd"),
+            htpasswd_may=(),
+        ),
+        server=ServerSettings(public_url="http://index"),
+        index=({"name": "dev"}, {"name": "prod"}),
+        grant=tuple(
+            {"who": [f"htpasswd:{who}"], "projects": ["*"], "actions": [can], "index": index}
+            for who, can, index in (
+                ("ana", "read", "main,dev"),
+                ("bo", "read", "dev,prod"),
+                ("cleo", "read", "*"),
+                ("admin", "admin", "*"),
+            )
+        ),
+    )
+    with in_process(folder, settings) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("user", "query", "boxes"),
+    [
+        ("ana", "", {"main": True, "dev": False}),
+        ("ana", "?index=dev", {"main": False, "dev": True}),
+        ("ana", "?index=prod", {"main": True, "dev": False}),
+        ("ana", "?index=*", {"main": True, "dev": False}),
+        ("bo", "", {"dev": True, "prod": False}),
+        ("bo", "?index=prod", {"dev": False, "prod": True}),
+        ("cleo", "?index=*", {"main": True, "dev": False, "prod": False}),
+        ("eve", "?index=dev", {}),
+        ("admin", "", {"main": True, "dev": False, "prod": False, "*": False}),
+        ("admin", "?index=prod", {"main": False, "dev": False, "prod": True, "*": False}),
+    ],
+)
+def test_the_form_has_the_indexes_of_a_person(
+    indexes: InProcessServer, user: str, query: str, boxes: dict[str, bool]
+) -> None:
+    """The form has the indexes in which a person has rights, and ticks that of the page before."""
+    page = signed_in(indexes, user).open(f"{PAGE}{query}").body.decode()
+
+    found = re.findall('name="index" value="([^"]*)"( checked)?', page)
+    assert {name: bool(checked) for name, checked in found} == boxes
+    assert ("all indexes" in page) == ("*" in boxes)
+    assert "A link has filled in this form" not in page
+
+
+@pytest.mark.parametrize(
+    ("user", "index", "status", "words"),
+    [
+        ("ana", (), 400, "Choose the index that the token is for."),
+        ("ana", ("dev",), 201, "read acme-* in the index dev"),
+        ("ana", ("dev", "prod"), 403, "no more than its owner in the index prod"),
+        ("ana", ("*",), 403, "no more than its owner in all indexes"),
+        ("bo", (), 400, "Choose the index that the token is for."),
+        ("bo", ("main",), 403, "no more than its owner in the index main"),
+        ("bo", ("dev", "prod"), 201, "read acme-* in the indexes dev and prod"),
+        ("admin", ("*",), 201, "read acme-* in all indexes"),
+    ],
+)
+def test_a_token_is_for_the_indexes_that_are_ticked(
+    indexes: InProcessServer, user: str, index: tuple[str, ...], status: int, words: str
+) -> None:
+    """A token is for the indexes that are ticked, and for none where its owner may do less."""
+    answer = send(signed_in(indexes, user), index=index)
+
+    page = " ".join(unescape(re.sub("<[^>]*>", " ", answer.body.decode())).split())
+    assert (answer.status, words in page) == (status, True), page
+    ticked = re.findall('name="index" value="([^"]*)" checked', answer.body.decode())
+    assert set(ticked) == (set() if status == 201 else set(index))
+
+
+@pytest.mark.parametrize("path", ["", "setup/", "-/projects/1/", "as-of-2026-01-01/setup/"])
+def test_pages_of_an_index_lead_to_a_token_for_it(indexes: InProcessServer, path: str) -> None:
+    """From pages of an index, also as it was on a day, its menu leads to a token for that index."""
+    ana = signed_in(indexes)
+
+    for index, query in (("dev/", "?index=dev"), ("", "")):
+        page = ana.open(f"/{index}{path}").body.decode()
+        assert f'-/account/{query}"' in page
+        account = ana.open(f"/{index}-/account/{query}")
+        if index:
+            assert account.headers["location"] == f"/-/account/{query}"
+            account = ana.open(account.headers["location"])
+        assert f'href="tokens/{query}"' in account.body.decode()
+
+
+def test_the_set_up_page_and_an_empty_index_lead_to_a_token_for_it(
+    indexes: InProcessServer,
+) -> None:
+    """The links beside the commands of an index lead to the form with that index, too."""
+    admin, links = signed_in(indexes, "admin"), re.compile('href="[^"]*-/account/tokens/([^"]*)"')
+
+    found = {
+        path: set(map(unescape, links.findall(admin.open(path).body.decode())))
+        for path in ("/dev/setup/", "/setup/", "/dev/", "/")
     }
 
-    assert publishes == {"dev": True, "view": False}
+    assert found == {
+        "/dev/setup/": {"?can=upload&index=dev", "?can=read&index=dev"},
+        "/setup/": {"?can=upload", "?can=read"},
+        "/dev/": {"?index=dev"},
+        "/": {""},
+    }
+
+
+def test_the_account_leads_only_to_the_tokens(indexes: InProcessServer) -> None:
+    """Whatever the address of the account says in place of an index is a part of the query."""
+    attack = urlencode({"index": '"><script>../../?x&index='})
+
+    page = signed_in(indexes).open(f"/-/account/?{attack}").body.decode()
+
+    (query,) = re.findall('href="tokens/[?]([^"]*)"', page)
+    assert parse_qs(query) == parse_qs(attack)

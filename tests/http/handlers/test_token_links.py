@@ -11,6 +11,7 @@ import pytest
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
+from wheelyard.model.grants import GrantFields
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
 PASSWORD = "s3cret"
@@ -21,16 +22,20 @@ GRANTS: tuple[dict[str, object], ...] = (
     {"who": ["htpasswd:ana"], "projects": ["prod-*"], "actions": ["manage"], "index": "prod"},
 )
 INDEXES = ({"name": "dev"}, {"name": "prod"})
+UPLOAD, IN_MAIN = "can read and upload to", "in the index main"
 CUT = "more than you may give, or for what no token has"
+EMPTY = {"can": ["read"], "projects": [""], "days": ["90"], "name": [""], "index": ["main"]}
+"""The form as it is before somebody fills it in."""
 WARNING = "If somebody has sent you the link, close this page"
 
 
 def settings_in(folder: Path, prefix: str = "", **access: object) -> Settings:
-    """Return the settings of a private index with the users ana, who has rights, and bo."""
-    (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\n")
+    """Return the settings of a private index with ana, who has rights, and others."""
+    names = ("ana", "bo", "cleo", "admin", "reader")
+    (folder / "htpasswd").write_text("".join(f"{name}:{SHA}\n" for name in names))
     values = {"cookie_login": True, "htpasswd_file": str(folder / "htpasswd"), **access}
     return Settings(
-        access=AccessSettings(**values),  # type: ignore[arg-type]
+        access=AccessSettings(private=True, htpasswd_may=(), **values),  # type: ignore[arg-type]
         server=ServerSettings(public_url=f"http://index{prefix}", path_prefix=prefix),
         grant=GRANTS,
         index=INDEXES,
@@ -77,13 +82,22 @@ def filled(browser: Browser, query: str, page: str = PAGE) -> tuple[dict[str, li
 @pytest.mark.parametrize(
     ("query", "can", "projects", "words"),
     [
-        ("projects=acme-core", "upload", "acme-core", "can read and upload to acme-core, for 90"),
-        ("projects=acme-a&days=1", "upload", "acme-a", "can read and upload to acme-a, for 1 day."),
-        ("projects=*", "upload", "acme-*", "can read and upload to acme-*, for 90 days."),
-        ("projects=*&can=manage", "upload", "acme-*", "can read and upload to acme-*, for 90"),
-        ("projects=tools", "read", "tools", "can read tools, for 90 days."),
-        ("projects=x,acme-a", "upload", "acme-a", "can read and upload to acme-a, for 90 days."),
-        ("projects=acme-*,tools&can=read", "read", "acme-*, tools", "can read acme-*, tools, for"),
+        (
+            "projects=acme-core",
+            "upload",
+            "acme-core",
+            f"{UPLOAD} acme-core {IN_MAIN}, for 90 days.",
+        ),
+        ("projects=acme-a&days=1", "upload", "acme-a", f"{UPLOAD} acme-a {IN_MAIN}, for 1 day."),
+        ("projects=*", "upload", "acme-*", f"{UPLOAD} acme-* {IN_MAIN}, for 90 days."),
+        ("projects=*&can=manage", "upload", "acme-*", f"{UPLOAD} acme-* {IN_MAIN}, for 90 days."),
+        ("projects=*&index=main", "upload", "acme-*", f"{UPLOAD} acme-* {IN_MAIN}, for 90 days."),
+        ("projects=tools", "read", "tools", f"can read tools {IN_MAIN}, for 90 days."),
+        ("projects=x,acme-a", "upload", "acme-a", f"{UPLOAD} acme-a {IN_MAIN}, for 90 days."),
+        (
+            "projects=acme-*,tools&can=read",
+            *("read", "acme-*, tools", f"can read acme-*, tools {IN_MAIN}, for 90 days."),
+        ),
         (
             "projects=prod-*&can=manage&index=prod",
             *(
@@ -98,12 +112,13 @@ def test_a_link_fills_in_what_its_reader_may_give(
     ana: Browser, query: str, can: str, projects: str, words: str
 ) -> None:
     """A link fills in the form within the rights of who reads it, and the page says it in words."""
-    asked = {"can": ["upload"], "days": ["90"], "index": [], **parse_qs(query)}
+    asked = {"can": ["upload"], "days": ["90"], "index": ["main"], **parse_qs(query)}
 
-    fields, text = filled(ana, urlencode({**asked, "name": "lab"}, doseq=True))
+    sent = {"can": asked["can"], "name": "lab", **parse_qs(query)}
+    fields, text = filled(ana, urlencode(sent, doseq=True))
 
     assert (fields["can"], fields["projects"], fields["name"]) == ([can], [projects], ["lab"])
-    assert (fields["days"], fields.get("index", [])) == (asked["days"], asked["index"])
+    assert (fields["days"], fields["index"]) == (asked["days"], asked["index"])
     assert f"the token {words}" in text
     assert WARNING in text
     is_whole = (fields["can"], projects.replace(", ", ",")) == (asked["can"], asked["projects"][0])
@@ -126,13 +141,17 @@ def test_a_link_fills_in_what_its_reader_may_give(
         "can=manage&projects=acme-*&index=prod",
         "can=manage&projects=prod-*&index=prod&index=dev",
         "can=read&projects=acme-*&index=..%2F..%2F",
+        "can=read&projects=*&index=*",
+        "can=read&projects=*&index=main,*",
     ],
 )
 def test_no_rights_are_filled_in_for_others(ana: Browser, query: str) -> None:
     """Rights that are malformed, or none of its reader's, are left out as a whole."""
     fields, text = filled(ana, f"{query}&name=lab")
 
-    assert fields == {"can": ["read"], "projects": [""], "days": ["90"], "name": ["lab"]}
+    # of these, ana has rights in prod alone, so that its box is ticked as for any page of it
+    preset = "prod" if query.endswith("&index=prod") else "main"
+    assert fields == {**EMPTY, "name": ["lab"], "index": [preset]}
     assert "As it is filled in" not in text
     assert CUT in text
     assert WARNING in text
@@ -156,8 +175,48 @@ def test_what_no_token_has_is_left_out(ana: Browser, query: str) -> None:
     """A lifetime or a name that no token can have is left out, and all else filled in."""
     fields, text = filled(ana, f"{query}&can=read&projects=tools")
 
-    assert fields == {"can": ["read"], "projects": ["tools"], "days": ["90"], "name": [""]}
+    assert fields == {**EMPTY, "projects": ["tools"]}
     assert CUT in text
+
+
+def test_a_link_without_an_index_is_about_one_that_its_reader_has(server: InProcessServer) -> None:
+    """Who has no rights in main gets the first other index, with what they have in that one."""
+    grant = GrantFields(
+        who=("htpasswd:cleo",), projects=("lab-*",), actions=("read",), index="dev,prod"
+    )
+    server.index.access.grant(grant, "local:op")
+    cleo = signed_in(server, "cleo")
+
+    fields, text = filled(cleo, "can=upload&projects=*")
+
+    assert fields == {**EMPTY, "projects": ["lab-*"], "index": ["dev"]}
+    assert "can read lab-* in the index dev, for 90 days." in text
+    assert CUT in text
+    both, text = filled(cleo, "can=read&projects=lab-*&index=prod&index=dev")
+    assert (both["index"], CUT in text) == (["dev", "prod"], False)
+
+
+def test_a_link_can_ask_an_administrator_for_all_indexes(server: InProcessServer) -> None:
+    """The box of all indexes is for administrators of the server, whom a link can ask for it."""
+    for who, can in (("admin", "admin"), ("reader", "read")):
+        grant = GrantFields(who=(f"htpasswd:{who}",), projects=("*",), actions=(can,), index="*")
+        server.index.access.grant(grant, "local:op")
+
+    fields, text = filled(signed_in(server, "admin"), "can=read&projects=acme-*&index=*")
+    others, cut = filled(signed_in(server, "reader"), "can=read&projects=acme-*&index=*")
+
+    assert fields == {**EMPTY, "projects": ["acme-*"], "index": ["*"]}
+    assert ("can read acme-* in all indexes, for 90 days." in text, CUT in text) == (True, False)
+    assert (others, CUT in cut) == (EMPTY, True)
+
+
+def test_a_link_to_an_index_alone_fills_in_nothing(ana: Browser) -> None:
+    """A page of an index leads to the form of its tokens, which is as it is without a link."""
+    fields, text = filled(ana, "index=prod")
+
+    assert fields == {**EMPTY, "index": ["prod"]}
+    assert WARNING not in text
+    assert CUT not in text
 
 
 def test_a_link_does_nothing_else(server: InProcessServer, ana: Browser) -> None:
@@ -206,7 +265,13 @@ def test_a_link_says_that_there_are_no_rights(server: InProcessServer) -> None:
 def test_a_person_signs_in_on_the_way(tmp_path: Path, prefix: str) -> None:
     """Who opens the link signs in first, and finds the form filled in; so after an hour."""
     link = f"{prefix}{PAGE}?can=upload&projects=acme-*&name=lab+%26+co&days=7"
-    wanted = {"can": ["upload"], "projects": ["acme-*"], "name": ["lab & co"], "days": ["7"]}
+    wanted = {
+        "can": ["upload"],
+        "projects": ["acme-*"],
+        "name": ["lab & co"],
+        "days": ["7"],
+        "index": ["main"],
+    }
     with in_process(tmp_path, settings_in(tmp_path, prefix)) as server:
         browser = Browser(server)
         for again in (False, True):

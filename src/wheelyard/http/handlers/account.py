@@ -27,6 +27,7 @@ from wheelyard.http.request_authentication import (
 )
 from wheelyard.http.responses import load_projects
 from wheelyard.http.sign_in_page import SignInPage
+from wheelyard.http.token_forms import INDEX
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Credential
 from wheelyard.model.api_token import has_token_prefix
@@ -60,6 +61,7 @@ class AccountPages:
             session_ends_at=session.expiry if session else None,
             is_by_proxy=session is None and b"authorization" not in request.joined_headers,
             may_administer=is_token_admin(caller),
+            index=request.query_field(INDEX) or "",
         )
         viewer, form = self._web.viewer(caller), FormState(form_token(request, context))
         projects = self._own_projects(request)

@@ -30,9 +30,16 @@ from wheelyard.http.forms import (
 )
 from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
-from wheelyard.http.token_forms import LINKED_FIELDS, LinkReader, made_values, new_token
+from wheelyard.http.token_forms import (
+    INDEX,
+    LINKED_FIELDS,
+    LinkReader,
+    made_values,
+    new_token,
+    preset_index,
+)
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.index_name import MAIN
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.rendering.web.account_pages import TOKENS_ROOT, FormState, TokensView
 
 
@@ -54,7 +61,8 @@ class TokenPages:
                 template = f"token_{action}.html"
                 return self._show(request, template, 200, view=view, row=row.token, form=form)
         tokens, values = self._context.index.caller_tokens, _lists(rows, fields.text("revoked"))
-        linked = LinkReader(tokens, request.caller, view.indexes, view.max_days).read(fields)
+        reader = LinkReader(tokens, request.caller, view.indexes, view.preset, view.max_days)
+        linked = reader.read(fields)
         if linked is not None:
             form = replace(form, values=linked.values)
         return self._show(
@@ -89,7 +97,8 @@ class TokenPages:
             )
 
     def _create(self, request: Request, fields: FormFields) -> Response:
-        new = new_token(fields, self._context.index.settings.tokens.max_days)
+        max_days, indexes = self._context.index.settings.tokens.max_days, self._indexes(request)
+        new = new_token(fields, max_days, indexes)
         made = self._api_of_person(request).call(access_operations.create_token, new)
         return self._show_made(request, made)
 
@@ -133,14 +142,27 @@ class TokenPages:
         elif not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):
             hindrance = "You have signed in more than an hour ago, which is too long for that."
             sign_in = self._sign_in_again(request, fields)
+        indexes = self._indexes(request)
         return TokensView(
             may_administer=is_token_admin(caller),
             hindrance=hindrance,
             sign_in=sign_in,
             may_change=not index.settings.server.read_only,
             max_days=index.settings.tokens.max_days,
-            indexes=index.caller_tokens.indexes_of(caller, (MAIN, *sorted(index.indexes.names()))),
+            indexes=indexes,
+            preset=preset_index(request.query_field(INDEX) or "", indexes),
         )
+
+    def _indexes(self, request: Request) -> tuple[str, ...]:
+        """
+        Return the indexes that a token of the caller can be about, `*` for administrators alone.
+
+        Raises Unavailable if the grants of the store cannot be read.
+        """
+        caller, index = request.caller, self._context.index
+        names = (MAIN, *sorted(index.indexes.names()))
+        own = index.caller_tokens.indexes_of(caller, names)
+        return (*own, EVERY_INDEX) if is_token_admin(caller) else own
 
     def _sign_in_again(self, request: Request, fields: FormFields) -> str:
         """Return the path of the sign-in page that comes back to the form, filled in as it was."""

@@ -5,20 +5,24 @@ from datetime import datetime
 from typing import Final
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from wheelyard.model.access import (
     ALL_AUTHENTICATED,
     ANONYMOUS,
     Caller,
+    describe_actions,
     describe_principal,
-    describe_scope,
+    describe_projects,
 )
+from wheelyard.model.index_name import MAIN
 
 
-def rights_of(caller: Caller, index: str = "") -> tuple[str, ...]:
-    """Return what a caller may do, in words that name `index` unless that is empty."""
-    words = {describe_scope(replace(scope, index=index)) for scope in caller.scopes}
+def rights_of(caller: Caller) -> tuple[str, ...]:
+    """Return what a caller may do in one index, in words that do not name it."""
+    words = {
+        f"{describe_actions(scope.actions)} {describe_projects(scope.projects)}"
+        for scope in caller.scopes
+    }
     return tuple(sorted(words))
 
 
@@ -33,6 +37,8 @@ class Account(Struct, frozen=True, kw_only=True):
     is_by_proxy: bool
     """Whether Identity-Aware Proxy says who it is."""
     may_administer: bool
+    index: str
+    """The index from whose page the account was opened, or an empty text."""
 
     @property
     def who(self) -> str:
@@ -99,4 +105,6 @@ class TokensView(Struct, frozen=True, kw_only=True):
     """Whether tokens can be changed here: not on a read-only server."""
     max_days: int
     indexes: tuple[str, ...] = ()
-    """The names of indexes in which the caller has rights of their own."""
+    """The indexes that a token of the caller can be about, with `*` for an administrator."""
+    preset: str = MAIN
+    """The index that is ticked before the caller chooses one."""

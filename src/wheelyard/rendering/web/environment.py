@@ -25,7 +25,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.decoding import readable_size
-from wheelyard.model.index_name import MAIN, index_path
+from wheelyard.model.index_name import MAIN, index_path, is_dated_view
 from wheelyard.model.project import Status
 from wheelyard.model.stored_indexes import describe_keys
 from wheelyard.rendering.advice import caution_on_page
@@ -260,6 +260,7 @@ class PageEnvironment:
         self._is_certain = is_certain
         self._index_name = index_name
         self._templates = _templates()
+        first = index_name.partition("/")[0]
         self._values = {
             "index_url": index_url,
             "asset": lambda name: self.assets[name].path,
@@ -273,6 +274,8 @@ class PageEnvironment:
             "clients": INSTALL_CHOICES,
             "index_name": index_name,
             "index_path": index_path,
+            # for links to the page of tokens: a view of a day has the rights of its index
+            "named_index": "" if is_dated_view(first) else first,
             "server_root": self.server_root,
             "logo": LOGO if brand.logo else ICON,
             "generator": f"wheelyard {version('wheelyard')}",

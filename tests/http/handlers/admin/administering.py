@@ -25,7 +25,12 @@ USERS = ("admin", "reader", "stranger")
 def settings_in(folder: Path, **more: Any) -> Settings:  # noqa: ANN401 - any sections
     """Return settings with an administrator, a reader, and somebody without rights."""
     (folder / "htpasswd").write_text("".join(f"{name}:{SHA}\n" for name in USERS))
-    access = AccessSettings(cookie_login=True, htpasswd_file=str(folder / "htpasswd"))
+    access = AccessSettings(
+        private=True,
+        cookie_login=True,
+        htpasswd_file=str(folder / "htpasswd"),
+        htpasswd_may=(),
+    )
     values = {
         "server": ServerSettings(public_url="http://index"),
         "access": access,

@@ -70,7 +70,10 @@ def test_grant_is_added_by_its_parts(admin: Administrator) -> None:
     answer = admin.send("grants/", **WANTED)
 
     assert answer.status == 201
-    assert "htpasswd:reader may read and upload to acme-*, tools (TEAM-12)" in text_of(answer)
+    assert (
+        "htpasswd:reader may read and upload to acme-*, tools in the index main (TEAM-12)"
+        in text_of(answer)
+    )
     added = grants(admin.server)["TEAM-12"]
     assert (added.who, added.can) == (("htpasswd:reader",), ("read", "upload"))
     assert added.created_by == "htpasswd:admin"

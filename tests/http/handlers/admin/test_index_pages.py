@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
@@ -71,19 +73,27 @@ def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
     assert "index dev: removed" in admin.read("journal/?what=index-removed")
 
 
-def test_what_an_index_opens_is_on_the_pages(admin: Administrator) -> None:
-    """The list says which index shows another one's packages, and a question what opens."""
-    access = admin.server.index.access
-    fields = GrantFields(who=("htpasswd:a",), projects=("*",), actions=("read",), index="prod")
-    grant_id = access.grant(fields, "local:bo")
+def test_what_an_index_opens_is_confirmed(tmp_path: Path) -> None:
+    """An index that opens another one's packages is made once that is confirmed, and is marked."""
+    settings = settings_in(tmp_path, index=({"name": "prod"},))
+    settings = replace(settings, access=replace(settings.access, private=False))
+    leak = {"action": "make", "name": "leak", "layers": "prod", "read": "anyone"}
+    opens = "Anybody may read the index leak, which would show the packages of the index prod"
+    with in_process(tmp_path, settings) as server:
+        admin = Administrator.of(server)
 
-    page = admin.done(PAGE, action="make", name="leak", layers="prod")
-    question = admin.read(f"grants/?revoke={grant_id}")
-    access.revoke(grant_id, "local:bo")
+        refused = admin.send(PAGE, **leak)
 
-    assert "The index leak shows packages of prod, whose grants do not hold in it" in page
-    assert f"Without grant {grant_id}, the index prod has no grants of its own" in question
-    assert "shows packages of prod" not in admin.read(PAGE)
+        assert (refused.status, opens in text_of(refused)) == (409, True)
+        assert [row.name for row in server.index.index_administration.show()] == ["prod"]
+        page = admin.done(PAGE, **leak, even_if_open="yes")
+        warning = "Anybody may read the index leak, which shows packages of the index prod"
+        assert warning in page
+        (as_of,) = re.findall(
+            'name="as_of" value="([^"]+)"', admin.open(f"{PAGE}?change=leak").body.decode()
+        )
+        closed = {**leak, "action": "change", "as_of": as_of, "read": "granted"}
+        assert warning not in admin.done(PAGE, **closed)
 
 
 def test_a_rule_is_a_box_to_tick(admin: Administrator) -> None:
@@ -132,8 +142,24 @@ def test_form_is_shown_again_with_the_reason(admin: Administrator) -> None:
     assert admin.open(f"{PAGE}?remove=nobody").status == 404
 
 
-def test_grants_of_an_index_close_it(admin: Administrator) -> None:
-    """The list of grants, and the form of a new one, say what a grant that names an index ends."""
-    for path in ("grants/", "grants/?action=add"):
-        words = "names an index closes it to all grants and tokens that name none"
-        assert words in admin.read(path)
+def test_a_grant_names_its_indexes(admin: Administrator) -> None:
+    """The list of grants says where they hold, and the form of a new one has all indexes."""
+    fields = GrantFields(who=("htpasswd:a",), projects=("*",), actions=("read",), index="prod")
+    grant_id = admin.server.index.access.grant(fields, "local:bo")
+
+    page, question = admin.read("grants/"), admin.read(f"grants/?revoke={grant_id}")
+    forms = [admin.open(f"grants/?action=add{more}") for more in ("", "&kind=htpasswd&who=a")]
+    admin.server.index.access.revoke(grant_id, "local:bo")
+
+    assert "Each one holds in the indexes that it names, and in no others" in page
+    assert "read every project in the index prod" in page
+    assert "read every project in the index prod" in question
+    for form in forms:
+        choices = re.findall(
+            '<option(?: value="[^"]*")?( selected)?>([^<]+)</option>', form.body.decode()
+        )
+        assert [choice for choice in choices if choice[1] in {"main", "prod", "all indexes"}] == [
+            (" selected", "main"),
+            ("", "prod"),
+            ("", "all indexes"),
+        ]

@@ -118,9 +118,9 @@ def test_person_of_a_provider(admin: Administrator) -> None:
     assert "Groups of acme platform , staff" in page
     assert "Groups of this index chiefs" in page
     for right in (
-        "read, upload ml-* the group platform of acme",
-        "read, upload, manage tools ana@acme.dev, by acme",
-        "read wiki everybody with a credential",
+        "read, upload ml-* in the index main the group platform of acme",
+        "read, upload, manage tools in the index main ana@acme.dev, by acme",
+        "read wiki in the index main everybody with a credential",
     ):
         assert right in page
     assert "N7" in page
@@ -145,12 +145,14 @@ def test_people_of_other_kinds(admin: Administrator) -> None:
     """The page says who decides about a person, and what is known of their rights."""
     password = admin.read(f"{PAGE}?who=htpasswd:reader")
     assert "Has a line of the htpasswd file: whoever removes it" in password
-    assert "read demo* reader, by password" in password
+    assert "read demo* in the index main reader, by password" in password
     assert "They own none" in password
     assert "The htpasswd file has no line" in admin.read(f"{PAGE}?who=htpasswd:left-us")
     google = admin.read(f"{PAGE}?who={CLEO}")
     assert "Google says who they are" in google
-    assert "read shared everybody of acme.dev, by Google" in google  # as their token tells
+    assert (
+        "read shared in the index main everybody of acme.dev, by Google" in google
+    )  # as their token tells
     unseen = admin.read(f"{PAGE}?who=oidc:acme:dora@acme.dev")
     assert "Nobody of this name has signed in with acme yet" in unseen
     assert "The settings have no provider gone" in admin.read(f"{PAGE}?who=oidc:gone:x")

@@ -8,8 +8,9 @@ import pytest
 from tests.http.handlers.admin.administering import Administrator, text_of
 from tests.http.in_process import InProcessServer
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.model.access import Pattern
+from wheelyard.model.access import Action, Pattern, Scope
 from wheelyard.model.api_token import NOBODY, TokenOwner
+from wheelyard.model.index_name import MAIN
 
 PAGE = "tokens/"
 WANTED = {
@@ -18,6 +19,7 @@ WANTED = {
     "can": "upload",
     "projects": "acme-*, tools",
     "days": "7",
+    "index": "main",
     "kind": "other",
     "who": "user:ana@acme.dev",
 }
@@ -124,10 +126,13 @@ def test_token_is_made_for_somebody_or_nobody(admin: Administrator) -> None:
     match = re.search("wyd_([0-9A-Za-z]{10})[0-9A-Za-z]{38}", answer.body.decode())
     assert match is not None
     record = admin.server.index.tokens.find(match[1])
-    assert (record.owner, record.projects) == ("user:ana@acme.dev", ("acme-*", "tools"))
+    wanted = Scope(Action.UPLOAD.with_implied, (Pattern("acme-*"), Pattern("tools")), (MAIN,))
+    assert (record.owner, record.scope) == ("user:ana@acme.dev", wanted)
     assert match[0] not in admin.read(PAGE)
-    nobodys = admin.send(PAGE, **{**WANTED, "kind": "", "who": "", "can": "admin", "projects": "*"})
+    everything = {"kind": "", "who": "", "can": "admin", "projects": "*", "index": "*"}
+    nobodys = admin.send(PAGE, **{**WANTED, **everything})
     assert nobodys.status == 201
+    assert "administer every project in all indexes" in text_of(nobodys)
 
 
 @pytest.mark.parametrize(
@@ -137,6 +142,7 @@ def test_token_is_made_for_somebody_or_nobody(admin: Administrator) -> None:
         ({"days": "0"}, "days"),
         ({"can": ""}, "can"),
         ({"projects": "a-*-b"}, "projects"),
+        ({"index": "nowhere"}, "index"),
         ({"who": ""}, "who"),
         ({"who": "no address"}, "who"),
         ({"kind": "", "who": "bo"}, "who"),
