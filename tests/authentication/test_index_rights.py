@@ -18,11 +18,11 @@ from wheelyard.api.access_operations import (
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import AccessExplanation
-from wheelyard.errors import Invalid
+from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.access import Action, Caller, Identity, parse_right_indexes
 from wheelyard.model.api_token import ID_LENGTH, TokenOwner, TokenRecord
 from wheelyard.model.grants import Granted, GrantFields, parse_grant
-from wheelyard.model.index_name import MAIN
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.settings.sections import (
     AccessSettings,
     GoogleSettings,
@@ -338,3 +338,22 @@ def test_a_public_bucket_closes_no_index() -> None:
 
     assert [len(texts) for texts in warnings] == [0, 1]
     assert "gets it from the public bucket" in warnings[1][0].message
+
+
+def test_a_token_for_all_indexes_is_for_administrators(tmp_path: Path) -> None:
+    """Nobody but who administers the server makes a token of their own for all indexes."""
+    index = _index(tmp_path)
+    for who, action in (("user:ana@acme.dev", "admin"), ("user:bo@acme.dev", "upload")):
+        index.access.grant(_fields("*", who, action), "local:test")
+    wanted = {
+        who: TokenRequest(
+            name="all", indexes=(EVERY_INDEX,), owner=TokenOwner(who, frozenset({who}))
+        )
+        for who in ("user:ana@acme.dev", "user:bo@acme.dev")
+    }
+
+    index.caller_tokens.require_own(wanted["user:ana@acme.dev"].owner, wanted["user:ana@acme.dev"])
+    with pytest.raises(Forbidden, match="is for administrators of the server"):
+        index.caller_tokens.require_own(
+            wanted["user:bo@acme.dev"].owner, wanted["user:bo@acme.dev"]
+        )

@@ -39,6 +39,7 @@ from wheelyard.model.api_token import (
     is_token_id,
 )
 from wheelyard.model.decoding import escaped
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.remedies import Advice, Remedy
 
 SIGN_IN_WINDOW: Final = timedelta(hours=1)
@@ -199,6 +200,11 @@ class CallerTokens(Struct, frozen=True):
 
         Raises Forbidden if it may do more than its owner, and Conflict if they have too many.
         """
+        if EVERY_INDEX in wanted.indexes and not self._administers(owner):
+            raise Forbidden(
+                "A token that is about all indexes is for administrators of the server. Name the "
+                "indexes that it is for."
+            )
         # without the scopes of anonymous callers, for which nobody needs a token. Only now can
         # the caller be told: when the token is used, its rights are cut down without a word
         for index in wanted.indexes:
@@ -210,6 +216,10 @@ class CallerTokens(Struct, frozen=True):
                 "Ask for fewer projects or actions; /api/v1/whoami has your rights."
             )
         self.tokens.check_quota(owner)
+
+    def _administers(self, owner: TokenOwner) -> bool:
+        own = self.policy.own_scopes(owner.principal, owner.names, EVERY_INDEX)
+        return access.may_everywhere(own, Action.ADMIN)
 
     def create(
         self, caller: Caller, signed_in_at: datetime | None, wanted: TokenRequest
