@@ -53,6 +53,8 @@ KINDS = ("open", "shut", "secret")
 EXISTING = tuple(f"{kind}-lib" for kind in KINDS)
 MISSING = tuple(f"{kind}-not" for kind in KINDS)
 OTHER = "other-lib"
+INDEXES = ("lab", "main")
+"""Those that every right is about; not every harness has the first."""
 READERS, UPLOADERS, MANAGERS = "reader", "uploader", "manager"
 RIGHTS = {READERS: "read", UPLOADERS: "upload", MANAGERS: "manage"}
 
@@ -142,6 +144,7 @@ class AccessHarness:
             name="test",
             actions=parse_actions([can], admin=True),
             projects=tuple(parse_pattern(project) for project in projects),
+            indexes=INDEXES,
             lifetime=timedelta(days=1),
             owner=TokenOwner(owner, frozenset(names)),
         )
@@ -152,6 +155,7 @@ class AccessHarness:
         request = TokenRequest(
             name="test",
             actions=Action.MANAGE.with_implied,
+            indexes=INDEXES,
             owner=self.index.authenticator.owners.named(owner),
         )
         return self.index.tokens.create(request, by="local:test")[0].text
@@ -208,6 +212,7 @@ def values(folder: Path, site: FakeIssuer, *, is_open: bool, **more: object) -> 
             ],
             "projects": projects,
             "actions": [can],
+            "index": ",".join(INDEXES),
         }
         for role, can in RIGHTS.items()
     ]
@@ -217,15 +222,17 @@ def values(folder: Path, site: FakeIssuer, *, is_open: bool, **more: object) -> 
         grants.append({"who": ["anonymous"], "projects": ["open-*"], "actions": ["read"]})
     return {
         "access": {
+            "private": True,
             "private_names": ["secret-*"],
             "htpasswd_file": str(folder / "htpasswd"),
+            "htpasswd_may": [],
             "static_tokens_file": str(folder / "tokens.toml"),
             "failed_login_per_minute": 1_000_000_000,
         },
         "google": {
             "allow_private": True,
             "id_token": {"audience": [HERE]},
-            "access_token": {"resource": f"gs://{site.bucket}"},
+            "access_token": {"resource": f"gs://{site.bucket}", "indexes": INDEXES},
         },
         "trusted_publishing": {"audience": [PUBLISHING]},
         "publisher": [
@@ -249,6 +256,7 @@ def write_files(folder: Path) -> None:
     tables = [
         f'[[token]]\nname = "{role}"\nvalue = "{static_token(role)}"\n'
         f'can = ["{RIGHTS.get(role, "upload")}"]\nprojects = {patterns}\n'
+        f"indexes = {list(INDEXES)}\n"
         for role, patterns in projects.items()
     ]
     path = folder / "tokens.toml"
@@ -315,4 +323,5 @@ def _publisher(site: FakeIssuer, name: str, projects: list[str]) -> dict[str, ob
         "allow_private_issuer": True,
         "match": {"sub": name},
         "projects": projects,
+        "index": ",".join(INDEXES),
     }

@@ -218,8 +218,8 @@ def harness(
     if request.param == "below a prefix":
         server["path_prefix"] = "/python"
     folder = tmp_path_factory.mktemp("place")
-    is_partly_open, other = request.param != "closed", [{"name": "lab"}]
-    with open_harness(folder, is_open=is_partly_open, server=server, index=other) as harness:
+    is_partly_open, others = request.param != "closed", [{"name": "lab"}, {"name": "vault"}]
+    with open_harness(folder, is_open=is_partly_open, server=server, index=others) as harness:
         yield harness
 
 
@@ -480,15 +480,18 @@ def test_only_administrators_remove_bytes(harness: AccessHarness, person: Reques
         assert person.role == ADMIN or not (first.asked or second.asked)
 
 
+@pytest.mark.parametrize("target", ["lab", "vault"])
 @pytest.mark.parametrize("person", REQUESTERS, ids=str)
-def test_only_writers_promote(harness: AccessHarness, person: Requester) -> None:
+def test_only_writers_promote(harness: AccessHarness, person: Requester, target: str) -> None:
     """Only who may also upload to the other index promotes; a refusal says nothing of a project."""
-    headers, body = (*person.headers(harness), JSON), b'{"version": "9.9", "to": "lab"}'
+    headers = (*person.headers(harness), JSON)
+    body = b'{"version": "9.9", "to": "%s"}' % target.encode()
+    writers = WRITERS if target == "lab" else {ADMIN}
     for there, not_there in zip(EXISTING, MISSING, strict=True):
         read = status_of(person.role, there, RouteCase(""), is_open=is_open(harness))
         paths = (f"/api/v1/projects/{name}/promote" for name in (there, not_there))
         first, second = (harness.ask("POST", path, headers, body) for path in paths)
-        if person.role in WRITERS:
+        if person.role in writers:
             assert (first.status, second.status) == (404, 404), first
             continue
         expected = {INVALID: 401, ANONYMOUS: 401}.get(person.role, read if read != 200 else 403)

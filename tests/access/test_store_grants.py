@@ -111,7 +111,7 @@ def remote(tmp_path: Path) -> Settings:
     file = tmp_path / "users"
     file.write_text("ana:{SHA}mN7MYuzjmaIu0w1JDvMzvn/ec4U=\n")
     admin = {"who": ["htpasswd:root"], "projects": ["*"], "actions": ["admin"]}
-    access = AccessSettings(htpasswd_file=str(file))
+    access = AccessSettings(private=True, htpasswd_file=str(file), htpasswd_may=())
     return Settings(access=access, grant=(admin,), server=ServerSettings(read_only=True))
 
 
