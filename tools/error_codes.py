@@ -99,7 +99,7 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
             ErrorCodes(
                 codes=("opens_index",),
                 statuses=(409,),
-                happened="anybody may read the index, and it would show packages for which a right is needed",
+                happened="anybody may read the index, and it would show packages that need a right",
                 remedy="leave the layer out, or confirm it (`--even-if-open`)",
             ),
             ErrorCodes(
