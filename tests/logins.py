@@ -103,6 +103,8 @@ def running_login_server(folder: Path, **access: object) -> Iterator[LoginServer
     values: Mapping[str, object] = {
         "cookie_login": True,
         "htpasswd_file": str(folder / "htpasswd"),
+        "htpasswd_may": (),
+        "private": True,
         **access,
     }
     grants: tuple[dict[str, object], ...] = (

@@ -203,6 +203,12 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 remedy="upload to another one, and [promote](promotion.md) the release",
             ),
             ErrorCodes(
+                codes=("index_not_named",),
+                statuses=(403,),
+                happened="nothing was ever published in main, and there are other indexes",
+                remedy="upload to one of them, see [main](indexes.md#main)",
+            ),
+            ErrorCodes(
                 codes=("promotion_refused",),
                 statuses=(403,),
                 happened="a rule of the other index, or a yank, keeps the release back",

@@ -47,6 +47,7 @@ class Remedy(StrEnum):
     """[an index]"""
     EMPTY_KEYS = "empty_keys"
     """[an index, of which `Advice.keys` are emptied]"""
+    RENAME_MAIN = "rename_main"
     REMOVE_INDEX = "remove_index"
     """[an index]"""
     SHOW_ACCESS = "show_access"

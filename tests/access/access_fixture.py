@@ -221,6 +221,7 @@ def values(folder: Path, site: FakeIssuer, *, is_open: bool, **more: object) -> 
     if is_open:
         grants.append({"who": ["anonymous"], "projects": ["open-*"], "actions": ["read"]})
     return {
+        "main": {"promote_only": False},
         "access": {
             "private": True,
             "private_names": ["secret-*"],

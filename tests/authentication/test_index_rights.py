@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import texts_of
-from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.access_operations import (
     AccessQuestion,
     TokensQuery,
@@ -42,7 +42,7 @@ EVERYBODY: Final = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]
 
 
 def _index(folder: Path, *grants: dict[str, Any]) -> Index:
-    settings = Settings(index=INDEXES, grant=grants, google=GOOGLE)
+    settings = Settings(main=OPEN_MAIN, index=INDEXES, grant=grants, google=GOOGLE)
     return IndexHarness(folder).opened(1, settings=settings)
 
 
@@ -180,7 +180,7 @@ def test_a_grant_to_everybody_can_name_an_index(tmp_path: Path) -> None:
     """Anybody reads an index if the settings grant that for this index."""
     access = AccessSettings(private=False)
     grants = ({**EVERYBODY, "index": "prod"},)
-    main = MainSettings(read="granted")
+    main = MainSettings(read="granted", promote_only=False)
     settings = Settings(index=INDEXES, grant=grants, access=access, main=main, google=GOOGLE)
     index = IndexHarness(tmp_path).opened(1, settings=settings)
 
@@ -272,7 +272,7 @@ def test_what_passwords_may_is_a_setting(
 ) -> None:
     """A name of the htpasswd file may do in main what the settings say, whatever is granted."""
     access = AccessSettings(private=True, htpasswd_may=may)
-    settings = Settings(index=INDEXES, access=access, grant=grants)
+    settings = Settings(main=OPEN_MAIN, index=INDEXES, access=access, grant=grants)
     index = IndexHarness(tmp_path).opened(1, settings=settings)
 
     may_upload = {MAIN} if may in {("read", "upload"), ("manage",)} else set()
@@ -282,7 +282,7 @@ def test_what_passwords_may_is_a_setting(
 def test_uploads_without_a_credential_are_for_main(tmp_path: Path) -> None:
     """A server that takes anonymous uploads takes none for an index with a name."""
     access = Settings().access
-    settings = Settings(index=INDEXES, access=type(access)(anonymous_uploads=True))
+    settings = Settings(main=OPEN_MAIN, index=INDEXES, access=type(access)(anonymous_uploads=True))
     index = IndexHarness(tmp_path).opened(1, settings=settings)
 
     assert _where(index, "anonymous") == {MAIN}
@@ -300,7 +300,7 @@ def test_a_right_to_upload_to_a_view_is_warned_of(
 ) -> None:
     """Who grants uploads to an index without packages of its own hears that it takes none."""
     access = AccessSettings(private=True)
-    settings = Settings(index=(*INDEXES, VIEW), access=access, google=GOOGLE)
+    settings = Settings(main=OPEN_MAIN, index=(*INDEXES, VIEW), access=access, google=GOOGLE)
     index = IndexHarness(tmp_path).opened(1, settings=settings)
     fields = _fields("dev,view", action=action)
 

@@ -63,6 +63,9 @@ TAGS = tuple(
 )
 
 
+INDEXES = '\n[main]\npromote_only = false\n[[index]]\nname = "prod"\n'
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A browser without a window."""
@@ -86,7 +89,7 @@ def public() -> Iterator[FakeUpstream]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iterator[RunningServer]:
     """A server with a project of every kind."""
-    config = upstream_settings(public, "cooldown_days = 7") + '\n[[index]]\nname = "prod"\n'
+    config = upstream_settings(public, "cooldown_days = 7") + INDEXES
     with running_site(tmp_path_factory.mktemp("site"), config) as server:
         publish(
             server,

@@ -41,7 +41,7 @@ from tests.catalog.scheduler import (
     scheduled_futures,
 )
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE, START, Clock, fake_runtime, objects
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN, START, Clock, fake_runtime, objects
 from wheelyard.archive.distribution_reader import DistributionContents
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import NO_SERIAL
@@ -142,7 +142,7 @@ class Scenario:
         clock = Clock(START + timedelta(days=days))
         runtime = replace(fake_runtime(clock, seed), monotonic=ticking())
         traits = StoreTraits(is_local=not self.far)
-        settings = Settings(index=({"name": "prod"},) if self.has_prod else ())
+        settings = Settings(index=({"name": "prod"},) if self.has_prod else (), main=OPEN_MAIN)
         index = build_index(Stores.of(store), Spool(self.folder), settings, runtime, traits)
         # a store has one clock, but what a writer does may be days after another one began
         index.lifecycle.removal.clock.store = MemoryStore(clock.seconds)

@@ -264,7 +264,8 @@ def test_token_commands_print_no_other_secret(wheelyard: Typed, sandbox: Sandbox
     assert MADE not in second.stderr
     listed = dict(line.split("\t", 1) for line in wheelyard("token", "list").stdout.splitlines())
     expiry = r"\d{4}-\d\d-\d\d \d\d:\d\d UTC"
-    words = rf"ci\tread,upload on acme-\*\t{expiry}\tnever used\tactive\tmade by local:\S+"
+    scope = r"read,upload on acme-\* in the index main"
+    words = rf"ci\t{scope}\t{expiry}\tnever used\tactive\tmade by local:\S+"
     assert re.fullmatch(words, listed[token[4:14]])
     assert "\tlast used 2026-11-20\tactive\tmade by local:" in listed[other]
     tokens = json.loads(wheelyard("token", "list", "--json").stdout)["tokens"]

@@ -37,14 +37,16 @@ def test_each_grant_and_publisher_is_listed(check: Configured) -> None:
     """Every grant is there in words, with its number and its note, and every publisher."""
     output = check().stdout.splitlines()
 
+    who = "htpasswd:ml-ci, user:ana@acme.dev"
     assert [line for line in output if line.startswith("grant ")] == [
-        "grant 1: domain:acme.dev may read acme-* (everyone employed)",
-        "grant 2: htpasswd:ml-ci, user:ana@acme.dev may read, upload to and manage acme-*, tools",
-        "grant 3: allAuthenticated may read open-*",
-        f"grant 4: {ROBOT}#123 may read and upload to robots",
-        f"grant 5: htpasswd:ml-ci, {ROBOT} may read robot-*",
+        "grant 1: domain:acme.dev may read acme-* in the index main (everyone employed)",
+        f"grant 2: {who} may read, upload to and manage acme-*, tools in the index main",
+        "grant 3: allAuthenticated may read open-* in the index main",
+        f"grant 4: {ROBOT}#123 may read and upload to robots in the index main",
+        f"grant 5: htpasswd:ml-ci, {ROBOT} may read robot-* in the index main",
     ]
-    assert "publisher core: https://gitlab.com may read and upload to acme-core" in output
+    can = "may read and upload to acme-core in the index main"
+    assert f"publisher core: https://gitlab.com {can}" in output
 
 
 def test_a_publisher_that_reads_is_told_apart(check: Configured) -> None:
@@ -53,7 +55,8 @@ def test_a_publisher_that_reads_is_told_apart(check: Configured) -> None:
 
     output = check(f'{reader}actions = ["read"]\n').stdout.splitlines()
 
-    assert "publisher tests: https://gitlab.com may read every project" in output
+    can = "may read every project in the index main"
+    assert f"publisher tests: https://gitlab.com {can}" in output
     refused = check(f'{reader}actions = ["read", "manage"]\n')
     assert refused.returncode == 1
     assert "[[publisher]] 'tests': actions: expected" in refused.stderr
@@ -101,7 +104,11 @@ def test_no_secret_is_shown(check: Configured) -> None:
         ("users", "ana", "users: Line 1 has no colon"),
         ("users", f"ana:{WEAK}\nana:{WEAK}", "users: Line 2 has a name that is there"),
         ("tokens.toml", "[[token]]", "tokens.toml: [[token]] number 1: name: is missing"),
-        ("wheelyard.toml", '[[grant]]\nwho = ["ana"]', "[[grant]] number 1"),
+        (
+            "wheelyard.toml",
+            '[access]\nprivate = true\n[[grant]]\nwho = ["ana"]',
+            "[[grant]] number 1",
+        ),
     ],
 )
 def test_a_senseless_file_is_a_failure_in_one_line(
@@ -217,7 +224,7 @@ def test_indexes_are_listed_and_names_of_no_index_are_warnings(
         assert wheelyard(*line, *place).returncode == 0
     (sandbox.folder / "wheelyard.toml").write_text(
         '[[index]]\nname = "prod"\nlayers = ["prod", "qa"]\npromote_from = ["qa", "nix"]\n'
-        '[promotion]\npromote_from = ["nix"]\n'
+        '[main]\npromote_from = ["nix"]\n'
         '[[retention]]\nindex = "nix"\nkeep_last = 3\n'
         '[[retention]]\nindex = "qa"\nkeep_last = 3\n'
     )
@@ -232,7 +239,7 @@ def test_indexes_are_listed_and_names_of_no_index_are_warnings(
     ]
     warned = [line for line in done.stderr.splitlines() if "the index nix, which" in line]
     assert [line.split(" names ")[0].removeprefix("wheelyard: warning: ") for line in warned] == [
-        "promotion.promote_from",
+        "main.promote_from",
         "retention rule 1",
         "promote_from of the index prod",
     ]

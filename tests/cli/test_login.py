@@ -27,6 +27,7 @@ from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.api_client import keyring_path
 from wheelyard.cli import login_commands
 from wheelyard.model.api_token import new_token, parse_token
+from wheelyard.model.grants import GrantFields
 
 pytestmark = pytest.mark.integration
 
@@ -84,7 +85,7 @@ def test_a_token_is_stored_in_netrc(index: LoginServer, sandbox: Sandbox, wheely
     line = f"machine {host} login __token__ password {token}\n"
     assert (netrc.read_text(), netrc.stat().st_mode & 0o777) == (line + OTHER, 0o600)
     assert token not in done.stderr
-    assert f"Token {token[4:14]}: read and upload to acme-*\n" in done.stderr
+    assert f"Token {token[4:14]}: read and upload to acme-* in the index main\n" in done.stderr
     assert "It is stored in ~/.netrc." in done.stderr
     assert "~/.netrc is used, as the keyring stores nothing here" in done.stderr
     assert index.principal(token) == f"token:{token[4:14]}"
@@ -171,6 +172,9 @@ def test_a_revoked_token_is_refused(index: LoginServer, sandbox: Sandbox) -> Non
 def test_a_token_for_an_index(index: LoginServer, sandbox: Sandbox) -> None:
     """A login for an index gets a token that opens that index; an unknown one is refused."""
     index.index.index_administration.make({"name": "prod"}, "local:bo")
+    who, actions = ("htpasswd:ana",), ("upload",)
+    fields = GrantFields(who=who, projects=("acme-*",), actions=actions, index="prod")
+    index.index.access.grant(fields, "local:bo")
 
     done = typed_login(sandbox, index.url, "--index", "prod", "--print", environment=NO_KEYRING)
 
@@ -191,7 +195,7 @@ def test_a_person_allows_less(index: LoginServer, sandbox: Sandbox) -> None:
 
     done = typed_login(sandbox, index.url, act=act, environment=NO_KEYRING)
 
-    assert re.search(r"Token \w+: read acme-core\n", done.stderr)
+    assert re.search(r"Token \w+: read acme-core in the index main\n", done.stderr)
     assert "twine" not in done.stderr  # which could not publish with it
 
 

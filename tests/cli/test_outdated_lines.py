@@ -42,7 +42,7 @@ def configure(folder: Path, name: str, lines: str) -> Path:
     (folder / f"{name}.htpasswd").write_text(lines)
     path = folder / f"{name}.toml"
     path.write_text(
-        f'[access]\nprivate = true\nhtpasswd_file = "{name}.htpasswd"\n'
+        f'[access]\nprivate = true\nhtpasswd_file = "{name}.htpasswd"\nhtpasswd_may = []\n'
         '[[grant]]\nwho = ["htpasswd:*"]\nprojects = ["*"]\nactions = ["read"]\n'
     )
     return path

@@ -24,14 +24,14 @@ from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.cli.serve import print_startup_message
 from wheelyard.errors import DOCUMENTATION
-from wheelyard.settings.sections import PromotionSettings, Settings
+from wheelyard.settings.sections import MainSettings, Settings
 
 pytestmark = pytest.mark.integration
 
 WORKERS = [[], ["--workers", "4"]]
 ADVICE = (
-    "anyone who can reach this address may read every package; close reading with --private, or "
-    f"with a [[grant]]: {DOCUMENTATION}/hardening.md"
+    "anyone who can reach this address may read every package; close reading with --private: "
+    f"{DOCUMENTATION}/hardening.md"
 )
 TALKATIVE = {"WHEELYARD_SERVER_TRUSTED_PROXIES": "1"}
 NOTICE = "wheelyard: stopping after the running requests; press Ctrl-C again to stop now\n"
@@ -352,8 +352,8 @@ def test_the_start_says_how_to_publish_where_one_can(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], *, promote_only: bool
 ) -> None:
     """The first lines of a server that takes promotions alone have no command that publishes."""
-    promotion = PromotionSettings(promote_only=promote_only, promote_from=("dev",))
-    settings = Settings(index=({"name": "dev"},), promotion=promotion)
+    promotion = MainSettings(promote_only=promote_only, promote_from=("dev",))
+    settings = Settings(index=({"name": "dev"},), main=promotion)
 
     print_startup_message(memory_index(tmp_path, settings))
 

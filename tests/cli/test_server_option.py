@@ -267,7 +267,7 @@ def test_administrators_manage_tokens(remote: Typed, local: Typed, server: Runni
     for nobody in ("nobody", "0123456789"):
         unknown = printed(remote("token", "revoke", nobody))
         assert unknown == printed(local("token", "revoke", nobody))
-    limited = "read,upload,manage on demo, limited to what user:ana@acme.dev may"
+    limited = "read,upload,manage on demo in the index main, limited to what user:ana@acme.dev may"
     assert f"{limited}, until" in made[2].stderr
     assert local("token", "list").stdout.count(f"\tci\t{limited}\t") == 2
     assert ADMIN not in server.log

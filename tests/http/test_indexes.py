@@ -13,7 +13,7 @@ from packaging.version import Version
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
@@ -40,7 +40,7 @@ OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0")
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """Yield a server with indexes beside main, which anybody may read."""
-    with in_process(tmp_path, Settings(index=OPEN)) as running:
+    with in_process(tmp_path, Settings(main=OPEN_MAIN, index=OPEN)) as running:
         yield running
 
 
@@ -53,6 +53,21 @@ def _versions(server: InProcessServer, path: str) -> list[str]:
 def _names(server: InProcessServer, path: str) -> list[str]:
     page = decode(server.get(path, JSON).body)
     return [project["name"] for project in page["projects"]]
+
+
+@pytest.mark.parametrize(
+    "path", ["main/", "main/simple/", "main/simple/demo/", "main/legacy/", "main/api/v1/projects"]
+)
+def test_the_name_of_main_is_no_path(server: InProcessServer, path: str) -> None:
+    """The index at the root has a name, which is in none of its URLs."""
+    server.publish_to(MAIN, OLD)
+
+    answer = server.get(f"/{path}", JSON)
+
+    unknown = server.get(f"/nosuch/{path[5:]}", JSON).body
+    assert answer.status == 404
+    assert answer.body.replace(b"main", b"nosuch") == unknown
+    assert b"/main/" not in server.get("/setup/", ("Accept", "text/html")).body
 
 
 def test_each_index_has_its_own_packages(server: InProcessServer) -> None:
@@ -150,7 +165,7 @@ def test_layers_that_lead_to_the_same_index_cost_no_more(tmp_path: Path) -> None
         {"name": name, "layers": names[max(0, number - 12) : number] or [name], **keys_of_all}
         for number, name in enumerate(names)
     )
-    with in_process(tmp_path, Settings(index=tables)) as server:
+    with in_process(tmp_path, Settings(main=OPEN_MAIN, index=tables)) as server:
         server.publish_to("i0", OLD)
 
         assert _versions(server, "/i23/simple/demo/") == ["1.0"]
@@ -250,7 +265,7 @@ def test_bytes_are_removed_by_who_may_administer_the_indexes(
         {"who": ["user:bo@acme.dev"], "projects": ["*"], "actions": ["read"], "index": "dev"},
         {"who": [reader], "projects": ["*"], "actions": ["read"], "index": "prod"},
     )
-    main = MainSettings(read="granted")
+    main = MainSettings(read="granted", promote_only=False)
     with in_process(tmp_path, Settings(index=INDEXES[:2], main=main, grant=grants)) as server:
         for name in (MAIN, "dev", "prod"):
             server.publish_to(name, OLD)
@@ -401,7 +416,7 @@ def test_a_stored_grant_and_its_end_change_nothing_for_others(
     tmp_path: Path, tables: tuple[dict[str, Any], ...], status: int, path: str
 ) -> None:
     """The first grant of an index closes it to nobody, and the end of its last opens it to none."""
-    with in_process(tmp_path, Settings(index=tables)) as server:
+    with in_process(tmp_path, Settings(main=OPEN_MAIN, index=tables)) as server:
         server.publish_to("prod", OLD)
         before = [_caching(server, f"/prod/{path}") for _ in range(2)]
         made = server.index.access.grant(FOR_PROD, "local:test")

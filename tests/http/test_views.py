@@ -13,7 +13,7 @@ from packaging.version import Version
 
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import Made, make_wheel
-from tests.operations.in_memory_index import ALICE
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.errors import first_sentence
 from wheelyard.model.index_name import MAIN
 from wheelyard.operations.lifecycle import Selection
@@ -42,7 +42,7 @@ FREE = make_wheel(
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """Yield a server with an index and views of it, which anybody may read."""
-    with in_process(tmp_path, Settings(index=OPEN)) as running:
+    with in_process(tmp_path, Settings(main=OPEN_MAIN, index=OPEN)) as running:
         yield running
 
 
@@ -359,7 +359,7 @@ def test_a_licence_of_a_private_file_lasts(server: InProcessServer) -> None:
 
 def test_a_day_has_the_rights_of_its_index(tmp_path: Path) -> None:
     """Who may not read an index may read no day of it."""
-    settings = Settings(index=OPEN, access=AccessSettings(private=True))
+    settings = Settings(main=OPEN_MAIN, index=OPEN, access=AccessSettings(private=True))
     with in_process(tmp_path, settings) as server:
         server.publish_to("dev", OLD)
         for path in ("/as-of-2026-01-01", "/dev/as-of-2026-01-01", "/stable"):
@@ -381,11 +381,12 @@ def test_a_project_that_is_hidden_is_not_said_to_be_deleted(server: InProcessSer
 @pytest.mark.parametrize("base", ["/stable", "/over", "/as-of-2026-01-01"])
 def test_a_history_names_no_file_that_is_hidden(server: InProcessServer, base: str) -> None:
     """Histories and feeds of a view lack the files that it hides, and those that are deleted."""
-    name, source = (MAIN, "") if base.startswith("/as-of") else ("dev", "/dev")
-    server.publish_to(name, OLD)
+    source = MAIN if base.startswith("/as-of") else "dev"
+    segment = server.index.indexes.definition(source).segment
+    server.publish_to(source, OLD)
     server.clock.advance(days=1)
-    server.publish_to(name, NEW, make_wheel("demo", "2.0rc2"))
-    lifecycle = server.index.named(name).lifecycle
+    server.publish_to(source, NEW, make_wheel("demo", "2.0rc2"))
+    lifecycle = server.index.named(source).lifecycle
     lifecycle.change("delete", ALICE, NormalizedName("demo"), Selection(Version("2.0rc2")), "")
     lifecycle.change("yank", ALICE, NormalizedName("demo"), Selection(SpecifierSet(">=0.dev0")), "")
 
@@ -394,7 +395,7 @@ def test_a_history_names_no_file_that_is_hidden(server: InProcessServer, base: s
         for path in ("project/demo/history/", "project/demo/feed.xml", "feed.xml")
     ]
 
-    assert "2.0rc2" in server.get(f"{source}/project/demo/history/", HTML).body.decode()
+    assert "2.0rc2" in server.get(f"{segment}/project/demo/history/", HTML).body.decode()
     for page in pages:
         assert OLD.filename in page
         assert "2.0rc" not in page

@@ -74,6 +74,13 @@ def make_wheel(
     return Made(f"{name}-{version}-{tag}.whl", out.getvalue())
 
 
+def make_requiring(name: str, version: str, *requirements: str) -> Made:
+    """Return a wheel that requires something."""
+    required = "".join(f"Requires-Dist: {text}\n" for text in requirements).encode()
+    metadata = _metadata(name, version) + required
+    return make_wheel(name.replace("-", "_"), version, metadata=metadata)
+
+
 def make_sdist(
     name: str = "demo", version: str = "1.0", *, content: bytes = b"", metadata: bytes = b""
 ) -> Made:

@@ -16,7 +16,7 @@ from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.model.project import Commit, File
 from wheelyard.operations.findings import Findings
 from wheelyard.operations.immediate_deletion import RemovedFiles
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import MainSettings, Settings
 from wheelyard.storage.base import Key, Store, Stored, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -26,6 +26,8 @@ from wheelyard.wiring.stores import StoreTraits
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 EVERYTHING = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,))
+OPEN_MAIN = MainSettings(promote_only=False)
+"""Main takes uploads, also while it is empty beside other indexes."""
 ALICE = Caller("local:alice", (EVERYTHING,))
 
 
@@ -84,9 +86,8 @@ class IndexHarness:
         """
         spool, runtime = Spool(self.folder), fake_runtime(self.clock, seed)
         traits = StoreTraits(is_local=is_local)
-        return build_index(
-            Stores.of(store or self.store), spool, settings or Settings(), runtime, traits
-        )
+        settings = settings or Settings(main=OPEN_MAIN)
+        return build_index(Stores.of(store or self.store), spool, settings, runtime, traits)
 
     def upload(self, made: Made, caller: Caller = ALICE, **claims: str) -> File:
         """Check that the caller may upload this filename, and upload it with such a form."""

@@ -16,7 +16,7 @@ from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.uploads import PublishedFile
-from wheelyard.settings.sections import QuotaSettings, Settings
+from wheelyard.settings.sections import MainSettings, Settings
 from wheelyard.wiring.index import Index
 
 SHORT = old_sdist("demo", "1.0-1")
@@ -147,8 +147,8 @@ def test_a_quota_is_that_of_the_project_that_gets_the_file(
     harness: IndexHarness, name: str
 ) -> None:
     """A full project takes no file because another reading of its filename has room."""
-    quotas = QuotaSettings(project_files=1)
-    index = harness.opened(5, settings=Settings(quotas=quotas))
+    quotas = MainSettings(project_files=1)
+    index = harness.opened(5, settings=Settings(main=quotas))
     upload(index, harness, make_wheel())
     before = harness.snapshot()
 

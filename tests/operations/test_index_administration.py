@@ -14,7 +14,7 @@ from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal, texts_of
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.index_operations import index_history, list_indexes
 from wheelyard.api.operation import Call
@@ -45,7 +45,7 @@ PROD: Final = {"name": "prod", "layers": ["prod", ""]}
 
 def opened(harness: IndexHarness, *tables: dict[str, Any], seed: int = 3) -> Index:
     """Return the index as another process has it, with these indexes in its settings."""
-    return harness.opened(seed, settings=Settings(index=tables))
+    return harness.opened(seed, settings=Settings(main=OPEN_MAIN, index=tables))
 
 
 def names_of(index: Index) -> list[str]:
@@ -133,7 +133,7 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
 )
 def test_what_cannot_be_made(harness: IndexHarness, table: dict[str, Any], code: str) -> None:
     """A name that is taken, and a definition that the settings would refuse, are not stored."""
-    settings = Settings(index=(PROD,), server=ServerSettings(roots=("acme",)))
+    settings = Settings(main=OPEN_MAIN, index=(PROD,), server=ServerSettings(roots=("acme",)))
     administration = harness.opened(3, settings=settings).index_administration
     administration.make(DEV, "local:bo")
     before = harness.bytes_at(keys.INDEX_LIST)
@@ -393,10 +393,13 @@ def test_a_definition_of_a_newer_version(harness: IndexHarness) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (Settings(index=(DEV,)), "a command has made one of this name"),
+        (Settings(main=OPEN_MAIN, index=(DEV,)), "a command has made one of this name"),
         (Settings(server=ServerSettings(roots=("dev",))), "the name of an index in the store"),
-        (Settings(index=({"name": "demo"},)), "the name of a project"),
-        (Settings(index=({"name": "prod", "layers": ["nobody"]},)), "no index 'nobody'"),
+        (Settings(main=OPEN_MAIN, index=({"name": "demo"},)), "the name of a project"),
+        (
+            Settings(index=({"name": "prod", "layers": ["nobody"]},)),
+            "no index 'nobody'",
+        ),
     ],
 )
 def test_what_stops_the_start(harness: IndexHarness, settings: Settings, words: str) -> None:
@@ -427,7 +430,11 @@ def test_a_damaged_list_of_indexes_stops_no_start(harness: IndexHarness) -> None
     """A server starts without the indexes of the store, and its warnings say what is damaged."""
     harness.upload(make_wheel("demo", "1.0"))
     harness.store.put(keys.INDEX_LIST, b"?", None)
-    settings, spool, runtime = Settings(index=(DEV,)), Spool(harness.folder), harness.index.runtime
+    settings, spool, runtime = (
+        Settings(main=OPEN_MAIN, index=(DEV,)),
+        Spool(harness.folder),
+        harness.index.runtime,
+    )
 
     index = build_index(
         Stores.of(harness.store), spool, settings, runtime, StoreTraits(), is_server=True
@@ -442,6 +449,7 @@ def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
     harness: IndexHarness, ask: Callable[[Call], object]
 ) -> None:
     """Without the list, nobody can say which indexes there are, and it is said what mends that."""
+    harness.upload(make_wheel("demo", "1.0"))
     opened(harness).index_administration.make(DEV, "local:bo")
     harness.store.delete(keys.INDEX_LIST)
     index = opened(harness, PROD)
@@ -450,7 +458,7 @@ def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
         with pytest.raises(Unavailable, match=r"index-list\.json is lost"):
             question(Call(index=index, caller=ALICE))
 
-    assert index.uploads.accept(make_wheel().arrival(harness.folder), ALICE).filename
+    assert index.uploads.accept(make_wheel("demo", "2.0").arrival(harness.folder), ALICE).filename
     assert any("index-list.json is lost" in line for line in texts_of(server_warnings(index)))
     assert harness.check(rebuild=True).repaired
     assert names_of(index) == [MAIN, "dev", "prod"]

@@ -28,7 +28,7 @@ from wheelyard.operations.promotion import IndexSide
 from wheelyard.rendering.feeds import latest_entries
 from wheelyard.rendering.web.admin.journal import entry_rows
 from wheelyard.rendering.web.project_pages import changes_of
-from wheelyard.settings.sections import PromotionSettings, Settings
+from wheelyard.settings.sections import MainSettings, Settings
 
 WHEEL, SDIST, LATER = make_wheel(), make_sdist(), make_wheel(tag="py2-none-any")
 RELEASE = Selection(ONE)
@@ -308,8 +308,8 @@ def test_an_index_that_takes_promotions_alone(indexes: TwoIndexes) -> None:
 
 def test_rules_of_main(harness: IndexHarness) -> None:
     """Main has its rules in a section of the settings."""
-    rules = PromotionSettings(promote_from=("prod",), promote_only=True)
-    indexes = TwoIndexes(harness, settings=Settings(promotion=rules))
+    rules = MainSettings(promote_from=("prod",), promote_only=True)
+    indexes = TwoIndexes(harness, settings=Settings(main=rules))
     indexes.upload(WHEEL)
     indexes.promote()
     root = indexes.dev.named(MAIN)

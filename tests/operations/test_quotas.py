@@ -1,6 +1,7 @@
 """Quotas of an index in memory: uploads at the limits, and usage across processes."""
 
 import pytest
+from msgspec import convert
 from packaging.utils import NormalizedName
 
 from tests.operations.distributions import make_sdist, make_wheel
@@ -11,7 +12,7 @@ from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import File
 from wheelyard.model.quotas import MIB, size_of_file
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import QuotaSettings, Settings
+from wheelyard.settings.sections import MainSettings, Settings
 from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
@@ -19,7 +20,7 @@ DEMO = NormalizedName("demo")
 
 def limited(harness: IndexHarness, seed: int = 5, **limits: int) -> Index:
     """Return an index over the same store, as another process has it, with quotas."""
-    return harness.opened(seed, settings=Settings(quotas=QuotaSettings(**limits)))
+    return harness.opened(seed, settings=Settings(main=convert(limits, MainSettings)))
 
 
 def upload(harness: IndexHarness, version: str, name: str = "demo") -> File:

@@ -20,7 +20,12 @@ from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.project_pages import changes_of
 from wheelyard.wiring.index import Index
 
-OLD = {"name": "prod", "promote_from": [""], "promote_other_person": False, "promote_approvals": 1}
+OLD = {
+    "name": "prod",
+    "promote_from": ["main"],
+    "promote_other_person": False,
+    "promote_approvals": 1,
+}
 """The keys of an index that an earlier version has made."""
 TAKEN_AWAY = "'wheelyard index change prod promote_approvals='"
 """The command that every sentence about it names."""

@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from tests.operations.store_copies import store_copy
 from wheelyard.api.journal_operations import (
     JournalQuery,
@@ -36,7 +36,7 @@ FILES: Final = f"{keys.FILES}demo/"
 
 def with_files(harness: IndexHarness) -> Index:
     """Return an index with `dev` in its settings and `qa` in the store, with a file in each."""
-    index = harness.opened(3, settings=Settings(index=({"name": "dev"},)))
+    index = harness.opened(3, settings=Settings(main=OPEN_MAIN, index=({"name": "dev"},)))
     index.index_administration.make({"name": "qa"}, "local:bo")
     for number, name in enumerate(("dev", "qa")):
         made = make_wheel(version=f"{number}.0")
@@ -140,7 +140,7 @@ def test_usage_has_indexes_that_the_process_does_not_know(harness: IndexHarness)
 
 def test_check_names_indexes_that_do_not_fit(harness: IndexHarness) -> None:
     """An index that is not served, as a layer is missing, is a problem of the check."""
-    index = harness.opened(3, settings=Settings(index=({"name": "dev"},)))
+    index = harness.opened(3, settings=Settings(main=OPEN_MAIN, index=({"name": "dev"},)))
     index.index_administration.make({"name": "qa", "layers": ["qa", "dev"]}, "local:bo")
 
     (problem,) = harness.check().problems

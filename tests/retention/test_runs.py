@@ -195,8 +195,10 @@ def test_a_killed_run_is_gone_on_with(harness: IndexHarness, kind: FaultKind) ->
         for key, body in harness.snapshot().items():
             copy.store.put(key, body, None)  # type: ignore[arg-type] # keys of the same store
         faulty = FaultyStore(copy.store, (Fault(kind, "put", nth=number),))
+        killed = copy.opened(4, faulty, SETTINGS)
+        killed.search.start = lambda refresh: refresh()  # a process is killed with its threads
         try:
-            retention_of(copy.opened(4, faulty, SETTINGS)).run(ALICE)
+            retention_of(killed).run(ALICE)
         except ProcessCrash:
             harness.clock.advance(minutes=11)
             retention_of(copy.opened(5, settings=SETTINGS)).run(ALICE)
@@ -212,20 +214,22 @@ def test_a_killed_run_is_gone_on_with(harness: IndexHarness, kind: FaultKind) ->
 
 
 def test_a_run_reads_each_document_once_and_no_file(harness: IndexHarness) -> None:
-    """A run reads the document of each project that a rule names once, and no bytes of files."""
+    """A run reads each document that a rule names once, and of files core metadata at most."""
     calls = list[tuple[str, str]]()
     store = ObservedStore(harness.store, lambda verb, key: calls.append((verb, key)))
     settings = Settings(retention=({"projects": ["demo"], **LAST}, {"projects": ["d*"], **OLD}))
     index = filled(harness, settings, store)
+    index.search.table()
     calls.clear()
 
     retention_of(index).preview(ALICE)
 
-    assert calls == [("get", keys.PROJECT_NAMES), ("get", keys.project(DEMO))]
+    assert calls[:2] == [("get", keys.PROJECT_NAMES), ("get", keys.project(DEMO))]
+    assert {key for _, key in calls[2:]} == {keys.INDEX_LIST, keys.INDEX_LIST_JOURNAL}
     calls.clear()
     retention_of(index).run(ALICE)
-    files = [(verb, key) for verb, key in calls if key.startswith(keys.FILES)]
-    assert files == []
+    files = [key for _, key in calls if key.startswith(keys.FILES)]
+    assert [key for key in files if not key.endswith(".metadata")] == []
     # the lease, a mark of a commit, the document, its journal, the lease
     assert [verb for verb, _ in calls].count("put") == 5
 
@@ -320,6 +324,18 @@ def test_one_of_many_servers_runs_it_daily(harness: IndexHarness) -> None:
     harness.clock.advance(days=1, minutes=1)
     servers[2].run_if_due()
     assert len(index.projects.read_for_update(DEMO).files) == 1
+
+
+def test_a_daily_run_warns(harness: IndexHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """The log of a server says which release lacks what it requires since the daily run."""
+    required = b"Metadata-Version: 2.2\nName: core\nVersion: 1.2\nRequires-Dist: demo<2\n"
+    harness.upload(make_wheel("core", "1.2", metadata=required))
+    index = filled(harness)
+
+    DailyRetention(retention_of(index), index.runtime).run_if_due()
+
+    after = "After this, core 1.2 has no demo<2 in main."
+    assert f"retention: {after}" in caplog.messages
 
 
 def test_no_two_at_a_time(harness: IndexHarness) -> None:

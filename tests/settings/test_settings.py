@@ -121,6 +121,52 @@ def test_a_removed_setting_says_so(section: str, key: str) -> None:
 @pytest.mark.parametrize(
     ("section", "key"),
     [
+        ("promotion", "promote_from"),
+        ("promotion", "promote_only"),
+        ("quotas", "index_size"),
+        ("quotas", "index_files"),
+        ("quotas", "project_size"),
+        ("quotas", "project_files"),
+    ],
+)
+def test_a_key_of_an_earlier_section_names_that_of_main(section: str, key: str) -> None:
+    """What main demands, and its quotas, stood in sections of their own; the start names `main`."""
+    with pytest.raises(Invalid, match=rf"^{section}\.{key}: it is main\.{key} now"):
+        read(WHEELYARD_TOML=f"[{section}]\n{key} = 1")
+    variable = f"WHEELYARD_{section}_{key}".upper()
+    with pytest.raises(Invalid, match=f"^{variable}: it is main.{key} now"):
+        read(**{variable: "1"})
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ('name = "main"', "it has this name always"),
+        ('layers = ["main", "dev"]', "it shows its own packages"),
+        ('merge = ["acme-*"]', "no layers whose files could be merged"),
+        ('filter = "age_days >= 7"', "packages of its own, so nothing is hidden"),
+    ],
+)
+def test_main_has_no_layers_of_its_own(line: str, why: str) -> None:
+    """A key of `[[index]]` that means nothing in main stops the start, with what to do."""
+    with pytest.raises(Invalid, match=rf"^main\.{line.split(maxsplit=1)[0]}: .*{why}"):
+        read(WHEELYARD_TOML=f"[main]\n{line}")
+
+
+def test_main_has_the_keys_of_an_index() -> None:
+    """`[main]` has rules of promotion and quotas, in a file and in variables."""
+    text = '[main]\npromote_only = false\npromote_from = ["", "dev"]\nproject_files = 3'
+    settings = read(WHEELYARD_TOML=text, WHEELYARD_MAIN_INDEX_SIZE="5")
+
+    assert settings.main.promote_only is False
+    assert read().main.promote_only is None
+    assert settings.main.rules.promote_from == ("main", "dev")
+    assert (settings.main.quotas.index_size, settings.main.quotas.project_files) == (5, 3)
+
+
+@pytest.mark.parametrize(
+    ("section", "key"),
+    [
         ("web", "pictures"),
         ("notifications", "mail_to"),
         ("notifications", "mail_from"),

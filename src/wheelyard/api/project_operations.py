@@ -4,7 +4,7 @@ Operations on projects: lists, journals, changes of releases, and private names.
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -173,6 +173,8 @@ class ChangedProject(ProjectAnswer, frozen=True, kw_only=True):
     """The files that were changed; in a dry run those that would be."""
     keep_until: datetime | UnsetType = UNSET
     """Until when deleted files can be restored. It is missing if they cannot be."""
+    warnings: tuple[str, ...] = ()
+    """Of a deletion: which releases are left without a version that they require."""
 
 
 class JournalPage(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -460,11 +462,21 @@ def _change(
     changed = call.index.lifecycle.change(
         action, call.caller, name, body.selection, body.reason, dry_run=body.dry_run
     )
+    warnings = tuple[str, ...]()
+    if action == "delete":
+        warnings = deletion_warnings(call, name, changed.files)
     return ChangedProject(
         **_told(call, changed.project),
         changed=tuple(map(FileAnswer.of, changed.files)),
         keep_until=changed.keep_until or UNSET,
+        warnings=warnings,
     )
+
+
+def deletion_warnings(call: Call, name: NormalizedName, files: Sequence[File]) -> tuple[str, ...]:
+    """Return which releases are left without a version that they require, without these files."""
+    check = call.index.requirements(call.caller_in)
+    return check.of_deletion(call.index.name, {name: files})
 
 
 def _told(call: Call, project: Project) -> dict[str, Any]:

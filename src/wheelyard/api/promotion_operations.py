@@ -37,14 +37,18 @@ class PromotedRelease(Struct, frozen=True, kw_only=True, rename={"source": "from
     present: tuple[FileAnswer, ...]
     """Those that were there already."""
     warnings: tuple[str, ...]
+    """Also which private requirements the other index does not show."""
 
 
 def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> PromotedRelease:
     """Promote a release of this index to another one."""
     call.index.read_policy.require_project_read(call.caller, name)
     version = parse_version(body.version)
-    promotion = promotion_to(call, body.to)
+    promotion = _promotion_to(call, body.to)
     promoted = promotion.promote(name, version, dry_run=body.dry_run)
+    files = (*promoted.new, *promoted.present)
+    check = call.index.requirements(call.caller_in)
+    unmet = check.of_promotion(call.index.name, promotion.target.name, name, files)
     return PromotedRelease(
         name=name,
         version=str(version),
@@ -52,11 +56,11 @@ def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> Promote
         to=promotion.target.name,
         promoted=tuple(map(FileAnswer.of, promoted.new)),
         present=tuple(map(FileAnswer.of, promoted.present)),
-        warnings=promoted.warnings,
+        warnings=(*promoted.warnings, *unmet),
     )
 
 
-def promotion_to(call: Call, name: str) -> Promotion:
+def _promotion_to(call: Call, name: str) -> Promotion:
     """
     Return what promotes releases from the index of a call to the index of a name.
 

@@ -44,7 +44,7 @@ from wheelyard.authentication.verifiers.verifier import (
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import Clock, LogRateLimit
 from wheelyard.errors import RATE_LIMITED, Unauthenticated, Unavailable, WheelyardError
-from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, holding, intersection
+from wheelyard.model.access import ANONYMOUS, Caller, Credential, Identity, intersection
 from wheelyard.model.api_token import ApiToken, TokenRecord, has_token_prefix, parse_token
 from wheelyard.model.decoding import escaped
 from wheelyard.model.person import counted_as
@@ -309,10 +309,10 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             if minted is None:  # its publisher was removed from the settings
                 raise invalid_credential() from CredentialRejected("publisher_gone")
             principal, principals = minted.principal, minted.principals
-            scopes = holding(minted.scopes, self.policy.index)
+            scopes = self.policy.holding(minted.scopes)
         else:
             principal = f"token:{record.id}"
-            scopes = holding((record.scope,), self.policy.index)
+            scopes = self.policy.holding((record.scope,), names_index=record.names_index)
             principals = frozenset({principal})
         public = self.policy.public
         if record.owner:

@@ -1,5 +1,7 @@
 """Authorization: the scopes of an identity, and which caller may read which project."""
 
+from collections.abc import Iterable
+
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
@@ -18,7 +20,8 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
-from wheelyard.model.grants import Grants
+from wheelyard.model.grants import Grant, Grants
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.remedies import Advice, Remedy
 
@@ -55,7 +58,7 @@ class AuthorizationPolicy(Struct, frozen=True):
             ) from CredentialRejected(PERSON_ENDED)
         # scopes only add rights, so their order does not matter
         own = self._own_scopes(grants, identity.principal, identity.principals)
-        scopes = holding((*identity.scopes, *own), self.index)
+        scopes = (*self.holding(identity.scopes), *holding(own, self.index))
         return Caller(
             identity.principal, (*scopes, *self.public), identity.principals, index=self.index
         )
@@ -77,13 +80,33 @@ class AuthorizationPolicy(Struct, frozen=True):
         """Return whether a principal has rights as `own_scopes` returns them, in some index."""
         return bool(self._own_scopes(self.access.load(), principal, principals))
 
+    def holding(self, scopes: Iterable[Scope], *, names_index: bool = True) -> tuple[Scope, ...]:
+        """
+        Return those of the scopes of a credential that hold in the index.
+
+        `names_index` is whether the credential says which indexes they are about. Raises
+        Unavailable if it depends on the list of indexes, and that cannot be read.
+        """
+        if self.index == MAIN and names_index and self.access.is_main_ambiguous():
+            return holding(scopes, EVERY_INDEX)
+        return holding(scopes, self.index)
+
     def _own_scopes(
         self, grants: Grants, principal: str, principals: frozenset[str]
     ) -> tuple[Scope, ...]:
-        granted = grants.scopes_of(principals)
+        own = [grant.scope for grant in self._granted(grants, principals)]
         if self.htpasswd_scope is not None and principal.startswith("htpasswd:"):
-            return (self.htpasswd_scope, *granted)
-        return granted
+            own.append(self.htpasswd_scope)
+        return tuple(own)
+
+    def _granted(self, grants: Grants, principals: frozenset[str]) -> Iterable[Grant]:
+        """Return the grants of somebody, but for those that an earlier version may have meant."""
+        of_caller = grants.of(principals)
+        if not (of_caller and self.access.is_main_ambiguous()):
+            return of_caller
+        return [
+            grant for grant in of_caller if not (grant.names_index and MAIN in grant.scope.indexes)
+        ]
 
 
 class ReadPolicy(Struct, frozen=True):

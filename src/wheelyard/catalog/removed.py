@@ -23,6 +23,8 @@ from msgspec.structs import replace
 from wheelyard.catalog.document_cache import DocumentCache, Snapshot
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.decoding import Extensible
+from wheelyard.model.index_name import FORMER_MAIN, MAIN
+from wheelyard.model.stored_indexes import LISTS_OF_INDEXES
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import Key
 
@@ -62,6 +64,34 @@ def removed_rules_warning(name: str, rules: tuple[str, ...], *, is_configured: b
     if is_configured:
         return Caution(f"{fact} {OUT_OF_SETTINGS}")
     return Caution(fact, Advice(Remedy.EMPTY_KEYS, name, keys=rules))
+
+
+FORMER_MAIN_PROBLEM: Final = (
+    "The index that an earlier version has made as 'main' is not served, as this is the name of "
+    "the index at the root now, and rights and layers that name main give nothing. Stop the "
+    "servers, and give it another name by the command index rename."
+)
+"""What is wrong with an index that has the name of main, and what to do."""
+RENAME_MAIN: Final = Advice(Remedy.RENAME_MAIN)
+"""How it gets another name."""
+
+
+def with_former_main(index: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Return the keys of an index, in which `main` is the index that an earlier version named so.
+
+    The index at the root is an empty text there.
+    """
+    return renamed(index, MAIN, FORMER_MAIN)
+
+
+def renamed(index: Mapping[str, Any], before: str, after: str) -> dict[str, Any]:
+    """Return the keys of an index with another name in its lists of indexes."""
+    keys = dict(index)
+    for key in LISTS_OF_INDEXES:
+        if isinstance(index.get(key), list | tuple):
+            keys[key] = [after if name == before else name for name in index[key]]
+    return keys
 
 
 def description_digests(text: str, markup: str, *, is_declared: bool) -> Iterator[str]:

@@ -67,7 +67,7 @@ from wheelyard.model.grants import (
     groups_in,
     with_name,
 )
-from wheelyard.model.index_name import EVERY_INDEX, MAIN, parse_right_index
+from wheelyard.model.index_name import EVERY_INDEX, MAIN, index_path, parse_right_index
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.rendering.client_settings import SERVICES, ci_lines
 from wheelyard.wiring.build import index_without_store, open_index
@@ -440,7 +440,7 @@ def _ci_lines(ci: str, index: str, api: Api) -> Callable[[Scope], str]:
         ci_lines,
         SERVICES[ci],
         url=placed.url,
-        index=first,
+        index=index_path(first or MAIN).removesuffix("/"),
         serves_public=clients.serves_public,
         takes_uploads=clients.takes_uploads,
     )

@@ -227,7 +227,7 @@ def _settings_of_index(
         takes_uploads = index.takes_uploads
     else:
         has_upstream = settings.upstream.is_on
-        takes_uploads = not (settings.promotion.promote_only or settings.server.read_only)
+        takes_uploads = not (settings.main.promote_only or settings.server.read_only)
     return ClientSettings(
         root=root or settings.base_url,
         index=path,

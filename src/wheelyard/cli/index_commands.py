@@ -9,12 +9,22 @@ from click import Argument, Option
 from wheelyard.api import index_operations
 from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
 from wheelyard.catalog.removed import REMOVED_RULES
-from wheelyard.cli.options import INDEX, Api, history_lines, open_api, token_names
+from wheelyard.cli.options import (
+    INDEX,
+    STORE,
+    Api,
+    existing_index,
+    history_lines,
+    local_caller,
+    open_api,
+    token_names,
+)
 from wheelyard.cli.output import JSON, CliGroup, print_result, warn
 from wheelyard.cli.program import caution_text, command_line, warn_of
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import with_name
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import (
     IndexKeys,
     ListedIndex,
@@ -166,6 +176,33 @@ def remove_indexes(names: tuple[str, ...], note: str) -> None:
         removed = api.call(index_operations.remove_index, IndexRemoval(name, note))
         click.echo(escaped(f"{name}: removed"))
         warn_of(removed.warnings)
+
+
+@index_command.subcommand("rename", Argument(["before"]), Argument(["name"]), NOTE, *STORE)
+def rename_index(before: str, name: str, note: str) -> None:
+    """
+    Call the index BEFORE of the store NAME, with its packages, journals and rights.
+
+    It is only for an index that an earlier version has made as main, which is the name of the index
+    at the root now. Stop all servers of the store before. If the command dies, repeat it. Tables of
+    the settings that name the index are changed by hand.
+
+    Examples:
+        wheelyard index rename main team --store /srv/packages
+        wheelyard index rename main team --store gs://acme-packages --note TEAM-12
+
+    Documentation: indexes.md
+    """
+    if before != MAIN:
+        raise click.UsageError(
+            "An index keeps its name, as installers have it in their URLs. Only one that an "
+            "earlier version has made as main is renamed."
+        )
+    from wheelyard.operations.index_rename import IndexRename
+
+    index = existing_index()
+    rename = IndexRename(index.index_administration, index.stores.documents)
+    _report(rename.rename(name, local_caller(index).principal, note))
 
 
 def _keys(words: Sequence[str]) -> IndexKeys:

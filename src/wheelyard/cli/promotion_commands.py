@@ -27,7 +27,8 @@ def promote_command(*, project: str, version: str, source: str, target: str, dry
     """
     List all files of VERSION of PROJECT in another index, too, without a copy of their bytes.
 
-    What is there already stays as it is, so the command can be repeated.
+    What is there already stays as it is, so the command can be repeated. It warns of private
+    requirements that the other index lacks.
 
     Options:
         --from: The index that has the release.  [default: main]

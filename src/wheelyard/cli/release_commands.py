@@ -24,6 +24,7 @@ from wheelyard.cli.output import (
     given_option,
     is_interactive,
     print_message,
+    warn,
     yes_option,
 )
 from wheelyard.cli.program import command_line
@@ -218,6 +219,7 @@ def _delete_once_agreed(
         trial = delete(dry_run=True)
         is_question = not dry_run and trial.has_changed
         _print_lines(trial.lines, err=is_question)
+        _print_warnings(trial)
         if not is_question:
             return 0
         if not confirm_name(name, trial.consequence):
@@ -229,6 +231,8 @@ def _delete_once_agreed(
             raise Conflict(message)
     deleted = delete(dry_run=False)
     _print_lines(deleted.lines)
+    if given_option("yes"):  # who was asked has seen them
+        _print_warnings(deleted)
     if deleted.has_changed:
         print_message(logging.INFO, deleted.fate)
     return 0
@@ -248,6 +252,11 @@ def _parse_digest(
     return parse_sha256(text.removeprefix(DIGEST))
 
 
+def _print_warnings(outcome: "_Outcome") -> None:
+    for warning in outcome.warnings:
+        warn(warning)
+
+
 def _print_lines(lines: Iterable[str], *, err: bool = False) -> None:
     for line in lines:
         click.echo(line, err=err)
@@ -264,6 +273,8 @@ class _Outcome(Struct, frozen=True):
     """What it leads to."""
     fate: str
     """What has become of the bytes."""
+    warnings: Sequence[str] = ()
+    """What other releases lack then."""
 
 
 def _delete(api: Api, name: NormalizedName, change: ReleaseChange, *, dry_run: bool) -> _Outcome:
@@ -286,6 +297,7 @@ def _delete(api: Api, name: NormalizedName, change: ReleaseChange, *, dry_run: b
         has_changed=bool(deleted.changed),
         consequence=consequence,
         fate=_fate(deleted, change),
+        warnings=deleted.warnings,
     )
 
 

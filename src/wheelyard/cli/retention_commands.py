@@ -52,6 +52,8 @@ def retention_command(*, dry_run: bool, verbose: bool, index: str | None) -> int
             warn(f"rule {rule.number} deletes nothing: {rule.hindrance}")
     for project in answer.skipped:
         warn(f"{_where(project.index)}{project.project} is left alone: {project.why}")
+    for warning in answer.warnings:
+        warn(warning)
     return 1 if answer.skipped else 0
 
 

@@ -149,7 +149,7 @@ class WebPages:
             is_static=context.site is not None,
             counts_downloads=context.downloads is not None,
             index_name=context.index.definition.path,
-            takes_uploads=context.index.takes_uploads,
+            takes_uploads=context.index.definition.takes_uploads and not settings.server.read_only,
         )
         self.security_headers: HeaderList = (
             (b"content-security-policy", self.environment.policy.encode()),

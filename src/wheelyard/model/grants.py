@@ -83,6 +83,8 @@ class Grant(Struct, frozen=True):
     """The principals that have the scope, the members of its groups, too."""
     scope: Scope
     note: str = ""
+    names_index: bool = True
+    """Whether it says which indexes it is about."""
 
     def __str__(self) -> str:
         note = f" ({self.note})" if self.note else ""
@@ -105,9 +107,13 @@ class Grants(Struct, frozen=True):
         """Return all but one grant."""
         return replace(self, all=tuple(grant for grant in self.all if grant.id != grant_id))
 
+    def of(self, principals: Iterable[str]) -> tuple[Grant, ...]:
+        """Return each grant that names at least one of these principals."""
+        return tuple(grant for grant in self.all if grant.principals.intersection(principals))
+
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scope of each grant that names at least one of these principals."""
-        return tuple(grant.scope for grant in self.all if grant.principals.intersection(principals))
+        return tuple(grant.scope for grant in self.of(principals))
 
 
 def parse_grant(number: int, table: Mapping[str, object], groups: Groups = NO_GROUPS) -> Grant:
@@ -136,7 +142,8 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
     projects = tuple(map(parse_pattern, fields.projects))
     scope = Scope(actions, projects, parse_right_indexes(fields.index, actions))
     _check_grantable(who, scope)
-    return Grant(grant_id, who, expand(who, groups), scope, fields.note)
+    principals = expand(who, groups)
+    return Grant(grant_id, who, principals, scope, fields.note, bool(fields.index))
 
 
 def parse_groups(table: Mapping[str, object]) -> Groups:
@@ -509,10 +516,7 @@ def merge(configured: Grants, rules: AccessRules) -> Grants:
     for name, members in rules.groups.items():
         groups[name] = groups.get(name, frozenset()) | frozenset(map(parse_member, members))
     # the store may have added members to the groups of the settings, so those are expanded anew
-    own = (
-        Grant(grant.id, grant.who, expand(grant.who, groups), grant.scope, grant.note)
-        for grant in configured.all
-    )
+    own = (replace(grant, principals=expand(grant.who, groups)) for grant in configured.all)
     return Grants(
         (*own, *(parse_granted(granted, groups) for granted in rules.grants)),
         groups,

@@ -17,6 +17,7 @@ from wheelyard.model.access import NO_PATTERNS, NamePatterns, parse_name_pattern
 from wheelyard.model.decoding import InvalidField, decode_table
 from wheelyard.model.index_name import (
     DATED,
+    FORMER_MAIN,
     MAIN,
     UPSTREAM_LAYER,
     index_path,
@@ -71,8 +72,10 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     """Its keys that are rules of earlier versions: nothing is promoted to it."""
     is_open: bool = False
     """Whether anybody may read it, unless the settings say `private`."""
+    is_closed_while_unused: bool = False
+    """Whether it takes no uploads while it never had a project and there are other indexes."""
     quotas: Quotas = Quotas()
-    """Those that are not as `[quotas]` has them."""
+    """Those that are not as `[main]` has them."""
     is_configured: bool = False
     """Whether it is in the settings, so that commands cannot change it."""
 
@@ -111,19 +114,25 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
 
 
 def main_index(
-    promotion: PromotionRules,
+    promotion: PromotionRules = NO_RULES,
     removed_rules: tuple[str, ...] = (),
     *,
     has_upstream: bool,
-    is_open: bool,
+    is_open: bool = False,
+    is_closed_while_unused: bool = False,
 ) -> IndexDefinition:
-    """Return the definition of main."""
+    """
+    Return the definition of main.
+
+    `removed_rules` are the rules of earlier versions that it has in the settings.
+    """
     return IndexDefinition(
         name=MAIN,
         layers=(MAIN, UPSTREAM_LAYER) if has_upstream else (MAIN,),
         promotion=promotion,
         removed_rules=removed_rules,
         is_open=is_open,
+        is_closed_while_unused=is_closed_while_unused,
         is_configured=True,
     )
 
@@ -147,7 +156,7 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
     for source in sources:
         if source == name:
             raise _wrong(name, "promote_from has its own name")
-        if source != MAIN:
+        if source not in {MAIN, FORMER_MAIN}:
             parse_index_name(source)
     return IndexDefinition(
         name=name,

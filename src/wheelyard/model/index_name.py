@@ -8,11 +8,11 @@ from wheelyard.errors import Invalid, NotFound, quoted
 
 MAIN: Final = "main"
 """The name of the index at the root of the server."""
-FORMER_MAIN: Final = "former main"
+FORMER_MAIN: Final = "former-main-"
 """
 What an index is called here that an earlier version has made under the name of main.
 
-No index can get this name, and no right or layer means it.
+No index can get this name, as it ends with a hyphen.
 """
 EVERY_INDEX: Final = "*"
 """What a right has in place of names if it is about all indexes."""
@@ -59,6 +59,14 @@ def parse_right_index(text: str) -> str:
     """
     name = read_index_name(text)
     return name if name in {MAIN, EVERY_INDEX} else parse_index_name(name)
+
+
+def renamed_in(names: str, before: str, after: str) -> str:
+    """Return the names of indexes in a text, with commas, in which one is called otherwise."""
+    parts = [name.strip() for name in names.split(",")]
+    if before not in parts:
+        return names
+    return ",".join(sorted({after if name == before else name for name in parts}))
 
 
 def read_index_name(text: str) -> str:

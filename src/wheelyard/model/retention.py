@@ -47,6 +47,8 @@ class RetentionReport(Struct, frozen=True, kw_only=True):
     """What is deleted, or in a preview, what would be."""
     kept: tuple[JudgedRelease, ...]
     skipped: tuple[SkippedProject, ...]
+    warnings: tuple[str, ...] = ()
+    """Which releases are left without a version that they require."""
 
     @property
     def plan(self) -> str:

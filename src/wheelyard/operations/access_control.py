@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from wheelyard.catalog import keys
 from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
-from wheelyard.catalog.journaled_documents import AccessRecords
+from wheelyard.catalog.journaled_documents import AccessRecords, IndexRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import PERSON_ENDED, Conflict, Invalid, NotFound, Unauthenticated, quoted
 from wheelyard.model.access import Action, holding, may_everywhere, right_index_text
@@ -45,7 +45,7 @@ from wheelyard.model.grants import (
     parse_group_name,
     parse_member,
 )
-from wheelyard.model.index_name import EVERY_INDEX
+from wheelyard.model.index_name import EVERY_INDEX, MAIN, renamed_in
 from wheelyard.operations.audit_log import log_access, log_person
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
@@ -116,11 +116,19 @@ class AccessControl:
     cannot be read, or are damaged or lost: without them, what they have closed would be open.
     """
 
-    def __init__(self, configured: Grants, records: AccessRecords, runtime: Runtime) -> None:
+    def __init__(
+        self,
+        configured: Grants,
+        records: AccessRecords,
+        runtime: Runtime,
+        indexes: IndexRecords | None = None,
+    ) -> None:
         self.configured = configured
         """The grants and groups of the settings."""
         self.records = records
         self._runtime = runtime
+        self._indexes = indexes
+        """The list of indexes in the store, or None if no earlier version can have made one."""
         # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._merged: tuple[ObjectVersion, Grants] | None = None
 
@@ -142,6 +150,22 @@ class AccessControl:
         No right is given, or taken away, without knowing them.
         """
         return self._merge(self.records.get(max_age))
+
+    def is_main_ambiguous(self) -> bool:
+        """
+        Return whether rights that name main may mean an index that an earlier version named so.
+
+        They give nothing then. No version that knows main makes such an index, so it is asked for
+        only until it is known that there is none. Raises Unavailable if the list of indexes cannot
+        be read.
+        """
+        if self._indexes is None:
+            return False
+        stored = self._indexes.get().value
+        if stored is not None and stored.find(MAIN) is not None:
+            return True
+        self._indexes = None
+        return False
 
     def show(self) -> AccessList:
         """Return all grants and groups as they are in the store and in the settings now."""
@@ -230,6 +254,22 @@ class AccessControl:
             )
 
         self._commit(intent, is_end=True)
+
+    def rename_index(self, before: str, after: str, by: str, note: str) -> None:
+        """Have the grants of the store that name an index name another one, under the same ids."""
+        at = self._runtime.now()
+
+        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
+            events = list[AnyAccessEvent]()
+            for granted in rules.grants:
+                index = renamed_in(granted.grant.index, before, after)
+                if index != granted.grant.index:
+                    grant = replace(granted.grant, index=index)
+                    events.append(Revoked(at=at, by=by, note=note, id=granted.id))
+                    events.append(Granted(at=at, by=by, id=granted.id, grant=grant))
+            return tuple(events)
+
+        self._commit(intent)
 
     def edit_group(
         self,

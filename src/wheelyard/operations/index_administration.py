@@ -25,10 +25,13 @@ from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.files import RESTORE_TIME, FileRemoval
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import (
+    FORMER_MAIN_PROBLEM,
     REMOVED_RULE,
+    RENAME_MAIN,
     describe_removed_rules,
     removed_rules,
     removed_rules_warning,
+    with_former_main,
     without_removed_rules,
 )
 from wheelyard.catalog.stored_credentials import TokenRecords
@@ -37,7 +40,13 @@ from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, Wheelyard
 from wheelyard.model.access import describe_indexes
 from wheelyard.model.decoding import counted, require_one_line
 from wheelyard.model.index_definition import IndexDefinition, misfits, read_definition
-from wheelyard.model.index_name import EVERY_INDEX, MAIN, parse_index_name, parse_right_index
+from wheelyard.model.index_name import (
+    EVERY_INDEX,
+    FORMER_MAIN,
+    MAIN,
+    parse_index_name,
+    parse_right_index,
+)
 from wheelyard.model.stored_indexes import (
     AnyIndexEvent,
     IndexChanged,
@@ -121,7 +130,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         definition = read_definition(table)
         name = definition.name
-        self._require_free(name)
+        self.require_free(name)
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
             if name in self.in_force.configured or stored.find(name) is not None:
@@ -136,7 +145,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         listed = self._commit(intent, name)
         try:
             # somebody may have begun to upload a project of this name meanwhile
-            self._require_free(name)
+            self.require_free(name)
         except WheelyardError:
             self._take_back(name, by)
             raise
@@ -244,10 +253,13 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         """
         Raise Invalid unless a right can name indexes: `name` has commas between those of several.
 
-        The field of the error is `index`.
+        The field of the error is `index`. Raises Conflict (code `index_in_use`) for main while an
+        index of an earlier version has its name.
         """
-        for part in name.split(",") if name else ():
+        for part in name.split(","):
             index = parse_right_index(part.strip())
+            if index == MAIN and self.in_force.stored().find(MAIN) is not None:
+                raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
             if index in {MAIN, EVERY_INDEX}:
                 continue
             if index in self.in_force.configured or self.in_force.stored().find(index) is not None:
@@ -257,7 +269,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             fault.field = "index"
             raise fault
 
-    def _require_free(self, name: str) -> None:
+    def require_free(self, name: str) -> None:
         """Raise Conflict (code `index_exists`) if what is no index has the name."""
         parse_index_name(name)
         if name in self.in_force.roots:
@@ -267,6 +279,9 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
 
     def _require_fit(self, event: IndexMade | IndexChanged, name: str, stored: IndexList) -> None:
         """Raise Invalid if an index is wrong after an event, or makes another one wrong."""
+        if stored.find(MAIN) is not None and with_former_main(event.index) != event.index:
+            # nobody could tell later which of the two it means
+            raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
         definition = read_definition(event.index)
         both = self.in_force.merge(stored)
         after = {**both.definitions, name: definition}
@@ -302,6 +317,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         self, name: str, stored: IndexList, *, may_be_configured: bool = False
     ) -> StoredIndex:
         index, is_configured = stored.find(name), name in self.in_force.configured
+        if name == MAIN and index is not None:
+            raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
         if index is not None and (may_be_configured or not is_configured):
             return index
         if is_configured:
@@ -397,7 +414,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             raise Conflict(message, code=INDEX_IN_USE)
 
     def _listed(self, index: StoredIndex, both: KnownIndexes) -> ListedIndex:
-        problem, definition = both.problems.get(index.name, ""), both.definitions.get(index.name)
+        name = FORMER_MAIN if index.name == MAIN else index.name
+        problem, definition = both.problems.get(name, ""), both.definitions.get(name)
         if index.name in self.in_force.configured:
             problem = "The settings have an index of this name, which counts. Remove one of them."
         return ListedIndex(
@@ -443,11 +461,11 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         listed = self._listed(index, both)
         showing = [other for other in both.definitions if other != name]
         before = self.in_force.merge(committed.before).definitions
-        known = {*self.in_force.open_layers(before, before)}
+        open_before = {*self.in_force.open_layers(before, before)}
         new = (
             caution
             for caution in self.in_force.open_layers(showing, both.definitions)
-            if caution not in known
+            if caution not in open_before
         )
         return replace(listed, warnings=(*listed.warnings, *new))
 

@@ -18,8 +18,10 @@ from wheelyard.catalog.document_cache import MaxAge, Snapshot
 from wheelyard.catalog.journaled_documents import IndexRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import (
+    FORMER_MAIN_PROBLEM,
     removed_rules,
     removed_rules_warning,
+    with_former_main,
     without_removed_rules,
 )
 from wheelyard.errors import UNREADABLE_CODES, Invalid, NotFound, Unavailable, quoted
@@ -32,7 +34,7 @@ from wheelyard.model.index_definition import (
     read_definition,
     require_fit,
 )
-from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
+from wheelyard.model.index_name import FORMER_MAIN, MAIN, UPSTREAM_LAYER
 from wheelyard.model.stored_indexes import IndexKeys, IndexList
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
@@ -86,16 +88,14 @@ class IndexDefinitions:
     ) -> None:
         self.tables: Mapping[str, IndexKeys] = {table["name"]: table for table in tables}
         """The tables of the settings, by name."""
-        configured = dict[str, IndexDefinition]()
-        for definition in parse_index_tables(map(without_removed_rules, self.tables.values())):
-            rules = removed_rules(self.tables[definition.name])
-            configured[definition.name] = replace(definition, removed_rules=rules)
+        configured = _parsed(self.tables.values())
         self.configured: Mapping[str, IndexDefinition] = configured
         """The definitions of the settings, by name."""
         self.records = records
         self.roots = roots
         self.main = main
         self.has_upstream = UPSTREAM_LAYER in main.layers
+        """Whether there is an upstream index, which can be a layer."""
         # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._merged: tuple[ObjectVersion, KnownIndexes] | None = None
         self._is_unused = False
@@ -142,18 +142,25 @@ class IndexDefinitions:
     def merge(self, stored: IndexList) -> KnownIndexes:
         """Return the definitions of the settings and these of the store together."""
         definitions, problems, twice = dict[str, IndexDefinition](), dict[str, str](), list[str]()
+        configured, has_former_main = self.configured, stored.find(MAIN) is not None
+        if has_former_main:
+            problems[FORMER_MAIN] = FORMER_MAIN_PROBLEM
+            configured = _parsed(map(with_former_main, self.tables.values()))
         for index in stored.indexes:
+            if index.name == MAIN:
+                continue
             if index.name in self.configured:
                 twice.append(index.name)
                 continue
             try:
-                definition = read_definition(without_removed_rules(index.index))
+                table = with_former_main(index.index) if has_former_main else index.index
+                definition = read_definition(without_removed_rules(table))
             except Invalid as fault:
                 problems[index.name] = fault.message
                 continue
             rules = removed_rules(index.index)
             definitions[index.name] = replace(definition, removed_rules=rules)
-        definitions |= self.configured
+        definitions |= configured
         problems |= misfits(definitions, has_upstream=self.has_upstream, unreadable=problems)
         served = {name: value for name, value in definitions.items() if name not in problems}
         names = frozenset({*definitions, *problems})
@@ -210,9 +217,9 @@ class IndexDefinitions:
                 return
             raise
         for name, why in both.problems.items():
-            if name in self.configured:
+            if name in self.configured and FORMER_MAIN not in both.problems:
                 raise Invalid(f"[[index]]: {why}", code="bad_setting")
-        for name in self.configured:
+        for name in self.configured.keys() & both.definitions.keys():
             if shown := self.closed_layers(name, both.definitions):
                 raise Invalid(
                     f"[[index]]: anybody may read the index {name}, and not "
@@ -241,6 +248,14 @@ class IndexDefinitions:
                     f"[[index]]: no index can be named {quoted(name)}: {what} Choose another name.",
                     code="bad_setting",
                 )
+
+
+def _parsed(tables: Iterable[IndexKeys]) -> dict[str, IndexDefinition]:
+    """Return the definitions in tables of the settings, by name."""
+    kept = tuple(tables)
+    rules = {table["name"]: removed_rules(table) for table in kept}
+    parsed = parse_index_tables(map(without_removed_rules, kept))
+    return {one.name: replace(one, removed_rules=rules[one.name]) for one in parsed}
 
 
 def owner_of_name(projects: Projects, name: str) -> str:

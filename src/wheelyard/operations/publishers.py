@@ -23,6 +23,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, quoted
 from wheelyard.model.access import right_index_text
 from wheelyard.model.decoding import require_one_line
+from wheelyard.model.index_name import renamed_in
 from wheelyard.model.publisher import Publisher, parse_publisher, require_agreement
 from wheelyard.model.stored_publishers import (
     AnyPublisherEvent,
@@ -192,6 +193,22 @@ class Publishers:
             return (removed,)
 
         self._submit(intent, is_end=True)
+
+    def rename_index(self, before: str, after: str, by: str, note: str) -> None:
+        """Have the publishers of the store that name an index name another one."""
+        at = self._runtime.now()
+
+        def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
+            events = list[AnyPublisherEvent]()
+            for publisher in stored.publishers:
+                names = str(publisher.publisher.get("index", ""))
+                index = renamed_in(names, before, after)
+                if index != names:
+                    keys = {**publisher.publisher, "index": index}
+                    events.append(PublisherChanged(at=at, by=by, note=note, publisher=keys))
+            return tuple(events)
+
+        self._submit(intent)
 
     def _merge(self, stored: PublisherList) -> PublishersInForce:
         in_force, problems = list(self._configured), dict[str, str]()

@@ -51,6 +51,7 @@ from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
 from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.quotas import FileQuotas, QuotaCheck
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
+from wheelyard.operations.unused_index import UnusedIndex
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.filesystem import storage_faults
 from wheelyard.storage.spool import Spool
@@ -207,6 +208,8 @@ class Uploads(Struct, frozen=True):
     """What renders the description of each new file, or None if nobody looks at it here."""
     quota_check: QuotaCheck | None = None
     """None without any quota."""
+    unused: UnusedIndex | None = None
+    """What closes the index while nobody has used it, or None if nothing does."""
 
     @property
     def with_waivers(self) -> "Uploads":
@@ -305,8 +308,9 @@ class Uploads(Struct, frozen=True):
         """
         Raise Forbidden if nobody can upload to the index.
 
-        The code is `no_own_packages` if it has no packages of its own, and `promotions_only` if it
-        takes promoted releases alone.
+        The code is `no_own_packages` if it has no packages of its own, `promotions_only` if it
+        takes promoted releases alone, and `index_not_named` as `UnusedIndex.require_use` raises it.
+        Raises Unavailable if the store does not say whether it was used.
         """
         self._require_packages()
         if self.home.promotion.promote_only:
@@ -316,6 +320,8 @@ class Uploads(Struct, frozen=True):
                 f"{sources or 'another index'}, and then promote the release.",
                 code="promotions_only",
             )
+        if self.unused is not None:
+            self.unused.require_use()
 
     def _require_packages(self) -> None:
         """Raise Forbidden (code `no_own_packages`) if the index has no packages of its own."""

@@ -17,6 +17,7 @@ NOTHING: Final = ""
 """There is nothing that a reader of a page can do, or the page has a form for it already."""
 ON_STORE: Final = frozenset(
     {
+        Remedy.RENAME_MAIN,
         Remedy.CHECK_STORE,
         Remedy.FORGET_OWNER,
         Remedy.MAKE_STORE,
@@ -127,6 +128,11 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         Remedy.EMPTY_KEYS: Wording(
             "index change {}", "Take them away: {}.", "Take them away on the page of indexes."
         ),
+        Remedy.RENAME_MAIN: Wording(
+            "index rename main NEW",
+            "{} does that in the store.",
+            "Who operates the store can do that with a command.",
+        ),
         Remedy.REMOVE_INDEX: Wording(
             "index remove {}",
             "{} removes it from the store.",
@@ -149,8 +155,8 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         ),
         Remedy.NAME_INDEXES: Wording(
             "access show",
-            "{} and the lists of tokens and of publishers say which: grant each of these rights "
-            "again with its --index, and take the old one away.",
+            "{} and the lists of tokens and of publishers say which. Grant these rights again with "
+            "--index and revoke the old ones; token change and publisher change name an index.",
             "The pages Grants, API tokens and Trusted publishers say which.",
         ),
         Remedy.MAKE_GROUP: Wording(

@@ -54,7 +54,8 @@ class DailyRetention:
         hindrances = [
             f"rule {rule.number}: {rule.hindrance}" for rule in report.rules if rule.hindrance
         ]
-        self._log("; ".join([*hindrances, *(project.why for project in report.skipped)]))
+        skipped = (project.why for project in report.skipped)
+        self._log("; ".join([*hindrances, *skipped, *report.warnings]))
         if report.deleted:
             logger.info("retention has deleted %s", counted(len(report.deleted), "release"))
 

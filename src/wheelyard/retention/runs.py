@@ -13,7 +13,7 @@ from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.downloads.reading import LastDownloads
 from wheelyard.errors import UNREADABLE_CODES, Conflict, Forbidden, NotFound, Unavailable
 from wheelyard.model.access import Action, Caller
-from wheelyard.model.project import Project
+from wheelyard.model.project import File, Project
 from wheelyard.model.retention import (
     JudgedRelease,
     RetentionReport,
@@ -21,6 +21,7 @@ from wheelyard.model.retention import (
     SkippedProject,
 )
 from wheelyard.operations.lifecycle import Lifecycle
+from wheelyard.operations.requirements import RequirementCheck
 from wheelyard.operations.search.project_table import MAX_CONCURRENT_READS, FactsReader
 from wheelyard.operations.sweep import JobLease, last_completed
 from wheelyard.retention.decisions import Choice, Judgement, RuleInForce, judge
@@ -71,6 +72,8 @@ class Retention(Struct, frozen=True, kw_only=True):
     documents: Store
     """That of main, which has the lease."""
     clock: StoreClock
+    requirements: Callable[[Caller], RequirementCheck]
+    """Returns what finds the releases that lack then what they require."""
     is_local: bool
     is_read_only: bool
 
@@ -174,6 +177,8 @@ class _Pass:
         self._deleted = list[JudgedRelease]()
         self._kept = list[JudgedRelease]()
         self._skipped = list[SkippedProject]()
+        self._files = dict[str, dict[NormalizedName, list[File]]]()
+        """The files of what is deleted, by the names of index and project."""
 
     def report(self, only: str | None) -> RetentionReport:
         """Judge, and perhaps delete, what the rules of one index or all are about."""
@@ -185,7 +190,14 @@ class _Pass:
             deleted=tuple(self._deleted),
             kept=tuple(self._kept),
             skipped=tuple(self._skipped),
+            warnings=tuple(self._warnings()),
         )
+
+    def _warnings(self) -> Iterator[str]:
+        """Yield which releases are left without a version that they require."""
+        check = self._retention.requirements(self._caller)
+        for index_name, files in self._files.items():
+            yield from check.of_deletion(index_name, files)
 
     def _pass_over(self, index_name: str, rules: Sequence[RetentionRule]) -> None:
         try:
@@ -253,6 +265,8 @@ class _Pass:
             judgements = judge(changed.before, judged.rules, self._now)
         for judgement in judgements:
             if goes(judgement):
+                of_index = self._files.setdefault(index.name, {})
+                of_index.setdefault(judged.name, []).extend(judgement.files)
                 self._deleted.append(_told(index, judged.name, judgement))
             elif self._keeps:
                 self._kept.append(_told(index, judged.name, judgement))

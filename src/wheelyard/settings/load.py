@@ -112,6 +112,7 @@ _MAIL_SETTINGS: Final = (
     "smtp_password",
 )
 """The settings of notifications by mail."""
+_QUOTAS: Final = ("index_size", "index_files", "project_size", "project_files")
 COOKIE_LOGIN: Final = ("access", "cookie_login")
 _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
@@ -123,6 +124,8 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ("access", "htpasswd_may_manage"): (
             'it is access.htpasswd_may now, such as ["read", "upload", "manage"]'
         ),
+        **{("promotion", key): f"it is main.{key} now" for key in ("promote_from", "promote_only")},
+        **{("quotas", key): f"it is main.{key} now" for key in _QUOTAS},
         ("web", "remote_images"): (
             "it was removed: other servers learnt who reads a page. Take it away"
         ),
@@ -131,6 +134,23 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
     }
 )
 """Settings that earlier versions had, and what became of them: removed, or `it is X.Y now`."""
+_NOT_OF_MAIN: Final[Mapping[SettingPath, str]] = MappingProxyType(
+    {
+        ("main", "name"): "it has this name always. Take the key away",
+        ("main", "layers"): (
+            "it shows its own packages, and those of [upstream] if that is on. Define an [[index]] "
+            "for other layers"
+        ),
+        ("main", "merge"): (
+            "it has no layers whose files could be merged. Define an [[index]] for that"
+        ),
+        ("main", "filter"): (
+            "it has packages of its own, so nothing is hidden in it. Define an [[index]] with the "
+            'filter and layers = ["main"]'
+        ),
+    }
+)
+"""Keys of an `[[index]]` that main cannot have, and why."""
 _PROMOTION_RULES: Final = frozenset(("promotion", rule) for rule in REMOVED_RULES)
 _WITHOUT_EFFECT: Final = _PROMOTION_RULES | {
     ("web", "pictures"),
@@ -362,13 +382,19 @@ def _from_tables(
     """Yield each value in nested tables with its path, which may be unknown."""
     for name, value in tables.items():
         path = (*above, name)
-        if isinstance(value, dict) and path not in all_settings() and names_in(path):
+        if isinstance(value, dict) and path not in all_settings() and _is_section(path):
             yield from _from_tables(value, source, path)
         else:  # TOML has dates, which are texts in a variable
             setting = all_settings().get(path)
             is_moment = setting is not None and setting.hint == Moment
             text = value.isoformat() if is_moment and isinstance(value, date) else value
             yield _SettingValue(path, text, source)
+
+
+def _is_section(path: SettingPath) -> bool:
+    """Return whether a path is that of a section now, or was that of one in an earlier version."""
+    depth = len(path)
+    return bool(names_in(path)) or any(earlier[:depth] == path for earlier in _EARLIER)
 
 
 def _from_environment(environ: Mapping[str, str]) -> Iterator[_SettingValue]:
@@ -460,6 +486,8 @@ def _unknown(path: SettingPath) -> str:
     """Return a sentence about a path that is no setting: what there is instead."""
     if path in _EARLIER:
         return f"{'.'.join(path)}: {_EARLIER[path]}"
+    if path in _NOT_OF_MAIN:
+        return f"{'.'.join(path)}: {_NOT_OF_MAIN[path]}"
     if names_in(path):
         return f"{'.'.join(path)}: expected a table, in single brackets"
     depth = max(depth for depth in range(len(path)) if names_in(path[:depth]))

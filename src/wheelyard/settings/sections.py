@@ -22,6 +22,7 @@ from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
 from wheelyard.model.index_definition import IndexDefinition, parse_index_tables
+from wheelyard.model.index_name import read_index_name
 from wheelyard.model.promotion import PromotionRules
 from wheelyard.model.quotas import Quotas
 from wheelyard.settings import value_checks as kinds
@@ -224,43 +225,34 @@ class DownloadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether [downloads](downloads.md) of private files are counted, and shown."""
 
 
-class QuotaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[quotas]`: how much an index and each project may have, see [quotas](quotas.md)."""
-
-    index_size: kinds.MebibytesOrNone = 0
-    """Of all files of the index together; 0: no limit."""
-    index_files: kinds.Count = 0
-    """Files of the index; 0: no limit."""
-    project_size: kinds.MebibytesOrNone = 0
-    """Of all files of one project together; 0: no limit."""
-    project_files: kinds.Count = 0
-    """Files of one project; 0: no limit."""
-
-    @property
-    def quotas(self) -> Quotas:
-        """These quotas."""
-        return convert(self, Quotas, from_attributes=True)
-
-
 class MainSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[main]`: the index at the root of the server, with the keys of an `[[index]]`."""
 
     read: Literal["", "anyone", "granted"] = ""
     """Who may read it: `anyone`, or `granted`; empty: as `access.private` says."""
-
-
-class PromotionSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[promotion]`: what main demands of a promoted release."""
-
     promote_from: tuple[kinds.IndexName, ...] = ()
     """The indexes from which releases are [promoted](promotion.md#rules) to it; empty: all."""
-    promote_only: bool = False
-    """Whether it takes no uploads."""
+    promote_only: bool | None = None
+    """Whether it takes no uploads; unset: [while it is empty](indexes.md#main) beside others."""
+    index_size: kinds.MebibytesOrNone = 0
+    """MiB of all its files, also for indexes without [their own](quotas.md); 0: no limit."""
+    index_files: kinds.Count = 0
+    """Files of it, also for indexes without their own; 0: no limit."""
+    project_size: kinds.MebibytesOrNone = 0
+    """MiB of all files of one project, also for indexes without their own; 0: no limit."""
+    project_files: kinds.Count = 0
+    """Files of one project, also for indexes without their own; 0: no limit."""
+
+    @property
+    def quotas(self) -> Quotas:
+        """Its quotas, which hold for an index without its own."""
+        return convert(self, Quotas, from_attributes=True)
 
     @property
     def rules(self) -> PromotionRules:
-        """These rules."""
-        return convert(self, PromotionRules, from_attributes=True)
+        """What it demands of a promoted release."""
+        sources = tuple(map(read_index_name, self.promote_from))
+        return PromotionRules(promote_only=bool(self.promote_only), promote_from=sources)
 
 
 class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -314,9 +306,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokens: TokenSettings = TokenSettings()
     uploads: UploadSettings = UploadSettings()
     downloads: DownloadSettings = DownloadSettings()
-    quotas: QuotaSettings = QuotaSettings()
     main: MainSettings = MainSettings()
-    promotion: PromotionSettings = PromotionSettings()
     http: HttpSettings = HttpSettings()
     google: GoogleSettings = GoogleSettings()
     iap: IapSettings = IapSettings()

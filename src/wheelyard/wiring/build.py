@@ -125,7 +125,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         traits.files,
         gives_serials=gives_serials,
     )
-    access = AccessControl(settings.grants, catalog.access_records, runtime)
+    access = AccessControl(settings.grants, catalog.access_records, runtime, catalog.index_records)
     lifetime = timedelta(seconds=settings.trusted_publishing.token_seconds)
     cleanup = PublishingCleanup(catalog.used_id_tokens, catalog.token_records, runtime, lifetime)
     authenticator = build_authenticator(settings, catalog, access, cleanup, runtime, google)
@@ -156,10 +156,11 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
 
 def _definitions(settings: Settings, catalog: Catalog) -> IndexDefinitions:
     main = main_index(
-        settings.promotion.rules,
+        settings.main.rules,
         settings.removed_promotion,
         has_upstream=settings.upstream.is_on,
         is_open=settings.is_main_open,
+        is_closed_while_unused=settings.main.promote_only is None,
     )
     return IndexDefinitions(settings.index, catalog.index_records, settings.server.roots, main)
 

@@ -4,7 +4,7 @@ A package index as a value: its settings and all its parts.
 What few callers need is made when it is asked for, and its module is imported only then.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, date, datetime, time
 from functools import cached_property, partial
@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.names import ClientProjectsReader
     from wheelyard.operations.people import PeopleAdministration
     from wheelyard.operations.publishers import Publishers
+    from wheelyard.operations.requirements import RequirementCheck
     from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
     from wheelyard.retention.runs import RetainedIndex, Retention
@@ -207,9 +208,21 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
             indexes=lambda name: self.named(name).as_retained(),
             documents=self.named(MAIN).stores.documents,
             clock=self.lifecycle.removal.clock,
+            requirements=lambda caller: self.requirements(lambda _: caller),
             is_local=self.is_local,
             is_read_only=self.settings.server.read_only,
         )
+
+    def requirements(self, caller_in: "Callable[[Index], Caller]") -> "RequirementCheck":
+        """
+        Return what finds requirements that an index of the store does not show.
+
+        `caller_in` returns the caller with the rights in an index.
+        """
+        # only changes of releases need it
+        from wheelyard.wiring.requirements import requirement_check
+
+        return requirement_check(self, caller_in)
 
     def as_retained(self) -> "RetainedIndex":
         """Return the index as rules of retention see it."""
@@ -296,8 +309,12 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def takes_uploads(self) -> bool:
-        """Whether clients can publish to it on a server with its settings."""
-        return self.definition.takes_uploads and not self.settings.server.read_only
+        """Whether clients can publish to it on a server with its settings, as far as is known."""
+        if not self.definition.takes_uploads or self.settings.server.read_only:
+            return False
+        with suppress(Unavailable):  # a page has to be shown also while the store is down
+            return self.uploads.unused is None or not self.uploads.unused.is_closed()
+        return True
 
     @property
     def is_new(self) -> bool:

@@ -17,6 +17,7 @@ from wheelyard.catalog.document_cache import CachePolicy
 from wheelyard.catalog.files import FileRemoval, Files
 from wheelyard.catalog.format import Catalog
 from wheelyard.catalog.format import open_index as open_catalog_of_index
+from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import parse_name_patterns
@@ -33,6 +34,7 @@ from wheelyard.operations.search.layered_table import LayeredTable, ShownProject
 from wheelyard.operations.search.project_table import FactsReader
 from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
 from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.unused_index import UnusedIndex
 from wheelyard.operations.uploads import UploadRules, Uploads
 from wheelyard.settings.sections import MIB, Settings
 from wheelyard.storage.forwarding import StoreMetrics
@@ -225,11 +227,12 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
             definition,
             claims,
             quota_check=self._quotas(definition, search),
+            unused=_unused(definition, catalog.projects, indexes),
         )
 
     def _quotas(self, definition: IndexDefinition, search: SearchIndex) -> QuotaCheck | None:
         """Return the quotas of an index, or None without any."""
-        quotas = self.settings.quotas.quotas.overridden_by(definition.quotas)
+        quotas = self.settings.main.quotas.overridden_by(definition.quotas)
         if not (quotas.index.is_set or quotas.project.is_set):
             return None
         if quotas.index.is_set and not self.is_server:
@@ -295,6 +298,15 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
         if not definition.is_main and not indexes.shows_upstream(definition.name):
             return None, claims, None
         return upstream, claims, PublicProjectList(upstream)
+
+
+def _unused(
+    definition: IndexDefinition, projects: Projects, indexes: Indexes
+) -> UnusedIndex | None:
+    """Return what closes an index that nobody has used, or None if nothing does."""
+    if not definition.is_closed_while_unused:
+        return None
+    return UnusedIndex(projects, indexes.definitions)
 
 
 def _no_names() -> tuple[str, ...]:

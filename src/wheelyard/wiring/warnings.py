@@ -11,9 +11,10 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.verifier import write_access_warnings
 from wheelyard.catalog import keys
+from wheelyard.catalog.removed import RENAME_MAIN
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.model.index_name import MAIN
+from wheelyard.model.index_name import EVERY_INDEX, FORMER_MAIN, MAIN
 from wheelyard.operations.index_definitions import names_no_index, unknown_sources
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings.load import settings_without_effect
@@ -146,9 +147,12 @@ def index_warnings(index: Index) -> Iterator[Caution]:
 
     Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
     """
-    known = index.indexes.in_force.load()
-    yield from known.removed_rules()
-    yield from index.indexes.in_force.open_layers(known.definitions, known.definitions)
+    in_force = index.indexes.in_force
+    both = in_force.load()
+    yield from both.removed_rules()
+    if FORMER_MAIN in both.problems:
+        yield Caution(both.problems[FORMER_MAIN], RENAME_MAIN)
+    yield from in_force.open_layers(both.definitions, both.definitions)
     yield from rights_without_index(index)
     yield from _unknown_indexes(index)
 
@@ -196,9 +200,10 @@ def _unknown_indexes(index: Index) -> Iterator[Caution]:
     for token in index.authenticator.static_tokens.all().values():
         name = escaped(token.identity.principal.partition(":")[2])
         named += [(f"static token {name}", scope.indexes) for scope in token.identity.scopes]
-    named.append(("promotion.promote_from", settings.promotion.promote_from))
+    named.append(("main.promote_from", settings.main.rules.promote_from))
     named += [(f"retention {rule.title}", (rule.index,)) for rule in settings.retention_rules]
-    existing = {MAIN, *index.indexes.names()}
+    named.append(("google.access_token.indexes", settings.google.access_token.indexes))
+    existing = {MAIN, EVERY_INDEX, *index.indexes.names()}
     for what, names in named:
         yield from (names_no_index(what, other) for other in names if other not in existing)
     for definition in definitions.values():

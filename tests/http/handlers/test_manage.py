@@ -126,6 +126,29 @@ def test_release_is_deleted_by_who_types_its_name(
     assert project(server, name).deleted_filenames == (filename,)
 
 
+def test_a_deletion_warns_of_what_requires_it(server: InProcessServer, manager: Browser) -> None:
+    """The form of a deletion says which release would have no version that it requires."""
+    library = wheel("demo-lib", "1.3")
+    core = wheel("demo-core", "1.2", "Requires-Dist: demo-lib")
+    server.publish(library, sdist("demo-lib", "1.3"), core)
+    after = "After this, demo-core 1.2 has no demo-lib in main."
+    manage = "/project/demo-lib/manage/"
+    chosen = {"csrf_token": manager.form_token("/-/account/"), "version": "1.3"}
+
+    for page in (
+        manager.open(f"{manage}?version=1.3&action=delete"),
+        manager.open(f"{manage}?action=delete"),
+        manager.send(manage, {**chosen, "choose": "delete"}),
+    ):
+        assert after in text_of(page)
+    for page in (
+        manager.open(f"{manage}?version=1.3&action=yank"),
+        manager.open(f"{manage}?version=1.3&action=delete&file={library.filename}"),
+        manager.open("/project/demo-core/manage/?action=delete"),
+    ):
+        assert after not in text_of(page)
+
+
 def test_deleted_files_are_restored(server: InProcessServer, manager: Browser) -> None:
     """The page has the deleted files; whoever ticks some and says why gets them back."""
     name, filename = "demo-t", "demo_t-1.0-py3-none-any.whl"
@@ -299,6 +322,11 @@ def test_form_is_kept_while_the_store_is_down(tmp_path: Path) -> None:
         assert 'value="kept"' in answer.body.decode()
         assert f'value="{WHEEL}" checked' in answer.body.decode()
         assert project(server).revision == 1
+        store.fault = Unavailable("The store does not answer.")
+        deletion = {**fields, "action": "delete", "confirmation": "demo 1.0", "file": WHEEL}
+        refused = manager.send(MANAGE, deletion)
+        assert (refused.status, "Nobody knows" in text_of(refused)) == (503, False)
+        store.fault = None
 
 
 def chosen(browser: Browser, name: str, *fields: tuple[str, str]) -> InProcessResponse:

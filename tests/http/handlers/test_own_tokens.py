@@ -11,6 +11,7 @@ import pytest
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action
 from wheelyard.model.grants import GrantFields
@@ -26,7 +27,7 @@ def settings_in(folder: Path, prefix: str = "") -> Settings:
     (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\n")
     access = AccessSettings(cookie_login=True, private=True, htpasswd_file=str(folder / "htpasswd"))
     server = ServerSettings(public_url=f"http://index{prefix}", path_prefix=prefix)
-    return Settings(access=access, server=server)
+    return Settings(main=OPEN_MAIN, access=access, server=server)
 
 
 @pytest.fixture
@@ -268,7 +269,7 @@ def test_the_form_has_the_indexes_of_a_person(
         ("ana", (), 400, "Choose the index that the token is for."),
         ("ana", ("dev",), 201, "read acme-* in the index dev"),
         ("ana", ("dev", "prod"), 403, "no more than its owner in the index prod"),
-        ("ana", ("*",), 403, "no more than its owner in all indexes"),
+        ("ana", ("*",), 403, "about all indexes is for administrators"),
         ("bo", (), 400, "Choose the index that the token is for."),
         ("bo", ("main",), 403, "no more than its owner in the index main"),
         ("bo", ("dev", "prod"), 201, "read acme-* in the indexes dev and prod"),

@@ -14,7 +14,7 @@ from tests.authentication.publishing_fixture import MOMENT, genuine, signed
 from tests.http.in_process import InProcessServer, in_process
 from tests.model.jobs import AUDIENCE, GITHUB, GITHUB_SAYS
 from tests.operations.distributions import make_sdist, make_wheel
-from tests.operations.in_memory_index import ALICE, Clock
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN, Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_right_indexes
 from wheelyard.settings.sections import AccessSettings, PublishingSettings, Settings
@@ -27,7 +27,9 @@ OTHERS = {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["upload"]
 def serving(folder: Path, *grants: dict[str, Any], **rules: object) -> Iterator[InProcessServer]:
     """Yield a server with a release in main, and an index `prod`; grants say who may read."""
     access = AccessSettings(private=bool(grants))
-    settings = Settings(index=({"name": "prod", **rules},), grant=grants, access=access)
+    settings = Settings(
+        main=OPEN_MAIN, index=({"name": "prod", **rules},), grant=grants, access=access
+    )
     with in_process(folder, settings) as server:
         server.publish(make_wheel(), make_sdist())
         yield server
@@ -120,6 +122,7 @@ def test_a_job_promotes_with_two_publishers(tmp_path: Path) -> None:
     """A CI job that fits a publisher of each index promotes from the one to the other."""
     job = {**GITHUB, "projects": ["demo"]}
     settings = Settings(
+        main=OPEN_MAIN,
         index=({"name": "dev"}, {"name": "prod"}),
         grant=({**OTHERS, "index": "dev"}, OTHERS),
         publisher=(

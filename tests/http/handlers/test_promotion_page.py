@@ -10,7 +10,7 @@ from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.handlers.test_manage import PASSWORD, text_of
 from tests.http.in_process import InProcessServer, in_process
-from tests.operations.distributions import make_sdist, make_wheel
+from tests.operations.distributions import make_requiring, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
@@ -135,3 +135,20 @@ def test_wrong_forms(server: InProcessServer) -> None:
         assert ana.open(f"/{place}/promote/").status == 404, place
     project = server.index.named("dev").projects.get(NormalizedName("demo"))
     assert project.revision == 2
+
+
+def test_the_page_warns_of_a_missing_requirement(server: InProcessServer) -> None:
+    """The page says what the release requires and the other index does not show."""
+    core = make_requiring("acme-core", "1.2", "acme-lib>=1")
+    for made in (core, make_requiring("acme-lib", "1.3")):
+        server.publish_to("dev", made)
+    lacking = "acme-core 1.2 requires acme-lib>=1, which prod does not show: promote it, too."
+    ana, path = signed_in(server, "ana"), "/dev/project/acme-core/1.2/promote/"
+    fields = {"csrf_token": ana.form_token("/-/account/"), "to": "prod", "action": "promote"}
+
+    assert lacking in text_of(ana.open(path))
+    assert ana.send(path, fields).status == 303
+    assert lacking in text_of(ana.open(path))
+
+    assert ana.send("/dev/project/acme-lib/1.3/promote/", fields).status == 303
+    assert lacking not in text_of(ana.open(path))

@@ -10,6 +10,7 @@ from tests.http.browser import Browser
 from tests.http.handlers.test_manage import PASSWORD, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.model.index_name import MAIN
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
@@ -27,6 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
     folder: Path = tmp_path_factory.mktemp("server")
     (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\n")
     settings = Settings(
+        main=OPEN_MAIN,
         server=ServerSettings(public_url="http://index"),
         access=AccessSettings(
             private=True,

@@ -18,7 +18,7 @@ FULL = "The index has 2 files of its quota of 2 files, and this is one more."
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server whose index is full."""
-    config = "[quotas]\nindex_files = 2\n"
+    config = "[main]\nindex_files = 2\n"
     with running_server(tmp_path_factory.mktemp("quotas"), config=config) as server:
         publish(server, wheel("one"), wheel("two"))
         yield server

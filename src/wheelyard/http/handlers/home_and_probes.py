@@ -102,6 +102,8 @@ class HomePages:
             return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
         if index.settings.server.read_only:
             raise self._context.read_only()
+        if index.definition.takes_uploads:
+            index.uploads.require_uploads()
         code = "promotions_only" if index.definition.has_packages else "no_own_packages"
         message = "This index takes no uploads. Upload to the one that is to have the file."
         raise Forbidden(message, code=code)

@@ -11,7 +11,12 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from wheelyard.api import project_operations
-from wheelyard.api.project_operations import NameChange, ReleaseChange, StatusChange
+from wheelyard.api.project_operations import (
+    NameChange,
+    ReleaseChange,
+    StatusChange,
+    deletion_warnings,
+)
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
@@ -30,6 +35,7 @@ from wheelyard.http.forms import (
     require_form_token,
 )
 from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.request_authentication import CallerElsewhere
 from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.decoding import require_one_line
@@ -139,7 +145,7 @@ class ManagePages:
         if fields.text("choose") in VERBS:
             return self._choose(request, name, fields)
         action = fields.action(STATUS, RELEASE, *VERBS)
-        api = LocalApi(index=context.index, caller=request.caller)
+        api = self._api(request)
         try:
             require_form_token(request, context, fields.text(CSRF_FIELD))
             if action == RELEASE:
@@ -148,6 +154,11 @@ class ManagePages:
         except WheelyardError as error:  # nothing was changed
             return self._ask_again(request, name, fields, error)
         return redirect(303, self._web.path("project", name, "manage", query=b"commit=%d" % number))
+
+    def _api(self, request: Request) -> LocalApi:
+        index = self._context.index
+        callers = CallerElsewhere(request, index)
+        return LocalApi(index=index, caller=request.caller, callers=callers)
 
     def answer_access(self, request: Request) -> Response:
         """Handle GET: the effective rights on a project. On a bucket it reads all tokens."""
@@ -247,10 +258,22 @@ class ManagePages:
         return self._web.own_page(status, managed.render(self._web.environment, viewer, form))
 
     def _change_form(
-        self, request: Request, status: int, form: FormState, change: FileChange
+        self,
+        request: Request,
+        status: int,
+        form: FormState,
+        change: FileChange,
+        *,
+        warns: bool = True,
     ) -> Response:
+        """Return the form of a change of files, and if it `warns`, what a deletion leads to."""
         template = "manage_files.html"
-        return self._show(request, status, change.name, template, change=change, form=form)
+        warnings = tuple[str, ...]()
+        if warns and change.action == "delete":
+            warnings = deletion_warnings(self._api(request), change.name, change.ticked)
+        return self._show(
+            request, status, change.name, template, change=change, warnings=warnings, form=form
+        )
 
     def _status_form(
         self,
@@ -305,7 +328,10 @@ class ManagePages:
             project = self._changeable(project, action)
         change = _asked_change(project, name, fields)
         is_kept = self._context.index.lifecycle.removal.keeps_deleted
-        return self._change_form(request, status, form, replace(change, is_kept=is_kept))
+        # a store that does not answer is not asked for more
+        warns = not isinstance(error, Unavailable)
+        change = replace(change, is_kept=is_kept)
+        return self._change_form(request, status, form, change, warns=warns)
 
 
 def _find_release(project: Project, text: str) -> Release:

@@ -7,12 +7,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.api.promotion_operations import (
-    PromotedRelease,
-    ReleasePromotion,
-    promote,
-    promotion_to,
-)
+from wheelyard.api.promotion_operations import PromotedRelease, ReleasePromotion, promote
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, NotFound, WheelyardError
@@ -140,12 +135,17 @@ class PromotionPages:
         api = self._api(request)
         for other in self._web.promotion_targets(request, name):
             try:
-                trial = promotion_to(api, other.name).promote(name, version, dry_run=True)
+                release = ReleasePromotion(str(version), other.name, dry_run=True)
+                trial = _promote(api, name, release)
             except WheelyardError as error:
                 yield PromotionTarget(name=other.name, error=error_on_page(error))
             else:
-                new = tuple(file.filename for file in trial.new)
-                yield PromotionTarget(name=other.name, new=new, present=len(trial.present))
+                yield PromotionTarget(
+                    name=other.name,
+                    new=tuple(file.filename for file in trial.promoted),
+                    present=len(trial.present),
+                    warnings=trial.warnings,
+                )
 
 
 def _promote(api: LocalApi, name: NormalizedName, release: ReleasePromotion) -> PromotedRelease:

@@ -126,6 +126,12 @@ class FileChange(Struct, frozen=True, kw_only=True):
         return sum(len(release.files) for release in self.releases)
 
     @property
+    def ticked(self) -> list[File]:
+        """What the index knows of the files that are ticked."""
+        files = [choosable for release in self.releases for choosable in release.files]
+        return [choosable.file for choosable in files if choosable.is_ticked and choosable.file]
+
+    @property
     def is_too_large(self) -> bool:
         """Whether a form cannot name so many files."""
         return self.count > MAX_FILES

@@ -22,6 +22,8 @@ class PromotionTarget(Struct, frozen=True, kw_only=True):
     """The names of the files that it lacks."""
     present: int = 0
     """How many files it has."""
+    warnings: tuple[str, ...] = ()
+    """What the release would lack there."""
     error: str = ""
     """Why the viewer cannot promote the release there now."""
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
+from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.stored_indexes import IndexMade
 
@@ -20,7 +21,9 @@ PAGE = "indexes/"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """A server with an index in its settings, and the project `tools`."""
     folder = tmp_path_factory.mktemp("server")
-    with in_process(folder, settings_in(folder, index=({"name": "prod"},))) as opened:
+    with in_process(
+        folder, settings_in(folder, main=OPEN_MAIN, index=({"name": "prod"},))
+    ) as opened:
         opened.publish(wheel("tools"))
         yield opened
 

@@ -108,3 +108,13 @@ def test_pins_are_on_the_page_manage(admin: Administrator) -> None:
     assert "1.0 pinned: audit" in page
     assert "pinned if a rule of retention has deleted them" in page
     assert "2.0 pinned: restored after retention rule 1 (few): not among the last 1 1 file" in page
+
+
+def test_the_page_warns_of_what_requires_a_release(
+    server: InProcessServer, admin: Administrator
+) -> None:
+    """The page says which release lacks then what it requires."""
+    server.publish(wheel("acme-core", "1.2", "Requires-Dist: demo<2"))
+
+    after = "After this, acme-core 1.2 has no demo<2 in main."
+    assert after in admin.read(PAGE)

@@ -21,7 +21,7 @@ from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
-from wheelyard.settings.sections import QuotaSettings
+from wheelyard.settings.sections import MainSettings
 
 PAGE = "storage/"
 SMALL, LARGE = wheel("demo"), wheel("other", "1.0", f"Summary: {'long ' * 90}")
@@ -87,9 +87,9 @@ def test_a_damaged_project_hides_no_usage(tmp_path: Path) -> None:
 
 def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
     """Each index has its quotas and what is used, and files that two list count once in total."""
-    quotas = QuotaSettings(index_size=1, project_files=2)
+    quotas = MainSettings(promote_only=False, index_size=1, project_files=2)
     tables = ({"name": "prod", "project_files": 1}, {"name": "view", "layers": ["prod"]})
-    settings = settings_in(tmp_path, quotas=quotas, index=tables)
+    settings = settings_in(tmp_path, main=quotas, index=tables)
     with in_process(tmp_path, settings) as server:
         server.publish(SMALL, LARGE)
         admin, index = Administrator.of(server), server.index

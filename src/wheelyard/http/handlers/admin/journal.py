@@ -11,6 +11,7 @@ from wheelyard.errors import Invalid, NotFound
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.messages import Request, Response
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project_json import ENTRY_KINDS
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.admin.journal import entry_rows
@@ -35,7 +36,7 @@ class JournalPages:
         values = {
             "asked": asked,
             "kinds": ENTRY_KINDS,
-            "indexes": sorted(self._pages.index.indexes.names()),
+            "indexes": self._index_names(),
             "is_filtered": is_filtered,
             "error": "",
         }
@@ -54,6 +55,11 @@ class JournalPages:
             "is_full": len(page.entries) >= ENTRIES_ON_A_PAGE,
         }
         return self._pages.show(request, SECTION, "journal.html", values)
+
+    def _index_names(self) -> list[str]:
+        """Return the names of all indexes, or nothing if there is only main."""
+        others = sorted(self._pages.index.indexes.names())
+        return [MAIN, *others] if others else []
 
 
 def _wanted(asked: Mapping[str, str], before: str) -> JournalQuery:

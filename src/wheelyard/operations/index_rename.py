@@ -1,0 +1,153 @@
+"""
+Renaming of an index that an earlier version has made under the name that main has now.
+
+It is done to a store that no server has open. A process may die after each step, and the same
+renaming again goes on: the documents are copied, what names the index gets its new name, the
+definition is committed, and the documents at the old place are deleted last.
+"""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.removed import renamed
+from wheelyard.errors import Conflict, NotFound, quoted
+from wheelyard.model.decoding import require_one_line
+from wheelyard.model.index_definition import read_definition
+from wheelyard.model.index_name import MAIN, renamed_in
+from wheelyard.model.stored_indexes import (
+    AnyIndexEvent,
+    IndexChanged,
+    IndexKeys,
+    IndexList,
+    IndexMade,
+    IndexRemoved,
+    ListedIndex,
+    describe_event,
+    with_main,
+)
+from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
+from wheelyard.operations.audit_log import log_index
+from wheelyard.operations.index_administration import (
+    INDEX_EXISTS,
+    INDEX_IN_USE,
+    IndexAdministration,
+)
+from wheelyard.storage.base import ABSENT, Key, Store, Stored
+
+
+class IndexRename(Struct, frozen=True):
+    """Gives the index that has the name of main another one, with all that it has."""
+
+    administration: IndexAdministration
+    documents: Store
+    """Those of the whole store."""
+
+    def rename(self, name: str, by: str, note: str = "") -> ListedIndex:
+        """
+        Rename the index, and return it.
+
+        Raises NotFound if no index has the name of main. Raises Invalid or Conflict if another one
+        cannot have the new name, or has documents there. Raises Conflict (code `index_in_use`) if
+        its documents change meanwhile, and Unavailable if the store does not answer.
+        """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        administration = self.administration
+        stored = administration.in_force.stored()
+        former = stored.find(MAIN)
+        has_documents = any(True for _ in self._objects())
+        if former is None and not (has_documents and stored.find(name) is not None):
+            raise NotFound(
+                "No index of this store is called main but the one at its root, which stays so."
+            )
+        if former is not None:
+            self._prepare(name, former.index, stored)
+            self._copy(name)
+            # before the definition: from then on main is the index at the root
+            self._rename_in_rights(name, by, note)
+            self._commit(name, by, note)
+        self._delete(name)
+        return next(row for row in administration.show() if row.name == name)
+
+    def _prepare(self, name: str, table: IndexKeys, stored: IndexList) -> None:
+        """Raise Invalid or Conflict if the index cannot have this name."""
+        administration = self.administration
+        if name in administration.in_force.configured or stored.find(name) is not None:
+            raise Conflict(f"There is an index {quoted(name)} already.", code=INDEX_EXISTS)
+        administration.require_free(name)
+        read_definition(_renamed(table, name))
+
+    def _objects(self) -> Iterator[tuple[Key, str]]:
+        """Yield the key of each document of the index, and the end of it."""
+        for entry in self.documents.list(keys.FORMER_MAIN_FOLDER):
+            yield entry.key, entry.key.removeprefix(keys.FORMER_MAIN_FOLDER)
+
+    def _copy(self, name: str) -> None:
+        for key, end in self._objects():
+            target = Key(f"{keys.index_folder(name)}{end}")
+            body, there = self._body(key), self._body(target)
+            if there is None and body is not None:
+                self.documents.put(target, body, ABSENT)
+            elif there != body:
+                raise Conflict(
+                    f"An index {quoted(name)} had documents before. Choose another name.",
+                    code=INDEX_EXISTS,
+                )
+
+    def _delete(self, name: str) -> None:
+        """Delete the documents at the old place, of which each was copied."""
+        for key, end in list(self._objects()):
+            if self._body(key) != self._body(Key(f"{keys.index_folder(name)}{end}")):
+                raise Conflict(
+                    f"The index is called {name} now, and something still writes {key}. Stop all "
+                    "servers of earlier versions, and have the operator compare both objects.",
+                    code=INDEX_IN_USE,
+                )
+            self.documents.delete(key)
+
+    def _body(self, key: Key) -> bytes | None:
+        stored = self.documents.get(key)
+        return stored.body if isinstance(stored, Stored) else None
+
+    def _rename_in_rights(self, name: str, by: str, note: str) -> None:
+        self.administration.access.rename_index(MAIN, name, by, note)
+        self.administration.publishers.rename_index(MAIN, name, by, note)
+        tokens = self.administration.tokens
+        for record in tokens.all():
+            for _ in tokens.retries.attempts():
+                snapshot = tokens.get_for_update(record.id)
+                scope = snapshot.value.in_index if snapshot.value is not None else None
+                index = "" if scope is None else renamed_in(scope.index, MAIN, name)
+                if snapshot.value is None or scope is None or index == scope.index:
+                    break
+                changed = replace(snapshot.value, in_index=replace(scope, index=index))
+                if tokens.replace(changed, snapshot) is not None:
+                    break
+
+    def _commit(self, name: str, by: str, note: str) -> None:
+        at = self.administration.runtime.now()
+
+        def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
+            former, events = stored.find(MAIN), list[AnyIndexEvent]()
+            if former is None:
+                return ()
+            events.append(IndexRemoved(at=at, by=by, note=note, name=MAIN))
+            table = _renamed(former.index, name)
+            events.append(IndexMade(at=at, by=by, note=note, index=table))
+            for other in stored.indexes:
+                changed = renamed(other.index, MAIN, name)
+                if other.name != MAIN and changed != other.index:
+                    table = with_main(changed)
+                    events.append(IndexChanged(at=at, by=by, note=note, index=table))
+            return tuple(events)
+
+        committed = self.administration.in_force.records.change(intent)
+        for event in committed.events:
+            log_index(event.by, describe_event(event))
+
+
+def _renamed(table: IndexKeys, name: str) -> IndexKeys:
+    """Return the keys of the index under its new name."""
+    return with_main({**renamed(table, MAIN, name), "name": name})

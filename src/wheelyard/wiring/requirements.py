@@ -1,0 +1,65 @@
+"""What finds requirements that indexes of a store do not show, for a caller."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from packaging.utils import NormalizedName
+
+from wheelyard.model.access import EVERY_PROJECT, Caller, parse_name_patterns
+from wheelyard.model.project import Project
+from wheelyard.operations.requirements import Change, IndexReader, RequirementCheck
+from wheelyard.operations.search.project_table import ProjectTable
+from wheelyard.rendering.listing import ShownFile
+from wheelyard.wiring.index import Index
+from wheelyard.wiring.layers import LayerSearch, merged
+
+
+def requirement_check(index: Index, caller_in: Callable[[Index], Caller]) -> RequirementCheck:
+    """Return what finds them, for who is this caller in each index of the store."""
+    # a pattern that matches every name says of none that it is private
+    patterns = [text for text in index.settings.upstream_private if text != EVERY_PROJECT]
+    return RequirementCheck(
+        indexes=partial(_readers, index, caller_in),
+        files=index.files,
+        private=parse_name_patterns(patterns),
+    )
+
+
+def _readers(index: Index, caller_in: Callable[[Index], Caller]) -> Mapping[str, IndexReader]:
+    return {
+        other.name: IndexReader(
+            name=other.name,
+            own=other.projects,
+            find_caller=partial(caller_in, other),
+            find_private=partial(_private, other),
+            find_public=partial(_public, other),
+            parts=partial(_part_names, other),
+            tables=partial(_tables, other),
+        )
+        for other in index.indexes.all()
+    }
+
+
+def _private(index: Index, name: NormalizedName, change: Change) -> Project | None:
+    homes = LayerSearch(index, name).homes
+    projects = [change(home.index.name, home.project) for home in homes]
+    if not projects:
+        return None
+    return merged(projects)
+
+
+def _public(index: Index, name: NormalizedName) -> Sequence[ShownFile]:
+    if index.upstream is None or not index.may_be_public(name):
+        return ()
+    listing = index.upstream.stored(name)
+    if listing is None:
+        return ()
+    return index.view_of_public(listing).files
+
+
+def _part_names(index: Index) -> Sequence[str]:
+    return [part.name for part in index.parts]
+
+
+def _tables(index: Index) -> Sequence[ProjectTable]:
+    return [part.search.table() for part in index.parts]

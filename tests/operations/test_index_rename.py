@@ -1,0 +1,239 @@
+"""An index that an earlier version has made as main: it is closed, and gets another name."""
+
+from itertools import count
+
+import pytest
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from tests.advice import texts_of
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
+from tests.refused import refused
+from wheelyard.api.health_operations import show_health
+from wheelyard.api.operation import Call
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.catalog import keys
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable
+from wheelyard.model.access import Action, Identity
+from wheelyard.model.grants import Granted, GrantFields
+from wheelyard.model.index_name import MAIN
+from wheelyard.model.stored_indexes import IndexMade, IndexRemoved
+from wheelyard.operations.index_rename import IndexRename
+from wheelyard.settings.sections import Settings
+from wheelyard.storage.base import Key, ObjectVersion, Store, WebType
+from wheelyard.storage.forwarding import ForwardingStore
+from wheelyard.wiring.index import Index
+from wheelyard.wiring.warnings import index_warnings
+
+DEMO = NormalizedName("demo")
+ANA, BO = "user:ana@acme.dev", "user:bo@acme.dev"
+GRANT = GrantFields(who=(ANA,), projects=("*",), actions=("upload",), index="team")
+PUBLISHER = {
+    "id": "gh-demo",
+    "provider": "github",
+    "projects": ["demo"],
+    "repository": "acme/demo",
+    "repository_id": 1,
+    "owner_id": 2,
+    "workflow": "publish.yml",
+    "environment": "pypi",
+    "index": "team",
+}
+
+
+class Dying(ForwardingStore):
+    """A store whose process dies at one of its writes."""
+
+    def __init__(self, inner: Store, writes: int) -> None:
+        self.inner = inner
+        self.writes = writes
+
+    def _count(self) -> None:
+        self.writes -= 1
+        if self.writes < 0:
+            raise Unavailable("The process has died.")
+
+    def put(
+        self, key: Key, body: bytes, expect: ObjectVersion | None, kind: WebType | None = None
+    ) -> ObjectVersion:
+        """See `Store`."""
+        self._count()
+        return self.inner.put(key, body, expect, kind)
+
+    def delete(self, key: Key) -> None:
+        """See `Store`."""
+        self._count()
+        self.inner.delete(key)
+
+
+def opened(harness: IndexHarness, store: Store | None = None) -> Index:
+    """Return an index over the store with empty caches."""
+    return harness.opened(9, store, Settings(main=OPEN_MAIN))
+
+
+@pytest.fixture
+def old(harness: IndexHarness) -> IndexHarness:
+    """
+    A store of an earlier version with an index `main`, in which `dev` shows it.
+
+    It has a package, and so has the index at the root. A grant, a publisher and a token name it,
+    and a grant names no index.
+    """
+    index = opened(harness)
+    administration = index.index_administration
+    administration.make({"name": "team"}, "local:bo")
+    administration.make({"name": "dev", "layers": ["dev", "team"]}, "local:bo")
+    for name, version in (("team", "1.0"), (MAIN, "9.0")):
+        uploads = index.named(name).uploads
+        uploads.accept(make_wheel("demo", version).arrival(harness.folder), ALICE)
+    index.access.grant(GRANT, "local:bo")
+    unnamed = replace(GRANT, who=(BO,), index="")
+    granted = Granted(at=harness.clock.now, by="local:bo", id="g0", grant=unnamed)
+    index.access.records.change(lambda _: (granted,))
+    index.publishers.add(PUBLISHER, "local:bo")
+    index.tokens.create(TokenRequest(name="ci", indexes=("team",)), "local:bo")
+    # by the names that the earlier version has given
+    at, folder = harness.clock.now, keys.index_folder("team")
+    for entry in list(harness.store.list(folder)):
+        body = harness.store.get(entry.key).body  # type: ignore[union-attr]
+        place = Key(f"{keys.FORMER_MAIN_FOLDER}{entry.key.removeprefix(folder)}")
+        harness.store.put(place, body, None)
+        harness.store.delete(entry.key)
+    index.access.rename_index("team", MAIN, "local:bo", "")
+    index.publishers.rename_index("team", MAIN, "local:bo", "")
+    (record,) = index.tokens.records.all()
+    snapshot = index.tokens.records.get_for_update(record.id)
+    scope = replace(record.in_index, index=MAIN)  # type: ignore[type-var]
+    index.tokens.records.replace(replace(record, in_index=scope), snapshot)
+    events = (
+        IndexRemoved(at=at, by="local:bo", name="team"),
+        IndexRemoved(at=at, by="local:bo", name="dev"),
+        IndexMade(at=at, by="local:bo", index={"name": MAIN}),
+        IndexMade(at=at, by="local:bo", index={"name": "dev", "layers": ["dev", MAIN]}),
+        IndexMade(at=at, by="local:bo", index={"name": "root", "layers": [""]}),
+    )
+    index.indexes.in_force.records.change(lambda _: events)
+    return harness
+
+
+def rename(index: Index, name: str = "team") -> str:
+    """Rename the index, and return its new name."""
+    renaming = IndexRename(index.index_administration, index.stores.documents)
+    return renaming.rename(name, "local:bo", "two of one name").name
+
+
+def where(index: Index, who: str) -> set[str]:
+    """Return the names of the served indexes that somebody may upload to."""
+    (record,) = index.tokens.records.all()
+    own = (record.scope,) if who == "token" else ()
+    identity = Identity(who, frozenset({who}), own)
+    callers = {one.name: one.authenticator.policy.authorize(identity) for one in served(index)}
+    return {name for name, caller in callers.items() if caller.may(Action.UPLOAD, DEMO)}
+
+
+def served(index: Index) -> list[Index]:
+    """Return all indexes that are served."""
+    return index.indexes.all()
+
+
+def versions(index: Index) -> dict[str, list[str]]:
+    """Return the versions of the project in each served index that has it, of its own."""
+    found = {one.name: one.projects.load(DEMO).value for one in served(index)}
+    return {name: [file.version for file in one.files] for name, one in found.items() if one}
+
+
+def test_the_index_is_closed_until_it_is_renamed(old: IndexHarness) -> None:
+    """The store opens; neither the index nor what names it gives anything, and that is said."""
+    index = opened(old)
+
+    assert [one.name for one in served(index)] == [MAIN, "root"]
+    assert versions(index) == {MAIN: ["9.0"]}
+    assert where(index, ANA) == where(index, "token") == set()
+    assert MAIN in where(index, BO)
+    listed = {row.name: row.problem for row in index.index_administration.show()}
+    assert "by the command index rename" in listed[MAIN]
+    assert "former-main-" in listed["dev"]
+    said = [*texts_of(index_warnings(index)), *old.check().problems]
+    said += [part.text for part in show_health(Call(index=index, caller=ALICE)).parts]
+    assert sum("by the command index rename" in text for text in said) == 3
+
+
+def test_an_index_of_the_settings_that_shows_main_is_closed(old: IndexHarness) -> None:
+    """A layer `main` of the settings meant the other index: it shows nothing of the root."""
+    tables = ({"name": "view", "layers": [MAIN]}, {"name": "top", "layers": [""]})
+
+    index = old.opened(9, settings=Settings(main=OPEN_MAIN, index=tables))
+
+    index.indexes.in_force.require_start(index.projects)
+    assert [one.name for one in served(index)] == [MAIN, "root", "top"]
+    with refused(Unavailable, "wrong_index"):
+        index.named("view")
+
+
+def test_nothing_new_names_main_meanwhile(old: IndexHarness) -> None:
+    """No layer and no right can name main while nobody could tell which one it means."""
+    administration = opened(old).index_administration
+
+    with refused(Conflict, "index_in_use", "command index rename"):
+        administration.make({"name": "new", "layers": ["new", MAIN]}, "local:bo")
+    with refused(Conflict, "index_in_use", "command index rename"):
+        administration.require_known(MAIN)
+    for change in (administration.remove, lambda name, by: administration.change(name, {}, by)):
+        with refused(Conflict, "index_in_use", "command index rename"):
+            change(MAIN, "local:bo")
+
+
+def require_renamed(index: Index) -> None:
+    """Check that nothing was lost, and that all that named the index names it still."""
+    assert versions(index) == {MAIN: ["9.0"], "team": ["1.0"]}
+    assert index.indexes.definition("dev").layers == ("dev", "team")
+    assert index.indexes.definition("root").layers == (MAIN,)
+    assert where(index, ANA) == where(index, "token") == {"team"}
+    (publisher,) = index.publishers.show()
+    assert publisher.publisher["index"] == "team"
+    assert list(index.stores.documents.list(keys.FORMER_MAIN_FOLDER)) == []
+
+
+def test_the_index_is_renamed_with_all_that_it_has(old: IndexHarness) -> None:
+    """After the renaming its packages, layers, grants, publishers and tokens are as before."""
+    assert rename(opened(old)) == "team"
+
+    require_renamed(opened(old))
+    assert old.check().problems == []
+    with pytest.raises(NotFound, match="but the one at its root"):
+        rename(opened(old), "other")
+
+
+def test_a_renaming_that_dies_is_repeated(old: IndexHarness) -> None:
+    """Wherever a process dies, main gets no right, and the same command goes on."""
+    for deaths in count():
+        try:
+            rename(opened(old, Dying(old.store, 1)))
+        except Unavailable:
+            assert MAIN not in where(opened(old), ANA) | where(opened(old), "token")
+            assert deaths < 50
+        else:
+            break
+
+    require_renamed(opened(old))
+    assert deaths > 5
+
+
+@pytest.mark.parametrize("name", ["dev", "demo", MAIN, "Team"])
+def test_the_new_name_has_to_be_free(old: IndexHarness, name: str) -> None:
+    """A name that an index or a project has, or that no index can have, changes nothing."""
+    with pytest.raises((Conflict, Invalid)):
+        rename(opened(old), name)
+
+    assert rename(opened(old)) == "team"
+
+
+def test_documents_of_another_index_stay(old: IndexHarness) -> None:
+    """The journals of an index that was removed before are not mixed with others."""
+    old.store.put(Key("indexes/lab/projects/demo.json"), b"{}", None)
+
+    with refused(Conflict, "index_exists", "had documents before"):
+        rename(opened(old), "lab")
+
+    assert rename(opened(old)) == "team"

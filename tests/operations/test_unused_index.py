@@ -1,0 +1,84 @@
+"""Uploads to main while nothing was ever published there, beside other indexes."""
+
+from typing import Any
+
+import pytest
+from packaging.utils import NormalizedName
+
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from wheelyard.errors import Forbidden
+from wheelyard.model.index_name import MAIN
+from wheelyard.settings.sections import MainSettings, Settings
+from wheelyard.wiring.index import Index
+
+DEMO = NormalizedName("demo")
+DEV = {"name": "dev"}
+VIEW = {"name": "view", "layers": ["dev"]}
+
+
+def opened(harness: IndexHarness, *tables: dict[str, Any], only: bool | None = None) -> Index:
+    """Return an index over the store, with these indexes and `promote_only` in its settings."""
+    main = MainSettings(promote_only=only)
+    return harness.opened(seed=4, settings=Settings(index=tables, main=main))
+
+
+def upload(harness: IndexHarness, index: Index, name: str = "demo") -> None:
+    """Upload a wheel, as a client and `wheelyard upload` do."""
+    made = make_wheel(name)
+    index.uploads.authorize(made.filename, ALICE)
+    index.uploads.accept(made.arrival(harness.folder), ALICE)
+
+
+def test_main_is_closed_while_it_is_empty_beside_others(harness: IndexHarness) -> None:
+    """An upload that names no index is refused, and the message names those that take it."""
+    index = opened(harness, DEV, VIEW)
+
+    with pytest.raises(Forbidden, match=r"upload to one of the indexes: dev\. To") as caught:
+        upload(harness, index)
+    with pytest.raises(Forbidden, match="promote_only = false"):
+        index.uploads.accept(make_wheel().arrival(harness.folder), ALICE)
+
+    assert caught.value.code == "index_not_named"
+    assert not index.takes_uploads
+    upload(harness, index.named("dev"))
+    assert index.projects.names.get_current().names == ()
+
+
+@pytest.mark.parametrize(
+    ("tables", "only"), [((), None), ((DEV,), False)], ids=["no other index", "it is said"]
+)
+def test_main_is_open_alone_or_if_that_is_said(
+    harness: IndexHarness, tables: tuple[dict[str, str], ...], *, only: bool | None
+) -> None:
+    """Without other indexes, or with `promote_only = false`, the first upload goes to main."""
+    index = opened(harness, *tables, only=only)
+
+    assert index.takes_uploads
+    upload(harness, index)
+
+
+def test_main_stays_open_once_it_was_used(harness: IndexHarness) -> None:
+    """What was published in main, also if its name was released since, keeps it open."""
+    harness.index.names.reserve(ALICE, DEMO, "")
+    upload(harness, opened(harness, DEV), "other")
+    harness.index.names.release(ALICE, DEMO, "")
+
+    upload(harness, opened(harness, DEV), "third")
+
+
+def test_a_released_name_counts_as_use(harness: IndexHarness) -> None:
+    """An index whose only name was released takes uploads, as it was used."""
+    harness.index.names.reserve(ALICE, DEMO, "")
+    harness.index.names.release(ALICE, DEMO, "")
+
+    assert opened(harness, DEV).takes_uploads
+
+
+def test_other_indexes_are_not_closed(harness: IndexHarness) -> None:
+    """An empty index that has another name takes uploads."""
+    definitions = opened(harness, DEV).indexes.in_force
+
+    assert definitions.get(MAIN).is_closed_while_unused
+    assert not definitions.get("dev").is_closed_while_unused
+    assert opened(harness, DEV, only=True).named("dev").takes_uploads

@@ -1,0 +1,36 @@
+"""Requirements of a promoted release that the target shows as public packages."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.http.in_process import in_process
+from tests.operations.distributions import make_requiring
+from tests.operations.in_memory_index import ALICE
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.settings import close, upstream_section
+from wheelyard.api.promotion_operations import ReleasePromotion, promote
+from wheelyard.api.table import LocalApi
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.settings.sections import Settings
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_public_package_fits(tmp_path: Path, upstream: FakeUpstream) -> None:
+    """A requirement is met by a public package where its private namesake is not published."""
+    upstream.publish(public_wheel("requests", "2.32.5"))
+    section = upstream_section(upstream, shadow=("requests",))
+    dev, prod = ({"name": name, "layers": [name, "upstream"]} for name in ("dev", "prod"))
+    with in_process(tmp_path, Settings(upstream=section, index=(dev, prod))) as server:
+        core = make_requiring("acme-core", "1.2", "requests>=2", "requests>=3")
+        server.publish_to("dev", make_requiring("requests", "3.0"), core)
+        assert server.get("/prod/simple/requests/").status == 200
+        api = LocalApi(index=server.index.named("dev"), caller=ALICE, callers=lambda _: ALICE)
+        release = ReleasePromotion("1.2", "prod", dry_run=True)
+
+        (warning,) = api.call(promote, parse_name("acme-core"), release).warnings
+
+        assert warning.startswith("acme-core 1.2 requires requests>=3, which prod does not show")
+        close(server.index)
