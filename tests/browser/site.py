@@ -19,8 +19,10 @@ USER: Final = "ana"
 PASSWORD: Final = "correct horse battery staple"
 CONFIG: Final = """
 [access]
+private = false
 cookie_login = true
 htpasswd_file = "htpasswd"
+htpasswd_may = []
 
 [[grant]]
 who = ["anonymous"]

@@ -22,6 +22,7 @@ def in_dev(wheelyard: Typed, tmp_path: Path) -> Typed:
     return wheelyard
 
 
+@pytest.mark.integration
 def test_url_names_the_server(wheelyard: Typed) -> None:
     """A command about packages asks the server of the variable, as with the option."""
     answer = wheelyard("list", **NOWHERE)
@@ -75,6 +76,7 @@ def test_settings_of_clients_are_those_of_the_index(in_dev: Typed) -> None:
     assert "https://packages.acme.dev/dev/simple/" in printed.stdout
 
 
+@pytest.mark.integration
 def test_login_is_to_the_server_of_the_variable(wheelyard: Typed) -> None:
     """A log-in without a URL is one at the server and the index of the variables."""
     environ = {**NOWHERE, **IN_DEV}

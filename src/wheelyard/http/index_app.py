@@ -153,6 +153,7 @@ class ErrorAnswers:
             sign_in = sign_in_url(page, scope["query_string"], whole)
             if is_unknown and b"authorization" not in headers:
                 message = "You are not signed in, or not any more, and this page needs it."
+        is_missing = response.status_code == HTTPStatus.NOT_FOUND
         facts = ErrorFacts(
             status=response.status_code,
             code=error.error,
@@ -163,9 +164,8 @@ class ErrorAnswers:
             leads_to_sign_in=is_unknown and bool(sign_in) and _comes_from_elsewhere(headers),
             may_pass=any(name == b"retry-after" for name, _ in response.header_list),
             contact=self._settings.web.contact,
-            similar=self._pages.similar(request)
-            if response.status_code == HTTPStatus.NOT_FOUND
-            else (),
+            similar=self._pages.similar(request) if is_missing else (),
+            other_indexes=self._pages.other_indexes(request) if is_missing else (),
         )
         root = build_path(server)
         # this needs neither the store nor anybody's rights, which may be what has failed

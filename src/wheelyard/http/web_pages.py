@@ -324,6 +324,20 @@ class WebPages:
         visible = table.readable_by(request.caller)
         return () if visible.existing([canonicalize_name(name)]) else visible.similar(name)
 
+    def other_indexes(self, request: Request) -> Sequence[str]:
+        """
+        Return the names of the indexes beside main, if a project is missing in main.
+
+        A store that is not on this machine is not read.
+        """
+        index = self.context.index
+        if request.segments[:1] != ("project",) or not index.definition.is_main:
+            return ()
+        with suppress(Unavailable):
+            both = index.indexes.peek()
+            return sorted(both.definitions) if both is not None else ()
+        return ()
+
     def error_page(self, facts: ErrorFacts, root: str, caller: Caller) -> tuple[bytes, HeaderList]:
         """Return the bytes of the page of an error, and its headers."""
         page = self.environment.render("error.html", self.viewer(caller), root, error=facts)

@@ -179,7 +179,8 @@ def test_setup_page_of_an_index(tmp_path: Path) -> None:
 def test_public_packages_come_from_an_index_that_shows_them(tmp_path: Path) -> None:
     """Only an index with the layer `upstream` is set up as the one for public packages, too."""
     upstream = UpstreamSettings(enabled=True, url="https://index.example.com/simple/")
-    indexes = ({"name": "dev"}, {"name": "team", "layers": ["dev", "upstream"]})
+    team = {"name": "team", "layers": ["dev", "upstream"], "read": "anyone"}
+    indexes = ({"name": "dev", "read": "anyone"}, team)
     with in_process(tmp_path, Settings(upstream=upstream, index=indexes)) as app:
         for name, is_whole in (("dev", False), ("team", True)):
             page = app.get(f"/{name}/setup/", ("Accept", "text/html")).body

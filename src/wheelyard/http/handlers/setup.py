@@ -46,6 +46,7 @@ class SetupPages:
             asked=asked,
             needs_credential=not self._context.read_policy.is_public(),
             index=index.name,
+            other_indexes=index.alternatives,
             contact=index.settings.web.contact,
             days_path=f"{index.settings.server.public_path}/{DATED}",
             today=view,
@@ -58,10 +59,12 @@ class SetupPages:
         def render() -> bytes:
             return content.render(self._web.environment, viewer)
 
-        # it is made from no document: all that changes it is the day
+        # it is made from no document but the list of indexes
         midnight = datetime.combine(now.date() + timedelta(days=1), time.min, UTC)
         until = index.runtime.monotonic() + (midnight - now).total_seconds()
-        return self._web.respond(request, ("setup", viewer, client), view, render, until=until)
+        return self._web.respond(
+            request, ("setup", viewer, client, content.other_indexes), view, render, until=until
+        )
 
     def _filled_in(self, request: Request, content: SetupContent) -> tuple[int, SetupContent]:
         """Return the page with the names that settings for one project need, and its status."""

@@ -196,6 +196,8 @@ class ErrorFacts(Struct, frozen=True, kw_only=True):
     """Whom to ask, as a text, an e-mail address or a URL, if the operator has named somebody."""
     similar: Sequence[ProjectFacts] = ()
     """The projects that may have been meant by a name that is not there."""
+    other_indexes: Sequence[str] = ()
+    """The names of the indexes beside main, in which the project may be."""
 
     @property
     def title(self) -> str:
