@@ -32,7 +32,7 @@ def test_packages_of_an_index(there: Typed, tmp_path: Path) -> None:
     assert "main has no project; there are also dev, prod: " in nothing.stderr
     assert "list --index dev --store there" in nothing.stderr
     missing = there("list", "demo")
-    assert "This is about the index main: there are also dev and prod." in missing.stderr
+    assert "This is about the index main: there are also dev, prod." in missing.stderr
     assert there("list", "--index", "prod").stdout == ""
     assert there("yank", "demo", "1.0", "--index", "dev").returncode == 0
     assert there("yank", "demo", "1.0").returncode == 1

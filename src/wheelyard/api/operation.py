@@ -187,7 +187,7 @@ class ApiOperation(Struct, frozen=True, dict=True):
 
 
 def _are(indexes: Sequence[str]) -> str:
-    names = " and ".join(indexes)
+    names = ", ".join(indexes)
     return f"are also {names}" if len(indexes) > 1 else f"is also {names}"
 
 
