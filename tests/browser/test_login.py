@@ -64,7 +64,7 @@ def test_a_person_makes_the_token_of_a_terminal(
             person.page.get_by_label("Password").fill(PASSWORD)
             person.press("Sign in")
             person.page.wait_for_url(f"**{path}")
-            words = "the token can read and upload to acme-*, for 7 days"
+            words = "the token can read and upload to acme-* in the index main, for 7 days"
             assert words in person.page.inner_text("main .notice")
             for scheme, width in (("dark", 320), ("light", 1440)):
                 person.look(scheme, width)
@@ -83,5 +83,5 @@ def test_a_person_makes_the_token_of_a_terminal(
     assert match is not None
     assert match[0] == token
     rights = site.get("/api/v1/whoami", token).json()["rights"]
-    assert {"can": ["read"], "projects": ["acme-*"]} in rights
+    assert {"can": ["read"], "projects": ["acme-*"], "index": "main"} in rights
     assert not any("upload" in right["can"] for right in rights)

@@ -22,6 +22,8 @@ from wheelyard.model.person import id_of_subject
 pytestmark = pytest.mark.integration
 
 GRANTS: Final = """
+[access]
+private = true
 [[grant]]
 who = ["oidc:acme:group:platform"]
 projects = ["acme-*"]

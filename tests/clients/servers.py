@@ -12,7 +12,7 @@ from tests.http_server import TOKEN, fork_server, is_healthy
 from tests.ports import free_port
 from tests.waiting import until
 
-PROMPT = "poetry publish"
+PROMPT = "\nInstall "
 """The end of the start message of a server."""
 
 

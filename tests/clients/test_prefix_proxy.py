@@ -8,15 +8,18 @@ from tests.clients.harness import Sandbox, program
 from tests.clients.installing import pip_command
 from tests.clients.projects import Builder
 from tests.http.prefix_proxy import TEAM, Proxied, Setup, behind_nginx
+from tests.http.servers import token_of
 
 pytestmark = pytest.mark.clients
+
+INDEXES = '[main]\npromote_only = false\n[[index]]\nname = "dev"\nread = "anyone"\n'
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     """An index with another one, dev, behind nginx."""
     folder = tmp_path_factory.mktemp("proxied")
-    with behind_nginx(folder, Setup(takes_away=TEAM), '[[index]]\nname = "dev"\n') as proxied:
+    with behind_nginx(folder, Setup(takes_away=TEAM), INDEXES) as proxied:
         yield proxied
 
 
@@ -27,7 +30,7 @@ def test_clients_publish_and_install_below_the_path(
     """Twine and uv publish below the path, and pip and uv install from there."""
     base, tool = build("flit-core", "yard-base", "2.0"), build("hatchling", "acme-tool", "1.4")
     upload, simple = f"{index.url}{name}/legacy/", f"{index.url}{name}/simple/"
-    token = index.server.token
+    token = token_of(index.server.index, can="read,upload", place="*")
 
     twine = ("upload", "--repository-url", upload, "-u", "__token__", "-p", token)
     sandbox.run(program("twine"), *twine, base.wheel, base.sdist)

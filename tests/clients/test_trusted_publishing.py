@@ -373,7 +373,7 @@ def test_installing_on_github(readable: Ci, sandbox: Sandbox) -> None:
     assert printed.count(token) == printed.count(f"::add-mask::{token}\n") == 1
     assert (sandbox.home / "wheelyard-netrc").stat().st_mode & 0o077 == 0
     (rights, *_) = readable.site.get("/api/v1/whoami", token).json()["rights"]
-    assert rights == {"can": ["read"], "projects": ["yard-re*"]}
+    assert rights == {"can": ["read"], "projects": ["yard-re*"], "index": "main"}
     assert readable.site.get("/simple/yard-read/", token).status_code == 200
     assert readable.site.get("/simple/yard-hub/", token).status_code == 404
     files, login = {"content": ("yard_read-2.0-py3-none-any.whl", b"")}, ("__token__", token)

@@ -19,6 +19,7 @@ VIEW = """
 name = "stable"
 layers = [""]
 filter = "not prerelease and age_days >= 7"
+read = "anyone"
 """
 PATHS = {
     "simple": "3.0",

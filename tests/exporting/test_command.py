@@ -35,7 +35,13 @@ def test_export_says_what_it_wrote(stocked: StoreFolder, wheelyard: Typed) -> No
     assert list((site / MANIFEST).parent.iterdir()) == [site / MANIFEST]
 
 
-SOME = '[[grant]]\nwho = ["anonymous"]\nprojects = ["{}"]\nactions = ["read"]\n'
+SOME = """[main]
+read = "granted"
+[[grant]]
+who = ["anonymous"]
+projects = ["{}"]
+actions = ["read"]
+"""
 
 
 @pytest.mark.parametrize(
@@ -170,7 +176,8 @@ def test_each_index_is_a_folder(stocked: StoreFolder, wheelyard: Typed) -> None:
 def test_a_private_index_among_public_ones(stocked: StoreFolder, wheelyard: Typed) -> None:
     """One warning names the indexes of a site that need a credential, and no others."""
     config = stocked.folder / "settings.toml"
-    tables = "".join(f'[[index]]\nname = "{name}"\n' for name in ("dev", "prod"))
+    tables = '[access]\nprivate = false\n[[index]]\nname = "dev"\nread = "anyone"\n'
+    tables += '[[index]]\nname = "prod"\n'
     grant = '[[grant]]\nwho = ["{}"]\nprojects = ["*"]\nactions = ["read"]\n{}\n'
     of_prod = grant.format("user:ana@acme.dev", 'index = "prod"')
     config.write_text(tables + grant.format("anonymous", "") + of_prod)

@@ -31,7 +31,7 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.verifiers.google_endpoints import GOOGLE, GoogleEndpoints
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.http.app import App
-from wheelyard.model.access import parse_actions, parse_pattern
+from wheelyard.model.access import parse_actions, parse_pattern, parse_right_indexes
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.memory import MemoryStore
@@ -156,12 +156,22 @@ def memory_index(
 
 
 def token_of(
-    index: Index, *projects: str, can: str, lifetime: timedelta = timedelta(days=30)
+    index: Index,
+    *projects: str,
+    can: str,
+    lifetime: timedelta = timedelta(days=30),
+    place: str = "",
 ) -> str:
-    """Make a token of an index, for all projects if none is named."""
+    """Make a token, for all projects if none is named, and as a right is about indexes."""
     patterns = tuple(parse_pattern(each) for each in projects or ("*",))
     actions = parse_actions(can.split(","))
-    request = TokenRequest(name="test", actions=actions, projects=patterns, lifetime=lifetime)
+    request = TokenRequest(
+        name="test",
+        actions=actions,
+        projects=patterns,
+        lifetime=lifetime,
+        indexes=parse_right_indexes(place, actions),
+    )
     return index.tokens.create(request, by="local:test")[0].text
 
 

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.integration
 
 PASSWORD = "s3cret"
 GRANTS = '[[grant]]\nwho = ["htpasswd:admin"]\nprojects = ["*"]\nactions = ["admin"]\n'
+ACCESS = "[access]\nprivate = true\nhtpasswd_may = []\n"
 DEMO = "/api/v1/projects/demo"
 
 
@@ -31,7 +32,7 @@ def test_releases_go_while_the_disk_is_full(tmp_path: Path, disk: Path) -> None:
     folder.mkdir()
     (folder / "store").symlink_to(disk / "store")
     (folder / "htpasswd").write_text(f"admin:{SHA}\n")
-    access = f"[access]\nhtpasswd_file = '{folder / 'htpasswd'}'\n{GRANTS}"
+    access = f"{ACCESS}htpasswd_file = '{folder / 'htpasswd'}'\n{GRANTS}"
     with running_server(folder, config=access) as server:
         publish(server, *(wheel("demo", version) for version in ("1.0", "2.0", "3.0")))
         fill(disk)

@@ -126,7 +126,7 @@ def add_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: boo
     table = {"name": name, **keys}
     _report(open_api().call(index_operations.make_index, NewIndex(table, note, even_if_open)))
     token = command_line("token", "create", "NAME", "--index", name)
-    click.echo(escaped(f"{token} makes a token for it"), err=True)
+    click.echo(escaped(f"{token} makes a token for it"))
 
 
 @index_command.subcommand(

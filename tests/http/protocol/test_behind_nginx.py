@@ -13,6 +13,7 @@ from tests.authentication.sign_in.fake_provider import SECRET, FakeProvider, run
 from tests.browser.site import PASSWORD, USER
 from tests.http.packages import post, wheel
 from tests.http.prefix_proxy import TEAM, Proxied, Setup, behind_nginx
+from tests.http.servers import token_of
 from tests.plain_http import LOCALLY
 from wheelyard.wiring.stores import system_runtime
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.integration
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML: Final = {"Accept": "text/html,application/xhtml+xml"}
 DEMO: Final = wheel("demo")
-INDEX: Final = '[[index]]\nname = "dev"\n'
+INDEX: Final = '[main]\npromote_only = false\n[[index]]\nname = "dev"\nread = "anyone"\n'
 LINK: Final = re.compile(r'\b(?:href|src|action)="([^"]*)"|content="0; url=([^"]*)"|<id>([^<]*)<')
 
 SETUPS: Final = {
@@ -69,8 +70,10 @@ def index(
     secret = {"WHEELYARD_SIGN_IN_ACME_SECRET": SECRET}
     folder = tmp_path_factory.mktemp("proxied")
     with behind_nginx(folder, setup, config, path, secret) as proxied:
+        token = token_of(proxied.server.index, can="upload", place="*")
         for name in ("", "/dev"):
-            answer = post(proxied.server, DEMO, f"{setup.path_prefix}{name}/legacy/")
+            path = f"{setup.path_prefix}{name}/legacy/"
+            answer = post(proxied.server, DEMO, path, token=token)
             assert answer.status_code == 200, answer.text
         yield proxied
 
