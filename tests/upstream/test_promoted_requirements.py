@@ -22,7 +22,8 @@ def test_a_public_package_fits(tmp_path: Path, upstream: FakeUpstream) -> None:
     """A requirement is met by a public package where its private namesake is not published."""
     upstream.publish(public_wheel("requests", "2.32.5"))
     section = upstream_section(upstream, shadow=("requests",))
-    dev, prod = ({"name": name, "layers": [name, "upstream"]} for name in ("dev", "prod"))
+    keys = {"layers": ["dev", "upstream"], "read": "anyone"}
+    dev, prod = {"name": "dev", **keys}, {"name": "prod", **keys, "layers": ["prod", "upstream"]}
     with in_process(tmp_path, Settings(upstream=section, index=(dev, prod))) as server:
         core = make_requiring("acme-core", "1.2", "requests>=2", "requests>=3")
         server.publish_to("dev", make_requiring("requests", "3.0"), core)

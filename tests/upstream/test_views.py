@@ -47,8 +47,8 @@ def viewed(
 ) -> Iterator[InProcessServer]:
     """Yield a server whose index `stable` shows the upstream through a filter."""
     indexes = (
-        {"name": "stable", "layers": ["upstream"], "filter": text},
-        {"name": "over", "layers": ["over", "stable"]},
+        {"name": "stable", "layers": ["upstream"], "filter": text, "read": "anyone"},
+        {"name": "over", "layers": ["over", "stable"], "read": "anyone"},
     )
     section = upstream_section(public, osv=str(osv or ""))
     with in_process(folder, Settings(upstream=section, index=indexes)) as server:
