@@ -14,9 +14,11 @@ from tests.http.in_process import in_process
 from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
 from tests.http.packages import post, wheel
 from tests.http.servers import Answer, RunningServer
+from tests.operations.in_memory_index import OPEN_MAIN
 from tests.waiting import until
 from wheelyard.settings.sections import (
     AccessSettings,
+    MainSettings,
     PublishingSettings,
     ServerSettings,
     Settings,
@@ -322,16 +324,21 @@ def test_path_without_uploads_leads_nowhere(ci: Ci, query: str) -> None:
 
 
 def test_an_index_without_uploads_is_not_discovered(tmp_path: Path) -> None:
-    """The upload URL of a view, of an index of promotions, and of a read-only server is none."""
+    """No view, index of promotions, unused main or read-only server has an upload URL."""
     indexes = (
         {"name": "dev"},
         {"name": "view", "layers": ["dev"]},
         {"name": "prod", "promote_only": True, "promote_from": ["dev"]},
     )
-    for is_read_only, found in ((False, {"", "/dev"}), (True, set())):
+    cases: tuple[tuple[str, bool, MainSettings, set[str]], ...] = (
+        ("open", False, OPEN_MAIN, {"", "/dev"}),
+        ("unused", False, MainSettings(), {"/dev"}),
+        ("read-only", True, OPEN_MAIN, set()),
+    )
+    for name, is_read_only, main, found in cases:
         server = ServerSettings(public_url="https://packages.example.com", read_only=is_read_only)
-        folder = tmp_path / str(is_read_only)
-        with running_ci(folder, Settings(server=server, index=indexes)) as ci:
+        settings = Settings(server=server, index=indexes, main=main)
+        with running_ci(tmp_path / name, settings) as ci:
             paths = ("", "/dev", "/view", "/prod", "/as-of-2026-01-31", "/dev/as-of-2026-01-31")
             statuses = {
                 path: ci.server.client.get(DISCOVERY, params={"discover": f"{path}/legacy/"})

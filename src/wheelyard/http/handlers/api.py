@@ -217,17 +217,16 @@ class TrustedPublishingApi:
         """Return whether the query's `discover` is an upload URL of an index that takes uploads."""
         routes: RouteTable = request.app.routes
         server = self._index.settings.server
-        definition = self._index.definition
+        index = self._index
         with suppress(WheelyardError, LookupError, ValueError):
             query = request.query_string.decode("ascii")
             (path,) = parse_qs(query, errors="strict", max_num_fields=8)["discover"]
             above, public, below = path.partition(f"{server.public_path}/")
             name, slash, rest = below.partition("/")
-            named = self._index.indexes.definitions()
-            if slash and name in named:
+            if slash and name in index.indexes.definitions():
                 below = rest
-                definition = named[name]
-            if above or not public or server.read_only or not definition.takes_uploads:
+                index = index.named(name)
+            if above or not public or not index.takes_uploads:
                 return False
             raw_path = f"{server.path_prefix}/{below}".encode()
             return routes.name_of(raw_path, "POST") == UPLOAD_ROUTE
