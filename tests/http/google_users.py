@@ -95,7 +95,7 @@ class GoogleUsersServer:
 def running_google_server(
     folder: Path, grants: Sequence[dict[str, object]] = GRANTS, store: Store | None = None
 ) -> Iterator[GoogleUsersServer]:
-    """Serve an index that every kind of credential opens."""
+    """Serve a private index that every kind of credential opens."""
     folder.mkdir(exist_ok=True)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (folder / "htpasswd").write_text(f"bob:{hashed}\n")
@@ -109,6 +109,8 @@ def running_google_server(
         settings = Settings(
             server=ServerSettings(public_url=INDEX),
             access=AccessSettings(
+                private=True,
+                htpasswd_may=(),
                 htpasswd_file=str(folder / "htpasswd"),
                 static_tokens_file=str(folder / "tokens.toml"),
             ),

@@ -18,7 +18,7 @@ from tests.access.index_matrix import LOGIN
 from tests.access.principals import basic
 from tests.http.in_process import InProcessServer, in_process
 from tests.operations.distributions import Made, make_wheel
-from tests.operations.in_memory_index import ALICE
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.model.access import matches_any, parse_pattern
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
@@ -70,7 +70,7 @@ class ReadGrant:
     who: str
     pattern: str
     index: str
-    """The index that it names, or nothing."""
+    """The indexes that it names, with commas between, or `*`, or nothing."""
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Model:
 
     def holds(self, grant: ReadGrant, index: str) -> bool:
         """Return whether a grant holds in an index: the one rule here about indexes of rights."""
-        return (grant.index or MAIN) == index
+        return grant.index == "*" or index in (grant.index or MAIN).split(",")
 
     def known(self, project: str) -> set[str]:
         """Return the versions of a project that any index has or had."""
@@ -200,10 +200,10 @@ class LayersMachine(RuleBasedStateMachine):
     @rule(
         who=st.sampled_from(GRANTEES),
         pattern=st.sampled_from(PATTERNS),
-        index=st.sampled_from(["", DEV, PROD, BOTH]),
+        index=st.sampled_from(["", MAIN, DEV, PROD, BOTH, f"{DEV},{PROD}", "*"]),
     )
     def grant(self, who: str, pattern: str, index: str) -> None:
-        """Grant reading in an index, or without one."""
+        """Grant reading in an index, in two, in all, or without one."""
         fields = GrantFields(who=(who,), projects=(pattern,), actions=("read",), index=index)
         granted = self.server.index.access.grant(fields, BY)
         self.model.grants[granted] = ReadGrant(who, pattern, index)
@@ -303,7 +303,7 @@ def given(folder: Path) -> Settings:
     file.chmod(0o600)
     access = AccessSettings(private=True, htpasswd_may=(), htpasswd_file=str(file))
     root = {"who": ["htpasswd:root"], "projects": ["*"], "actions": ["admin"]}
-    return Settings(access=access, grant=(root,))
+    return Settings(access=access, grant=(root,), main=OPEN_MAIN)
 
 
 LayersMachine.TestCase.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)

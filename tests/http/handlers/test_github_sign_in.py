@@ -14,7 +14,7 @@ from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.operations.in_memory_index import Clock
-from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.settings.validation import validate
 
 pytestmark = pytest.mark.integration
@@ -63,7 +63,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
             },
         )
         server = ServerSettings(public_url="https://packages.acme.dev")
-        settings = validate(Settings(server=server, grant=(GRANT,), sign_in=tables))
+        access = AccessSettings(private=True)
+        settings = validate(Settings(server=server, access=access, grant=(GRANT,), sign_in=tables))
         with in_process(tmp_path, settings, clock=clock) as running:
             running.publish(wheel("demo"))
             yield Place(running, github, acme)

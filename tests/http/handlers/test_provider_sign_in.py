@@ -77,7 +77,12 @@ def settings_for(acme: FakeProvider, other: FakeProvider, htpasswd: str = "") ->
     return validate(
         Settings(
             server=ServerSettings(public_url=HERE),
-            access=AccessSettings(failed_login_per_minute=3, htpasswd_file=htpasswd),
+            access=AccessSettings(
+                private=True,
+                failed_login_per_minute=3,
+                htpasswd_file=htpasswd,
+                htpasswd_may=(),
+            ),
             grant=(GRANT,),
             sign_in=(table("acme", acme, title="Acme"), table("other", other)),
         )

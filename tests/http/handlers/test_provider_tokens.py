@@ -104,4 +104,4 @@ def test_a_link_leads_through_the_provider(place: Place) -> None:
     page = ana.open(link).body.decode()
 
     assert 'value="laptop"' in page
-    assert "the token can read every project, for 7 days" in page
+    assert "the token can read every project in the index main, for 7 days" in page

@@ -242,12 +242,12 @@ def test_caller_can_ask_for_its_rights(users: GoogleUsersServer, server: Running
     seen = users.ask("GET", "whoami", users.id_token(ANA)).json()
     assert seen["principal"] == f"user:{ANA}"
     assert seen["principals"] == ["allAuthenticated", "anonymous", "domain:acme.dev", f"user:{ANA}"]
-    assert {"can": ["read", "upload"], "projects": ["acme-*"]} in seen["rights"]
+    assert {"can": ["read", "upload"], "projects": ["acme-*"], "index": "main"} in seen["rights"]
     stranger = users.ask("GET", "whoami", users.id_token(STRANGER))
     assert (stranger.status_code, stranger.json()["rights"]) == (200, [])
     minted = users.ask("GET", "whoami", users.ci.token()).json()
     assert minted["principals"] == ["anonymous", "publisher:ci-demo"]
-    anyone = {"can": ["read"], "projects": ["*"]}
+    anyone = {"can": ["read"], "projects": ["*"], "index": "main"}
     assert server.get("/api/v1/whoami").json() == {
         "principal": "anonymous",
         "principals": ["anonymous"],
@@ -261,7 +261,7 @@ def test_right_of_everybody_is_told_once(tmp_path: Path) -> None:
     with running_google_server(tmp_path, [grant]) as users:
         seen = users.ask("GET", "whoami", users.id_token(ANA)).json()
 
-    assert seen["rights"] == [{"can": ["read"], "projects": ["acme-*"]}]
+    assert seen["rights"] == [{"can": ["read"], "projects": ["acme-*"], "index": "main"}]
 
 
 def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None
     with running_google_server(tmp_path / "after", GRANTS[2:], store) as users:
         assert users.server.get("/simple/acme-core/", token).status_code == 404
         seen = users.ask("GET", "whoami", token).json()
-        assert seen["rights"] == [{"can": ["read"], "projects": ["shared"]}]
+        assert seen["rights"] == [{"can": ["read"], "projects": ["shared"], "index": "main"}]
     with running_google_server(tmp_path / "never", GRANTS[3:], store) as users:
         assert users.server.get("/simple/acme-core/", token).status_code == 404
         assert users.ask("POST", "tokens/self/revoke", token).status_code == 204
@@ -347,7 +347,8 @@ def test_a_password_makes_a_token(users: GoogleUsersServer) -> None:
 
     assert (answer.status_code, answer.json()["owner"]) == (201, "htpasswd:bob")
     seen = users.ask("GET", "whoami", token).json()
-    assert {"can": ["read", "upload", "manage"], "projects": ["acme-*"]} in seen["rights"]
+    rights = {"can": ["read", "upload", "manage"], "projects": ["acme-*"], "index": "main"}
+    assert rights in seen["rights"]
     own = client.get("/api/v1/tokens", headers=headers).json()["tokens"]
     assert {each["owner"] for each in own} == {"htpasswd:bob"}
     path = f"/api/v1/tokens/{token[4:14]}"

@@ -12,7 +12,7 @@ from tests.http.servers import RunningServer, running_server
 
 pytestmark = pytest.mark.integration
 
-FULL = "The index has 2 files of its quota of 2 files, and this is one more."
+FULL = "The index 'main' has 2 files of its quota of 2 files, and this is one more."
 
 
 @pytest.fixture(scope="module")

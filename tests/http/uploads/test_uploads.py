@@ -294,7 +294,7 @@ def test_foreign_project_is_refused_alike(server: RunningServer, name: str) -> N
     assert answer.json() == {
         "message": f"{fact} {command} makes one.",
         "fact": fact,
-        "advice": {"remedy": "create_token", "subject": name, "right": "upload"},
+        "advice": {"remedy": "create_token", "subject": name, "index": "main", "right": "upload"},
         "code": f"403 This token may not upload to '{name}'.",
         "title": "Forbidden",
         "error": "forbidden",
