@@ -206,7 +206,7 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 codes=("index_not_named",),
                 statuses=(403,),
                 happened="nothing was ever published in main, and there are other indexes",
-                remedy="upload to one of them, see [main](indexes.md#main)",
+                remedy="upload to one of them, see [main](indexes.md#the-index-main)",
             ),
             ErrorCodes(
                 codes=("promotion_refused",),

@@ -106,7 +106,8 @@ def written(said: dict[str, object]) -> dict[str, object]:
         access["htpasswd_may"] = ["read", "upload", "manage"]
     elif "grant" in said:  # beside which names of the htpasswd file had no rights of their own
         access["htpasswd_may"] = []
-    return {**said, "access": access}
+    # the packages of the matrix are published to main, too
+    return {**said, "access": access, "main": {"promote_only": False}}
 
 
 def grant_table(who: str, can: str, index: str) -> dict[str, object]:

@@ -357,3 +357,10 @@ def test_a_token_for_all_indexes_is_for_administrators(tmp_path: Path) -> None:
         index.caller_tokens.require_own(
             wanted["user:bo@acme.dev"].owner, wanted["user:bo@acme.dev"]
         )
+
+
+@pytest.mark.parametrize("text", ["dev,", ",", ",,dev", "dev, ,prod", " "])
+def test_an_empty_name_in_a_list_is_refused(text: str) -> None:
+    """A list of indexes with nothing beside a comma gives no right by mistake."""
+    with pytest.raises(Invalid, match="a comma without a name"):
+        parse_right_indexes(text, Action.ADMIN)

@@ -21,7 +21,7 @@ def index(wheelyard: Typed) -> Typed:
 def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None:
     """An index is made, changed key by key and removed, and the journal has it all."""
     assert index("add", "dev").stdout.startswith("dev: its own packages\n")
-    made = index("add", "prod", "layers=prod,dev,", "merge=acme-*", "--note", "TEAM-1")
+    made = index("add", "prod", "layers=prod,dev,main", "merge=acme-*", "--note", "TEAM-1")
     assert made.stdout.startswith("prod: layers prod dev main, merge acme-*\n")
     changed = index("change", "prod", "merge=", "index_size=0")
     assert changed.stdout == "prod: layers prod dev main, index_size 0\n"

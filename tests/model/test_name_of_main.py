@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from wheelyard.api.project_operations import FileAnswer
+from wheelyard.errors import Invalid
 from wheelyard.model.index_texts import index_of_texts, texts_of_index
 from wheelyard.model.project import Event, File, PromotionData
 from wheelyard.model.project_json import EventJson, FileJson, JournalEntry
@@ -51,8 +52,10 @@ def test_a_definition_of_an_earlier_version_names_main() -> None:
     assert with_main(stored)["index_size"] == ""
     assert describe_keys({"layers": ["team", ""]}) == "layers team main"
     assert texts_of_index({"layers": ["team", ""]}) == {"layers": "team, main"}
-    for text in ('team, ""', "team,", "team, main"):
+    for text in ('team, ""', "team, main"):
         assert index_of_texts({"layers": text}) == {"layers": ["team", "main"]}
+    with pytest.raises(Invalid, match="a comma without a name"):
+        index_of_texts({"layers": "team,"})
 
 
 @pytest.mark.parametrize("table", [{}, {"index": ""}, {"index": "main"}])

@@ -421,6 +421,8 @@ def change_token(call: Call, body: TokenChange) -> TokenAnswer:
     Raises NotFound if there is no such token, and Invalid if there is no such index. Raises as
     `ApiTokens.name_indexes`.
     """
+    if not body.index:
+        raise Invalid("Name the indexes of the token.", code="invalid_field")
     call.index.index_administration.require_known(body.index)
     tokens = call.index.tokens
     old = tokens.find(body.token)

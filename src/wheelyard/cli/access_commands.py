@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, get_args
 
 import click
-from click import Argument, Option
+from click import Argument, Option, Parameter
 from msgspec.structs import asdict, replace
 
 from wheelyard.api import access_operations
@@ -74,6 +74,14 @@ from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import has_store, system_runtime
 
+
+def _require_named(_context: click.Context, _option: Parameter, value: str | None) -> str:
+    """Return the indexes of a right, which are named if the option is given at all."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("It is empty. Name an index, such as main, or leave it out.")
+    return value or ""
+
+
 NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
 EVEN_IF_OWN: Final = Option(
     ["--even-if-own"],
@@ -82,11 +90,14 @@ EVEN_IF_OWN: Final = Option(
 )
 INDEX_RIGHT: Final = Option(
     ["--index"],
-    default="",
+    callback=_require_named,
+    default=None,
     metavar="NAME",
     help="The indexes that it is about: dev,prod, or '*' for all; else main.",
 )
 WHO: Final = Argument(["who"], nargs=-1, required=True)
+UNNAMED: Final = "it names no index"
+"""What a list says of a right of an earlier version."""
 
 
 @click.group("access", cls=CliGroup)
@@ -282,7 +293,9 @@ def _access_lines(access: AccessList, api: Api) -> Iterator[str]:
             index=listed.index,
         )
         gone = "".join(f"; no group {name}" for name in sorted(groups_in(listed.who) - groups))
-        yield f"grant {listed.id} ({_origin(listed, names)}): {describe_fields(fields)}{gone}"
+        unnamed = "" if listed.names_index else f"; {UNNAMED}"
+        text = f"{describe_fields(fields)}{gone}{unnamed}"
+        yield f"grant {listed.id} ({_origin(listed, names)}): {text}"
     for group in access.groups:
         yield f"group {group.name} ({group.source}): {', '.join(group.members) or 'nobody'}"
 
@@ -500,6 +513,8 @@ def _token_lines(
         elif token.revoked_by:
             revoked_by = with_name(token.revoked_by, names.get(token.revoked_by, ""))
             more = (f"revoked by {revoked_by}",)
+        if not token.names_index:
+            more = (*more, UNNAMED)
         more = (*more, *token.marks)
         yield (*columns, token.state, f"made by {by}", *more)
 
@@ -541,7 +556,7 @@ def rotate_token(token: str, overlap: str) -> None:
 @token_command.subcommand(
     "change",
     Argument(["token"], metavar="NAME|ID"),
-    Option(["--index"], required=True, metavar="NAME"),
+    Option(["--index"], required=True, callback=_require_named, metavar="NAME"),
     *INDEX,
 )
 def change_token(token: str, index: str) -> None:

@@ -74,7 +74,10 @@ def chosen_server() -> str | None:
 
 def chosen_index() -> str:
     """Return the name of `--index`, or in a command about packages of `$WHEELYARD_INDEX`."""
-    return read_index_name(given_option("index") or _default_index())
+    named: str | None = given_option("index")
+    if named or not is_about_packages():
+        return read_index_name(named or "")
+    return default_index()
 
 
 def is_about_packages() -> bool:
@@ -82,11 +85,9 @@ def is_about_packages() -> bool:
     return has_option("index")
 
 
-def _default_index() -> str:
-    """Return the index of a command without `--index`, or an empty text for main."""
-    if not is_about_packages():
-        return ""
-    return process_environment().get(INDEX_VARIABLE, "")
+def default_index() -> str:
+    """Return the index of a command about packages that names none."""
+    return read_index_name(process_environment().get(INDEX_VARIABLE, ""))
 
 
 def this_terminal() -> Terminal:
@@ -98,7 +99,7 @@ def this_terminal() -> Terminal:
     place = [word for name, value in given.items() if value for word in (f"--{name}", str(value))]
     return Terminal(
         index=chosen_index(),
-        default_index=read_index_name(process_environment().get(INDEX_VARIABLE, "")),
+        default_index=default_index(),
         program=program,
         place=tuple(place),
         has_server=chosen_server() is not None,

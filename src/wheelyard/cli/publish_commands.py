@@ -40,12 +40,12 @@ from wheelyard.cli.output import (
     resumable,
     shown_progress,
 )
-from wheelyard.cli.program import error_text
+from wheelyard.cli.program import default_index, error_text
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
 from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.access import Caller
 from wheelyard.model.decoding import escaped
-from wheelyard.model.index_name import MAIN, read_index_name
+from wheelyard.model.index_name import read_index_name
 from wheelyard.operations.importing.parallel_import import FolderWatch, Importer
 from wheelyard.operations.importing.project_import import (
     FileStatus,
@@ -309,7 +309,7 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
     Option(["--meta"], default="", metavar="PLACE"),
     Option(["--packages-url"], default="", metavar="PLACE"),
     Option(["--index", "indexes"], multiple=True, metavar="USER/INDEX"),
-    Option(["--into"], default=MAIN, metavar="INDEX"),
+    Option(["--into"], default=default_index, metavar="INDEX"),
     Option(["--mirrors"], is_flag=True),
     Option(["--allow-private"], is_flag=True),
     *OUTPUT,
@@ -331,7 +331,7 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
         --meta: backupni: where the .meta files are.
         --packages-url: dumb-pypi: where the files of a list are.
         --index: devpi: only these.
-        --into: The index of the store that gets the files.  [default: main]
+        --into: The index of the store that gets the files.  [default: $WHEELYARD_INDEX, else main]
         --mirrors: devpi: the mirrored files, too.
         --allow-private: Follow links to private addresses of other hosts than SOURCE's, too.
 

@@ -9,11 +9,10 @@ from click import DateTime, Option
 from wheelyard.api.why_operations import WhyQuestion, explain_project
 from wheelyard.cli.options import INDEX, Api, open_api
 from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result
-from wheelyard.cli.program import reason_text, this_terminal
+from wheelyard.cli.program import default_index, reason_text, this_terminal
 from wheelyard.cli.upstream_decision_commands import VERSION
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.index_name import MAIN
 from wheelyard.model.public_packages import ExplainedFile, Explanation, NameAnswer, describe
 from wheelyard.remedies import Advice, Remedy
 
@@ -23,7 +22,7 @@ from wheelyard.remedies import Advice, Remedy
     PROJECT,
     VERSION,
     Option(["--as-of"], type=DateTime(["%Y-%m-%d"]), metavar="DATE"),
-    Option(["--index"], default=MAIN, metavar="NAME"),
+    Option(["--index"], default=default_index, metavar="NAME"),
     JSON,
     *INDEX,
 )
@@ -35,7 +34,7 @@ def why_command(*, project: str, version: str | None, as_of: datetime | None, in
     about that index, its layers and its filter. Exit status 0 if some file is shown, 1 if none is.
 
     Options:
-        --index: The index that is asked.  [default: main]
+        --index: The index that is asked.  [default: $WHEELYARD_INDEX, else main]
         --as-of: What clients get from the index as of this day, which ends at midnight UTC.
 
     Examples:

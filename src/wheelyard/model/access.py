@@ -318,9 +318,19 @@ def parse_right_indexes(text: str, actions: Action) -> tuple[str, ...]:
     A right that names none is about main, and one to administer about all. Raises Invalid (code
     `invalid_index`) for a wrong name.
     """
-    names = {parse_right_index(name.strip()) for name in text.split(",")}
-    is_about_server = bool(actions & Action.ADMIN) and not text
-    if is_about_server or EVERY_INDEX in names:
+    if not text and actions & Action.ADMIN:
+        return (EVERY_INDEX,)
+    if not text:
+        return (MAIN,)
+    parts = [name.strip() for name in text.split(",")]
+    if "" in parts:
+        raise Invalid(
+            f"{quoted(text)} has a comma without a name of an index beside it. Write the names "
+            "with a comma between two, such as dev,main.",
+            code="invalid_index",
+        )
+    names = {parse_right_index(name) for name in parts}
+    if EVERY_INDEX in names:
         return (EVERY_INDEX,)
     return tuple(sorted(names))
 

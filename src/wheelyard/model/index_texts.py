@@ -36,7 +36,10 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
         if not text.strip():
             continue
         if key in LISTS_OF_INDEXES:
-            indexes = (index.strip() for index in text.strip().replace("\n", ",").split(","))
+            indexes = [index.strip() for index in text.strip().replace("\n", ",").split(",")]
+            if "" in indexes:
+                fact = "There is a comma without a name beside it"
+                raise wrong_text(key, f"{fact}. The index at the root is main.")
             keys[key] = ["" if index == EMPTY_TEXT else index for index in indexes]
         else:
             keys[key] = value_of_text(INDEX_KEYS[key], key, text.strip())

@@ -151,6 +151,11 @@ class AccessControl:
         """
         return self._merge(self.records.get(max_age))
 
+    def is_of_earlier_version(self) -> bool:
+        """Return whether the store is one of a version in which a right may have named no index."""
+        rules = self.records.get().value
+        return rules is not None and rules.is_marked
+
     def is_main_ambiguous(self) -> bool:
         """
         Return whether rights that name main may mean an index that an earlier version named so.

@@ -1,6 +1,7 @@
 """Main while nobody has used it: beside other indexes, an upload there is probably a mistake."""
 
 from collections.abc import Callable, Mapping
+from itertools import chain
 
 from msgspec import Struct
 
@@ -44,9 +45,7 @@ class UnusedIndex(Struct, frozen=True):
         )
 
     def _was_used(self) -> bool:
-        cached = self.projects.names.peek("any")  # an old list is enough
-        if cached is not None and cached.value is not None and cached.value.names:
-            return True
-        # a name that was released has left its journal
-        listed = self.projects.names.get_current().names
-        return bool(listed) or any(True for _ in self.projects.store.list(keys.JOURNAL))
+        """Return whether the index has, or had, a project: a reserved name is none."""
+        store = self.projects.store
+        # a project whose name was released has left its journal
+        return any(True for _ in chain(store.list(keys.PROJECTS), store.list(keys.JOURNAL)))

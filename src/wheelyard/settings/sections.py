@@ -233,7 +233,7 @@ class MainSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     promote_from: tuple[kinds.IndexName, ...] = ()
     """The indexes from which releases are [promoted](promotion.md#rules) to it; empty: all."""
     promote_only: bool | None = None
-    """Whether it takes no uploads; unset: [while it is empty](indexes.md#the-index-main) beside others."""
+    """Whether it takes no uploads; unset: [while unused](indexes.md#the-index-main)."""
     index_size: kinds.MebibytesOrNone = 0
     """MiB of all its files, also for indexes without [their own](quotas.md); 0: no limit."""
     index_files: kinds.Count = 0

@@ -152,40 +152,67 @@ def index_warnings(index: Index) -> Iterator[Caution]:
     yield from both.removed_rules()
     if FORMER_MAIN in both.problems:
         yield Caution(both.problems[FORMER_MAIN], RENAME_MAIN)
-    yield from in_force.open_layers(both.definitions, both.definitions)
+    if not index.settings.access.private:
+        yield from in_force.open_layers(both.definitions, both.definitions)
     yield from rights_without_index(index)
     yield from _unknown_indexes(index)
 
 
 def rights_without_index(index: Index) -> Iterator[Caution]:
     """
-    Yield a warning if the store has rights of earlier versions that name no index.
+    Yield what has changed for rights of earlier versions, which named no index.
 
-    They held in main and in each index that no grant named. Raises Unavailable if the store does
-    not answer, or the grants, the publishers or the indexes are damaged.
+    They held in main and in each index that no grant named, and so did reading without a
+    credential. Raises Unavailable if the store does not answer, or the grants, the publishers or
+    the indexes are damaged.
     """
-    names = sorted(index.indexes.names())
+    names = sorted({*index.indexes.names()} - {FORMER_MAIN})
     if not names:  # they hold where they did
         return
     grants = index.access.show().grants
     publishers = index.index_administration.publishers.show()
     now = index.runtime.now()
     active = [record for record in index.tokens.all() if record.state(now) == "active"]
+    unnamed = [grant for grant in grants if not grant.names_index]
+    of_server = sum(grant.index == EVERY_INDEX for grant in unnamed)
+    unnamed_tokens = [record.scope for record in active if not record.names_index]
+    tokens_of_server = sum(EVERY_INDEX in scope.indexes for scope in unnamed_tokens)
     counts = {
-        "grant": sum(not grant.names_index for grant in grants),
-        "token": sum(not record.names_index for record in active),
+        "grant": len(unnamed) - of_server,
+        "token": len(unnamed_tokens) - tokens_of_server,
         "publisher": sum(not row.names_index for row in publishers),
     }
     kinds = [counted(number, kind) for kind, number in counts.items() if number]
-    if not kinds:
-        return
-    named = {name for grant in grants if grant.names_index for name in grant.index.split(",")}
-    elsewhere = [name for name in names if name not in named]
-    until = f", and no more about {' and '.join(elsewhere)}" if elsewhere else ""
-    yield Caution(
-        f"{' and '.join(kinds)} of the store name no index, so that they are about main{until}.",
-        Advice(Remedy.NAME_INDEXES),
-    )
+    if kinds:
+        named = {name for grant in grants if grant.names_index for name in grant.index.split(",")}
+        elsewhere = [name for name in names if name not in named]
+        until = f", and no more about {' and '.join(elsewhere)}" if elsewhere else ""
+        yield Caution(
+            f"{' and '.join(kinds)} of the store name no index, so that they are about "
+            f"main{until}.",
+            Advice(Remedy.NAME_INDEXES),
+        )
+    if of_server + tokens_of_server:
+        yield Caution(
+            f"{counted(of_server + tokens_of_server, 'right')} of the store to administer name no "
+            "index, so that they are about all indexes.",
+            Advice(Remedy.NAME_INDEXES),
+        )
+    silent = sorted(_without_read(index))
+    if silent and index.access.is_of_earlier_version():
+        yield Caution(
+            f"{' and '.join(silent)}: whoever reads such an index needs a right in it since "
+            'version 0.2.0, as it has no key read. Give it read = "granted", or "anyone".'
+        )
+
+
+def _without_read(index: Index) -> Iterator[str]:
+    """Yield the names of the indexes that do not say who may read them."""
+    in_force = index.indexes.in_force
+    stored = {stored.name: stored.index for stored in in_force.stored().indexes}
+    for name, table in {**stored, **in_force.tables}.items():
+        if "read" not in table and name in in_force.load().definitions:
+            yield name
 
 
 def _unknown_indexes(index: Index) -> Iterator[Caution]:

@@ -124,12 +124,15 @@ class HomePages:
         viewer = self._web.viewer(request.caller)
         table = load_projects(self._context)
         names, shows = self._index_names()
+        takes_uploads = self._context.index.takes_uploads
 
         def render() -> bytes:
             projects = table.readable_by(caller).projects
-            return home_page(self._web.environment, viewer, projects, names)
+            environment = self._web.environment
+            return home_page(environment, viewer, projects, names, takes_uploads=takes_uploads)
 
-        key, version = ("home", viewer, visibility_key(caller), names), str(table.generation)
+        key = ("home", viewer, visibility_key(caller), names, takes_uploads)
+        version = str(table.generation)
         if shows is not None:
             shows = ((SEARCH, version), *shows)
         return self._web.respond(request, key, version, render, shows=shows)

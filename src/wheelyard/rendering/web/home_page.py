@@ -110,11 +110,14 @@ def home_page(
     viewer: Viewer,
     projects: Sequence[ProjectFacts],
     indexes: Sequence[str] = (),
+    *,
+    takes_uploads: bool = True,
 ) -> bytes:
     """
     Return the bytes of the home page, with those of `projects`, which the viewer may read.
 
-    `indexes` are the names of all indexes, if there are several.
+    `indexes` are the names of all indexes, if there are several. `takes_uploads` is whether files
+    can be published to this one now.
     """
     root, private = "./", _private(projects)
     # the uploads to public packages are no news of this index
@@ -130,6 +133,7 @@ def home_page(
         query=ListQuery(sort="date"),
         action="-/projects/1/",
         indexes=indexes,
+        takes_uploads=takes_uploads,
         upload_url=environment.with_links(environment.client_settings.upload_url, root),
     )
 

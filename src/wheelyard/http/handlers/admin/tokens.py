@@ -129,7 +129,8 @@ class TokenAdministration:
 
     def _create(self, request: Request, fields: FormFields) -> Response:
         index = self._pages.index
-        new = new_token(fields, index.settings.tokens.max_days)
+        indexes = (*index.indexes.names(), EVERY_INDEX)
+        new = new_token(fields, index.settings.tokens.max_days, indexes)
         new = replace(new, owner=_owner_in(fields, index.authenticator.owners))
         # an administrator who is a person has to have signed in lately, as everybody
         signed_in = signed_in_at(request) if can_own_tokens(request.caller) else None
