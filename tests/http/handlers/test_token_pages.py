@@ -114,7 +114,7 @@ def test_administrator_manages_all_tokens(users: GoogleUsersServer) -> None:
     assert token[4:14] in asked(users, ROOT, ALL).text
 
     other = made(users, ROOT, ALL, kind="user", who=STRANGER, can="admin", projects="*", index="*")
-    nobodys = made(users, ROOT, ALL, kind="")
+    nobodys = made(users, ROOT, ALL, kind="", index="main")
     assert sent(users, ROOT, ALL, action="revoke", id=token[4:14]).status_code == 303
 
     records = {each.id: each for each in users.index.tokens.all()}
