@@ -3,6 +3,7 @@
 from itertools import chain
 
 import pytest
+from msgspec.structs import replace
 
 from tests.catalog.faulty_store import FaultyStore
 from tests.catalog.invariants import commit_key
@@ -11,6 +12,7 @@ from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import NotFound
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Status
 from wheelyard.operations.journal_reader import PAGE_COMMITS, HistoryReader, older_pages
 
@@ -81,12 +83,14 @@ def test_what_is_lost_and_what_is_secret(harness: IndexHarness) -> None:
 
 
 def test_changes_of_rights(harness: IndexHarness) -> None:
-    """Changes of the grants for the project and of their groups are entries, others are not."""
+    """Grants for the project in this index and their groups are entries, others are not."""
     access = harness.index.access
     access.edit_group("set", "ours", ("user:ana@acme.dev",), "local:root")
     mine = GrantFields(who=("group:ours",), projects=("de*",), actions=("upload",))
     theirs = GrantFields(who=("user:bob@acme.dev",), projects=("other",), actions=("upload",))
+    elsewhere = replace(mine, index="dev")
     first, second = access.grant(mine, "local:root"), access.grant(theirs, "local:root")
+    access.revoke(access.grant(elsewhere, "local:root"), "local:root")
     harness.clock.advance(minutes=1)
     harness.upload(make_wheel("demo"))
     harness.clock.advance(minutes=1)
@@ -94,8 +98,9 @@ def test_changes_of_rights(harness: IndexHarness) -> None:
     access.revoke(first, "local:root")
     access.revoke(second, "local:root")
     project, history = harness.index.projects.get(DEMO), reader(harness)
+    newest, rights = history.read(project), harness.index.catalog.rights
 
-    entries = history.with_rights(history.read(project), project, *harness.index.catalog.rights)
+    entries = history.with_rights(newest, project, MAIN, *rights)
 
     assert [entry.what for entry in entries] == ["granted", "uploaded", "group", "revoked"]
     assert "other" not in " ".join(entry.reason for entry in entries)

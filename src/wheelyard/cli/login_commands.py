@@ -243,7 +243,7 @@ def login_command(  # noqa: PLR0913 - one for each option
     _say(escaped(f"Token {token.id}: {described}"))
     if not prints:
         may_upload = any(Action.UPLOAD.word in right.can for right in rights)
-        _say_stored(store, netrc, replaced, may_upload=may_upload)
+        _say_stored(store, netrc, token, replaced, may_upload=may_upload)
 
 
 @cli_command("logout", URL, INDEX)
@@ -344,10 +344,15 @@ def _say(text: str) -> None:
 
 
 def _say_stored(
-    store: TokenStore, netrc: str, replaced: Mapping[str, str], *, may_upload: bool
+    store: TokenStore,
+    netrc: str,
+    token: ApiToken,
+    replaced: Mapping[str, str],
+    *,
+    may_upload: bool,
 ) -> None:
     _say(escaped(f"It is stored in {netrc or 'the keyring'}."))
-    for old in filter(None, map(parse_token, sorted(set(replaced.values())))):
+    for old in filter(None, map(parse_token, sorted(set(replaced.values()) - {token.text}))):
         _say(f"It replaces {old.id}, which works on: revoke that if nothing uses it.")
     stored = StoredToken(
         root=store.server.redacted.rstrip("/"),

@@ -103,8 +103,14 @@ def this_terminal() -> Terminal:
         program=program,
         place=tuple(place),
         has_server=chosen_server() is not None,
-        asks_nobody=bool(given_option("yes")) or not is_interactive(),
+        asks_nobody=_asks_nobody(),
     )
+
+
+def _asks_nobody() -> bool:
+    """Return whether a command that helps is not to ask; a trial is no consent to a deletion."""
+    is_trial = bool(click.get_current_context().params.get("dry_run"))
+    return bool(given_option("yes")) or not (is_trial or is_interactive())
 
 
 def command_line(*words: str, is_question: bool = False) -> str:

@@ -161,7 +161,7 @@ class WebPages:
         """Return who looks at a page, which may be the page of the project `name`."""
         index, is_anonymous = self.context.index, caller.is_anonymous
         may_change = not is_anonymous and not index.settings.server.read_only
-        may_administer = not is_anonymous and caller.may_everywhere(Action.ADMIN)
+        may_administer = not is_anonymous and caller.administers_server
         may_approve = not is_anonymous and caller.may_anywhere(Action.APPROVE)
         return Viewer(
             name="" if is_anonymous else caller.name or short_name(caller.principal),

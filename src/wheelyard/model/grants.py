@@ -146,6 +146,16 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
     return Grant(grant_id, who, principals, scope, fields.note, bool(fields.index))
 
 
+def holds_in(fields: GrantFields, index: str) -> bool:
+    """
+    Return whether a grant with these fields holds in an index.
+
+    Raises Invalid for invalid actions or names of indexes.
+    """
+    actions = parse_actions(fields.actions, admin=True)
+    return Scope(actions, (), parse_right_indexes(fields.index, actions)).holds_in(index)
+
+
 def parse_groups(table: Mapping[str, object]) -> Groups:
     """
     Return the groups in the table `[groups]`.

@@ -17,7 +17,13 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
 from wheelyard.errors import DAMAGED, Invalid, NotFound, Unavailable
-from wheelyard.model.access import Pattern, matches_any, parse_pattern
+from wheelyard.model.access import (
+    Action,
+    Pattern,
+    matches_any,
+    parse_pattern,
+    parse_right_indexes,
+)
 from wheelyard.model.grants import (
     AccessCommit,
     AccessRules,
@@ -28,7 +34,9 @@ from wheelyard.model.grants import (
     PersonEvent,
     Revoked,
     groups_in,
+    holds_in,
 )
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.model.project import Project
 from wheelyard.model.project_json import (
     CommitJson,
@@ -413,13 +421,15 @@ class HistoryReader(Struct, frozen=True):
         self,
         newest: HistoryPart,
         project: Project,
+        index: str,
         access: AccessRecords,
         publishers: PublisherRecords,
     ) -> tuple[JournalEntry, ...]:
         """
         Return the entries of the newest page with the changes of rights that concern the project.
 
-        These are from the last `ACCESS_COMMITS` changes each of the grants and groups, and of the
+        `index` is the name of the index: rights that do not hold there are left out. The changes
+        are from the last `ACCESS_COMMITS` ones each of the grants and groups, and of the
         publishers, in the store. One that is older than the entries is left out if there are older
         pages. Raises Unavailable if these documents or their journals cannot be read.
         """
@@ -428,7 +438,9 @@ class HistoryReader(Struct, frozen=True):
         commits = access.history(max(0, last - ACCESS_COMMITS))
         last = (publishers.get().value or PublisherList()).revision
         published = publishers.history(max(0, last - ACCESS_COMMITS))
-        concerning = chain(_concerning(project.name, commits), _giving(project.name, published))
+        concerning = chain(
+            _concerning(project.name, index, commits), _giving(project.name, index, published)
+        )
         changes = [(number, event) for number, event in concerning if event.at >= since]
         names = self._names_of(event.by for _, event in changes)
         entries = [other_entry_of(number, event, names[event.by]) for number, event in changes]
@@ -459,14 +471,15 @@ def older_pages(revision: int) -> int:
 
 
 def _concerning(
-    name: NormalizedName, commits: Iterable[AccessCommit]
+    name: NormalizedName, index: str, commits: Iterable[AccessCommit]
 ) -> Iterator[tuple[int, AnyAccessEvent]]:
-    """Yield the changes of grants for a project, and of the groups in these grants."""
+    """Yield the changes of grants for a project in an index, and of the groups in these grants."""
     grants, groups = set[str](), set[str]()
     for number, event in ((commit.number, event) for commit in commits for event in commit.events):
         match event:
             case Granted(id=grant_id, grant=fields):
-                if not matches_any(map(parse_pattern, fields.projects), name):
+                patterns = map(parse_pattern, fields.projects)
+                if not (holds_in(fields, index) and matches_any(patterns, name)):
                     continue
                 grants.add(grant_id)
                 groups |= groups_in(fields.who)
@@ -482,19 +495,28 @@ def _concerning(
 
 
 def _giving(
-    name: NormalizedName, commits: Iterable[PublisherCommit]
+    name: NormalizedName, index: str, commits: Iterable[PublisherCommit]
 ) -> Iterator[tuple[int, AnyPublisherEvent]]:
-    """Yield the changes of publishers that have a project, or had it before."""
+    """Yield the changes of publishers that have a project in an index, or had it before."""
     ids = set[str]()
     for number, event in ((commit.number, event) for commit in commits for event in commit.events):
         if isinstance(event, PublisherRemoved):
             publisher_id = event.id
         else:
             publisher_id = str(event.publisher.get("id"))
-            if matches_any(_patterns_of(event.publisher), name):
+            if _gives(event.publisher, name, index):
                 ids.add(publisher_id)
         if publisher_id in ids:
             yield number, event
+
+
+def _gives(publisher: PublisherKeys, name: NormalizedName, index: str) -> bool:
+    """Return whether a publisher, which may be malformed, gives rights for a project there."""
+    with suppress(Invalid):
+        indexes = parse_right_indexes(str(publisher.get("index", "")), Action.UPLOAD)
+        if index in indexes or EVERY_INDEX in indexes:
+            return matches_any(_patterns_of(publisher), name)
+    return False
 
 
 def _patterns_of(publisher: PublisherKeys) -> Iterator[Pattern]:

@@ -18,6 +18,7 @@ GRANTS: tuple[dict[str, object], ...] = (
     {"who": ["htpasswd:ana"], "projects": ["*"], "actions": ["manage"]},
     {"who": ["htpasswd:bo"], "projects": ["*"], "actions": ["read"], "index": "main,dev"},
     {"who": ["htpasswd:bo"], "projects": ["*"], "actions": ["manage"], "index": "prod"},
+    {"who": ["htpasswd:cy"], "projects": ["*"], "actions": ["admin"], "index": "dev"},
 )
 INDEXES = ({"name": "dev"}, {"name": "prod"})
 
@@ -26,7 +27,7 @@ INDEXES = ({"name": "dev"}, {"name": "prod"})
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """Serve three indexes: ana has rights in main alone, bo the same in main and `dev`."""
     folder: Path = tmp_path_factory.mktemp("server")
-    (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\n")
+    (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\ncy:{SHA}\n")
     settings = Settings(
         main=OPEN_MAIN,
         server=ServerSettings(public_url="http://index"),
@@ -102,3 +103,13 @@ def test_a_token_may_name_several_indexes(server: InProcessServer) -> None:
 
     assert made.status == 201
     assert "read every project in the indexes dev and prod" in text_of(made)
+
+
+def test_administrator_of_an_index_sees_no_server_pages(
+    server: InProcessServer,
+) -> None:
+    """Whoever administers one index sees no link to the pages of all, which refuse them."""
+    browser = signed_in(server, "cy")
+
+    assert "Administration" not in text_of(browser.open("/dev/"))
+    assert browser.open("/-/admin/").status == 403

@@ -104,7 +104,8 @@ class Histories:
             part = history.read(project, number)
             entries = part.entries
             if shows:
-                entries = history.with_rights(part, project, *index.catalog.rights)
+                here = self._context.index.definition.name
+                entries = history.with_rights(part, project, here, *index.catalog.rights)
             changes = changes_of(self._shown(entries, home))
             links = HistoryLinks(number, older_pages(project.revision))
             page = History(name=name, changes=changes, links=links, lost=part.lost)

@@ -47,7 +47,6 @@ from wheelyard.http.responses import (
     visibility_key,
 )
 from wheelyard.http.web_pages import WebPages
-from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_name import MAIN
 from wheelyard.rendering.project_facts import ProjectFacts
@@ -303,7 +302,7 @@ class Probes:
         if not self.is_allowed_without_login(request):
             if caller.is_anonymous:
                 raise Unauthenticated(f"The metrics are not public. {ACCESS_HINT}")
-            if not caller.may_everywhere(Action.ADMIN):
+            if not caller.administers_server:
                 raise Forbidden(f"{caller.display_name} may not read the metrics. {ACCESS_HINT}")
         return make_response(200, CONTENT_TYPE, self._observer.render_metrics(), NO_STORE)
 
