@@ -49,6 +49,14 @@ def test_index_is_the_default_of_the_option(in_dev: Typed) -> None:
     assert in_dev("list", *place, "--index", "main", **IN_DEV).stdout == ""
 
 
+def test_promotion_is_from_the_index(in_dev: Typed) -> None:
+    """A promotion is from the index of the variable, unless `--from` names another."""
+    release = ("demo", "1.0", "--to", "main", "--store", "there")
+
+    assert "promoted to main" in in_dev("promote", *release, "--dry-run", **IN_DEV).stdout
+    assert in_dev("promote", *release, "--from", "main", **IN_DEV).returncode == 1
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -68,6 +68,24 @@ def test_a_page_of_advice_has_that_title(remedy: Remedy) -> None:
         assert all(text.startswith(titles) for text in named.split(" and "))
 
 
+@pytest.mark.parametrize(
+    ("right", "index", "option"),
+    [
+        ("upload", "main", ""),
+        ("upload", "dev", " --index dev"),
+        ("admin", "main", " --index main"),
+    ],
+)
+def test_a_token_that_helps_is_of_that_index(right: str, index: str, option: str) -> None:
+    """A command for a token names its index, also where `$WHEELYARD_INDEX` does for other ones."""
+    terminal = Terminal("dev", default_index="dev")
+
+    advice = Advice(Remedy.CREATE_TOKEN, "demo", index, right=right)
+
+    (command,) = terminal.commands(advice)
+    assert command.endswith(f" --can {right} --project demo{option}")
+
+
 @pytest.mark.parametrize("remedy", Remedy)
 def test_commands_can_be_pasted(remedy: Remedy) -> None:
     """Each command that a message names is one of the command line, with options that it has."""

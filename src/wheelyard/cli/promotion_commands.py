@@ -8,7 +8,7 @@ from wheelyard.api.promotion_operations import (
     promote,
 )
 from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result, warn
+from wheelyard.cli.output import JSON, PROJECT, cli_command, kept_option, print_result, warn
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.index_name import MAIN, read_index_name
 
@@ -17,13 +17,13 @@ from wheelyard.model.index_name import MAIN, read_index_name
     "promote",
     PROJECT,
     Argument(["version"]),
-    Option(["--from", "source"], default=MAIN, metavar="INDEX"),
+    kept_option("--from", "index", metavar="INDEX"),
     Option(["--to", "target"], default=MAIN, metavar="INDEX"),
     Option(["--dry-run"], is_flag=True),
     JSON,
     *INDEX,
 )
-def promote_command(*, project: str, version: str, source: str, target: str, dry_run: bool) -> None:
+def promote_command(*, project: str, version: str, target: str, dry_run: bool) -> None:
     """
     List all files of VERSION of PROJECT in another index, too, without a copy of their bytes.
 
@@ -31,7 +31,7 @@ def promote_command(*, project: str, version: str, source: str, target: str, dry
     requirements that the other index lacks.
 
     Options:
-        --from: The index that has the release.  [default: main]
+        --from: The index that has the release.  [default: $WHEELYARD_INDEX, else main]
         --to: The index that gets it.  [default: main]
         --dry-run: Print what would be promoted, and promote nothing.
 
@@ -41,7 +41,7 @@ def promote_command(*, project: str, version: str, source: str, target: str, dry
 
     Documentation: promotion.md
     """
-    name, text, api = parse_name(project), str(parse_version(version)), open_api(source)
+    name, text, api = parse_name(project), str(parse_version(version)), open_api()
     what, to = f"{name} {text}", read_index_name(target)
     promoted = api.call(promote, name, ReleasePromotion(text, target, dry_run))
     for warning in promoted.warnings:

@@ -9,6 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.errors import WheelyardError
+from wheelyard.model.access import Action
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_name import MAIN
 from wheelyard.remedies import Advice, Caution, Remedy
@@ -248,11 +249,18 @@ class Terminal(Struct, frozen=True):
         if self.asks_nobody and advice.remedy in ASKING:
             words.append("--yes")
         index = advice.index or self.index
-        if index != self.default_index and advice.remedy in IN_INDEX:
+        if advice.remedy in IN_INDEX and not self._is_default(index, advice):
             words += ["--index", index]
         if advice.remedy in ON_MACHINE or (advice.remedy in ON_STORE and self.has_server):
             return replace(self, place=()).line(words)
         return self.line(words)
+
+    def _is_default(self, index: str, advice: Advice) -> bool:
+        """Return whether the command of an advice means an index that it does not name."""
+        if advice.remedy is not Remedy.CREATE_TOKEN:
+            return index == self.default_index
+        # rights take no index from a variable, and one to administer that names none is about all
+        return index == MAIN and advice.right != Action.ADMIN.word
 
     def line(self, words: Iterable[str]) -> str:
         """Return the command of these words, for a shell, at the same place."""
