@@ -217,6 +217,12 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     report.warnings = [escaped(warning) for warning in report.warnings]
     for warning in report.warnings:
         warn(warning)
+    if settings.access.credentials_store and _place(source) != _place(settings.store.location):
+        warn(
+            "access.credentials_store is of the store that the settings name, and FROM is another "
+            "one: outdated lines of htpasswd files and credentials were looked for in FROM alone. "
+            "If they are elsewhere, give the --config of the server of FROM."
+        )
     if with_credentials and not any(opened.stores.credentials.list(keys.CREDENTIALS)):
         warn(
             "FROM has no token and no grant. If access.credentials_store names another place for "
