@@ -210,9 +210,9 @@ class ImmediateDeletion(Struct, frozen=True):
             raise Conflict(
                 "The files with this digest are deleted here, and cannot be restored here. But "
                 "meanwhile the same bytes came to these indexes: "
-                f"{_named(still, name, caller_in)}. It is still listed there. To keep it, "
-                "upload the same file there again, as parts of it may be gone. An administrator of "
-                "the server can remove it from all.",
+                f"{_named(still, name, caller_in)}. They are still listed there. To keep "
+                "them, upload the same file there again, as parts of it may be gone. An "
+                "administrator of the server can remove them from all.",
                 code=LISTED_MEANWHILE,
                 advice=Advice(Remedy.DELETE_EVERYWHERE, name, sha256=digest),
             )
