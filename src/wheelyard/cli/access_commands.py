@@ -453,7 +453,7 @@ def _ci_lines(ci: str, index: str, api: Api) -> Callable[[Scope], str]:
         ci_lines,
         SERVICES[ci],
         url=placed.url,
-        index=index_path(first or MAIN).removesuffix("/"),
+        index=index_path(first).removesuffix("/"),
         serves_public=clients.serves_public,
         takes_uploads=clients.takes_uploads,
     )

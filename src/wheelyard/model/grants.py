@@ -138,22 +138,21 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
     `groups`.
     """
     who = frozenset(parse_grantee(grantee, groups) for grantee in fields.who)
-    actions = parse_actions(fields.actions, admin=True)
-    projects = tuple(map(parse_pattern, fields.projects))
-    scope = Scope(actions, projects, parse_right_indexes(fields.index, actions))
+    scope = scope_of(fields)
     _check_grantable(who, scope)
     principals = expand(who, groups)
     return Grant(grant_id, who, principals, scope, fields.note, bool(fields.index))
 
 
-def holds_in(fields: GrantFields, index: str) -> bool:
+def scope_of(fields: GrantFields) -> Scope:
     """
-    Return whether a grant with these fields holds in an index.
+    Return the scope of a grant with these fields.
 
-    Raises Invalid for invalid actions or names of indexes.
+    Raises Invalid, with several codes, for invalid actions, projects or names of indexes.
     """
     actions = parse_actions(fields.actions, admin=True)
-    return Scope(actions, (), parse_right_indexes(fields.index, actions)).holds_in(index)
+    projects = tuple(map(parse_pattern, fields.projects))
+    return Scope(actions, projects, parse_right_indexes(fields.index, actions))
 
 
 def parse_groups(table: Mapping[str, object]) -> Groups:

@@ -20,6 +20,7 @@ from wheelyard.errors import DAMAGED, Invalid, NotFound, Unavailable
 from wheelyard.model.access import (
     Action,
     Pattern,
+    Scope,
     matches_any,
     parse_pattern,
     parse_right_indexes,
@@ -34,9 +35,8 @@ from wheelyard.model.grants import (
     PersonEvent,
     Revoked,
     groups_in,
-    holds_in,
+    scope_of,
 )
-from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.model.project import Project
 from wheelyard.model.project_json import (
     CommitJson,
@@ -478,8 +478,8 @@ def _concerning(
     for number, event in ((commit.number, event) for commit in commits for event in commit.events):
         match event:
             case Granted(id=grant_id, grant=fields):
-                patterns = map(parse_pattern, fields.projects)
-                if not (holds_in(fields, index) and matches_any(patterns, name)):
+                scope = scope_of(fields)
+                if not (scope.holds_in(index) and matches_any(scope.projects, name)):
                     continue
                 grants.add(grant_id)
                 groups |= groups_in(fields.who)
@@ -514,8 +514,8 @@ def _gives(publisher: PublisherKeys, name: NormalizedName, index: str) -> bool:
     """Return whether a publisher, which may be malformed, gives rights for a project there."""
     with suppress(Invalid):
         indexes = parse_right_indexes(str(publisher.get("index", "")), Action.UPLOAD)
-        if index in indexes or EVERY_INDEX in indexes:
-            return matches_any(_patterns_of(publisher), name)
+        scope = Scope(Action.UPLOAD, tuple(_patterns_of(publisher)), indexes)
+        return scope.holds_in(index) and matches_any(scope.projects, name)
     return False
 
 
