@@ -237,8 +237,8 @@ def values(folder: Path, site: FakeIssuer, *, is_open: bool, **more: object) -> 
         },
         "trusted_publishing": {"audience": [PUBLISHING]},
         "publisher": [
-            _publisher(site, "this", [*EXISTING, *MISSING]),
-            _publisher(site, "that", [OTHER]),
+            publisher_table(site, "this", [*EXISTING, *MISSING], ",".join(INDEXES)),
+            publisher_table(site, "that", [OTHER], ",".join(INDEXES)),
         ],
         "grant": grants,
         **more,
@@ -315,8 +315,11 @@ def digest(package: Package) -> str:
     return sha256(package.data).hexdigest()
 
 
-def _publisher(site: FakeIssuer, name: str, projects: list[str]) -> dict[str, object]:
-    return {
+def publisher_table(
+    site: FakeIssuer, name: str, projects: list[str], index: str
+) -> dict[str, object]:
+    """Return a `[[publisher]]` table that is for jobs with this subject."""
+    table: dict[str, object] = {
         "id": name,
         "provider": "oidc",
         "issuer": f"{site.url}/ci",
@@ -324,5 +327,7 @@ def _publisher(site: FakeIssuer, name: str, projects: list[str]) -> dict[str, ob
         "allow_private_issuer": True,
         "match": {"sub": name},
         "projects": projects,
-        "index": ",".join(INDEXES),
     }
+    if index:
+        table["index"] = index
+    return table

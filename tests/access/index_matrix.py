@@ -39,6 +39,7 @@ from tests.access.access_fixture import (
     PUBLISHING,
     assertion,
     id_token,
+    publisher_table,
     serve_google,
     times,
 )
@@ -130,22 +131,6 @@ def static_table(name: str, index: str) -> str:
     if not index:
         return f"{table}{rights}"
     return f'{table}{rights}index = "{index}"\n'
-
-
-def publisher_table(site: FakeIssuer, name: str, index: str) -> dict[str, object]:
-    """Return a `[[publisher]]` table that is for jobs with this subject."""
-    table: dict[str, object] = {
-        "id": name,
-        "provider": "oidc",
-        "issuer": f"{site.url}/ci",
-        "jwks_url": site.keys_url,
-        "allow_private_issuer": True,
-        "match": {"sub": name},
-        "projects": [DEMO],
-    }
-    if index:
-        table["index"] = index
-    return table
 
 
 def token_record(
@@ -523,7 +508,7 @@ def _settings_of(condition: Condition, folder: Path, site: FakeIssuer) -> dict[s
     }
     said["iap"] = {"audience": [IAP_HERE]}
     said["trusted_publishing"] = {"audience": [PUBLISHING]}
-    said["publisher"] = [publisher_table(site, _publisher(place), place) for place in NAMED]
+    said["publisher"] = [publisher_table(site, _publisher(place), [DEMO], place) for place in NAMED]
     return said
 
 
