@@ -7,7 +7,7 @@ succeeds. The new token of the other one is revoked; nobody has seen it.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import date, timedelta
 from functools import partial
@@ -216,36 +216,11 @@ class ApiTokens(Struct, frozen=True):
             return record if is_revoked else replace(record, revoked_at=now, revoked_by=by)
 
         # also on a full disk
-        update = partial(self.update, token_id, revoked)
+        update = partial(self.records.update, token_id, revoked)
         before, after = self.records.store.with_reserve(update)
         if before != after:
             log_token("token_revoked", by, token_id, {"name": after.name})
         return after
-
-    def update(
-        self, token_id: str, change: Callable[[TokenRecord], TokenRecord]
-    ) -> tuple[TokenRecord, TokenRecord]:
-        """
-        Store `change(record)` as the record of a token, with compare-and-swap, and return both.
-
-        After a conflict, `change` is called again, with the record of that time. It may return the
-        record itself, so that nothing is written.
-
-        Raises NotFound for an unknown token, Unavailable if too many writers change it, and what
-        `change` raises.
-        """
-        for _ in self.records.retries.attempts():
-            snapshot = self.records.get_for_update(token_id)
-            record = snapshot.value
-            assert record is not None  # noqa: S101 - `get_for_update` raises if it is missing
-            changed = change(record)
-            if changed == record:
-                return record, record
-            # None after a conflict: the next attempt decides again, by the record of that time
-            written = self.records.replace(changed, snapshot)
-            if written is not None:
-                return record, written
-        raise self.records.retries.exhausted(f"the token {token_id}")
 
     def find(self, text: str) -> TokenRecord:
         """
@@ -343,7 +318,7 @@ class ApiTokens(Struct, frozen=True):
             stored = IndexScope(right_index_text(indexes), int(scope.actions), scope.projects)
             return replace(record, actions=0, projects=(), in_index=stored)
 
-        before, after = self.update(old.id, changed)
+        before, after = self.records.update(old.id, changed)
         if before != after:
             fields = {"name": old.name, "index": right_index_text(after.scope.indexes)}
             log_token("token_changed", by, old.id, fields)
@@ -421,7 +396,7 @@ class ApiTokens(Struct, frozen=True):
             changed = replace(record, rotation=rotation, expires_at=expires_at)
             return changed if overlap else replace(changed, revoked_at=now, revoked_by=by)
 
-        return self.update(old.id, shortened)[1]
+        return self.records.update(old.id, shortened)[1]
 
     def _use(self, record: TokenRecord | None) -> TokenRecord:
         if record is None:

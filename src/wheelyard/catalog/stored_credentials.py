@@ -141,6 +141,31 @@ class TokenRecords(Struct, frozen=True):
             )
         return snapshot
 
+    def update(
+        self, token_id: str, change: Callable[[TokenRecord], TokenRecord]
+    ) -> tuple[TokenRecord, TokenRecord]:
+        """
+        Store `change(record)` as the record of a token, and return the record before and after.
+
+        After a conflict, `change` is called again, with the record of that time. It may return the
+        record itself, so that nothing is written.
+
+        Raises NotFound for an unknown token, Unavailable if too many writers change it, and what
+        `change` raises.
+        """
+        for _ in self.retries.attempts():
+            snapshot = self.get_for_update(token_id)
+            record = snapshot.value
+            assert record is not None  # noqa: S101 - `get_for_update` raises if it is missing
+            changed = change(record)
+            if changed == record:
+                return record, record
+            # None after a conflict: the next attempt decides again, by the record of that time
+            written = self.replace(changed, snapshot)
+            if written is not None:
+                return record, written
+        raise self.retries.exhausted(f"the token {token_id}")
+
     def all(self) -> Iterator[TokenRecord]:
         """
         Return an iterator of the records, sorted by id.

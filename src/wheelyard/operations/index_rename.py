@@ -7,6 +7,7 @@ definition is committed, and the documents at the old place are deleted last.
 """
 
 from collections.abc import Iterator
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 from wheelyard.catalog import keys
 from wheelyard.catalog.removed import renamed
 from wheelyard.errors import Conflict, NotFound, quoted
+from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.index_definition import read_definition
 from wheelyard.model.index_name import MAIN, renamed_in
@@ -116,15 +118,8 @@ class IndexRename(Struct, frozen=True):
         self.administration.publishers.rename_index(MAIN, name, by, note)
         tokens = self.administration.tokens
         for record in tokens.all():
-            for _ in tokens.retries.attempts():
-                snapshot = tokens.get_for_update(record.id)
-                scope = snapshot.value.in_index if snapshot.value is not None else None
-                index = "" if scope is None else renamed_in(scope.index, MAIN, name)
-                if snapshot.value is None or scope is None or index == scope.index:
-                    break
-                changed = replace(snapshot.value, in_index=replace(scope, index=index))
-                if tokens.replace(changed, snapshot) is not None:
-                    break
+            if _in_index(record, name) != record:
+                tokens.update(record.id, partial(_in_index, name=name))
 
     def _commit(self, name: str, by: str, note: str) -> None:
         at = self.administration.runtime.now()
@@ -151,3 +146,11 @@ class IndexRename(Struct, frozen=True):
 def _renamed(table: IndexKeys, name: str) -> IndexKeys:
     """Return the keys of the index under its new name."""
     return with_main({**renamed(table, MAIN, name), "name": name})
+
+
+def _in_index(record: TokenRecord, name: str) -> TokenRecord:
+    """Return a token with the new name of the index in place of that of main."""
+    scope = record.in_index
+    if scope is None:
+        return record
+    return replace(record, in_index=replace(scope, index=renamed_in(scope.index, MAIN, name)))
