@@ -28,7 +28,7 @@ def promote(wheelyard: Typed, sandbox: Sandbox) -> Typed:
 
 def test_a_release_is_promoted(promote: Typed, wheelyard: Typed) -> None:
     """The command names the files, those that are new and those that were there."""
-    route = ("--from", "dev")
+    route = ("--from", "dev", "--to", "main")
 
     trial = promote(*route, "--dry-run").stdout.splitlines()
     first = promote(*route).stdout.splitlines()
@@ -49,7 +49,8 @@ def test_a_release_is_promoted(promote: Typed, wheelyard: Typed) -> None:
     [
         (("--from", "dev", "--to", "prod"), 1, "takes no releases from dev"),
         (("--from", "dev", "--to", "dev"), 1, "FROM and TO are both dev"),
-        ((), 1, "FROM and TO are both main"),
+        (("--to", "main"), 1, "FROM and TO are both main"),
+        (("--from", "dev"), 2, "Missing option '--to'"),
         (("--from", "dev", "--to", "lab"), 1, "There is no index 'lab'"),
         (("--from", "lab", "--to", "dev"), 1, "There is no index 'lab'"),
         (("--from", "prod", "--to", "dev"), 1, "The index prod has no project 'demo'"),
@@ -94,7 +95,7 @@ def test_main_is_the_index_without_an_option(
 
 def test_a_token_for_main_has_the_urls_of_the_root(promote: Typed, wheelyard: Typed) -> None:
     """The lines for CI of a token for main have no name of an index in their URLs."""
-    assert promote("--from", "dev").returncode == 0
+    assert promote("--from", "dev", "--to", "main").returncode == 0
 
     done = wheelyard("token", "create", "ci", "--index", "main", "--for-ci", "gitlab")
 
@@ -108,7 +109,7 @@ def test_an_upload_names_its_index(promote: Typed, wheelyard: Typed) -> None:
 
     assert refused.returncode == 1
     assert "upload to one of the indexes: dev, prod" in refused.stderr
-    assert promote("--from", "dev").returncode == 0
+    assert promote("--from", "dev", "--to", "main").returncode == 0
     assert wheelyard("upload", WHEEL.filename).returncode == 0
 
 

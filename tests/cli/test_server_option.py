@@ -492,7 +492,7 @@ def test_an_index_of_a_server(remote: Typed, sandbox: Sandbox, server: RunningSe
     assert remote("list", "indexed", "--index", "dev").returncode == 0
     assert remote("list", "indexed").returncode == 1
     assert "uploaded" in remote("journal", "indexed", "--index", "dev").stdout
-    promoted = remote("promote", "indexed", "1.0", "--from", "dev")
+    promoted = remote("promote", "indexed", "1.0", "--from", "dev", "--to", "main")
     assert "promoted to main" in promoted.stdout
     assert remote("delete", "indexed", "1.0", "--yes").returncode == 0
     settings = remote("print-settings", "pip", "--index", "dev").stdout

@@ -11,7 +11,7 @@ from packaging.utils import NormalizedName
 from wheelyard.api.operation import Call, IndexName, Version
 from wheelyard.api.project_operations import FileAnswer
 from wheelyard.model.distribution_filename import parse_version
-from wheelyard.model.index_name import MAIN, read_index_name
+from wheelyard.model.index_name import read_index_name
 from wheelyard.operations.promotion import IndexSide, Promotion
 
 
@@ -19,7 +19,7 @@ class ReleasePromotion(Struct, frozen=True, forbid_unknown_fields=True):
     """Which release is promoted, and to which index."""
 
     version: Version
-    to: IndexName = MAIN
+    to: IndexName
     dry_run: bool = False
     """Whether nothing is changed, and the response says what would be."""
 

@@ -10,7 +10,7 @@ from wheelyard.api.promotion_operations import (
 from wheelyard.cli.options import INDEX, open_api
 from wheelyard.cli.output import JSON, PROJECT, cli_command, kept_option, print_result, warn
 from wheelyard.model.distribution_filename import parse_name, parse_version
-from wheelyard.model.index_name import MAIN, read_index_name
+from wheelyard.model.index_name import read_index_name
 
 
 @cli_command(
@@ -18,7 +18,7 @@ from wheelyard.model.index_name import MAIN, read_index_name
     PROJECT,
     Argument(["version"]),
     kept_option("--from", "index", metavar="INDEX"),
-    Option(["--to", "target"], default=MAIN, metavar="INDEX"),
+    Option(["--to", "target"], required=True, metavar="INDEX"),
     Option(["--dry-run"], is_flag=True),
     JSON,
     *INDEX,
@@ -32,7 +32,7 @@ def promote_command(*, project: str, version: str, target: str, dry_run: bool) -
 
     Options:
         --from: The index that has the release.  [default: $WHEELYARD_INDEX, else main]
-        --to: The index that gets it.  [default: main]
+        --to: The index that gets it, such as main.
         --dry-run: Print what would be promoted, and promote nothing.
 
     Examples:
