@@ -518,14 +518,31 @@ def test_an_open_index_shows_a_closed_one_only_if_that_is_meant(harness: IndexHa
     assert {name for name, warnings in listed.items() if warnings} == {"qa", "dev", "leak"}
 
 
+def test_rights_of_an_index_that_is_made_again(harness: IndexHarness) -> None:
+    """Whoever makes an index hears that rights of an earlier one of its name hold in it."""
+    index = opened(harness)
+    administration = index.index_administration
+    assert administration.make(DEV, "local:bo").warnings == ()
+    grant = GrantFields(who=("htpasswd:ana",), projects=("*",), actions=("read",), index="dev")
+    index.access.grant(grant, "local:bo")
+    administration.remove("dev", "local:bo")
+
+    (warning,) = texts_of(administration.make(DEV, "local:bo").warnings)
+
+    assert warning == ("rights named the index dev before it was made, and hold in it now: 1 grant")
+
+
 def test_an_index_is_closed_below_an_open_one(harness: IndexHarness) -> None:
-    """Whoever closes an index closes it, and hears which open one shows its packages still."""
+    """Whoever closes an index that an open one shows has to say that it may go on showing it."""
     administration = opened(harness).index_administration
     administration.make({**DEV, "read": "anyone"}, "local:bo")
     administration.make({"name": "top", "layers": ["dev"], "read": "anyone"}, "local:bo")
+    close = partial(administration.change, "dev", {"read": "granted"}, "local:bo")
 
-    (warning,) = texts_of(administration.change("dev", {"read": "granted"}, "local:bo").warnings)
+    with pytest.raises(Conflict, match="may read the index top, which would show the packages of"):
+        close()
 
+    (warning,) = texts_of(close(even_if_open=True).warnings)
     assert warning.startswith("Anybody may read the index top, which shows packages of the index")
     # what is so already is no hindrance to another change
     administration.change("top", {"layers": ["dev", "main"]}, "local:bo")

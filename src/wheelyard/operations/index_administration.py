@@ -149,7 +149,14 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         except WheelyardError:
             self._take_back(name, by)
             raise
-        return listed
+        # those of an index that had the name before, or of one that was to come
+        rights = self._rights_in(name)
+        if not rights:
+            return listed
+        caution = Caution(
+            f"rights named the index {name} before it was made, and hold in it now: {rights}"
+        )
+        return replace(listed, warnings=(*listed.warnings, caution))
 
     def change(
         self,
@@ -294,14 +301,14 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         self, event: IndexMade | IndexChanged, name: str, stored: IndexList
     ) -> None:
         """
-        Raise Conflict if anybody may read more after an event than their own indexes allow.
+        Raise Conflict if an open index shows a closed one after an event, and not before.
 
-        Who closes an index that an open one shows is only warned: they want less to be read.
+        That also holds if the closed one is closed by the event: its packages would stay open.
         """
         before = self.in_force.merge(stored).definitions
         after = {**before, name: read_definition(event.index)}
         for other in after:
-            shown = set(self.in_force.closed_layers(other, after)) - {name}
+            shown = set(self.in_force.closed_layers(other, after))
             if other in before:
                 shown -= {*self.in_force.closed_layers(other, before)}
             if shown:
@@ -378,6 +385,14 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
 
     def warnings(self, name: str) -> Iterator[Caution]:
         """Yield a warning if grants, publishers or tokens name an index that is to be removed."""
+        rights = self._rights_in(name)
+        if rights:
+            yield Caution(
+                f"{rights} for the index {name}: they hold again if an index of this name is made"
+            )
+
+    def _rights_in(self, name: str) -> str:
+        """Return how many grants, publishers and tokens name an index, in words, or nothing."""
         now = self.runtime.now()
         grants = sum(name in grant.index.split(",") for grant in self.access.show().grants)
         publishers = sum(
@@ -388,12 +403,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             for record in self.tokens.all()
         )
         kinds = {"grant": grants, "publisher": publishers, "token": tokens}
-        texts = [counted(number, kind) for kind, number in kinds.items() if number]
-        if texts:
-            yield Caution(
-                f"{' and '.join(texts)} for the index {name}: they hold again if an index of this "
-                "name is made"
-            )
+        return " and ".join(counted(number, kind) for kind, number in kinds.items() if number)
 
     def _require_no_layer(self, name: str, stored: IndexList) -> None:
         """Raise Conflict (code `index_in_use`) if another index has an index as a layer."""
