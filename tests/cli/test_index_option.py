@@ -33,6 +33,7 @@ def test_packages_of_an_index(there: Typed, tmp_path: Path) -> None:
     assert "list --index dev --store there" in nothing.stderr
     missing = there("list", "demo")
     assert "This is about the index main: there are also dev, prod." in missing.stderr
+    assert "there are also dev, prod." in there("why", "demo").stderr
     assert there("list", "--index", "prod").stdout == ""
     assert there("yank", "demo", "1.0", "--index", "dev").returncode == 0
     assert there("yank", "demo", "1.0").returncode == 1

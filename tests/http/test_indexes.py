@@ -81,6 +81,21 @@ def test_each_index_has_its_own_packages(server: InProcessServer) -> None:
     assert (_names(server, "/simple/"), _names(server, "/view/simple/")) == ([], ["demo"])
 
 
+@pytest.mark.parametrize("path", ["/pypi/demo/json", "/api/v1/upstream/why?project=demo"])
+def test_what_main_lacks_may_be_in_another_index(server: InProcessServer, path: str) -> None:
+    """Whoever asks main for a project that it does not have hears which other indexes there are."""
+    server.publish_to("dev", NEW)
+
+    missing = decode(server.get(path).body)
+
+    assert (
+        "This is about the index main: there are also all, dev, finals, prod, view."
+        in missing["message"]
+    )
+    assert server.get(f"/dev{path}").status == 200
+    assert b"there are also" not in server.get(f"/prod{path}").body
+
+
 @pytest.mark.parametrize("path", ["/dev/simple/demo/", "/prod/simple/demo/"])
 def test_the_first_layer_hides_those_below(server: InProcessServer, path: str) -> None:
     """Versions of two layers are never mixed: the first that has the name counts."""
@@ -305,6 +320,17 @@ def test_pages_of_people_are_those_of_the_whole_server(server: InProcessServer) 
     answer = server.get("/dev/-/account/?a=b")
 
     assert (answer.status, answer.headers["location"]) == (302, "/-/account/?a=b")
+
+
+@pytest.mark.parametrize(
+    ("query", "sent"),
+    [("", "index=dev"), ("?can=upload", "can=upload&index=dev"), ("?index=prod", "index=prod")],
+)
+def test_the_page_of_tokens_knows_the_index(server: InProcessServer, query: str, sent: str) -> None:
+    """Below an index, the page of tokens opens with that index, unless the link names another."""
+    answer = server.get(f"/dev/-/account/tokens/{query}")
+
+    assert answer.headers["location"] == f"/-/account/tokens/?{sent}"
 
 
 def test_pages_say_which_index_they_are_of(server: InProcessServer) -> None:

@@ -1,7 +1,7 @@
 """A row of the table of operations, and what every operation is given and answers."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from enum import Enum, auto
 from functools import cached_property
@@ -148,17 +148,13 @@ class ApiOperation(Struct, frozen=True, dict=True):
         with self.naming_alternatives(call, params):
             return self.run(call, **arguments)
 
-    @contextmanager
-    def naming_alternatives(self, call: Call, params: Mapping[str, str]) -> Iterator[None]:
-        """Have the error for a project that main does not have name the other indexes."""
-        try:
-            yield
-        except NotFound as error:
-            indexes = call.index.alternatives
-            if not (indexes and self.is_of_index and "name" in params):
-                raise
-            message = f"{error.message} This is about the index main: there {_are(indexes)}."
-            raise NotFound(message, code=error.code, advice=error.advice) from error
+    def naming_alternatives(
+        self, call: Call, params: Mapping[str, str]
+    ) -> AbstractContextManager[None]:
+        """Return what names the other indexes, for an operation on a project of one index."""
+        if self.is_of_index and "name" in params:
+            return naming_alternatives(call.index)
+        return nullcontext()
 
     def arguments(self, call: Call, params: Mapping[str, str]) -> dict[str, NormalizedName | str]:
         """
@@ -184,6 +180,19 @@ class ApiOperation(Struct, frozen=True, dict=True):
         if self.right is RequiredRight.MANAGER:
             call.caller.require(Action.MANAGE, NormalizedName(parsed["name"]))
         return parsed
+
+
+@contextmanager
+def naming_alternatives(index: Index) -> Iterator[None]:
+    """Have the error for a project that main does not have name the other indexes."""
+    try:
+        yield
+    except NotFound as error:
+        indexes = index.alternatives
+        if not indexes:
+            raise
+        message = f"{error.message} This is about the index main: there {_are(indexes)}."
+        raise NotFound(message, code=error.code, advice=error.advice) from error
 
 
 def _are(indexes: Sequence[str]) -> str:

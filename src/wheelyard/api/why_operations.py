@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.api.operation import Call
+from wheelyard.api.operation import Call, naming_alternatives
 from wheelyard.api.public_package_operations import PackageQuestion
 from wheelyard.authentication.authorization import project_not_found
 from wheelyard.model.access import Action
@@ -43,6 +43,14 @@ def explain_project(call: Call, body: WhyQuestion) -> Explanation:
     `ReadPolicy.require_project_read` if the caller may not know about the name. Raises NotFound if
     nobody has the project, and there is no upstream index.
     """
+    with naming_alternatives(call.index):
+        explanation = _explain(call, body)
+    if any(file.shown for file in explanation.files):
+        return explanation
+    return replace(explanation, other_indexes=call.index.alternatives)
+
+
+def _explain(call: Call, body: WhyQuestion) -> Explanation:
     name, version = body.parsed
     index = call.index.as_of(body.as_of) if body.as_of else call.index
     index.read_policy.require_lookup(call.caller, name)

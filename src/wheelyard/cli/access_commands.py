@@ -54,7 +54,10 @@ from wheelyard.model.access import (
     Scope,
     describe_actions,
     describe_indexes,
+    first_index,
+    parse_actions,
     parse_pattern,
+    parse_right_indexes,
 )
 from wheelyard.model.api_token import has_token_prefix, token_id_in
 from wheelyard.model.decoding import escaped
@@ -67,7 +70,7 @@ from wheelyard.model.grants import (
     groups_in,
     with_name,
 )
-from wheelyard.model.index_name import EVERY_INDEX, MAIN, index_path, parse_right_index
+from wheelyard.model.index_name import MAIN, bare_index_path
 from wheelyard.operations.access_control import AccessList, GroupChange, ListedGrant
 from wheelyard.rendering.client_settings import SERVICES, ci_lines
 from wheelyard.wiring.build import index_without_store, open_index
@@ -430,9 +433,10 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
         owner=owner,
         index=index,
     )
+    indexes = parse_right_indexes(index, parse_actions(can.split(","), admin=True))
     api = remote_api() or local_api(_index_for_tokens())
     # asked first, so that no token is made if there is no answer
-    lines_for = None if ci is None else _ci_lines(ci, index, api)
+    lines_for = None if ci is None else _ci_lines(ci, indexes, api)
     made = api.call(access_operations.create_token, wanted)
     # the token alone is on standard output, so that a pipe can take it
     click.echo(_announcement(made), err=True)
@@ -442,18 +446,16 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
         click.echo(f"\n{lines_for(made.scope)}", err=True, nl=False)
 
 
-def _ci_lines(ci: str, index: str, api: Api) -> Callable[[Scope], str]:
-    """Return what makes the lines for a CI service, of the first index that a token names."""
-    named = parse_right_index(index.partition(",")[0].strip())
-    # what is about all indexes publishes to main
-    first = MAIN if named == EVERY_INDEX else named
+def _ci_lines(ci: str, indexes: tuple[str, ...], api: Api) -> Callable[[Scope], str]:
+    """Return what makes the lines for a CI service, of the first index that a token is about."""
+    first = first_index(indexes)
     placed = api if first == MAIN else open_api(first)
     clients = placed.call(client_projects, ClientProjectsQuery())
     return partial(
         ci_lines,
         SERVICES[ci],
         url=placed.url,
-        index=index_path(first).removesuffix("/"),
+        index=bare_index_path(first),
         serves_public=clients.serves_public,
         takes_uploads=clients.takes_uploads,
     )

@@ -39,6 +39,7 @@ from wheelyard.model.decoding import escaped, redact_tokens
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_name import (
     MAIN,
+    bare_index_path,
     day_of_view,
     index_path,
     is_dated_view,
@@ -197,7 +198,8 @@ def _settings_of_index(
     # the index is asked only for what the client's text has to say, as it may not be there
     is_remote = chosen_server() is not None
     installs = client in INSTALLERS and not one_url
-    is_main, path = name == MAIN, index_path(name).removesuffix("/")
+    is_main = name == MAIN
+    path = bare_index_path(name)
     # the text for pip names no project
     if (is_remote and (installs or not is_main)) or (installs and wanted and client != "pip"):
         api = remote_api(name) or local_api(_index_or_advice(name))

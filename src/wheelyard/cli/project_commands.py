@@ -377,9 +377,15 @@ def journal_command(
 
 def _other_indexes(api: Api) -> str:
     """Return in words which indexes have journals of their own, if one of them may be meant."""
-    if given_option("index") or not isinstance(api, LocalApi):
+    if given_option("index"):
         return ""
-    names = ", ".join(sorted(api.index.indexes.names()))
+    if isinstance(api, LocalApi):
+        indexes = sorted(api.index.indexes.names())
+    else:
+        # a server names them if main has no project
+        answer = api.call(project_operations.list_projects, ProjectsQuery())
+        indexes = [*(answer.other_indexes or ())]
+    names = ", ".join(indexes)
     return f" in the index main; --index chooses another: {names}" if names else ""
 
 

@@ -72,6 +72,9 @@ def _why_lines(explanation: Explanation, version: str) -> Iterator[str]:
         yield f"  {shown} of {counted(len(explanation.files), 'file')} shown"
         yield from _file_lines(explanation.files)
     yield from _unused_lines(explanation)
+    if explanation.other_indexes:
+        names = ", ".join(explanation.other_indexes)
+        yield f"  this is about the index main; --index chooses another: {names}"
     if _can_be_approved(explanation):
         asking = Advice(Remedy.REQUEST_PACKAGE, explanation.name, version=version)
         yield f"to ask for it: {this_terminal().commands(asking)[0]}"

@@ -25,6 +25,7 @@ from wheelyard.model.access import (
     Caller,
     Pattern,
     Scope,
+    first_index,
     is_subset,
     parse_actions,
     parse_pattern,
@@ -188,7 +189,7 @@ def made_values(
     `index` is the one whose page it is.
     """
     clients, token = environment.client_settings, made.token
-    name = _first_index(made.scope)
+    name = first_index(made.scope.indexes)
     if name != MAIN:
         clients = replace(clients, root=f"{clients.root}/{name}")
     url = clients.upload_url
@@ -208,16 +209,11 @@ def made_values(
     }
 
 
-def _first_index(scope: Scope) -> str:
-    """Return the index that the commands are about: main, if the token is about that, too."""
-    return MAIN if scope.holds_in(MAIN) else scope.indexes[0]
-
-
 def _takes_uploads(index: Index, scope: Scope) -> bool:
     """Return whether the one index that a token is about takes uploads."""
     # of several indexes nobody knows to which the token is to publish
     if len(scope.indexes) > 1:
         return False
     with suppress(WheelyardError):  # the token is made, and its page has to be shown
-        return index.named(_first_index(scope)).takes_uploads
+        return index.named(first_index(scope.indexes)).takes_uploads
     return False

@@ -335,6 +335,15 @@ def parse_right_indexes(text: str, actions: Action) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def first_index(indexes: tuple[str, ...]) -> str:
+    """
+    Return the index that printed commands for a right are about.
+
+    That is main if the right holds there, and else the first that it names.
+    """
+    return MAIN if {MAIN, EVERY_INDEX}.intersection(indexes) else indexes[0]
+
+
 def right_index_text(indexes: tuple[str, ...]) -> str:
     """Return the indexes of a right as a text that `parse_right_indexes` reads."""
     return ",".join(indexes)

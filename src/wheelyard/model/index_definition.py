@@ -20,7 +20,7 @@ from wheelyard.model.index_name import (
     FORMER_MAIN,
     MAIN,
     UPSTREAM_LAYER,
-    index_path,
+    bare_index_path,
     parse_index_name,
     read_index_name,
 )
@@ -105,7 +105,7 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     def path(self) -> str:
         """Its path without slashes at the ends: `dev`, or nothing for main."""
         day = "" if self.day is None else f"{DATED}{self.day}"
-        return f"{index_path(self.name)}{day}".removesuffix("/")
+        return "/".join(filter(None, (bare_index_path(self.name), day)))
 
     @property
     def segment(self) -> str:

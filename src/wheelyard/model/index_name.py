@@ -83,6 +83,11 @@ def index_path(name: str) -> str:
     return "" if name == MAIN else f"{name}/"
 
 
+def bare_index_path(name: str) -> str:
+    """Return the path of an index without slashes at its ends: `dev`, or nothing for main."""
+    return "" if name == MAIN else name
+
+
 def is_dated_view(text: str) -> bool:
     """Return whether a text has the form `as-of-2026-01-01`, which is the name of a view."""
     return _DATED.fullmatch(text) is not None

@@ -313,6 +313,8 @@ class Explanation(Struct, frozen=True, kw_only=True, omit_defaults=True):
     files: tuple[ExplainedFile, ...] = ()
     warnings: tuple[str, ...] = ()
     """What is wrong with that on which the answer depends, in sentences."""
+    other_indexes: tuple[str, ...] = ()
+    """The indexes beside main, if main shows no file of it."""
 
     @property
     def is_unknown(self) -> bool:

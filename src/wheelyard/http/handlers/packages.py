@@ -11,6 +11,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from wheelyard.api.operation import naming_alternatives
 from wheelyard.authentication.authorization import parse_project_name
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import NO_SERIAL
@@ -170,6 +171,10 @@ class Packages:
 
     def answer_pypi_json(self, request: Request) -> Response:
         """Handle GET `/pypi/<name>/json` and `/pypi/<name>/<version>/json`, in any spelling."""
+        with naming_alternatives(self._context.index):
+            return self._answer_pypi_json(request)
+
+    def _answer_pypi_json(self, request: Request) -> Response:
         try:
             name = parse_name(request.path_params["name"])
             self._context.read_policy.require_lookup(request.caller, name)

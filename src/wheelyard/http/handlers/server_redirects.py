@@ -1,10 +1,17 @@
 """Redirects from below the path of an index to the pages that the whole server has once."""
 
+from typing import Final
+from urllib.parse import urlencode
+
 from msgspec import Struct
 
 from wheelyard.http.client_paths import build_path
 from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.token_forms import INDEX
 from wheelyard.settings.sections import ServerSettings
+
+TOKEN_PAGE: Final = ("-", "account", "tokens")
+"""The page with the form of a token, which ticks the index that a person comes from."""
 
 
 class ServerRedirects(Struct, frozen=True):
@@ -12,8 +19,13 @@ class ServerRedirects(Struct, frozen=True):
 
     server: ServerSettings
     """Of the whole server."""
+    index: str
+    """The name of the index."""
 
     def answer(self, request: Request) -> Response:
         """Handle GET: redirect to the same path without that of the index."""
-        path = build_path(self.server, request.segments, request.query_string)
-        return redirect(302, path)
+        query = request.query_string
+        if request.segments == TOKEN_PAGE and not request.query_field(INDEX):
+            of_index = urlencode({INDEX: self.index}).encode()
+            query = b"&".join(filter(None, (query, of_index)))
+        return redirect(302, build_path(self.server, request.segments, query))
