@@ -1,5 +1,6 @@
 """Uploads to main while nothing was ever published there, beside other indexes."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import Forbidden
 from wheelyard.model.index_name import MAIN
 from wheelyard.settings.sections import MainSettings, Settings
+from wheelyard.storage.base import Entry, Store
+from wheelyard.storage.forwarding import ForwardingStore
 from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
@@ -73,6 +76,46 @@ def test_a_released_name_counts_as_use(harness: IndexHarness) -> None:
     harness.index.names.release(ALICE, DEMO, "")
 
     assert opened(harness, DEV).takes_uploads
+
+
+class ListedStore(ForwardingStore):
+    """Counts the lists of objects."""
+
+    __slots__ = ("count", "inner")
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self.count = 0
+
+    def list(self, prefix: str, after: str = "") -> Iterator[Entry]:
+        """See `Store`."""
+        self.count += 1
+        return self.inner.list(prefix, after)
+
+
+def test_pages_look_seldom_whether_main_was_used(harness: IndexHarness) -> None:
+    """Pages ask the store once in 15 seconds while main is unused, and never once it was used."""
+    store = ListedStore(harness.store)
+    settings = Settings(index=(DEV,))
+    index = harness.opened(5, store, settings, is_local=False)
+    assert index.indexes.definitions().keys() == {"dev"}
+
+    def lists_of_pages() -> int:
+        before = store.count
+        for _ in range(5):
+            assert index.takes_uploads == is_used
+        return store.count - before
+
+    is_used = False
+    assert (lists_of_pages(), lists_of_pages()) == (2, 0)
+    harness.clock.advance(seconds=15)
+    assert lists_of_pages() == 2
+    upload(harness, harness.index)
+    harness.clock.advance(seconds=15)
+    is_used = True
+    assert (lists_of_pages(), lists_of_pages()) == (1, 0)
+    index.uploads.require_uploads()
+    assert lists_of_pages() == 0
 
 
 def test_other_indexes_are_not_closed(harness: IndexHarness) -> None:

@@ -1,34 +1,49 @@
 """Main while nobody has used it: beside other indexes, an upload there is probably a mistake."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import chain
-
-from msgspec import Struct
+from math import inf
+from typing import Final
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.projects import Projects
+from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Forbidden
 from wheelyard.model.index_definition import IndexDefinition
 
-INDEX_NOT_NAMED = "index_not_named"
+INDEX_NOT_NAMED: Final = "index_not_named"
 """The code of a Forbidden for an upload to main that probably belongs into another index."""
+LOOK_AGAIN: Final = 15.0
+"""Seconds for which pages do not look again whether an index is still unused."""
 
 
-class UnusedIndex(Struct, frozen=True):
+@dataclass(slots=True)
+class UnusedIndex:
     """
     Closes an index for uploads until it has its first project, while others have packages.
 
-    Each method raises Unavailable if the store does not answer.
+    Threads may share it. Each method raises Unavailable if the store does not answer.
     """
 
     projects: Projects
     others: Callable[[], Mapping[str, IndexDefinition]]
     """Returns the definitions of the other indexes, by name."""
+    runtime: Runtime
+    _was_used: bool = field(default=False, init=False)
+    _looked_at: float = field(default=-inf, init=False)
 
     def is_closed(self) -> bool:
         """Return whether the index never had a project, and another one has its own packages."""
         others = self.others().values()
-        return any(other.has_packages for other in others) and not self._was_used()
+        return any(other.has_packages for other in others) and not self._is_used()
+
+    def was_closed(self) -> bool:
+        """Return what `is_closed` did at most `LOOK_AGAIN` seconds ago, for pages."""
+        is_recent = self.runtime.monotonic() - self._looked_at < LOOK_AGAIN
+        if not is_recent or self._was_used:
+            return self.is_closed()
+        return any(other.has_packages for other in self.others().values())
 
     def require_use(self) -> None:
         """Raise Forbidden (code `index_not_named`) if the index is closed."""
@@ -44,8 +59,13 @@ class UnusedIndex(Struct, frozen=True):
             code=INDEX_NOT_NAMED,
         )
 
-    def _was_used(self) -> bool:
+    def _is_used(self) -> bool:
         """Return whether the index has, or had, a project: a reserved name is none."""
-        store = self.projects.store
-        # a project whose name was released has left its journal
-        return any(True for _ in chain(store.list(keys.PROJECTS), store.list(keys.JOURNAL)))
+        # what was used once stays so, and on a bucket each look is a request
+        if not self._was_used:
+            store = self.projects.store
+            # a project whose name was released has left its journal
+            objects = chain(store.list(keys.PROJECTS), store.list(keys.JOURNAL))
+            self._was_used = any(True for _ in objects)
+            self._looked_at = self.runtime.monotonic()
+        return self._was_used

@@ -313,7 +313,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         if not self.definition.takes_uploads or self.settings.server.read_only:
             return False
         with suppress(Unavailable):  # a page has to be shown also while the store is down
-            return self.uploads.unused is None or not self.uploads.unused.is_closed()
+            return self.uploads.unused is None or not self.uploads.unused.was_closed()
         return True
 
     @property

@@ -227,8 +227,16 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
             definition,
             claims,
             quota_check=self._quotas(definition, search),
-            unused=_unused(definition, catalog.projects, indexes),
+            unused=self._unused(definition, catalog.projects, indexes),
         )
+
+    def _unused(
+        self, definition: IndexDefinition, projects: Projects, indexes: Indexes
+    ) -> UnusedIndex | None:
+        """Return what closes an index that nobody has used, or None if nothing does."""
+        if not definition.is_closed_while_unused:
+            return None
+        return UnusedIndex(projects, indexes.definitions, self.runtime)
 
     def _quotas(self, definition: IndexDefinition, search: SearchIndex) -> QuotaCheck | None:
         """Return the quotas of an index, or None without any."""
@@ -298,15 +306,6 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
         if not definition.is_main and not indexes.shows_upstream(definition.name):
             return None, claims, None
         return upstream, claims, PublicProjectList(upstream)
-
-
-def _unused(
-    definition: IndexDefinition, projects: Projects, indexes: Indexes
-) -> UnusedIndex | None:
-    """Return what closes an index that nobody has used, or None if nothing does."""
-    if not definition.is_closed_while_unused:
-        return None
-    return UnusedIndex(projects, indexes.definitions)
 
 
 def _no_names() -> tuple[str, ...]:
