@@ -65,6 +65,7 @@ def test_a_job_gets_a_token(noon: IndexHarness, table: Table, says: Table) -> No
 
     identity = service.identity(minted.record)
     assert identity is not None
+    assert minted.record.scope.indexes == (MAIN,)
     assert identity.principals == {f"publisher:{table['id']}", "anonymous"}
     who = bearer(publishing(noon.opened(2)), minted.token)
     assert who.principal == f"publisher:{table['id']}"

@@ -93,3 +93,47 @@ def test_login_is_to_the_server_of_the_variable(wheelyard: Typed) -> None:
 
     assert "http://127.0.0.1:9/-/account/tokens/" in answer.stderr
     assert "index=dev" in answer.stderr
+
+
+def test_advice_names_the_server_of_the_variable(in_dev: Typed) -> None:
+    """A command that does not take the variables is printed with the server, and no index."""
+    made = in_dev("index", "add", "prod", "--store", "there", **IN_DEV)
+
+    assert "token create NAME --index prod --store there' makes a token for it" in made.stdout
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("command", ["why", "upstream why"])
+def test_why_asks_the_server_of_the_variable(wheelyard: Typed, command: str) -> None:
+    """What an index shows is asked at the server of the variable, as lists are."""
+    answer = wheelyard(*command.split(), "demo", **NOWHERE)
+
+    assert "No answer from http://127.0.0.1:9/" in answer.stderr
+
+
+def test_an_import_is_into_a_store(wheelyard: Typed, tmp_path: Path) -> None:
+    """An import makes no store where the variable names a server, and says how it is named."""
+    refused = wheelyard("import", tmp_path, **NOWHERE)
+    done = wheelyard("import", tmp_path, "--store", "here", **NOWHERE)
+
+    assert (refused.returncode, "Name the store of that server" in refused.stderr) == (1, True)
+    assert done.returncode == 0, done.stderr
+    assert not (tmp_path / "wheelyard-data").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("list", "--index", ""),
+        ("upload", "no-file", "--index", " "),
+        ("promote", "demo", "1.0", "--from", "dev", "--to", ""),
+        ("promote", "demo", "1.0", "--from", "", "--to", "main"),
+        ("print-settings", "pip", "--index", ""),
+        ("token", "create", "ci", "--index", ""),
+    ],
+)
+def test_an_empty_name_of_an_index_is_refused(in_dev: Typed, arguments: tuple[str, ...]) -> None:
+    """A variable of the shell that is not set does not choose main."""
+    answer = in_dev(*arguments, "--store", "there")
+
+    assert (answer.returncode, "It is empty. Name an index" in answer.stderr) == (2, True)

@@ -34,6 +34,7 @@ def test_packages_of_an_index(there: Typed, tmp_path: Path) -> None:
     missing = there("list", "demo")
     assert "This is about the index main: there are also dev, prod." in missing.stderr
     assert "there are also dev, prod." in there("why", "demo").stderr
+    assert "there are also dev, prod." in there("journal", "demo").stderr
     assert there("list", "--index", "prod").stdout == ""
     assert there("yank", "demo", "1.0", "--index", "dev").returncode == 0
     assert there("yank", "demo", "1.0").returncode == 1
@@ -45,6 +46,36 @@ def test_packages_of_an_index(there: Typed, tmp_path: Path) -> None:
     assert there("list", "--index", "prod").stdout.startswith("demo")
     unknown = there("list", "--index", "qa")
     assert (unknown.returncode, "There is no index 'qa'" in unknown.stderr) == (1, True)
+
+
+def test_a_right_names_several_indexes(there: Typed) -> None:
+    """The option of a right can be given again, and its value can have commas."""
+    for number, names in enumerate((("dev", "prod"), ("dev,prod",))):
+        options = [word for name in names for word in ("--index", name)]
+        made = there("token", "create", f"ci-{number}", *options)
+        assert "in the indexes dev and prod" in made.stderr
+
+
+def test_who_may_approve_in_an_index_alone(there: Typed) -> None:
+    """A grant to approve in another index than main is warned of, and explained as no right."""
+    grant = ("access", "grant", "htpasswd:ana", "--project", "*", "--can", "approve")
+
+    made = there(*grant, "--index", "dev")
+
+    assert "gives no right to approve, as it is not about main" in made.stderr
+    ask = ("access", "explain", "htpasswd:ana", "requests", "approve")
+    assert there(*ask, "--index", "dev").returncode == 1
+    assert there(*grant).returncode == 0
+    assert there(*ask, "--index", "dev").returncode == 0
+
+
+def test_main_is_changed_in_the_settings(there: Typed) -> None:
+    """Who changes or removes main like an index of the store is led to the settings."""
+    for command in (("change", "main", "read=anyone"), ("remove", "main")):
+        refused = there("index", *command)
+        assert (refused.returncode, "in [main] of the settings" in refused.stderr) == (1, True)
+    wrong = there("index", "change", "dev", "read=everyone")
+    assert 'read: expected "anyone" or "granted"' in wrong.stderr
 
 
 def test_rights_in_an_index(there: Typed) -> None:

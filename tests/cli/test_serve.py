@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 
 WORKERS = [[], ["--workers", "4"]]
 ADVICE = (
-    "anyone who can reach this address may read every package; close reading with --private: "
+    "anyone who can reach this address may read every package; close reading with access.private: "
     f"{DOCUMENTATION}/hardening.md"
 )
 TALKATIVE = {"WHEELYARD_SERVER_TRUSTED_PROXIES": "1"}

@@ -319,7 +319,7 @@ def test_pages_of_people_are_those_of_the_whole_server(server: InProcessServer) 
     """A link to the account leads from each index to the one page of the account."""
     answer = server.get("/dev/-/account/?a=b")
 
-    assert (answer.status, answer.headers["location"]) == (302, "/-/account/?a=b")
+    assert (answer.status, answer.headers["location"]) == (302, "/-/account/?a=b&index=dev")
 
 
 @pytest.mark.parametrize(

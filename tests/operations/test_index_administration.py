@@ -551,6 +551,43 @@ def test_an_index_is_closed_below_an_open_one(harness: IndexHarness) -> None:
         administration.change("other", {"read": "anyone"}, "local:bo")
 
 
+def test_an_index_is_not_closed_below_an_open_one_of_the_settings(harness: IndexHarness) -> None:
+    """Nobody closes an index so that no server would start, whatever they confirm."""
+    harness.index.index_administration.make({**DEV, "read": "anyone"}, "local:bo")
+    top = {"name": "top", "layers": ["dev"], "read": "anyone"}
+    administration = opened(harness, top).index_administration
+
+    with pytest.raises(Conflict, match="the index top of the settings, which would show"):
+        administration.change("dev", {"read": None}, "local:bo", even_if_open=True)
+
+    (dev,) = (row for row in administration.show() if row.name == "dev")
+    assert dev.index["read"] == "anyone"
+
+
+def test_a_private_server_warns_of_no_open_index(harness: IndexHarness) -> None:
+    """Where the settings close all indexes, no warning says that anybody may read one."""
+    tables = {**DEV, "read": "anyone"}, {"name": "top", "layers": ["dev"], "read": "anyone"}
+    administration = harness.index.index_administration
+    for table in tables:
+        administration.make(table, "local:bo")
+    administration.change("dev", {"read": None}, "local:bo", even_if_open=True)
+    assert [len(row.warnings) for row in administration.show()] == [0, 1]
+    settings = Settings(access=AccessSettings(private=True))
+
+    private = harness.opened(5, settings=settings).index_administration
+
+    assert [row.warnings for row in private.show()] == [(), ()]
+
+
+def test_null_leaves_a_key_out(harness: IndexHarness) -> None:
+    """A key without a value is not stored with an index that is made."""
+    administration = opened(harness).index_administration
+
+    made = administration.make({**DEV, "read": None, "layers": None, "merge": None}, "local:bo")
+
+    assert made.index == DEV
+
+
 def test_no_server_starts_with_an_index_of_the_settings_that_opens_another_one(
     harness: IndexHarness,
 ) -> None:

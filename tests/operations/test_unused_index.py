@@ -5,11 +5,13 @@ from typing import Any
 
 import pytest
 from packaging.utils import NormalizedName
+from packaging.version import Version
 
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import Forbidden
 from wheelyard.model.index_name import MAIN
+from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import MainSettings, Settings
 from wheelyard.storage.base import Entry, Store
 from wheelyard.storage.forwarding import ForwardingStore
@@ -62,20 +64,32 @@ def test_main_is_open_alone_or_if_that_is_said(
 
 
 def test_main_stays_open_once_it_was_used(harness: IndexHarness) -> None:
-    """What was published in main, also if its name was released since, keeps it open."""
-    harness.index.names.reserve(ALICE, DEMO, "")
-    upload(harness, opened(harness, DEV), "other")
+    """What was published in main, also if it was deleted and its name released, keeps it open."""
+    upload(harness, harness.index)
+    harness.index.lifecycle.change("delete", ALICE, DEMO, Selection(Version("1.0")), "")
     harness.index.names.release(ALICE, DEMO, "")
 
     upload(harness, opened(harness, DEV), "third")
 
 
-def test_a_released_name_counts_as_use(harness: IndexHarness) -> None:
-    """An index whose only name was released takes uploads, as it was used."""
+@pytest.mark.parametrize("is_released", [False, True])
+def test_a_reserved_name_is_no_use(harness: IndexHarness, *, is_released: bool) -> None:
+    """A name that was reserved in main, and perhaps released, opens main for no upload."""
     harness.index.names.reserve(ALICE, DEMO, "")
-    harness.index.names.release(ALICE, DEMO, "")
+    if is_released:
+        harness.index.names.release(ALICE, DEMO, "")
 
-    assert opened(harness, DEV).takes_uploads
+    assert not opened(harness, DEV).takes_uploads
+    with pytest.raises(Forbidden, match="Nothing was ever published in main"):
+        upload(harness, opened(harness, DEV))
+
+
+def test_main_beside_an_index_of_promotions_alone(harness: IndexHarness) -> None:
+    """Where no index takes uploads, the refusal names the setting that opens main."""
+    index = opened(harness, {**DEV, "promote_only": True})
+
+    with pytest.raises(Forbidden, match="none of them takes any either"):
+        upload(harness, index)
 
 
 class ListedStore(ForwardingStore):
@@ -107,9 +121,9 @@ def test_pages_look_seldom_whether_main_was_used(harness: IndexHarness) -> None:
         return store.count - before
 
     is_used = False
-    assert (lists_of_pages(), lists_of_pages()) == (2, 0)
+    assert (lists_of_pages(), lists_of_pages()) == (1, 0)
     harness.clock.advance(seconds=15)
-    assert lists_of_pages() == 2
+    assert lists_of_pages() == 1
     upload(harness, harness.index)
     harness.clock.advance(seconds=15)
     is_used = True

@@ -34,6 +34,7 @@ from wheelyard.model.access import (
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS, AccessCommit, GrantFields, parse_member
+from wheelyard.model.index_name import MAIN
 from wheelyard.operations.access_control import AccessList, AddedGrant, GroupChange
 from wheelyard.remedies import Caution
 from wheelyard.settings.validation import provider_warnings
@@ -109,9 +110,12 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
     index is unknown.
     """
     index, name = call.index.named(body.index or call.index.name), parse_name(body.project)
+    action = ACTIONS[body.action]
+    if action is Action.APPROVE:  # what is decided about public packages counts in all indexes
+        index = index.named(MAIN)
     return explain(
         parse_subject(body.who, index.authenticator),
-        ACTIONS[body.action],
+        action,
         name,
         index.authenticator,
         index.settings.private_patterns,

@@ -191,13 +191,14 @@ def naming_alternatives(index: Index) -> Iterator[None]:
         indexes = index.alternatives
         if not indexes:
             raise
-        message = f"{error.message} This is about the index main: there {_are(indexes)}."
+        message = f"{error.message} This is about the index main: {there_are(indexes)}."
         raise NotFound(message, code=error.code, advice=error.advice) from error
 
 
-def _are(indexes: Sequence[str]) -> str:
-    names = ", ".join(indexes)
-    return f"are also {names}" if len(indexes) > 1 else f"is also {names}"
+def there_are(indexes: Sequence[str]) -> str:
+    """Return in words that there are other indexes beside main."""
+    verb = "are" if len(indexes) > 1 else "is"
+    return f"there {verb} also {', '.join(indexes)}"
 
 
 S = TypeVar("S", bound=Struct)

@@ -12,7 +12,15 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName, canonicalize_name
 
-from wheelyard.api.operation import Call, Filename, Reason, Sha256, Version, VersionSet
+from wheelyard.api.operation import (
+    Call,
+    Filename,
+    Reason,
+    Sha256,
+    Version,
+    VersionSet,
+    naming_alternatives,
+)
 from wheelyard.authentication.authorization import (
     parse_project_name,
     project_not_found,
@@ -396,10 +404,14 @@ def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:
     texts = filter(None, body.project.split(","))
     wanted = dict.fromkeys(parse_project_name(text.strip()) for text in texts)
     if call.index.upstream is None:  # else any name may be that of a public package
-        for name in wanted:
-            call.index.read_policy.require_project_read(call.caller, name)
+        with naming_alternatives(call.index):
+            for name in wanted:
+                call.index.read_policy.require_project_read(call.caller, name)
     read = call.index.client_projects.read(call.caller, wanted)
-    return replace(read, takes_uploads=call.index.takes_uploads)
+    others = tuple[str, ...]()
+    if not any(call.caller.may(Action.READ, name) for name in _names(call, None)):
+        others = call.index.alternatives
+    return replace(read, takes_uploads=call.index.takes_uploads, other_indexes=others)
 
 
 def yank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:

@@ -10,8 +10,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api.operation import Call, IndexName, Version
 from wheelyard.api.project_operations import FileAnswer
+from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_version
-from wheelyard.model.index_name import read_index_name
 from wheelyard.operations.promotion import IndexSide, Promotion
 
 
@@ -64,9 +64,12 @@ def _promotion_to(call: Call, name: str) -> Promotion:
     """
     Return what promotes releases from the index of a call to the index of a name.
 
-    Raises NotFound if there is none.
+    Raises Invalid if the name is empty, and NotFound if there is none.
     """
-    index, target = call.index, call.index.named(read_index_name(name))
+    if not name:
+        raise Invalid("to: it is empty. Name an index, such as main.", code="invalid_field")
+    index = call.index
+    target = index.named(name)
     return Promotion(
         source=IndexSide(uploads=index.uploads, caller=call.caller),
         target=IndexSide(uploads=target.uploads, caller=call.caller_in(target)),

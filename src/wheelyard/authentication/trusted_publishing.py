@@ -34,8 +34,9 @@ from wheelyard.errors import (
     quoted,
 )
 from wheelyard.model.access import ANONYMOUS, Identity, intersection
-from wheelyard.model.api_token import ApiToken, TokenRecord, new_token, parse_token
+from wheelyard.model.api_token import ApiToken, IndexScope, TokenRecord, new_token, parse_token
 from wheelyard.model.claim_matchers import Claims, numeric_date
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.model.publisher import (
     Publisher,
     job_name,
@@ -245,12 +246,17 @@ class TrustedPublishing(Struct, frozen=True, kw_only=True):
         projects = dict.fromkeys(
             pattern for publisher in publishers for pattern in publisher.projects
         )
+        actions = max(int(publisher.actions) for publisher in publishers)
+        indexes = {index for publisher in publishers for index in publisher.scope.indexes}
+        if EVERY_INDEX in indexes:
+            indexes = {EVERY_INDEX}
         record = TokenRecord(
             id=token.id,
             sha256=token.digest,
             name=name,
-            actions=max(int(publisher.actions) for publisher in publishers),
+            actions=actions,
             projects=tuple(projects),
+            in_index=IndexScope(",".join(sorted(indexes)), actions, tuple(projects)),
             created_at=now,
             created_by=principal,
             expires_at=whole + self.cleanup.token_lifetime,

@@ -45,6 +45,7 @@ from wheelyard.cli.output import (
     CliGroup,
     parse_duration,
     print_result,
+    required_name,
     show_token,
 )
 from wheelyard.cli.program import warn_of
@@ -78,11 +79,11 @@ from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import has_store, system_runtime
 
 
-def _require_named(_context: click.Context, _option: Parameter, value: str | None) -> str:
-    """Return the indexes of a right, which are named if the option is given at all."""
-    if value is not None and not value.strip():
-        raise click.BadParameter("It is empty. Name an index, such as main, or leave it out.")
-    return value or ""
+def _join_names(context: click.Context, option: Parameter, values: tuple[str, ...]) -> str:
+    """Return the indexes of a right with commas between them, or nothing if none is named."""
+    for value in values:
+        required_name(context, option, value)
+    return ",".join(values)
 
 
 NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
@@ -93,8 +94,8 @@ EVEN_IF_OWN: Final = Option(
 )
 INDEX_RIGHT: Final = Option(
     ["--index"],
-    callback=_require_named,
-    default=None,
+    callback=_join_names,
+    multiple=True,
     metavar="NAME",
     help="The indexes that it is about: dev,prod, or '*' for all; else main.",
 )
@@ -558,7 +559,7 @@ def rotate_token(token: str, overlap: str) -> None:
 @token_command.subcommand(
     "change",
     Argument(["token"], metavar="NAME|ID"),
-    Option(["--index"], required=True, callback=_require_named, metavar="NAME"),
+    Option(["--index"], required=True, multiple=True, callback=_join_names, metavar="NAME"),
     *INDEX,
 )
 def change_token(token: str, index: str) -> None:

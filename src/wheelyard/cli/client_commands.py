@@ -26,6 +26,7 @@ from wheelyard.cli.options import (
 from wheelyard.cli.output import (
     JSON,
     cli_command,
+    given_option,
     print_line,
     print_result,
     printable,
@@ -204,6 +205,9 @@ def _settings_of_index(
     if (is_remote and (installs or not is_main)) or (installs and wanted and client != "pip"):
         api = remote_api(name) or local_api(_index_or_advice(name))
         answer = api.call(client_projects, ClientProjectsQuery(",".join(wanted)))
+        if answer.other_indexes and not given_option("index"):
+            names = ", ".join(answer.other_indexes)
+            warn(f"main has no project; --index chooses another index: {names}")
         if root is None and isinstance(api, LocalApi):
             root = api.index.settings.base_url
         return ClientSettings(

@@ -13,7 +13,14 @@ from click import Option
 from msgspec.structs import replace
 
 from wheelyard.api.table import LocalApi
-from wheelyard.cli.output import complete_path, given_option, kept_option, print_message, warn
+from wheelyard.cli.output import (
+    complete_path,
+    given_option,
+    keep_name,
+    kept_option,
+    print_message,
+    warn,
+)
 from wheelyard.cli.program import LOCAL_OPTIONS, chosen_index, chosen_server, warn_of
 from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.access import Action, Caller, everywhere
@@ -229,8 +236,10 @@ INDEX: Final = (
 """The index of a server or of a store, for `open_api`."""
 
 
-INDEX_NAME: Final = kept_option(
-    "--index",
+INDEX_NAME: Final = Option(
+    ["--index"],
+    expose_value=False,
+    callback=keep_name,
     metavar="NAME",
     help="One of the indexes of the store or server.  [default: $WHEELYARD_INDEX, else main]",
 )

@@ -93,6 +93,24 @@ def keep_option(context: click.Context, option: click.Parameter, value: object) 
     context.meta[f"{__name__}.{option.name}"] = value
 
 
+def keep_name(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    """
+    Keep the name of an index for `given_option`, when click calls this back.
+
+    Raises BadParameter for an empty one, as of a variable of the shell that is not set.
+    """
+    keep_option(context, option, required_name(context, option, value))
+
+
+def required_name(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> str | None:
+    """Return the name of an index, or raise BadParameter for an empty one."""
+    if value is not None and not value.strip():
+        raise click.BadParameter("It is empty. Name an index, such as main.")
+    return value
+
+
 def kept_option(*names: str, **attributes: Any) -> Option:  # noqa: ANN401 - click's
     """Return an option that the function of a command does not receive: `given_option` has it."""
     return Option(names, expose_value=False, callback=keep_option, **attributes)

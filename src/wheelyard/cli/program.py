@@ -96,6 +96,8 @@ def this_terminal() -> Terminal:
     if click.get_current_context(silent=True) is None:
         return Terminal(program=program)
     given = {name: given_option(name) for name in PLACE_OPTIONS}
+    # other commands do not take the server of the variable
+    given["server"] = chosen_server()
     place = [word for name, value in given.items() if value for word in (f"--{name}", str(value))]
     return Terminal(
         index=chosen_index(),
@@ -120,7 +122,9 @@ def command_line(*words: str, is_question: bool = False) -> str:
     `is_question`: it asks a person, unless it is told not to.
     """
     terminal = this_terminal()
-    index = () if terminal.index == terminal.default_index else ("--index", terminal.index)
+    index = tuple[str, ...]()
+    if is_about_packages() and terminal.index != terminal.default_index:
+        index = ("--index", terminal.index)
     unasked = ("--yes",) if is_question and terminal.asks_nobody else ()
     return f"'{terminal.line((*words, *unasked, *index))}'"
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Collection, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Final, get_args
 
 import click
@@ -20,7 +20,7 @@ from wheelyard.api.download_operations import (
     show_downloads,
 )
 from wheelyard.api.index_operations import IndexHistory, index_history
-from wheelyard.api.operation import Call
+from wheelyard.api.operation import Call, naming_alternatives, there_are
 from wheelyard.api.project_operations import (
     After,
     NameChange,
@@ -99,10 +99,8 @@ def list_command(project: str | None) -> None:
         print_result({"projects": listed}, (project.name for project in listed))
         if answer.other_indexes:
             command = command_line("list", "--index", answer.other_indexes[0])
-            names = ", ".join(answer.other_indexes)
-            print_message(
-                logging.INFO, f"main has no project; there are also {names}: {command} lists one"
-            )
+            others = there_are(answer.other_indexes)
+            print_message(logging.INFO, f"main has no project; {others}: {command} lists one")
     else:
         shown = api.call(project_operations.get_project, parse_name(project))
         print_result(_described(shown), _file_lines(shown, api))
@@ -368,11 +366,19 @@ def journal_command(
     )
     if follow:
         return _follow(reader, api, as_json=as_json)
-    part = _read_with_progress(reader)
+    with _naming_alternatives(api):
+        part = _read_with_progress(reader)
     _print(part, as_json=as_json)
     if not part.entries and not part.problems:
         print_message(logging.INFO, f"there is no such entry{_other_indexes(api)}")
     return 1 if part.problems else 0
+
+
+def _naming_alternatives(api: Api) -> AbstractContextManager[None]:
+    """Return what has an error name the other indexes of a store; a server has done that."""
+    if isinstance(api, LocalApi):
+        return naming_alternatives(api.index)
+    return nullcontext()
 
 
 def _other_indexes(api: Api) -> str:

@@ -8,7 +8,15 @@ from wheelyard.api.promotion_operations import (
     promote,
 )
 from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, PROJECT, cli_command, kept_option, print_result, warn
+from wheelyard.cli.output import (
+    JSON,
+    PROJECT,
+    cli_command,
+    keep_name,
+    print_result,
+    required_name,
+    warn,
+)
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.index_name import read_index_name
 
@@ -17,8 +25,8 @@ from wheelyard.model.index_name import read_index_name
     "promote",
     PROJECT,
     Argument(["version"]),
-    kept_option("--from", "index", metavar="INDEX"),
-    Option(["--to", "target"], required=True, metavar="INDEX"),
+    Option(["--from", "index"], expose_value=False, callback=keep_name, metavar="INDEX"),
+    Option(["--to", "target"], required=True, callback=required_name, metavar="INDEX"),
     Option(["--dry-run"], is_flag=True),
     JSON,
     *INDEX,

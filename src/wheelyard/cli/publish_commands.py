@@ -21,6 +21,7 @@ from wheelyard.cli.options import (
     Api,
     command_settings,
     ensure_index,
+    is_store_given,
     local_api,
     local_caller,
     remote_api,
@@ -40,7 +41,7 @@ from wheelyard.cli.output import (
     resumable,
     shown_progress,
 )
-from wheelyard.cli.program import default_index, error_text
+from wheelyard.cli.program import URL_VARIABLE, default_index, error_text
 from wheelyard.errors import Invalid, Unauthenticated, WheelyardError
 from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.access import Caller
@@ -342,6 +343,11 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
 
     Documentation: importing.md
     """
+    if process_environment().get(URL_VARIABLE) and not is_store_given():
+        raise Invalid(
+            f"An import writes into a store, and {URL_VARIABLE} names a server. Name the store of "
+            "that server with --store."
+        )
     settings, dry_run = command_settings(), options["dry_run"]
     opened = open_source(_request(options, settings), system_runtime())
     try:

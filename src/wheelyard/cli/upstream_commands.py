@@ -11,6 +11,7 @@ from wheelyard.api.public_package_operations import (
 from wheelyard.api.why_operations import WhyQuestion
 from wheelyard.cli.options import (
     INDEX,
+    PACKAGES,
     STORE,
     existing_index,
     open_api,
@@ -43,7 +44,7 @@ for _command in (approve, block, decisions, requests, request, sweep):
     upstream_command.add_command(_command)
 
 
-@upstream_command.subcommand("why", PROJECT, VERSION, JSON, *INDEX)
+@upstream_command.subcommand("why", PROJECT, VERSION, JSON, *PACKAGES)
 def why(project: str, version: str | None) -> int:
     """
     Print what clients get for PROJECT, or for one VERSION of it, and why not the rest.

@@ -7,9 +7,9 @@ from itertools import groupby
 from click import DateTime, Option
 
 from wheelyard.api.why_operations import WhyQuestion, explain_project
-from wheelyard.cli.options import INDEX, Api, open_api
+from wheelyard.cli.options import PACKAGES, Api, open_api
 from wheelyard.cli.output import JSON, PROJECT, cli_command, print_result
-from wheelyard.cli.program import default_index, reason_text, this_terminal
+from wheelyard.cli.program import reason_text, this_terminal
 from wheelyard.cli.upstream_decision_commands import VERSION
 from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import parse_name, parse_version
@@ -22,11 +22,10 @@ from wheelyard.remedies import Advice, Remedy
     PROJECT,
     VERSION,
     Option(["--as-of"], type=DateTime(["%Y-%m-%d"]), metavar="DATE"),
-    Option(["--index"], default=default_index, metavar="NAME"),
     JSON,
-    *INDEX,
+    *PACKAGES,
 )
-def why_command(*, project: str, version: str | None, as_of: datetime | None, index: str) -> int:
+def why_command(*, project: str, version: str | None, as_of: datetime | None) -> int:
     """
     Print what clients get for PROJECT, or for one VERSION of it, and why not the rest.
 
@@ -34,7 +33,6 @@ def why_command(*, project: str, version: str | None, as_of: datetime | None, in
     about that index, its layers and its filter. Exit status 0 if some file is shown, 1 if none is.
 
     Options:
-        --index: The index that is asked.  [default: $WHEELYARD_INDEX, else main]
         --as-of: What clients get from the index as of this day, which ends at midnight UTC.
 
     Examples:
@@ -45,7 +43,7 @@ def why_command(*, project: str, version: str | None, as_of: datetime | None, in
     Documentation: views.md
     """
     day = as_of.date() if as_of else None
-    return print_explanation(open_api(index), WhyQuestion(parse_name(project), version or "", day))
+    return print_explanation(open_api(), WhyQuestion(parse_name(project), version or "", day))
 
 
 def print_explanation(api: Api, question: WhyQuestion) -> int:

@@ -132,7 +132,7 @@ class TokenRecord(
         return Scope(actions, stored.projects, self._indexes(stored.index, actions))
 
     def _indexes(self, index: str, actions: Action) -> tuple[str, ...]:
-        if self.publishers:
+        if self.publishers and not index:
             return (EVERY_INDEX,)  # those of its publishers, to whose scopes it is cut down
         if self.owner and not index:
             return (MAIN,)  # whatever its owner may by now in other indexes

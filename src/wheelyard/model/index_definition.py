@@ -46,7 +46,7 @@ class IndexFields(
     filter: Annotated[str, Meta(title='a filter such as "age_days >= 7"')] = ""
     promote_from: Annotated[tuple[str, ...], Meta(title='a list of indexes such as ["dev"]')] = ()
     promote_only: bool = False
-    read: Literal["anyone", "granted"] | None = None
+    read: Annotated[Literal["anyone", "granted"] | None, Meta(title='"anyone" or "granted"')] = None
     """Who may read it: everybody, or whoever has a right; None for the latter."""
     index_size: MebibytesLimit | None = None
     index_files: FilesLimit | None = None

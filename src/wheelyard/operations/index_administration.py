@@ -128,6 +128,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         by it that they may not read in their own index.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        # as `change`, where null leaves a key out
+        table = {key: value for key, value in table.items() if value is not None}
         definition = read_definition(table)
         name = definition.name
         self.require_free(name)
@@ -138,8 +140,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 raise _taken(name, f"there is one in the {place}.")
             made = IndexMade(at=self.runtime.now(), by=by, note=note, index=with_main(table))
             self._require_fit(made, name, stored)
-            if not even_if_open:
-                self._require_closed(made, name, stored)
+            self._require_closed(made, name, stored, even_if_open=even_if_open)
             return (made,)
 
         listed = self._commit(intent, name)
@@ -209,8 +210,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 raise fault
             event = IndexChanged(at=self.runtime.now(), by=by, note=note, index=new)
             self._require_fit(event, name, stored)
-            if not even_if_open:
-                self._require_closed(event, name, stored)
+            self._require_closed(event, name, stored, even_if_open=even_if_open)
             return (event,)
 
         return self._commit(intent, name)
@@ -298,21 +298,36 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 raise Invalid(wrong[other], code="invalid_index")
 
     def _require_closed(
-        self, event: IndexMade | IndexChanged, name: str, stored: IndexList
+        self,
+        event: IndexMade | IndexChanged,
+        name: str,
+        stored: IndexList,
+        *,
+        even_if_open: bool,
     ) -> None:
         """
         Raise Conflict if an open index shows a closed one after an event, and not before.
 
-        That also holds if the closed one is closed by the event: its packages would stay open.
+        That also holds if the closed one is closed by the event: its packages would stay open. If
+        the open one is in the settings, `even_if_open` does not help: no server would start.
         """
         before = self.in_force.merge(stored).definitions
         after = {**before, name: read_definition(event.index)}
-        for other in after:
+        for other, definition in after.items():
             shown = set(self.in_force.closed_layers(other, after))
             if other in before:
                 shown -= {*self.in_force.closed_layers(other, before)}
-            if shown:
-                closed = describe_indexes(tuple(sorted(shown)))
+            if not shown:
+                continue
+            closed = describe_indexes(tuple(sorted(shown)))
+            if definition.is_configured:
+                raise Conflict(
+                    f"Anybody may read the index {other} of the settings, which would show the "
+                    f"packages of {closed}, where a right is needed, and no server would start. "
+                    "Close it there first. Nothing was changed.",
+                    code=OPENS_INDEX,
+                )
+            if not even_if_open:
                 raise Conflict(
                     f"Anybody may read the index {other}, which would show the packages of "
                     f"{closed}, where a right is needed. Nothing was changed.",

@@ -85,6 +85,8 @@ class IndexDefinitions:
         records: IndexRecords,
         roots: Collection[str],
         main: IndexDefinition,
+        *,
+        is_private: bool = False,
     ) -> None:
         self.tables: Mapping[str, IndexKeys] = {table["name"]: table for table in tables}
         """The tables of the settings, by name."""
@@ -94,6 +96,8 @@ class IndexDefinitions:
         self.records = records
         self.roots = roots
         self.main = main
+        self.is_private = is_private
+        """Whether the settings close all indexes, whatever their `read` says."""
         self.has_upstream = UPSTREAM_LAYER in main.layers
         """Whether there is an upstream index, which can be a layer."""
         # Threads may set it at once. Each value is right for its version, so any may be the last.
@@ -177,13 +181,21 @@ class IndexDefinitions:
         self, names: Iterable[str], definitions: Mapping[str, IndexDefinition]
     ) -> Iterator[Caution]:
         """Yield a warning for each of these indexes that shows anybody what is not open."""
-        for name in names:
+        for name in () if self.is_private else names:
             closed = self.closed_layers(name, definitions)
             if closed:
                 yield Caution(
                     f"Anybody may read the index {name}, which shows packages of "
-                    f"{describe_indexes(closed)}, where a right is needed."
+                    f"{describe_indexes(closed)}, where a right is needed. If that is not meant, "
+                    f"give {name} read=granted.",
+                    self._change_of(name, definitions),
                 )
+
+    def _change_of(self, name: str, definitions: Mapping[str, IndexDefinition]) -> Advice | None:
+        """Return how an index is changed, or None for one of the settings."""
+        if definitions[name].is_configured:
+            return None
+        return Advice(Remedy.CHANGE_INDEX, name)
 
     def get(self, name: str) -> IndexDefinition:
         """
@@ -298,5 +310,10 @@ def names_no_index(what: str, name: str) -> Caution:
 
 
 def unknown_index(name: str) -> NotFound:
-    """Return the NotFound for the name of an index that does not exist."""
+    """Return the NotFound for the name of an index that does not exist, or is not in the store."""
+    if name == MAIN:
+        return NotFound(
+            "The index main is not one of the store. Change it in [main] of the settings, and "
+            "restart the servers."
+        )
     return NotFound(f"There is no index {quoted(name)}.", advice=Advice(Remedy.LIST_INDEXES))

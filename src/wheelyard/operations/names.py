@@ -305,6 +305,8 @@ class ClientProjects(Struct, frozen=True):
     """The wanted projects, and then all private ones that these need, also indirectly."""
     takes_uploads: bool = True
     """Whether clients can publish to the index."""
+    other_indexes: tuple[str, ...] = ()
+    """The indexes beside main, if the caller may read no project of main."""
 
 
 class ClientProjectsReader(Struct, frozen=True):

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain
 from math import inf
 from typing import Final
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
+from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import Forbidden
 from wheelyard.model.index_definition import IndexDefinition
 
@@ -21,7 +21,7 @@ LOOK_AGAIN: Final = 15.0
 @dataclass(slots=True)
 class UnusedIndex:
     """
-    Closes an index for uploads until it has its first project, while others have packages.
+    Closes an index for uploads until it has its first file, while others have packages.
 
     Threads may share it. Each method raises Unavailable if the store does not answer.
     """
@@ -34,7 +34,7 @@ class UnusedIndex:
     _looked_at: float = field(default=-inf, init=False)
 
     def is_closed(self) -> bool:
-        """Return whether the index never had a project, and another one has its own packages."""
+        """Return whether the index never had a file, and another one has its own packages."""
         others = self.others().values()
         return any(other.has_packages for other in others) and not self._is_used()
 
@@ -51,21 +51,27 @@ class UnusedIndex:
             return
         definitions = self.others()
         names = [name for name in sorted(definitions) if definitions[name].takes_uploads]
-        where = f"upload to one of the indexes: {', '.join(names)}" if names else "promote it"
+        fact = "Nothing was ever published in main, and there are other indexes, so it takes no"
+        to_open = "the operator sets promote_only = false in [main] of the settings"
+        if names:
+            places = ", ".join(names)
+            help_text = (
+                f"upload to one of the indexes: {places}. To publish in main, too, {to_open}"
+            )
+        else:
+            help_text = f"none of them takes any either. To publish in main, {to_open}"
         raise Forbidden(
-            f"Nothing was ever published in main, and there are other indexes, so it takes no "
-            f"uploads: {where}. To publish in main, too, the operator sets promote_only = false in "
-            "[main] of the settings.",
+            f"{fact} uploads: {help_text}.",
             code=INDEX_NOT_NAMED,
         )
 
     def _is_used(self) -> bool:
-        """Return whether the index has, or had, a project: a reserved name is none."""
+        """Return whether a file was ever listed in the index: a reserved name is none."""
         # what was used once stays so, and on a bucket each look is a request
         if not self._was_used:
             store = self.projects.store
-            # a project whose name was released has left its journal
-            objects = chain(store.list(keys.PROJECTS), store.list(keys.JOURNAL))
-            self._was_used = any(True for _ in objects)
+            documents = self.projects.documents
+            read = documents.read_listed(store.list(keys.PROJECTS), PREFETCH_THREADS)
+            self._was_used = any(project.files or project.deleted_filenames for project in read)
             self._looked_at = self.runtime.monotonic()
         return self._was_used

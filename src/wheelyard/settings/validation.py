@@ -16,6 +16,7 @@ from wheelyard.model.access import (
     ALL_AUTHENTICATED,
     ANONYMOUS,
     EVERY_PROJECT,
+    Action,
     describe_actions,
     describe_indexes,
     intersection,
@@ -399,7 +400,7 @@ def _listener(settings: Settings) -> Iterator[Caution]:
     if server.is_loopback and not has_proxy:
         return
     if is_main_public(settings):
-        why = f"close reading with --private: {DOCUMENTATION}/hardening.md"
+        why = f"close reading with access.private: {DOCUMENTATION}/hardening.md"
         yield Caution(f"anyone who can reach this address may read every package; {why}")
     if access.anonymous_uploads:
         yield Caution("anyone who can reach this address may publish under any name")
@@ -415,6 +416,12 @@ def _listener(settings: Settings) -> Iterator[Caution]:
 
 def _of_grant(settings: Settings, grant: Grant) -> Iterator[Caution]:
     yield from provider_warnings(settings, str(grant), grant.principals)
+    is_decider = grant.scope.actions & (Action.APPROVE | Action.ADMIN) == Action.APPROVE
+    if is_decider and not grant.scope.holds_in(MAIN):
+        yield Caution(
+            f"{grant} gives no right to approve, as it is not about main: what is decided about "
+            "public packages counts in all indexes"
+        )
     google = settings.google.id_token
     is_open = ALL_AUTHENTICATED in grant.principals and google.audience
     if is_open and not google.allowed_domains:
@@ -460,7 +467,7 @@ def _locations(settings: Settings) -> Iterator[Caution]:
     if settings.google.access_token.resource and is_main_public(settings):
         yield Caution(
             "google.access_token.resource says who may do what, and reading is open to everybody "
-            "all the same; close it with --private"
+            "all the same; close it with access.private"
         )
     is_closed = not is_main_public(settings) or bool(settings.index)
     if store.downloads == "public" and is_closed:

@@ -162,7 +162,13 @@ def _definitions(settings: Settings, catalog: Catalog) -> IndexDefinitions:
         is_open=settings.is_main_open,
         is_closed_while_unused=settings.main.promote_only is None,
     )
-    return IndexDefinitions(settings.index, catalog.index_records, settings.server.roots, main)
+    return IndexDefinitions(
+        settings.index,
+        catalog.index_records,
+        settings.server.roots,
+        main,
+        is_private=settings.access.private,
+    )
 
 
 def _store_clock(catalog: Catalog, runtime: Runtime, *, may_write: bool) -> StoreClock:

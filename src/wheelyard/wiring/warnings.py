@@ -152,8 +152,7 @@ def index_warnings(index: Index) -> Iterator[Caution]:
     yield from both.removed_rules()
     if FORMER_MAIN in both.problems:
         yield Caution(both.problems[FORMER_MAIN], RENAME_MAIN)
-    if not index.settings.access.private:
-        yield from in_force.open_layers(both.definitions, both.definitions)
+    yield from in_force.open_layers(both.definitions, both.definitions)
     yield from rights_without_index(index)
     yield from _unknown_indexes(index)
 

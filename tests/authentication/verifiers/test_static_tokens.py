@@ -135,6 +135,15 @@ def test_a_cut_file_opens_no_more_than_the_whole(length: int) -> None:
     assert set(opened) <= {Scope(Action.READ, (Pattern("acme-*"),), (MAIN,))}
 
 
+@pytest.mark.parametrize("indexes", ["[]", '[""]'])
+def test_a_list_of_indexes_names_one(tmp_path: Path, clock: Clock, indexes: str) -> None:
+    """A list without an index is wrong, and does not mean main."""
+    table = f'[[token]]\nname = "ci"\nvalue = "{SECRET}"\nindexes = {indexes}\n{ALL}'
+
+    with pytest.raises(Invalid, match="indexes: expected a list of indexes such as"):
+        _tokens(tmp_path, clock, table)
+
+
 def test_a_token_of_15_characters_is_refused(tmp_path: Path, clock: Clock) -> None:
     """A static token shorter than 16 characters is refused, even if its digest is configured."""
     texts = ("hello", "0123456789abcde", OTHER)

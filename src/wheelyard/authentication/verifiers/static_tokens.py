@@ -71,7 +71,10 @@ class _Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tuple[str, ...], Meta(min_length=1, title='a list such as ["acme-*"], or ["*"] for all')
     ]
     expires: Any = None
-    indexes: Annotated[tuple[str, ...], Meta(title='a list of indexes such as ["dev"]')] = ()
+    indexes: Annotated[
+        Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)] | None,
+        Meta(title='a list of indexes such as ["dev"]'),
+    ] = None
     index: str = ""
     """The same as a text, as earlier versions had it."""
 
@@ -229,7 +232,7 @@ def _parse_token(table: Mapping[str, object]) -> StaticToken:
 def _indexes(fields: _Table, actions: Action) -> tuple[str, ...]:
     if fields.indexes and fields.index:
         raise Invalid("it has indexes and index. Leave index out.")
-    return parse_right_indexes(",".join(fields.indexes) or fields.index, actions)
+    return parse_right_indexes(",".join(fields.indexes or ()) or fields.index, actions)
 
 
 def _check_value(value: str) -> None:

@@ -200,6 +200,7 @@ class HomePages:
             "found": results,
             "unanswered": unanswered,
             "similar": similar,
+            "other_indexes": () if results.total else self._context.index.alternatives,
         }
         body = self._web.environment.render(
             "results.html", self._web.viewer(request.caller), "./", **values

@@ -10,8 +10,8 @@ from wheelyard.http.messages import Request, Response, redirect
 from wheelyard.http.token_forms import INDEX
 from wheelyard.settings.sections import ServerSettings
 
-TOKEN_PAGE: Final = ("-", "account", "tokens")
-"""The page with the form of a token, which ticks the index that a person comes from."""
+TOKEN_PAGES: Final = (("-", "account"), ("-", "account", "tokens"))
+"""The form of a token, which ticks the index that a person comes from, and what leads to it."""
 
 
 class ServerRedirects(Struct, frozen=True):
@@ -25,7 +25,7 @@ class ServerRedirects(Struct, frozen=True):
     def answer(self, request: Request) -> Response:
         """Handle GET: redirect to the same path without that of the index."""
         query = request.query_string
-        if request.segments == TOKEN_PAGE and not request.query_field(INDEX):
+        if request.segments in TOKEN_PAGES and request.query_field(INDEX) is None:
             of_index = urlencode({INDEX: self.index}).encode()
             query = b"&".join(filter(None, (query, of_index)))
         return redirect(302, build_path(self.server, request.segments, query))

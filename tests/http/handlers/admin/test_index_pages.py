@@ -99,6 +99,22 @@ def test_what_an_index_opens_is_confirmed(tmp_path: Path) -> None:
         assert warning not in admin.done(PAGE, **closed)
 
 
+def test_rights_of_an_earlier_index_are_told(admin: Administrator) -> None:
+    """Who makes an index under the name of an earlier one reads which rights hold in it."""
+    grant = GrantFields(who=("htpasswd:reader",), projects=("*",), actions=("read",), index="dev")
+    admin.done(PAGE, action="make", name="dev")
+    granted = admin.server.index.add_grant(grant, "local:bo")
+    admin.done(PAGE, action="remove", name="dev")
+
+    made = admin.send(PAGE, action="make", name="dev")
+
+    admin.server.index.access.revoke(granted.id, "local:bo", "", frozenset())
+    assert made.status == 201
+    assert "rights named the index dev before it was made, and hold in it now: 1 grant" in text_of(
+        made
+    )
+
+
 def test_a_rule_is_a_box_to_tick(admin: Administrator) -> None:
     """What holds or not is ticked, and no longer holds once the tick is taken away."""
     admin.done(PAGE, action="make", name="dev", promote_only="true")

@@ -1,6 +1,6 @@
 """The pages of indexes: the list, the form of one, removal, history."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Final
 from urllib.parse import urlencode
@@ -18,6 +18,7 @@ from wheelyard.http.messages import Request, Response
 from wheelyard.model.index_texts import INDEX_KEYS, NAME, index_of_texts, texts_of_index
 from wheelyard.model.stored_indexes import ListedIndex, describe_event
 from wheelyard.operations.index_administration import OPENS_INDEX
+from wheelyard.remedies import Caution
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.index_fields import index_fields
 
@@ -75,15 +76,22 @@ class IndexPages:
         described = [(event, describe_event(event)) for event in reversed(changes)]
         return self._pages.show_history(request, SECTION, "indexes", described, part)
 
-    def _list(self, request: Request, query: FormFields) -> Response:
+    def _list(
+        self,
+        request: Request,
+        query: FormFields,
+        warnings: Sequence[Caution] = (),
+        status: int = 200,
+    ) -> Response:
         rows = self._pages.api(request).call(index_operations.list_indexes).indexes
         values = {
             "rows": rows,
             "done": query.text("done"),
             "name": query.text(NAME),
+            "warnings": warnings,
             "names": self._pages.names_of(request, (row.created_by for row in rows)),
         }
-        return self._pages.show(request, SECTION, "indexes.html", values)
+        return self._pages.show(request, SECTION, "indexes.html", values, status)
 
     def _index_form(
         self, request: Request, before: ListedIndex | None, form: FormState, status: int
@@ -125,7 +133,13 @@ class IndexPages:
         if action == "make":
             wanted = NewIndex(keys, note, even_if_open)
             with confirmed_by("even_if_open", OPENS_INDEX):
-                api.call(index_operations.make_index, wanted)
+                made = api.call(index_operations.make_index, wanted)
+            listed = api.call(index_operations.list_indexes).indexes
+            of_rows = {warning for row in listed for warning in row.warnings}
+            new = [warning for warning in made.warnings if warning not in of_rows]
+            if new:  # without a redirect, as they are shown once
+                done = {"done": (action,), NAME: (made.name,)}
+                return self._list(request, FormFields(done), new, 201)
         else:
             # a field that is empty leaves its key out
             changes = {key: keys.get(key) for key in INDEX_KEYS if key != NAME}
