@@ -171,7 +171,7 @@ def test_a_removed_rule_of_the_settings_keeps_releases_back(
 ) -> None:
     """An index whose rules the settings still have is served, and gets no promotion."""
     admin = bearer(kept, "admin")
-    for name in ("", "of-settings"):
+    for name in ("main", "of-settings"):
         release: dict[str, Any] = {"version": "1.0", "to": name}
         refused = post(server, "/dev/api/v1/projects/shop/promote", admin, status=403, **release)
         assert refused["error"] == "removed_rule"

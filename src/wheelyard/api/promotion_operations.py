@@ -67,7 +67,7 @@ def _promotion_to(call: Call, name: str) -> Promotion:
     Raises Invalid if the name is empty, and NotFound if there is none.
     """
     if not name:
-        raise Invalid("to: it is empty. Name an index, such as main.", code="invalid_field")
+        raise Invalid("The field to is empty. Name an index, such as main.", code="invalid_field")
     index = call.index
     target = index.named(name)
     return Promotion(
