@@ -82,7 +82,7 @@ def _kind(setting: Setting) -> str:
     kind, meta = unpack(setting.hint)
     if get_origin(kind) is Literal:
         return ", ".join(f"`{word}`" for word in get_args(kind) if word)
-    unit = f", {meta.title}" if meta.title else ""
+    unit = f", {meta.title}" if meta.title and not meta.description else ""
     return expected(setting.hint).removeprefix("a ").replace("|", r"\|") + unit
 
 
@@ -96,7 +96,10 @@ def _meanings() -> Mapping[SettingPath, str]:
     """Return the docstring below each setting."""
 
     def within(section: type[Struct], above: SettingPath) -> Iterator[tuple[SettingPath, str]]:
-        said = _docstrings(ast.parse(inspect.getsource(section)).body[0])
+        said = dict[str, str]()
+        # the keys of rules are those of a class that several sections have
+        for declared in filter(_has_fields, reversed(section.__mro__)):
+            said |= _docstrings(ast.parse(inspect.getsource(declared)).body[0])
         for each in fields(section):
             path = (*above, each.name)
             if is_section(each.type):
@@ -105,6 +108,10 @@ def _meanings() -> Mapping[SettingPath, str]:
                 yield path, said[each.name]
 
     return dict(within(sections.Settings, ()))
+
+
+def _has_fields(kind: type) -> bool:
+    return issubclass(kind, Struct) and kind is not Struct
 
 
 def _docstrings(node: ast.stmt) -> dict[str, str]:

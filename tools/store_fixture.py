@@ -31,6 +31,7 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import changes, keys
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.journaled_documents import DECISIONS
+from wheelyard.catalog.licence_finder import LICENCES
 from wheelyard.catalog.stored_credentials import LastUse, UsedIdTokens
 from wheelyard.downloads.folding import fold
 from wheelyard.http_client.urls import parse_url
@@ -52,7 +53,7 @@ from wheelyard.upstream.page_lookup import StoredPages
 from wheelyard.upstream.parsing import parse_page
 from wheelyard.upstream.policy.advisories import Advisory
 from wheelyard.upstream.policy.decisions import Deciding
-from wheelyard.upstream.policy.evaluation import FIRST_USES, LICENCES
+from wheelyard.upstream.policy.first_uses import FIRST_USES
 from wheelyard.upstream.policy.osv_source import AcceptedOsv, AcceptedOsvRecord
 from wheelyard.upstream.settings import UpstreamServer
 from wheelyard.wiring.upstream import upstream_config

@@ -49,7 +49,6 @@ def upstream_of(*given: str, toml: str = "", **variables: str) -> UpstreamSettin
         ([ON, PRIVATE, URL, "upstream.google=1", "upstream.username=a"], "google: it sends"),
         ([ON, PRIVATE, LOOPBACK, "upstream.google=1"], "google: Google's credentials are not sent"),
         ([ON, PRIVATE, URL, "upstream.password=a"], "password: there is no username"),
-        ([ON, PRIVATE, URL, "upstream.allow=requests"], "allow: without a mode"),
         ([ON, PRIVATE, URL, "upstream.min_cvss=7"], "min_cvss: there is nothing to compare"),
         ([ON, PRIVATE, URL, "server.public_url=https://index.example.com"], "this index itself"),
         (["upstream.min_cvss=nan"], "min_cvss: expected a number from 0 to 10"),
@@ -97,7 +96,7 @@ def test_tables_that_are_refused(table: str, words: str) -> None:
     [
         [ON, URL, PRIVATE],
         [ON, URL, "access.private_names=acme-*"],
-        [ON, URL, "upstream.mode=open"],
+        [ON, URL, "upstream.allow=requests"],
         [ON, URL, "upstream.i_have_no_private_prefix=true"],
         [ON, PRIVATE, LOOPBACK, "upstream.allow_private_networks=127.0.0.0/8"],
         [ON, PRIVATE, "upstream.url=http://10.0.0.1/simple/", "upstream.allow_insecure=true"],
@@ -107,6 +106,15 @@ def test_private_names_and_https_are_enough(flags: list[str]) -> None:
     """Private names, and HTTPS or a loopback address that is allowed, are all that is needed."""
     assert upstream_of(*flags).is_on
     assert upstream_of(ON, PRIVATE, toml=TWO).is_on
+
+
+def test_a_mode_stops_the_start() -> None:
+    """Who still says in a file or a variable how `allow` is meant reads what to do instead."""
+    for where in ({"toml": '[upstream]\nmode = "open"'}, {"WHEELYARD_UPSTREAM_MODE": "open"}):
+        with pytest.raises(Invalid) as caught:
+            upstream_of(ON, PRIVATE, URL, **where)
+
+        assert "it was removed. Without it, upstream.allow is the list" in caught.value.message
 
 
 def test_off_by_default() -> None:
@@ -209,7 +217,7 @@ def test_names_and_time_of_each() -> None:
     assert (first.allow, first.deny, first.page_ttl) == (("x",), (), 5)
     assert (second.allow, second.deny, second.page_ttl) == (None, ("d",), 60)
     assert (first.timeout, second.timeout) == (20, 90)
-    (_, second) = upstream_of("upstream.mode=allowlist", "upstream.allow=y", toml=own).indexes
+    (_, second) = upstream_of("upstream.allow=y", toml=own).indexes
     assert second.allow == ("y",)
     with pytest.raises(Invalid, match=r"index 1\.allow: expected .* found 'a!'"):
         upstream_of(toml=own.replace("'x'", "'a!'"))

@@ -86,7 +86,8 @@ def test_what_is_hardly_meant_is_a_warning(tmp_path: Path, text: str, words: str
 def test_a_password_over_plain_http() -> None:
     """A password for an upstream index that others can read on its way is warned of."""
     text = (
-        UPSTREAM.replace("https", "http") + 'mode = "open"\nallow_insecure = true\nusername = "a"'
+        UPSTREAM.replace("https", "http")
+        + 'i_have_no_private_prefix = true\nallow_insecure = true\nusername = "a"'
     )
     environ = {"WHEELYARD_TOML": text, "WHEELYARD_UPSTREAM_PASSWORD": "hunter2"}
 

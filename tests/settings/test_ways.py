@@ -10,7 +10,7 @@ from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Setting, all_settings
 from wheelyard.settings.value_checks import unpack
 
-EVERY: Final = [each for each in all_settings().values() if not each.is_table]
+EVERY: Final = [each for each in all_settings().values() if each.variable]
 BASE: Final[Mapping[str, Mapping[str, Any]]] = {
     "server": {"certificate": "/etc/chain.pem", "key": "/etc/key.pem"},
     "store": {"location": "gs://kept", "files": "gs://open"},
@@ -32,6 +32,7 @@ VALUES: Final[Mapping[str, tuple[str, str]]] = {
     "upstream.url": ("https://a.example/simple/", "https://b.example"),
     "upstream.bucket": ("gs://pages-a", "folder"),
     "upstream.snapshot": ("2026-10-31", "2026-10-31T12:00:00Z"),
+    "upstream.allowed_licenses": ("MIT", "BSD-*"),
     "upstream.allow_private_networks": ("10.0.0.0/8", "::1/128"),
     "notifications.webhook": ("https://a.example/hook", "https://b.example"),
     "notifications.allow_private_networks": ("10.0.0.0/8", "::1/128"),

@@ -217,7 +217,7 @@ def test_names_of_each_upstream(
         {"allow": ["Lib_*"], "deny": []},
         {"page_ttl": 5},
     )
-    rules = {"mode": "allowlist", "allow": ("requests", "denied"), "deny": ("denied",)}
+    rules = {"allow": ("requests", "denied"), "deny": ("denied",)}
     with two_upstreams(tmp_path, upstream, other, tables, **rules) as server:
         assert list(page_of(server, "lib-core").files) == ["lib_core-1.0-py3-none-any.whl"]
         for _ in range(2):
@@ -262,7 +262,6 @@ def test_policy_of_names(upstream: FakeUpstream, tmp_path: Path) -> None:
     for name in ("requests", "denied", "other"):
         upstream.publish(public_wheel(name, "2.0"))
     rules: dict[str, Any] = {
-        "mode": "allowlist",
         "allow": ("requests", "denied"),
         "deny": ("Denied",),
     }

@@ -38,7 +38,7 @@ RIGHTS = {
 }
 STATES: dict[str, dict[str, Any]] = {
     "open": {},
-    "allowlist": {"mode": "allowlist", "allow": ("requests",)},
+    "allowlist": {"allow": ("requests",)},
     "deny": {"deny": NAMES},
     "approval": {"approval": True},
     "cooldown": {"cooldown_days": 7},

@@ -309,7 +309,7 @@ def test_pip_looks_for_itself(tmp_path: Path, public: FakeUpstream) -> None:
 def test_names_that_are_blocked_or_not_allowed(tmp_path: Path, public: FakeUpstream) -> None:
     """A name that is blocked or not listed was wanted; the operator has denied others for good."""
     names = ("requests", "leftpad", "numpy", "team-tool")
-    listed: dict[str, Any] = {"mode": "allowlist", "allow": names[:2], "deny": ("leftpad",)}
+    listed: dict[str, Any] = {"allow": names[:2], "deny": ("leftpad",)}
     with front(tmp_path, public, **listed) as server:
         deciding = Deciding(server.index.decisions, "local:ana", None, server.index.upstream)
         deciding.block(NormalizedName("requests"), None, "taken over")

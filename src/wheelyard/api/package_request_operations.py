@@ -36,6 +36,7 @@ from wheelyard.model.public_packages import (
     FileReason,
     NameAnswer,
 )
+from wheelyard.model.rules import Code
 from wheelyard.operations.audit_log import log_request
 from wheelyard.operations.lifecycle import REASON_LIMIT
 
@@ -173,7 +174,7 @@ def keep_hidden(call: Call, question: PackageQuestion) -> str:
         times=0,
         first=now,
         last=now,
-        until=_shown_from(call, name, newest, why),
+        until=why.changes_at,
     )
     is_ruled = explanation.answer in (NameAnswer.REFUSED, NameAnswer.UPSTREAM)
     if is_ruled and (newest is None or _is_decidable(newest)):
@@ -209,7 +210,7 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
         times=1,
         first=now,
         last=now,
-        until=_shown_from(call, name, wanted, why[0]),
+        until=why[0].changes_at,
         asks=(Ask(by, now, redact_tokens(reason), asker),),
     )
 
@@ -257,8 +258,6 @@ def _hidden(
 
 def _is_decidable(file: ExplainedFile) -> bool:
     """Return whether a file is shown, or the policy hides it."""
-    from wheelyard.upstream.policy.rules import Code  # noqa: PLC0415 - see above
-
     return file.shown or file.reasons[0].code in {*Code}
 
 
@@ -266,16 +265,6 @@ def _preference(file: ExplainedFile) -> tuple[bool, Version]:
     """Return what is greatest for the file that an installer would choose."""
     version = parse_version(file.version)
     return not version.is_prerelease, version
-
-
-def _shown_from(
-    call: Call, name: NormalizedName, file: ExplainedFile | None, reason: FileReason
-) -> datetime | None:
-    """Return when a hidden file is shown by time alone, or None if it never is."""
-    upstream = call.index.upstream
-    if upstream is None or file is None:
-        return None
-    return upstream.shown_from(name, file.filename, reason)
 
 
 def _require_room(waiting: Iterable[PackageRequest], asker: str) -> None:

@@ -82,7 +82,7 @@ other_project = partial(
 """The archive is that of another project or version than the filename names."""
 
 
-class Rule(StrEnum):
+class ArchiveRule(StrEnum):
     """A rule that a lenient import waives, by the error code for breaking it."""
 
     OBSOLETE_FORMAT = "invalid_filename"
@@ -99,10 +99,10 @@ class Rule(StrEnum):
     """The version is another than in the filename, whose version counts."""
 
 
-WAIVABLE_CODES: Final = frozenset[str](Rule)
+WAIVABLE_CODES: Final = frozenset[str](ArchiveRule)
 _MORE_CODES: Final = {
-    Rule.RECORD: frozenset({"missing_metadata"}),
-    Rule.METADATA: frozenset({"invalid_name", "invalid_version"}),
+    ArchiveRule.RECORD: frozenset({"missing_metadata"}),
+    ArchiveRule.METADATA: frozenset({"invalid_name", "invalid_version"}),
 }
 """The error codes that a rule covers besides its own."""
 
@@ -111,9 +111,9 @@ class Leniency(Struct):
     """Whether rules are waived for one file, and which of them were waived so far."""
 
     is_lenient: bool
-    waived: set[Rule] = set()
+    waived: set[ArchiveRule] = set()
 
-    def waive_or_raise(self, rule: Rule, error: Invalid) -> None:
+    def waive_or_raise(self, rule: ArchiveRule, error: Invalid) -> None:
         """Record that `rule` is waived, or raise `error` if it is not, or is about another rule."""
         if not self.is_lenient or error.code not in {rule, *_MORE_CODES.get(rule, ())}:
             raise error

@@ -8,10 +8,10 @@ from msgspec import Struct
 
 from wheelyard.archive.archive_rules import (
     ArchiveLimits,
+    ArchiveRule,
     Deadline,
     Leniency,
     ReadContext,
-    Rule,
     other_project,
 )
 from wheelyard.archive.sdist import open_sdist, read_sdist
@@ -61,8 +61,8 @@ def read_distribution(
     Validate the distribution file at `path`, and return its metadata and the warnings about it.
 
     Nothing is extracted, executed or followed, and memory is bounded whatever the headers say. The
-    file must not change any more. If `is_lenient`, the file may break each `Rule`, and the result
-    has those that it breaks.
+    file must not change any more. If `is_lenient`, the file may break each `ArchiveRule`, and the
+    result has those that it breaks.
 
     Raises Invalid if the file is not the distribution that its name promises, if clients would read
     it in different ways, or if it exceeds a limit. The code is one of `invalid_archive`,
@@ -139,7 +139,7 @@ def _parse_core(raw: bytes, distribution: Distribution, leniency: Leniency) -> C
     try:
         core = parse_metadata(raw)
     except Invalid as error:
-        leniency.waive_or_raise(Rule.METADATA, error)
+        leniency.waive_or_raise(ArchiveRule.METADATA, error)
         # name and version are compared even so: they may be readable
         name, version = raw_field(raw, "name"), raw_field(raw, "version")
         core = parse_leniently(raw, distribution.project, distribution.version)
@@ -161,10 +161,12 @@ def _check_name_and_version(
         error = _name_mismatch(name)
         if not _has_letters_of(name, distribution):
             raise error
-        leniency.waive_or_raise(Rule.NAME, error)
+        leniency.waive_or_raise(ArchiveRule.NAME, error)
     if version and not is_version_of(version, distribution):
         reason = "its Version is not that of the filename"
-        leniency.waive_or_raise(Rule.VERSION, other_project("version_mismatch", reason, version))
+        leniency.waive_or_raise(
+            ArchiveRule.VERSION, other_project("version_mismatch", reason, version)
+        )
 
 
 def _name_mismatch(name: str) -> Invalid:

@@ -12,11 +12,11 @@ from msgspec import Struct, field
 
 from wheelyard.archive.archive_rules import (
     MIB,
+    ArchiveRule,
     Leniency,
     MemberKind,
     MemberPaths,
     ReadContext,
-    Rule,
     archive_bomb,
     check_relative_name,
     check_text,
@@ -59,7 +59,7 @@ class OpenSdist(Struct, frozen=True):
             name = f"{self.folder}/{path}"
             if self.paths.kind(normalized_path(name)) in {None, MemberKind.FOLDER}:
                 error = invalid_metadata("a License-File of PKG-INFO is not in the sdist", name)
-                leniency.waive_or_raise(Rule.METADATA, error)
+                leniency.waive_or_raise(ArchiveRule.METADATA, error)
 
 
 def read_sdist(context: ReadContext, sdist: Sdist) -> OpenSdist:
@@ -73,10 +73,12 @@ def read_sdist(context: ReadContext, sdist: Sdist) -> OpenSdist:
     stem = sdist.filename.removesuffix(sdist.suffix)
     if top != stem and not is_stem_of(top, sdist):
         reason = "its folder is not named for the file"
-        context.leniency.waive_or_raise(Rule.NAME, other_project("name_mismatch", reason, top))
+        context.leniency.waive_or_raise(
+            ArchiveRule.NAME, other_project("name_mismatch", reason, top)
+        )
     if opened.metadata is None:
         error = missing_metadata("it has no PKG-INFO", f"{top}/{_PKG_INFO}")
-        context.leniency.waive_or_raise(Rule.HAS_METADATA, error)
+        context.leniency.waive_or_raise(ArchiveRule.HAS_METADATA, error)
     return opened
 
 

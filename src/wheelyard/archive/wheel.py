@@ -18,8 +18,8 @@ from msgspec import Struct
 from packaging.utils import canonicalize_name
 
 from wheelyard.archive.archive_rules import (
+    ArchiveRule,
     ReadContext,
-    Rule,
     check_portable_name,
     find_case_collision,
     invalid_archive,
@@ -70,14 +70,14 @@ class OpenWheel(Struct, frozen=True):
         try:
             self._check_license_files(core)
         except Invalid as error:
-            context.leniency.waive_or_raise(Rule.METADATA, error)
+            context.leniency.waive_or_raise(ArchiveRule.METADATA, error)
         path = f"{self.folder}/entry_points.txt"
         if path in self.archive.members:
             _check_entry_points(self.archive.read_path(path, context.limits.entry_points), path)
         try:
             _check_record(self.archive, f"{self.folder}/RECORD")
         except Invalid as error:
-            context.leniency.waive_or_raise(Rule.RECORD, error)
+            context.leniency.waive_or_raise(ArchiveRule.RECORD, error)
             # the waived rule covers RECORD, but not damaged members, which were not all read
             for member in self.archive.members.values():
                 self.archive.verify(member)
@@ -117,7 +117,7 @@ def _find_dist_info(context: ReadContext, archive: ZipArchive, wheel: Wheel) -> 
         raise other_project("missing_metadata", missing)
     if not is_stem_of(stem, wheel):
         code = "version_mismatch" if context.leniency.is_lenient else "missing_metadata"
-        context.leniency.waive_or_raise(Rule.VERSION, other_project(code, missing))
+        context.leniency.waive_or_raise(ArchiveRule.VERSION, other_project(code, missing))
     return folders[0]
 
 

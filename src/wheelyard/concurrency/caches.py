@@ -2,8 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from datetime import datetime
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from wheelyard.concurrency.runtime import Clock
 
@@ -59,6 +60,45 @@ class LruCache(Generic[K, V]):
 
     def _remove(self, key: K) -> None:
         self._weight -= self._entries.pop(key, (None, 0))[1]
+
+
+class _Validity(NamedTuple):
+    made_of: tuple[object, ...]
+    made_at: datetime
+    ends_at: datetime | None
+
+
+class AnswerCache(Generic[K, V]):
+    """
+    A cache of answers, each of which follows from certain things, and counts until a moment.
+
+    Their weights are together at most `capacity`. Threads may share it.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._answers: LruCache[K, tuple[V, _Validity]] = LruCache(capacity)
+
+    def get(self, key: K, made_of: tuple[object, ...], now: datetime) -> V | None:
+        """Return the answer of `key` if it is made of the same, and counts now, or else None."""
+        entry = self._answers.get(key)
+        if entry is None:
+            return None
+        value, valid = entry
+        # a clock that was set back makes what was answered later count for nothing
+        is_in_time = valid.made_at <= now and (valid.ends_at is None or now < valid.ends_at)
+        return value if is_in_time and valid.made_of == made_of else None
+
+    def put(
+        self,
+        key: K,
+        made_of: tuple[object, ...],
+        now: datetime,
+        value: V,
+        ends_at: datetime | None,
+        weight: int,
+    ) -> None:
+        """Cache the answer `value`, made now, which counts until `ends_at`, or None for ever."""
+        self._answers.put(key, (value, _Validity(made_of, now, ends_at)), weight)
 
 
 class ExpiringCache(Generic[K, V]):

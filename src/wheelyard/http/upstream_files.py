@@ -47,7 +47,6 @@ from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES
 from wheelyard.upstream.indexes import UpstreamListing
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
-from wheelyard.upstream.policy.rules import Reason
 
 if TYPE_CHECKING:
     from wheelyard.views.view import View
@@ -160,7 +159,7 @@ class PublicFiles(Struct, frozen=True):
         send = self._core_metadata if wanted.is_metadata else self._distribution
         return send(request, file)
 
-    def _refusal_of(self, version: str, of_name: Reason) -> Reason:
+    def _refusal_of(self, version: str, of_name: FileReason) -> FileReason:
         """
         Return why no upstream index may be asked for a version of a name that is refused.
 
@@ -170,7 +169,7 @@ class PublicFiles(Struct, frozen=True):
         policy = self.reader.upstream.policy
         return policy.refuses_name(self._page.name, version=version) or of_name
 
-    def _refused_file(self, request: Request, filename: str, of_name: Reason) -> Forbidden:
+    def _refused_file(self, request: Request, filename: str, of_name: FileReason) -> Forbidden:
         """
         Note that a file is wanted of a project that no upstream index may be asked for.
 
@@ -215,7 +214,7 @@ class PublicFiles(Struct, frozen=True):
         run = self.reader.run_for_metadata
         return await run(self._page.upstream, client, view.refuses, *asked)
 
-    async def _refusal_by_licence(self, file: UpstreamFile, client: str) -> Reason | None:
+    async def _refusal_by_licence(self, file: UpstreamFile, client: str) -> FileReason | None:
         """Return why the policy refuses a file, whose core metadata may have to be fetched."""
         policy, page, run = self.reader.upstream.policy, self._page, self.reader.run_for_metadata
         return await run(page.upstream, client, policy.refuses_file, page, file)

@@ -100,7 +100,7 @@ _RESULTS: Final = {"0": False, "1": True}
 
 
 class LicencePatterns(Struct, frozen=True):
-    """The licences that an operator does not want."""
+    """Licences of a list, which are blocked, or the only ones that are allowed."""
 
     texts: tuple[str, ...]
     """As they were written."""
@@ -118,6 +118,16 @@ class LicencePatterns(Struct, frozen=True):
         if licence == UNREADABLE:
             return bool(self)
         return self._blocks_expression(licence) if licence else self.blocks_unknown
+
+    def allows(self, licence: str) -> bool:
+        """
+        Return whether a licence of `licence_of` can be met by these licences alone.
+
+        One that is not known can if the list has `unknown`.
+        """
+        if licence == UNREADABLE:
+            return False
+        return self.covers(licence) if licence else self.blocks_unknown
 
     def covers(self, expression: str) -> bool:
         """Return whether an SPDX expression can be met by these licences alone."""

@@ -90,7 +90,7 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
         Return None if nothing was decided.
         Who blocks `2.0` means `2.0+cpu`, too. An approval of `2.0` says nothing about `2.0+cpu`.
         """
-        return next(self._candidates(version), None)
+        return next(self.candidates(version), None)
 
     def for_file(self, version: str, sha256: str) -> Decision | None:
         """
@@ -98,16 +98,17 @@ class ProjectDecisions(Struct, frozen=True, gc=False):
 
         Return None if no decision does.
         """
-        candidates = self._candidates(version)
+        candidates = self.candidates(version)
         return next((decision for decision in candidates if decision.covers(sha256)), None)
 
-    def _candidates(self, version: str) -> Iterator[Decision]:
+    def candidates(self, version: str) -> Iterator[Decision]:
         """Yield the decisions that may count for a version, the most specific one first."""
         own = self.versions.get(strip_trailing_zeros(version))
         # an own approval may not cover a file, which then falls to the decision behind it
         if own is not None:
             yield own
-        public = self.versions.get(strip_trailing_zeros(version.partition("+")[0]))
+        base, local, _ = version.partition("+")
+        public = self.versions.get(strip_trailing_zeros(base)) if local else None
         if public is not None and public.verdict is Verdict.BLOCKED:
             yield public
         if self.project is not None:
@@ -215,7 +216,7 @@ def describe_for_approvers(decision: Decision) -> str:
 
 
 HIDDEN_BY_VIEW: Final = "view"
-"""The code of a reason why an index with a filter does not show a file."""
+"""The code of a reason why the rules of an index hide a file."""
 ABSENT_CODES: Final = frozenset({"denied", "not_listed"})
 """Reasons for which a name is answered as one that no index has (404)."""
 
@@ -261,6 +262,8 @@ class FileReason(Struct, frozen=True, omit_defaults=True):
     text: str
     advice: Advice | None = None
     """What helps against it."""
+    changes_at: datetime | None = None
+    """The next moment (UTC) at which time alone may show the file, or None if it never does."""
 
 
 class ExplainedFile(Struct, frozen=True, omit_defaults=True):

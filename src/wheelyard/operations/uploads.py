@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 from packaging.utils import NormalizedName, canonicalize_version
 
-from wheelyard.archive.archive_rules import GIB, MIB, ArchiveLimits, Deadline, Rule
+from wheelyard.archive.archive_rules import GIB, MIB, ArchiveLimits, ArchiveRule, Deadline
 from wheelyard.catalog.files import FileContent, Files
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.runtime import Runtime
@@ -507,7 +507,7 @@ class Uploads(Struct, frozen=True):
         accepted = (".whl", SDIST_SUFFIX, *((ZIP_SUFFIX,) if self.rules.zip_sdists else ()))
         waived_rules = contents.waived_rules
         if not distribution.filename.endswith(accepted):
-            waived_rules = tuple(sorted({Rule.OBSOLETE_FORMAT.value, *waived_rules}))
+            waived_rules = tuple(sorted({ArchiveRule.OBSOLETE_FORMAT.value, *waived_rules}))
         return File(
             filename=distribution.filename,
             version=_version(contents, distribution),

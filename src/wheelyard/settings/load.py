@@ -131,6 +131,10 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ),
         **{("notifications", key): _NO_MAIL for key in _MAIL_SETTINGS},
         ("web", "pictures"): "it was removed: pictures of other servers are links. Take it away",
+        ("upstream", "mode"): (
+            "it was removed. Without it, upstream.allow is the list of the only names that are "
+            'looked up, and without allow all are. Take mode away; for mode = "open", allow as well'
+        ),
     }
 )
 """Settings that earlier versions had, and what became of them: removed, or `it is X.Y now`."""

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_origin
 from urllib.parse import quote, urlsplit
 
-from msgspec import Meta, Struct, convert
+from msgspec import NODEFAULT, Meta, Struct, convert
 from msgspec.structs import fields
 
 from wheelyard.catalog.removed import without_removed_rules
@@ -25,6 +25,7 @@ from wheelyard.model.index_definition import IndexDefinition, parse_index_tables
 from wheelyard.model.index_name import read_index_name
 from wheelyard.model.promotion import PromotionRules
 from wheelyard.model.quotas import Quotas
+from wheelyard.model.rule_keys import RULE_KEYS
 from wheelyard.settings import value_checks as kinds
 from wheelyard.settings.notification_section import NotificationSettings
 from wheelyard.settings.sign_in_section import SignInSettings
@@ -484,9 +485,11 @@ class Setting(Struct, frozen=True):
 
     @property
     def variable(self) -> str:
-        """The name of its `WHEELYARD_` variable, or an empty text for a table."""
+        """The name of its `WHEELYARD_` variable, or an empty text for what a table is."""
         path = ("store",) if self.path == ("store", "location") else self.path
-        return "" if self.is_table else VARIABLE_PREFIX + "_".join(path).upper()
+        kind, _ = kinds.unpack(self.hint)
+        is_text = not self.is_table and get_origin(kind) is not dict
+        return VARIABLE_PREFIX + "_".join(path).upper() if is_text else ""
 
     def value_in(self, settings: Settings) -> Any:  # noqa: ANN401 - of its `kind`
         """Return the value that this setting has in `settings`."""
@@ -532,9 +535,13 @@ def is_loopback(host: str) -> bool:
 
 
 def _within(section: type[Struct], above: SettingPath) -> Iterator[Setting]:
-    for field in fields(section):
+    # those of a table come before the keys of rules, which several tables have
+    for field in sorted(fields(section), key=lambda field: field.name in RULE_KEYS):
         path = (*above, field.name)
         if is_section(field.type):
             yield from _within(field.type, path)
         else:
-            yield Setting(path, field.type, field.default)
+            default = field.default
+            if field.default_factory is not NODEFAULT:
+                default = field.default_factory()
+            yield Setting(path, field.type, default)

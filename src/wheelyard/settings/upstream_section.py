@@ -1,12 +1,12 @@
 """Section `[upstream]`, and its tables `[[upstream.index]]`: public packages of other indexes."""
 
-from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, convert
 
+from wheelyard.model.rule_keys import RuleKeys
 from wheelyard.settings import value_checks as kinds
-from wheelyard.settings.value_checks import LARGEST, parse_moment
+from wheelyard.settings.value_checks import LARGEST
 
 INDEX_TABLES: Final = ("upstream", "index")
 """The path of the `[[upstream.index]]` tables."""
@@ -37,7 +37,7 @@ class UpstreamIndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return f"UpstreamIndexSettings(label={self.label!r}, url={self.url!r})"
 
 
-class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[upstream]`: other indexes whose packages are served beside the private ones."""
 
     enabled: bool | None = None
@@ -60,12 +60,6 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether `private` is empty on purpose, so that no warning says it."""
     private_missing: Literal["empty", "404"] = "empty"
     """What a private name without a project answers: a page without files, or 404."""
-    mode: Literal["", "open", "allowlist"] = ""
-    """Which other names are looked up: all, or those of `allow`; empty: all."""
-    allow: tuple[kinds.Pattern, ...] = ()
-    """The names that `mode = "allowlist"` allows."""
-    deny: tuple[kinds.Pattern, ...] = ()
-    """Names that are not looked up, whatever `allow` says."""
     check_upload: bool = True
     """Whether an upload of a new name is refused (403) if the name exists upstream."""
     shadow: tuple[kinds.Pattern, ...] = ()
@@ -76,22 +70,8 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Larger files are passed on and not kept; 0: all are kept."""
     bucket: kinds.Apart = ""
     """Where pages and files of upstream indexes are kept; empty: the store, below `upstream/`."""
-    cooldown_days: kinds.Days = 0
-    """Files that were uploaded later than so many days ago are not shown."""
-    cooldown_allow: tuple[kinds.Exempt, ...] = ()
-    """What `cooldown_days` does not apply to."""
-    cooldown_missing: Literal["hide", "first_seen"] = "hide"
-    """A file without a time of upload is hidden, or counts from when it was first seen here."""
-    snapshot: kinds.Moment = ""
-    """Files that were uploaded after this date (UTC) are not shown, such as `2026-10-31`."""
-    approval: bool = False
-    """Whether only what `wheelyard upstream approve` has approved is shown."""
-    blocked_licenses: tuple[str, ...] = ()
-    """Licences whose releases are not shown: `AGPL-3.0-only`, `GPL-*`, or `unknown`."""
     osv: kinds.FileName = ""
     """A file or folder in OSV format; malicious versions in it are not shown."""
-    min_cvss: Annotated[float, Meta(ge=0, le=10)] = 0.0
-    """Versions with a vulnerability of at least this CVSS score in `osv` are hidden; 0: none."""
     page_ttl: kinds.Seconds = 600
     """How long a page is served without asking the upstream whether it has changed."""
     max_stale: kinds.Seconds = 86_400
@@ -114,7 +94,7 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """`[[upstream.index]]` tables, as written: several upstream indexes, in order."""
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
-        return f"UpstreamSettings(enabled={self.enabled}, url={self.url!r}, mode={self.mode!r})"
+        return f"UpstreamSettings(enabled={self.enabled}, url={self.url!r})"
 
     @property
     def is_on(self) -> bool:
@@ -133,9 +113,9 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
         One that lacks `allow`, `deny`, `page_ttl` or `timeout` has that of `[upstream]`.
         """
-        allow = self.allow if self.mode == "allowlist" else None
         defaults: dict[str, Any] = {
-            "allow": allow,
+            # without names, all are allowed
+            "allow": self.allow or None,
             "deny": self.deny,
             "page_ttl": self.page_ttl,
             "timeout": self.timeout,
@@ -149,8 +129,3 @@ class UpstreamSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         own = {name: getattr(self, name) for name in names if name not in ("label", *defaults)}
         label = self.label or DEFAULT_LABEL
         return (UpstreamIndexSettings(label=label, **own, **defaults),)
-
-    @property
-    def snapshot_at(self) -> datetime | None:
-        """The last moment (UTC) of `snapshot`, where a date is the whole day, or None."""
-        return parse_moment(self.snapshot) if self.snapshot else None

@@ -285,9 +285,6 @@ def _index_errors(upstream: UpstreamSettings, own_url: str) -> Iterator[str]:
 
 def _upstream_contradictions(settings: Settings) -> Iterator[str]:
     upstream = settings.upstream
-    if upstream.allow and not upstream.mode:
-        why = 'Set mode = "allowlist", so that only these names are looked up'
-        yield f"upstream.allow: without a mode it has no effect. {why}"
     if upstream.min_cvss and not upstream.osv:
         why = "Name the file or folder of vulnerabilities in osv"
         yield f"upstream.min_cvss: there is nothing to compare with. {why}"
@@ -499,7 +496,7 @@ def _upstream(settings: Settings) -> Iterator[Caution]:
             why = "is sent over plain HTTP, where others can read it; write https://"
             yield Caution(f"the password for the upstream index {index.label} {why}")
     upstream = settings.upstream
-    is_decided = upstream.mode or upstream.i_have_no_private_prefix
+    is_decided = upstream.allow or upstream.i_have_no_private_prefix
     if not settings.upstream_private and not is_decided:
         yield Caution(
             "no name is said to be private, so each name that nothing is published under here is "

@@ -9,7 +9,6 @@ of the page `settings.md` say that a value is. Where a pattern is not enough, `e
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, time
 from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 from urllib.parse import SplitResult, urlsplit
@@ -17,10 +16,10 @@ from urllib.parse import SplitResult, urlsplit
 from msgspec import Meta, Struct, ValidationError, convert
 from msgspec.json import encode
 from msgspec.structs import fields
-from packaging.version import Version
 
 from wheelyard.errors import DOCUMENTATION, Invalid, quoted
-from wheelyard.model.access import normalise_pattern, parse_pattern
+from wheelyard.model import rule_keys
+from wheelyard.model.access import parse_pattern
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_name import parse_index_name, parse_right_index
 from wheelyard.remedies import Advice
@@ -56,18 +55,6 @@ def quote_safely(text: str) -> str:
 def is_url(text: str) -> bool:
     """Return whether a text is an http or https URL without credential, query and fragment."""
     return bool(_URL.fullmatch(text)) and _has_host(text)
-
-
-def parse_moment(text: str) -> datetime:
-    """
-    Return the end of a date, or a time, in UTC.
-
-    Raises ValueError if it is malformed.
-    """
-    moment = datetime.fromisoformat(text)
-    if len(text) == len("2026-10-31"):
-        return datetime.combine(moment.date(), time.max, UTC)
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def unpack(hint: Any) -> tuple[Any, Meta]:  # noqa: ANN401 - any type of a setting
@@ -112,13 +99,25 @@ def problem(value: object, hint: Any, *, strict: bool, is_secret: bool = False) 
     try:
         encode(value)
         convert(value, hint, strict=strict)
-        if not meta.extra or meta.extra["accepts"](value):
+        is_accepted = not meta.extra or meta.extra["accepts"](value)
+        if is_accepted and not any(
+            problem(*member, strict=strict) for member in _members(value, kind)
+        ):
             return ""
     except UnicodeEncodeError:  # bytes of a variable
         return f"expected text in UTF-8{remark}"
     except (ValidationError, Invalid, ValueError, RecursionError):
         pass  # msgspec's message is for programmers, and may have the value in it
     return f"expected {expected(hint)}{remark}"
+
+
+def _members(value: object, kind: Any) -> Iterator[tuple[object, Any]]:  # noqa: ANN401 - see above
+    """Yield the keys and values of a table, each with its type."""
+    if get_origin(kind) is dict and isinstance(value, dict):
+        of_key, of_value = get_args(kind)
+        for key, inner in value.items():
+            yield key, of_key
+            yield inner, of_value
 
 
 def variable_part(name: str) -> str:
@@ -198,11 +197,6 @@ def _is_collector(text: str) -> bool:
     return is_url(text) and not text.rstrip("/").endswith(("/v1/traces", "/v1/metrics"))
 
 
-def _is_exempt(text: str) -> bool:
-    name, equals, version = text.partition("==")
-    return bool(normalise_pattern(name.strip())) and bool(not equals or Version(version))
-
-
 def _is_index_name(text: str) -> bool:
     return not text or bool(parse_index_name(text))
 
@@ -228,7 +222,7 @@ Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 Positive = Annotated[int, Meta(ge=1, le=LARGEST)]
 Seconds = Annotated[int, Meta(ge=0, le=LARGEST, title="seconds")]
 Timeout = Annotated[int, Meta(ge=1, le=600, title="seconds")]
-Days = Annotated[int, Meta(ge=0, le=36_500, title="days")]
+Days = rule_keys.Days
 MebibytesOrNone = Annotated[int, Meta(ge=0, le=LARGEST, title="MiB")]
 Mebibytes = Annotated[int, Meta(ge=1, le=LARGEST, title="MiB")]
 ListenAddress = Annotated[str, _text("an address such as 127.0.0.1", pattern="[^/@]+")]
@@ -251,20 +245,15 @@ WholeBucket = Annotated[str, _text("a bucket as a whole, gs://BUCKET", accepts=_
 Title = Annotated[str, _text("1 to 60 characters on one line", pattern=_TITLE)]
 Colour = Annotated[str, _text("a colour such as #1b62b5", pattern="#[0-9A-Fa-f]{6}")]
 Label = Annotated[str, _text("up to 40 letters, digits, dots and hyphens", pattern=_LABEL)]
-Moment = Annotated[
-    str, _text("2026-10-31, or a time such as 2026-10-31T12:00:00Z", accepts=parse_moment)
-]
+Moment = rule_keys.Moment
 Root = Annotated[str, _text("names (a-z, 0-9 and -) that are no path here", accepts=_is_root)]
 RightIndex = Annotated[str, _text("names of indexes, or *", accepts=parse_right_index)]
 GrantableAction = Literal["read", "upload", "manage"]
 IndexName = Annotated[str, _text("names of indexes", accepts=_is_index_name)]
 Name = Annotated[str, _text("names, or beginnings such as acme-*", accepts=parse_pattern)]
-Pattern = Annotated[
-    str, _text("names, or patterns with * or ?, such as acme-*", accepts=normalise_pattern)
-]
+Pattern = rule_keys.Pattern
 Host = Annotated[str, _text("hosts such as a.example or a.example:8443", accepts=_is_host)]
 Domain = Annotated[str, _text("domains such as acme.dev", pattern=_DOMAIN)]
 Audience = Annotated[str, _text("1 to 500 characters, ASCII without spaces", pattern=_AUDIENCE)]
 Network = Annotated[str, _text("networks such as 10.0.0.0/8", accepts=ip_network)]
-Exempt = Annotated[str, _text("names, patterns, or NAME==VERSION", accepts=_is_exempt)]
 JobAudiences = Annotated[tuple[Audience, ...], Meta(max_length=5, description=_JOBS)]

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
-from datetime import datetime
 from itertools import count
 from typing import Final, TypeAlias
 
@@ -28,6 +27,7 @@ from wheelyard.model.public_packages import (
     NameAnswer,
     RefreshedPage,
 )
+from wheelyard.model.rules import Code
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.rendering.listing import HiddenFiles, Listing, Origin
 from wheelyard.rendering.project_facts import latest_release, releases_of
@@ -38,9 +38,7 @@ from wheelyard.upstream.hidden_pages import HiddenPages
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import FoundPage, UpstreamPages
-from wheelyard.upstream.policy.evaluation import PageView
-from wheelyard.upstream.policy.policy import Policy, PolicyState
-from wheelyard.upstream.policy.rules import Code, Reason
+from wheelyard.upstream.policy.policy import PageView, Policy, PolicyState
 from wheelyard.upstream.requests import RequestLog
 from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.upstream.upstream_files import UpstreamFiles
@@ -202,7 +200,7 @@ class UpstreamOrigin(Origin, frozen=True, kw_only=True):
     view: PageView
     """Which of them the policy shows, and why not the others."""
     policy: Policy
-    refused_for: Reason | None = None
+    refused_for: FileReason | None = None
     """Why nothing of the project is shown, for programs."""
 
     def hidden(self) -> Sequence[HiddenFiles]:
@@ -333,23 +331,7 @@ class UpstreamIndex:
         self, page: UpstreamPage, file: UpstreamFile, reason: FileReason, asker: Caller
     ) -> None:
         """Note that somebody wants a file of a page, which is hidden for a reason."""
-        until = self._shown_from(file, reason)
-        self.requests.note(page.name, file.version, reason, asker, until)
-
-    def shown_from(
-        self, name: NormalizedName, filename: str, reason: FileReason
-    ) -> datetime | None:
-        """
-        Return when a file hidden for a reason is shown by time alone, or None if it never is.
-
-        It is one of the page in the store. Raises Unavailable if that does not answer.
-        """
-        page = self.pages.stored(name)
-        file = page.by_filename.get(filename) if page is not None else None
-        return None if file is None else self._shown_from(file, reason)
-
-    def _shown_from(self, file: UpstreamFile, reason: FileReason) -> datetime | None:
-        return self.policy.rules.cooldown_end(file) if reason.code == Code.COOLDOWN else None
+        self.requests.note(page.name, file.version, reason, asker, reason.changes_at)
 
     def hidden_codes(self, name: NormalizedName, version: str) -> tuple[str, ...]:
         """
@@ -435,7 +417,7 @@ class UpstreamIndex:
         return replace(listing, version=f"upstream-{next(self._versions)}")
 
     def _listing(
-        self, page: UpstreamPage, view: PageView, version: str, reason: Reason | None = None
+        self, page: UpstreamPage, view: PageView, version: str, reason: FileReason | None = None
     ) -> UpstreamListing:
         return UpstreamListing(
             name=page.name,

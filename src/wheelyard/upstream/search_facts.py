@@ -73,7 +73,7 @@ class PublicProjectList(Struct):
         Reads nothing.
         """
         upstream = self.upstream
-        return upstream.policy.rules.accept(name) and not upstream.names.patterns.match(name)
+        return upstream.policy.accepts(name) and not upstream.names.patterns.match(name)
 
     def versions(self) -> dict[NormalizedName, str]:
         """Return a version of the facts of each project, as `PublicProjects` describes it."""

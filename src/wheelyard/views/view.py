@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
 from wheelyard.errors import Unavailable
 from wheelyard.model.project import File, Project
 from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
+from wheelyard.model.rules import Named
 from wheelyard.model.view_filter.facts import FileFacts
 from wheelyard.model.view_filter.language import parse_filter
 from wheelyard.rendering.project_facts import releases_of
@@ -27,14 +28,6 @@ if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
     from wheelyard.upstream.page import UpstreamFile
     from wheelyard.upstream.policy.osv_source import OsvSource
-
-
-class Named(Protocol):
-    """A file with a name."""
-
-    @property
-    def filename(self) -> str:
-        """Its name."""
 
 
 F = TypeVar("F", bound=Named)
@@ -128,16 +121,10 @@ class View:
         if not shown.hidden and shown.changes_at is None:
             return listing
         times = filter(None, (seen.changes_at, shown.changes_at))
-        # only whoever has a page of an upstream index has loaded this
-        from wheelyard.upstream.policy.rules import Reason  # noqa: PLC0415
-
-        reasons = {
-            name: Reason(why.code, why.text, why.advice) for name, why in shown.hidden.items()
-        }
         view = replace(
             seen,
             shown=shown.files,
-            hidden={**seen.hidden, **reasons},
+            hidden={**seen.hidden, **shown.hidden},
             changes_at=min(times, default=None),
         )
         return replace(

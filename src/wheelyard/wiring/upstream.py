@@ -7,7 +7,6 @@ Only imported if `[upstream]` is enabled: without it, nothing of `upstream/` is 
 import re
 from contextlib import closing
 from dataclasses import replace as replace_fields
-from datetime import timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,9 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import CachePolicy, DocumentCache
 from wheelyard.catalog.format import Catalog
 from wheelyard.catalog.journaled_documents import DecisionRecords
+from wheelyard.catalog.licence_finder import LICENCES, LicenceFinder
 from wheelyard.catalog.private_names import PrivateNames
+from wheelyard.catalog.version_notes import VersionNotes
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import DaemonThreads
 from wheelyard.errors import UPSTREAM_UNAVAILABLE, Invalid, Unavailable
@@ -27,7 +28,7 @@ from wheelyard.http_client.hosts import FetchError
 from wheelyard.http_client.urls import UserPassword, parse_url
 from wheelyard.model.access import NameFilter, parse_name_patterns
 from wheelyard.model.decoding import escaped
-from wheelyard.model.licences import parse_licence_patterns
+from wheelyard.model.rule_keys import parse_exceptions, rule_keys_in
 from wheelyard.operations.names import NameClaims
 from wheelyard.settings.sections import MIB, Settings
 from wheelyard.settings.upstream_section import UpstreamIndexSettings, UpstreamSettings
@@ -43,16 +44,10 @@ from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.page_lookup import StoredPages
 from wheelyard.upstream.pages import UpstreamPages
-from wheelyard.upstream.policy.evaluation import (
-    FIRST_USES,
-    LICENCES,
-    FirstUses,
-    KnownLicences,
-    MetadataReader,
-)
+from wheelyard.upstream.policy.first_uses import FIRST_USES, FirstUses
 from wheelyard.upstream.policy.osv_source import AcceptedOsvRecord, OsvSource
+from wheelyard.upstream.policy.page_licences import MetadataReader, PageLicences
 from wheelyard.upstream.policy.policy import Policy
-from wheelyard.upstream.policy.rules import PolicyRules, VersionNotes, parse_exceptions
 from wheelyard.upstream.requests import RequestLog
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer, is_outage
 from wheelyard.upstream.upstream_files import FileRules, UpstreamFiles
@@ -118,7 +113,7 @@ def build_upstream(
         requests=RequestLog(catalog.request_records, runtime, is_off=is_read_only),
         runtime=runtime,
         is_local=is_local,
-        waits_for_licences=bool(upstream.blocked_licenses),
+        waits_for_licences=bool(upstream.allowed_licenses or upstream.blocked_licenses),
     )
 
 
@@ -220,28 +215,6 @@ def _name_filter(index: UpstreamIndexSettings) -> NameFilter:
     return NameFilter(allow, parse_name_patterns(index.deny))
 
 
-def policy_rules(settings: UpstreamSettings) -> PolicyRules:
-    """
-    Return the rules of the settings.
-
-    Raises Invalid (code `bad_setting`) for a wrong licence.
-    """
-    try:
-        licences = parse_licence_patterns(settings.blocked_licenses)
-    except Invalid as fault:
-        message = f"upstream.blocked_licenses: {fault.message}"
-        raise Invalid(message, code=fault.code) from fault
-    return PolicyRules(
-        names=tuple(map(_name_filter, settings.indexes)),
-        cooldown=timedelta(days=settings.cooldown_days),
-        cooldown_exceptions=parse_exceptions(settings.cooldown_allow),
-        uses_first_seen=settings.cooldown_missing == "first_seen",
-        snapshot=settings.snapshot_at,
-        needs_approval=settings.approval,
-        blocked_licences=licences,
-    )
-
-
 def build_policy(
     settings: UpstreamSettings,
     store: Store,
@@ -255,21 +228,27 @@ def build_policy(
     Return the policy of the settings.
 
     `store` has what is below `upstream/`. The database of `osv` is not read before `Policy.load`.
-    Raises Invalid as `policy_rules` does.
+    Raises Invalid (code `bad_setting`) for a wrong licence.
     """
-    rules, commits = policy_rules(settings), decisions.commits
-    runtime, retries = commits.runtime, commits.retries
-    # each is None unless a rule needs it: it costs requests to the store
-    osv = licences = first_uses = None
+    runtime, retries = decisions.commits.runtime, decisions.commits.retries
+    osv = None
     if settings.osv:
         record = AcceptedOsvRecord(store)
         osv = OsvSource(Path(settings.osv), settings.min_cvss, runtime.monotonic, record)
-    if rules.blocked_licences:
-        documents = DocumentCache(store, LICENCES, runtime, caching)
-        notes = VersionNotes(keys.UPSTREAM_LICENCES, "releases", documents, retries)
-        licences = KnownLicences(rules.blocked_licences, read_metadata, notes)
-    if rules.cooldown and rules.cooldown_exceptions.versions:
-        uses = DocumentCache(store, FIRST_USES, runtime, caching)
-        noted = VersionNotes(keys.UPSTREAM_FIRST_USES, "projects", uses, retries)
-        first_uses = FirstUses(rules.cooldown_exceptions, noted, is_read_only)
-    return Policy(rules, decisions, osv, licences, first_uses)
+    # neither document is read unless a rule needs it: it costs requests to the store
+    licences = DocumentCache(store, LICENCES, runtime, caching)
+    uses = DocumentCache(store, FIRST_USES, runtime, caching)
+    noted_uses = VersionNotes(keys.UPSTREAM_FIRST_USES, "projects", uses, retries)
+    noted_licences = VersionNotes(keys.UPSTREAM_LICENCES, "releases", licences, retries)
+    exceptions = parse_exceptions(settings.cooldown_allow)
+    try:
+        return Policy(
+            rule_keys_in(settings),
+            tuple(map(_name_filter, settings.indexes)),
+            decisions,
+            PageLicences(LicenceFinder(noted_licences), read_metadata),
+            FirstUses(exceptions, noted_uses, is_read_only),
+            osv,
+        )
+    except Invalid as fault:
+        raise Invalid(f"upstream.{fault.message}", code=fault.code) from fault

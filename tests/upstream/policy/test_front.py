@@ -23,11 +23,11 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import NotFound
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.public_packages import Explanation, NameAnswer
+from wheelyard.model.rules import Code
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.policy.decisions import Deciding
-from wheelyard.upstream.policy.rules import Code
 
 pytestmark = pytest.mark.integration
 

@@ -18,6 +18,8 @@ from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import Decision, ProjectDecisions, Verdict
+from wheelyard.model.rule_keys import RuleKeys
+from wheelyard.model.rules import Code, Judged, rules_of_upstream
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
@@ -25,9 +27,8 @@ from wheelyard.storage.base import Stores
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy.decisions import Deciding
-from wheelyard.upstream.policy.evaluation import Evaluation
+from wheelyard.upstream.policy.facts import PageFacts
 from wheelyard.upstream.policy.policy import Policy
-from wheelyard.upstream.policy.rules import Code, PolicyRules
 from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in
@@ -100,10 +101,9 @@ def test_nothing_is_set(harness: IndexHarness) -> None:
     [
         (UpstreamSettings(deny=("DE*",)), "demo", Code.DENIED),
         (UpstreamSettings(deny=("de?o",)), "other", None),
-        (UpstreamSettings(mode="allowlist"), "demo", Code.NOT_LISTED),
-        (UpstreamSettings(mode="allowlist", allow=("DEMO",)), "demo", None),
-        (UpstreamSettings(mode="open", allow=("other",)), "demo", None),
-        (UpstreamSettings(mode="allowlist", allow=("demo",), deny=("demo",)), "demo", Code.DENIED),
+        (UpstreamSettings(allow=("other",)), "demo", Code.NOT_LISTED),
+        (UpstreamSettings(allow=("DEMO",)), "demo", None),
+        (UpstreamSettings(allow=("demo",), deny=("demo",)), "demo", Code.DENIED),
         (UpstreamSettings(approval=True), "demo", Code.NOT_APPROVED),
     ],
 )
@@ -502,11 +502,15 @@ def test_each_file_is_shown_or_hidden_for_a_reason(
         for number, (version, at, seen) in enumerate(made)
     ]
     found = page(*files)
-    rules = PolicyRules(cooldown=days * DAY, uses_first_seen=uses_first_seen, snapshot=snapshot)
+    keys = RuleKeys(
+        cooldown_days=days,
+        cooldown_missing="first_seen" if uses_first_seen else "hide",
+        snapshot=snapshot.isoformat() if snapshot else "",
+    )
+    rules = rules_of_upstream(keys)
 
     def view_at(now: datetime) -> list[str]:
-        evaluation = Evaluation(rules, found, now, ProjectDecisions(), {}, {})
-        view = evaluation.view("")
+        view = judged_at(now)
         names = [each.filename for each in view.shown]
         assert {*names} | {*view.hidden} == {*found.by_filename}
         assert {*names} & {*view.hidden} == set()
@@ -517,13 +521,14 @@ def test_each_file_is_shown_or_hidden_for_a_reason(
             known = file.uploaded_at or file.first_seen
             assert snapshot is None or (known is not None and known <= snapshot)
         if view.changes_at is not None:
-            just_before = evaluation_at(view.changes_at - timedelta(microseconds=1))
+            just_before = judged_at(view.changes_at - timedelta(microseconds=1))
             assert view.changes_at > now
-            assert [each.filename for each in just_before.view("").shown] == names
+            assert [each.filename for each in just_before.shown] == names
         return names
 
-    def evaluation_at(now: datetime) -> Evaluation:
-        return Evaluation(rules, found, now, ProjectDecisions(), {}, {})
+    def judged_at(now: datetime) -> Judged[UpstreamFile]:
+        facts = PageFacts(page=found)
+        return rules.judge(found.files, map(facts.of, found.files), now)
 
     seen = list[str]()
     for hours in range(0, 24 * 12, 36):

@@ -1,15 +1,14 @@
 """
 Which names, versions and files of upstream indexes may be shown, and why not the others.
 
-`upstream/policy/` decides what of a page is shown. It knows no HTTP, and only `decisions.py` has a
-page fetched.
+`upstream/policy/` decides what of a page is shown, by the rules of `model/rules.py`. It knows no
+HTTP, and only `decisions.py` has a page fetched.
 
 - `policy.py`: what handlers ask about a name, a page or a file. It keeps the view of each page
   until something that decides changes.
-- `rules.py`: the rules of the settings, the codes of refusals, the sentences that clients get, and
-  the documents of first uses and licences in the store
-- `evaluation.py`: all that decides, applied to the files of one page. It also knows when an
-  exception from the cooldown was first used, and which releases are under a blocked licence.
+- `facts.py`: what is known of the files of a page, as rules ask for it
+- `first_uses.py`, `page_licences.py`: when an exception from a cooldown was first used, and the
+  licences of files
 - `osv_source.py`, `advisories.py`: the operator's OSV database: watched, parsed, matched with
   versions, and the one that was accepted last
 - `decisions.py`: makes decisions, about the files that an upstream index lists now;

@@ -29,12 +29,11 @@ from wheelyard.model.public_packages import (
     Verdict,
     describe,
 )
+from wheelyard.model.rules import LIFTABLE, Code
 from wheelyard.operations.audit_log import log_decision
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.upstream.indexes import UpstreamIndex
-from wheelyard.upstream.policy.evaluation import LIFTABLE
-from wheelyard.upstream.policy.rules import Code
 
 OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
 """Rules that are lifted for a version only: the next one of a project may be malicious, too."""

@@ -10,15 +10,37 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.journaled_documents import DecisionRecords
-from wheelyard.concurrency.caches import LruCache
-from wheelyard.model.public_packages import UNDECIDED, DecisionList, ProjectDecisions, Verdict
+from wheelyard.catalog.version_notes import NoteDocument
+from wheelyard.concurrency.caches import AnswerCache
+from wheelyard.model.access import NameFilter
+from wheelyard.model.project import Status
+from wheelyard.model.public_packages import (
+    UNDECIDED,
+    DecisionList,
+    FileReason,
+    ProjectDecisions,
+    Verdict,
+)
+from wheelyard.model.rule_keys import RuleKeys, licence_rule
+from wheelyard.model.rules import (
+    NOTHING_HIDDEN,
+    Code,
+    Facts,
+    Rules,
+    blocked,
+    denied,
+    lifted_by,
+    not_approved,
+    not_listed,
+    rules_of_upstream,
+)
 from wheelyard.storage.base import ABSENT
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.policy import rules
 from wheelyard.upstream.policy.advisories import AdvisoryTable
-from wheelyard.upstream.policy.evaluation import Evaluation, FirstUses, KnownLicences, PageView
+from wheelyard.upstream.policy.facts import PageFacts
+from wheelyard.upstream.policy.first_uses import FirstUses
 from wheelyard.upstream.policy.osv_source import OsvSource
-from wheelyard.upstream.policy.rules import Code, NoteDocument, PolicyRules, Reason
+from wheelyard.upstream.policy.page_licences import PageLicences
 
 VIEW_BYTES: Final = 16 * 1024**2
 """Estimated bytes of memory for the views of pages."""
@@ -26,6 +48,23 @@ PAGE_BYTES, SHOWN_BYTES, HIDDEN_BYTES = 1000, 8, 400
 """Estimated bytes of a view without its files, of a file that is shown, and of one that is not."""
 NO_ADVISORIES: Final = AdvisoryTable("")
 NOT_NOTED: Final = Snapshot[Any](None, ABSENT, 0.0, 0.0, 0)
+_WITHOUT_KEYS: Final = frozenset({Code.QUARANTINED, Code.BLOCKED, Code.MALICIOUS})
+"""What hides files although no key of a rule is set."""
+
+
+class PageView(Struct, frozen=True):
+    """What of a page is shown now, and why the rest is not."""
+
+    shown: tuple[UpstreamFile, ...]
+    """Sorted by filename."""
+    hidden: Mapping[str, FileReason]
+    """The most serious reason of each file that is not shown, by filename."""
+    changes_at: datetime | None
+    """The next moment at which files appear by time alone, or None if there is none."""
+    generation: str
+    """The policy's, as this view was made."""
+    empty_versions: tuple[str, ...] = ()
+    """Versions without files that are shown."""
 
 
 class PolicyState(Struct, frozen=True):
@@ -49,43 +88,42 @@ class PolicyState(Struct, frozen=True):
         return self.decided.value or DecisionList()
 
 
-class _CachedView(Struct, frozen=True):
-    view: PageView
-    made_at: datetime
-    made_of: tuple[object, ...]
-    """What of the page it was made of."""
-
-    def is_valid(self, made_of: tuple[object, ...], now: datetime, generation: str) -> bool:
-        """Return whether it is of the same files, by the same decisions, and in its time."""
-        end = self.view.changes_at
-        is_in_time = self.made_at <= now and (end is None or now < end)
-        return is_in_time and self.view.generation == generation and self.made_of == made_of
-
-
 class Policy:
     """
     Decides what is shown.
 
-    Threads may share it. `records` has the decisions in the store. `osv` is the database of
-    malicious and vulnerable versions. `licences` is given if licences are blocked, and `first_uses`
-    if there are exceptions from the cooldown for one version.
+    Threads may share it.
+
+    Args:
+        keys: The keys of its rules.
+        names: Which names each upstream index is asked for.
+        records: The decisions in the store.
+        licences: Finds licences. The notes of the store are read if a rule needs them.
+        first_uses: When exceptions from the cooldown for one version were first used. It is read
+            if there are any.
+        osv: The database of malicious and vulnerable versions.
     """
 
     def __init__(
         self,
-        rules: PolicyRules,
+        keys: RuleKeys,
+        names: tuple[NameFilter, ...],
         records: DecisionRecords,
+        licences: PageLicences,
+        first_uses: FirstUses,
         osv: OsvSource | None = None,
-        licences: KnownLicences | None = None,
-        first_uses: FirstUses | None = None,
     ) -> None:
-        self.rules = rules
+        self.rules = rules_of_upstream(keys)
+        self.licence_rule = licence_rule(keys, needs_known=False)
+        self.names = names
         self.records = records
         self.osv = osv
+        self.licences = licences
+        self.first_uses = first_uses
         self._runtime = records.commits.runtime
-        self._licences = licences
-        self._first_uses = first_uses
-        self._views: LruCache[tuple[str, str], _CachedView] = LruCache(VIEW_BYTES)
+        has_exceptions = bool(keys.cooldown_days and first_uses.exceptions.versions)
+        self._first_uses = first_uses if has_exceptions else None
+        self._views: AnswerCache[tuple[str, str], PageView] = AnswerCache(VIEW_BYTES)
         self._is_undecided = False
 
     @property
@@ -98,7 +136,8 @@ class Policy:
         """
         decided = self.records.peek()
         advisories = self.osv.peek() if self.osv else NO_ADVISORIES
-        licences = self._licences.notes.peek() if self._licences else NOT_NOTED
+        notes = self.licences.finder.notes if self.licence_rule else None
+        licences = notes.peek() if notes else NOT_NOTED
         first_uses = self._first_uses.notes.peek() if self._first_uses else NOT_NOTED
         if decided is None or advisories is None or licences is None or first_uses is None:
             return None
@@ -115,7 +154,7 @@ class Policy:
         return PolicyState(
             self._load_decisions(),
             self.osv.current() if self.osv else NO_ADVISORIES,
-            self._licences.notes.get() if self._licences else NOT_NOTED,
+            self.licences.finder.noted() if self.licence_rule else NOT_NOTED,
             self._first_uses.notes.get() if self._first_uses else NOT_NOTED,
         )
 
@@ -133,16 +172,16 @@ class Policy:
 
     def refuses_name(
         self, name: NormalizedName, state: PolicyState | None = None, version: str = ""
-    ) -> Reason | None:
+    ) -> FileReason | None:
         """
         Return why the upstream is not asked for a name, or None if it may be.
 
         With a version, it is the reason for that one. Without `state`, what decides is read. Raises
         Unavailable if the store does not say.
         """
-        if not self.rules.accept(name):
-            is_denied = all(names.deny.match(name) for names in self.rules.names)
-            return rules.denied(name) if is_denied else rules.not_listed(name)
+        if not self.accepts(name):
+            is_denied = all(names.deny.match(name) for names in self.names)
+            return denied(name) if is_denied else not_listed(name)
         decisions = state.decisions.for_project(name) if state else self.decisions_of(name)
         return self._refuses(name, decisions, version)
 
@@ -156,28 +195,30 @@ class Policy:
         # first uses are written down before the view, whose generation has them
         state = self._note_first_uses(page, now, state)
         key = page.upstream, page.name
-        made_of = page.status, page.reason, page.empty_versions, page.files
-        cached = self._views.get(key)
-        if cached is not None and cached.is_valid(made_of, now, state.generation):
-            return cached.view
-        view = self._evaluate(page, now, state).view(state.generation)
-        size = PAGE_BYTES + SHOWN_BYTES * len(view.shown) + HIDDEN_BYTES * len(view.hidden)
-        self._views.put(key, _CachedView(view, now, made_of), size)
+        # the generation first, which is compared in a moment
+        made_of = state.generation, page.status, page.reason, page.empty_versions, page.files
+        view = self._views.get(key, made_of, now)
+        if view is None:
+            view = self._judge(self._facts(page, state), now, state.generation)
+            size = PAGE_BYTES + SHOWN_BYTES * len(view.shown) + HIDDEN_BYTES * len(view.hidden)
+            self._views.put(key, made_of, now, view, view.changes_at, size)
         return view
 
-    def reasons(self, page: UpstreamPage, now: datetime) -> Mapping[str, tuple[Reason, ...]]:
+    def reasons(self, page: UpstreamPage, now: datetime) -> Mapping[str, tuple[FileReason, ...]]:
         """
         Return every reason why files of a page are not shown, by filename.
 
         A file that is shown has no entry. Raises as `view`.
         """
-        evaluation = self._evaluate(page, now, self._note_first_uses(page, now))
-        by_filename = {file.filename: tuple(evaluation.reasons(file)) for file in page.files}
+        facts = self._facts(page, self._note_first_uses(page, now))
+        by_filename = {
+            file.filename: self.rules.reasons(facts.of(file), now) for file in page.files
+        }
         return {filename: why for filename, why in by_filename.items() if why}
 
     def refuses_file(
         self, page: UpstreamPage, file: UpstreamFile, view: PageView | None = None
-    ) -> Reason | None:
+    ) -> FileReason | None:
         """
         Return why a file of a page, or its metadata, is not sent, or None if it may be.
 
@@ -189,27 +230,33 @@ class Policy:
         now = self._runtime.now()
         if page.by_filename.get(file.filename) != file:
             page = replace(page, files=(*page.files, file))
-            reason = next(
-                self._evaluate(page, now, self._note_first_uses(page, now)).reasons(file), None
-            )
+            facts = self._facts(page, self._note_first_uses(page, now))
+            reason = self.rules.first(facts.of(file), now)
         else:
             reason = (view or self.view(page, now)).hidden.get(file.filename)
         return reason or self.refuses_licence(page, file)
 
-    def refuses_licence(self, page: UpstreamPage, file: UpstreamFile) -> Reason | None:
+    def refuses_licence(self, page: UpstreamPage, file: UpstreamFile) -> FileReason | None:
         """
         Return why a file is not sent if its licence is blocked and nobody has lifted that.
 
         The metadata of the file may be fetched. Raises Unavailable if it cannot be had now.
         """
-        if self._licences is None:
-            return None
+        rows = tuple(row for row in self.rules.rows if row.code is Code.LICENCE)
         decision = self.decisions_of(page.name).for_file(file.version, file.sha256)
-        if decision is not None and Code.LICENCE in decision.despite:
+        if not rows or Code.LICENCE in lifted_by(decision):
             return None
-        licence = self._licences.find(page, file)
-        target = f"{page.name} {file.version}"
-        return None if licence is None else rules.licence(target, licence)
+        facts = Facts(
+            name=page.name,
+            version=file.version,
+            uploaded_at=file.uploaded_at,
+            licence=self.licences.find(page, file, self.licence_rule.hides),
+        )
+        return Rules(rows=rows).first(facts, self._runtime.now())
+
+    def accepts(self, name: NormalizedName) -> bool:
+        """Return whether an upstream index is asked for a name, as far as the settings say."""
+        return any(names.accepts(name) for names in self.names)
 
     def accepted(
         self, names: Iterable[NormalizedName]
@@ -224,7 +271,7 @@ class Policy:
         approved = (name for name, decisions in decided.items() if _approves(decisions))
         for name in {*names, *approved}:
             decisions = decided.get(name, UNDECIDED)
-            if self.rules.accept(name) and self._refuses(name, decisions) is None:
+            if self.accepts(name) and self._refuses(name, decisions) is None:
                 yield name, decisions
 
     def decisions_of(self, name: NormalizedName) -> ProjectDecisions:
@@ -237,16 +284,19 @@ class Policy:
 
     def _refuses(
         self, name: NormalizedName, decisions: ProjectDecisions, version: str = ""
-    ) -> Reason | None:
+    ) -> FileReason | None:
         """Return why an upstream index that accepts a name is not asked for it."""
-        if _approves(decisions) or not (decisions.project or self.rules.needs_approval):
+        needs_approval = Code.NOT_APPROVED in self.rules.codes
+        if _approves(decisions) or not (decisions.project or needs_approval):
             return None
         block = decisions.for_version(version) if version else decisions.project
         if block is not None:
-            return rules.blocked(f"{name} {version}".rstrip(), block)
+            said = blocked(f"{name} {version}".rstrip(), block)
+            return FileReason(Code.BLOCKED, said.text, said.advice)
         # somebody has blocked a version, which says more than that nobody has approved another
         latest = max(decisions.all, key=lambda decision: decision.at, default=None)
-        return rules.not_approved(name, None if version else latest)
+        said = not_approved(name, None if version else latest)
+        return FileReason(Code.NOT_APPROVED, said.text, said.advice)
 
     def _load_decisions(self) -> Snapshot[DecisionList]:
         """
@@ -270,18 +320,36 @@ class Policy:
             return state
         return replace(state, first_uses=self._first_uses.note(page, now, state.first_uses))
 
-    def _evaluate(self, page: UpstreamPage, now: datetime, state: PolicyState) -> Evaluation:
-        licences, first_uses = self._licences, self._first_uses
+    def _facts(self, page: UpstreamPage, state: PolicyState) -> PageFacts:
+        """Return what is known of the files of a page, by what was read of the store."""
+        first_uses = self._first_uses
         versions = dict.fromkeys((*(file.version for file in page.files), *page.empty_versions))
-        return Evaluation(
-            rules=self.rules,
+        licences: Mapping[str, str] = {}
+        if self.licence_rule:
+            licences = self.licences.known(page, state.licences, is_of_store=True)
+        return PageFacts(
             page=page,
-            now=now,
             decisions=state.decisions.for_project(page.name),
-            advisories=state.advisories.hits(page.name, versions),
-            licences=licences.blocked(page, state.licences) if licences else {},
+            hits=state.advisories.hits(page.name, versions),
+            licences=licences,
             first_uses=first_uses.of_page(page, state.first_uses) if first_uses else {},
         )
+
+    def _judge(self, facts: PageFacts, now: datetime, generation: str) -> PageView:
+        """Return what is shown of a page now."""
+        page, rules = facts.page, self.rules
+        if rules.codes <= _WITHOUT_KEYS and not (
+            facts.decisions.all or facts.hits or page.status is Status.QUARANTINED
+        ):
+            return PageView(page.files, NOTHING_HIDDEN, None, generation, page.empty_versions)
+        judged = rules.judge(page.files, map(facts.of, page.files), now)
+        empty_versions = tuple(
+            version
+            for version in page.empty_versions
+            if not rules.hides_version(facts.of_version(version), now)
+        )
+        shown = judged.shown if judged.hidden else page.files
+        return PageView(shown, judged.hidden, judged.changes_at, generation, empty_versions)
 
 
 def _approves(decisions: ProjectDecisions) -> bool:

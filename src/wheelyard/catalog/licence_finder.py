@@ -1,0 +1,173 @@
+"""
+Licences of files, found in core metadata, and remembered.
+
+Metadata with a digest never changes, so neither does what was found in it. What a rule hides is
+noted in the store as well, so that no server shows it again after a restart.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Final, Protocol, TypeVar
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.document_cache import Codec, Snapshot
+from wheelyard.catalog.version_notes import NoteDocument, VersionNotes
+from wheelyard.concurrency.caches import LruCache
+from wheelyard.errors import NotFound, Unavailable
+from wheelyard.model.licences import UNKNOWN, licence_of
+from wheelyard.model.rules import LOOKED_UP_LATER
+from wheelyard.storage.base import ABSENT
+
+REMEMBERED: Final = 50_000
+"""Files whose licence is kept in memory."""
+LICENCES: Final = Codec(NoteDocument[str])
+NOTHING_NOTED: Final = Snapshot[NoteDocument[str]](None, ABSENT, 0.0, 0.0, 0)
+
+
+class FileOfRelease(Protocol):
+    """A file that may have core metadata."""
+
+    @property
+    def filename(self) -> str:
+        """Its name."""
+
+    @property
+    def version(self) -> str:
+        """The version of its release."""
+
+    @property
+    def sha256(self) -> str:
+        """Its SHA-256, or empty if that is not known."""
+
+    @property
+    def core_metadata(self) -> str:
+        """SHA-256 of its core metadata, or empty if that is not known."""
+
+    @property
+    def has_metadata(self) -> bool:
+        """Whether there is core metadata."""
+
+
+D = TypeVar("D", bound=FileOfRelease)
+
+
+class LicenceFinder:
+    """
+    Finds the licences of files. Threads may share it.
+
+    A file without metadata has the licence of another one of its release.
+
+    Args:
+        notes: Those of the store about public packages, or None without an upstream index.
+    """
+
+    def __init__(self, notes: VersionNotes[str] | None = None) -> None:
+        self.notes = notes
+        self._found: LruCache[str, str] = LruCache(REMEMBERED)
+        self.count = 0
+        """How many were found so far."""
+
+    def noted(self) -> Snapshot[NoteDocument[str]]:
+        """
+        Return the notes of the store.
+
+        Raises Unavailable if the store does not answer.
+        """
+        return NOTHING_NOTED if self.notes is None else self.notes.get()
+
+    def known(
+        self,
+        name: NormalizedName,
+        files: Iterable[D],
+        noted: Snapshot[NoteDocument[str]],
+        *,
+        is_of_store: bool = False,
+    ) -> dict[str, str]:
+        """
+        Return the licences of all files of a project as far as they are known, by filename.
+
+        Another one is `LOOKED_UP_LATER`. With `is_of_store` it is what is `noted`, and not what
+        this process alone knows.
+        """
+        listed = tuple(files)
+        by_version = {} if self.notes is None else self.notes.of_project(name, noted)
+        described = _described(listed)
+        licences = dict[str, str]()
+        for file in listed:
+            source = file if file.has_metadata else described.get(file.version)
+            licence = None
+            if source is not None and not is_of_store:
+                licence = self._found.get(_key(name, source))
+            if licence is None:
+                otherwise = UNKNOWN if source is None else LOOKED_UP_LATER
+                licence = by_version.get(file.version, otherwise)
+            licences[file.filename] = licence
+        return licences
+
+    def find(
+        self,
+        name: NormalizedName,
+        file: D,
+        files: Iterable[D],
+        read: Callable[[D], bytes],
+        hides: Callable[[str], bool],
+    ) -> str:
+        """
+        Return the licence of a file of a project, and note it in the store if a rule hides it.
+
+        `files` are all of the project. `read` returns the core metadata of one, fetched if needed.
+        It raises NotFound if there is none. Raises Unavailable as that does.
+        """
+        release = (other for other in files if other.version == file.version)
+        source = _described((file, *release)).get(file.version)
+        licence = UNKNOWN if source is None else self._licence_of(name, source, read)
+        if hides(licence) and self.notes is not None:
+            with suppress(Unavailable):  # then the next one who asks for the file writes it down
+                noted = self.notes.get()
+                self.notes.add(name, noted, {file.version: licence}, replaces=True)
+        return licence
+
+    def of_private(self, name: NormalizedName, file: D, read: Callable[[D], bytes]) -> str:
+        """
+        Return the licence of a private file, whose core metadata may be read for it.
+
+        Raises Unavailable as `read` does.
+        """
+        if not file.has_metadata:
+            return UNKNOWN
+        # what the store has lost may come back, so that it is not remembered
+        with suppress(NotFound):
+            return self._read(name, file, read)
+        return UNKNOWN
+
+    def _licence_of(self, name: NormalizedName, file: D, read: Callable[[D], bytes]) -> str:
+        try:
+            return self._read(name, file, read)
+        except NotFound:
+            return self._remember(_key(name, file), UNKNOWN)
+
+    def _read(self, name: NormalizedName, file: D, read: Callable[[D], bytes]) -> str:
+        key = _key(name, file)
+        licence = self._found.get(key)
+        if licence is None:
+            licence = self._remember(key, licence_of(read(file), name, file.version))
+        return licence
+
+    def _remember(self, key: str, licence: str) -> str:
+        self._found.put(key, licence, 1)
+        self.count += 1
+        return licence
+
+
+def _described(files: Iterable[D]) -> dict[str, D]:
+    """Return the first file of each version that has core metadata."""
+    described = dict[str, D]()
+    for file in files:
+        if file.has_metadata:
+            described.setdefault(file.version, file)
+    return described
+
+
+def _key(name: NormalizedName, file: FileOfRelease) -> str:
+    return file.core_metadata or f"{name} {file.filename} {file.sha256}"

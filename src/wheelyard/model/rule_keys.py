@@ -1,0 +1,200 @@
+"""
+The keys of rules: which files are hidden, by the same keys in each table of the settings.
+
+They are keys of `[upstream]`, of `[main]` and of an `[[index]]`, also of one in the store. What a
+key hides is a row of `rules.py`.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, time
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from wheelyard.errors import Invalid
+from wheelyard.model.access import NO_PATTERNS, NamePatterns, normalise_pattern, parse_name_patterns
+from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
+from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
+
+MAX_DAYS: Final = 36_500
+MAX_SCORE: Final = 10
+
+
+def parse_moment(text: str) -> datetime:
+    """
+    Return the end of a date, or a time, in UTC.
+
+    Raises ValueError if it is malformed.
+    """
+    moment = datetime.fromisoformat(text)
+    if len(text) == len("2026-10-31"):
+        return datetime.combine(moment.date(), time.max, UTC)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_specifier(text: str) -> SpecifierSet:
+    """
+    Return a set of versions, such as `>=2,<3`, to which pre-releases can belong as well.
+
+    Raises InvalidSpecifier if it is malformed or empty, or compares texts by `===`.
+    """
+    if not text.strip() or "===" in text:
+        raise InvalidSpecifier(text)
+    return SpecifierSet(text, prereleases=True)
+
+
+def _is_exempt(text: str) -> bool:
+    name, equals, version = text.partition("==")
+    return bool(normalise_pattern(name.strip())) and bool(not equals or Version(version))
+
+
+def _text(description: str, accepts: Callable[[str], object]) -> Meta:
+    return Meta(description=description, extra={"accepts": accepts})
+
+
+_DAYS: Final = f"a number of days from 0 to {MAX_DAYS}"
+_SCORE: Final = f"a number from 0 to {MAX_SCORE}"
+_MOMENT: Final = "2026-10-31, or a time such as 2026-10-31T12:00:00Z"
+_VERSIONS: Final = 'a table such as { numpy = "<2", "acme-*" = ">=1.4" }'
+
+Days = Annotated[int, Meta(ge=0, le=MAX_DAYS, description=_DAYS)]
+Score = Annotated[float, Meta(ge=0, le=MAX_SCORE, description=_SCORE)]
+Pattern = Annotated[str, _text("names, or patterns with * or ?, such as acme-*", normalise_pattern)]
+Exempt = Annotated[str, _text("names, patterns, or NAME==VERSION", _is_exempt)]
+Specifier = Annotated[str, _text("specifiers such as >=2,<3", parse_specifier)]
+Moment = Annotated[str, _text(_MOMENT, parse_moment)]
+VersionsOfNames = Annotated[dict[Pattern, Specifier], Meta(description=_VERSIONS)]
+
+
+class RuleKeys(Struct, frozen=True, kw_only=True):
+    """The keys of rules, of which each is off by its default."""
+
+    cooldown_days: Days = 0
+    """Files that were uploaded, or promoted to the index, less than so many days ago are hidden."""
+    cooldown_allow: tuple[Exempt, ...] = ()
+    """What `cooldown_days` does not apply to."""
+    cooldown_missing: Literal["hide", "first_seen"] = "hide"
+    """A file without a time of upload is hidden, or counts from when it was first seen here."""
+    min_cvss: Score = 0.0
+    """Versions with a vulnerability of at least this CVSS score in `osv` are hidden; 0: none."""
+    allowed_licenses: tuple[str, ...] = ()
+    """Releases are hidden that need other licences: `MIT`, `BSD-*`, or `unknown`; empty: none."""
+    blocked_licenses: tuple[str, ...] = ()
+    """Licences whose releases are hidden: `AGPL-3.0-only`, `GPL-*`, or `unknown`."""
+    approval: bool = False
+    """Whether public files are hidden that nobody has approved by `wheelyard upstream approve`."""
+    attested: bool = False
+    """Whether files are hidden for which no attestations are listed."""
+    prereleases: bool = True
+    """Whether pre-releases and dev releases are shown."""
+    yanked: bool = True
+    """Whether yanked files are shown."""
+    allow: tuple[Pattern, ...] = ()
+    """The names that are shown, and looked up if they are public; empty: all."""
+    deny: tuple[Pattern, ...] = ()
+    """Names that are hidden, and not looked up, whatever `allow` says."""
+    versions: VersionsOfNames = {}
+    """Which versions of names are shown, by specifiers such as `<2` for each pattern of names."""
+    snapshot: Moment = ""
+    """Files that were uploaded after this date (UTC) are hidden, such as `2026-10-31`."""
+
+    @property
+    def snapshot_at(self) -> datetime | None:
+        """The last moment (UTC) of `snapshot`, where a date is the whole day, or None."""
+        return parse_moment(self.snapshot) if self.snapshot else None
+
+
+NO_KEYS: Final = RuleKeys()
+RULE_KEYS: Final = RuleKeys.__struct_fields__
+
+
+def rule_keys_in(table: RuleKeys) -> RuleKeys:
+    """Return the keys of rules of a table that has other keys, too."""
+    return RuleKeys(**{name: getattr(table, name) for name in RULE_KEYS})
+
+
+class Exceptions(Struct, frozen=True):
+    """Names, and versions of names, that a rule does not apply to."""
+
+    names: NamePatterns = NO_PATTERNS
+    versions: tuple[tuple[NamePatterns, str], ...] = ()
+    """Each version without trailing zeros."""
+
+    def version_for(self, name: NormalizedName, version: str) -> str | None:
+        """
+        Return the version of an exception for a normalised version, or None.
+
+        An exception for `2.0` is one for `2.0+cpu`, too.
+        """
+        forms = {strip_trailing_zeros(text) for text in (version, version.partition("+")[0])}
+        for names, exempt in self.versions:
+            if exempt in forms and names.match(name):
+                return exempt
+        return None
+
+
+def parse_exceptions(texts: Iterable[str]) -> Exceptions:
+    """
+    Return exceptions written as `name`, `acme-*` or `name==1.2.3`.
+
+    Raises Invalid for any other text.
+    """
+    names = list[str]()
+    versions = list[tuple[NamePatterns, str]]()
+    for text in texts:
+        name, equals, version = text.partition("==")
+        if equals:
+            release = strip_trailing_zeros(str(parse_version(version.strip())))
+            versions.append((parse_name_patterns((name.strip(),)), release))
+        else:
+            names.append(name)
+    return Exceptions(parse_name_patterns(names), tuple(versions))
+
+
+class LicenceRule(Struct, frozen=True):
+    """Which licences are hidden, by `allowed_licenses` and `blocked_licenses`."""
+
+    allowed: LicencePatterns
+    """Without patterns, all are allowed."""
+    blocked: LicencePatterns
+    needs_known: bool
+    """Whether any licence that is not known is blocked."""
+
+    def __bool__(self) -> bool:
+        return bool(self.allowed or self.blocked)
+
+    def hides(self, licence: str) -> bool:
+        """Return whether a release under a licence of `licence_of` is hidden."""
+        return self.is_blocked(licence) or not self.is_allowed(licence)
+
+    def is_blocked(self, licence: str) -> bool:
+        """Return whether `blocked_licenses` leaves no choice."""
+        if not licence and self.blocked and self.needs_known:
+            return True
+        return self.blocked.blocks(licence)
+
+    def is_allowed(self, licence: str) -> bool:
+        """Return whether `allowed_licenses` is enough for all that is needed of the licence."""
+        return not self.allowed or self.allowed.allows(licence)
+
+
+def licence_rule(keys: RuleKeys, *, needs_known: bool) -> LicenceRule:
+    """
+    Return the rule of licences.
+
+    In an index a list of blocked licences `needs_known` ones. Raises Invalid (code `bad_setting`)
+    for a text that matches no licence of SPDX. The message begins with the key.
+    """
+    allowed = _licences("allowed_licenses", keys.allowed_licenses)
+    blocked = _licences("blocked_licenses", keys.blocked_licenses)
+    return LicenceRule(allowed, blocked, needs_known)
+
+
+def _licences(key: str, texts: Iterable[str]) -> LicencePatterns:
+    try:
+        return parse_licence_patterns(texts)
+    except Invalid as fault:
+        raise Invalid(f"{key}: {fault.message}", code=fault.code) from fault

@@ -1,0 +1,104 @@
+"""What is known of the files of a page of an upstream index, as rules ask for it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from wheelyard.model.project import Status
+from wheelyard.model.public_packages import UNDECIDED, Decision, ProjectDecisions
+from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Vulnerabilities, decided_about
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.policy.advisories import Hit
+
+
+class PageFacts(Struct, frozen=True, kw_only=True, dict=True):
+    """What is known of the files of a page at one moment."""
+
+    page: UpstreamPage
+    decisions: ProjectDecisions = UNDECIDED
+    hits: Mapping[str, Hit] | None = {}
+    """The advisories about each affected version, or None if there is no database."""
+    licences: Mapping[str, str] = {}
+    """By filename. One that is not there is looked up later."""
+    first_uses: Mapping[str, datetime] = {}
+    """When an exception of the cooldown for a version was first used, by version."""
+    _advisories: dict[str, tuple[tuple[str, ...], Vulnerabilities | None]] = {}
+    """What `hits` says, by version."""
+    _candidates: dict[str, tuple[Decision, ...]] = {}
+    """The decisions that may count for files, by version."""
+
+    def of(self, file: UpstreamFile) -> Facts:
+        """Return what is known of a file."""
+        page = self.page
+        malware, vulnerabilities = self._known_of(file.version)
+        candidates = self._candidates_for(file.version)
+        decision, other_approval = decided_about(candidates, file.sha256)
+        return Facts(
+            name=page.name,
+            version=file.version,
+            uploaded_at=file.uploaded_at,
+            first_seen=file.first_seen,
+            licence=self.licences.get(file.filename, LOOKED_UP_LATER),
+            malware=malware,
+            vulnerabilities=vulnerabilities,
+            has_advisories=self.hits is not None,
+            decision=decision,
+            other_approval=other_approval,
+            quarantine=page.reason if page.status is Status.QUARANTINED else None,
+            is_exempt=self._is_exempt(file),
+            is_attested=file.is_attested,
+            is_yanked=file.yanked is not None,
+        )
+
+    def of_version(self, version: str) -> Facts:
+        """Return what is known of a version without files."""
+        malware, vulnerabilities = self._known_of(version)
+        return Facts(
+            name=self.page.name,
+            version=version,
+            uploaded_at=None,
+            licence=LOOKED_UP_LATER,
+            malware=malware,
+            vulnerabilities=vulnerabilities,
+            has_advisories=self.hits is not None,
+            decision=self.decisions.for_version(version),
+            quarantine=self.page.reason if self.page.status is Status.QUARANTINED else None,
+        )
+
+    def _known_of(self, version: str) -> tuple[tuple[str, ...], Vulnerabilities | None]:
+        """Return the ids of malware, and the vulnerabilities, by the advisories about a version."""
+        hit = self.hits.get(version) if self.hits else None
+        if hit is None:
+            return (), None
+        faults = self._advisories.get(version)
+        if faults is None:
+            faults = self._advisories[version] = _described(hit)
+        return faults
+
+    def _candidates_for(self, version: str) -> tuple[Decision, ...]:
+        if self.decisions is UNDECIDED:
+            return ()
+        candidates = self._candidates.get(version)
+        if candidates is None:
+            candidates = tuple(self.decisions.candidates(version))
+            self._candidates[version] = candidates
+        return candidates
+
+    def _is_exempt(self, file: UpstreamFile) -> bool:
+        """Return whether a file was there when an exception for its version was first used."""
+        if not self.first_uses:
+            return False
+        first_use = self.first_uses.get(file.version)
+        since = file.uploaded_at or file.first_seen
+        return first_use is not None and since is not None and since <= first_use
+
+
+def _described(hit: Hit) -> tuple[tuple[str, ...], Vulnerabilities | None]:
+    malware = tuple(advisory.id for advisory in hit.advisories if advisory.is_malicious)
+    others = [advisory for advisory in hit.advisories if not advisory.is_malicious]
+    if not others:
+        return malware, None
+    score = max(advisory.score for advisory in others)
+    ids = tuple(advisory.id for advisory in others)
+    return malware, Vulnerabilities(ids, score, hit.clean_after)
