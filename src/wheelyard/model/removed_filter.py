@@ -1,0 +1,594 @@
+"""
+Filters of earlier versions, which are read only to say which keys hide the same files today.
+
+A filter was conditions joined by `and`, `or` and `not`, such as `age_days >= 7 and severity < 9`. A
+file was listed if the whole filter held. What was not known of a file hid it. Keys of an index are
+joined by `and` alone, so not every filter has them.
+
+The reader moves each `not` to the conditions while it reads. It goes through the text once, with a
+list of the open parentheses, and never calls itself.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Final
+
+from msgspec import Struct, field
+from msgspec.structs import replace
+from packaging.specifiers import InvalidSpecifier, Specifier
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Invalid
+from wheelyard.model.access import EVERY_PROJECT, NamePatterns, parse_name_patterns
+from wheelyard.model.licences import BLOCK_UNKNOWN, parse_licence_patterns
+
+MAX_CHARS: Final = 1000
+MAX_CONDITIONS: Final = 100
+MAX_DEPTH: Final = 20
+"""Groups by `and` and `or` in one another."""
+MAX_AGE_DAYS: Final = 36_500
+MAX_SEVERITY: Final = 10
+
+_KEYS: Final[tuple[str, ...]] = (
+    "cooldown_days",
+    "min_cvss",
+    "allowed_licenses",
+    "blocked_licenses",
+    "approval",
+    "attested",
+    "prereleases",
+    "yanked",
+    "allow",
+    "deny",
+    "versions",
+    "snapshot",
+)
+"""The keys that can stand for conditions, in the order in which they are printed."""
+_KEY_OF_FLAG: Final = {
+    ("approved", "=="): ("approval", True),
+    ("attested", "=="): ("attested", True),
+    ("prerelease", "!="): ("prereleases", False),
+    ("yanked", "!="): ("yanked", False),
+}
+"""The key and its value, by the field and the operator, where `!=` is `not`."""
+_FLAGS: Final = frozenset({"prerelease", "approved", "attested", "yanked"})
+"""The fields that are true or false."""
+_NUMBERS: Final = frozenset({"age_days", "severity"})
+_ORDER: Final = ("<", "<=", ">", ">=")
+_MEMBERSHIP: Final = ("==", "!=", "in", "not in")
+_EQUALITY: Final = ("==", "!=")
+_LISTED: Final = frozenset({"==", "in"})
+"""The operators of a value that is among some."""
+_OPERATORS: Final[Mapping[str, tuple[str, ...]]] = {
+    "name": _MEMBERSHIP,
+    "version": (*_MEMBERSHIP, *_ORDER),
+    "age_days": _ORDER,
+    "uploaded": _ORDER,
+    "licence": _MEMBERSHIP,
+    "severity": (*_EQUALITY, *_ORDER),
+    "prerelease": _EQUALITY,
+    "approved": _EQUALITY,
+    "attested": _EQUALITY,
+    "yanked": _EQUALITY,
+}
+"""The fields, and the operators that each had."""
+_OPPOSITES: Final = {
+    "==": "!=",
+    "!=": "==",
+    "in": "not in",
+    "not in": "in",
+    "<": ">=",
+    ">=": "<",
+    ">": "<=",
+    "<=": ">",
+}
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})?"
+)
+_BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+_INSTANT: Final = timedelta(microseconds=1)
+_WILDCARD: Final = re.compile(r"[*?]")
+
+# `and`, `or`, `not` and `in` needed no blank behind them: `yanked ornot approved` was a filter
+_BLANK: Final = r"[ \t\r\n]*"
+_QUOTED: Final = r"\"[^\"\n]*\"|'[^'\n]*'"
+_TEXT: Final = re.compile(_QUOTED)
+_TERM: Final = re.compile(rf"{_BLANK}(\(|[A-Za-z_]+)")
+_AFTER_FIELD: Final = re.compile(rf"{_BLANK}(==|!=|<=|>=|<|>|in|not{_BLANK}in|)")
+_VALUE: Final = re.compile(rf"{_BLANK}({_QUOTED}|[0-9]+(?:\.[0-9]{{1,6}})?|true|false)")
+_LIST: Final = re.compile(
+    rf"{_BLANK}(\[{_BLANK}(?:{_QUOTED})(?:{_BLANK},{_BLANK}(?:{_QUOTED}))*{_BLANK},?{_BLANK}\])"
+)
+_AFTER_TERM: Final = re.compile(rf"{_BLANK}(and|or|\)|\Z)")
+
+
+class FilterKeys(Struct, frozen=True):
+    """The keys of an index that hide the files that a filter hid."""
+
+    keys: Mapping[str, Any]
+    """Values of keys of `[[index]]`, as TOML has them, by name."""
+    without_key: tuple[str, ...]
+    """
+    The conditions that no key stands for, or the text of a filter that cannot be read.
+
+    If there are none, the keys hide exactly what the filter hid. Else they stand for the others.
+    """
+
+    def toml_lines(self) -> tuple[str, ...]:
+        """Return the keys as lines of TOML, such as `cooldown_days = 7`."""
+        return tuple(f"{name} = {_toml(value)}" for name, value in self.keys.items())
+
+
+class _Unreadable(Exception):
+    """A text is no filter."""
+
+
+class _Condition(Struct, frozen=True):
+    """A condition about one field."""
+
+    field: str
+    operator: str
+    """One of `_OPERATORS`. A field that is true or false has `==` or `!=`."""
+    literal: str = ""
+    """What the field is compared with, as it was written."""
+    value: Any = None
+    """The same, as `_READERS` has read it."""
+    is_negated: bool = False
+    """Whether `not` stands before it. Only an order of versions has no opposite operator."""
+
+    def __str__(self) -> str:
+        if self.field in _FLAGS:
+            return self.field if self.operator == "==" else f"not {self.field}"
+        text = f"{self.field} {self.operator} {self.literal}"
+        return f"not {text}" if self.is_negated else text
+
+
+class _Group(Struct, frozen=True):
+    """Conditions and groups of them, of which all have to hold, or one."""
+
+    needs_all: bool
+    parts: "tuple[_Node, ...]"
+    """At least two. A group in it is joined by the other word."""
+    text: str
+    depth: int
+    """How many groups are in one another."""
+
+    def __str__(self) -> str:
+        return self.text
+
+
+_Node = _Condition | _Group
+
+
+class _Parenthesis(Struct):
+    """What was read since a parenthesis that is still open, or since the beginning."""
+
+    is_negated: bool
+    alternatives: list[_Node] = field(default_factory=list)
+    """What `or` stands behind."""
+    conjunction: list[_Node] = field(default_factory=list)
+    """What was joined by `and` since then."""
+
+    def end_conjunction(self) -> None:
+        # under a `not`, each `and` is an `or`
+        node = _group(self.conjunction, needs_all=not self.is_negated)
+        self.alternatives.append(node)
+        self.conjunction = []
+
+    def close(self) -> _Node:
+        self.end_conjunction()
+        return _group(self.alternatives, needs_all=self.is_negated)
+
+
+class _Span(Struct, frozen=True):
+    """A whole day, or a moment, in UTC."""
+
+    first: datetime
+    last: datetime
+
+
+_Conditions = Sequence[_Condition]
+_Keys = tuple[Mapping[str, Any], _Conditions]
+"""Keys, and the conditions that they stand for."""
+_NO_KEYS: Final[_Keys] = ({}, ())
+
+
+def keys_of_filter(text: str) -> FilterKeys:
+    """
+    Return the keys that hide the same files as a filter, and the conditions that have none.
+
+    The keys are those of an index. A text that is no filter, or that is longer, deeper or of more
+    conditions than a filter could be, has no keys. An empty text was no filter, and needs none.
+    """
+    if not text:
+        return FilterKeys({}, ())
+    try:
+        root = _Reader(text).read()
+    except _Unreadable:
+        return FilterKeys({}, (text[:MAX_CHARS],))
+    terms = [_joined_names(term) for term in _terms(root)]
+    conditions = [term for term in terms if isinstance(term, _Condition)]
+    keys = dict[str, Any]()
+    covered = list[_Condition]()
+    for name, find in _FINDERS.items():
+        keys_of_field, covered_of_field = find([c for c in conditions if c.field == name])
+        keys |= keys_of_field
+        covered += covered_of_field
+    ordered = {key: keys[key] for key in _KEYS if key in keys}
+    # a condition that stands there twice is named once
+    without_key = dict.fromkeys(str(term) for term in terms if term not in covered)
+    return FilterKeys(ordered, tuple(without_key))
+
+
+class _Reader:
+    """Reads a filter, from word to word."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._position = 0
+        self._open = [_Parenthesis(is_negated=False)]
+        """The first of them stands for the whole filter."""
+
+    def read(self) -> _Node:
+        """Return what the filter says, or raise _Unreadable."""
+        if len(self._text) > MAX_CHARS:
+            raise _Unreadable
+        root: _Node | None = None
+        count = 0
+        while root is None:
+            root = self._end_term(self._condition())
+            count += 1
+        is_deep = isinstance(root, _Group) and root.depth > MAX_DEPTH
+        if is_deep or count > MAX_CONDITIONS:
+            raise _Unreadable
+        return root
+
+    def _condition(self) -> _Condition:
+        """Return the next condition. Parentheses that open before it stay open."""
+        is_negated = self._open[-1].is_negated
+        while (word := self._next(_TERM)) in {"not", "("}:
+            if word == "not":
+                is_negated = not is_negated
+            else:
+                self._open.append(_Parenthesis(is_negated))
+        if word not in _OPERATORS:
+            raise _Unreadable
+        condition = self._comparison(word)
+        return _negate(condition) if is_negated else condition
+
+    def _comparison(self, name: str) -> _Condition:
+        """Return the condition that begins with the name of a field, without a `not` before it."""
+        operator = self._next(_AFTER_FIELD)
+        if operator.startswith("not"):
+            operator = "not in"
+        if not operator:
+            return _read_condition(name, "==", "true")
+        is_list = operator in {"in", "not in"}
+        return _read_condition(name, operator, self._next(_LIST if is_list else _VALUE))
+
+    def _end_term(self, node: _Node) -> _Node | None:
+        """Close the parentheses that end behind a condition, and return the filter at its end."""
+        while True:
+            last = self._open[-1]
+            last.conjunction.append(node)
+            word = self._next(_AFTER_TERM)
+            if word == "or":
+                last.end_conjunction()
+            if word in {"and", "or"}:
+                return None
+            node = last.close()
+            self._open.pop()
+            is_end = not self._open
+            if is_end == (word == ")"):  # one is missing, or has nothing to close
+                raise _Unreadable
+            if is_end:
+                return node
+
+    def _next(self, words: re.Pattern[str]) -> str:
+        match = words.match(self._text, self._position)
+        if match is None:
+            raise _Unreadable
+        self._position = match.end()
+        return match[1]
+
+
+def _read_condition(name: str, operator: str, literal: str) -> _Condition:
+    """Return the condition that a field has such a value, or raise _Unreadable."""
+    if operator not in _OPERATORS[name]:
+        raise _Unreadable
+    if name in _FLAGS:
+        if literal not in {"true", "false"}:
+            raise _Unreadable
+        is_true = (operator == "==") == (literal == "true")
+        return _Condition(name, "==" if is_true else "!=")
+    is_number = literal[0].isdigit()
+    if is_number != (name in _NUMBERS) or literal in {"true", "false"}:
+        raise _Unreadable
+    texts = [literal] if is_number else [text[1:-1] for text in _TEXT.findall(literal)]
+    try:
+        value = _READERS[name](operator, texts)
+    except (Invalid, InvalidSpecifier, OverflowError, ValueError) as error:
+        raise _Unreadable from error
+    return _Condition(name, operator, literal, value)
+
+
+def _negate(condition: _Condition) -> _Condition:
+    """Return the condition that holds where this one, which has no `not`, does not."""
+    # 2.0rc1 is neither `< "2.0"` nor `>= "2.0"`
+    if condition.field == "version" and condition.operator in _ORDER:
+        return replace(condition, is_negated=True)
+    return replace(condition, operator=_OPPOSITES[condition.operator])
+
+
+def _group(nodes: Sequence[_Node], *, needs_all: bool) -> _Node:
+    """Return a group of `nodes`, at least one, or the only one. Groups of its kind are merged."""
+    parts = list[_Node]()
+    for node in nodes:
+        is_merged = isinstance(node, _Group) and node.needs_all == needs_all
+        parts += node.parts if isinstance(node, _Group) and is_merged else (node,)
+    if len(parts) == 1:
+        return parts[0]
+    groups = [part for part in parts if isinstance(part, _Group)]
+    texts = (f"({part})" if isinstance(part, _Group) else str(part) for part in parts)
+    return _Group(
+        needs_all=needs_all,
+        parts=tuple(parts),
+        text=(" and " if needs_all else " or ").join(texts),
+        depth=1 + max((group.depth for group in groups), default=0),
+    )
+
+
+def _read_names(_: str, texts: Sequence[str]) -> NamePatterns:
+    return parse_name_patterns(texts)
+
+
+def _read_versions(operator: str, texts: Sequence[str]) -> tuple[str, ...]:
+    comparison = operator if operator in _ORDER else "=="
+    if any(text.startswith("=") for text in texts):  # `===` compares texts
+        raise _Unreadable
+    return tuple(Specifier(f"{comparison}{text}").version for text in texts)
+
+
+def _read_licences(_: str, texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(text.strip() for text in parse_licence_patterns(texts).texts)
+
+
+def _read_age(_: str, texts: Sequence[str]) -> float:
+    return _number(texts[0], MAX_AGE_DAYS)
+
+
+def _read_severity(_: str, texts: Sequence[str]) -> float:
+    return _number(texts[0], MAX_SEVERITY)
+
+
+def _number(text: str, limit: int) -> float:
+    number = float(text)
+    if number > limit:
+        raise _Unreadable
+    return number
+
+
+def _read_span(_: str, texts: Sequence[str]) -> _Span:
+    """
+    Return a date as a whole day in UTC, or a time, which is in UTC if it has no offset.
+
+    Raises OverflowError or ValueError for a text that is neither, or an impossible one.
+    """
+    (text,) = texts
+    if _DATE.fullmatch(text):
+        day = date.fromisoformat(text)
+        first = datetime.combine(day, time.min, UTC)
+        return _Span(first, datetime.combine(day, time.max, UTC))
+    if not _TIME.fullmatch(text):
+        raise _Unreadable
+    at = datetime.fromisoformat(text)
+    at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return _Span(at, at)
+
+
+_READERS: Final[Mapping[str, Callable[[str, Sequence[str]], Any]]] = {
+    "name": _read_names,
+    "version": _read_versions,
+    "age_days": _read_age,
+    "uploaded": _read_span,
+    "licence": _read_licences,
+    "severity": _read_severity,
+}
+"""
+Return the value of a field that an operator compares with some texts.
+
+They raise _Unreadable, Invalid, InvalidSpecifier, OverflowError or ValueError for a wrong one.
+"""
+
+
+def _terms(root: _Node) -> Sequence[_Node]:
+    """Return what has to hold, all of it."""
+    return root.parts if isinstance(root, _Group) and root.needs_all else (root,)
+
+
+def _joined_names(term: _Node) -> _Node:
+    """Return the one condition that equals `name == "a" or name == "b"`, or else the same term."""
+    if isinstance(term, _Condition):
+        return term
+    patterns = list[str]()
+    for part in term.parts:
+        is_listed = isinstance(part, _Condition) and part.operator in _LISTED
+        if not isinstance(part, _Condition) or part.field != "name" or not is_listed:
+            return term
+        patterns += part.value.texts
+    literal = _toml(tuple(patterns))
+    return _Condition("name", "in", literal, parse_name_patterns(patterns))
+
+
+def _keys_of_names(conditions: _Conditions) -> _Keys:
+    listed = [condition for condition in conditions if condition.operator in _LISTED]
+    denying = [condition for condition in conditions if condition.operator not in _LISTED]
+    keys = dict[str, Any]()
+    if denying:
+        keys["deny"] = _once(text for condition in denying for text in condition.value.texts)
+    allow = _common_names([condition.value for condition in listed])
+    if not allow:  # an empty list would allow all names
+        return keys, denying
+    return keys | {"allow": allow}, conditions
+
+
+def _common_names(lists: Sequence[NamePatterns]) -> tuple[str, ...]:
+    """Return patterns of the names that match all of some lists, or none if they are not known."""
+    for patterns in lists:
+        if all(_is_comparable(text, lists) for text in patterns.texts):
+            # a pattern matches itself, too
+            names = map(NormalizedName, patterns.texts)
+            return tuple(name for name in names if all(other.match(name) for other in lists))
+    return ()
+
+
+def _is_comparable(text: str, lists: Sequence[NamePatterns]) -> bool:
+    """Return whether a pattern is a name, or stands in all of some lists."""
+    is_name = not _WILDCARD.search(text)
+    return is_name or all(text in patterns.texts for patterns in lists)
+
+
+def _keys_of_versions(conditions: _Conditions) -> _Keys:
+    covered = [condition for condition in conditions if _specifiers(condition)]
+    if not covered:
+        return _NO_KEYS
+    specifiers = _once(text for condition in covered for text in _specifiers(condition))
+    return {"versions": {EVERY_PROJECT: ",".join(specifiers)}}, covered
+
+
+def _specifiers(condition: _Condition) -> tuple[str, ...]:
+    """Return the specifiers that all fit where a condition about versions holds, or none."""
+    versions = _once(condition.value)
+    operator = condition.operator
+    is_choice = operator in _LISTED and len(versions) > 1
+    if condition.is_negated or is_choice:
+        return ()
+    comparison = {"in": "==", "not in": "!="}.get(operator, operator)
+    return tuple(f"{comparison}{version}" for version in versions)
+
+
+def _keys_of_ages(conditions: _Conditions) -> _Keys:
+    whole = [int(age.value) for age in conditions if age.operator == ">=" and age.value % 1 == 0]
+    days = max(whole, default=0)
+    if not days:  # which would list files of the future, and those without a time of upload
+        return _NO_KEYS
+    # what is older than seven days is older than six and a half
+    lower = [age for age in conditions if age.operator in {">", ">="} and age.value < days]
+    equal = [age for age in conditions if age.operator == ">=" and age.value == days]
+    return {"cooldown_days": days}, lower + equal
+
+
+def _keys_of_times(conditions: _Conditions) -> _Keys:
+    ends = [end for condition in conditions if (end := _end(condition)) is not None]
+    if not ends:
+        return _NO_KEYS
+    covered = [condition for condition in conditions if _end(condition) is not None]
+    return {"snapshot": _moment(min(ends))}, covered
+
+
+def _end(condition: _Condition) -> datetime | None:
+    """Return the last moment of which a condition about a time holds, or None without one."""
+    span: _Span = condition.value
+    if condition.operator == "<" and span.first > _BEGINNING:
+        return span.first - _INSTANT
+    return span.last if condition.operator == "<=" else None
+
+
+def _moment(at: datetime) -> str:
+    """Return a moment as keys have it: a date, which means its end, or a time in UTC."""
+    if at.time() == time.max:
+        return at.date().isoformat()
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def _keys_of_scores(conditions: _Conditions) -> _Keys:
+    covered = [condition for condition in conditions if _lowest_hidden(condition)]
+    if not covered:
+        return _NO_KEYS
+    return {"min_cvss": min(map(_lowest_hidden, covered))}, covered
+
+
+def _lowest_hidden(condition: _Condition) -> float:
+    """Return the score from which on a condition does not hold, or 0 if there is none."""
+    score: float = condition.value
+    if condition.operator == "<":
+        return score
+    is_limit = condition.operator == "<=" or (condition.operator == "==" and not score)
+    # CVSS has scores in tenths, up to 10.0
+    return (int(score * 10) + 1) / 10 if is_limit and score < MAX_SEVERITY else 0.0
+
+
+def _keys_of_licences(conditions: _Conditions) -> _Keys:
+    # `MIT OR ISC` is allowed by `== "MIT"` and by `== "ISC"`, and what they have in common is no
+    # list. So there is a key where one of the lists has all of each other one.
+    keys = dict[str, Any]()
+    covered = list[_Condition]()
+    allowing = [condition for condition in conditions if condition.operator in _LISTED]
+    if allowing:
+        narrow = min(allowing, key=_size)
+        if all(_licences(narrow) <= _licences(other) for other in allowing):
+            keys["allowed_licenses"] = narrow.value
+            covered += allowing
+    blocking = [condition for condition in conditions if condition.operator not in _LISTED]
+    if blocking:
+        wide = max(blocking, key=_size)
+        if all(_licences(other) <= _licences(wide) for other in blocking):
+            keys["blocked_licenses"] = wide.value
+            covered += blocking
+    return keys, covered
+
+
+def _size(condition: _Condition) -> int:
+    return len(_licences(condition))
+
+
+def _licences(condition: _Condition) -> frozenset[str]:
+    """Return the list of a condition about licences, for a comparison with others."""
+    licences = frozenset(text.lower() for text in condition.value)
+    # a licence that is not known is blocked by each list
+    return licences if condition.operator in _LISTED else licences - {BLOCK_UNKNOWN}
+
+
+def _keys_of_flags(conditions: _Conditions) -> _Keys:
+    keys = dict[str, Any]()
+    covered = list[_Condition]()
+    for condition in conditions:
+        row = _KEY_OF_FLAG.get((condition.field, condition.operator))
+        if row is not None:
+            name, value = row
+            keys[name] = value
+            covered.append(condition)
+    return keys, covered
+
+
+_FINDERS: Final[Mapping[str, Callable[[_Conditions], _Keys]]] = {
+    "name": _keys_of_names,
+    "version": _keys_of_versions,
+    "age_days": _keys_of_ages,
+    "uploaded": _keys_of_times,
+    "licence": _keys_of_licences,
+    "severity": _keys_of_scores,
+} | dict.fromkeys(_FLAGS, _keys_of_flags)
+"""Return the keys for conditions about a field, and those of them that the keys stand for."""
+
+
+def _once(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(texts))
+
+
+def _toml(value: object) -> str:
+    """Return a value as TOML has it."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case str():
+            return json.dumps(value, ensure_ascii=False).replace("\x7f", r"\u007f")
+        case tuple():
+            return f"[{', '.join(map(_toml, value))}]"
+        case dict():
+            members = (f"{_toml(key)} = {_toml(member)}" for key, member in value.items())
+            return f"{{{', '.join(members)}}}"
+    return f"{value:.6f}".rstrip("0").rstrip(".")
