@@ -1,0 +1,312 @@
+"""Keys in place of filters of earlier versions."""
+
+import tomllib
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime, time, timedelta
+from random import Random
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from tests.model import filter_meaning
+from tests.model.filter_meaning import DAY, LOOKED_UP_LATER, NOW, UNREADABLE, OldFile
+from wheelyard.model.access import parse_name_patterns
+from wheelyard.model.licences import parse_licence_patterns
+from wheelyard.model.removed_filter import MAX_CHARS, keys_of_filter
+
+FILTERS: Final = 10_000
+FILES_OF_EACH: Final = 20
+CONDITIONS: Final = (
+    "name == 'a*'",
+    'name not in ["b", "c"]',
+    "licence == '[M\x7f\u212a\\]IT*'",
+    "licence != 'unknown'",
+    "version < '2.0rc1'",
+    "uploaded < '2026-01-01T12:00'",
+    "severity < 8.123456",
+    "age_days >= 36500",
+    "not prerelease",
+    "approved",
+)
+WORDS: Final = (
+    *CONDITIONS,
+    "not",
+    "and",
+    "or",
+    "(",
+    ")",
+    "not (",
+    "<",
+    "in",
+    "yanked",
+    "7",
+    "true",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("age_days >= 7 and severity < 9", ["cooldown_days = 7", "min_cvss = 9"]),
+        ("age_days >= 7.0 and age_days >= 0.5", ["cooldown_days = 7"]),
+        ("not (age_days < 7 or yanked)", ["cooldown_days = 7", "yanked = false"]),
+        ("age_days > 6.5 and age_days >= 14 and age_days >= 7", ["cooldown_days = 14"]),
+        ('uploaded <= "2026-01-01"', ['snapshot = "2026-01-01"']),
+        ('uploaded < "2026-01-01"', ['snapshot = "2025-12-31"']),
+        ('not uploaded >= "2026-03-01" and uploaded <= "2026-04-01"', ['snapshot = "2026-02-28"']),
+        ('uploaded <= "2026-01-01T12:00+02:00"', ['snapshot = "2026-01-01T10:00:00Z"']),
+        ('uploaded < "2026-01-01 10:00"', ['snapshot = "2026-01-01T09:59:59.999999Z"']),
+        ('uploaded < "2026-01-01T00:00Z"', ['snapshot = "2025-12-31"']),
+        ("severity < 7.5 and severity < 9", ["min_cvss = 7.5"]),
+        ("severity <= 8.9", ["min_cvss = 9"]),
+        ("severity == 0", ["min_cvss = 0.1"]),
+        ("approved", ["approval = true"]),
+        ("attested == true and prerelease == false", ["attested = true", "prereleases = false"]),
+        ("not not not yanked", ["yanked = false"]),
+        ('name == "Acme_*"', ['allow = ["acme-*"]']),
+        ('name == "a" or name in ["b", "acme-*"]', ['allow = ["a", "b", "acme-*"]']),
+        ('not (name != "a" and name != "b")', ['allow = ["a", "b"]']),
+        ('name in ["acme-a", "b"] and name == "acme-*"', ['allow = ["acme-a"]']),
+        ('name in ["a*", "b*"] and name in ["b*", "c", "a*"]', ['allow = ["a*", "b*"]']),
+        ('name not in ["a", "b"] and name != "c*"', ['deny = ["a", "b", "c*"]']),
+        ('name == "a*" and name != "ab"', ['allow = ["a*"]', 'deny = ["ab"]']),
+        ('version < "2"', ['versions = {"*" = "<2"}']),
+        ('version in ["1.*"]', ['versions = {"*" = "==1.*"}']),
+        (
+            'version >= "1" and version not in ["1.5", "1.6"] and not version == "1.7"',
+            ['versions = {"*" = ">=1,!=1.5,!=1.6,!=1.7"}'],
+        ),
+        ("licence == 'MIT'", ['allowed_licenses = ["MIT"]']),
+        ('licence in ["MIT", "unknown"]', ['allowed_licenses = ["MIT", "unknown"]']),
+        ('licence in ["MIT", "ISC"] and licence == "mit"', ['allowed_licenses = ["mit"]']),
+        ('licence != "GPL-*"', ['blocked_licenses = ["GPL-*"]']),
+        ('licence != "unknown"', ['blocked_licenses = ["unknown"]']),
+        (
+            'licence != "unknown" and licence not in ["GPL-*", "AGPL-*"] and licence == "GPL-*"',
+            ['allowed_licenses = ["GPL-*"]', 'blocked_licenses = ["GPL-*", "AGPL-*"]'],
+        ),
+        ("", []),
+    ],
+)
+def test_finds_the_keys(text: str, lines: list[str]) -> None:
+    """A filter with keys that hide the same files is told as these keys, in lines of TOML."""
+    found = keys_of_filter(text)
+
+    assert list(found.toml_lines()) == lines
+    assert found.without_key == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "conditions"),
+    [
+        ("age_days >= 0", ["age_days >= 0"]),
+        ("age_days >= 0.5", ["age_days >= 0.5"]),
+        ("age_days > 7", ["age_days > 7"]),
+        ("age_days < 7", ["age_days < 7"]),
+        ("not age_days >= 7", ["age_days < 7"]),
+        ('uploaded > "2026-01-01"', ['uploaded > "2026-01-01"']),
+        ('uploaded < "0001-01-01"', ['uploaded < "0001-01-01"']),
+        ("severity < 0", ["severity < 0"]),
+        ("severity <= 10", ["severity <= 10"]),
+        ("severity >= 7", ["severity >= 7"]),
+        ("not severity == 0", ["severity != 0"]),
+        ("not approved", ["not approved"]),
+        ("attested != true", ["not attested"]),
+        ("yanked or prerelease", ["yanked or prerelease"]),
+        ("not (yanked and prerelease)", ["not yanked or not prerelease"]),
+        ('name == "a" and name == "b"', ['name == "a"', 'name == "b"']),
+        ('name == "a*" and name == "a?"', ['name == "a*"', 'name == "a?"']),
+        ('name == "a*" and name == "*b"', ['name == "a*"', 'name == "*b"']),
+        ('name != "a" or name != "b"', ['name != "a" or name != "b"']),
+        ('name == "a" or yanked', ['name == "a" or yanked']),
+        ('version in ["1.0", "2.0"]', ['version in ["1.0", "2.0"]']),
+        ('not version < "2"', ['not version < "2"']),
+        (
+            'licence == "MIT" or licence == "ISC"',
+            ['licence == "MIT" or licence == "ISC"'],
+        ),
+        ('licence == "MIT" and licence == "ISC"', ['licence == "MIT"', 'licence == "ISC"']),
+        (
+            'licence != "GPL-*" and licence != "AGPL-*"',
+            ['licence != "GPL-*"', 'licence != "AGPL-*"'],
+        ),
+        ("yanked or (approved and (attested or prerelease))", None),
+        ("yanked and yanked and yanked", ["yanked"]),
+    ],
+)
+def test_says_what_has_no_key(text: str, conditions: list[str] | None) -> None:
+    """A condition that no key stands for exactly is named."""
+    found = keys_of_filter(text)
+
+    assert found.keys == {}
+    assert list(found.without_key) == (conditions or [text])
+
+
+def test_gives_the_keys_of_the_rest() -> None:
+    """Where a condition has no key, there are still the keys of the others."""
+    found = keys_of_filter(
+        'age_days > 7 and age_days >= 7 and (yanked or name == "a") and approved'
+    )
+
+    assert found.toml_lines() == ("cooldown_days = 7", "approval = true")
+    assert found.without_key == ("age_days > 7", 'yanked or name == "a"')
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " ",
+        "yanked and",
+        "(yanked",
+        "yanked)",
+        "()",
+        "yanked AND approved",
+        "agedays >= 7",
+        "age_days",
+        "age_days == 7",
+        "age_days >= '7'",
+        "age_days >= 40000",
+        "severity < 11",
+        "yanked == 1",
+        "yanked in ['true']",
+        "name == true",
+        "name in []",
+        "name == '[a-z]+'",
+        "version < '1.*'",
+        "version == '==1.0'",
+        "licence == 'Proprietary'",
+        "uploaded <= '2026-02-30'",
+        "uploaded <= '20260101'",
+        "uploaded <= '0001-01-01T00:00+14:00'",
+        "yanked or " * 100 + "yanked",
+        "yanked or\n" * 99 + "yanked or",
+        "(yanked and(attested or " * 11 + "yanked" + "))" * 11,
+        "(" * MAX_CHARS,
+        "not " * 249 + "not",
+    ],
+)
+def test_what_cannot_be_read_has_no_key(text: str) -> None:
+    """A text that was no filter has no keys, and is what is named."""
+    found = keys_of_filter(text)
+
+    assert found.keys == {}
+    assert found.without_key == (text[:MAX_CHARS],)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not yanked and " * 66 + "not yanked",
+        "(" * 490 + "not yanked" + ")" * 490,
+        "not " * 247 + "yanked",
+        "not yanked andnot(yanked)",
+        "\tnot\r\nyanked==true",
+    ],
+)
+def test_reads_what_could_be_read(text: str) -> None:
+    """Whatever was a filter is read, however it was written."""
+    assert keys_of_filter(text).toml_lines() == ("yanked = false",)
+
+
+@given(
+    st.text(alphabet=st.sampled_from("()[]\"', \n<=!>andornotinyked1.*"), max_size=200)
+    | st.text(max_size=50)
+    | st.lists(st.sampled_from(WORDS), max_size=20).map(" ".join)
+    | st.lists(st.sampled_from(CONDITIONS), max_size=8).map(" and ".join)
+)
+def test_any_text_has_keys_or_none(text: str) -> None:
+    """Whatever somebody has stored as a filter, there is an answer, and its lines are TOML."""
+    found = keys_of_filter(text)
+
+    assert found.without_key or found.keys or not text
+    assert _as_toml_has_them(found.keys) == tomllib.loads("\n".join(found.toml_lines()))
+
+
+def _as_toml_has_them(keys: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()}
+
+
+def test_keys_hide_what_the_filter_hid() -> None:
+    """If all conditions of a filter have keys, these list the very same files, at any time."""
+    draw = Random(20260110)
+    counts = Counter[str]()
+    of_keys = Counter[str]()
+    for _ in range(FILTERS):
+        tree = filter_meaning.random_filter(draw)
+        text = filter_meaning.write(tree, draw)
+        found = keys_of_filter(text)
+        if found.without_key:
+            counts["without"] += 1
+            continue
+        counts["with"] += 1
+        of_keys.update(list(found.keys))
+        for _ in range(FILES_OF_EACH):
+            file = filter_meaning.random_file(draw)
+            now = draw.choice([NOW, NOW + DAY])
+            is_listed = filter_meaning.lists(tree, file, now)
+            counts["listed" if is_listed else "hidden"] += 1
+            assert _hides(found.keys, file, now) != is_listed, (text, found.keys, file, now)
+
+    # no filter of this test is there in vain
+    assert counts["with"] > FILTERS / 5, counts
+    assert counts["without"] > FILTERS / 5
+    assert counts["listed"] > FILTERS
+    assert counts["hidden"] > FILTERS
+    assert len(of_keys) == 12, of_keys
+    assert min(of_keys.values()) > 100
+
+
+def _hides(keys: Mapping[str, Any], file: OldFile, now: datetime) -> bool:
+    """Return whether some keys of an index hide a file, as the page of the keys says."""
+    return any(_is_hidden_by(name, value, file, now) for name, value in keys.items())
+
+
+def _is_hidden_by(name: str, value: Any, file: OldFile, now: datetime) -> bool:  # noqa: ANN401, C901, PLR0911, PLR0912
+    at = file.uploaded_at
+    try:
+        version = Version(file.version)
+    except InvalidVersion:
+        version = None
+    match name:
+        case "cooldown_days":
+            return at is None or at + timedelta(days=value) > now
+        case "snapshot":
+            return at is None or at > _end(value)
+        case "min_cvss":
+            return bool(file.severity >= value)
+        case "allow":
+            return not parse_name_patterns(value).match(file.name)
+        case "deny":
+            return parse_name_patterns(value).match(file.name)
+        case "versions":
+            return version is None or not SpecifierSet(value["*"]).contains(
+                version, prereleases=True
+            )
+        case "prereleases":
+            return version is None or version.is_prerelease
+        case "yanked":
+            return file.is_yanked
+        case "attested":
+            return not file.is_attested
+        case "approval":
+            return not file.is_approved
+    patterns = parse_licence_patterns(value)
+    if file.licence == LOOKED_UP_LATER:
+        return False
+    if file.licence == UNREADABLE:
+        return True
+    if name == "blocked_licenses":
+        return not file.licence or patterns.blocks(file.licence)
+    return not patterns.covers(file.licence) if file.licence else not patterns.blocks_unknown
+
+
+def _end(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        return datetime.combine(at.date(), time.max, UTC)
+    return at
