@@ -214,7 +214,8 @@ def keys_of_filter(text: str) -> FilterKeys:
     keys = dict[str, Any]()
     covered = list[_Condition]()
     for name, find in _FINDERS.items():
-        keys_of_field, covered_of_field = find([c for c in conditions if c.field == name])
+        about_field = [condition for condition in conditions if condition.field == name]
+        keys_of_field, covered_of_field = find(about_field)
         keys |= keys_of_field
         covered += covered_of_field
     ordered = {key: keys[key] for key in _KEYS if key in keys}
@@ -241,8 +242,7 @@ class _Reader:
         while root is None:
             root = self._end_term(self._condition())
             count += 1
-        is_deep = isinstance(root, _Group) and root.depth > MAX_DEPTH
-        if is_deep or count > MAX_CONDITIONS:
+        if _depth(root) > MAX_DEPTH or count > MAX_CONDITIONS:
             raise _Unreadable
         return root
 
@@ -266,8 +266,10 @@ class _Reader:
             operator = "not in"
         if not operator:
             return _read_condition(name, "==", "true")
-        is_list = operator in {"in", "not in"}
-        return _read_condition(name, operator, self._next(_LIST if is_list else _VALUE))
+        if operator not in {"in", "not in"}:
+            return _read_condition(name, operator, self._next(_VALUE))
+        texts = _TEXT.findall(self._next(_LIST))
+        return _read_condition(name, operator, f"[{', '.join(texts)}]")
 
     def _end_term(self, node: _Node) -> _Node | None:
         """Close the parentheses that end behind a condition, and return the filter at its end."""
@@ -303,11 +305,13 @@ def _read_condition(name: str, operator: str, literal: str) -> _Condition:
         if literal not in {"true", "false"}:
             raise _Unreadable
         is_true = (operator == "==") == (literal == "true")
-        return _Condition(name, "==" if is_true else "!=")
-    is_number = literal[0].isdigit()
-    if is_number != (name in _NUMBERS) or literal in {"true", "false"}:
+        condition = _Condition(name, "==")
+        return condition if is_true else _negate(condition)
+    texts = [text[1:-1] for text in _TEXT.findall(literal)]
+    if name in _NUMBERS and literal[0].isdigit():
+        texts = [literal]
+    elif name in _NUMBERS or not texts:
         raise _Unreadable
-    texts = [literal] if is_number else [text[1:-1] for text in _TEXT.findall(literal)]
     try:
         value = _READERS[name](operator, texts)
     except (Invalid, InvalidSpecifier, OverflowError, ValueError) as error:
@@ -331,14 +335,22 @@ def _group(nodes: Sequence[_Node], *, needs_all: bool) -> _Node:
         parts += node.parts if isinstance(node, _Group) and is_merged else (node,)
     if len(parts) == 1:
         return parts[0]
-    groups = [part for part in parts if isinstance(part, _Group)]
-    texts = (f"({part})" if isinstance(part, _Group) else str(part) for part in parts)
+    word = " and " if needs_all else " or "
     return _Group(
         needs_all=needs_all,
         parts=tuple(parts),
-        text=(" and " if needs_all else " or ").join(texts),
-        depth=1 + max((group.depth for group in groups), default=0),
+        text=word.join(map(_in_parentheses, parts)),
+        depth=1 + max(map(_depth, parts)),
     )
+
+
+def _in_parentheses(node: _Node) -> str:
+    """Return the text of a part of a group."""
+    return f"({node})" if isinstance(node, _Group) else str(node)
+
+
+def _depth(node: _Node) -> int:
+    return node.depth if isinstance(node, _Group) else 0
 
 
 def _read_names(_: str, texts: Sequence[str]) -> NamePatterns:
