@@ -36,7 +36,6 @@ LICENCES: Final = {
     "granian": "BSD-3-Clause",
     "h11": "MIT",
     "jinja2": "BSD-3-Clause",
-    "lark": "MIT",
     "libpass": "BSD-3-Clause",
     "multipart": "MIT",
     "nh3": "MIT",

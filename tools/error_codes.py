@@ -73,12 +73,6 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 ),
             ),
             ErrorCodes(
-                codes=("invalid_filter",),
-                statuses=(400,),
-                happened="the filter of a view is malformed, or compares what cannot be compared",
-                remedy="the message says where; see [views](views.md)",
-            ),
-            ErrorCodes(
                 codes=("invalid_index",),
                 statuses=(400,),
                 happened="not the name of an index, or its layers do not fit together",
@@ -218,10 +212,13 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 codes=("removed_rule",),
                 statuses=(403, 409),
                 happened=(
-                    "the index has a rule of an earlier version, so nothing is promoted to it, "
-                    "and it is not changed without taking the rule away"
+                    "the index has a rule or a filter of an earlier version, so it is not changed "
+                    "without taking that away; with a rule, nothing is promoted to it"
                 ),
-                remedy="[take the rule away](promotion.md#rules-of-earlier-versions)",
+                remedy=(
+                    "take away [the rule](promotion.md#rules-of-earlier-versions), or replace "
+                    "[the filter](rules.md#filters-of-earlier-versions)"
+                ),
             ),
             ErrorCodes(
                 codes=("quota_exceeded",),
@@ -444,6 +441,12 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 remedy="use another one",
             ),
             ErrorCodes(
+                codes=("not_attested", "prerelease", "version", "yanked"),
+                statuses=(403,),
+                happened="a [rule](rules.md) of `[upstream]` hides the public file",
+                remedy="use another version",
+            ),
+            ErrorCodes(
                 codes=("blocked", "not_approved", "quarantined"),
                 statuses=(403,),
                 happened=(
@@ -455,10 +458,8 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
             ErrorCodes(
                 codes=("view",),
                 statuses=(404,),
-                happened=(
-                    "the index shows a part of others, and its filter, or its day, hides the file"
-                ),
-                remedy="see [views](views.md), or use another index",
+                happened="the rules of the index, or its day, hide the file",
+                remedy="see [rules](rules.md), or use another index",
             ),
             ErrorCodes(
                 codes=("denied", "not_listed"),

@@ -47,6 +47,8 @@ class Remedy(StrEnum):
     """[an index]"""
     EMPTY_KEYS = "empty_keys"
     """[an index, of which `Advice.keys` are emptied]"""
+    REPLACE_FILTER = "replace_filter"
+    """[an index, of whose keys `Advice.keys` says what they get, each as KEY=VALUE]"""
     RENAME_MAIN = "rename_main"
     REMOVE_INDEX = "remove_index"
     """[an index]"""

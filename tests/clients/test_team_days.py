@@ -28,7 +28,7 @@ promote_from = ["dev"]
 [[index]]
 name = "stable"
 layers = ["prod"]
-filter = "age_days >= 7"
+cooldown_days = 7
 
 [[grant]]
 index = "prod"

@@ -18,7 +18,8 @@ VIEW = """
 [[index]]
 name = "stable"
 layers = [""]
-filter = "not prerelease and age_days >= 7"
+prereleases = false
+cooldown_days = 7
 read = "anyone"
 """
 PATHS = {

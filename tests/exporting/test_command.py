@@ -191,7 +191,7 @@ def test_a_private_index_among_public_ones(stocked: StoreFolder, wheelyard: Type
 def test_a_view_lists_what_it_shows(stocked: StoreFolder, wheelyard: Typed) -> None:
     """The folder of a view has the projects of which the view shows a file, and no others."""
     config = stocked.folder / "settings.toml"
-    view = """[[index]]\nname = "only"\nlayers = [""]\nfilter = 'name == "demo"'\n"""
+    view = """[[index]]\nname = "only"\nlayers = [""]\nallow = ["demo"]\n"""
     config.write_text(view)
 
     done = wheelyard("export", stocked.site, "--store", stocked.store, "--config", config, *AT)

@@ -30,7 +30,7 @@ INDEXES: Final = (
     {"name": "prod", "layers": ["prod", "dev"], "merge": ["acme-*"]},
     {"name": "view", "layers": ["prod", ""]},
     {"name": "all", "layers": ["prod", "dev", ""], "merge": ["acme-*"]},
-    {"name": "finals", "layers": ["prod"], "filter": "not prerelease"},
+    {"name": "finals", "layers": ["prod"], "prereleases": False},
 )
 OPEN: Final = tuple({**table, "read": "anyone"} for table in INDEXES)
 DEMO = NormalizedName("demo")

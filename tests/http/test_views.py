@@ -1,4 +1,4 @@
-"""Views of one server: by a filter, and as of a day."""
+"""Views of one server: by rules, and as of a day."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -25,9 +25,9 @@ HTML: Final = ("Accept", "text/html")
 INDEXES: Final = (
     {"name": "dev"},
     {"name": "prod", "promote_from": ["dev"]},
-    {"name": "stable", "layers": ["dev"], "filter": "not prerelease"},
-    {"name": "free", "layers": ["dev"], "filter": 'licence == "MIT" or name == "other"'},
-    {"name": "aged", "layers": ["stable"], "filter": "age_days >= 7"},
+    {"name": "stable", "layers": ["dev"], "prereleases": False},
+    {"name": "free", "layers": ["dev"], "allowed_licenses": ["MIT"]},
+    {"name": "aged", "layers": ["stable"], "cooldown_days": 7},
     {"name": "over", "layers": ["over", "stable"]},
 )
 OPEN: Final = tuple({**table, "read": "anyone"} for table in INDEXES)
@@ -60,7 +60,7 @@ def _file(server: InProcessServer, prefix: str, made: Made) -> tuple[int, str]:
     return answer.status, message
 
 
-def test_a_view_shows_what_fits_its_filter(server: InProcessServer) -> None:
+def test_a_view_shows_what_its_rules_leave(server: InProcessServer) -> None:
     """A page of a view has the files that fit, and a file that does not is not served there."""
     server.publish_to("dev", OLD, NEW, FREE)
 
@@ -71,7 +71,7 @@ def test_a_view_shows_what_fits_its_filter(server: InProcessServer) -> None:
     assert _versions(server, "/free/simple/demo/") == ["3.0"]
     assert _file(server, "/stable", OLD)[0] == 200
     assert status == 404
-    assert "not prerelease does not hold, as the version is 2.0rc1" in why
+    assert "by the rules of the index stable: demo 2.0rc1 is a pre-release" in why
     assert _file(server, "/dev", NEW)[0] == 200
 
 
@@ -264,7 +264,7 @@ def test_a_search_finds_the_newest_release_that_is_shown(server: InProcessServer
 
 
 def test_the_page_of_a_project_says_what_the_view_hides(server: InProcessServer) -> None:
-    """The page of a project names the releases that are hidden, and which condition hides them."""
+    """The page of a project names the releases that are hidden, and which rule hides them."""
     server.publish_to("dev", OLD, NEW)
 
     page = server.get("/stable/project/demo/", HTML).body.decode()
@@ -272,13 +272,13 @@ def test_the_page_of_a_project_says_what_the_view_hides(server: InProcessServer)
     missing = server.get("/stable/project/demo/2.0rc1/", HTML)
 
     assert "1 release is hidden by this view" in page
-    assert "not prerelease does not hold, as the version is 2.0rc1" in releases
+    assert "by the rules of the index stable: demo 2.0rc1 is a pre-release" in releases
     assert missing.status == 404
-    assert "not prerelease does not hold" in missing.body.decode()
+    assert "demo 2.0rc1 is a pre-release" in missing.body.decode()
     assert "hidden by this view" not in server.get("/dev/project/demo/", HTML).body.decode()
 
 
-def test_why_names_the_layer_and_the_condition(server: InProcessServer) -> None:
+def test_why_names_the_layer_and_the_rule(server: InProcessServer) -> None:
     """What clients get of a private project through a view is explained file by file."""
     server.publish_to("dev", OLD, NEW)
 
@@ -293,7 +293,7 @@ def test_why_names_the_layer_and_the_condition(server: InProcessServer) -> None:
         ("1.0", True),
         ("2.0rc1", False),
     ]
-    assert "not prerelease does not hold" in answer["files"][1]["reasons"][0]["text"]
+    assert "demo 2.0rc1 is a pre-release" in answer["files"][1]["reasons"][0]["text"]
     assert [file["shown"] for file in of_day["files"]] == [False]
     assert unknown.status == 404
 

@@ -13,6 +13,7 @@ from wheelyard.model.index_definition import (
     build_definition,
     parse_index_tables,
     parts_of,
+    read_definition,
     require_fit,
 )
 from wheelyard.model.index_name import MAIN, parse_index_name
@@ -81,15 +82,20 @@ def test_layers_are_looked_at_in_order() -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"name": "stable", "filter": "not yanked"}, "it has a filter and packages of its own"),
-        (
-            {"name": "stable", "layers": ["dev", "stable"], "filter": "not yanked"},
-            "it has a filter and packages of its own",
-        ),
-        ({"name": "stable", "layers": ["dev"], "filter": "age_days"}, "age_days needs one of"),
+        ({"snapshot": "yesterday"}, "snapshot: expected 2026-10-31, or a time"),
+        ({"versions": {"numpy": "2"}}, "versions: expected specifiers such as >=2,<3"),
+        ({"versions": {"num/py": "<2"}}, "versions: expected names, or patterns"),
+        ({"allow": ["-"]}, "allow: expected names, or patterns"),
+        ({"cooldown_allow": ["acme==x"]}, "cooldown_allow: expected names, patterns, or NAME=="),
+        ({"allowed_licenses": ["Mit-ish"]}, "allowed_licenses: 'Mit-ish' is no licence of SPDX"),
+        ({"cooldown_days": -1}, "cooldown_days: expected a number of days from 0 to 36500"),
+        ({"min_cvss": 11}, "min_cvss: expected a number from 0 to 10"),
+        ({"cooldown_missing": "show"}, "cooldown_missing: expected hide or first_seen"),
+        ({"deny": "acme"}, "deny: expected a list of names, or patterns"),
+        ({"filter": "not yanked"}, "filter: there is no such key"),
     ],
 )
-def test_a_wrong_filter_is_refused(table: dict[str, Any], message: str) -> None:
-    """An index with packages of its own has no filter, and a wrong filter is no definition."""
+def test_a_wrong_rule_is_refused(table: dict[str, Any], message: str) -> None:
+    """A rule that would hide something else than what is meant is no definition."""
     with pytest.raises(Invalid, match=message):
-        parse_index_tables([table])
+        read_definition({"name": "stable", **table})

@@ -44,7 +44,10 @@ WITHOUT_COMMANDS: Final = (
     "cli",
 )
 """The packages whose messages have no command in them: `Terminal` writes it, as it was started."""
-EMPTIED: Final = {Remedy.EMPTY_KEYS: ("promote_approvals",)}
+EMPTIED: Final = {
+    Remedy.EMPTY_KEYS: ("promote_approvals",),
+    Remedy.REPLACE_FILTER: ("filter=", "cooldown_days=7"),
+}
 _PAGES: Final = re.compile(r"\bpages? ([A-Z].*)")
 _COMMAND: Final = re.compile(rf"(?<!\ba )\bwheelyard ({'|'.join(COMMANDS)})\b")
 

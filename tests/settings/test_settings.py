@@ -144,7 +144,7 @@ def test_a_key_of_an_earlier_section_names_that_of_main(section: str, key: str) 
         ('name = "main"', "it has this name always"),
         ('layers = ["main", "dev"]', "it shows its own packages"),
         ('merge = ["acme-*"]', "no layers whose files could be merged"),
-        ('filter = "age_days >= 7"', "packages of its own, so nothing is hidden"),
+        ('filter = "age_days >= 7"', "there are no filters any more. Write the keys of rules"),
     ],
 )
 def test_main_has_no_layers_of_its_own(line: str, why: str) -> None:

@@ -40,7 +40,7 @@ CLOSED = '[main]\nread = "granted"\n'
         (CLOSED + GRANT.format("anonymous", "acme-*"), None),
         (PUBLIC + CLOSED + GRANT.format("anonymous", "*"), "may read every package"),
         (
-            f'{UPSTREAM}[[index]]\nname = "view"\nlayers = ["upstream"]\nfilter = "severity < 9"',
+            f'{UPSTREAM}[[index]]\nname = "view"\nlayers = ["upstream"]\nmin_cvss = 9',
             "set upstream.osv",
         ),
         (BUCKET, None),

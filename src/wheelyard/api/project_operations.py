@@ -324,7 +324,7 @@ def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
         # the clocks of the servers that have written may differ
         changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
         return sorted({change.project for change in changes})
-    if call.index.has_layers:
+    if call.index.has_layers or call.index.is_view:
         shown = call.index.shown.table().readable_by(call.caller)
         return [facts.name for facts in shown.private]
     listed = call.index.projects.names.get().value
@@ -338,7 +338,7 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
     Raises as `ReadPolicy.require_project_read`, and NotFound if the project does not exist.
     """
     call.index.read_policy.require_project_read(call.caller, name)
-    if not call.index.has_layers:
+    if not call.index.has_layers and not call.index.is_view:
         project = _own(call, name)
         return ProjectAnswer.of(project, call.index.lifecycle.kept_files(project))
     homes = LayerSearch(call.index, name).homes
@@ -367,10 +367,13 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
     """
     Show the commits of a project of the own packages that follow a number.
 
-    A released name has them, too. Raises as `get_project`.
+    A released name has them, too. Those of an index with rules name files that these hide, and are
+    for whoever may manage the project. Raises as `get_project`.
     """
     projects = call.index.projects
     call.index.read_policy.require_project_read(call.caller, name)
+    if call.index.definition.hides_files and not call.caller.may(Action.MANAGE, name):
+        raise project_not_found(name)
     try:
         project = _own(call, name)
     except NotFound:

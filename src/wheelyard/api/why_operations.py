@@ -140,7 +140,7 @@ def _hidden_by_views(index: Index, name: NormalizedName) -> Iterator[tuple[str, 
     listing = index.upstream.stored(name) if index.upstream else None
     if index.upstream is not None and listing is not None:
         for view in index.views_of_upstream:  # as for an installer
-            view.look_up_licences(index.upstream, listing, index.moment)
+            view.look_up_licences(listing, index.moment)
         listing = index.view_of_public(listing)
         for filename, reason in listing.origin.view.hidden.items():
             if reason.code == HIDDEN_BY_VIEW:

@@ -106,27 +106,29 @@ class LicenceFinder:
         return licences
 
     def find(
-        self,
-        name: NormalizedName,
-        file: D,
-        files: Iterable[D],
-        read: Callable[[D], bytes],
-        hides: Callable[[str], bool],
+        self, name: NormalizedName, file: D, files: Iterable[D], read: Callable[[D], bytes]
     ) -> str:
         """
-        Return the licence of a file of a project, and note it in the store if a rule hides it.
+        Return the licence of a file of a public project, whose files are `files`.
 
-        `files` are all of the project. `read` returns the core metadata of one, fetched if needed.
-        It raises NotFound if there is none. Raises Unavailable as that does.
+        `read` returns the core metadata of one, fetched if needed. It raises NotFound if there is
+        none. Raises Unavailable as that does.
         """
         release = (other for other in files if other.version == file.version)
         source = _described((file, *release)).get(file.version)
-        licence = UNKNOWN if source is None else self._licence_of(name, source, read)
-        if hides(licence) and self.notes is not None:
-            with suppress(Unavailable):  # then the next one who asks for the file writes it down
-                noted = self.notes.get()
-                self.notes.add(name, noted, {file.version: licence}, replaces=True)
-        return licence
+        if source is None:
+            return UNKNOWN
+        try:
+            return self._read(name, source, read)
+        except NotFound:
+            return self._remember(_key(name, source), UNKNOWN)
+
+    def note(self, name: NormalizedName, version: str, licence: str) -> None:
+        """Note the licence of a version of a public project in the store."""
+        if self.notes is None:
+            return
+        with suppress(Unavailable):  # then the next one who asks for the file writes it down
+            self.notes.add(name, self.notes.get(), {version: licence}, replaces=True)
 
     def of_private(self, name: NormalizedName, file: D, read: Callable[[D], bytes]) -> str:
         """
@@ -140,12 +142,6 @@ class LicenceFinder:
         with suppress(NotFound):
             return self._read(name, file, read)
         return UNKNOWN
-
-    def _licence_of(self, name: NormalizedName, file: D, read: Callable[[D], bytes]) -> str:
-        try:
-            return self._read(name, file, read)
-        except NotFound:
-            return self._remember(_key(name, file), UNKNOWN)
 
     def _read(self, name: NormalizedName, file: D, read: Callable[[D], bytes]) -> str:
         key = _key(name, file)

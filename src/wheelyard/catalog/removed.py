@@ -23,7 +23,9 @@ from msgspec.structs import replace
 from wheelyard.catalog.document_cache import DocumentCache, Snapshot
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.decoding import Extensible
+from wheelyard.model.field_texts import text_of_value
 from wheelyard.model.index_name import FORMER_MAIN, MAIN
+from wheelyard.model.removed_filter import keys_of_filter
 from wheelyard.model.stored_indexes import LISTS_OF_INDEXES
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import Key
@@ -31,6 +33,8 @@ from wheelyard.storage.base import Key
 REMOVED_RULES: Final = ("promote_other_person", "promote_min_age_days", "promote_approvals")
 """The keys of an index by which earlier versions kept releases back that were promoted to it."""
 OUT_OF_SETTINGS: Final = "Take them out of the settings, and restart the servers."
+REMOVED_FILTER: Final = "filter"
+"""The key of an index by which earlier versions said which files it lists."""
 REMOVED_RULE: Final = "removed_rule"
 """The code of an error about an index that has such a rule."""
 DEVICE_LOGINS: Final = "credentials/logins/"
@@ -49,7 +53,38 @@ def removed_rules(index: Mapping[str, Any]) -> tuple[str, ...]:
 
 def without_removed_rules(index: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of an index that this version knows."""
-    return {key: value for key, value in index.items() if key not in REMOVED_RULES}
+    removed = {*REMOVED_RULES, REMOVED_FILTER}
+    return {key: value for key, value in index.items() if key not in removed}
+
+
+def removed_filter(index: Mapping[str, Any]) -> str:
+    """Return the filter in the keys of an index, or an empty text without one."""
+    text = index.get(REMOVED_FILTER)
+    # of any other type it was never a filter, and hides files all the same
+    return text if isinstance(text, str) else str(text or "")
+
+
+def describe_removed_filter(name: str, text: str) -> str:
+    """Return what the filter of an index leads to, in a sentence."""
+    return (
+        f"The index {name} shows no file, as it has a filter, and there are none any more: {text}."
+    )
+
+
+def removed_filter_warning(name: str, text: str, *, is_configured: bool) -> Caution:
+    """Return the warning that says so, and which keys hide the same files."""
+    replacement = keys_of_filter(text)
+    sentences = [describe_removed_filter(name, text)]
+    if replacement.keys:
+        sentences.append(f"Keys that say the same: {', '.join(replacement.toml_lines())}.")
+    if replacement.without_key:
+        sentences.append(f"No key says the same as: {', '.join(replacement.without_key)}.")
+    fact = " ".join(sentences)
+    if is_configured:
+        return Caution(f"{fact} Write them in the settings in its place, and restart the servers.")
+    keys = tuple(f"{key}={text_of_value(value)}" for key, value in replacement.keys.items())
+    advice = Advice(Remedy.REPLACE_FILTER, name, keys=(f"{REMOVED_FILTER}=", *keys))
+    return Caution(fact, advice)
 
 
 def describe_removed_rules(name: str, rules: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from click import Argument, Option
 
 from wheelyard.api import index_operations
 from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
-from wheelyard.catalog.removed import REMOVED_RULES
+from wheelyard.catalog.removed import REMOVED_FILTER, REMOVED_RULES
 from wheelyard.cli.options import (
     INDEX,
     STORE,
@@ -150,7 +150,8 @@ def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: 
     Documentation: indexes.md
     """
     # such a key can only be left out
-    others = [text for text in texts if text.removesuffix("=") not in REMOVED_RULES]
+    removed = {*REMOVED_RULES, REMOVED_FILTER}
+    others = [text for text in texts if text.removesuffix("=") not in removed]
     changes = {text.partition("=")[0]: None for text in texts} | _keys(others)
     edit = IndexEdit(name, changes, note, even_if_open=even_if_open)
     _report(open_api().call(index_operations.change_index, edit))

@@ -30,7 +30,7 @@ def why_command(*, project: str, version: str | None, as_of: datetime | None) ->
     Print what clients get for PROJECT, or for one VERSION of it, and why not the rest.
 
     It asks an upstream index as a client would, and none for a private name. With --index, it is
-    about that index, its layers and its filter. Exit status 0 if some file is shown, 1 if none is.
+    about that index, its layers and its rules. Exit status 0 if some file is shown, 1 if none is.
 
     Options:
         --as-of: What clients get from the index as of this day, which ends at midnight UTC.
@@ -40,7 +40,7 @@ def why_command(*, project: str, version: str | None, as_of: datetime | None) ->
         wheelyard why acme-core --index stable --as-of 2026-01-01
         wheelyard why requests --json --server https://packages.acme.dev
 
-    Documentation: views.md
+    Documentation: rules.md
     """
     day = as_of.date() if as_of else None
     return print_explanation(open_api(), WhyQuestion(parse_name(project), version or "", day))

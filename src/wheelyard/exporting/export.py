@@ -211,8 +211,9 @@ class _Run:
 
     def _changed_revisions(self, serial: int) -> dict[NormalizedName, int] | None:
         """Return the revisions of the projects that have changed, or None for a full export."""
-        # what other indexes have is in their feeds
-        if not self._is_full and not self._index.has_layers:
+        # what other indexes have is in their feeds, and time may change what rules hide
+        is_complete = not self._index.has_layers and not self._index.is_view
+        if not self._is_full and is_complete:
             with suppress(NotFound):
                 changes, self._serial = self._index.changes.since(serial)
                 return {change.project: change.revision for change in changes}

@@ -163,7 +163,7 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         Return the numbers of older pages of the history that are in the site as they would be made.
 
         A journal only gets longer. If it was restored from a backup, the feed does not know the
-        serial of the site, and all pages are made, as they are for a view, whose filter may decide
+        serial of the site, and all pages are made, as they are for a view, whose rules may decide
         otherwise about old files.
         """
         entry = self.before.get(project.name)

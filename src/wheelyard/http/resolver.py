@@ -277,7 +277,7 @@ async def _look_up_by_view(
     client: str,
 ) -> None:
     look_up, upstream = view.look_up_licences, listing.origin.page.upstream
-    await reader.run_for_metadata(upstream, client, look_up, reader.upstream, listing, moment)
+    await reader.run_for_metadata(upstream, client, look_up, listing, moment)
 
 
 def _private_listing(files: PrivateFiles) -> OpenListing:

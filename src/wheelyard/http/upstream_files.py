@@ -210,7 +210,7 @@ class PublicFiles(Struct, frozen=True):
         self, view: "View", file: UpstreamFile, client: str
     ) -> FileReason | None:
         """Return why a view does not show a file, whose core metadata may have to be fetched."""
-        asked = (self.reader.upstream, self.listing, file, self.context.index.moment)
+        asked = (self.listing, file, self.context.index.moment)
         run = self.reader.run_for_metadata
         return await run(self._page.upstream, client, view.refuses, *asked)
 

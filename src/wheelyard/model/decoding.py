@@ -6,7 +6,7 @@ Fields that a newer version of wheelyard has written are kept.
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final, Generic, Literal, TypeVar, get_args
+from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
 
 from msgspec import Meta, Raw, Struct, ValidationError, convert, field
 from msgspec.json import Decoder, encode
@@ -163,11 +163,16 @@ def _require_valid_fields(
 
 
 def _expected(field_type: Any) -> str:  # noqa: ANN401 - any type that a field may have
-    """Return a type in words for a message: its `title`, else `true or false` or `a text`."""
+    """Return a type in words for a message: its title or description, else what it is made of."""
     parts = get_args(field_type)
+    if get_origin(field_type) is Literal:
+        return " or ".join(parts)
     metas = (meta for part in (field_type, *parts) for meta in get_args(part))
-    titled = (meta.title for meta in metas if isinstance(meta, Meta) and meta.title)
-    return next(titled, "") or ("true or false" if bool in (field_type, *parts) else "a text")
+    described = (meta.title or meta.description for meta in metas if isinstance(meta, Meta))
+    words = next(filter(None, described), "")
+    if words and get_origin(field_type) is tuple:
+        return f"a list of {words}"
+    return words or ("true or false" if bool in (field_type, *parts) else "a text")
 
 
 UnknownFields = tuple[tuple[str, Raw], ...]

@@ -6,6 +6,7 @@ each, `CLAIM = VALUE`, where true and false are booleans unless they are in quot
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, Final
 
 from msgspec import inspect
@@ -14,6 +15,7 @@ from wheelyard.errors import Invalid, quoted
 
 _BOOLEANS: Final = {"true": True, "false": False}
 _NUMBER: Final = re.compile("0|[1-9][0-9]{0,17}", re.ASCII)
+_DECIMAL: Final = re.compile(r"(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,6})?", re.ASCII)
 _ELEMENTS: Final = re.compile(r"[,\n]")
 
 
@@ -37,9 +39,15 @@ def value_of_text(kind: inspect.Type, key: str, text: str) -> Any:  # noqa: ANN4
             return value_of_text(part, key, text)
     if any(isinstance(member, inspect.BoolType) for member in types):
         return _BOOLEANS.get(text.lower(), text)
-    is_number = any(isinstance(member, inspect.IntType) for member in types)
-    # any other text is for the checks of the table to refuse
-    return int(text) if is_number and _NUMBER.fullmatch(text) else text
+    return _number(types, text)
+
+
+def _number(types: Sequence[inspect.Type], text: str) -> int | float | str:
+    """Return the number of a text if a key has one, else the text, for the checks to refuse."""
+    if any(isinstance(member, inspect.IntType) for member in types) and _NUMBER.fullmatch(text):
+        return int(text)
+    is_decimal = any(isinstance(member, inspect.FloatType) for member in types)
+    return float(text) if is_decimal and _DECIMAL.fullmatch(text) else text
 
 
 def _claims(key: str, text: str) -> dict[str, str | bool]:
@@ -47,7 +55,7 @@ def _claims(key: str, text: str) -> dict[str, str | bool]:
     for line in filter(str.strip, text.splitlines()):
         claim, value = _claim(key, line)
         if claim in claims:
-            raise wrong_text(key, f"The claim {quoted(claim)} is there twice. Leave one out.")
+            raise wrong_text(key, f"{quoted(claim)} is there twice. Leave one out.")
         claims[claim] = value
     return claims
 
@@ -55,7 +63,7 @@ def _claims(key: str, text: str) -> dict[str, str | bool]:
 def _claim(key: str, line: str) -> tuple[str, str | bool]:
     claim, equals, value = (part.strip() for part in line.partition("="))
     if not equals or not claim:
-        raise wrong_text(key, f"Write each claim on a line, as CLAIM = VALUE: {quoted(line)}.")
+        raise wrong_text(key, f"Write each on a line, as NAME = VALUE: {quoted(line)}.")
     is_quoted = len(value) > 1 and value[0] == value[-1] == '"'
     return claim, value[1:-1] if is_quoted else _BOOLEANS.get(value, value)
 

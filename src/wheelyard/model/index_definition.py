@@ -26,6 +26,7 @@ from wheelyard.model.index_name import (
 )
 from wheelyard.model.promotion import NO_RULES, PromotionRules
 from wheelyard.model.quotas import LARGEST_QUOTA, Quotas
+from wheelyard.model.rule_keys import NO_KEYS, RuleKeys, require_valid, rule_keys_in
 
 MAX_LAYERS: Final = 16
 MebibytesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of MiB, from 0")]
@@ -33,7 +34,7 @@ FilesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of file
 
 
 class IndexFields(
-    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+    RuleKeys, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
     """The keys of an `[[index]]` table, and the stored form of an index, before validation."""
 
@@ -43,7 +44,6 @@ class IndexFields(
     )
     """None for the own packages alone."""
     merge: Annotated[tuple[str, ...], Meta(title='a list of names such as ["acme-*"]')] = ()
-    filter: Annotated[str, Meta(title='a filter such as "age_days >= 7"')] = ""
     promote_from: Annotated[tuple[str, ...], Meta(title='a list of indexes such as ["dev"]')] = ()
     promote_only: bool = False
     read: Annotated[Literal["anyone", "granted"] | None, Meta(title='"anyone" or "granted"')] = None
@@ -62,8 +62,10 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     """In the order in which a name is looked for."""
     merge: NamePatterns = NO_PATTERNS
     """Names whose files come from all layers, and not from the first that has the name."""
-    filter: str = ""
-    """Which files of its layers it shows, in the language of `view_filter`, or empty for all."""
+    rules: RuleKeys = NO_KEYS
+    """Which files of its layers it hides."""
+    removed_filter: str = ""
+    """Its filter of an earlier version, because of which it hides all files, or empty."""
     day: date | None = None
     """The day at whose end (UTC) it shows the index of its name, or None for now."""
     promotion: PromotionRules = NO_RULES
@@ -83,6 +85,11 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     def is_main(self) -> bool:
         """Whether it is the index at the root of the server."""
         return self.name == MAIN
+
+    @property
+    def hides_files(self) -> bool:
+        """Whether it has rules that may hide files of its layers."""
+        return bool(self.removed_filter) or self.rules != NO_KEYS
 
     @property
     def has_packages(self) -> bool:
@@ -116,6 +123,7 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
 def main_index(
     promotion: PromotionRules = NO_RULES,
     removed_rules: tuple[str, ...] = (),
+    rules: RuleKeys = NO_KEYS,
     *,
     has_upstream: bool,
     is_open: bool = False,
@@ -129,6 +137,7 @@ def main_index(
     return IndexDefinition(
         name=MAIN,
         layers=(MAIN, UPSTREAM_LAYER) if has_upstream else (MAIN,),
+        rules=rules,
         promotion=promotion,
         removed_rules=removed_rules,
         is_open=is_open,
@@ -150,8 +159,11 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
     for layer in layers:
         if layers.count(layer) > 1:
             raise _wrong(name, f"the layer {quoted(layer)} is there twice")
-    if fields.filter:
-        _require_filter(name, fields.filter, layers)
+    rules = rule_keys_in(fields)
+    try:
+        require_valid(rules)
+    except Invalid as fault:
+        raise _wrong(name, fault.message.removesuffix(".")) from fault
     sources = tuple(map(read_index_name, fields.promote_from))
     for source in sources:
         if source == name:
@@ -162,30 +174,12 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
         name=name,
         layers=layers,
         merge=parse_name_patterns(fields.merge),
-        filter=fields.filter,
+        rules=rules,
         promotion=PromotionRules(promote_only=fields.promote_only, promote_from=sources),
         is_open=fields.read == "anyone",
         quotas=convert(fields, Quotas, from_attributes=True),
         is_configured=is_configured,
     )
-
-
-def _require_filter(name: str, text: str, layers: Collection[str]) -> None:
-    """
-    Check that an index with these layers can have a filter.
-
-    Raises Invalid (code `invalid_index` or `invalid_filter`) if not.
-    """
-    if name in layers:
-        raise _wrong(
-            name,
-            f"it has a filter and packages of its own. Give its packages to another index, and "
-            f"name that one as its layer instead of {quoted(name)}",
-        )
-    # no index without a filter needs the parser
-    from wheelyard.model.view_filter.language import parse_filter  # noqa: PLC0415
-
-    parse_filter(text)
 
 
 def read_definition(table: Mapping[str, Any]) -> IndexDefinition:
@@ -338,10 +332,15 @@ def closed_layers(
     return tuple(name for name in shown if not definitions[name].is_open)
 
 
-def has_filter(definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]) -> bool:
-    """Return whether an index has a filter, or one of those that it is made from has."""
-    below = indexes_below(definition, definitions)
-    return bool(definition.filter) or any(definitions[name].filter for name in below)
+def hides_files(definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]) -> bool:
+    """
+    Return whether an index has rules, or one of those that it is made from has.
+
+    `definitions` has main, too.
+    """
+    names = {*indexes_below(definition, definitions), *parts_of(definition, definitions)}
+    below = (definitions[name] for name in names if name in definitions)
+    return definition.hides_files or any(other.hides_files for other in below)
 
 
 def merges_of(

@@ -1,7 +1,8 @@
 """
 The keys of an index as texts, as a form or a command has them, and back.
 
-In a list of indexes, two quotes or nothing between commas is main, as in earlier versions.
+In a list of indexes, two quotes or nothing between commas is main, as in earlier versions. The
+versions of names are on lines, or have semicolons between them: `numpy = <2; acme-* = >=1.4`.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from wheelyard.model.index_definition import IndexFields
 from wheelyard.model.stored_indexes import LISTS_OF_INDEXES, IndexKeys, with_main
 
 NAME: Final = "name"
+VERSIONS: Final = "versions"
 EMPTY_TEXT: Final = '""'
 INDEX_KEYS: Final = {field.encode_name: type_info(field.type) for field in fields(IndexFields)}
 """The type of each key of an `[[index]]` table."""
@@ -42,7 +44,9 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
                 raise wrong_text(key, f"{fact}. The index at the root is main.")
             keys[key] = ["" if index == EMPTY_TEXT else index for index in indexes]
         else:
-            keys[key] = value_of_text(INDEX_KEYS[key], key, text.strip())
+            # a specifier has no semicolon
+            lines = text.replace(";", "\n") if key == VERSIONS else text
+            keys[key] = value_of_text(INDEX_KEYS[key], key, lines.strip())
     return with_main(keys)
 
 
@@ -53,4 +57,6 @@ def texts_of_index(keys: IndexKeys) -> dict[str, str]:
     for key in LISTS_OF_INDEXES:
         if key in named:
             texts[key] = ", ".join(named[key])
+    if VERSIONS in texts:
+        texts[VERSIONS] = texts[VERSIONS].replace("\n", "; ")
     return texts

@@ -7,14 +7,14 @@ key hides is a row of `rules.py`.
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, time
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from msgspec import Meta, Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.errors import Invalid
+from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import NO_PATTERNS, NamePatterns, normalise_pattern, parse_name_patterns
 from wheelyard.model.distribution_filename import parse_version, strip_trailing_zeros
 from wheelyard.model.licences import LicencePatterns, parse_licence_patterns
@@ -114,6 +114,37 @@ RULE_KEYS: Final = RuleKeys.__struct_fields__
 def rule_keys_in(table: RuleKeys) -> RuleKeys:
     """Return the keys of rules of a table that has other keys, too."""
     return RuleKeys(**{name: getattr(table, name) for name in RULE_KEYS})
+
+
+def require_valid(keys: RuleKeys) -> None:
+    """
+    Check the texts in keys of rules.
+
+    Raises Invalid (code `bad_setting`) for the first that is wrong. The message begins with its
+    key.
+    """
+    _ = licence_rule(keys, needs_known=False)
+    moments = (keys.snapshot,) if keys.snapshot else ()
+    for key, texts, kind in (
+        ("cooldown_allow", keys.cooldown_allow, Exempt),
+        ("allow", keys.allow, Pattern),
+        ("deny", keys.deny, Pattern),
+        ("versions", keys.versions, Pattern),
+        ("versions", keys.versions.values(), Specifier),
+        ("snapshot", moments, Moment),
+    ):
+        _, meta = get_args(kind)
+        for text in texts:
+            if not _is_accepted(text, meta):
+                message = f"{key}: expected {meta.description}, and found {quoted(text)}"
+                raise Invalid(message, code="bad_setting")
+
+
+def _is_accepted(text: str, meta: Meta) -> bool:
+    try:
+        return bool(meta.extra and meta.extra["accepts"](text))
+    except (Invalid, OverflowError, ValueError):
+        return False
 
 
 class Exceptions(Struct, frozen=True):

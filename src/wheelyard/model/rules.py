@@ -211,13 +211,12 @@ class Rules(Struct, frozen=True, kw_only=True):
         Of upstream indexes that is the most serious reason. Of an index all reasons are in it.
         """
         why = [(row, row.says(facts)) for row in self.why(facts, now)]
-        return self._reason(why, facts, self.changes_at(facts, now)) if why else None
+        return self._reason(why, facts, now) if why else None
 
     def reasons(self, facts: Facts, now: datetime) -> tuple[FileReason, ...]:
         """Return every reason by which a file is hidden, the most serious one first."""
         why = [(row, row.says(facts)) for row in self.why(facts, now)]
-        end = self.changes_at(facts, now)
-        return tuple(self._reason([pair], facts, end) for pair in why)
+        return tuple(self._reason([pair], facts, now) for pair in why)
 
     def hides_version(self, facts: Facts, now: datetime) -> bool:
         """Return whether all files of a version are hidden, whatever else is known of them."""
@@ -225,16 +224,14 @@ class Rules(Struct, frozen=True, kw_only=True):
         return any(True for _ in self._hiding(of_version, facts, now))
 
     def changes_at(self, facts: Facts, now: datetime) -> datetime | None:
-        """Return the next moment at which time alone ends a rule for a file, or None."""
-        ends = (row.ends(facts) for row in self.rows)
-        return min((end for end in ends if end is not None and end > now), default=None)
+        """Return the next moment at which time alone ends a rule that hides a file, or None."""
+        return _next_end(self.why(facts, now), facts, now)
 
     def judge(self, files: Sequence[F], facts: Iterable[Facts], now: datetime) -> Judged[F]:
         """Return which files of one project are shown, by the facts about each of them in order."""
         of_versions = dict[tuple[str, int, str], list[_Said]]()
         version_rows = tuple(row for row in self.rows if row.is_of_version)
         file_rows = tuple(row for row in self.rows if not row.is_of_version)
-        ends_by_time = any(row.ends is not _never for row in file_rows)
         hidden = dict[str, FileReason]()
         times = list[datetime]()
         for file, of_file in zip(files, facts, strict=True):
@@ -250,10 +247,10 @@ class Rules(Struct, frozen=True, kw_only=True):
                 rows = self._hiding(file_rows, of_file, now)
                 why = [*why, *((row, row.says(of_file)) for row in rows)]
             if why:
-                end = self.changes_at(of_file, now) if ends_by_time else None
-                hidden[file.filename] = self._reason(why, of_file, end)
-                if end is not None:
-                    times.append(end)
+                reason = self._reason(why, of_file, now)
+                hidden[file.filename] = reason
+                if reason.changes_at is not None:
+                    times.append(reason.changes_at)
         if not hidden:
             return Judged(tuple(files), NOTHING_HIDDEN, None)
         shown = tuple(file for file in files if file.filename not in hidden)
@@ -267,20 +264,24 @@ class Rules(Struct, frozen=True, kw_only=True):
             if not (row.is_liftable and row.code in lifted):
                 yield row
 
-    def _reason(
-        self, why: Sequence["_Said"], facts: Facts, changes_at: datetime | None
-    ) -> FileReason:
+    def _reason(self, why: Sequence["_Said"], facts: Facts, now: datetime) -> FileReason:
         if self.index:
             text = _text_of_index(self.index, why, facts)
-            return FileReason(HIDDEN_BY_VIEW, text, changes_at=changes_at)
+            end = _next_end((row for row, _ in why), facts, now)
+            return FileReason(HIDDEN_BY_VIEW, text, changes_at=end)
         row, said = why[0]
         if facts.other_approval is not None:
             said = not_among(row.code, said, facts.other_approval)
-        end = changes_at if row.code is Code.COOLDOWN else None
-        return FileReason(row.code, said.text, said.advice, end)
+        return FileReason(row.code, said.text, said.advice, _next_end((row,), facts, now))
 
 
 _Said = tuple[Rule, Statement]
+
+
+def _next_end(rows: Iterable[Rule], facts: Facts, now: datetime) -> datetime | None:
+    """Return the first moment to come at which one of some rules ends by time, or None."""
+    ends = (row.ends(facts) for row in rows)
+    return min((end for end in ends if end is not None and end > now), default=None)
 
 
 def _text_of_index(index: str, why: Sequence[_Said], facts: Facts) -> str:

@@ -26,11 +26,13 @@ from wheelyard.catalog.files import RESTORE_TIME, FileRemoval
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import (
     FORMER_MAIN_PROBLEM,
+    REMOVED_FILTER,
     REMOVED_RULE,
     RENAME_MAIN,
     describe_removed_rules,
+    removed_filter,
+    removed_filter_warning,
     removed_rules,
-    removed_rules_warning,
     with_former_main,
     without_removed_rules,
 )
@@ -67,6 +69,7 @@ from wheelyard.operations.index_definitions import (
     owner_of_name,
     unknown_index,
     unknown_sources,
+    warnings_of_removed,
 )
 from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
@@ -188,13 +191,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                     "change it.",
                     code=INDEX_CHANGED,
                 )
-            kept = [rule for rule in removed_rules(before.index) if rule not in table]
-            if kept:
-                raise Conflict(
-                    describe_removed_rules(name, kept),
-                    code=REMOVED_RULE,
-                    advice=Advice(Remedy.EMPTY_KEYS, name, keys=tuple(kept)),
-                )
+            _require_nothing_removed(name, before.index, table)
             changed = {**without_removed_rules(before.index), **table}
             given = {key: value for key, value in changed.items() if value is not None}
             new = with_main(given)
@@ -459,12 +456,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     def _own_warnings(self, definition: IndexDefinition, both: KnownIndexes) -> Iterator[Caution]:
         """Yield what of the definition of an index may not be meant."""
         yield from unknown_sources(definition, both.names)
-        if definition.removed_rules:
-            yield removed_rules_warning(
-                definition.name,
-                definition.removed_rules,
-                is_configured=definition.is_configured,
-            )
+        yield from warnings_of_removed(definition)
         name = definition.name
         yield from self.in_force.open_layers((name,), {**both.definitions, name: definition})
         has_files = False
@@ -502,6 +494,23 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         for event in committed.events:
             log_index(event.by, describe_event(event))
         return committed
+
+
+def _require_nothing_removed(
+    name: str, before: Mapping[str, Any], table: Mapping[str, Any]
+) -> None:
+    """Raise Conflict unless a change takes away the rules and the filter of earlier versions."""
+    kept = [rule for rule in removed_rules(before) if rule not in table]
+    if kept:
+        raise Conflict(
+            describe_removed_rules(name, kept),
+            code=REMOVED_RULE,
+            advice=Advice(Remedy.EMPTY_KEYS, name, keys=tuple(kept)),
+        )
+    text = removed_filter(before)
+    if text and REMOVED_FILTER not in table:
+        caution = removed_filter_warning(name, text, is_configured=False)
+        raise Conflict(caution.message, code=REMOVED_RULE, advice=caution.advice)
 
 
 def _taken(name: str, why: str) -> Conflict:

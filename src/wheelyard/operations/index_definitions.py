@@ -19,6 +19,8 @@ from wheelyard.catalog.journaled_documents import IndexRecords
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import (
     FORMER_MAIN_PROBLEM,
+    removed_filter,
+    removed_filter_warning,
     removed_rules,
     removed_rules_warning,
     with_former_main,
@@ -56,12 +58,9 @@ class KnownIndexes(Struct, frozen=True):
     """All names."""
 
     def removed_rules(self) -> Iterator[Caution]:
-        """Yield a warning for each index that gets no promotions, as its rules were removed."""
-        for name, definition in self.definitions.items():
-            if definition.removed_rules:
-                yield removed_rules_warning(
-                    name, definition.removed_rules, is_configured=definition.is_configured
-                )
+        """Yield a warning for each index that has rules, or a filter, of earlier versions."""
+        for definition in self.definitions.values():
+            yield from warnings_of_removed(definition)
 
 
 class IndexDefinitions:
@@ -162,8 +161,7 @@ class IndexDefinitions:
             except Invalid as fault:
                 problems[index.name] = fault.message
                 continue
-            rules = removed_rules(index.index)
-            definitions[index.name] = replace(definition, removed_rules=rules)
+            definitions[index.name] = _with_removed(definition, index.index)
         definitions |= configured
         problems |= misfits(definitions, has_upstream=self.has_upstream, unreadable=problems)
         served = {name: value for name, value in definitions.items() if name not in problems}
@@ -264,10 +262,26 @@ class IndexDefinitions:
 
 def _parsed(tables: Iterable[IndexKeys]) -> dict[str, IndexDefinition]:
     """Return the definitions in tables of the settings, by name."""
-    kept = tuple(tables)
-    rules = {table["name"]: removed_rules(table) for table in kept}
-    parsed = parse_index_tables(map(without_removed_rules, kept))
-    return {one.name: replace(one, removed_rules=rules[one.name]) for one in parsed}
+    by_name = {table["name"]: table for table in tables}
+    parsed = parse_index_tables(map(without_removed_rules, by_name.values()))
+    return {one.name: _with_removed(one, by_name[one.name]) for one in parsed}
+
+
+def _with_removed(definition: IndexDefinition, table: IndexKeys) -> IndexDefinition:
+    """Return a definition with what only earlier versions know of the keys of its index."""
+    rules, text = removed_rules(table), removed_filter(table)
+    return replace(definition, removed_rules=rules, removed_filter=text)
+
+
+def warnings_of_removed(definition: IndexDefinition) -> Iterator[Caution]:
+    """Yield what the rules, or the filter, of earlier versions lead to in an index."""
+    name, is_configured = definition.name, definition.is_configured
+    if definition.removed_rules:
+        rules = definition.removed_rules
+        yield removed_rules_warning(name, rules, is_configured=is_configured)
+    if definition.removed_filter:
+        text = definition.removed_filter
+        yield removed_filter_warning(name, text, is_configured=is_configured)
 
 
 def owner_of_name(projects: Projects, name: str) -> str:

@@ -129,6 +129,9 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         Remedy.EMPTY_KEYS: Wording(
             "index change {}", "Take them away: {}.", "Take them away on the page of indexes."
         ),
+        Remedy.REPLACE_FILTER: Wording(
+            "index change {}", "Replace it: {}.", "Replace it on the page of indexes."
+        ),
         Remedy.RENAME_MAIN: Wording(
             "index rename main NEW",
             "{} does that in the store.",
@@ -293,7 +296,7 @@ def message_on_page(message: str, advice: Advice | None) -> str:
 
 def _options(advice: Advice) -> list[str]:
     """Return the words behind the subject of a command."""
-    options = [f"{key}=" for key in advice.keys]
+    options = [key if "=" in key else f"{key}=" for key in advice.keys]
     if advice.version:
         options.append(advice.version)
     if advice.versions:

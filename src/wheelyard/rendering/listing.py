@@ -98,7 +98,7 @@ class HiddenFiles(Struct, frozen=True):
     reason: str
     """Sentences: what was decided, and what to do next."""
     is_by_view: bool = False
-    """Whether the filter of the index hides them."""
+    """Whether the rules of the index hide them."""
 
 
 class Origin(Struct, frozen=True, kw_only=True):

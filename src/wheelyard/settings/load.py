@@ -149,8 +149,8 @@ _NOT_OF_MAIN: Final[Mapping[SettingPath, str]] = MappingProxyType(
             "it has no layers whose files could be merged. Define an [[index]] for that"
         ),
         ("main", "filter"): (
-            "it has packages of its own, so nothing is hidden in it. Define an [[index]] with the "
-            'filter and layers = ["main"]'
+            "there are no filters any more. Write the keys of rules in its place, such as "
+            "prereleases = false"
         ),
     }
 )

@@ -25,7 +25,7 @@ from wheelyard.model.index_definition import IndexDefinition, parse_index_tables
 from wheelyard.model.index_name import read_index_name
 from wheelyard.model.promotion import PromotionRules
 from wheelyard.model.quotas import Quotas
-from wheelyard.model.rule_keys import RULE_KEYS
+from wheelyard.model.rule_keys import RULE_KEYS, RuleKeys
 from wheelyard.settings import value_checks as kinds
 from wheelyard.settings.notification_section import NotificationSettings
 from wheelyard.settings.sign_in_section import SignInSettings
@@ -226,7 +226,7 @@ class DownloadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether [downloads](downloads.md) of private files are counted, and shown."""
 
 
-class MainSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MainSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[main]`: the index at the root of the server, with the keys of an `[[index]]`."""
 
     read: Literal["", "anyone", "granted"] = ""

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import DOCUMENTATION
+from wheelyard.errors import DOCUMENTATION, Invalid
 from wheelyard.model.access import (
     ALL_AUTHENTICATED,
     ANONYMOUS,
@@ -25,6 +25,7 @@ from wheelyard.model.access import (
 )
 from wheelyard.model.grants import Grant, Groups, groups_in
 from wheelyard.model.index_name import MAIN
+from wheelyard.model.rule_keys import RuleKeys, require_valid
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings.sections import (
     MEMORY_LOCATION,
@@ -64,6 +65,7 @@ def validate(settings: Settings) -> Settings:
         _ = settings.publishers  # as well
     _ = settings.retention_rules
     _check_index_names(settings)
+    _check_main_rules(settings)
     server, access = settings.server, settings.access
     prefix = server.path_prefix.strip("/")
     # who signs in with a provider has a session
@@ -81,6 +83,14 @@ def _check_index_names(settings: Settings) -> None:
         if definition.name in settings.server.roots:
             why = f"{definition.name} is the name of an index as well. Change one of them"
             raise bad_setting(f"server.roots: {why}")
+
+
+def _check_main_rules(settings: Settings) -> None:
+    """Raise Invalid if a rule of main is wrong in a way that its type does not say."""
+    try:
+        require_valid(settings.main)
+    except Invalid as fault:
+        raise bad_setting(f"main.{fault.message.removesuffix('.')}") from fault
 
 
 def is_main_public(settings: Settings) -> bool:
@@ -325,7 +335,7 @@ def _is_allowed_loopback(host: str, upstream: UpstreamSettings) -> bool:
 def warnings_for(settings: Settings) -> list[Caution]:
     """Return the warnings that follow from the settings alone."""
     grants = (_of_grant(settings, grant) for grant in settings.grants.all)
-    others = _locations(settings), _upstream(settings), _views(settings)
+    others = _locations(settings), _upstream(settings), _rules(settings)
     return [*chain(_listener(settings), *grants, *others)]
 
 
@@ -378,15 +388,21 @@ def accepts_other_credentials(settings: Settings) -> bool:
     return bool(files or access.static_token or of_google or settings.sign_in)
 
 
-def _views(settings: Settings) -> Iterator[Caution]:
-    """Yield a warning for each filter that asks for severities nobody knows."""
+def without_advisories(settings: Settings, name: str, keys: RuleKeys) -> Iterator[Caution]:
+    """Yield a warning if an index asks for vulnerabilities, and nobody knows any."""
     upstream = settings.upstream
-    for table in settings.index if upstream.is_on and not upstream.osv else ():
-        if "severity" in table.get("filter", ""):
-            yield Caution(
-                f"the filter of the index {table.get('name')} asks for the severity of public "
-                "packages, which is 0 for all of them: set upstream.osv"
-            )
+    if keys.min_cvss and upstream.is_on and not upstream.osv:
+        yield Caution(
+            f"the index {name} has min_cvss, and nobody knows the vulnerabilities of public "
+            "packages, so that it shows none of them: set upstream.osv"
+        )
+
+
+def _rules(settings: Settings) -> Iterator[Caution]:
+    """Yield the warnings about the rules of the indexes of the settings."""
+    yield from without_advisories(settings, MAIN, settings.main)
+    for definition in settings.indexes:
+        yield from without_advisories(settings, definition.name, definition.rules)
 
 
 def _listener(settings: Settings) -> Iterator[Caution]:

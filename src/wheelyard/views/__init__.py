@@ -1,8 +1,8 @@
 """
-Views: indexes that show a part of others, by a filter (`model/view_filter/`).
+Views: what the rules of an index (`model/rules.py`) hide of the projects of its layers.
 
-- `view.py`: applies the filter of one index to a project, and remembers the answer
-- `facts.py`: looks up the facts about files, as far as the filter names them
+- `view.py`: applies the rules of one index to a project, and remembers the answer
+- `facts.py`: looks up the facts about files, as far as the rules ask for them
 
-Imported if an index has a filter, and not before.
+Imported if an index has rules, and not before.
 """

@@ -1,155 +1,162 @@
-"""The facts about the files of a project, as the filter of a view asks for them."""
+"""The facts about the files of a project, as far as the rules of an index ask for them."""
 
-from collections.abc import Iterable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
-from packaging.utils import NormalizedName
+from msgspec import Struct
 
+from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.files import Files
-from wheelyard.concurrency.caches import LruCache
-from wheelyard.errors import NotFound
-from wheelyard.model.licences import UNKNOWN, licence_of
-from wheelyard.model.project import File, Project
-from wheelyard.model.public_packages import UNDECIDED, Verdict
-from wheelyard.model.view_filter.facts import LOOKED_UP_LATER, FileFacts
+from wheelyard.catalog.licence_finder import NOTHING_NOTED, LicenceFinder
+from wheelyard.errors import Invalid
+from wheelyard.model.project import Project
+from wheelyard.model.public_packages import UNDECIDED
+from wheelyard.model.rule_keys import NO_KEYS, RuleKeys, parse_exceptions
+from wheelyard.model.rules import LIFTABLE, LOOKED_UP_LATER, Code, Facts, Rules
 
 if TYPE_CHECKING:
-    from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
-    from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+    from wheelyard.upstream.indexes import UpstreamListing
+    from wheelyard.upstream.page import UpstreamPage
+    from wheelyard.upstream.policy.advisories import AdvisoryTable
+    from wheelyard.upstream.policy.facts import PageFacts
+    from wheelyard.upstream.policy.first_uses import FirstUses
     from wheelyard.upstream.policy.osv_source import OsvSource
 
-REMEMBERED_LICENCES: Final = 50_000
-MALWARE_SEVERITY: Final = 10.0
-"""The severity of what is known to be malicious, which has no score."""
+_DECIDED: Final = frozenset((*LIFTABLE, Code.NOT_APPROVED))
 
 
-class Licences:
+class PublicState(Struct, frozen=True):
+    """What the facts about public files follow from, besides the page and the decisions."""
+
+    advisories: "AdvisoryTable | None" = None
+    """None without a database that can be read."""
+    licences: Snapshot[Any] = NOTHING_NOTED
+    first_uses: Snapshot[Any] = NOTHING_NOTED
+    licence_count: int = 0
+    """How many licences this process has found."""
+
+    @property
+    def made_of(self) -> tuple[object, ...]:
+        """Another one whenever any of it is."""
+        generation = None if self.advisories is None else self.advisories.generation
+        return generation, self.licences.version, self.first_uses.version, self.licence_count
+
+
+class FactFinder:
     """
-    The licences of files, found in their core metadata and remembered.
+    Finds the facts that the rules of an index ask for. Threads may share it.
 
-    Threads may share it. Metadata with a digest never changes, so neither does what was found.
+    Args:
+        rules: Those of the index.
+        files: Where the core metadata of private files is.
+        licences: Finds the licences of private files, and of public ones.
+        keys: The keys that the rules are made of.
+        advisories: The database of the vulnerabilities that count, or None without one.
+        first_uses: When exceptions from the cooldown for one version were first used.
     """
 
-    def __init__(self) -> None:
-        self._by_digest: LruCache[str, str] = LruCache(REMEMBERED_LICENCES)
-        self.count = 0
-        """How many were found so far."""
+    def __init__(
+        self,
+        rules: Rules,
+        files: Files,
+        licences: LicenceFinder,
+        keys: RuleKeys = NO_KEYS,
+        advisories: "OsvSource | None" = None,
+        first_uses: "FirstUses | None" = None,
+    ) -> None:
+        self.asks_licences = Code.LICENCE in rules.codes
+        self.asks_advisories = Code.VULNERABLE in rules.codes
+        self._asks_decisions = not rules.codes.isdisjoint(_DECIDED)
+        self._files = files
+        self._licences = licences
+        self._advisories = advisories
+        self._exceptions = parse_exceptions(keys.cooldown_allow)
+        has_exceptions = bool(keys.cooldown_days and self._exceptions.versions)
+        self._first_uses = first_uses if has_exceptions else None
 
-    def of_private(self, files: Files, name: NormalizedName, file: File) -> str:
+    def of_private(self, project: Project) -> Iterator[Facts]:
         """
-        Return the licence of a private file, which may be read from the store.
+        Yield the facts about the files of a private project, in their order.
+
+        Who may publish here has approved what they publish. Databases of advisories are about
+        public packages, and this index keeps no attestations. A promoted file counts from its
+        promotion on. Raises Unavailable if the store does not answer.
+        """
+        read = partial(self._files.core_metadata, project.name)
+        for file in project.files:
+            licence = LOOKED_UP_LATER
+            if self.asks_licences:
+                licence = self._licences.of_private(project.name, file, read)
+            exempt = self._exceptions.version_for(project.name, file.version)
+            yield Facts(
+                name=project.name,
+                version=file.version,
+                uploaded_at=file.promoted_at or file.uploaded_at,
+                licence=licence,
+                is_exempt=exempt is not None,
+                is_private=True,
+                is_yanked=file.yanked is not None,
+            )
+
+    def state(self, page: "UpstreamPage", now: datetime) -> PublicState:
+        """
+        Return what decides about public files now, after exceptions for a page are used.
+
+        Raises Unavailable if the store does not answer, or a first use cannot be written.
+        """
+        advisories = None
+        licences: Snapshot[Any] = NOTHING_NOTED
+        first_uses: Snapshot[Any] = NOTHING_NOTED
+        licence_count = 0
+        if self.asks_advisories and self._advisories is not None:
+            try:
+                advisories = self._advisories.current()
+            except Invalid:  # nobody knows the vulnerabilities, which hides the files
+                advisories = None
+        if self.asks_licences:
+            licences = self._licences.noted()
+            licence_count = self._licences.count
+        if self._first_uses is not None:
+            first_uses = self._first_uses.note(page, now, self._first_uses.notes.get())
+        return PublicState(advisories, licences, first_uses, licence_count)
+
+    def licences_of(
+        self, listing: "UpstreamListing", versions: Collection[str]
+    ) -> Mapping[str, str]:
+        """
+        Return the licences of the files of some versions, as far as they are known, by filename.
 
         Raises Unavailable if the store does not answer.
         """
-        if not file.has_metadata:
-            return UNKNOWN
-        licence = self._by_digest.get(file.core_metadata)
-        if licence is None:
-            try:
-                raw = files.core_metadata(name, file)
-            except NotFound:
-                return UNKNOWN
-            licence = self._remember(file.core_metadata, licence_of(raw, name, file.version))
-        return licence
+        page = listing.origin.page
+        files = [file for file in page.files if file.version in versions]
+        return self._licences.known(page.name, files, self._licences.noted())
 
-    def of_public(self, file: "UpstreamFile") -> str:
-        """Return the licence of a public file if it is known, and else `LOOKED_UP_LATER`."""
-        if not file.has_metadata:
-            return UNKNOWN
-        licence = self._by_digest.get(_key(file))
-        return LOOKED_UP_LATER if licence is None else licence
-
-    def unknown(self, files: "Iterable[UpstreamFile]") -> "list[UpstreamFile]":
-        """Return those of some public files that nobody has looked up, one of each metadata."""
-        unknown = {_key(file): file for file in files if self.of_public(file) == LOOKED_UP_LATER}
-        return list(unknown.values())
-
-    def find_public(
-        self, upstream: "UpstreamIndex", page: "UpstreamPage", file: "UpstreamFile"
-    ) -> None:
+    def of_public(self, listing: "UpstreamListing", state: PublicState) -> "PageFacts":
         """
-        Read the core metadata of a public file, which may be fetched, for `of_public`.
+        Return what is known of the files of a public project.
 
-        Raises Unavailable if it cannot be had now.
+        A licence that nobody has looked up yet is `LOOKED_UP_LATER`. Raises Unavailable if the
+        store does not say what was decided.
         """
-        if self.of_public(file) == LOOKED_UP_LATER:
-            licence = UNKNOWN
-            with suppress(NotFound):
-                raw = upstream.files.bring_metadata(page, file)
-                licence = licence_of(raw, page.name, file.version)
-            self._remember(_key(file), licence)
+        # only whoever has a page of an upstream index has loaded this
+        from wheelyard.upstream.policy.facts import PageFacts  # noqa: PLC0415
 
-    def _remember(self, key: str, licence: str) -> str:
-        self._by_digest.put(key, licence, 1)
-        self.count += 1
-        return licence
-
-
-def _key(file: "UpstreamFile") -> str:
-    return file.core_metadata or f"{file.filename} {file.url}"
-
-
-def private_facts(
-    wanted: frozenset[str], files: Files, licences: Licences, project: Project
-) -> dict[str, FileFacts]:
-    """
-    Return the facts about the files of a private project, by filename.
-
-    Who may publish here has approved what they publish. Databases of advisories are about public
-    packages, and this index keeps no attestations. A promoted file counts from its promotion on.
-    Raises Unavailable if the store does not answer.
-    """
-    name = project.name
-    return {
-        file.filename: FileFacts(
-            name=name,
-            version=file.version,
-            uploaded_at=file.promoted_at or file.uploaded_at,
-            licence=licences.of_private(files, name, file) if "licence" in wanted else None,
-            is_approved=True,
-            is_yanked=file.yanked is not None,
+        page = listing.origin.page
+        decisions = UNDECIDED
+        if self._asks_decisions:
+            decisions = listing.origin.policy.decisions_of(page.name)
+        hits = None
+        if state.advisories is not None:
+            hits = state.advisories.hits(page.name, (file.version for file in listing.files))
+        licences = {}
+        if self.asks_licences:
+            licences = self._licences.known(page.name, page.files, state.licences)
+        first_uses = {}
+        if self._first_uses is not None:
+            first_uses = dict(self._first_uses.of_page(page, state.first_uses))
+        return PageFacts(
+            page=page, decisions=decisions, hits=hits, licences=licences, first_uses=first_uses
         )
-        for file in project.files
-    }
-
-
-def public_facts(
-    wanted: frozenset[str],
-    licences: Licences,
-    advisories: "OsvSource | None",
-    listing: "UpstreamListing",
-) -> dict[str, FileFacts]:
-    """
-    Return the facts about the files of a public project that are shown, by filename.
-
-    A licence that nobody has looked up yet is `LOOKED_UP_LATER`. Raises Unavailable if the store
-    does not say what was decided.
-    """
-    name, decisions = listing.name, UNDECIDED
-    if "approved" in wanted:
-        decisions = listing.origin.policy.decisions_of(name)
-    severities = dict[str, float]()
-    if "severity" in wanted and advisories is not None:
-        versions = (file.version for file in listing.files)
-        severities = {
-            version: max(
-                MALWARE_SEVERITY if advisory.is_malicious else advisory.score
-                for advisory in hit.advisories
-            )
-            for version, hit in advisories.current().hits(name, versions).items()
-        }
-    facts = dict[str, FileFacts]()
-    for file in listing.files:
-        decision = decisions.for_file(file.version, file.sha256)
-        facts[file.filename] = FileFacts(
-            name=name,
-            version=file.version,
-            uploaded_at=file.uploaded_at,
-            licence=licences.of_public(file) if "licence" in wanted else None,
-            severity=severities.get(file.version, 0.0),
-            is_approved=decision is not None and decision.verdict is Verdict.APPROVED,
-            is_attested=file.is_attested,
-            is_yanked=file.yanked is not None,
-        )
-    return facts

@@ -1,34 +1,28 @@
-"""The filter of one index, applied to the projects of its layers."""
+"""The rules of one index, applied to the projects of its layers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
-from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
-from packaging.utils import NormalizedName
 
-from wheelyard.catalog.files import Files
-from wheelyard.concurrency.caches import LruCache
+from wheelyard.concurrency.caches import AnswerCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
 from wheelyard.errors import Unavailable
 from wheelyard.model.project import File, Project
-from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
-from wheelyard.model.rules import Named
-from wheelyard.model.view_filter.facts import FileFacts
-from wheelyard.model.view_filter.language import parse_filter
+from wheelyard.model.public_packages import FileReason
+from wheelyard.model.rule_keys import LicenceRule
+from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Judged, Named, Rules
 from wheelyard.rendering.project_facts import releases_of
-from wheelyard.views.facts import Licences, private_facts, public_facts
+from wheelyard.views.facts import FactFinder
 
 if TYPE_CHECKING:
-    from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
+    from wheelyard.upstream.indexes import UpstreamListing
     from wheelyard.upstream.page import UpstreamFile
-    from wheelyard.upstream.policy.osv_source import OsvSource
-
 
 F = TypeVar("F", bound=Named)
 
@@ -42,66 +36,53 @@ LOOK_AGAIN: Final = timedelta(seconds=4)
 """How long an answer about a public project counts, if its advisories or licences decide."""
 
 
-class Shown(Struct, Generic[F], frozen=True):
+class Viewed(Struct, Generic[F], frozen=True):
     """Which files of a project a view shows now."""
 
-    files: tuple[F, ...]
-    hidden: Mapping[str, FileReason]
-    """Why each other file is not shown, by filename."""
-    changes_at: datetime | None
-    """Until when this counts for the same project, or None if for ever."""
+    judged: Judged[F]
     digest: str
     """Another one whenever other files are shown or hidden, or for other reasons. May be empty."""
 
 
 class View:
     """
-    Decides which files an index with a filter shows. Threads may share it.
+    Decides which files an index with rules shows. Threads may share it.
 
     Methods take `at`, the moment (UTC) that they are asked about, or None for now. Of a moment,
     what time alone changes is as it was then.
 
     Args:
-        name: What people call it: the name of the index.
-        text: The filter.
-        files: Where the core metadata of private files is.
+        rules: Those of the index.
+        facts: Finds what they ask for.
+        licence_rule: What of it is about licences.
         runtime: Says what time it is.
-        advisories: The database that severities are looked up in, or None without one.
-
-    Raises Invalid (code `invalid_filter`) for a wrong filter.
     """
 
     def __init__(
-        self,
-        name: str,
-        text: str,
-        files: Files,
-        runtime: Runtime,
-        advisories: "OsvSource | None" = None,
+        self, rules: Rules, facts: FactFinder, licence_rule: LicenceRule | None, runtime: Runtime
     ) -> None:
-        self._name = name
-        self._filter = parse_filter(text)
-        self._files = files
+        self._rules = rules
+        self._facts = facts
+        self._licence_rule = licence_rule
         self._runtime = runtime
-        self._advisories = advisories
-        self._licences = Licences()
-        self._remembered: LruCache[tuple[object, ...], _Remembered] = LruCache(REMEMBERED_FILES)
+        self._viewed: AnswerCache[tuple[object, ...], Viewed[Any]] = AnswerCache(REMEMBERED_FILES)
 
     @property
     def asks_licences(self) -> bool:
         """Whether a public file has to be judged again by `refuses` before it is sent."""
-        return "licence" in self._filter.fields
+        return self._facts.asks_licences
 
-    def of_private(self, project: Project, version: str, at: datetime | None = None) -> Shown[File]:
+    def of_private(
+        self, project: Project, version: str, at: datetime | None = None
+    ) -> Viewed[File]:
         """
         Return which files of a private project are shown.
 
         `version` is that of its document. Raises Unavailable if the store does not answer.
         """
-        fields, licences = self._filter.fields, self._licences
-        look_up = partial(private_facts, fields, self._files, licences, project)
-        made_of = (version, project.revision, at)
-        return self._show(project.name, project.files, made_of, look_up, at)
+        key = project.name, at
+        made_of = (version, project.revision)
+        return self._view(key, made_of, project.files, lambda: self._facts.of_private(project), at)
 
     def of_public(
         self, listing: "UpstreamListing", at: datetime | None = None
@@ -111,26 +92,33 @@ class View:
 
         Raises Unavailable if the store does not say what was decided.
         """
-        seen = listing.origin.view
-        fields, licences = self._filter.fields, self._licences
-        look_up = partial(public_facts, fields, licences, self._advisories, listing)
-        made_of = (listing.version, seen.generation, at, licences.count)
-        is_lasting = fields.isdisjoint({"licence", "severity"})
-        lasts = None if is_lasting else LOOK_AGAIN
-        shown = self._show(listing.name, listing.files, made_of, look_up, at, lasts)
-        if not shown.hidden and shown.changes_at is None:
+        now, policy_view = self._runtime.now(), listing.origin.view
+        state = self._facts.state(listing.origin.page, now)
+
+        def facts() -> Iterable[Facts]:
+            return map(self._facts.of_public(listing, state).of, listing.files)
+
+        key = listing.name, at
+        made_of = (policy_view.generation, state.made_of, listing.files)
+        viewed = self._view(key, made_of, listing.files, facts, at)
+        judged = viewed.judged
+        until = None
+        if self._facts.asks_licences or self._facts.asks_advisories:
+            until = now + LOOK_AGAIN
+        times = [policy_view.changes_at, judged.changes_at, until]
+        changes_at = min((time for time in times if time is not None), default=None)
+        if not judged.hidden and changes_at == policy_view.changes_at:
             return listing
-        times = filter(None, (seen.changes_at, shown.changes_at))
         view = replace(
-            seen,
-            shown=shown.files,
-            hidden={**seen.hidden, **shown.hidden},
-            changes_at=min(times, default=None),
+            policy_view,
+            shown=judged.shown,
+            hidden={**policy_view.hidden, **judged.hidden},
+            changes_at=changes_at,
         )
         return replace(
             listing,
-            files=shown.files,
-            version=f"{listing.version} {self._name} {shown.digest}",
+            files=judged.shown,
+            version=f"{listing.version} {self._rules.index} {viewed.digest}",
             origin=replace(listing.origin, view=view),
         )
 
@@ -145,21 +133,28 @@ class View:
         if not self.asks_licences:
             return []
         newest = releases_of(self.of_public(listing, at))[:NEWEST_RELEASES]
-        return self._licences.unknown(file for release in newest for file in release.files)
+        licences = self._facts.licences_of(listing, {release.version for release in newest})
+        unknown = [
+            file
+            for release in newest
+            for file in release.files
+            if licences[file.filename] == LOOKED_UP_LATER
+        ]
+        # files of a release often have the same metadata
+        return [*{file.core_metadata or file.filename: file for file in unknown}.values()]
 
-    def look_up_licences(
-        self, upstream: "UpstreamIndex", listing: "UpstreamListing", at: datetime | None = None
-    ) -> None:
+    def look_up_licences(self, listing: "UpstreamListing", at: datetime | None = None) -> None:
         """
         Look up the licences of the newest releases, whose core metadata may have to be fetched.
 
         An installer takes the newest release, and gives up if it gets none of its files. A licence
         that cannot be had now stays unknown. Raises Unavailable as `unknown_licences`.
         """
+        licences = listing.origin.policy.licences
 
         def look_up(file: "UpstreamFile") -> None:
             with suppress(Unavailable):
-                self._licences.find_public(upstream, listing.origin.page, file)
+                licences.find(listing.origin.page, file)
 
         for _ in range(LOOK_UP_ROUNDS):
             files = self.unknown_licences(listing, at)
@@ -168,76 +163,50 @@ class View:
             list(prefetch_map(look_up, files, PREFETCH_THREADS))
 
     def refuses(
-        self,
-        upstream: "UpstreamIndex",
-        listing: "UpstreamListing",
-        file: "UpstreamFile",
-        at: datetime | None = None,
+        self, listing: "UpstreamListing", file: "UpstreamFile", at: datetime | None = None
     ) -> FileReason | None:
         """
         Return why a public file that is listed is not sent, or None if it may be.
 
         Its core metadata may be fetched. Raises Unavailable if it cannot be had now.
         """
-        self._licences.find_public(upstream, listing.origin.page, file)
+        now, page = self._runtime.now(), listing.origin.page
         judged = replace(listing, files=(file,))
-        facts = public_facts(self._filter.fields, self._licences, self._advisories, judged)
-        return self._reason(facts[file.filename], at or self._runtime.now())
+        facts = self._facts.of_public(judged, self._facts.state(page, now)).of(file)
+        if self._licence_rule:
+            licences = listing.origin.policy.licences
+            licence = licences.find_and_note(page, file, self._licence_rule.hides)
+            facts = replace(facts, licence=licence)
+        return self._rules.first(facts, at or now)
 
-    def _show(
+    def _view(
         self,
-        name: NormalizedName,
-        files: Sequence[F],
+        key: tuple[object, ...],
         made_of: tuple[object, ...],
-        look_up: Callable[[], Mapping[str, FileFacts]],
-        at: datetime | None,
-        lasts: timedelta | None = None,
-    ) -> Shown[F]:
-        """Return which of some files are shown, from memory while nothing has changed."""
-        now, key = self._runtime.now(), (name, *made_of)
-        remembered = self._remembered.get(key)
-        if remembered is not None and remembered.made_at <= now:
-            end = remembered.shown.changes_at
-            if end is None or now < end:
-                return remembered.shown
-        until = now + lasts if lasts else None
-        shown = self._judge(files, look_up(), at or now, until, is_lasting=at is not None)
-        self._remembered.put(key, _Remembered(now, shown), 1 + len(files))
-        return shown
-
-    def _judge(
-        self,
         files: Sequence[F],
-        facts: Mapping[str, FileFacts],
-        at: datetime,
-        until: datetime | None,
-        *,
-        is_lasting: bool,
-    ) -> Shown[F]:
-        hidden, times = dict[str, FileReason](), {until}
-        for filename, of_file in facts.items():
-            reason = self._reason(of_file, at)
-            if reason is not None:
-                hidden[filename] = reason
-            if not is_lasting:
-                times.add(self._filter.changes_at(of_file, at))
-        shown = tuple(file for file in files if file.filename not in hidden) if hidden else files
-        reasons = " ".join(f"{filename} {reason.text}" for filename, reason in hidden.items())
-        digest = sha256(reasons.encode()).hexdigest()[:16] if hidden else ""
-        return Shown(tuple(shown), hidden, min(filter(None, times), default=None), digest)
+        look_up: Callable[[], Iterable[Facts]],
+        at: datetime | None,
+    ) -> Viewed[F]:
+        """Return which of some files are shown, from memory while nothing has changed."""
+        now = self._runtime.now()
+        viewed = self._viewed.get(key, made_of, now)
+        if viewed is None:
+            viewed = self._judge(files, look_up(), now if at is None else at)
+            if at is not None:  # time changes nothing of a moment that is over
+                viewed = replace(viewed, judged=_lasting(viewed.judged))
+            end = viewed.judged.changes_at
+            self._viewed.put(key, made_of, now, viewed, end, 1 + len(files))
+        return viewed
 
-    def _reason(self, facts: FileFacts, at: datetime) -> FileReason | None:
-        """Return why a file is not shown, or None if it is."""
-        why = self._filter.why_hidden(facts, at)
-        if not why:
-            return None
-        text = (
-            f"{facts.name} {facts.version} is not shown by the index {self._name}: "
-            f"{'; '.join(why)}. Use another version, or another index."
-        )
-        return FileReason(HIDDEN_BY_VIEW, text)
+    def _judge(self, files: Sequence[F], facts: Iterable[Facts], at: datetime) -> Viewed[F]:
+        judged = self._rules.judge(files, facts, at)
+        if not judged.hidden:
+            return Viewed(judged, "")
+        reasons = (f"{filename} {reason.text}" for filename, reason in judged.hidden.items())
+        return Viewed(judged, sha256(" ".join(reasons).encode()).hexdigest()[:16])
 
 
-class _Remembered(Struct, frozen=True):
-    made_at: datetime
-    shown: Shown[Any]
+def _lasting(judged: Judged[F]) -> Judged[F]:
+    """Return what was judged of a moment, without what time would change after it."""
+    hidden = {name: replace(reason, changes_at=None) for name, reason in judged.hidden.items()}
+    return Judged(judged.shown, hidden, None)

@@ -22,6 +22,7 @@ from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_definition import main_index
 from wheelyard.model.index_name import MAIN
+from wheelyard.model.rule_keys import rule_keys_in
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.operations.sweep import PublishingCleanup
@@ -158,6 +159,7 @@ def _definitions(settings: Settings, catalog: Catalog) -> IndexDefinitions:
     main = main_index(
         settings.main.rules,
         settings.removed_promotion,
+        rule_keys_in(settings.main),
         has_upstream=settings.upstream.is_on,
         is_open=settings.is_main_open,
         is_closed_while_unused=settings.main.promote_only is None,

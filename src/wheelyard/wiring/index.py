@@ -35,7 +35,7 @@ from wheelyard.errors import Unavailable
 from wheelyard.model.access import ANONYMOUS, Caller, NamePatterns
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
-from wheelyard.model.index_definition import IndexDefinition, has_filter, merges_of
+from wheelyard.model.index_definition import IndexDefinition, hides_files, merges_of
 from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.index_warnings import grant_warnings
@@ -102,7 +102,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     shown: ShownProjects
     """All projects that it shows."""
     views: "tuple[View, ...]" = ()
-    """What decides which files of its layers it shows: its filter."""
+    """What decides which files of its layers it shows: its rules."""
     day_view: "View | None" = None
     """What hides the files that have come after a day, or None for the index as it is now."""
     lifecycle: Lifecycle
@@ -175,13 +175,15 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def is_view(self) -> bool:
         """
-        Whether it shows a part of what its layers have, as itself or one of them has a filter.
+        Whether it shows a part of what its layers have, as itself or one of them has rules.
 
         Raises Unavailable if the store does not answer.
         """
         if self.views or self.day_view or self.definition.is_main:
             return bool(self.views or self.day_view)
-        return has_filter(self.definition, self.indexes.definitions())
+        in_force = self.indexes.in_force
+        definitions = {MAIN: in_force.main, **self.indexes.definitions()}
+        return hides_files(self.definition, definitions)
 
     @property
     def merges(self) -> tuple[NamePatterns, ...]:
@@ -254,7 +256,8 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         for layer in self.definition.layers:
             if layer == UPSTREAM_LAYER:
                 return views
-            if layer != self.name:
+            # of main, another index shows its own packages alone
+            if layer not in {self.name, MAIN}:
                 other = self.named(layer)
                 if other.upstream is not None:
                     return (*other.views_of_upstream, *views)
@@ -277,20 +280,25 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         A promoted file counts from its promotion on.
         """
         # few need it
+        from wheelyard.catalog.licence_finder import LicenceFinder
+        from wheelyard.model.rules import rules_of_day
+        from wheelyard.views.facts import FactFinder
         from wheelyard.views.view import View
         from wheelyard.wiring.viewed_table import ViewedTable
 
         definition = replace(self.definition, day=day)
+        rules = rules_of_day(datetime.combine(day, time.max, UTC), definition.title)
+        facts = FactFinder(rules, self.files, LicenceFinder())
         whole = self.indexes.settings
         settings = settings_of_index(whole, definition)
         viewed = replace(
             self,
             definition=definition,
             settings=replace(settings, server=replace(settings.server, read_only=True)),
-            day_view=View(definition.title, f'uploaded <= "{day}"', self.files, self.runtime),
+            day_view=View(rules, facts, None, self.runtime),
             uploads=replace(self.uploads, home=definition),
         )
-        # without its filter, which may have shown other files on that day
+        # without its rules, which may have shown other files on that day
         shown = self.shown.whole if isinstance(self.shown, ViewedTable) else self.shown
         return replace(viewed, shown=ViewedTable(shown, self.indexes, lambda: viewed))
 

@@ -5,8 +5,7 @@ What is not configured is not imported.
 """
 
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -50,9 +49,6 @@ if TYPE_CHECKING:
     from wheelyard.operations.names import NameClaims
     from wheelyard.upstream.indexes import UpstreamIndex
     from wheelyard.views.view import View
-
-LEAST_SCORE: Final = 0.1
-"""The CVSS score from which on an advisory counts for the severity that views look at."""
 
 
 class _OtherNames(Struct, frozen=True):
@@ -170,7 +166,7 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
             uploads=uploads,
             search=search,
             shown=self._shown(search, definition, indexes),
-            views=self._views(definition, files),
+            views=self._views(definition, files, upstream),
             lifecycle=Lifecycle(projects, files, self._removal, self.runtime, uploads.quota_check),
             tokens=authenticator.tokens,
             access=self.access,
@@ -248,23 +244,25 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
             search.start = lambda refresh: refresh()
         return QuotaCheck(definition.name, quotas, search)
 
-    def _views(self, definition: IndexDefinition, files: Files) -> "tuple[View, ...]":
-        """Return what applies the filter of an index, or nothing without one."""
-        if not definition.filter:
+    def _views(
+        self, definition: IndexDefinition, files: Files, upstream: "UpstreamIndex | None"
+    ) -> "tuple[View, ...]":
+        """
+        Return what applies the rules of an index, or nothing without any.
+
+        Raises Invalid (code `bad_setting`) for a wrong rule.
+        """
+        if not definition.hides_files:
             return ()
-        from wheelyard.views.view import View
+        from wheelyard.wiring.index_rules import build_view
 
-        advisories, upstream = None, self.settings.upstream
-        if upstream.is_on and upstream.osv and "severity" in definition.filter:
-            from wheelyard.upstream.policy.osv_source import OsvSource
-
-            advisories = OsvSource(Path(upstream.osv), LEAST_SCORE, self.runtime.monotonic)
-        return (View(definition.name, definition.filter, files, self.runtime, advisories),)
+        return (build_view(definition, files, upstream, self.settings, self.runtime),)
 
     @staticmethod
     def _shown(search: SearchIndex, definition: IndexDefinition, indexes: Indexes) -> ShownProjects:
         """Return the table of all projects that an index shows."""
-        if set(definition.layers) <= {definition.name, UPSTREAM_LAYER} and not definition.filter:
+        has_own_alone = set(definition.layers) <= {definition.name, UPSTREAM_LAYER}
+        if has_own_alone and not definition.hides_files:
             return search
         from wheelyard.wiring.viewed_table import ViewedTable
 

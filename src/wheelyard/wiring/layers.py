@@ -137,14 +137,15 @@ def _came_later(project: Project, day: date) -> bool:
 
 def _viewed(home: Home, view: "View", at: datetime | None) -> Home:
     """Return a project with the files that a view shows, now or at another moment."""
-    shown = view.of_private(home.project, home.version, at)
-    times = filter(None, (home.changes_at, shown.changes_at))
+    viewed = view.of_private(home.project, home.version, at)
+    judged = viewed.judged
+    times = filter(None, (home.changes_at, judged.changes_at))
     files = home.project.by_filename
-    hidden = {filename: (files[filename], reason) for filename, reason in shown.hidden.items()}
+    hidden = {filename: (files[filename], reason) for filename, reason in judged.hidden.items()}
     return replace(
         home,
-        project=replace(home.project, files=shown.files) if hidden else home.project,
-        version=ObjectVersion(f"{home.version} {shown.digest}") if hidden else home.version,
+        project=replace(home.project, files=judged.shown) if hidden else home.project,
+        version=ObjectVersion(f"{home.version} {viewed.digest}") if hidden else home.version,
         hidden={**home.hidden, **hidden},
         changes_at=min(times, default=None),
     )

@@ -1,4 +1,4 @@
-"""The table of what an index shows if it, or a layer of it, has a filter or merges names."""
+"""The table of what an index shows if it, or a layer of it, has rules or merges names."""
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -50,8 +50,8 @@ class ViewedTable:
     """
     The projects of which an index shows a file.
 
-    Threads may share it. Where no layer has a filter or merges names, it is the table of the first
-    layers. With a filter the document of each project is read once, and again after it has changed:
+    Threads may share it. Where no layer has rules or merges names, it is the table of the first
+    layers. With rules the document of each project is read once, and again after it has changed:
     on a bucket, the first list of many projects takes seconds. Those of merged names are read for
     each table.
 

@@ -19,7 +19,7 @@ from wheelyard.operations.index_definitions import names_no_index, unknown_sourc
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings.load import settings_without_effect
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.settings.validation import warnings_for
+from wheelyard.settings.validation import warnings_for, without_advisories
 from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index
@@ -150,6 +150,10 @@ def index_warnings(index: Index) -> Iterator[Caution]:
     in_force = index.indexes.in_force
     both = in_force.load()
     yield from both.removed_rules()
+    for definition in both.definitions.values():
+        if not definition.is_configured:
+            rules = definition.rules
+            yield from without_advisories(index.settings, definition.name, rules)
     if FORMER_MAIN in both.problems:
         yield Caution(both.problems[FORMER_MAIN], RENAME_MAIN)
     yield from in_force.open_layers(both.definitions, both.definitions)

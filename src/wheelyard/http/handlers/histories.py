@@ -145,7 +145,7 @@ class Histories:
         """Return whether a view decides which files of a project are shown."""
         index = self._context.index
         if home.index.name == index.name:
-            return bool(index.definition.filter or index.definition.day)
+            return bool(index.definition.hides_files or index.definition.day)
         return index.is_view
 
     def _shown(self, entries: Sequence[JournalEntry], home: Home) -> Sequence[JournalEntry]:

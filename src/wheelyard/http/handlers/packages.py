@@ -205,7 +205,8 @@ class Packages:
         """
         find, index = partial(resolver.find, self._context, name, request), self._context.index
         serials = SerialTable()
-        if self._context.site is not None:
+        # rules may show something else without a change of the project
+        if self._context.site is not None or index.definition.hides_files:
             return find(), serials
         for looks in range(MOST_LOOKS):
             listing, revision = None, 0

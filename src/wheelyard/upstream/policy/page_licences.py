@@ -34,11 +34,24 @@ class PageLicences(Struct, frozen=True):
         """Return the licences of the files of a page, as `LicenceFinder.known` does."""
         return self.finder.known(page.name, page.files, noted, is_of_store=is_of_store)
 
-    def find(self, page: UpstreamPage, file: UpstreamFile, hides: Callable[[str], bool]) -> str:
+    def find(self, page: UpstreamPage, file: UpstreamFile) -> str:
         """
-        Return the licence of a file of a page, and note it in the store if a rule hides it.
+        Return the licence of a file of a page.
 
         Raises Unavailable if its metadata cannot be had now.
         """
         read = partial(self.read_metadata, page)
-        return self.finder.find(page.name, file, page.files, read, hides)
+        return self.finder.find(page.name, file, page.files, read)
+
+    def find_and_note(
+        self, page: UpstreamPage, file: UpstreamFile, hides: Callable[[str], bool]
+    ) -> str:
+        """
+        Return the licence of a file that is wanted, and note it in the store if a rule hides it.
+
+        Raises Unavailable if its metadata cannot be had now.
+        """
+        licence = self.find(page, file)
+        if hides(licence):
+            self.finder.note(page.name, file.version, licence)
+        return licence

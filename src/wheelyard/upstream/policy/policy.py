@@ -250,7 +250,7 @@ class Policy:
             name=page.name,
             version=file.version,
             uploaded_at=file.uploaded_at,
-            licence=self.licences.find(page, file, self.licence_rule.hides),
+            licence=self.licences.find_and_note(page, file, self.licence_rule.hides),
         )
         return Rules(rows=rows).first(facts, self._runtime.now())
 

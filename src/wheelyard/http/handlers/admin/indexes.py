@@ -10,13 +10,20 @@ from msgspec import Meta, Struct
 from wheelyard.api import index_operations
 from wheelyard.api.access_operations import AccessHistoryQuery
 from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
-from wheelyard.catalog.removed import REMOVED_RULES, removed_rules
+from wheelyard.catalog.removed import (
+    REMOVED_FILTER,
+    REMOVED_RULES,
+    removed_filter,
+    removed_filter_warning,
+    removed_rules,
+)
 from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.forms import FormFields, form_body
 from wheelyard.http.handlers.admin.pages import AdminPages, confirmed_by, newest_part
 from wheelyard.http.messages import Request, Response
 from wheelyard.model.index_texts import INDEX_KEYS, NAME, index_of_texts, texts_of_index
-from wheelyard.model.stored_indexes import ListedIndex, describe_event
+from wheelyard.model.removed_filter import keys_of_filter
+from wheelyard.model.stored_indexes import IndexKeys, ListedIndex, describe_event
 from wheelyard.operations.index_administration import OPENS_INDEX
 from wheelyard.remedies import Caution
 from wheelyard.rendering.web.account_pages import FormState
@@ -31,6 +38,20 @@ class SeenIndex(Struct, frozen=True):
     name: str
     as_of: Annotated[datetime, Meta(tz=True)]
     """When it had been changed last."""
+
+
+def _texts_of(index: IndexKeys) -> dict[str, str]:
+    """Return the keys of an index as texts, with those that stand for a removed filter."""
+    kept = {key: value for key, value in index.items() if key != REMOVED_FILTER}
+    return texts_of_index({**keys_of_filter(removed_filter(index)).keys, **kept})
+
+
+def _removed_filter_of(before: ListedIndex) -> str:
+    """Return what the removed filter of an index leads to, in sentences, or an empty text."""
+    text = removed_filter(before.index)
+    if not text:
+        return ""
+    return removed_filter_warning(before.name, text, is_configured=False).message
 
 
 class IndexPages:
@@ -100,8 +121,9 @@ class IndexPages:
             "form": form,
             "before": before,
             "keys": tuple(index_fields(INDEX_KEYS)),
-            "texts": texts_of_index(before.index) if before else {},
+            "texts": _texts_of(before.index) if before else {},
             "removed_rules": removed_rules(before.index) if before else (),
+            "removed_filter": _removed_filter_of(before) if before else "",
         }
         return self._pages.show(request, SECTION, "index_form.html", values, status)
 
@@ -143,7 +165,8 @@ class IndexPages:
         else:
             # a field that is empty leaves its key out
             changes = {key: keys.get(key) for key in INDEX_KEYS if key != NAME}
-            changes |= {rule: None for rule in REMOVED_RULES if fields.text(rule)}
+            removed = (*REMOVED_RULES, REMOVED_FILTER)
+            changes |= {key: None for key in removed if fields.text(key)}
             seen = form_body(fields, SeenIndex)
             edit = IndexEdit(seen.name, changes, note, seen.as_of, even_if_open)
             with confirmed_by("even_if_open", OPENS_INDEX):

@@ -46,10 +46,60 @@ FIELDS: Final = (
         is_rare=False,
     ),
     IndexField(
-        "filter",
-        "Filter",
-        "Only for an index without packages of its own: which files of its layers it shows, such "
-        "as age_days >= 7 and severity < 9.",
+        "cooldown_days",
+        "Cooldown in days",
+        "Files that were uploaded, or promoted to this index, later than so many days ago are "
+        "hidden.",
+    ),
+    IndexField(
+        "cooldown_allow", "Without cooldown", "Names, patterns or NAME==VERSION, with commas."
+    ),
+    IndexField(
+        "cooldown_missing",
+        "Files without a time of upload",
+        choices=(
+            ("", "They are hidden while there is a cooldown."),
+            ("first_seen", "Their cooldown counts from when they were first seen here."),
+        ),
+    ),
+    IndexField(
+        "min_cvss",
+        "Lowest CVSS score that hides",
+        "Public versions with a known vulnerability of at least this score are hidden, and known "
+        "malware.",
+    ),
+    IndexField(
+        "allowed_licenses",
+        "Allowed licences",
+        "SPDX ids with commas, such as MIT, BSD-*. Others are hidden. With unknown in the list, "
+        "releases without a known licence are not.",
+    ),
+    IndexField(
+        "blocked_licenses",
+        "Blocked licences",
+        "SPDX ids with commas, such as GPL-*. Releases without a known licence are hidden as well.",
+    ),
+    IndexField("approval", "Public files are hidden that nobody has approved.", is_flag=True),
+    IndexField("attested", "Files without listed attestations are hidden.", is_flag=True),
+    IndexField(
+        "prereleases",
+        "Pre-releases",
+        choices=(("", "They are shown."), ("false", "They are hidden.")),
+    ),
+    IndexField(
+        "yanked", "Yanked files", choices=(("", "They are shown."), ("false", "They are hidden."))
+    ),
+    IndexField("allow", "Allowed names", "The only names that are shown, such as acme-*."),
+    IndexField("deny", "Denied names", "Names that are hidden, such as left-pad."),
+    IndexField(
+        "versions",
+        "Versions of names",
+        "Which versions are shown, with semicolons: numpy = <2; acme-* = >=1.4.",
+    ),
+    IndexField(
+        "snapshot",
+        "Snapshot",
+        "Files that were uploaded after this date (UTC) are hidden, such as 2026-10-31.",
     ),
     IndexField(
         "promote_from", "Promote from", "Indexes from which releases are promoted, with commas."

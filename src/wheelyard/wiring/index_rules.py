@@ -1,0 +1,77 @@
+"""
+Builds what applies the rules of an index.
+
+Only imported if an index has rules.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from wheelyard.catalog.files import Files
+from wheelyard.catalog.licence_finder import LicenceFinder
+from wheelyard.catalog.removed import describe_removed_filter
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.model.index_definition import IndexDefinition
+from wheelyard.model.rule_keys import licence_rule, parse_exceptions
+from wheelyard.model.rules import Rules, rules_of_index, rules_of_removed_filter
+from wheelyard.settings.sections import Settings
+from wheelyard.views.facts import FactFinder
+from wheelyard.views.view import View
+
+if TYPE_CHECKING:
+    from wheelyard.upstream.indexes import UpstreamIndex
+    from wheelyard.upstream.policy.first_uses import FirstUses
+    from wheelyard.upstream.policy.osv_source import OsvSource
+
+
+def build_view(
+    definition: IndexDefinition,
+    files: Files,
+    upstream: "UpstreamIndex | None",
+    settings: Settings,
+    runtime: Runtime,
+) -> View:
+    """
+    Return what applies the rules of an index.
+
+    `upstream` are the upstream indexes, if they are one of its layers. Raises Invalid (code
+    `bad_setting`) for a wrong rule.
+    """
+    keys = definition.rules
+    licences = LicenceFinder()
+    advisories: OsvSource | None = None
+    first_uses: FirstUses | None = None
+    if upstream is not None:
+        licences = upstream.policy.licences.finder
+        advisories = _advisories(upstream, keys.min_cvss, settings, runtime)
+        exceptions = parse_exceptions(keys.cooldown_allow)
+        first_uses = replace(
+            upstream.policy.first_uses, exceptions=exceptions, index=definition.name
+        )
+    rules = _rules(definition)
+    facts = FactFinder(rules, files, licences, keys, advisories, first_uses)
+    return View(rules, facts, licence_rule(keys, needs_known=True), runtime)
+
+
+def _rules(definition: IndexDefinition) -> Rules:
+    if definition.removed_filter:
+        why = describe_removed_filter(definition.name, definition.removed_filter)
+        return rules_of_removed_filter(definition.name, why)
+    return rules_of_index(definition.rules, definition.name)
+
+
+def _advisories(
+    upstream: "UpstreamIndex", min_cvss: float, settings: Settings, runtime: Runtime
+) -> "OsvSource | None":
+    """Return a database that has all vulnerabilities of at least a score, or None without one."""
+    osv, least = upstream.policy.osv, settings.upstream.min_cvss
+    if osv is None or not min_cvss:
+        return None
+    # it has no vulnerabilities below the score of [upstream]
+    if 0 < least <= min_cvss:
+        return osv
+    from wheelyard.upstream.policy.osv_source import OsvSource
+
+    return OsvSource(Path(settings.upstream.osv), min_cvss, runtime.monotonic)
