@@ -148,6 +148,59 @@ def test_a_removed_rule_is_taken_away_by_its_box(admin: Administrator) -> None:
     assert "removed" not in text_of(admin.open(f"{PAGE}?change=dev"))
 
 
+def test_rules_are_fields_of_the_form(admin: Administrator) -> None:
+    """Each key of rules has a field, and what is given there is the key of the index."""
+    rules = {
+        "cooldown_days": "7",
+        "min_cvss": "7.5",
+        "prereleases": "false",
+        "allow": "acme-*, tools",
+        "versions": "numpy = <2; acme-* = >=1.4,<2",
+    }
+    admin.done(PAGE, action="make", name="dev", **rules)
+    form = admin.open(f"{PAGE}?change=dev").body.decode()
+    wrong = admin.send(PAGE, action="make", name="other", snapshot="yesterday")
+
+    assert admin.server.index.index_administration.show()[1].index == {
+        "name": "dev",
+        "cooldown_days": 7,
+        "min_cvss": 7.5,
+        "prereleases": False,
+        "allow": ["acme-*", "tools"],
+        "versions": {"numpy": "<2", "acme-*": ">=1.4,<2"},
+    }
+    assert 'name="prereleases" value="false" checked' in form
+    assert 'value="numpy = &lt;2; acme-* = &gt;=1.4,&lt;2"' in form
+    assert wrong.status == 400
+    assert "snapshot: expected 2026-10-31, or a time" in text_of(wrong)
+
+
+def test_a_removed_filter_is_replaced_by_its_keys(admin: Administrator) -> None:
+    """The form of an index with a filter has its keys in place, and a box takes the filter away."""
+    server = admin.server
+    keys = {"name": "dev", "filter": 'age_days >= 7 and version < "2"'}
+    made = IndexMade(at=server.clock.now, by="local:old", index=keys)
+    server.index.indexes.in_force.records.change(lambda _: (made,))
+    assert "The index dev shows no file, as it has a filter" in admin.read(PAGE)
+    form = admin.open(f"{PAGE}?change=dev")
+    (as_of,) = re.findall('name="as_of" value="([^"]+)"', form.body.decode())
+    fields = {"cooldown_days": "7", "versions": "* = <2"}
+    for name, value in fields.items():
+        assert f'name="{name}"' in form.body.decode()
+        assert f'value="{value.replace("<", "&lt;")}"' in form.body.decode()
+
+    refused = admin.send(PAGE, action="change", name="dev", as_of=as_of, **fields)
+
+    assert refused.status == 409
+    assert "Replace it on the page of indexes." in text_of(refused)
+    admin.done(PAGE, action="change", name="dev", as_of=as_of, filter="removed", **fields)
+    assert server.index.index_administration.show()[1].index == {
+        "name": "dev",
+        "cooldown_days": 7,
+        "versions": {"*": "<2"},
+    }
+
+
 def test_form_is_shown_again_with_the_reason(admin: Administrator) -> None:
     """What cannot be the name of an index, and what does not fit, is said beside the field."""
     taken = admin.send(PAGE, action="make", name="tools")
