@@ -30,6 +30,7 @@ from benchmarks import (
     month,
     pages,
     results,
+    rules,
     scaling,
     speed,
     upstream,
@@ -52,6 +53,7 @@ FIGURES: dict[str, Callable[[Path], list[Figure]]] = {
     "indexes": indexes.measure,
     "export": exporting.measure,
     "costs": costs.measure,
+    "rules": rules.measure,
 }
 
 
@@ -64,12 +66,18 @@ def main() -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("name", nargs="+", help=", ".join(["all", *FIGURES]))
-    parser.add_argument("--beside", metavar="COMMIT", default="", help="for export and costs")
+    parser.add_argument(
+        "--beside", metavar="COMMIT", default="", help="for export, costs and rules"
+    )
     options = parser.parse_args()
     asked: list[str] = options.name
     measures = FIGURES | {
         name: update_wrapper(partial(measure, older=options.beside), measure)
-        for name, measure in (("export", exporting.measure), ("costs", costs.measure))
+        for name, measure in (
+            ("export", exporting.measure),
+            ("costs", costs.measure),
+            ("rules", rules.measure),
+        )
     }
     is_all = asked == ["all"]
     if unknown := set() if is_all else set(asked) - set(FIGURES):

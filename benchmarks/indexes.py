@@ -25,7 +25,8 @@ layers = ["team", ""]
 [[index]]
 name = "stable"
 layers = [""]
-filter = "age_days >= 0 and version != '0'"
+prereleases = false
+versions = { "*" = "!=0" }
 """
 MADE_OF_OTHERS = {"two layers": "/team", "a view": "/stable"}
 

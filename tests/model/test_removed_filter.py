@@ -3,24 +3,28 @@
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from datetime import UTC, datetime, time, timedelta
 from random import Random
 from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from packaging.specifiers import SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.utils import NormalizedName
 
 from tests.model import filter_meaning
 from tests.model.filter_meaning import DAY, LOOKED_UP_LATER, NOW, UNREADABLE, OldFile
-from wheelyard.model.access import parse_name_patterns
-from wheelyard.model.licences import parse_licence_patterns
-from wheelyard.model.removed_filter import MAX_CHARS, keys_of_filter
+from wheelyard.model import licences, rules
+from wheelyard.model.index_definition import parse_index_tables
+from wheelyard.model.public_packages import Decision, Verdict
+from wheelyard.model.removed_filter import MAX_CHARS, FilterKeys, keys_of_filter
+from wheelyard.model.rules import Facts, Rules, Vulnerabilities, rules_of_index
 
 FILTERS: Final = 10_000
 FILES_OF_EACH: Final = 20
+APPROVAL: Final = Decision(
+    at=NOW, by="local:ana", verdict=Verdict.APPROVED, project=NormalizedName("a")
+)
+_LICENCES: Final = {LOOKED_UP_LATER: rules.LOOKED_UP_LATER, UNREADABLE: licences.UNREADABLE}
 CONDITIONS: Final = (
     "name == 'a*'",
     'name not in ["b", "c"]',
@@ -232,7 +236,7 @@ def _as_toml_has_them(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def test_keys_hide_what_the_filter_hid() -> None:
-    """If all conditions of a filter have keys, these list the very same files, at any time."""
+    """If all conditions of a filter have keys, an index with these shows the very same files."""
     draw = Random(20260110)
     counts = Counter[str]()
     of_keys = Counter[str]()
@@ -245,12 +249,14 @@ def test_keys_hide_what_the_filter_hid() -> None:
             continue
         counts["with"] += 1
         of_keys.update(list(found.keys))
+        of_index = _rules_of(found.keys)
         for _ in range(FILES_OF_EACH):
             file = filter_meaning.random_file(draw)
             now = draw.choice([NOW, NOW + DAY])
             is_listed = filter_meaning.lists(tree, file, now)
             counts["listed" if is_listed else "hidden"] += 1
-            assert _hides(found.keys, file, now) != is_listed, (text, found.keys, file, now)
+            is_hidden = of_index.first(_facts_of(file), now) is not None
+            assert is_hidden != is_listed, (text, found.keys, file, now)
 
     # no filter of this test is there in vain
     assert counts["with"] > FILTERS / 5, counts
@@ -261,52 +267,24 @@ def test_keys_hide_what_the_filter_hid() -> None:
     assert min(of_keys.values()) > 100
 
 
-def _hides(keys: Mapping[str, Any], file: OldFile, now: datetime) -> bool:
-    """Return whether some keys of an index hide a file, as the page of the keys says."""
-    return any(_is_hidden_by(name, value, file, now) for name, value in keys.items())
+def _rules_of(keys: Mapping[str, Any]) -> Rules:
+    """Return the rules of an index of the settings that has some keys."""
+    table = tomllib.loads("\n".join((*FilterKeys(keys, ()).toml_lines(), 'name = "stable"')))
+    (definition,) = parse_index_tables([table])
+    return rules_of_index(definition.rules, definition.name)
 
 
-def _is_hidden_by(name: str, value: Any, file: OldFile, now: datetime) -> bool:  # noqa: ANN401, C901, PLR0911, PLR0912
-    at = file.uploaded_at
-    try:
-        version = Version(file.version)
-    except InvalidVersion:
-        version = None
-    match name:
-        case "cooldown_days":
-            return at is None or at + timedelta(days=value) > now
-        case "snapshot":
-            return at is None or at > _end(value)
-        case "min_cvss":
-            return bool(file.severity >= value)
-        case "allow":
-            return not parse_name_patterns(value).match(file.name)
-        case "deny":
-            return parse_name_patterns(value).match(file.name)
-        case "versions":
-            return version is None or not SpecifierSet(value["*"]).contains(
-                version, prereleases=True
-            )
-        case "prereleases":
-            return version is None or version.is_prerelease
-        case "yanked":
-            return file.is_yanked
-        case "attested":
-            return not file.is_attested
-        case "approval":
-            return not file.is_approved
-    patterns = parse_licence_patterns(value)
-    if file.licence == LOOKED_UP_LATER:
-        return False
-    if file.licence == UNREADABLE:
-        return True
-    if name == "blocked_licenses":
-        return not file.licence or patterns.blocks(file.licence)
-    return not patterns.covers(file.licence) if file.licence else not patterns.blocks_unknown
-
-
-def _end(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    if at.tzinfo is None:
-        return datetime.combine(at.date(), time.max, UTC)
-    return at
+def _facts_of(file: OldFile) -> Facts:
+    """Return the same about a file as rules ask for it."""
+    vulnerabilities = Vulnerabilities(("CVE-1",), file.severity, "") if file.severity else None
+    return Facts(
+        name=file.name,
+        version=file.version,
+        uploaded_at=file.uploaded_at,
+        licence=_LICENCES.get(file.licence, file.licence),
+        vulnerabilities=vulnerabilities,
+        decision=APPROVAL if file.is_approved and not file.is_private else None,
+        is_private=file.is_private,
+        is_attested=file.is_attested,
+        is_yanked=file.is_yanked,
+    )

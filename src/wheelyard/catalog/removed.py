@@ -81,7 +81,8 @@ def removed_filter_warning(name: str, text: str, *, is_configured: bool) -> Caut
         sentences.append(f"No key says the same as: {', '.join(replacement.without_key)}.")
     fact = " ".join(sentences)
     if is_configured:
-        return Caution(f"{fact} Write them in the settings in its place, and restart the servers.")
+        how = "Write keys in its place in the settings, and restart the servers."
+        return Caution(f"{fact} {how}")
     keys = tuple(f"{key}={text_of_value(value)}" for key, value in replacement.keys.items())
     advice = Advice(Remedy.REPLACE_FILTER, name, keys=(f"{REMOVED_FILTER}=", *keys))
     return Caution(fact, advice)

@@ -14,13 +14,17 @@ from msgspec.structs import fields
 from wheelyard.errors import quoted
 from wheelyard.model.field_texts import text_of_value, value_of_text, wrong_text
 from wheelyard.model.index_definition import IndexFields
+from wheelyard.model.rule_keys import RULE_KEYS
 from wheelyard.model.stored_indexes import LISTS_OF_INDEXES, IndexKeys, with_main
 
 NAME: Final = "name"
 VERSIONS: Final = "versions"
 EMPTY_TEXT: Final = '""'
-INDEX_KEYS: Final = {field.encode_name: type_info(field.type) for field in fields(IndexFields)}
-"""The type of each key of an `[[index]]` table."""
+INDEX_KEYS: Final = {
+    field.encode_name: type_info(field.type)
+    for field in sorted(fields(IndexFields), key=lambda field: field.name in RULE_KEYS)
+}
+"""The type of each key of an `[[index]]` table, with the keys of rules at the end."""
 
 
 def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:

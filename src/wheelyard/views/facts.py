@@ -134,9 +134,11 @@ class FactFinder:
         files = [file for file in page.files if file.version in versions]
         return self._licences.known(page.name, files, self._licences.noted())
 
-    def of_public(self, listing: "UpstreamListing", state: PublicState) -> "PageFacts":
+    def of_public(
+        self, listing: "UpstreamListing", state: PublicState, *, with_licences: bool = True
+    ) -> "PageFacts":
         """
-        Return what is known of the files of a public project.
+        Return what is known of the files of a public project, perhaps without their licences.
 
         A licence that nobody has looked up yet is `LOOKED_UP_LATER`. Raises Unavailable if the
         store does not say what was decided.
@@ -152,7 +154,7 @@ class FactFinder:
         if state.advisories is not None:
             hits = state.advisories.hits(page.name, (file.version for file in listing.files))
         licences = {}
-        if self.asks_licences:
+        if self.asks_licences and with_licences:
             licences = self._licences.known(page.name, page.files, state.licences)
         first_uses = {}
         if self._first_uses is not None:

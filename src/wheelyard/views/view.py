@@ -18,7 +18,7 @@ from wheelyard.model.public_packages import FileReason
 from wheelyard.model.rule_keys import LicenceRule
 from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Judged, Named, Rules
 from wheelyard.rendering.project_facts import releases_of
-from wheelyard.views.facts import FactFinder
+from wheelyard.views.facts import FactFinder, PublicState
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamListing
@@ -107,7 +107,9 @@ class View:
             until = now + LOOK_AGAIN
         times = [policy_view.changes_at, judged.changes_at, until]
         changes_at = min((time for time in times if time is not None), default=None)
-        if not judged.hidden and changes_at == policy_view.changes_at:
+        empty_versions = self._empty_versions(listing, state, now if at is None else at)
+        is_whole = not judged.hidden and empty_versions == listing.empty_versions
+        if is_whole and changes_at == policy_view.changes_at:
             return listing
         view = replace(
             policy_view,
@@ -118,6 +120,7 @@ class View:
         return replace(
             listing,
             files=judged.shown,
+            empty_versions=empty_versions,
             version=f"{listing.version} {self._rules.index} {viewed.digest}",
             origin=replace(listing.origin, view=view),
         )
@@ -172,12 +175,27 @@ class View:
         """
         now, page = self._runtime.now(), listing.origin.page
         judged = replace(listing, files=(file,))
-        facts = self._facts.of_public(judged, self._facts.state(page, now)).of(file)
+        state = self._facts.state(page, now)
+        # its own licence is found below
+        facts = self._facts.of_public(judged, state, with_licences=False).of(file)
         if self._licence_rule:
             licences = listing.origin.policy.licences
             licence = licences.find_and_note(page, file, self._licence_rule.hides)
             facts = replace(facts, licence=licence)
         return self._rules.first(facts, at or now)
+
+    def _empty_versions(
+        self, listing: "UpstreamListing", state: PublicState, at: datetime
+    ) -> tuple[str, ...]:
+        """Return the versions without files that are shown."""
+        if not listing.empty_versions:
+            return ()
+        facts = self._facts.of_public(listing, state, with_licences=False)
+        return tuple(
+            version
+            for version in listing.empty_versions
+            if not self._rules.hides_version(facts.of_version(version), at)
+        )
 
     def _view(
         self,

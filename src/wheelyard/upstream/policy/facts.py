@@ -12,7 +12,7 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy.advisories import Hit
 
 
-class PageFacts(Struct, frozen=True, kw_only=True, dict=True):
+class PageFacts(Struct, frozen=True, kw_only=True):
     """What is known of the files of a page at one moment."""
 
     page: UpstreamPage
