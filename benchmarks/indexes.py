@@ -19,12 +19,16 @@ SECONDS = 1
 CONNECTIONS = 16
 PAGE = "/simple/asked/"
 SETTINGS = """
+[main]
+promote_only = false
 [[index]]
 name = "team"
-layers = ["team", ""]
+layers = ["team", "main"]
+read = "anyone"
 [[index]]
 name = "stable"
-layers = [""]
+layers = ["main"]
+read = "anyone"
 prereleases = false
 versions = { "*" = "!=0" }
 """

@@ -71,6 +71,7 @@ LOOKED_UP_LATER: Final = "looked up later"
 NAMED_ADVISORIES: Final = 3
 """How many advisories a sentence names."""
 NOTHING_HIDDEN: Final[Mapping[str, FileReason]] = MappingProxyType({})
+_LIFTABLE: Final = frozenset[str](LIFTABLE)
 _NOTHING_LIFTED: Final[frozenset[str]] = frozenset()
 _OF_VERSION: Final = frozenset({Code.COOLDOWN})
 """What any approval of a version lifts: somebody has looked at these very files."""
@@ -300,7 +301,7 @@ def lifted_by(decision: Decision | None) -> frozenset[str]:
     if decision is None or decision.verdict is not Verdict.APPROVED:
         return _NOTHING_LIFTED
     own = _OF_VERSION if decision.version else _NOTHING_LIFTED
-    return own.union(decision.despite) if decision.despite else own
+    return own.union(_LIFTABLE.intersection(decision.despite)) if decision.despite else own
 
 
 def decided_about(
