@@ -160,6 +160,8 @@ class Exceptions(Struct, frozen=True):
 
         An exception for `2.0` is one for `2.0+cpu`, too.
         """
+        if not self.versions:
+            return None
         forms = {strip_trailing_zeros(text) for text in (version, version.partition("+")[0])}
         for names, exempt in self.versions:
             if exempt in forms and names.match(name):

@@ -106,21 +106,23 @@ class FactFinder:
 
         Raises Unavailable if the store does not answer, or a first use cannot be written.
         """
-        advisories = None
         licences: Snapshot[Any] = NOTHING_NOTED
         first_uses: Snapshot[Any] = NOTHING_NOTED
         licence_count = 0
-        if self.asks_advisories and self._advisories is not None:
-            try:
-                advisories = self._advisories.current()
-            except Invalid:  # nobody knows the vulnerabilities, which hides the files
-                advisories = None
         if self.asks_licences:
             licences = self._licences.noted()
             licence_count = self._licences.count
         if self._first_uses is not None:
             first_uses = self._first_uses.note(page, now, self._first_uses.notes.get())
-        return PublicState(advisories, licences, first_uses, licence_count)
+        return PublicState(self._advisory_table(), licences, first_uses, licence_count)
+
+    def _advisory_table(self) -> "AdvisoryTable | None":
+        if not self.asks_advisories or self._advisories is None:
+            return None
+        try:
+            return self._advisories.current()
+        except Invalid:  # nobody knows the vulnerabilities, which hides the files
+            return None
 
     def licences_of(
         self, listing: "UpstreamListing", versions: Collection[str]

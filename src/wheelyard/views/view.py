@@ -92,7 +92,9 @@ class View:
 
         Raises Unavailable if the store does not say what was decided.
         """
-        now, policy_view = self._runtime.now(), listing.origin.view
+        now = self._runtime.now()
+        moment = at or now
+        policy_view = listing.origin.view
         state = self._facts.state(listing.origin.page, now)
 
         def facts() -> Iterable[Facts]:
@@ -107,7 +109,7 @@ class View:
             until = now + LOOK_AGAIN
         times = [policy_view.changes_at, judged.changes_at, until]
         changes_at = min((time for time in times if time is not None), default=None)
-        empty_versions = self._empty_versions(listing, state, now if at is None else at)
+        empty_versions = self._empty_versions(listing, state, moment)
         is_whole = not judged.hidden and empty_versions == listing.empty_versions
         if is_whole and changes_at == policy_view.changes_at:
             return listing
@@ -173,7 +175,8 @@ class View:
 
         Its core metadata may be fetched. Raises Unavailable if it cannot be had now.
         """
-        now, page = self._runtime.now(), listing.origin.page
+        now = self._runtime.now()
+        page = listing.origin.page
         judged = replace(listing, files=(file,))
         state = self._facts.state(page, now)
         # its own licence is found below
@@ -209,7 +212,7 @@ class View:
         now = self._runtime.now()
         viewed = self._viewed.get(key, made_of, now)
         if viewed is None:
-            viewed = self._judge(files, look_up(), now if at is None else at)
+            viewed = self._judge(files, look_up(), at or now)
             if at is not None:  # time changes nothing of a moment that is over
                 viewed = replace(viewed, judged=_lasting(viewed.judged))
             end = viewed.judged.changes_at

@@ -45,7 +45,7 @@ class PageFacts(Struct, frozen=True, kw_only=True):
             has_advisories=self.hits is not None,
             decision=decision,
             other_approval=other_approval,
-            quarantine=page.reason if page.status is Status.QUARANTINED else None,
+            quarantine=self._quarantine,
             is_exempt=self._is_exempt(file),
             is_attested=file.is_attested,
             is_yanked=file.yanked is not None,
@@ -63,18 +63,21 @@ class PageFacts(Struct, frozen=True, kw_only=True):
             vulnerabilities=vulnerabilities,
             has_advisories=self.hits is not None,
             decision=self.decisions.for_version(version),
-            quarantine=self.page.reason if self.page.status is Status.QUARANTINED else None,
+            quarantine=self._quarantine,
         )
+
+    @property
+    def _quarantine(self) -> str | None:
+        return self.page.reason if self.page.status is Status.QUARANTINED else None
 
     def _known_of(self, version: str) -> tuple[tuple[str, ...], Vulnerabilities | None]:
         """Return the ids of malware, and the vulnerabilities, by the advisories about a version."""
-        hit = self.hits.get(version) if self.hits else None
+        hit = (self.hits or {}).get(version)
         if hit is None:
             return (), None
-        faults = self._advisories.get(version)
-        if faults is None:
-            faults = self._advisories[version] = _described(hit)
-        return faults
+        if version not in self._advisories:
+            self._advisories[version] = _described(hit)
+        return self._advisories[version]
 
     def _candidates_for(self, version: str) -> tuple[Decision, ...]:
         if self.decisions is UNDECIDED:
