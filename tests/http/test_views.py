@@ -271,11 +271,11 @@ def test_the_page_of_a_project_says_what_the_view_hides(server: InProcessServer)
     releases = server.get("/stable/project/demo/releases/", HTML).body.decode()
     missing = server.get("/stable/project/demo/2.0rc1/", HTML)
 
-    assert "1 release is hidden by this view" in page
+    assert "1 release is hidden by this index" in page
     assert "by the rules of the index stable: demo 2.0rc1 is a pre-release" in releases
     assert missing.status == 404
     assert "demo 2.0rc1 is a pre-release" in missing.body.decode()
-    assert "hidden by this view" not in server.get("/dev/project/demo/", HTML).body.decode()
+    assert "hidden by this index" not in server.get("/dev/project/demo/", HTML).body.decode()
 
 
 def test_why_names_the_layer_and_the_rule(server: InProcessServer) -> None:

@@ -237,3 +237,17 @@ def test_documents_of_another_index_stay(old: IndexHarness) -> None:
         rename(opened(old), "lab")
 
     assert rename(opened(old)) == "team"
+
+
+def test_an_index_with_a_filter_gets_another_name(harness: IndexHarness) -> None:
+    """An index that has a filter is renamed, and says under its new name what takes its place."""
+    index = harness.index
+    keys_of_index = {"name": MAIN, "layers": [""], "filter": "not yanked"}
+    made = IndexMade(at=harness.clock.now, by="local:bo", index=keys_of_index)
+    index.indexes.in_force.records.change(lambda _: (made,))
+
+    assert rename(index, "stable") == "stable"
+
+    definition = index.indexes.definition("stable")
+    assert definition.removed_filter == "not yanked"
+    assert any("yanked = false" in text for text in texts_of(index_warnings(index)))

@@ -170,6 +170,18 @@ def test_the_upstream_has_the_same_keys(
     assert codes == expected[next(iter(keys))]
 
 
+def test_the_upstream_allows_some_licences(tmp_path: Path, public: FakeUpstream) -> None:
+    """A release under a licence that [upstream] does not allow is found when it is wanted."""
+    with front(tmp_path, public, allowed_licenses=("MIT",)) as server:
+        before = [*page(server, "").files]
+        answers = [file(server, name, "") for name in (NEW, OLD)]
+        after = [*page(server, "").files]
+
+    assert before == [OLD, NEW]
+    assert answers == [(403, "licence"), (200, "")]
+    assert after == [OLD]
+
+
 def test_an_approval_lifts_rules_of_every_index(tmp_path: Path, public: FakeUpstream) -> None:
     """An approved version has no cooldown in any index, and `despite` lifts its rule there."""
     keys = {"cooldown_days": 7, "blocked_licenses": ["AGPL-*"]}

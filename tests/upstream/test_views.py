@@ -121,7 +121,7 @@ def test_a_page_says_that_a_licence_hides_a_release(tmp_path: Path, public: Fake
     with viewed(tmp_path, public, {"allowed_licenses": ["MIT"]}) as server:
         text = look(server, "/stable/project/requests/", accept="text/html").body.decode()
 
-    assert "1 release is hidden by this view" in text
+    assert "1 release is hidden by this index" in text
     assert "could not be read" not in text
 
 

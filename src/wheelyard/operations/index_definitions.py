@@ -269,19 +269,19 @@ def _parsed(tables: Iterable[IndexKeys]) -> dict[str, IndexDefinition]:
 
 def _with_removed(definition: IndexDefinition, table: IndexKeys) -> IndexDefinition:
     """Return a definition with what only earlier versions know of the keys of its index."""
-    rules, text = removed_rules(table), removed_filter(table)
-    return replace(definition, removed_rules=rules, removed_filter=text)
+    return replace(
+        definition, removed_rules=removed_rules(table), removed_filter=removed_filter(table)
+    )
 
 
 def warnings_of_removed(definition: IndexDefinition) -> Iterator[Caution]:
     """Yield what the rules, or the filter, of earlier versions lead to in an index."""
-    name, is_configured = definition.name, definition.is_configured
+    name = definition.name
+    is_configured = definition.is_configured
     if definition.removed_rules:
-        rules = definition.removed_rules
-        yield removed_rules_warning(name, rules, is_configured=is_configured)
+        yield removed_rules_warning(name, definition.removed_rules, is_configured=is_configured)
     if definition.removed_filter:
-        text = definition.removed_filter
-        yield removed_filter_warning(name, text, is_configured=is_configured)
+        yield removed_filter_warning(name, definition.removed_filter, is_configured=is_configured)
 
 
 def owner_of_name(projects: Projects, name: str) -> str:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.removed import renamed
+from wheelyard.catalog.removed import renamed, without_removed_rules
 from wheelyard.errors import Conflict, NotFound, quoted
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.decoding import require_one_line
@@ -79,7 +79,8 @@ class IndexRename(Struct, frozen=True):
         if name in administration.in_force.configured or stored.find(name) is not None:
             raise Conflict(f"There is an index {quoted(name)} already.", code=INDEX_EXISTS)
         administration.require_free(name)
-        read_definition(_renamed(table, name))
+        # a rule or a filter of an earlier version is told of once the index has its name
+        read_definition(without_removed_rules(_renamed(table, name)))
 
     def _objects(self) -> Iterator[tuple[Key, str]]:
         """Yield the key of each document of the index, and the end of it."""

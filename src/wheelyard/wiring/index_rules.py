@@ -66,7 +66,8 @@ def _advisories(
     upstream: "UpstreamIndex", min_cvss: float, settings: Settings, runtime: Runtime
 ) -> "OsvSource | None":
     """Return a database that has all vulnerabilities of at least a score, or None without one."""
-    osv, least = upstream.policy.osv, settings.upstream.min_cvss
+    osv = upstream.policy.osv
+    least = settings.upstream.min_cvss
     if osv is None or not min_cvss:
         return None
     # it has no vulnerabilities below the score of [upstream]

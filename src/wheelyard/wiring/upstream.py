@@ -230,7 +230,8 @@ def build_policy(
     `store` has what is below `upstream/`. The database of `osv` is not read before `Policy.load`.
     Raises Invalid (code `bad_setting`) for a wrong licence.
     """
-    runtime, retries = decisions.commits.runtime, decisions.commits.retries
+    runtime = decisions.commits.runtime
+    retries = decisions.commits.retries
     osv = None
     if settings.osv:
         record = AcceptedOsvRecord(store)

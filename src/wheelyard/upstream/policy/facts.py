@@ -99,9 +99,9 @@ class PageFacts(Struct, frozen=True, kw_only=True):
 
 def _described(hit: Hit) -> tuple[tuple[str, ...], Vulnerabilities | None]:
     malware = tuple(advisory.id for advisory in hit.advisories if advisory.is_malicious)
-    others = [advisory for advisory in hit.advisories if not advisory.is_malicious]
-    if not others:
+    holes = [advisory for advisory in hit.advisories if not advisory.is_malicious]
+    if not holes:
         return malware, None
-    score = max(advisory.score for advisory in others)
-    ids = tuple(advisory.id for advisory in others)
+    score = max(advisory.score for advisory in holes)
+    ids = tuple(advisory.id for advisory in holes)
     return malware, Vulnerabilities(ids, score, hit.clean_after)
