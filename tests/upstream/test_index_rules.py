@@ -215,6 +215,8 @@ def test_without_a_database_nobody_knows_a_hole(tmp_path: Path, public: FakeUpst
     with ruled(tmp_path, public, {"min_cvss": 9}) as server:
         server.publish_to("stable", make_wheel("own", "1.0"))
         explained = json.loads(look(server, "/stable/api/v1/upstream/why?project=requests").body)
+        late = {"name": "late", "layers": ["upstream"], "min_cvss": 5}
+        server.index.index_administration.make(late, "local:ana")
         warnings = texts_of(server_warnings(server.index))
         of_settings = texts_of(warnings_for(server.index.settings))
 
@@ -224,6 +226,7 @@ def test_without_a_database_nobody_knows_a_hole(tmp_path: Path, public: FakeUpst
         assert "as there is no database of advisories in upstream.osv" in reason
         for texts in (warnings, of_settings):
             assert any("the index stable has min_cvss, and nobody knows" in text for text in texts)
+        assert sum("the index late has min_cvss" in text for text in warnings) == 1
 
 
 def test_a_database_is_exchanged_while_a_server_runs(tmp_path: Path, public: FakeUpstream) -> None:

@@ -137,14 +137,10 @@ class View:
         """
         if not self.asks_licences:
             return []
-        newest = releases_of(self.of_public(listing, at))[:NEWEST_RELEASES]
-        licences = self._facts.licences_of(listing, {release.version for release in newest})
-        unknown = [
-            file
-            for release in newest
-            for file in release.files
-            if licences[file.filename] == LOOKED_UP_LATER
-        ]
+        releases = releases_of(self.of_public(listing, at))[:NEWEST_RELEASES]
+        newest = [file for release in releases for file in release.files]
+        licences = self._facts.licences_of(listing, {file.version for file in newest})
+        unknown = [file for file in newest if licences[file.filename] == LOOKED_UP_LATER]
         # files of a release often have the same metadata
         return [*{file.core_metadata or file.filename: file for file in unknown}.values()]
 
