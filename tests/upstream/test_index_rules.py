@@ -130,6 +130,7 @@ def test_a_private_name_with_hidden_files_asks_no_upstream(
         ({"deny": ["requests"]}, []),
         ({"attested": True}, []),
         ({"approval": True}, []),
+        ({"filter": "not yanked"}, []),
         ({"cooldown_days": 7, "cooldown_allow": ["requests"]}, [OLD, NEW]),
     ],
 )
