@@ -262,6 +262,36 @@ def test_a_broken_database_hides_after_a_restart(tmp_path: Path, public: FakeUps
     assert (before, after) == ([NEW], {})
 
 
+@pytest.mark.parametrize("least", [0, 5])
+def test_a_database_that_lost_entries_opens_nothing(
+    tmp_path: Path, public: FakeUpstream, least: int
+) -> None:
+    """A database that is refused after a restart, as it lacks entries, shows nothing more."""
+    osv, store = tmp_path / "osv.json", MemoryStore(Clock().seconds)
+    write_osv(osv, "1.0")
+    others = [{"id": f"CVE-{number}", "affected": []} for number in range(2, 40)]
+    osv.write_text(json.dumps([*json.loads(osv.read_text()), *others]))
+    more: dict[str, Any] = {"store": store, "osv": str(osv), "min_cvss": least}
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+    with ruled(tmp_path / "first", public, {"min_cvss": 9}, **more) as server:
+        _load(server)
+        before = [*page(server).files]
+    osv.write_text(json.dumps(others[:1]))
+    with ruled(tmp_path / "second", public, {"min_cvss": 9}, **more) as server:
+        _load(server)
+        after = [*page(server).files]
+
+    assert before == [NEW]
+    assert OLD not in after
+
+
+def _load(server: InProcessServer) -> None:
+    """Read the database, as the start of a server does."""
+    assert server.index.upstream is not None
+    server.index.upstream.policy.load()
+
+
 def test_a_licence_that_was_found_lasts(tmp_path: Path, upstream: FakeUpstream) -> None:
     """What an index has refused for its licence is listed by no server after a restart."""
     wheels = [public_wheel("requests", f"{number}.0", "License: AGPL-3.0") for number in range(12)]

@@ -44,6 +44,25 @@ class PublicState(Struct, frozen=True):
         return generation, self.licences.version, self.first_uses.version, self.licence_count
 
 
+class Advisories(Struct, frozen=True):
+    """The advisories that the rules of an index look at."""
+
+    of_upstream: "OsvSource"
+    own: "OsvSource | None" = None
+    """The same database with more vulnerabilities, or None if that of `[upstream]` has enough."""
+
+    def current(self) -> "AdvisoryTable | None":
+        """Return them now, or None if nobody knows them: that hides files."""
+        source = self.own or self.of_upstream
+        # what was refused at the start has nothing before it to fall back to
+        if self.own is not None and self.of_upstream.error and not self.own.in_force.entries:
+            return None
+        try:
+            return source.current()
+        except Invalid:  # it cannot be read
+            return None
+
+
 class FactFinder:
     """
     Finds the facts that the rules of an index ask for. Threads may share it.
@@ -63,7 +82,7 @@ class FactFinder:
         files: Files,
         licences: LicenceFinder,
         keys: RuleKeys = NO_KEYS,
-        advisories: "OsvSource | None" = None,
+        advisories: Advisories | None = None,
         first_uses: "FirstUses | None" = None,
     ) -> None:
         self.asks_licences = Code.LICENCE in rules.codes
@@ -112,17 +131,12 @@ class FactFinder:
         if self.asks_licences:
             licences = self._licences.noted()
             licence_count = self._licences.count
+        advisories = None
+        if self.asks_advisories and self._advisories is not None:
+            advisories = self._advisories.current()
         if self._first_uses is not None:
             first_uses = self._first_uses.note(page, now, self._first_uses.notes.get())
-        return PublicState(self._advisory_table(), licences, first_uses, licence_count)
-
-    def _advisory_table(self) -> "AdvisoryTable | None":
-        if not self.asks_advisories or self._advisories is None:
-            return None
-        try:
-            return self._advisories.current()
-        except Invalid:  # nobody knows the vulnerabilities, which hides the files
-            return None
+        return PublicState(advisories, licences, first_uses, licence_count)
 
     def licences_of(
         self, listing: "UpstreamListing", versions: Collection[str]

@@ -17,13 +17,12 @@ from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.rule_keys import licence_rule, parse_exceptions
 from wheelyard.model.rules import Rules, rules_of_index, rules_of_removed_filter
 from wheelyard.settings.sections import Settings
-from wheelyard.views.facts import FactFinder
+from wheelyard.views.facts import Advisories, FactFinder
 from wheelyard.views.view import View
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex
     from wheelyard.upstream.policy.first_uses import FirstUses
-    from wheelyard.upstream.policy.osv_source import OsvSource
 
 
 def build_view(
@@ -41,7 +40,7 @@ def build_view(
     """
     keys = definition.rules
     licences = LicenceFinder()
-    advisories: OsvSource | None = None
+    advisories: Advisories | None = None
     first_uses: FirstUses | None = None
     if upstream is not None:
         licences = upstream.policy.licences.finder
@@ -64,7 +63,7 @@ def _rules(definition: IndexDefinition) -> Rules:
 
 def _advisories(
     upstream: "UpstreamIndex", min_cvss: float, settings: Settings, runtime: Runtime
-) -> "OsvSource | None":
+) -> Advisories | None:
     """Return a database that has all vulnerabilities of at least a score, or None without one."""
     osv = upstream.policy.osv
     least = settings.upstream.min_cvss
@@ -72,7 +71,8 @@ def _advisories(
         return None
     # it has no vulnerabilities below the score of [upstream]
     if 0 < least <= min_cvss:
-        return osv
+        return Advisories(osv)
     from wheelyard.upstream.policy.osv_source import OsvSource
 
-    return OsvSource(Path(settings.upstream.osv), min_cvss, runtime.monotonic)
+    own = OsvSource(Path(settings.upstream.osv), min_cvss, runtime.monotonic)
+    return Advisories(osv, own)
