@@ -267,6 +267,20 @@ def test_a_filter_without_keys_is_named(tmp_path: Path) -> None:
         assert any("No key says the same as: yanked or prerelease." in text for text in warnings)
 
 
+def test_no_command_opens_what_a_filter_hid(tmp_path: Path) -> None:
+    """Of a filter without keys for all of it, no command is told that takes it away as it is."""
+    with in_process(tmp_path, Settings(main=OPEN_MAIN)) as server:
+        keys = {"name": "either", "layers": ["main"], "filter": "approved and (yanked or attested)"}
+        made = IndexMade(at=START, by="local:old", index=keys)
+        server.index.indexes.in_force.records.change(lambda _: (made,))
+        (warning,) = [text for text in texts_of(server_warnings(server.index)) if "filter" in text]
+
+    assert "No key says the same as: yanked or attested." in warning
+    assert "Keys for its other conditions: approval = true." in warning
+    assert "index change either KEY=VALUE" in warning
+    assert "filter=" not in warning
+
+
 def test_nobody_makes_a_filter_any_more(tmp_path: Path) -> None:
     """No command and no page makes an index with a filter, or gives another one to it."""
     store = MemoryStore(Clock().seconds)

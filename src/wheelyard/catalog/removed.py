@@ -74,15 +74,20 @@ def describe_removed_filter(name: str, text: str) -> str:
 def removed_filter_warning(name: str, text: str, *, is_configured: bool) -> Caution:
     """Return the warning that says so, and which keys hide the same files."""
     replacement = keys_of_filter(text)
+    is_whole = not replacement.without_key
     sentences = [describe_removed_filter(name, text)]
-    if replacement.keys:
-        sentences.append(f"Keys that say the same: {', '.join(replacement.toml_lines())}.")
     if replacement.without_key:
         sentences.append(f"No key says the same as: {', '.join(replacement.without_key)}.")
+    if replacement.keys:
+        what = "Keys that say the same" if is_whole else "Keys for its other conditions"
+        sentences.append(f"{what}: {', '.join(replacement.toml_lines())}.")
     fact = " ".join(sentences)
     if is_configured:
         how = "Write keys in its place in the settings, and restart the servers."
         return Caution(f"{fact} {how}")
+    if not is_whole:  # by the keys alone it would show more than it did
+        how = "Give it keys that hide what it is to hide, and with them an empty filter."
+        return Caution(f"{fact} {how}", Advice(Remedy.CHANGE_INDEX, name))
     keys = tuple(f"{key}={text_of_value(value)}" for key, value in replacement.keys.items())
     advice = Advice(Remedy.REPLACE_FILTER, name, keys=(f"{REMOVED_FILTER}=", *keys))
     return Caution(fact, advice)
