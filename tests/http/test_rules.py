@@ -238,6 +238,8 @@ def test_a_filter_of_an_earlier_version_hides_all(tmp_path: Path) -> None:
         administration = server.index.index_administration
         with pytest.raises(Conflict) as caught:
             administration.change("stable", {"merge": ["a-*"]}, "local:ana")
+        with pytest.raises(Conflict, match="with keys of rules in its place"):
+            administration.change("stable", {"filter": None, "yanked": True}, "local:ana")
         keys = {"filter": None, "prereleases": False, "deny": ["tools"]}
         administration.change("stable", keys, "local:ana")
 

@@ -24,6 +24,8 @@ FILES_OF_EACH: Final = 20
 APPROVAL: Final = Decision(
     at=NOW, by="local:ana", verdict=Verdict.APPROVED, project=NormalizedName("a")
 )
+LONG_AGO: Final = NOW - 1000 * DAY
+"""When files without a time of upload were first seen, which never counted."""
 _LICENCES: Final = {LOOKED_UP_LATER: rules.LOOKED_UP_LATER, UNREADABLE: licences.UNREADABLE}
 CONDITIONS: Final = (
     "name == 'a*'",
@@ -281,6 +283,7 @@ def _facts_of(file: OldFile) -> Facts:
         name=file.name,
         version=file.version,
         uploaded_at=file.uploaded_at,
+        first_seen=LONG_AGO,
         licence=_LICENCES.get(file.licence, file.licence),
         vulnerabilities=vulnerabilities,
         decision=APPROVAL if file.is_approved and not file.is_private else None,

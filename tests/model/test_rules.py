@@ -85,8 +85,9 @@ def decided(verdict: Verdict, version: str = "", *despite: str) -> Decision:
         ({"versions": {"demo": "<2"}}, {"name": "other", "version": "2.0"}, {"version": "x"}),
         ({"versions": {"*": ">=1", "demo": "<2"}}, {}, {"version": "0.9"}),
         ({"snapshot": "2025-12-31"}, {"uploaded_at": NOW - DAY}, {"uploaded_at": NOW}),
+        ({"snapshot": "2025-12-31"}, {}, {"uploaded_at": None, "first_seen": OLD}),
         (
-            {"snapshot": "2025-12-31"},
+            {"snapshot": "2025-12-31", "cooldown_missing": "first_seen"},
             {"uploaded_at": None, "first_seen": OLD},
             {"uploaded_at": None},
         ),

@@ -396,7 +396,8 @@ def _shared_rows(keys: RuleKeys, *, is_index: bool) -> Iterator[Rule]:
     if not keys.yanked:
         yield _yanked()
     if keys.snapshot_at is not None:
-        yield _after(keys.snapshot_at)
+        uses_first_seen = not is_index or keys.cooldown_missing == "first_seen"
+        yield _after(keys.snapshot_at, uses_first_seen=uses_first_seen)
     if keys.cooldown_days:
         yield _cooldown(keys)
 
@@ -574,10 +575,10 @@ def _yanked() -> Rule:
     )
 
 
-def _after(snapshot: datetime, *, is_liftable: bool = True) -> Rule:
+def _after(snapshot: datetime, *, uses_first_seen: bool = False, is_liftable: bool = True) -> Rule:
     def hides(facts: Facts, _: datetime) -> bool | None:
         # what was seen here before the snapshot was uploaded before it, too
-        since = facts.since
+        since = facts.since if uses_first_seen else facts.uploaded_at
         return None if since is None else since > snapshot
 
     def says(facts: Facts) -> Statement:

@@ -197,6 +197,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             new = with_main(given)
             if new == with_main(before.index):
                 return ()
+            _require_keys_of_filter(name, before.index, new)
             if new.get("name") != name:
                 fault = Invalid(
                     "The name of an index stays as it is: installers have it in their URLs. Make "
@@ -511,6 +512,18 @@ def _require_nothing_removed(
     if text and REMOVED_FILTER not in table:
         caution = removed_filter_warning(name, text, is_configured=False)
         raise Conflict(caution.message, code=REMOVED_RULE, advice=caution.advice)
+
+
+def _require_keys_of_filter(name: str, before: IndexKeys, after: IndexKeys) -> None:
+    """Raise Conflict (code `removed_rule`) if a filter is taken away, and no rule hides a file."""
+    text = removed_filter(before)
+    if text and not removed_filter(after) and not read_definition(after).hides_files:
+        raise Conflict(
+            f"The filter of the index {name} is taken away with keys of rules in its place, as it "
+            "would show every file without any. To have no rules, remove the index and make it "
+            "again.",
+            code=REMOVED_RULE,
+        )
 
 
 def _taken(name: str, why: str) -> Conflict:
