@@ -17,7 +17,8 @@ from wheelyard.model import licences, rules
 from wheelyard.model.index_definition import parse_index_tables
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.model.removed_filter import MAX_CHARS, FilterKeys, keys_of_filter
-from wheelyard.model.rules import Facts, Rules, Vulnerabilities, rules_of_index
+from wheelyard.model.rule_rows import rules_of_index
+from wheelyard.model.rules import Facts, Rules, Vulnerabilities
 
 FILTERS: Final = 10_000
 FILES_OF_EACH: Final = 20

@@ -12,17 +12,15 @@ from tests.upstream.policy.pages import NOW, page, wheel
 from wheelyard.model.licences import UNKNOWN, UNREADABLE
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.model.rule_keys import NO_KEYS, RuleKeys
-from wheelyard.model.rules import (
-    LOOKED_UP_LATER,
-    Code,
-    Facts,
-    Vulnerabilities,
+from wheelyard.model.rule_reasons import Code
+from wheelyard.model.rule_rows import (
     cooldown_end,
     rules_of_day,
     rules_of_index,
     rules_of_removed_filter,
     rules_of_upstream,
 )
+from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Vulnerabilities
 
 DAY: Final = timedelta(days=1)
 OLD: Final = NOW - 30 * DAY

@@ -36,7 +36,7 @@ from wheelyard.model.public_packages import (
     FileReason,
     NameAnswer,
 )
-from wheelyard.model.rules import Code
+from wheelyard.model.rule_reasons import Code
 from wheelyard.operations.audit_log import log_request
 from wheelyard.operations.lifecycle import REASON_LIMIT
 

@@ -27,7 +27,7 @@ from wheelyard.model.public_packages import (
     NameAnswer,
     RefreshedPage,
 )
-from wheelyard.model.rules import Code
+from wheelyard.model.rule_reasons import Code
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.rendering.listing import HiddenFiles, Listing, Origin
 from wheelyard.rendering.project_facts import latest_release, releases_of

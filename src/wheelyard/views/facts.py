@@ -14,7 +14,8 @@ from wheelyard.errors import Invalid
 from wheelyard.model.project import Project
 from wheelyard.model.public_packages import UNDECIDED
 from wheelyard.model.rule_keys import NO_KEYS, RuleKeys, parse_exceptions
-from wheelyard.model.rules import LIFTABLE, LOOKED_UP_LATER, Code, Facts, Rules
+from wheelyard.model.rule_reasons import LIFTABLE, Code
+from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Rules
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamListing

@@ -281,7 +281,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         """
         # few need it
         from wheelyard.catalog.licence_finder import LicenceFinder
-        from wheelyard.model.rules import rules_of_day
+        from wheelyard.model.rule_rows import rules_of_day
         from wheelyard.views.facts import FactFinder
         from wheelyard.views.view import View
         from wheelyard.wiring.viewed_table import ViewedTable

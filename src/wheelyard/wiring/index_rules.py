@@ -15,7 +15,8 @@ from wheelyard.catalog.removed import describe_removed_filter
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.rule_keys import licence_rule, parse_exceptions
-from wheelyard.model.rules import Rules, rules_of_index, rules_of_removed_filter
+from wheelyard.model.rule_rows import rules_of_index, rules_of_removed_filter
+from wheelyard.model.rules import Rules
 from wheelyard.settings.sections import Settings
 from wheelyard.views.facts import Advisories, FactFinder
 from wheelyard.views.view import View

@@ -23,7 +23,7 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.errors import NotFound
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.public_packages import Explanation, NameAnswer
-from wheelyard.model.rules import Code
+from wheelyard.model.rule_reasons import Code
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.memory import MemoryStore

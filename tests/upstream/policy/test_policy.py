@@ -19,7 +19,9 @@ from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import Decision, ProjectDecisions, Verdict
 from wheelyard.model.rule_keys import RuleKeys
-from wheelyard.model.rules import Code, Judged, rules_of_upstream
+from wheelyard.model.rule_reasons import Code
+from wheelyard.model.rule_rows import rules_of_upstream
+from wheelyard.model.rules import Judged
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings

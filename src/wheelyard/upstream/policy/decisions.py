@@ -29,7 +29,7 @@ from wheelyard.model.public_packages import (
     Verdict,
     describe,
 )
-from wheelyard.model.rules import LIFTABLE, Code
+from wheelyard.model.rule_reasons import LIFTABLE, Code
 from wheelyard.operations.audit_log import log_decision
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.remedies import Advice, Remedy

@@ -22,18 +22,9 @@ from wheelyard.model.public_packages import (
     Verdict,
 )
 from wheelyard.model.rule_keys import RuleKeys, licence_rule
-from wheelyard.model.rules import (
-    NOTHING_HIDDEN,
-    Code,
-    Facts,
-    Rules,
-    blocked,
-    denied,
-    lifted_by,
-    not_approved,
-    not_listed,
-    rules_of_upstream,
-)
+from wheelyard.model.rule_reasons import Code, blocked, denied, not_approved, not_listed
+from wheelyard.model.rule_rows import rules_of_upstream
+from wheelyard.model.rules import NOTHING_HIDDEN, Facts, Rules, lifted_by
 from wheelyard.storage.base import ABSENT
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy.advisories import AdvisoryTable

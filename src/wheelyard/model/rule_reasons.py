@@ -1,0 +1,123 @@
+"""Why files are hidden: the codes, and the sentences about decisions."""
+
+from enum import StrEnum
+from typing import Final
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.model.decoding import escaped
+from wheelyard.model.public_packages import Decision, FileReason
+from wheelyard.remedies import Advice, Remedy
+
+
+class Code(StrEnum):
+    """What a reason is about, the most serious one first."""
+
+    DENIED = "denied"
+    """A name of `deny`."""
+    NOT_LISTED = "not_listed"
+    """A name that `allow` lacks."""
+    QUARANTINED = "quarantined"
+    """By its upstream (PEP 792)."""
+    BLOCKED = "blocked"
+    """By `wheelyard upstream block`."""
+    MALICIOUS = "malicious"
+    VULNERABLE = "vulnerable"
+    LICENCE = "licence"
+    NOT_APPROVED = "not_approved"
+    VERSION = "version"
+    """A version that `versions` leaves out."""
+    PRERELEASE = "prerelease"
+    NOT_ATTESTED = "not_attested"
+    YANKED = "yanked"
+    SNAPSHOT = "snapshot"
+    """Uploaded after `snapshot`."""
+    COOLDOWN = "cooldown"
+    """Uploaded less than `cooldown_days` ago."""
+    REMOVED_FILTER = "removed_filter"
+    """Every file of an index that has a filter of an earlier version."""
+
+
+LIFTABLE: Final = (Code.COOLDOWN, Code.LICENCE, Code.MALICIOUS, Code.SNAPSHOT, Code.VULNERABLE)
+"""What an approval can lift."""
+
+
+class Statement(Struct, frozen=True):
+    """Why a row hides a file, for people."""
+
+    fact: str
+    """One or more sentences."""
+    help: str
+    """What the user of an installer can do, in sentences."""
+    advice: Advice | None = None
+
+    @property
+    def text(self) -> str:
+        """All of it."""
+        return f"{self.fact} {self.help}"
+
+
+def denied(name: NormalizedName) -> FileReason:
+    """Return the reason for a name of `[upstream] deny`."""
+    text = f"{name} is denied by the settings. Use another package, or ask the operator."
+    return FileReason(Code.DENIED, text)
+
+
+def not_listed(name: NormalizedName) -> FileReason:
+    """Return the reason for a name that `[upstream] allow` lacks."""
+    text = (
+        f"{name} is not among the allowed public packages. Ask the operator to add it to 'allow'."
+    )
+    return FileReason(Code.NOT_LISTED, text)
+
+
+def blocked(target: str, decision: Decision) -> Statement:
+    """Return why what a person has blocked is hidden: a package, or a version of it."""
+    kind = "version" if decision.version else "package"
+    return Statement(
+        _block(decision),
+        f"Use another {kind}, or ask the operator to let it through.",
+        request_of(target),
+    )
+
+
+def not_approved(target: str, block: Decision | None = None) -> Statement:
+    """
+    Return why what nobody has approved is hidden.
+
+    `block` is the latest block of a version of it.
+    """
+    fact = f"{target} is not approved."
+    if block is not None:
+        fact = f"{_block(block)} No other version of {target} is approved."
+    return Statement(fact, "Ask the operator to approve it.", request_of(target))
+
+
+def not_among(code: Code, said: Statement, approval: Decision) -> Statement:
+    """Return why a file is hidden that was not there when its version was approved."""
+    fact = not_among_those(approval)
+    if code is Code.NOT_APPROVED:  # of its version, other files are
+        return Statement(fact, "Ask the operator to approve it.", request_of(approval.target))
+    return Statement(f"{fact} {said.fact}", said.help, said.advice)
+
+
+def not_among_those(approval: Decision) -> str:
+    """Return the sentence that says so."""
+    return (
+        f"This file is not among those of {approval.target} that were approved on "
+        f"{approval.at:%Y-%m-%d}."
+    )
+
+
+def _block(decision: Decision) -> str:
+    """Return the sentence that says who has blocked what, when and why."""
+    why = f": {escaped(decision.reason)}" if decision.reason else ""
+    by = escaped(decision.by)
+    return f"{decision.target} was blocked by {by} on {decision.at:%Y-%m-%d}{why}."
+
+
+def request_of(target: str) -> Advice:
+    """Return the advice to ask for a package, or for a version of it, behind a space."""
+    project, _, version = target.partition(" ")
+    return Advice(Remedy.REQUEST_PACKAGE, project, version=version)
