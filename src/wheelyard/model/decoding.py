@@ -172,7 +172,11 @@ def _expected(field_type: Any) -> str:  # noqa: ANN401 - any type that a field m
     words = next(filter(None, described), "")
     if words and get_origin(field_type) is tuple:
         return f"a list of {words}"
-    return words or ("true or false" if bool in (field_type, *parts) else "a text")
+    if words:
+        return words
+    if bool in (field_type, *parts):
+        return "true or false"
+    return "a list of texts" if get_origin(field_type) is tuple else "a text"
 
 
 UnknownFields = tuple[tuple[str, Raw], ...]

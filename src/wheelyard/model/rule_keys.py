@@ -93,9 +93,9 @@ class RuleKeys(Struct, frozen=True, kw_only=True):
     yanked: bool = True
     """Whether yanked files are shown."""
     allow: tuple[Pattern, ...] = ()
-    """The names that are shown, and looked up if they are public; empty: all."""
+    """The names that are shown, and in `[upstream]` looked up; empty: all."""
     deny: tuple[Pattern, ...] = ()
-    """Names that are hidden, and not looked up, whatever `allow` says."""
+    """Names that are hidden, and in `[upstream]` not looked up, whatever `allow` says."""
     versions: VersionsOfNames = {}
     """Which versions of names are shown, by specifiers such as `<2` for each pattern of names."""
     snapshot: Moment = ""

@@ -51,11 +51,13 @@ class Statement(Struct, frozen=True):
     help: str
     """What the user of an installer can do, in sentences."""
     advice: Advice | None = None
+    end: str = ""
+    """Since when the row hides the file no more, in a sentence, or an empty text."""
 
     @property
     def text(self) -> str:
         """All of it."""
-        return f"{self.fact} {self.help}"
+        return " ".join(filter(None, (self.fact, self.end, self.help)))
 
 
 def denied(name: NormalizedName) -> FileReason:
@@ -99,7 +101,7 @@ def not_among(code: Code, said: Statement, approval: Decision) -> Statement:
     fact = not_among_those(approval)
     if code is Code.NOT_APPROVED:  # of its version, other files are
         return Statement(fact, "Ask the operator to approve it.", request_of(approval.target))
-    return Statement(f"{fact} {said.fact}", said.help, said.advice)
+    return Statement(f"{fact} {said.fact}", said.help, said.advice, said.end)
 
 
 def not_among_those(approval: Decision) -> str:

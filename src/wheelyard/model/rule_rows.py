@@ -195,7 +195,8 @@ def _licence(rule: LicenceRule) -> Rule:
     def says(facts: Facts) -> Statement:
         licence = facts.licence
         if licence == UNREADABLE:
-            what = "says its licence in a way that cannot be read, and some are blocked here"
+            limit = "some are blocked" if rule.blocked else "only some are allowed"
+            what = f"says its licence in a way that cannot be read, and {limit} here"
         elif not licence:
             what = "names no licence"
         elif rule.is_blocked(licence):
@@ -318,12 +319,12 @@ def _cooldown(keys: RuleKeys) -> Rule:
                 advice,
             )
         ends = end(facts)
-        shown_from = f" It is shown from {_time(ends)} on." if ends else ""
+        shown_from = f"It is shown from {_time(ends)} on." if ends else ""
         return Statement(
-            f"{facts.target} appeared on {_time(since)}, less than {counted(days, 'day')} ago."
-            f"{shown_from}",
+            f"{facts.target} appeared on {_time(since)}, less than {counted(days, 'day')} ago.",
             "Use an older version. For a security fix, ask the operator to let it through.",
             advice,
+            shown_from,
         )
 
     return Rule(code=Code.COOLDOWN, hides=hides, says=says, ends=end)

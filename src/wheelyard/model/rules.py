@@ -187,10 +187,11 @@ class Rules(Struct, frozen=True, kw_only=True):
                 rows = self._hiding(file_rows, of_file, now)
                 why = [*why, *((row, row.says(of_file)) for row in rows)]
             if why:
-                reason = self._reason(why, of_file, now)
-                hidden[file.filename] = reason
-                if reason.changes_at is not None:
-                    times.append(reason.changes_at)
+                hidden[file.filename] = self._reason(why, of_file, now)
+                # the sentences change as soon as one of the rules ends
+                end = _next_end((row for row, _ in why), of_file, now)
+                if end is not None:
+                    times.append(end)
         if not hidden:
             return Judged(tuple(files), NOTHING_HIDDEN, None)
         shown = tuple(file for file in files if file.filename not in hidden)
@@ -207,8 +208,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     def _reason(self, why: Sequence["_Said"], facts: Facts, now: datetime) -> FileReason:
         if self.index:
             text = _text_of_index(self.index, why, facts)
-            end = _next_end((row for row, _ in why), facts, now)
-            return FileReason(HIDDEN_BY_VIEW, text, changes_at=end)
+            return FileReason(HIDDEN_BY_VIEW, text, changes_at=_last_end(why, facts, now))
         row, said = why[0]
         if facts.other_approval is not None:
             said = not_among(row.code, said, facts.other_approval)
@@ -224,9 +224,18 @@ def _next_end(rows: Iterable[Rule], facts: Facts, now: datetime) -> datetime | N
     return min((end for end in ends if end is not None and end > now), default=None)
 
 
+def _last_end(why: Sequence[_Said], facts: Facts, now: datetime) -> datetime | None:
+    """Return when time alone has ended all rules that hide a file, or None if it never does."""
+    ends = [row.ends(facts) for row, _ in why]
+    future = [end for end in ends if end is not None and end > now]
+    return max(future) if len(future) == len(ends) else None
+
+
 def _text_of_index(index: str, why: Sequence[_Said], facts: Facts) -> str:
     """Return in sentences why the rules of an index hide a file."""
     sentences = [said.fact for _, said in why]
+    if len(why) == 1:  # while another rule hides it as well, the end of this one shows nothing
+        sentences += filter(None, [why[0][1].end])
     if facts.other_approval is not None:
         sentences.insert(0, not_among_those(facts.other_approval))
     return (
