@@ -51,7 +51,7 @@ def test_a_wrong_rule_is_refused_with_its_key(store: str, wheelyard: Typed) -> N
         ("cooldown_days=soon", "cooldown_days: expected a number of days"),
         ("versions=demo", "Write each on a line, as NAME = VALUE"),
         ("versions=demo = 2", "versions: expected specifiers such as >=2,<3"),
-        ("filter=yanked", "'filter' is no key of an index"),
+        ("filter=yanked", "Keys of rules have replaced filters"),
     ):
         refused = wheelyard("index", "change", "stable", word, "--store", store)
 

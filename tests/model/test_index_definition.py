@@ -1,5 +1,6 @@
 """Definitions of indexes: names, layers, circles, and which packages an index is made from."""
 
+import tomllib
 from typing import Any
 
 import pytest
@@ -99,3 +100,14 @@ def test_a_wrong_rule_is_refused(table: dict[str, Any], message: str) -> None:
     """A rule that would hide something else than what is meant is no definition."""
     with pytest.raises(Invalid, match=message):
         read_definition({"name": "stable", **table})
+
+
+@pytest.mark.parametrize("written", ["2026-10-31", "2026-10-31T12:00:00Z"])
+def test_a_date_is_written_with_or_without_quotes(written: str) -> None:
+    """A table of the settings has the date of a snapshot as a date of TOML, or as a text."""
+    (bare, quoted) = (
+        parse_index_tables([tomllib.loads(f'name = "stable"\nsnapshot = {value}\n')])[0]
+        for value in (written, f'"{written}"')
+    )
+
+    assert bare.rules.snapshot_at == quoted.rules.snapshot_at is not None

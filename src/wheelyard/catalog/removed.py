@@ -25,7 +25,7 @@ from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.decoding import Extensible
 from wheelyard.model.field_texts import text_of_value
 from wheelyard.model.index_name import FORMER_MAIN, MAIN
-from wheelyard.model.removed_filter import keys_of_filter
+from wheelyard.model.removed_filter import FILTER, keys_of_filter
 from wheelyard.model.stored_indexes import LISTS_OF_INDEXES
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import Key
@@ -33,8 +33,6 @@ from wheelyard.storage.base import Key
 REMOVED_RULES: Final = ("promote_other_person", "promote_min_age_days", "promote_approvals")
 """The keys of an index by which earlier versions kept releases back that were promoted to it."""
 OUT_OF_SETTINGS: Final = "Take them out of the settings, and restart the servers."
-REMOVED_FILTER: Final = "filter"
-"""The key of an index by which earlier versions said which files it lists."""
 REMOVED_RULE: Final = "removed_rule"
 """The code of an error about an index that has such a rule."""
 DEVICE_LOGINS: Final = "credentials/logins/"
@@ -53,13 +51,13 @@ def removed_rules(index: Mapping[str, Any]) -> tuple[str, ...]:
 
 def without_removed_rules(index: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of an index that this version knows."""
-    removed = {*REMOVED_RULES, REMOVED_FILTER}
+    removed = {*REMOVED_RULES, FILTER}
     return {key: value for key, value in index.items() if key not in removed}
 
 
 def removed_filter(index: Mapping[str, Any]) -> str:
     """Return the filter in the keys of an index, or an empty text without one."""
-    text = index.get(REMOVED_FILTER)
+    text = index.get(FILTER)
     # of any other type it was never a filter, and hides files all the same
     return text if isinstance(text, str) else str(text or "")
 
@@ -89,7 +87,7 @@ def removed_filter_warning(name: str, text: str, *, is_configured: bool) -> Caut
         how = "Give it keys that hide what it is to hide, and with them an empty filter."
         return Caution(f"{fact} {how}", Advice(Remedy.CHANGE_INDEX, name))
     keys = tuple(f"{key}={text_of_value(value)}" for key, value in replacement.keys.items())
-    advice = Advice(Remedy.REPLACE_FILTER, name, keys=(f"{REMOVED_FILTER}=", *keys))
+    advice = Advice(Remedy.REPLACE_FILTER, name, keys=(f"{FILTER}=", *keys))
     return Caution(fact, advice)
 
 

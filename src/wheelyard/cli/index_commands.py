@@ -8,7 +8,7 @@ from click import Argument, Option
 
 from wheelyard.api import index_operations
 from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
-from wheelyard.catalog.removed import REMOVED_FILTER, REMOVED_RULES
+from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.cli.options import (
     INDEX,
     STORE,
@@ -25,6 +25,7 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import with_name
 from wheelyard.model.index_name import MAIN
+from wheelyard.model.removed_filter import FILTER
 from wheelyard.model.stored_indexes import (
     IndexKeys,
     ListedIndex,
@@ -150,7 +151,7 @@ def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: 
     Documentation: indexes.md
     """
     # such a key can only be left out
-    removed = {*REMOVED_RULES, REMOVED_FILTER}
+    removed = {*REMOVED_RULES, FILTER}
     others = [text for text in texts if text.removesuffix("=") not in removed]
     changes = {text.partition("=")[0]: None for text in texts} | _keys(others)
     edit = IndexEdit(name, changes, note, even_if_open=even_if_open)

@@ -206,7 +206,8 @@ def parse_index_tables(tables: Iterable[Mapping[str, Any]]) -> tuple[IndexDefini
     definitions = list[IndexDefinition]()
     for number, table in enumerate(tables, 1):
         try:
-            definition = build_definition(decode_table(table, IndexFields), is_configured=True)
+            fields = decode_table(_without_dates(table), IndexFields)
+            definition = build_definition(fields, is_configured=True)
             if any(definition.name == other.name for other in definitions):
                 raise _wrong(definition.name, "another table has the same name")
         except (InvalidField, Invalid) as fault:
@@ -214,6 +215,13 @@ def parse_index_tables(tables: Iterable[Mapping[str, Any]]) -> tuple[IndexDefini
             raise Invalid(f"[[index]] number {number}: {why}", code="bad_setting") from fault
         definitions.append(definition)
     return tuple(definitions)
+
+
+def _without_dates(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table with texts in place of the dates and times of TOML."""
+    return {
+        key: value.isoformat() if isinstance(value, date) else value for key, value in table.items()
+    }
 
 
 def require_fit(definitions: Mapping[str, IndexDefinition], *, has_upstream: bool) -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import fields
 from wheelyard.errors import quoted
 from wheelyard.model.field_texts import text_of_value, value_of_text, wrong_text
 from wheelyard.model.index_definition import IndexFields
+from wheelyard.model.removed_filter import FILTER
 from wheelyard.model.rule_keys import RULE_KEYS
 from wheelyard.model.stored_indexes import LISTS_OF_INDEXES, IndexKeys, with_main
 
@@ -38,6 +39,8 @@ def index_of_texts(texts: Mapping[str, str]) -> IndexKeys:
     for key, text in texts.items():
         if key not in INDEX_KEYS:
             names = ", ".join(INDEX_KEYS)
+            if key == FILTER:
+                names = f"{names}. Keys of rules have replaced filters"
             raise wrong_text(key, f"{quoted(key)} is no key of an index. The keys are {names}.")
         if not text.strip():
             continue

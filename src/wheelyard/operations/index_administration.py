@@ -26,7 +26,6 @@ from wheelyard.catalog.files import RESTORE_TIME, FileRemoval
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import (
     FORMER_MAIN_PROBLEM,
-    REMOVED_FILTER,
     REMOVED_RULE,
     RENAME_MAIN,
     describe_removed_rules,
@@ -49,6 +48,7 @@ from wheelyard.model.index_name import (
     parse_index_name,
     parse_right_index,
 )
+from wheelyard.model.removed_filter import FILTER
 from wheelyard.model.stored_indexes import (
     AnyIndexEvent,
     IndexChanged,
@@ -509,7 +509,7 @@ def _require_nothing_removed(
             advice=Advice(Remedy.EMPTY_KEYS, name, keys=tuple(kept)),
         )
     text = removed_filter(before)
-    if text and REMOVED_FILTER not in table:
+    if text and FILTER not in table:
         caution = removed_filter_warning(name, text, is_configured=False)
         raise Conflict(caution.message, code=REMOVED_RULE, advice=caution.advice)
 

@@ -11,7 +11,6 @@ from wheelyard.api import index_operations
 from wheelyard.api.access_operations import AccessHistoryQuery
 from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
 from wheelyard.catalog.removed import (
-    REMOVED_FILTER,
     REMOVED_RULES,
     removed_filter,
     removed_filter_warning,
@@ -22,7 +21,7 @@ from wheelyard.http.forms import FormFields, form_body
 from wheelyard.http.handlers.admin.pages import AdminPages, confirmed_by, newest_part
 from wheelyard.http.messages import Request, Response
 from wheelyard.model.index_texts import INDEX_KEYS, NAME, index_of_texts, texts_of_index
-from wheelyard.model.removed_filter import keys_of_filter
+from wheelyard.model.removed_filter import FILTER, keys_of_filter
 from wheelyard.model.stored_indexes import IndexKeys, ListedIndex, describe_event
 from wheelyard.operations.index_administration import OPENS_INDEX
 from wheelyard.remedies import Caution
@@ -42,7 +41,7 @@ class SeenIndex(Struct, frozen=True):
 
 def _texts_of(index: IndexKeys) -> dict[str, str]:
     """Return the keys of an index as texts, with those that stand for a removed filter."""
-    kept = {key: value for key, value in index.items() if key != REMOVED_FILTER}
+    kept = {key: value for key, value in index.items() if key != FILTER}
     return texts_of_index({**keys_of_filter(removed_filter(index)).keys, **kept})
 
 
@@ -165,7 +164,7 @@ class IndexPages:
         else:
             # a field that is empty leaves its key out
             changes = {key: keys.get(key) for key in INDEX_KEYS if key != NAME}
-            removed = (*REMOVED_RULES, REMOVED_FILTER)
+            removed = (*REMOVED_RULES, FILTER)
             changes |= {key: None for key in removed if fields.text(key)}
             seen = form_body(fields, SeenIndex)
             edit = IndexEdit(seen.name, changes, note, seen.as_of, even_if_open)
