@@ -158,10 +158,14 @@ class Rules(Struct, frozen=True, kw_only=True):
         why = [(row, row.says(facts)) for row in self.why(facts, now)]
         return tuple(self._reason([pair], facts, now) for pair in why)
 
-    def hides_version(self, facts: Facts, now: datetime) -> bool:
-        """Return whether all files of a version are hidden, whatever else is known of them."""
-        of_version = (row for row in self.rows if row.is_of_version)
-        return any(True for _ in self._hiding(of_version, facts, now))
+    def shown_versions(self, facts: Iterable[Facts], now: datetime) -> tuple[str, ...]:
+        """Return those versions without files that no rule hides, whatever their files are."""
+        rows = tuple(row for row in self.rows if row.is_of_version)
+        return tuple(
+            of_version.version
+            for of_version in facts
+            if not any(True for _ in self._hiding(rows, of_version, now))
+        )
 
     def changes_at(self, facts: Facts, now: datetime) -> datetime | None:
         """Return the next moment at which time alone ends a rule that hides a file, or None."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -18,7 +18,7 @@ from wheelyard.model.public_packages import FileReason
 from wheelyard.model.rule_keys import LicenceRule
 from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Judged, Named, Rules
 from wheelyard.rendering.project_facts import releases_of
-from wheelyard.views.facts import FactFinder, PublicState
+from wheelyard.views.facts import FactFinder
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamListing
@@ -42,6 +42,17 @@ class Viewed(Struct, Generic[F], frozen=True):
     judged: Judged[F]
     digest: str
     """Another one whenever other files are shown or hidden, or for other reasons. May be empty."""
+    empty_versions: tuple[str, ...] = ()
+    """Versions without files that are shown."""
+
+
+class KnownFacts(NamedTuple):
+    """What is known of a project."""
+
+    of_files: Iterable[Facts]
+    """In the order of the files."""
+    of_versions: Iterable[Facts] = ()
+    """About the versions without files."""
 
 
 class View:
@@ -82,7 +93,11 @@ class View:
         """
         key = project.name, at
         made_of = (version, project.revision)
-        return self._view(key, made_of, project.files, lambda: self._facts.of_private(project), at)
+
+        def look_up() -> KnownFacts:
+            return KnownFacts(self._facts.of_private(project))
+
+        return self._view(key, made_of, project.files, look_up, at)
 
     def of_public(
         self, listing: "UpstreamListing", at: datetime | None = None
@@ -93,24 +108,25 @@ class View:
         Raises Unavailable if the store does not say what was decided.
         """
         now = self._runtime.now()
-        moment = at or now
         policy_view = listing.origin.view
         state = self._facts.state(listing.origin.page, now)
 
-        def facts() -> Iterable[Facts]:
-            return map(self._facts.of_public(listing, state).of, listing.files)
+        def look_up() -> KnownFacts:
+            facts = self._facts.of_public(listing, state)
+            of_versions = map(facts.of_version, listing.empty_versions)
+            return KnownFacts(map(facts.of, listing.files), of_versions)
 
         key = listing.name, at
-        made_of = (policy_view.generation, state.made_of, listing.files)
-        viewed = self._view(key, made_of, listing.files, facts, at)
+        empty_versions = listing.empty_versions
+        made_of = (policy_view.generation, state.made_of, listing.files, empty_versions)
+        viewed = self._view(key, made_of, listing.files, look_up, at)
         judged = viewed.judged
         until = None
         if self._facts.asks_licences or self._facts.asks_advisories:
             until = now + LOOK_AGAIN
         times = [policy_view.changes_at, judged.changes_at, until]
         changes_at = min((time for time in times if time is not None), default=None)
-        empty_versions = self._empty_versions(listing, state, moment)
-        is_whole = not judged.hidden and empty_versions == listing.empty_versions
+        is_whole = not judged.hidden and viewed.empty_versions == empty_versions
         if is_whole and changes_at == policy_view.changes_at:
             return listing
         view = replace(
@@ -122,7 +138,7 @@ class View:
         return replace(
             listing,
             files=judged.shown,
-            empty_versions=empty_versions,
+            empty_versions=viewed.empty_versions,
             version=f"{listing.version} {self._rules.index} {viewed.digest}",
             origin=replace(listing.origin, view=view),
         )
@@ -183,25 +199,12 @@ class View:
             facts = replace(facts, licence=licence)
         return self._rules.first(facts, at or now)
 
-    def _empty_versions(
-        self, listing: "UpstreamListing", state: PublicState, at: datetime
-    ) -> tuple[str, ...]:
-        """Return the versions without files that are shown."""
-        if not listing.empty_versions:
-            return ()
-        facts = self._facts.of_public(listing, state, with_licences=False)
-        return tuple(
-            version
-            for version in listing.empty_versions
-            if not self._rules.hides_version(facts.of_version(version), at)
-        )
-
     def _view(
         self,
         key: tuple[object, ...],
         made_of: tuple[object, ...],
         files: Sequence[F],
-        look_up: Callable[[], Iterable[Facts]],
+        look_up: Callable[[], KnownFacts],
         at: datetime | None,
     ) -> Viewed[F]:
         """Return which of some files are shown, from memory while nothing has changed."""
@@ -215,12 +218,14 @@ class View:
             self._viewed.put(key, made_of, now, viewed, end, 1 + len(files))
         return viewed
 
-    def _judge(self, files: Sequence[F], facts: Iterable[Facts], at: datetime) -> Viewed[F]:
-        judged = self._rules.judge(files, facts, at)
+    def _judge(self, files: Sequence[F], facts: KnownFacts, at: datetime) -> Viewed[F]:
+        judged = self._rules.judge(files, facts.of_files, at)
+        empty_versions = self._rules.shown_versions(facts.of_versions, at)
         if not judged.hidden:
-            return Viewed(judged, "")
+            return Viewed(judged, "", empty_versions)
         reasons = (f"{filename} {reason.text}" for filename, reason in judged.hidden.items())
-        return Viewed(judged, sha256(" ".join(reasons).encode()).hexdigest()[:16])
+        digest = sha256(" ".join(reasons).encode()).hexdigest()[:16]
+        return Viewed(judged, digest, empty_versions)
 
 
 def _lasting(judged: Judged[F]) -> Judged[F]:

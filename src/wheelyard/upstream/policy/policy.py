@@ -334,11 +334,8 @@ class Policy:
         ):
             return PageView(page.files, NOTHING_HIDDEN, None, generation, page.empty_versions)
         judged = rules.judge(page.files, map(facts.of, page.files), now)
-        empty_versions = tuple(
-            version
-            for version in page.empty_versions
-            if not rules.hides_version(facts.of_version(version), now)
-        )
+        of_versions = map(facts.of_version, page.empty_versions)
+        empty_versions = rules.shown_versions(of_versions, now)
         shown = judged.shown if judged.hidden else page.files
         return PageView(shown, judged.hidden, judged.changes_at, generation, empty_versions)
 
