@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from tests.advice import texts_of
 from tests.http.in_process import InProcessServer, in_process
+from tests.http.index_pages import JSON, versions
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, START, Clock
 from wheelyard.api.health_operations import show_health
@@ -24,7 +25,6 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.warnings import server_warnings
 
-JSON: Final = ("Accept", "application/vnd.pypi.simple.v1+json")
 HTML: Final = ("Accept", "text/html")
 INDEXES: Final = (
     {"name": "dev", "cooldown_days": 7, "deny": ["secret*"]},
@@ -43,14 +43,6 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """Yield a server whose indexes have rules, and which anybody may read."""
     with in_process(tmp_path, Settings(main=MAIN_RULES, index=OPEN)) as running:
         yield running
-
-
-def versions(server: InProcessServer, path: str) -> list[str] | int:
-    """Return the versions on a page, or the status of an error."""
-    answer = server.get(path, JSON)
-    if answer.status != 200:
-        return answer.status
-    return [str(version) for version in decode(answer.body)["versions"]]
 
 
 def names(server: InProcessServer, prefix: str) -> list[str]:

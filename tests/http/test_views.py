@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytest
 from msgspec.json import decode
@@ -12,6 +12,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.http.in_process import InProcessServer, in_process
+from tests.http.index_pages import JSON, versions
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.errors import first_sentence
@@ -20,7 +21,6 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.settings.sections import AccessSettings, Settings
 
-JSON: Final = ("Accept", "application/vnd.pypi.simple.v1+json")
 HTML: Final = ("Accept", "text/html")
 INDEXES: Final = (
     {"name": "dev"},
@@ -46,14 +46,6 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
         yield running
 
 
-def _versions(server: InProcessServer, path: str) -> list[str] | int:
-    answer = server.get(path, JSON)
-    if answer.status != 200:
-        return answer.status
-    page: dict[str, Any] = decode(answer.body)
-    return [str(version) for version in page["versions"]]
-
-
 def _file(server: InProcessServer, prefix: str, made: Made) -> tuple[int, str]:
     answer = server.get(f"{prefix}/files/demo/{made.sha256}/{made.filename}")
     message = "" if answer.status == 200 else str(decode(answer.body)["message"])
@@ -66,9 +58,9 @@ def test_a_view_shows_what_its_rules_leave(server: InProcessServer) -> None:
 
     status, why = _file(server, "/stable", NEW)
 
-    assert _versions(server, "/dev/simple/demo/") == ["1.0", "2.0rc1", "3.0"]
-    assert _versions(server, "/stable/simple/demo/") == ["1.0", "3.0"]
-    assert _versions(server, "/free/simple/demo/") == ["3.0"]
+    assert versions(server, "/dev/simple/demo/") == ["1.0", "2.0rc1", "3.0"]
+    assert versions(server, "/stable/simple/demo/") == ["1.0", "3.0"]
+    assert versions(server, "/free/simple/demo/") == ["3.0"]
     assert _file(server, "/stable", OLD)[0] == 200
     assert status == 404
     assert "by the rules of the index stable: demo 2.0rc1 is a pre-release" in why
@@ -78,19 +70,19 @@ def test_a_view_shows_what_its_rules_leave(server: InProcessServer) -> None:
 def test_a_view_of_a_view_shows_what_fits_both(server: InProcessServer) -> None:
     """A view whose layer is a view shows what both show, and more as time goes by."""
     server.publish_to("dev", OLD, NEW)
-    early = _versions(server, "/aged/simple/demo/")
+    early = versions(server, "/aged/simple/demo/")
     server.clock.advance(days=7)
 
     assert early == []
-    assert _versions(server, "/aged/simple/demo/") == ["1.0"]
+    assert versions(server, "/aged/simple/demo/") == ["1.0"]
 
 
 def test_an_answer_of_a_view_is_repeated_until_time_changes_it(server: InProcessServer) -> None:
     """A page of a view comes from memory until the first file is old enough."""
     server.publish_to("dev", OLD)
     path = "/aged/simple/demo/"
-    _versions(server, path)
-    _versions(server, path)
+    versions(server, path)
+    versions(server, path)
     repeated = server.get(path, JSON)
     server.clock.advance(days=7)
     later = server.get(path, JSON)
@@ -108,12 +100,12 @@ def test_a_day_shows_what_was_there_at_its_end(server: InProcessServer, base: st
     server.clock.advance(seconds=1)
     server.publish_to(base.strip("/") or MAIN, FREE)
 
-    assert _versions(server, f"{base}/as-of-2025-12-31/simple/demo/") == []
-    assert _versions(server, f"{base}/as-of-2026-01-01/simple/demo/") == ["1.0"]
-    assert _versions(server, f"{base}/as-of-2026-01-02/simple/demo/") == ["1.0", "3.0"]
+    assert versions(server, f"{base}/as-of-2025-12-31/simple/demo/") == []
+    assert versions(server, f"{base}/as-of-2026-01-01/simple/demo/") == ["1.0"]
+    assert versions(server, f"{base}/as-of-2026-01-02/simple/demo/") == ["1.0", "3.0"]
     assert _file(server, f"{base}/as-of-2026-01-01", OLD)[0] == 200
     assert _file(server, f"{base}/as-of-2026-01-01", FREE)[0] == 404
-    assert _versions(server, f"{base}/simple/demo/") == ["1.0", "3.0"]
+    assert versions(server, f"{base}/simple/demo/") == ["1.0", "3.0"]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +124,7 @@ def test_there_is_no_view_of_a_day_that_does_not_exist(server: InProcessServer, 
     """A day that does not exist, and one of an index that does not, is not found."""
     server.publish_to(MAIN, OLD)
 
-    assert _versions(server, path) == 404
+    assert versions(server, path) == 404
 
 
 def test_the_view_of_a_day_takes_no_changes(server: InProcessServer) -> None:
@@ -159,9 +151,9 @@ def test_a_promoted_file_counts_from_its_promotion_on(server: InProcessServer) -
         dev.runtime,
     ).promote(NormalizedName("demo"), Version("1.0"))
 
-    assert _versions(server, "/prod/as-of-2026-01-02/simple/demo/") == []
-    assert _versions(server, "/prod/as-of-2026-01-03/simple/demo/") == ["1.0"]
-    assert _versions(server, "/dev/as-of-2026-01-01/simple/demo/") == ["1.0"]
+    assert versions(server, "/prod/as-of-2026-01-02/simple/demo/") == []
+    assert versions(server, "/prod/as-of-2026-01-03/simple/demo/") == ["1.0"]
+    assert versions(server, "/dev/as-of-2026-01-01/simple/demo/") == ["1.0"]
 
 
 def test_a_layer_has_no_name_before_its_first_file(server: InProcessServer) -> None:
@@ -170,12 +162,12 @@ def test_a_layer_has_no_name_before_its_first_file(server: InProcessServer) -> N
     server.clock.advance(days=2)
     server.publish_to("over", make_wheel("demo", "9.0"))
 
-    assert _versions(server, "/over/as-of-2026-01-01/simple/demo/") == ["1.0"]
+    assert versions(server, "/over/as-of-2026-01-01/simple/demo/") == ["1.0"]
     assert _file(server, "/over/as-of-2026-01-01", OLD)[0] == 200
     assert "1.0" in server.get("/over/as-of-2026-01-01/search.json").body.decode()
-    assert _versions(server, "/over/as-of-2026-01-03/simple/demo/") == ["9.0"]
-    assert _versions(server, "/over/simple/demo/") == ["9.0"]
-    assert _versions(server, "/over/as-of-2025-12-31/simple/demo/") == []
+    assert versions(server, "/over/as-of-2026-01-03/simple/demo/") == ["9.0"]
+    assert versions(server, "/over/simple/demo/") == ["9.0"]
+    assert versions(server, "/over/as-of-2025-12-31/simple/demo/") == []
 
 
 @pytest.mark.parametrize("action", ["delete", "reserve"])
@@ -192,9 +184,9 @@ def test_a_layer_that_hides_a_name_later_changes_no_day_before(
     else:
         over.names.reserve(ALICE, name, "")
 
-    assert _versions(server, "/over/as-of-2026-01-02/simple/demo/") == ["1.0"]
-    assert _versions(server, "/over/as-of-2026-01-03/simple/demo/") == []
-    assert _versions(server, "/over/simple/demo/") == []
+    assert versions(server, "/over/as-of-2026-01-02/simple/demo/") == ["1.0"]
+    assert versions(server, "/over/as-of-2026-01-03/simple/demo/") == []
+    assert versions(server, "/over/simple/demo/") == []
 
 
 def test_the_history_of_a_day_ends_with_it(server: InProcessServer) -> None:
@@ -219,13 +211,13 @@ def test_the_history_of_a_day_ends_with_it(server: InProcessServer) -> None:
 def test_a_day_of_a_view_has_the_ages_of_that_day(server: InProcessServer) -> None:
     """What was too new at the end of a day is never on the page of that day."""
     server.publish_to("dev", OLD)
-    today = _versions(server, "/aged/as-of-2026-01-01/simple/demo/")
+    today = versions(server, "/aged/as-of-2026-01-01/simple/demo/")
     server.clock.advance(days=30)
 
     assert today == []
-    assert _versions(server, "/aged/simple/demo/") == ["1.0"]
-    assert _versions(server, "/aged/as-of-2026-01-07/simple/demo/") == []
-    assert _versions(server, "/aged/as-of-2026-01-08/simple/demo/") == ["1.0"]
+    assert versions(server, "/aged/simple/demo/") == ["1.0"]
+    assert versions(server, "/aged/as-of-2026-01-07/simple/demo/") == []
+    assert versions(server, "/aged/as-of-2026-01-08/simple/demo/") == ["1.0"]
     assert _names(server, "/aged/as-of-2026-01-07/simple/") == []
     assert _names(server, "/aged/as-of-2026-01-08/simple/") == ["demo"]
 

@@ -58,12 +58,12 @@ def test_an_index_is_not_removed_while_it_gets_a_package(harness: IndexHarness) 
     here, there = opened(harness), opened(harness, seed=4)
     here.index_administration.make(DEV, "local:bo")
     uploads, administration = there.named("dev").uploads, here.index_administration
-    submit, made = type(administration)._submit, make_wheel()  # noqa: SLF001 - it is replaced
+    submit, made = type(administration).submit, make_wheel()
 
     class Slow(type(administration)):  # type: ignore[misc]
         """An administration before whose removal somebody uploads."""
 
-        def _submit(self, intent: Any) -> Any:  # noqa: ANN401 - passed on
+        def submit(self, intent: Any) -> Any:  # noqa: ANN401 - passed on
             uploads.accept(made.arrival(harness.folder), ALICE)
             return submit(self, intent)
 

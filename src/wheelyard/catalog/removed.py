@@ -25,8 +25,7 @@ from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.model.decoding import Extensible
 from wheelyard.model.field_texts import text_of_value
 from wheelyard.model.index_name import FORMER_MAIN, MAIN
-from wheelyard.model.removed_filter import FILTER, keys_of_filter
-from wheelyard.model.stored_indexes import LISTS_OF_INDEXES
+from wheelyard.model.stored_indexes import FILTER, LISTS_OF_INDEXES
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import Key
 
@@ -71,6 +70,9 @@ def describe_removed_filter(name: str, text: str) -> str:
 
 def removed_filter_warning(name: str, text: str, *, is_configured: bool) -> Caution:
     """Return the warning that says so, and which keys hide the same files."""
+    # few stores have such an index
+    from wheelyard.model.removed_filter import keys_of_filter  # noqa: PLC0415
+
     replacement = keys_of_filter(text)
     is_whole = not replacement.without_key
     sentences = [describe_removed_filter(name, text)]

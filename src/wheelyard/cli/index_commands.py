@@ -25,8 +25,8 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import with_name
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.removed_filter import FILTER
 from wheelyard.model.stored_indexes import (
+    FILTER,
     IndexKeys,
     ListedIndex,
     describe_event,

@@ -24,8 +24,6 @@ from wheelyard.errors import Invalid
 from wheelyard.model.access import EVERY_PROJECT, NamePatterns, parse_name_patterns
 from wheelyard.model.licences import BLOCK_UNKNOWN, parse_licence_patterns
 
-FILTER: Final = "filter"
-"""The key of an index by which earlier versions said which files it lists."""
 MAX_CHARS: Final = 1000
 MAX_CONDITIONS: Final = 100
 MAX_DEPTH: Final = 20

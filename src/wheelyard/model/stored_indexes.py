@@ -19,6 +19,8 @@ from wheelyard.model.table_texts import describe_table
 from wheelyard.remedies import Caution
 
 LAYERS: Final = "layers"
+FILTER: Final = "filter"
+"""The key by which earlier versions said which files an index lists."""
 LISTS_OF_INDEXES: Final = (LAYERS, "promote_from")
 IndexKeys = dict[str, Any]
 """The keys of an `[[index]]` table, with their values as JSON."""

@@ -48,8 +48,8 @@ from wheelyard.model.index_name import (
     parse_index_name,
     parse_right_index,
 )
-from wheelyard.model.removed_filter import FILTER
 from wheelyard.model.stored_indexes import (
+    FILTER,
     AnyIndexEvent,
     IndexChanged,
     IndexKeys,
@@ -234,7 +234,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 self._require_no_layer(name, stored)
             return (IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
 
-        before = self._submit(intent).before
+        before = self.submit(intent).before
         if name not in self.in_force.configured:
             try:
                 # somebody may have begun to upload to it meanwhile
@@ -247,12 +247,12 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     def _take_back(self, name: str, by: str) -> None:
         note = "the name was taken at the same time"
         gone = IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name)
-        self._submit(lambda stored: (gone,) if stored.find(name) is not None else ())
+        self.submit(lambda stored: (gone,) if stored.find(name) is not None else ())
 
     def _put_back(self, name: str, before: IndexList, by: str) -> None:
         table = self._require_stored(name, before).index
         again = IndexMade(at=self.runtime.now(), by=by, note="it got a package", index=table)
-        self._submit(lambda stored: () if stored.find(name) is not None else (again,))
+        self.submit(lambda stored: () if stored.find(name) is not None else (again,))
 
     def require_known(self, name: str) -> None:
         """
@@ -471,7 +471,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             )
 
     def _commit(self, intent: Intent[IndexList, AnyIndexEvent], name: str) -> ListedIndex:
-        committed = self._submit(intent)
+        committed = self.submit(intent)
         index = committed.after.find(name)
         if index is None:  # another process was faster
             raise NotFound(f"The index {quoted(name)} has been removed meanwhile.")
@@ -487,9 +487,10 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         )
         return replace(listed, warnings=(*listed.warnings, *new))
 
-    def _submit(
+    def submit(
         self, intent: Intent[IndexList, AnyIndexEvent]
     ) -> Committed[IndexList, AnyIndexEvent]:
+        """Commit changes of the indexes in the store, and log each."""
         committed = self.in_force.records.change(intent)
         # after the commit: a process that dies here has changed an index without a line in the log
         for event in committed.events:

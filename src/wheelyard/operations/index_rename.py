@@ -27,11 +27,9 @@ from wheelyard.model.stored_indexes import (
     IndexMade,
     IndexRemoved,
     ListedIndex,
-    describe_event,
     with_main,
 )
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
-from wheelyard.operations.audit_log import log_index
 from wheelyard.operations.index_administration import (
     INDEX_EXISTS,
     INDEX_IN_USE,
@@ -139,9 +137,7 @@ class IndexRename(Struct, frozen=True):
                     events.append(IndexChanged(at=at, by=by, note=note, index=table))
             return tuple(events)
 
-        committed = self.administration.in_force.records.change(intent)
-        for event in committed.events:
-            log_index(event.by, describe_event(event))
+        self.administration.submit(intent)
 
 
 def _renamed(table: IndexKeys, name: str) -> IndexKeys:

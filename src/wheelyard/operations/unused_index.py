@@ -33,17 +33,14 @@ class UnusedIndex:
     _was_used: bool = field(default=False, init=False)
     _looked_at: float = field(default=-inf, init=False)
 
-    def is_closed(self) -> bool:
-        """Return whether the index never had a file, and another one has its own packages."""
-        others = self.others().values()
-        return any(other.has_packages for other in others) and not self._is_used()
+    def is_closed(self, max_age: float = 0.0) -> bool:
+        """
+        Return whether the index never had a file, and another one has its own packages.
 
-    def was_closed(self) -> bool:
-        """Return what `is_closed` did at most `LOOK_AGAIN` seconds ago, for pages."""
-        is_recent = self.runtime.monotonic() - self._looked_at < LOOK_AGAIN
-        if not is_recent or self._was_used:
-            return self.is_closed()
-        return any(other.has_packages for other in self.others().values())
+        That it was unused may have been seen `max_age` seconds ago.
+        """
+        others = self.others().values()
+        return any(other.has_packages for other in others) and not self._is_used(max_age)
 
     def require_use(self) -> None:
         """Raise Forbidden (code `index_not_named`) if the index is closed."""
@@ -65,13 +62,14 @@ class UnusedIndex:
             code=INDEX_NOT_NAMED,
         )
 
-    def _is_used(self) -> bool:
+    def _is_used(self, max_age: float) -> bool:
         """Return whether a file was ever listed in the index: a reserved name is none."""
+        now = self.runtime.monotonic()
         # what was used once stays so, and on a bucket each look is a request
-        if not self._was_used:
+        if not self._was_used and now - self._looked_at >= max_age:
             store = self.projects.store
             documents = self.projects.documents
             read = documents.read_listed(store.list(keys.PROJECTS), PREFETCH_THREADS)
             self._was_used = any(project.files or project.deleted_filenames for project in read)
-            self._looked_at = self.runtime.monotonic()
+            self._looked_at = now
         return self._was_used

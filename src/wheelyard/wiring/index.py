@@ -45,6 +45,7 @@ from wheelyard.operations.search.layered_table import ShownProjects
 from wheelyard.operations.search.project_table import FactsReader
 from wheelyard.operations.search.search_index import SearchIndex
 from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.operations.unused_index import LOOK_AGAIN
 from wheelyard.operations.uploads import Uploads
 from wheelyard.remedies import Caution
 from wheelyard.settings.sections import SettingPath, Settings
@@ -321,7 +322,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         if not self.definition.takes_uploads or self.settings.server.read_only:
             return False
         with suppress(Unavailable):  # a page has to be shown also while the store is down
-            return self.uploads.unused is None or not self.uploads.unused.was_closed()
+            return self.uploads.unused is None or not self.uploads.unused.is_closed(LOOK_AGAIN)
         return True
 
     @property

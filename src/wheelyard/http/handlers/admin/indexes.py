@@ -21,8 +21,8 @@ from wheelyard.http.forms import FormFields, form_body
 from wheelyard.http.handlers.admin.pages import AdminPages, confirmed_by, newest_part
 from wheelyard.http.messages import Request, Response
 from wheelyard.model.index_texts import INDEX_KEYS, NAME, index_of_texts, texts_of_index
-from wheelyard.model.removed_filter import FILTER, keys_of_filter
-from wheelyard.model.stored_indexes import IndexKeys, ListedIndex, describe_event
+from wheelyard.model.removed_filter import keys_of_filter
+from wheelyard.model.stored_indexes import FILTER, IndexKeys, ListedIndex, describe_event
 from wheelyard.operations.index_administration import OPENS_INDEX
 from wheelyard.remedies import Caution
 from wheelyard.rendering.web.account_pages import FormState
