@@ -9,6 +9,7 @@ is 401 to anonymous callers. Behind IAP, assertions are accepted by the web UI o
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from time import gmtime, strftime
 
 import pytest
 
@@ -46,6 +47,7 @@ pytestmark = pytest.mark.integration
 V1 = ("accept", "application/vnd.pypi.simple.v1+json")
 JSON = ("content-type", "application/json")
 NUMBERS = count(1)
+TODAY = strftime("as-of-%Y-%m-%d", gmtime())
 CONDITIONS: tuple[Headers, ...] = (
     (("if-none-match", "*"),),
     (("range", "bytes=0-9"),),
@@ -134,10 +136,10 @@ def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
         "page, pypi/simple": RouteCase(f"/pypi/simple/{name}/"),
         "page, own root": RouteCase(f"/acme/{name}/"),
         "page, root": RouteCase(f"/{name}/", *((301, 301) if harness.prefix else (200, 404))),
-        "page of a day": RouteCase(f"/as-of-2999-12-31/simple/{name}/"),
-        "page of a day, other spelling": RouteCase(f"/as-of-2999-12-31/simple/{odd}/", 301, 301),
-        "page for people of a day": RouteCase(f"/as-of-2999-12-31/project/{name}/"),
-        "file of a day": RouteCase(f"/as-of-2999-12-31/files/{name}/{sha}/{file}"),
+        "page of a day": RouteCase(f"/{TODAY}/simple/{name}/"),
+        "page of a day, other spelling": RouteCase(f"/{TODAY}/simple/{odd}/", 301, 301),
+        "page for people of a day": RouteCase(f"/{TODAY}/project/{name}/"),
+        "file of a day": RouteCase(f"/{TODAY}/files/{name}/{sha}/{file}"),
         "file": RouteCase(f"/files/{name}/{sha}/{file}"),
         "file, below a root": RouteCase(f"/simple/files/{name}/{sha}/{file}"),
         "file, slashes": RouteCase(f"//files//{name}//{sha}/{file}"),

@@ -415,7 +415,8 @@ def test_what_a_change_of_an_index_closes_is_public_no_more(
     tmp_path: Path, grants: tuple[dict[str, Any], ...], path: str
 ) -> None:
     """An index that needs a right from now on is at once nothing that anybody reads or caches."""
-    http, views = HttpSettings(public_max_age=60), ("prod", "prod/as-of-2030-01-01")
+    http = HttpSettings(public_max_age=60)
+    views = ("prod", "prod/as-of-2026-01-01")
     with in_process(tmp_path, Settings(grant=grants, http=http)) as server:
         for table in OPEN[:2]:
             server.index.index_administration.make(table, "local:test")

@@ -17,6 +17,7 @@ from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.errors import first_sentence
 from wheelyard.model.index_name import MAIN
+from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.settings.sections import AccessSettings, Settings
@@ -125,6 +126,85 @@ def test_there_is_no_view_of_a_day_that_does_not_exist(server: InProcessServer, 
     server.publish_to(MAIN, OLD)
 
     assert versions(server, path) == 404
+
+
+@pytest.mark.parametrize("base", ["", "/dev"])
+def test_there_is_no_view_of_a_day_to_come(server: InProcessServer, base: str) -> None:
+    """A day that has not begun in UTC is not found, and is there as soon as it begins."""
+    server.publish_to(base.strip("/") or MAIN, OLD)
+    path = f"{base}/as-of-2026-01-02/simple/demo/"
+    question = f"{base}/api/v1/upstream/why?project=demo&as_of=2026-01-02"
+
+    assert versions(server, path) == 404
+    assert server.get(question).status == 404
+    server.clock.advance(days=1)
+    assert versions(server, path) == ["1.0"]
+    assert server.get(question).status == 200
+
+
+def test_a_day_has_the_yanks_of_that_day(server: InProcessServer) -> None:
+    """What is yanked later is not yanked on a day before, and the other way round."""
+    server.publish_to("dev", OLD)
+    lifecycle, name = server.index.named("dev").lifecycle, NormalizedName("demo")
+    for action in ("yank", "unyank"):
+        server.clock.advance(days=2)
+        lifecycle.change(action, ALICE, name, Selection(Version("1.0")), "broken")
+
+    pages = {
+        day: decode(server.get(f"/dev/as-of-2026-01-0{day}/simple/demo/", JSON).body)
+        for day in (1, 2, 3, 4, 5)
+    }
+    yanked = {day: page["files"][0].get("yanked", False) for day, page in pages.items()}
+
+    assert yanked == {1: False, 2: False, 3: "broken", 4: "broken", 5: False}
+
+
+def test_a_day_has_the_status_of_that_day(server: InProcessServer) -> None:
+    """A project that is deprecated later is active on a day before."""
+    server.publish_to("dev", OLD)
+    server.clock.advance(days=1)
+    lifecycle, name = server.index.named("dev").lifecycle, NormalizedName("demo")
+    lifecycle.set_status(ALICE, name, Status.DEPRECATED, "use other")
+
+    before, after = (
+        decode(server.get(f"/dev/as-of-2026-01-0{day}/simple/demo/", JSON).body) for day in (1, 2)
+    )
+
+    assert before.get("project-status", {"status": "active"})["status"] == "active"
+    assert after["project-status"] == {"status": "deprecated", "reason": "use other"}
+
+
+def test_a_quarantine_holds_on_each_day(server: InProcessServer) -> None:
+    """What is in quarantine now is served on no day, as nobody may install it any more."""
+    server.publish_to("dev", OLD)
+    server.clock.advance(days=1)
+    lifecycle, name = server.index.named("dev").lifecycle, NormalizedName("demo")
+    lifecycle.set_status(ALICE, name, Status.QUARANTINED, "malware")
+
+    assert versions(server, "/dev/as-of-2026-01-01/simple/demo/") == []
+    assert _file(server, "/dev/as-of-2026-01-01", OLD)[0] == 404
+    lifecycle.set_status(ALICE, name, Status.ACTIVE, "")
+    assert versions(server, "/dev/as-of-2026-01-01/simple/demo/") == ["1.0"]
+
+
+def test_a_day_lacks_what_was_deleted_then_and_what_is_deleted_now(
+    server: InProcessServer,
+) -> None:
+    """A file is missing while it was deleted, and on each day once it is deleted now."""
+    server.publish_to("dev", OLD)
+    server.publish_to("dev", FREE)
+    lifecycle, name = server.index.named("dev").lifecycle, NormalizedName("demo")
+    server.clock.advance(days=1)
+    lifecycle.change("delete", ALICE, name, Selection(Version("1.0")), "")
+    server.clock.advance(days=1)
+    lifecycle.change("restore", ALICE, name, Selection(Version("1.0")), "")
+    days = [f"/dev/as-of-2026-01-0{day}/simple/demo/" for day in (1, 2, 3)]
+
+    assert [versions(server, day) for day in days] == [["1.0", "3.0"], ["3.0"], ["1.0", "3.0"]]
+    why = server.get("/dev/api/v1/upstream/why?project=demo&version=1.0&as_of=2026-01-02").body
+    assert b"was deleted at the end of 2026-01-02, and restored later" in why
+    lifecycle.change("delete", ALICE, name, Selection(Version("3.0")), "")
+    assert [versions(server, day) for day in days] == [["1.0"], [], ["1.0"]]
 
 
 def test_the_view_of_a_day_takes_no_changes(server: InProcessServer) -> None:

@@ -53,7 +53,10 @@ def show_downloads(call: Call, name: NormalizedName, body: DownloadsQuery) -> Do
     """
     index = call.index
     index.read_policy.require_project_read(call.caller, name)
-    shown = (part.projects.peek(name) or part.projects.load(name) for part in index.parts)
+    shown = (
+        part.projects.peek(name) or part.projects.load(name)
+        for part in index.repository.own_packages()
+    )
     if all(snapshot.value is None for snapshot in shown):
         raise project_not_found(name)
     if index.downloads is None:

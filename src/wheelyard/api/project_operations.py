@@ -36,7 +36,6 @@ from wheelyard.operations.immediate_deletion import RemovedFiles
 from wheelyard.operations.journal_reader import BEGINNING
 from wheelyard.operations.lifecycle import ReleaseAction, Selection
 from wheelyard.operations.names import ClientProjects, NameState, PrivateName
-from wheelyard.wiring.layers import LayerSearch, merged
 
 LOCAL_PAGE, REMOTE_PAGE = 1000, 100
 """The commits of a journal in one answer, of which each is a request on a bucket."""
@@ -312,7 +311,10 @@ def list_projects(call: Call, body: ProjectsQuery) -> ProjectList:
         others = call.index.alternatives or UNSET
     if body.changed_since is not None or not call.lists_public or call.index.upstream is None:
         return ProjectList(listed, other_indexes=others)
-    shown, private = call.index.shown.table().readable_by(call.caller).public, frozenset(names)
+    shown, private = (
+        call.index.repository.facts.table().readable_by(call.caller).public,
+        frozenset(names),
+    )
     # the table may be older than the list of names: a private name is never called public
     origins = {facts.name: facts.origin for facts in shown if facts.name not in private}
     public = tuple(map(ListedPublicProject, origins, origins.values()))
@@ -324,11 +326,7 @@ def _names(call: Call, since: datetime | None) -> Iterable[NormalizedName]:
         # the clocks of the servers that have written may differ
         changes, _ = call.index.changes.made_since(max(since, BEGINNING) - CLOCK_TOLERANCE)
         return sorted({change.project for change in changes})
-    if call.index.has_layers or call.index.is_view:
-        shown = call.index.shown.table().readable_by(call.caller)
-        return [facts.name for facts in shown.private]
-    listed = call.index.projects.names.get().value
-    return listed.names if listed else ()
+    return call.index.repository.names().readable_by(call.caller)
 
 
 def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
@@ -338,17 +336,19 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
     Raises as `ReadPolicy.require_project_read`, and NotFound if the project does not exist.
     """
     call.index.read_policy.require_project_read(call.caller, name)
-    if not call.index.has_layers and not call.index.is_view:
+    repository = call.index.repository
+    if repository.has_own_packages_alone and not repository.hides_files:
         project = _own(call, name)
         return ProjectAnswer.of(project, call.index.lifecycle.kept_files(project))
-    homes = LayerSearch(call.index, name).homes
-    if not homes:
+    answer = repository.find(name)
+    if not answer.projects:
         raise project_not_found(name)
-    # what can be restored can be in the index that has it
-    is_own = homes[0].index.name == call.index.name
-    kept = call.index.lifecycle.kept_files(homes[0].project) if is_own else ()
-    project = merged([home.project for home in homes])
-    if call.index.is_view:  # the last commit may be about hidden files
+    first = answer.projects[0]
+    kept: tuple[File, ...] = ()
+    if first.index == call.index.name:  # what can be restored can be in the index that has it
+        kept = call.index.lifecycle.kept_files(first.project)
+    project = answer.merged
+    if answer.is_filtered:  # the last commit may be about hidden files
         project = replace(project, stored_commit=NO_JSON)
     return ProjectAnswer.of(project, kept)
 

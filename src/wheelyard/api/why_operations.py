@@ -4,7 +4,7 @@ The operation that tells what clients get for a project of an index, and why not
 It raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 
 from msgspec.structs import replace
@@ -24,8 +24,9 @@ from wheelyard.model.public_packages import (
     FileReason,
     NameAnswer,
 )
+from wheelyard.repository.index_repository import ProjectSources
+from wheelyard.repository.lookup import FoundProject
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.layers import Home, LayerSearch
 
 
 class WhyQuestion(PackageQuestion, frozen=True):
@@ -62,20 +63,24 @@ def _explain(call: Call, body: WhyQuestion) -> Explanation:
         index.read_policy.require_project_read(call.caller, name)
     if explanation.answer is NameAnswer.PRIVATE:
         return _private(index, explanation, version)
-    return _viewed(index, explanation)
+    return _filtered(index, explanation)
 
 
 def _private(index: Index, explanation: Explanation, version: Version | None) -> Explanation:
     """Return the explanation of a private name with its files, as the layers have them."""
-    homes = LayerSearch(index, explanation.name).homes
-    if not homes and index.upstream is None:
+    answer = index.repository.find(explanation.name)
+    if not answer.projects and index.upstream is None:
         raise project_not_found(explanation.name)
-    reasons = (*explanation.reasons, *_of_layers(index, explanation.name, homes))
-    files, withheld = dict[str, ExplainedFile](), dict[str, FileReason]()
-    for home in homes:
-        why = _of_status(homes[0]) or _of_status(home)
-        shown = ((file, why) for file in home.project.files)
-        hidden = ((file, (*why, reason)) for file, reason in home.hidden.values())
+    reasons = (*explanation.reasons, *_of_layers(index, explanation.name, answer))
+    of_project: tuple[FileReason, ...] = ()
+    if answer.projects:
+        of_project = _of_status(answer.projects[0])
+    files = dict[str, ExplainedFile]()
+    withheld = dict[str, FileReason]()
+    for source in answer.projects:
+        why = of_project or _of_status(source)
+        shown = ((file, why) for file in source.project.files)
+        hidden = ((file, (*why, reason)) for file, reason in source.hidden.values())
         for file, against in (*shown, *hidden):
             if version is None or _key(file.version) == _key(str(version)):
                 before = (withheld[file.filename],) if file.filename in withheld else ()
@@ -83,33 +88,36 @@ def _private(index: Index, explanation: Explanation, version: Version | None) ->
                 files.setdefault(file.filename, explained)
                 if explained.shown:  # another layer shows it
                     files[file.filename] = explained
-        layer, status = f"The index {home.index.name}", home.project.status
+        layer = f"The index {source.index}"
         reason = FileReason("deleted", f"{layer} has deleted it.")
-        withheld |= dict.fromkeys(home.project.deleted_filenames, reason)
+        withheld |= dict.fromkeys(source.project.deleted_filenames, reason)
+        status = source.project.status
         if not status.serves_files:
             reason = FileReason("status", f"{layer} has it, and the project is {status} there.")
-            withheld |= dict.fromkeys(home.project.by_filename, reason)
+            withheld |= dict.fromkeys(source.project.by_filename, reason)
     ordered = tuple(files[filename] for filename in sorted(files))
     return replace(explanation, reasons=reasons, files=ordered)
 
 
-def _of_layers(index: Index, name: NormalizedName, homes: Sequence[Home]) -> Iterator[FileReason]:
+def _of_layers(index: Index, name: NormalizedName, answer: ProjectSources) -> Iterator[FileReason]:
     """Yield which layers a private project is from, and which others have it, too."""
-    shown = {home.index.name for home in homes}
-    for home in homes:
-        if home.index.name != index.name:
-            text = f"It is from the index {home.index.name}, a layer of {index.name}."
+    sources = [source.index for source in answer.projects]
+    for source in sources:
+        if source != index.name:
+            text = f"It is from the index {source}, a layer of {index.name}."
             yield FileReason("layer", text)
-    for part in index.parts:
-        if homes and part.name not in shown and part.projects.load(name).value is not None:
+    for own in index.repository.own_packages():
+        if sources and own.name not in sources and own.projects.load(name).value is not None:
             text = "has it, too. The first layer that has a name hides the others."
-            yield FileReason("layer", f"The index {part.name} {text}")
+            yield FileReason("layer", f"The index {own.name} {text}")
 
 
-def _of_status(home: Home) -> tuple[FileReason, ...]:
+def _of_status(source: FoundProject) -> tuple[FileReason, ...]:
     """Return why no file of a layer is served, if its project has such a status."""
-    status = home.project.status
-    return () if status.serves_files else (FileReason("status", f"The project is {status}."),)
+    status = source.project.status
+    if status.serves_files:
+        return ()
+    return (FileReason("status", f"The project is {status}."),)
 
 
 def _explained(file: File, why: tuple[FileReason, ...]) -> ExplainedFile:
@@ -121,27 +129,30 @@ def _key(version: str) -> str:
     return strip_trailing_zeros(version)
 
 
-def _viewed(index: Index, explanation: Explanation) -> Explanation:
-    """Return the explanation of a public project with what the views on its way hide."""
-    views = index.views_of_upstream
-    if not views or index.upstream is None or not explanation.files:
-        return explanation
-    hidden = dict(_hidden_by_views(index, explanation.name))
-    files = tuple(
-        replace(file, shown=False, reasons=(*file.reasons, hidden[file.filename]))
-        if file.filename in hidden
-        else file
-        for file in explanation.files
-    )
-    return replace(explanation, files=files)
+def _filtered(index: Index, explanation: Explanation) -> Explanation:
+    """Return the explanation of a public project with what the rules of indexes hide."""
+    hidden = dict[str, FileReason]()
+    if explanation.files:
+        hidden.update(_hidden_by_rules(index, explanation.name))
+    files = list[ExplainedFile]()
+    for file in explanation.files:
+        if file.filename in hidden:
+            reasons = (*file.reasons, hidden[file.filename])
+            files.append(replace(file, shown=False, reasons=reasons))
+        else:
+            files.append(file)
+    return replace(explanation, files=tuple(files))
 
 
-def _hidden_by_views(index: Index, name: NormalizedName) -> Iterator[tuple[str, FileReason]]:
-    listing = index.upstream.stored(name) if index.upstream else None
-    if index.upstream is not None and listing is not None:
-        for view in index.views_of_upstream:  # as for an installer
-            view.look_up_licences(listing, index.moment)
-        listing = index.view_of_public(listing)
-        for filename, reason in listing.origin.view.hidden.items():
-            if reason.code == HIDDEN_BY_VIEW:
-                yield filename, reason
+def _hidden_by_rules(index: Index, name: NormalizedName) -> Iterator[tuple[str, FileReason]]:
+    """Yield which files of a public project the rules of indexes hide, as from an installer."""
+    repository = index.repository
+    rules = repository.public_rules()
+    listing = index.upstream.stored(name) if index.upstream and rules else None
+    if listing is None:
+        return
+    for index_rules in rules or ():
+        index_rules.look_up_licences(listing, repository.moment)
+    for filename, reason in repository.filtered(listing).origin.view.hidden.items():
+        if reason.code == HIDDEN_BY_VIEW:
+            yield filename, reason

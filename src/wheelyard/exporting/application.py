@@ -115,7 +115,8 @@ class SiteApplication:
 
     def __init__(self, index: Index, options: Options, indexes: tuple[str, ...]) -> None:
         self._table, self._names = FixedTable(index.search.reader, index.changes), ExportedNames()
-        self.index = replace(index, search=self._table, shown=self._table)
+        shown = replace(index.repository, table=self._table)
+        self.index = replace(index, search=self._table, fixed_repository=shown)
         self._root = f"{urlsplit(options.base_url).path}/"
         names, files_url = self._names, options.files_url
         site = StaticSite(caller=ANYONE, names=names, indexes=indexes, files_url=files_url)

@@ -212,7 +212,8 @@ class _Run:
     def _changed_revisions(self, serial: int) -> dict[NormalizedName, int] | None:
         """Return the revisions of the projects that have changed, or None for a full export."""
         # what other indexes have is in their feeds, and time may change what rules hide
-        is_complete = not self._index.has_layers and not self._index.is_view
+        repository = self._index.repository
+        is_complete = repository.has_own_packages_alone and not repository.hides_files
         if not self._is_full and is_complete:
             with suppress(NotFound):
                 changes, self._serial = self._index.changes.since(serial)

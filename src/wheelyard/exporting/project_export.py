@@ -32,7 +32,6 @@ from wheelyard.operations.search.project_table import ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.storage.base import ABSENT, Entry, Key, ObjectVersion
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.viewed_table import shown_facts
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
@@ -122,8 +121,9 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
     def _find(self, facts: ProjectFacts) -> OpenListing:
         """Return what the site is to show of a project, as it is in the store now."""
         app = self.pages.app
-        for part in () if facts.origin else app.index.parts:
-            part.projects.documents.get(keys.project(facts.name), "current")
+        own_packages = app.index.repository.own_packages()
+        for own in own_packages if not facts.origin else ():
+            own.projects.documents.get(keys.project(facts.name), "current")
         return app.find(facts.name)
 
     def _export(self, listing: OpenListing, facts: ProjectFacts) -> ExportedProject:
@@ -137,7 +137,7 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
             obsolete.update(writer.copy_missing(listing, listing.open.store))
         files, project = listing.open, Project(name=name)
         if isinstance(files, PrivateFiles):
-            project = files.homes[0].project
+            project = files.first.project
         unchanged = self._unchanged_history(project, existing)
         numbers = range(1, older_pages(project.revision) + 1)
         history = (number for number in numbers if number not in unchanged)
@@ -167,7 +167,11 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
         otherwise about old files.
         """
         entry = self.before.get(project.name)
-        if entry is None or self.existing is not None or self.pages.app.index.is_view:
+        if (
+            entry is None
+            or self.existing is not None
+            or self.pages.app.index.repository.hides_files
+        ):
             return range(0)
         revision = int(entry.facts.document) if entry.facts.document.isdecimal() else 0
         unchanged = range(1, older_pages(revision))  # the last one has no link to a newer one
@@ -199,10 +203,13 @@ class SiteProjects(Struct, frozen=True):
 
         Raises Unavailable if the store does not answer.
         """
-        facts, damaged = self._of_layers() if self.index.has_layers else self._private()
+        if self.index.repository.has_own_packages_alone:
+            facts, damaged = self._private()
+        else:
+            facts, damaged = self._of_layers()
         if self.index.upstream is not None:
             facts = self._public(self.index.upstream, {*facts, *damaged}) | facts
-        seen = {name: shown_facts(self.index, entry) for name, entry in facts.items()}
+        seen = {name: self.index.repository.shown_facts(entry) for name, entry in facts.items()}
         # one that cannot be read stays as it was
         seen |= {name: facts[name] for name in damaged}
         facts = {name: entry for name, entry in seen.items() if entry is not None}
@@ -233,9 +240,9 @@ class SiteProjects(Struct, frozen=True):
     def _of_layers(self) -> tuple[dict[NormalizedName, ProjectFacts], list[NormalizedName]]:
         """Return the same of an index with several layers, of which all is read each time."""
         facts, damaged = dict[NormalizedName, ProjectFacts](), set[NormalizedName]()
-        for part in self.index.parts:
-            wanted = sorted(part.projects.names.get_current().as_set - facts.keys())
-            read = part.search.reader.read(wanted)
+        for own in self.index.repository.own_packages():
+            wanted = sorted(own.projects.names.get_current().as_set - facts.keys())
+            read = own.search.reader.read(wanted)
             damaged |= set(wanted) - read.keys()
             facts |= {name: entry for name, entry in read.items() if entry is not None}
         earlier = {name: entry.facts for name, entry in self.before.items()}

@@ -2,7 +2,7 @@
 
 from asyncio import get_running_loop
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from hashlib import blake2b
 from threading import Lock
 from typing import Any, Final
@@ -12,10 +12,12 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Snapshot
+from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.http.messages import NOSNIFF, HeaderList, Response
+from wheelyard.http.messages import NOSNIFF, HeaderList, MadeFrom, Response
 from wheelyard.http.representation import GZIP, MediaType, compressed, is_not_modified
 from wheelyard.model.index_name import MAIN
+from wheelyard.repository.lookup import DocumentVersion
 from wheelyard.wiring.index import Index
 
 PAGE_BYTES: Final = 1280
@@ -130,6 +132,21 @@ def names_key(index: str) -> Key:
     return ("names", index)
 
 
+def cache_keys(documents: Iterable[DocumentVersion], name: str = "") -> MadeFrom:
+    """Return the keys of documents with their versions; those of projects are of this name."""
+    return tuple((_key_of(document, name), document.version) for document in documents)
+
+
+def _key_of(document: DocumentVersion, name: str) -> Key:
+    match document.kind:
+        case "project":
+            return project_key(NormalizedName(name), document.index)
+        case "names":
+            return names_key(document.index)
+        case "table":
+            return SEARCH
+
+
 def upstream_page_key(name: NormalizedName) -> Key:
     """Return the key of the page of a public project."""
     return ("upstream page", name)
@@ -166,10 +183,13 @@ class CurrentVersions:
         snapshot: Snapshot[Any] | None = None
         if kind == "project":
             place, _, project = text.rpartition("/")
-            documents = index.named(place or MAIN).projects.documents
-            snapshot = documents.peek(keys.project(NormalizedName(project)))
+            projects = self._projects_of(place or MAIN)
+            if projects is not None:
+                snapshot = projects.documents.peek(keys.project(NormalizedName(project)))
         elif kind == "names":
-            snapshot = index.named(text).projects.names.peek()
+            projects = self._projects_of(text)
+            if projects is not None:
+                snapshot = projects.names.peek()
         elif key == SERIALS:
             serials = index.serials.peek()
             return None if serials is None else str(serials.generation)
@@ -183,11 +203,20 @@ class CurrentVersions:
         elif key == PUBLISHERS:
             snapshot = index.catalog.publisher_records.peek()
         elif key == SEARCH:
-            table = index.shown.peek()
+            repository = index.peek_repository()
+            table = None if repository is None else repository.facts.peek()
             return None if table is None else str(table.generation)
         else:
             return self._upstream_version(key, NormalizedName(text))
         return None if snapshot is None else snapshot.version
+
+    def _projects_of(self, name: str) -> Projects | None:
+        """Return the packages of an index that this one shows, or None if that is not known."""
+        if name == self._index.name:
+            return self._index.projects
+        repository = self._index.peek_repository()
+        own = None if repository is None else repository.own_by_name.get(name)
+        return None if own is None else own.projects
 
     def _upstream_version(self, key: Key, name: NormalizedName) -> str | None:
         upstream = self._index.upstream

@@ -23,7 +23,7 @@ from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody, missing_file_error
 from wheelyard.http.messages import MadeFrom, Request, Response
-from wheelyard.http.page_cache import names_key, project_key
+from wheelyard.http.page_cache import cache_keys
 from wheelyard.http.responses import (
     FileToSend,
     Repeats,
@@ -37,44 +37,39 @@ from wheelyard.model.project import File, Project
 from wheelyard.model.public_packages import FileReason
 from wheelyard.rendering.listing import Listing, Origin
 from wheelyard.rendering.simple_pages import hidden_files
+from wheelyard.repository.index_repository import ProjectSources
+from wheelyard.repository.lookup import FoundProject
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.layers import Home, LayerSearch, merged
 
 if TYPE_CHECKING:
     from wheelyard.http.upstream_files import PublicFiles
     from wheelyard.http.upstream_reader import UpstreamReader
+    from wheelyard.repository.index_rules import IndexRules
     from wheelyard.upstream.indexes import UpstreamListing
-    from wheelyard.views.view import View
 
 
 class PrivateFiles(Struct, frozen=True):
-    """The files of a private project, as the layers of an index show it."""
+    """The files of a private project, as an index shows it."""
 
     context: ServerContext
     project: Project
     """With the files of all layers that have the project, if the index merges them."""
-    homes: tuple[Home, ...]
-    """Where it is from, in the order of the layers: one, unless the index merges them."""
-    made_from: MadeFrom | None
-    """All that it follows from, also what upper layers lack. None if that is not known."""
+    sources: ProjectSources
+    """Where it is from."""
 
     @property
-    def index(self) -> Index:
-        """The index that the project is from."""
-        return self.homes[0].index
+    def first(self) -> FoundProject:
+        """The project in the first layer that has it."""
+        return self.sources.projects[0]
 
     @property
     def version(self) -> ObjectVersion:
         """Another one for each other content. ABSENT if there is no document."""
-        first, *others = self.homes
-        if not others and first.index.name == self.context.index.name:
-            return first.version
-        return ObjectVersion(" ".join(f"{home.index.name}:{home.version}" for home in self.homes))
-
-    def home_of(self, file: File) -> Home:
-        """Return where a listed file is from: the first that lists it."""
-        return next(home for home in self.homes if file in home.project.files)
+        projects = self.sources.projects
+        if len(projects) == 1 and self.first.index == self.context.index.name:
+            return self.first.version
+        return ObjectVersion(" ".join(f"{source.index}:{source.version}" for source in projects))
 
     @property
     def store(self) -> Store:
@@ -83,17 +78,19 @@ class PrivateFiles(Struct, frozen=True):
 
     def repeats(self) -> Repeats:
         """Return what it was made from, or None if that is not known, and until when it counts."""
-        times = [home.changes_at for home in self.homes if home.changes_at is not None]
-        if not times:
-            return self.made_from, inf
+        made_from: MadeFrom | None = None
+        if self.sources.made_from is not None:
+            made_from = cache_keys(self.sources.made_from, self.project.name)
+        changes_at = self.sources.changes_at
+        if changes_at is None:
+            return made_from, inf
         runtime = self.context.index.runtime
-        return self.made_from, runtime.monotonic() + (min(times) - runtime.now()).total_seconds()
+        return made_from, runtime.monotonic() + (changes_at - runtime.now()).total_seconds()
 
     @property
     def hidden(self) -> Mapping[str, tuple[File, FileReason]]:
-        """The files that views hide, and why, by filename."""
-        hidden = {name: why for home in self.homes for name, why in home.hidden.items()}
-        return {name: why for name, why in hidden.items() if name not in self.project.by_filename}
+        """The files that rules or a day hide, and why, by filename."""
+        return self.sources.hidden
 
     def core_metadata(self, _: Request, filename: str) -> CoreMetadata:
         """
@@ -122,7 +119,8 @@ class PrivateFiles(Struct, frozen=True):
             return self._send(request, wanted, file)
         except NotFound as error:
             # a concurrent delete first changes the document, then deletes the bytes
-            documents = self.home_of(file).index.projects.documents
+            lists = (source for source in self.sources.projects if file in source.project.files)
+            documents = next(lists).projects.documents
             document = documents.get(keys.project(name), "current").value
             if document is not None and document.by_filename.get(file.filename) == file:
                 raise missing_file_error(file) from error
@@ -158,20 +156,10 @@ def find_private(context: ServerContext, name: NormalizedName) -> PrivateFiles:
     Raises NotFound if there is none. Raises Unavailable if the store does not answer, or a document
     is damaged.
     """
-    search = LayerSearch(context.index, name)
-    if not search.homes:
+    answer = context.index.repository.find(name)
+    if not answer.projects:
         raise project_not_found(name)
-    made_from: MadeFrom | None = None
-    if search.is_certain:
-        made_from = tuple(
-            (
-                names_key(seen.place) if seen.kind == "names" else project_key(name, seen.place),
-                seen.version,
-            )
-            for seen in search.seen
-        )
-    project = merged([home.project for home in search.homes])
-    return PrivateFiles(context, project, search.homes, made_from)
+    return PrivateFiles(context, answer.merged, answer)
 
 
 class OpenListing(Listing, frozen=True, kw_only=True):
@@ -219,8 +207,9 @@ def find_for_installer(
         context.upstream.upstream.observation.blocked("private")
         if context.index.settings.upstream.private_missing == "404":
             raise
-        missing = Home(context.index, Project(name=name), ABSENT)
-        files = PrivateFiles(context, missing.project, (missing,), None)
+        missing = Project(name=name)
+        own = FoundProject(context.index.name, context.index.projects, missing, ABSENT)
+        files = PrivateFiles(context, missing, ProjectSources((own,), None))
     return _private_listing(files)
 
 
@@ -249,7 +238,7 @@ def _find_public(
     if listing is not None:
         if is_installer:
             _look_up_licences(context.upstream, context.index, listing, request)
-        listing = context.index.view_of_public(listing)
+        listing = context.index.repository.filtered(listing)
     if listing is None:
         return None
     # no server without an upstream index needs it
@@ -261,27 +250,27 @@ def _find_public(
 def _look_up_licences(
     reader: "UpstreamReader", index: Index, listing: "UpstreamListing", request: Request
 ) -> None:
-    """Look up the licences of the newest releases, if a view needs them, before they are shown."""
-    moment = index.moment
-    for view in index.views_of_upstream:
-        if view.unknown_licences(listing, moment):
-            key, client = ("licences", view), request.client_key
-            request.wait(key, _look_up_by_view, reader, view, listing, moment, client)
+    """Look up the licences of the newest releases, if a rule needs them, before they are shown."""
+    repository = index.repository
+    for rules in repository.public_rules() or ():
+        if rules.unknown_licences(listing, repository.moment):
+            key, client = ("licences", rules), request.client_key
+            request.wait(key, _look_up_by_rules, reader, rules, listing, repository.moment, client)
 
 
-async def _look_up_by_view(
+async def _look_up_by_rules(
     reader: "UpstreamReader",
-    view: "View",
+    rules: "IndexRules",
     listing: "UpstreamListing",
     moment: datetime | None,
     client: str,
 ) -> None:
-    look_up, upstream = view.look_up_licences, listing.origin.page.upstream
+    look_up, upstream = rules.look_up_licences, listing.origin.page.upstream
     await reader.run_for_metadata(upstream, client, look_up, listing, moment)
 
 
 def _private_listing(files: PrivateFiles) -> OpenListing:
-    project, place = files.project, files.index.name
+    project, place = files.project, files.first.index
     return OpenListing(
         name=project.name,
         status=project.status,

@@ -5,18 +5,14 @@ A 304, a 412 and HEAD of a distribution need no bytes of the file. Core metadata
 cached as pages are, and has no ranges.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Hashable, Iterator
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
-from wheelyard.catalog.document_cache import Snapshot
-from wheelyard.catalog.projects import NameList
 from wheelyard.http.context import ServerContext
 from wheelyard.http.error_responses import error_response
 from wheelyard.http.file_delivery import StoredBody
@@ -190,24 +186,14 @@ def visibility_key(caller: Caller) -> tuple[bool, tuple[Scope, ...]] | None:
     return caller.may_read_public_packages, caller.scopes
 
 
-def visible_names(
-    lists: Sequence[Snapshot[NameList]], caller: Caller
-) -> tuple[NormalizedName, ...]:
-    """Return the names in lists that `caller` may read, sorted."""
-    tuples = [names.value.names for names in lists if names.value]
-    all_names = tuples[0] if len(tuples) == 1 else tuple(sorted(set(chain(*tuples))))
-    if visibility_key(caller) is None:
-        return all_names
-    return tuple(name for name in all_names if caller.may(Action.READ, name))
-
-
 def load_projects(context: ServerContext) -> ProjectTable:
     """
     Return the table of all projects, of which a caller is shown what `readable_by` returns.
 
     Raises Unavailable if there is no table yet, and the store does not answer.
     """
-    return context.index.shown.peek() or context.index.shown.table()
+    facts = context.index.repository.facts
+    return facts.peek() or facts.table()
 
 
 def not_acceptable() -> Response:

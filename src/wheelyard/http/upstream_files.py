@@ -49,7 +49,7 @@ from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
 
 if TYPE_CHECKING:
-    from wheelyard.views.view import View
+    from wheelyard.repository.index_rules import IndexRules
 
 HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
@@ -199,20 +199,20 @@ class PublicFiles(Struct, frozen=True):
             upstream.note_file(page, file, reason, request.caller)
             raise Forbidden(reason.text, code=reason.code, advice=reason.advice)
         is_listed = page.by_filename.get(file.filename) is file
-        for view in self.context.index.views_of_upstream:
-            if view.asks_licences or not is_listed:
-                key = ("viewed", view, file.filename)
-                against = request.wait(key, self._refusal_by_view, view, file, request.client_key)
+        for rules in self.context.index.repository.public_rules() or ():
+            if rules.asks_licences or not is_listed:
+                key = ("ruled", rules, file.filename)
+                against = request.wait(key, self._refusal_by_rules, rules, file, request.client_key)
                 if against is not None:
                     raise NotFound(against.text, code=against.code)
 
-    async def _refusal_by_view(
-        self, view: "View", file: UpstreamFile, client: str
+    async def _refusal_by_rules(
+        self, rules: "IndexRules", file: UpstreamFile, client: str
     ) -> FileReason | None:
-        """Return why a view does not show a file, whose core metadata may have to be fetched."""
-        asked = (self.listing, file, self.context.index.moment)
+        """Return why rules hide a file, whose core metadata may have to be fetched."""
+        asked = (self.listing, file, self.context.index.repository.moment)
         run = self.reader.run_for_metadata
-        return await run(self._page.upstream, client, view.refuses, *asked)
+        return await run(self._page.upstream, client, rules.refuses, *asked)
 
     async def _refusal_by_licence(self, file: UpstreamFile, client: str) -> FileReason | None:
         """Return why the policy refuses a file, whose core metadata may have to be fetched."""

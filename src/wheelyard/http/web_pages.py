@@ -318,10 +318,11 @@ class WebPages:
 
         The store is not read: it may be what has failed.
         """
-        name, table = request.path_params.get("name", ""), self.context.index.shown.known
-        if request.segments[:1] != ("project",) or not name:
+        name = request.path_params.get("name", "")
+        repository = self.context.index.peek_repository()
+        if request.segments[:1] != ("project",) or not name or repository is None:
             return ()
-        visible = table.readable_by(request.caller)
+        visible = repository.facts.known.readable_by(request.caller)
         return () if visible.existing([canonicalize_name(name)]) else visible.similar(name)
 
     def other_indexes(self, request: Request) -> Sequence[str]:

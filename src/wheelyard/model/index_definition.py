@@ -99,9 +99,11 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     @property
     def title(self) -> str:
         """What people call it: `dev`, or `dev/as-of-2026-01-01`."""
-        if self.day is None:
-            return self.name
-        return f"{self.name}/{DATED}{self.day}"
+        return self.title_on(self.day)
+
+    def title_on(self, day: date | None) -> str:
+        """Return what people call it at the end of a day, or now."""
+        return self.name if day is None else f"{self.name}/{DATED}{day}"
 
     @property
     def takes_uploads(self) -> bool:
@@ -338,25 +340,6 @@ def closed_layers(
         return ()
     shown = (name for name in parts_of(definition, definitions) if name in definitions)
     return tuple(name for name in shown if not definitions[name].is_open)
-
-
-def hides_files(definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]) -> bool:
-    """
-    Return whether an index has rules, or one of those that it is made from has.
-
-    `definitions` has main, too.
-    """
-    names = {*indexes_below(definition, definitions), *parts_of(definition, definitions)}
-    below = (definitions[name] for name in names if name in definitions)
-    return definition.hides_files or any(other.hides_files for other in below)
-
-
-def merges_of(
-    definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
-) -> tuple[NamePatterns, ...]:
-    """Return which names have files of several layers in an index, or in what it is made from."""
-    below = (definitions[name] for name in indexes_below(definition, definitions))
-    return tuple(other.merge for other in (definition, *below) if other.merge.texts)
 
 
 def _wrong(name: str, why: str) -> Invalid:

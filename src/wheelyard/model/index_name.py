@@ -106,3 +106,10 @@ def day_of_view(text: str) -> date:
             f"There is no view {text}, as there is no such day. Write the day as in "
             "/as-of-2026-01-31/simple/."
         ) from None
+
+
+def day_to_come(day: date) -> NotFound:
+    """Return the error for the view of a day that has not begun."""
+    return NotFound(
+        f"There is no view of {day} yet, as that day has not begun in UTC. Name an earlier day."
+    )

@@ -201,15 +201,7 @@ class IndexDefinitions:
 
         Raises NotFound if there is none, and Unavailable (code `wrong_index`) if it does not fit.
         """
-        if name == MAIN:
-            return self.main
-        both = self.load()
-        if name in both.problems:
-            advice = Advice(Remedy.CHANGE_INDEX, name)
-            raise Unavailable(both.problems[name], code=WRONG_INDEX, advice=advice)
-        if name not in both.definitions:
-            raise unknown_index(name)
-        return both.definitions[name]
+        return self.main if name == MAIN else served_definition(self.load(), name)
 
     def require_start(self, projects: Projects) -> None:
         """
@@ -258,6 +250,20 @@ class IndexDefinitions:
                     f"[[index]]: no index can be named {quoted(name)}: {what} Choose another name.",
                     code="bad_setting",
                 )
+
+
+def served_definition(in_force: KnownIndexes, name: str) -> IndexDefinition:
+    """
+    Return the definition of an index beside main.
+
+    Raises NotFound if there is none, and Unavailable (code `wrong_index`) if it does not fit.
+    """
+    if name in in_force.problems:
+        advice = Advice(Remedy.CHANGE_INDEX, name)
+        raise Unavailable(in_force.problems[name], code=WRONG_INDEX, advice=advice)
+    if name not in in_force.definitions:
+        raise unknown_index(name)
+    return in_force.definitions[name]
 
 
 def _parsed(tables: Iterable[IndexKeys]) -> dict[str, IndexDefinition]:

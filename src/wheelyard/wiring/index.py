@@ -6,7 +6,7 @@ What few callers need is made when it is asked for, and its module is imported o
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, date, datetime, time
+from datetime import date
 from functools import cached_property, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -32,22 +32,22 @@ from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS
 from wheelyard.errors import Unavailable
-from wheelyard.model.access import ANONYMOUS, Caller, NamePatterns
+from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
-from wheelyard.model.index_definition import IndexDefinition, hides_files, merges_of
-from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
+from wheelyard.model.index_definition import IndexDefinition
+from wheelyard.model.index_name import MAIN, day_to_come
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.index_warnings import grant_warnings
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import Names
-from wheelyard.operations.search.layered_table import ShownProjects
 from wheelyard.operations.search.project_table import FactsReader
 from wheelyard.operations.search.search_index import SearchIndex
 from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.operations.unused_index import LOOK_AGAIN
 from wheelyard.operations.uploads import Uploads
 from wheelyard.remedies import Caution
+from wheelyard.repository.index_repository import IndexRepository
 from wheelyard.settings.sections import SettingPath, Settings
 from wheelyard.settings.validation import stored_grant_warnings
 from wheelyard.storage.base import Stores
@@ -70,10 +70,10 @@ if TYPE_CHECKING:
     from wheelyard.operations.requirements import RequirementCheck
     from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
+    from wheelyard.repository.index_rules import IndexRules
     from wheelyard.retention.runs import RetainedIndex, Retention
-    from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
+    from wheelyard.upstream.indexes import UpstreamIndex
     from wheelyard.upstream.kept_files import KeptSize
-    from wheelyard.views.view import View
 
 
 REMOTE_CHECK_THREADS: Final = 16
@@ -100,12 +100,10 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     uploads: Uploads
     search: SearchIndex
     """Of its own packages, and of public ones if upstream is one of its layers."""
-    shown: ShownProjects
-    """All projects that it shows."""
-    views: "tuple[View, ...]" = ()
-    """What decides which files of its layers it shows: its rules."""
-    day_view: "View | None" = None
-    """What hides the files that have come after a day, or None for the index as it is now."""
+    rules: "IndexRules | None" = None
+    """What decides which files of its layers it shows, or None if all are shown."""
+    fixed_repository: IndexRepository | None = None
+    """What it shows at the end of a day, or as a static site. None for the index as it is now."""
     lifecycle: Lifecycle
     tokens: ApiTokens
     access: AccessControl
@@ -138,25 +136,17 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         return self if name == self.name else self.indexes.get(name)
 
     @property
-    def parts(self) -> "tuple[Index, ...]":
+    def repository(self) -> IndexRepository:
         """
-        The indexes whose own packages it shows, in the order of its layers.
+        What it shows.
 
-        Raises Unavailable if the store does not answer.
+        Raises Unavailable if the store does not say which indexes there are.
         """
-        if self.definition.is_main:
-            return (self,)
-        parts = self.indexes.parts(self.name)
-        return tuple(self if part.name == self.name else part for part in parts)
+        return self.fixed_repository or self.indexes.repository(self.name)
 
-    @property
-    def has_layers(self) -> bool:
-        """
-        Whether it shows private packages of other indexes.
-
-        Raises Unavailable if the store does not answer.
-        """
-        return [part.name for part in self.parts] != [self.name]
+    def peek_repository(self) -> IndexRepository | None:
+        """Return what it shows, or None if a remote store has to be read first."""
+        return self.fixed_repository or self.indexes.peek_repository(self.name)
 
     def last_downloads(self, days: int) -> "LastDownloads | None":
         """
@@ -172,30 +162,6 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
 
         counts = (index.downloads for index in self.indexes.all())
         return LastDownloads.joined(part.last_downloads(days) for part in counts if part)
-
-    @property
-    def is_view(self) -> bool:
-        """
-        Whether it shows a part of what its layers have, as itself or one of them has rules.
-
-        Raises Unavailable if the store does not answer.
-        """
-        if self.views or self.day_view or self.definition.is_main:
-            return bool(self.views or self.day_view)
-        in_force = self.indexes.in_force
-        definitions = {MAIN: in_force.main, **self.indexes.definitions()}
-        return hides_files(self.definition, definitions)
-
-    @property
-    def merges(self) -> tuple[NamePatterns, ...]:
-        """
-        Which names have files of several layers here, or in an index that is a layer.
-
-        Raises Unavailable if the store does not answer.
-        """
-        if self.definition.is_main:
-            return ()
-        return merges_of(self.definition, self.indexes.definitions())
 
     @property
     def retention(self) -> "Retention | None":
@@ -239,69 +205,23 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
             last_downloads=self.last_downloads,
         )
 
-    @property
-    def moment(self) -> datetime | None:
-        """The moment (UTC) that it shows: the end of a day that is over, or None for now."""
-        day = self.definition.day
-        end = None if day is None else datetime.combine(day, time.max, UTC)
-        return end if end is not None and end < self.runtime.now() else None
-
-    @property
-    def views_of_upstream(self) -> "tuple[View, ...]":
-        """
-        The views that public packages pass on their way through its layers, in this order.
-
-        Raises Unavailable if the store does not answer.
-        """
-        views = (*self.views, self.day_view) if self.day_view else self.views
-        for layer in self.definition.layers:
-            if layer == UPSTREAM_LAYER:
-                return views
-            # of main, another index shows its own packages alone
-            if layer not in {self.name, MAIN}:
-                other = self.named(layer)
-                if other.upstream is not None:
-                    return (*other.views_of_upstream, *views)
-        return views
-
-    def view_of_public(self, listing: "UpstreamListing") -> "UpstreamListing":
-        """
-        Return a public project with the files that the views of this index show.
-
-        Raises Unavailable if the store does not answer.
-        """
-        for view in self.views_of_upstream:
-            listing = view.of_public(listing, self.moment)
-        return listing
-
     def as_of(self, day: date) -> "Index":
         """
-        Return the view of this index at the end of a day (UTC), which takes no changes.
+        Return this index at the end of a day (UTC), which takes no changes.
 
-        A promoted file counts from its promotion on.
+        Raises NotFound if the day has not begun.
         """
-        # few need it
-        from wheelyard.catalog.licence_finder import LicenceFinder
-        from wheelyard.model.rule_rows import rules_of_day
-        from wheelyard.views.facts import FactFinder
-        from wheelyard.views.view import View
-        from wheelyard.wiring.viewed_table import ViewedTable
-
+        if day > self.runtime.now().date():
+            raise day_to_come(day)
         definition = replace(self.definition, day=day)
-        rules = rules_of_day(datetime.combine(day, time.max, UTC), definition.title)
-        facts = FactFinder(rules, self.files, LicenceFinder())
-        whole = self.indexes.settings
-        settings = settings_of_index(whole, definition)
-        viewed = replace(
+        settings = settings_of_index(self.indexes.settings, definition)
+        return replace(
             self,
             definition=definition,
             settings=replace(settings, server=replace(settings.server, read_only=True)),
-            day_view=View(rules, facts, None, self.runtime),
+            fixed_repository=self.indexes.repositories.as_of(self.name, day),
             uploads=replace(self.uploads, home=definition),
         )
-        # without its rules, which may have shown other files on that day
-        shown = self.shown.whole if isinstance(self.shown, ViewedTable) else self.shown
-        return replace(viewed, shown=ViewedTable(shown, self.indexes, lambda: viewed))
 
     @property
     def alternatives(self) -> tuple[str, ...]:
@@ -440,7 +360,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         from wheelyard.operations.names import ClientProjectsReader
 
         return ClientProjectsReader(
-            tuple(part.projects for part in self.parts),
+            tuple(own.projects for own in self.repository.own_packages()),
             self.files,
             self.settings.private_patterns,
             is_local=self.is_local,

@@ -4,7 +4,6 @@ Builds each index of a store: main, and others.
 What is not configured is not imported.
 """
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -22,14 +21,13 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import parse_name_patterns
 from wheelyard.model.brand import Brand
 from wheelyard.model.index_definition import IndexDefinition
-from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Event, Project
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import TakenNames
 from wheelyard.operations.quotas import QuotaCheck
-from wheelyard.operations.search.layered_table import LayeredTable, ShownProjects
 from wheelyard.operations.search.project_table import FactsReader
 from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
 from wheelyard.operations.sweep import PublishingCleanup
@@ -47,8 +45,8 @@ if TYPE_CHECKING:
     from wheelyard.catalog.private_names import PrivateNames
     from wheelyard.downloads.reading import Downloads
     from wheelyard.operations.names import NameClaims
+    from wheelyard.repository.index_rules import IndexRules
     from wheelyard.upstream.indexes import UpstreamIndex
-    from wheelyard.views.view import View
 
 
 class _OtherNames(Struct, frozen=True):
@@ -66,17 +64,6 @@ class _OtherNames(Struct, frozen=True):
         """Return one for each of them. Raises Unavailable if the store does not answer."""
         others = (index for index in self.indexes.below(self.name) if index.name != self.name)
         return [other.private_names for other in others if other.private_names is not None]
-
-
-class _Tables(Struct, frozen=True):
-    """Returns the tables of all indexes whose own packages an index shows."""
-
-    indexes: Indexes
-    name: str
-
-    def __call__(self) -> list[ShownProjects]:
-        """Return one for each, in the order of the layers. Raises as `Indexes.parts`."""
-        return [part.search for part in self.indexes.parts(self.name)]
 
 
 class EventListener:
@@ -165,8 +152,7 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
             projects=projects,
             uploads=uploads,
             search=search,
-            shown=self._shown(search, definition, indexes),
-            views=self._views(definition, files, upstream),
+            rules=self._rules(definition, files, upstream),
             lifecycle=Lifecycle(projects, files, self._removal, self.runtime, uploads.quota_check),
             tokens=authenticator.tokens,
             access=self.access,
@@ -244,30 +230,19 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
             search.start = lambda refresh: refresh()
         return QuotaCheck(definition.name, quotas, search)
 
-    def _views(
+    def _rules(
         self, definition: IndexDefinition, files: Files, upstream: "UpstreamIndex | None"
-    ) -> "tuple[View, ...]":
+    ) -> "IndexRules | None":
         """
-        Return what applies the rules of an index, or nothing without any.
+        Return what applies the rules of an index, or None without any.
 
         Raises Invalid (code `bad_setting`) for a wrong rule.
         """
         if not definition.hides_files:
-            return ()
-        from wheelyard.wiring.index_rules import build_view
+            return None
+        from wheelyard.wiring.index_rules import build_rules
 
-        return (build_view(definition, files, upstream, self.settings, self.runtime),)
-
-    @staticmethod
-    def _shown(search: SearchIndex, definition: IndexDefinition, indexes: Indexes) -> ShownProjects:
-        """Return the table of all projects that an index shows."""
-        has_own_alone = set(definition.layers) <= {definition.name, UPSTREAM_LAYER}
-        if has_own_alone and not definition.hides_files:
-            return search
-        from wheelyard.wiring.viewed_table import ViewedTable
-
-        shown = LayeredTable(search, _Tables(indexes, definition.name))
-        return ViewedTable(shown, indexes, partial(indexes.get, definition.name))
+        return build_rules(definition, files, upstream, self.settings, self.runtime)
 
     def _upstream(
         self, catalog: Catalog, definition: IndexDefinition, indexes: Indexes

@@ -17,22 +17,22 @@ from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.rule_keys import licence_rule, parse_exceptions
 from wheelyard.model.rule_rows import rules_of_index, rules_of_removed_filter
 from wheelyard.model.rules import Rules
+from wheelyard.repository.index_rules import IndexRules
+from wheelyard.repository.rule_facts import Advisories, FactFinder
 from wheelyard.settings.sections import Settings
-from wheelyard.views.facts import Advisories, FactFinder
-from wheelyard.views.view import View
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex
     from wheelyard.upstream.policy.first_uses import FirstUses
 
 
-def build_view(
+def build_rules(
     definition: IndexDefinition,
     files: Files,
     upstream: "UpstreamIndex | None",
     settings: Settings,
     runtime: Runtime,
-) -> View:
+) -> IndexRules:
     """
     Return what applies the rules of an index.
 
@@ -52,7 +52,7 @@ def build_view(
         )
     rules = _rules(definition)
     facts = FactFinder(rules, files, licences, keys, advisories, first_uses)
-    return View(rules, facts, licence_rule(keys, needs_known=True), runtime)
+    return IndexRules(rules, facts, licence_rule(keys, needs_known=True), runtime)
 
 
 def _rules(definition: IndexDefinition) -> Rules:

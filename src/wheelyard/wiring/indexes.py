@@ -15,8 +15,10 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.index_definition import IndexDefinition, indexes_below, parts_of
 from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
-from wheelyard.operations.index_definitions import IndexDefinitions, KnownIndexes
+from wheelyard.operations.index_definitions import IndexDefinitions, KnownIndexes, served_definition
+from wheelyard.repository.index_repository import IndexRepository
 from wheelyard.settings.sections import Settings
+from wheelyard.wiring.repositories import Repositories
 from wheelyard.wiring.stores import cache_policy_in
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ class Indexes:
         self._build = build
         self._lock = RLock()  # an index may be built from main
         self._built: dict[str, Index] = {}
+        self.repositories = Repositories(self.get)
 
     def definitions(self) -> Mapping[str, IndexDefinition]:
         """Return the definition of each index but main that is served, by name."""
@@ -96,14 +99,23 @@ class Indexes:
         with self._lock:
             return list(self._built.values())
 
-    def parts(self, name: str) -> "list[Index]":
-        """
-        Return the indexes whose own packages an index shows, in the order of its layers.
+    def repository(self, name: str) -> IndexRepository:
+        """Return what an index shows. Raises as `IndexDefinitions.get`."""
+        if name == MAIN:
+            return self.repositories.main
+        in_force = self.in_force.load()
+        served_definition(in_force, name)
+        return self.repositories.get(name, in_force.definitions)
 
-        Raises as `IndexDefinitions.get`.
-        """
-        names = parts_of(self.definition(name), self.definitions())
-        return [self.get(part) for part in names if part != UPSTREAM_LAYER]
+    def peek_repository(self, name: str) -> IndexRepository | None:
+        """Return what an index shows, or None if a remote store has to be read first."""
+        if name == MAIN:
+            return self.repositories.main
+        in_force = self.in_force.peek()
+        if in_force is None:
+            return None
+        served_definition(in_force, name)
+        return self.repositories.get(name, in_force.definitions)
 
     def below(self, name: str) -> "list[Index]":
         """

@@ -10,12 +10,12 @@ from wheelyard.model.project import Project
 from wheelyard.operations.requirements import Change, IndexReader, RequirementCheck
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.listing import ShownFile
+from wheelyard.repository.layers import merged_project
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.layers import LayerSearch, merged
 
 
 def requirement_check(index: Index, caller_in: Callable[[Index], Caller]) -> RequirementCheck:
-    """Return what finds them, for who is this caller in each index of the store."""
+    """Return what finds them, for who is this caller in source index of the store."""
     # a pattern that matches every name says of none that it is private
     patterns = [text for text in index.settings.upstream_private if text != EVERY_PROJECT]
     return RequirementCheck(
@@ -41,11 +41,11 @@ def _readers(index: Index, caller_in: Callable[[Index], Caller]) -> Mapping[str,
 
 
 def _private(index: Index, name: NormalizedName, change: Change) -> Project | None:
-    homes = LayerSearch(index, name).homes
-    projects = [change(home.index.name, home.project) for home in homes]
+    answer = index.repository.find(name)
+    projects = [change(source.index, source.project) for source in answer.projects]
     if not projects:
         return None
-    return merged(projects)
+    return merged_project(projects)
 
 
 def _public(index: Index, name: NormalizedName) -> Sequence[ShownFile]:
@@ -54,12 +54,12 @@ def _public(index: Index, name: NormalizedName) -> Sequence[ShownFile]:
     listing = index.upstream.stored(name)
     if listing is None:
         return ()
-    return index.view_of_public(listing).files
+    return index.repository.filtered(listing).files
 
 
 def _part_names(index: Index) -> Sequence[str]:
-    return [part.name for part in index.parts]
+    return [own.name for own in index.repository.own_packages()]
 
 
 def _tables(index: Index) -> Sequence[ProjectTable]:
-    return [part.search.table() for part in index.parts]
+    return [own.search.table() for own in index.repository.own_packages()]

@@ -32,7 +32,7 @@ from wheelyard.rendering.web.project_pages import (
     change_by,
     changes_of,
 )
-from wheelyard.wiring.layers import Home
+from wheelyard.repository.lookup import FoundProject
 
 _NUMBER: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
 
@@ -61,7 +61,7 @@ class Histories:
             raise NotFound("A page of a history has a number, from 1.")
         if isinstance(listing.open, PrivateFiles):
             number = None if sent is None else int(sent)
-            return self._journal(request, listing, listing.open.homes[0], number)
+            return self._journal(request, listing, listing.open.first, number)
         return self._decisions(request, listing)
 
     def _decisions(self, request: Request, listing: OpenListing) -> Response:
@@ -82,31 +82,33 @@ class Histories:
         )
 
     def _journal(
-        self, request: Request, listing: OpenListing, home: Home, number: int | None
+        self, request: Request, listing: OpenListing, source: FoundProject, number: int | None
     ) -> Response:
         """
         Return the response with a page of the journal of a private project.
 
         Who may manage the project also sees on the newest page who got rights for it.
         """
-        index, project, version = home.index, home.project, listing.version
+        project = source.project
+        version = listing.version
         name = project.name
+        catalog = self._context.index.catalog
         viewer = self._web.viewer(request.caller, name if listing.origin.is_own else None)
         shows = MadeFrom()
         # whoever may manage has another `Viewer`, and so another page in the cache
         if viewer.may_manage and number is None:
-            access, publishers = (records.get().version for records in index.catalog.rights)
+            access, publishers = (records.get().version for records in catalog.rights)
             version = f"{version} {access} {publishers}"
             shows = ((GRANTS, access), (PUBLISHERS, publishers))
 
         def render() -> bytes:
-            history = HistoryReader(index.projects, index.tokens.records)
+            history = HistoryReader(source.projects, catalog.token_records)
             part = history.read(project, number)
             entries = part.entries
             if shows:
                 here = self._context.index.definition.name
-                entries = history.with_rights(part, project, here, *index.catalog.rights)
-            changes = changes_of(self._shown(entries, home))
+                entries = history.with_rights(part, project, here, *catalog.rights)
+            changes = changes_of(self._shown(entries, source))
             links = HistoryLinks(number, older_pages(project.revision))
             page = History(name=name, changes=changes, links=links, lost=part.lost)
             return page.render(self._web.environment, viewer)
@@ -137,26 +139,22 @@ class Histories:
     def _project(self, name: NormalizedName) -> Project:
         """Return a private project as the index shows it. Raises as `find_private`."""
         files = find_private(self._context, name)
-        if any(map(self._is_viewed, files.homes)):  # the last commit may be about hidden files
+        if files.sources.is_filtered:  # the last commit may be about hidden files
             return replace(files.project, stored_commit=NO_JSON)
         return files.project
 
-    def _is_viewed(self, home: Home) -> bool:
-        """Return whether a view decides which files of a project are shown."""
-        index = self._context.index
-        if home.index.name == index.name:
-            return bool(index.definition.hides_files or index.definition.day)
-        return index.is_view
-
-    def _shown(self, entries: Sequence[JournalEntry], home: Home) -> Sequence[JournalEntry]:
+    def _shown(
+        self, entries: Sequence[JournalEntry], source: FoundProject
+    ) -> Sequence[JournalEntry]:
         """
-        Return the entries of a journal without files that a view does not show, up to its day.
+        Return the entries of a journal without files that are hidden, up to the day.
 
-        Nobody knows whether it would show those that are deleted.
+        Nobody knows whether rules would show those that are deleted.
         """
-        if not self._is_viewed(home):
+        if not source.is_filtered:
             return entries
-        shown, moment = home.project.by_filename, self._context.index.moment
+        shown = source.project.by_filename
+        moment = self._context.index.repository.moment
         return [
             replace(entry, files=files)
             for entry in entries
@@ -170,12 +168,12 @@ class Histories:
         if name != request.path_params["name"]:
             return redirect(301, f"{self._web.path('project', name)}feed.xml")
         files = find_private(self._context, name)
-        home = files.homes[0]
+        first = files.first
 
         def render() -> bytes:
-            project = home.project
-            history = HistoryReader(home.index.projects, index.tokens.records)
-            changes = self._shown(history.read(project).entries, home)
+            project = first.project
+            history = HistoryReader(first.projects, index.tokens.records)
+            changes = self._shown(history.read(project).entries, first)
             environment, title = self._web.environment, index.definition.path
             brand, url = environment.brand.name, environment.base_url
             return project_feed(brand, url, project, changes, title)

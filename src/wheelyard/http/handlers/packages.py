@@ -31,7 +31,7 @@ from wheelyard.http.messages import (
     make_response,
     redirect,
 )
-from wheelyard.http.page_cache import CHANGES, SEARCH, SERIALS, names_key
+from wheelyard.http.page_cache import CHANGES, SEARCH, SERIALS, cache_keys
 from wheelyard.http.representation import MediaType, requested_range
 from wheelyard.http.responses import (
     WantedFile,
@@ -41,7 +41,6 @@ from wheelyard.http.responses import (
     page_response,
     requested_media_type,
     visibility_key,
-    visible_names,
 )
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import (
@@ -63,6 +62,7 @@ from wheelyard.rendering.project_facts import (
     results_json,
     search_json,
 )
+from wheelyard.repository.index_repository import ListedNames
 
 LAST_SERIAL: Final = b"x-pypi-last-serial"
 MOST_LOOKS: Final = 3
@@ -90,52 +90,46 @@ class Packages:
         media_type, caller = requested_media_type(request), request.caller
         if media_type is None:
             return not_acceptable()
-        index, is_json = self._context.index, media_type.value.is_json
-        # a static site has none: it cannot send the header of a page with its serial
-        parts = index.parts
-        if index.is_view:
-            return self._viewed_list(request, media_type)
-        is_plain = [part.name for part in parts] == [index.name]
-        has_serials = is_json and self._context.site is None and is_plain
-        serials = index.serials.listed() if has_serials else SerialTable()
-        # after the serials: else a new project is not listed, and a later change of another one is
-        lists = [part.projects.names.get() for part in parts]
-        if self._context.site is not None:
-            parts, lists = (index,), [self._context.site.names.get()]
-        if has_serials and _is_older(lists[0], serials):
-            lists = [index.projects.names.read()]  # on a bucket, the cached one may be older
+        is_json = media_type.value.is_json
+        listed, serials = self._listed_names(is_json=is_json)
 
         def render() -> bytes:
-            shown = visible_names(lists, caller)
+            shown = listed.readable_by(caller)
             if not is_json:
                 return simple_pages.list_html(shown)
-            return simple_pages.list_json(shown, serials.serials)
+            return simple_pages.list_json(shown, serials.serials if serials else {})
 
-        made_from: MadeFrom = tuple(
-            (names_key(part.name), names.version) for part, names in zip(parts, lists, strict=True)
-        )
-        if has_serials:
-            made_from = (*made_from, (SERIALS, str(serials.generation)))
+        made_from = cache_keys(listed.made_from)
+        version = listed.version
+        if serials is not None:
+            generation = str(serials.generation)
+            made_from = (*made_from, (SERIALS, generation))
+            version = f"{version} {generation}"
         # a caller gets only the page that was made for the same set of readable projects
-        version = f"{' '.join(names.version for names in lists)} {serials.generation}"
         page = (media_type, ("list", is_json, visibility_key(caller)), version, render)
         return page_response(self._context, request, *page, repeats=(made_from, inf))
 
-    def _viewed_list(self, request: Request, media_type: MediaType) -> Response:
-        """Return the names of the projects of which a view shows a file."""
-        table, caller, is_json = (
-            load_projects(self._context),
-            request.caller,
-            media_type.value.is_json,
-        )
+    def _listed_names(self, *, is_json: bool) -> tuple[ListedNames, SerialTable | None]:
+        """
+        Return the names that are shown, and the serials of their projects if the list has some.
 
-        def render() -> bytes:
-            shown = tuple(facts.name for facts in table.readable_by(caller).private)
-            return simple_pages.list_json(shown, {}) if is_json else simple_pages.list_html(shown)
-
-        version = str(table.generation)
-        page = (media_type, ("list", is_json, visibility_key(caller)), version, render)
-        return page_response(self._context, request, *page, repeats=(((SEARCH, version),), inf))
+        It has them in JSON if the index shows its own packages alone, and all files of them. Raises
+        Unavailable if the store does not answer.
+        """
+        index = self._context.index
+        site, repository = self._context.site, index.repository
+        if repository.hides_files:
+            return repository.names(), None
+        if site is not None:  # it cannot send the header of a page with its serial
+            return ListedNames(((index.name, site.names.get()),)), None
+        if not (is_json and repository.has_own_packages_alone):
+            return repository.names(), None
+        serials = index.serials.listed()
+        # after the serials: else a new project is not listed, and a later change of another one is
+        listed = repository.names()
+        if _is_older(listed.lists[0][1], serials):  # on a bucket, the cached one may be older
+            listed = ListedNames(((index.name, index.projects.names.read()),))
+        return listed, serials
 
     def project_detail(self, request: Request) -> Response:
         """Handle GET `/simple/<name>/`: the page of a project, or a redirect to its usual URL."""
@@ -214,10 +208,10 @@ class Packages:
                 listing = find()
                 if not isinstance(listing.open, resolver.PrivateFiles):
                     return listing, SerialTable()
-                home = listing.open.homes[0]
-                if len(listing.open.homes) > 1 or home.index.name != index.name:
+                first = listing.open.first
+                if len(listing.open.sources.projects) > 1 or first.index != index.name:
                     return listing, SerialTable()
-                revision = home.project.revision
+                revision = first.project.revision
             except NotFound:
                 # others may not learn, by how long it takes, whether there is such a project
                 if looks or not request.caller.may(Action.READ, name):

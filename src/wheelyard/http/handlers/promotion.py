@@ -100,10 +100,10 @@ class PromotionPages:
     def _of_layer(self, name: NormalizedName, version: Version) -> NotFound | None:
         """Return the NotFound for a release that the index has from a layer, or None."""
         with suppress(NotFound):
-            for home in find_private(self._context, name).homes:
-                if Selection(version).of(home.project.files):
+            for source in find_private(self._context, name).sources.projects:
+                if Selection(version).of(source.project.files):
                     return NotFound(
-                        f"{name} {version} is from {home.index.name}. Promote it on its page there."
+                        f"{name} {version} is from {source.index}. Promote it on its page there."
                     )
         return None
 

@@ -18,7 +18,7 @@ from wheelyard.model.public_packages import FileReason
 from wheelyard.model.rule_keys import LicenceRule
 from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Judged, Named, Rules
 from wheelyard.rendering.project_facts import releases_of
-from wheelyard.views.facts import FactFinder
+from wheelyard.repository.rule_facts import FactFinder
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamListing
@@ -29,15 +29,15 @@ F = TypeVar("F", bound=Named)
 REMEMBERED_FILES: Final = 200_000
 """Files of projects whose answer is remembered."""
 NEWEST_RELEASES: Final = 10
-"""Of how many releases that a view shows the licences are looked up for an installer."""
+"""Of how many releases that are shown the licences are looked up for an installer."""
 LOOK_UP_ROUNDS: Final = 3
 """How often the next ones are looked up, because those before are not shown."""
 LOOK_AGAIN: Final = timedelta(seconds=4)
 """How long an answer about a public project counts, if its advisories or licences decide."""
 
 
-class Viewed(Struct, Generic[F], frozen=True):
-    """Which files of a project a view shows now."""
+class RuleAnswer(Struct, Generic[F], frozen=True):
+    """Which files of a project the rules of an index show now."""
 
     judged: Judged[F]
     digest: str
@@ -55,7 +55,7 @@ class KnownFacts(NamedTuple):
     """About the versions without files."""
 
 
-class View:
+class IndexRules:
     """
     Decides which files an index with rules shows. Threads may share it.
 
@@ -76,7 +76,9 @@ class View:
         self._facts = facts
         self._licence_rule = licence_rule
         self._runtime = runtime
-        self._viewed: AnswerCache[tuple[object, ...], Viewed[Any]] = AnswerCache(REMEMBERED_FILES)
+        self._answers: AnswerCache[tuple[object, ...], RuleAnswer[Any]] = AnswerCache(
+            REMEMBERED_FILES
+        )
 
     @property
     def asks_licences(self) -> bool:
@@ -85,7 +87,7 @@ class View:
 
     def of_private(
         self, project: Project, version: str, at: datetime | None = None
-    ) -> Viewed[File]:
+    ) -> RuleAnswer[File]:
         """
         Return which files of a private project are shown.
 
@@ -97,7 +99,7 @@ class View:
         def look_up() -> KnownFacts:
             return KnownFacts(self._facts.of_private(project))
 
-        return self._view(key, made_of, project.files, look_up, at)
+        return self._answer(key, made_of, project.files, look_up, at)
 
     def of_public(
         self, listing: "UpstreamListing", at: datetime | None = None
@@ -119,14 +121,14 @@ class View:
         key = listing.name, at
         empty_versions = listing.empty_versions
         made_of = (policy_view.generation, state.made_of, listing.files, empty_versions)
-        viewed = self._view(key, made_of, listing.files, look_up, at)
-        judged = viewed.judged
+        answer = self._answer(key, made_of, listing.files, look_up, at)
+        judged = answer.judged
         until = None
         if self._facts.asks_licences or self._facts.asks_advisories:
             until = now + LOOK_AGAIN
         times = [policy_view.changes_at, judged.changes_at, until]
         changes_at = min((time for time in times if time is not None), default=None)
-        is_whole = not judged.hidden and viewed.empty_versions == empty_versions
+        is_whole = not judged.hidden and answer.empty_versions == empty_versions
         if is_whole and changes_at == policy_view.changes_at:
             return listing
         view = replace(
@@ -138,8 +140,8 @@ class View:
         return replace(
             listing,
             files=judged.shown,
-            empty_versions=viewed.empty_versions,
-            version=f"{listing.version} {self._rules.index} {viewed.digest}",
+            empty_versions=answer.empty_versions,
+            version=f"{listing.version} {self._rules.index} {answer.digest}",
             origin=replace(listing.origin, view=view),
         )
 
@@ -199,33 +201,33 @@ class View:
             facts = replace(facts, licence=licence)
         return self._rules.first(facts, at or now)
 
-    def _view(
+    def _answer(
         self,
         key: tuple[object, ...],
         made_of: tuple[object, ...],
         files: Sequence[F],
         look_up: Callable[[], KnownFacts],
         at: datetime | None,
-    ) -> Viewed[F]:
+    ) -> RuleAnswer[F]:
         """Return which of some files are shown, from memory while nothing has changed."""
         now = self._runtime.now()
-        viewed = self._viewed.get(key, made_of, now)
-        if viewed is None:
-            viewed = self._judge(files, look_up(), at or now)
+        answer = self._answers.get(key, made_of, now)
+        if answer is None:
+            answer = self._judge(files, look_up(), at or now)
             if at is not None:  # time changes nothing of a moment that is over
-                viewed = replace(viewed, judged=_lasting(viewed.judged))
-            end = viewed.judged.changes_at
-            self._viewed.put(key, made_of, now, viewed, end, 1 + len(files))
-        return viewed
+                answer = replace(answer, judged=_lasting(answer.judged))
+            end = answer.judged.changes_at
+            self._answers.put(key, made_of, now, answer, end, 1 + len(files))
+        return answer
 
-    def _judge(self, files: Sequence[F], facts: KnownFacts, at: datetime) -> Viewed[F]:
+    def _judge(self, files: Sequence[F], facts: KnownFacts, at: datetime) -> RuleAnswer[F]:
         judged = self._rules.judge(files, facts.of_files, at)
         empty_versions = self._rules.shown_versions(facts.of_versions, at)
         if not judged.hidden:
-            return Viewed(judged, "", empty_versions)
+            return RuleAnswer(judged, "", empty_versions)
         reasons = (f"{filename} {reason.text}" for filename, reason in judged.hidden.items())
         digest = sha256(" ".join(reasons).encode()).hexdigest()[:16]
-        return Viewed(judged, digest, empty_versions)
+        return RuleAnswer(judged, digest, empty_versions)
 
 
 def _lasting(judged: Judged[F]) -> Judged[F]:

@@ -1,0 +1,238 @@
+"""What one index shows, now or at the end of a day."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.document_cache import Snapshot
+from wheelyard.catalog.projects import NameList
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.model.access import Action, Caller, NamePatterns
+from wheelyard.model.project import File, Project
+from wheelyard.model.public_packages import FileReason
+from wheelyard.operations.search.project_table import ProjectTable
+from wheelyard.operations.search.search_index import SearchIndex
+from wheelyard.rendering.project_facts import ProjectFacts
+from wheelyard.repository.layers import Own, Repository, merged_project
+from wheelyard.repository.lookup import DocumentVersion, FoundProject, ProjectLookup
+from wheelyard.repository.tables import (
+    FilteredTable,
+    LayeredTable,
+    ShownFactsReader,
+    ShownProjects,
+)
+from wheelyard.storage.base import ObjectVersion
+
+if TYPE_CHECKING:
+    from wheelyard.repository.index_rules import IndexRules
+    from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
+
+
+class ProjectSources(Struct, frozen=True):
+    """Where an index has a private project from."""
+
+    projects: tuple[FoundProject, ...]
+    """In the order of the layers: one, unless the name is merged, and none if no layer has it."""
+    made_from: tuple[DocumentVersion, ...] | None
+    """All that it follows from, also what upper layers lack. None if that is not known."""
+
+    @property
+    def merged(self) -> Project:
+        """The project with the files of all layers, if one has it."""
+        return merged_project([source.project for source in self.projects])
+
+    @property
+    def hidden(self) -> Mapping[str, tuple[File, FileReason]]:
+        """The files of all layers that are hidden, and why, by filename."""
+        hidden = dict[str, tuple[File, FileReason]]()
+        for source in self.projects:
+            hidden.update(source.hidden)
+        if not hidden:
+            return hidden
+        shown = self.merged.by_filename
+        return {filename: why for filename, why in hidden.items() if filename not in shown}
+
+    @property
+    def changes_at(self) -> datetime | None:
+        """When time alone may show other files, or None if it never does."""
+        times = (source.changes_at for source in self.projects)
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether rules or a day decide which files are shown."""
+        return any(source.is_filtered for source in self.projects)
+
+
+class ListedNames(Struct, frozen=True):
+    """The names of the private projects that an index shows."""
+
+    lists: tuple[tuple[str, Snapshot[NameList]], ...] = ()
+    """The lists of the layers, by index, if no rules decide."""
+    table: ProjectTable | None = None
+    """The projects of which rules show a file."""
+
+    @property
+    def made_from(self) -> tuple[DocumentVersion, ...]:
+        """All that they follow from."""
+        if self.table is not None:
+            return (DocumentVersion("table", "", ObjectVersion(str(self.table.generation))),)
+        return tuple(DocumentVersion("names", index, names.version) for index, names in self.lists)
+
+    @property
+    def version(self) -> str:
+        """Another one for other names."""
+        return " ".join(document.version for document in self.made_from)
+
+    def readable_by(self, caller: Caller) -> tuple[NormalizedName, ...]:
+        """Return the names that a caller may read, sorted."""
+        if self.table is not None:
+            return tuple(facts.name for facts in self.table.readable_by(caller).private)
+        lists = [names.value.names for _, names in self.lists if names.value]
+        all_names = lists[0] if len(lists) == 1 else tuple(sorted(set().union(*lists)))
+        if caller.may_everywhere(Action.READ):
+            return all_names
+        return tuple(name for name in all_names if caller.may(Action.READ, name))
+
+
+class IndexRepository(Repository, frozen=True, dict=True):
+    """
+    What one index shows, also as a layer of another one. Threads may share it.
+
+    Args:
+        name: The name of the index.
+        shown: Its own packages, its layers and its rules together.
+        search: The table of its own packages, and of public ones if it shows them.
+        upstream: The upstream indexes, if it shows their packages.
+        runtime: Says what time it is.
+        is_local: Whether a read of the store needs no other thread.
+        generations: Gives each table of projects another number.
+        day: The day at whose end (UTC) it is shown, or None for now.
+        table: The table of the projects of a static site, or None for all that are shown.
+    """
+
+    name: str
+    shown: Repository
+    search: SearchIndex
+    upstream: "UpstreamIndex | None"
+    runtime: Runtime
+    is_local: bool
+    generations: Iterator[int]
+    day: date | None = None
+    table: ShownProjects | None = None
+
+    def find(self, name: NormalizedName) -> ProjectSources:
+        """
+        Return where a private project is from. It opens no connection but to the store.
+
+        Raises Unavailable if the store does not answer, or a document is damaged.
+        """
+        lookup = ProjectLookup(name, self.moment)
+        projects = self.find_projects(lookup)
+        made_from = tuple(lookup.made_from) if lookup.is_complete else None
+        return ProjectSources(projects, made_from)
+
+    def filtered(self, listing: "UpstreamListing") -> "UpstreamListing":
+        """
+        Return a public project with the files that the rules on its way here leave.
+
+        Raises Unavailable if the store does not answer.
+        """
+        (shown,) = self.find_public(ProjectLookup(listing.name, self.moment, (listing,)))
+        return shown
+
+    def names(self) -> ListedNames:
+        """
+        Return the names of the private projects that are shown.
+
+        Raises Unavailable if the store does not answer.
+        """
+        if self.hides_files:
+            return ListedNames(table=self.facts.peek() or self.facts.table())
+        own = self.own_packages()
+        return ListedNames(tuple((source.name, source.projects.names.get()) for source in own))
+
+    @cached_property
+    def facts(self) -> ShownProjects:
+        """The table of all projects that are shown."""
+        if self.table is not None:
+            return self.table
+        own = self.own_packages()
+        if self.has_own_packages_alone:
+            whole: ShownProjects = self.search
+        else:
+            whole = LayeredTable(self.search, [source.search for source in own], self.generations)
+        if not (self.hides_files or self.merge_patterns()):
+            return whole
+        reader = self._facts_reader
+        return FilteredTable(whole, reader, self.generations, is_local=self.is_local)
+
+    def shown_facts(self, facts: ProjectFacts) -> ProjectFacts | None:
+        """
+        Return the facts of a project as they are shown, or None if no file is.
+
+        `facts` are those of the first layer that has the project, without rules. Raises Unavailable
+        if the store does not answer.
+        """
+        return self._facts_reader.read(facts).shown
+
+    @property
+    def has_own_packages_alone(self) -> bool:
+        """Whether no other index is shown here."""
+        return all(own.name == self.name for own in self.own_packages())
+
+    @property
+    def moment(self) -> datetime | None:
+        """The moment (UTC) that is shown: the end of a day that is over, or None for now."""
+        if self.day is None:
+            return None
+        end = datetime.combine(self.day, time.max, UTC)
+        return end if end < self.runtime.now() else None
+
+    def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:
+        """See `Repository`."""
+        projects = lookup.projects_of.get(self.name)
+        if projects is None:
+            projects = self.shown.find_projects(lookup)
+            lookup.projects_of[self.name] = projects
+        return projects
+
+    def find_public(self, lookup: ProjectLookup) -> "tuple[UpstreamListing, ...]":
+        """See `Repository`."""
+        return self.shown.find_public(lookup)
+
+    def own_packages(self) -> tuple[Own, ...]:
+        """See `Repository`."""
+        return tuple(self.own_by_name.values())
+
+    @cached_property
+    def own_by_name(self) -> Mapping[str, Own]:
+        """The indexes whose own packages are shown, by name, in the order of the layers."""
+        return {own.name: own for own in self.shown.own_packages()}
+
+    def public_rules(self) -> "tuple[IndexRules, ...] | None":
+        """See `Repository`."""
+        return self.shown.public_rules()
+
+    @cached_property
+    def hides_files(self) -> bool:
+        """See `Repository`."""
+        return self.shown.hides_files
+
+    def merge_patterns(self) -> tuple[NamePatterns, ...]:
+        """See `Repository`."""
+        return self.shown.merge_patterns()
+
+    @cached_property
+    def _facts_reader(self) -> ShownFactsReader:
+        return ShownFactsReader(
+            self.shown,
+            self.upstream,
+            self.runtime,
+            lambda: self.moment,
+            is_past=self.day is not None and len(self.own_packages()) > 1,
+        )
