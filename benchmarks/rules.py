@@ -69,7 +69,8 @@ def spent(judge):
 NOW_RULES: Final = """
 from wheelyard.model.rule_keys import RuleKeys
 from wheelyard.model.rule_rows import rules_of_index, rules_of_upstream
-from wheelyard.model.rules import LOOKED_UP_LATER, Facts
+from wheelyard.model.licences import LOOKED_UP_LATER
+from wheelyard.model.rules import Facts
 from wheelyard.upstream.policy.facts import PageFacts
 upstream = rules_of_upstream(RuleKeys(
     cooldown_days=7, snapshot="2025-12-31", approval=True, min_cvss=7, blocked_licenses=("GPL-*",)

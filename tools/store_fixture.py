@@ -47,12 +47,12 @@ from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.settings.sections import Settings
 from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.storage.base import ABSENT
+from wheelyard.upstream.decisions import Deciding
 from wheelyard.upstream.file_cache import FileCache, FileUses, Pin
 from wheelyard.upstream.page import UpstreamPage, merge
 from wheelyard.upstream.page_lookup import StoredPages
 from wheelyard.upstream.parsing import parse_page
 from wheelyard.upstream.policy.advisories import Advisory
-from wheelyard.upstream.policy.decisions import Deciding
 from wheelyard.upstream.policy.first_uses import FIRST_USES
 from wheelyard.upstream.policy.osv_source import AcceptedOsv, AcceptedOsvRecord
 from wheelyard.upstream.settings import UpstreamServer

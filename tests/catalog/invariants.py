@@ -27,7 +27,7 @@ from wheelyard.retention.decisions import Choice, RuleInForce
 from wheelyard.retention.rules import parse_rules
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
-from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding
 from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")

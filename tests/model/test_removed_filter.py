@@ -13,7 +13,7 @@ from packaging.utils import NormalizedName
 
 from tests.model import filter_meaning
 from tests.model.filter_meaning import DAY, LOOKED_UP_LATER, NOW, UNREADABLE, OldFile
-from wheelyard.model import licences, rules
+from wheelyard.model import licences
 from wheelyard.model.index_definition import parse_index_tables
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.model.removed_filter import MAX_CHARS, FilterKeys, keys_of_filter
@@ -27,7 +27,7 @@ APPROVAL: Final = Decision(
 )
 LONG_AGO: Final = NOW - 1000 * DAY
 """When files without a time of upload were first seen, which never counted."""
-_LICENCES: Final = {LOOKED_UP_LATER: rules.LOOKED_UP_LATER, UNREADABLE: licences.UNREADABLE}
+_LICENCES: Final = {LOOKED_UP_LATER: licences.LOOKED_UP_LATER, UNREADABLE: licences.UNREADABLE}
 CONDITIONS: Final = (
     "name == 'a*'",
     'name not in ["b", "c"]',

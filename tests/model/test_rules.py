@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from packaging.utils import NormalizedName
 
 from tests.upstream.policy.pages import NOW, page, wheel
-from wheelyard.model.licences import UNKNOWN, UNREADABLE
+from wheelyard.model.licences import LOOKED_UP_LATER, UNKNOWN, UNREADABLE
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.model.rule_keys import NO_KEYS, RuleKeys
 from wheelyard.model.rule_reasons import Code
@@ -20,7 +20,7 @@ from wheelyard.model.rule_rows import (
     rules_of_removed_filter,
     rules_of_upstream,
 )
-from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Vulnerabilities
+from wheelyard.model.rules import Facts, Vulnerabilities
 
 DAY: Final = timedelta(days=1)
 OLD: Final = NOW - 30 * DAY

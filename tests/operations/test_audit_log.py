@@ -18,7 +18,7 @@ from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import EventKind
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding
 
 DEMO = NormalizedName("demo")
 RELEASE = Selection(parse_version("1.0"))

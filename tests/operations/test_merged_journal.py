@@ -27,7 +27,7 @@ from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
 from wheelyard.model.project_json import JournalEntry
-from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding
 from wheelyard.wiring.index import Index
 
 NAMES = ("alpha", "beta", "gamma")

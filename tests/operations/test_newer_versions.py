@@ -20,8 +20,8 @@ from wheelyard.errors import Invalid, Unavailable
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import NO_JSON, Commit, Event, File, Project
 from wheelyard.storage.base import Key
+from wheelyard.upstream.decisions import Deciding
 from wheelyard.upstream.file_cache import Pin, PinnedDigests
-from wheelyard.upstream.policy.decisions import Deciding
 
 DEMO, OTHER = NormalizedName("demo"), NormalizedName("other")
 WHEEL, SDIST = make_wheel(), make_sdist()

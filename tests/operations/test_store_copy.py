@@ -36,7 +36,7 @@ from wheelyard.operations.copying.store_copy import CopyReport
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import STORAGE_DENIED, Key, Store, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
-from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding
 
 T = TypeVar("T")
 

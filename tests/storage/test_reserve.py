@@ -32,7 +32,7 @@ from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.reserve import RESERVE_BYTES
-from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding
 
 pytestmark = pytest.mark.integration
 

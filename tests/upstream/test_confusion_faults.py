@@ -29,7 +29,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding
 
 pytestmark = pytest.mark.integration
 

@@ -24,7 +24,7 @@ from tests.upstream.settings import close, front, upstream_section
 from wheelyard.settings.sections import MainSettings, Settings
 from wheelyard.settings.validation import warnings_for
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding
 from wheelyard.wiring.warnings import server_warnings
 
 pytestmark = pytest.mark.integration

@@ -21,7 +21,7 @@ from tests.upstream.settings import front, serving
 from tests.waiting import until
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding
 
 pytestmark = pytest.mark.integration
 

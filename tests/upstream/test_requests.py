@@ -26,7 +26,7 @@ from wheelyard.model.person import Person
 from wheelyard.model.public_packages import DecisionList, FileReason, Verdict
 from wheelyard.storage.base import ABSENT
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.policy.decisions import Deciding, Target
+from wheelyard.upstream.decisions import Deciding, Target
 from wheelyard.upstream.requests import FIRST_SECONDS, WRITE_SECONDS, RequestLog
 
 WHY = FileReason("not_approved", "It is not approved.")

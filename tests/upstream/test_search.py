@@ -33,8 +33,8 @@ from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
+from wheelyard.upstream.decisions import Deciding
 from wheelyard.upstream.indexes import UpstreamIndex
-from wheelyard.upstream.policy.decisions import Deciding
 from wheelyard.upstream.search_facts import DAY_SECONDS, LATELY
 from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index

@@ -20,7 +20,7 @@ from tests.upstream.settings import close, upstream_section
 from wheelyard.api.operation import Call
 from wheelyard.api.why_operations import WhyQuestion, explain_project
 from wheelyard.settings.sections import Settings
-from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding
 
 pytestmark = pytest.mark.integration
 

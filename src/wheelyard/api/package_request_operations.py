@@ -137,7 +137,7 @@ def _codes(upstream: "UpstreamIndex | None", request: PackageRequest) -> tuple[s
 
 def _row(request: PackageRequest, decided: DecisionList, codes: Iterable[str]) -> WaitingRequest:
     """Return a request with what its approval has to lift, which is hidden for these reasons."""
-    from wheelyard.upstream.policy.decisions import needed_despite  # noqa: PLC0415 - if it is used
+    from wheelyard.upstream.decisions import needed_despite  # noqa: PLC0415 - if it is used
 
     needed = [needed_despite(code, request.version) for code in codes]
     return WaitingRequest(

@@ -31,8 +31,8 @@ from wheelyard.model.public_packages import (
 from wheelyard.remedies import Advice, Remedy
 
 if TYPE_CHECKING:
+    from wheelyard.upstream.decisions import Deciding
     from wheelyard.upstream.indexes import UpstreamIndex
-    from wheelyard.upstream.policy.decisions import Deciding
 
 
 NAMED: Final = 20
@@ -192,7 +192,7 @@ def decide(call: Call, body: SeveralDecisions) -> DecisionSummary:
     or a version is malformed, Forbidden if the caller may not approve one of the projects, and as
     `Deciding.decide`.
     """
-    from wheelyard.upstream.policy.decisions import Target  # noqa: PLC0415 - see below
+    from wheelyard.upstream.decisions import Target  # noqa: PLC0415 - see below
 
     _require_all(call, {package.parsed[0] for package in body.packages})
     targets = [
@@ -224,7 +224,7 @@ def _require_all(call: Call, names: Iterable[NormalizedName]) -> None:
 
 
 def _deciding(call: Call) -> "Deciding":
-    from wheelyard.upstream.policy.decisions import Deciding  # noqa: PLC0415 - see above
+    from wheelyard.upstream.decisions import Deciding  # noqa: PLC0415 - see above
 
     index = call.index
     return Deciding(

@@ -147,12 +147,12 @@ def _filtered(index: Index, explanation: Explanation) -> Explanation:
 def _hidden_by_rules(index: Index, name: NormalizedName) -> Iterator[tuple[str, FileReason]]:
     """Yield which files of a public project the rules of indexes hide, as from an installer."""
     repository = index.repository
-    rules = repository.public_rules()
-    listing = index.upstream.stored(name) if index.upstream and rules else None
+    if index.upstream is None or not repository.public_rules():
+        return
+    listing = index.upstream.stored(name)
     if listing is None:
         return
-    for index_rules in rules or ():
-        index_rules.look_up_licences(listing, repository.moment)
+    repository.look_up_licences(listing)
     for filename, reason in repository.filtered(listing).origin.view.hidden.items():
         if reason.code == HIDDEN_BY_VIEW:
             yield filename, reason

@@ -15,8 +15,7 @@ from wheelyard.catalog.document_cache import Codec, Snapshot
 from wheelyard.catalog.version_notes import NoteDocument, VersionNotes
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.model.licences import UNKNOWN, licence_of
-from wheelyard.model.rules import LOOKED_UP_LATER
+from wheelyard.model.licences import LOOKED_UP_LATER, UNKNOWN, licence_of
 from wheelyard.storage.base import ABSENT
 
 REMEMBERED: Final = 50_000

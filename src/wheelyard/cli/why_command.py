@@ -83,7 +83,7 @@ def _can_be_approved(explanation: Explanation) -> bool:
     if explanation.answer is NameAnswer.PRIVATE:
         return False
     # nothing of it is loaded for a private name
-    from wheelyard.upstream.policy.decisions import needed_despite
+    from wheelyard.upstream.decisions import needed_despite
 
     files = explanation.files
     reasons = [*explanation.reasons, *(file.reasons[0] for file in files if file.reasons)]

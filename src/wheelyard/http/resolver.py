@@ -7,7 +7,6 @@ served if the project's document lists it, and the project's status permits it.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -45,7 +44,6 @@ from wheelyard.wiring.index import Index
 if TYPE_CHECKING:
     from wheelyard.http.upstream_files import PublicFiles
     from wheelyard.http.upstream_reader import UpstreamReader
-    from wheelyard.repository.index_rules import IndexRules
     from wheelyard.upstream.indexes import UpstreamListing
 
 
@@ -252,21 +250,15 @@ def _look_up_licences(
 ) -> None:
     """Look up the licences of the newest releases, if a rule needs them, before they are shown."""
     repository = index.repository
-    for rules in repository.public_rules() or ():
-        if rules.unknown_licences(listing, repository.moment):
-            key, client = ("licences", rules), request.client_key
-            request.wait(key, _look_up_by_rules, reader, rules, listing, repository.moment, client)
-
-
-async def _look_up_by_rules(
-    reader: "UpstreamReader",
-    rules: "IndexRules",
-    listing: "UpstreamListing",
-    moment: datetime | None,
-    client: str,
-) -> None:
-    look_up, upstream = rules.look_up_licences, listing.origin.page.upstream
-    await reader.run_for_metadata(upstream, client, look_up, listing, moment)
+    if repository.lacks_licences(listing):
+        request.wait(
+            "licences",
+            reader.run_for_metadata,
+            listing.origin.page.upstream,
+            request.client_key,
+            repository.look_up_licences,
+            listing,
+        )
 
 
 def _private_listing(files: PrivateFiles) -> OpenListing:

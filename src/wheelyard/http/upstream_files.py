@@ -12,7 +12,7 @@ from contextlib import suppress
 from functools import partial
 from hashlib import sha256
 from math import inf
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -47,9 +47,6 @@ from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES
 from wheelyard.upstream.indexes import UpstreamListing
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
-
-if TYPE_CHECKING:
-    from wheelyard.repository.index_rules import IndexRules
 
 HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
@@ -198,21 +195,19 @@ class PublicFiles(Struct, frozen=True):
             upstream.observation.blocked(reason.code)
             upstream.note_file(page, file, reason, request.caller)
             raise Forbidden(reason.text, code=reason.code, advice=reason.advice)
-        is_listed = page.by_filename.get(file.filename) is file
-        for rules in self.context.index.repository.public_rules() or ():
-            if rules.asks_licences or not is_listed:
-                key = ("ruled", rules, file.filename)
-                against = request.wait(key, self._refusal_by_rules, rules, file, request.client_key)
-                if against is not None:
-                    raise NotFound(against.text, code=against.code)
-
-    async def _refusal_by_rules(
-        self, rules: "IndexRules", file: UpstreamFile, client: str
-    ) -> FileReason | None:
-        """Return why rules hide a file, whose core metadata may have to be fetched."""
-        asked = (self.listing, file, self.context.index.repository.moment)
-        run = self.reader.run_for_metadata
-        return await run(self._page.upstream, client, rules.refuses, *asked)
+        repository = self.context.index.repository
+        if repository.judges_before_sending(listing, file):
+            against = request.wait(
+                ("refused", file.filename),
+                self.reader.run_for_metadata,
+                page.upstream,
+                request.client_key,
+                repository.refuses,
+                listing,
+                file,
+            )
+            if against is not None:
+                raise NotFound(against.text, code=against.code)
 
     async def _refusal_by_licence(self, file: UpstreamFile, client: str) -> FileReason | None:
         """Return why the policy refuses a file, whose core metadata may have to be fetched."""

@@ -27,6 +27,8 @@ UNKNOWN: Final = ""
 """The licence of a release whose metadata does not say, or says it in words that are ambiguous."""
 UNREADABLE: Final = "unreadable"
 """Stands for a licence that the metadata says in a way that cannot be read. It is no SPDX id."""
+LOOKED_UP_LATER: Final = "looked up later"
+"""Stands for a licence that is looked up as soon as somebody wants the file. It is no SPDX id."""
 BLOCK_UNKNOWN: Final = "unknown"
 """The pattern of an operator who wants no release without a known licence."""
 TEXT_LIMIT: Final = 100

@@ -10,7 +10,7 @@ from packaging.version import InvalidVersion, Version
 
 from wheelyard.model.access import NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.model.licences import UNREADABLE
+from wheelyard.model.licences import LOOKED_UP_LATER, UNREADABLE
 from wheelyard.model.public_packages import (
     Verdict,
 )
@@ -22,7 +22,7 @@ from wheelyard.model.rule_keys import (
     parse_specifier,
 )
 from wheelyard.model.rule_reasons import Code, Statement, blocked, not_approved, request_of
-from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Rule, Rules
+from wheelyard.model.rules import Facts, Rule, Rules
 
 NAMED_ADVISORIES: Final = 3
 """How many advisories a sentence names."""

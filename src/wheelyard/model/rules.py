@@ -22,8 +22,6 @@ from wheelyard.model.public_packages import (
 )
 from wheelyard.model.rule_reasons import LIFTABLE, Code, Statement, not_among, not_among_those
 
-LOOKED_UP_LATER: Final = "looked up later"
-"""Stands for a licence that is looked up as soon as somebody wants the file. It is no SPDX id."""
 NOTHING_HIDDEN: Final[Mapping[str, FileReason]] = MappingProxyType({})
 _LIFTABLE: Final = frozenset[str](LIFTABLE)
 _NOTHING_LIFTED: Final[frozenset[str]] = frozenset()

@@ -30,6 +30,7 @@ from wheelyard.storage.base import ObjectVersion
 if TYPE_CHECKING:
     from wheelyard.repository.index_rules import IndexRules
     from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
+    from wheelyard.upstream.page import UpstreamFile
 
 
 class ProjectSources(Struct, frozen=True):
@@ -144,6 +145,45 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """
         (shown,) = self.find_public(ProjectLookup(listing.name, self.moment, (listing,)))
         return shown
+
+    def lacks_licences(self, listing: "UpstreamListing") -> bool:
+        """
+        Return whether rules need licences of a public project that nobody knows yet.
+
+        Raises Unavailable as `filtered`.
+        """
+        rules = self.public_rules() or ()
+        return any(one.unknown_licences(listing, self.moment) for one in rules)
+
+    def look_up_licences(self, listing: "UpstreamListing") -> None:
+        """
+        Look up licences that rules need, for which core metadata may have to be fetched.
+
+        Raises Unavailable as `filtered`.
+        """
+        for rules in self.public_rules() or ():
+            rules.look_up_licences(listing, self.moment)
+
+    def judges_before_sending(self, listing: "UpstreamListing", file: "UpstreamFile") -> bool:
+        """Return whether `refuses` has to say whether a file is sent, beside its listing."""
+        rules = self.public_rules() or ()
+        if listing.origin.page.by_filename.get(file.filename) is not file:
+            return bool(rules)
+        return any(one.asks_licences for one in rules)
+
+    def refuses(self, listing: "UpstreamListing", file: "UpstreamFile") -> FileReason | None:
+        """
+        Return why rules refuse a public file, or None if it may be sent.
+
+        Its core metadata may be fetched. Raises Unavailable if it cannot be had now.
+        """
+        is_listed = listing.origin.page.by_filename.get(file.filename) is file
+        for rules in self.public_rules() or ():
+            if rules.asks_licences or not is_listed:
+                reason = rules.refuses(listing, file, self.moment)
+                if reason is not None:
+                    return reason
+        return None
 
     def names(self) -> ListedNames:
         """

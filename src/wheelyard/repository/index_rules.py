@@ -13,10 +13,11 @@ from wheelyard.concurrency.caches import AnswerCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS, prefetch_map
 from wheelyard.errors import Unavailable
+from wheelyard.model.licences import LOOKED_UP_LATER
 from wheelyard.model.project import File, Project
 from wheelyard.model.public_packages import FileReason
 from wheelyard.model.rule_keys import LicenceRule
-from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Judged, Named, Rules
+from wheelyard.model.rules import Facts, Judged, Named, Rules
 from wheelyard.rendering.project_facts import releases_of
 from wheelyard.repository.rule_facts import FactFinder
 

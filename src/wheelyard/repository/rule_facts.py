@@ -11,11 +11,12 @@ from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.licence_finder import NOTHING_NOTED, LicenceFinder
 from wheelyard.errors import Invalid
+from wheelyard.model.licences import LOOKED_UP_LATER
 from wheelyard.model.project import Project
 from wheelyard.model.public_packages import UNDECIDED
 from wheelyard.model.rule_keys import NO_KEYS, RuleKeys, parse_exceptions
 from wheelyard.model.rule_reasons import LIFTABLE, Code
-from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Rules
+from wheelyard.model.rules import Facts, Rules
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamListing

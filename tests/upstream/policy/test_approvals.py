@@ -26,7 +26,7 @@ from wheelyard.model.access import Action
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding
 
 pytestmark = pytest.mark.integration
 

@@ -11,7 +11,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.model.public_packages import DecisionList, DecisionSummary, Verdict
-from wheelyard.upstream.policy.decisions import Deciding, Target
+from wheelyard.upstream.decisions import Deciding, Target
 
 A, B, C = ("a" * 64, "b" * 64, "c" * 64)
 ROOT = Caller("local:root", (Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,)),))

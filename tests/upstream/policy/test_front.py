@@ -27,7 +27,7 @@ from wheelyard.model.rule_reasons import Code
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.memory import MemoryStore
-from wheelyard.upstream.policy.decisions import Deciding
+from wheelyard.upstream.decisions import Deciding
 
 pytestmark = pytest.mark.integration
 

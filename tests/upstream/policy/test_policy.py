@@ -27,8 +27,8 @@ from wheelyard.settings.sections import Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.spool import Spool
+from wheelyard.upstream.decisions import Deciding
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
-from wheelyard.upstream.policy.decisions import Deciding
 from wheelyard.upstream.policy.facts import PageFacts
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.wiring.build import build_index

@@ -2,7 +2,7 @@
 Which names, versions and files of upstream indexes may be shown, and why not the others.
 
 `upstream/policy/` decides what of a page is shown, by the rules of `model/rules.py`. It knows no
-HTTP, and only `decisions.py` has a page fetched.
+HTTP.
 
 - `policy.py`: what handlers ask about a name, a page or a file. It keeps the view of each page
   until something that decides changes.
@@ -11,12 +11,10 @@ HTTP, and only `decisions.py` has a page fetched.
   licences of files
 - `osv_source.py`, `advisories.py`: the operator's OSV database: watched, parsed, matched with
   versions, and the one that was accepted last
-- `decisions.py`: makes decisions, about the files that an upstream index lists now;
-  `catalog/journaled_documents.py` keeps them
 
 A view has the generation of the policy: the versions of the decisions, of the OSV database, of
 the known licences and of the first uses. It is made again when that, the files or the time
-(`changes_at`) has changed. Decisions are one document with a journal, as the grants are
+(`changes_at`) has changed. `upstream/decisions.py` makes decisions. They are one document with a journal, as the grants are
 (`catalog/journaled_documents.py`). Where something that decides cannot be read, the answer
 is 503: nothing is shown for want of a rule.
 """

@@ -5,9 +5,10 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from wheelyard.model.licences import LOOKED_UP_LATER
 from wheelyard.model.project import Status
 from wheelyard.model.public_packages import UNDECIDED, Decision, ProjectDecisions
-from wheelyard.model.rules import LOOKED_UP_LATER, Facts, Vulnerabilities, decided_about
+from wheelyard.model.rules import Facts, Vulnerabilities, decided_about
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy.advisories import Hit
 
