@@ -98,9 +98,13 @@ def context_of_index(
     if whole.upstream is not None and index.upstream is not None:
         upstream = whole.upstream.of_another_index(index.upstream)
     policy = index.read_policy
+    # whoever routes a request looks whether these definitions are still the current ones
+    repository = index.fixed_repository or index.indexes.repositories.get(index.name, definitions)
     return replace(
         whole,
-        index=replace(index, uploads=uploads, server=whole.index.server),
+        index=replace(
+            index, uploads=uploads, server=whole.index.server, fixed_repository=repository
+        ),
         definitions=definitions,
         upstream=upstream,
         read_policy=replace(policy, anonymous=whole.site.caller) if whole.site else policy,

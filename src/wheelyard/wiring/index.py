@@ -103,7 +103,11 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     rules: "IndexRules | None" = None
     """What decides which files of its layers it shows, or None if all are shown."""
     fixed_repository: IndexRepository | None = None
-    """What it shows at the end of a day, or as a static site. None for the index as it is now."""
+    """
+    What it shows at the end of a day, as a static site, or by the definitions of one request.
+
+    None for what it shows by the definitions that are current when somebody asks.
+    """
     lifecycle: Lifecycle
     tokens: ApiTokens
     access: AccessControl
