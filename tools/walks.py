@@ -1,9 +1,13 @@
 """
-Counts the modules and calls of an upload, a page and a public page (`python -m tools.walks`).
+Counts the modules and calls of uploads and pages (`python -m tools.walks`, with names: `-v`).
 
-The requests go to an application in this process, with a token: an upload to a store in a folder
-and to one in a bucket (the tests' fake GCS server), the first page of a project from each, the same
-page again, and the first page of a project of an upstream index.
+The requests go to an application in this process, which is opened as a server opens it: an upload
+to a store in a folder and to one in a bucket (the tests' fake GCS server), the first page of a
+project from each, for an installer, for a person with a token and for one who has signed in and
+manages the project, the form of an index for an administrator, the page for an installer again, and
+the first page of a project of an upstream index. What is cold is the first request to an
+application, which knows nothing but what a server reads at its start. What is made once for all
+applications of a store, as the description of a release, is there.
 Only modules and functions of wheelyard are counted, and only until the response is sent.
 
 - modules: modules of which some function is called
@@ -24,7 +28,6 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import FrameType
@@ -38,23 +41,25 @@ from tests.fake_gcs.server import running_fake_gcs
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.settings import upstream_section
+from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.http.app import App
-from wheelyard.http.messages import Message
-from wheelyard.model.access import EVERY_PROJECT, Action
+from wheelyard.http.messages import Header, HeaderList, Message
+from wheelyard.http.request_authentication import SessionCookie
+from wheelyard.model.access import Action, Credential
 from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.settings.sections import AccessSettings, Settings, StoreSettings
 from wheelyard.wiring.build import open_index
 
 OURS: Final = str(Path(wheelyard.__file__).parent)
 BUCKET: Final = "walks"
 PROJECT: Final = parse_name("walked")
-HEADERS: Final = (
-    (b"host", b"index"),
-    (b"accept", b"application/vnd.pypi.simple.v1+json"),
-    (b"content-type", f"multipart/form-data; boundary={BOUNDARY}".encode()),
-)
+HOST: Final[Header] = (b"host", b"index")
+INSTALLER: Final[Header] = (b"accept", b"application/vnd.pypi.simple.v1+json")
+BROWSER: Final[Header] = (b"accept", b"text/html")
+FORM: Final[Header] = (b"content-type", f"multipart/form-data; boundary={BOUNDARY}".encode())
 
 
 @dataclass
@@ -126,34 +131,60 @@ class Walked:
 
     def __init__(self, location: str, upstream: FakeUpstream | None = None) -> None:
         settings = Settings(
-            store=StoreSettings(location=location), access=AccessSettings(private=True)
+            store=StoreSettings(location=location),
+            access=AccessSettings(private=True, cookie_login=True),
         )
         if upstream is not None:
             settings = replace(settings, upstream=upstream_section(upstream))
-        self._index = open_index(settings)
-        self._app = App(self._index)
-        request = TokenRequest(
-            name="walks",
-            actions=Action.READ | Action.UPLOAD,
-            projects=(EVERY_PROJECT,),
-            lifetime=timedelta(days=1),
-        )
-        self._token = self._index.tokens.create(request, by="local:walks")[0].text
+        self._open(settings)
+        self._token = self._new_token(Action.READ | Action.UPLOAD)
+        self._session = self._new_session()
+
+    def prepare(self) -> None:
+        """
+        Walk along everything once.
+
+        So that nothing is counted of what is imported, and made for all later applications, when it
+        is first needed.
+        """
+        self.upload("0.1")
+        documents = self._index.stores.documents
+        until(lambda: any(documents.list(keys.DESCRIPTIONS)))
+        self.page()
+        self.remembered_page()
+        self.form()
+        self.managed_web_page()
+        self.web_page()
+        until(lambda: documents.get(keys.SEARCH) is not None)
 
     def upload(self, version: str) -> Walk:
         """Upload a version of the project, and return what was counted."""
-        return self._walk("POST", "/legacy/", Wheel(PROJECT, version).form())
+        return self._walk("POST", "/legacy/", self._token, FORM, Wheel(PROJECT, version).form())
 
     def page(self, project: str = PROJECT) -> Walk:
-        """Ask for the page of a project by an application that knows nothing yet."""
-        self.close()
-        self._index = open_index(self._index.settings)
-        self._app = App(self._index)
-        return self._walk("GET", f"/simple/{project}/", b"")
+        """Ask for the page of a project that installers read, cold."""
+        self._open_again()
+        return self._walk("GET", f"/simple/{project}/", self._token, INSTALLER)
 
     def remembered_page(self) -> Walk:
-        """Ask for the project's page until the fast path answers."""
-        return [self._walk("GET", f"/simple/{PROJECT}/", b"") for _ in range(3)][-1]
+        """Ask for the page that installers read until the fast path answers."""
+        path = f"/simple/{PROJECT}/"
+        return [self._walk("GET", path, self._token, INSTALLER) for _ in range(3)][-1]
+
+    def web_page(self) -> Walk:
+        """Ask for the page of the project that people read, with a token, cold."""
+        self._open_again()
+        return self._walk("GET", f"/project/{PROJECT}/", self._token, BROWSER)
+
+    def managed_web_page(self) -> Walk:
+        """Ask for the same page as somebody who has signed in and manages the project, cold."""
+        self._open_again()
+        return self._walk("GET", f"/project/{PROJECT}/", self._session, BROWSER)
+
+    def form(self) -> Walk:
+        """Ask for the form of a new index as an administrator who has signed in, cold."""
+        self._open_again()
+        return self._walk("GET", "/-/admin/indexes/", self._session, BROWSER, query=b"make=1")
 
     def close(self) -> None:
         """End what the application does in the background."""
@@ -164,7 +195,42 @@ class Walked:
 
         asyncio.run(close())
 
-    def _walk(self, method: str, path: str, body: bytes) -> Walk:
+    def _open(self, settings: Settings) -> None:
+        self._index = open_index(settings, is_server=True)
+        self._app = App(self._index)
+
+    def _open_again(self) -> None:
+        self.close()
+        self._open(self._index.settings)
+
+    def _new_token(self, actions: Action) -> Header:
+        """Return the header with a new token for all projects of all indexes."""
+        request = TokenRequest(name="walks", actions=actions, indexes=(EVERY_INDEX,))
+        text = self._index.tokens.create(request, by="local:walks")[0].text
+        return (b"authorization", b"Basic " + b64encode(f"__token__:{text}".encode()))
+
+    def _new_session(self) -> Header:
+        """Return the header with the cookie of an administrator who has signed in."""
+        every = Action.READ | Action.UPLOAD | Action.MANAGE | Action.ADMIN
+        request = TokenRequest(name="walks", actions=every, indexes=(EVERY_INDEX,))
+        credential = Credential(
+            "__token__", self._index.tokens.create(request, by="local:walks")[0].text
+        )
+        caller = self._index.authenticator.authenticate(credential, "127.0.0.1")
+        value, _ = self._index.sessions.begin(credential, caller)
+        cookie = SessionCookie.of(self._index.settings)
+        assert cookie is not None  # noqa: S101 - the settings let people sign in
+        return (b"cookie", f"{cookie.name}={value}".encode())
+
+    def _walk(
+        self,
+        method: str,
+        path: str,
+        credential: Header,
+        kind: Header,
+        body: bytes = b"",
+        query: bytes = b"",
+    ) -> Walk:
         walk = Walk()
         metrics = self._index.store_metrics
         record = metrics.record
@@ -177,7 +243,7 @@ class Walked:
         threading.setprofile(walk.note)
         sys.setprofile(walk.note)
         try:
-            status = asyncio.run(self._status(method, path, body))
+            status = asyncio.run(self._status(method, path, (HOST, credential, kind), body, query))
         finally:
             sys.setprofile(None)
             threading.setprofile(None)
@@ -185,11 +251,10 @@ class Walked:
             raise SystemExit(f"{method} {path} was answered with {status}.")
         return walk
 
-    async def _status(self, method: str, path: str, body: bytes) -> int:
-        credential = b"Basic " + b64encode(f"__token__:{self._token}".encode())
-        headers = [*HEADERS, (b"authorization", credential)]
-        if body:
-            headers.append((b"content-length", str(len(body)).encode()))
+    async def _status(
+        self, method: str, path: str, headers: HeaderList, body: bytes, query: bytes
+    ) -> int:
+        length = ((b"content-length", str(len(body)).encode()),) if body else ()
         scope: dict[str, Any] = {
             "type": "http",
             "http_version": "1.1",
@@ -197,8 +262,8 @@ class Walked:
             "scheme": "http",
             "path": path,
             "raw_path": path.encode(),
-            "query_string": b"",
-            "headers": headers,
+            "query_string": query,
+            "headers": [*headers, *length],
             "client": ("127.0.0.1", 50_000),
         }
         coming: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
@@ -218,33 +283,48 @@ class Walked:
 @contextmanager
 def _stores() -> Iterator[tuple[str, str]]:
     """Yield the location of a store in a folder, and of one in a bucket."""
+    before = dict(os.environ)
     with TemporaryDirectory(prefix="walks-") as folder, running_fake_gcs(BUCKET) as server:
         os.environ.update(server.environment())
-        yield folder, f"gs://{BUCKET}/index"
+        try:
+            yield folder, f"gs://{BUCKET}/index"
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
 
 
-def main() -> None:
-    """Count, and print what was counted."""
+def walks() -> dict[str, Walk]:
+    """Return what was counted of each request."""
     with _stores() as (folder, bucket), running_fake_upstream() as upstream:
         upstream.publish(public_wheel("public", "1.0"), public_wheel("other", "1.0"))
         near, far, fresh, distant = map(Walked, (folder, bucket, folder, bucket))
         public = Walked(folder, upstream)
-        for application in (near, far):
-            # what is imported when it is first needed is not counted
-            application.upload("0.1")
+        near.prepare()
+        far.prepare()
         public.page("other")
-        walks = {
+        counted = {
             "upload to a folder": fresh.upload("1.0"),
             "upload to a bucket": distant.upload("1.1"),
             "cold page on a folder": near.page(),
             "cold page on a bucket": far.page(),
+            "cold web page on a folder": near.web_page(),
+            "cold web page on a bucket": far.web_page(),
+            "cold web page of a manager on a folder": near.managed_web_page(),
+            "cold web page of a manager on a bucket": far.managed_web_page(),
+            "cold form on a folder": near.form(),
+            "cold form on a bucket": far.form(),
             "cold public page on a folder": public.page("public"),
             "remembered page on a bucket": far.remembered_page(),
             "remembered page on a folder": near.remembered_page(),
         }
         for application in (near, far, fresh, distant, public):
             application.close()
-    for name, walk in walks.items():
+    return counted
+
+
+def main() -> None:
+    """Count, and print what was counted."""
+    for name, walk in walks().items():
         commit = f", depth at the commit point {walk.depth}" if walk.depth else ""
         verbs = " ".join(verb for verb, _, _ in walk.verbs)
         counts = f"{len(walk.modules)} modules, {walk.calls} calls"
