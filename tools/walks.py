@@ -198,6 +198,9 @@ class Walked:
     def _open(self, settings: Settings) -> None:
         self._index = open_index(settings, is_server=True)
         self._app = App(self._index)
+        for thread in threading.enumerate():
+            if thread.name == "search-index":  # which reads ahead
+                thread.join()
 
     def _open_again(self) -> None:
         self.close()
@@ -297,11 +300,11 @@ def walks() -> dict[str, Walk]:
     """Return what was counted of each request."""
     with _stores() as (folder, bucket), running_fake_upstream() as upstream:
         upstream.publish(public_wheel("public", "1.0"), public_wheel("other", "1.0"))
-        near, far, fresh, distant = map(Walked, (folder, bucket, folder, bucket))
-        public = Walked(folder, upstream)
+        near, far, public = Walked(folder), Walked(bucket), Walked(folder, upstream)
         near.prepare()
         far.prepare()
         public.page("other")
+        fresh, distant = Walked(folder), Walked(bucket)
         counted = {
             "upload to a folder": fresh.upload("1.0"),
             "upload to a bucket": distant.upload("1.1"),

@@ -10,6 +10,7 @@ import gzip
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
+from math import inf
 from threading import Lock
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -235,6 +236,17 @@ class DocumentCache(Generic[T]):
         # who waits here finds the cached document that the holder of the lock has read
         with self._locks.setdefault(hash(key) % LOCKS, Lock()):
             return self._get_remote(key, max_age)
+
+    def read_ahead(self, key: Key) -> Snapshot[T]:
+        """
+        Return the document as it is in the store now, and cache it, but not as a fresh one.
+
+        For the start of a process: what is changed right after it counts as if nothing was read.
+        Raises Unavailable as `get`.
+        """
+        snapshot = replace(self._revalidate(key, "current"), attempted_at=-inf)
+        self._remember(key, snapshot)
+        return snapshot
 
     def _get_remote(self, key: Key, max_age: MaxAge) -> Snapshot[T]:
         cached = self.peek(key, max_age)

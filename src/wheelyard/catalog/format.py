@@ -78,6 +78,8 @@ class Catalog(Struct, frozen=True):
 
     is_new: bool
     """Whether `open_catalog` has created the store."""
+    is_older: bool
+    """Whether a version below `OLDEST_VERSION` could still write to the store when it was read."""
     stores: Stores
     """Where the objects are; nothing is written if only a newer version may write."""
     retries: ConflictRetries
@@ -144,6 +146,7 @@ def open_catalog(
     changes = open_changes(store, retries, policy, gives_serials=gives_serials)
     return Catalog(
         is_new=written is None,
+        is_older=written is not None and written.is_older,
         stores=stores,
         retries=retries,
         projects=projects,

@@ -58,6 +58,10 @@ class JournaledDocument(Struct, Generic[D, C, E], frozen=True):
         """Return a snapshot of the document, from the cache or the store."""
         return self.commits.documents.get(self.kind.key, max_age)
 
+    def read_ahead(self) -> Snapshot[D]:
+        """Return a snapshot of the document for the start of a process (see DocumentCache)."""
+        return self.commits.documents.read_ahead(self.kind.key)
+
     def has_journal(self) -> bool:
         """Return whether the journal has an entry: the store has, or has had, such a document."""
         return next(self.commits.store.list(self.kind.entries), None) is not None

@@ -91,6 +91,10 @@ class ProjectNames:
         """Return a snapshot of the list, read from the store unless a fresh one is cached."""
         return self._noted(self._documents.get(keys.PROJECT_NAMES))
 
+    def read_ahead(self) -> Snapshot[NameList]:
+        """Return a snapshot of the list for the start of a process (see DocumentCache)."""
+        return self._noted(self._documents.read_ahead(keys.PROJECT_NAMES))
+
     def get_current(self) -> NameList:
         """Return the list as it is in the store now, or an empty one if the store has none."""
         return self.read().value or NameList()

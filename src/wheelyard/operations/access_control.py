@@ -6,7 +6,7 @@ a token's record, so that a change is in force everywhere within 15 seconds.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Final, Literal
 
@@ -18,7 +18,15 @@ from wheelyard.catalog.commits import Committed, Intent
 from wheelyard.catalog.document_cache import MaxAge, Snapshot, damaged
 from wheelyard.catalog.journaled_documents import AccessRecords, IndexRecords
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import PERSON_ENDED, Conflict, Invalid, NotFound, Unauthenticated, quoted
+from wheelyard.errors import (
+    PERSON_ENDED,
+    Conflict,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    quoted,
+)
 from wheelyard.model.access import Action, holding, may_everywhere, right_index_text
 from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.grants import (
@@ -141,7 +149,7 @@ class AccessControl:
         snapshot = self.records.peek(max_age)
         if snapshot is None or (snapshot.value is None and not self._has_merged(snapshot)):
             return None  # perhaps the document is lost
-        return self._merge(snapshot)
+        return self.in_force(snapshot)
 
     def load(self, max_age: MaxAge = "fresh") -> Grants:
         """
@@ -149,7 +157,25 @@ class AccessControl:
 
         No right is given, or taken away, without knowing them.
         """
-        return self._merge(self.records.get(max_age))
+        return self.in_force(self.records.get(max_age))
+
+    def in_force(self, snapshot: Snapshot[AccessRules]) -> Grants:
+        """Return the grants in force while those of the store are as in a snapshot."""
+        merged = self._merged
+        if merged is None or merged[0] != snapshot.version:
+            merged = self._merged = snapshot.version, self._read(snapshot.value)
+        return merged[1]
+
+    def read_ahead(self, *, may_become_ambiguous: bool) -> None:
+        """
+        Read what a server would otherwise ask the store for within its first requests.
+
+        Whether main is ambiguous is left to these while an earlier version may change that.
+        """
+        with suppress(Unavailable):  # each request whose answer depends on it says so
+            self.in_force(self.records.read_ahead())
+            if not may_become_ambiguous:
+                self.is_main_ambiguous()
 
     def is_of_earlier_version(self) -> bool:
         """Return whether the store is one of a version in which a right may have named no index."""
@@ -455,12 +481,6 @@ class AccessControl:
             else:
                 log_access(event.by, describe_event(event))
         return committed
-
-    def _merge(self, snapshot: Snapshot[AccessRules]) -> Grants:
-        merged = self._merged
-        if merged is None or merged[0] != snapshot.version:
-            merged = self._merged = snapshot.version, self._read(snapshot.value)
-        return merged[1]
 
     def _has_merged(self, snapshot: Snapshot[AccessRules]) -> bool:
         return self._merged is not None and self._merged[0] == snapshot.version

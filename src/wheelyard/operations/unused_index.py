@@ -31,6 +31,7 @@ class UnusedIndex:
     """Returns the definitions of the other indexes, by name."""
     runtime: Runtime
     _was_used: bool = field(default=False, init=False)
+    """What was used once stays so."""
     _looked_at: float = field(default=-inf, init=False)
 
     def is_closed(self, max_age: float = 0.0) -> bool:
@@ -39,8 +40,14 @@ class UnusedIndex:
 
         That it was unused may have been seen `max_age` seconds ago.
         """
+        if self._was_used:
+            return False
         others = self.others().values()
         return any(other.has_packages for other in others) and not self._is_used(max_age)
+
+    def note_use(self) -> None:
+        """Take note that the index has had a file, so that nobody has to ask the store for that."""
+        self._was_used = True
 
     def require_use(self) -> None:
         """Raise Forbidden (code `index_not_named`) if the index is closed."""
@@ -65,8 +72,8 @@ class UnusedIndex:
     def _is_used(self, max_age: float) -> bool:
         """Return whether a file was ever listed in the index: a reserved name is none."""
         now = self.runtime.monotonic()
-        # what was used once stays so, and on a bucket each look is a request
-        if not self._was_used and now - self._looked_at >= max_age:
+        # on a bucket each look is a request
+        if now - self._looked_at >= max_age:
             store = self.projects.store
             documents = self.projects.documents
             read = documents.read_listed(store.list(keys.PROJECTS), PREFETCH_THREADS)

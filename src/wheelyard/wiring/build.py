@@ -152,7 +152,11 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     definitions = _definitions(settings, catalog)
     if is_server:
         definitions.require_start(catalog.projects)
-    return Indexes(settings, definitions, builder.build).get(MAIN)
+        access.read_ahead(may_become_ambiguous=catalog.is_older)
+    main = Indexes(settings, definitions, builder.build).get(MAIN)
+    if is_server:
+        main.search.read_ahead()
+    return main
 
 
 def _definitions(settings: Settings, catalog: Catalog) -> IndexDefinitions:

@@ -271,7 +271,11 @@ class ProjectPages:
             with suppress(Unavailable):  # the answer names similar projects
                 load_projects(self._context)
             raise
-        viewer = self._web.choosing_viewer(request, name if listing.origin.is_own else None)
+        unused = self._context.index.uploads.unused
+        is_own = listing.origin.is_own
+        if unused is not None and is_own and listing.files:
+            unused.note_use()
+        viewer = self._web.choosing_viewer(request, name if is_own else None)
         latest = self._latest(listing)
         release = latest if sent is None else _release(listing, sent)
         if sent is not None:
@@ -333,8 +337,9 @@ class ProjectPages:
         uploaders = tuple[str, ...]()
         if place.viewer.may_manage:
             index = self._context.index
-            shows = (*shows, (GRANTS, index.access.records.get().version))
-            uploaders = _uploaders(name, index.access.load(), index.name)
+            stored = index.access.records.get()
+            shows = (*shows, (GRANTS, stored.version))
+            uploaders = _uploaders(name, index.access.in_force(stored), index.name)
         return _Neighbours(linked, tuple(visible.used_by(name)), uploaders), shows
 
     def _content(

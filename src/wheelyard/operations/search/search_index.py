@@ -19,6 +19,8 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes, ProjectChange
+from wheelyard.catalog.document_cache import Snapshot
+from wheelyard.catalog.projects import NameList
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
 from wheelyard.operations.search.project_table import FactsReader, ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
@@ -156,6 +158,15 @@ class SearchIndex(Struct):
         """Have the next caller refresh the table, as public packages are shown otherwise now."""
         self._is_outdated = True
 
+    def read_ahead(self) -> None:
+        """Begin to read the stored table in the background, so that no page has to wait for it."""
+        with suppress(RuntimeError):  # no thread can be started now: the first page reads it
+            self.start(self._read_ahead)
+
+    def _read_ahead(self) -> None:
+        with suppress(Unavailable), self._lock:
+            self._table = self._table or self._first_table(self.reader.projects.names.read_ahead)
+
     def peek(self) -> ProjectTable | None:
         """Return the table if it needs no work now, else None, without reading the store."""
         is_fresh = self._running is not None or not self._is_due()
@@ -175,7 +186,8 @@ class SearchIndex(Struct):
         Raises Unavailable if there is no table yet, and the store does not answer.
         """
         with self._lock:
-            table = self._table = self._table or self._first_table()
+            names = self.reader.projects.names
+            table = self._table = self._table or self._first_table(names.get)
             self._apply_commits(table)
             self._is_outdated |= self._now() >= self._refreshed_at + max_age
             begun = self._begin_refresh()
@@ -187,12 +199,12 @@ class SearchIndex(Struct):
     def _is_due(self) -> bool:
         return self._is_outdated or self._now() >= self._due_at
 
-    def _first_table(self) -> ProjectTable:
+    def _first_table(self, read_names: Callable[[], Snapshot[NameList]]) -> ProjectTable:
         """Return the stored table, or else an empty one, with the names of all listed projects."""
         table, public = ProjectTable(), self.public
         with suppress(Unavailable):  # the list of names tells whether the store answers
             table = self._stored_table() or table
-        names = self.reader.projects.names.get().value
+        names = read_names().value
         listed = names.as_set if names else frozenset()
         if not table.projects:
             return table_of(map(name_facts, listed))
