@@ -20,7 +20,7 @@ from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.project_frame import MANAGE, ProjectFrame
 from wheelyard.rendering.web.project_pages import Change, listed_release
-from wheelyard.rendering.web.promotion_page import pin_of
+from wheelyard.rendering.web.release_page import pin_of
 
 STATUS: Final = "status"
 RELEASE: Final = "release"

@@ -6,7 +6,7 @@ static site only on whether it is this one. So a new release changes few pages o
 """
 
 import re
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
@@ -14,7 +14,9 @@ from markupsafe import Markup
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
+from wheelyard.model.access import describe_principal
 from wheelyard.model.metadata import CoreMetadata
+from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.people import people
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf
@@ -41,7 +43,6 @@ from wheelyard.rendering.web.project_frame import (
     ProjectFrame,
     version_path,
 )
-from wheelyard.rendering.web.promotion_page import arrivals_of, departures_of, pin_of
 from wheelyard.rendering.web.public_package import OriginNotes
 
 USERS_SHOWN: Final = 500
@@ -50,6 +51,17 @@ _LICENSE: Final = "License :: "
 _LICENSE_FAMILIES: Final = ("License :: OSI Approved", "License :: DFSG approved")
 """Classifiers that name no licence when they stand alone."""
 _NUMBER: Final = re.compile("[0-9]+")
+
+
+class Arrival(Struct, frozen=True):
+    """How files of a release came from another index."""
+
+    source: str
+    """The other index."""
+    who: str
+    """Who has promoted them, in words."""
+    at: str
+    """When, in UTC, as `upload-time`."""
 
 
 class ReleaseHead(Struct, frozen=True, kw_only=True):
@@ -148,8 +160,8 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
                 environment, name, release, "../" if self.head.is_release else ""
             ),
             "hashes": len(pinned_hashes(release)),
-            "arrivals": arrivals_of(release.files),
-            "departures": departures_of(release.files),
+            "arrivals": _arrivals(release.files),
+            "departures": _departures(release.files),
             "retention_pin": pin_of(release.files),
             "pinned": "" if is_linked else pinned_requirement(name, release),
         }
@@ -239,3 +251,29 @@ def _classifier_groups(classifiers: tuple[str, ...]) -> tuple[tuple[str, tuple[s
 def _natural_order(parts: list[str]) -> list[str]:
     """Return a sort key that has 3.9 before 3.10."""
     return [_NUMBER.sub(lambda number: number[0].zfill(4), part) for part in parts]
+
+
+def _arrivals(files: Iterable[ShownFile]) -> list[Arrival]:
+    """Return how files came from other indexes, the oldest first, each promotion once."""
+    arrivals = {
+        Arrival(
+            file.source_index,
+            describe_principal(file.promoted_by, file.promoted_by_name),
+            timestamp(file.promoted_at),
+        )
+        for file in files
+        if isinstance(file, File) and file.promoted_at is not None
+    }
+    return sorted(arrivals, key=lambda arrival: (arrival.at, arrival.source, arrival.who))
+
+
+def _departures(files: Iterable[ShownFile]) -> list[str]:
+    """Return the indexes that any of these files is noted as promoted to."""
+    names = {name for file in files if isinstance(file, File) for name in file.targets}
+    return sorted(names)
+
+
+def pin_of(files: Iterable[object]) -> str | None:
+    """Return the reason, perhaps empty, why any of these files is pinned, or None."""
+    pins = (file.pinned for file in files if isinstance(file, File))
+    return next((pin for pin in pins if pin is not None), None)
