@@ -187,6 +187,8 @@ class DocumentCache(Generic[T]):
         self._is_permanent = is_permanent
         self._is_unknown = is_unknown
         self._store = store
+        self._folder = store.whole_key(Key(""))
+        """What stands before each key in a message."""
         self._runtime = runtime
         self._policy = policy
         self._cache: LruCache[Key, Snapshot[T]] = LruCache(policy.capacity)
@@ -373,13 +375,13 @@ class DocumentCache(Generic[T]):
         ):
             # not NotFound: an installer that gets 404 continues with its next index
             raise damaged(
-                f"The document {self._store.whole_key(key)} was there, and is gone. Restore the "
+                f"The document {self._folder}{key} was there, and is gone. Restore the "
                 "store from a backup. If that was done, restart the server."
             )
         if stored is None:
             snapshot = Snapshot(None, ABSENT, now, now, 0)
         elif isinstance(stored, Stored):
-            value = self.codec.decode(self._store.whole_key(key), stored.body)
+            value = self.codec.decode(Key(self._folder + key), stored.body)
             snapshot = Snapshot(value, stored.version, now, now, len(stored.body))
         elif cached is not None:
             snapshot = replace(cached, validated_at=now, attempted_at=now)
