@@ -84,6 +84,7 @@ class Packages:
 
     def __init__(self, context: ServerContext) -> None:
         self._context = context
+        self._files_url = context.files_from_page
 
     def project_list(self, request: Request) -> Response:
         """Handle GET `/simple/`: the names of the projects that the caller may read."""
@@ -136,7 +137,7 @@ class Packages:
         name = parse_project_name(request.path_params["name"])
         self._context.read_policy.require_lookup(request.caller, name)
         server, root = self._context.index.settings.server, request.segments[:-1]
-        if server.public_path and not root:
+        if not root and server.public_path:
             # from this URL, the page's relative links would lead outside the prefix
             return redirect(301, build_path(server, ("simple", name), request.query_string))
         if name != request.path_params["name"]:
@@ -149,7 +150,7 @@ class Packages:
         rendering = simple_pages.detail_json if is_json else simple_pages.detail_html
 
         def render() -> bytes:
-            return rendering(listing, self._context.files_from_page)
+            return rendering(listing, self._files_url)
 
         # types of HTML share a page, and so do those of JSON
         page = (media_type, (name, is_json), listing.version, render)

@@ -134,6 +134,7 @@ class ProjectPages:
     def __init__(self, web: WebPages) -> None:
         self._web = web
         self._context = web.context
+        self._counts = web.context.downloads
 
     def answer_description(self, request: Request) -> Response:
         """Handle GET `/project/<name>/` and `/project/<name>/<version>/`: the description."""
@@ -314,7 +315,7 @@ class ProjectPages:
 
     def _downloads(self, place: _Place) -> tuple[DownloadReport | None, float]:
         """Return the downloads that a page shows, and until when, on the monotonic clock."""
-        counts = self._context.downloads
+        counts = self._counts
         if counts is None or place.is_release or place.listing.origin.is_upstream:
             return None, inf
         return counts.shown_report(place.listing.name, SHOWN_DAYS)
