@@ -25,6 +25,7 @@ from wheelyard.model.grants import (
     GroupChanged,
     describe_event,
 )
+from wheelyard.model.stored_indexes import IndexMade
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.settings.sections import Settings
 
@@ -332,6 +333,39 @@ def test_during_an_outage_no_rights_are_known(harness: IndexHarness, access: Acc
     access.grant(grant(BO), by="local:ana")
     with pytest.raises(Unavailable):
         access_of(harness, Fault(FaultKind.NOT_DONE, "get", keys.ACCESS)).load()
+
+
+@pytest.mark.parametrize("key", [keys.ACCESS, keys.INDEX_LIST])
+def test_a_server_starts_without_its_grants(harness: IndexHarness, key: str) -> None:
+    """What cannot be read at the start stops no server, and is asked for by the requests."""
+    started = access_of(harness, Fault(FaultKind.NOT_DONE, "get", key))
+    access_of(harness, seed=4).grant(grant(BO), by="local:ana")
+
+    started.read_ahead(may_become_ambiguous=False)
+
+    assert may(started, BO)
+    assert not started.is_main_ambiguous()
+
+
+def test_a_right_that_is_taken_away_after_the_start_is_gone(harness: IndexHarness) -> None:
+    """What a server with a bucket has read at its start gives no right that was revoked since."""
+    other = access_of(harness, seed=4)
+    made = other.grant(grant(BO), by="local:ana")
+    started = harness.opened(3, settings=CONFIGURED, is_local=False).access
+    started.read_ahead(may_become_ambiguous=False)
+    other.revoke(made, by="local:ana")
+
+    assert not may(started, BO)
+
+
+def test_an_index_that_an_earlier_version_makes_after_the_start(harness: IndexHarness) -> None:
+    """At its start on an older store, a server takes no look at the list of indexes for final."""
+    access = access_of(harness)
+    access.read_ahead(may_become_ambiguous=True)
+    made = IndexMade(at=START, by="local:ana", index={"name": "main"})
+    harness.index.catalog.index_records.change(lambda _: (made,))
+
+    assert access.is_main_ambiguous()
 
 
 def test_check_mends_grants_and_their_journal(harness: IndexHarness, access: AccessControl) -> None:

@@ -132,6 +132,21 @@ def test_pages_look_seldom_whether_main_was_used(harness: IndexHarness) -> None:
     assert lists_of_pages() == 0
 
 
+def test_an_upload_to_a_project_with_files_looks_at_no_other(harness: IndexHarness) -> None:
+    """An upload to a project that has a file does not ask the store whether main was used."""
+    upload(harness, harness.index)
+    store = ListedStore(harness.store)
+    index = harness.opened(5, store, Settings(index=(DEV,)), is_local=False)
+    index.indexes.definitions()
+    store.count = 0
+
+    index.uploads.accept(make_wheel(version="2.0").arrival(harness.folder), ALICE)
+    assert index.takes_uploads
+
+    lists_of_lost_bytes = 1
+    assert store.count == lists_of_lost_bytes
+
+
 def test_other_indexes_are_not_closed(harness: IndexHarness) -> None:
     """An empty index that has another name takes uploads."""
     definitions = opened(harness, DEV).indexes.in_force

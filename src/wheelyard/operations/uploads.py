@@ -348,8 +348,10 @@ class Uploads(Struct, frozen=True):
         upload = self._decided(upload, caller)
         name = upload.distribution.project
         caller.require(Action.UPLOAD, name)
-        self.require_uploads()
         before = self.projects.get_for_update(name)
+        if self.unused is not None and before.files:
+            self.unused.note_use()
+        self.require_uploads()
         validated = self.validate(upload, caller, before)
         warnings = validated.contents.warnings if validated.contents is not None else ()
         # A process may die after each of these steps. The name is private before any byte is

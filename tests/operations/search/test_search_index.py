@@ -170,6 +170,30 @@ def test_a_stored_table_comes_first(machine: Machine) -> None:
     assert process.store.count("list") == 1
 
 
+def test_a_server_reads_the_table_ahead(machine: Machine) -> None:
+    """What a server has read in the background at its start is not read for the first page."""
+    machine.knowing("a")
+    process = machine.process()
+    process.index.search.read_ahead()
+    process.work()
+    process.store.calls.clear()
+
+    assert process.known() == {"a": "1.0"}
+    assert process.store.calls == []
+
+
+def test_a_table_that_cannot_be_read_ahead_is_read_later(machine: Machine) -> None:
+    """If the store does not answer at the start, the first page reads the table."""
+    machine.knowing("a")
+    process = machine.process()
+    process.store.broken = frozenset({"get"})
+    process.index.search.read_ahead()
+    process.work()
+    process.store.broken = frozenset()
+
+    assert process.known() == {"a": "1.0"}
+
+
 def put_projects(process: Process, number: int) -> None:
     """Put so many projects without files into a store, as commits do."""
     names = [parse_name(f"p{each}") for each in range(number)]
