@@ -1,5 +1,5 @@
 """
-Counts the modules and calls of uploads and pages (`python -m tools.walks`, with names: `-v`).
+Counts the modules and calls of uploads and pages (`python -m tools.walks`; `-v`: with names).
 
 The requests go to an application in this process, which is opened as a server opens it: an upload
 to a store in a folder and to one in a bucket (the tests' fake GCS server), the first page of a
@@ -8,18 +8,20 @@ manages the project, the form of an index for an administrator, the page for an 
 the first page of a project of an upstream index. What is cold is the first request to an
 application, which knows nothing but what a server reads at its start. What is made once for all
 applications of a store, as the description of a release, is there.
-Only modules and functions of wheelyard are counted, and only until the response is sent.
+Only modules and functions of wheelyard are counted, and only until the response is sent. What runs
+in the background is left out: the write of a token's last use, and the refresh of the search table,
+for which the first page of a minute waits a second at most.
 
 - modules: modules of which some function is called
 - calls: calls of our functions
 - depth at the commit point: functions on the stack when the project's document is put, with those
   of the event loop that wait for the thread
 - thread hops: how often work is handed to another thread
-- requests in a row: store calls that begin only when another one has ended, without the write of
-  a token's last use, which no request waits for
+- requests in a row: store calls that begin only when another one has ended
 """
 
 import asyncio
+import json
 import os
 import sys
 import threading
@@ -73,12 +75,14 @@ class Walk:
     """At the commit point."""
     verbs: list[tuple[str, float, float]] = field(default_factory=list)
     """The store calls, with their start and end."""
+    is_over: bool = False
+    """Whether the response was sent: threads of the request may go on, or serve the next one."""
     _waiting: int = 0
     """Functions of ours on the stack of the event loop when it last handed work over."""
 
     def note(self, frame: FrameType, event: str, _: object) -> None:
         """Take note of a call."""
-        if event != "call":
+        if event != "call" or self.is_over:
             return
         path, name = frame.f_code.co_filename, frame.f_code.co_name
         if name == "submit" and path.endswith("concurrent/futures/thread.py"):
@@ -96,10 +100,16 @@ class Walk:
 
     def note_verb(self, verb: str, _: str, seconds: float) -> None:
         """Record a finished store call, unless it runs in the background."""
-        if _is_in_background():
+        if self.is_over or _is_in_background():
             return
         now = time.monotonic()
         self.verbs.append((verb, now - seconds, now))
+
+    @property
+    def counts(self) -> dict[str, Any]:
+        """What tests look at, for JSON."""
+        verbs = [verb for verb, _, _ in self.verbs]
+        return {"modules": sorted(self.modules), "in_a_row": self.in_a_row, "verbs": verbs}
 
     @property
     def in_a_row(self) -> int:
@@ -248,8 +258,10 @@ class Walked:
         try:
             status = asyncio.run(self._status(method, path, (HOST, credential, kind), body, query))
         finally:
+            walk.is_over = True
             sys.setprofile(None)
             threading.setprofile(None)
+            metrics.record = record  # type: ignore[method-assign]
         if status != 200:
             raise SystemExit(f"{method} {path} was answered with {status}.")
         return walk
@@ -327,7 +339,11 @@ def walks() -> dict[str, Walk]:
 
 def main() -> None:
     """Count, and print what was counted."""
-    for name, walk in walks().items():
+    counted = walks()
+    if "--json" in sys.argv:
+        print(json.dumps({name: walk.counts for name, walk in counted.items()}))
+        return
+    for name, walk in counted.items():
         commit = f", depth at the commit point {walk.depth}" if walk.depth else ""
         verbs = " ".join(verb for verb, _, _ in walk.verbs)
         counts = f"{len(walk.modules)} modules, {walk.calls} calls"
