@@ -7,7 +7,7 @@ home page, the search, the lists of names and "used by" come from it, and nothin
 projects are in the same table, and have the label of their upstream index as `origin`.
 
 1. A process begins with the table that another one has stored (`derived/search-4.msgpack.gz`), or
-   with the names alone.
+   with the names alone. A server reads it in the background at its start, so that no page waits.
 2. The table has the serial up to which it is right. A refresh asks `Changes.since` for what
    follows, reads the documents whose revision is not the one in the table, with the core metadata
    of their latest release, and then sets the serial. It runs in a thread of its own, at most one
