@@ -126,7 +126,8 @@ class Instance:
         index = self.index()
         index.tokens.any_active()
         probe = StoreProbe(
-            [lambda: rewrite_format(index.stores.documents, index.retries)], index.runtime
+            [lambda: rewrite_format(index.stores.documents, index.server.retries)],
+            index.server.runtime,
         )
         probe.run()
         app = App(index, write_failure=lambda: probe.reason)

@@ -193,7 +193,7 @@ def _promote(harness: IndexHarness, name: NormalizedName, version: Version) -> N
         IndexSide(uploads=side.uploads, caller=replace(ALICE, principal="local:bo"))
         for side in (index, index.named("lts"))
     )
-    Promotion(source, target, index.runtime).promote(name, version)
+    Promotion(source, target, index.server.runtime).promote(name, version)
 
 
 def _add_names(harness: IndexHarness) -> None:
@@ -229,7 +229,7 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
     rotated = index.tokens.rotate(made["rotated"][1], timedelta(days=50), by=by)
     index.tokens.revoke(made["revoked"][1].id, by=by)
     # of a job of trusted publishing
-    token = new_token(index.runtime.random)
+    token = new_token(index.server.runtime.random)
     job = replace(
         made["expired"][1], id=token.id, sha256=token.digest, name="job 7", publishers=("github-1",)
     )
@@ -251,24 +251,28 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
         renewing_until=harness.clock.now,
     )
     index.catalog.person_names.claim("acme", person.name, person.id)
-    index.people.save(person, index.people.get_current("acme", person.id))
+    index.server.people.save(person, index.server.people.get_current("acme", person.id))
 
     for name, members in (("team", ["user:ana@acme.dev", "user:bob@acme.dev"]), ("left", [])):
-        index.access.edit_group("set", name, members, by)
-    index.access.edit_group("delete", "left", [], by)
+        index.server.access.edit_group("set", name, members, by)
+    index.server.access.edit_group("delete", "left", [], by)
     fields = GrantFields(who=("group:team",), projects=("demo", "team-*"), actions=("upload",))
-    index.access.grant(fields, by)
-    other = index.access.grant(replace(fields, who=("domain:acme.dev",), note="for a while"), by)
-    index.access.revoke(other, by, "no longer")
+    index.server.access.grant(fields, by)
+    other = index.server.access.grant(
+        replace(fields, who=("domain:acme.dev",), note="for a while"), by
+    )
+    index.server.access.revoke(other, by, "no longer")
     for who in ("htpasswd:left", "user:back@acme.dev"):
-        index.access.end_person(who, by, "has left us")
-    index.access.admit_person("user:back@acme.dev", by)
+        index.server.access.end_person(who, by, "has left us")
+    index.server.access.admit_person("user:back@acme.dev", by)
     of_jobs = {"provider": "buildkite", "organization": "acme", "pipeline": "release"}
     for name in ("bk-demo", "bk-gone"):
         keys_of_job = {"id": name, **of_jobs, "build_branch": "main", "projects": ["demo"]}
-        index.publishers.add(keys_of_job, by)
-    index.publishers.change("bk-demo", {"build_branch": None, "build_tag": "v*"}, by, "by tag")
-    index.publishers.remove("bk-gone", by)
+        index.server.publishers.add(keys_of_job, by)
+    index.server.publishers.change(
+        "bk-demo", {"build_branch": None, "build_tag": "v*"}, by, "by tag"
+    )
+    index.server.publishers.remove("bk-gone", by)
     valid = [made[name][0] for name in ("admin", "ci", "of-ana", "rotated")] + [rotated.token]
     for token in valid:
         # on the day on which they are used to ask, so that this changes nothing
@@ -280,7 +284,7 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
 
 def _add_decisions(harness: IndexHarness) -> None:
     """Approve and block public packages, two of them by one commit."""
-    records = harness.index.decisions
+    records = harness.index.server.decisions
     deciding = Deciding(records, "user:ana@acme.dev", harness.index.projects.names)
     digests = [package.sha256 for package in PUBLIC_WHEELS[2:]]
     deciding.approve(IDNA, Version("3.10"), "looked at", ["licence"], digests)
@@ -292,13 +296,13 @@ def _add_decisions(harness: IndexHarness) -> None:
         for name in (NormalizedName("bad-one"), NormalizedName("bad-two"))
     ]
     number, previous = document.revision + 1, DECISIONS.digest(document)
-    commit = DECISIONS.new_commit(number, harness.index.runtime.new_id(), previous, made)
+    commit = DECISIONS.new_commit(number, harness.index.server.runtime.new_id(), previous, made)
     records.commits.add(DECISIONS, [commit])
 
 
 def _add_indexes(harness: IndexHarness) -> None:
     """Make an index with a package, change it, and make and remove another one."""
-    administration, by = harness.index.index_administration, "local:carol"
+    administration, by = harness.index.server.index_administration, "local:carol"
     administration.make({"name": "dev"}, by, "TEAM-3")
     administration.change("dev", {"layers": ["dev", ""]}, by)
     administration.make({"name": "lab"}, by)
@@ -309,9 +313,9 @@ def _add_indexes(harness: IndexHarness) -> None:
 def _add_public_packages(harness: IndexHarness) -> dict[str, str]:
     """Keep pages, files and notes of an upstream index; return the digests of files by path."""
     (server,) = upstream_config(SETTINGS).servers
-    store, now, runtime = harness.store, harness.clock.now, harness.index.runtime
+    store, now, runtime = harness.store, harness.clock.now, harness.index.server.runtime
     uses = FileUses(runtime, lambda work: work())
-    cache = FileCache(server.id, store, harness.index.retries, uses)
+    cache = FileCache(server.id, store, harness.index.server.retries, uses)
     first, _, third = PUBLIC_WHEELS
     # the index lists the second one no longer, and never says a digest of the first one
     before = _public_page(server, PUBLIC_WHEELS, now - timedelta(days=1))

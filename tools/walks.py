@@ -245,7 +245,7 @@ class Walked:
         query: bytes = b"",
     ) -> Walk:
         walk = Walk()
-        metrics = self._index.store_metrics
+        metrics = self._index.server.store_metrics
         record = metrics.record
 
         def note(verb: str, outcome: str, started_at: float) -> None:

@@ -138,7 +138,7 @@ def token_record(
 ) -> TokenRecord:
     """Return the record of an API token as e94b31aa has stored it."""
     actions = int(parse_actions([can], admin=True))
-    now = index.runtime.now()
+    now = index.server.runtime.now()
     record = TokenRecord(
         id=token,
         sha256=digest,
@@ -323,14 +323,14 @@ class OpenedIndex:
 
     def grant(self, who: str, can: str, place: str) -> None:
         """Add a grant to the store."""
-        granted = self.index.access.grant(stored_grant(who, can, place), by="local:test")
+        granted = self.index.server.access.grant(stored_grant(who, can, place), by="local:test")
         if place == DEV:
             self.of_dev.append(granted)
 
     def revoke_those_of_dev(self) -> None:
         """Revoke every grant of the store that names `dev`."""
         for grant in self.of_dev:
-            self.index.access.revoke(grant, by="local:test")
+            self.index.server.access.revoke(grant, by="local:test")
 
     def add_first_token(self) -> None:
         """Add the token that the first start prints."""
@@ -390,7 +390,7 @@ class OpenedIndex:
         for place in ("", DEV):
             name = f"member-{place or 'nowhere'}"
             members = [f"htpasswd:{name}"]
-            self.index.access.edit_group("make", f"team-{name}", members, by="local:test")
+            self.index.server.access.edit_group("make", f"team-{name}", members, by="local:test")
             self.grant(f"group:team-{name}", "manage", place)
             self.askers[f"group {_kind('manage', place)}"] = _by(_password(name))
 
@@ -414,7 +414,7 @@ class OpenedIndex:
                 self.askers[f"own token{_in(place)} of somebody {kind}"] = asker
 
     def _api_token(self, can: str, place: str, owner: TokenOwner) -> Asker:
-        token = new_token(self.index.runtime.random)
+        token = new_token(self.index.server.runtime.random)
         record = token_record(self.index, token.id, token.digest, can, place, owner)
         token, _ = self.index.tokens.store(token, record)
         return _by(_bearer(token.text))

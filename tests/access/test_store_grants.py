@@ -56,7 +56,7 @@ def test_stored_grant_works_for_each_credential(tmp_path: Path) -> None:
     runtime = replace(real, monotonic=lambda: real.monotonic() + later[0])
     with open_harness(tmp_path, runtime=runtime) as harness:
         sent = {kind: headers(harness) for kind, headers in CREDENTIALS.items()}
-        package, access = harness.packages["shut-lib"], harness.index.access
+        package, access = harness.packages["shut-lib"], harness.index.server.access
 
         def statuses(path: str) -> set[int]:
             return {harness.ask("GET", path, headers).status for headers in sent.values()}
@@ -101,7 +101,7 @@ def test_stored_grant_works_behind_the_proxy(tmp_path: Path) -> None:
     with open_harness(tmp_path, adjust=put_behind_the_proxy) as harness:
         headers = by_proxy(STRANGER)(harness)
         assert harness.ask("GET", "/project/shut-lib/", headers).status == 404
-        harness.index.access.grant(to("user:stranger@acme.dev"), by="local:test")
+        harness.index.server.access.grant(to("user:stranger@acme.dev"), by="local:test")
         assert harness.ask("GET", "/project/shut-lib/", headers).status == 200
 
 
@@ -133,7 +133,7 @@ def test_other_servers_obey_within_fifteen_seconds(tmp_path: Path, remote: Setti
         assert there.get("/simple/demo/").status == 401
         assert store.asked("get", keys.ACCESS) == 0  # grants say nothing of these two
         assert status(there) == 404
-        granted = here.index.access.grant(to("htpasswd:ana"), by="local:test")
+        granted = here.index.server.access.grant(to("htpasswd:ana"), by="local:test")
         there.clock.advance(seconds=13)
         assert status(there) == 404
         there.clock.advance(seconds=2)
@@ -144,7 +144,7 @@ def test_other_servers_obey_within_fifteen_seconds(tmp_path: Path, remote: Setti
             assert status(there) == 200
         assert store.asked("get", keys.ACCESS) == asked
 
-        here.index.access.revoke(granted, by="local:test")
+        here.index.server.access.revoke(granted, by="local:test")
         there.clock.advance(seconds=15)
         assert status(there) == 404
 
@@ -167,7 +167,7 @@ def test_damaged_grants_are_unavailable(
     """While stored grants are damaged or lost, who may have one is told to come back (503)."""
     with in_process(tmp_path, remote, near=near) as server:
         server.publish(wheel("demo"))
-        access, store = server.index.access, server.index.files.store
+        access, store = server.index.server.access, server.index.files.store
         access.grant(to("htpasswd:ana"), by="local:test")
         token = bearer(server.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0].text)
         assert status(server) == 200

@@ -78,14 +78,16 @@ def publishing(
         tokens=index.tokens,
         cleanup=cleanup,
         verify=verify,
-        replay_protection=ReplayProtection(cleanup.used_id_tokens, index.runtime.monotonic),
+        replay_protection=ReplayProtection(cleanup.used_id_tokens, index.server.runtime.monotonic),
     )
 
 
 def spent(index: Index, lifetime: timedelta) -> PublishingCleanup:
     """Return what trusted publishing has used up in an index."""
     credentials = index.tokens.records
-    return PublishingCleanup(UsedIdTokens(credentials.store), credentials, index.runtime, lifetime)
+    return PublishingCleanup(
+        UsedIdTokens(credentials.store), credentials, index.server.runtime, lifetime
+    )
 
 
 def refusal(service: TrustedPublishing, says: Mapping[str, object]) -> str:

@@ -21,8 +21,8 @@ from wheelyard.wiring.index import Index
 def absent(index: Index, *who: str) -> dict[str, str]:
     """Grant a right, and return what the answer says of each name that nobody has."""
     fields = GrantFields(who=who, projects=("acme-*",), actions=("read",))
-    added = index.add_grant(fields, "local:test")
-    assert added.id in {grant.id for grant in index.access.load().all}
+    added = index.server.add_grant(fields, "local:test")
+    assert added.id in {grant.id for grant in index.server.access.load().all}
     said = [text for text in texts_of(added.warnings) if text.startswith("nobody has ")]
     return {text.split()[2]: text for text in said}
 
@@ -46,7 +46,9 @@ def test_a_name_that_is_nowhere_is_warned_of(tmp_path: Path) -> None:
 def test_members_of_a_group_are_looked_for(tmp_path: Path) -> None:
     """A member of a group that is granted a right, and whom nobody is, is named, too."""
     place = Place(tmp_path)
-    place.index.access.edit_group("set", "team", ["htpasswd:bo", "htpasswd:boo"], "local:test")
+    place.index.server.access.edit_group(
+        "set", "team", ["htpasswd:bo", "htpasswd:boo"], "local:test"
+    )
 
     assert set(absent(place.index, "group:team")) == {"htpasswd:boo"}
 
@@ -63,13 +65,13 @@ def test_whose_access_was_ended_is_named(tmp_path: Path) -> None:
     """A grant to somebody whose access was ended, or to their group, says that it opens nothing."""
     place = Place(tmp_path)
     place.save(ANA)
-    place.index.access.end_person("htpasswd:bo", "local:test")
-    place.index.people_administration.end(ANA.provider, ANA.id, "local:test")
+    place.index.server.access.end_person("htpasswd:bo", "local:test")
+    place.index.server.people_administration.end(ANA.provider, ANA.id, "local:test")
     place.clock.advance(seconds=BUCKET_SECONDS)
     ended = ("htpasswd:bo", OF_ANA, f"{OF_ANA}#{ANA.id}")
     fields = GrantFields(who=("htpasswd:ana", *ended), projects=("acme-*",), actions=("read",))
 
-    added = place.index.add_grant(fields, "local:test")
+    added = place.index.server.add_grant(fields, "local:test")
     edited = administrator(place.index).call(edit_group, GroupEdit("set", "team", fields.who))
 
     said = [text for text in texts_of(added.warnings) if "has ended that access" in text]
@@ -85,10 +87,10 @@ def test_a_group_without_members_is_named(tmp_path: Path) -> None:
     """A grant to a group that has no members says that nobody has it now."""
     place = Place(tmp_path)
     for name, members in (("team", []), ("other", ["htpasswd:bo"])):
-        place.index.access.edit_group("set", name, members, "local:test")
+        place.index.server.access.edit_group("set", name, members, "local:test")
 
     fields = GrantFields(who=("group:team", "group:other"), projects=("x",), actions=("read",))
-    added = place.index.add_grant(fields, "local:test")
+    added = place.index.server.add_grant(fields, "local:test")
 
     (warning,) = [text for text in texts_of(added.warnings) if "no members" in text]
     assert "gives nobody anything by group:team now" in warning

@@ -116,7 +116,7 @@ def test_a_right_holds_in_the_indexes_that_it_names(
 ) -> None:
     """A grant and a token hold in the indexes that they name, and a star names all."""
     index = _index(tmp_path)
-    index.access.grant(_fields(named, action="upload"), "local:test")
+    index.server.access.grant(_fields(named, action="upload"), "local:test")
 
     assert _where(index, "user:bo@acme.dev") == held
     assert _token_holds(index, named) == held
@@ -126,7 +126,7 @@ def test_a_right_to_administer_is_about_the_server(tmp_path: Path) -> None:
     """Who may administer, and is told of no index, administers all of them and the server."""
     index = _index(tmp_path)
     for who, named in (("user:ana@acme.dev", ""), ("user:bo@acme.dev", "main")):
-        index.access.grant(_fields(named, who, "admin"), "local:test")
+        index.server.access.grant(_fields(named, who, "admin"), "local:test")
     callers = {
         who: index.authenticator.policy.authorize(Identity(who, frozenset({who})))
         for who in ("user:ana@acme.dev", "user:bo@acme.dev")
@@ -141,9 +141,9 @@ def test_nobody_reads_an_index_by_what_others_lose(tmp_path: Path) -> None:
     """Making and revoking grants opens an index to nobody else and closes it to nobody else."""
     index = _index(tmp_path)
     before = _open_to_all(index)
-    made = index.access.grant(_fields("prod"), "local:test")
+    made = index.server.access.grant(_fields("prod"), "local:test")
     during = _open_to_all(index)
-    index.access.revoke(made, "local:test")
+    index.server.access.revoke(made, "local:test")
 
     assert before == during == _open_to_all(index) == {MAIN}
 
@@ -205,8 +205,8 @@ def test_what_names_no_index_is_counted_until_it_does(tmp_path: Path) -> None:
     """Grants and tokens of earlier versions are about main, and are named until they say it."""
     index = _index(tmp_path)
     fields = _fields("", action="upload")
-    earlier = Granted(at=index.runtime.now(), by="local:test", id="g0", grant=fields)
-    index.access.records.change(lambda _: (earlier,))
+    earlier = Granted(at=index.server.runtime.now(), by="local:test", id="g0", grant=fields)
+    index.server.access.records.change(lambda _: (earlier,))
     _, record = index.tokens.create(TokenRequest(name="ci"), "local:test")
     scope = record.scope
     index.tokens.records.create(
@@ -220,7 +220,7 @@ def test_what_names_no_index_is_counted_until_it_does(tmp_path: Path) -> None:
     )
 
     assert _where(index, "user:bo@acme.dev") == {MAIN}
-    assert [grant.names_index for grant in index.access.show().grants] == [False]
+    assert [grant.names_index for grant in index.server.access.show().grants] == [False]
     (warning,) = rights_without_index(index)
     assert warning.message.startswith("1 grant and 1 token of the store name no index")
     assert "dev and prod" in warning.message
@@ -304,7 +304,7 @@ def test_a_right_to_upload_to_a_view_is_warned_of(
     index = IndexHarness(tmp_path).opened(1, settings=settings)
     fields = _fields("dev,view", action=action)
 
-    warnings = texts_of(index.add_grant(fields, "local:test").warnings)
+    warnings = texts_of(index.server.add_grant(fields, "local:test").warnings)
 
     said = [text.startswith("the index view has no packages of its own") for text in warnings]
     assert said == [True] * is_warned_of
@@ -322,7 +322,7 @@ def test_who_grants_a_right_hears_that_an_index_is_open(
     tmp_path: Path, named: str, words: list[str]
 ) -> None:
     """A grant is answered with the indexes that anybody may read all the same."""
-    warnings = _index(tmp_path).add_grant(_fields(named), "local:test").warnings
+    warnings = _index(tmp_path).server.add_grant(_fields(named), "local:test").warnings
 
     assert [caution.message.partition(":")[0] for caution in warnings] == words
 
@@ -344,7 +344,7 @@ def test_a_token_for_all_indexes_is_for_administrators(tmp_path: Path) -> None:
     """Nobody but who administers the server makes a token of their own for all indexes."""
     index = _index(tmp_path)
     for who, action in (("user:ana@acme.dev", "admin"), ("user:bo@acme.dev", "upload")):
-        index.access.grant(_fields("*", who, action), "local:test")
+        index.server.access.grant(_fields("*", who, action), "local:test")
     wanted = {
         who: TokenRequest(
             name="all", indexes=(EVERY_INDEX,), owner=TokenOwner(who, frozenset({who}))

@@ -192,26 +192,26 @@ def test_people_are_named_to_the_operator(servers: Servers) -> None:
 def test_a_sweep_drops_lines_that_were_replaced(servers: Servers) -> None:
     """A sweep drops the line of a person who has another one, and the document with the last."""
     servers.store.put(CHANGED_PASSWORDS, document(("ana", SHA512), ("bo", SHA512)), None)
-    assert servers.one.check.run(sweep=True).swept == 0
+    assert servers.one.server.check.run(sweep=True).swept == 0
     servers.write()  # perhaps a file that is not mounted
-    assert servers.one.check.run(sweep=True).swept == 0
+    assert servers.one.server.check.run(sweep=True).swept == 0
     without = build_index(
         Stores.of(servers.store), Spool(servers.folder), Settings(), fake_runtime(servers.clock, 4)
     )
-    assert without.check.run(sweep=True).swept == 0
+    assert without.server.check.run(sweep=True).swept == 0
     assert servers.people() == ["ana", "bo"]
 
     servers.write(f"ana:{BCRYPT}", f"bo:{SHA512}")
     replaced = f"{CHANGED_PASSWORDS} has lines that were replaced, of no use any more: ana"
-    assert replaced in texts_of(servers.one.check.run().notes)
+    assert replaced in texts_of(servers.one.server.check.run().notes)
     assert servers.people() == ["ana", "bo"]
-    assert servers.one.check.run(sweep=True).swept == 1
+    assert servers.one.server.check.run(sweep=True).swept == 1
     assert servers.people() == ["bo"]
     assert servers.stored().revision == 4
     assert not servers.opens(OLD, servers.opened(5), "bo")
 
     servers.write(f"ana:{BCRYPT}", f"bo:{APR1}")
-    assert servers.one.check.run(sweep=True).swept == 1
+    assert servers.one.server.check.run(sweep=True).swept == 1
     assert not servers.has_document()
     assert servers.opens(OLD, servers.other)
 
@@ -220,9 +220,9 @@ def test_a_sweep_keeps_people_who_are_not_in_its_file(servers: Servers) -> None:
     """The line of a person without another one stays, as another server's file may have it."""
     servers.write(f"bo:{SHA512}")
 
-    assert servers.one.check.run(sweep=True).swept == 0
+    assert servers.one.server.check.run(sweep=True).swept == 0
 
-    notes = texts_of(servers.one.check.run().notes)
+    notes = texts_of(servers.one.server.check.run().notes)
     (note,) = [text for text in notes if CHANGED_PASSWORDS in text]
     assert note.endswith("as that of another server may have these lines: ana")
     file = servers.folder / "other"
@@ -234,9 +234,9 @@ def test_a_sweep_keeps_all_lines_of_a_person_without_one_that_counts(servers: Se
     """While the new line of a person is outdated, too, the earlier one is not dropped."""
     servers.store.put(CHANGED_PASSWORDS, document(("ana", SHA512), ("ana", BCRYPT)), None)
     servers.write(f"ana:{BCRYPT}")
-    assert servers.one.check.run(sweep=True).swept == 0
+    assert servers.one.server.check.run(sweep=True).swept == 0
     servers.write(f"ana:{APR1}")
-    assert servers.one.check.run(sweep=True).swept == 2
+    assert servers.one.server.check.run(sweep=True).swept == 2
 
 
 def test_a_sweep_keeps_what_a_copy_adds_meanwhile(servers: Servers) -> None:
@@ -246,7 +246,7 @@ def test_a_sweep_keeps_what_a_copy_adds_meanwhile(servers: Servers) -> None:
     servers.write(f"ana:{BCRYPT}", f"bo:{SHA512}")
     busy = servers.opened(3, BusyStore(servers.store, adds))
 
-    assert busy.check.run(sweep=True).swept == 1
+    assert busy.server.check.run(sweep=True).swept == 1
 
     assert servers.people() == ["bo"]
 
@@ -258,15 +258,15 @@ def test_a_sweep_with_a_fault_is_completed(servers: Servers, kind: FaultKind) ->
     servers.write(f"ana:{BCRYPT}", f"bo:{APR1}")
     faulty = FaultyStore(servers.store, (Fault(kind, "put", CHANGED_PASSWORDS),))
     with suppress(ProcessCrash):
-        assert servers.opened(3, faulty).check.run(sweep=True).swept == 2
+        assert servers.opened(3, faulty).server.check.run(sweep=True).swept == 2
 
-    left = servers.one.check.run()
+    left = servers.one.server.check.run()
 
     is_killed = kind is FaultKind.CRASH_AFTER
     empty = f"{CHANGED_PASSWORDS} is empty, and of no use any more"
     assert (empty in texts_of(left.notes)) == is_killed
     assert servers.has_document() == is_killed
-    assert servers.one.check.run(sweep=True).swept == is_killed
+    assert servers.one.server.check.run(sweep=True).swept == is_killed
     assert not servers.has_document()
 
 
@@ -276,12 +276,12 @@ def test_a_sweep_keeps_what_a_newer_version_has_written(servers: Servers) -> Non
     known = document(("ana", SHA512))
     newer = known.replace(b'"revision"', b'"later":[1],"revision"')
     servers.store.put(CHANGED_PASSWORDS, newer, None)
-    assert servers.one.check.run(sweep=True).swept == 1
+    assert servers.one.server.check.run(sweep=True).swept == 1
     assert servers.stored().other_fields == (("later", Raw(b"[1]")),)
 
     newer = known.replace(b'"hash"', b'"later":1,"hash"')
     servers.store.put(CHANGED_PASSWORDS, newer, None)
-    findings = servers.one.check.run(sweep=True)
+    findings = servers.one.server.check.run(sweep=True)
     assert (findings.swept, findings.problems) == (0, [])
     assert any("was not swept" in note and "Upgrade" in note for note in texts_of(findings.notes))
     stored = servers.store.get(CHANGED_PASSWORDS)
@@ -297,7 +297,7 @@ def test_a_sweep_gives_no_line_back_to_a_server_that_runs(servers: Servers) -> N
     assert not servers.opens(OLD, third)
     servers.write(f"ana:{BCRYPT}")
 
-    assert servers.one.check.run(sweep=True).swept == 1
+    assert servers.one.server.check.run(sweep=True).swept == 1
 
     servers.clock.advance(seconds=BUCKET_SECONDS)
     assert not servers.opens(OLD, third)
@@ -313,7 +313,7 @@ def test_a_damaged_document_opens_nothing(servers: Servers) -> None:
         with refused(Unavailable, "damaged_document"):
             servers.opens(OLD, servers.one, name)
     assert any("damaged" in text for text in texts_of(server_warnings(servers.one)))
-    findings = servers.other.check.run(sweep=True)
+    findings = servers.other.server.check.run(sweep=True)
     assert [problem.partition(",")[0] for problem in findings.problems] == [
         f"{CHANGED_PASSWORDS} is damaged"
     ]

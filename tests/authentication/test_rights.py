@@ -76,7 +76,7 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
     settings = Settings(access=access, grant=grants, groups={"team": [ANA]})
     index = index_of(tmp_path, settings)
     fields = GrantFields(who=("group:team",), projects=("acme-core",), actions=("upload",))
-    grant_id = index.access.grant(fields, "local:test")
+    grant_id = index.server.access.grant(fields, "local:test")
 
     def make(name: str, project: str, owner: str = "", days: int = 30) -> str:
         request = TokenRequest(
@@ -130,8 +130,8 @@ def answer(
     settings = Settings(access=access, grant=(grant,), sign_in=(TABLE,))
     index = index_of(folder, settings)
     for person in people:
-        snapshot = index.people.get_current(person.provider, person.id)
-        assert index.people.save(person, snapshot) is not None
+        snapshot = index.server.people.get_current(person.provider, person.id)
+        assert index.server.people.save(person, snapshot) is not None
     subject = parse_subject(who, index.authenticator)
     explained = explain(subject, READ, CORE, index.authenticator, ())
     return explained.allowed, "\n".join((*explained.reasons, *explained.hints))
@@ -194,10 +194,10 @@ def test_grants_to_tokens_and_publishers_give_nothing(tmp_path: Path) -> None:
     request = TokenRequest(name="ci", projects=(parse_pattern("other"),))
     who = f"token:{index.tokens.create(request, 'local:test')[1].id}"
     members = (who, "publisher:nosuch")
-    index.access.edit_group("make", "jobs", members, "local:test")
+    index.server.access.edit_group("make", "jobs", members, "local:test")
     for grantee in (*members, "group:jobs"):
         fields = GrantFields(who=(grantee,), projects=("*",), actions=("manage",))
-        index.access.grant(fields, "local:test")
+        index.server.access.grant(fields, "local:test")
 
     for member in members:
         subject = parse_subject(member, index.authenticator)
@@ -220,7 +220,7 @@ def test_who_has_no_password_any_more_has_no_access(tmp_path: Path) -> None:
     )
     access = AccessSettings(htpasswd_file=str(users), private=True, htpasswd_may=())
     index = index_of(tmp_path, Settings(access=access, grant=grants, groups={"team": who}))
-    index.access.end_person("htpasswd:cleo", "local:test")
+    index.server.access.end_person("htpasswd:cleo", "local:test")
 
     def is_allowed(name: str) -> bool:
         subject = parse_subject(name, index.authenticator)
@@ -271,9 +271,9 @@ def index_with_all_kinds(folder: Path) -> Index:
         replace(PERSON, subject="fay", name="fay@acme.dev", refused_at=START),
         replace(PERSON, subject="gil", name="gil@acme.dev", ended_at=START),
     ):
-        snapshot = index.people.get_current(person.provider, person.id)
-        assert index.people.save(person, snapshot) is not None
-    index.access.end_person("htpasswd:cleo", "local:test")
+        snapshot = index.server.people.get_current(person.provider, person.id)
+        assert index.server.people.save(person, snapshot) is not None
+    index.server.access.end_person("htpasswd:cleo", "local:test")
     return index
 
 

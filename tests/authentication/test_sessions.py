@@ -189,7 +189,7 @@ def test_records_of_ended_sessions_are_removed(servers: Servers) -> None:
 
     assert len(kept) == 2
     servers.clock.advance(hours=24)
-    findings = servers.other.check.run(sweep=True)
+    findings = servers.other.server.check.run(sweep=True)
     assert (findings.problems, findings.notes) == ([], [])
     assert [entry.key for entry in servers.store.list(keys.SESSIONS)] == [keys.SESSION_KEY]
 
@@ -230,7 +230,7 @@ def test_a_google_account_stays_until_its_id_token_expires(servers: Servers) -> 
 def replace_sessions(index: Index, domains: frozenset[str]) -> Sessions:
     """Return the sessions of a server that takes ID tokens of these domains."""
     authenticator = replace(index.authenticator, id_tokens=AnyIdToken())
-    return Sessions(index.sessions.records, authenticator, index.runtime, domains)
+    return Sessions(index.sessions.records, authenticator, index.server.runtime, domains)
 
 
 @pytest.mark.parametrize(
@@ -254,4 +254,4 @@ def test_a_damaged_key_ends_all_sessions(servers: Servers) -> None:
     servers.clock.advance(seconds=FIFTEEN_SECONDS)
 
     assert servers.callers(cookie) == [None, None]
-    assert "damaged" in str(servers.other.check.run().problems)
+    assert "damaged" in str(servers.other.server.check.run().problems)

@@ -79,7 +79,7 @@ class Place:
 
     def save(self, person: Person) -> None:
         """Store what the provider says of a person now, and let all servers learn of it."""
-        people = self.index.people
+        people = self.index.server.people
         assert people.save(person, people.get_current(person.provider, person.id)) is not None
         self.clock.advance(seconds=BUCKET_SECONDS)
 
@@ -191,7 +191,7 @@ def test_the_groups_of_today_count(place: Place) -> None:
 def test_a_password_user_who_was_ended_has_no_tokens(place: Place) -> None:
     """An administrator ends the tokens of somebody whose line stays, and the message says so."""
     token = place.make("htpasswd:ana")
-    place.index.access.end_person("htpasswd:ana", ALICE.principal)
+    place.index.server.access.end_person("htpasswd:ana", ALICE.principal)
     place.clock.advance(seconds=BUCKET_SECONDS)
 
     code, message = place.refusal(token)
@@ -238,7 +238,7 @@ def test_a_token_waits_once_the_provider_has_refused_its_owner(place: Place) -> 
 
     assert (code, place.listed()[token.id]) == ("owner_unconfirmed", "unconfirmed")
     assert "to sign in again: acme refused to confirm the account on 2026" in message
-    assert [each.state for each in place.index.known_people.recorded()] == ["refused"]
+    assert [each.state for each in place.index.server.known_people.recorded()] == ["refused"]
 
 
 def test_an_owner_costs_one_read_at_most(place: Place) -> None:

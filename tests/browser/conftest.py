@@ -113,9 +113,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iter
             subject="1",
             name="cleo@acme.example",
             groups=("data-science", "platform"),
-            confirmed_at=server.index.runtime.now(),
+            confirmed_at=server.index.server.runtime.now(),
         )
-        people = server.index.people
+        people = server.index.server.people
         people.save(cleo, people.get_current("acme", cleo.id))
         wanted = {"project": "public-lib", "version": "3.0", "reason": "TICKET-1"}
         server.client.post("/api/v1/upstream/request", json=wanted, auth=(USER, PASSWORD))

@@ -65,7 +65,7 @@ def running_site(folder: Path, config: str = "") -> Iterator[RunningServer]:
 def add_downloads(server: RunningServer, name: str, *versions: str) -> None:
     """Count downloads of a project on the last 70 days, as another server has counted them."""
     index = server.index
-    clock = Clock(index.runtime.now() - timedelta(days=70))
+    clock = Clock(index.server.runtime.now() - timedelta(days=70))
     process = Process(index.stores.documents, clock)
     for day in range(70):
         clock.advance(days=1)

@@ -92,14 +92,14 @@ def sign_in(person: Person, subject: str, path: str = PROJECT) -> None:
 
 def record_of(index: RunningServer, subject: str) -> Record:
     """Return what is stored of somebody."""
-    person = index.index.people.get_current("acme", id_of_subject(subject)).value
+    person = index.index.server.people.get_current("acme", id_of_subject(subject)).value
     assert person is not None
     return person
 
 
 def make_renewal_due(index: RunningServer, subject: str) -> None:
     """Let it be a while ago that the provider has confirmed somebody."""
-    people, person_id = index.index.people, id_of_subject(subject)
+    people, person_id = index.index.server.people, id_of_subject(subject)
     snapshot = people.get_current("acme", person_id)
     assert snapshot.value is not None
     before = snapshot.value.confirmed_at - timedelta(minutes=20)

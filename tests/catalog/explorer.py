@@ -188,8 +188,8 @@ class Scenario:
         index = self.opened(store, seed, days)
         if self.far:
             index.projects.get_for_update(DEMO)
-            index.access.load()
-            index.decisions.get()
+            index.server.access.load()
+            index.server.decisions.get()
         return index
 
     @cached_property
@@ -202,7 +202,7 @@ class Scenario:
         if isinstance(wish, DONE_BY_THEMSELVES):
             wish.fulfil(index)
         elif wish.sweep:
-            index.sweep.run(START + timedelta(days=wish.days))
+            index.server.sweep.run(START + timedelta(days=wish.days))
         elif wish.delete or wish.restore:
             distribution = parse_filename(wish.made.filename)
             selection = Selection(distribution.version, frozenset({wish.made.filename}))
@@ -365,7 +365,7 @@ def _unsound(index: Index, revision: int, *, is_refused: bool) -> Iterator[str]:
 
     Where writers are refused, what a check repairs is left out.
     """
-    findings = index.check.run()
+    findings = index.server.check.run()
     entries, _ = index.changes.since(0)
     if revision != max((entry.revision for entry in entries), default=0):
         yield "the newest change is not that of the last commit"

@@ -63,15 +63,15 @@ class RecordIntent:
     def fulfil(self, index: Index) -> None:
         """Make the change; revoke nothing if there is no such grant."""
         if self.what == "block":
-            Deciding(index.decisions, self.by).block(DEMO, None, "")
+            Deciding(index.server.decisions, self.by).block(DEMO, None, "")
         elif self.what == "grant":
-            index.access.grant(
+            index.server.access.grant(
                 GrantFields(who=(self.who,), projects=(DEMO,), actions=("read",)), self.by
             )
         else:
-            for grant in index.access.show().grants:
+            for grant in index.server.access.show().grants:
                 if grant.who == (self.who,):
-                    index.access.revoke(grant.id, self.by)
+                    index.server.access.revoke(grant.id, self.by)
 
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if its writer was told that the change is made, or not yet."""
@@ -122,7 +122,7 @@ class PromotionIntent:
         source, target = (
             IndexSide(uploads=each.uploads, caller=ALICE) for each in (index, index.named("prod"))
         )
-        Promotion(source, target, index.runtime).promote(DEMO, ONE)
+        Promotion(source, target, index.server.runtime).promote(DEMO, ONE)
 
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if it was said that the release is promoted, or not yet."""
@@ -184,7 +184,7 @@ class RetentionIntent:
         if self.is_public:
             lifecycle = replace(lifecycle, removal=replace(lifecycle.removal, keeps_deleted=False))
         rules = [RuleInForce(rule) for rule in parse_rules([{"keep_last": 1}])]
-        lifecycle.delete_chosen(ALICE, DEMO, Choice(rules, index.runtime.now()))
+        lifecycle.delete_chosen(ALICE, DEMO, Choice(rules, index.server.runtime.now()))
 
     def broken(self, store: Store, *, is_done: bool) -> Iterator[str]:
         """Yield what is wrong if it was said that the rule was applied, or not yet."""

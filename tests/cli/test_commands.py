@@ -336,7 +336,7 @@ def test_stored_control_characters_never_reach_the_terminal(
     del published
     settings = Settings(store=StoreSettings(location=str(sandbox.folder / "wheelyard-data")))
     index, name = open_index(settings), parse_name("acme-core")
-    at, by = index.runtime.now(), "local:\x1b[1m"
+    at, by = index.server.runtime.now(), "local:\x1b[1m"
     yanked = Event(what=EventKind.YANKED, at=at, by=by, files=(WHEEL,), reason="\x1b[2J \u202e")
     status = Event.status_set(Status.ARCHIVED, "\x9b1m\n", at=at, by=by)
     index.projects.change(name, lambda _: (yanked, status))

@@ -214,7 +214,7 @@ def test_minted_tokens_are_marked_until_they_expire(wheelyard: Typed, index: Ind
     for name, hours in (("job", 1), ("old job", -1)):
         _, record = index.tokens.create(TokenRequest(name=name), by="publisher:core")
         snapshot = index.tokens.records.get_for_update(record.id)
-        expires = index.runtime.now() + timedelta(hours=hours)
+        expires = index.server.runtime.now() + timedelta(hours=hours)
         minted = replace(record, publishers=("core",), expires_at=expires)
         assert index.tokens.records.replace(minted, snapshot)
         made[name] = record.id
@@ -238,7 +238,7 @@ def test_list_says_who_revoked_a_token(wheelyard: Typed, index: Index) -> None:
 
 def test_person_is_shown_in_columns(wheelyard: Typed, index: Index) -> None:
     """The first line of a person has columns, as the list has."""
-    index.access.end_person("htpasswd:bo", "local:ana")
+    index.server.access.end_person("htpasswd:bo", "local:ana")
 
     shown = wheelyard("people", "show", "htpasswd:bo").stdout
 

@@ -64,7 +64,7 @@ def opened(folder: Path | str, apart: str = "") -> Index:
 
 def problems(folder: Path, *, rebuild: bool = False) -> list[str]:
     """Return what `wheelyard check` finds damaged."""
-    return opened(folder).check.run(rebuild=rebuild).problems
+    return opened(folder).server.check.run(rebuild=rebuild).problems
 
 
 def run(

@@ -172,7 +172,7 @@ def test_counts_belong_to_the_index_of_the_url(tmp_path: Path) -> None:
         ]
         page = server.get("/prod/project/demo/downloads/", HTML)
         server.clock.advance(days=1)
-        last = dev.last_downloads(7)
+        last = dev.server.last_downloads(7)
 
         assert counts == [1, 2]
         assert (page.status, b"2 downloads" in page.body) == (200, True)

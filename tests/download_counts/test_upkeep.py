@@ -43,7 +43,9 @@ def test_the_daily_sweep_adds_up(harness: IndexHarness) -> None:
     count_one(harness, "indexes/dev/")
     harness.clock.advance(hours=2)
 
-    DailySweep(harness.index.sweep, harness.index.changes, harness.index.runtime).sweep_if_due()
+    DailySweep(
+        harness.index.server.sweep, harness.index.changes, harness.index.server.runtime
+    ).sweep_if_due()
 
     month = keys.downloads_of_month("2026-01")
     assert list(harness.snapshot(keys.DOWNLOADS)) == [month]

@@ -99,9 +99,9 @@ class StoreFolder:
 
     def export_patiently(self, site: Path) -> tuple[ExportResult, int]:
         """Export, waiting for others on a clock that a wait moves; return how often it waited."""
-        waits, clock = list[int](), Clock(self.index.runtime.now())
+        waits, clock = list[int](), Clock(self.index.server.runtime.now())
         export = open_export(self.index, str(site), AT_BASE, ignore)
-        runtime = clocked(clock, self.index.runtime.random)
+        runtime = clocked(clock, self.index.server.runtime.random)
         lease = SiteLease(export.place.store, runtime, lambda: waits.append(1))
         return replace(export, lease=lease).run(ignore), len(waits)
 
@@ -142,8 +142,8 @@ class ExportHarness:
         index, observed = self.opened(store), ObservedStore(site or self.site, on_call)
         return Export(
             index=index,
-            place=SitePlace(observed, index.spool, "memory"),
-            lease=SiteLease(observed, index.runtime, self._note_wait),
+            place=SitePlace(observed, index.server.spool, "memory"),
+            lease=SiteLease(observed, index.server.runtime, self._note_wait),
             requested=self.options,
         )
 

@@ -42,7 +42,7 @@ class Sites:
     def export(self, *tables: dict[str, Any], everything: bool = False) -> ExportResult:
         """Export all indexes that such a process knows, and return the result of the first."""
         results = list[ExportResult]()
-        for index in self.opened(*tables).indexes.all():
+        for index in self.opened(*tables).server.indexes.all():
             place = str(self.site / index.definition.path)
             export = open_export(index, place, RequestedOptions(), lambda: None)
             results.append(export.run(lambda *_: None, everything=everything))
@@ -54,7 +54,10 @@ class Sites:
         for path in self.site.rglob("*"):
             if path.is_file():
                 store.put(Key(str(path.relative_to(self.site))), path.read_bytes(), None)
-        place, lease = SitePlace(store, index.spool, ""), SiteLease(store, index.runtime, ignore)
+        place, lease = (
+            SitePlace(store, index.server.spool, ""),
+            SiteLease(store, index.server.runtime, ignore),
+        )
         export = Export(index=index, place=place, lease=lease, requested=RequestedOptions())
         return export.run(ignore, everything=True), set(tree(store))
 
@@ -97,7 +100,7 @@ def test_an_export_without_the_settings_deletes_no_index(sites: Sites) -> None:
 
 def test_an_index_that_is_not_served_stays_in_the_site(sites: Sites) -> None:
     """An index of the store whose layer is missing for now stays, and the warning says why."""
-    administration = sites.opened(DEV).index_administration
+    administration = sites.opened(DEV).server.index_administration
     administration.make(PROD, "local:bo")
     sites.export(DEV)
 
@@ -111,7 +114,7 @@ def test_an_index_that_is_not_served_stays_in_the_site(sites: Sites) -> None:
 
 def test_an_index_that_is_not_served_is_left_out_with_a_warning(sites: Sites) -> None:
     """An index that no export has written yet is named with what is wrong, each time."""
-    sites.opened(DEV).index_administration.make(PROD, "local:bo")
+    sites.opened(DEV).server.index_administration.make(PROD, "local:bo")
 
     for _ in range(2):
         (warning,) = sites.export().warnings
@@ -123,7 +126,7 @@ def test_an_index_that_is_not_served_is_left_out_with_a_warning(sites: Sites) ->
 
 def test_a_lost_list_of_indexes_deletes_no_index(sites: Sites) -> None:
     """Without the list of indexes in the store, nothing is exported, and the site stays."""
-    sites.opened().index_administration.make({"name": "qa"}, "local:bo")
+    sites.opened().server.index_administration.make({"name": "qa"}, "local:bo")
     sites.export(DEV)
     before = tree(sites.site)
     (sites.store / keys.INDEX_LIST).unlink()
@@ -136,10 +139,10 @@ def test_a_lost_list_of_indexes_deletes_no_index(sites: Sites) -> None:
 
 def test_the_folder_of_a_removed_index_goes(sites: Sites) -> None:
     """Once a command has removed an index, an export deletes what exports have made of it."""
-    sites.opened().index_administration.make({"name": "qa"}, "local:bo")
+    sites.opened().server.index_administration.make({"name": "qa"}, "local:bo")
     sites.export()
     (sites.site / "qa" / "notes.txt").write_text("theirs")
-    sites.opened().index_administration.remove("qa", "local:bo")
+    sites.opened().server.index_administration.remove("qa", "local:bo")
 
     result = sites.export()
 
@@ -153,8 +156,8 @@ def test_an_index_that_moves_into_the_settings_stays_in_the_site(
     sites: Sites, tables: tuple[dict[str, Any], ...]
 ) -> None:
     """Its definition in the store is removed, and an export without the settings keeps it."""
-    administration = sites.opened(PROD, DEV).index_administration
-    sites.opened().index_administration.make(DEV, "local:bo")
+    administration = sites.opened(PROD, DEV).server.index_administration
+    sites.opened().server.index_administration.make(DEV, "local:bo")
     if not tables:
         sites.export()
     administration.remove("dev", "local:bo")
@@ -187,9 +190,9 @@ def test_a_lost_manifest_hides_no_folder_of_an_index(
     sites: Sites, content: bytes | None, *, is_bucket: bool
 ) -> None:
     """Without the manifest of the site, the folders of removed indexes go all the same."""
-    sites.opened().index_administration.make({"name": "qa"}, "local:bo")
+    sites.opened().server.index_administration.make({"name": "qa"}, "local:bo")
     sites.export(DEV)
-    sites.opened().index_administration.remove("qa", "local:bo")
+    sites.opened().server.index_administration.remove("qa", "local:bo")
     (sites.site / MANIFEST).unlink()
     if content is not None:
         (sites.site / MANIFEST).write_bytes(content)
@@ -241,10 +244,10 @@ def test_what_no_export_of_the_index_has_made_stays(sites: Sites, *, is_other_si
         (handbook / "simple" / "index.html").write_text("theirs")
         (handbook / "index.html").write_text("theirs")
     before = sites.files_of("handbook")
-    sites.opened().index_administration.make({"name": "handbook"}, "local:bo")
+    sites.opened().server.index_administration.make({"name": "handbook"}, "local:bo")
     with pytest.raises(Invalid, match=r"the site of all|Where the index handbook"):
         sites.export()
-    sites.opened().index_administration.remove("handbook", "local:bo")
+    sites.opened().server.index_administration.remove("handbook", "local:bo")
     with pytest.raises(NotFound):
         sites.opened().named("handbook")
 

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from msgspec.structs import replace
-
 from tests.http.packages import Package
 from tests.http.servers import memory_index
 from tests.operations.distributions import Made
@@ -172,7 +170,7 @@ def in_process(
     store = store or MemoryStore(clock.seconds)
     traits = StoreTraits(is_local=near)
     index = memory_index(folder, settings, fake_runtime(clock, 1), store=store, traits=traits)
-    index = replace(index, sources=sources)
+    index.server.sources = sources
     with asyncio.Runner() as runner:
         opened = InProcessServer(App(index), index, folder, clock, runner)
         yield opened

@@ -126,7 +126,7 @@ class RunningServer:
         """Every object of uploads with its size; no request has left a scratch file."""
         places = [self.store / name for name in KEPT]
         # that a token was used is written in the background, any time
-        until(lambda: not any(self.index.spool.folder.iterdir()))
+        until(lambda: not any(self.index.server.spool.folder.iterdir()))
         paths = [path for place in places for path in (place, *place.rglob("*"))]
         found = dict[str, int]()
         for path in paths:

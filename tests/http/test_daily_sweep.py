@@ -56,5 +56,5 @@ def test_server_sweeps_old_leftovers(tmp_path: Path, variables: dict[str, str]) 
 
     assert left.exists() == is_read_only
     assert (store / keys.lease("sweep")).exists() != is_read_only
-    assert index.check.run().problems == []
+    assert index.server.check.run().problems == []
     assert "Traceback" not in log.read_text()

@@ -50,4 +50,4 @@ def test_releases_go_while_the_disk_is_full(tmp_path: Path, disk: Path) -> None:
         assert [(file["version"], file["yanked"]) for file in files] == [("1.0", "broken")]
         (disk / "filler").unlink()
         assert post(server, wheel("late", "1.0")).status_code == 200
-        assert server.index.check.run().problems == []
+        assert server.index.server.check.run().problems == []

@@ -355,7 +355,7 @@ def test_the_home_page_has_the_indexes_of_now(tmp_path: Path) -> None:
     """The home page names an index that was just made, and none that was removed, to anybody."""
     with in_process(tmp_path) as server:
         server.publish_to(MAIN, OLD)
-        indexes = server.index.index_administration
+        indexes = server.index.server.index_administration
         assert [_links_to_indexes(server) for _ in range(2)] == [[], []]
         indexes.make({"name": "dev"}, "local:test")
         assert [_links_to_indexes(server) for _ in range(2)] == [["dev"], ["dev"]]
@@ -374,7 +374,7 @@ def test_other_servers_name_a_new_index_within_fifteen_seconds(tmp_path: Path) -
         in_process(tmp_path, store=store, near=False) as there,
     ):
         assert _links_to_indexes(there) == []
-        here.index.index_administration.make({"name": "dev"}, "local:test")
+        here.index.server.index_administration.make({"name": "dev"}, "local:test")
         for _ in range(2):
             there.clock.advance(seconds=15)
             assert _links_to_indexes(there) == ["dev"]
@@ -406,7 +406,7 @@ def _caching(server: InProcessServer, path: str, *headers: tuple[str, str]) -> t
 
 
 def _read(server: InProcessServer, who: str) -> None:
-    server.index.index_administration.change("prod", {"read": who}, "local:test")
+    server.index.server.index_administration.change("prod", {"read": who}, "local:test")
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -419,7 +419,7 @@ def test_what_a_change_of_an_index_closes_is_public_no_more(
     views = ("prod", "prod/as-of-2026-01-01")
     with in_process(tmp_path, Settings(grant=grants, http=http)) as server:
         for table in OPEN[:2]:
-            server.index.index_administration.make(table, "local:test")
+            server.index.server.index_administration.make(table, "local:test")
         server.publish_to("prod", OLD)
         request = TokenRequest(name="ci", indexes=("prod",))
         bearer = ("Authorization", f"Bearer {server.index.tokens.create(request, 'me')[0].text}")
@@ -446,9 +446,9 @@ def test_a_stored_grant_and_its_end_change_nothing_for_others(
     with in_process(tmp_path, Settings(main=OPEN_MAIN, index=tables)) as server:
         server.publish_to("prod", OLD)
         before = [_caching(server, f"/prod/{path}") for _ in range(2)]
-        made = server.index.access.grant(FOR_PROD, "local:test")
+        made = server.index.server.access.grant(FOR_PROD, "local:test")
         granted = [_caching(server, f"/prod/{path}") for _ in range(2)]
-        server.index.access.revoke(made, "local:test")
+        server.index.server.access.revoke(made, "local:test")
         revoked = [_caching(server, f"/prod/{path}") for _ in range(2)]
 
     assert before == granted == revoked
@@ -463,7 +463,7 @@ def test_other_servers_close_an_index_within_fifteen_seconds(tmp_path: Path) -> 
         in_process(tmp_path, store=store, near=False) as there,
     ):
         for table in OPEN[:2]:
-            here.index.index_administration.make(table, "local:test")
+            here.index.server.index_administration.make(table, "local:test")
         here.publish_to("prod", OLD)
         there.clock.advance(seconds=15)
         assert there.get("/prod/simple/demo/", JSON).status == 200
@@ -486,7 +486,7 @@ def test_nobody_gets_a_right_while_the_grants_are_not_known(
     )
     with in_process(tmp_path, settings) as server:
         server.publish_to("prod", OLD)
-        server.index.access.grant(FOR_PROD, "local:test")
+        server.index.server.access.grant(FOR_PROD, "local:test")
         store = server.index.stores.credentials
         store.delete(keys.ACCESS) if damage is None else store.put(keys.ACCESS, damage, None)
         bearer = ("Authorization", f"Bearer {'s' * 40}")

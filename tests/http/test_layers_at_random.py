@@ -135,11 +135,11 @@ class LayersMachine(RuleBasedStateMachine):
         self.stack = ExitStack()
         folder = Path(self.stack.enter_context(TemporaryDirectory()))
         self.server: InProcessServer = self.stack.enter_context(in_process(folder, given(folder)))
-        administration = self.server.index.index_administration
+        administration = self.server.index.server.index_administration
         for name in (DEV, PROD):
             administration.make({"name": name}, BY)
         administration.make({"name": BOTH, "layers": [PROD, DEV]}, BY)
-        self.server.index.access.edit_group("make", "team", (), BY)
+        self.server.index.server.access.edit_group("make", "team", (), BY)
         self.model = Model()
 
     def index(self, name: str) -> Index:
@@ -184,7 +184,7 @@ class LayersMachine(RuleBasedStateMachine):
         if source == to or release in self.model.deleted[to]:
             return
         project, version = release
-        runtime = self.server.index.runtime
+        runtime = self.server.index.server.runtime
         promotion = Promotion(self._side(source), self._side(to), runtime)
         promotion.promote(NormalizedName(project), parse_version(version))
         self.model.listed[to].add(release)
@@ -194,7 +194,7 @@ class LayersMachine(RuleBasedStateMachine):
         """Give the index of others other layers, and other names that it merges."""
         names = [written_name(name) for name in stacked]
         table = {"layers": names, "merge": merged}
-        self.server.index.index_administration.change(BOTH, table, BY)
+        self.server.index.server.index_administration.change(BOTH, table, BY)
         self.model.layers, self.model.merged = stacked, merged
 
     @rule(
@@ -205,7 +205,7 @@ class LayersMachine(RuleBasedStateMachine):
     def grant(self, who: str, pattern: str, index: str) -> None:
         """Grant reading in an index, in two, in all, or without one."""
         fields = GrantFields(who=(who,), projects=(pattern,), actions=("read",), index=index)
-        granted = self.server.index.access.grant(fields, BY)
+        granted = self.server.index.server.access.grant(fields, BY)
         self.model.grants[granted] = ReadGrant(who, pattern, index)
         self._wait()
 
@@ -214,7 +214,7 @@ class LayersMachine(RuleBasedStateMachine):
     def revoke(self, data: st.DataObject) -> None:
         """Revoke a grant, which may be the last one of its index."""
         granted = data.draw(st.sampled_from(sorted(self.model.grants)))
-        self.server.index.access.revoke(granted, BY)
+        self.server.index.server.access.revoke(granted, BY)
         del self.model.grants[granted]
         self._wait()
 
@@ -222,7 +222,7 @@ class LayersMachine(RuleBasedStateMachine):
     def join_or_leave(self, who: str) -> None:
         """Add somebody to the group, or take them out of it."""
         self.model.members ^= {who}
-        self.server.index.access.edit_group("set", "team", self.model.members, BY)
+        self.server.index.server.access.edit_group("set", "team", self.model.members, BY)
         self._wait()
 
     @invariant()

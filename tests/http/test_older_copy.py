@@ -67,7 +67,7 @@ def test_an_older_copy_is_served(
 
         app.publish(make_wheel("newer"), make_wheel("demo", "2.0"))
         assert [app.get(path).status for path in ASKED] == [200] * len(ASKED)
-        assert app.index.check.run().problems == []
+        assert app.index.server.check.run().problems == []
 
 
 @pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
@@ -78,7 +78,7 @@ def test_an_older_copy_releases_no_reserved_name(
     """A name without files that an older copy lacks is private at once, unless it was released."""
     store = MemoryStore(lambda: 0.0)
     with in_process(tmp_path, store=store, near=near) as app:
-        names = Names(app.index.projects, app.index.runtime, TakenNames(tuple))
+        names = Names(app.index.projects, app.index.server.runtime, TakenNames(tuple))
         later, given_up = NormalizedName("later"), NormalizedName("given-up")
         app.publish(make_wheel("demo"))
         copy = dict(objects(store))

@@ -170,7 +170,7 @@ def test_a_promoted_file_waits_from_its_promotion_on(server: InProcessServer) ->
     Promotion(
         IndexSide(uploads=dev.uploads, caller=ALICE),
         IndexSide(uploads=prod.uploads, caller=ALICE),
-        dev.runtime,
+        dev.server.runtime,
     ).promote(NormalizedName("demo"), Version("1.0"))
     at_first = versions(server, "/prod/simple/demo/")
     server.clock.advance(days=2)
@@ -208,7 +208,7 @@ def _stored_filter(folder: Path, store: MemoryStore) -> None:
         server.publish(OLD, NEW)
         keys = {"name": "stable", "layers": ["main"], "filter": FILTER, "read": "anyone"}
         made = IndexMade(at=START, by="local:old", index=keys)
-        server.index.indexes.in_force.records.change(lambda _: (made,))
+        server.index.server.indexes.in_force.records.change(lambda _: (made,))
 
 
 def test_a_filter_of_an_earlier_version_hides_all(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_filter_of_an_earlier_version_hides_all(tmp_path: Path) -> None:
             caution.message
             for caution in show_health(Call(index=server.index, caller=ALICE)).warnings
         )
-        administration = server.index.index_administration
+        administration = server.index.server.index_administration
         with pytest.raises(Conflict) as caught:
             administration.change("stable", {"merge": ["a-*"]}, "local:ana")
         with pytest.raises(Conflict, match="with keys of rules in its place"):
@@ -266,7 +266,7 @@ def test_no_command_opens_what_a_filter_hid(tmp_path: Path) -> None:
     with in_process(tmp_path, Settings(main=OPEN_MAIN)) as server:
         keys = {"name": "either", "layers": ["main"], "filter": "approved and (yanked or attested)"}
         made = IndexMade(at=START, by="local:old", index=keys)
-        server.index.indexes.in_force.records.change(lambda _: (made,))
+        server.index.server.indexes.in_force.records.change(lambda _: (made,))
         (warning,) = [text for text in texts_of(server_warnings(server.index)) if "filter" in text]
 
     assert "No key says the same as: yanked or attested." in warning
@@ -281,7 +281,7 @@ def test_nobody_makes_a_filter_any_more(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     _stored_filter(tmp_path / "old", store)
     with in_process(tmp_path, Settings(main=OPEN_MAIN), store=store) as server:
-        administration = server.index.index_administration
+        administration = server.index.server.index_administration
         with pytest.raises(Invalid, match="filter: there is no such key"):
             administration.make({"name": "other", "filter": "yanked"}, "local:ana")
         with pytest.raises(Invalid, match="filter: there is no such key"):

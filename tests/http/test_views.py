@@ -228,7 +228,7 @@ def test_a_promoted_file_counts_from_its_promotion_on(server: InProcessServer) -
     Promotion(
         IndexSide(uploads=dev.uploads, caller=ALICE),
         IndexSide(uploads=prod.uploads, caller=ALICE),
-        dev.runtime,
+        dev.server.runtime,
     ).promote(NormalizedName("demo"), Version("1.0"))
 
     assert versions(server, "/prod/as-of-2026-01-02/simple/demo/") == []
@@ -454,7 +454,7 @@ def test_a_project_that_is_hidden_is_not_said_to_be_deleted(server: InProcessSer
 def test_a_history_names_no_file_that_is_hidden(server: InProcessServer, base: str) -> None:
     """Histories and feeds of a view lack the files that it hides, and those that are deleted."""
     source = MAIN if base.startswith("/as-of") else "dev"
-    segment = server.index.indexes.definition(source).segment
+    segment = server.index.server.indexes.definition(source).segment
     server.publish_to(source, OLD)
     server.clock.advance(days=1)
     server.publish_to(source, NEW, make_wheel("demo", "2.0rc2"))

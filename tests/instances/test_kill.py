@@ -141,7 +141,7 @@ def assert_healed(bucket: BucketView, folder: Path, *files: str) -> None:
     assert json.loads(data_of(bucket, "projects.json"))["names"] == ["demo"]
     assert_dense(bucket, "demo")
     index = build_index(Stores.of(store), Spool(folder), Settings(), fake_runtime(Clock(), seed=1))
-    findings = index.check.run(rebuild=True)
+    findings = index.server.check.run(rebuild=True)
     assert (findings.problems, findings.repaired) == ([], [])
 
 

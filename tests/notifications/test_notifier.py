@@ -65,7 +65,7 @@ def want(harness: IndexHarness, name: str, reason: str = "") -> None:
         last=now,
         asks=(Ask("htpasswd:ana", now, reason),) if reason else (),
     )
-    harness.index.package_requests.change(lambda stored: stored.with_noted((request,), now))
+    harness.index.server.package_requests.change(lambda stored: stored.with_noted((request,), now))
 
 
 def test_one_message_an_hour(harness: IndexHarness, webhook: Webhook) -> None:
@@ -152,13 +152,13 @@ def test_failures_are_logged_once_and_tried_again(
     assert webhook.asked == 3
     assert caplog.text.count(f"webhook: it answers with status {status}") == 1
     assert "T0PS3CRET" not in caplog.text
-    message = harness.index.package_requests.get().message
+    message = harness.index.server.package_requests.get().message
     assert message is not None
     assert message.error == f"webhook: it answers with status {status}"
     webhook.status = 200
     assert server.notify_if_due() == EVERY
     assert len(webhook.texts) == 1
-    assert harness.index.package_requests.get().message.error == ""  # type: ignore[union-attr]
+    assert harness.index.server.package_requests.get().message.error == ""  # type: ignore[union-attr]
 
 
 def test_private_addresses_have_to_be_named(

@@ -99,7 +99,7 @@ class IndexHarness:
 
     def check(self, *, rebuild: bool = False, sweep: bool = False) -> Findings:
         """Check the store, from an index with empty caches."""
-        return self.opened(seed=2).check.run(rebuild=rebuild, sweep=sweep)
+        return self.opened(seed=2).server.check.run(rebuild=rebuild, sweep=sweep)
 
     def bytes_at(self, key: Key) -> bytes:
         """Return the bytes of an object that exists."""

@@ -1,14 +1,12 @@
 """Copies from a store into an index."""
 
 from collections.abc import Callable
-from functools import partial
 
 from wheelyard.catalog.changes import Changes
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
 from wheelyard.operations.copying.store_copy import IndexCopies, StoreCopy
 from wheelyard.storage.base import Store, Stores
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.indexes import catalog_of
 
 
 def store_copy(
@@ -27,7 +25,7 @@ def store_copy(
         indexes = IndexCopies(
             records=target.catalog.index_records,
             source_changes=changes_of,
-            target=partial(catalog_of, target),
+            target=target.server.indexes.catalog_of,
         )
     return StoreCopy(
         source=source,
@@ -38,9 +36,9 @@ def store_copy(
         target_changes=target.changes,
         projects=target.projects,
         rights=target.catalog.rights,
-        decisions=target.decisions,
-        upstream=UpstreamCopy(upstream or source.documents, there.documents, target.retries),
-        spool=target.spool,
+        decisions=target.server.decisions,
+        upstream=UpstreamCopy(upstream or source.documents, there.documents, target.server.retries),
+        spool=target.server.spool,
         threads=1,
         claims_names=claims_names,
         indexes=indexes,

@@ -49,7 +49,7 @@ def access_of(
     harness: IndexHarness, *faults: Fault, configured: Settings = CONFIGURED, seed: int = 3
 ) -> AccessControl:
     """Return the grants as another process sees them, whose store has faults."""
-    return harness.opened(seed, FaultyStore(harness.store, faults), configured).access
+    return harness.opened(seed, FaultyStore(harness.store, faults), configured).server.access
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_grant_that_is_revoked_at_the_same_time(harness: IndexHarness) -> None:
                 other.revoke(granted.id, by="local:bo")
 
     index = harness.opened(5, ObservedStore(harness.store, revoke))
-    added = index.add_grant(grant(BO), by="local:ana")
+    added = index.server.add_grant(grant(BO), by="local:ana")
 
     assert ([added.id], texts_of(added.warnings)) == (ids, ["it has been revoked meanwhile"])
     assert added.text == f"{BO} may read {CORE} in the index main"
@@ -323,7 +323,7 @@ def test_a_lost_answer_and_another_change(harness: IndexHarness, access: AccessC
     store = Overtaken(harness.store, (Fault(FaultKind.DONE, "put", keys.ACCESS),))
     store.meanwhile = lambda: access.edit_group("set", "team", [], by="local:bo")
 
-    harness.opened(8, store, CONFIGURED).access.revoke(made, by="local:ana")
+    harness.opened(8, store, CONFIGURED).server.access.revoke(made, by="local:ana")
 
     assert history(access)[1:] == [f"revoked {made}", "group team: made"]
 
@@ -351,7 +351,7 @@ def test_a_right_that_is_taken_away_after_the_start_is_gone(harness: IndexHarnes
     """What a server with a bucket has read at its start gives no right that was revoked since."""
     other = access_of(harness, seed=4)
     made = other.grant(grant(BO), by="local:ana")
-    started = harness.opened(3, settings=CONFIGURED, is_local=False).access
+    started = harness.opened(3, settings=CONFIGURED, is_local=False).server.access
     started.read_ahead(may_become_ambiguous=False)
     other.revoke(made, by="local:ana")
 

@@ -124,7 +124,7 @@ def test_a_flood_is_so_many_lines(caplog: pytest.LogCaptureFixture) -> None:
 
 def test_each_decision_has_audit_line(harness: IndexHarness, log: pytest.LogCaptureFixture) -> None:
     """What somebody decides about a public package has a line, without a secret."""
-    deciding = Deciding(harness.index.decisions, "local:ana")
+    deciding = Deciding(harness.index.server.decisions, "local:ana")
     deciding.block(DEMO, parse_version("1.0"), f"see wyd_{'a1B2' * 12}")
     deciding.approve(DEMO, parse_version("2.0"), "", ["licence"], ["A" * 64])
 

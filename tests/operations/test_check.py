@@ -378,13 +378,13 @@ def test_bytes_of_a_deleted_file_are_swept_at_once(full: IndexHarness) -> None:
 
 def test_old_scratch_files_are_swept(full: IndexHarness) -> None:
     """Scratch files that a killed process left are removed after a day, younger ones are noted."""
-    path, sink = full.index.spool.create()
+    path, sink = full.index.server.spool.create()
     sink.close()
     foreign = full.folder / "somebody-elses"
     foreign.touch()
     full.clock.advance(days=32)
-    os.utime(path, (full.index.spool.time() - 90_000,) * 2)
-    assert full.opened(3).sweep.run(full.clock.now) == 2  # of the deleted file
+    os.utime(path, (full.index.server.spool.time() - 90_000,) * 2)
+    assert full.opened(3).server.sweep.run(full.clock.now) == 2  # of the deleted file
     assert any("scratch" in note for note in texts_of(full.check().notes))
 
     assert full.check(sweep=True).swept == 1
@@ -463,7 +463,7 @@ def index_at(folder: Path) -> Index:
 
 def check(index: Index) -> Findings:
     """Check everything."""
-    return index.check.run(rebuild=True, sweep=True)
+    return index.server.check.run(rebuild=True, sweep=True)
 
 
 def test_one_unreadable_object_is_one_problem(tmp_path: Path) -> None:
@@ -505,7 +505,7 @@ def test_memory_does_not_grow_with_files(harness: IndexHarness) -> None:
     harness.check()  # what is made once for a process is there then
     start_tracing()
     try:
-        findings = index.check.run()
+        findings = index.server.check.run()
     finally:
         stop_tracing()
 

@@ -145,7 +145,7 @@ def test_a_watched_folder(guarded: GuardedHarness, folder: Path) -> None:
         tree=FolderTree(folder),
         importer=Importer(guarded.index.uploads),
         caller=ALICE,
-        runtime=guarded.index.runtime,
+        runtime=guarded.index.server.runtime,
         interval=1.0,
     )
     made = (make_wheel(), make_wheel("acme_core"), make_wheel("requests"))

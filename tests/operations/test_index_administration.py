@@ -50,14 +50,14 @@ def opened(harness: IndexHarness, *tables: dict[str, Any], seed: int = 3) -> Ind
 
 def names_of(index: Index) -> list[str]:
     """Return the names of the indexes that are served."""
-    return [served.name for served in index.indexes.all()]
+    return [served.name for served in index.server.indexes.all()]
 
 
 def test_an_index_is_not_removed_while_it_gets_a_package(harness: IndexHarness) -> None:
     """An upload that begins before a removal keeps the index, and one after it is refused."""
     here, there = opened(harness), opened(harness, seed=4)
-    here.index_administration.make(DEV, "local:bo")
-    uploads, administration = there.named("dev").uploads, here.index_administration
+    here.server.index_administration.make(DEV, "local:bo")
+    uploads, administration = there.named("dev").uploads, here.server.index_administration
     submit, made = type(administration).submit, make_wheel()
 
     class Slow(type(administration)):  # type: ignore[misc]
@@ -78,9 +78,9 @@ def test_an_index_is_not_removed_while_it_gets_a_package(harness: IndexHarness) 
 def test_a_package_does_not_come_to_an_index_that_was_removed(harness: IndexHarness) -> None:
     """A server that does not know yet that an index was removed publishes nothing to it."""
     here, there = opened(harness), opened(harness, seed=4)
-    here.index_administration.make(DEV, "local:bo")
+    here.server.index_administration.make(DEV, "local:bo")
     uploads = there.named("dev").uploads
-    here.index_administration.remove("dev", "local:bo")
+    here.server.index_administration.remove("dev", "local:bo")
 
     with pytest.raises(NotFound, match="was removed meanwhile"):
         uploads.accept(make_wheel().arrival(harness.folder), ALICE)
@@ -92,20 +92,20 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
     """What one process changes, another one serves, and the history says who did it and why."""
     here, there = opened(harness, PROD), opened(harness, PROD, seed=4)
 
-    here.index_administration.make(DEV, "user:ana@acme.dev", "TEAM-1")
+    here.server.index_administration.make(DEV, "user:ana@acme.dev", "TEAM-1")
 
     assert names_of(there) == [MAIN, "dev", "prod"]
     layers = ["dev", "prod"]
-    there.index_administration.change("dev", {"layers": layers}, "local:bo", "sees prod")
-    changed = here.index_administration.show()[1]
+    there.server.index_administration.change("dev", {"layers": layers}, "local:bo", "sees prod")
+    changed = here.server.index_administration.show()[1]
     assert (changed.source, changed.index, changed.created_by, changed.changed_by) == (
         *("store", {"name": "dev", "layers": layers}, "user:ana@acme.dev", "local:bo"),
     )
     assert here.named("dev").definition.layers == ("dev", "prod")
-    here.index_administration.change("dev", {"layers": layers}, "local:bo")  # nothing to do
-    assert here.index_administration.remove("dev", "local:bo") == ()
+    here.server.index_administration.change("dev", {"layers": layers}, "local:bo")  # nothing to do
+    assert here.server.index_administration.remove("dev", "local:bo") == ()
     assert names_of(there) == [MAIN, "prod"]
-    events = [commit.event for commit in there.indexes.in_force.records.history()]
+    events = [commit.event for commit in there.server.indexes.in_force.records.history()]
     assert [describe_event(event) for event in events] == [
         "index dev: made, its own packages (TEAM-1)",
         "index dev: changed, layers dev prod (sees prod)",
@@ -134,7 +134,7 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
 def test_what_cannot_be_made(harness: IndexHarness, table: dict[str, Any], code: str) -> None:
     """A name that is taken, and a definition that the settings would refuse, are not stored."""
     settings = Settings(main=OPEN_MAIN, index=(PROD,), server=ServerSettings(roots=("acme",)))
-    administration = harness.opened(3, settings=settings).index_administration
+    administration = harness.opened(3, settings=settings).server.index_administration
     administration.make(DEV, "local:bo")
     before = harness.bytes_at(keys.INDEX_LIST)
 
@@ -147,7 +147,9 @@ def test_what_cannot_be_made(harness: IndexHarness, table: dict[str, Any], code:
 
 def test_a_source_of_promotions_that_does_not_exist(harness: IndexHarness) -> None:
     """Whoever names an index in promote_from that there is not hears it at once."""
-    administration = opened(harness, {**PROD, "promote_from": ["main", "dve"]}).index_administration
+    administration = opened(
+        harness, {**PROD, "promote_from": ["main", "dve"]}
+    ).server.index_administration
     administration.make(DEV, "local:bo")
 
     made = administration.make({"name": "qa", "promote_from": ["dev", "dve"]}, "local:bo")
@@ -161,7 +163,7 @@ def test_a_source_of_promotions_that_does_not_exist(harness: IndexHarness) -> No
 
 def test_a_circle_is_refused(harness: IndexHarness) -> None:
     """An index cannot get a layer that leads back to it."""
-    administration = opened(harness).index_administration
+    administration = opened(harness).server.index_administration
     administration.make(DEV, "local:bo")
     administration.make({"name": "prod", "layers": ["dev"]}, "local:bo")
 
@@ -171,7 +173,7 @@ def test_a_circle_is_refused(harness: IndexHarness) -> None:
 
 def test_what_cannot_be_changed(harness: IndexHarness) -> None:
     """Names stay, what the settings have is changed there, and what is gone cannot be removed."""
-    administration = opened(harness, PROD).index_administration
+    administration = opened(harness, PROD).server.index_administration
     administration.make(DEV, "local:bo")
 
     with pytest.raises(Invalid, match="stays as it is"):
@@ -186,7 +188,7 @@ def test_what_cannot_be_changed(harness: IndexHarness) -> None:
 def test_an_index_that_is_in_use_stays(harness: IndexHarness) -> None:
     """An index with packages, and a layer of another one, is not removed."""
     index = opened(harness)
-    administration = index.index_administration
+    administration = index.server.index_administration
     administration.make(DEV, "local:bo")
     administration.make({"name": "team"}, "local:bo")
     dev = index.named("dev")
@@ -201,8 +203,8 @@ def test_an_index_that_is_in_use_stays(harness: IndexHarness) -> None:
 
 def test_a_layer_of_the_settings_is_taken_out_there(harness: IndexHarness) -> None:
     """Who removes a layer of an index of the settings hears that no command takes it out there."""
-    opened(harness).index_administration.make(DEV, "local:bo")
-    administration = opened(harness, {"name": "top", "layers": ["dev"]}).index_administration
+    opened(harness).server.index_administration.make(DEV, "local:bo")
+    administration = opened(harness, {"name": "top", "layers": ["dev"]}).server.index_administration
 
     with pytest.raises(Conflict, match="'top', which is in the settings") as refused:
         administration.remove("dev", "local:bo")
@@ -216,7 +218,7 @@ def test_packages_that_an_index_does_not_show_are_said(
 ) -> None:
     """Who takes the name of an index out of its layers hears that its packages are hidden now."""
     index = opened(harness)
-    administration = index.index_administration
+    administration = index.server.index_administration
     administration.make({"name": "team"}, "local:bo")
     administration.make(DEV, "local:bo")
     assert administration.change("dev", {"layers": layers}, "local:bo").warnings == ()
@@ -233,7 +235,7 @@ def test_packages_that_an_index_does_not_show_are_said(
 def test_an_index_is_emptied_before_it_is_removed(harness: IndexHarness) -> None:
     """Who follows the advice deletes also dev releases, and waits until nothing can be restored."""
     index = opened(harness)
-    administration = index.index_administration
+    administration = index.server.index_administration
     administration.make(DEV, "local:bo")
     dev = index.named("dev")
     dev.uploads.accept(make_wheel(version="0.dev1").arrival(harness.folder), ALICE)
@@ -254,7 +256,7 @@ def test_an_index_is_emptied_before_it_is_removed(harness: IndexHarness) -> None
 def test_the_advice_of_deleted_files_names_their_digest(harness: IndexHarness) -> None:
     """Who cannot remove an index, as a file can be restored, can paste the command of that file."""
     index = opened(harness)
-    index.index_administration.make(DEV, "local:bo")
+    index.server.index_administration.make(DEV, "local:bo")
     dev = index.named("dev")
     wheel = make_wheel()
     dev.uploads.accept(wheel.arrival(harness.folder), ALICE)
@@ -262,7 +264,7 @@ def test_the_advice_of_deleted_files_names_their_digest(harness: IndexHarness) -
     dev.lifecycle.change("delete", ALICE, NormalizedName("demo"), every, "")
 
     with pytest.raises(Conflict) as refused:
-        index.index_administration.remove("dev", "local:bo")
+        index.server.index_administration.remove("dev", "local:bo")
 
     command = f"delete demo sha256:{wheel.sha256} --now --index dev"
     assert command in in_terminal(refused.value)
@@ -271,11 +273,11 @@ def test_the_advice_of_deleted_files_names_their_digest(harness: IndexHarness) -
 def test_rights_for_an_index_that_is_removed(harness: IndexHarness) -> None:
     """Whoever removes an index hears how many grants still name it."""
     index = opened(harness)
-    index.index_administration.make(DEV, "local:bo")
+    index.server.index_administration.make(DEV, "local:bo")
     fields = GrantFields(who=("user:ana@acme.dev",), projects=("*",), actions=("read",))
-    index.access.grant(replace(fields, index="dev"), "local:bo")
+    index.server.access.grant(replace(fields, index="dev"), "local:bo")
 
-    (warning,) = texts_of(index.index_administration.remove("dev", "local:bo"))
+    (warning,) = texts_of(index.server.index_administration.remove("dev", "local:bo"))
 
     assert warning.startswith("1 grant for the index dev")
 
@@ -285,8 +287,8 @@ def test_no_index_has_the_name_of_a_project(harness: IndexHarness) -> None:
     index = opened(harness)
     harness.upload(make_wheel())
     with pytest.raises(Conflict, match="the name of a project"):
-        index.index_administration.make({"name": "demo"}, "local:bo")
-    index.index_administration.make(DEV, "local:bo")
+        index.server.index_administration.make({"name": "demo"}, "local:bo")
+    index.server.index_administration.make(DEV, "local:bo")
 
     with pytest.raises(Invalid, match="the name of an index"):
         harness.upload(make_wheel("dev"))
@@ -331,7 +333,7 @@ def test_an_index_and_a_project_race_for_a_name(tmp_path: Path, *, is_upload_fir
         return lambda: index.uploads.accept(make_wheel("dev").arrival(tmp_path), ALICE)
 
     def make(store: Store, seed: int) -> Callable[[], object]:
-        administration = IndexHarness(tmp_path).opened(seed, store).index_administration
+        administration = IndexHarness(tmp_path).opened(seed, store).server.index_administration
         return lambda: administration.make(DEV, "local:bo")
 
     slow, fast = (upload, make) if is_upload_first else (make, upload)
@@ -347,8 +349,8 @@ def test_an_index_and_a_project_race_for_a_name(tmp_path: Path, *, is_upload_fir
             break
         index = IndexHarness(tmp_path).opened(3, store)
         has_project = any(True for _ in store.list(keys.PROJECTS))
-        assert not (has_project and index.indexes.names()), at
-        assert has_project or index.indexes.names() or (is_refused and others == [True]), at
+        assert not (has_project and index.server.indexes.names()), at
+        assert has_project or index.server.indexes.names() or (is_refused and others == [True]), at
         results.add((is_refused, others[0]))
 
     assert {(True, False), (False, True)} <= results
@@ -356,7 +358,7 @@ def test_an_index_and_a_project_race_for_a_name(tmp_path: Path, *, is_upload_fir
 
 def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
     """An index whose layer was taken out of the settings is not served, and all others are."""
-    before = opened(harness, PROD).index_administration
+    before = opened(harness, PROD).server.index_administration
     before.make({"name": "dev", "layers": ["dev", "prod"]}, "local:bo")
     before.make({"name": "team", "layers": ["dev"]}, "local:bo")
     before.make({"name": "qa"}, "local:bo")
@@ -364,22 +366,22 @@ def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
     index = opened(harness)
 
     assert names_of(index) == [MAIN, "qa"]
-    assert set(index.indexes.names()) == {"dev", "qa", "team"}
+    assert set(index.server.indexes.names()) == {"dev", "qa", "team"}
     with pytest.raises(Unavailable, match="no index 'prod'") as refused:
         index.named("dev")
     assert refused.value.code == "wrong_index"
     with pytest.raises(NotFound):
         index.named("nobody")
-    problems = {row.name: row.problem for row in index.index_administration.show()}
+    problems = {row.name: row.problem for row in index.server.index_administration.show()}
     assert "no index 'prod'" in problems["dev"]
     assert "its layer 'dev' is wrong" in problems["team"]
-    index.index_administration.change("dev", {"layers": None}, "local:bo")
+    index.server.index_administration.change("dev", {"layers": None}, "local:bo")
     assert names_of(index) == [MAIN, "dev", "qa", "team"]
 
 
 def test_a_definition_of_a_newer_version(harness: IndexHarness) -> None:
     """An index with a key that this version does not know is not served as if it had none."""
-    opened(harness).index_administration.make(DEV, "local:bo")
+    opened(harness).server.index_administration.make(DEV, "local:bo")
     document = decode(harness.bytes_at(keys.INDEX_LIST), type=IndexList)
     newer = replace(document.indexes[0], index={**DEV, "mirror": True})
     harness.store.put(keys.INDEX_LIST, encode(replace(document, indexes=(newer,))) + b"\n", None)
@@ -387,7 +389,7 @@ def test_a_definition_of_a_newer_version(harness: IndexHarness) -> None:
     index = opened(harness, seed=7)
 
     assert names_of(index) == [MAIN]
-    assert "mirror" in index.index_administration.show()[0].problem
+    assert "mirror" in index.server.index_administration.show()[0].problem
 
 
 @pytest.mark.parametrize(
@@ -404,25 +406,25 @@ def test_a_definition_of_a_newer_version(harness: IndexHarness) -> None:
 )
 def test_what_stops_the_start(harness: IndexHarness, settings: Settings, words: str) -> None:
     """A server does not start if its settings and the store contradict each other."""
-    opened(harness).index_administration.make(DEV, "local:bo")
+    opened(harness).server.index_administration.make(DEV, "local:bo")
     harness.upload(make_wheel())
     index = harness.opened(4, settings=settings)
 
     with pytest.raises(Invalid, match=words) as refused:
-        index.indexes.in_force.require_start(index.projects)
+        index.server.indexes.in_force.require_start(index.projects)
 
     assert refused.value.code == "bad_setting"
 
 
 def test_one_of_two_definitions_is_removed(harness: IndexHarness) -> None:
     """An index that is in the settings and in the store is removed from the store by a command."""
-    opened(harness).index_administration.make(DEV, "local:bo")
+    opened(harness).server.index_administration.make(DEV, "local:bo")
     index = opened(harness, DEV)
     index.named("dev").uploads.accept(make_wheel().arrival(harness.folder), ALICE)
 
-    index.index_administration.remove("dev", "local:bo")
+    index.server.index_administration.remove("dev", "local:bo")
 
-    index.indexes.in_force.require_start(index.projects)
+    index.server.indexes.in_force.require_start(index.projects)
     assert index.named("dev").projects.get(NormalizedName("demo")).files
 
 
@@ -433,7 +435,7 @@ def test_a_damaged_list_of_indexes_stops_no_start(harness: IndexHarness) -> None
     settings, spool, runtime = (
         Settings(main=OPEN_MAIN, index=(DEV,)),
         Spool(harness.folder),
-        harness.index.runtime,
+        harness.index.server.runtime,
     )
 
     index = build_index(
@@ -450,7 +452,7 @@ def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
 ) -> None:
     """Without the list, nobody can say which indexes there are, and it is said what mends that."""
     harness.upload(make_wheel("demo", "1.0"))
-    opened(harness).index_administration.make(DEV, "local:bo")
+    opened(harness).server.index_administration.make(DEV, "local:bo")
     harness.store.delete(keys.INDEX_LIST)
     index = opened(harness, PROD)
 
@@ -466,7 +468,7 @@ def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
 
 def test_check_mends_the_list_of_indexes(harness: IndexHarness) -> None:
     """The check mends document and journal of the indexes, as those of a project."""
-    opened(harness).index_administration.make(DEV, "local:bo")
+    opened(harness).server.index_administration.make(DEV, "local:bo")
     whole = harness.bytes_at(keys.INDEX_LIST)
     harness.store.put(keys.INDEX_LIST, b"?", None)
     (problem,) = harness.check().problems
@@ -479,11 +481,11 @@ def test_check_mends_the_list_of_indexes(harness: IndexHarness) -> None:
 
 def test_health_says_which_index_is_not_served(harness: IndexHarness) -> None:
     """The health page has a line for each index, and why one is not served."""
-    opened(harness, PROD).index_administration.make(
+    opened(harness, PROD).server.index_administration.make(
         {"name": "dev", "layers": ["dev", "prod"]}, "local:bo"
     )
     index = opened(harness)
-    index.index_administration.make({"name": "qa"}, "local:bo")
+    index.server.index_administration.make({"name": "qa"}, "local:bo")
 
     parts = LocalApi(index=index, caller=ALICE).call(show_health).parts
 
@@ -494,7 +496,7 @@ def test_health_says_which_index_is_not_served(harness: IndexHarness) -> None:
 def test_an_open_index_shows_a_closed_one_only_if_that_is_meant(harness: IndexHarness) -> None:
     """Whoever opens an index that shows packages of one that is not open has to confirm it."""
     index = opened(harness, PROD)
-    administration = index.index_administration
+    administration = index.server.index_administration
     administration.make({"name": "qa", "layers": ["prod"]}, "local:bo")
     administration.make({"name": "dev", "layers": ["main"], "read": "anyone"}, "local:bo")
     before = administration.show()
@@ -521,10 +523,10 @@ def test_an_open_index_shows_a_closed_one_only_if_that_is_meant(harness: IndexHa
 def test_rights_of_an_index_that_is_made_again(harness: IndexHarness) -> None:
     """Whoever makes an index hears that rights of an earlier one of its name hold in it."""
     index = opened(harness)
-    administration = index.index_administration
+    administration = index.server.index_administration
     assert administration.make(DEV, "local:bo").warnings == ()
     grant = GrantFields(who=("htpasswd:ana",), projects=("*",), actions=("read",), index="dev")
-    index.access.grant(grant, "local:bo")
+    index.server.access.grant(grant, "local:bo")
     administration.remove("dev", "local:bo")
 
     (warning,) = texts_of(administration.make(DEV, "local:bo").warnings)
@@ -534,7 +536,7 @@ def test_rights_of_an_index_that_is_made_again(harness: IndexHarness) -> None:
 
 def test_an_index_is_closed_below_an_open_one(harness: IndexHarness) -> None:
     """Whoever closes an index that an open one shows has to say that it may go on showing it."""
-    administration = opened(harness).index_administration
+    administration = opened(harness).server.index_administration
     administration.make({**DEV, "read": "anyone"}, "local:bo")
     administration.make({"name": "top", "layers": ["dev"], "read": "anyone"}, "local:bo")
     close = partial(administration.change, "dev", {"read": "granted"}, "local:bo")
@@ -553,9 +555,9 @@ def test_an_index_is_closed_below_an_open_one(harness: IndexHarness) -> None:
 
 def test_an_index_is_not_closed_below_an_open_one_of_the_settings(harness: IndexHarness) -> None:
     """Nobody closes an index so that no server would start, whatever they confirm."""
-    harness.index.index_administration.make({**DEV, "read": "anyone"}, "local:bo")
+    harness.index.server.index_administration.make({**DEV, "read": "anyone"}, "local:bo")
     top = {"name": "top", "layers": ["dev"], "read": "anyone"}
-    administration = opened(harness, top).index_administration
+    administration = opened(harness, top).server.index_administration
 
     with pytest.raises(Conflict, match="the index top of the settings, which would show"):
         administration.change("dev", {"read": None}, "local:bo", even_if_open=True)
@@ -567,21 +569,21 @@ def test_an_index_is_not_closed_below_an_open_one_of_the_settings(harness: Index
 def test_a_private_server_warns_of_no_open_index(harness: IndexHarness) -> None:
     """Where the settings close all indexes, no warning says that anybody may read one."""
     tables = {**DEV, "read": "anyone"}, {"name": "top", "layers": ["dev"], "read": "anyone"}
-    administration = harness.index.index_administration
+    administration = harness.index.server.index_administration
     for table in tables:
         administration.make(table, "local:bo")
     administration.change("dev", {"read": None}, "local:bo", even_if_open=True)
     assert [len(row.warnings) for row in administration.show()] == [0, 1]
     settings = Settings(access=AccessSettings(private=True))
 
-    private = harness.opened(5, settings=settings).index_administration
+    private = harness.opened(5, settings=settings).server.index_administration
 
     assert [row.warnings for row in private.show()] == [(), ()]
 
 
 def test_null_leaves_a_key_out(harness: IndexHarness) -> None:
     """A key without a value is not stored with an index that is made."""
-    administration = opened(harness).index_administration
+    administration = opened(harness).server.index_administration
 
     made = administration.make({**DEV, "read": None, "layers": None, "merge": None}, "local:bo")
 
@@ -596,10 +598,10 @@ def test_no_server_starts_with_an_index_of_the_settings_that_opens_another_one(
     index = opened(harness, *tables)
 
     with pytest.raises(Invalid, match="anybody may read the index leak, and not the index prod"):
-        index.indexes.in_force.require_start(index.projects)
+        index.server.indexes.in_force.require_start(index.projects)
 
     mended = opened(harness, *({**table, "read": "anyone"} for table in tables), seed=4)
-    mended.indexes.in_force.require_start(mended.projects)
+    mended.server.indexes.in_force.require_start(mended.projects)
 
 
 def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
@@ -654,7 +656,7 @@ def test_rights_of_a_person_in_all_indexes(harness: IndexHarness) -> None:
     fields = GrantFields(
         who=("user:ana@acme.dev",), projects=("*",), actions=("upload",), index="prod"
     )
-    index.access.grant(fields, "local:bo")
+    index.server.access.grant(fields, "local:bo")
 
     api = LocalApi(index=index, caller=ALICE)
     rights = api.call(show_person, PersonQuestion("user:ana@acme.dev")).rights

@@ -81,17 +81,17 @@ def old(harness: IndexHarness) -> IndexHarness:
     and a grant names no index.
     """
     index = opened(harness)
-    administration = index.index_administration
+    administration = index.server.index_administration
     administration.make({"name": "team"}, "local:bo")
     administration.make({"name": "dev", "layers": ["dev", "team"]}, "local:bo")
     for name, version in (("team", "1.0"), (MAIN, "9.0")):
         uploads = index.named(name).uploads
         uploads.accept(make_wheel("demo", version).arrival(harness.folder), ALICE)
-    index.access.grant(GRANT, "local:bo")
+    index.server.access.grant(GRANT, "local:bo")
     unnamed = replace(GRANT, who=(BO,), index="")
     granted = Granted(at=harness.clock.now, by="local:bo", id="g0", grant=unnamed)
-    index.access.records.change(lambda _: (granted,))
-    index.publishers.add(PUBLISHER, "local:bo")
+    index.server.access.records.change(lambda _: (granted,))
+    index.server.publishers.add(PUBLISHER, "local:bo")
     index.tokens.create(TokenRequest(name="ci", indexes=("team",)), "local:bo")
     # by the names that the earlier version has given
     at, folder = harness.clock.now, keys.index_folder("team")
@@ -100,8 +100,8 @@ def old(harness: IndexHarness) -> IndexHarness:
         place = Key(f"{keys.FORMER_MAIN_FOLDER}{entry.key.removeprefix(folder)}")
         harness.store.put(place, body, None)
         harness.store.delete(entry.key)
-    index.access.rename_index("team", MAIN, "local:bo", "")
-    index.publishers.rename_index("team", MAIN, "local:bo", "")
+    index.server.access.rename_index("team", MAIN, "local:bo", "")
+    index.server.publishers.rename_index("team", MAIN, "local:bo", "")
     (record,) = index.tokens.records.all()
     snapshot = index.tokens.records.get_for_update(record.id)
     scope = replace(record.in_index, index=MAIN)  # type: ignore[type-var]
@@ -113,13 +113,13 @@ def old(harness: IndexHarness) -> IndexHarness:
         IndexMade(at=at, by="local:bo", index={"name": "dev", "layers": ["dev", MAIN]}),
         IndexMade(at=at, by="local:bo", index={"name": "root", "layers": [""]}),
     )
-    index.indexes.in_force.records.change(lambda _: events)
+    index.server.indexes.in_force.records.change(lambda _: events)
     return harness
 
 
 def rename(index: Index, name: str = "team") -> str:
     """Rename the index, and return its new name."""
-    renaming = IndexRename(index.index_administration, index.stores.documents)
+    renaming = IndexRename(index.server.index_administration, index.stores.documents)
     return renaming.rename(name, "local:bo", "two of one name").name
 
 
@@ -134,7 +134,7 @@ def where(index: Index, who: str) -> set[str]:
 
 def served(index: Index) -> list[Index]:
     """Return all indexes that are served."""
-    return index.indexes.all()
+    return index.server.indexes.all()
 
 
 def versions(index: Index) -> dict[str, list[str]]:
@@ -151,7 +151,7 @@ def test_the_index_is_closed_until_it_is_renamed(old: IndexHarness) -> None:
     assert versions(index) == {MAIN: ["9.0"]}
     assert where(index, ANA) == where(index, "token") == set()
     assert MAIN in where(index, BO)
-    listed = {row.name: row.problem for row in index.index_administration.show()}
+    listed = {row.name: row.problem for row in index.server.index_administration.show()}
     assert "by the command index rename" in listed[MAIN]
     assert "former-main-" in listed["dev"]
     said = [*texts_of(index_warnings(index)), *old.check().problems]
@@ -165,7 +165,7 @@ def test_an_index_of_the_settings_that_shows_main_is_closed(old: IndexHarness) -
 
     index = old.opened(9, settings=Settings(main=OPEN_MAIN, index=tables))
 
-    index.indexes.in_force.require_start(index.projects)
+    index.server.indexes.in_force.require_start(index.projects)
     assert [one.name for one in served(index)] == [MAIN, "root", "top"]
     with refused(Unavailable, "wrong_index"):
         index.named("view")
@@ -173,7 +173,7 @@ def test_an_index_of_the_settings_that_shows_main_is_closed(old: IndexHarness) -
 
 def test_nothing_new_names_main_meanwhile(old: IndexHarness) -> None:
     """No layer and no right can name main while nobody could tell which one it means."""
-    administration = opened(old).index_administration
+    administration = opened(old).server.index_administration
 
     with refused(Conflict, "index_in_use", "command index rename"):
         administration.make({"name": "new", "layers": ["new", MAIN]}, "local:bo")
@@ -187,10 +187,10 @@ def test_nothing_new_names_main_meanwhile(old: IndexHarness) -> None:
 def require_renamed(index: Index) -> None:
     """Check that nothing was lost, and that all that named the index names it still."""
     assert versions(index) == {MAIN: ["9.0"], "team": ["1.0"]}
-    assert index.indexes.definition("dev").layers == ("dev", "team")
-    assert index.indexes.definition("root").layers == (MAIN,)
+    assert index.server.indexes.definition("dev").layers == ("dev", "team")
+    assert index.server.indexes.definition("root").layers == (MAIN,)
     assert where(index, ANA) == where(index, "token") == {"team"}
-    (publisher,) = index.publishers.show()
+    (publisher,) = index.server.publishers.show()
     assert publisher.publisher["index"] == "team"
     assert list(index.stores.documents.list(keys.FORMER_MAIN_FOLDER)) == []
 
@@ -244,10 +244,10 @@ def test_an_index_with_a_filter_gets_another_name(harness: IndexHarness) -> None
     index = harness.index
     keys_of_index = {"name": MAIN, "layers": [""], "filter": "not yanked"}
     made = IndexMade(at=harness.clock.now, by="local:bo", index=keys_of_index)
-    index.indexes.in_force.records.change(lambda _: (made,))
+    index.server.indexes.in_force.records.change(lambda _: (made,))
 
     assert rename(index, "stable") == "stable"
 
-    definition = index.indexes.definition("stable")
+    definition = index.server.indexes.definition("stable")
     assert definition.removed_filter == "not yanked"
     assert any("yanked = false" in text for text in texts_of(index_warnings(index)))

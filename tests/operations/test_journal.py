@@ -119,7 +119,7 @@ def test_what_tokens_of_a_person_did_is_theirs(harness: IndexHarness) -> None:
     """Who looks for what a person did finds what their tokens did, which name their owner."""
     bob = "user:bob@acme.dev"
     grant = GrantFields(who=(bob,), projects=("*",), actions=("manage",))
-    harness.index.access.grant(grant, "local:alice")
+    harness.index.server.access.grant(grant, "local:alice")
     harness.upload(make_wheel("demo"), caller_of(harness, "ci", TokenOwner(bob, frozenset({bob}))))
     harness.upload(make_wheel("other"), caller_of(harness, "free"))
 

@@ -48,9 +48,9 @@ def make_history(harness: IndexHarness, steps: list[Step], *, given_at: int = 0)
         harness.clock.advance(minutes=minutes)
         if what == "grant":
             fields = GrantFields(who=("user:a@b.dev",), projects=(f"p{number}",), actions=("read",))
-            harness.index.access.grant(fields, "local:bo")
+            harness.index.server.access.grant(fields, "local:bo")
         elif what == "decision":
-            Deciding(harness.index.decisions, "local:cy").block(NUMPY, None, str(number))
+            Deciding(harness.index.server.decisions, "local:cy").block(NUMPY, None, str(number))
         elif what not in uploaded:
             harness.upload(make_wheel(what))
             uploaded.add(what)

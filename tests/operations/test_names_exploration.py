@@ -110,7 +110,7 @@ def test_a_new_name_is_listed_before_its_first_file(tmp_path: Path) -> None:
     for end in chain.from_iterable(orders):
         index = play.opened(OrdinalStore(dict(objects(end.store))))
         play.upload(index)
-        findings = index.check.run()
+        findings = index.server.check.run()
         assert (findings.problems, findings.repaired) == ([], [])
 
 
@@ -135,7 +135,7 @@ def test_of_an_upload_and_a_release_one_wins(
             assert said["release"] != "ok" or project.revision
         assert names_of(index).is_private(DEMO) or not project.files
         play.upload(index)  # whatever was left, the same upload again puts it right
-        findings = index.check.run()
+        findings = index.server.check.run()
         assert findings.problems == []
         assert index.projects.get(DEMO).files
 

@@ -189,14 +189,14 @@ def test_a_sweep_spares_the_trash(harness: IndexHarness, *, is_over: bool) -> No
 def test_an_unknown_field_of_a_grant_refuses_changes(harness: IndexHarness) -> None:
     """A field that this version does not know is not lost by a change: the change is refused."""
     grant = GrantFields(who=("user:ana@acme.dev",), projects=("acme-*",), actions=("read",))
-    harness.index.access.grant(grant, "local:alice")
+    harness.index.server.access.grant(grant, "local:alice")
     newer = harness.bytes_at(keys.ACCESS).replace(b'"id":"', b'"until":"noon","id":"')
     harness.store.put(keys.ACCESS, newer, None)
     index = harness.opened(2)
-    assert index.access.load().all
+    assert index.server.access.load().all
 
     with pytest.raises(Unavailable, match="Upgrade wheelyard"):
-        index.access.grant(grant, "local:alice")
+        index.server.access.grant(grant, "local:alice")
 
     assert harness.bytes_at(keys.ACCESS) == newer
 
@@ -277,7 +277,7 @@ def test_pins_of_an_upstream_index_are_not_written_without_unknown_parts(
     harness: IndexHarness,
 ) -> None:
     """What a newer version has noted of the digest of a file stays: the list is not written."""
-    pins, pin = PinnedDigests(harness.store, harness.index.retries), Pin("0" * 64, 1)
+    pins, pin = PinnedDigests(harness.store, harness.index.server.retries), Pin("0" * 64, 1)
     pins.list_on_page(DEMO, "a.whl", pin)
     key = keys.upstream_digests(DEMO)
     before = harness.bytes_at(key).replace(b'"size":1', b'"size":1,"new":1')
@@ -297,8 +297,8 @@ def test_check_writes_no_decision_or_grant_of_a_newer_version(
 ) -> None:
     """What a newer version has written is neither mended nor rebuilt, which would lose parts."""
     fields = GrantFields(who=("user:ana@acme.dev",), projects=("acme-*",), actions=("read",))
-    harness.index.access.grant(fields, "local:alice")
-    deciding = Deciding(harness.index.decisions, "local:alice")
+    harness.index.server.access.grant(fields, "local:alice")
+    deciding = Deciding(harness.index.server.decisions, "local:alice")
     deciding.block(DEMO, None, "")
     entries = [keys.numbered_entry(prefix, 1) for prefix in (keys.ACCESS_JOURNAL, "decisions/")]
     for key in (*entries, keys.ACCESS, keys.DECISIONS):
@@ -389,7 +389,7 @@ def test_a_store_for_newer_writers_is_read_only(harness: IndexHarness, version: 
 
     assert index.projects.get(DEMO).files
     with pytest.raises(Unavailable, match=version):
-        index.check.run(sweep=True)
+        index.server.check.run(sweep=True)
     with pytest.raises(Unavailable, match=f"needs wheelyard {version}") as caught:
         index.uploads.accept(SDIST.arrival(harness.folder), ALICE)
     assert caught.value.code == "newer_store"

@@ -22,21 +22,21 @@ def index(harness: IndexHarness) -> IndexHarness:
 
 def save(harness: IndexHarness, person: Person) -> None:
     """Store somebody who has just signed in."""
-    people, names = harness.index.people, harness.index.catalog.person_names
+    people, names = harness.index.server.people, harness.index.catalog.person_names
     assert names.claim(person.provider, person.name, person.id)
     assert people.save(person, people.get_current(person.provider, person.id)) is not None
 
 
 def stored(harness: IndexHarness, person: Person) -> Person:
     """Return the record of somebody."""
-    record = harness.index.people.get_current(person.provider, person.id).value
+    record = harness.index.server.people.get_current(person.provider, person.id).value
     assert record is not None
     return record
 
 
 def journal(harness: IndexHarness) -> list[str]:
     """Return the changes of rights in the store, in words."""
-    commits = harness.index.access.records.history(0)
+    commits = harness.index.server.access.records.history(0)
     return [describe_event(event) for commit in commits for event in commit.events]
 
 
@@ -45,7 +45,7 @@ def test_who_is_ended_and_admitted_again(
 ) -> None:
     """The record says since when, and by whom; an admission takes that back, but no session."""
     caplog.set_level("INFO")
-    people = index.index.people_administration
+    people = index.index.server.people_administration
     ended = people.end("acme", ANA.id, ADMIN)
     assert (ended.ended_at, ended.ended_by, ended.endings) == (START, ADMIN, 1)
     assert people.end("acme", ANA.id, "htpasswd:other") == ended  # the first one counts
@@ -66,12 +66,12 @@ def test_who_is_ended_and_admitted_again(
 def test_nobody_is_not_found(index: IndexHarness, provider: str, person: str) -> None:
     """Only people who have signed in can be ended."""
     with pytest.raises(NotFound):
-        index.index.people_administration.end(provider, person, ADMIN)
+        index.index.server.people_administration.end(provider, person, ADMIN)
 
 
 def test_a_note_of_two_lines_changes_nothing(index: IndexHarness) -> None:
     """A note that the journal cannot have is refused before anything is stored."""
-    people = index.index.people_administration
+    people = index.index.server.people_administration
     for change in (people.end, people.admit):
         with pytest.raises(Invalid):
             change("acme", ANA.id, ADMIN, "two\nlines")
@@ -81,7 +81,7 @@ def test_a_note_of_two_lines_changes_nothing(index: IndexHarness) -> None:
 
 def test_a_released_name_ends_who_has_it(index: IndexHarness) -> None:
     """The next person gets the name, and nothing of what the first one could do with it."""
-    people, names = index.index.people_administration, index.index.catalog.person_names
+    people, names = index.index.server.people_administration, index.index.catalog.person_names
     assert not names.claim("acme", ANA.name, "another")
     ended = people.release_name("acme", "Ana@Acme.dev", ADMIN)
     assert ended is not None
@@ -97,9 +97,9 @@ def test_a_released_name_ends_who_has_it(index: IndexHarness) -> None:
 
 def test_a_name_of_before_ends_nobody(index: IndexHarness) -> None:
     """Who has another name meanwhile stays."""
-    people, names = index.index.people_administration, index.index.catalog.person_names
+    people, names = index.index.server.people_administration, index.index.catalog.person_names
     assert names.claim("acme", "ana.b@acme.dev", ANA.id)
-    records = index.index.people
+    records = index.index.server.people
     changed = Person(provider="acme", subject="ana", name="ana.b@acme.dev", confirmed_at=START)
     assert records.save(changed, records.get_current("acme", ANA.id)) is not None
     assert people.release_name("acme", "ana@acme.dev", ADMIN) is None
@@ -110,7 +110,7 @@ def test_a_name_of_before_ends_nobody(index: IndexHarness) -> None:
 @pytest.mark.parametrize("name", ["cy@acme.dev", "ana@acme.dev"])
 def test_a_name_of_nobody_is_not_found(index: IndexHarness, name: str) -> None:
     """A name that nobody has had, or that was released, is said to be nobody's."""
-    people = index.index.people_administration
+    people = index.index.server.people_administration
     if name == ANA.name:
         people.release_name("acme", name, ADMIN)
     with pytest.raises(NotFound) as missing:
@@ -130,7 +130,7 @@ def test_a_late_release_takes_no_name_from_the_next_person(index: IndexHarness) 
 def test_two_who_end_each_other_at_once(index: IndexHarness) -> None:
     """Of two administrators who end each other on two servers, the first one stays."""
     names = {person.subject: person.principals for person in (ANA, BO)}
-    people, access = index.index.people_administration, index.index.access
+    people, access = index.index.server.people_administration, index.index.server.access
     people.end("acme", BO.id, ANA.principal, ended_by=names["ana"])
     with pytest.raises(Unauthenticated):
         people.end("acme", ANA.id, BO.principal, ended_by=names["bo"])

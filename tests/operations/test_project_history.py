@@ -84,7 +84,7 @@ def test_what_is_lost_and_what_is_secret(harness: IndexHarness) -> None:
 
 def test_changes_of_rights(harness: IndexHarness) -> None:
     """Grants for the project in this index and their groups are entries, others are not."""
-    access = harness.index.access
+    access = harness.index.server.access
     access.edit_group("set", "ours", ("user:ana@acme.dev",), "local:root")
     mine = GrantFields(who=("group:ours",), projects=("de*",), actions=("upload",))
     theirs = GrantFields(who=("user:bob@acme.dev",), projects=("other",), actions=("upload",))

@@ -27,7 +27,7 @@ def other(tmp_path: Path) -> IndexHarness:
 
 def publishers_of(harness: IndexHarness, *configured: Table, seed: int = 3) -> Publishers:
     """Return the publishers as another process has them, with these tables in its settings."""
-    return harness.opened(seed, settings=Settings(publisher=configured)).publishers
+    return harness.opened(seed, settings=Settings(publisher=configured)).server.publishers
 
 
 def in_force(publishers: Publishers) -> list[str]:

@@ -36,7 +36,7 @@ def index(harness: IndexHarness) -> Index:
     """An index with a release, over a store in which an earlier version has made `prod`."""
     harness.upload(make_wheel())
     made = IndexMade(at=harness.clock.now, by="local:old", index=dict(OLD))
-    harness.index.indexes.in_force.records.change(lambda _: (made,))
+    harness.index.server.indexes.in_force.records.change(lambda _: (made,))
     return harness.opened(3)
 
 
@@ -45,12 +45,12 @@ def promote(index: Index) -> Promoted:
     source, target = (
         IndexSide(uploads=side.uploads, caller=ALICE) for side in (index, index.named("prod"))
     )
-    return Promotion(source, target, index.runtime).promote(DEMO, ONE)
+    return Promotion(source, target, index.server.runtime).promote(DEMO, ONE)
 
 
 def stored(index: Index) -> StoredIndex:
     """Return `prod` as the store has it."""
-    found = index.indexes.in_force.stored().find("prod")
+    found = index.server.indexes.in_force.stored().find("prod")
     assert found is not None
     return found
 
@@ -67,7 +67,7 @@ def test_nothing_is_promoted_until_the_rule_is_taken_away(
     assert error_on_page(caught.value).endswith("Take them away on the page of indexes.")
     assert harness.snapshot() == before
 
-    index.index_administration.change("prod", {"promote_approvals": None}, "local:bo")
+    index.server.index_administration.change("prod", {"promote_approvals": None}, "local:bo")
 
     assert stored(index).index == {"name": "prod", "promote_from": ["main"]}
     opened = harness.opened(4)
@@ -87,7 +87,7 @@ def test_the_index_works_apart_from_that(harness: IndexHarness, index: Index) ->
 
 def test_the_rule_is_never_dropped_silently(index: Index) -> None:
     """A change of another key, of such a rule, or of nothing, leaves the rule as it is stored."""
-    administration, before = index.index_administration, stored(index)
+    administration, before = index.server.index_administration, stored(index)
 
     with pytest.raises(Conflict, match="rules that were removed") as caught:
         administration.change("prod", {"index_files": 5}, "local:bo")
@@ -102,7 +102,7 @@ def test_the_rule_is_never_dropped_silently(index: Index) -> None:
 
 def test_list_check_start_and_health_name_it(harness: IndexHarness, index: Index) -> None:
     """The list of indexes, a check, the start of a server and its health name the command."""
-    (listed,) = index.index_administration.show()
+    (listed,) = index.server.index_administration.show()
     findings = harness.check()
 
     assert (listed.problem, findings.problems) == ("", [])
@@ -127,7 +127,7 @@ def test_an_old_approval_is_replayed(harness: IndexHarness) -> None:
     )
     index.projects.change(DEMO, lambda _: (approval,))
     harness.upload(make_sdist())
-    index.index_administration.make({"name": "prod"}, "local:bo")
+    index.server.index_administration.make({"name": "prod"}, "local:bo")
 
     opened = harness.opened(3)
     promoted = promote(opened)

@@ -44,7 +44,7 @@ class Places:
 
     def promoted(self, caller_in: Callable[[Index], Caller] = lambda _: ALICE) -> tuple[str, ...]:
         """Return the warnings of a promotion of acme-core 1.2 from `dev` to `prod`."""
-        check = self.root.requirements(caller_in)
+        check = self.root.server.requirements(caller_in)
         return check.of_promotion("dev", "prod", CORE, self.files("dev", CORE, "1.2"))
 
     def deleted(
@@ -52,7 +52,7 @@ class Places:
     ) -> tuple[str, ...]:
         """Return the warnings of a deletion of releases of acme-lib."""
         files = [file for version in versions for file in self.files(index, LIB, version)]
-        check = self.root.requirements(caller_in or (lambda _: ALICE))
+        check = self.root.server.requirements(caller_in or (lambda _: ALICE))
         return check.of_deletion(index, {LIB: files})
 
 
@@ -247,7 +247,7 @@ def test_what_a_deletion_takes_away(
     for version in gone:
         selection = Selection(Version(version))
         there.root.named("dev").lifecycle.change("delete", ALICE, LIB, selection, "")
-    check = there.root.requirements(lambda _: ALICE)
+    check = there.root.server.requirements(lambda _: ALICE)
     assert check.of_deletion("dev", {LIB: files}) == expected
     assert check.of_deletion("dev", {LIB: ()}) == ()
 
@@ -315,7 +315,7 @@ def test_rules_of_retention(harness: IndexHarness) -> None:
     both.upload(make_requiring("acme-core", "1.2", "acme-lib<2"))
     for version in ("1.3", "2.0"):
         both.upload(make_requiring("acme-lib", version))
-    retention = both.dev.retention
+    retention = both.dev.server.retention
     assert retention is not None
 
     preview = retention.preview(ALICE)

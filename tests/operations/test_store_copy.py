@@ -800,19 +800,21 @@ def test_people_are_copied_and_stay_ended(source: IndexHarness, target: IndexHar
     ana = Person(provider="acme", subject="ana", name="ana@acme.dev", confirmed_at=START)
     for person in (ana, replace(ana, subject="bo", name="bo@acme.dev")):
         source.index.catalog.person_names.claim("acme", person.name, person.id)
-        source.index.people.save(person, source.index.people.get_current("acme", person.id))
+        source.index.server.people.save(
+            person, source.index.server.people.get_current("acme", person.id)
+        )
     assert copy(source, target, with_credentials=True).credentials == 4
     assert stored(target) == stored(source)
 
     bo = id_of_subject("bo")
-    target.opened(seed=4).people_administration.end("acme", ana.id, "local:alice")
-    source.index.people_administration.end("acme", bo, "local:alice")
-    snapshot = source.index.people.get_current("acme", ana.id)
+    target.opened(seed=4).server.people_administration.end("acme", ana.id, "local:alice")
+    source.index.server.people_administration.end("acme", bo, "local:alice")
+    snapshot = source.index.server.people.get_current("acme", ana.id)
     assert snapshot.value is not None
     later = replace(snapshot.value, confirmed_at=START + timedelta(hours=1))
-    source.index.people.save(later, snapshot)
+    source.index.server.people.save(later, snapshot)
     assert copy(source, target, with_credentials=True).credentials == 1
-    people = target.opened(seed=5).people
+    people = target.opened(seed=5).server.people
     ended = [people.get("acme", person_id).value for person_id in (ana.id, bo)]
     assert all(person is not None and person.ended_at is not None for person in ended)
 
@@ -820,7 +822,7 @@ def test_people_are_copied_and_stay_ended(source: IndexHarness, target: IndexHar
 def test_a_refusal_of_a_provider_is_copied(source: IndexHarness, target: IndexHarness) -> None:
     """Whom a provider has refused since the last copy is refused in the copy, too."""
     ana = Person(provider="acme", subject="ana", name="ana@acme.dev", confirmed_at=START)
-    people = source.index.people
+    people = source.index.server.people
     people.save(ana, people.get_current("acme", ana.id))
     copy(source, target, with_credentials=True)
     refused_at = START + timedelta(hours=1)
@@ -834,11 +836,11 @@ def test_a_refusal_of_a_provider_is_copied(source: IndexHarness, target: IndexHa
 def test_decisions_are_copied(source: IndexHarness, target: IndexHarness) -> None:
     """Decisions about public packages are in each copy; those that were made there stay."""
     demo = NormalizedName("demo")
-    Deciding(source.index.decisions, "me").block(demo, None, "taken over")
+    Deciding(source.index.server.decisions, "me").block(demo, None, "taken over")
     copied = copy(source, target)
     assert (copied.decisions, copied.problems) == (1, [])
     assert copy(source, target).decisions == 0
-    Deciding(target.opened(seed=5).decisions, "me").block(demo, None, "again")
+    Deciding(target.opened(seed=5).server.decisions, "me").block(demo, None, "again")
     assert left_out(copy(source, target)) == [keys.DECISIONS]
     assert len(list(target.store.list(keys.DECISIONS_JOURNAL))) == 2
 
@@ -846,7 +848,7 @@ def test_decisions_are_copied(source: IndexHarness, target: IndexHarness) -> Non
 def test_grants_are_copied_with_their_history(source: IndexHarness, target: IndexHarness) -> None:
     """Grants of the store arrive with their history; those that were changed there stay."""
     ids = [
-        source.index.access.grant(
+        source.index.server.access.grant(
             GrantFields(who=(f"user:{name}@acme.dev",), projects=("*",), actions=("read",)), "me"
         )
         for name in ("ana", "ben", "eve")
@@ -869,11 +871,11 @@ def test_grants_are_copied_with_their_history(source: IndexHarness, target: Inde
             break
 
     assert copy(source, target, with_credentials=True).credentials == 3
-    source.index.access.revoke(ids[1], "me")
+    source.index.server.access.revoke(ids[1], "me")
     assert copy(source, target, with_credentials=True).credentials == 1
     assert copy(source, target, with_credentials=True).credentials == 0
     assert stored(target) == stored(source)
-    target.opened(seed=5).access.revoke(ids[0], "me")
+    target.opened(seed=5).server.access.revoke(ids[0], "me")
     before = stored(target)
     assert left_out(copy(source, target, with_credentials=True)) == [keys.ACCESS]
     assert stored(target) == before

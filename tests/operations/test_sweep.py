@@ -49,13 +49,13 @@ def leave(harness: IndexHarness, made: Made) -> None:
 
 def sweep(harness: IndexHarness) -> int:
     """Sweep, as a process that knows nothing yet."""
-    return harness.opened(seed=3).sweep.run(harness.clock.now)
+    return harness.opened(seed=3).server.sweep.run(harness.clock.now)
 
 
 def daily(harness: IndexHarness, seed: int, store: Store | None = None) -> DailySweep:
     """Return the sweep of another server, perhaps over another store."""
     index = harness.opened(seed, store)
-    return DailySweep(index.sweep, index.changes, index.runtime)
+    return DailySweep(index.server.sweep, index.changes, index.server.runtime)
 
 
 def test_leftovers_go_and_nothing_else(stocked: IndexHarness) -> None:
@@ -93,7 +93,7 @@ def test_a_deleted_file_is_kept_until_its_time(stocked: IndexHarness) -> None:
     """A deleted file that is kept until a certain time goes with the first sweep after that."""
     (file,) = stocked.index.projects.get_for_update(DEMO).files
     stocked.index.lifecycle.change("delete", ALICE, DEMO, Selection(parse_version("1.0")), "")
-    removal = stocked.opened(seed=3).sweep.removal
+    removal = stocked.opened(seed=3).server.sweep.removal
 
     # a restoration that began in the last moment may take a day until its commit
     stocked.clock.advance(days=30.9)
@@ -126,7 +126,7 @@ def test_each_index_of_a_store_is_found(stocked: IndexHarness) -> None:
         stocked.store.put(Key(key), b"", None)
     stocked.store.put(Key("indexes/stray"), b"", None)
 
-    prefixes = [*stocked.opened(seed=3).sweep.removal.indexes()]
+    prefixes = [*stocked.opened(seed=3).server.sweep.removal.indexes()]
 
     assert prefixes == ["", "indexes/a-b/", "indexes/a/", "indexes/a0/"]
 
@@ -243,9 +243,9 @@ def test_a_fast_clock_removes_no_young_upload(stocked: IndexHarness) -> None:
     """A server whose clock is days ahead of the store's removes no upload that is under way."""
     leave(stocked, new := make_wheel(version="8.0"))
     index = stocked.opened(5)
-    ahead = replace(index.runtime, now=lambda: stocked.clock.now + timedelta(days=3))
+    ahead = replace(index.server.runtime, now=lambda: stocked.clock.now + timedelta(days=3))
 
-    DailySweep(index.sweep, index.changes, ahead).sweep_if_due()
+    DailySweep(index.server.sweep, index.changes, ahead).sweep_if_due()
 
     assert file_key(LOST) not in stocked.snapshot()
     assert file_key(new) in stocked.snapshot()
@@ -309,9 +309,9 @@ def test_servers_do_not_sweep_at_one_time(stocked: IndexHarness) -> None:
             raise _Ended
 
     index = stocked.opened(5)
-    runtime = replace(index.runtime, pause=pause)
+    runtime = replace(index.server.runtime, pause=pause)
     with pytest.raises(_Ended):
-        DailySweep(index.sweep, index.changes, runtime).run()
+        DailySweep(index.server.sweep, index.changes, runtime).run()
 
     day = EVERY.total_seconds()
     assert 10 <= pauses[0] <= 60

@@ -80,7 +80,7 @@ def list_in(harness: IndexHarness, prefix: str, *distributions: Made) -> None:
 
 def listed_in(harness: IndexHarness, prefix: str) -> list[str]:
     """Return the filenames that another index of the store lists."""
-    (project,) = harness.index.sweep.removal.documents(DEMO, (prefix,))
+    (project,) = harness.index.server.sweep.removal.documents(DEMO, (prefix,))
     return [file.filename for file in project.files]
 
 
@@ -334,7 +334,7 @@ def test_another_index_is_named_first(harness: IndexHarness, life: Lifecycle, ch
         life.change("delete", ALICE, DEMO, FIRST, "")
     if change == "deleted long ago":
         harness.clock.advance(days=40)
-        harness.opened(seed=4).sweep.run(harness.clock.now)
+        harness.opened(seed=4).server.sweep.run(harness.clock.now)
     deletion, before = harness.opened(seed=6).immediate_deletion, harness.snapshot()
 
     for dry_run in (True, False):
@@ -527,7 +527,7 @@ def test_one_index_deletes_and_another_serves(harness: IndexHarness, life: Lifec
     list_in(harness, DEV, WHEEL)
     life.change("delete", ALICE, DEMO, FIRST, "")
     harness.clock.advance(days=60)
-    harness.opened(seed=4).sweep.run(harness.clock.now)
+    harness.opened(seed=4).server.sweep.run(harness.clock.now)
 
     assert len(objects_of(harness, WHEEL)) == 2
     assert objects_of(harness, SDIST) == []
@@ -656,5 +656,5 @@ def test_the_setting_of_public_downloads_counts(harness: IndexHarness, life: Lif
     assert public.lifecycle.kept_files(stored(harness)) == ()
     with pytest.raises(NotFound, match="everybody can read the bucket"):
         public.lifecycle.change("restore", ALICE, DEMO, FIRST, "")
-    assert public.sweep.run(harness.clock.now) == 4
-    assert public.check.run().problems == []
+    assert public.server.sweep.run(harness.clock.now) == 4
+    assert public.server.check.run().problems == []

@@ -150,7 +150,7 @@ def test_old_formats_of_one_version_are_told_apart(harness: IndexHarness) -> Non
 
     archive = parse_known_filename("demo-1.0.zip")
 
-    now = harness.index.runtime.now()
+    now = harness.index.server.runtime.now()
     assert find_identical(project, archive, "0" * 64, now, is_lenient=True) is None
     for filename, lenient in (("demo-1.0.zip", False), ("demo-1.0.0.tar.gz", True)):
         with pytest.raises(Invalid, match="differs only in spelling"):

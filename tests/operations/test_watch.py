@@ -54,7 +54,7 @@ class WatchHarness:
             tree=place,
             importer=Importer(self.index.index.uploads),
             caller=ALICE,
-            runtime=self.index.index.runtime,
+            runtime=self.index.index.server.runtime,
             interval=1.0,
             is_atomic=not isinstance(place, FolderTree),
         )

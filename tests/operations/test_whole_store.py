@@ -28,7 +28,6 @@ from wheelyard.model.project import Project
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.indexes import catalog_of
 
 DEMO: Final = NormalizedName("demo")
 FILES: Final = f"{keys.FILES}demo/"
@@ -37,7 +36,7 @@ FILES: Final = f"{keys.FILES}demo/"
 def with_files(harness: IndexHarness) -> Index:
     """Return an index with `dev` in its settings and `qa` in the store, with a file in each."""
     index = harness.opened(3, settings=Settings(main=OPEN_MAIN, index=({"name": "dev"},)))
-    index.index_administration.make({"name": "qa"}, "local:bo")
+    index.server.index_administration.make({"name": "qa"}, "local:bo")
     for number, name in enumerate(("dev", "qa")):
         made = make_wheel(version=f"{number}.0")
         index.named(name).uploads.accept(made.arrival(harness.folder), ALICE)
@@ -54,7 +53,7 @@ def test_a_sweep_keeps_what_an_index_lists_that_it_does_not_know(harness: IndexH
     harness.clock.advance(days=3)
     unaware = harness.opened(5)
 
-    swept = unaware.sweep.run(harness.clock.now)
+    swept = unaware.server.sweep.run(harness.clock.now)
 
     assert swept == 1
     assert harness.snapshot(FILES) == {key: body for key, body in before.items() if key != orphan}
@@ -119,7 +118,7 @@ def test_a_message_names_the_document_of_the_index(
         harness.store.delete(whole_key)
 
     with pytest.raises(Unavailable, match=re.escape(whole_key)):
-        ask(catalog_of(harness.opened(4), "dev"))
+        ask(harness.opened(4).server.indexes.catalog_of("dev"))
 
 
 def test_usage_has_indexes_that_the_process_does_not_know(harness: IndexHarness) -> None:
@@ -127,7 +126,7 @@ def test_usage_has_indexes_that_the_process_does_not_know(harness: IndexHarness)
     aware = with_files(harness)
     whole = LocalApi(index=aware, caller=ALICE).call(show_usage)
     unaware = harness.opened(4)
-    administration = unaware.index_administration
+    administration = unaware.server.index_administration
     administration.make({"name": "gone"}, "local:bo")
     administration.remove("gone", "local:bo")
 
@@ -141,7 +140,7 @@ def test_usage_has_indexes_that_the_process_does_not_know(harness: IndexHarness)
 def test_check_names_indexes_that_do_not_fit(harness: IndexHarness) -> None:
     """An index that is not served, as a layer is missing, is a problem of the check."""
     index = harness.opened(3, settings=Settings(main=OPEN_MAIN, index=({"name": "dev"},)))
-    index.index_administration.make({"name": "qa", "layers": ["qa", "dev"]}, "local:bo")
+    index.server.index_administration.make({"name": "qa", "layers": ["qa", "dev"]}, "local:bo")
 
     (problem,) = harness.check().problems
 
@@ -157,14 +156,14 @@ def test_a_copy_takes_all_indexes_along(harness: IndexHarness, tmp_path: Path) -
             source.stores,
             source.changes,
             other.opened(6),
-            changes_of=lambda name: catalog_of(source, name).changes,
+            changes_of=lambda name: source.server.indexes.catalog_of(name).changes,
         )
         report = copying.run(lambda _, __: None)
         return report.projects, report.objects, report.problems
 
     assert copied() == (2, 4, [])
     target = other.opened(7)
-    assert [index.name for index in target.indexes.all()] == [MAIN, "qa"]
+    assert [index.name for index in target.server.indexes.all()] == [MAIN, "qa"]
     assert target.named("qa").projects.get(DEMO).files
     assert other.snapshot(keys.index_folder("dev")).keys() >= {"indexes/dev/projects/demo.json"}
     assert (other.check().problems, other.check().notes) == ([], [])

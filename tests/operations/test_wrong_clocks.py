@@ -33,7 +33,9 @@ def wrong(harness: IndexHarness, settings: Settings | None = None, **ahead: floa
     runtime = fake_runtime(harness.clock, seed=9)
     runtime = replace(runtime, now=lambda: harness.clock.now + timedelta(**ahead))
     index = harness.index
-    return build_index(Stores.of(harness.store), index.spool, settings or Settings(), runtime)
+    return build_index(
+        Stores.of(harness.store), index.server.spool, settings or Settings(), runtime
+    )
 
 
 @pytest.mark.parametrize("days", [40, -40])
@@ -47,7 +49,7 @@ def test_a_daily_sweep_refuses(
     harness.clock.advance(days=2)
     before, index = harness.snapshot("files/"), wrong(harness, days=days)
 
-    DailySweep(index.sweep, index.changes, index.runtime).sweep_if_due()
+    DailySweep(index.server.sweep, index.changes, index.server.runtime).sweep_if_due()
 
     assert harness.snapshot("files/") == before
     (record,) = caplog.records
@@ -68,17 +70,17 @@ def test_a_check_refuses_to_sweep(harness: IndexHarness, ahead: timedelta, words
     """`check --sweep` on a machine whose clock is wrong leaves the bytes of uploads under way."""
     harness.upload(KEPT)
     leave(harness, LOST)
-    path, sink = harness.index.spool.create()
+    path, sink = harness.index.server.spool.create()
     sink.close()
     before, index = harness.snapshot(), wrong(harness, seconds=ahead.total_seconds())
 
     with refused(Unavailable, CLOCK_DIFFERS, words):
-        index.check.run(sweep=True)
+        index.server.check.run(sweep=True)
 
     assert harness.snapshot() == before
     assert path.exists()
-    assert index.check.run().problems == []
-    assert wrong(harness, minutes=59).check.run(sweep=True).swept == 0
+    assert index.server.check.run().problems == []
+    assert wrong(harness, minutes=59).server.check.run(sweep=True).swept == 0
 
 
 @pytest.mark.parametrize("days", [40, -40])
@@ -115,7 +117,7 @@ def test_retention_refuses(harness: IndexHarness) -> None:
     harness.upload(KEPT)
     harness.upload(make_wheel(version="2.0"))
     settings = Settings(retention=({"older_than_days": 30},))
-    retention = wrong(harness, settings, days=40).retention
+    retention = wrong(harness, settings, days=40).server.retention
     assert retention is not None
 
     assert retention.preview(ALICE).deleted == ()

@@ -55,7 +55,7 @@ class TwoIndexes:
         return Promotion(
             IndexSide(uploads=self.dev.uploads, caller=source_caller or caller),
             IndexSide(uploads=self.prod.uploads, caller=caller),
-            self.dev.runtime,
+            self.dev.server.runtime,
         )
 
     def promote(

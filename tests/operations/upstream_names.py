@@ -62,7 +62,7 @@ class GuardedHarness(IndexHarness):
             index.projects,
             parse_name_patterns(self.private),
             index.stores.documents,
-            is_local=index.is_local,
+            is_local=index.server.is_local,
         )
         claims = NameClaims(
             names=names,

@@ -32,8 +32,8 @@ VERSIONS = ("1.0", "2.0", "3.0")
 
 def retention_of(index: Index) -> Retention:
     """Return what deletes by the rules of an index."""
-    assert index.retention is not None
-    return index.retention
+    assert index.server.retention is not None
+    return index.server.retention
 
 
 def filled(
@@ -269,7 +269,7 @@ def _counter(index: Index, harness: IndexHarness) -> Callable[[str, str], None]:
     from wheelyard.downloads.counter import DownloadCounter  # noqa: PLC0415
 
     def count(name: str, version: str) -> None:
-        counter = DownloadCounter(index.stores.documents, index.runtime)
+        counter = DownloadCounter(index.stores.documents, index.server.runtime)
         counter.note(NormalizedName(name), version)
         counter.close()
         assert harness.store is not None
@@ -312,7 +312,9 @@ def test_one_of_many_servers_runs_it_daily(harness: IndexHarness) -> None:
     """Once a day one server applies the rules, and its name for the journal says so."""
     index = filled(harness)
     others = [harness.opened(seed, settings=SETTINGS) for seed in (11, 12)]
-    servers = [DailyRetention(retention_of(opened), opened.runtime) for opened in (index, *others)]
+    servers = [
+        DailyRetention(retention_of(opened), opened.server.runtime) for opened in (index, *others)
+    ]
     for server in servers:
         server.run_if_due()
     (event,) = history(index, DEMO)[-1].events
@@ -332,7 +334,7 @@ def test_a_daily_run_warns(harness: IndexHarness, caplog: pytest.LogCaptureFixtu
     harness.upload(make_wheel("core", "1.2", metadata=required))
     index = filled(harness)
 
-    DailyRetention(retention_of(index), index.runtime).run_if_due()
+    DailyRetention(retention_of(index), index.server.runtime).run_if_due()
 
     after = "After this, core 1.2 has no demo<2 in main."
     assert f"retention: {after}" in caplog.messages

@@ -208,7 +208,7 @@ def test_releases_are_deleted(full: IndexHarness, disk: Path) -> None:
 def test_retention_deletes_on_a_full_disk(full: IndexHarness) -> None:
     """Rules delete old releases on a full disk."""
     settings = Settings(retention=({"keep_last": 1},))
-    retention = full.opened(seed=3, settings=settings).retention
+    retention = full.opened(seed=3, settings=settings).server.retention
     assert retention is not None
 
     report = retention.run(ALICE)
@@ -221,7 +221,7 @@ def test_a_sweep_frees_a_full_disk(full: IndexHarness, disk: Path) -> None:
     """The daily sweep of a full disk frees it, and makes the reserve as large as it was."""
     index = full.opened(seed=3)
 
-    swept = DailySweep(index.sweep, index.changes, index.runtime).sweep_if_due()
+    swept = DailySweep(index.server.sweep, index.changes, index.server.runtime).sweep_if_due()
 
     assert swept == EVERY
     assert ORPHAN not in full.snapshot()
@@ -235,24 +235,24 @@ def test_access_ends_on_a_full_disk(full: IndexHarness, disk: Path) -> None:
     index = full.opened(seed=3)
     token, _ = index.tokens.create(TokenRequest(name="ci"), "local:ana")
     fields = GrantFields(who=("htpasswd:bo",), projects=("*",), actions=("upload",))
-    grant = index.access.grant(fields, "local:ana")
-    index.publishers.add(GITHUB, "local:ana")
+    grant = index.server.access.grant(fields, "local:ana")
+    index.server.publishers.add(GITHUB, "local:ana")
     fill(disk)
     with refused(Unavailable, STORAGE_FULL):
-        index.access.grant(replace(fields, who=("htpasswd:cy",)), "local:ana")
+        index.server.access.grant(replace(fields, who=("htpasswd:cy",)), "local:ana")
 
     index.tokens.revoke(token.id, "local:ana")
-    index.access.revoke(grant, "local:ana")
-    index.access.end_person("htpasswd:bo", "local:ana")
-    index.publishers.remove("gh-mylib", "local:ana")
+    index.server.access.revoke(grant, "local:ana")
+    index.server.access.end_person("htpasswd:bo", "local:ana")
+    index.server.publishers.remove("gh-mylib", "local:ana")
 
     assert_is_full(disk)
     index = full.opened(seed=4)
     assert not index.tokens.any_active()
-    rules = index.access.records.get("current").value
+    rules = index.server.access.records.get("current").value
     assert rules is not None
     assert rules.grants == ()
-    assert index.publishers.show() == ()
+    assert index.server.publishers.show() == ()
     assert [ended.who for ended in rules.ended] == ["htpasswd:bo"]
     assert full.check().problems == []
 
@@ -264,7 +264,9 @@ def test_installations_stop_on_a_full_disk(full: IndexHarness, disk: Path) -> No
         index.lifecycle.set_status(ALICE, DEMO, Status.ARCHIVED, "it is old")
 
     index.lifecycle.set_status(ALICE, DEMO, Status.QUARANTINED, "it is malware")
-    Deciding(index.decisions, ALICE.principal).block(NormalizedName("evil"), None, "it is malware")
+    Deciding(index.server.decisions, ALICE.principal).block(
+        NormalizedName("evil"), None, "it is malware"
+    )
 
     assert_is_full(disk)
     assert full.opened(seed=5).projects.get(DEMO).status is Status.QUARANTINED

@@ -80,7 +80,7 @@ def test_it_is_changed(kept: KeptStore, tmp_path: Path) -> None:
     index.tokens.create(TokenRequest(name="new"), by="local:alice")
     (old,) = (record for record in index.tokens.all() if record.name == "ci")
     index.tokens.revoke(old.id, by="local:alice")
-    index.access.edit_group("add", "team", ["user:new@acme.dev"], "local:alice")
+    index.server.access.edit_group("add", "team", ["user:new@acme.dev"], "local:alice")
 
     findings = harness.check(sweep=True)
     assert findings.problems == findings.repaired == []

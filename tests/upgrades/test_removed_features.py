@@ -122,7 +122,7 @@ def test_what_stays_is_seen(kept: KeptStore, loaded: LoadedSettings, tmp_path: P
 def test_a_check_finds_nothing(server: InProcessServer) -> None:
     """Nothing in the store is a fault, and a sweep leaves none."""
     for sweep in (False, True):
-        findings = server.index.check.run(rebuild=False, sweep=sweep)
+        findings = server.index.server.check.run(rebuild=False, sweep=sweep)
         assert findings.problems == findings.repaired == []
 
 
@@ -139,7 +139,7 @@ def test_it_is_changed(server: InProcessServer, kept: KeptStore) -> None:
     assert versions(server, "/dev", admin) == ["1.0", "3.0", "4.0"]
     assert versions(server, "/prod", admin) == ["1.0"]
     assert versions(server, "/open", admin) == ["4.0"]
-    findings = server.index.check.run(rebuild=False, sweep=True)
+    findings = server.index.server.check.run(rebuild=False, sweep=True)
     assert findings.problems == findings.repaired == []
 
 
@@ -156,11 +156,11 @@ def test_a_removed_rule_keeps_releases_back(server: InProcessServer, kept: KeptS
     command = f"'wheelyard index change prod {' '.join(f'{rule}=' for rule in rules)}'."
     assert command in refused["message"]
     assert any(command in text for text in texts_of(show_health(api_of(server)).warnings))
-    noted = server.index.check.run(rebuild=False).notes
+    noted = server.index.server.check.run(rebuild=False).notes
     assert any(command in note for note in texts_of(noted))
     taken_away = dict.fromkeys(rules)
     post(server, "/api/v1/indexes/change", admin, name="prod", index=taken_away)
-    noted = server.index.check.run(rebuild=False).notes
+    noted = server.index.server.check.run(rebuild=False).notes
     assert not any("prod" in note for note in texts_of(noted))
     post(server, "/dev/api/v1/projects/shop/promote", admin, **release)
     assert versions(server, "/prod", admin) == ["1.0", "3.0"]
@@ -254,7 +254,7 @@ def test_who_had_changed_a_password_needs_another_line(
         warnings = texts_of(server_warnings(server.index))
         warnings = [text for text in warnings if "in the browser" in text]
         assert [": ana. Give each" in text for text in warnings] == [True]
-        assert server.index.check.run(sweep=True).swept == LOGINS
+        assert server.index.server.check.run(sweep=True).swept == LOGINS
 
         file.write_text(with_line(file.read_text(), "ana", SHA512))
         server.clock.advance(seconds=5)
@@ -262,7 +262,7 @@ def test_who_had_changed_a_password_needs_another_line(
         assert may_sign_in(server, "ana", "s3cret")
         warnings = texts_of(server_warnings(server.index))
         assert not any("in the browser" in text for text in warnings)
-        assert server.index.check.run(sweep=True).swept == 1
+        assert server.index.server.check.run(sweep=True).swept == 1
         left = [entry.key for entry in server.index.stores.credentials.list("credentials/")]
         assert not any(key.startswith(("credentials/logins", "credentials/pass")) for key in left)
 

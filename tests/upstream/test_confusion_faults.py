@@ -167,7 +167,7 @@ def test_name_changes_its_owner(
 
         assert page_of(server, "moving").status == 404
         metrics = look(server, "/metrics").body.decode()
-        moved = Deciding(server.index.decisions, "local:ana", None, server.index.upstream)
+        moved = Deciding(server.index.server.decisions, "local:ana", None, server.index.upstream)
         with pytest.raises(NotFound, match="cannot be approved now: moving belongs to"):
             moved.approve(canonicalize_name("moving"), None, "")
     assert "wheelyard_upstream_owner_change_total 1" in metrics

@@ -168,7 +168,7 @@ def test_a_blocked_version_is_hidden_and_says_why(server: InProcessServer) -> No
         version="2",
         reason="see <TICKET-7>",
     )
-    server.index.decisions.change(lambda _: (decision,))
+    server.index.server.decisions.change(lambda _: (decision,))
 
     page, refused = look(server, "/project/requests/"), look(server, link)
 

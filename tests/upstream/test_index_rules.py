@@ -188,7 +188,7 @@ def test_an_approval_lifts_rules_of_every_index(tmp_path: Path, public: FakeUpst
     keys = {"cooldown_days": 7, "blocked_licenses": ["AGPL-*"]}
     with ruled(tmp_path, public, keys, cooldown_days=3) as server:
         index = server.index
-        deciding = Deciding(index.decisions, "local:ana", None, index.upstream)
+        deciding = Deciding(index.server.decisions, "local:ana", None, index.upstream)
         before = [[*page(server, prefix).files] for prefix in ("", "/stable")]
         deciding.approve(REQUESTS, Version("2.0"), "read it")
         without_despite = [[*page(server, prefix).files] for prefix in ("", "/stable")]
@@ -205,7 +205,7 @@ def test_the_approval_of_a_project_ends_no_cooldown(tmp_path: Path, public: Fake
     """Who approves a project has looked at no file of it, so that its new files wait."""
     with ruled(tmp_path, public, {"cooldown_days": 7, "approval": True}) as server:
         index = server.index
-        deciding = Deciding(index.decisions, "local:ana", None, index.upstream)
+        deciding = Deciding(index.server.decisions, "local:ana", None, index.upstream)
         deciding.approve(REQUESTS, None, "known")
 
         assert [*page(server).files] == [OLD]
@@ -217,7 +217,7 @@ def test_without_a_database_nobody_knows_a_hole(tmp_path: Path, public: FakeUpst
         server.publish_to("stable", make_wheel("own", "1.0"))
         explained = json.loads(look(server, "/stable/api/v1/upstream/why?project=requests").body)
         late = {"name": "late", "layers": ["upstream"], "min_cvss": 5}
-        server.index.index_administration.make(late, "local:ana")
+        server.index.server.index_administration.make(late, "local:ana")
         warnings = texts_of(server_warnings(server.index))
         of_settings = texts_of(warnings_for(server.index.settings))
 

@@ -230,7 +230,7 @@ def test_a_public_name_is_refused_by_its_filename(
 
     reader.close()
     assert caught.value.code == "public_name"
-    assert [*server.index.spool.folder.glob("upload-*")] == []
+    assert [*server.index.server.spool.folder.glob("upload-*")] == []
     assert len(public.asked("requests")) == 1
 
 

@@ -69,7 +69,7 @@ def page(server: InProcessServer, path: str = "", **headers: str) -> Seen:
 
 def deciding(server: InProcessServer) -> Deciding:
     """Return what makes decisions in the name of Ana."""
-    return Deciding(server.index.decisions, "local:ana", None, server.index.upstream)
+    return Deciding(server.index.server.decisions, "local:ana", None, server.index.upstream)
 
 
 def test_a_public_project_has_a_whole_page(server: InProcessServer) -> None:

@@ -166,7 +166,7 @@ def test_what_nobody_has_to_ask_for(
     """What is shown, private, unknown or malformed is refused, and nothing is stored."""
     with pytest.raises(error, match=words):
         ask(server, *wanted)
-    assert server.index.package_requests.get().requests == ()
+    assert server.index.server.package_requests.get().requests == ()
 
 
 def test_one_person_asks_for_a_limited_number(

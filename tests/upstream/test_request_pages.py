@@ -223,7 +223,7 @@ def test_malformed_forms(admin: Administrator, fields: dict[str, str], words: st
     """A form that makes no sense is refused with what is wrong, and nothing is decided."""
     answer = send(admin, **fields)
     assert words in text_of(answer)
-    assert admin.server.index.decisions.get("current").value is None
+    assert admin.server.index.server.decisions.get("current").value is None
 
 
 def test_asking_leads_from_the_page_of_the_package(reader: Administrator) -> None:
@@ -255,7 +255,7 @@ def test_a_decision_of_a_colleague_is_shown_first(
     assert (refused.status, words.count("MALWARE")) == (409, 3)
     assert "htpasswd:admin has blocked numpy 1.0 (MALWARE)" in words
     assert "Blocked on 2026-01-01" in words
-    decided = admin.server.index.decisions.get("current").value
+    decided = admin.server.index.server.decisions.get("current").value
     assert decided is not None
     assert {one.verdict for one in decided.decisions} == {Verdict.BLOCKED}
     again = re.search(r'name="as_of" value="([^"]*)"', refused.body.decode())

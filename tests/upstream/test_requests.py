@@ -66,8 +66,8 @@ class Process:
         self.harness = harness
         self.timers = Timers()
         self.log = RequestLog(
-            harness.index.package_requests,
-            harness.index.runtime,
+            harness.index.server.package_requests,
+            harness.index.server.runtime,
             self.timers.start,
             is_off=is_off,
         )
@@ -90,7 +90,7 @@ class Process:
 
     def stored(self) -> tuple[PackageRequest, ...]:
         """Return what is in the store."""
-        return self.harness.index.package_requests.get().requests
+        return self.harness.index.server.package_requests.get().requests
 
 
 def test_one_install_is_one_write(harness: IndexHarness) -> None:
@@ -228,8 +228,11 @@ def waiting(server: InProcessServer) -> list[tuple[str, int]]:
     """Write what the server remembers, and return what waits, and how often it was wanted."""
     assert server.index.upstream is not None
     server.index.upstream.requests.write()
-    stored, decided = server.index.package_requests.get(), server.index.decisions.get("current")
-    now = server.index.runtime.now()
+    stored, decided = (
+        server.index.server.package_requests.get(),
+        server.index.server.decisions.get("current"),
+    )
+    now = server.index.server.runtime.now()
     requests = stored.open_ones(decided.value or DecisionList(), now)
     return sorted((f"{request.target}: {request.code}", request.times) for request in requests)
 
@@ -271,7 +274,7 @@ def test_a_page_with_nothing_is_a_request_for_the_newest_version(
         # nobody is asked for a name of which nothing is approved
         assert waiting(server) == [("requests: not_approved", 2)]
         assert public.asked("requests") == []
-        deciding = Deciding(server.index.decisions, "local:ana", None, server.index.upstream)
+        deciding = Deciding(server.index.server.decisions, "local:ana", None, server.index.upstream)
         deciding.approve(NormalizedName("requests"), Version("1.0"), "")
         assert [*page_of(server, "requests").files] == [OLD]
         assert waiting(server) == []
@@ -311,7 +314,7 @@ def test_names_that_are_blocked_or_not_allowed(tmp_path: Path, public: FakeUpstr
     names = ("requests", "leftpad", "numpy", "team-tool")
     listed: dict[str, Any] = {"allow": names[:2], "deny": ("leftpad",)}
     with front(tmp_path, public, **listed) as server:
-        deciding = Deciding(server.index.decisions, "local:ana", None, server.index.upstream)
+        deciding = Deciding(server.index.server.decisions, "local:ana", None, server.index.upstream)
         deciding.block(NormalizedName("requests"), None, "taken over")
         for name in names:
             look(server, f"/simple/{name}/")
@@ -331,7 +334,7 @@ def test_the_decision_says_who_has_asked(tmp_path: Path, public: FakeUpstream) -
         assert waiting(server) == [("requests: not_approved", 1)]
         index = server.index
         deciding = Deciding(
-            index.decisions, "local:ana", None, index.upstream, index.package_requests
+            index.server.decisions, "local:ana", None, index.upstream, index.server.package_requests
         )
         decided = deciding.approve(NormalizedName("requests"), Version("2.0"), "")
         assert decided.versions["2"].asked_by == (ANYBODY,)

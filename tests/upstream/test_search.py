@@ -91,7 +91,7 @@ def shown(app: InProcessServer, target: str, token: str = "") -> dict[str, bool]
 
 def decide(app: InProcessServer) -> Deciding:
     """Return what makes decisions in the name of Ana."""
-    return Deciding(app.index.decisions, "local:ana", None, app.index.upstream)
+    return Deciding(app.index.server.decisions, "local:ana", None, app.index.upstream)
 
 
 def counted(app: InProcessServer) -> bytes:
@@ -183,7 +183,7 @@ def test_what_nobody_uses_goes(app: InProcessServer) -> None:
     assert found is not None
     upstream.files.bring(found.page, found.page.by_filename[IDNA])
     decide(app).approve(parse_name("rich"), None, "")
-    unasked = Deciding(app.index.decisions, "local:ana")
+    unasked = Deciding(app.index.server.decisions, "local:ana")
     unasked.approve(parse_name("never-asked"), Version("1.0"), "", sha256=["0" * 64])
     assert listed(app).keys() == {"acme-core", "idna", "rich", "requests"}
 

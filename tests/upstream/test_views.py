@@ -142,7 +142,7 @@ def test_an_approval_shows_a_file(tmp_path: Path, public: FakeUpstream) -> None:
     with viewed(tmp_path, public, {"approval": True}) as server:
         before = [*page(server).files]
         index = server.index
-        deciding = Deciding(index.decisions, "local:ana", None, index.upstream)
+        deciding = Deciding(index.server.decisions, "local:ana", None, index.upstream)
         deciding.approve(NormalizedName("requests"), Version("1.0"), "read it")
 
         assert before == []

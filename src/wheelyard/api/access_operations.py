@@ -83,7 +83,7 @@ class GroupEdit(Struct, frozen=True, forbid_unknown_fields=True):
 
 def show_access(call: Call) -> AccessList:
     """Show all grants and groups, of the settings and of the store."""
-    return call.index.access.show()
+    return call.index.server.access.show()
 
 
 class AccessHistoryQuery(After, frozen=True):
@@ -98,7 +98,7 @@ ALL_ACCESS_HISTORY: Final = AccessHistoryQuery()
 
 def access_history(call: Call, body: AccessHistoryQuery = ALL_ACCESS_HISTORY) -> AccessHistory:
     """Show the changes of grants and groups in the store that follow a number."""
-    commits = call.index.access.records.history(body.after)
+    commits = call.index.server.access.records.history(body.after)
     return AccessHistory(tuple(islice(commits, body.limit or None)))
 
 
@@ -129,7 +129,7 @@ def add_grant(call: Call, body: GrantFields) -> AddedGrant:
 
     Raises as `AccessControl.grant`.
     """
-    return call.index.add_grant(body, call.by)
+    return call.index.server.add_grant(body, call.by)
 
 
 def revoke_grant(call: Call, body: GrantRevocation) -> None:
@@ -139,7 +139,7 @@ def revoke_grant(call: Call, body: GrantRevocation) -> None:
     Raises as `AccessControl.revoke`.
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
-    call.index.access.revoke(body.id, call.by, body.note, keep_admin)
+    call.index.server.access.revoke(body.id, call.by, body.note, keep_admin)
 
 
 def _kept_admin(call: Call, *, even_if_own: bool) -> frozenset[str]:
@@ -162,11 +162,13 @@ def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
     Raises as `AccessControl.edit_group`.
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
-    call.index.access.edit_group(body.change, body.name, body.who, call.by, body.note, keep_admin)
+    call.index.server.access.edit_group(
+        body.change, body.name, body.who, call.by, body.note, keep_admin
+    )
     members = frozenset(map(parse_member, body.who if body.change in _ADDING else ()))
     warnings = (
         *provider_warnings(call.index.settings, f"the group {body.name}", members),
-        *call.index.known_people.absent(members, "remove it again"),
+        *call.index.server.known_people.absent(members, "remove it again"),
     )
     return EditedGroup(body.name, warnings) if warnings else None
 
@@ -363,7 +365,7 @@ ALL_TOKENS: Final = TokensQuery()
 
 def list_tokens(call: Call, body: TokensQuery = ALL_TOKENS) -> TokenList:
     """List the caller's own tokens, or those of all for an administrator, or some of them."""
-    tokens, now = call.index.caller_tokens, call.index.runtime.now()
+    tokens, now = call.index.caller_tokens, call.index.server.runtime.now()
     listed = (marked(token, now, tokens.owner_is_gone) for token in tokens.visible(call.caller))
     fit = select(listed, body)
     if not body.limit:
@@ -384,9 +386,9 @@ def create_token(call: Call, body: NewToken) -> MadeToken:
     Raises Invalid if there is no such index. Raises as `NewToken.lifetime`, `CallerTokens.request`
     and `CallerTokens.create`.
     """
-    tokens, now = call.index.caller_tokens, call.index.runtime.now()
+    tokens, now = call.index.caller_tokens, call.index.server.runtime.now()
     tokens.require_maker(call.caller, call.signed_in_at)
-    call.index.index_administration.require_known(body.index)
+    call.index.server.index_administration.require_known(body.index)
     lifetime, can = body.lifetime(now), body.can or ()
     wanted = tokens.request(
         *(call.caller, body.name, can, body.projects, lifetime, body.owner), index=body.index
@@ -401,7 +403,7 @@ def rotate_token(call: Call, body: TokenRotation) -> ReplacedToken:
 
     Raises as `CallerTokens.rotate`.
     """
-    overlap, now = timedelta(hours=body.hours), call.index.runtime.now()
+    overlap, now = timedelta(hours=body.hours), call.index.server.runtime.now()
     rotated = call.index.caller_tokens.rotate(call.caller, call.signed_in_at, body.token, overlap)
     return ReplacedToken(
         **asdict(TokenAnswer.of(rotated.new, rotated.new.state(now))),
@@ -427,12 +429,12 @@ def change_token(call: Call, body: TokenChange) -> TokenAnswer:
     """
     if not body.index:
         raise Invalid("Name the indexes of the token.", code="invalid_field")
-    call.index.index_administration.require_known(body.index)
+    call.index.server.index_administration.require_known(body.index)
     tokens = call.index.tokens
     old = tokens.find(body.token)
     indexes = parse_right_indexes(body.index, old.scope.actions)
     record = tokens.name_indexes(old, indexes, call.by)
-    return TokenAnswer.of(record, record.state(call.index.runtime.now()))
+    return TokenAnswer.of(record, record.state(call.index.server.runtime.now()))
 
 
 def revoke_token(call: Call, id: str) -> None:  # noqa: A002 - its name in the path

@@ -62,7 +62,7 @@ def show_health(call: Call) -> Health:
     index = call.index
     return Health(
         version=version("wheelyard"),
-        started=index.server.started_at if index.server else None,
+        started=index.server.state.started_at if index.server.state else None,
         parts=tuple(_parts(index)),
         warnings=setting_warnings(index),
     )
@@ -77,8 +77,8 @@ def _parts(index: Index) -> Iterator[HealthPart]:
     yield _server_part(index)
     yield from _store_parts(index)
     yield from _index_parts(index)
-    if index.server is not None:
-        yield _queues_part(index.server)
+    if index.server.state is not None:
+        yield _queues_part(index.server.state)
     if index.upstream is not None:
         yield from _upstream_parts(index.upstream)
     yield from _public_files_parts(index)
@@ -95,8 +95,8 @@ def _parts(index: Index) -> Iterator[HealthPart]:
 
 def _server_part(index: Index) -> HealthPart:
     text = f"wheelyard {version('wheelyard')} on Python {platform.python_version()}"
-    if index.server is not None:
-        started = f"{index.server.started_at:%Y-%m-%d %H:%M} UTC"
+    if index.server.state is not None:
+        started = f"{index.server.state.started_at:%Y-%m-%d %H:%M} UTC"
         workers = counted(index.settings.server.workers, "worker")
         text = f"{text}, {workers}; this one has started on {started}"
     if index.settings.server.read_only:
@@ -112,9 +112,9 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
     except Unavailable as fault:
         yield HealthPart("store", "failed", f"{place}: {fault.message}")
         return
-    vanished = [built.projects.vanished for built in index.indexes.built()]
+    vanished = [built.projects.vanished for built in index.server.indexes.built()]
     noticed = [projects.since for projects in vanished if projects.since is not None]
-    failure = index.server.write_failure() if index.server is not None else ""
+    failure = index.server.state.write_failure() if index.server.state is not None else ""
     if failure:
         fact = "No write has succeeded since the server was started"
         yield HealthPart("store", "failed", f"{place}: {fact}. {failure}")
@@ -132,7 +132,7 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
         yield HealthPart("store", "ok", f"{place} answers.")
     if index.settings.server.read_only:
         return
-    age = index.runtime.now() - done if done else None
+    age = index.server.runtime.now() - done if done else None
     when = f"Leftovers were swept last on {done:%Y-%m-%d %H:%M} UTC" if done else "Never swept yet"
     text = f"{when}; one server does that each day."
     yield HealthPart("sweep", "warning" if age is not None and age > SWEEP_WARNING else "ok", text)
@@ -140,7 +140,7 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
 
 def _index_parts(index: Index) -> Iterator[HealthPart]:
     try:
-        in_force = index.indexes.in_force.load()
+        in_force = index.server.indexes.in_force.load()
     except Unavailable as fault:
         yield HealthPart("indexes", "failed", fault.message)
         return
@@ -189,7 +189,7 @@ def _upstream_parts(upstream: "UpstreamIndex") -> Iterator[HealthPart]:
 def _public_files_parts(index: Index) -> Iterator[HealthPart]:
     name = "public files"
     try:
-        counted_size = index.kept_size.latest()
+        counted_size = index.server.kept_size.latest()
     except WheelyardError as error:
         yield HealthPart(name, "failed", error.message)
         return
@@ -225,7 +225,7 @@ def show_settings(call: Call) -> SettingList:
             SettingInForce(
                 name=setting.name,
                 value=_shown(setting, index.settings),
-                source=index.sources.get(path, ""),
+                source=index.server.sources.get(path, ""),
                 is_default=setting.value_in(index.settings) == setting.default,
             )
             for path, setting in all_settings().items()

@@ -70,7 +70,7 @@ class RemovedIndex(Struct, frozen=True):
 
 def list_indexes(call: Call) -> IndexAnswer:
     """List the indexes of the settings and of the store."""
-    administration = call.index.index_administration
+    administration = call.index.server.index_administration
     return IndexAnswer(administration.show(), administration.in_force.stored().revision)
 
 
@@ -80,7 +80,7 @@ def make_index(call: Call, body: NewIndex) -> ListedIndex:
 
     Raises as `IndexAdministration.make`.
     """
-    return call.index.index_administration.make(
+    return call.index.server.index_administration.make(
         body.index, call.by, body.note, even_if_open=body.even_if_open
     )
 
@@ -91,7 +91,7 @@ def change_index(call: Call, body: IndexEdit) -> ListedIndex:
 
     Raises as `IndexAdministration.change`.
     """
-    administration = call.index.index_administration
+    administration = call.index.server.index_administration
     return administration.change(
         body.name, body.index, call.by, body.note, body.as_of, even_if_open=body.even_if_open
     )
@@ -103,7 +103,7 @@ def remove_index(call: Call, body: IndexRemoval) -> RemovedIndex:
 
     Raises as `IndexAdministration.remove`.
     """
-    warnings = call.index.index_administration.remove(body.name, call.by, body.note)
+    warnings = call.index.server.index_administration.remove(body.name, call.by, body.note)
     return RemovedIndex(body.name, warnings)
 
 
@@ -112,7 +112,7 @@ WHOLE_HISTORY: Final = AccessHistoryQuery()
 
 def index_history(call: Call, body: AccessHistoryQuery = WHOLE_HISTORY) -> IndexHistory:
     """Show the changes of indexes in the store that follow a number."""
-    in_force = call.index.index_administration.in_force
+    in_force = call.index.server.index_administration.in_force
     in_force.stored()  # raises if the list is lost, and with it how long its journal is
     commits = in_force.records.history(body.after)
     return IndexHistory(tuple(islice(commits, body.limit or None)))

@@ -91,9 +91,9 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
     _require_index(call, body)
     index, wanted, after = call.index, body.parsed, _parse_place(body.before)
     problems, entries = list[str](), list[JournalEntry]()
-    left, place = LOCAL_COMMITS if index.is_local else REMOTE_COMMITS, None
+    left, place = LOCAL_COMMITS if index.server.is_local else REMOTE_COMMITS, None
     is_whole = True
-    with closing(index.merged_journal.read(wanted, problems, after)) as steps:
+    with closing(index.server.merged_journal.read(wanted, problems, after)) as steps:
         for step in steps:
             entries += step.entries
             place, left = step.place, left - 1
@@ -110,7 +110,7 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
 
 def _require_index(call: Call, body: JournalQuery) -> None:
     """Raise NotFound if there is no such index; it may be one that is not served now."""
-    if body.index not in {"", MAIN, *call.index.indexes.names()}:
+    if body.index not in {"", MAIN, *call.index.server.indexes.names()}:
         raise unknown_index(body.index)
 
 

@@ -89,9 +89,9 @@ def list_requests(call: Call) -> WaitingRequests:
     """List what clients asked for in the last two weeks and the policy hid, and who asked."""
     index = call.index
     # the decisions first: what is decided meanwhile is later than `as_of`
-    decided = index.decisions.get("current").value or DecisionList()
-    stored = index.package_requests.get()
-    waiting = stored.open_ones(decided, index.runtime.now())
+    decided = index.server.decisions.get("current").value or DecisionList()
+    stored = index.server.package_requests.get()
+    waiting = stored.open_ones(decided, index.server.runtime.now())
     rows = tuple(_row(request, decided, (request.code,)) for request in _visible(call, waiting))
     return WaitingRequests(rows, _as_of(decided), stored.message.error if stored.message else "")
 
@@ -102,8 +102,8 @@ def find_requests(call: Call, targets: Collection[str]) -> WaitingRequests:
 
     Each has all rules that hide it now, for which an upstream index may be asked.
     """
-    decided = call.index.decisions.get("current").value or DecisionList()
-    stored = call.index.package_requests.get().requests
+    decided = call.index.server.decisions.get("current").value or DecisionList()
+    stored = call.index.server.package_requests.get().requests
     wanted = [request for request in _visible(call, stored) if request.target in targets]
     # each reads the page of its project from the store
     codes = prefetch_map(partial(_codes, call.index.upstream), wanted)
@@ -164,7 +164,7 @@ def keep_hidden(call: Call, question: PackageQuestion) -> str:
     newest = max(files, key=_preference) if files else None
     why = (newest.reasons if newest else explanation.reasons)[0]
     name, version = question.parsed
-    now = call.index.runtime.now()
+    now = call.index.server.runtime.now()
     hidden = PackageRequest(
         project=name,
         version=newest.version if newest else question.version,
@@ -178,7 +178,7 @@ def keep_hidden(call: Call, question: PackageQuestion) -> str:
     )
     is_ruled = explanation.answer in (NameAnswer.REFUSED, NameAnswer.UPSTREAM)
     if is_ruled and (newest is None or _is_decidable(newest)):
-        call.index.package_requests.change(
+        call.index.server.package_requests.change(
             lambda stored: stored.with_still_hidden(name, str(version or ""), hidden, now)
         )
     return why.text
@@ -199,7 +199,7 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
     name, version = body.parsed
     explanation = explain_package(call, PackageQuestion(name, body.version))
     wanted, why = _hidden(explanation, name, version)
-    now, by, asker = call.index.runtime.now(), call.caller.acts_for, counted_as(call.caller)
+    now, by, asker = call.index.server.runtime.now(), call.caller.acts_for, counted_as(call.caller)
     request = PackageRequest(
         project=name,
         version=wanted.version if wanted else str(version or ""),
@@ -214,13 +214,13 @@ def request_package(call: Call, body: PackageAsk) -> RequestedPackage:
         asks=(Ask(by, now, redact_tokens(reason), asker),),
     )
 
-    decided = call.index.decisions.get("current").value or DecisionList()
+    decided = call.index.server.decisions.get("current").value or DecisionList()
 
     def change(stored: RequestList) -> RequestList:
         _require_room(stored.open_ones(decided, now), asker)
         return stored.with_noted((request,), now)
 
-    call.index.package_requests.change(change)
+    call.index.server.package_requests.change(change)
     log_request(by, request.target, reason)
     return RequestedPackage(name, request.version, why)
 

@@ -126,7 +126,7 @@ def list_people(call: Call, body: PeopleQuery = EVERYBODY) -> PeopleList:
     search = body.search.casefold()
     fit = [
         person
-        for person in call.index.known_people.all()
+        for person in call.index.server.known_people.all()
         if (body.state is None or person.state == body.state)
         and (not body.group or body.group in _groups_of(person))
         and search in f"{person.who}\n{describe_principal(person.principal)}".casefold()
@@ -143,17 +143,17 @@ def show_person(call: Call, body: PersonQuestion) -> PersonAnswer:
     Raises Invalid if the text is no principal of a person or a service account.
     """
     index = call.index
-    person = index.known_people.find(body.who)
+    person = index.server.known_people.find(body.who)
     owned = list_tokens(call, TokensQuery(owner=person.principal, sort="-created")).tokens
     records = [index.tokens.records.find(token.id) for token in owned]
     # somebody else may have had the name before
     own = [record for record in records if record is not None and person.owns(record)]
-    principals = index.known_people.principals_of(person, own)
+    principals = index.server.known_people.principals_of(person, own)
     ids = {record.id for record in own}
     return PersonAnswer(
         person=person,
         principals=tuple(sorted(principals)),
-        groups=groups_of(principals, index.access.load().groups),
+        groups=groups_of(principals, index.server.access.load().groups),
         rights=tuple(_rights(call, principals, person)),
         tokens=tuple(token for token in owned if token.id in ids),
     )
@@ -162,7 +162,7 @@ def show_person(call: Call, body: PersonQuestion) -> PersonAnswer:
 def list_provider_groups(call: Call) -> ProviderGroups:
     """List the groups of providers that people who have signed in were told to be in."""
     counts = dict[str, int]()
-    for person in call.index.known_people.recorded():
+    for person in call.index.server.known_people.recorded():
         for group in _groups_of(person):
             counts[group] = counts.get(group, 0) + (person.state == "active")
     return ProviderGroups(
@@ -181,11 +181,11 @@ def end_person(call: Call, body: PersonChange) -> KnownPerson:
     person, own = _changeable(call, body.who), call.caller.principals
     _require_other(call, person.who)
     if person.provider:
-        administration = call.index.people_administration
+        administration = call.index.server.people_administration
         administration.end(person.provider, person.id, call.by, body.note, own)
     else:
-        call.index.access.end_person(person.who, call.by, body.note, own)
-    return call.index.known_people.find(person.who)
+        call.index.server.access.end_person(person.who, call.by, body.note, own)
+    return call.index.server.known_people.find(person.who)
 
 
 def admit_person(call: Call, body: PersonChange) -> KnownPerson:
@@ -196,11 +196,11 @@ def admit_person(call: Call, body: PersonChange) -> KnownPerson:
     """
     person = _changeable(call, body.who)
     if person.provider:
-        administration = call.index.people_administration
+        administration = call.index.server.people_administration
         administration.admit(person.provider, person.id, call.by, body.note)
     else:
-        call.index.access.admit_person(person.who, call.by, body.note)
-    return call.index.known_people.find(person.who)
+        call.index.server.access.admit_person(person.who, call.by, body.note)
+    return call.index.server.known_people.find(person.who)
 
 
 def _require_other(call: Call, who: str) -> None:
@@ -214,7 +214,7 @@ def _require_other(call: Call, who: str) -> None:
 
 def _changeable(call: Call, who: str) -> KnownPerson:
     """Return the person whom a principal names, who has an id if they are of a provider."""
-    person = call.index.known_people.find(who)
+    person = call.index.server.known_people.find(who)
     if person.provider and not person.id:
         raise NotFound(
             f"Nobody has signed in as {quoted(who)}. Correct the name, or take it out of the "
@@ -230,7 +230,7 @@ def release_name(call: Call, body: NameRelease) -> ReleasedName:
     Raises Conflict as `end_person`, and as `PeopleAdministration.release_name`.
     """
     _require_other(call, f"oidc:{body.provider}:{person_name(body.name)}")
-    administration, own = call.index.people_administration, call.caller.principals
+    administration, own = call.index.server.people_administration, call.caller.principals
     ended = administration.release_name(body.provider, body.name, call.by, own)
     return ReleasedName(f"{ended.principal}#{ended.id}" if ended is not None else None)
 

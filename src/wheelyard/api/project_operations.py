@@ -382,7 +382,7 @@ def get_journal(call: Call, name: NormalizedName, body: After) -> JournalPage:
         project = projects.get_for_update(name)
         if not project.is_released:  # a released name has a journal, too
             raise
-    size = LOCAL_PAGE if call.index.is_local else REMOTE_PAGE
+    size = LOCAL_PAGE if call.index.server.is_local else REMOTE_PAGE
     # the document has the number of its last commit, of which the journal may lack the entry
     last = min(body.after + size, project.revision)
     read = dict(projects.journal(project).find_all(range(body.after + 1, last + 1)))
@@ -490,7 +490,7 @@ def _change(
 
 def deletion_warnings(call: Call, name: NormalizedName, files: Sequence[File]) -> tuple[str, ...]:
     """Return which releases are left without a version that they require, without these files."""
-    check = call.index.requirements(call.caller_in)
+    check = call.index.server.requirements(call.caller_in)
     return check.of_deletion(call.index.name, {name: files})
 
 

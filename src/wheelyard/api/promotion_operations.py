@@ -47,7 +47,7 @@ def promote(call: Call, name: NormalizedName, body: ReleasePromotion) -> Promote
     promotion = _promotion_to(call, body.to)
     promoted = promotion.promote(name, version, dry_run=body.dry_run)
     files = (*promoted.new, *promoted.present)
-    check = call.index.requirements(call.caller_in)
+    check = call.index.server.requirements(call.caller_in)
     unmet = check.of_promotion(call.index.name, promotion.target.name, name, files)
     return PromotedRelease(
         name=name,
@@ -73,5 +73,5 @@ def _promotion_to(call: Call, name: str) -> Promotion:
     return Promotion(
         source=IndexSide(uploads=index.uploads, caller=call.caller),
         target=IndexSide(uploads=target.uploads, caller=call.caller_in(target)),
-        runtime=index.runtime,
+        runtime=index.server.runtime,
     )

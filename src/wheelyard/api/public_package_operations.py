@@ -127,14 +127,14 @@ class Refresh(Struct, frozen=True, forbid_unknown_fields=True):
 
 def list_decisions(call: Call) -> Decisions:
     """List the decisions in force about the public packages that the caller may approve."""
-    stored = call.index.decisions.get("current").value
+    stored = call.index.server.decisions.get("current").value
     decisions = stored.decisions if stored else ()
     return Decisions(tuple(decision for decision in decisions if _may_decide(call, decision)))
 
 
 def decision_history(call: Call, body: After) -> DecisionHistory:
     """List every decision that follows a number, about what the caller may approve."""
-    return DecisionHistory(tuple(_visible(call, call.index.decisions.history(body.after))))
+    return DecisionHistory(tuple(_visible(call, call.index.server.decisions.history(body.after))))
 
 
 def _visible(call: Call, commits: Iterable[DecisionCommit]) -> Iterator[DecisionCommit]:
@@ -228,11 +228,11 @@ def _deciding(call: Call) -> "Deciding":
 
     index = call.index
     return Deciding(
-        index.decisions,
+        index.server.decisions,
         call.by,
         index.projects.names,
         index.upstream,
-        index.package_requests,
+        index.server.package_requests,
         partial(call.caller.may, Action.READ),
     )
 

@@ -60,9 +60,9 @@ class PublisherRemoval(Struct, frozen=True, forbid_unknown_fields=True):
 def list_publishers(call: Call) -> PublisherAnswer:
     """List the trusted publishers of the settings and of the store."""
     index = call.index
-    document = index.publishers.records.get("current").value
+    document = index.server.publishers.records.get("current").value
     return PublisherAnswer(
-        index.publishers.show(),
+        index.server.publishers.show(),
         bool(index.settings.trusted_publishing.audience),
         document.revision if document else 0,
     )
@@ -75,13 +75,13 @@ def add_publisher(call: Call, body: NewPublisher) -> ListedPublisher:
     Raises Invalid if there is no such index. Raises as `Publishers.add`.
     """
     _require_index(call, body.publisher)
-    return call.index.publishers.add(body.publisher, call.by, body.note)
+    return call.index.server.publishers.add(body.publisher, call.by, body.note)
 
 
 def _require_index(call: Call, keys: PublisherKeys) -> None:
     name = keys.get("index")
     if isinstance(name, str):  # anything else is for the checks of the table to refuse
-        call.index.index_administration.require_known(name)
+        call.index.server.index_administration.require_known(name)
 
 
 def change_publisher(call: Call, body: PublisherEdit) -> ListedPublisher:
@@ -91,7 +91,9 @@ def change_publisher(call: Call, body: PublisherEdit) -> ListedPublisher:
     Raises Invalid if there is no such index. Raises as `Publishers.change`.
     """
     _require_index(call, body.publisher)
-    return call.index.publishers.change(body.id, body.publisher, call.by, body.note, body.as_of)
+    return call.index.server.publishers.change(
+        body.id, body.publisher, call.by, body.note, body.as_of
+    )
 
 
 def remove_publisher(call: Call, body: PublisherRemoval) -> None:
@@ -100,7 +102,7 @@ def remove_publisher(call: Call, body: PublisherRemoval) -> None:
 
     Raises as `Publishers.remove`.
     """
-    call.index.publishers.remove(body.id, call.by, body.note)
+    call.index.server.publishers.remove(body.id, call.by, body.note)
 
 
 WHOLE_HISTORY: Final = AccessHistoryQuery()
@@ -108,5 +110,5 @@ WHOLE_HISTORY: Final = AccessHistoryQuery()
 
 def publisher_history(call: Call, body: AccessHistoryQuery = WHOLE_HISTORY) -> PublisherHistory:
     """Show the changes of trusted publishers in the store that follow a number."""
-    commits = call.index.publishers.records.history(body.after)
+    commits = call.index.server.publishers.records.history(body.after)
     return PublisherHistory(tuple(islice(commits, body.limit or None)))

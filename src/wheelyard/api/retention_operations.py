@@ -54,7 +54,7 @@ def run_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
 
 
 def _retention(call: Call) -> "Retention":
-    retention = call.index.retention
+    retention = call.index.server.retention
     if retention is None:
         raise Invalid(
             "There is no rule of retention. Add a [[retention]] table to the settings.",

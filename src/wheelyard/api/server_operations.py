@@ -21,7 +21,6 @@ from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import File
 from wheelyard.model.quotas import ListedAmount, Quota
 from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.wiring.indexes import projects_of
 
 if TYPE_CHECKING:
     from wheelyard.wiring.index import Index
@@ -99,7 +98,7 @@ def show_usage(call: Call) -> Usage:
     indexes, unserved = [call.index], list[_IndexReading]()
     is_main = call.index.definition.is_main
     if is_main:
-        others = (index for index in call.index.indexes.all() if index.name != MAIN)
+        others = (index for index in call.index.server.indexes.all() if index.name != MAIN)
         indexes += [index for index in others if index.definition.has_packages]
         unserved = list(_read_unserved(call.index, {index.name for index in indexes}))
     tables = [_private(index) for index in indexes]
@@ -122,7 +121,7 @@ def show_usage(call: Call) -> Usage:
         stored_files=len(stored) + sum(project.files + project.kept_files for project in alone),
         stored_bytes=sum(stored.values())
         + sum(project.bytes + project.kept_bytes for project in alone),
-        public_bytes=call.index.kept_size.latest().bytes if is_main else 0,
+        public_bytes=call.index.server.kept_size.latest().bytes if is_main else 0,
     )
 
 
@@ -134,11 +133,11 @@ def _private(index: "Index") -> dict[NormalizedName, ProjectFacts]:
 def _read_unserved(index: "Index", served: Container[str]) -> Iterator[_IndexReading]:
     """Yield what other indexes of the store have, by their documents."""
     now = index.lifecycle.removal.clock.estimate()
-    threads = 1 if index.is_local else PREFETCH_THREADS
+    threads = 1 if index.server.is_local else PREFETCH_THREADS
     for name in map(keys.index_in, index.lifecycle.removal.indexes()):
         if name in served:
             continue
-        projects = projects_of(index, name)
+        projects = index.server.indexes.projects_of(name)
         entries = projects.store.list(keys.PROJECTS)
         usages, files = list[ProjectUsage](), dict[NormalizedName, Sequence[File]]()
         for project in projects.documents.read_listed(entries, threads):
@@ -191,7 +190,7 @@ def _read(
 
     files = dict[NormalizedName, Sequence[File]]()
     names = [name for name, facts in table.items() if facts.has_kept_files or name in several]
-    threads = 1 if index.is_local else PREFETCH_THREADS
+    threads = 1 if index.server.is_local else PREFETCH_THREADS
     for name, listed, deleted in prefetch_map(read, names, threads):
         files[name] = (*listed, *deleted)
         kept[name] = ListedAmount(sum(file.size for file in deleted), len(deleted))

@@ -182,12 +182,12 @@ class LocalApi(Call, frozen=True):
     @property
     def is_local(self) -> bool:
         """Whether the store is on this machine, so that reads cost next to nothing."""
-        return self.index.is_local
+        return self.index.server.is_local
 
     @property
     def concurrent_uploads(self) -> int:
         """The number of files to upload at a time."""
-        return 1 if self.index.is_local else BUCKET_UPLOADS
+        return 1 if self.index.server.is_local else BUCKET_UPLOADS
 
     def call(
         self, operation: Callable[Concatenate[Call, P], T], *args: P.args, **kwargs: P.kwargs

@@ -135,8 +135,6 @@ def open_catalog(
     records = DocumentCache(credentials, Codec(TokenRecord), runtime, token_policy)
     access = DocumentCache(credentials, ACCESS.documents, runtime, token_policy, is_permanent=True)
     decisions = DocumentCache(store, DECISIONS.documents, runtime, policy, is_permanent=True)
-    session_keys = DocumentCache(credentials, Codec(SessionKey), runtime, token_policy)
-    ended_sessions = DocumentCache(credentials, Codec(EndedSession), runtime, token_policy)
     people = DocumentCache(credentials, Codec(Person), runtime, token_policy)
     threads = 1 if policy.is_local else PREFETCH_THREADS
     last_uses = LastUses(credentials, runtime, threads=threads)
@@ -165,7 +163,7 @@ def open_catalog(
             DocumentCache(credentials, Codec(ChangedPasswords), runtime, token_policy)
         ),
         person_names=PersonNames(credentials, retries),
-        session_records=SessionRecords(credentials, session_keys, ended_sessions, runtime),
+        session_records=_sessions(credentials, token_policy, runtime),
     )
 
 
@@ -266,6 +264,12 @@ def _publishers(
 ) -> PublisherRecords:
     documents = DocumentCache(store, PUBLISHERS.documents, retries.runtime, policy)
     return PublisherRecords(PUBLISHERS, Commits(store, documents, retries, threads))
+
+
+def _sessions(store: Store, policy: CachePolicy, runtime: Runtime) -> SessionRecords:
+    session_keys = DocumentCache(store, Codec(SessionKey), runtime, policy)
+    ended = DocumentCache(store, Codec(EndedSession), runtime, policy)
+    return SessionRecords(store, session_keys, ended, runtime)
 
 
 def _index_records(

@@ -203,7 +203,7 @@ def rename_index(before: str, name: str, note: str) -> None:
     from wheelyard.operations.index_rename import IndexRename
 
     index = existing_index()
-    rename = IndexRename(index.index_administration, index.stores.documents)
+    rename = IndexRename(index.server.index_administration, index.stores.documents)
     _report(rename.rename(name, local_caller(index).principal, note))
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
 from click import Option
-from msgspec.structs import replace
 
 from wheelyard.api.table import LocalApi
 from wheelyard.cli.output import (
@@ -122,7 +121,8 @@ def existing_index(name: str | None = None) -> Index:
     reading = loaded_settings()
     warn_of_settings_file(reading)
     index = open_index(reading.settings, create=False)
-    return _closed_with_command(replace(index, sources=reading.sources), name)
+    index.server.sources = reading.sources
+    return _closed_with_command(index, name)
 
 
 def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool = False) -> Index:
@@ -139,9 +139,9 @@ def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool
     if not has_store(settings):
         # raises Invalid before a folder is made
         new = index_without_store(settings)
-        new.indexes.in_force.require_start(new.projects)
+        new.server.indexes.in_force.require_start(new.projects)
     index = open_index(settings, is_server=is_server)
-    if index.is_new and location != MEMORY_LOCATION:
+    if index.server.is_new and location != MEMORY_LOCATION:
         print_message(logging.INFO, f"made a new store at {location}")
     return _closed_with_command(index, name)
 
@@ -213,7 +213,7 @@ def local_caller(index: Index) -> Caller:
     is `local:` and the login name.
     """
     everything = everywhere(Action.ADMIN.with_implied)
-    email = index.traits.account_email()
+    email = index.server.traits.account_email()
     return Caller(escaped(email) if email else f"local:{_login_name()}", (everything,))
 
 

@@ -239,7 +239,7 @@ def build_importer(index: Index, *, is_local: bool, lenient: bool) -> Importer:
     `is_local`: the source is on this machine. `lenient`: rules that old files break are waived.
     """
     uploads = index.uploads.with_waivers if lenient else index.uploads
-    return Importer(uploads, is_local=index.is_local and is_local)
+    return Importer(uploads, is_local=index.server.is_local and is_local)
 
 
 def import_source(
@@ -463,10 +463,10 @@ def build_watchers(index: Index, options: "WatchOptions") -> WatcherThreads:
     Raises WheelyardError for a location that cannot be watched.
     """
     location, caller = index.settings.store.location, local_caller(index)
-    stores = [place for place in (location, index.traits.files) if place]
+    stores = [place for place in (location, index.server.traits.files) if place]
     watches = list[FolderWatch]()
     for text in dict.fromkeys(options.places):
-        tree = open_watched_tree(text, stores, keys.FILES, index.runtime)
+        tree = open_watched_tree(text, stores, keys.FILES, index.server.runtime)
         is_folder = isinstance(tree, FolderTree)
         default = FOLDER_INTERVAL_SECONDS if is_folder else BUCKET_INTERVAL_SECONDS
         importer = build_importer(index, is_local=is_folder, lenient=options.lenient)
@@ -475,7 +475,7 @@ def build_watchers(index: Index, options: "WatchOptions") -> WatcherThreads:
                 tree=tree,
                 importer=importer,
                 caller=caller,
-                runtime=index.runtime,
+                runtime=index.server.runtime,
                 interval=options.every or default,
                 is_atomic=not is_folder,
             )

@@ -304,7 +304,7 @@ class ServedIndex:
                 if is_read_only
                 else ensure_index(settings, is_server=True)
             )
-            index = replace(index, sources=self._sources)
+            index.server.sources = self._sources
             if index.upstream is not None:
                 index.upstream.policy.load()
             self._watchers = self._build_watchers(index)
@@ -319,9 +319,9 @@ class ServedIndex:
 
         Raises WheelyardError if it cannot be opened.
         """
-        return replace(
-            open_index(self._settings, create=False, is_server=True), sources=self._sources
-        )
+        index = open_index(self._settings, create=False, is_server=True)
+        index.server.sources = self._sources
+        return index
 
     def start_watching(self, index: Index) -> None:
         """
@@ -377,7 +377,7 @@ def _first_token(index: Index) -> ApiToken | None:
     on makes no difference.
     """
     settings = index.settings
-    access, is_local = settings.access, index.is_local and settings.server.is_loopback
+    access, is_local = settings.access, index.server.is_local and settings.server.is_loopback
     # an index with its own access rules gets no token that bypasses them
     has_rules = settings.grant or access.htpasswd_file or access.anonymous_uploads
     if settings.server.read_only or not is_local or has_rules:
@@ -388,7 +388,7 @@ def _first_token(index: Index) -> ApiToken | None:
         projects=(EVERY_PROJECT,),
     )
     try:
-        if index.access.records.has_journal() or index.tokens.all():
+        if index.server.access.records.has_journal() or index.tokens.all():
             return None
         token, record = index.tokens.create(request, by="serve")
     except Unavailable as fault:  # a read-only store needs no token

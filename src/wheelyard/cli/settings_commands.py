@@ -172,10 +172,10 @@ def _check_store(settings: Settings, index: Index) -> None:
         index = open_index(settings, create=False)
     try:
         _warn_of_expiring_tokens(index)
-        for listed in index.index_administration.show():
+        for listed in index.server.index_administration.show():
             text = f"index {listed.name}: {describe_keys(listed.index)}, in the {listed.source}"
             click.echo(escaped(text))
-        index.indexes.in_force.require_start(index.projects)
+        index.server.indexes.in_force.require_start(index.projects)
         warn_of((*index_warnings(index), *password_warnings(index)))
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 import click
@@ -48,7 +47,6 @@ from wheelyard.settings.sections import MEMORY_LOCATION, Settings, StoreSettings
 from wheelyard.settings.value_checks import is_url
 from wheelyard.storage.location import BUCKET_FORMS, is_bucket, parse_location
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.indexes import catalog_of
 from wheelyard.wiring.stores import CopySource, StoreTraits, open_copy_source, upstream_store
 
 if TYPE_CHECKING:
@@ -77,7 +75,7 @@ def usage_command() -> None:
     """
     api = open_api()
     if isinstance(api, LocalApi):
-        for index in api.index.indexes.all():
+        for index in api.index.server.indexes.all():
             index.search.start = lambda refresh: refresh()  # nobody else waits for a table
     usage = api.call(show_usage)
     print_result(usage, _usage_lines(usage))
@@ -131,7 +129,7 @@ def check_command(*, rebuild: bool, sweep: bool) -> int:
     """
     index = existing_index()
     with shown_progress("check", is_size=True) as progress:
-        findings = index.check.run(progress.advance_in, rebuild=rebuild, sweep=sweep)
+        findings = index.server.check.run(progress.advance_in, rebuild=rebuild, sweep=sweep)
     # a stray file's name may contain control characters for the terminal
     texts = {
         "problems": [escaped(line) for line in findings.problems],
@@ -203,7 +201,9 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     _require_apart(_locations(source, opened.traits), [target])
     target_index = ensure_index(_settings_of(settings, target))
     warn_without_upstream(target_index)
-    _require_apart(_locations(source, opened.traits), _locations(target, target_index.traits))
+    _require_apart(
+        _locations(source, opened.traits), _locations(target, target_index.server.traits)
+    )
     copy = _store_copy(settings, _place(source), opened, target_index)
     stays = "What was copied stays; copy again to go on from there."
     with resumable(stays), shown_progress("copy", is_size=True) as progress:
@@ -236,16 +236,16 @@ def _store_copy(
     settings: Settings, origin: str, opened: CopySource, target_index: Index
 ) -> StoreCopy:
     """Return the copy of an opened store, at this location, into an index."""
-    is_local = opened.traits.is_local and target_index.is_local
+    is_local = opened.traits.is_local and target_index.server.is_local
     # with a bucket of its own, both stores see the same memory of upstream indexes
     is_shared = bool(settings.upstream.bucket)
-    counter = target_index.traits.operation_counter
+    counter = target_index.server.traits.operation_counter
     upstream = upstream_store(settings, target_index.stores, counter)
-    copied = UpstreamCopy(opened.upstream, upstream, target_index.retries)
+    copied = UpstreamCopy(opened.upstream, upstream, target_index.server.retries)
     indexes = IndexCopies(
         records=target_index.catalog.index_records,
         source_changes=opened.changes_of,
-        target=partial(catalog_of, target_index),
+        target=target_index.server.indexes.catalog_of,
     )
     return StoreCopy(
         source=opened.stores,
@@ -256,9 +256,9 @@ def _store_copy(
         target_changes=target_index.changes,
         projects=target_index.projects,
         rights=target_index.catalog.rights,
-        decisions=target_index.decisions,
+        decisions=target_index.server.decisions,
         upstream=None if is_shared else copied,
-        spool=target_index.spool,
+        spool=target_index.server.spool,
         threads=LOCAL_THREADS if is_local else REMOTE_THREADS,
         claims_names=settings.upstream.is_on,
         indexes=indexes,
@@ -416,7 +416,7 @@ def _open(index: Index, dest: str, requested: RequestedOptions) -> "_Sites":
 
     waiting = f"{escaped(dest)}: another export is writing this site; waiting for its end"
     sites: _Sites = []
-    for part in index.indexes.all() if index.definition.is_main else (index,):
+    for part in index.server.indexes.all() if index.definition.is_main else (index,):
         segment = part.definition.segment if part.name != index.name else ""
         wanted = requested
         if segment and requested.base_url is not None:

@@ -58,8 +58,8 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
     )
     settings = command_settings()
     index = open_index(settings, create=False)
-    store = upstream_store(settings, index.stores, index.traits.operation_counter)
-    work = UpstreamSweep(StoreClock(store, index.runtime))
+    store = upstream_store(settings, index.stores, index.server.traits.operation_counter)
+    work = UpstreamSweep(StoreClock(store, index.server.runtime))
     report = work.run(rules, dry_run=dry_run)
     if dry_run:
         for file in report.removed:

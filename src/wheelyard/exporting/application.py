@@ -55,7 +55,7 @@ ANYONE: Final = Caller(ANONYMOUS, (everywhere(Action.READ),))
 
 def index_for_site(index: Index, options: Options) -> Index:
     """Return the index over the same store whose pages are those of a site."""
-    settings, first = index.indexes.settings, index.indexes.main()
+    settings = index.server.settings
     # the site of another index is a folder in that of main
     base_url = options.base_url.removesuffix(index.definition.segment)
     is_part = not index.definition.is_main
@@ -71,7 +71,12 @@ def index_for_site(index: Index, options: Options) -> Index:
     )
     kept = CachePolicy(is_local=False, freshness=inf, capacity=DOCUMENT_CAPACITY)
     site = build_index(
-        first.stores, index.spool, settings, index.runtime, index.traits, documents=kept
+        index.server.stores,
+        index.server.spool,
+        settings,
+        index.server.runtime,
+        index.server.traits,
+        documents=kept,
     )
     return site.named(index.name)
 

@@ -190,7 +190,7 @@ class _Run:
         self._before = {entry.facts.name: entry for entry in before.projects}
         self._facts_before = tuple(entry.facts for entry in before.projects)
         self._is_full = is_full
-        self._is_local = export.index.is_local and export.place.bucket is None
+        self._is_local = export.index.server.is_local and export.place.bucket is None
         self._index = index_for_site(export.index, options)
         folders = IndexFolders()
         if self._index.definition.is_main:
@@ -463,8 +463,8 @@ def open_export(
     Unavailable as `open_place`, and if the site does not answer.
     """
     place = open_place(index, dest)
-    lease = SiteLease(place.store, index.runtime, on_wait)
-    settings, files = index.settings, index.traits.files
+    lease = SiteLease(place.store, index.server.runtime, on_wait)
+    settings, files = index.settings, index.server.traits.files
     is_part = lease.options is not None and lease.options.store == store_id(settings, "")
     if is_part and not index.definition.is_main:
         raise Invalid(
@@ -476,7 +476,7 @@ def open_export(
     new = Options(
         base_url=settings.server.public_url.rstrip("/"),
         store=store_id(settings, index.definition.segment),
-        brand=index.brand.fingerprint,
+        brand=index.server.brand.fingerprint,
         has_public=index.upstream is not None,
     )
     # the store may have a location of its own for its files
@@ -506,9 +506,9 @@ def open_place(index: Index, dest: str) -> SitePlace:
     """
     _check_destination(dest, index)
     if is_bucket(dest):
-        store = store_in(dest, index.traits.operation_counter)
-        return SitePlace(store, index.spool, dest, parse_location(dest))
-    return SitePlace(SiteFolder(Path(dest)), index.spool, dest)
+        store = store_in(dest, index.server.traits.operation_counter)
+        return SitePlace(store, index.server.spool, dest, parse_location(dest))
+    return SitePlace(SiteFolder(Path(dest)), index.server.spool, dest)
 
 
 def _check_destination(dest: str, index: Index) -> None:
@@ -519,7 +519,7 @@ def _check_destination(dest: str, index: Index) -> None:
         )
     settings = index.settings
     # a bucket of files that everyone may read has nothing that a site beside them would show
-    files = "" if settings.store.downloads == "public" else index.traits.files
+    files = "" if settings.store.downloads == "public" else index.server.traits.files
     for location in (settings.store.location, settings.access.credentials_store, files):
         if not location or location == MEMORY_LOCATION or is_bucket(location) != is_bucket(dest):
             continue

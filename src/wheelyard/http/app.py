@@ -94,7 +94,7 @@ class App:
             if self._context.upstream is not None:
                 self._context.upstream.upstream.close()
             self._context.pools.close()
-            for index in self._context.index.indexes.built():
+            for index in self._context.index.server.indexes.built():
                 if index.downloads is not None:
                     index.downloads.close()
             self._context.descriptions.close()
@@ -146,7 +146,7 @@ class App:
 
         If nobody can say which it is, or the index does not work, that one answers with the error.
         """
-        indexes, pools = self._context.index.indexes, self._context.pools
+        indexes, pools = self._context.index.server.indexes, self._context.pools
         try:
             in_force = self._peek()
             if in_force is None:  # they have to be read from a bucket
@@ -179,7 +179,7 @@ class App:
         """
         # only the event loop calls this, so it needs no lock
         if self._of_this_turn is None:
-            self._of_this_turn = self._context.index.indexes.peek()
+            self._of_this_turn = self._context.index.server.indexes.peek()
             get_running_loop().call_soon(self._end_turn)
         return self._of_this_turn
 

@@ -41,20 +41,21 @@ def build_context(
     Raises Invalid or Unavailable, as `Policy.load` does, if there is an upstream index.
     """
     http = index.settings.http
-    read_threads = 8 if index.is_local else 32  # remote reads mostly wait for the network
+    read_threads = 8 if index.server.is_local else 32  # remote reads mostly wait for the network
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_CHECKS) - 1)
     # on a bucket, uploads wait for the network more than they compute
-    turns = Turns(index.runtime.monotonic) if index.is_local else None
-    kind = NoThreads if site and index.is_local else ThreadPools
+    turns = Turns(index.server.runtime.monotonic) if index.server.is_local else None
+    kind = NoThreads if site and index.server.is_local else ThreadPools
     providers = [table.name for table in index.settings.sign_in_providers]
     pools = kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns, providers)
     responses, policy = LruCache[Any, Any](http.page_cache * MIB), index.read_policy
     documents = index.stores.documents
     if site or index.settings.server.read_only:
         documents = ReadOnlyStore(documents)
-    descriptions = Descriptions(documents, index.runtime.monotonic, waits=site is not None)
-    state = ServerState(index.runtime.now(), write_failure)
-    index = replace(index, uploads=replace(index.uploads, descriptions=descriptions), server=state)
+    descriptions = Descriptions(documents, index.server.runtime.monotonic, waits=site is not None)
+    state = ServerState(index.server.runtime.now(), write_failure)
+    index.server.state = state
+    index = replace(index, uploads=replace(index.uploads, descriptions=descriptions))
     long_read_limit = ConcurrencyLimit(read_threads // 4, "long answers")
     state.watch(long_read_limit)
     return ServerContext(
@@ -68,11 +69,13 @@ def build_context(
         descriptions=descriptions,
         documentation=Documentation(find_folder()),
         file_delivery=FileDelivery(index),
-        core_metadata=CoreMetadataCache(index.files, LruCache(0 if index.is_local else 8 * MIB)),
+        core_metadata=CoreMetadataCache(
+            index.files, LruCache(0 if index.server.is_local else 8 * MIB)
+        ),
         password_limit=_password_limit(unknown_passwords),
         known_password_limit=_password_limit(unknown_passwords + 1),
         long_read_limit=long_read_limit,
-        store_errors=StoreErrorLog(index.runtime, is_local=index.is_local),
+        store_errors=StoreErrorLog(index.server.runtime, is_local=index.server.is_local),
         site=site,
         write_failure=write_failure,
     )
@@ -99,12 +102,12 @@ def context_of_index(
         upstream = whole.upstream.of_another_index(index.upstream)
     policy = index.read_policy
     # whoever routes a request looks whether these definitions are still the current ones
-    repository = index.fixed_repository or index.indexes.repositories.get(index.name, definitions)
+    repository = index.fixed_repository or index.server.indexes.repositories.get(
+        index.name, definitions
+    )
     return replace(
         whole,
-        index=replace(
-            index, uploads=uploads, server=whole.index.server, fixed_repository=repository
-        ),
+        index=replace(index, uploads=uploads, fixed_repository=repository),
         definitions=definitions,
         upstream=upstream,
         read_policy=replace(policy, anonymous=whole.site.caller) if whole.site else policy,
@@ -120,9 +123,9 @@ def _upstream_reader(index: Index) -> "UpstreamReader | None":
     from wheelyard.http.upstream_reader import UpstreamReader  # noqa: PLC0415
 
     index.upstream.policy.load()
-    reader = UpstreamReader(index.upstream, is_local=index.is_local)
-    if index.server is not None:
-        index.server.watch(reader.limit)
+    reader = UpstreamReader(index.upstream, is_local=index.server.is_local)
+    if index.server.state is not None:
+        index.server.state.watch(reader.limit)
     if not index.settings.server.read_only:
         reader.complete_names()
     return reader

@@ -108,7 +108,7 @@ class FileDelivery:
     def __init__(self, index: Index) -> None:
         self._files = index.files
         self._lifetime = timedelta(minutes=index.settings.store.signed_url_minutes)
-        self._monotonic = index.runtime.monotonic
+        self._monotonic = index.server.runtime.monotonic
         self._warnings = LogRateLimit(1, self._monotonic)
         self._signing_paused_until = -inf
 

@@ -148,7 +148,7 @@ def form_token(request: Request, context: ServerContext) -> str:
     """
     if context.index.settings.server.read_only:
         return ""
-    issued_at = f"{int(context.index.runtime.seconds()):x}"
+    issued_at = f"{int(context.index.server.runtime.seconds()):x}"
     return f"{issued_at}.{_signature(request, context, issued_at)}"
 
 
@@ -167,7 +167,10 @@ def require_form_token(request: Request, context: ServerContext, sent: str) -> N
     expected = _signature(request, context, issued_at).encode()
     is_ours = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), expected)
     # only a genuine token has a number there for certain
-    if not is_ours or context.index.runtime.seconds() - int(issued_at, 16) > FORM_TOKEN_SECONDS:
+    if (
+        not is_ours
+        or context.index.server.runtime.seconds() - int(issued_at, 16) > FORM_TOKEN_SECONDS
+    ):
         raise Forbidden(
             "This form is too old, or you have signed in again since it was shown, so nothing was "
             "changed. Load the page with the form again, and send it once more.",

@@ -112,7 +112,10 @@ class ErrorAnswers:
         if isinstance(error, SlowClient | TimeoutError):
             message = "The body comes too slowly. Send it again over a faster connection."
             return error_response(408, "request_timeout", message)
-        path, number = log_safe(request.scope["raw_path"]), self._context.index.runtime.new_id()[:8]
+        path, number = (
+            log_safe(request.scope["raw_path"]),
+            self._context.index.server.runtime.new_id()[:8],
+        )
         logger.error("a request failed (%s): %s %s", number, request.method, path, exc_info=error)
         message = f"The server has failed. Try again, and tell its operator: error {number}."
         return error_response(500, "internal_error", message)
@@ -148,7 +151,7 @@ class ErrorAnswers:
         sign_in, message = "", message_on_page(error.fact or error.message, error.advice)
         is_unknown = response.status_code == HTTPStatus.UNAUTHORIZED
         if self._settings.access.cookie_login:
-            whole = self._context.index.indexes.settings.server
+            whole = self._context.index.server.settings.server
             page = client_path(scope["raw_path"], whole)
             sign_in = sign_in_url(page, scope["query_string"], whole)
             if is_unknown and b"authorization" not in headers:
@@ -211,7 +214,7 @@ class IndexApp:
         self._errors = ErrorAnswers(context, pages)
         self.routes = build_routes(context, uploads, pages, instrumentation)
         authenticator = RequestAuthenticator(context)
-        self._host_policy = HostPolicy.of(context.index.indexes.settings)
+        self._host_policy = HostPolicy.of(context.index.server.settings)
         self._trusted_proxies = authenticator.trusted_proxies
         self._dispatcher = Dispatcher(context, authenticator)
         handlers: dict[Any, Any] = {  # a response of ours is no Starlette response

@@ -203,7 +203,7 @@ class Instrumentation:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self.now = index.runtime.monotonic
+        self.now = index.server.runtime.monotonic
         self._registry = CollectorRegistry()
         self._durations = Histogram(
             "wheelyard_http_request_duration_seconds",
@@ -222,8 +222,8 @@ class Instrumentation:
             multiprocess_mode="livesum",
         )
         self._expiring_tokens = ExpiringTokens(index.tokens, self._registry)
-        self._registry.register(index.store_metrics.durations)
-        self._registry.register(index.traits.operation_counter.metric)
+        self._registry.register(index.server.store_metrics.durations)
+        self._registry.register(index.server.traits.operation_counter.metric)
         if index.upstream is not None:
             self._registry.register(index.upstream.observation.registry)
 
@@ -263,7 +263,7 @@ class Instrumentation:
         self._expiring_tokens.refresh()
         upstream = self._index.upstream
         if upstream is not None and (osv := upstream.policy.osv) and osv.in_force.entries:
-            age = max(self._index.runtime.seconds() - osv.in_force.modified_at, 0.0)
+            age = max(self._index.server.runtime.seconds() - osv.in_force.modified_at, 0.0)
             upstream.observation.note_osv(
                 age, osv.in_force.entries, osv.in_force.skipped, is_refused=bool(osv.error)
             )

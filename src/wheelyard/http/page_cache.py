@@ -197,9 +197,9 @@ class CurrentVersions:
             # on a bucket, another server may have listed a newer serial
             snapshot = index.changes.documents.peek(keys.CHANGES, "current")
         elif key == GRANTS:
-            snapshot = index.access.records.peek()
+            snapshot = index.server.access.records.peek()
         elif key == INDEXES:
-            snapshot = index.indexes.in_force.records.peek()
+            snapshot = index.server.indexes.in_force.records.peek()
         elif key == PUBLISHERS:
             snapshot = index.catalog.publisher_records.peek()
         elif key == SEARCH:

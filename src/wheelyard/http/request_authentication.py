@@ -58,7 +58,7 @@ class RequestAuthenticator:
     """Authenticates the callers of requests, and remembers each for a second."""
 
     def __init__(self, context: ServerContext) -> None:
-        self.session_cookie = SessionCookie.of(context.index.indexes.settings)
+        self.session_cookie = SessionCookie.of(context.index.server.settings)
         self.trusted_proxies = context.index.settings.server.trusted_proxies
         self.recent = context.index.authenticator.callers
         self.anonymous = context.read_policy.anonymous

@@ -82,7 +82,7 @@ class PrivateFiles(Struct, frozen=True):
         changes_at = self.sources.changes_at
         if changes_at is None:
             return made_from, inf
-        runtime = self.context.index.runtime
+        runtime = self.context.index.server.runtime
         return made_from, runtime.monotonic() + (changes_at - runtime.now()).total_seconds()
 
     @property

@@ -105,7 +105,7 @@ def _people(pages: WebPages) -> Iterator[Route]:
 def _elsewhere(context: ServerContext) -> Iterator[Route]:
     """Yield the redirects, below the path of an index, to the pages of the whole server."""
     index = context.index
-    redirects = ServerRedirects(index.indexes.settings.server, index.name)
+    redirects = ServerRedirects(index.server.settings.server, index.name)
     for page in ("account", "admin", "docs", "request", "sign-in", "tokens"):
         yield Route("redirect", f"/-/{page}/{{path:path}}", redirects.answer, is_public=always)
 

@@ -146,14 +146,14 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
     If a place to watch is gone, only the log says so.
     """
     if not index.settings.server.read_only:
-        index.spool.remove_abandoned()
-        DailySweep(index.sweep, index.changes, index.runtime).start()
-        retention = index.retention if index.settings.server.daily_retention else None
+        index.server.spool.remove_abandoned()
+        DailySweep(index.server.sweep, index.changes, index.server.runtime).start()
+        retention = index.server.retention if index.settings.server.daily_retention else None
         if retention is not None:
             # nothing of it is loaded while there is no rule
             from wheelyard.retention.daily import DailyRetention  # noqa: PLC0415
 
-            DailyRetention(retention, index.runtime).start()
+            DailyRetention(retention, index.server.runtime).start()
         if index.settings.notifications.webhook and index.upstream is not None:
             # nothing of it is loaded while it is off
             from wheelyard.notifications.notifier import Notifier  # noqa: PLC0415
@@ -169,7 +169,11 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
 
 def store_probe(index: Index, result: Path | None = None) -> check_store.StoreProbe:
     """Return the probe of the writes that must succeed, whose `result` all workers can read."""
-    steps, traits, new_id = list[check_store.Step](), index.traits, index.runtime.new_id
+    steps, traits, new_id = (
+        list[check_store.Step](),
+        index.server.traits,
+        index.server.runtime.new_id,
+    )
     # a server that could write once must not become unready by another probe
     is_writable = result is not None and not check_store.recorded_reason(result)
     if not is_writable and not index.settings.server.read_only:
@@ -180,7 +184,7 @@ def store_probe(index: Index, result: Path | None = None) -> check_store.StorePr
         if traits.credentials:
             key = keys.probe(keys.CREDENTIALS, new_id())
             steps += check_store.scratch_write_steps(index.stores.credentials, key)
-    return check_store.StoreProbe(steps, index.runtime, result)
+    return check_store.StoreProbe(steps, index.server.runtime, result)
 
 
 def _prove_writes(index: Index) -> None:
@@ -193,8 +197,8 @@ def _prove_writes(index: Index) -> None:
     written = read_format(documents)
     if written is not None and written.is_older:
         # before: a process that dies in between does both at its next start
-        index.access.mark()
-    rewrite_format(documents, index.retries)
+        index.server.access.mark()
+    rewrite_format(documents, index.server.retries)
 
 
 class WorkerProcess(Struct, frozen=True):

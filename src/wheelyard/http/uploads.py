@@ -97,8 +97,8 @@ class UploadHandler:
         self._pools = context.pools
         count = context.index.settings.http.concurrent_uploads
         self._slots = slots or ConcurrencyLimit(count, "uploads")
-        if slots is None and context.index.server is not None:
-            context.index.server.watch(self._slots)
+        if slots is None and context.index.server.state is not None:
+            context.index.server.state.watch(self._slots)
 
     def of_another_index(self, context: ServerContext) -> "UploadHandler":
         """Return the handler of the uploads to another index, which share the limit of these."""

@@ -144,7 +144,7 @@ class WebPages:
             settings.index_url,
             is_certain=is_certain,
             files_url=context.files_from_page,
-            brand=context.index.brand,
+            brand=context.index.server.brand,
             serves_public=context.index.upstream is not None,
             is_static=context.site is not None,
             counts_downloads=context.downloads is not None,
@@ -182,7 +182,7 @@ class WebPages:
         """Whether there are several indexes, as far as the store says it."""
         index = self.context.index
         with suppress(Unavailable):  # a page has to be shown also while the store is down
-            return not index.definition.is_main or bool(index.indexes.definitions())
+            return not index.definition.is_main or bool(index.server.indexes.definitions())
         return False
 
     def choosing_viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
@@ -208,7 +208,8 @@ class WebPages:
         is_read_only = index.settings.server.read_only or not index.definition.has_packages
         if request.caller.is_anonymous or is_read_only:
             return
-        definitions = {MAIN: index.indexes.definition(MAIN), **index.indexes.definitions()}
+        indexes = index.server.indexes
+        definitions = {MAIN: indexes.definition(MAIN), **indexes.definitions()}
         for other, definition in sorted(definitions.items()):
             if other != index.name and definition.has_packages:
                 target = index.named(other)
@@ -335,7 +336,7 @@ class WebPages:
         if request.segments[:1] != ("project",) or not index.definition.is_main:
             return ()
         with suppress(Unavailable):
-            both = index.indexes.peek()
+            both = index.server.indexes.peek()
             return sorted(both.definitions) if both is not None else ()
         return ()
 

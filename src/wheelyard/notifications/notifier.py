@@ -40,8 +40,8 @@ class Notifier:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._runtime = index.runtime
-        self._webhook = Webhook(index.settings.notifications, index.runtime)
+        self._runtime = index.server.runtime
+        self._webhook = Webhook(index.settings.notifications, index.server.runtime)
         self._lease = JobLease(index.stores.documents, JOB, index.lifecycle.removal.clock)
         self._logged = ""
         """The last failure that the log has. Each is there once."""
@@ -79,7 +79,7 @@ class Notifier:
         """Return what waits and no message has told of, and how much waits in all."""
         index = self._index
         waiting = list_requests(Call(index=index, caller=_READER)).requests
-        decided = index.decisions.get("current").value or DecisionList()
+        decided = index.server.decisions.get("current").value or DecisionList()
         news = [
             request for request in waiting if request.is_new(decided.for_project(request.project))
         ]
@@ -96,7 +96,7 @@ class Notifier:
             error = f"webhook: {fault.why}"
             keys = set()
         message = SentMessage(self._runtime.now(), error)
-        self._index.package_requests.change(lambda stored: stored.with_told(keys, message))
+        self._index.server.package_requests.change(lambda stored: stored.with_told(keys, message))
         if error:
             self._log(error)
         else:

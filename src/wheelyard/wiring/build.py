@@ -6,7 +6,6 @@ What is not configured is not imported.
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -21,7 +20,6 @@ from wheelyard.errors import Invalid
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_definition import main_index
-from wheelyard.model.index_name import MAIN
 from wheelyard.model.rule_keys import rule_keys_in
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.index_definitions import IndexDefinitions
@@ -35,7 +33,9 @@ from wheelyard.storage.spool import Spool
 from wheelyard.wiring.authentication import (
     build_authenticator,
 )
-from wheelyard.wiring.indexes import Indexes
+from wheelyard.wiring.index import Index
+from wheelyard.wiring.index_builder import EventListener
+from wheelyard.wiring.server import Server
 from wheelyard.wiring.stores import (
     StoreTraits,
     cache_policy_in,
@@ -43,13 +43,6 @@ from wheelyard.wiring.stores import (
     open_store,
     system_runtime,
 )
-
-if TYPE_CHECKING:
-    pass
-
-
-from wheelyard.wiring.index import Index
-from wheelyard.wiring.index_builder import EventListener, IndexBuilder
 
 
 def brand_of(web: WebSettings) -> Brand:
@@ -131,29 +124,30 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     cleanup = PublishingCleanup(catalog.used_id_tokens, catalog.token_records, runtime, lifetime)
     authenticator = build_authenticator(settings, catalog, access, cleanup, runtime, google)
     sessions = _sessions(settings, catalog, authenticator, cleanup, runtime, is_server=is_server)
-    builder = IndexBuilder(
-        settings=settings,
-        runtime=runtime,
-        spool=spool,
-        traits=traits,
-        catalog=catalog,
-        clock=_store_clock(catalog, runtime, may_write=gives_serials),
-        store_metrics=store_metrics,
-        policy=policy,
-        gives_serials=gives_serials,
-        access=access,
-        cleanup=cleanup,
-        authenticator=authenticator,
-        sessions=sessions,
-        brand=brand_of(settings.web),
-        listener=listener,
-        is_server=is_server,
-    )
     definitions = _definitions(settings, catalog)
     if is_server:
         definitions.require_start(catalog.projects)
         access.read_ahead(may_become_ambiguous=catalog.is_older)
-    main = Indexes(settings, definitions, builder.build).get(MAIN)
+    server = Server(
+        settings=settings,
+        runtime=runtime,
+        spool=spool,
+        traits=traits,
+        store_metrics=store_metrics,
+        caching=policy,
+        catalog=catalog,
+        gives_serials=gives_serials,
+        clock=_store_clock(catalog, runtime, may_write=gives_serials),
+        access=access,
+        publishing_cleanup=cleanup,
+        authenticator=authenticator,
+        sessions=sessions,
+        brand=brand_of(settings.web),
+        listener=listener,
+        definitions=definitions,
+        serves=is_server,
+    )
+    main = server.indexes.main()
     if is_server:
         main.search.read_ahead()
     return main

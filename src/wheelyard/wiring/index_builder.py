@@ -9,37 +9,24 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.authentication.sessions import Sessions
-from wheelyard.catalog.document_cache import CachePolicy
-from wheelyard.catalog.files import FileRemoval, Files
-from wheelyard.catalog.format import Catalog
-from wheelyard.catalog.format import open_index as open_catalog_of_index
+from wheelyard.catalog.files import Files
+from wheelyard.catalog.format import Catalog, open_index
 from wheelyard.catalog.projects import Projects
-from wheelyard.catalog.store_clock import StoreClock
-from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import parse_name_patterns
-from wheelyard.model.brand import Brand
 from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Event, Project
-from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import TakenNames
 from wheelyard.operations.quotas import QuotaCheck
 from wheelyard.operations.search.project_table import FactsReader
 from wheelyard.operations.search.search_index import PublicProjects, SearchIndex
-from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.operations.unused_index import UnusedIndex
 from wheelyard.operations.uploads import UploadRules, Uploads
-from wheelyard.settings.sections import MIB, Settings
-from wheelyard.storage.forwarding import StoreMetrics
-from wheelyard.storage.spool import Spool
+from wheelyard.settings.sections import MIB
 from wheelyard.wiring.authentication import build_policy
 from wheelyard.wiring.index import Index, settings_of_index
-from wheelyard.wiring.indexes import Indexes
-from wheelyard.wiring.stores import StoreTraits
 
 if TYPE_CHECKING:
     from wheelyard.catalog.private_names import PrivateNames
@@ -47,6 +34,8 @@ if TYPE_CHECKING:
     from wheelyard.operations.names import NameClaims
     from wheelyard.repository.index_rules import IndexRules
     from wheelyard.upstream.indexes import UpstreamIndex
+    from wheelyard.wiring.indexes import Indexes
+    from wheelyard.wiring.server import Server
 
 
 class _OtherNames(Struct, frozen=True):
@@ -57,7 +46,7 @@ class _OtherNames(Struct, frozen=True):
     package must not take their place.
     """
 
-    indexes: Indexes
+    indexes: "Indexes"
     name: str
 
     def __call__(self) -> "list[PrivateNames]":
@@ -83,90 +72,70 @@ class EventListener:
             self.catalog.serials.note_commit()
 
 
-class IndexBuilder(Struct, frozen=True, kw_only=True):
-    """Builds the indexes of a store from the parts that all of them share."""
+class IndexBuilder(Struct, frozen=True):
+    """Builds the indexes of a store."""
 
-    settings: Settings
-    runtime: Runtime
-    spool: Spool
-    traits: StoreTraits
-    catalog: Catalog
-    """That of main."""
-    clock: StoreClock
-    store_metrics: StoreMetrics
-    policy: CachePolicy
-    gives_serials: bool
-    access: AccessControl
-    cleanup: PublishingCleanup
-    authenticator: Authenticator
-    sessions: Sessions
-    brand: Brand
-    listener: EventListener
-    """That of main."""
-    is_server: bool
+    server: "Server"
+    indexes: "Indexes"
     downloads: "dict[str, Downloads]" = {}
     """The counts of downloads by index: another definition of an index must not end its counter."""
 
-    def build(self, definition: IndexDefinition, indexes: Indexes) -> Index:
-        """Return the index of a definition, one of `indexes`."""
-        name, listener = definition.name, self.listener
-        settings, catalog, authenticator = self.settings, self.catalog, self.authenticator
-        sessions = self.sessions
+    def build(self, definition: IndexDefinition) -> Index:
+        """Return the index of a definition."""
+        server, name = self.server, definition.name
+        settings, catalog = server.settings, server.catalog
+        authenticator, sessions = server.authenticator, server.sessions
+        listener = server.listener
         if not definition.is_main:
             listener = EventListener()
-            catalog = open_catalog_of_index(
+            catalog = open_index(
                 catalog,
                 name,
-                self.policy,
+                server.caching,
                 listener,
-                gives_serials=self.gives_serials,
+                gives_serials=server.gives_serials,
                 is_stored=not definition.is_configured,
             )
             settings = settings_of_index(settings, definition)
             is_open = definition.is_open and not settings.access.private
             authenticator = replace(
                 authenticator,
-                policy=build_policy(settings, self.access, name, is_open=is_open),
+                policy=build_policy(settings, server.access, name, is_open=is_open),
                 callers=authenticator.callers.of_another_index(),
             )
             sessions = sessions.of_another_index(authenticator)
-        upstream, claims, public = self._upstream(catalog, definition, indexes)
-        projects, files = catalog.projects, catalog.files
-        reader = FactsReader(projects, files, self.traits.is_local)
+        upstream, claims, public = self._upstream(catalog, definition)
+        reader = FactsReader(catalog.projects, catalog.files, server.traits.is_local)
         search = SearchIndex(
             reader, catalog.changes, public, is_read_only=settings.server.read_only
         )
         listener.catalog, listener.search = catalog, search
-        uploads = self._uploads(catalog, definition, indexes, claims, search)
+        uploads = self._uploads(catalog, definition, claims, search)
         return Index(
+            server=server,
             settings=settings,
             definition=definition,
-            indexes=indexes,
             private_names=claims.names if claims else None,
-            runtime=self.runtime,
-            spool=self.spool,
-            traits=self.traits,
             catalog=catalog,
-            store_metrics=self.store_metrics,
-            files=files,
-            projects=projects,
             uploads=uploads,
             search=search,
-            rules=self._rules(definition, files, upstream),
-            lifecycle=Lifecycle(projects, files, self._removal, self.runtime, uploads.quota_check),
-            tokens=authenticator.tokens,
-            access=self.access,
+            rules=self._rules(definition, catalog.files, upstream),
+            lifecycle=Lifecycle(
+                catalog.projects,
+                catalog.files,
+                server.removal,
+                server.runtime,
+                uploads.quota_check,
+            ),
             authenticator=authenticator,
             sessions=sessions,
-            brand=self.brand,
-            publishing_cleanup=self.cleanup,
             downloads=self._downloads(name, catalog),
             upstream=upstream,
         )
 
     def _downloads(self, name: str, catalog: Catalog) -> "Downloads | None":
         """Return the counts of an index, to which a server that may write adds, or None if off."""
-        if not self.settings.downloads.count:
+        if not self.server.settings.downloads.count:
             return None
         # nothing of it is loaded while it is off
         from wheelyard.downloads.counter import DownloadCounter
@@ -174,58 +143,48 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
 
         if name not in self.downloads:
             documents = catalog.stores.documents
-            counts = self.is_server and not self.settings.server.read_only
+            counts = self.server.serves and not self.server.settings.server.read_only
             self.downloads[name] = Downloads(
                 documents,
-                self.runtime,
-                DownloadCounter(documents, self.runtime) if counts else None,
-                is_local=self.traits.is_local,
+                self.server.runtime,
+                DownloadCounter(documents, self.server.runtime) if counts else None,
+                is_local=self.server.traits.is_local,
             )
         return self.downloads[name]
-
-    @property
-    def _removal(self) -> FileRemoval:
-        """What deletes bytes, which all indexes share."""
-        # what everybody can read in the bucket is not kept
-        is_public = self.settings.store.downloads == "public"
-        return FileRemoval(self.catalog.stores, self.clock, keeps_deleted=not is_public)
 
     def _uploads(
         self,
         catalog: Catalog,
         definition: IndexDefinition,
-        indexes: Indexes,
         claims: "NameClaims | None",
         search: SearchIndex,
     ) -> Uploads:
-        limits = self.settings.uploads
+        limits = self.server.settings.uploads
         return Uploads(
             catalog.projects,
             catalog.files,
-            self.spool,
-            self.runtime,
+            self.server.spool,
+            self.server.runtime,
             UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists),
-            TakenNames(indexes.names if definition.is_main else _no_names),
+            TakenNames(self.indexes.names if definition.is_main else _no_names),
             definition,
             claims,
             quota_check=self._quotas(definition, search),
-            unused=self._unused(definition, catalog.projects, indexes),
+            unused=self._unused(definition, catalog.projects),
         )
 
-    def _unused(
-        self, definition: IndexDefinition, projects: Projects, indexes: Indexes
-    ) -> UnusedIndex | None:
+    def _unused(self, definition: IndexDefinition, projects: Projects) -> UnusedIndex | None:
         """Return what closes an index that nobody has used, or None if nothing does."""
         if not definition.is_closed_while_unused:
             return None
-        return UnusedIndex(projects, indexes.definitions, self.runtime)
+        return UnusedIndex(projects, self.indexes.definitions, self.server.runtime)
 
     def _quotas(self, definition: IndexDefinition, search: SearchIndex) -> QuotaCheck | None:
         """Return the quotas of an index, or None without any."""
-        quotas = self.settings.main.quotas.overridden_by(definition.quotas)
+        quotas = self.server.settings.main.quotas.overridden_by(definition.quotas)
         if not (quotas.index.is_set or quotas.project.is_set):
             return None
-        if quotas.index.is_set and not self.is_server:
+        if quotas.index.is_set and not self.server.serves:
             # a command has to know the usage now
             search.start = lambda refresh: refresh()
         return QuotaCheck(definition.name, quotas, search)
@@ -242,17 +201,17 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
             return None
         from wheelyard.wiring.index_rules import build_rules
 
-        return build_rules(definition, files, upstream, self.settings, self.runtime)
+        return build_rules(definition, files, upstream, self.server.settings, self.server.runtime)
 
     def _upstream(
-        self, catalog: Catalog, definition: IndexDefinition, indexes: Indexes
+        self, catalog: Catalog, definition: IndexDefinition
     ) -> "tuple[UpstreamIndex | None, NameClaims | None, PublicProjects | None]":
         """
         Return the upstream indexes, what decides who may take a new name, and the public projects.
 
         They are None without any upstream index.
         """
-        if not self.settings.upstream.is_on:
+        if not self.server.settings.upstream.is_on:
             return None, None, None
         # nothing of it is loaded without an upstream index
         from wheelyard.catalog.private_names import PrivateNames
@@ -261,22 +220,27 @@ class IndexBuilder(Struct, frozen=True, kw_only=True):
 
         names = PrivateNames(
             catalog.projects,
-            parse_name_patterns(self.settings.upstream_private),
-            self.catalog.stores.documents,
-            is_local=self.traits.is_local,
+            parse_name_patterns(self.server.settings.upstream_private),
+            self.server.stores.documents,
+            is_local=self.server.traits.is_local,
             index=definition.name,
-            others=None if definition.is_main else _OtherNames(indexes, definition.name),
+            others=None if definition.is_main else _OtherNames(self.indexes, definition.name),
         )
         if definition.is_main:
             upstream = build_upstream(
-                self.settings, catalog, self.spool, self.runtime, self.traits, names
+                self.server.settings,
+                catalog,
+                self.server.spool,
+                self.server.runtime,
+                self.server.traits,
+                names,
             )
         else:
-            first = indexes.get(MAIN).upstream
+            first = self.indexes.get(MAIN).upstream
             assert first is not None  # noqa: S101 - `[upstream]` is enabled
             upstream = first.with_names(names)
-        claims = name_claims(upstream, self.settings.upstream)
-        if not definition.is_main and not indexes.shows_upstream(definition.name):
+        claims = name_claims(upstream, self.server.settings.upstream)
+        if not definition.is_main and not self.indexes.shows_upstream(definition.name):
             return None, claims, None
         return upstream, claims, PublicProjectList(upstream)
 

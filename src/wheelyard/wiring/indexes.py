@@ -5,7 +5,7 @@ Each other index has documents of its own, below `indexes/<name>/`, with the key
 It shares the files, the credentials and everything that the settings say of the server.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -15,14 +15,15 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.index_definition import IndexDefinition, indexes_below, parts_of
 from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
-from wheelyard.operations.index_definitions import IndexDefinitions, KnownIndexes, served_definition
+from wheelyard.operations.index_definitions import KnownIndexes, served_definition
 from wheelyard.repository.index_repository import IndexRepository
-from wheelyard.settings.sections import Settings
+from wheelyard.wiring.index_builder import IndexBuilder
 from wheelyard.wiring.repositories import Repositories
 from wheelyard.wiring.stores import cache_policy_in
 
 if TYPE_CHECKING:
     from wheelyard.wiring.index import Index
+    from wheelyard.wiring.server import Server
 
 
 class Indexes:
@@ -33,21 +34,14 @@ class Indexes:
     read.
 
     Args:
-        settings: Those of the whole server.
-        in_force: The definitions of the settings and of the store.
-        build: Returns the index of a definition, and is given this object.
+        server: What they share.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        in_force: IndexDefinitions,
-        build: "Callable[[IndexDefinition, Indexes], Index]",
-    ) -> None:
-        self.settings = settings
-        """Those of the whole server."""
-        self.in_force = in_force
-        self._build = build
+    def __init__(self, server: "Server") -> None:
+        self._server = server
+        self._builder = IndexBuilder(server, self)
+        self.in_force = server.definitions
+        """The definitions of the settings and of the store."""
         self._lock = RLock()  # an index may be built from main
         self._built: dict[str, Index] = {}
         self.repositories = Repositories(self.get)
@@ -83,7 +77,7 @@ class Indexes:
             index = self._built.get(name)
             # another definition: what is cached of the documents goes, which is rare
             if index is None or index.definition != definition:
-                index = self._built[name] = self._build(definition, self)
+                index = self._built[name] = self._builder.build(definition)
         return index
 
     def main(self) -> "Index":
@@ -131,16 +125,16 @@ class Indexes:
         """Return whether an index shows packages of upstream indexes. Raises as `get`."""
         return UPSTREAM_LAYER in parts_of(self.definition(name), self.definitions())
 
+    def catalog_of(self, name: str) -> Catalog:
+        """Return what the store has of an index of this name, also if it is not served any more."""
+        with suppress(NotFound, Unavailable):  # also if the definitions cannot be read
+            return self.get(name).catalog
+        server = self._server
+        policy = cache_policy_in(server.traits, server.settings.store)
+        return open_index(
+            server.catalog, name, policy, lambda _project, _event: None, gives_serials=True
+        )
 
-def catalog_of(index: "Index", name: str) -> Catalog:
-    """Return what a store has of an index of this name, also if it is not served any more."""
-    with suppress(NotFound, Unavailable):  # also if the definitions cannot be read
-        return index.named(name).catalog
-    policy = cache_policy_in(index.traits, index.settings.store)
-    whole = index.named(MAIN).catalog
-    return open_index(whole, name, policy, lambda _project, _event: None, gives_serials=True)
-
-
-def projects_of(index: "Index", name: str) -> Projects:
-    """Return the projects of an index that a store has, also if it is not served any more."""
-    return catalog_of(index, name).projects
+    def projects_of(self, name: str) -> Projects:
+        """Return the projects of an index that the store has, also if it is not served any more."""
+        return self.catalog_of(name).projects

@@ -104,8 +104,8 @@ class _Composer:
             shown=shown,
             search=index.search,
             upstream=index.upstream,
-            runtime=index.runtime,
-            is_local=index.is_local,
+            runtime=index.server.runtime,
+            is_local=index.server.is_local,
             generations=self._generations,
             day=self._day,
         )
@@ -136,7 +136,7 @@ class _Composer:
 
         rules = self._rules_of_day(self._day)
         facts = FactFinder(rules, index.files, LicenceFinder())
-        return Filtered(Upstream(), IndexRules(rules, facts, None, index.runtime))
+        return Filtered(Upstream(), IndexRules(rules, facts, None, index.server.runtime))
 
     def _rules_of_day(self, day: date) -> "Rules":
         from wheelyard.model.rule_rows import rules_of_day

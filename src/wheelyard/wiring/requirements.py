@@ -12,20 +12,21 @@ from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.repository.layers import merged_project
 from wheelyard.wiring.index import Index
+from wheelyard.wiring.server import Server
 
 
-def requirement_check(index: Index, caller_in: Callable[[Index], Caller]) -> RequirementCheck:
-    """Return what finds them, for who is this caller in source index of the store."""
+def requirement_check(server: Server, caller_in: Callable[[Index], Caller]) -> RequirementCheck:
+    """Return what finds them, for who is this caller in each index of the store."""
     # a pattern that matches every name says of none that it is private
-    patterns = [text for text in index.settings.upstream_private if text != EVERY_PROJECT]
+    patterns = [text for text in server.settings.upstream_private if text != EVERY_PROJECT]
     return RequirementCheck(
-        indexes=partial(_readers, index, caller_in),
-        files=index.files,
+        indexes=partial(_readers, server, caller_in),
+        files=server.catalog.files,
         private=parse_name_patterns(patterns),
     )
 
 
-def _readers(index: Index, caller_in: Callable[[Index], Caller]) -> Mapping[str, IndexReader]:
+def _readers(server: Server, caller_in: Callable[[Index], Caller]) -> Mapping[str, IndexReader]:
     return {
         other.name: IndexReader(
             name=other.name,
@@ -36,7 +37,7 @@ def _readers(index: Index, caller_in: Callable[[Index], Caller]) -> Mapping[str,
             parts=partial(_part_names, other),
             tables=partial(_tables, other),
         )
-        for other in index.indexes.all()
+        for other in server.indexes.all()
     }
 
 

@@ -82,7 +82,7 @@ def place_warnings(index: Index) -> Iterator[Caution]:
             "key of sessions in it can sign in as anybody; let it belong to the user of the server "
             f"alone: chown, then chmod go= {quote(escaped(str(folder)))}"
         )
-    if index.is_local:
+    if index.server.is_local:
         return
     try:  # sign a URL now, to warn before the first download
         key = keys.distribution(TRIAL_NAME, "0" * 64, TRIAL_NAME)
@@ -125,7 +125,7 @@ def password_warnings(index: Index) -> Iterator[Caution]:
 
 def server_warnings(index: Index) -> Iterator[Caution]:
     """Yield all warnings about an index that is served: those that `serve` prints at its start."""
-    yield from map(Caution, settings_without_effect(index.sources))
+    yield from map(Caution, settings_without_effect(index.server.sources))
     try:
         yield from settings_warnings(index.settings, index.authenticator)
     except Invalid as fault:  # of the certificate: the server has the one before
@@ -147,7 +147,7 @@ def index_warnings(index: Index) -> Iterator[Caution]:
 
     Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
     """
-    in_force = index.indexes.in_force
+    in_force = index.server.indexes.in_force
     both = in_force.load()
     yield from both.removed_rules()
     for definition in both.definitions.values():
@@ -169,12 +169,12 @@ def rights_without_index(index: Index) -> Iterator[Caution]:
     credential. Raises Unavailable if the store does not answer, or the grants, the publishers or
     the indexes are damaged.
     """
-    names = sorted({*index.indexes.names()} - {FORMER_MAIN})
+    names = sorted({*index.server.indexes.names()} - {FORMER_MAIN})
     if not names:  # they hold where they did
         return
-    grants = index.access.show().grants
-    publishers = index.index_administration.publishers.show()
-    now = index.runtime.now()
+    grants = index.server.access.show().grants
+    publishers = index.server.index_administration.publishers.show()
+    now = index.server.runtime.now()
     active = [record for record in index.tokens.all() if record.state(now) == "active"]
     unnamed = [grant for grant in grants if not grant.names_index]
     of_server = sum(grant.index == EVERY_INDEX for grant in unnamed)
@@ -202,7 +202,7 @@ def rights_without_index(index: Index) -> Iterator[Caution]:
             Advice(Remedy.NAME_INDEXES),
         )
     silent = sorted(_without_read(index))
-    if silent and index.access.is_of_earlier_version():
+    if silent and index.server.access.is_of_earlier_version():
         yield Caution(
             f"{' and '.join(silent)}: whoever reads such an index needs a right in it since "
             'version 0.2.0, as it has no key read. Give it read = "granted", or "anyone".'
@@ -211,7 +211,7 @@ def rights_without_index(index: Index) -> Iterator[Caution]:
 
 def _without_read(index: Index) -> Iterator[str]:
     """Yield the names of the indexes that do not say who may read them."""
-    in_force = index.indexes.in_force
+    in_force = index.server.indexes.in_force
     stored = {stored.name: stored.index for stored in in_force.stored().indexes}
     for name, table in {**stored, **in_force.tables}.items():
         if "read" not in table and name in in_force.load().definitions:
@@ -220,7 +220,8 @@ def _without_read(index: Index) -> Iterator[str]:
 
 def _unknown_indexes(index: Index) -> Iterator[Caution]:
     """Yield a warning for each table of the settings, or static token, with an unknown index."""
-    settings, definitions = index.indexes.settings, index.indexes.definitions()
+    settings = index.server.settings
+    definitions = index.server.indexes.definitions()
     named = [(str(grant), grant.scope.indexes) for grant in settings.grants.all]
     if settings.publisher:
         named += [
@@ -233,7 +234,7 @@ def _unknown_indexes(index: Index) -> Iterator[Caution]:
     named.append(("main.promote_from", settings.main.rules.promote_from))
     named += [(f"retention {rule.title}", (rule.index,)) for rule in settings.retention_rules]
     named.append(("google.access_token.indexes", settings.google.access_token.indexes))
-    existing = {MAIN, EVERY_INDEX, *index.indexes.names()}
+    existing = {MAIN, EVERY_INDEX, *index.server.indexes.names()}
     for what, names in named:
         yield from (names_no_index(what, other) for other in names if other not in existing)
     for definition in definitions.values():

@@ -132,13 +132,13 @@ class Place:
     def person(self) -> Person:
         """The record of the person, as it is in the store."""
         person_id = id_of_subject(str(self.fake.claims["sub"]))
-        record = self.one.index.people.get_current("acme", person_id).value
+        record = self.one.index.server.people.get_current("acme", person_id).value
         assert record is not None
         return record
 
     def save(self, person: Person) -> None:
         """Store a changed record."""
-        people = self.one.index.people
+        people = self.one.index.server.people
         assert people.save(person, people.get_current("acme", person.id)) is not None
 
 
@@ -295,7 +295,7 @@ def test_what_no_sign_in_would_accept_ends_sessions_at_a_renewal(
     place.one.use(cookie)
     place.one.work()
     assert place.one.use(cookie) is None
-    record = place.one.index.people.get_current("acme", person_id).value
+    record = place.one.index.server.people.get_current("acme", person_id).value
     assert record is not None
     assert (record.name, record.endings) == ("ana@acme.dev", 1)
 

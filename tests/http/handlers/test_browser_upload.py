@@ -103,7 +103,7 @@ def test_refused_file_is_not_stored(
 
     assert (answer.status, words in text_of(answer)) == (status, True), text_of(answer)
     assert not any(map(partial(has, server), ("foreign", "demo-d", "demo-e")))
-    assert list(server.index.spool.folder.glob("upload-*")) == []
+    assert list(server.index.server.spool.folder.glob("upload-*")) == []
 
 
 def test_script_uploads_one_file_at_a_time(uploader: Browser) -> None:
@@ -155,7 +155,7 @@ def test_form_that_was_cut_off_stores_nothing(
 
     assert (answer.status, words in text_of(answer)) == (status, True)
     assert not has(server, "demo-cut")
-    assert list(server.index.spool.folder.glob("upload-*")) == []
+    assert list(server.index.server.spool.folder.glob("upload-*")) == []
 
 
 def test_stranger_sees_no_upload_form(server: InProcessServer) -> None:
@@ -197,7 +197,7 @@ def test_form_means_the_same_in_any_pieces(server: InProcessServer, size: int) -
     assert checked == ["right"]
     assert received is not None
     assert received.distribution.project == "demo-p"
-    assert list(server.index.spool.folder.glob("upload-*")) == []
+    assert list(server.index.server.spool.folder.glob("upload-*")) == []
 
 
 def test_no_page_of_uploads_where_there_are_none(
@@ -205,11 +205,11 @@ def test_no_page_of_uploads_where_there_are_none(
 ) -> None:
     """An index that takes no uploads answers with the reason, and not with the form."""
     table = {"name": "view", "layers": ["main"]}
-    server.index.index_administration.make(table, "local:bo")
+    server.index.server.index_administration.make(table, "local:bo")
     fields = GrantFields(
         who=("htpasswd:uploader",), projects=("demo*",), actions=("upload",), index="view"
     )
-    server.index.access.grant(fields, "local:bo")
+    server.index.server.access.grant(fields, "local:bo")
 
     refused = uploader.open("/view/-/upload/")
 

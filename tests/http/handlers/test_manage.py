@@ -506,11 +506,11 @@ def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser)
 def test_a_project_of_a_layer_is_managed_where_it_is(server: InProcessServer) -> None:
     """No page of a project leads to pages that manage it, where it is from another index."""
     table = {"name": "team", "layers": ["team", "main"]}
-    server.index.index_administration.make(table, "local:bo")
+    server.index.server.index_administration.make(table, "local:bo")
     fields = GrantFields(
         who=("htpasswd:manager",), projects=("demo",), actions=("manage",), index="team"
     )
-    server.index.access.grant(fields, "local:bo")
+    server.index.server.access.grant(fields, "local:bo")
     manager = signed_in(server, "manager")
 
     for tab in ("", "2.0/", "files/", "releases/", "history/", "downloads/"):

@@ -255,7 +255,7 @@ def test_new_grant_is_on_the_page(tmp_path: Path) -> None:
         app.get("/project/demo/", HTML, manager)
         assert app.get("/project/demo/", HTML, manager).was_quick
         fields = GrantFields(who=("user:bob@acme.dev",), projects=("demo",), actions=("upload",))
-        app.index.access.grant(fields, "local:test")
+        app.index.server.access.grant(fields, "local:test")
         page = app.get("/project/demo/", HTML, manager)
         assert not page.was_quick
         assert b"bob@acme.dev, by Google" in page.body

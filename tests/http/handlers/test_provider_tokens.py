@@ -90,8 +90,8 @@ def test_a_token_follows_what_the_provider_says(place: Place) -> None:
     place.sign_in(ana)
     assert opens(place, token) == "200"
 
-    (person,) = place.server.index.people.all()
-    place.server.index.people_administration.end("acme", person.id, "user:root@acme.dev")
+    (person,) = place.server.index.server.people.all()
+    place.server.index.server.people_administration.end("acme", person.id, "user:root@acme.dev")
     assert opens(place, token) == "owner_ended"
 
 

@@ -184,7 +184,7 @@ def test_a_link_without_an_index_is_about_one_that_its_reader_has(server: InProc
     grant = GrantFields(
         who=("htpasswd:cleo",), projects=("lab-*",), actions=("read",), index="dev,prod"
     )
-    server.index.access.grant(grant, "local:op")
+    server.index.server.access.grant(grant, "local:op")
     cleo = signed_in(server, "cleo")
 
     fields, text = filled(cleo, "can=upload&projects=*")
@@ -200,7 +200,7 @@ def test_a_link_can_ask_an_administrator_for_all_indexes(server: InProcessServer
     """The box of all indexes is for administrators of the server, whom a link can ask for it."""
     for who, can in (("admin", "admin"), ("reader", "read")):
         grant = GrantFields(who=(f"htpasswd:{who}",), projects=("*",), actions=(can,), index="*")
-        server.index.access.grant(grant, "local:op")
+        server.index.server.access.grant(grant, "local:op")
 
     fields, text = filled(signed_in(server, "admin"), "can=read&projects=acme-*&index=*")
     others, cut = filled(signed_in(server, "reader"), "can=read&projects=acme-*&index=*")

@@ -237,7 +237,7 @@ def test_log_names_each_token_and_has_no_secret(
 
 def test_a_publisher_of_the_store_is_as_good(ci: Ci) -> None:
     """A publisher that is added while the server runs gives tokens, until it is removed."""
-    publishers, sub = ci.index.publishers, "repo:acme/tools:environment:release"
+    publishers, sub = ci.index.server.publishers, "repo:acme/tools:environment:release"
     (configured,) = ci.index.settings.publisher
     assert refused(ci.mint(sub=sub)) == "invalid-publisher"
     added = {**configured, "id": "ci-tools", "match": {"sub": sub}, "projects": ["tools"]}
@@ -263,7 +263,7 @@ def test_the_first_publisher_may_be_one_of_the_store(tmp_path: Path) -> None:
         audience = "/_/oidc/audience"
         assert server.get(audience).status == 404
 
-        server.index.publishers.add(
+        server.index.server.publishers.add(
             {"id": "ci", "provider": "buildkite", "organization": "acme", "pipeline": "x",
              "build_branch": "main", "projects": ["demo"]},
             "local:bo",

@@ -79,7 +79,7 @@ def test_read_only_server_notes_no_token_use(tmp_path: Path, *, reads_only: bool
     with running_app(index, tmp_path) as server:
         assert server.get("/simple/", server.token).status_code == 200
         # one after the other is noted, in the background
-        index.tokens.records.last_uses.record("0" * 10, index.runtime.now())
+        index.tokens.records.last_uses.record("0" * 10, index.server.runtime.now())
         until((server.store / keys.last_use("0" * 10)).exists)
 
     noted = (tmp_path / "store" / keys.last_use(server.token[4:14])).exists()

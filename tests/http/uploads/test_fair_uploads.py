@@ -44,7 +44,7 @@ def begin(line: RawConnection, number: int, *headers: str) -> None:
 
 def spooled(server: RunningServer) -> int:
     """Return how many uploads have a scratch file."""
-    return sum(1 for _ in server.index.spool.folder.iterdir())
+    return sum(1 for _ in server.index.server.spool.folder.iterdir())
 
 
 @contextmanager

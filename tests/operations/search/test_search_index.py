@@ -503,7 +503,7 @@ def test_all_is_read_while_the_feed_is_damaged(
     machine.clock.advance(seconds=READ_ALL_SECONDS / 2)
     assert process.refreshed() == {"a": "3.0"}
     other.publish("a", "4.0")
-    other.index.check.run(rebuild=True)
+    other.index.server.check.run(rebuild=True)
     machine.clock.advance(seconds=LOCAL_SECONDS)
     assert process.refreshed() == {"a": "4.0"}
 
@@ -625,6 +625,6 @@ def test_check_leaves_it_alone(machine: Machine) -> None:
     process = machine.knowing("a")
     assert machine.stored() is not None
 
-    findings = process.index.check.run(rebuild=False, sweep=True)
+    findings = process.index.server.check.run(rebuild=False, sweep=True)
     assert (findings.problems, findings.notes, findings.swept) == ([], [], 0)
     assert machine.stored() is not None

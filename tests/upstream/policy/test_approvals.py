@@ -75,7 +75,7 @@ def serving(
 
 def deciding(server: InProcessServer) -> Deciding:
     """Return what makes decisions in the name of Ana."""
-    return Deciding(server.index.decisions, "local:ana", None, server.index.upstream)
+    return Deciding(server.index.server.decisions, "local:ana", None, server.index.upstream)
 
 
 def add(public: FakeUpstream, at: datetime, filename: str = ADDED) -> None:
@@ -91,7 +91,7 @@ def filenames(server: InProcessServer) -> list[str]:
 
 def approved_digests(server: InProcessServer) -> tuple[str, ...] | None:
     """Return the digests of the approval of `demo` 1.0 in the store."""
-    known = server.index.decisions.get("current").value
+    known = server.index.server.decisions.get("current").value
     assert known is not None
     return known.by_project[DEMO].versions["1"].sha256
 
@@ -177,7 +177,7 @@ def test_nobody_can_be_asked(tmp_path: Path, public: FakeUpstream, store: Store)
             assert refused.value.message.count("Try again in") == 1
         with pytest.raises(Invalid, match="is private here"):
             deciding(server).approve(NormalizedName("team-x"), ONE, "")
-        alone = Deciding(server.index.decisions, "local:ana")
+        alone = Deciding(server.index.server.decisions, "local:ana")
         with pytest.raises(Invalid, match=r"upstream\.url is not set"):
             alone.approve(DEMO, ONE, "")
         for wanted, digest in ((None, "0" * 64), (ONE, "0" * 63), (ONE, "g" * 64)):

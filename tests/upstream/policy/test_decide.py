@@ -32,7 +32,7 @@ def index(tmp_path: Path) -> IndexHarness:
 @pytest.fixture
 def deciding(index: IndexHarness) -> Deciding:
     """What decides in the name of Ana, without an upstream index."""
-    return Deciding(index.index.decisions, "local:ana", index.index.projects.names)
+    return Deciding(index.index.server.decisions, "local:ana", index.index.projects.names)
 
 
 def in_force(deciding: Deciding) -> DecisionList:

@@ -55,7 +55,7 @@ def serving(folder: Path, public: FakeUpstream, **settings: Any) -> Iterator[InP
 
 def ana(server: InProcessServer) -> Deciding:
     """Return what makes decisions in the name of Ana."""
-    return Deciding(server.index.decisions, "local:ana", None, server.index.upstream)
+    return Deciding(server.index.server.decisions, "local:ana", None, server.index.upstream)
 
 
 def why(server: InProcessServer, name: str, version: str = "") -> Explanation:

@@ -53,13 +53,13 @@ def policy_of(
     """Return the policy of the settings over the store of an index."""
     caching = cache_policy_in(StoreTraits(), index.settings.store)
     settings = replace(settings, url="https://index.example.com/simple/")
-    store, decisions = index.files.store, index.decisions
+    store, decisions = index.files.store, index.server.decisions
     return build_policy(settings, store, decisions, read_metadata, caching, is_read_only=False)
 
 
 def deciding(index: Index) -> Deciding:
     """Return what makes decisions in the name of Ana."""
-    return Deciding(index.decisions, "local:ana")
+    return Deciding(index.server.decisions, "local:ana")
 
 
 def approve(index: Index, version: str = "", despite: Sequence[str] = ()) -> ProjectDecisions:
@@ -68,7 +68,7 @@ def approve(index: Index, version: str = "", despite: Sequence[str] = ()) -> Pro
         digests = [DIGEST]
         return deciding(index).approve(DEMO, Version(version), "", despite, digests)
     draft = Decision(at=NOW, by="local:ana", verdict=Verdict.APPROVED, project=DEMO)
-    return index.decisions.change(lambda _: (draft,)).after.by_project[DEMO]
+    return index.server.decisions.change(lambda _: (draft,)).after.by_project[DEMO]
 
 
 def shown(policy: Policy, of: UpstreamPage, now: datetime = NOW) -> list[str]:
@@ -469,7 +469,7 @@ def test_decisions_are_checked_and_journaled(harness: IndexHarness) -> None:
     ana = deciding(harness.index)
     ana.block(DEMO, ONE, "first")
     ana.approve(DEMO, ONE, "second", ["snapshot"], [DIGEST])
-    events = [each.event for each in harness.index.decisions.history()]
+    events = [each.event for each in harness.index.server.decisions.history()]
     assert [(each.verdict, each.reason, each.by) for each in events] == [
         ("blocked", "first", "local:ana"),
         ("approved", "second", "local:ana"),

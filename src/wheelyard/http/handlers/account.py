@@ -82,7 +82,7 @@ class AccountPages:
         index, here = self._context.index, rights_of(request.caller)
         in_index, rights = CallerElsewhere(request, index), dict[str, tuple[str, ...]]()
         with suppress(Unavailable):
-            for other in index.indexes.all():
+            for other in index.server.indexes.all():
                 rights[other.name] = rights_of(in_index(other))
         return {name: words for name, words in rights.items() if words != here}
 
@@ -124,7 +124,7 @@ class AccountPages:
                 index.sessions.end(request.browser_session, request.caller.principal)
         except (Unauthenticated, Unavailable) as error:
             return self._page.refuse(request, target, error, _message_of(error))
-        seconds = session.expires_at - int(index.runtime.seconds())
+        seconds = session.expires_at - int(index.server.runtime.seconds())
         return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
 
     def sign_out(self, request: Request) -> Response:

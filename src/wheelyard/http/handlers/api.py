@@ -171,7 +171,7 @@ class TrustedPublishingApi:
     """Handles the requests to the endpoints of trusted publishing, within rate limits."""
 
     def __init__(self, context: ServerContext) -> None:
-        monotonic = context.index.runtime.monotonic
+        monotonic = context.index.server.runtime.monotonic
         self._index = context.index
         self._pools = context.pools
         self._concurrency = ConcurrencyLimit(MAX_CONCURRENT_REQUESTS, "requests for tokens")
@@ -223,7 +223,7 @@ class TrustedPublishingApi:
             (path,) = parse_qs(query, errors="strict", max_num_fields=8)["discover"]
             above, public, below = path.partition(f"{server.public_path}/")
             name, slash, rest = below.partition("/")
-            if slash and name in index.indexes.definitions():
+            if slash and name in index.server.indexes.definitions():
                 below = rest
                 index = index.named(name)
             if above or not public or not index.takes_uploads:

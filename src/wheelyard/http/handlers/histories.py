@@ -69,10 +69,10 @@ class Histories:
         index = self._context.index
         name = listing.name
         viewer = self._web.viewer(request.caller)
-        version = f"decisions {index.decisions.get().version}"
+        version = f"decisions {index.server.decisions.get().version}"
 
         def render() -> bytes:
-            decisions, is_whole = decision_history(index.decisions, name)
+            decisions, is_whole = decision_history(index.server.decisions, name)
             changes = [change_by(decision) for decision in decisions]
             page = History(name=name, changes=changes, is_public=True, is_whole=is_whole)
             return page.render(self._web.environment, viewer)
@@ -125,7 +125,7 @@ class Histories:
         def render() -> bytes:
             newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
             names = [facts.name for facts in newest]
-            entries = read_latest(self._project, names, is_local=index.is_local)
+            entries = read_latest(self._project, names, is_local=index.server.is_local)
             environment, title = self._web.environment, index.definition.path
             return index_feed(environment.brand.name, environment.base_url, entries, title)
 

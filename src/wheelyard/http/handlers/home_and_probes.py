@@ -142,7 +142,7 @@ class HomePages:
 
         That is None while the store does not say which there are: the page is shown all the same.
         """
-        in_force, site = self._context.index.indexes.in_force, self._context.site
+        in_force, site = self._context.index.server.indexes.in_force, self._context.site
         others, shows = set(site.indexes if site else ()), None
         with suppress(Unavailable):
             # the version first: a change in between ends the answer

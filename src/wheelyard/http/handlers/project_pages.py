@@ -338,9 +338,9 @@ class ProjectPages:
         uploaders = tuple[str, ...]()
         if place.viewer.may_manage:
             index = self._context.index
-            stored = index.access.records.get()
+            stored = index.server.access.records.get()
             shows = (*shows, (GRANTS, stored.version))
-            uploaders = _uploaders(name, index.access.in_force(stored), index.name)
+            uploaders = _uploaders(name, index.server.access.in_force(stored), index.name)
         return _Neighbours(linked, tuple(visible.used_by(name)), uploaders), shows
 
     def _content(

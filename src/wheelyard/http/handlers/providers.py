@@ -128,7 +128,7 @@ class ProviderPages:
             index.sessions.end(earlier, person.principal)
         return _Begun(
             cookie=cookie,
-            seconds=session.expires_at - int(index.runtime.seconds()),
+            seconds=session.expires_at - int(index.server.runtime.seconds()),
             caller=caller,
             next=local_path(signed_in.next, index.settings.server),
         )

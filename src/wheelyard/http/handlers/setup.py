@@ -36,7 +36,7 @@ class SetupPages:
         client, asked = (
             (request.query_field(name) or "").strip()[:TEXT_LIMIT] for name in ("client", "project")
         )
-        now, view = index.runtime.now(), ""
+        now, view = index.server.runtime.now(), ""
         if self._context.site is None and index.definition.day is None:
             view = f"{DATED}{now.date()}"
         if client not in CLIENTS:
@@ -61,7 +61,7 @@ class SetupPages:
 
         # it is made from no document but the list of indexes
         midnight = datetime.combine(now.date() + timedelta(days=1), time.min, UTC)
-        until = index.runtime.monotonic() + (midnight - now).total_seconds()
+        until = index.server.runtime.monotonic() + (midnight - now).total_seconds()
         return self._web.respond(
             request, ("setup", viewer, client, content.other_indexes), view, render, until=until
         )

@@ -160,7 +160,7 @@ class TokenPages:
         Raises Unavailable if the grants of the store cannot be read.
         """
         caller, index = request.caller, self._context.index
-        names = (MAIN, *sorted(index.indexes.names()))
+        names = (MAIN, *sorted(index.server.indexes.names()))
         own = index.caller_tokens.indexes_of(caller, names)
         return (*own, EVERY_INDEX) if is_token_admin(caller) else own
 
@@ -178,7 +178,7 @@ class TokenPages:
 
     def _rows(self, request: Request) -> dict[str, MarkedToken]:
         """Return the caller's own tokens by their ids, newest first."""
-        index, now = self._context.index, self._context.index.runtime.now()
+        index, now = self._context.index, self._context.index.server.runtime.now()
         tokens = index.caller_tokens.visible(request.caller, only_own=True)
         newest = sorted(tokens, key=lambda token: token.record.created_at, reverse=True)
         # whose owner is gone does not see this page

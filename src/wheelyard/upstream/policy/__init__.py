@@ -14,7 +14,7 @@ HTTP.
 
 A view has the generation of the policy: the versions of the decisions, of the OSV database, of
 the known licences and of the first uses. It is made again when that, the files or the time
-(`changes_at`) has changed. `upstream/decisions.py` makes decisions. They are one document with a journal, as the grants are
-(`catalog/journaled_documents.py`). Where something that decides cannot be read, the answer
-is 503: nothing is shown for want of a rule.
+(`changes_at`) has changed. `upstream/decisions.py` makes decisions. They are one document with a
+journal, as the grants are (`catalog/journaled_documents.py`). Where something that decides cannot
+be read, the answer is 503: nothing is shown for want of a rule.
 """

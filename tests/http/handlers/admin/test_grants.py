@@ -24,7 +24,7 @@ WANTED = {
 
 def grants(server: InProcessServer) -> dict[str, ListedGrant]:
     """Return the grants of the store, by their notes."""
-    listed = server.index.access.show().grants
+    listed = server.index.server.access.show().grants
     return {grant.note: grant for grant in listed if grant.source == "store"}
 
 
@@ -32,7 +32,7 @@ def add(server: InProcessServer, note: str, who: str = "htpasswd:reader", can: s
     """Add a grant to the store, and return its id."""
     projects = ("*",) if can == "admin" else (f"{note}-*",)
     fields = GrantFields(who=(who,), projects=projects, actions=(can,), note=note)
-    return server.index.access.grant(fields, "local:bo")
+    return server.index.server.access.grant(fields, "local:bo")
 
 
 @pytest.mark.parametrize("path", ["grants/", "grants/history/", "groups/", "explain/"])
@@ -40,14 +40,14 @@ def add(server: InProcessServer, note: str, who: str = "htpasswd:reader", can: s
 def test_rights_are_for_administrators(server: InProcessServer, path: str, name: str) -> None:
     """Others see no grant and no group, and their forms change nothing."""
     person = Administrator.of(server, name)
-    before = server.index.access.show()
+    before = server.index.server.access.show()
 
     answers = [person.open(path), person.open(f"{path}?action=add")]
     if path in {"grants/", "groups/"}:
         answers += [person.send(path, **WANTED), person.send(path, action="make", group="own")]
 
     assert {answer.status for answer in answers} == {403}
-    assert server.index.access.show() == before
+    assert server.index.server.access.show() == before
 
 
 def test_grants_are_shown_with_who_made_them(admin: Administrator) -> None:
@@ -161,7 +161,7 @@ def test_administrator_is_warned_before_giving_up_the_right(server: InProcessSer
     """Who is an administrator by one grant or group alone has to confirm that it is taken away."""
     members, access = (
         {"action": "remove", "group": "chiefs", "member": "htpasswd:stranger"},
-        server.index.access,
+        server.index.server.access,
     )
     access.edit_group("make", "chiefs", ["htpasswd:stranger"], "local:bo")
     grant_id = add(server, "chiefs", "group:chiefs", "admin")
@@ -206,7 +206,7 @@ def test_group_is_made_filled_and_deleted(admin: Administrator) -> None:
     assert "read ml-*" in admin.read("groups/?group=ml-team")
 
     removed = admin.done("groups/", action="remove", group="ml-team", member="user:cleo@acme.dev")
-    admin.server.index.access.revoke(grant_id, "local:bo")
+    admin.server.index.server.access.revoke(grant_id, "local:bo")
     deleted = admin.done("groups/", action="delete", group="ml-team", note="done")
 
     assert "cleo@acme.dev" not in removed
@@ -256,7 +256,7 @@ def test_explanation(admin: Administrator, query: str, status: int, words: str) 
 def test_history_has_pages(server: InProcessServer) -> None:
     """The newest changes come first, and older ones are on further pages."""
     for number in range(60):
-        server.index.access.edit_group("set", f"many-{number:02}", [], "local:bo")
+        server.index.server.access.edit_group("set", f"many-{number:02}", [], "local:bo")
     admin = Administrator.of(server)
 
     newest, older = admin.read("grants/history/"), admin.read("grants/history/?page=2")
@@ -279,7 +279,7 @@ def test_read_only_server_only_shows(tmp_path: Path, path: str, kept: str) -> No
     """A server that takes no changes has no form for one."""
     settings, store = settings_in(tmp_path), MemoryStore(lambda: 0.0)
     with in_process(tmp_path, settings, store=store) as server:
-        server.index.access.edit_group("make", "own", ["htpasswd:stranger"], "local:bo")
+        server.index.server.access.edit_group("make", "own", ["htpasswd:stranger"], "local:bo")
     closed = ServerSettings(public_url="http://index", read_only=True)
     with in_process(tmp_path, replace(settings, server=closed), store=store) as server:
         answer = Administrator.of(server).open(path)

@@ -1,12 +1,10 @@
 """The pages of how the server is, and of the settings in force."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
-from msgspec.structs import replace
 
 from tests.advice import texts_of
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
@@ -19,7 +17,7 @@ from tests.upstream.settings import close, upstream_section
 from wheelyard.api.health_operations import Health, show_health, show_settings
 from wheelyard.catalog import keys
 from wheelyard.operations.sweep import JOB, JobLease
-from wheelyard.settings.sections import AccessSettings, ServerSettings
+from wheelyard.settings.sections import AccessSettings, ServerSettings, SettingPath
 from wheelyard.settings.validation import warnings_for
 from wheelyard.storage.memory import MemoryStore
 
@@ -136,10 +134,10 @@ def test_settings_have_their_sources_and_no_secrets(tmp_path: Path) -> None:
         cookie_login=True, htpasswd_file=str(tmp_path / "htpasswd"), metrics_token=SECRET
     )
     with in_process(tmp_path, settings_in(tmp_path, access=access)) as server:
-        sources = MappingProxyType({("access", "cookie_login"): "wheelyard.toml"})
+        sources: Mapping[SettingPath, str] = {("access", "cookie_login"): "wheelyard.toml"}
         admin = Administrator.of(server)
-        api = replace(admin.api, index=replace(server.index, sources=sources))
-        by_name = {each.name: each for each in api.call(show_settings).settings}
+        server.index.server.sources = sources
+        by_name = {each.name: each for each in admin.api.call(show_settings).settings}
         page = admin.open("settings/").body.decode()
 
     cookie = by_name["access.cookie_login"]

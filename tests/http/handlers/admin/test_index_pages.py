@@ -32,7 +32,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
 def admin(server: InProcessServer) -> Iterator[Administrator]:
     """The administrator, and no index in the store before and after."""
     yield Administrator.of(server)
-    administration = server.index.index_administration
+    administration = server.index.server.index_administration
     for row in administration.show():
         if row.source == "store":
             administration.remove(row.name, "local:bo")
@@ -47,7 +47,7 @@ def test_indexes_are_for_administrators(server: InProcessServer, path: str, name
     answers = [person.open(path), person.send(PAGE, action="make", name="dev")]
 
     assert [answer.status for answer in answers] == [403, 403]
-    assert len(server.index.index_administration.show()) == 1
+    assert len(server.index.server.index_administration.show()) == 1
 
 
 def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
@@ -64,7 +64,7 @@ def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
     page = admin.done(PAGE, action="change", name="dev", as_of=as_of, layers="dev", index_size="5")
 
     assert "The index is changed" in page
-    assert admin.server.index.index_administration.show()[1].index == {
+    assert admin.server.index.server.index_administration.show()[1].index == {
         "name": "dev",
         "layers": ["dev"],
         "index_size": 5,
@@ -88,7 +88,7 @@ def test_what_an_index_opens_is_confirmed(tmp_path: Path) -> None:
         refused = admin.send(PAGE, **leak)
 
         assert (refused.status, opens in text_of(refused)) == (409, True)
-        assert [row.name for row in server.index.index_administration.show()] == ["prod"]
+        assert [row.name for row in server.index.server.index_administration.show()] == ["prod"]
         page = admin.done(PAGE, **leak, even_if_open="yes")
         warning = "Anybody may read the index leak, which shows packages of the index prod"
         assert warning in page
@@ -103,12 +103,12 @@ def test_rights_of_an_earlier_index_are_told(admin: Administrator) -> None:
     """Who makes an index under the name of an earlier one reads which rights hold in it."""
     grant = GrantFields(who=("htpasswd:reader",), projects=("*",), actions=("read",), index="dev")
     admin.done(PAGE, action="make", name="dev")
-    granted = admin.server.index.add_grant(grant, "local:bo")
+    granted = admin.server.index.server.add_grant(grant, "local:bo")
     admin.done(PAGE, action="remove", name="dev")
 
     made = admin.send(PAGE, action="make", name="dev")
 
-    admin.server.index.access.revoke(granted.id, "local:bo", "", frozenset())
+    admin.server.index.server.access.revoke(granted.id, "local:bo", "", frozenset())
     assert made.status == 201
     assert "rights named the index dev before it was made, and hold in it now: 1 grant" in text_of(
         made
@@ -125,7 +125,7 @@ def test_a_rule_is_a_box_to_tick(admin: Administrator) -> None:
 
     admin.done(PAGE, action="change", name="dev", as_of=as_of)
 
-    assert admin.server.index.index_administration.show()[1].index == {"name": "dev"}
+    assert admin.server.index.server.index_administration.show()[1].index == {"name": "dev"}
     assert not box.search(admin.open(f"{PAGE}?change=dev").body.decode())
 
 
@@ -133,7 +133,7 @@ def test_a_removed_rule_is_taken_away_by_its_box(admin: Administrator) -> None:
     """A rule of an earlier version is on the page, and goes when somebody ticks its box."""
     server, keys = admin.server, {"name": "dev", "promote_approvals": 1}
     made = IndexMade(at=server.clock.now, by="local:old", index=keys)
-    server.index.indexes.in_force.records.change(lambda _: (made,))
+    server.index.server.indexes.in_force.records.change(lambda _: (made,))
     assert "Nothing is promoted to the index dev" in admin.read(PAGE)
     page = admin.open(f"{PAGE}?change=dev")
     (as_of,) = re.findall('name="as_of" value="([^"]+)"', page.body.decode())
@@ -144,7 +144,7 @@ def test_a_removed_rule_is_taken_away_by_its_box(admin: Administrator) -> None:
     assert refused.status == 409
     assert "Take them away on the page of indexes." in text_of(refused)
     admin.done(PAGE, action="change", name="dev", as_of=as_of, promote_approvals="removed")
-    assert server.index.index_administration.show()[1].index == {"name": "dev"}
+    assert server.index.server.index_administration.show()[1].index == {"name": "dev"}
     assert "removed" not in text_of(admin.open(f"{PAGE}?change=dev"))
 
 
@@ -161,7 +161,7 @@ def test_rules_are_fields_of_the_form(admin: Administrator) -> None:
     form = admin.open(f"{PAGE}?change=dev").body.decode()
     wrong = admin.send(PAGE, action="make", name="other", snapshot="yesterday")
 
-    assert admin.server.index.index_administration.show()[1].index == {
+    assert admin.server.index.server.index_administration.show()[1].index == {
         "name": "dev",
         "cooldown_days": 7,
         "min_cvss": 7.5,
@@ -180,7 +180,7 @@ def test_a_removed_filter_is_replaced_by_its_keys(admin: Administrator) -> None:
     server = admin.server
     keys = {"name": "dev", "filter": 'age_days >= 7 and version < "2"'}
     made = IndexMade(at=server.clock.now, by="local:old", index=keys)
-    server.index.indexes.in_force.records.change(lambda _: (made,))
+    server.index.server.indexes.in_force.records.change(lambda _: (made,))
     assert "The index dev shows no file, as it has a filter" in admin.read(PAGE)
     form = admin.open(f"{PAGE}?change=dev")
     (as_of,) = re.findall('name="as_of" value="([^"]+)"', form.body.decode())
@@ -194,7 +194,7 @@ def test_a_removed_filter_is_replaced_by_its_keys(admin: Administrator) -> None:
     assert refused.status == 409
     assert "Replace it on the page of indexes." in text_of(refused)
     admin.done(PAGE, action="change", name="dev", as_of=as_of, filter="removed", **fields)
-    assert server.index.index_administration.show()[1].index == {
+    assert server.index.server.index_administration.show()[1].index == {
         "name": "dev",
         "cooldown_days": 7,
         "versions": {"*": "<2"},
@@ -217,11 +217,11 @@ def test_form_is_shown_again_with_the_reason(admin: Administrator) -> None:
 def test_a_grant_names_its_indexes(admin: Administrator) -> None:
     """The list of grants says where they hold, and the form of a new one has all indexes."""
     fields = GrantFields(who=("htpasswd:a",), projects=("*",), actions=("read",), index="prod")
-    grant_id = admin.server.index.access.grant(fields, "local:bo")
+    grant_id = admin.server.index.server.access.grant(fields, "local:bo")
 
     page, question = admin.read("grants/"), admin.read(f"grants/?revoke={grant_id}")
     forms = [admin.open(f"grants/?action=add{more}") for more in ("", "&kind=htpasswd&who=a")]
-    admin.server.index.access.revoke(grant_id, "local:bo")
+    admin.server.index.server.access.revoke(grant_id, "local:bo")
 
     assert "Each one holds in the indexes that it names, and in no others" in page
     assert "read every project in the index prod" in page

@@ -32,9 +32,9 @@ def sign_in(index: Index, subject: str, name: str, *groups: str) -> Person:
         subject=subject,
         name=name,
         groups=groups,
-        confirmed_at=index.runtime.now(),
+        confirmed_at=index.server.runtime.now(),
     )
-    saved = index.people.save(person, index.people.get_current("acme", person.id))
+    saved = index.server.people.save(person, index.server.people.get_current("acme", person.id))
     assert saved is not None
     return saved
 
@@ -62,8 +62,8 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
             ("allAuthenticated", "read", "wiki"),
         ):
             fields = GrantFields(who=(who,), projects=(projects,), actions=(can,), note="N7")
-            index.access.grant(fields, "local:bo")
-        index.access.edit_group("set", "chiefs", [ANA, "user:eve@acme.dev"], "local:bo")
+            index.server.access.grant(fields, "local:bo")
+        index.server.access.edit_group("set", "chiefs", [ANA, "user:eve@acme.dev"], "local:bo")
         own(index, "of-ana", ANA, f"{ANA}#{ana.id}")
         own(index, "of-cleo", CLEO, "domain:acme.dev")
         yield opened
@@ -131,7 +131,7 @@ def test_person_of_a_provider(admin: Administrator) -> None:
 
 def test_person_whom_a_provider_has_refused(server: InProcessServer, admin: Administrator) -> None:
     """The list and the page say that a provider did not confirm somebody any more."""
-    people = server.index.people
+    people = server.index.server.people
     found = people.get_current("acme", id_of_subject("2"))
     assert found.value is not None
     people.save(replace(found.value, refused_at=found.value.confirmed_at), found)
@@ -201,7 +201,7 @@ def test_nobody_else_ends_access(server: InProcessServer, name: str) -> None:
     ]
 
     assert [answer.status for answer in answers] == [403] * 3
-    assert not server.index.access.load().ended
+    assert not server.index.server.access.load().ended
 
 
 def test_access_ends_at_once(admin: Administrator) -> None:
@@ -247,7 +247,7 @@ def test_person_of_a_provider_is_ended(admin: Administrator) -> None:
     who = f"{person.principal}#{person.id}"
 
     admin.done(PAGE, action="end", who=who)
-    ended = index.people.get_current("acme", person.id).value
+    ended = index.server.people.get_current("acme", person.id).value
     assert ended is not None
     assert ended.ended_by == "htpasswd:admin"
     admin.done(PAGE, action="admit", who=who)
@@ -275,12 +275,12 @@ def test_refused_changes_of_people(
     admin: Administrator, fields: dict[str, str], status: int, text: str
 ) -> None:
     """A change that makes no sense says why, and changes nothing."""
-    before = admin.server.index.access.show().revision
+    before = admin.server.index.server.access.show().revision
 
     answer = admin.send(PAGE, **fields)
 
     assert (answer.status, text in text_of(answer)) == (status, True)
-    assert admin.server.index.access.show().revision == before
+    assert admin.server.index.server.access.show().revision == before
 
 
 @pytest.mark.parametrize(

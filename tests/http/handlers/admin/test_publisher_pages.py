@@ -44,14 +44,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
 def admin(server: InProcessServer) -> Iterator[Administrator]:
     """The administrator, and no publisher in the store before and after."""
     yield Administrator.of(server)
-    for row in server.index.publishers.show():
+    for row in server.index.server.publishers.show():
         if row.source == "store":
-            server.index.publishers.remove(row.id, "local:bo")
+            server.index.server.publishers.remove(row.id, "local:bo")
 
 
 def stored(admin: Administrator) -> dict[str, dict[str, object]]:
     """Return the publishers of the store by id."""
-    rows = admin.server.index.publishers.show()
+    rows = admin.server.index.server.publishers.show()
     return {row.id: row.publisher for row in rows if row.source == "store"}
 
 
@@ -71,7 +71,7 @@ def test_publishers_are_for_administrators(server: InProcessServer, path: str, n
     answers = [person.open(path), person.send(PAGE, **WANTED)]
 
     assert [answer.status for answer in answers] == [403, 403]
-    assert len(server.index.publishers.show()) == 1
+    assert len(server.index.server.publishers.show()) == 1
 
 
 def test_publisher_is_added_changed_and_removed(admin: Administrator) -> None:
@@ -182,7 +182,7 @@ def test_a_publisher_that_is_not_in_force_is_marked(
     admin: Administrator, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The list says of a publisher that the settings have replaced why it gives no token."""
-    admin.server.index.publishers.add(GITHUB, "local:bo")
+    admin.server.index.server.publishers.add(GITHUB, "local:bo")
     folder = tmp_path_factory.mktemp("other")
     settings = settings_in(folder, publisher=({**GITLAB, "id": "gh-mylib"},))
     with in_process(folder, settings, store=admin.server.index.stores.documents) as other:
@@ -201,7 +201,7 @@ def test_history_of_a_project_has_its_publishers(admin: Administrator) -> None:
     page = text_of(admin.browser.open("/project/tools/history/"))
 
     assert "publisher release-of-tools: added" in page
-    admin.server.index.publishers.remove("release-of-tools", "local:eve")
+    admin.server.index.server.publishers.remove("release-of-tools", "local:eve")
     admin.server.clock.advance(seconds=2)
     assert "release-of-tools: removed" in text_of(admin.browser.open("/project/tools/history/"))
 

@@ -96,7 +96,7 @@ def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
         promotion = Promotion(
             IndexSide(uploads=index.uploads, caller=ALICE),
             IndexSide(uploads=index.named("prod").uploads, caller=ALICE),
-            index.runtime,
+            index.server.runtime,
         )
         promotion.promote(NormalizedName("demo"), parse_version("1.0"))
         selection = Selection(parse_version("1.0"))

@@ -45,7 +45,7 @@ class ExplainPage:
             "form": form,
             "kinds": tuple(credentials_in_use(self._pages.index).subjects()),
             "actions": tuple(ACTIONS),
-            "indexes": sorted(self._pages.index.indexes.definitions()),
+            "indexes": sorted(self._pages.index.server.indexes.definitions()),
             "answer": answer,
             "who": who,
         }

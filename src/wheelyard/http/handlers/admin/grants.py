@@ -99,9 +99,9 @@ class GrantPages:
         values = {
             "form": form,
             "kinds": tuple(credentials_in_use(index).grantees()),
-            "groups": sorted(index.access.load().groups),
+            "groups": sorted(index.server.access.load().groups),
             "has_upstream": index.upstream is not None,
-            "indexes": sorted(index.indexes.names()),
+            "indexes": sorted(index.server.indexes.names()),
         }
         return self._pages.show(request, SECTION, "grant_form.html", values, status)
 

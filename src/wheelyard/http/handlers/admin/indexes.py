@@ -143,7 +143,7 @@ class IndexPages:
             raise NotFound(f"There is no index {quoted(name)}. It may have been removed.")
         if action == "change":
             return self._index_form(request, row, form, status)
-        warnings = tuple(self._pages.index.index_administration.warnings(name))
+        warnings = tuple(self._pages.index.server.index_administration.warnings(name))
         values = {"form": form, "row": row, "warnings": warnings}
         return self._pages.show(request, SECTION, "index_remove.html", values, status)
 

@@ -58,7 +58,7 @@ class JournalPages:
 
     def _index_names(self) -> list[str]:
         """Return the names of all indexes, or nothing if there is only main."""
-        others = sorted(self._pages.index.indexes.names())
+        others = sorted(self._pages.index.server.indexes.names())
         return [MAIN, *others] if others else []
 
 

@@ -96,8 +96,8 @@ class RequestPages:
         """Return how many packages the caller has just decided about, or an empty text."""
         index = self._pages.index
         commit, now = (
-            (index.decisions.get("current").value or DecisionList()).commit,
-            index.runtime.now(),
+            (index.server.decisions.get("current").value or DecisionList()).commit,
+            index.server.runtime.now(),
         )
         own = [
             decision
@@ -258,7 +258,7 @@ class AskPage:
 
     def _asked(self, request: Request, target: str) -> str:
         """Return a target if the caller has asked for it, else an empty text."""
-        requests = self._context.index.package_requests.get().requests if target else ()
+        requests = self._context.index.server.package_requests.get().requests if target else ()
         asker = counted_as(request.caller)
         own = (wanted for wanted in requests if any(ask.is_by(asker) for ask in wanted.asks))
         return target if any(wanted.target == target for wanted in own) else ""

@@ -115,7 +115,7 @@ class PublisherPages:
         form: FormState,
         status: int,
     ) -> Response:
-        publishers = self._pages.index.publishers
+        publishers = self._pages.index.server.publishers
         values = {
             "form": form,
             "provider": provider,
@@ -125,7 +125,7 @@ class PublisherPages:
             ),
             "before": before,
             "texts": _texts_of(before.publisher) if before else {},
-            "indexes": sorted(self._pages.index.indexes.names()),
+            "indexes": sorted(self._pages.index.server.indexes.names()),
         }
         return self._pages.show(request, SECTION, "publisher_form.html", values, status)
 

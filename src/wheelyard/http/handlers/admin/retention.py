@@ -37,7 +37,7 @@ class RetentionPage:
             with checking("confirmation"):
                 if fields.text("confirmation").strip().lower() != CONFIRMATION:
                     raise Invalid(f"Type {CONFIRMATION} to confirm.", code="invalid_field")
-            retention = self._pages.index.retention
+            retention = self._pages.index.server.retention
             if retention is None:
                 raise Conflict("There is no rule of retention any more. Load the page again.")
             report = retention.run(request.caller, plan=fields.text("plan"))

@@ -42,7 +42,9 @@ class StoragePage:
         name = read_index_name(query.text("index"))
         shown = next((index for index in all_indexes if index.index == name), None)
         if shown is None:
-            self._pages.index.indexes.definition(name)  # raises unless there is such an index
+            self._pages.index.server.indexes.definition(
+                name
+            )  # raises unless there is such an index
             raise NotFound(f"The index {name} has no packages of its own, so it stores nothing.")
         sort = query.text("sort")
         sort = sort if sort in ORDERS else "size"

@@ -1,0 +1,345 @@
+"""
+What all indexes of a process share: stores, credentials, threads and settings.
+
+What few callers need is made when it is asked for, and its module is imported only then.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from msgspec import Struct
+
+from wheelyard.authentication.authenticator import Authenticator
+from wheelyard.authentication.known_people import KnownPeople
+from wheelyard.authentication.sessions import Sessions
+from wheelyard.catalog.document_cache import CachePolicy
+from wheelyard.catalog.files import FileRemoval
+from wheelyard.catalog.format import Catalog
+from wheelyard.catalog.journaled_documents import DecisionRecords
+from wheelyard.catalog.package_requests import RequestRecords
+from wheelyard.catalog.people import PeopleRecords
+from wheelyard.catalog.store_clock import StoreClock
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime
+from wheelyard.concurrency.threads import PREFETCH_THREADS
+from wheelyard.model.access import Caller
+from wheelyard.model.brand import Brand
+from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
+from wheelyard.model.index_name import MAIN
+from wheelyard.operations.access_control import AccessControl, AddedGrant
+from wheelyard.operations.index_definitions import IndexDefinitions
+from wheelyard.operations.index_warnings import grant_warnings
+from wheelyard.operations.sweep import PublishingCleanup
+from wheelyard.remedies import Caution
+from wheelyard.settings.sections import SettingPath, Settings
+from wheelyard.settings.validation import stored_grant_warnings
+from wheelyard.storage.base import Stores
+from wheelyard.storage.forwarding import StoreMetrics
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.authentication import build_publishers
+from wheelyard.wiring.index_builder import EventListener
+from wheelyard.wiring.indexes import Indexes
+from wheelyard.wiring.stores import StoreTraits, upstream_store
+
+if TYPE_CHECKING:
+    from wheelyard.downloads.reading import LastDownloads
+    from wheelyard.operations.check_store import Check
+    from wheelyard.operations.index_administration import IndexAdministration
+    from wheelyard.operations.merged_journal import JournalCuts, MergedJournal
+    from wheelyard.operations.people import PeopleAdministration
+    from wheelyard.operations.publishers import Publishers
+    from wheelyard.operations.requirements import RequirementCheck
+    from wheelyard.operations.server_state import ServerState
+    from wheelyard.operations.sweep import Sweep
+    from wheelyard.retention.runs import Retention
+    from wheelyard.upstream.kept_files import KeptSize
+    from wheelyard.wiring.index import Index
+
+REMOTE_CHECK_THREADS: Final = 16
+"""The number of projects that `check` verifies concurrently in a bucket."""
+
+
+class Server(Struct, kw_only=True, dict=True, eq=False):
+    """
+    A store with all of its indexes, as one process knows it: that of a server, or of a command.
+
+    Threads may share it.
+    """
+
+    settings: Settings
+    sources: Mapping[SettingPath, str] = MappingProxyType({})
+    """Where each setting comes from: a file, a variable, an option. Others are defaults."""
+    runtime: Runtime
+    spool: Spool
+    traits: StoreTraits
+    store_metrics: StoreMetrics
+    """The durations and results of the operations on the store."""
+    caching: CachePolicy
+    """How documents are cached."""
+    catalog: Catalog
+    """That of main, which has the records that all indexes share."""
+    gives_serials: bool
+    """Whether this process may give serials to changes."""
+    clock: StoreClock
+    access: AccessControl
+    publishing_cleanup: PublishingCleanup
+    authenticator: Authenticator
+    """That of main."""
+    sessions: Sessions
+    """Those of main."""
+    brand: Brand
+    listener: EventListener
+    """Is told of the events of main."""
+    definitions: IndexDefinitions
+    """Those of all indexes."""
+    serves: bool
+    """Whether this process serves the indexes."""
+    state: "ServerState | None" = None
+    """What the process knows of itself while it serves."""
+
+    @cached_property
+    def indexes(self) -> Indexes:
+        """All indexes of the store."""
+        return Indexes(self)
+
+    def last_downloads(self, days: int) -> "LastDownloads | None":
+        """
+        Return when each version was downloaded in the last days, or None if that is not counted.
+
+        Other indexes may show the files of this one, so the counts of all indexes are read: the
+        documents of these months, and what was written since yesterday. Raises Unavailable if the
+        store does not answer, or counts are damaged.
+        """
+        if not self.settings.downloads.count:
+            return None
+        from wheelyard.downloads.reading import LastDownloads
+
+        counts = (index.downloads for index in self.indexes.all())
+        return LastDownloads.joined(part.last_downloads(days) for part in counts if part)
+
+    @property
+    def retention(self) -> "Retention | None":
+        """What deletes by the rules of the settings, or None without rules."""
+        rules = self.settings.retention_rules
+        if not rules:
+            return None
+        # nothing of it is loaded while there is no rule
+        from wheelyard.retention.runs import Retention
+
+        return Retention(
+            rules=rules,
+            indexes=lambda name: self.indexes.get(name).as_retained(),
+            documents=self.stores.documents,
+            clock=self.clock,
+            requirements=lambda caller: self.requirements(lambda _: caller),
+            is_local=self.is_local,
+            is_read_only=self.settings.server.read_only,
+        )
+
+    def requirements(self, caller_in: "Callable[[Index], Caller]") -> "RequirementCheck":
+        """
+        Return what finds requirements that an index of the store does not show.
+
+        `caller_in` returns the caller with the rights in an index.
+        """
+        # only changes of releases need it
+        from wheelyard.wiring.requirements import requirement_check
+
+        return requirement_check(self, caller_in)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether its store was created just now."""
+        return self.catalog.is_new
+
+    @property
+    def stores(self) -> Stores:
+        """Where the objects are."""
+        return self.catalog.stores
+
+    @property
+    def removal(self) -> FileRemoval:
+        """What deletes bytes."""
+        # what everybody can read in the bucket is not kept
+        is_public = self.settings.store.downloads == "public"
+        return FileRemoval(self.stores, self.clock, keeps_deleted=not is_public)
+
+    @property
+    def retries(self) -> ConflictRetries:
+        """What repeats writes that lose a race."""
+        return self.catalog.retries
+
+    @property
+    def decisions(self) -> DecisionRecords:
+        """What was approved and blocked of upstream indexes, also if none is configured."""
+        return self.catalog.decision_records
+
+    @property
+    def package_requests(self) -> RequestRecords:
+        """Who asked for hidden public packages, also if no upstream index is configured."""
+        return self.catalog.request_records
+
+    @property
+    def people(self) -> PeopleRecords:
+        """Who has signed in with a provider of `[[sign_in]]`."""
+        return self.catalog.people
+
+    @property
+    def people_administration(self) -> "PeopleAdministration":
+        """What administrators do about people of a provider."""
+        # few have such people
+        from wheelyard.operations.people import PeopleAdministration
+
+        return PeopleAdministration(
+            self.people, self.catalog.person_names, self.access, self.retries
+        )
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is on this machine, so that reads need no worker thread."""
+        return self.traits.is_local
+
+    @property
+    def check(self) -> "Check":
+        """The check of the whole store."""
+        # only commands need it
+        from wheelyard.operations.check_store import Check, CredentialsCheck
+
+        htpasswd = self.authenticator.htpasswd
+        line_of = None
+        if htpasswd is not None:
+            line_of = htpasswd.line_of
+        return Check(
+            self.stores,
+            self.spool,
+            self.indexes.catalog_of,
+            self.definitions,
+            self.sweep,
+            self.runtime,
+            CredentialsCheck(
+                self.stores.credentials,
+                self.publishing_cleanup,
+                self.sessions.records,
+                self.catalog.outdated_lines,
+                line_of,
+                self.retries,
+            ),
+            threads=1 if self.is_local else REMOTE_CHECK_THREADS,
+        )
+
+    @property
+    def sweep(self) -> "Sweep":
+        """What finds and deletes the leftovers of uploads and deletions."""
+        from wheelyard.operations.sweep import Sweep
+
+        threads = PREFETCH_THREADS
+        if self.is_local:
+            threads = 1
+        return Sweep(self.stores, self.removal, threads)
+
+    @property
+    def known_people(self) -> KnownPeople:
+        """Everybody whom the indexes know."""
+        return KnownPeople(authenticator=self.authenticator)
+
+    @property
+    def index_administration(self) -> "IndexAdministration":
+        """What makes, changes and removes indexes."""
+        # only administrators need it
+        from wheelyard.operations.index_administration import IndexAdministration
+
+        return IndexAdministration(
+            in_force=self.definitions,
+            projects=self.catalog.projects,
+            files=self.removal,
+            access=self.access,
+            publishers=self.publishers,
+            tokens=self.authenticator.tokens.records,
+            runtime=self.runtime,
+        )
+
+    @property
+    def publishers(self) -> "Publishers":
+        """The trusted publishers, also if no job gets a token as the settings have no audience."""
+        service = self.authenticator.trusted_publishing
+        if service is not None:
+            return service.publishers
+        return build_publishers(self.settings, self.catalog, self.runtime)
+
+    @cached_property
+    def kept_size(self) -> "KeptSize":
+        """
+        What counts how much public packages take, also if no upstream index is configured.
+
+        Raises Invalid or Unavailable as `upstream_store` does.
+        """
+        # only administrators need it
+        from wheelyard.upstream.kept_files import KeptSize
+
+        upstream = self.indexes.main().upstream
+        if upstream is not None:
+            return KeptSize(upstream.files.store, self.runtime)
+        counter = self.traits.operation_counter
+        return KeptSize(upstream_store(self.settings, self.stores, counter), self.runtime)
+
+    @cached_property
+    def journal_cuts(self) -> "JournalCuts":
+        """Where readers of the merged journal have left the journals of projects."""
+        from wheelyard.operations.merged_journal import JournalCuts
+
+        return JournalCuts()
+
+    @property
+    def merged_journal(self) -> "MergedJournal":
+        """The journals of everything as one."""
+        # only pages for administrators need it
+        from wheelyard.operations.merged_journal import (
+            DECISIONS,
+            IndexJournals,
+            MergedJournal,
+        )
+
+        names = (MAIN, *sorted(self.indexes.names()))
+        catalogs = ((name, self.indexes.catalog_of(name)) for name in names)
+        return MergedJournal(
+            indexes=tuple(
+                IndexJournals(name, catalog.projects, catalog.changes) for name, catalog in catalogs
+            ),
+            tokens=self.authenticator.tokens.records,
+            others=(
+                ("-access", self.access.records),
+                ("-publishers", self.catalog.publisher_records),
+                ("-indexes", self.catalog.index_records),
+                (DECISIONS, self.decisions),
+            ),
+            threads=1 if self.is_local else PREFETCH_THREADS,
+            cuts=self.journal_cuts,
+        )
+
+    @property
+    def _open_indexes(self) -> frozenset[str]:
+        """The names of the indexes that anybody may read."""
+        if self.settings.access.private:
+            return frozenset()
+        definitions = {MAIN: self.definitions.main, **self.indexes.definitions()}
+        return frozenset(name for name, definition in definitions.items() if definition.is_open)
+
+    def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
+        """
+        Add a grant to the store, and return it, with warnings by the settings and of absent names.
+
+        Raises Invalid as `AccessControl.grant` does, and if there is no such index. Raises
+        Unavailable if the store does not answer.
+        """
+        self.index_administration.require_known(fields.index)
+        grant_id = self.access.grant(fields, by)
+        grants = self.access.load()
+        made = next((grant for grant in grants.all if grant.id == grant_id), None)
+        if made is None:  # another process was faster
+            gone = Caution("it has been revoked meanwhile")
+            return AddedGrant(grant_id, describe_fields(fields), (gone,))
+        warnings = [*stored_grant_warnings(self.settings, made, grants.groups, self._open_indexes)]
+        warnings += self.known_people.absent(made.principals, "revoke the grant")
+        warnings += grant_warnings(made, self.indexes.definitions())
+        return AddedGrant(grant_id, describe_grant(made), tuple(warnings))
