@@ -24,8 +24,8 @@ from wheelyard.model.public_packages import (
     FileReason,
     NameAnswer,
 )
+from wheelyard.repository.found_project import FoundProject
 from wheelyard.repository.index_repository import ProjectSources
-from wheelyard.repository.lookup import FoundProject
 from wheelyard.wiring.index import Index
 
 

@@ -55,7 +55,11 @@ def build_context(
     descriptions = Descriptions(documents, index.server.runtime.monotonic, waits=site is not None)
     state = ServerState(index.server.runtime.now(), write_failure)
     index.server.state = state
-    index = replace(index, uploads=replace(index.uploads, descriptions=descriptions))
+    index = replace(
+        index,
+        uploads=replace(index.uploads, descriptions=descriptions),
+        fixed_repository=index.repository,  # of main it never changes
+    )
     long_read_limit = ConcurrencyLimit(read_threads // 4, "long answers")
     state.watch(long_read_limit)
     return ServerContext(

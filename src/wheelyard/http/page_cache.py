@@ -17,7 +17,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.http.messages import NOSNIFF, HeaderList, MadeFrom, Response
 from wheelyard.http.representation import GZIP, MediaType, compressed, is_not_modified
 from wheelyard.model.index_name import MAIN
-from wheelyard.repository.lookup import DocumentVersion
+from wheelyard.repository.found_project import DocumentVersion
 from wheelyard.wiring.index import Index
 
 PAGE_BYTES: Final = 1280

@@ -36,8 +36,8 @@ from wheelyard.model.project import File, Project
 from wheelyard.model.public_packages import FileReason
 from wheelyard.rendering.listing import Listing, Origin
 from wheelyard.rendering.simple_pages import hidden_files
+from wheelyard.repository.found_project import FoundProject
 from wheelyard.repository.index_repository import ProjectSources
-from wheelyard.repository.lookup import FoundProject
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
 from wheelyard.wiring.index import Index
 

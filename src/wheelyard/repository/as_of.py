@@ -19,8 +19,8 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.model.project import File, Project
 from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
 from wheelyard.model.rules import Facts, Rules
-from wheelyard.repository.layers import Own, Repository
-from wheelyard.repository.lookup import FoundProject, ProjectLookup
+from wheelyard.repository.found_project import FoundProject
+from wheelyard.repository.layers import Own, ProjectLookup, Repository
 from wheelyard.storage.base import ABSENT, ObjectVersion
 
 REMEMBERED_FILES: Final = 50_000

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from wheelyard.model.access import NamePatterns
+from wheelyard.repository.found_project import FoundProject
 from wheelyard.repository.index_rules import IndexRules
-from wheelyard.repository.layers import Own, Repository
-from wheelyard.repository.lookup import FoundProject, ProjectLookup
+from wheelyard.repository.layers import Own, ProjectLookup, Repository
 from wheelyard.storage.base import ObjectVersion
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from wheelyard.model.public_packages import FileReason
 from wheelyard.operations.search.project_table import ProjectTable
 from wheelyard.operations.search.search_index import SearchIndex
 from wheelyard.rendering.project_facts import ProjectFacts
-from wheelyard.repository.layers import Own, Repository, merged_project
-from wheelyard.repository.lookup import DocumentVersion, FoundProject, ProjectLookup
+from wheelyard.repository.found_project import DocumentVersion, FoundProject
+from wheelyard.repository.layers import Own, ProjectLookup, Repository, merged_project
 from wheelyard.repository.tables import (
     FilteredTable,
     LayeredTable,

@@ -1,21 +1,50 @@
 """The packages of an index, the public ones, and the layers that are looked at in order."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
+from packaging.utils import NormalizedName
 
 from wheelyard.catalog.projects import Projects
 from wheelyard.model.access import NamePatterns
 from wheelyard.model.project import File, Project
 from wheelyard.operations.search.search_index import SearchIndex
-from wheelyard.repository.lookup import DocumentVersion, FoundProject, ProjectLookup
+from wheelyard.repository.found_project import DocumentVersion, FoundProject
 from wheelyard.storage.base import ABSENT
 
 if TYPE_CHECKING:
     from wheelyard.repository.index_rules import IndexRules
     from wheelyard.upstream.indexes import UpstreamListing
+
+
+class ProjectLookup:
+    """
+    A look for one name, which notes all that the answer follows from.
+
+    Args:
+        name: The name.
+        moment: The moment (UTC) that is looked at, or None for now.
+        public: The pages of upstream indexes, if the name is private in no layer.
+    """
+
+    def __init__(
+        self,
+        name: NormalizedName,
+        moment: datetime | None = None,
+        public: "tuple[UpstreamListing, ...]" = (),
+    ) -> None:
+        self.name = name
+        self.moment = moment
+        self.public = public
+        self.made_from = list[DocumentVersion]()
+        """All that the answer follows from, also what upper layers lack."""
+        self.is_complete = True
+        """Whether that is all of it."""
+        self.projects_of = dict[str, tuple[FoundProject, ...]]()
+        """What an index shows, by its name: it may be a layer of several others."""
 
 
 class Repository(Struct, frozen=True):

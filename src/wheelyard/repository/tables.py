@@ -21,8 +21,7 @@ from wheelyard.rendering.project_facts import (
     latest_release,
     releases_of,
 )
-from wheelyard.repository.layers import Repository, merged_project
-from wheelyard.repository.lookup import ProjectLookup
+from wheelyard.repository.layers import ProjectLookup, Repository, merged_project
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex

@@ -32,7 +32,7 @@ from wheelyard.rendering.web.project_pages import (
     change_by,
     changes_of,
 )
-from wheelyard.repository.lookup import FoundProject
+from wheelyard.repository.found_project import FoundProject
 
 _NUMBER: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
 

@@ -1,11 +1,10 @@
-"""A look for a name in a repository, and what it finds."""
+"""What a repository finds, and the versions of documents that it follows from."""
 
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
-from packaging.utils import NormalizedName
 
 from wheelyard.catalog.projects import Projects
 from wheelyard.model.project import File, Project
@@ -13,7 +12,7 @@ from wheelyard.model.public_packages import FileReason
 from wheelyard.storage.base import ObjectVersion
 
 if TYPE_CHECKING:
-    from wheelyard.upstream.indexes import UpstreamListing
+    pass
 
 
 class DocumentVersion(Struct, frozen=True):
@@ -45,30 +44,3 @@ class FoundProject(Struct, frozen=True):
     """Whether rules or a day decide which files are shown."""
     came_later: bool = False
     """Whether all of it came after the day that is looked at."""
-
-
-class ProjectLookup:
-    """
-    A look for one name, which notes all that the answer follows from.
-
-    Args:
-        name: The name.
-        moment: The moment (UTC) that is looked at, or None for now.
-        public: The pages of upstream indexes, if the name is private in no layer.
-    """
-
-    def __init__(
-        self,
-        name: NormalizedName,
-        moment: datetime | None = None,
-        public: "tuple[UpstreamListing, ...]" = (),
-    ) -> None:
-        self.name = name
-        self.moment = moment
-        self.public = public
-        self.made_from = list[DocumentVersion]()
-        """All that the answer follows from, also what upper layers lack."""
-        self.is_complete = True
-        """Whether that is all of it."""
-        self.projects_of = dict[str, tuple[FoundProject, ...]]()
-        """What an index shows, by its name: it may be a layer of several others."""
