@@ -7,6 +7,7 @@ from typing import Final
 
 import pytest
 from msgspec.json import decode
+from msgspec.structs import replace
 from packaging.specifiers import SpecifierSet
 from packaging.utils import NormalizedName
 from packaging.version import Version
@@ -15,11 +16,13 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
+from wheelyard.catalog import keys
 from wheelyard.errors import first_sentence
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
+from wheelyard.operations.spooled_upload import SourceMetadata
 from wheelyard.settings.sections import AccessSettings, Settings
 
 HTML: Final = ("Accept", "text/html")
@@ -205,6 +208,35 @@ def test_a_day_lacks_what_was_deleted_then_and_what_is_deleted_now(
     assert b"was deleted at the end of 2026-01-02, and restored later" in why
     lifecycle.change("delete", ALICE, name, Selection(Version("3.0")), "")
     assert [versions(server, day) for day in days] == [["1.0"], [], ["1.0"]]
+
+
+def test_an_imported_file_counts_from_its_upload_at_the_source(server: InProcessServer) -> None:
+    """A day before an import has what was there then, as far as its source says when it came."""
+    server.publish_to("dev", FREE)
+    server.clock.advance(days=30)
+    dev = server.index.named("dev")
+    old = datetime(2025, 12, 1, tzinfo=UTC)
+    source = SourceMetadata(uploaded_at=old)
+    arrival = replace(OLD.arrival(server.folder), source_metadata=source)
+    dev.uploads.accept(arrival, ALICE)
+
+    assert versions(server, "/dev/as-of-2025-11-30/simple/demo/") == []
+    assert versions(server, "/dev/as-of-2025-12-01/simple/demo/") == ["1.0"]
+    assert versions(server, "/dev/as-of-2026-01-01/simple/demo/") == ["1.0", "3.0"]
+
+
+def test_a_day_whose_journal_is_damaged_is_not_guessed(server: InProcessServer) -> None:
+    """If the journal has lost a commit of that time, the page of the day is an error."""
+    server.publish_to("dev", OLD)
+    server.clock.advance(days=1)
+    server.publish_to("dev", FREE)
+    documents = server.index.named("dev").stores.documents
+    for entry in list(documents.list(keys.journal(NormalizedName("demo")))):
+        documents.delete(entry.key)
+
+    assert versions(server, "/dev/as-of-2026-01-01/simple/demo/") == 503
+    assert versions(server, "/dev/as-of-2026-01-02/simple/demo/") == ["1.0", "3.0"]
+    assert versions(server, "/dev/simple/demo/") == ["1.0", "3.0"]
 
 
 def test_the_view_of_a_day_takes_no_changes(server: InProcessServer) -> None:
