@@ -127,6 +127,7 @@ def test_other_servers_obey_within_fifteen_seconds(tmp_path: Path, remote: Setti
         in_process(tmp_path, remote, store=store, near=False) as here,
         in_process(tmp_path, remote, store=store, near=False) as there,
     ):
+        store.calls.clear()  # those of the start
         here.publish(wheel("demo"))
         token = here.index.tokens.create(TokenRequest(name="ci"), by="local:test")[0].text
         assert there.get("/simple/demo/", *bearer(token)).status == 200

@@ -11,6 +11,7 @@ from os import getpid
 from pathlib import Path
 from stat import S_ISREG
 from threading import Thread
+from threading import enumerate as running_threads
 
 import httpx2
 
@@ -146,13 +147,22 @@ def memory_index(
     traits: StoreTraits | None = None,
     google: GoogleEndpoints = GOOGLE,
 ) -> Index:
-    """Return an index in memory, or over another store, with scratch files in a folder."""
+    """
+    Return an index in memory, or over another store, with scratch files in a folder.
+
+    It has read what a server reads in the background at its start.
+    """
     runtime = runtime or system_runtime()
     store = store or MemoryStore(lambda: system_runtime().now().timestamp())
+    threads = set(running_threads())
     spool = Spool(folder)
-    return build_index(
+    index = build_index(
         Stores.of(store), spool, settings or Settings(), runtime, traits, google, is_server=True
     )
+    for thread in set(running_threads()) - threads:
+        if thread.name == "search-index":
+            thread.join()
+    return index
 
 
 def token_of(

@@ -139,8 +139,7 @@ def open_catalog(
     threads = 1 if policy.is_local else PREFETCH_THREADS
     last_uses = LastUses(credentials, runtime, threads=threads)
     indexes = _index_records(store, policy, retries, threads)
-    free_names = FreeNames(indexes)
-    projects = open_projects(store, store, retries, policy, on_event, free_names)
+    projects = open_projects(store, store, retries, policy, on_event, FreeNames(indexes))
     changes = open_changes(store, retries, policy, gives_serials=gives_serials)
     return Catalog(
         is_new=written is None,
