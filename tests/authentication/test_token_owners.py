@@ -75,7 +75,9 @@ class Place:
             StoreTraits(is_local=False),
         )
         owners = replace(index.authenticator.owners, providers=frozenset(providers))
-        return replace(index, authenticator=replace(index.authenticator, owners=owners))
+        authenticator = replace(index.authenticator, owners=owners)
+        index.server.authenticator = authenticator
+        return replace(index, authenticator=authenticator)
 
     def save(self, person: Person) -> None:
         """Store what the provider says of a person now, and let all servers learn of it."""
