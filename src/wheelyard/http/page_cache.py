@@ -162,6 +162,8 @@ class CurrentVersions:
 
     def __init__(self, index: Index) -> None:
         self._index = index
+        self._name = index.name
+        self._own = index.projects
         self._of_this_turn = dict[Key, str | None]()
 
     def __call__(self, key: Key) -> str | None:
@@ -183,7 +185,10 @@ class CurrentVersions:
         snapshot: Snapshot[Any] | None = None
         if kind == "project":
             place, _, project = text.rpartition("/")
-            projects = self._projects_of(place or MAIN)
+            # most projects are own ones, and each remembered page comes here
+            projects: Projects | None = self._own
+            if (place or MAIN) != self._name:
+                projects = self._projects_of(place or MAIN)
             if projects is not None:
                 snapshot = projects.documents.peek(keys.project(NormalizedName(project)))
         elif kind == "names":
@@ -212,8 +217,8 @@ class CurrentVersions:
 
     def _projects_of(self, name: str) -> Projects | None:
         """Return the packages of an index that this one shows, or None if that is not known."""
-        if name == self._index.name:
-            return self._index.projects
+        if name == self._name:
+            return self._own
         repository = self._index.peek_repository()
         own = None if repository is None else repository.own_by_name.get(name)
         return None if own is None else own.projects
