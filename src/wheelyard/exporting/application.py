@@ -141,9 +141,7 @@ class SiteApplication:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
-        self._context.pools.close()
-        self._context.descriptions.close()
-        self._context.documentation.close()
+        self._context.process.close()
 
     def show(self, table: ProjectTable) -> None:
         """Have these projects in lists, and link to them."""

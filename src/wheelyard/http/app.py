@@ -93,12 +93,10 @@ class App:
             # first what the threads of the pools may wait for
             if self._context.upstream is not None:
                 self._context.upstream.upstream.close()
-            self._context.pools.close()
+            self._context.process.close()
             for index in self._context.index.server.indexes.built():
                 if index.downloads is not None:
                     index.downloads.close()
-            self._context.descriptions.close()
-            self._context.documentation.close()
             self._instrumentation.close()
             if self._telemetry is not None:
                 self._telemetry.close()
@@ -146,7 +144,7 @@ class App:
 
         If nobody can say which it is, or the index does not work, that one answers with the error.
         """
-        indexes, pools = self._context.index.server.indexes, self._context.pools
+        indexes, pools = self._context.index.server.indexes, self._context.process.pools
         try:
             in_force = self._peek()
             if in_force is None:  # they have to be read from a bucket

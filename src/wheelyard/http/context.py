@@ -1,4 +1,4 @@
-"""The objects that request handlers share, built once for each process or each index."""
+"""What request handlers get: what is once in a process, and what each index has."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from wheelyard.operations.documentation import Documentation
 from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.wiring.index import Index
+from wheelyard.wiring.server import Server
 
 if TYPE_CHECKING:
     from wheelyard.downloads.reading import Downloads
@@ -45,19 +46,12 @@ class StaticSite(Struct, frozen=True, kw_only=True):
     """Where files are left, absolute, or an empty text if the site has them."""
 
 
-class ServerContext(Struct, frozen=True, kw_only=True):
-    """The parts of a running server process that request handlers share."""
+class ProcessContext(Struct, frozen=True, kw_only=True):
+    """The parts of a running process that request handlers share for all indexes."""
 
-    index: Index
-    definitions: Mapping[str, IndexDefinition]
-    """All indexes but main, as they were when this was made."""
+    server: Server
+    """The store with all of its indexes."""
     pools: ThreadPools
-    upstream: "UpstreamReader | None"
-    """None without an upstream index."""
-    read_policy: ReadPolicy
-    pages: PageCache
-    remembered: LruCache[Any, Any]
-    """The memory for pages, which the requests that the fast path remembers share with them."""
     descriptions: Descriptions
     documentation: Documentation
     file_delivery: FileDelivery
@@ -73,20 +67,42 @@ class ServerContext(Struct, frozen=True, kw_only=True):
     write_failure: Reason
     """Returns why no write to the store has succeeded since the start, or an empty text."""
 
+    def close(self) -> None:
+        """Stop all threads and processes that make answers."""
+        self.pools.close()
+        self.descriptions.close()
+        self.documentation.close()
+
+
+class IndexContext(Struct, frozen=True, kw_only=True):
+    """What request handlers need of one index, or of an index at the end of a day."""
+
+    process: ProcessContext
+    """What it shares with the other indexes."""
+    index: Index
+    definitions: Mapping[str, IndexDefinition]
+    """All indexes but main, as they were when this was made."""
+    upstream: "UpstreamReader | None"
+    """None without an upstream index."""
+    read_policy: ReadPolicy
+    pages: PageCache
+    remembered: LruCache[Any, Any]
+    """The memory for pages, which the requests that the fast path remembers share with them."""
+
     @property
     def downloads(self) -> "Downloads | None":
         """The counts of downloads, or None if they are not counted, as for a static site."""
-        return None if self.site else self.index.downloads
+        return None if self.process.site else self.index.downloads
 
     @property
     def files_from_page(self) -> str:
         """The URL of the folder of files, relative to a project's page or absolute."""
-        return (self.site.files_url if self.site else "") or FILES_FROM_DETAIL
+        return (self.process.site.files_url if self.process.site else "") or FILES_FROM_DETAIL
 
     @property
     def files_from_root(self) -> str:
         """The URL of the folder of files, absolute or from the root of the host."""
-        return (self.site.files_url if self.site else "") or f"{self._root}/files"
+        return (self.process.site.files_url if self.process.site else "") or f"{self._root}/files"
 
     @property
     def packages_from_root(self) -> str:

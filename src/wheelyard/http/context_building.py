@@ -1,4 +1,4 @@
-"""How the objects that request handlers share are built: once for each process or each index."""
+"""How what request handlers get is built: once for a process, and for each index."""
 
 import os
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.threads import Turns
-from wheelyard.http.context import ServerContext, StaticSite
+from wheelyard.http.context import IndexContext, ProcessContext, StaticSite
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.logs import StoreErrorLog
 from wheelyard.http.page_cache import PageCache
@@ -34,87 +34,87 @@ if TYPE_CHECKING:
 
 def build_context(
     index: Index, write_failure: Reason, site: StaticSite | None = None
-) -> ServerContext:
+) -> IndexContext:
     """
-    Return the `ServerContext` of a process that serves `index`, or makes a static site of it.
+    Return the context of the index that a process begins with, and with it what all of them share.
 
-    Raises Invalid or Unavailable, as `Policy.load` does, if there is an upstream index.
+    That index is main for a server, or the one of a static site. Raises Invalid or Unavailable, as
+    `Policy.load` does, if there is an upstream index.
     """
-    http = index.settings.http
-    read_threads = 8 if index.server.is_local else 32  # remote reads mostly wait for the network
+    index.server.state = ServerState(index.server.runtime.now(), write_failure)
+    process = _build_process(index, write_failure, site)
+    index.server.state.watch(process.long_read_limit)
+    index = replace(index, fixed_repository=index.repository)  # of main it never changes
+    return _context(process, index, {}, _upstream_reader(index))
+
+
+def context_of_index(
+    first: IndexContext, index: Index, definitions: Mapping[str, IndexDefinition]
+) -> IndexContext:
+    """
+    Return the context of another index than `first`, in the same process.
+
+    It has pages of its own, and shares the threads that ask upstream indexes. Raises Unavailable if
+    the grants cannot be read.
+    """
+    upstream = None
+    if first.upstream is not None and index.upstream is not None:
+        upstream = first.upstream.of_another_index(index.upstream)
+    # whoever routes a request looks whether these definitions are still the current ones
+    repository = index.fixed_repository or index.server.indexes.repositories.get(
+        index.name, definitions
+    )
+    index = replace(index, fixed_repository=repository)
+    return _context(first.process, index, definitions, upstream)
+
+
+def _build_process(index: Index, write_failure: Reason, site: StaticSite | None) -> ProcessContext:
+    server = index.server
+    http = server.settings.http
+    read_threads = 8 if server.is_local else 32  # remote reads mostly wait for the network
     unknown_passwords = max(1, min(os.cpu_count() or 1, MAX_PASSWORD_CHECKS) - 1)
     # on a bucket, uploads wait for the network more than they compute
-    turns = Turns(index.server.runtime.monotonic) if index.server.is_local else None
-    kind = NoThreads if site and index.server.is_local else ThreadPools
-    providers = [table.name for table in index.settings.sign_in_providers]
-    pools = kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns, providers)
-    responses, policy = LruCache[Any, Any](http.page_cache * MIB), index.read_policy
+    turns = Turns(server.runtime.monotonic) if server.is_local else None
+    kind = NoThreads if site and server.is_local else ThreadPools
+    providers = [table.name for table in server.settings.sign_in_providers]
     documents = index.stores.documents
-    if site or index.settings.server.read_only:
+    if site or server.settings.server.read_only:
         documents = ReadOnlyStore(documents)
-    descriptions = Descriptions(documents, index.server.runtime.monotonic, waits=site is not None)
-    state = ServerState(index.server.runtime.now(), write_failure)
-    index.server.state = state
-    index = replace(
-        index,
-        uploads=replace(index.uploads, descriptions=descriptions),
-        fixed_repository=index.repository,  # of main it never changes
-    )
-    long_read_limit = ConcurrencyLimit(read_threads // 4, "long answers")
-    state.watch(long_read_limit)
-    return ServerContext(
-        index=index,
-        definitions={},
-        pools=pools,
-        upstream=_upstream_reader(index),
-        read_policy=replace(policy, anonymous=site.caller) if site else policy,
-        pages=PageCache(responses),
-        remembered=responses,
-        descriptions=descriptions,
+    return ProcessContext(
+        server=server,
+        pools=kind(read_threads, http.concurrent_uploads, unknown_passwords + 1, turns, providers),
+        descriptions=Descriptions(documents, server.runtime.monotonic, waits=site is not None),
         documentation=Documentation(find_folder()),
         file_delivery=FileDelivery(index),
-        core_metadata=CoreMetadataCache(
-            index.files, LruCache(0 if index.server.is_local else 8 * MIB)
-        ),
+        core_metadata=CoreMetadataCache(index.files, LruCache(0 if server.is_local else 8 * MIB)),
         password_limit=_password_limit(unknown_passwords),
         known_password_limit=_password_limit(unknown_passwords + 1),
-        long_read_limit=long_read_limit,
-        store_errors=StoreErrorLog(index.server.runtime, is_local=index.server.is_local),
+        long_read_limit=ConcurrencyLimit(read_threads // 4, "long answers"),
+        store_errors=StoreErrorLog(server.runtime, is_local=server.is_local),
         site=site,
         write_failure=write_failure,
     )
 
 
-def context_of_index(
-    whole: ServerContext,
+def _context(
+    process: ProcessContext,
     index: Index,
     definitions: Mapping[str, IndexDefinition],
-) -> ServerContext:
-    """
-    Return the `ServerContext` of an index but main, in the process of `whole`.
-
-    It has pages of its own, and shares threads, limits, and what is found by digest. Raises
-    Unavailable if the grants cannot be read.
-    """
-    size = index.settings.http.page_cache * MIB
+    upstream: "UpstreamReader | None",
+) -> IndexContext:
+    size = process.server.settings.http.page_cache * MIB
     if index.definition.day is not None:  # there may be many of them
         size //= 16
     responses = LruCache[Any, Any](size)
-    uploads = replace(index.uploads, descriptions=whole.descriptions)
-    upstream = None
-    if whole.upstream is not None and index.upstream is not None:
-        upstream = whole.upstream.of_another_index(index.upstream)
     policy = index.read_policy
-    # whoever routes a request looks whether these definitions are still the current ones
-    repository = index.fixed_repository or index.server.indexes.repositories.get(
-        index.name, definitions
-    )
-    return replace(
-        whole,
-        index=replace(index, uploads=uploads, fixed_repository=repository),
+    if process.site is not None:
+        policy = replace(policy, anonymous=process.site.caller)
+    return IndexContext(
+        process=process,
+        index=replace(index, uploads=replace(index.uploads, descriptions=process.descriptions)),
         definitions=definitions,
         upstream=upstream,
-        read_policy=replace(policy, anonymous=whole.site.caller) if whole.site else policy,
+        read_policy=policy,
         pages=PageCache(responses),
         remembered=responses,
     )

@@ -10,7 +10,7 @@ from msgspec import Struct
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
 from wheelyard.http.client_choice import chosen_client
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.forms import HostPolicy
 from wheelyard.http.instrumentation import Instrumentation, Labels
 from wheelyard.http.logs import log_request
@@ -90,7 +90,7 @@ class FastPath:
     def __init__(
         self,
         app: AsgiApp,
-        context: ServerContext,
+        context: IndexContext,
         authenticator: RequestAuthenticator,
         host_policy: HostPolicy | None,
         instrumentation: Instrumentation,

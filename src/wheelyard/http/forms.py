@@ -34,7 +34,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wheelyard.api.operation import convert_fields
 from wheelyard.errors import Forbidden, Invalid, WheelyardError, quoted
 from wheelyard.http.client_paths import build_path, may_have_secret
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import UNKNOWN_HOST, UNSUPPORTED_MEDIA_TYPE
 from wheelyard.http.messages import AsgiScope, Header, Headers, Request
 from wheelyard.http.request_authentication import SessionCookie, session_of
@@ -140,7 +140,7 @@ def parse_form(body: bytes, max_fields: int = MAX_FIELDS) -> FormFields:
     raise Invalid(reason, code=code)
 
 
-def form_token(request: Request, context: ServerContext) -> str:
+def form_token(request: Request, context: IndexContext) -> str:
     """
     Return the token for the forms of a page, which is empty on a read-only server.
 
@@ -152,7 +152,7 @@ def form_token(request: Request, context: ServerContext) -> str:
     return f"{issued_at}.{_signature(request, context, issued_at)}"
 
 
-def require_form_token(request: Request, context: ServerContext, sent: str) -> None:
+def require_form_token(request: Request, context: IndexContext, sent: str) -> None:
     """
     Check that `sent` is the token that the page of a form had.
 
@@ -178,7 +178,7 @@ def require_form_token(request: Request, context: ServerContext, sent: str) -> N
         )
 
 
-def _signature(request: Request, context: ServerContext, issued_at: str) -> str:
+def _signature(request: Request, context: IndexContext, issued_at: str) -> str:
     records = context.index.sessions.records
     key = records.peek_key() or records.require_key()
     session, principal = request.browser_session, request.caller.principal
@@ -216,14 +216,14 @@ def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
 
 
 def refused_form(
-    request: Request, context: ServerContext, fields: FormFields, error: WheelyardError
+    request: Request, context: IndexContext, fields: FormFields, error: WheelyardError
 ) -> FormState:
     """
     Return a form to be shown again, with what was typed, and why it was refused.
 
     An error of the store is logged.
     """
-    context.store_errors.log(error)
+    context.process.store_errors.log(error)
     try:
         token = form_token(request, context)
     except WheelyardError:  # the store does not answer: the token that was sent may be right

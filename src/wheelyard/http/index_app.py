@@ -28,7 +28,7 @@ from wheelyard.errors import (
 )
 from wheelyard.http import requests
 from wheelyard.http.client_paths import build_path, client_path
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import (
     BEARER_CHALLENGE,
     CHALLENGE,
@@ -76,7 +76,7 @@ logger = logging.getLogger("wheelyard")
 class ErrorAnswers:
     """Makes the answers to errors, which need neither the store nor the templates."""
 
-    def __init__(self, context: ServerContext, pages: WebPages) -> None:
+    def __init__(self, context: IndexContext, pages: WebPages) -> None:
         self._context = context
         self._settings = context.index.settings
         self._pages = pages
@@ -97,7 +97,7 @@ class ErrorAnswers:
                 retry_after=RETRY_AFTER_SECONDS,
             )
         if isinstance(error, WheelyardError):
-            self._context.store_errors.log(error)
+            self._context.process.store_errors.log(error)
             if error.code == WRONG_INDEX:  # what is wrong names other indexes, perhaps to anybody
                 error = Unavailable(
                     "This index does not work now. An administrator sees why on the page Health, "
@@ -136,7 +136,7 @@ class ErrorAnswers:
             )
         if response.error is None or not is_page:
             return response
-        pools = self._context.pools
+        pools = self._context.process.pools
         # the first page reads its template from the disk, for which the event loop must not wait
         content, page_headers = await pools.run_in(
             pools.reads, self._page, response, response.error, request
@@ -205,7 +205,7 @@ class IndexApp:
     """
 
     def __init__(
-        self, context: ServerContext, uploads: UploadHandler, instrumentation: Instrumentation
+        self, context: IndexContext, uploads: UploadHandler, instrumentation: Instrumentation
     ) -> None:
         self.context = context
         self._body_timeouts = uploads.body_timeouts

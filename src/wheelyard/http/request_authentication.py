@@ -28,7 +28,7 @@ from wheelyard.authentication.sessions import ConfirmationNeeded
 from wheelyard.authentication.token_owners import PASSWORD
 from wheelyard.authentication.verifiers.verifier import client_network, decode_segment, network_of
 from wheelyard.errors import Invalid, Unauthenticated
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import HEADERS_TOO_LARGE
 from wheelyard.http.messages import Header, Headers, Request
 from wheelyard.http.work_limits import SingleFlight
@@ -57,14 +57,14 @@ _VALUE: Final = re.compile(rb"[A-Za-z0-9_.-]{1,%d}" % MAX_COOKIE_CHARS)
 class RequestAuthenticator:
     """Authenticates the callers of requests, and remembers each for a second."""
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: IndexContext) -> None:
         self.session_cookie = SessionCookie.of(context.index.server.settings)
         self.trusted_proxies = context.index.settings.server.trusted_proxies
         self.recent = context.index.authenticator.callers
         self.anonymous = context.read_policy.anonymous
         self._context = context
         self._index = context.index
-        self._pools = context.pools
+        self._pools = context.process.pools
         self._verifying = SingleFlight()
 
     def authenticate(self, request: Request, *, accepts_iap: bool, accepts_session: bool) -> None:
@@ -174,13 +174,13 @@ class RequestAuthenticator:
 
     async def _verify_apart(self, sent: "_SentCredential", wait: Wait) -> Caller:
         """Verify a credential in the pool for tokens, or, with a slot, in that for passwords."""
-        pools, limit = self._pools, self._context.password_limit
+        pools, limit = self._pools, self._context.process.password_limit
         if wait != "password":
             return await pools.run_in(pools.tokens, self._verify_here, sent)
         client = network_of(sent.credential.client_network)
         if self._index.authenticator.verified_recently(sent.credential):
             # by user: an office of many may be one network
-            limit, client = self._context.known_password_limit, sent.credential.user
+            limit, client = self._context.process.known_password_limit, sent.credential.user
         async with limit.acquire(client):
             return await pools.run_in(pools.passwords, self._verify_here, sent)
 

@@ -18,7 +18,7 @@ from packaging.utils import NormalizedName
 from wheelyard.authentication.authorization import project_not_found
 from wheelyard.catalog import keys
 from wheelyard.errors import NotFound
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody, missing_file_error
 from wheelyard.http.messages import MadeFrom, Request, Response
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 class PrivateFiles(Struct, frozen=True):
     """The files of a private project, as an index shows it."""
 
-    context: ServerContext
+    context: IndexContext
     project: Project
     """With the files of all layers that have the project, if the index merges them."""
     sources: ProjectSources
@@ -97,7 +97,7 @@ class PrivateFiles(Struct, frozen=True):
         Raises Unavailable if the store has lost it, or does not answer.
         """
         file = self.project.by_filename[filename]
-        return self.context.core_metadata.load(self.project.name, file)
+        return self.context.process.core_metadata.load(self.project.name, file)
 
     def response(self, request: Request, wanted: WantedFile) -> Response:
         """
@@ -133,7 +133,7 @@ class PrivateFiles(Struct, frozen=True):
         context, name = self.context, self.project.name
         is_public = context.read_policy.is_public(name)
         if wanted.is_metadata:
-            load = partial(context.core_metadata.load_bytes, name, file)
+            load = partial(context.process.core_metadata.load_bytes, name, file)
             version = ObjectVersion(file.core_metadata)  # its digest
             return core_metadata_response(
                 request, context, version, load, self.repeats(), is_public=is_public
@@ -142,12 +142,12 @@ class PrivateFiles(Struct, frozen=True):
             sha256=file.sha256,
             size=file.size,
             headers=file_cache_headers(is_public=is_public),
-            body=StoredBody(context.file_delivery, name, file),
+            body=StoredBody(context.process.file_delivery, name, file),
         )
         return file_response(request, context, sent)
 
 
-def find_private(context: ServerContext, name: NormalizedName) -> PrivateFiles:
+def find_private(context: IndexContext, name: NormalizedName) -> PrivateFiles:
     """
     Return a private project, as the layers of the index show it.
 
@@ -167,7 +167,7 @@ class OpenListing(Listing, frozen=True, kw_only=True):
 
 
 def find(
-    context: ServerContext, name: NormalizedName, request: Request, *, may_refresh: bool = True
+    context: IndexContext, name: NormalizedName, request: Request, *, may_refresh: bool = True
 ) -> OpenListing:
     """
     Return what the caller of a request, whom `require_lookup` allows to ask, is shown of a project.
@@ -182,7 +182,7 @@ def find(
 
 
 def find_for_installer(
-    context: ServerContext, name: NormalizedName, request: Request, *, may_refresh: bool = True
+    context: IndexContext, name: NormalizedName, request: Request, *, may_refresh: bool = True
 ) -> OpenListing:
     """
     Return what `find` does, but an empty listing for a private name without a project.
@@ -191,7 +191,7 @@ def find_for_installer(
     index without an upstream index has no such names. Raises as `find` does.
     """
     # nobody has asked for what is exported, nor for the newer pip that each pip looks for
-    is_installer = context.site is None and not (name == "pip" and _is_pip(request))
+    is_installer = context.process.site is None and not (name == "pip" and _is_pip(request))
     public = _find_public(
         context, name, request, may_refresh=may_refresh, is_installer=is_installer
     )
@@ -216,7 +216,7 @@ def _is_pip(request: Request) -> bool:
 
 
 def _find_public(
-    context: ServerContext,
+    context: IndexContext,
     name: NormalizedName,
     request: Request,
     *,

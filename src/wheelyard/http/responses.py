@@ -13,7 +13,7 @@ from urllib.parse import parse_qs
 
 from msgspec import Struct
 
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import error_response
 from wheelyard.http.file_delivery import StoredBody
 from wheelyard.http.messages import (
@@ -114,7 +114,7 @@ def wants_html(request: Request) -> bool:
 
 
 def page_headers(
-    context: ServerContext, media_type: MediaType, listing: Listing | None = None
+    context: IndexContext, media_type: MediaType, listing: Listing | None = None
 ) -> HeaderList:
     """
     Return the headers of the page of a project, or without `listing` of one of all projects.
@@ -133,7 +133,7 @@ def page_headers(
 
 
 def page_response(  # noqa: PLR0913 - all that it depends on
-    context: ServerContext,
+    context: IndexContext,
     request: Request,
     media_type: MediaType,
     what: Hashable,
@@ -186,7 +186,7 @@ def visibility_key(caller: Caller) -> tuple[bool, tuple[Scope, ...]] | None:
     return caller.may_read_public_packages, caller.scopes
 
 
-def load_projects(context: ServerContext) -> ProjectTable:
+def load_projects(context: IndexContext) -> ProjectTable:
     """
     Return the table of all projects, of which a caller is shown what `readable_by` returns.
 
@@ -285,7 +285,7 @@ def redirect_to_file(url: str) -> Response:
     return redirect(302, url, *SIGNED_URL_HEADERS)
 
 
-def file_response(request: Request, context: ServerContext, file: FileToSend) -> Response:
+def file_response(request: Request, context: IndexContext, file: FileToSend) -> Response:
     """
     Return the response to GET or HEAD of a distribution.
 
@@ -303,12 +303,12 @@ def file_response(request: Request, context: ServerContext, file: FileToSend) ->
     headers = (*_content_headers(file, part), *file.common_headers)
     if isinstance(body, bytes | Path):
         return Response(status, headers, body)
-    return StreamedResponse(status, headers, body, context.pools.streams)
+    return StreamedResponse(status, headers, body, context.process.pools.streams)
 
 
 def core_metadata_response(
     request: Request,
-    context: ServerContext,
+    context: IndexContext,
     version: ObjectVersion,
     load: Render,
     repeats: Repeats,

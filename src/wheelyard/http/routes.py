@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from wheelyard.api.table import OPERATIONS
 from wheelyard.authentication.authorization import require_approver
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.handlers import home_and_probes
 from wheelyard.http.handlers.account import AccountPages
 from wheelyard.http.handlers.admin.explain import ExplainPage
@@ -60,7 +60,7 @@ from wheelyard.http.web_pages import WebPages
 
 
 def build_routes(
-    context: ServerContext, uploads: UploadHandler, pages: WebPages, metrics: Instrumentation
+    context: IndexContext, uploads: UploadHandler, pages: WebPages, metrics: Instrumentation
 ) -> RouteTable:
     """
     Return the table with every route of an index.
@@ -88,7 +88,7 @@ def build_routes(
     return RouteTable(context.index.settings.server.path_prefix, rows)
 
 
-def _roots(context: ServerContext) -> tuple[str, ...]:
+def _roots(context: IndexContext) -> tuple[str, ...]:
     """Return the first segments under which clients may have the index as well."""
     return ("legacy", "simple", "pypi", *context.index.settings.server.roots)
 
@@ -102,7 +102,7 @@ def _people(pages: WebPages) -> Iterator[Route]:
     yield from _administration(pages)
 
 
-def _elsewhere(context: ServerContext) -> Iterator[Route]:
+def _elsewhere(context: IndexContext) -> Iterator[Route]:
     """Yield the redirects, below the path of an index, to the pages of the whole server."""
     index = context.index
     redirects = ServerRedirects(index.server.settings.server, index.name)
@@ -110,7 +110,7 @@ def _elsewhere(context: ServerContext) -> Iterator[Route]:
         yield Route("redirect", f"/-/{page}/{{path:path}}", redirects.answer, is_public=always)
 
 
-def _server(context: ServerContext, home: HomePages, metrics: Instrumentation) -> Iterator[Route]:
+def _server(context: IndexContext, home: HomePages, metrics: Instrumentation) -> Iterator[Route]:
     """Yield the routes of what programs ask the whole server for."""
     yield from _operations(home, Probes(context, metrics))
     yield from _trusted_publishing(TrustedPublishingApi(context))
@@ -316,7 +316,7 @@ class _SharedPaths(Struct, frozen=True):
 
 
 def _index(
-    context: ServerContext,
+    context: IndexContext,
     home: HomePages,
     setup: SetupPages,
     packages: Packages,
@@ -359,7 +359,7 @@ def _uploads(uploads: UploadHandler, roots: tuple[str, ...]) -> Iterator[Route]:
         yield replace(upload, path=f"/{root}/?")
 
 
-def _api(context: ServerContext) -> Iterator[Route]:
+def _api(context: IndexContext) -> Iterator[Route]:
     for operation in OPERATIONS:
         if not (context.index.definition.is_main or operation.is_of_index):
             continue

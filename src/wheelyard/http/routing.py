@@ -20,7 +20,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from wheelyard.errors import NotFound, WheelyardError
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.forms import cross_site_error, is_cross_site
 from wheelyard.http.messages import (
     REQUEST,
@@ -34,6 +34,7 @@ from wheelyard.http.messages import (
 )
 from wheelyard.http.request_authentication import RequestAuthenticator
 from wheelyard.http.requests import decode_path
+from wheelyard.http.work_limits import ThreadPools
 from wheelyard.remedies import Advice, Remedy
 
 GET: Final = ("GET", "HEAD")
@@ -243,7 +244,7 @@ class Endpoint(Struct, frozen=True):
 class Dispatcher(Struct, frozen=True):
     """Makes the checks of a route in their order, and calls its handler."""
 
-    _context: ServerContext
+    _context: IndexContext
     _authenticator: RequestAuthenticator
 
     async def answer(self, request: Request, route: Route) -> Response:
@@ -261,18 +262,19 @@ class Dispatcher(Struct, frozen=True):
         if is_write and settings.server.read_only and not route.takes_form:
             raise context.read_only()
         # readers never wait for the threads of uploads
-        pool = context.pools.writes if is_write else context.pools.reads
+        pools = context.process.pools
+        pool = pools.writes if is_write else pools.reads
         if route.is_instant and is_public:
             return self._call_handler(request, route)
         if not is_public and (route.is_coroutine or route.is_long):  # both depend on who asks
-            await run_blocking(context, pool, request, self._admit, request, route)
+            await run_blocking(pools, pool, request, self._admit, request, route)
         if route.is_coroutine:
             return await cast("Awaitable[Response]", route.handler(request))
         handle = self._call_handler if is_public else self._admit_and_handle
         if not route.is_long:
-            return await run_blocking(context, pool, request, handle, request, route)
-        async with context.long_read_limit.acquire(request.client_key):
-            return await run_blocking(context, pool, request, handle, request, route)
+            return await run_blocking(pools, pool, request, handle, request, route)
+        async with context.process.long_read_limit.acquire(request.client_key):
+            return await run_blocking(pools, pool, request, handle, request, route)
 
     def _admit_and_handle(self, request: Request, route: Route) -> Response:
         """Authenticate a request unless that was done before a wait, and call its handler."""
@@ -301,7 +303,7 @@ class Dispatcher(Struct, frozen=True):
 
 
 async def run_blocking(
-    context: ServerContext, pool: Executor, request: Request, work: Callable[[*Ts], T], *args: *Ts
+    pools: ThreadPools, pool: Executor, request: Request, work: Callable[[*Ts], T], *args: *Ts
 ) -> T:
     """
     Return the result of blocking work, which has no thread while it waits by `Request.wait`.
@@ -310,7 +312,7 @@ async def run_blocking(
     """
     while True:
         try:
-            result = await context.pools.run_in(pool, work, *args)
+            result = await pools.run_in(pool, work, *args)
         except Waiting as waiting:
             # the thread is free now; the work begins again from its first line
             await request.finish_waiting(waiting)

@@ -40,7 +40,7 @@ class SignInPage:
         `root` is the way to the home page, if that is not the one of the page itself: after a
         sign-in with a provider.
         """
-        self._context.store_errors.log(error)
+        self._context.process.store_errors.log(error)
         page = self._render(request, next_path, message, root=root)
         content_type = MediaType.HTML.value.content_type
         return with_body(error_response_for(error), content_type, page, *self._web.security_headers)

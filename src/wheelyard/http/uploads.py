@@ -54,7 +54,7 @@ from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, TooLarge
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
 from wheelyard.http.messages import JSON, NO_STORE, Receive, Request, Response, make_response
 from wheelyard.http.requests import BODY_TIMEOUT_SECONDS, BodyTimeouts, announces_body, next_chunk
@@ -88,19 +88,19 @@ class UploadHandler:
 
     def __init__(
         self,
-        context: ServerContext,
+        context: IndexContext,
         body_timeouts: BodyTimeouts | None = None,
         slots: ConcurrencyLimit | None = None,
     ) -> None:
         self.body_timeouts = body_timeouts or BodyTimeouts()
         self._index = context.index
-        self._pools = context.pools
+        self._pools = context.process.pools
         count = context.index.settings.http.concurrent_uploads
         self._slots = slots or ConcurrencyLimit(count, "uploads")
         if slots is None and context.index.server.state is not None:
             context.index.server.state.watch(self._slots)
 
-    def of_another_index(self, context: ServerContext) -> "UploadHandler":
+    def of_another_index(self, context: IndexContext) -> "UploadHandler":
         """Return the handler of the uploads to another index, which share the limit of these."""
         return UploadHandler(context, self.body_timeouts, self._slots)
 

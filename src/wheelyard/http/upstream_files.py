@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from wheelyard.errors import Forbidden, Invalid, NotFound
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.file_delivery import StoredBody
 from wheelyard.http.messages import BegunBody, MadeFrom, Request, Response, until_readable
@@ -55,7 +55,7 @@ HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
 class PublicFiles(Struct, frozen=True):
     """The files of a project of an upstream index, by one page of it."""
 
-    context: ServerContext
+    context: IndexContext
     reader: UpstreamReader
     listing: UpstreamListing
 
@@ -255,7 +255,7 @@ class PublicFiles(Struct, frozen=True):
             body = fetched.body(part.start, part.stop)
         if not isinstance(body, bytes):
             await until_readable(body)
-            streams, chunks = self.context.pools.streams, body
+            streams, chunks = self.context.process.pools.streams, body
             first = await get_running_loop().run_in_executor(streams, next, chunks, b"")
             body = BegunBody(first, chunks)
         return replace(described, body=body)
@@ -287,7 +287,9 @@ class PublicFiles(Struct, frozen=True):
             sha256=stored.file.sha256,
             size=stored.file.size,
             headers=HEADERS,
-            body=StoredBody(self.context.file_delivery, stored.name, stored.file, stored.files),
+            body=StoredBody(
+                self.context.process.file_delivery, stored.name, stored.file, stored.files
+            ),
         )
 
 

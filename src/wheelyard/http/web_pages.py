@@ -14,7 +14,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
 from wheelyard.http.client_choice import chosen_client
 from wheelyard.http.client_paths import build_path
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.messages import (
     NO_STORE,
     Header,
@@ -133,7 +133,7 @@ class ReleaseMetadata:
 class WebPages:
     """Makes viewers, headers and responses of pages."""
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: IndexContext) -> None:
         self.context = context
         settings = context.index.settings
         is_certain = bool(settings.server.public_url)
@@ -146,7 +146,7 @@ class WebPages:
             files_url=context.files_from_page,
             brand=context.index.server.brand,
             serves_public=context.index.upstream is not None,
-            is_static=context.site is not None,
+            is_static=context.process.site is not None,
             counts_downloads=context.downloads is not None,
             index_name=context.index.definition.path,
             takes_uploads=context.index.definition.takes_uploads and not settings.server.read_only,
@@ -174,7 +174,7 @@ class WebPages:
             may_manage=may_change and name is not None and caller.may(Action.MANAGE, name),
             may_administer=may_administer,
             may_approve=may_approve and not may_administer,
-            may_ask=self.context.site is None and not index.settings.server.read_only,
+            may_ask=self.context.process.site is None and not index.settings.server.read_only,
         )
 
     @property

@@ -7,7 +7,7 @@ and a page of an upstream index both give one, and no handler of pages for progr
 of PyPI's JSON asks which of them it has. `rendering/listing.py` has the value, `http/resolver.py`
 and `http/upstream_files.py` open the files, and `wheelyard upstream why` reads the same listing.
 
-With an upstream index, the resolver first asks `ServerContext.upstream`, an `UpstreamReader`
+With an upstream index, the resolver first asks `IndexContext.upstream`, an `UpstreamReader`
 (`http/upstream_reader.py`); without one it is None, and no module of it is loaded.
 `wiring/upstream.py` builds what it asks, `upstream/indexes.py: UpstreamIndex`.
 

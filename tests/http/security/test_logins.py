@@ -86,7 +86,8 @@ class LoginHarness:
             authenticate = partial(
                 self.authenticator.authenticate, request, accepts_iap=False, accepts_session=False
             )
-            await run_blocking(self.context, self.context.pools.reads, request, authenticate)
+            pools = self.context.process.pools
+            await run_blocking(pools, pools.reads, request, authenticate)
         except WheelyardError as fault:
             return fault.code
         return request.caller.principal
@@ -126,7 +127,7 @@ def play(harness: LoginHarness, story: Callable[[], Awaitable[None]]) -> None:
     finally:
         harness.hashing.go_on.set()
         harness.google.go_on.set()
-        harness.context.pools.close()
+        harness.context.process.pools.close()
 
 
 async def until(is_so: Callable[[], bool]) -> None:

@@ -39,7 +39,7 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import (
     REASON_PHRASES,
     error_response,
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
 class OperationHandler(Struct, frozen=True):
     """Handles the requests for one operation."""
 
-    context: ServerContext
+    context: IndexContext
     operation: ApiOperation
 
     def handle(self, request: Request) -> Response:
@@ -170,10 +170,10 @@ class _TokenBody(Struct, frozen=True):
 class TrustedPublishingApi:
     """Handles the requests to the endpoints of trusted publishing, within rate limits."""
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: IndexContext) -> None:
         monotonic = context.index.server.runtime.monotonic
         self._index = context.index
-        self._pools = context.pools
+        self._pools = context.process.pools
         self._concurrency = ConcurrencyLimit(MAX_CONCURRENT_REQUESTS, "requests for tokens")
         self._rate_limit = LoginRateLimit(REQUESTS_PER_MINUTE, monotonic)
         self._well_formed_rate_limit = LoginRateLimit(WELL_FORMED_PER_MINUTE, monotonic)

@@ -41,7 +41,7 @@ class DocsPages:
     def __init__(self, web: WebPages) -> None:
         self._web = web
         self._context = web.context
-        self._documentation = web.context.documentation
+        self._documentation = web.context.process.documentation
 
     def answer(self, request: Request) -> Response:
         """Handle GET `/-/docs/<path>`: a page or a picture, or a redirect to its usual path."""

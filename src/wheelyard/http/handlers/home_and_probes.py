@@ -23,7 +23,7 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import error_response_for
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import (
@@ -142,7 +142,7 @@ class HomePages:
 
         That is None while the store does not say which there are: the page is shown all the same.
         """
-        in_force, site = self._context.index.server.indexes.in_force, self._context.site
+        in_force, site = self._context.index.server.indexes.in_force, self._context.process.site
         others, shows = set(site.indexes if site else ()), None
         with suppress(Unavailable):
             # the version first: a change in between ends the answer
@@ -208,7 +208,7 @@ class HomePages:
         return self._web.uncached_page(request, body, *self._web.headers(None, request.caller))
 
     def _find_public(
-        self, request: Request, context: ServerContext, name: str
+        self, request: Request, context: IndexContext, name: str
     ) -> ProjectFacts | None:
         """
         Return the facts of a public project, looked up as its page would do it, or None.
@@ -255,7 +255,7 @@ class HomePages:
 class Probes:
     """The readiness probe, and the metrics."""
 
-    def __init__(self, context: ServerContext, observer: Instrumentation) -> None:
+    def __init__(self, context: IndexContext, observer: Instrumentation) -> None:
         self._context = context
         self._observer = observer
 
@@ -269,9 +269,9 @@ class Probes:
         try:
             self._context.index.projects.names.get()
         except WheelyardError as error:
-            self._context.store_errors.log(error)  # there may be no other requests
+            self._context.process.store_errors.log(error)  # there may be no other requests
             return _not_ready("The store does not answer.", "storage_unavailable")
-        reason = self._context.write_failure()
+        reason = self._context.process.write_failure()
         if reason:
             message = f"No write to the store has succeeded since the server was started. {reason}"
             return _not_ready(message, "store_not_written")

@@ -21,7 +21,7 @@ from wheelyard.catalog.serials import SerialTable
 from wheelyard.errors import Forbidden, Invalid, NotFound, Unauthenticated, WheelyardError
 from wheelyard.http import resolver
 from wheelyard.http.client_paths import build_path
-from wheelyard.http.context import ServerContext
+from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import file_not_found
 from wheelyard.http.messages import (
     JSON,
@@ -82,7 +82,7 @@ def _is_older(names: Snapshot[NameList], serials: SerialTable) -> bool:
 class Packages:
     """The pages and files that programs ask for, and redirects to their usual URLs."""
 
-    def __init__(self, context: ServerContext) -> None:
+    def __init__(self, context: IndexContext) -> None:
         self._context = context
         self._files_url = context.files_from_page
 
@@ -118,7 +118,7 @@ class Packages:
         Unavailable if the store does not answer.
         """
         index = self._context.index
-        site, repository = self._context.site, index.repository
+        site, repository = self._context.process.site, index.repository
         if repository.hides_files:
             return repository.names(), None
         if site is not None:  # it cannot send the header of a page with its serial
@@ -179,7 +179,7 @@ class Packages:
             raise NotFound(error.message) from error
         listing, serials = self._find_newest(name, request)
         change, files = serials.changes.get(name), listing.open
-        if self._context.site is not None or not isinstance(files, resolver.PrivateFiles):
+        if self._context.process.site is not None or not isinstance(files, resolver.PrivateFiles):
             if version is not None and not isinstance(files, resolver.PrivateFiles):
                 files.require_version(request, version)
             return self._pypi_json(request, listing, version, self._context.files_from_root)
@@ -201,7 +201,7 @@ class Packages:
         find, index = partial(resolver.find, self._context, name, request), self._context.index
         serials = SerialTable()
         # rules may show something else without a change of the project
-        if self._context.site is not None or index.definition.hides_files:
+        if self._context.process.site is not None or index.definition.hides_files:
             return find(), serials
         for looks in range(MOST_LOOKS):
             listing, revision = None, 0

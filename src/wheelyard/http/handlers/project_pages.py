@@ -356,7 +356,7 @@ class ProjectPages:
 
     def _described(self, request: Request, content: ReleaseContent) -> ReleaseContent:
         """Return content with its description, which is waited for unless it takes too long."""
-        described = self._context.descriptions.render(content.core)
+        described = self._context.process.descriptions.render(content.core)
         if described.job is not None:
             request.wait(DESCRIPTION, _until_done, described.job)
         is_final = described.is_final and content.is_final

@@ -99,7 +99,7 @@ class ProviderPages:
         too many wait for it, and what `work` raises.
         """
         provider = self._sign_in.provider(request.path_params["provider"])
-        threads = self._context.pools.providers[provider.config.name]
+        threads = self._context.process.pools.providers[provider.config.name]
         # whoever is signed in or not: this is what a stranger can ask for
         client = network_of(request.address)
         return request.wait("provider", threads.run, client, work, *args)

@@ -37,7 +37,7 @@ class SetupPages:
             (request.query_field(name) or "").strip()[:TEXT_LIMIT] for name in ("client", "project")
         )
         now, view = index.server.runtime.now(), ""
-        if self._context.site is None and index.definition.day is None:
+        if self._context.process.site is None and index.definition.day is None:
             view = f"{DATED}{now.date()}"
         if client not in CLIENTS:
             client = viewer.client if viewer.client in CLIENTS else ""

@@ -43,7 +43,7 @@ class UploadPage:
 
     async def answer_form(self, request: Request) -> Response:
         """Handle POST: upload the file, and answer with what became of it."""
-        context, pools = self._context, self._context.pools
+        context, pools = self._context, self._context.process.pools
         wants_json = b"application/json" in request.joined_headers.get(b"accept", b"")
         try:
             if context.index.settings.server.read_only:
