@@ -17,6 +17,7 @@ from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
+from wheelyard.http.routing import Route
 from wheelyard.model.access import Action, parse_right_indexes
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import MAIN, RESERVED_INDEX_NAMES
@@ -250,6 +251,21 @@ def test_no_project_gets_the_name_of_an_index(server: InProcessServer, name: str
     """The path of an index, or of the view of a day, is never that of a project."""
     with pytest.raises(Invalid):
         server.index.uploads.authorize(f"{name}-1.0-py3-none-any.whl", ALICE)
+
+
+def test_further_indexes_and_days_take_no_routes_of_their_own(
+    server: InProcessServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many indexes and days are asked for, a server makes its routes once."""
+    server.publish_to("dev", OLD)
+    made = list[Route]()
+    monkeypatch.setattr(Route, "to_starlette", made.append)
+
+    today = server.index.server.runtime.now().date()
+    paths = [f"/{view}simple/demo/" for view in ("dev/", "prod/", f"as-of-{today}/")]
+
+    assert [_versions(server, path) for path in paths] == [["1.0"], ["1.0"], []]
+    assert made == []
 
 
 def test_every_first_segment_of_a_route_is_reserved(server: InProcessServer) -> None:

@@ -29,7 +29,7 @@ from wheelyard.exporting.site_pages import (
     Page,
     Question,
 )
-from wheelyard.http.context import StaticSite
+from wheelyard.http.context import IndexRequest, StaticSite
 from wheelyard.http.context_building import build_context
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import NO_STORE, Message, Request, Response, Waiting
@@ -126,9 +126,10 @@ class SiteApplication:
         names, files_url = self._names, options.files_url
         site = StaticSite(caller=ANYONE, names=names, indexes=indexes, files_url=files_url)
         self._context = build_context(self.index, always_writable, site)
-        self._pages = WebPages(self._context)
-        metrics, uploads = Instrumentation(self.index), UploadHandler(self._context)
-        self._routes = build_routes(self._context, uploads, self._pages, metrics)
+        self._web = WebPages(self._context)
+        metrics, uploads = Instrumentation(self.index), UploadHandler(self.index.server)
+        tables = build_routes(self._context.process, uploads, metrics)
+        self._routes = tables.of(self.index.definition)
         # answers are made in the threads of callers; what they wait for runs in this one
         self._loop = new_event_loop()
         self._thread = Thread(target=self._loop.run_forever, daemon=True)
@@ -155,7 +156,7 @@ class SiteApplication:
         Raises WheelyardError if that is nothing. Raises Unavailable if the store does not answer,
         or a document is damaged.
         """
-        request = _request(f"/simple/{name}/", b"", {"name": name})
+        request = self._request(f"/simple/{name}/", b"", {"name": name})
         context = self._context
         return self._answer(request, find_for_installer, context, name, request, may_refresh=False)
 
@@ -165,10 +166,10 @@ class SiteApplication:
 
         Raises Unavailable if the store does not answer.
         """
-        names, request = set[NormalizedName](), _request("/", b"", {})
+        names, request = set[NormalizedName](), self._request("/", b"", {})
         for release in releases_of(listing):
             metadata = ReleaseMetadata(request, listing, release.metadata_file)
-            cache = self._pages.required_names
+            cache = self._web.required_names
             names |= self._answer(request, metadata.required_names, cache)
         return names
 
@@ -182,8 +183,8 @@ class SiteApplication:
         path = f"/{question.path}"
         route = self._routes.find(path, "GET")
         assert route is not None  # noqa: S101 - each question is for a page
-        request = _request(path, question.accept, route[1])
-        handler = cast("Callable[[Request], Response]", route[0].handler)
+        request = self._request(path, question.accept, route[1])
+        handler = cast("Callable[[IndexRequest], Response]", route[0].handler)
         response = self._answer(request, handler, request)
         if response.status_code != HTTPStatus.OK or not isinstance(response.content, bytes):
             raise Unavailable(f"The page /{question.path} has the status {response.status_code}.")
@@ -198,7 +199,7 @@ class SiteApplication:
 
         Raises as `ask`.
         """
-        assets = self._pages.environment.assets.values()
+        assets = self._web.environment.assets.values()
         pages = [
             Page(asset.path, WebType(asset.media_type, FILE_CACHE_CONTROL), asset.body)
             for asset in assets
@@ -209,9 +210,24 @@ class SiteApplication:
         message = "There is nothing at this address."
         facts = ErrorFacts(status=404, code="not_found", phrase="Not Found", message=message)
         # it is sent for paths of any depth, so its links begin at the root of the host
-        missing = self._pages.error_page(facts, self._root, ANYONE)[0]
+        missing = self._web.error_page(facts, self._root, ANYONE)[0]
         kind = WebType("text/html; charset=utf-8", PAGE_CACHE_CONTROL)
         return [*pages, Page(NOT_FOUND, kind, missing)]
+
+    def _request(self, path: str, accept: bytes, params: Mapping[str, str]) -> IndexRequest:
+        """Return a GET of this process itself, without a credential."""
+        scope = {
+            "type": "http",
+            "method": "GET",
+            "path": path,
+            "query_string": b"",
+            "headers": [(b"accept", accept)],
+            "path_params": dict(params),
+        }
+        request = IndexRequest(scope, _no_body, {b"accept": accept}, ANYONE, "")
+        request.context = self._context
+        request.web = self._web
+        return request
 
     def _answer(
         self, request: Request, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -230,16 +246,3 @@ class SiteApplication:
 
 async def _no_body() -> Message:
     return {"type": "http.request", "body": b"", "more_body": False}
-
-
-def _request(path: str, accept: bytes, params: Mapping[str, str]) -> Request:
-    """Return a GET of this process itself, without a credential."""
-    scope = {
-        "type": "http",
-        "method": "GET",
-        "path": path,
-        "query_string": b"",
-        "headers": [(b"accept", accept)],
-        "path_params": dict(params),
-    }
-    return Request(scope, _no_body, {b"accept": accept}, ANYONE, "")

@@ -2,12 +2,16 @@
 The web server, an ASGI application.
 
 A request passes these layers (`http/app.py`): the fast path; the record for log and metrics;
-Starlette's `ExceptionMiddleware`, which asks `ErrorAnswers`; the checks of URL, headers and path;
-Starlette's router; and the `Endpoint` of a route. The `Dispatcher` behind that makes the rest of
-the checks in one order (cross-site, read-only, caller, any right to read), so that no error tells
-what exists.
+Starlette's `ExceptionMiddleware`, which asks `answer_to_error`; the checks of URL, headers and
+path; Starlette's router; and the `Endpoint` of a route. The `Dispatcher` behind that makes the rest
+of the checks in one order (cross-site, read-only, caller, any right to read), so that no error
+tells what exists.
 
-Handlers block. A handler is a function of a `Request`, and runs in a thread of a pool: 8 for
+Handlers and the tables of their routes are made once for a process: one table of main, with what
+is about the whole server, one of other indexes, one of days. An `IndexRequest` says which index it
+is for: its `context` has what that index has for itself, and by `context.process` what all share.
+
+Handlers block. A handler is a function of a request, and runs in a thread of a pool: 8 for
 reads in a folder, 32 on a bucket, and as many as `[http] concurrent_uploads` for changes. What it
 has to wait for on the network is a coroutine, which it gives to `Request.wait`. That raises
 `Waiting`, the thread is free, and the dispatcher calls the handler again once the result is

@@ -7,21 +7,22 @@ need no look at the definitions.
 """
 
 from asyncio import get_running_loop
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
+from wheelyard.http.context import IndexContext
 from wheelyard.http.context_building import build_context, context_of_index
 from wheelyard.http.fast_path import AsgiApp
 from wheelyard.http.index_app import FAULT, IndexApp
 from wheelyard.http.instrumentation import Instrumentation, require_telemetry
 from wheelyard.http.messages import UNMATCHED_ROUTE, AsgiScope, Receive, Send
 from wheelyard.http.requests import BodyTimeouts
+from wheelyard.http.routes import build_routes
 from wheelyard.http.routing import RouteTable
 from wheelyard.http.uploads import UploadHandler
-from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.index_name import (
     DATED,
     MAIN,
@@ -58,8 +59,10 @@ class App:
     ) -> None:
         self._context = context = build_context(index, write_failure)
         self._instrumentation = Instrumentation(index)
-        self._uploads = UploadHandler(context, body_timeouts)
-        self._main = IndexApp(context, self._uploads, self._instrumentation)
+        self._body_timeouts = body_timeouts or BodyTimeouts()
+        uploads = UploadHandler(index.server)
+        self._routes = build_routes(context.process, uploads, self._instrumentation)
+        self._main = self._app(context)
         self._others = LruCache[str, IndexApp](MAX_BUILT)
         self._of_this_turn: KnownIndexes | None = None
         self._prefix = index.settings.server.path_prefix.encode()
@@ -110,7 +113,7 @@ class App:
         """Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE."""
         app = self._others.get(self._index_path(raw_path)) or self._main
         try:
-            return app.routes.name_of(raw_path, method)
+            return app.name_of(raw_path, method)
         except WheelyardError:
             return UNMATCHED_ROUTE
 
@@ -161,7 +164,9 @@ class App:
                 or app.context.definitions is not in_force.definitions
             ):
                 index = indexes.get(base or MAIN)
-                app = self._build(index.as_of(day) if day else index, in_force.definitions)
+                if day:
+                    index = index.as_of(day)
+                app = self._app(context_of_index(self._context, index, in_force.definitions))
                 self._others.put(path, app, 1)
         except WheelyardError as error:
             scope[FAULT] = error
@@ -184,6 +189,6 @@ class App:
     def _end_turn(self) -> None:
         self._of_this_turn = None
 
-    def _build(self, index: Index, definitions: Mapping[str, IndexDefinition]) -> IndexApp:
-        context = context_of_index(self._context, index, definitions)
-        return IndexApp(context, self._uploads.of_another_index(context), self._instrumentation)
+    def _app(self, context: IndexContext) -> IndexApp:
+        routes = self._routes.of(context.index.definition)
+        return IndexApp(context, routes, self._body_timeouts, self._instrumentation)

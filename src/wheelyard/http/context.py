@@ -12,6 +12,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import Forbidden
 from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
 from wheelyard.http.logs import StoreErrorLog
+from wheelyard.http.messages import Request
 from wheelyard.http.page_cache import PageCache
 from wheelyard.http.work_limits import (
     ConcurrencyLimit,
@@ -23,7 +24,6 @@ from wheelyard.model.project import Project
 from wheelyard.operations.check_store import Reason
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.operations.documentation import Documentation
-from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.storage.base import ObjectVersion
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.server import Server
@@ -31,6 +31,7 @@ from wheelyard.wiring.server import Server
 if TYPE_CHECKING:
     from wheelyard.downloads.reading import Downloads
     from wheelyard.http.upstream_reader import UpstreamReader
+    from wheelyard.http.web_pages import WebPages
 
 
 class StaticSite(Struct, frozen=True, kw_only=True):
@@ -67,6 +68,11 @@ class ProcessContext(Struct, frozen=True, kw_only=True):
     write_failure: Reason
     """Returns why no write to the store has succeeded since the start, or an empty text."""
 
+    @property
+    def counts_downloads(self) -> bool:
+        """Whether downloads are counted, which a static site knows nothing of."""
+        return self.site is None and self.server.settings.downloads.count
+
     def close(self) -> None:
         """Stop all threads and processes that make answers."""
         self.pools.close()
@@ -88,16 +94,10 @@ class IndexContext(Struct, frozen=True, kw_only=True):
     pages: PageCache
     remembered: LruCache[Any, Any]
     """The memory for pages, which the requests that the fast path remembers share with them."""
-
-    @property
-    def downloads(self) -> "Downloads | None":
-        """The counts of downloads, or None if they are not counted, as for a static site."""
-        return None if self.process.site else self.index.downloads
-
-    @property
-    def files_from_page(self) -> str:
-        """The URL of the folder of files, relative to a project's page or absolute."""
-        return (self.process.site.files_url if self.process.site else "") or FILES_FROM_DETAIL
+    downloads: "Downloads | None"
+    """The counts of downloads, or None if they are not counted, as for a static site."""
+    files_from_page: str
+    """The URL of the folder of files, relative to a project's page or absolute."""
 
     @property
     def files_from_root(self) -> str:
@@ -140,3 +140,16 @@ class IndexContext(Struct, frozen=True, kw_only=True):
         if snapshot.value is None:
             raise project_not_found(name)
         return snapshot.value, snapshot.version
+
+
+class IndexRequest(Request):
+    """
+    A request for an index, by which handlers know the index: they are made once for all of them.
+
+    Whoever makes one sets both attributes.
+    """
+
+    context: IndexContext
+    """What the index has for itself."""
+    web: "WebPages"
+    """Its pages for people."""

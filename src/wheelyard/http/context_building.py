@@ -24,6 +24,7 @@ from wheelyard.operations.check_store import Reason
 from wheelyard.operations.descriptions.descriptions import Descriptions
 from wheelyard.operations.documentation import Documentation, find_folder
 from wheelyard.operations.server_state import ServerState
+from wheelyard.rendering.simple_pages import FILES_FROM_DETAIL
 from wheelyard.settings.sections import MIB
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.wiring.index import Index
@@ -107,8 +108,10 @@ def _context(
         size //= 16
     responses = LruCache[Any, Any](size)
     policy = index.read_policy
+    files_from_page = FILES_FROM_DETAIL
     if process.site is not None:
         policy = replace(policy, anonymous=process.site.caller)
+        files_from_page = process.site.files_url or FILES_FROM_DETAIL
     return IndexContext(
         process=process,
         index=replace(index, uploads=replace(index.uploads, descriptions=process.descriptions)),
@@ -117,6 +120,8 @@ def _context(
         read_policy=policy,
         pages=PageCache(responses),
         remembered=responses,
+        downloads=index.downloads if process.counts_downloads else None,
+        files_from_page=files_from_page,
     )
 
 

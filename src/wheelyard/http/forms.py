@@ -34,7 +34,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wheelyard.api.operation import convert_fields
 from wheelyard.errors import Forbidden, Invalid, WheelyardError, quoted
 from wheelyard.http.client_paths import build_path, may_have_secret
-from wheelyard.http.context import IndexContext
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import UNKNOWN_HOST, UNSUPPORTED_MEDIA_TYPE
 from wheelyard.http.messages import AsgiScope, Header, Headers, Request
 from wheelyard.http.request_authentication import SessionCookie, session_of
@@ -140,19 +140,20 @@ def parse_form(body: bytes, max_fields: int = MAX_FIELDS) -> FormFields:
     raise Invalid(reason, code=code)
 
 
-def form_token(request: Request, context: IndexContext) -> str:
+def form_token(request: IndexRequest) -> str:
     """
     Return the token for the forms of a page, which is empty on a read-only server.
 
     Raises Unavailable if the store with the key does not answer, or the key is damaged.
     """
-    if context.index.settings.server.read_only:
+    index = request.context.index
+    if index.settings.server.read_only:
         return ""
-    issued_at = f"{int(context.index.server.runtime.seconds()):x}"
-    return f"{issued_at}.{_signature(request, context, issued_at)}"
+    issued_at = f"{int(index.server.runtime.seconds()):x}"
+    return f"{issued_at}.{_signature(request, issued_at)}"
 
 
-def require_form_token(request: Request, context: IndexContext, sent: str) -> None:
+def require_form_token(request: IndexRequest, sent: str) -> None:
     """
     Check that `sent` is the token that the page of a form had.
 
@@ -160,17 +161,15 @@ def require_form_token(request: Request, context: IndexContext, sent: str) -> No
     after `FORM_TOKEN_SECONDS`. Raises Forbidden (code `read_only`) on a read-only server. Raises
     Unavailable as `form_token` does.
     """
-    if context.index.settings.server.read_only:
-        raise context.read_only()
+    index = request.context.index
+    if index.settings.server.read_only:
+        raise request.context.read_only()
     # any process of this index may have made the token: all have the key
     issued_at, _, signature = sent[:MAX_TOKEN_CHARS].partition(".")
-    expected = _signature(request, context, issued_at).encode()
+    expected = _signature(request, issued_at).encode()
     is_ours = hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), expected)
     # only a genuine token has a number there for certain
-    if (
-        not is_ours
-        or context.index.server.runtime.seconds() - int(issued_at, 16) > FORM_TOKEN_SECONDS
-    ):
+    if not is_ours or index.server.runtime.seconds() - int(issued_at, 16) > FORM_TOKEN_SECONDS:
         raise Forbidden(
             "This form is too old, or you have signed in again since it was shown, so nothing was "
             "changed. Load the page with the form again, and send it once more.",
@@ -178,8 +177,8 @@ def require_form_token(request: Request, context: IndexContext, sent: str) -> No
         )
 
 
-def _signature(request: Request, context: IndexContext, issued_at: str) -> str:
-    records = context.index.sessions.records
+def _signature(request: IndexRequest, issued_at: str) -> str:
+    records = request.context.index.sessions.records
     key = records.peek_key() or records.require_key()
     session, principal = request.browser_session, request.caller.principal
     # so that nobody can send a form that was made for another session
@@ -215,17 +214,15 @@ def form_body(fields: FormFields, kind: type[S], *lists: str) -> S:
         raise refusal from error
 
 
-def refused_form(
-    request: Request, context: IndexContext, fields: FormFields, error: WheelyardError
-) -> FormState:
+def refused_form(request: IndexRequest, fields: FormFields, error: WheelyardError) -> FormState:
     """
     Return a form to be shown again, with what was typed, and why it was refused.
 
     An error of the store is logged.
     """
-    context.process.store_errors.log(error)
+    request.context.process.store_errors.log(error)
     try:
-        token = form_token(request, context)
+        token = form_token(request)
     except WheelyardError:  # the store does not answer: the token that was sent may be right
         token = fields.text(CSRF_FIELD)
     return FormState(token, fields.values, error_on_page(error), error.field)

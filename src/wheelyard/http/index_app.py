@@ -28,7 +28,7 @@ from wheelyard.errors import (
 )
 from wheelyard.http import requests
 from wheelyard.http.client_paths import build_path, client_path
-from wheelyard.http.context import IndexContext
+from wheelyard.http.context import IndexContext, IndexRequest
 from wheelyard.http.error_responses import (
     BEARER_CHALLENGE,
     CHALLENGE,
@@ -49,16 +49,13 @@ from wheelyard.http.messages import (
     HeaderList,
     Headers,
     Receive,
-    Request,
     Response,
     Send,
 )
 from wheelyard.http.representation import MediaType, prefers_html
 from wheelyard.http.request_authentication import RequestAuthenticator
-from wheelyard.http.requests import ClientDisconnected, RequestBody, SlowClient
-from wheelyard.http.routes import build_routes
-from wheelyard.http.routing import Dispatcher, Route
-from wheelyard.http.uploads import UploadHandler
+from wheelyard.http.requests import BodyTimeouts, ClientDisconnected, RequestBody, SlowClient
+from wheelyard.http.routing import Dispatcher, Route, RouteTable
 from wheelyard.http.web_pages import WebPages
 from wheelyard.operations.index_definitions import WRONG_INDEX
 from wheelyard.rendering.advice import message_on_page
@@ -73,108 +70,100 @@ FAULT: Final = "wheelyard.fault"
 logger = logging.getLogger("wheelyard")
 
 
-class ErrorAnswers:
-    """Makes the answers to errors, which need neither the store nor the templates."""
-
-    def __init__(self, context: IndexContext, pages: WebPages) -> None:
-        self._context = context
-        self._settings = context.index.settings
-        self._pages = pages
-
-    def answer(self, request: Request, error: Exception) -> Response:
-        """Return the answer to a request that has failed, for a program."""
-        if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+def answer_to_error(request: IndexRequest, error: Exception) -> Response:
+    """Return the answer to a request that has failed, for a program."""
+    if isinstance(error, OSError) and error.errno in (EMFILE, ENFILE):
+        error = Unavailable(
+            "The server has too many files open. Its operator raises the limit of file "
+            "descriptors.",
+            retry_after=RETRY_AFTER_SECONDS,
+        )
+    if isinstance(error, Unauthenticated) and request.waits_for:
+        error = Unavailable(
+            f"{request.waits_for} does not answer, so that nobody can say now whether you may "
+            "still sign in. You are signed in again as soon as it does.",
+            code=IDENTITY_UNAVAILABLE,
+            retry_after=RETRY_AFTER_SECONDS,
+        )
+    if isinstance(error, WheelyardError):
+        request.context.process.store_errors.log(error)
+        if error.code == WRONG_INDEX:  # what is wrong names other indexes, perhaps to anybody
             error = Unavailable(
-                "The server has too many files open. Its operator raises the limit of file "
-                "descriptors.",
-                retry_after=RETRY_AFTER_SECONDS,
+                "This index does not work now. An administrator sees why on the page Health, "
+                "and in the list of indexes.",
+                code=WRONG_INDEX,
             )
-        if isinstance(error, Unauthenticated) and request.waits_for:
-            error = Unavailable(
-                f"{request.waits_for} does not answer, so that nobody can say now whether you may "
-                "still sign in. You are signed in again as soon as it does.",
-                code=IDENTITY_UNAVAILABLE,
-                retry_after=RETRY_AFTER_SECONDS,
-            )
-        if isinstance(error, WheelyardError):
-            self._context.process.store_errors.log(error)
-            if error.code == WRONG_INDEX:  # what is wrong names other indexes, perhaps to anybody
-                error = Unavailable(
-                    "This index does not work now. An administrator sees why on the page Health, "
-                    "and in the list of indexes.",
-                    code=WRONG_INDEX,
-                )
-            return error_response_for(error, self._context.index.name)
-        # what follows is no answer of a handler: the body did not come, or the program has a fault
-        if isinstance(error, ClientDisconnected):
-            message = "The body ended before all of it had come. Send it again."
-            return error_response(400, "incomplete_body", message)
-        if isinstance(error, SlowClient | TimeoutError):
-            message = "The body comes too slowly. Send it again over a faster connection."
-            return error_response(408, "request_timeout", message)
-        path, number = (
-            log_safe(request.scope["raw_path"]),
-            self._context.index.server.runtime.new_id()[:8],
-        )
-        logger.error("a request failed (%s): %s %s", number, request.method, path, exc_info=error)
-        message = f"The server has failed. Try again, and tell its operator: error {number}."
-        return error_response(500, "internal_error", message)
+        return error_response_for(error, request.context.index.name)
+    # what follows is no answer of a handler: the body did not come, or the program has a fault
+    if isinstance(error, ClientDisconnected):
+        message = "The body ended before all of it had come. Send it again."
+        return error_response(400, "incomplete_body", message)
+    if isinstance(error, SlowClient | TimeoutError):
+        message = "The body comes too slowly. Send it again over a faster connection."
+        return error_response(408, "request_timeout", message)
+    path = log_safe(request.scope["raw_path"])
+    number = request.context.index.server.runtime.new_id()[:8]
+    logger.error("a request failed (%s): %s %s", number, request.method, path, exc_info=error)
+    message = f"The server has failed. Try again, and tell its operator: error {number}."
+    return error_response(500, "internal_error", message)
 
-    async def page_of(self, request: Request, response: Response) -> Response:
-        """Return an answer as this client gets it, which is a page if a browser gets an error."""
-        headers = request.joined_headers
-        if response.status_code < 400:  # noqa: PLR2004 - OPTIONS
-            return response
-        is_page = is_browser(headers)
-        if self._settings.access.cookie_login and (is_page or b"sec-fetch-mode" in headers):
-            # its challenge makes no browser ask for a password by itself
-            response = response.with_headers(
-                tuple(
-                    BEARER_CHALLENGE if header == CHALLENGE else header
-                    for header in response.header_list
-                )
-            )
-        if response.error is None or not is_page:
-            return response
-        pools = self._context.process.pools
-        # the first page reads its template from the disk, for which the event loop must not wait
-        content, page_headers = await pools.run_in(
-            pools.reads, self._page, response, response.error, request
-        )
-        return with_body(response, MediaType.HTML.value.content_type, content, *page_headers)
 
-    def _page(
-        self, response: Response, error: ErrorBody, request: Request
-    ) -> tuple[bytes, HeaderList]:
-        """Return the bytes of a page, and the headers that go with them."""
-        scope, headers, server = request.scope, request.joined_headers, self._settings.server
-        sign_in, message = "", message_on_page(error.fact or error.message, error.advice)
-        is_unknown = response.status_code == HTTPStatus.UNAUTHORIZED
-        if self._settings.access.cookie_login:
-            whole = self._context.index.server.settings.server
-            page = client_path(scope["raw_path"], whole)
-            sign_in = sign_in_url(page, scope["query_string"], whole)
-            if is_unknown and b"authorization" not in headers:
-                message = "You are not signed in, or not any more, and this page needs it."
-        is_missing = response.status_code == HTTPStatus.NOT_FOUND
-        facts = ErrorFacts(
-            status=response.status_code,
-            code=error.error,
-            phrase=error.title,
-            message=message,
-            sign_in=sign_in,
-            is_behind_proxy=self._context.index.authenticator.iap is not None,
-            leads_to_sign_in=is_unknown and bool(sign_in) and _comes_from_elsewhere(headers),
-            may_pass=any(name == b"retry-after" for name, _ in response.header_list),
-            contact=self._settings.web.contact,
-            similar=self._pages.similar(request) if is_missing else (),
-            other_indexes=self._pages.other_indexes(request) if is_missing else (),
+async def page_of(request: IndexRequest, response: Response) -> Response:
+    """Return an answer as this client gets it, which is a page if a browser gets an error."""
+    headers = request.joined_headers
+    if response.status_code < 400:  # noqa: PLR2004 - OPTIONS
+        return response
+    is_page = is_browser(headers)
+    access = request.context.index.settings.access
+    if access.cookie_login and (is_page or b"sec-fetch-mode" in headers):
+        # its challenge makes no browser ask for a password by itself
+        response = response.with_headers(
+            tuple(
+                BEARER_CHALLENGE if header == CHALLENGE else header
+                for header in response.header_list
+            )
         )
-        root = build_path(server)
-        # this needs neither the store nor anybody's rights, which may be what has failed
-        with suppress(OSError):  # a template cannot be read
-            return self._pages.error_page(facts, root, request.caller)
-        return plain_error_page(root, facts), (CSP,)
+    if response.error is None or not is_page:
+        return response
+    pools = request.context.process.pools
+    # the first page reads its template from the disk, for which the event loop must not wait
+    content, page_headers = await pools.run_in(
+        pools.reads, _page, response, response.error, request
+    )
+    return with_body(response, MediaType.HTML.value.content_type, content, *page_headers)
+
+
+def _page(response: Response, error: ErrorBody, request: IndexRequest) -> tuple[bytes, HeaderList]:
+    """Return the bytes of a page, and the headers that go with them."""
+    scope, headers = request.scope, request.joined_headers
+    settings = request.context.index.settings
+    sign_in, message = "", message_on_page(error.fact or error.message, error.advice)
+    is_unknown = response.status_code == HTTPStatus.UNAUTHORIZED
+    if settings.access.cookie_login:
+        whole = request.context.index.server.settings.server
+        page = client_path(scope["raw_path"], whole)
+        sign_in = sign_in_url(page, scope["query_string"], whole)
+        if is_unknown and b"authorization" not in headers:
+            message = "You are not signed in, or not any more, and this page needs it."
+    is_missing = response.status_code == HTTPStatus.NOT_FOUND
+    facts = ErrorFacts(
+        status=response.status_code,
+        code=error.error,
+        phrase=error.title,
+        message=message,
+        sign_in=sign_in,
+        is_behind_proxy=request.context.index.authenticator.iap is not None,
+        leads_to_sign_in=is_unknown and bool(sign_in) and _comes_from_elsewhere(headers),
+        may_pass=any(name == b"retry-after" for name, _ in response.header_list),
+        contact=settings.web.contact,
+        similar=request.web.similar(request) if is_missing else (),
+        other_indexes=request.web.other_indexes(request) if is_missing else (),
+    )
+    root = build_path(settings.server)
+    # this needs neither the store nor anybody's rights, which may be what has failed
+    with suppress(OSError):  # a template cannot be read
+        return request.web.error_page(facts, root, request.caller)
+    return plain_error_page(root, facts), (CSP,)
 
 
 def is_browser(headers: Headers) -> bool:
@@ -200,23 +189,28 @@ class IndexApp:
 
     Args:
         context: That of the index.
-        uploads: Handles its uploads.
+        routes: Those of such an index.
+        body_timeouts: For the bodies of its requests.
         instrumentation: Records each answer, for all indexes.
     """
 
     def __init__(
-        self, context: IndexContext, uploads: UploadHandler, instrumentation: Instrumentation
+        self,
+        context: IndexContext,
+        routes: RouteTable,
+        body_timeouts: BodyTimeouts,
+        instrumentation: Instrumentation,
     ) -> None:
         self.context = context
-        self._body_timeouts = uploads.body_timeouts
+        self.routes = routes
+        self._web = WebPages(context)
+        self._prefix = context.index.settings.server.path_prefix
+        self._body_timeouts = body_timeouts
         self._instrumentation = instrumentation
-        pages = WebPages(context)
-        self._errors = ErrorAnswers(context, pages)
-        self.routes = build_routes(context, uploads, pages, instrumentation)
         authenticator = RequestAuthenticator(context)
         self._host_policy = HostPolicy.of(context.index.server.settings)
         self._trusted_proxies = authenticator.trusted_proxies
-        self._dispatcher = Dispatcher(context, authenticator)
+        self._dispatcher = Dispatcher(authenticator)
         handlers: dict[Any, Any] = {  # a response of ours is no Starlette response
             HTTPException: self._answer_other_method,
             Exception: self._answer_error,
@@ -227,17 +221,19 @@ class IndexApp:
         )
         """The ASGI application itself."""
 
+    def name_of(self, raw_path: bytes, method: str) -> str:
+        """Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE."""
+        return self.routes.name_of(raw_path, method, self._prefix)
+
     async def _record(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request, record it, and discard the rest of its body."""
         headers = requests.join_headers(scope["headers"])
         body = RequestBody(receive, scope, headers, self._body_timeouts)
-        request = scope[REQUEST] = Request(
-            scope,
-            body,
-            headers,
-            self.context.read_policy.anonymous,
-            requests.client_address(scope, self._trusted_proxies),
-        )
+        address = requests.client_address(scope, self._trusted_proxies)
+        anonymous = self.context.read_policy.anonymous
+        request = scope[REQUEST] = IndexRequest(scope, body, headers, anonymous, address)
+        request.context = self.context
+        request.web = self._web
         self._instrumentation.start(request)
         try:
             await self._checked(scope, body, body.closing(send))
@@ -256,32 +252,33 @@ class IndexApp:
         if self._host_policy is not None:
             self._host_policy.check(scope, headers)
         requests.check_host_and_coding(headers)
-        scope["path"], scope["app"] = self.routes.parse_path(scope["raw_path"]), self
+        scope["path"], scope["app"] = self.routes.parse_path(scope["raw_path"], self._prefix), self
         await self.routes.router(scope["path"])(scope, receive, send)
 
     async def answer(self, route: Route, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request of a route, or raise what its handler raises."""
-        request: Request = scope[REQUEST]
-        response = await self._settle(request, await self._dispatcher.answer(request, route))
+        request: IndexRequest = scope[REQUEST]
+        response = await _settle(request, await self._dispatcher.answer(request, route))
         await response(scope, receive, send)
-
-    async def _settle(self, request: Request, response: Response) -> Response:
-        """Return a response as this client gets it, which log and metrics record."""
-        request.response = await self._errors.page_of(request, response)
-        return request.response
 
     async def _answer_other_method(self, connection: HTTPConnection, _: Exception) -> Response:
         """Return the answer to a request whose path has a route, but none for its method."""
-        request: Request = connection.scope[REQUEST]
+        request: IndexRequest = connection.scope[REQUEST]
         path = connection.scope["path"]
         request.route = next(self.routes.matching(path))[0].name
         response = method_not_allowed(request.method, self.routes.allowed_methods(path))
-        return await self._settle(request, response)
+        return await _settle(request, response)
 
     async def _answer_error(self, connection: HTTPConnection, error: Exception) -> Response:
         """Return the answer to a request that has failed."""
-        request: Request = connection.scope[REQUEST]
-        response = await self._settle(request, self._errors.answer(request, error))
+        request: IndexRequest = connection.scope[REQUEST]
+        response = await _settle(request, answer_to_error(request, error))
         if isinstance(error, ClientDisconnected):
             request.response = None  # nobody gets it: it is recorded as 499
         return response
+
+
+async def _settle(request: IndexRequest, response: Response) -> Response:
+    """Return a response as this client gets it, which log and metrics record."""
+    request.response = await page_of(request, response)
+    return request.response

@@ -6,15 +6,29 @@ each root path has its own `files/`. `/<name>/` is a project unless another rout
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from wheelyard.api.operation import ApiOperation
 from wheelyard.api.table import OPERATIONS
 from wheelyard.authentication.authorization import require_approver
-from wheelyard.http.context import IndexContext
-from wheelyard.http.handlers import home_and_probes
-from wheelyard.http.handlers.account import AccountPages
+from wheelyard.http.context import IndexRequest, ProcessContext
+from wheelyard.http.handlers import (
+    account,
+    docs,
+    histories,
+    home_and_probes,
+    manage,
+    packages,
+    project_pages,
+    promotion,
+    server_redirects,
+    setup,
+    token_pages,
+)
+from wheelyard.http.handlers.admin import package_requests
 from wheelyard.http.handlers.admin.explain import ExplainPage
 from wheelyard.http.handlers.admin.grants import GrantPages
 from wheelyard.http.handlers.admin.groups import GroupPages
@@ -22,7 +36,7 @@ from wheelyard.http.handlers.admin.health import HealthPages
 from wheelyard.http.handlers.admin.indexes import IndexPages
 from wheelyard.http.handlers.admin.journal import JournalPages
 from wheelyard.http.handlers.admin.names import NamePages
-from wheelyard.http.handlers.admin.package_requests import AskPage, RequestPages
+from wheelyard.http.handlers.admin.package_requests import RequestPages
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.handlers.admin.people import PeoplePages
 from wheelyard.http.handlers.admin.publishers import PublisherPages
@@ -30,19 +44,10 @@ from wheelyard.http.handlers.admin.retention import RetentionPage
 from wheelyard.http.handlers.admin.storage import StoragePage
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
-from wheelyard.http.handlers.docs import DocsPages
-from wheelyard.http.handlers.histories import Histories
-from wheelyard.http.handlers.home_and_probes import HomePages, Probes
-from wheelyard.http.handlers.manage import ManagePages
-from wheelyard.http.handlers.packages import Packages
-from wheelyard.http.handlers.project_pages import ProjectPages
-from wheelyard.http.handlers.promotion import PromotionPages
-from wheelyard.http.handlers.server_redirects import ServerRedirects
-from wheelyard.http.handlers.setup import SetupPages
-from wheelyard.http.handlers.token_pages import TokenPages
+from wheelyard.http.handlers.home_and_probes import Probes
 from wheelyard.http.handlers.upload_page import UploadPage
 from wheelyard.http.instrumentation import Instrumentation
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.http.request_authentication import IAP_ASSERTION_HEADER
 from wheelyard.http.responses import wants_html
 from wheelyard.http.routing import (
@@ -56,67 +61,89 @@ from wheelyard.http.routing import (
     never,
 )
 from wheelyard.http.uploads import UploadHandler
-from wheelyard.http.web_pages import WebPages
+from wheelyard.model.index_definition import IndexDefinition
+
+ROOTS: Final = ("legacy", "simple", "pypi")
+"""The first segments under which clients may have any index as well."""
+
+
+class RouteTables(Struct, frozen=True):
+    """The routes of all indexes of a process, which share their handlers."""
+
+    main: RouteTable
+    """With what is about the whole server."""
+    other: RouteTable
+    day: RouteTable
+    """Of main and of any other index at the end of a day, which takes no changes."""
+
+    def of(self, definition: IndexDefinition) -> RouteTable:
+        """Return the routes of an index."""
+        if definition.day is not None:
+            return self.day
+        return self.main if definition.is_main else self.other
 
 
 def build_routes(
-    context: IndexContext, uploads: UploadHandler, pages: WebPages, metrics: Instrumentation
-) -> RouteTable:
-    """
-    Return the table with every route of an index.
-
-    What is about the whole server is only among those of main.
-    """
-    home, setup, packages = HomePages(pages), SetupPages(pages), Packages(context)
-    definition, roots = context.index.definition, _roots(context)
-    is_dated = definition.day is not None
-    is_root = definition.is_main and not is_dated
-    rows = [
-        *(_server(context, home, metrics) if is_root else ()),
-        _search(packages),
-        *_files(packages, roots),
-        *(() if is_dated else _api(context)),
-        *_home(home, setup),
-        *(_people(pages) if is_root else _elsewhere(context)),
-        *(() if is_dated else _management(ManagePages(pages), UploadPage(pages, uploads))),
-        *(() if is_dated else _promotion(PromotionPages(pages))),
-        *_downloads(pages),
-        *_projects(ProjectPages(pages), Histories(pages)),
-        *_index(context, home, setup, packages, roots),
-        *_uploads(uploads, roots),
+    process: ProcessContext, uploads: UploadHandler, metrics: Instrumentation
+) -> RouteTables:
+    """Return the tables with every route, whose handlers are made here, once for a process."""
+    server = process.server.settings.server
+    api = [_api(operation) for operation in OPERATIONS]
+    api_of_index = [
+        row for row, operation in zip(api, OPERATIONS, strict=True) if operation.is_of_index
     ]
-    return RouteTable(context.index.settings.server.path_prefix, rows)
+    elsewhere = list(_elsewhere())
+    changes = [*_management(UploadPage(uploads)), *_promotion()]
+    pages = [*_downloads(process), *_projects()]
+    main = [
+        *_server(process, metrics),
+        *_search_and_files(server.roots),
+        *api,
+        *_home(),
+        *_people(process),
+        *changes,
+        *pages,
+        *_index(server.roots),
+        *_uploads(uploads, server.roots),
+    ]
+    other = [
+        *_search_and_files(),
+        *api_of_index,
+        *_home(),
+        *elsewhere,
+        *changes,
+        *pages,
+        *_index(),
+        *_uploads(uploads),
+    ]
+    day = [*_search_and_files(), *_home(), *elsewhere, *pages, *_index(), *_uploads(uploads)]
+    return RouteTables(RouteTable(main), RouteTable(other), RouteTable(day))
 
 
-def _roots(context: IndexContext) -> tuple[str, ...]:
-    """Return the first segments under which clients may have the index as well."""
-    return ("legacy", "simple", "pypi", *context.index.settings.server.roots)
-
-
-def _people(pages: WebPages) -> Iterator[Route]:
+def _people(process: ProcessContext) -> Iterator[Route]:
     """Yield the routes of what people do with the whole server."""
-    yield Route("docs", "/-/docs/{path:path}", DocsPages(pages).answer, is_public=always)
-    yield from _account(AccountPages(pages), TokenPages(pages))
-    yield from _providers(pages)
-    yield from _asking(pages)
-    yield from _administration(pages)
+    yield Route("docs", "/-/docs/{path:path}", docs.answer, is_public=always)
+    yield from _account()
+    yield from _providers(process)
+    yield from _asking(process)
+    yield from _administration()
 
 
-def _elsewhere(context: IndexContext) -> Iterator[Route]:
+def _elsewhere() -> Iterator[Route]:
     """Yield the redirects, below the path of an index, to the pages of the whole server."""
-    index = context.index
-    redirects = ServerRedirects(index.server.settings.server, index.name)
     for page in ("account", "admin", "docs", "request", "sign-in", "tokens"):
-        yield Route("redirect", f"/-/{page}/{{path:path}}", redirects.answer, is_public=always)
+        yield Route(
+            "redirect", f"/-/{page}/{{path:path}}", server_redirects.answer, is_public=always
+        )
 
 
-def _server(context: IndexContext, home: HomePages, metrics: Instrumentation) -> Iterator[Route]:
+def _server(process: ProcessContext, metrics: Instrumentation) -> Iterator[Route]:
     """Yield the routes of what programs ask the whole server for."""
-    yield from _operations(home, Probes(context, metrics))
-    yield from _trusted_publishing(TrustedPublishingApi(context))
+    yield from _operations(Probes(metrics))
+    yield from _trusted_publishing(TrustedPublishingApi(process.server.runtime.monotonic))
 
 
-def _operations(home: HomePages, probes: Probes) -> Iterator[Route]:
+def _operations(probes: Probes) -> Iterator[Route]:
     health, robots = home_and_probes.health, home_and_probes.robots
     public = Route("", "", health, is_public=always, is_fixed=True, at_root=True)
     may_read_metrics = probes.is_allowed_without_login
@@ -130,18 +157,7 @@ def _operations(home: HomePages, probes: Probes) -> Iterator[Route]:
         is_public=may_read_metrics,
     )
     yield replace(public, name="robots", path="/robots.txt", handler=robots, is_instant=True)
-    yield replace(public, name="asset", path="/favicon.ico", handler=home.answer_favicon)
-
-
-def _search(packages: Packages) -> Route:
-    return Route(
-        "search",
-        "/search.json",
-        packages.answer_search,
-        accepts_iap=_has_iap_assertion,
-        is_fixed=True,
-        is_long=True,
-    )
+    yield replace(public, name="asset", path="/favicon.ico", handler=home_and_probes.answer_favicon)
 
 
 def _trusted_publishing(publishing: TrustedPublishingApi) -> Iterator[Route]:
@@ -157,9 +173,18 @@ def _trusted_publishing(publishing: TrustedPublishingApi) -> Iterator[Route]:
     yield replace(post, path="/_/oidc/burn-token", handler=publishing.burn)
 
 
-def _files(packages: Packages, roots: tuple[str, ...]) -> Iterator[Route]:
+def _search_and_files(roots: tuple[str, ...] = ()) -> Iterator[Route]:
+    """Yield the routes of the list for searches, and of files below all roots."""
+    yield Route(
+        "search",
+        "/search.json",
+        packages.answer_search,
+        accepts_iap=_has_iap_assertion,
+        is_fixed=True,
+        is_long=True,
+    )
     answer = packages.answer_file
-    for root in ("", *(f"/{root}" for root in roots), "/pypi/simple"):
+    for root in ("", *(f"/{root}" for root in (*ROOTS, *roots)), "/pypi/simple"):
         yield Route("file", f"{root}/files/{{project}}/{{sha256}}/{{filename}}", answer)
     yield Route("file", "/files/{project}/{filename}", answer)
     for root in ("packages", "raw"):
@@ -175,36 +200,36 @@ def _form(path: str, handler: Handler) -> Route:
     return Route("form", path, handler, POST, accepts_iap=always, takes_form=True)
 
 
-def _home(home: HomePages, setup: SetupPages) -> Iterator[Route]:
-    yield Route("asset", "/-/assets/{asset}", home.answer_asset, is_public=always)
-    yield _page("/-/projects/{number}/", home.answer_list)
-    yield _page("/-/client/", setup.remember_client)
+def _home() -> Iterator[Route]:
+    yield Route("asset", "/-/assets/{asset}", home_and_probes.answer_asset, is_public=always)
+    yield _page("/-/projects/{number}/", home_and_probes.answer_list)
+    yield _page("/-/client/", setup.choose_client)
 
 
-def _account(account: AccountPages, tokens: TokenPages) -> Iterator[Route]:
+def _account() -> Iterator[Route]:
     yield replace(_page("/-/sign-in/", account.show_sign_in), needs_read=False)
     yield replace(_form("/-/sign-in/", account.sign_in), needs_read=False)
     yield replace(_form("/-/sign-out/", account.sign_out), needs_read=False)
     yield replace(_page("/-/account/", account.answer_account), is_long=True)
-    yield replace(_page("/-/account/tokens/", tokens.answer), is_long=True)
-    yield replace(_form("/-/account/tokens/", tokens.answer_form), is_long=True)
+    yield replace(_page("/-/account/tokens/", token_pages.answer), is_long=True)
+    yield replace(_form("/-/account/tokens/", token_pages.answer_form), is_long=True)
 
 
-def _providers(web: WebPages) -> Iterator[Route]:
-    sign_in = web.context.index.sessions.sign_in
+def _providers(process: ProcessContext) -> Iterator[Route]:
+    sign_in = process.server.sessions.sign_in
     if sign_in is None:
         return
     # nothing of it is loaded without a provider
     from wheelyard.http.handlers.providers import ProviderPages  # noqa: PLC0415
 
-    pages = ProviderPages(web, sign_in)
+    pages = ProviderPages(sign_in, process.server.settings)
     # whoever comes has no credential yet; HEAD would use up the answer of a provider
     public = Route("sign_in", "", pages.begin, methods=("GET",), is_public=always)
     yield replace(public, path="/-/sign-in/{provider}/")
     yield replace(public, path="/-/sign-in/{provider}/callback", handler=pages.finish)
 
 
-def _management(manage: ManagePages, upload: UploadPage) -> Iterator[Route]:
+def _management(upload: UploadPage) -> Iterator[Route]:
     yield _page("/project/{name}/manage/", manage.answer_manage)
     yield _form("/project/{name}/manage/", manage.answer_change)
     yield replace(_page("/project/{name}/access/", manage.answer_access), is_long=True)
@@ -213,15 +238,15 @@ def _management(manage: ManagePages, upload: UploadPage) -> Iterator[Route]:
     yield replace(_form("/-/upload/", page), handler=upload.answer_form, is_coroutine=True)
 
 
-def _asking(web: WebPages) -> Iterator[Route]:
-    if web.context.upstream is not None:
-        page = AskPage(web)
-        yield replace(_page("/-/request/", page.answer), needs_read=False)
-        yield replace(_form("/-/request/", page.answer_form), needs_read=False)
+def _asking(process: ProcessContext) -> Iterator[Route]:
+    if process.server.settings.upstream.is_on:
+        answer, answer_form = package_requests.answer_ask, package_requests.answer_ask_form
+        yield replace(_page("/-/request/", answer), needs_read=False)
+        yield replace(_form("/-/request/", answer_form), needs_read=False)
 
 
-def _administration(web: WebPages) -> Iterator[Route]:
-    pages = AdminPages(web)
+def _administration() -> Iterator[Route]:
+    pages = AdminPages()
     yield _page("/-/admin/", pages.answer_overview)
     people = PeoplePages(pages)
     yield from _admin_page("/-/admin/people/", people.answer, people.answer_form)
@@ -236,7 +261,7 @@ def _administration(web: WebPages) -> Iterator[Route]:
     indexes = IndexPages(pages)
     yield from _admin_page("/-/admin/indexes/", indexes.answer, indexes.answer_form)
     yield from _admin_page("/-/admin/indexes/history/", indexes.answer_history)
-    requests = RequestPages(AdminPages(web, require_approver))
+    requests = RequestPages(AdminPages(require_approver))
     yield from _admin_page("/-/admin/requests/", requests.answer, requests.answer_form)
     names = NamePages(pages)
     yield from _admin_page("/-/admin/names/", names.answer, names.answer_form)
@@ -260,25 +285,24 @@ def _admin_page(path: str, answer: Handler, answer_form: Handler | None = None) 
         yield replace(_form(path, answer_form), is_long=True)
 
 
-def _promotion(promotion: PromotionPages) -> Iterator[Route]:
+def _promotion() -> Iterator[Route]:
     path = "/project/{name}/{version}/promote/"
     yield replace(_page(path, promotion.answer), is_long=True)
     yield replace(_form(path, promotion.answer_form), is_long=True)
 
 
-def _downloads(web: WebPages) -> Iterator[Route]:
-    downloads = web.context.downloads
-    if downloads is not None:
+def _downloads(process: ProcessContext) -> Iterator[Route]:
+    if process.counts_downloads:
         # nothing of it is loaded while it is off
-        from wheelyard.http.handlers.downloads import DownloadPages  # noqa: PLC0415
+        from wheelyard.http.handlers import downloads  # noqa: PLC0415
 
-        yield _page("/project/{name}/downloads/", DownloadPages(web, downloads).answer)
+        yield _page("/project/{name}/downloads/", downloads.answer)
 
 
-def _projects(pages: ProjectPages, histories: Histories) -> Iterator[Route]:
+def _projects() -> Iterator[Route]:
     project, release = "/project/{name}/", "/project/{name}/{version}/"
-    yield replace(_page(project, pages.answer_description), name="project_page")
-    yield _page(f"{project}releases/", pages.answer_releases)
+    yield replace(_page(project, project_pages.answer_description), name="project_page")
+    yield _page(f"{project}releases/", project_pages.answer_releases)
     for path in (f"{project}history/", f"{project}history/{{number}}/"):
         yield replace(_page(path, histories.answer_history), is_long=True)
     feed = Route("feed", "", histories.answer_feed, accepts_iap=_has_iap_assertion, is_long=True)
@@ -286,65 +310,58 @@ def _projects(pages: ProjectPages, histories: Histories) -> Iterator[Route]:
     yield replace(feed, path=f"{project}feed.xml", handler=histories.answer_project_feed)
     # none of these words, and of those of `_management`, is a version
     for path in (project, release):
-        yield _page(f"{path}files/", pages.answer_files)
-        yield _page(f"{path}dependencies/", pages.answer_dependencies)
-    yield _page(release, pages.answer_description)
-    yield _page(f"{release}requirements.txt", pages.answer_requirements)
+        yield _page(f"{path}files/", project_pages.answer_files)
+        yield _page(f"{path}dependencies/", project_pages.answer_dependencies)
+    yield _page(release, project_pages.answer_description)
+    yield _page(f"{release}requirements.txt", project_pages.answer_requirements)
     for files in ("{facet}/", "{facet}/{number}/"):
-        yield _page(f"{release}files/{files}", pages.answer_old_files)
+        yield _page(f"{release}files/{files}", project_pages.answer_old_files)
 
 
-class _SharedPaths(Struct, frozen=True):
-    """Answers at the paths that people and programs share."""
-
-    home: HomePages
-    setup: SetupPages
-    packages: Packages
-
-    def answer_root(self, request: Request) -> Response:
-        """Handle GET `/`: the home page, or the list of projects."""
-        if wants_html(request):
-            return self.home.answer_home(request)
-        return self.packages.project_list(request)
-
-    def answer_setup(self, request: Request) -> Response:
-        """Handle GET `/setup/`: the settings of clients, or the project of that name."""
-        if wants_html(request):
-            return self.setup.answer(request)
-        request.path_params["name"] = "setup"
-        return self.packages.project_detail(request)
+def _answer_root(request: IndexRequest) -> Response:
+    """Handle GET `/`: the home page, or the list of projects."""
+    if wants_html(request):
+        return home_and_probes.answer_home(request)
+    return packages.project_list(request)
 
 
-def _index(
-    context: IndexContext,
-    home: HomePages,
-    setup: SetupPages,
-    packages: Packages,
-    roots: tuple[str, ...],
-) -> Iterator[Route]:
-    shared, add_slash = _SharedPaths(home, setup, packages), packages.redirect_to_slash
+def _answer_setup(request: IndexRequest) -> Response:
+    """Handle GET `/setup/`: the settings of clients, or the project of that name."""
+    if wants_html(request):
+        return setup.answer(request)
+    request.path_params["name"] = "setup"
+    return packages.project_detail(request)
+
+
+def _index(roots: tuple[str, ...] = ()) -> Iterator[Route]:
+    """Yield the routes of the index itself, also below its own roots."""
+    add_slash = packages.redirect_to_slash
     yield Route(
-        "upload-url", "/legacy/?", home.explain_upload_url, is_public=always, is_instant=True
+        "upload-url",
+        "/legacy/?",
+        home_and_probes.explain_upload_url,
+        is_public=always,
+        is_instant=True,
     )
-    yield Route("setup", "/setup/", shared.answer_setup, accepts_iap=wants_html, is_long=True)
+    yield Route("setup", "/setup/", _answer_setup, accepts_iap=wants_html, is_long=True)
     yield Route("redirect", "", add_slash)  # the prefix without its slash
     yield Route("redirect", "/setup", add_slash)
     yield Route("redirect", "/-/{page}", add_slash, is_public=always)
     yield Route("redirect", "/project/{name}/{version}", add_slash)
-    for root in ("/pypi/simple", *(f"/{root}/+simple" for root in roots), "/simple"):
-        yield from _simple_api(root, packages)
+    for root in ("/pypi/simple", *(f"/{root}/+simple" for root in (*ROOTS, *roots)), "/simple"):
+        yield from _simple_api(root)
     # after `/pypi/simple/`, as this is also `/pypi/<name>/`
     yield Route("legacy_json", "/pypi/{name}/json/?", packages.answer_pypi_json)
     yield Route("legacy_json", "/pypi/{name}/{version}/json/?", packages.answer_pypi_json)
-    for root in ("pypi", "+simple", *context.index.settings.server.roots):
-        yield from _simple_api(f"/{root}", packages)
-    yield Route("project_list", "/", shared.answer_root, accepts_iap=wants_html)
+    for root in ("pypi", "+simple", *roots):
+        yield from _simple_api(f"/{root}")
+    yield Route("project_list", "/", _answer_root, accepts_iap=wants_html)
     yield Route("project_detail", "/{name}/", packages.project_detail)
     yield Route("redirect", "/{name}", add_slash)
     yield Route("redirect", "/project/{name}", add_slash)
 
 
-def _simple_api(root: str, packages: Packages) -> Iterator[Route]:
+def _simple_api(root: str) -> Iterator[Route]:
     """Yield the routes of the Simple API below a root path."""
     yield Route("project_list", f"{root}/", packages.project_list)
     yield Route("redirect", root, packages.redirect_to_slash)
@@ -352,28 +369,25 @@ def _simple_api(root: str, packages: Packages) -> Iterator[Route]:
     yield Route("redirect", f"{root}/{{name}}", packages.redirect_to_slash)
 
 
-def _uploads(uploads: UploadHandler, roots: tuple[str, ...]) -> Iterator[Route]:
+def _uploads(uploads: UploadHandler, roots: tuple[str, ...] = ()) -> Iterator[Route]:
     upload = Route(UPLOAD_ROUTE, "/", uploads.handle, POST, needs_read=False, is_coroutine=True)
     yield upload
-    for root in roots:
+    for root in (*ROOTS, *roots):
         yield replace(upload, path=f"/{root}/?")
 
 
-def _api(context: IndexContext) -> Iterator[Route]:
-    for operation in OPERATIONS:
-        if not (context.index.definition.is_main or operation.is_of_index):
-            continue
-        yield Route(
-            "api",
-            f"/api/v1/{operation.path}/?",
-            OperationHandler(context, operation).handle,
-            GET if operation.method == "GET" else (operation.method,),
-            accepts_iap=_has_iap_assertion if operation.takes_iap else never,
-            is_long=operation.is_long,
-        )
+def _api(operation: ApiOperation) -> Route:
+    return Route(
+        "api",
+        f"/api/v1/{operation.path}/?",
+        OperationHandler(operation).handle,
+        GET if operation.method == "GET" else (operation.method,),
+        accepts_iap=_has_iap_assertion if operation.takes_iap else never,
+        is_long=operation.is_long,
+    )
 
 
-def _has_iap_assertion(request: Request) -> bool:
+def _has_iap_assertion(request: IndexRequest) -> bool:
     return (
         IAP_ASSERTION_HEADER in request.joined_headers
         and b"authorization" not in request.joined_headers

@@ -20,7 +20,7 @@ from starlette.routing import Match
 from starlette.types import ASGIApp
 
 from wheelyard.errors import NotFound, WheelyardError
-from wheelyard.http.context import IndexContext
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import cross_site_error, is_cross_site
 from wheelyard.http.messages import (
     REQUEST,
@@ -44,23 +44,23 @@ ALL_METHODS: Final = (*GET, *POST, *DELETE)
 UPLOAD_ROUTE: Final = "upload"
 """The name of the routes that uploads are sent to."""
 
-Handler = Callable[[Request], Response]
+Handler = Callable[[IndexRequest], Response]
 """
 Returns the response to a request, in a thread.
 
 Raises Waiting as `Request.wait` does, and WheelyardError, of which an error response is made.
 """
-AsyncHandler = Callable[[Request], Awaitable[Response]]
+AsyncHandler = Callable[[IndexRequest], Awaitable[Response]]
 """Returns the response to a request, in the event loop. Raises as Handler, but never Waiting."""
-RequestPredicate = Callable[[Request], bool]
+RequestPredicate = Callable[[IndexRequest], bool]
 
 
-def always(_request: Request) -> bool:
+def always(_request: IndexRequest) -> bool:
     """Return True: the `RequestPredicate` that every request meets."""
     return True
 
 
-def never(_request: Request) -> bool:
+def never(_request: IndexRequest) -> bool:
     """Return False: the `RequestPredicate` that no request meets."""
     return False
 
@@ -120,12 +120,10 @@ class RouteTable:
     The routes of an application, in the order in which they are tried.
 
     Args:
-        prefix: The path below which all routes are, but for some.
         rows: The routes, of which the fixed ones come first.
     """
 
-    def __init__(self, prefix: str, rows: Iterable[Route]) -> None:
-        self._prefix = prefix
+    def __init__(self, rows: Iterable[Route]) -> None:
         self.rows = tuple(route for row in rows for route in row.slashes)
         self._bare = next((route for route in self.rows if not route.path), NO_ROUTE)
         """Answers at the prefix without its slash, which is no path for Starlette."""
@@ -151,13 +149,13 @@ class RouteTable:
     def _router_of(self, path: str) -> routing.Router:
         return self._routers.get(_first_segment(path)) or self._routers[""]
 
-    def parse_path(self, raw: bytes) -> str:
+    def parse_path(self, raw: bytes, prefix: str) -> str:
         """
         Return a raw URL path, decoded and without the prefix, which `at_root` paths may lack.
 
         Raises Invalid if it is malformed, and NotFound if it is ambiguous or outside of the prefix.
         """
-        path, prefix = decode_path(raw), self._prefix
+        path = decode_path(raw)
         if not prefix or path in self._at_root:
             return path
         if not f"{path}/".startswith(f"{prefix}/"):
@@ -181,10 +179,10 @@ class RouteTable:
         """Return the route that answers a method of a path with its parameters, or None."""
         return next((match for match in self.matching(path) if method in match[0].methods), None)
 
-    def name_of(self, raw_path: bytes, method: str) -> str:
+    def name_of(self, raw_path: bytes, method: str, prefix: str = "") -> str:
         """Return the name of the route that answers a method of a raw path, or UNMATCHED_ROUTE."""
         try:
-            match = self.find(self.parse_path(raw_path), method)
+            match = self.find(self.parse_path(raw_path, prefix), method)
         except WheelyardError:
             match = None
         return UNMATCHED_ROUTE if match is None else match[0].name
@@ -195,7 +193,7 @@ class RouteTable:
         return (*(method for method in ALL_METHODS if method in taken), "OPTIONS") if taken else ()
 
 
-def answer_not_found(request: Request) -> Response:
+def answer_not_found(request: IndexRequest) -> Response:
     """Raise NotFound, which answers a request whose path has no route."""
     if "/api/v1/" in request.scope["path"]:
         raise NotFound(
@@ -244,17 +242,16 @@ class Endpoint(Struct, frozen=True):
 class Dispatcher(Struct, frozen=True):
     """Makes the checks of a route in their order, and calls its handler."""
 
-    _context: IndexContext
     _authenticator: RequestAuthenticator
 
-    async def answer(self, request: Request, route: Route) -> Response:
+    async def answer(self, request: IndexRequest, route: Route) -> Response:
         """
         Return the response of a route.
 
         Raises WheelyardError if the request may not have one, and what its handler raises.
         """
         # the order of the checks is a promise: see the docstring of the module
-        context, settings = self._context, self._context.index.settings
+        context, settings = request.context, request.context.index.settings
         is_write = request.method in route.methods and request.method not in GET
         is_public = route.is_public(request)
         if is_write and not is_public and is_cross_site(request.joined_headers, settings):
@@ -276,17 +273,17 @@ class Dispatcher(Struct, frozen=True):
         async with context.process.long_read_limit.acquire(request.client_key):
             return await run_blocking(pools, pool, request, handle, request, route)
 
-    def _admit_and_handle(self, request: Request, route: Route) -> Response:
+    def _admit_and_handle(self, request: IndexRequest, route: Route) -> Response:
         """Authenticate a request unless that was done before a wait, and call its handler."""
         if not request.is_authenticated:
             self._admit(request, route)
         return self._call_handler(request, route)
 
     @staticmethod
-    def _call_handler(request: Request, route: Route) -> Response:
+    def _call_handler(request: IndexRequest, route: Route) -> Response:
         return cast("Response", route.handler(request))
 
-    def _admit(self, request: Request, route: Route) -> None:
+    def _admit(self, request: IndexRequest, route: Route) -> None:
         """
         Authenticate a request.
 
@@ -299,7 +296,7 @@ class Dispatcher(Struct, frozen=True):
             accepts_session=request.method in GET or route.takes_form,
         )
         if route.needs_read:  # before any lookup, so that 401 tells nothing of what exists
-            self._context.read_policy.require_any_read(request.caller)
+            request.context.read_policy.require_any_read(request.caller)
 
 
 async def run_blocking(

@@ -3,81 +3,73 @@
 from urllib.parse import quote
 
 from wheelyard.errors import WheelyardError
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import error_response_for, with_body
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.http.representation import MediaType
-from wheelyard.http.web_pages import WebPages
 from wheelyard.rendering.web.account_pages import ProviderLink
+from wheelyard.wiring.index import Index
 
 ROOT = "../../"
 """The way from the page to the home page."""
 
 
-class SignInPage:
-    """Makes the page, for a first look and after an error."""
+def show(request: IndexRequest, next_path: str, *, has_signed_out: bool) -> Response:
+    """Return the page, from which somebody goes on to a path of this index."""
+    return request.web.own_page(200, _render(request, next_path, has_signed_out=has_signed_out))
 
-    def __init__(self, web: WebPages) -> None:
-        self._web = web
-        self._context = web.context
 
-    def show(self, request: Request, next_path: str, *, has_signed_out: bool) -> Response:
-        """Return the page, from which somebody goes on to a path of this index."""
-        return self._web.own_page(
-            200, self._render(request, next_path, has_signed_out=has_signed_out)
-        )
+def refuse(
+    request: IndexRequest,
+    next_path: str,
+    error: WheelyardError,
+    message: str,
+    root: str = ROOT,
+) -> Response:
+    """
+    Return the page with what is wrong, and log it if it is an error of the store.
 
-    def refuse(
-        self,
-        request: Request,
-        next_path: str,
-        error: WheelyardError,
-        message: str,
-        root: str = ROOT,
-    ) -> Response:
-        """
-        Return the page with what is wrong, and log it if it is an error of the store.
+    `root` is the way to the home page, if that is not the one of the page itself: after a
+    sign-in with a provider.
+    """
+    request.context.process.store_errors.log(error)
+    page = _render(request, next_path, message, root=root)
+    content_type = MediaType.HTML.value.content_type
+    return with_body(error_response_for(error), content_type, page, *request.web.security_headers)
 
-        `root` is the way to the home page, if that is not the one of the page itself: after a
-        sign-in with a provider.
-        """
-        self._context.process.store_errors.log(error)
-        page = self._render(request, next_path, message, root=root)
-        content_type = MediaType.HTML.value.content_type
-        return with_body(error_response_for(error), content_type, page, *self._web.security_headers)
 
-    def _render(
-        self,
-        request: Request,
-        next_path: str,
-        message: str = "",
-        *,
-        has_signed_out: bool = False,
-        root: str = ROOT,
-    ) -> bytes:
-        settings, caller = self._context.index.settings, request.caller
-        return self._web.environment.render(
-            "sign_in.html",
-            self._web.viewer(caller),
-            root,
-            providers=self._links(next_path),
-            user="" if caller.is_anonymous else caller.principal,
-            next_path=next_path,
-            has_passwords=bool(settings.access.htpasswd_file),
-            takes_id_tokens=bool(settings.google.id_token.audience),
-            message=message,
-            is_form_wrong=bool(message) and root == ROOT,
-            has_signed_out=has_signed_out,
-            contact=settings.web.contact,
-        )
+def _render(
+    request: IndexRequest,
+    next_path: str,
+    message: str = "",
+    *,
+    has_signed_out: bool = False,
+    root: str = ROOT,
+) -> bytes:
+    settings, caller = request.context.index.settings, request.caller
+    return request.web.environment.render(
+        "sign_in.html",
+        request.web.viewer(caller),
+        root,
+        providers=_links(request.context.index, next_path),
+        user="" if caller.is_anonymous else caller.principal,
+        next_path=next_path,
+        has_passwords=bool(settings.access.htpasswd_file),
+        takes_id_tokens=bool(settings.google.id_token.audience),
+        message=message,
+        is_form_wrong=bool(message) and root == ROOT,
+        has_signed_out=has_signed_out,
+        contact=settings.web.contact,
+    )
 
-    def _links(self, next_path: str) -> list[ProviderLink]:
-        """Return the links to the providers, in the order of the settings."""
-        index = self._context.index
-        if index.sessions.sign_in is None:
-            return []
-        # absolute: the provider sends people back to this very host, which has to have the cookie
-        start, query = f"{index.settings.base_url}/-/sign-in", quote(next_path, safe="/")
-        return [
-            ProviderLink(provider.config.title, f"{start}/{name}/?next={query}")
-            for name, provider in index.sessions.sign_in.providers.items()
-        ]
+
+def _links(index: Index, next_path: str) -> list[ProviderLink]:
+    """Return the links to the providers, in the order of the settings."""
+    if index.sessions.sign_in is None:
+        return []
+    # absolute: the provider sends people back to this very host, which has to have the cookie
+    start, query = f"{index.settings.base_url}/-/sign-in", quote(next_path, safe="/")
+    return [
+        ProviderLink(provider.config.title, f"{start}/{name}/?next={query}")
+        for name, provider in index.sessions.sign_in.providers.items()
+    ]

@@ -54,10 +54,10 @@ from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, TooLarge
-from wheelyard.http.context import IndexContext
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
-from wheelyard.http.messages import JSON, NO_STORE, Receive, Request, Response, make_response
-from wheelyard.http.requests import BODY_TIMEOUT_SECONDS, BodyTimeouts, announces_body, next_chunk
+from wheelyard.http.messages import JSON, NO_STORE, Response, make_response
+from wheelyard.http.requests import BODY_TIMEOUT_SECONDS, announces_body, next_chunk
 from wheelyard.http.upload_form import FIELDS_LIMIT_BYTES, FormReader, bad_multipart
 from wheelyard.http.work_limits import ConcurrencyLimit
 from wheelyard.model.access import Action, Caller
@@ -65,6 +65,7 @@ from wheelyard.model.decoding import escaped
 from wheelyard.model.quotas import size_in_form
 from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
 from wheelyard.operations.uploads import PublishedFile
+from wheelyard.wiring.server import Server
 
 BATCH_BYTES: Final = 256 * 1024
 """Bytes of the body that are collected before a thread parses them."""
@@ -86,43 +87,25 @@ logger = logging.getLogger("wheelyard")
 class UploadHandler:
     """Handles upload requests, and limits how many run at a time."""
 
-    def __init__(
-        self,
-        context: IndexContext,
-        body_timeouts: BodyTimeouts | None = None,
-        slots: ConcurrencyLimit | None = None,
-    ) -> None:
-        self.body_timeouts = body_timeouts or BodyTimeouts()
-        self._index = context.index
-        self._pools = context.process.pools
-        count = context.index.settings.http.concurrent_uploads
-        self._slots = slots or ConcurrencyLimit(count, "uploads")
-        if slots is None and context.index.server.state is not None:
-            context.index.server.state.watch(self._slots)
+    def __init__(self, server: Server) -> None:
+        self._slots = ConcurrencyLimit(server.settings.http.concurrent_uploads, "uploads")
+        if server.state is not None:
+            server.state.watch(self._slots)
 
-    def of_another_index(self, context: IndexContext) -> "UploadHandler":
-        """Return the handler of the uploads to another index, which share the limit of these."""
-        return UploadHandler(context, self.body_timeouts, self._slots)
-
-    @property
-    def body_limit(self) -> int:
-        """The most bytes that the body of an upload may have."""
-        return self._index.uploads.rules.max_size + FIELDS_LIMIT_BYTES
-
-    async def handle(self, request: Request) -> Response:
+    async def handle(self, request: IndexRequest) -> Response:
         """
         Handle POST of an upload form: store its file, and answer with filename and SHA-256.
 
-        Raises what `reader` and `receive` raise.
+        Raises what `form_reader` and `receive` raise.
         """
-        reader = self.reader(request)
+        reader = form_reader(request)
         published = await self.receive(reader, request)
         if published is None:
             message = "Registration is not needed, upload the files."
             return error_response(410, "invalid_action", message)
-        return _success(request, published, self._index.settings.server.roots)
+        return _success(request, published)
 
-    async def receive(self, reader: FormReader, request: Request) -> PublishedFile | None:
+    async def receive(self, reader: FormReader, request: IndexRequest) -> PublishedFile | None:
         """
         Read the body of an upload as soon as there is a slot, and upload the file of its form.
 
@@ -130,117 +113,127 @@ class UploadHandler:
         no slot, or the upload is refused. Raises TimeoutError, SlowClient or ClientDisconnected if
         the body does not come.
         """
-        refusal = await self._refusal(request)
+        refusal = await _refusal(request)
         async with self._slots.acquire(request.client_key), timeout(BODY_TIMEOUT_SECONDS):
             try:
-                last = await self._feed(reader, request.receive, refusal)
+                last = await _feed(reader, request, refusal)
                 # one thread for all of it: each change of threads takes time
-                return await self._pools.run_upload(self._finish, reader, last, request.caller)
+                return await request.context.process.pools.run_upload(
+                    _finish, reader, last, request
+                )
             finally:
                 reader.close()
 
-    async def _refusal(self, request: Request) -> TooLarge | None:
-        """
-        Return the error of a full index if the body does not come, or None if there is room.
 
-        Raises this error for a client that asks before it sends the body. Raises Unavailable if the
-        store does not answer.
-        """
-        quotas, pools = self._index.uploads.quota_check, self._pools
-        if quotas is None:
-            return None
-        size = size_in_form(_announced_length(request))
-        refusal = await pools.run_in(pools.writes, quotas.index_refusal, size)
-        if refusal is not None and b"expect" in request.joined_headers:
-            raise refusal
-        return refusal
+async def _refusal(request: IndexRequest) -> TooLarge | None:
+    """
+    Return the error of a full index if the body does not come, or None if there is room.
 
-    def reader(
-        self, request: Request, check_token: Callable[[str], None] | None = None
-    ) -> FormReader:
-        """
-        Return what reads the form of a request.
+    Raises this error for a client that asks before it sends the body. Raises Unavailable if the
+    store does not answer.
+    """
+    quotas, pools = request.context.index.uploads.quota_check, request.context.process.pools
+    if quotas is None:
+        return None
+    size = size_in_form(_announced_length(request))
+    refusal = await pools.run_in(pools.writes, quotas.index_refusal, size)
+    if refusal is not None and b"expect" in request.joined_headers:
+        raise refusal
+    return refusal
 
-        Raises Unauthenticated or Forbidden if the caller may not upload to any project. Raises
-        TooLarge if Content-Length is too large, and Invalid if the headers are not of a form.
-        """
-        boundary, length = self._boundary_of(request), _announced_length(request)
-        return FormReader(boundary, self._index.uploads, request.caller, check_token, length)
 
-    def _boundary_of(self, request: Request) -> bytes:
-        """
-        Return the boundary of a form.
+def form_reader(
+    request: IndexRequest, check_token: Callable[[str], None] | None = None
+) -> FormReader:
+    """
+    Return what reads the form of a request.
 
-        Raises Unauthenticated or Forbidden if the caller may not upload to any project. Raises
-        TooLarge if Content-Length is too large, and Invalid if the headers are not of a form.
-        """
-        caller, headers = request.caller, request.joined_headers
-        # an anonymous caller learns first that a credential is missing
-        if caller.is_anonymous:
-            require_upload(caller)
-        if _announced_length(request) > self.body_limit:
-            raise file_too_large(self._index.uploads.rules.max_size)
+    Raises Unauthenticated or Forbidden if the caller may not upload to any project. Raises
+    TooLarge if Content-Length is too large, and Invalid if the headers are not of a form.
+    """
+    boundary, length = _boundary_of(request), _announced_length(request)
+    return FormReader(boundary, request.context.index.uploads, request.caller, check_token, length)
+
+
+def _boundary_of(request: IndexRequest) -> bytes:
+    """
+    Return the boundary of a form.
+
+    Raises Unauthenticated or Forbidden if the caller may not upload to any project. Raises
+    TooLarge if Content-Length is too large, and Invalid if the headers are not of a form.
+    """
+    caller, headers = request.caller, request.joined_headers
+    max_size = request.context.index.uploads.rules.max_size
+    # an anonymous caller learns first that a credential is missing
+    if caller.is_anonymous:
         require_upload(caller)
-        if headers.get(b"content-encoding", b"identity").lower() != b"identity":
-            raise Invalid(
-                "The body is compressed. Send the form as it is.", code=UNSUPPORTED_MEDIA_TYPE
-            )
-        if not announces_body(request.scope, headers):
-            raise Invalid(
-                "The request has no body. Send a form with a file in it.", code="incomplete_body"
-            )
-        boundary = parse_boundary(headers.get(b"content-type"))
-        if boundary is None:
-            raise Invalid(
-                "An upload is a form with a file in it. Send multipart/form-data.",
-                code=UNSUPPORTED_MEDIA_TYPE,
-            )
-        return boundary
-
-    async def _feed(self, reader: FormReader, receive: Receive, refusal: TooLarge | None) -> bytes:
-        """
-        Feed a body to the reader in batches, and return the last batch, which was not fed.
-
-        Raises `refusal` if there is one, and the body does not begin soon.
-        """
-        # The file may be there already, which is no matter of a quota. Its name is in the body, and
-        # most clients send that without asking.
-        # the last batch is left for the thread that does all the rest
-        batch, more = bytearray(), True
-        while more:
-            try:
-                async with timeout(None if refusal is None else FIRST_CHUNK_SECONDS):
-                    chunk, more = await next_chunk(receive)
-            except TimeoutError:
-                raise refusal or TimeoutError from None
-            refusal = None
-            if len(batch) >= BATCH_BYTES:
-                await self._pools.run_in(self._pools.writes, reader.feed, bytes(batch))
-                batch.clear()
-            batch += chunk
-        return bytes(batch)
-
-    def _finish(self, reader: FormReader, last: bytes, caller: Caller) -> PublishedFile | None:
-        """Read the last bytes of a form, and upload its file, in one thread for writes."""
-        try:
-            upload = reader.finish(last)
-            return None if upload is None else self._accept(upload, caller)
-        finally:
-            reader.close()  # here, because the event loop must not wait for the disk
-
-    def _accept(self, upload: SpooledUpload, caller: Caller) -> PublishedFile:
-        published = self._index.uploads.accept(upload, caller)
-        if not upload.has_attestations:
-            return published
-        logger.warning(
-            "the attestations that %s sent with %s were not kept",
-            escaped(caller.principal),
-            published.filename,
+    if _announced_length(request) > max_size + FIELDS_LIMIT_BYTES:
+        raise file_too_large(max_size)
+    require_upload(caller)
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Invalid(
+            "The body is compressed. Send the form as it is.", code=UNSUPPORTED_MEDIA_TYPE
         )
-        return replace(published, warnings=(*published.warnings, ATTESTATIONS_NOT_STORED))
+    if not announces_body(request.scope, headers):
+        raise Invalid(
+            "The request has no body. Send a form with a file in it.", code="incomplete_body"
+        )
+    boundary = parse_boundary(headers.get(b"content-type"))
+    if boundary is None:
+        raise Invalid(
+            "An upload is a form with a file in it. Send multipart/form-data.",
+            code=UNSUPPORTED_MEDIA_TYPE,
+        )
+    return boundary
 
 
-def _announced_length(request: Request) -> int:
+async def _feed(reader: FormReader, request: IndexRequest, refusal: TooLarge | None) -> bytes:
+    """
+    Feed a body to the reader in batches, and return the last batch, which was not fed.
+
+    Raises `refusal` if there is one, and the body does not begin soon.
+    """
+    # The file may be there already, which is no matter of a quota. Its name is in the body, and
+    # most clients send that without asking.
+    # the last batch is left for the thread that does all the rest
+    batch, more = bytearray(), True
+    pools = request.context.process.pools
+    while more:
+        try:
+            async with timeout(None if refusal is None else FIRST_CHUNK_SECONDS):
+                chunk, more = await next_chunk(request.receive)
+        except TimeoutError:
+            raise refusal or TimeoutError from None
+        refusal = None
+        if len(batch) >= BATCH_BYTES:
+            await pools.run_in(pools.writes, reader.feed, bytes(batch))
+            batch.clear()
+        batch += chunk
+    return bytes(batch)
+
+
+def _finish(reader: FormReader, last: bytes, request: IndexRequest) -> PublishedFile | None:
+    """Read the last bytes of a form, and upload its file, in one thread for writes."""
+    try:
+        upload = reader.finish(last)
+        return None if upload is None else _accept(upload, request)
+    finally:
+        reader.close()  # here, because the event loop must not wait for the disk
+
+
+def _accept(upload: SpooledUpload, request: IndexRequest) -> PublishedFile:
+    published = request.context.index.uploads.accept(upload, request.caller)
+    if not upload.has_attestations:
+        return published
+    logger.warning(
+        "the attestations that %s sent with %s were not kept",
+        escaped(request.caller.principal),
+        published.filename,
+    )
+    return replace(published, warnings=(*published.warnings, ATTESTATIONS_NOT_STORED))
+
+
+def _announced_length(request: IndexRequest) -> int:
     # `check_limits` has checked the header: it has digits only, and few of them
     return int(request.joined_headers.get(b"content-length", b"0"))
 
@@ -278,7 +271,8 @@ def require_upload(caller: Caller) -> None:
     raise caller.forbidden("upload")
 
 
-def _success(request: Request, file: PublishedFile, roots: tuple[str, ...]) -> Response:
+def _success(request: IndexRequest, file: PublishedFile) -> Response:
+    roots = request.context.index.settings.server.roots
     agent = request.joined_headers.get(b"user-agent", b"")
     if "".join(request.segments) in roots and agent.startswith(b"curl/"):
         lines = ("~~> Processing package upload", f"{file.filename} ... ok", *file.warnings, "")

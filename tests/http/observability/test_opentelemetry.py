@@ -150,7 +150,7 @@ def test_local_collector_needs_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None
     """What goes to a collector on this machine goes past a proxy that the environment names."""
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with collecting() as collector:
-        telemetry = Telemetry(collector.url, _no_application, RouteTable("", ()))
+        telemetry = Telemetry(collector.url, _no_application, RouteTable(()))
         telemetry.tracers.get_tracer("a test").start_span("a request").end()
         telemetry.close()
 

@@ -1,6 +1,7 @@
 """Anti-forgery tokens of forms."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from msgspec.structs import replace
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.context_building import build_context
 from wheelyard.http.forms import form_token, require_form_token
-from wheelyard.http.messages import Message, Request
+from wheelyard.http.messages import Message
 from wheelyard.model.access import Caller
 from wheelyard.model.api_token import Session
 from wheelyard.operations.check_store import always_writable
@@ -31,16 +33,25 @@ SESSION = Session(
 )
 
 
-def request_of(principal: str, session: Session | None) -> Request:
-    """Return a request of somebody, by a session or by a password."""
-    caller = Caller(principal, ())
-    request = Request({"type": "http"}, _no_body, {}, caller, "127.0.0.1")
-    request.browser_session = session
+@dataclass(frozen=True)
+class Sender:
+    """Who sends a form: by a session or by a password."""
+
+    principal: str
+    session: Session | None
+
+
+SIGNED_IN = Sender("htpasswd:ana", SESSION)
+BY_PASSWORD = Sender("htpasswd:ana", None)
+
+
+def request_to(index: Index, sender: Sender) -> IndexRequest:
+    """Return a request that somebody sends to an index."""
+    caller = Caller(sender.principal, ())
+    request = IndexRequest({"type": "http"}, _no_body, {}, caller, "127.0.0.1")
+    request.context = build_context(index, always_writable)
+    request.browser_session = sender.session
     return request
-
-
-SIGNED_IN = request_of("htpasswd:ana", SESSION)
-BY_PASSWORD = request_of("htpasswd:ana", None)
 
 
 @pytest.fixture
@@ -49,27 +60,27 @@ def harness(tmp_path: Path) -> IndexHarness:
     return IndexHarness(tmp_path)
 
 
-def _made(index: Index, request: Request) -> str:
-    return form_token(request, build_context(index, always_writable))
+def _made(index: Index, sender: Sender) -> str:
+    return form_token(request_to(index, sender))
 
 
-def _is_taken(index: Index, request: Request, token: str) -> bool:
+def _is_taken(index: Index, sender: Sender, token: str) -> bool:
     with suppress(Forbidden):
-        require_form_token(request, build_context(index, always_writable), token)
+        require_form_token(request_to(index, sender), token)
         return True
     return False
 
 
-@pytest.mark.parametrize("request_", [SIGNED_IN, BY_PASSWORD], ids=["session", "password"])
-def test_a_form_may_be_sent_to_another_worker(harness: IndexHarness, request_: Request) -> None:
+@pytest.mark.parametrize("sender", [SIGNED_IN, BY_PASSWORD], ids=["session", "password"])
+def test_a_form_may_be_sent_to_another_worker(harness: IndexHarness, sender: Sender) -> None:
     """A form that one worker has shown is taken by another one, until it is half a day old."""
-    token, other = _made(harness.index, request_), harness.opened(seed=2)
+    token, other = _made(harness.index, sender), harness.opened(seed=2)
 
-    assert _is_taken(other, request_, token)
+    assert _is_taken(other, sender, token)
     harness.clock.advance(hours=12)
-    assert _is_taken(other, request_, token)
+    assert _is_taken(other, sender, token)
     harness.clock.advance(seconds=1)
-    assert not _is_taken(other, request_, token)
+    assert not _is_taken(other, sender, token)
 
 
 def test_a_form_of_somebody_else_is_refused(harness: IndexHarness) -> None:
@@ -77,8 +88,8 @@ def test_a_form_of_somebody_else_is_refused(harness: IndexHarness) -> None:
     of_session, of_ana = _made(harness.index, SIGNED_IN), _made(harness.index, BY_PASSWORD)
     others = [
         BY_PASSWORD,
-        request_of("htpasswd:ana", structs.replace(SESSION, id="6" * 32)),
-        request_of("htpasswd:ben", None),
+        Sender("htpasswd:ana", structs.replace(SESSION, id="6" * 32)),
+        Sender("htpasswd:ben", None),
     ]
 
     assert [_is_taken(harness.index, other, of_session) for other in others] == [False] * 3

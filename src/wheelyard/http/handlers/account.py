@@ -9,6 +9,8 @@ from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.sessions import no_session
 from wheelyard.authentication.verifiers.verifier import client_network, invalid_password
 from wheelyard.errors import NotFound, Unauthenticated, Unavailable, WheelyardError
+from wheelyard.http import sign_in_page
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import (
     CSRF_FIELD,
     FormFields,
@@ -18,7 +20,7 @@ from wheelyard.http.forms import (
     referring_page,
     require_form_token,
 )
-from wheelyard.http.messages import NO_STORE, Request, Response, redirect
+from wheelyard.http.messages import NO_STORE, Response, redirect
 from wheelyard.http.request_authentication import (
     AUTHORIZATION_LIMIT_BYTES,
     CallerElsewhere,
@@ -26,9 +28,7 @@ from wheelyard.http.request_authentication import (
     SessionCookie,
 )
 from wheelyard.http.responses import load_projects
-from wheelyard.http.sign_in_page import SignInPage
 from wheelyard.http.token_forms import INDEX
-from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Credential
 from wheelyard.model.api_token import has_token_prefix
 from wheelyard.rendering.advice import error_on_page
@@ -41,111 +41,109 @@ SEE_OTHER: Final = 303
 OWN_PROJECTS_SHOWN: Final = 20
 
 
-class AccountPages:
-    """Signing in and out, and the account of a caller."""
+def answer_account(request: IndexRequest) -> Response:
+    """Handle GET: the account of the caller."""
+    caller = request.caller
+    if caller.is_anonymous:
+        raise invalid_credential()
+    session = request.browser_session
+    account = Account(
+        caller=caller,
+        rights_elsewhere=_rights_elsewhere(request),
+        session_ends_at=session.expiry if session else None,
+        is_by_proxy=session is None and b"authorization" not in request.joined_headers,
+        may_administer=is_token_admin(caller),
+        index=request.query_field(INDEX) or "",
+    )
+    viewer, form = request.web.viewer(caller), FormState(form_token(request))
+    projects = _own_projects(request)
+    return request.web.show(
+        viewer,
+        200,
+        "account.html",
+        "../../",
+        account=account,
+        form=form,
+        projects=projects[:OWN_PROJECTS_SHOWN],
+        others=len(projects[OWN_PROJECTS_SHOWN:]),
+        has_indexes=request.web.has_other_indexes,
+    )
 
-    def __init__(self, web: WebPages) -> None:
-        self._web = web
-        self._context = web.context
-        self._page = SignInPage(web)
 
-    def answer_account(self, request: Request) -> Response:
-        """Handle GET: the account of the caller."""
-        caller, context = request.caller, self._context
-        if caller.is_anonymous:
-            raise invalid_credential()
-        session = request.browser_session
-        account = Account(
-            caller=caller,
-            rights_elsewhere=self._rights_elsewhere(request),
-            session_ends_at=session.expiry if session else None,
-            is_by_proxy=session is None and b"authorization" not in request.joined_headers,
-            may_administer=is_token_admin(caller),
-            index=request.query_field(INDEX) or "",
+def _rights_elsewhere(request: IndexRequest) -> dict[str, tuple[str, ...]]:
+    """Return the rights in indexes where a caller has others, none while the store is down."""
+    index, here = request.context.index, rights_of(request.caller)
+    in_index, rights = CallerElsewhere(request, index), dict[str, tuple[str, ...]]()
+    with suppress(Unavailable):
+        for other in index.server.indexes.all():
+            rights[other.name] = rights_of(in_index(other))
+    return {name: words for name, words in rights.items() if words != here}
+
+
+def _own_projects(request: IndexRequest) -> list[ProjectFacts]:
+    """Return the projects of a caller, none while the store does not say which these are."""
+    caller, context = request.caller, request.context
+    with suppress(Unavailable):  # whoever wants to sign out needs the page, too
+        principals = context.index.caller_tokens.principals_of(caller)
+        return load_projects(context).projects_of(caller, principals)
+    return []
+
+
+def show_sign_in(request: IndexRequest) -> Response:
+    """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
+    index = request.context.index
+    server, given = index.settings.server, request.query_field("next")
+    target = referring_page(request.joined_headers, server)
+    if given is not None:
+        target = local_path(given, server)
+    is_again = request.query_field("again") is not None
+    if not request.caller.is_anonymous and not is_again:
+        return redirect(SEE_OTHER, target)
+    _require_cookie(request)
+    has_signed_out = request.query_field("signed-out") is not None
+    return sign_in_page.show(request, target, has_signed_out=has_signed_out)
+
+
+def sign_in(request: IndexRequest) -> Response:
+    """Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong."""
+    cookie, index = _require_cookie(request), request.context.index
+    fields = read_form(request)
+    target = local_path(fields.exact_text("next"), index.settings.server)
+    try:
+        credential = _credential(fields, request.address)
+        authenticator = RequestAuthenticator(request.context)
+        caller = authenticator.verify(request, credential)
+        authenticator.use_session(request)
+        index.authenticator.count_sign_in(caller, request.address)
+        value, session = index.sessions.begin(credential, caller)
+        if request.browser_session is not None:  # which the browser had before
+            index.sessions.end(request.browser_session, request.caller.principal)
+    except (Unauthenticated, Unavailable) as error:
+        return sign_in_page.refuse(request, target, error, _message_of(error))
+    seconds = session.expires_at - int(index.server.runtime.seconds())
+    return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
+
+
+def sign_out(request: IndexRequest) -> Response:
+    """Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser."""
+    cookie, context = _require_cookie(request), request.context
+    fields = read_form(request)
+    RequestAuthenticator(context).use_session(request)
+    if request.browser_session is not None:
+        require_form_token(request, fields.text(CSRF_FIELD))
+        context.index.sessions.end(request.browser_session, request.caller.principal)
+    target = request.web.path("-", "sign-in", query=b"signed-out")
+    return redirect(SEE_OTHER, target, NO_STORE, cookie.removal())
+
+
+def _require_cookie(request: IndexRequest) -> SessionCookie:
+    cookie = SessionCookie.of(request.context.index.settings)
+    if cookie is None:
+        raise NotFound(
+            "This index has no page to sign in. Where it needs a name and a password, your "
+            "browser asks for them by itself."
         )
-        viewer, form = self._web.viewer(caller), FormState(form_token(request, context))
-        projects = self._own_projects(request)
-        return self._web.show(
-            viewer,
-            200,
-            "account.html",
-            "../../",
-            account=account,
-            form=form,
-            projects=projects[:OWN_PROJECTS_SHOWN],
-            others=len(projects[OWN_PROJECTS_SHOWN:]),
-            has_indexes=self._web.has_other_indexes,
-        )
-
-    def _rights_elsewhere(self, request: Request) -> dict[str, tuple[str, ...]]:
-        """Return the rights in indexes where a caller has others, none while the store is down."""
-        index, here = self._context.index, rights_of(request.caller)
-        in_index, rights = CallerElsewhere(request, index), dict[str, tuple[str, ...]]()
-        with suppress(Unavailable):
-            for other in index.server.indexes.all():
-                rights[other.name] = rights_of(in_index(other))
-        return {name: words for name, words in rights.items() if words != here}
-
-    def _own_projects(self, request: Request) -> list[ProjectFacts]:
-        """Return the projects of a caller, none while the store does not say which these are."""
-        caller, context = request.caller, self._context
-        with suppress(Unavailable):  # whoever wants to sign out needs the page, too
-            principals = context.index.caller_tokens.principals_of(caller)
-            return load_projects(context).projects_of(caller, principals)
-        return []
-
-    def show_sign_in(self, request: Request) -> Response:
-        """Handle GET `/-/sign-in/`: the form, or for somebody who is signed in, the next page."""
-        index = self._context.index
-        server, given = index.settings.server, request.query_field("next")
-        target = referring_page(request.joined_headers, server)
-        if given is not None:
-            target = local_path(given, server)
-        is_again = request.query_field("again") is not None
-        if not request.caller.is_anonymous and not is_again:
-            return redirect(SEE_OTHER, target)
-        self._require_cookie()
-        has_signed_out = request.query_field("signed-out") is not None
-        return self._page.show(request, target, has_signed_out=has_signed_out)
-
-    def sign_in(self, request: Request) -> Response:
-        """Handle POST `/-/sign-in/`: begin a session, or return the form with what is wrong."""
-        cookie, index = self._require_cookie(), self._context.index
-        fields = read_form(request)
-        target = local_path(fields.exact_text("next"), index.settings.server)
-        try:
-            credential = _credential(fields, request.address)
-            authenticator = RequestAuthenticator(self._context)
-            caller = authenticator.verify(request, credential)
-            authenticator.use_session(request)
-            index.authenticator.count_sign_in(caller, request.address)
-            value, session = index.sessions.begin(credential, caller)
-            if request.browser_session is not None:  # which the browser had before
-                index.sessions.end(request.browser_session, request.caller.principal)
-        except (Unauthenticated, Unavailable) as error:
-            return self._page.refuse(request, target, error, _message_of(error))
-        seconds = session.expires_at - int(index.server.runtime.seconds())
-        return redirect(SEE_OTHER, target, NO_STORE, cookie.header(value, seconds))
-
-    def sign_out(self, request: Request) -> Response:
-        """Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser."""
-        cookie, context = self._require_cookie(), self._context
-        fields = read_form(request)
-        RequestAuthenticator(context).use_session(request)
-        if request.browser_session is not None:
-            require_form_token(request, context, fields.text(CSRF_FIELD))
-            context.index.sessions.end(request.browser_session, request.caller.principal)
-        target = self._web.path("-", "sign-in", query=b"signed-out")
-        return redirect(SEE_OTHER, target, NO_STORE, cookie.removal())
-
-    def _require_cookie(self) -> SessionCookie:
-        cookie = SessionCookie.of(self._context.index.settings)
-        if cookie is None:
-            raise NotFound(
-                "This index has no page to sign in. Where it needs a name and a password, your "
-                "browser asks for them by itself."
-            )
-        return cookie
+    return cookie
 
 
 def _credential(fields: FormFields, address: str) -> Credential:

@@ -30,6 +30,7 @@ from wheelyard.api.operation import ApiOperation, Call, decode_body, decode_quer
 from wheelyard.authentication.authenticator import rejection_reason
 from wheelyard.authentication.token_owners import can_own_tokens
 from wheelyard.authentication.verifiers.verifier import LoginRateLimit, address_key
+from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import (
     INVALID_PUBLISHER,
     INVALID_REUSE,
@@ -39,7 +40,7 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http.context import IndexContext
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import (
     REASON_PHRASES,
     error_response,
@@ -47,7 +48,7 @@ from wheelyard.http.error_responses import (
     with_body,
 )
 from wheelyard.http.forms import cross_site_error, is_same_origin, public_origin
-from wheelyard.http.messages import CSP, JSON, NO_STORE, NOSNIFF, Request, Response, make_response
+from wheelyard.http.messages import CSP, JSON, NO_STORE, NOSNIFF, Response, make_response
 from wheelyard.http.representation import require_match
 from wheelyard.http.request_authentication import (
     CallerElsewhere,
@@ -68,16 +69,15 @@ if TYPE_CHECKING:
 class OperationHandler(Struct, frozen=True):
     """Handles the requests for one operation."""
 
-    context: IndexContext
     operation: ApiOperation
 
-    def handle(self, request: Request) -> Response:
+    def handle(self, request: IndexRequest) -> Response:
         """
         Do the operation, and return its answer as JSON.
 
         Raises WheelyardError if it fails, and Waiting for the body or an upstream index.
         """
-        operation, upstream = self.operation, self.context.upstream
+        operation, upstream = self.operation, request.context.upstream
         call, params = self._call(request), request.path_params
         operation.arguments(call, params)  # before a body is read
         if operation.method != "GET":
@@ -108,13 +108,13 @@ class OperationHandler(Struct, frozen=True):
     ) -> object:
         return await upstream.answer(client, self.operation.answer_to, call, params, body)
 
-    def _call(self, request: Request) -> Call:
+    def _call(self, request: IndexRequest) -> Call:
         caller = request.caller
         call = Call(
-            index=self.context.index,
+            index=request.context.index,
             caller=caller,
             lists_public=True,
-            callers=CallerElsewhere(request, self.context.index),
+            callers=CallerElsewhere(request, request.context.index),
         )
         if self.operation.method == "GET" or not self.operation.takes_iap:
             return call
@@ -126,9 +126,9 @@ class OperationHandler(Struct, frozen=True):
             sent_token=next(filter(None, map(parse_token, halves)), None),
         )
 
-    def _check_change(self, request: Request) -> None:
+    def _check_change(self, request: IndexRequest) -> None:
         """Raise Forbidden if a changing request is cross-site, and Invalid if it has If-Match."""
-        headers, server = request.joined_headers, self.context.index.settings.server
+        headers, server = request.joined_headers, request.context.index.settings.server
         # behind the proxy a browser is authenticated by cookies, which any site can make it send
         by_proxy = self.operation.takes_iap and b"authorization" not in headers
         if by_proxy and not is_same_origin(headers, server):
@@ -170,23 +170,20 @@ class _TokenBody(Struct, frozen=True):
 class TrustedPublishingApi:
     """Handles the requests to the endpoints of trusted publishing, within rate limits."""
 
-    def __init__(self, context: IndexContext) -> None:
-        monotonic = context.index.server.runtime.monotonic
-        self._index = context.index
-        self._pools = context.process.pools
+    def __init__(self, monotonic: Clock) -> None:
         self._concurrency = ConcurrencyLimit(MAX_CONCURRENT_REQUESTS, "requests for tokens")
         self._rate_limit = LoginRateLimit(REQUESTS_PER_MINUTE, monotonic)
         self._well_formed_rate_limit = LoginRateLimit(WELL_FORMED_PER_MINUTE, monotonic)
         """Counts all well-formed tokens, before they are verified."""
 
-    def discovery(self, request: Request) -> Response:
+    def discovery(self, request: IndexRequest) -> Response:
         """Handle GET `/.well-known/pytp`: the URLs to get an audience, and to mint a token."""
-        if self._used_publishing() is None:
+        if _used_publishing(request) is None:
             return _problem_response(404)
         accepted = request.joined_headers.get(b"accept", b"").decode("latin-1").lower().split(",")
         if not any(kind.partition(";")[0].strip() in _DISCOVERY_TYPES for kind in accepted):
             return _problem_response(406)
-        origin = _public_origin(self._index.settings)
+        origin = _public_origin(request.context.index.settings)
         if not origin or not self._asks_for_upload_url(request):
             return _problem_response(404)
         body = {
@@ -197,27 +194,18 @@ class TrustedPublishingApi:
         }
         return json_response(200, body)
 
-    def audience(self, _request: Request) -> Response:
+    def audience(self, request: IndexRequest) -> Response:
         """Handle GET `/_/oidc/audience`: the audience that a CI job requests an ID token for."""
-        publishing = self._used_publishing()
+        publishing = _used_publishing(request)
         if publishing is None:
             return _not_enabled()
         return json_response(200, {"audience": publishing.audiences[0]})
 
-    def _used_publishing(self) -> "TrustedPublishing | None":
-        """
-        Return what mints tokens, or None if there is no publisher: clients then ask for none.
-
-        Raises Unavailable if the publishers of the store cannot be read.
-        """
-        service = self._index.authenticator.trusted_publishing
-        return service if service is not None and service.publishers.load().all else None
-
-    def _asks_for_upload_url(self, request: Request) -> bool:
+    def _asks_for_upload_url(self, request: IndexRequest) -> bool:
         """Return whether the query's `discover` is an upload URL of an index that takes uploads."""
         routes: RouteTable = request.app.routes
-        server = self._index.settings.server
-        index = self._index
+        index = request.context.index
+        server = index.settings.server
         with suppress(WheelyardError, LookupError, ValueError):
             query = request.query_string.decode("ascii")
             (path,) = parse_qs(query, errors="strict", max_num_fields=8)["discover"]
@@ -228,27 +216,29 @@ class TrustedPublishingApi:
                 index = index.named(name)
             if above or not public or not index.takes_uploads:
                 return False
-            raw_path = f"{server.path_prefix}/{below}".encode()
-            return routes.name_of(raw_path, "POST") == UPLOAD_ROUTE
+            return routes.name_of(f"/{below}".encode(), "POST") == UPLOAD_ROUTE
         return False
 
-    async def mint(self, request: Request) -> Response:
+    async def mint(self, request: IndexRequest) -> Response:
         """Handle POST `/_/oidc/mint-token`: return an upload token for an ID token."""
         return await self._handle(request, "mint")
 
-    async def burn(self, request: Request) -> Response:
+    async def burn(self, request: IndexRequest) -> Response:
         """Handle POST `/_/oidc/burn-token`: revoke an upload token before it expires."""
         return await self._handle(request, "burn")
 
-    async def _handle(self, request: Request, step: Step) -> Response:
-        if self._index.authenticator.trusted_publishing is None:
+    async def _handle(self, request: IndexRequest, step: Step) -> Response:
+        publishing = request.context.index.authenticator.trusted_publishing
+        if publishing is None:
             return _not_enabled()
         try:
-            return await self._answer(request, step)
+            return await self._answer(request, publishing, step)
         except WheelyardError as error:
             return _error_response_for(step, error)
 
-    async def _answer(self, request: Request, step: Step) -> Response:
+    async def _answer(
+        self, request: IndexRequest, publishing: "TrustedPublishing", step: Step
+    ) -> Response:
         """
         Do a step within the rate limits, and return the response.
 
@@ -268,16 +258,27 @@ class TrustedPublishingApi:
             _require_try(self._rate_limit.seconds_until((genuine,)))
         else:
             _require_try(self._rate_limit.count_attempt(garbage))
-        pools = self._pools
+        pools = request.context.process.pools
         async with self._concurrency.acquire(request.client_key):
             if not is_well_formed:
-                return await pools.run_in(pools.writes, self._mint_or_revoke, step, token)
+                return await pools.run_in(pools.writes, _mint_or_revoke, publishing, step, token)
             return await pools.run_in(
-                pools.writes, self._mint_or_revoke_counted, step, token, genuine, garbage
+                pools.writes,
+                self._mint_or_revoke_counted,
+                publishing,
+                step,
+                token,
+                genuine,
+                garbage,
             )
 
     def _mint_or_revoke_counted(
-        self, step: Step, token: str, genuine: str, garbage: str
+        self,
+        publishing: "TrustedPublishing",
+        step: Step,
+        token: str,
+        genuine: str,
+        garbage: str,
     ) -> Response:
         """
         Do a step with a token that counts as genuine until it proves not to be.
@@ -286,30 +287,39 @@ class TrustedPublishingApi:
         """
         _require_try(self._rate_limit.count_attempt(genuine))
         try:
-            return self._mint_or_revoke(step, token)
+            return _mint_or_revoke(publishing, step, token)
         except WheelyardError as error:
             if error.code not in GENUINE_CODES:
                 self._rate_limit.give_back(genuine)
                 _require_try(self._rate_limit.count_attempt(garbage))
             raise
 
-    def _mint_or_revoke(self, step: Step, token: str) -> Response:
-        """
-        Do a step, and return the response.
 
-        Raises WheelyardError if it fails.
-        """
-        publishing = self._index.authenticator.trusted_publishing
-        assert publishing is not None  # noqa: S101 - `_handle` has looked
-        if step == "burn":
-            publishing.revoke(token)
-            return json_response(202, {})
-        minted = publishing.mint(token)
-        body = {"success": True, "token": minted.token.text, "expires": minted.expires}
-        return json_response(200, body)
+def _used_publishing(request: IndexRequest) -> "TrustedPublishing | None":
+    """
+    Return what mints tokens, or None if there is no publisher: clients then ask for none.
+
+    Raises Unavailable if the publishers of the store cannot be read.
+    """
+    service = request.context.index.authenticator.trusted_publishing
+    return service if service is not None and service.publishers.load().all else None
 
 
-async def _read_token(request: Request) -> str:
+def _mint_or_revoke(publishing: "TrustedPublishing", step: Step, token: str) -> Response:
+    """
+    Do a step, and return the response.
+
+    Raises WheelyardError if it fails.
+    """
+    if step == "burn":
+        publishing.revoke(token)
+        return json_response(202, {})
+    minted = publishing.mint(token)
+    body = {"success": True, "token": minted.token.text, "expires": minted.expires}
+    return json_response(200, body)
+
+
+async def _read_token(request: IndexRequest) -> str:
     """
     Return the token in a JSON body of any Content-Type.
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from math import inf
 from typing import Final
 
@@ -10,12 +11,12 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import NotFound
 from wheelyard.http import resolver
-from wheelyard.http.messages import MadeFrom, Request, Response, redirect
+from wheelyard.http.context import IndexContext, IndexRequest
+from wheelyard.http.messages import MadeFrom, Response, redirect
 from wheelyard.http.page_cache import GRANTS, PUBLISHERS, SEARCH
 from wheelyard.http.representation import MediaType
 from wheelyard.http.resolver import OpenListing, PrivateFiles, find_private
 from wheelyard.http.responses import load_projects, page_response, visibility_key
-from wheelyard.http.web_pages import WebPages
 from wheelyard.model.project import NO_JSON, Project
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.operations.journal_reader import (
@@ -37,149 +38,146 @@ from wheelyard.repository.found_project import FoundProject
 _NUMBER: Final = re.compile("[1-9][0-9]{0,8}", re.ASCII)
 
 
-class Histories:
-    """The histories of projects, and the feeds."""
+def answer_history(request: IndexRequest) -> Response:
+    """
+    Handle GET `/project/<name>/history/` and `/project/<name>/history/<number>/`.
 
-    def __init__(self, web: WebPages) -> None:
-        self._web = web
-        self._context = web.context
+    Without a number it is the newest page. That of a public project is what was decided about
+    it, on one page.
+    """
+    sent, name = request.path_params.get("number"), request.web.require_lookup(request)
+    if name != request.path_params["name"]:
+        path = ("project", name, "history", *filter(None, (sent,)))
+        return redirect(301, request.web.path(*path, query=request.query_string))
+    listing = resolver.find(request.context, name, request)
+    is_private = isinstance(listing.open, PrivateFiles)
+    if sent is not None and not (is_private and _NUMBER.fullmatch(sent)):
+        raise NotFound("A page of a history has a number, from 1.")
+    if isinstance(listing.open, PrivateFiles):
+        number = None if sent is None else int(sent)
+        return _journal(request, listing, listing.open.first, number)
+    return _decisions(request, listing)
 
-    def answer_history(self, request: Request) -> Response:
-        """
-        Handle GET `/project/<name>/history/` and `/project/<name>/history/<number>/`.
 
-        Without a number it is the newest page. That of a public project is what was decided about
-        it, on one page.
-        """
-        sent, name = request.path_params.get("number"), self._web.require_lookup(request)
-        if name != request.path_params["name"]:
-            path = ("project", name, "history", *filter(None, (sent,)))
-            return redirect(301, self._web.path(*path, query=request.query_string))
-        listing = resolver.find(self._context, name, request)
-        is_private = isinstance(listing.open, PrivateFiles)
-        if sent is not None and not (is_private and _NUMBER.fullmatch(sent)):
-            raise NotFound("A page of a history has a number, from 1.")
-        if isinstance(listing.open, PrivateFiles):
-            number = None if sent is None else int(sent)
-            return self._journal(request, listing, listing.open.first, number)
-        return self._decisions(request, listing)
+def _decisions(request: IndexRequest, listing: OpenListing) -> Response:
+    """Return the response with what was decided about a public project."""
+    index = request.context.index
+    name = listing.name
+    viewer = request.web.viewer(request.caller)
+    version = f"decisions {index.server.decisions.get().version}"
 
-    def _decisions(self, request: Request, listing: OpenListing) -> Response:
-        """Return the response with what was decided about a public project."""
-        index = self._context.index
-        name = listing.name
-        viewer = self._web.viewer(request.caller)
-        version = f"decisions {index.server.decisions.get().version}"
+    def render() -> bytes:
+        decisions, is_whole = decision_history(index.server.decisions, name)
+        changes = [change_by(decision) for decision in decisions]
+        page = History(name=name, changes=changes, is_public=True, is_whole=is_whole)
+        return page.render(request.web.environment, viewer)
 
-        def render() -> bytes:
-            decisions, is_whole = decision_history(index.server.decisions, name)
-            changes = [change_by(decision) for decision in decisions]
-            page = History(name=name, changes=changes, is_public=True, is_whole=is_whole)
-            return page.render(self._web.environment, viewer)
+    return request.web.respond(
+        request, ("decisions", name, viewer), version, render, listing=listing
+    )
 
-        return self._web.respond(
-            request, ("decisions", name, viewer), version, render, listing=listing
+
+def _journal(
+    request: IndexRequest, listing: OpenListing, source: FoundProject, number: int | None
+) -> Response:
+    """
+    Return the response with a page of the journal of a private project.
+
+    Who may manage the project also sees on the newest page who got rights for it.
+    """
+    project = source.project
+    version = listing.version
+    name = project.name
+    catalog = request.context.index.catalog
+    viewer = request.web.viewer(request.caller, name if listing.origin.is_own else None)
+    shows = MadeFrom()
+    # whoever may manage has another `Viewer`, and so another page in the cache
+    if viewer.may_manage and number is None:
+        access, publishers = (records.get().version for records in catalog.rights)
+        version = f"{version} {access} {publishers}"
+        shows = ((GRANTS, access), (PUBLISHERS, publishers))
+
+    def render() -> bytes:
+        history = HistoryReader(source.projects, catalog.token_records)
+        part = history.read(project, number)
+        entries = part.entries
+        if shows:
+            here = request.context.index.definition.name
+            entries = history.with_rights(part, project, here, *catalog.rights)
+        changes = changes_of(_shown(request.context, entries, source))
+        links = HistoryLinks(number, older_pages(project.revision))
+        page = History(name=name, changes=changes, links=links, lost=part.lost)
+        return page.render(request.web.environment, viewer)
+
+    key = ("history", name, number, viewer)
+    return request.web.respond(request, key, version, render, listing=listing, shows=shows)
+
+
+def answer_feed(request: IndexRequest) -> Response:
+    """Handle GET `/feed.xml`: the newest changes of all projects that the caller may read."""
+    index = request.context.index
+    caller = request.caller
+    table = load_projects(request.context)
+
+    def render() -> bytes:
+        newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
+        names = [facts.name for facts in newest]
+        entries = read_latest(
+            partial(_project, request.context), names, is_local=index.server.is_local
         )
+        environment, title = request.web.environment, index.definition.path
+        return index_feed(environment.brand.name, environment.base_url, entries, title)
 
-    def _journal(
-        self, request: Request, listing: OpenListing, source: FoundProject, number: int | None
-    ) -> Response:
-        """
-        Return the response with a page of the journal of a private project.
+    key, version = ("feed of all", visibility_key(caller)), str(table.generation)
+    page, made_from = (MediaType.ATOM, key, version, render), ((SEARCH, version),)
+    headers = request.web.headers(None, None)
+    return page_response(request.context, request, *page, repeats=(made_from, inf), headers=headers)
 
-        Who may manage the project also sees on the newest page who got rights for it.
-        """
-        project = source.project
-        version = listing.version
-        name = project.name
-        catalog = self._context.index.catalog
-        viewer = self._web.viewer(request.caller, name if listing.origin.is_own else None)
-        shows = MadeFrom()
-        # whoever may manage has another `Viewer`, and so another page in the cache
-        if viewer.may_manage and number is None:
-            access, publishers = (records.get().version for records in catalog.rights)
-            version = f"{version} {access} {publishers}"
-            shows = ((GRANTS, access), (PUBLISHERS, publishers))
 
-        def render() -> bytes:
-            history = HistoryReader(source.projects, catalog.token_records)
-            part = history.read(project, number)
-            entries = part.entries
-            if shows:
-                here = self._context.index.definition.name
-                entries = history.with_rights(part, project, here, *catalog.rights)
-            changes = changes_of(self._shown(entries, source))
-            links = HistoryLinks(number, older_pages(project.revision))
-            page = History(name=name, changes=changes, links=links, lost=part.lost)
-            return page.render(self._web.environment, viewer)
+def _project(context: IndexContext, name: NormalizedName) -> Project:
+    """Return a private project as the index shows it. Raises as `find_private`."""
+    files = find_private(context, name)
+    if files.sources.is_filtered:  # the last commit may be about hidden files
+        return replace(files.project, stored_commit=NO_JSON)
+    return files.project
 
-        key = ("history", name, number, viewer)
-        return self._web.respond(request, key, version, render, listing=listing, shows=shows)
 
-    def answer_feed(self, request: Request) -> Response:
-        """Handle GET `/feed.xml`: the newest changes of all projects that the caller may read."""
-        index = self._context.index
-        caller = request.caller
-        table = load_projects(self._context)
+def _shown(
+    context: IndexContext, entries: Sequence[JournalEntry], source: FoundProject
+) -> Sequence[JournalEntry]:
+    """
+    Return the entries of a journal without files that are hidden, up to the day.
 
-        def render() -> bytes:
-            newest = table.readable_by(caller).latest_changes(CHANGED_PROJECTS)
-            names = [facts.name for facts in newest]
-            entries = read_latest(self._project, names, is_local=index.server.is_local)
-            environment, title = self._web.environment, index.definition.path
-            return index_feed(environment.brand.name, environment.base_url, entries, title)
+    Nobody knows whether rules would show those that are deleted.
+    """
+    if not source.is_filtered:
+        return entries
+    shown = source.project.by_filename
+    moment = context.index.repository.moment
+    return [
+        replace(entry, files=files)
+        for entry in entries
+        if moment is None or entry.at <= moment
+        if (files := tuple(name for name in entry.files if name in shown)) or not entry.files
+    ]
 
-        key, version = ("feed of all", visibility_key(caller)), str(table.generation)
-        page, made_from = (MediaType.ATOM, key, version, render), ((SEARCH, version),)
-        headers = self._web.headers(None, None)
-        return page_response(
-            self._context, request, *page, repeats=(made_from, inf), headers=headers
-        )
 
-    def _project(self, name: NormalizedName) -> Project:
-        """Return a private project as the index shows it. Raises as `find_private`."""
-        files = find_private(self._context, name)
-        if files.sources.is_filtered:  # the last commit may be about hidden files
-            return replace(files.project, stored_commit=NO_JSON)
-        return files.project
+def answer_project_feed(request: IndexRequest) -> Response:
+    """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
+    name, index = request.web.require_reader(request), request.context.index
+    if name != request.path_params["name"]:
+        return redirect(301, f"{request.web.path('project', name)}feed.xml")
+    files = find_private(request.context, name)
+    first = files.first
 
-    def _shown(
-        self, entries: Sequence[JournalEntry], source: FoundProject
-    ) -> Sequence[JournalEntry]:
-        """
-        Return the entries of a journal without files that are hidden, up to the day.
+    def render() -> bytes:
+        project = first.project
+        history = HistoryReader(first.projects, index.tokens.records)
+        changes = _shown(request.context, history.read(project).entries, first)
+        environment, title = request.web.environment, index.definition.path
+        brand, url = environment.brand.name, environment.base_url
+        return project_feed(brand, url, project, changes, title)
 
-        Nobody knows whether rules would show those that are deleted.
-        """
-        if not source.is_filtered:
-            return entries
-        shown = source.project.by_filename
-        moment = self._context.index.repository.moment
-        return [
-            replace(entry, files=files)
-            for entry in entries
-            if moment is None or entry.at <= moment
-            if (files := tuple(name for name in entry.files if name in shown)) or not entry.files
-        ]
-
-    def answer_project_feed(self, request: Request) -> Response:
-        """Handle GET `/project/<name>/feed.xml`: releases and changes of a project."""
-        name, index = self._web.require_reader(request), self._context.index
-        if name != request.path_params["name"]:
-            return redirect(301, f"{self._web.path('project', name)}feed.xml")
-        files = find_private(self._context, name)
-        first = files.first
-
-        def render() -> bytes:
-            project = first.project
-            history = HistoryReader(first.projects, index.tokens.records)
-            changes = self._shown(history.read(project).entries, first)
-            environment, title = self._web.environment, index.definition.path
-            brand, url = environment.brand.name, environment.base_url
-            return project_feed(brand, url, project, changes, title)
-
-        page = (MediaType.ATOM, ("feed", name), files.version, render)
-        headers = self._web.headers(name, None)
-        return page_response(
-            self._context, request, *page, repeats=files.repeats(), headers=headers
-        )
+    page = (MediaType.ATOM, ("feed", name), files.version, render)
+    headers = request.web.headers(name, None)
+    return page_response(request.context, request, *page, repeats=files.repeats(), headers=headers)

@@ -23,14 +23,13 @@ from wheelyard.errors import (
     Unavailable,
     WheelyardError,
 )
-from wheelyard.http.context import IndexContext
+from wheelyard.http.context import IndexContext, IndexRequest
 from wheelyard.http.error_responses import error_response_for
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.messages import (
     NO_STORE,
     Header,
     MadeFrom,
-    Request,
     Response,
     make_response,
     redirect,
@@ -46,7 +45,6 @@ from wheelyard.http.responses import (
     load_projects,
     visibility_key,
 )
-from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_name import MAIN
 from wheelyard.rendering.project_facts import ProjectFacts
@@ -83,183 +81,178 @@ FOR_A_DAY: Final[Header] = (b"cache-control", b"public, max-age=86400")
 _compressed = lru_cache(compressed)
 
 
-class HomePages:
-    """The pages about no project, and the files that all pages load."""
+def explain_upload_url(request: IndexRequest) -> Response:
+    """
+    Handle GET `/legacy/`, the upload URL: a text that says what the URL is for.
 
-    def __init__(self, web: WebPages) -> None:
-        self._web = web
-        self._context = web.context
+    Raises Forbidden if the index takes no uploads, without its layers: anybody may ask.
+    """
+    index = request.context.index
+    if index.takes_uploads:
+        return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
+    if index.settings.server.read_only:
+        raise request.context.read_only()
+    if index.definition.takes_uploads:
+        index.uploads.require_uploads()
+    code = "promotions_only" if index.definition.has_packages else "no_own_packages"
+    message = "This index takes no uploads. Upload to the one that is to have the file."
+    raise Forbidden(message, code=code)
 
-    def explain_upload_url(self, _request: Request) -> Response:
-        """
-        Handle GET `/legacy/`, the upload URL: a text that says what the URL is for.
 
-        Raises Forbidden if the index takes no uploads, without its layers: anybody may ask.
-        """
-        index = self._context.index
-        if index.takes_uploads:
-            return make_response(200, TEXT, UPLOAD_URL_HELP, NO_STORE)
-        if index.settings.server.read_only:
-            raise self._context.read_only()
-        if index.definition.takes_uploads:
-            index.uploads.require_uploads()
-        code = "promotions_only" if index.definition.has_packages else "no_own_packages"
-        message = "This index takes no uploads. Upload to the one that is to have the file."
-        raise Forbidden(message, code=code)
+def answer_home(request: IndexRequest) -> Response:
+    """
+    Handle GET `/` for a browser: the home page, or with `?q=` a page of what a search finds.
 
-    def answer_home(self, request: Request) -> Response:
-        """
-        Handle GET `/` for a browser: the home page, or with `?q=` a page of what a search finds.
+    With `?page=` and no words, redirect to that page of the list of all names.
+    """
+    words = (request.query_field("q") or "").strip()
+    page = request.query_field("page")
+    if words:
+        return _answer_results(request, words, _page_number(page or "1"))
+    if page is not None:
+        return redirect(302, request.web.path("-", "projects", str(_page_number(page))))
+    caller = request.caller
+    viewer = request.web.viewer(request.caller)
+    table = load_projects(request.context)
+    names, shows = _index_names(request.context)
+    takes_uploads = request.context.index.takes_uploads
 
-        With `?page=` and no words, redirect to that page of the list of all names.
-        """
-        words = (request.query_field("q") or "").strip()
-        page = request.query_field("page")
-        if words:
-            return self._answer_results(request, words, _page_number(page or "1"))
-        if page is not None:
-            return redirect(302, self._web.path("-", "projects", str(_page_number(page))))
-        caller = request.caller
-        viewer = self._web.viewer(request.caller)
-        table = load_projects(self._context)
-        names, shows = self._index_names()
-        takes_uploads = self._context.index.takes_uploads
+    def render() -> bytes:
+        projects = table.readable_by(caller).projects
+        environment = request.web.environment
+        return home_page(environment, viewer, projects, names, takes_uploads=takes_uploads)
 
-        def render() -> bytes:
-            projects = table.readable_by(caller).projects
-            environment = self._web.environment
-            return home_page(environment, viewer, projects, names, takes_uploads=takes_uploads)
+    key = ("home", viewer, visibility_key(caller), names, takes_uploads)
+    version = str(table.generation)
+    if shows is not None:
+        shows = ((SEARCH, version), *shows)
+    return request.web.respond(request, key, version, render, shows=shows)
 
-        key = ("home", viewer, visibility_key(caller), names, takes_uploads)
-        version = str(table.generation)
-        if shows is not None:
-            shows = ((SEARCH, version), *shows)
-        return self._web.respond(request, key, version, render, shows=shows)
 
-    def _index_names(self) -> tuple[tuple[str, ...], MadeFrom | None]:
-        """
-        Return the names of all indexes, if there are several, and what they follow from.
+def _index_names(context: IndexContext) -> tuple[tuple[str, ...], MadeFrom | None]:
+    """
+    Return the names of all indexes, if there are several, and what they follow from.
 
-        That is None while the store does not say which there are: the page is shown all the same.
-        """
-        in_force, site = self._context.index.server.indexes.in_force, self._context.process.site
-        others, shows = set(site.indexes if site else ()), None
-        with suppress(Unavailable):
-            # the version first: a change in between ends the answer
-            version = in_force.records.get().version
-            others |= in_force.load().definitions.keys()
-            shows = ((INDEXES, version),)
-        return (MAIN, *sorted(others)) if others else (), shows
+    That is None while the store does not say which there are: the page is shown all the same.
+    """
+    in_force, site = context.index.server.indexes.in_force, context.process.site
+    others, shows = set(site.indexes if site else ()), None
+    with suppress(Unavailable):
+        # the version first: a change in between ends the answer
+        version = in_force.records.get().version
+        others |= in_force.load().definitions.keys()
+        shows = ((INDEXES, version),)
+    return (MAIN, *sorted(others)) if others else (), shows
 
-    def answer_list(self, request: Request) -> Response:
-        """Handle GET `/-/projects/<number>/`: a page of the projects that the caller may read."""
-        number = _page_number(request.path_params["number"])
-        query = ListQuery.parse(request.query_field("show"), request.query_field("sort"))
-        caller, viewer = request.caller, self._web.viewer(request.caller)
-        table = load_projects(self._context)
 
-        def render() -> bytes:
-            selected = query.select(table.readable_by(caller).projects)
-            listed = excerpt(selected, number, PROJECTS_ON_A_PAGE)
-            if listed is None:
-                raise _no_page(number)
-            return self._web.environment.render(
-                "projects.html",
-                viewer,
-                "../../../",
-                listed=listed,
-                query=query,
-                counted=listed.counted,
-                action="../1/",
-            )
+def answer_list(request: IndexRequest) -> Response:
+    """Handle GET `/-/projects/<number>/`: a page of the projects that the caller may read."""
+    number = _page_number(request.path_params["number"])
+    query = ListQuery.parse(request.query_field("show"), request.query_field("sort"))
+    caller, viewer = request.caller, request.web.viewer(request.caller)
+    table = load_projects(request.context)
 
-        key = ("projects", number, query, viewer, visibility_key(caller))
-        version = str(table.generation)
-        return self._web.respond(request, key, version, render, shows=((SEARCH, version),))
-
-    def _answer_results(self, request: Request, words: str, number: int) -> Response:
-        """Return a page of what a search finds, which no cache keeps, as there are too many."""
-        visible = load_projects(self._context).readable_by(request.caller)
-        start = (number - 1) * RESULTS_ON_A_PAGE
-        matches = visible.search(words, start, start + RESULTS_ON_A_PAGE)
-        pages = page_count(matches.total, RESULTS_ON_A_PAGE)
-        if number > pages:
+    def render() -> bytes:
+        selected = query.select(table.readable_by(caller).projects)
+        listed = excerpt(selected, number, PROJECTS_ON_A_PAGE)
+        if listed is None:
             raise _no_page(number)
-        # an upstream index is asked at most for the first page, and never for a name that is listed
-        public, unanswered = None, ""
-        if number == 1 and not visible.existing([canonicalize_name(words)]):
-            try:
-                public = self._find_public(request, self._context, words)
-            except (Unavailable, TimeoutError):
-                unanswered = canonicalize_name(words)
-        projects = matches.projects if public is None else [public, *matches.projects]
-        results = Excerpt(matches.total + (public is not None), number, pages, projects)
-        similar = [] if results.total else visible.similar(words)
-        values = {
-            "words": words,
-            "found": results,
-            "unanswered": unanswered,
-            "similar": similar,
-            "other_indexes": () if results.total else self._context.index.alternatives,
-        }
-        body = self._web.environment.render(
-            "results.html", self._web.viewer(request.caller), "./", **values
+        return request.web.environment.render(
+            "projects.html",
+            viewer,
+            "../../../",
+            listed=listed,
+            query=query,
+            counted=listed.counted,
+            action="../1/",
         )
-        return self._web.uncached_page(request, body, *self._web.headers(None, request.caller))
 
-    def _find_public(
-        self, request: Request, context: IndexContext, name: str
-    ) -> ProjectFacts | None:
-        """
-        Return the facts of a public project, looked up as its page would do it, or None.
+    key = ("projects", number, query, viewer, visibility_key(caller))
+    version = str(table.generation)
+    return request.web.respond(request, key, version, render, shows=((SEARCH, version),))
 
-        Nobody is told here that a name is private. Raises Unavailable or TimeoutError if no
-        upstream index answers in time.
-        """
-        reader = context.upstream
-        if (
-            reader is None or reader.upstream.config.offline
-        ):  # then the search knows all that there is
-            return None
-        # no server without an upstream index needs it
-        from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
 
+def _answer_results(request: IndexRequest, words: str, number: int) -> Response:
+    """Return a page of what a search finds, which no cache keeps, as there are too many."""
+    visible = load_projects(request.context).readable_by(request.caller)
+    start = (number - 1) * RESULTS_ON_A_PAGE
+    matches = visible.search(words, start, start + RESULTS_ON_A_PAGE)
+    pages = page_count(matches.total, RESULTS_ON_A_PAGE)
+    if number > pages:
+        raise _no_page(number)
+    # an upstream index is asked at most for the first page, and never for a name that is listed
+    public, unanswered = None, ""
+    if number == 1 and not visible.existing([canonicalize_name(words)]):
         try:
-            parsed = parse_name(name)
-            context.read_policy.require_lookup(request.caller, parsed)
-            with request.waiting_at_most(LOOKUP_SECONDS):
-                listing = reader.find(parsed, request, may_refresh=False)
-        except (Invalid, NotFound, Forbidden, Unauthenticated):
-            return None
-        if listing is None or listing.origin.refusal:
-            return None
-        return facts_of(reader.upstream, listing, "")
+            public = _find_public(request, words)
+        except (Unavailable, TimeoutError):
+            unanswered = canonicalize_name(words)
+    projects = matches.projects if public is None else [public, *matches.projects]
+    results = Excerpt(matches.total + (public is not None), number, pages, projects)
+    similar = [] if results.total else visible.similar(words)
+    values = {
+        "words": words,
+        "found": results,
+        "unanswered": unanswered,
+        "similar": similar,
+        "other_indexes": () if results.total else request.context.index.alternatives,
+    }
+    body = request.web.environment.render(
+        "results.html", request.web.viewer(request.caller), "./", **values
+    )
+    return request.web.uncached_page(request, body, *request.web.headers(None, request.caller))
 
-    def answer_asset(self, request: Request) -> Response:
-        """Handle GET `/-/assets/<name>`: a file of the pages, whose digest is in its name."""
-        by_name = {asset.name: asset for asset in self._web.environment.assets.values()}
-        asset = by_name.get(request.path_params["asset"])
-        if asset is None:
-            message = "This page is of another version of the server. Load it again."
-            raise NotFound(message)
-        packed = _compressed(asset.body) if accepts_gzip(request.joined_headers) else None
-        headers = (PUBLIC_FILE, VARY_ENCODING, HARMLESS, *(() if packed is None else (GZIP,)))
-        return make_response(200, asset.media_type.encode(), packed or asset.body, *headers)
 
-    def answer_favicon(self, _request: Request) -> Response:
-        """Handle GET `/favicon.ico`, which browsers ask for by themselves."""
-        icon = self._web.environment.assets["favicon.ico"]
-        return make_response(200, icon.media_type.encode(), icon.body, FOR_A_DAY)
+def _find_public(request: IndexRequest, name: str) -> ProjectFacts | None:
+    """
+    Return the facts of a public project, looked up as its page would do it, or None.
+
+    Nobody is told here that a name is private. Raises Unavailable or TimeoutError if no
+    upstream index answers in time.
+    """
+    reader = request.context.upstream
+    if reader is None or reader.upstream.config.offline:  # then the search knows all that there is
+        return None
+    # no server without an upstream index needs it
+    from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
+
+    try:
+        parsed = parse_name(name)
+        request.context.read_policy.require_lookup(request.caller, parsed)
+        with request.waiting_at_most(LOOKUP_SECONDS):
+            listing = reader.find(parsed, request, may_refresh=False)
+    except (Invalid, NotFound, Forbidden, Unauthenticated):
+        return None
+    if listing is None or listing.origin.refusal:
+        return None
+    return facts_of(reader.upstream, listing, "")
+
+
+def answer_asset(request: IndexRequest) -> Response:
+    """Handle GET `/-/assets/<name>`: a file of the pages, whose digest is in its name."""
+    by_name = {asset.name: asset for asset in request.web.environment.assets.values()}
+    asset = by_name.get(request.path_params["asset"])
+    if asset is None:
+        message = "This page is of another version of the server. Load it again."
+        raise NotFound(message)
+    packed = _compressed(asset.body) if accepts_gzip(request.joined_headers) else None
+    headers = (PUBLIC_FILE, VARY_ENCODING, HARMLESS, *(() if packed is None else (GZIP,)))
+    return make_response(200, asset.media_type.encode(), packed or asset.body, *headers)
+
+
+def answer_favicon(request: IndexRequest) -> Response:
+    """Handle GET `/favicon.ico`, which browsers ask for by themselves."""
+    icon = request.web.environment.assets["favicon.ico"]
+    return make_response(200, icon.media_type.encode(), icon.body, FOR_A_DAY)
 
 
 class Probes:
     """The readiness probe, and the metrics."""
 
-    def __init__(self, context: IndexContext, observer: Instrumentation) -> None:
-        self._context = context
+    def __init__(self, observer: Instrumentation) -> None:
         self._observer = observer
 
-    def ready(self, _request: Request) -> Response:
+    def ready(self, request: IndexRequest) -> Response:
         """
         Handle GET `/ready`, the readiness probe: 503 unless the store can be read and written.
 
@@ -267,23 +260,23 @@ class Probes:
         write has succeeded since the start, unless the server is read-only.
         """
         try:
-            self._context.index.projects.names.get()
+            request.context.index.projects.names.get()
         except WheelyardError as error:
-            self._context.process.store_errors.log(error)  # there may be no other requests
+            request.context.process.store_errors.log(error)  # there may be no other requests
             return _not_ready("The store does not answer.", "storage_unavailable")
-        reason = self._context.process.write_failure()
+        reason = request.context.process.write_failure()
         if reason:
             message = f"No write to the store has succeeded since the server was started. {reason}"
             return _not_ready(message, "store_not_written")
         return make_response(200, TEXT, HEALTHY, NO_STORE)
 
-    def is_allowed_without_login(self, request: Request) -> bool:
+    def is_allowed_without_login(self, request: IndexRequest) -> bool:
         """Return whether the metrics are public, or a request has the metrics token."""
-        server = self._context.index.settings.server
+        server = request.context.index.settings.server
         is_direct = not server.trusted_proxies and not has_forwarding_header(request.joined_headers)
         if server.is_loopback and is_direct:
             return True
-        expected = self._context.index.settings.access.metrics_token.encode()
+        expected = request.context.index.settings.access.metrics_token.encode()
         header = request.joined_headers.get(b"authorization")
         if header is None or not expected:
             return False
@@ -293,7 +286,7 @@ class Probes:
             return False
         return any(compare_digest(secret.encode(), expected) for secret in secrets)
 
-    def answer_metrics(self, request: Request) -> Response:
+    def answer_metrics(self, request: IndexRequest) -> Response:
         """
         Handle GET `/metrics`: the metrics of all workers.
 
@@ -318,7 +311,7 @@ def _no_page(number: int) -> NotFound:
     return NotFound(f"There is no page {number}. Go to the first one: its number is 1.")
 
 
-def health(_request: Request) -> Response:
+def health(_request: IndexRequest) -> Response:
     """Handle GET `/health`, the liveness probe: always 200."""
     return make_response(200, TEXT, HEALTHY, NO_STORE)
 
@@ -328,6 +321,6 @@ def _not_ready(message: str, code: str) -> Response:
     return error_response_for(fault)
 
 
-def robots(_request: Request) -> Response:
+def robots(_request: IndexRequest) -> Response:
     """Handle GET `/robots.txt`: search engines are to leave out every page."""
     return make_response(200, TEXT, ROBOTS, FOR_A_DAY)

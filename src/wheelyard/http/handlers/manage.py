@@ -22,6 +22,7 @@ from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.rights import effective_access
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
@@ -34,9 +35,8 @@ from wheelyard.http.forms import (
     refused_form,
     require_form_token,
 )
-from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.messages import Response, redirect
 from wheelyard.http.request_authentication import CallerElsewhere
-from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Action
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import (
@@ -87,251 +87,253 @@ _VERSION_START: Final = re.compile("[0-9vV]")
 """The beginning of a version, and of no set of versions."""
 
 
-class ManagePages:
-    """The pages on which people manage a project."""
-
-    def __init__(self, web: WebPages) -> None:
-        self._web = web
-        self._context = web.context
-
-    def answer_manage(self, request: Request) -> Response:
-        """Handle GET: what can be changed, the files of one release, or the form of one change."""
-        context, name = self._context, self._web.require_manager(request)
-        if name != request.path_params["name"]:
-            return redirect(
-                301, self._web.path("project", name, "manage", query=request.query_string)
-            )
-        if context.index.settings.server.read_only:
-            raise context.read_only()
-        fields, form = parse_form(request.query_string), FormState(form_token(request, context))
-        project = context.index.projects.get_current(name)
-        version, action = fields.text("version"), fields.text("action")
-        if version:
-            return self._answer_release(request, project, fields, form)
-        if action == STATUS:
-            return self._status_form(request, 200, name, project, form)
-        if action == "delete":
-            return self._change_form(request, 200, form, self._change_of(project, action))
-        done = _done(context.index.projects, project, fields.text("commit"))
-        return self._overview(request, 200, project, form, done)
-
-    def _answer_release(
-        self, request: Request, project: Project, fields: FormFields, form: FormState
-    ) -> Response:
-        """Return the page of the files of one release, or the form of one change of them."""
-        version, action = fields.text("version"), fields.text("action")
-        try:
-            release = _find_release(project, version)
-        except WheelyardError as error:
-            form = FormState(form.token, {"versions": (version,)}, error_on_page(error), "versions")
-            return self._overview(request, status_of(error), project, form)
-        filenames = fields.all("file") or None
-        change = self._change_of(project, action, {release.version}, filenames)
-        if change.releases:
-            return self._change_form(request, 200, form, change)
-        template = "manage_release.html"
-        return self._show(request, 200, project.name, template, release=release, form=form)
-
-    def answer_change(self, request: Request) -> Response:
-        """
-        Handle POST: make the change of a form, and redirect to a page that says what it was.
-
-        A form in which releases or files were chosen changes nothing yet: the answer is the form
-        that names all of their files.
-        """
-        context, name = self._context, self._web.require_manager(request)
-        # the handler is called again once the body has come, and changes nothing before
-        fields = read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
-        if fields.text("choose") in VERBS:
-            return self._choose(request, name, fields)
-        action = fields.action(STATUS, RELEASE, *VERBS)
-        api = self._api(request)
-        try:
-            require_form_token(request, context, fields.text(CSRF_FIELD))
-            if action == RELEASE:
-                return self._release_name(request, api, name, fields)
-            number = _change(api, name, fields)
-        except WheelyardError as error:  # nothing was changed
-            return self._ask_again(request, name, fields, error)
-        return redirect(303, self._web.path("project", name, "manage", query=b"commit=%d" % number))
-
-    def _api(self, request: Request) -> LocalApi:
-        index = self._context.index
-        callers = CallerElsewhere(request, index)
-        return LocalApi(index=index, caller=request.caller, callers=callers)
-
-    def answer_access(self, request: Request) -> Response:
-        """Handle GET: the effective rights on a project. On a bucket it reads all tokens."""
-        index, name = self._context.index, self._web.require_manager(request)
-        if name != request.path_params["name"]:
-            return redirect(
-                301, self._web.path("project", name, "access", query=request.query_string)
-            )
-        self._context.require_project(name)
-        entries = effective_access(name, index.authenticator, index.tokens.all())
-        has_details = is_token_admin(request.caller)
-        return self._show(
-            request, 200, name, "access.html", ACCESS, entries=entries, has_details=has_details
+def answer_manage(request: IndexRequest) -> Response:
+    """Handle GET: what can be changed, the files of one release, or the form of one change."""
+    context, name = request.context, request.web.require_manager(request)
+    if name != request.path_params["name"]:
+        return redirect(
+            301, request.web.path("project", name, "manage", query=request.query_string)
         )
+    if context.index.settings.server.read_only:
+        raise context.read_only()
+    fields, form = parse_form(request.query_string), FormState(form_token(request))
+    project = context.index.projects.get_current(name)
+    version, action = fields.text("version"), fields.text("action")
+    if version:
+        return _answer_release(request, project, fields, form)
+    if action == STATUS:
+        return _status_form(request, 200, name, project, form)
+    if action == "delete":
+        return _change_form(request, 200, form, _change_of(request, project, action))
+    done = _done(context.index.projects, project, fields.text("commit"))
+    return _overview(request, 200, project, form, done)
 
-    def _choose(self, request: Request, name: NormalizedName, fields: FormFields) -> Response:
-        """Return the form that names the files of the chosen releases, or what is wrong."""
-        form = FormState(form_token(request, self._context))
-        project, action = self._context.index.projects.get_current(name), fields.text("choose")
-        try:
-            versions = _chosen_versions(self._changeable(project, action), fields)
-            change = self._change_of(project, action, versions, fields.all("file") or None)
-            if not change.releases:
-                message = f"None of these files can be {PARTICIPLES[action]}. Choose others."
-                raise Invalid(message, code="invalid_field")
-        except WheelyardError as error:
-            # the form to restore has no such field
-            field = "" if action == "restore" else "versions"
-            form = FormState(form.token, fields.values, error_on_page(error), field)
-            return self._overview(request, status_of(error), project, form)
-        return self._change_form(request, 200, form, change)
 
-    def _changeable(self, project: Project, action: str) -> Project:
-        """Return the project with the files that an action can be about: to restore, deleted."""
-        kept = self._context.index.lifecycle.kept_files
-        return replace(project, files=kept(project)) if action == "restore" else project
+def _answer_release(
+    request: IndexRequest, project: Project, fields: FormFields, form: FormState
+) -> Response:
+    """Return the page of the files of one release, or the form of one change of them."""
+    version, action = fields.text("version"), fields.text("action")
+    try:
+        release = _find_release(project, version)
+    except WheelyardError as error:
+        form = FormState(form.token, {"versions": (version,)}, error_on_page(error), "versions")
+        return _overview(request, status_of(error), project, form)
+    filenames = fields.all("file") or None
+    change = _change_of(request, project, action, {release.version}, filenames)
+    if change.releases:
+        return _change_form(request, 200, form, change)
+    template = "manage_release.html"
+    return _show(request, 200, project.name, template, release=release, form=form)
 
-    def _change_of(
-        self,
-        project: Project,
-        action: str,
-        versions: Collection[str] | None = None,
-        filenames: Collection[str] | None = None,
-    ) -> FileChange:
-        """
-        Return the change of these files, which has no releases if there is nothing to change.
 
-        It is about the whole project if neither is given.
-        """
-        releases = (
-            chosen_releases(self._changeable(project, action), action, versions, filenames)
-            if action in VERBS
-            else ()
+def answer_change(request: IndexRequest) -> Response:
+    """
+    Handle POST: make the change of a form, and redirect to a page that says what it was.
+
+    A form in which releases or files were chosen changes nothing yet: the answer is the form
+    that names all of their files.
+    """
+    name = request.web.require_manager(request)
+    # the handler is called again once the body has come, and changes nothing before
+    fields = read_form(request, FORM_LIMIT_BYTES, MAX_FIELDS)
+    if fields.text("choose") in VERBS:
+        return _choose(request, name, fields)
+    action = fields.action(STATUS, RELEASE, *VERBS)
+    api = _api(request)
+    try:
+        require_form_token(request, fields.text(CSRF_FIELD))
+        if action == RELEASE:
+            return _release_name(request, api, name, fields)
+        number = _change(api, name, fields)
+    except WheelyardError as error:  # nothing was changed
+        return _ask_again(request, name, fields, error)
+    return redirect(303, request.web.path("project", name, "manage", query=b"commit=%d" % number))
+
+
+def _api(request: IndexRequest) -> LocalApi:
+    index = request.context.index
+    callers = CallerElsewhere(request, index)
+    return LocalApi(index=index, caller=request.caller, callers=callers)
+
+
+def answer_access(request: IndexRequest) -> Response:
+    """Handle GET: the effective rights on a project. On a bucket it reads all tokens."""
+    index, name = request.context.index, request.web.require_manager(request)
+    if name != request.path_params["name"]:
+        return redirect(
+            301, request.web.path("project", name, "access", query=request.query_string)
         )
-        return FileChange(
-            name=project.name,
-            action=action,
-            releases=tuple(releases),
-            is_whole=versions is None,
-            is_kept=self._context.index.lifecycle.removal.keeps_deleted,
-        )
+    request.context.require_project(name)
+    entries = effective_access(name, index.authenticator, index.tokens.all())
+    has_details = is_token_admin(request.caller)
+    return _show(
+        request, 200, name, "access.html", ACCESS, entries=entries, has_details=has_details
+    )
 
-    def _release_name(
-        self, request: Request, api: LocalApi, name: NormalizedName, fields: FormFields
-    ) -> Response:
-        """
-        Give up a name without files, and return the page that says so.
 
-        Raises Invalid unless the name was typed, and what `release_name` raises.
-        """
-        with checking("confirmation"):
-            _require_confirmation(fields.text("confirmation"), name)
-        body = form_body(fields, NameChange)
-        api.call(project_operations.release_name, name, body)
-        viewer = self._web.viewer(request.caller)
-        return self._web.show(viewer, 200, "name_released.html", "../../../", name=name)
+def _choose(request: IndexRequest, name: NormalizedName, fields: FormFields) -> Response:
+    """Return the form that names the files of the chosen releases, or what is wrong."""
+    form = FormState(form_token(request))
+    project, action = request.context.index.projects.get_current(name), fields.text("choose")
+    try:
+        versions = _chosen_versions(_changeable(request, project, action), fields)
+        change = _change_of(request, project, action, versions, fields.all("file") or None)
+        if not change.releases:
+            message = f"None of these files can be {PARTICIPLES[action]}. Choose others."
+            raise Invalid(message, code="invalid_field")
+    except WheelyardError as error:
+        # the form to restore has no such field
+        field = "" if action == "restore" else "versions"
+        form = FormState(form.token, fields.values, error_on_page(error), field)
+        return _overview(request, status_of(error), project, form)
+    return _change_form(request, 200, form, change)
 
-    def _overview(
-        self,
-        request: Request,
-        status: int,
-        project: Project,
-        form: FormState,
-        done: Sequence[Change] | None = None,
-    ) -> Response:
-        """Return the page on which one chooses what to change."""
-        may_release = request.caller.may(Action.ADMIN, project.name)
-        managed = ManagedProject(
-            project=project,
-            deleted=self._changeable(project, "restore"),
-            quota=self._context.index.uploads.quotas.project,
-            is_kept=self._context.index.lifecycle.removal.keeps_deleted,
-            may_release=may_release,
-            done=done,
-        )
-        viewer = self._web.viewer(request.caller, project.name)
-        return self._web.own_page(status, managed.render(self._web.environment, viewer, form))
 
-    def _change_form(
-        self,
-        request: Request,
-        status: int,
-        form: FormState,
-        change: FileChange,
-        *,
-        warns: bool = True,
-    ) -> Response:
-        """Return the form of a change of files, and if it `warns`, what a deletion leads to."""
-        template = "manage_files.html"
-        warnings = tuple[str, ...]()
-        if warns and change.action == "delete":
-            warnings = deletion_warnings(self._api(request), change.name, change.ticked)
-        return self._show(
-            request, status, change.name, template, change=change, warnings=warnings, form=form
-        )
+def _changeable(request: IndexRequest, project: Project, action: str) -> Project:
+    """Return the project with the files that an action can be about: to restore, deleted."""
+    kept = request.context.index.lifecycle.kept_files
+    return replace(project, files=kept(project)) if action == "restore" else project
 
-    def _status_form(
-        self,
-        request: Request,
-        status: int,
-        name: NormalizedName,
-        project: Project | None,
-        form: FormState,
-    ) -> Response:
-        """Return the page with the form that sets the status of a project, which may be unknown."""
-        return self._show(
-            request,
-            status,
-            name,
-            "manage_status.html",
-            project=project,
-            meanings=STATUS_MEANINGS.items(),
-            form=form,
-        )
 
-    def _show(
-        self,
-        request: Request,
-        status: int,
-        name: NormalizedName,
-        template: str,
-        tab: str = MANAGE,
-        **values: object,
-    ) -> Response:
-        viewer = self._web.viewer(request.caller, name)
-        page = render_form(self._web.environment, viewer, name, template, tab, **values)
-        return self._web.own_page(status, page)
+def _change_of(
+    request: IndexRequest,
+    project: Project,
+    action: str,
+    versions: Collection[str] | None = None,
+    filenames: Collection[str] | None = None,
+) -> FileChange:
+    """
+    Return the change of these files, which has no releases if there is nothing to change.
 
-    def _ask_again(
-        self, request: Request, name: NormalizedName, fields: FormFields, error: WheelyardError
-    ) -> Response:
-        """Return the page with the form that was refused, with the reason and what was typed."""
-        store = self._context.index.projects
-        form = refused_form(request, self._context, fields, error)
-        if isinstance(error, Unavailable):
-            # while the store does not answer, what is remembered has to do
-            cached = store.peek(name, "any")
-            project = cached.value if cached is not None else None
-        else:
-            project = store.get_current(name)
-        action, status = fields.text("action"), status_of(error)
-        if action == RELEASE and project is not None:
-            return self._overview(request, status, project, form)
-        if action == STATUS or (project is None and action == RELEASE):
-            return self._status_form(request, status, name, project, form)
-        if project is not None:
-            project = self._changeable(project, action)
-        change = _asked_change(project, name, fields)
-        is_kept = self._context.index.lifecycle.removal.keeps_deleted
-        # a store that does not answer is not asked for more
-        warns = not isinstance(error, Unavailable)
-        change = replace(change, is_kept=is_kept)
-        return self._change_form(request, status, form, change, warns=warns)
+    It is about the whole project if neither is given.
+    """
+    releases = (
+        chosen_releases(_changeable(request, project, action), action, versions, filenames)
+        if action in VERBS
+        else ()
+    )
+    return FileChange(
+        name=project.name,
+        action=action,
+        releases=tuple(releases),
+        is_whole=versions is None,
+        is_kept=request.context.index.lifecycle.removal.keeps_deleted,
+    )
+
+
+def _release_name(
+    request: IndexRequest, api: LocalApi, name: NormalizedName, fields: FormFields
+) -> Response:
+    """
+    Give up a name without files, and return the page that says so.
+
+    Raises Invalid unless the name was typed, and what `release_name` raises.
+    """
+    with checking("confirmation"):
+        _require_confirmation(fields.text("confirmation"), name)
+    body = form_body(fields, NameChange)
+    api.call(project_operations.release_name, name, body)
+    viewer = request.web.viewer(request.caller)
+    return request.web.show(viewer, 200, "name_released.html", "../../../", name=name)
+
+
+def _overview(
+    request: IndexRequest,
+    status: int,
+    project: Project,
+    form: FormState,
+    done: Sequence[Change] | None = None,
+) -> Response:
+    """Return the page on which one chooses what to change."""
+    may_release = request.caller.may(Action.ADMIN, project.name)
+    managed = ManagedProject(
+        project=project,
+        deleted=_changeable(request, project, "restore"),
+        quota=request.context.index.uploads.quotas.project,
+        is_kept=request.context.index.lifecycle.removal.keeps_deleted,
+        may_release=may_release,
+        done=done,
+    )
+    viewer = request.web.viewer(request.caller, project.name)
+    return request.web.own_page(status, managed.render(request.web.environment, viewer, form))
+
+
+def _change_form(
+    request: IndexRequest,
+    status: int,
+    form: FormState,
+    change: FileChange,
+    *,
+    warns: bool = True,
+) -> Response:
+    """Return the form of a change of files, and if it `warns`, what a deletion leads to."""
+    template = "manage_files.html"
+    warnings = tuple[str, ...]()
+    if warns and change.action == "delete":
+        warnings = deletion_warnings(_api(request), change.name, change.ticked)
+    return _show(
+        request, status, change.name, template, change=change, warnings=warnings, form=form
+    )
+
+
+def _status_form(
+    request: IndexRequest,
+    status: int,
+    name: NormalizedName,
+    project: Project | None,
+    form: FormState,
+) -> Response:
+    """Return the page with the form that sets the status of a project, which may be unknown."""
+    return _show(
+        request,
+        status,
+        name,
+        "manage_status.html",
+        project=project,
+        meanings=STATUS_MEANINGS.items(),
+        form=form,
+    )
+
+
+def _show(
+    request: IndexRequest,
+    status: int,
+    name: NormalizedName,
+    template: str,
+    tab: str = MANAGE,
+    **values: object,
+) -> Response:
+    viewer = request.web.viewer(request.caller, name)
+    page = render_form(request.web.environment, viewer, name, template, tab, **values)
+    return request.web.own_page(status, page)
+
+
+def _ask_again(
+    request: IndexRequest, name: NormalizedName, fields: FormFields, error: WheelyardError
+) -> Response:
+    """Return the page with the form that was refused, with the reason and what was typed."""
+    store = request.context.index.projects
+    form = refused_form(request, fields, error)
+    if isinstance(error, Unavailable):
+        # while the store does not answer, what is remembered has to do
+        cached = store.peek(name, "any")
+        project = cached.value if cached is not None else None
+    else:
+        project = store.get_current(name)
+    action, status = fields.text("action"), status_of(error)
+    if action == RELEASE and project is not None:
+        return _overview(request, status, project, form)
+    if action == STATUS or (project is None and action == RELEASE):
+        return _status_form(request, status, name, project, form)
+    if project is not None:
+        project = _changeable(request, project, action)
+    change = _asked_change(project, name, fields)
+    is_kept = request.context.index.lifecycle.removal.keeps_deleted
+    # a store that does not answer is not asked for more
+    warns = not isinstance(error, Unavailable)
+    change = replace(change, is_kept=is_kept)
+    return _change_form(request, status, form, change, warns=warns)
 
 
 def _find_release(project: Project, text: str) -> Release:

@@ -16,12 +16,13 @@ from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.http import resolver
-from wheelyard.http.messages import NO_STORE, MadeFrom, Request, Response, redirect
+from wheelyard.http.context import IndexRequest
+from wheelyard.http.messages import NO_STORE, MadeFrom, Response, redirect
 from wheelyard.http.page_cache import GRANTS, SEARCH
 from wheelyard.http.representation import MediaType
 from wheelyard.http.resolver import OpenListing, PrivateFiles
 from wheelyard.http.responses import load_projects, page_cache_headers, page_response
-from wheelyard.http.web_pages import ReleaseMetadata, TemporaryPage, WebPages
+from wheelyard.http.web_pages import ReleaseMetadata, TemporaryPage
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
@@ -128,271 +129,275 @@ class _Place(Struct, frozen=True, kw_only=True):
         )
 
 
-class ProjectPages:
-    """The pages of projects and of their releases."""
+def answer_description(request: IndexRequest) -> Response:
+    """Handle GET `/project/<name>/` and `/project/<name>/<version>/`: the description."""
+    place = _place(request)
+    if isinstance(place, Response):
+        return place
+    if place.release is None:
+        return _empty(request, place, DESCRIPTION)
+    metadata = ReleaseMetadata(request, place.listing, place.release.metadata_file)
+    seen, shows = _neighbours(request, place, metadata)
+    downloads, until = _downloads(request, place)
 
-    def __init__(self, web: WebPages) -> None:
-        self._web = web
-        self._context = web.context
-        self._counts = web.context.downloads
-
-    def answer_description(self, request: Request) -> Response:
-        """Handle GET `/project/<name>/` and `/project/<name>/<version>/`: the description."""
-        place = self._place(request)
-        if isinstance(place, Response):
-            return place
-        if place.release is None:
-            return self._empty(request, place, DESCRIPTION)
-        metadata = ReleaseMetadata(request, place.listing, place.release.metadata_file)
-        seen, shows = self._neighbours(request, place, metadata)
-        downloads, until = self._downloads(place)
-
-        def render() -> bytes:
-            content = self._described(request, self._content(place, metadata, seen))
-            if place.is_release:
-                page = release_page(self._web.environment, place.viewer, content)
-            else:
-                project = ProjectContent(
-                    project=place.listing,
-                    releases=releases_of(place.listing),
-                    latest=content,
-                    used_by=seen.used_by,
-                    uploaders=seen.uploaders,
-                    downloads=downloads,
-                )
-                page = project_page(self._web.environment, place.viewer, project)
-            return _checked(page, content)
-
-        key, version = place.key(DESCRIPTION), seen.version_with(place.listing)
-        if downloads is not None:
-            version = f"{version} {downloads.digest}"
-        return self._web.respond(
-            request, key, version, render, listing=place.listing, shows=shows, until=until
-        )
-
-    def answer_dependencies(self, request: Request) -> Response:
-        """Handle GET `/project/.../dependencies/`: what a release needs, and who uses a project."""
-        place = self._place(request)
-        if isinstance(place, Response):
-            return place
-        if place.release is None:
-            return self._empty(request, place, DEPENDENCIES)
-        metadata = ReleaseMetadata(request, place.listing, place.release.metadata_file)
-        seen, shows = self._neighbours(request, place, metadata)
-
-        def render() -> bytes:
-            content = self._content(place, metadata, seen)
-            page = dependencies_page(
-                self._web.environment, place.viewer, content, used_by=seen.used_by
-            )
-            return _checked(page, content)
-
-        key, version = place.key(DEPENDENCIES), seen.version_with(place.listing)
-        return self._web.respond(request, key, version, render, listing=place.listing, shows=shows)
-
-    def answer_files(self, request: Request) -> Response:
-        """Handle GET `/project/.../files/`: the files of a release, filtered by the query."""
-        place = self._place(request)
-        if isinstance(place, Response):
-            return place
-        if place.release is None:
-            return self._empty(request, place, FILES)
-        release, environment = place.release, self._web.environment
-        selected, number = _file_query(request)
-
-        def render() -> bytes:
-            files = file_list(release, selected, number, environment.files_per_page)
-            if files is None:
-                raise NotFound("There is no such page of files. Look at the first one.")
-            return files_page(environment, place.viewer, place.head(), files)
-
-        if selected != ALL_FILES:  # no cache keeps what a filter finds, as there are too many
-            headers = (*self._web.security_headers, NO_STORE)
-            return self._web.uncached_page(request, render(), *headers)
-        key, version = place.key(FILES, number), NO_NEIGHBOURS.version_with(place.listing)
-        return self._web.respond(request, key, version, render, listing=place.listing)
-
-    def answer_old_files(self, request: Request) -> Response:
-        """Handle GET `/project/.../files/<facet>/<number>/`, as older pages had it: redirect."""
-        name, params = self._web.require_lookup(request), request.path_params
-        facet, number = params["facet"], params.get("number", "")
-        if facet.isdecimal():
-            facet, number = "", facet
-        field = "platform" if facet.startswith("on-") else "python"
-        query = urlencode([pair for pair in ((field, facet), ("page", number)) if pair[1]])
-        path = self._web.path("project", name, params["version"], "files", query=query.encode())
-        return redirect(301, path)
-
-    def answer_requirements(self, request: Request) -> Response:
-        """Handle GET `/project/<name>/<version>/requirements.txt`: the release with its hashes."""
-        place = self._place(request)
-        if isinstance(place, Response):
-            return place
-        release, name = place.release, place.listing.name
-        assert release is not None  # noqa: S101 - the URL has a version
-
-        def render() -> bytes:
-            return f"{pinned_requirement(name, release)}\n".encode()
-
-        headers = self._web.headers(name, None)
-        if place.listing.origin.is_upstream:
-            headers = page_cache_headers(0, is_public=False)
-        page = (MediaType.TEXT, ("requirements", name, release.version), place.listing.version)
-        return page_response(
-            self._context, request, *page, render, listing=place.listing, headers=headers
-        )
-
-    def answer_releases(self, request: Request) -> Response:
-        """Handle GET `/project/<name>/releases/`: all releases of a project."""
-        place = self._place(request)
-        if isinstance(place, Response):
-            return place
-        if place.release is None:
-            return self._empty(request, place, RELEASES)
-
-        def render() -> bytes:
-            releases = releases_of(place.listing)
-            return releases_page(self._web.environment, place.viewer, place.head(), releases)
-
-        key, version = place.key(RELEASES), NO_NEIGHBOURS.version_with(place.listing)
-        return self._web.respond(request, key, version, render, listing=place.listing)
-
-    def _place(self, request: Request) -> _Place | Response:
-        """
-        Return what a request is about, or the redirect from another spelling, or what is missing.
-
-        Raises as `WebPages.require_lookup` and `resolver.find`.
-        """
-        name, sent = self._web.require_lookup(request), request.path_params.get("version")
-        if sent is None and name != request.path_params["name"]:
-            return self._redirect(request, name)
-        try:
-            listing = resolver.find(self._context, name, request)
-        except NotFound:
-            with suppress(Unavailable):  # the answer names similar projects
-                load_projects(self._context)
-            raise
-        unused = self._context.index.uploads.unused
-        is_own = listing.origin.is_own
-        if unused is not None and is_own and listing.files:
-            unused.note_use()
-        viewer = self._web.choosing_viewer(request, name if is_own else None)
-        latest = self._latest(listing)
-        release = latest if sent is None else _release(listing, sent)
-        if sent is not None:
-            if release is None:
-                return self._missing_release(request, listing)
-            if (name, release.version) != (request.path_params["name"], sent):
-                return self._redirect(request, name, release.version)
-        return _Place(
-            listing=listing,
-            viewer=viewer,
-            latest=latest,
-            release=release,
-            is_release=sent is not None,
-        )
-
-    def _empty(self, request: Request, place: _Place, tab: str) -> Response:
-        """Return the page of a tab for a project without releases."""
-        listing, files = place.listing, place.listing.open
-        deleted = files.project.deleted_filenames if isinstance(files, PrivateFiles) else ()
-
-        def render() -> bytes:
-            public = public_package(listing.origin)
-            return empty_page(
-                self._web.environment,
-                place.viewer,
-                listing,
-                tab,
-                public,
-                has_deleted_files=bool(deleted),
-                not_shown=notes_on(listing.origin, public),
-                other_index=listing.origin.other_index,
-            )
-
-        key, version = place.key(tab), NO_NEIGHBOURS.version_with(listing)
-        return self._web.respond(request, key, version, render, listing=listing)
-
-    def _downloads(self, place: _Place) -> tuple[DownloadReport | None, float]:
-        """Return the downloads that a page shows, and until when, on the monotonic clock."""
-        counts = self._counts
-        if counts is None or place.is_release or place.listing.origin.is_upstream:
-            return None, inf
-        return counts.shown_report(place.listing.name, SHOWN_DAYS)
-
-    def _neighbours(
-        self, request: Request, place: _Place, metadata: ReleaseMetadata
-    ) -> tuple[_Neighbours, MadeFrom]:
-        """
-        Return what a page shows besides the listing, and the versions of that.
-
-        Raises as `ReleaseMetadata.core`.
-        """
-        table, name = load_projects(self._context), place.listing.name
-        visible = table.readable_by(request.caller)
-        # all that the page shows besides the listing, so that a change of it ends the answer
-        shows: MadeFrom = ((SEARCH, str(table.generation)),)
-        linked = frozenset(visible.existing(metadata.required_names(self._web.required_names)))
+    def render() -> bytes:
+        content = _described(request, _content(place, metadata, seen))
         if place.is_release:
-            return _Neighbours(linked), shows
-        uploaders = tuple[str, ...]()
-        if place.viewer.may_manage:
-            index = self._context.index
-            stored = index.server.access.records.get()
-            shows = (*shows, (GRANTS, stored.version))
-            uploaders = _uploaders(name, index.server.access.in_force(stored), index.name)
-        return _Neighbours(linked, tuple(visible.used_by(name)), uploaders), shows
+            page = release_page(request.web.environment, place.viewer, content)
+        else:
+            project = ProjectContent(
+                project=place.listing,
+                releases=releases_of(place.listing),
+                latest=content,
+                used_by=seen.used_by,
+                uploaders=seen.uploaders,
+                downloads=downloads,
+            )
+            page = project_page(request.web.environment, place.viewer, project)
+        return _checked(page, content)
 
-    def _content(
-        self, place: _Place, metadata: ReleaseMetadata, seen: _Neighbours
-    ) -> ReleaseContent:
-        """Return what a page shows of a release, without its description."""
-        return ReleaseContent(
-            head=place.head(lacks_core=metadata.is_missing),
-            core=metadata.core,
-            linked_names=seen.linked_names,
-            is_final=not metadata.is_missing,
+    key, version = place.key(DESCRIPTION), seen.version_with(place.listing)
+    if downloads is not None:
+        version = f"{version} {downloads.digest}"
+    return request.web.respond(
+        request, key, version, render, listing=place.listing, shows=shows, until=until
+    )
+
+
+def answer_dependencies(request: IndexRequest) -> Response:
+    """Handle GET `/project/.../dependencies/`: what a release needs, and who uses a project."""
+    place = _place(request)
+    if isinstance(place, Response):
+        return place
+    if place.release is None:
+        return _empty(request, place, DEPENDENCIES)
+    metadata = ReleaseMetadata(request, place.listing, place.release.metadata_file)
+    seen, shows = _neighbours(request, place, metadata)
+
+    def render() -> bytes:
+        content = _content(place, metadata, seen)
+        page = dependencies_page(
+            request.web.environment, place.viewer, content, used_by=seen.used_by
+        )
+        return _checked(page, content)
+
+    key, version = place.key(DEPENDENCIES), seen.version_with(place.listing)
+    return request.web.respond(request, key, version, render, listing=place.listing, shows=shows)
+
+
+def answer_files(request: IndexRequest) -> Response:
+    """Handle GET `/project/.../files/`: the files of a release, filtered by the query."""
+    place = _place(request)
+    if isinstance(place, Response):
+        return place
+    if place.release is None:
+        return _empty(request, place, FILES)
+    release, environment = place.release, request.web.environment
+    selected, number = _file_query(request)
+
+    def render() -> bytes:
+        files = file_list(release, selected, number, environment.files_per_page)
+        if files is None:
+            raise NotFound("There is no such page of files. Look at the first one.")
+        return files_page(environment, place.viewer, place.head(), files)
+
+    if selected != ALL_FILES:  # no cache keeps what a filter finds, as there are too many
+        headers = (*request.web.security_headers, NO_STORE)
+        return request.web.uncached_page(request, render(), *headers)
+    key, version = place.key(FILES, number), NO_NEIGHBOURS.version_with(place.listing)
+    return request.web.respond(request, key, version, render, listing=place.listing)
+
+
+def answer_old_files(request: IndexRequest) -> Response:
+    """Handle GET `/project/.../files/<facet>/<number>/`, as older pages had it: redirect."""
+    name, params = request.web.require_lookup(request), request.path_params
+    facet, number = params["facet"], params.get("number", "")
+    if facet.isdecimal():
+        facet, number = "", facet
+    field = "platform" if facet.startswith("on-") else "python"
+    query = urlencode([pair for pair in ((field, facet), ("page", number)) if pair[1]])
+    path = request.web.path("project", name, params["version"], "files", query=query.encode())
+    return redirect(301, path)
+
+
+def answer_requirements(request: IndexRequest) -> Response:
+    """Handle GET `/project/<name>/<version>/requirements.txt`: the release with its hashes."""
+    place = _place(request)
+    if isinstance(place, Response):
+        return place
+    release, name = place.release, place.listing.name
+    assert release is not None  # noqa: S101 - the URL has a version
+
+    def render() -> bytes:
+        return f"{pinned_requirement(name, release)}\n".encode()
+
+    headers = request.web.headers(name, None)
+    if place.listing.origin.is_upstream:
+        headers = page_cache_headers(0, is_public=False)
+    page = (MediaType.TEXT, ("requirements", name, release.version), place.listing.version)
+    return page_response(
+        request.context, request, *page, render, listing=place.listing, headers=headers
+    )
+
+
+def answer_releases(request: IndexRequest) -> Response:
+    """Handle GET `/project/<name>/releases/`: all releases of a project."""
+    place = _place(request)
+    if isinstance(place, Response):
+        return place
+    if place.release is None:
+        return _empty(request, place, RELEASES)
+
+    def render() -> bytes:
+        releases = releases_of(place.listing)
+        return releases_page(request.web.environment, place.viewer, place.head(), releases)
+
+    key, version = place.key(RELEASES), NO_NEIGHBOURS.version_with(place.listing)
+    return request.web.respond(request, key, version, render, listing=place.listing)
+
+
+def _place(request: IndexRequest) -> _Place | Response:
+    """
+    Return what a request is about, or the redirect from another spelling, or what is missing.
+
+    Raises as `WebPages.require_lookup` and `resolver.find`.
+    """
+    name, sent = request.web.require_lookup(request), request.path_params.get("version")
+    if sent is None and name != request.path_params["name"]:
+        return _redirect(request, name)
+    try:
+        listing = resolver.find(request.context, name, request)
+    except NotFound:
+        with suppress(Unavailable):  # the answer names similar projects
+            load_projects(request.context)
+        raise
+    unused = request.context.index.uploads.unused
+    is_own = listing.origin.is_own
+    if unused is not None and is_own and listing.files:
+        unused.note_use()
+    viewer = request.web.choosing_viewer(request, name if is_own else None)
+    latest = _latest(request, listing)
+    release = latest if sent is None else _release(listing, sent)
+    if sent is not None:
+        if release is None:
+            return _missing_release(request, listing)
+        if (name, release.version) != (request.path_params["name"], sent):
+            return _redirect(request, name, release.version)
+    return _Place(
+        listing=listing,
+        viewer=viewer,
+        latest=latest,
+        release=release,
+        is_release=sent is not None,
+    )
+
+
+def _empty(request: IndexRequest, place: _Place, tab: str) -> Response:
+    """Return the page of a tab for a project without releases."""
+    listing, files = place.listing, place.listing.open
+    deleted = files.project.deleted_filenames if isinstance(files, PrivateFiles) else ()
+
+    def render() -> bytes:
+        public = public_package(listing.origin)
+        return empty_page(
+            request.web.environment,
+            place.viewer,
+            listing,
+            tab,
+            public,
+            has_deleted_files=bool(deleted),
+            not_shown=notes_on(listing.origin, public),
+            other_index=listing.origin.other_index,
         )
 
-    def _described(self, request: Request, content: ReleaseContent) -> ReleaseContent:
-        """Return content with its description, which is waited for unless it takes too long."""
-        described = self._context.process.descriptions.render(content.core)
-        if described.job is not None:
-            request.wait(DESCRIPTION, _until_done, described.job)
-        is_final = described.is_final and content.is_final
-        return replace(content, description=described.html, is_final=is_final)
+    key, version = place.key(tab), NO_NEIGHBOURS.version_with(listing)
+    return request.web.respond(request, key, version, render, listing=listing)
 
-    def _redirect(self, request: Request, *place: str) -> Response:
-        """Return the redirect to the same page below the usual path of a project or a release."""
-        rest = request.segments[1 + len(place) :]
-        path = self._web.path("project", *place, *rest, query=request.query_string)
-        return redirect(301, path.replace("/requirements.txt/", "/requirements.txt"))
 
-    def _missing_release(self, request: Request, listing: OpenListing) -> Response:
-        sent = request.path_params["version"]
-        root, public, version = "../" * len(request.segments), public_package(listing.origin), ""
-        with suppress(Invalid):
-            version = str(parse_version(sent))
-        notes = notes_on(listing.origin, public)
-        values = {
-            "name": listing.name,
-            "version": sent[:TEXT_LIMIT],
-            "public": public,
-            "not_shown": notes and notes.of_release(version),
-        }
-        viewer = self._web.viewer(request.caller)
-        return self._web.show(viewer, 404, "missing_release.html", root, **values)
+def _downloads(request: IndexRequest, place: _Place) -> tuple[DownloadReport | None, float]:
+    """Return the downloads that a page shows, and until when, on the monotonic clock."""
+    counts = request.context.downloads
+    if counts is None or place.is_release or place.listing.origin.is_upstream:
+        return None, inf
+    return counts.shown_report(place.listing.name, SHOWN_DAYS)
 
-    def _latest(self, listing: OpenListing) -> ReleaseOf[ShownFile] | None:
-        """Return the release that describes a project, of which one file is remembered."""
-        key = f"{listing.name} {listing.version}"
-        file = self._web.latest_files.get(key)
-        if file is not None:  # many releases take long to sort
-            return release_of(listing, listed_version(file.version))
-        latest = latest_release(releases_of(listing))
-        if latest is not None:
-            self._web.latest_files.put(key, latest.metadata_file, _FILE_BYTES)
-        return latest
+
+def _neighbours(
+    request: IndexRequest, place: _Place, metadata: ReleaseMetadata
+) -> tuple[_Neighbours, MadeFrom]:
+    """
+    Return what a page shows besides the listing, and the versions of that.
+
+    Raises as `ReleaseMetadata.core`.
+    """
+    table, name = load_projects(request.context), place.listing.name
+    visible = table.readable_by(request.caller)
+    # all that the page shows besides the listing, so that a change of it ends the answer
+    shows: MadeFrom = ((SEARCH, str(table.generation)),)
+    linked = frozenset(visible.existing(metadata.required_names(request.web.required_names)))
+    if place.is_release:
+        return _Neighbours(linked), shows
+    uploaders = tuple[str, ...]()
+    if place.viewer.may_manage:
+        index = request.context.index
+        stored = index.server.access.records.get()
+        shows = (*shows, (GRANTS, stored.version))
+        uploaders = _uploaders(name, index.server.access.in_force(stored), index.name)
+    return _Neighbours(linked, tuple(visible.used_by(name)), uploaders), shows
+
+
+def _content(place: _Place, metadata: ReleaseMetadata, seen: _Neighbours) -> ReleaseContent:
+    """Return what a page shows of a release, without its description."""
+    return ReleaseContent(
+        head=place.head(lacks_core=metadata.is_missing),
+        core=metadata.core,
+        linked_names=seen.linked_names,
+        is_final=not metadata.is_missing,
+    )
+
+
+def _described(request: IndexRequest, content: ReleaseContent) -> ReleaseContent:
+    """Return content with its description, which is waited for unless it takes too long."""
+    described = request.context.process.descriptions.render(content.core)
+    if described.job is not None:
+        request.wait(DESCRIPTION, _until_done, described.job)
+    is_final = described.is_final and content.is_final
+    return replace(content, description=described.html, is_final=is_final)
+
+
+def _redirect(request: IndexRequest, *place: str) -> Response:
+    """Return the redirect to the same page below the usual path of a project or a release."""
+    rest = request.segments[1 + len(place) :]
+    path = request.web.path("project", *place, *rest, query=request.query_string)
+    return redirect(301, path.replace("/requirements.txt/", "/requirements.txt"))
+
+
+def _missing_release(request: IndexRequest, listing: OpenListing) -> Response:
+    sent = request.path_params["version"]
+    root, public, version = "../" * len(request.segments), public_package(listing.origin), ""
+    with suppress(Invalid):
+        version = str(parse_version(sent))
+    notes = notes_on(listing.origin, public)
+    values = {
+        "name": listing.name,
+        "version": sent[:TEXT_LIMIT],
+        "public": public,
+        "not_shown": notes and notes.of_release(version),
+    }
+    viewer = request.web.viewer(request.caller)
+    return request.web.show(viewer, 404, "missing_release.html", root, **values)
+
+
+def _latest(request: IndexRequest, listing: OpenListing) -> ReleaseOf[ShownFile] | None:
+    """Return the release that describes a project, of which one file is remembered."""
+    key = f"{listing.name} {listing.version}"
+    file = request.web.latest_files.get(key)
+    if file is not None:  # many releases take long to sort
+        return release_of(listing, listed_version(file.version))
+    latest = latest_release(releases_of(listing))
+    if latest is not None:
+        request.web.latest_files.put(key, latest.metadata_file, _FILE_BYTES)
+    return latest
 
 
 async def _until_done(job: Future[Any]) -> None:
@@ -420,7 +425,7 @@ def _release(listing: OpenListing, text: str) -> ReleaseOf[ShownFile] | None:
         return None
 
 
-def _file_query(request: Request) -> tuple[FileFilter, int]:
+def _file_query(request: IndexRequest) -> tuple[FileFilter, int]:
     """
     Return which files a request is for, and the number of the page.
 

@@ -11,6 +11,7 @@ from wheelyard.api.promotion_operations import PromotedRelease, ReleasePromotion
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, NotFound, WheelyardError
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
@@ -20,10 +21,9 @@ from wheelyard.http.forms import (
     refused_form,
     require_form_token,
 )
-from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.messages import Response, redirect
 from wheelyard.http.request_authentication import CallerElsewhere
 from wheelyard.http.resolver import find_private
-from wheelyard.http.web_pages import WebPages
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.rendering.advice import error_on_page
@@ -33,119 +33,118 @@ from wheelyard.rendering.web.promotion_page import PromotionTarget, promotion_pa
 PROMOTE: Final = "promote"
 
 
-class PromotionPages:
-    """The page on which people promote a release."""
+def answer(request: IndexRequest) -> Response:
+    """Handle GET: to which indexes the caller may promote a release, and what forbids it."""
+    name, version = _require_release(request)
+    if request.context.index.settings.server.read_only:
+        raise request.context.read_only()
+    form = FormState(form_token(request))
+    return _show(request, 200, name, version, form)
 
-    def __init__(self, web: WebPages) -> None:
-        self._web = web
-        self._context = web.context
 
-    def answer(self, request: Request) -> Response:
-        """Handle GET: to which indexes the caller may promote a release, and what forbids it."""
-        name, version = self._require_release(request)
-        if self._context.index.settings.server.read_only:
-            raise self._context.read_only()
-        form = FormState(form_token(request, self._context))
-        return self._show(request, 200, name, version, form)
+def answer_form(request: IndexRequest) -> Response:
+    """Handle POST: promote the release, and redirect to the page."""
+    name, version = _require_release(request)
+    # the handler is called again once the body has come, and changes nothing before
+    fields = read_form(request)
+    try:
+        require_form_token(request, fields.text(CSRF_FIELD))
+        _promote_by_form(request, name, version, fields)
+    except WheelyardError as error:  # nothing was changed, or nobody knows
+        form = refused_form(request, fields, error)
+        return _show(request, status_of(error), name, version, form)
+    return redirect(303, request.web.path("project", name, str(version), PROMOTE))
 
-    def answer_form(self, request: Request) -> Response:
-        """Handle POST: promote the release, and redirect to the page."""
-        name, version = self._require_release(request)
-        # the handler is called again once the body has come, and changes nothing before
-        fields = read_form(request)
-        try:
-            require_form_token(request, self._context, fields.text(CSRF_FIELD))
-            self._promote(request, name, version, fields)
-        except WheelyardError as error:  # nothing was changed, or nobody knows
-            form = refused_form(request, self._context, fields, error)
-            return self._show(request, status_of(error), name, version, form)
-        return redirect(303, self._web.path("project", name, str(version), PROMOTE))
 
-    def _promote(
-        self, request: Request, name: NormalizedName, version: Version, fields: FormFields
-    ) -> None:
-        """Promote what a form asks for. Raises Waiting while an upstream index is asked."""
-        api, upstream = self._api(request), self._context.upstream
-        fields.action(PROMOTE)
-        release = ReleasePromotion(str(version), fields.text("to"))
-        if upstream is None:
-            _promote(api, name, release)
-        else:
-            request.wait(PROMOTE, upstream.answer, request.client_key, _promote, api, name, release)
+def _promote_by_form(
+    request: IndexRequest, name: NormalizedName, version: Version, fields: FormFields
+) -> None:
+    """Promote what a form asks for. Raises Waiting while an upstream index is asked."""
+    api, upstream = _api(request), request.context.upstream
+    fields.action(PROMOTE)
+    release = ReleasePromotion(str(version), fields.text("to"))
+    if upstream is None:
+        _promote(api, name, release)
+    else:
+        request.wait(PROMOTE, upstream.answer, request.client_key, _promote, api, name, release)
 
-    def _api(self, request: Request) -> LocalApi:
-        index = self._context.index
-        callers = CallerElsewhere(request, index)
-        return LocalApi(index=index, caller=request.caller, callers=callers)
 
-    def _require_release(self, request: Request) -> tuple[NormalizedName, Version]:
-        """
-        Return the project and the version in a URL.
+def _api(request: IndexRequest) -> LocalApi:
+    index = request.context.index
+    callers = CallerElsewhere(request, index)
+    return LocalApi(index=index, caller=request.caller, callers=callers)
 
-        Raises Unauthenticated if the caller is anonymous, and NotFound for no version, or as
-        `WebPages.require_reader`.
-        """
-        name = self._web.require_reader(request)
-        if request.caller.is_anonymous:
-            raise invalid_credential()
-        message = f"{name} has no such release of its own. Its page shows what it has."
-        try:
-            version = parse_version(request.path_params["version"])
-        except Invalid as fault:
-            raise NotFound(message) from fault
-        if not self._context.index.definition.has_packages:  # a view
-            raise self._of_layer(name, version) or NotFound(message)
-        return name, version
 
-    def _of_layer(self, name: NormalizedName, version: Version) -> NotFound | None:
-        """Return the NotFound for a release that the index has from a layer, or None."""
-        with suppress(NotFound):
-            for source in find_private(self._context, name).sources.projects:
-                if Selection(version).of(source.project.files):
-                    return NotFound(
-                        f"{name} {version} is from {source.index}. Promote it on its page there."
-                    )
-        return None
+def _require_release(request: IndexRequest) -> tuple[NormalizedName, Version]:
+    """
+    Return the project and the version in a URL.
 
-    def _show(
-        self,
-        request: Request,
-        status: int,
-        name: NormalizedName,
-        version: Version,
-        form: FormState,
-    ) -> Response:
-        index = self._context.index
-        try:
-            project = index.projects.get_current(name)
-            kept = index.lifecycle.kept_files(project)
-            files = Selection(version).files_of(project, kept)
-        except NotFound as fault:
-            raise (self._of_layer(name, version) or fault) from None
-        targets = tuple(self._targets(request, name, version))
-        viewer = self._web.viewer(request.caller, name)
-        release = name, files[0].version
-        page = promotion_page(self._web.environment, viewer, release, targets, form)
-        return self._web.own_page(status, page)
+    Raises Unauthenticated if the caller is anonymous, and NotFound for no version, or as
+    `WebPages.require_reader`.
+    """
+    name = request.web.require_reader(request)
+    if request.caller.is_anonymous:
+        raise invalid_credential()
+    message = f"{name} has no such release of its own. Its page shows what it has."
+    try:
+        version = parse_version(request.path_params["version"])
+    except Invalid as fault:
+        raise NotFound(message) from fault
+    if not request.context.index.definition.has_packages:  # a view
+        raise _of_layer(request, name, version) or NotFound(message)
+    return name, version
 
-    def _targets(
-        self, request: Request, name: NormalizedName, version: Version
-    ) -> Iterator[PromotionTarget]:
-        """Yield what each index would get that the caller may upload the project to."""
-        api = self._api(request)
-        for other in self._web.promotion_targets(request, name):
-            try:
-                release = ReleasePromotion(str(version), other.name, dry_run=True)
-                trial = _promote(api, name, release)
-            except WheelyardError as error:
-                yield PromotionTarget(name=other.name, error=error_on_page(error))
-            else:
-                yield PromotionTarget(
-                    name=other.name,
-                    new=tuple(file.filename for file in trial.promoted),
-                    present=len(trial.present),
-                    warnings=trial.warnings,
+
+def _of_layer(request: IndexRequest, name: NormalizedName, version: Version) -> NotFound | None:
+    """Return the NotFound for a release that the index has from a layer, or None."""
+    with suppress(NotFound):
+        for source in find_private(request.context, name).sources.projects:
+            if Selection(version).of(source.project.files):
+                return NotFound(
+                    f"{name} {version} is from {source.index}. Promote it on its page there."
                 )
+    return None
+
+
+def _show(
+    request: IndexRequest,
+    status: int,
+    name: NormalizedName,
+    version: Version,
+    form: FormState,
+) -> Response:
+    index = request.context.index
+    try:
+        project = index.projects.get_current(name)
+        kept = index.lifecycle.kept_files(project)
+        files = Selection(version).files_of(project, kept)
+    except NotFound as fault:
+        raise (_of_layer(request, name, version) or fault) from None
+    targets = tuple(_targets(request, name, version))
+    viewer = request.web.viewer(request.caller, name)
+    release = name, files[0].version
+    page = promotion_page(request.web.environment, viewer, release, targets, form)
+    return request.web.own_page(status, page)
+
+
+def _targets(
+    request: IndexRequest, name: NormalizedName, version: Version
+) -> Iterator[PromotionTarget]:
+    """Yield what each index would get that the caller may upload the project to."""
+    api = _api(request)
+    for other in request.web.promotion_targets(request, name):
+        try:
+            release = ReleasePromotion(str(version), other.name, dry_run=True)
+            trial = _promote(api, name, release)
+        except WheelyardError as error:
+            yield PromotionTarget(name=other.name, error=error_on_page(error))
+        else:
+            yield PromotionTarget(
+                name=other.name,
+                new=tuple(file.filename for file in trial.promoted),
+                present=len(trial.present),
+                warnings=trial.warnings,
+            )
 
 
 def _promote(api: LocalApi, name: NormalizedName, release: ReleasePromotion) -> PromotedRelease:

@@ -15,14 +15,15 @@ from wheelyard.authentication.sign_in.provider import AuthorizationAnswer
 from wheelyard.authentication.sign_in.sign_in import SignIn
 from wheelyard.authentication.verifiers.verifier import network_of
 from wheelyard.errors import Unavailable, WheelyardError
+from wheelyard.http import sign_in_page
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import local_path, parse_form
-from wheelyard.http.messages import NO_STORE, Request, Response, redirect
+from wheelyard.http.messages import NO_STORE, Response, redirect
 from wheelyard.http.request_authentication import NAME, SessionCookie
-from wheelyard.http.sign_in_page import SignInPage
-from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Caller, Identity
 from wheelyard.model.api_token import SessionId
 from wheelyard.rendering.advice import error_on_page
+from wheelyard.settings.sections import Settings
 
 BROWSER_COOKIE: Final = "wheelyard-sign-in"
 """The beginning of the name of the cookie that a browser has while somebody signs in."""
@@ -49,19 +50,15 @@ class _Begun(Struct, frozen=True):
 class ProviderPages:
     """Sends a browser to a provider, and begins a session when it comes back."""
 
-    def __init__(self, web: WebPages, sign_in: SignIn) -> None:
-        self._web = web
-        self._context = web.context
+    def __init__(self, sign_in: SignIn, settings: Settings) -> None:
         self._sign_in = sign_in
-        self._page = SignInPage(web)
-        settings = web.context.index.settings
         self._session_cookie = SessionCookie.named(NAME, "Strict", settings)
         # this one is sent when another site leads back here
         self._browser_cookie = SessionCookie.named(BROWSER_COOKIE, "Lax", settings)
 
-    def begin(self, request: Request) -> Response:
+    def begin(self, request: IndexRequest) -> Response:
         """Handle GET `/-/sign-in/NAME/`: send the browser to the provider."""
-        server = self._context.index.settings.server
+        server = request.context.index.settings.server
         name = request.path_params["provider"]
         target = local_path(request.query_field("next") or "", server)
         # of all tabs of a browser: the first one must not lose its sign-in to the second
@@ -70,28 +67,28 @@ class ProviderPages:
             session = request.once("session", self._session, request)
             url = self._ask(request, self._sign_in.begin, name, browser, target, session)
         except WheelyardError as error:
-            return self._page.refuse(request, target, error, error_on_page(error), ROOT)
+            return sign_in_page.refuse(request, target, error, error_on_page(error), ROOT)
         cookie = self._browser_cookie.header(browser, ATTEMPT_SECONDS)
         return redirect(SEE_OTHER, url, NO_STORE, cookie)
 
-    def finish(self, request: Request) -> Response:
+    def finish(self, request: IndexRequest) -> Response:
         """Handle GET `/-/sign-in/NAME/callback`: begin a session, and lead on to the next page."""
         try:
             begun = self._ask(request, self._finish, request)
         except WheelyardError as error:
-            return self._page.refuse(
+            return sign_in_page.refuse(
                 request, self._target(request), error, error_on_page(error), ROOT
             )
         # no redirect: of one, a browser would send the session's cookie nowhere, as another site
         # has led here
-        page = self._web.environment.render(
-            "signed_in.html", self._web.viewer(begun.caller), ROOT, next_path=begun.next
+        page = request.web.environment.render(
+            "signed_in.html", request.web.viewer(begun.caller), ROOT, next_path=begun.next
         )
-        return self._web.own_page(
+        return request.web.own_page(
             200, page, self._session_cookie.header(begun.cookie, begun.seconds)
         )
 
-    def _ask(self, request: Request, work: Callable[[*Ts], T], *args: *Ts) -> T:
+    def _ask(self, request: IndexRequest, work: Callable[[*Ts], T], *args: *Ts) -> T:
         """
         Return the result of work that may wait for the provider of a path.
 
@@ -99,14 +96,14 @@ class ProviderPages:
         too many wait for it, and what `work` raises.
         """
         provider = self._sign_in.provider(request.path_params["provider"])
-        threads = self._context.process.pools.providers[provider.config.name]
+        threads = request.context.process.pools.providers[provider.config.name]
         # whoever is signed in or not: this is what a stranger can ask for
         client = network_of(request.address)
         return request.wait("provider", threads.run, client, work, *args)
 
-    def _finish(self, request: Request) -> _Begun:
+    def _finish(self, request: IndexRequest) -> _Begun:
         """Return the session of whoever has signed in, in a thread that may wait."""
-        index, fields = self._context.index, parse_form(request.query_string)
+        index, fields = request.context.index, parse_form(request.query_string)
         answer = AuthorizationAnswer(
             code=fields.exact_text("code")[:MAX_CODE_CHARS],
             error=fields.exact_text("error"),
@@ -133,22 +130,22 @@ class ProviderPages:
             next=local_path(signed_in.next, index.settings.server),
         )
 
-    def _target(self, request: Request) -> str:
+    def _target(self, request: IndexRequest) -> str:
         """Return the page to which somebody wanted to go who was refused, or the home page."""
         state = parse_form(request.query_string).exact_text("state")
         target = ""
         with suppress(Unavailable):
             name, browser = request.path_params["provider"], self._browser(request)
             target = self._sign_in.attempts.next_path(name, browser, state)
-        return local_path(target, self._context.index.settings.server)
+        return local_path(target, request.context.index.settings.server)
 
-    def _browser(self, request: Request) -> str:
+    def _browser(self, request: IndexRequest) -> str:
         return self._browser_cookie.value_in(request.joined_headers.get(b"cookie", b"")).decode()
 
-    def _session(self, request: Request) -> SessionId | None:
+    def _session(self, request: IndexRequest) -> SessionId | None:
         """Return the session whose cookie a request has, or None."""
         cookie = self._session_cookie.value_in(request.joined_headers.get(b"cookie", b""))
-        session = self._context.index.sessions.signed(cookie.decode()) if cookie else None
+        session = request.context.index.sessions.signed(cookie.decode()) if cookie else None
         return SessionId(id=session.id, expires_at=session.expires_at) if session else None
 
     def _new_browser(self) -> str:

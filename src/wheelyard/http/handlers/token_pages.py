@@ -15,6 +15,7 @@ from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.token_list import WORKING_STATES, MarkedToken, marked
 from wheelyard.authentication.token_owners import can_own_tokens
 from wheelyard.errors import Forbidden, WheelyardError
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
@@ -28,7 +29,7 @@ from wheelyard.http.forms import (
     require_form_token,
     sign_in_url,
 )
-from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.messages import Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
 from wheelyard.http.token_forms import (
     INDEX,
@@ -38,155 +39,152 @@ from wheelyard.http.token_forms import (
     new_token,
     preset_index,
 )
-from wheelyard.http.web_pages import WebPages
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.rendering.web.account_pages import TOKENS_ROOT, FormState, TokensView
 
 
-class TokenPages:
-    """The pages of a caller's own API tokens."""
+def answer(request: IndexRequest) -> Response:
+    """Handle GET: the tokens with the form for a new one, or a question about one of them."""
+    fields = parse_form(request.query_string)
+    view, rows = _view(request, fields), _rows(request)
+    form = FormState(form_token(request))
+    for action in ("revoke", "rotate"):
+        row = rows.get(fields.text(action))
+        if row is not None and row.token.state in WORKING_STATES:
+            template = f"token_{action}.html"
+            return _show(request, template, 200, view=view, row=row.token, form=form)
+    tokens, values = request.context.index.caller_tokens, _lists(rows, fields.text("revoked"))
+    reader = LinkReader(tokens, request.caller, view.indexes, view.preset, view.max_days)
+    linked = reader.read(fields)
+    if linked is not None:
+        form = replace(form, values=linked.values)
+    return _show(request, "tokens.html", 200, view=view, form=form, linked=linked, **values)
 
-    def __init__(self, web: WebPages) -> None:
-        self._web = web
-        self._context = web.context
 
-    def answer(self, request: Request) -> Response:
-        """Handle GET: the tokens with the form for a new one, or a question about one of them."""
-        fields = parse_form(request.query_string)
-        view, rows = self._view(request, fields), self._rows(request)
-        form = FormState(form_token(request, self._context))
-        for action in ("revoke", "rotate"):
-            row = rows.get(fields.text(action))
-            if row is not None and row.token.state in WORKING_STATES:
-                template = f"token_{action}.html"
-                return self._show(request, template, 200, view=view, row=row.token, form=form)
-        tokens, values = self._context.index.caller_tokens, _lists(rows, fields.text("revoked"))
-        reader = LinkReader(tokens, request.caller, view.indexes, view.preset, view.max_days)
-        linked = reader.read(fields)
-        if linked is not None:
-            form = replace(form, values=linked.values)
-        return self._show(
-            request, "tokens.html", 200, view=view, form=form, linked=linked, **values
-        )
+def answer_form(request: IndexRequest) -> Response:
+    """Handle POST: make or rotate a token and show it once, or revoke one."""
+    fields = read_form(request)
+    view = _view(request, fields)
+    try:
+        require_form_token(request, fields.text(CSRF_FIELD))
+        actions: dict[str, Callable[[IndexRequest, FormFields], Response]] = {
+            "create": _create,
+            "rotate": _rotate,
+            "revoke": _revoke,
+        }
+        return actions[fields.action(*actions)](request, fields)
+    except WheelyardError as error:
+        form = refused_form(request, fields, error)
+        rows = dict[str, MarkedToken]()
+        with suppress(WheelyardError):  # the form is worth more than the list
+            rows = _rows(request)
+        status, row = status_of(error), rows.get(form.value("token"))
+        if form.value("action") == "rotate" and row is not None:
+            return _show(request, "token_rotate.html", status, view=view, row=row.token, form=form)
+        lists = _lists(rows)
+        return _show(request, "tokens.html", status, view=view, form=form, linked=None, **lists)
 
-    def answer_form(self, request: Request) -> Response:
-        """Handle POST: make or rotate a token and show it once, or revoke one."""
-        fields = read_form(request)
-        view = self._view(request, fields)
-        try:
-            require_form_token(request, self._context, fields.text(CSRF_FIELD))
-            actions: dict[str, Callable[[Request, FormFields], Response]] = {
-                "create": self._create,
-                "rotate": self._rotate,
-                "revoke": self._revoke,
-            }
-            return actions[fields.action(*actions)](request, fields)
-        except WheelyardError as error:
-            form = refused_form(request, self._context, fields, error)
-            rows = dict[str, MarkedToken]()
-            with suppress(WheelyardError):  # the form is worth more than the list
-                rows = self._rows(request)
-            status, row = status_of(error), rows.get(form.value("token"))
-            if form.value("action") == "rotate" and row is not None:
-                return self._show(
-                    request, "token_rotate.html", status, view=view, row=row.token, form=form
-                )
-            lists = _lists(rows)
-            return self._show(
-                request, "tokens.html", status, view=view, form=form, linked=None, **lists
-            )
 
-    def _create(self, request: Request, fields: FormFields) -> Response:
-        max_days, indexes = self._context.index.settings.tokens.max_days, self._indexes(request)
-        new = new_token(fields, max_days, indexes)
-        made = self._api_of_person(request).call(access_operations.create_token, new)
-        return self._show_made(request, made)
+def _create(request: IndexRequest, fields: FormFields) -> Response:
+    max_days, indexes = request.context.index.settings.tokens.max_days, _indexes(request)
+    new = new_token(fields, max_days, indexes)
+    made = _api_of_person(request).call(access_operations.create_token, new)
+    return _show_made(request, made)
 
-    def _rotate(self, request: Request, fields: FormFields) -> Response:
-        rotation = form_body(fields, TokenRotation)
-        made = self._api_of_person(request).call(access_operations.rotate_token, rotation)
-        return self._show_made(request, made)
 
-    def _revoke(self, request: Request, fields: FormFields) -> Response:
-        token_id = fields.text("id")
-        api = LocalApi(index=self._context.index, caller=request.caller)
-        api.call(access_operations.revoke_token, token_id)
-        query = urlencode({"revoked": token_id}).encode()
-        return redirect(303, self._web.path(*request.segments, query=query))
+def _rotate(request: IndexRequest, fields: FormFields) -> Response:
+    rotation = form_body(fields, TokenRotation)
+    made = _api_of_person(request).call(access_operations.rotate_token, rotation)
+    return _show_made(request, made)
 
-    def _show_made(self, request: Request, made: MadeToken) -> Response:
-        values = made_values(self._web.environment, made, TOKENS_ROOT, self._context.index)
-        return self._show(request, "token_made.html", 201, **values)
 
-    def _api_of_person(self, request: Request) -> LocalApi:
-        """Return the index for somebody who can own tokens, or raise Forbidden."""
-        if not can_own_tokens(request.caller):  # else an administrator's token makes one of nobody
-            raise Forbidden(_NOT_A_PERSON)
-        signed_in = signed_in_at(request)
-        return LocalApi(index=self._context.index, caller=request.caller, signed_in_at=signed_in)
+def _revoke(request: IndexRequest, fields: FormFields) -> Response:
+    token_id = fields.text("id")
+    api = LocalApi(index=request.context.index, caller=request.caller)
+    api.call(access_operations.revoke_token, token_id)
+    query = urlencode({"revoked": token_id}).encode()
+    return redirect(303, request.web.path(*request.segments, query=query))
 
-    def _view(self, request: Request, fields: FormFields) -> TokensView:
-        """
-        Return what the pages know of the caller, with a link that leads back to what was typed.
 
-        Raises Unauthenticated for an anonymous one.
-        """
-        caller, index = request.caller, self._context.index
-        if caller.is_anonymous:
-            raise invalid_credential()
-        hindrance, sign_in = "", ""
-        if index.settings.server.read_only:
-            hindrance = self._context.read_only().message
-        elif not can_own_tokens(caller):
-            hindrance = _NOT_A_PERSON
-        elif not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):
-            hindrance = "You have signed in more than an hour ago, which is too long for that."
-            sign_in = self._sign_in_again(request, fields)
-        indexes = self._indexes(request)
-        return TokensView(
-            may_administer=is_token_admin(caller),
-            hindrance=hindrance,
-            sign_in=sign_in,
-            may_change=not index.settings.server.read_only,
-            max_days=index.settings.tokens.max_days,
-            indexes=indexes,
-            preset=preset_index(request.query_field(INDEX) or "", indexes),
-        )
+def _show_made(request: IndexRequest, made: MadeToken) -> Response:
+    values = made_values(request.web.environment, made, TOKENS_ROOT, request.context.index)
+    return _show(request, "token_made.html", 201, **values)
 
-    def _indexes(self, request: Request) -> tuple[str, ...]:
-        """
-        Return the indexes that a token of the caller can be about, `*` for administrators alone.
 
-        Raises Unavailable if the grants of the store cannot be read.
-        """
-        caller, index = request.caller, self._context.index
-        names = (MAIN, *sorted(index.server.indexes.names()))
-        own = index.caller_tokens.indexes_of(caller, names)
-        return (*own, EVERY_INDEX) if is_token_admin(caller) else own
+def _api_of_person(request: IndexRequest) -> LocalApi:
+    """Return the index for somebody who can own tokens, or raise Forbidden."""
+    if not can_own_tokens(request.caller):  # else an administrator's token makes one of nobody
+        raise Forbidden(_NOT_A_PERSON)
+    signed_in = signed_in_at(request)
+    return LocalApi(index=request.context.index, caller=request.caller, signed_in_at=signed_in)
 
-    def _sign_in_again(self, request: Request, fields: FormFields) -> str:
-        """Return the path of the sign-in page that comes back to the form, filled in as it was."""
-        server, here = self._context.index.settings.server, self._web.path(*request.segments)
-        names = [name for name in (*LINKED_FIELDS, "rotate") if name in fields.values]
-        kept = {name: fields.all(name) for name in names}
-        if fields.values.get("action") == ("rotate",):
-            kept = {"rotate": fields.all("token")}
-        query = urlencode(kept, doseq=True)
-        if local_path(f"{here}?{query}", server) != f"{here}?{query}":  # it is too long
-            query = ""
-        return f"{sign_in_url(here.encode(), query.encode(), server)}&again="
 
-    def _rows(self, request: Request) -> dict[str, MarkedToken]:
-        """Return the caller's own tokens by their ids, newest first."""
-        index, now = self._context.index, self._context.index.server.runtime.now()
-        tokens = index.caller_tokens.visible(request.caller, only_own=True)
-        newest = sorted(tokens, key=lambda token: token.record.created_at, reverse=True)
-        # whose owner is gone does not see this page
-        return {token.record.id: marked(token, now, lambda _: False) for token in newest}
+def _view(request: IndexRequest, fields: FormFields) -> TokensView:
+    """
+    Return what the pages know of the caller, with a link that leads back to what was typed.
 
-    def _show(self, request: Request, template: str, status: int, **values: object) -> Response:
-        viewer = self._web.viewer(request.caller)
-        return self._web.show(viewer, status, template, TOKENS_ROOT, **values)
+    Raises Unauthenticated for an anonymous one.
+    """
+    caller, index = request.caller, request.context.index
+    if caller.is_anonymous:
+        raise invalid_credential()
+    hindrance, sign_in = "", ""
+    if index.settings.server.read_only:
+        hindrance = request.context.read_only().message
+    elif not can_own_tokens(caller):
+        hindrance = _NOT_A_PERSON
+    elif not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):
+        hindrance = "You have signed in more than an hour ago, which is too long for that."
+        sign_in = _sign_in_again(request, fields)
+    indexes = _indexes(request)
+    return TokensView(
+        may_administer=is_token_admin(caller),
+        hindrance=hindrance,
+        sign_in=sign_in,
+        may_change=not index.settings.server.read_only,
+        max_days=index.settings.tokens.max_days,
+        indexes=indexes,
+        preset=preset_index(request.query_field(INDEX) or "", indexes),
+    )
+
+
+def _indexes(request: IndexRequest) -> tuple[str, ...]:
+    """
+    Return the indexes that a token of the caller can be about, `*` for administrators alone.
+
+    Raises Unavailable if the grants of the store cannot be read.
+    """
+    caller, index = request.caller, request.context.index
+    names = (MAIN, *sorted(index.server.indexes.names()))
+    own = index.caller_tokens.indexes_of(caller, names)
+    return (*own, EVERY_INDEX) if is_token_admin(caller) else own
+
+
+def _sign_in_again(request: IndexRequest, fields: FormFields) -> str:
+    """Return the path of the sign-in page that comes back to the form, filled in as it was."""
+    server, here = request.context.index.settings.server, request.web.path(*request.segments)
+    names = [name for name in (*LINKED_FIELDS, "rotate") if name in fields.values]
+    kept = {name: fields.all(name) for name in names}
+    if fields.values.get("action") == ("rotate",):
+        kept = {"rotate": fields.all("token")}
+    query = urlencode(kept, doseq=True)
+    if local_path(f"{here}?{query}", server) != f"{here}?{query}":  # it is too long
+        query = ""
+    return f"{sign_in_url(here.encode(), query.encode(), server)}&again="
+
+
+def _rows(request: IndexRequest) -> dict[str, MarkedToken]:
+    """Return the caller's own tokens by their ids, newest first."""
+    index, now = request.context.index, request.context.index.server.runtime.now()
+    tokens = index.caller_tokens.visible(request.caller, only_own=True)
+    newest = sorted(tokens, key=lambda token: token.record.created_at, reverse=True)
+    # whose owner is gone does not see this page
+    return {token.record.id: marked(token, now, lambda _: False) for token in newest}
+
+
+def _show(request: IndexRequest, template: str, status: int, **values: object) -> Response:
+    viewer = request.web.viewer(request.caller)
+    return request.web.show(viewer, status, template, TOKENS_ROOT, **values)
 
 
 def _lists(rows: Mapping[str, MarkedToken], revoked: str = "") -> dict[str, object]:

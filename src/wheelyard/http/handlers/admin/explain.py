@@ -8,11 +8,12 @@ from wheelyard.api import access_operations
 from wheelyard.api.access_operations import AccessQuestion, ActionWord
 from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.errors import WheelyardError
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import AdminPages, refused_for
 from wheelyard.http.handlers.admin.principals import credentials_in_use
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import ACTIONS
 from wheelyard.rendering.advice import error_on_page
@@ -28,7 +29,7 @@ class ExplainPage:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the form, and the answer to it."""
         query = self._pages.query(request)
         form, status, answer = FormState("", query.values), 200, None
@@ -43,15 +44,15 @@ class ExplainPage:
                 status = status_of(error)
         values = {
             "form": form,
-            "kinds": tuple(credentials_in_use(self._pages.index).subjects()),
+            "kinds": tuple(credentials_in_use(request.context.index).subjects()),
             "actions": tuple(ACTIONS),
-            "indexes": sorted(self._pages.index.server.indexes.definitions()),
+            "indexes": sorted(request.context.index.server.indexes.definitions()),
             "answer": answer,
             "who": who,
         }
         return self._pages.show(request, SECTION, "explain.html", values, status)
 
-    def _explanation(self, request: Request, query: FormFields, who: str) -> AccessExplanation:
+    def _explanation(self, request: IndexRequest, query: FormFields, who: str) -> AccessExplanation:
         with checking("project"):
             name = parse_name(query.text("project"))
         action = query.text("can")

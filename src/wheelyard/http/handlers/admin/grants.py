@@ -5,6 +5,7 @@ from typing import Final
 from wheelyard.api import access_operations
 from wheelyard.api.access_operations import AccessHistoryQuery, GrantRevocation
 from wheelyard.errors import Invalid
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import (
     AdminPages,
@@ -15,7 +16,7 @@ from wheelyard.http.handlers.admin.pages import (
     refused_for,
 )
 from wheelyard.http.handlers.admin.principals import credentials_in_use
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.http.token_forms import parse_patterns
 from wheelyard.model.access import EVERY_PROJECT, Action, describe_principal
 from wheelyard.model.decoding import require_one_line
@@ -39,7 +40,7 @@ class GrantPages:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the list, the form for a new grant, or the question whether to revoke one."""
         query = self._pages.query(request)
         if query.text("action") == "add":
@@ -49,7 +50,7 @@ class GrantPages:
             return self._question(request, query.text("revoke"), form, 200)
         return self._list(request, query, 200)
 
-    def answer_form(self, request: Request) -> Response:
+    def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: add a grant, or revoke one."""
 
         def act(fields: FormFields) -> Response:
@@ -64,7 +65,7 @@ class GrantPages:
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def answer_history(self, request: Request) -> Response:
+    def answer_history(self, request: IndexRequest) -> Response:
         """Handle GET: the changes of grants and groups in the store, newest first."""
         query, api = self._pages.query(request), self._pages.api(request)
         revision = api.call(access_operations.show_access).revision
@@ -76,7 +77,7 @@ class GrantPages:
         return self._pages.show_history(request, SECTION, "grants and groups", described, part)
 
     def _list(
-        self, request: Request, query: FormFields, status: int, added: AddedGrant | None = None
+        self, request: IndexRequest, query: FormFields, status: int, added: AddedGrant | None = None
     ) -> Response:
         access = self._pages.api(request).call(access_operations.show_access)
         search = query.text("search")
@@ -94,8 +95,8 @@ class GrantPages:
         }
         return self._pages.show(request, SECTION, "grants.html", values, status)
 
-    def _grant_form(self, request: Request, form: FormState, status: int) -> Response:
-        index = self._pages.index
+    def _grant_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
+        index = request.context.index
         values = {
             "form": form,
             "kinds": tuple(credentials_in_use(index).grantees()),
@@ -105,20 +106,22 @@ class GrantPages:
         }
         return self._pages.show(request, SECTION, "grant_form.html", values, status)
 
-    def _add(self, request: Request, fields: FormFields) -> Response:
+    def _add(self, request: IndexRequest, fields: FormFields) -> Response:
         wanted, api = _grant_in(fields), self._pages.api(request)
         with refused_for("who"):  # the other fields have been looked at
             added = api.call(access_operations.add_grant, wanted)
         # without a redirect, as the warnings are shown once; the same form adds nothing twice
         return self._list(request, FormFields({}), 201, added)
 
-    def _question(self, request: Request, grant_id: str, form: FormState, status: int) -> Response:
+    def _question(
+        self, request: IndexRequest, grant_id: str, form: FormState, status: int
+    ) -> Response:
         access = self._pages.api(request).call(access_operations.show_access)
         row = next((grant for grant in access.grants if grant.id == grant_id), None)
         values = {"form": form, "row": row, "id": grant_id}
         return self._pages.show(request, SECTION, "grant_revoke.html", values, status)
 
-    def _revoke(self, request: Request, fields: FormFields) -> Response:
+    def _revoke(self, request: IndexRequest, fields: FormFields) -> Response:
         wanted = GrantRevocation(
             fields.text("id"), fields.text("note"), bool(fields.text("even_if_own"))
         )

@@ -10,6 +10,7 @@ from wheelyard.api import access_operations, people_operations
 from wheelyard.api.access_operations import GroupEdit
 from wheelyard.api.people_operations import ProviderGroup
 from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import (
     AdminPages,
@@ -19,7 +20,7 @@ from wheelyard.http.handlers.admin.pages import (
     refused_for,
 )
 from wheelyard.http.handlers.admin.principals import credentials_in_use
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.model.grants import groups_in
 from wheelyard.operations.access_control import (
     OWN_ACCESS,
@@ -66,7 +67,7 @@ class GroupPages:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the list, one group, the form for a new one, or whether to delete one."""
         query = self._pages.query(request)
         form = self._pages.form(request)
@@ -77,7 +78,7 @@ class GroupPages:
             return self._group(request, query, form, 200, is_deletion=is_deletion)
         return self._list(request, query)
 
-    def answer_form(self, request: Request) -> Response:
+    def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: make or delete a group, or change its members."""
 
         def act(fields: FormFields) -> Response:
@@ -91,13 +92,13 @@ class GroupPages:
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def _list(self, request: Request, query: FormFields) -> Response:
+    def _list(self, request: IndexRequest, query: FormFields) -> Response:
         access = self._pages.api(request).call(access_operations.show_access)
         search = query.text("search")
         names = sorted({group.name for group in access.groups if _is_found(group, search)})
         shown, numbers = paged(names, query, ROWS_ON_A_PAGE)
         of_providers: Sequence[ProviderGroup] = ()
-        if self._pages.index.authenticator.owners.providers:
+        if request.context.index.authenticator.owners.providers:
             seen = self._pages.api(request).call(people_operations.list_provider_groups).groups
             of_providers = [group for group in seen if search.casefold() in group.principal]
         values = {
@@ -110,12 +111,12 @@ class GroupPages:
         }
         return self._pages.show(request, SECTION, "groups.html", values)
 
-    def _group_form(self, request: Request, form: FormState, status: int) -> Response:
+    def _group_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
         return self._pages.show(request, SECTION, "group_form.html", {"form": form}, status)
 
     def _group(
         self,
-        request: Request,
+        request: IndexRequest,
         query: FormFields,
         form: FormState,
         status: int,
@@ -132,13 +133,13 @@ class GroupPages:
         facts = _facts(access, query.text("group"))
         if facts.configured is None and facts.stored is None:
             raise NotFound(f"There is no group {quoted(facts.name)}. It may have been deleted.")
-        kinds = tuple(credentials_in_use(self._pages.index).grantees(is_member=True))
+        kinds = tuple(credentials_in_use(request.context.index).grantees(is_member=True))
         values = {"form": form, "group": facts, "kinds": kinds, "done": query.text("done")}
         values["warnings"] = warnings
         template = "group_delete.html" if is_deletion else "group.html"
         return self._pages.show(request, SECTION, template, values, status)
 
-    def _change(self, request: Request, fields: FormFields) -> Response:
+    def _change(self, request: IndexRequest, fields: FormFields) -> Response:
         action = fields.action(*CHANGES)
         members = tuple(fields.all("member"))
         if action == "add":

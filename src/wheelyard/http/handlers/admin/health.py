@@ -4,8 +4,9 @@ from itertools import groupby
 
 from wheelyard.api import health_operations
 from wheelyard.api.health_operations import SettingInForce
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.pages import AdminPages
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 
 
 class HealthPages:
@@ -14,16 +15,16 @@ class HealthPages:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: what works, and what asks for a look."""
         health = self._pages.api(request).call(health_operations.show_health)
         return self._pages.show(request, "health/", "health.html", {"health": health})
 
-    def answer_settings(self, request: Request) -> Response:
+    def answer_settings(self, request: IndexRequest) -> Response:
         """Handle GET: warnings, the settings that are no defaults, and all of them by section."""
         settings = self._pages.api(request).call(health_operations.show_settings).settings
         values = {
-            "warnings": health_operations.setting_warnings(self._pages.index),
+            "warnings": health_operations.setting_warnings(request.context.index),
             "changed": [setting for setting in settings if not setting.is_default],
             "by_section": [(name, list(group)) for name, group in groupby(settings, _section)],
         }

@@ -17,9 +17,10 @@ from wheelyard.catalog.removed import (
     removed_rules,
 )
 from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, form_body
 from wheelyard.http.handlers.admin.pages import AdminPages, confirmed_by, newest_part
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.model.index_texts import INDEX_KEYS, NAME, index_of_texts, texts_of_index
 from wheelyard.model.removed_filter import keys_of_filter
 from wheelyard.model.stored_indexes import FILTER, IndexKeys, ListedIndex, describe_event
@@ -59,7 +60,7 @@ class IndexPages:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the list, the form of an index, or the question whether to remove one."""
         query, form = self._pages.query(request), self._pages.form(request)
         if query.text("make"):
@@ -69,7 +70,7 @@ class IndexPages:
                 return self._of_stored(request, action, query.text(action), form, 200)
         return self._list(request, query)
 
-    def answer_form(self, request: Request) -> Response:
+    def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: make, change or remove an index."""
 
         def act(fields: FormFields) -> Response:
@@ -86,7 +87,7 @@ class IndexPages:
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def answer_history(self, request: Request) -> Response:
+    def answer_history(self, request: IndexRequest) -> Response:
         """Handle GET: the changes of indexes in the store, newest first."""
         query, api = self._pages.query(request), self._pages.api(request)
         part = newest_part(query, api.call(index_operations.list_indexes).revision)
@@ -98,7 +99,7 @@ class IndexPages:
 
     def _list(
         self,
-        request: Request,
+        request: IndexRequest,
         query: FormFields,
         warnings: Sequence[Caution] = (),
         status: int = 200,
@@ -114,7 +115,7 @@ class IndexPages:
         return self._pages.show(request, SECTION, "indexes.html", values, status)
 
     def _index_form(
-        self, request: Request, before: ListedIndex | None, form: FormState, status: int
+        self, request: IndexRequest, before: ListedIndex | None, form: FormState, status: int
     ) -> Response:
         values: Mapping[str, object] = {
             "form": form,
@@ -127,7 +128,7 @@ class IndexPages:
         return self._pages.show(request, SECTION, "index_form.html", values, status)
 
     def _of_stored(
-        self, request: Request, action: str, name: str, form: FormState, status: int
+        self, request: IndexRequest, action: str, name: str, form: FormState, status: int
     ) -> Response:
         """
         Return the form that changes an index of the store, or asks whether to remove it.
@@ -143,11 +144,11 @@ class IndexPages:
             raise NotFound(f"There is no index {quoted(name)}. It may have been removed.")
         if action == "change":
             return self._index_form(request, row, form, status)
-        warnings = tuple(self._pages.index.server.index_administration.warnings(name))
+        warnings = tuple(request.context.index.server.index_administration.warnings(name))
         values = {"form": form, "row": row, "warnings": warnings}
         return self._pages.show(request, SECTION, "index_remove.html", values, status)
 
-    def _save(self, request: Request, fields: FormFields, action: str) -> Response:
+    def _save(self, request: IndexRequest, fields: FormFields, action: str) -> Response:
         keys = index_of_texts({key: fields.text(key) for key in INDEX_KEYS})
         note, api = fields.text("note"), self._pages.api(request)
         even_if_open = bool(fields.text("even_if_open"))
@@ -172,7 +173,7 @@ class IndexPages:
                 api.call(index_operations.change_index, edit)
         return self._pages.done(request, urlencode({"done": action, NAME: fields.text(NAME)}))
 
-    def _remove(self, request: Request, fields: FormFields) -> Response:
+    def _remove(self, request: IndexRequest, fields: FormFields) -> Response:
         removal = IndexRemoval(fields.text(NAME), fields.text("note"))
         self._pages.api(request).call(index_operations.remove_index, removal)
         return self._pages.done(request, urlencode({"done": "remove", NAME: removal.name}))

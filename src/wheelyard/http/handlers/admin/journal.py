@@ -8,13 +8,15 @@ from urllib.parse import urlencode
 from wheelyard.api import journal_operations
 from wheelyard.api.journal_operations import JournalQuery
 from wheelyard.errors import Invalid, NotFound
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.handlers.admin.pages import AdminPages
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project_json import ENTRY_KINDS
 from wheelyard.rendering.advice import error_on_page
 from wheelyard.rendering.web.admin.journal import entry_rows
+from wheelyard.wiring.index import Index
 
 SECTION: Final = "journal/"
 FIELDS: Final = ("index", "project", "by", "what", "from", "to")
@@ -28,7 +30,7 @@ class JournalPages:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: some entries, the newest first, and a form that filters them."""
         api, query = self._pages.api(request), self._pages.query(request)
         asked = {name: query.text(name) for name in FIELDS}
@@ -36,7 +38,7 @@ class JournalPages:
         values = {
             "asked": asked,
             "kinds": ENTRY_KINDS,
-            "indexes": self._index_names(),
+            "indexes": _index_names(request.context.index),
             "is_filtered": is_filtered,
             "error": "",
         }
@@ -56,10 +58,11 @@ class JournalPages:
         }
         return self._pages.show(request, SECTION, "journal.html", values)
 
-    def _index_names(self) -> list[str]:
-        """Return the names of all indexes, or nothing if there is only main."""
-        others = sorted(self._pages.index.server.indexes.names())
-        return [MAIN, *others] if others else []
+
+def _index_names(index: Index) -> list[str]:
+    """Return the names of all indexes, or nothing if there is only main."""
+    others = sorted(index.server.indexes.names())
+    return [MAIN, *others] if others else []
 
 
 def _wanted(asked: Mapping[str, str], before: str) -> JournalQuery:

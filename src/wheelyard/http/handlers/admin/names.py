@@ -7,6 +7,7 @@ from msgspec import convert
 
 from wheelyard.api import project_operations
 from wheelyard.api.project_operations import NameChange, NameSelection, NamesQuery
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import (
     AdminPages,
@@ -15,7 +16,7 @@ from wheelyard.http.handlers.admin.pages import (
     query_of,
     refused_for,
 )
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.operations.lifecycle import REASON_LIMIT
@@ -48,7 +49,7 @@ class NamePages:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the list, the form to reserve a name, or whether to release one."""
         query = self._pages.query(request)
         if query.text("action") == "reserve":
@@ -58,7 +59,7 @@ class NamePages:
             return self._question(request, query.text("release"), form, 200)
         return self._list(request, query)
 
-    def answer_form(self, request: Request) -> Response:
+    def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: reserve or release a name."""
 
         def act(fields: FormFields) -> Response:
@@ -71,7 +72,7 @@ class NamePages:
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def _list(self, request: Request, query: FormFields) -> Response:
+    def _list(self, request: IndexRequest, query: FormFields) -> Response:
         state, number = query.text("state"), page_number(query)
         wanted = NamesQuery(
             search=query.text("search"),
@@ -96,15 +97,15 @@ class NamePages:
         }
         return self._pages.show(request, SECTION, "names.html", values)
 
-    def _reserve_form(self, request: Request, form: FormState, status: int) -> Response:
+    def _reserve_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
         return self._pages.show(request, SECTION, "name_reserve.html", {"form": form}, status)
 
-    def _question(self, request: Request, name: str, form: FormState, status: int) -> Response:
-        has_upstream = self._pages.index.upstream is not None
+    def _question(self, request: IndexRequest, name: str, form: FormState, status: int) -> Response:
+        has_upstream = request.context.index.upstream is not None
         values = {"form": form, "name": name, "has_upstream": has_upstream}
         return self._pages.show(request, SECTION, "name_release.html", values, status)
 
-    def _change(self, request: Request, fields: FormFields) -> Response:
+    def _change(self, request: IndexRequest, fields: FormFields) -> Response:
         action = fields.action("reserve", "release")
         with checking("name"):
             name = parse_name(fields.text("name"))

@@ -26,6 +26,7 @@ from wheelyard.api.public_package_operations import (
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, WheelyardError
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
@@ -39,8 +40,7 @@ from wheelyard.http.forms import (
     require_form_token,
 )
 from wheelyard.http.handlers.admin.pages import AdminPages
-from wheelyard.http.messages import Request, Response, redirect
-from wheelyard.http.web_pages import WebPages
+from wheelyard.http.messages import Response, redirect
 from wheelyard.model.decoding import counted, require_one_line
 from wheelyard.model.person import counted_as
 from wheelyard.model.public_packages import DecisionList, DecisionSummary, Verdict
@@ -70,14 +70,14 @@ class RequestPages:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: what waits, or the form to approve or block some of it."""
         query = self._pages.query(request)
         if query.text("decide"):
             return self._question(request, query, self._pages.form(request), 200)
         return self._list(request, self._notice(request) if query.text("done") else "")
 
-    def answer_form(self, request: Request) -> Response:
+    def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: approve or block packages, or show the form for those that are selected."""
 
         def act(fields: FormFields) -> Response:
@@ -92,9 +92,9 @@ class RequestPages:
 
         return self._pages.answer_form(request, act, ask_again, MAX_BYTES, MAX_FIELDS)
 
-    def _notice(self, request: Request) -> str:
+    def _notice(self, request: IndexRequest) -> str:
         """Return how many packages the caller has just decided about, or an empty text."""
-        index = self._pages.index
+        index = request.context.index
         commit, now = (
             (index.server.decisions.get("current").value or DecisionList()).commit,
             index.server.runtime.now(),
@@ -106,7 +106,7 @@ class RequestPages:
         ]
         return _decided(len(own), own[-1].verdict) if own else ""
 
-    def _list(self, request: Request, notice: str, notes: Sequence[str] = ()) -> Response:
+    def _list(self, request: IndexRequest, notice: str, notes: Sequence[str] = ()) -> Response:
         api = self._pages.api(request)
         listed = api.call(package_request_operations.list_requests)
         rows = listed.requests
@@ -117,17 +117,17 @@ class RequestPages:
             "rows": rows,
             "notice": notice,
             "notes": notes,
-            "has_upstream": self._pages.index.upstream is not None,
+            "has_upstream": request.context.index.upstream is not None,
             "names": self._names(request, rows),
         }
         return self._pages.show(request, SECTION, "requests.html", values)
 
     def _question(
-        self, request: Request, fields: FormFields, form: FormState, status: int
+        self, request: IndexRequest, fields: FormFields, form: FormState, status: int
     ) -> Response:
         """Return the form with the reason, for those of the packages that wait."""
         wanted, is_approval = frozenset(fields.all("package")), fields.text("decide") != "block"
-        api, upstream = self._pages.api(request), self._pages.context.upstream
+        api, upstream = self._pages.api(request), request.context.upstream
         find = package_request_operations.find_requests
         if upstream is None:
             listed = find(api, wanted)
@@ -144,12 +144,12 @@ class RequestPages:
         }
         return self._pages.show(request, SECTION, "request_decide.html", values, status)
 
-    def _names(self, request: Request, rows: Sequence[WaitingRequest]) -> dict[str, str]:
+    def _names(self, request: IndexRequest, rows: Sequence[WaitingRequest]) -> dict[str, str]:
         deciders = (row.decided.by for row in rows if row.decided)
         askers = (who for row in rows for who in row.who)
         return self._pages.names_of(request, (*askers, *deciders))
 
-    def _decide(self, request: Request, fields: FormFields) -> Response:
+    def _decide(self, request: IndexRequest, fields: FormFields) -> Response:
         verdict = VERDICTS.get(fields.text("decide"))
         if verdict is None:
             raise Invalid("Choose whether to approve or to block.", code="missing_field")
@@ -167,7 +167,7 @@ class RequestPages:
             unblock=True,  # what is blocked was shown as such, as of then
             as_of=_as_of(fields),
         )
-        api, upstream = self._pages.api(request), self._pages.context.upstream
+        api, upstream = self._pages.api(request), request.context.upstream
         if upstream is None:
             outcome = decide_all(api, body)
         else:
@@ -228,57 +228,55 @@ def _undecided(summary: DecisionSummary) -> Iterator[str]:
         yield f"{package.project} {package.version}".rstrip() + f": {package.message}"
 
 
-class AskPage:
-    """The page on which anybody with a credential asks for a hidden package."""
+def answer_ask(request: IndexRequest) -> Response:
+    """Handle GET `/-/request/`: the form, or that somebody has asked."""
+    _require_credential(request)
+    query = parse_form(request.query_string)
+    form = FormState(form_token(request), query.values)
+    return _page(request, form, 200, _asked(request, query.text("asked")))
 
-    def __init__(self, web: WebPages) -> None:
-        self._web = web
-        self._context = web.context
 
-    def answer(self, request: Request) -> Response:
-        """Handle GET `/-/request/`: the form, or that somebody has asked."""
-        self._require_credential(request)
-        query = parse_form(request.query_string)
-        form = FormState(form_token(request, self._context), query.values)
-        return self._page(request, form, 200, self._asked(request, query.text("asked")))
+def answer_ask_form(request: IndexRequest) -> Response:
+    """Handle POST: ask for a package."""
+    _require_credential(request)
+    fields = read_form(request)
+    try:
+        require_form_token(request, fields.text(CSRF_FIELD))
+        package = _ask(request, form_body(fields, PackageAsk))
+    except WheelyardError as error:
+        form = refused_form(request, fields, error)
+        return _page(request, form, status_of(error))
+    target = f"{package.project} {package.version}".rstrip()
+    query = urlencode({"asked": target}).encode()
+    return redirect(303, request.web.path("-", "request", query=query))
 
-    def answer_form(self, request: Request) -> Response:
-        """Handle POST: ask for a package."""
-        self._require_credential(request)
-        fields = read_form(request)
-        try:
-            require_form_token(request, self._context, fields.text(CSRF_FIELD))
-            package = self._ask(request, form_body(fields, PackageAsk))
-        except WheelyardError as error:
-            form = refused_form(request, self._context, fields, error)
-            return self._page(request, form, status_of(error))
-        target = f"{package.project} {package.version}".rstrip()
-        query = urlencode({"asked": target}).encode()
-        return redirect(303, self._web.path("-", "request", query=query))
 
-    def _asked(self, request: Request, target: str) -> str:
-        """Return a target if the caller has asked for it, else an empty text."""
-        requests = self._context.index.server.package_requests.get().requests if target else ()
-        asker = counted_as(request.caller)
-        own = (wanted for wanted in requests if any(ask.is_by(asker) for ask in wanted.asks))
-        return target if any(wanted.target == target for wanted in own) else ""
+def _asked(request: IndexRequest, target: str) -> str:
+    """Return a target if the caller has asked for it, else an empty text."""
+    requests = request.context.index.server.package_requests.get().requests if target else ()
+    asker = counted_as(request.caller)
+    own = (wanted for wanted in requests if any(ask.is_by(asker) for ask in wanted.asks))
+    return target if any(wanted.target == target for wanted in own) else ""
 
-    def _require_credential(self, request: Request) -> None:
-        if request.caller.is_anonymous:
-            raise invalid_credential()
 
-    def _ask(self, request: Request, body: PackageAsk) -> RequestedPackage:
-        api = LocalApi(index=self._context.index, caller=request.caller)
-        upstream = self._context.upstream
-        if upstream is None:
-            return _request_package(api, body)
-        return request.wait("ask", upstream.answer, request.client_key, _request_package, api, body)
+def _require_credential(request: IndexRequest) -> None:
+    if request.caller.is_anonymous:
+        raise invalid_credential()
 
-    def _page(self, request: Request, form: FormState, status: int, asked: str = "") -> Response:
-        viewer, root = self._web.viewer(request.caller), "../" * len(request.segments)
-        may_change = not self._context.index.settings.server.read_only
-        values = {"form": form, "asked": asked, "may_change": may_change}
-        return self._web.show(viewer, status, "request.html", root, **values)
+
+def _ask(request: IndexRequest, body: PackageAsk) -> RequestedPackage:
+    api = LocalApi(index=request.context.index, caller=request.caller)
+    upstream = request.context.upstream
+    if upstream is None:
+        return _request_package(api, body)
+    return request.wait("ask", upstream.answer, request.client_key, _request_package, api, body)
+
+
+def _page(request: IndexRequest, form: FormState, status: int, asked: str = "") -> Response:
+    viewer, root = request.web.viewer(request.caller), "../" * len(request.segments)
+    may_change = not request.context.index.settings.server.read_only
+    values = {"form": form, "asked": asked, "may_change": may_change}
+    return request.web.show(viewer, status, "request.html", root, **values)
 
 
 def _request_package(api: LocalApi, body: PackageAsk) -> RequestedPackage:

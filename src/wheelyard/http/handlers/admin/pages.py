@@ -10,6 +10,7 @@ from msgspec import Struct
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.authorization import require_server_admin
 from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
 from wheelyard.http.forms import (
     CSRF_FIELD,
@@ -21,9 +22,8 @@ from wheelyard.http.forms import (
     refused_form,
     require_form_token,
 )
-from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.messages import Response, redirect
 from wheelyard.http.requests import BODY_LIMIT_BYTES
-from wheelyard.http.web_pages import WebPages
 from wheelyard.model.access import Caller
 from wheelyard.model.grants import AnyAccessEvent
 from wheelyard.model.stored_indexes import AnyIndexEvent
@@ -31,7 +31,6 @@ from wheelyard.model.stored_publishers import AnyPublisherEvent
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.sections import SECTIONS
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
-from wheelyard.wiring.index import Index
 
 WHAT: Final = "see the pages for administrators"
 SEE_OTHER: Final = 303
@@ -70,28 +69,14 @@ class AdminPages:
     `require_right` raises Unauthenticated or Forbidden unless the caller may see the page.
     """
 
-    def __init__(
-        self, web: WebPages, require_right: Callable[[Caller], None] = _require_administrator
-    ) -> None:
-        self.web = web
-        self.context = web.context
+    def __init__(self, require_right: Callable[[Caller], None] = _require_administrator) -> None:
         self._require_right = require_right
 
-    @property
-    def index(self) -> Index:
-        """The index that the pages are about."""
-        return self.context.index
-
-    @property
-    def may_change(self) -> bool:
-        """Whether this server takes changes."""
-        return not self.index.settings.server.read_only
-
-    def api(self, request: Request) -> LocalApi:
+    def api(self, request: IndexRequest) -> LocalApi:
         """Return the operations of the index, for the caller of a request."""
-        return LocalApi(index=self.index, caller=request.caller)
+        return LocalApi(index=request.context.index, caller=request.caller)
 
-    def query(self, request: Request) -> FormFields:
+    def query(self, request: IndexRequest) -> FormFields:
         """
         Return the fields in the query of a request.
 
@@ -101,15 +86,15 @@ class AdminPages:
         self._require_right(request.caller)
         return parse_form(request.query_string)
 
-    def form(self, request: Request, values: FormFields | None = None) -> FormState:
+    def form(self, request: IndexRequest, values: FormFields | None = None) -> FormState:
         """
         Return the state of a form that nobody has sent yet, perhaps with values for some fields.
 
         Raises Unavailable if the store with the key of forms does not answer.
         """
-        return FormState(form_token(request, self.context), values.values if values else {})
+        return FormState(form_token(request), values.values if values else {})
 
-    def names_of(self, request: Request, principals: Iterable[str]) -> dict[str, str]:
+    def names_of(self, request: IndexRequest, principals: Iterable[str]) -> dict[str, str]:
         """
         Return the names of those principals that are API tokens.
 
@@ -121,7 +106,7 @@ class AdminPages:
 
     def show(
         self,
-        request: Request,
+        request: IndexRequest,
         section: str,
         template: str,
         values: Mapping[str, object],
@@ -133,26 +118,26 @@ class AdminPages:
         `template` is below `admin/`. The path of the request has to end with a slash.
         """
         root = "../" * len(request.segments)
-        viewer = self.web.viewer(request.caller)
+        viewer = request.web.viewer(request.caller)
         sections = [
             (entry.path, entry.title)
             for entry in SECTIONS
             if viewer.may_administer or entry.path == section
         ]
-        return self.web.show(
+        return request.web.show(
             viewer,
             status,
             f"admin/{template}",
             root,
             sections=sections,
             section=section,
-            may_change=self.may_change,
+            may_change=not request.context.index.settings.server.read_only,
             **values,
         )
 
     def show_history(
         self,
-        request: Request,
+        request: IndexRequest,
         section: str,
         what: str,
         changes: Sequence[tuple[Event, str]],
@@ -174,7 +159,7 @@ class AdminPages:
 
     def answer_form(
         self,
-        request: Request,
+        request: IndexRequest,
         act: Act,
         ask_again: AskAgain,
         limit: int = BODY_LIMIT_BYTES,
@@ -190,21 +175,21 @@ class AdminPages:
         # the handler is called again once the body has come, and changes nothing before
         fields = read_form(request, limit, max_fields)
         try:
-            require_form_token(request, self.context, fields.text(CSRF_FIELD))
+            require_form_token(request, fields.text(CSRF_FIELD))
             return act(fields)
         except WheelyardError as error:
-            form = refused_form(request, self.context, fields, error)
+            form = refused_form(request, fields, error)
             try:
                 return ask_again(fields, form, status_of(error))
             except WheelyardError:  # the form is about nothing that can be shown
                 raise error from None
 
-    def done(self, request: Request, query: str) -> Response:
+    def done(self, request: IndexRequest, query: str) -> Response:
         """Return a redirect from a form to the page that it is on, with a query."""
-        path = self.web.path(*request.segments, query=query.encode())
+        path = request.web.path(*request.segments, query=query.encode())
         return redirect(SEE_OTHER, path)
 
-    def answer_overview(self, request: Request) -> Response:
+    def answer_overview(self, request: IndexRequest) -> Response:
         """Handle GET `/-/admin/`: what the pages are for."""
         self._require_right(request.caller)
         overview = [(entry.path, entry.title, entry.what) for entry in SECTIONS if entry.path]

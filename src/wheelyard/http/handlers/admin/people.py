@@ -14,6 +14,7 @@ from wheelyard.api.people_operations import (
 )
 from wheelyard.authentication.known_people import PersonState
 from wheelyard.authentication.token_list import WORKING_STATES
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import (
     AdminPages,
@@ -22,7 +23,7 @@ from wheelyard.http.handlers.admin.pages import (
     query_of,
     refused_for,
 )
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.model.decoding import require_one_line
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
 from wheelyard.rendering.web.account_pages import FormState
@@ -47,7 +48,7 @@ class PeoplePages:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the list, one person, or the question whether to change their access."""
         query = self._pages.query(request)
         who, action = query.text("who"), query.text("action")
@@ -57,7 +58,7 @@ class PeoplePages:
             return self._person(request, who, query.text("done"))
         return self._list(request, query)
 
-    def answer_form(self, request: Request) -> Response:
+    def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: end somebody's access, admit them again, or release their name."""
 
         def act(fields: FormFields) -> Response:
@@ -70,7 +71,7 @@ class PeoplePages:
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def _list(self, request: Request, query: FormFields) -> Response:
+    def _list(self, request: IndexRequest, query: FormFields) -> Response:
         state, number = query.text("state"), page_number(query)
         wanted = PeopleQuery(
             search=query.text("search"),
@@ -92,14 +93,14 @@ class PeoplePages:
         return self._pages.show(request, SECTION, "people.html", values)
 
     def _question(
-        self, request: Request, who: str, action: str, form: FormState, status: int
+        self, request: IndexRequest, who: str, action: str, form: FormState, status: int
     ) -> Response:
         question = PersonQuestion(who)
         answer = self._pages.api(request).call(people_operations.show_person, question)
         values = {"form": form, "person": answer.person, "action": action}
         return self._pages.show(request, SECTION, "person_change.html", values, status)
 
-    def _change(self, request: Request, fields: FormFields) -> Response:
+    def _change(self, request: IndexRequest, fields: FormFields) -> Response:
         action, who = fields.action(*CHANGES), fields.text("who")
         with checking("reason"):
             note = require_one_line(fields.text("reason"), "The reason", NOTE_LIMIT_CHARS)
@@ -115,7 +116,7 @@ class PeoplePages:
                 api.call(people_operations.release_name, wanted)
         return self._pages.done(request, urlencode({"who": person.who, "done": action}))
 
-    def _person(self, request: Request, who: str, done: str) -> Response:
+    def _person(self, request: IndexRequest, who: str, done: str) -> Response:
         question = PersonQuestion(who)
         answer = self._pages.api(request).call(people_operations.show_person, question)
         values = {

@@ -15,6 +15,7 @@ from wheelyard.api.publisher_operations import (
     PublisherRemoval,
 )
 from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, form_body
 from wheelyard.http.handlers.admin.pages import (
     AdminPages,
@@ -22,7 +23,7 @@ from wheelyard.http.handlers.admin.pages import (
     paged,
     query_of,
 )
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.model.stored_publishers import ListedPublisher, PublisherKeys, describe_event
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.publisher_fields import PROVIDERS, ProviderForm
@@ -47,7 +48,7 @@ class PublisherPages:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the list, the form of a provider, or the question whether to remove one."""
         query, form = self._pages.query(request), self._pages.form(request)
         provider = PROVIDERS.get(query.text("add"))
@@ -58,7 +59,7 @@ class PublisherPages:
                 return self._of_stored(request, action, query.text(action), form, 200)
         return self._list(request, query)
 
-    def answer_form(self, request: Request) -> Response:
+    def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: add, change or remove a publisher."""
 
         def act(fields: FormFields) -> Response:
@@ -76,7 +77,7 @@ class PublisherPages:
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def answer_history(self, request: Request) -> Response:
+    def answer_history(self, request: IndexRequest) -> Response:
         """Handle GET: the changes of publishers in the store, newest first."""
         query, api = self._pages.query(request), self._pages.api(request)
         revision = api.call(publisher_operations.list_publishers).revision
@@ -87,12 +88,12 @@ class PublisherPages:
         described = [(event, describe_event(event)) for event in reversed(changes)]
         return self._pages.show_history(request, SECTION, "trusted publishers", described, part)
 
-    def _list(self, request: Request, query: FormFields) -> Response:
+    def _list(self, request: IndexRequest, query: FormFields) -> Response:
         answer = self._pages.api(request).call(publisher_operations.list_publishers)
         search = query.text("search")
         fit = [row for row in answer.publishers if _is_found(row, search.casefold())]
         rows, numbers = paged(fit, query, ROWS_ON_A_PAGE)
-        listed = self._pages.index.projects.names.get().value
+        listed = request.context.index.projects.names.get().value
         values = {
             "rows": rows,
             "numbers": numbers,
@@ -109,13 +110,13 @@ class PublisherPages:
 
     def _publisher_form(
         self,
-        request: Request,
+        request: IndexRequest,
         provider: ProviderForm,
         before: ListedPublisher | None,
         form: FormState,
         status: int,
     ) -> Response:
-        publishers = self._pages.index.server.publishers
+        publishers = request.context.index.server.publishers
         values = {
             "form": form,
             "provider": provider,
@@ -125,12 +126,12 @@ class PublisherPages:
             ),
             "before": before,
             "texts": _texts_of(before.publisher) if before else {},
-            "indexes": sorted(self._pages.index.server.indexes.names()),
+            "indexes": sorted(request.context.index.server.indexes.names()),
         }
         return self._pages.show(request, SECTION, "publisher_form.html", values, status)
 
     def _of_stored(
-        self, request: Request, action: str, publisher_id: str, form: FormState, status: int
+        self, request: IndexRequest, action: str, publisher_id: str, form: FormState, status: int
     ) -> Response:
         """
         Return the form that changes a publisher of the store, or asks whether to remove it.
@@ -151,7 +152,7 @@ class PublisherPages:
         values = {"form": form, "row": row}
         return self._pages.show(request, SECTION, "publisher_remove.html", values, status)
 
-    def _save(self, request: Request, fields: FormFields, action: str) -> Response:
+    def _save(self, request: IndexRequest, fields: FormFields, action: str) -> Response:
         # the providers take a while to import
         from wheelyard.model.publisher_texts import keys_of_texts  # noqa: PLC0415
 
@@ -172,7 +173,7 @@ class PublisherPages:
             api.call(publisher_operations.change_publisher, edit)
         return self._pages.done(request, urlencode({"done": action, "id": fields.text("id")}))
 
-    def _remove(self, request: Request, fields: FormFields) -> Response:
+    def _remove(self, request: IndexRequest, fields: FormFields) -> Response:
         removal = PublisherRemoval(fields.text("id"), fields.text("note"))
         self._pages.api(request).call(publisher_operations.remove_publisher, removal)
         return self._pages.done(request, urlencode({"done": "remove", "id": removal.id}))

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from wheelyard.api.retention_operations import RetentionQuery, preview_retention
 from wheelyard.errors import Conflict, Invalid
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.rendering.web.account_pages import FormState
 
 SECTION: Final = "retention/"
@@ -26,18 +27,18 @@ class RetentionPage:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the rules, and what they would delete now, or keep."""
         return self._show(request, self._pages.query(request), self._pages.form(request), 200)
 
-    def answer_form(self, request: Request) -> Response:
+    def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: delete what the rules say, once that is confirmed."""
 
         def act(fields: FormFields) -> Response:
             with checking("confirmation"):
                 if fields.text("confirmation").strip().lower() != CONFIRMATION:
                     raise Invalid(f"Type {CONFIRMATION} to confirm.", code="invalid_field")
-            retention = self._pages.index.server.retention
+            retention = request.context.index.server.retention
             if retention is None:
                 raise Conflict("There is no rule of retention any more. Load the page again.")
             report = retention.run(request.caller, plan=fields.text("plan"))
@@ -50,9 +51,11 @@ class RetentionPage:
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def _show(self, request: Request, query: FormFields, form: FormState, status: int) -> Response:
+    def _show(
+        self, request: IndexRequest, query: FormFields, form: FormState, status: int
+    ) -> Response:
         values: dict[str, object] = {"form": form, "done": query.text("done"), "answer": None}
-        if self._pages.index.settings.retention:
+        if request.context.index.settings.retention:
             is_kept = query.text("show") == KEPT
             wanted = RetentionQuery(kept=is_kept)
             answer = self._pages.api(request).call(preview_retention, wanted)

@@ -7,8 +7,9 @@ from typing import Any, Final
 from wheelyard.api import server_operations
 from wheelyard.api.server_operations import ProjectUsage
 from wheelyard.errors import NotFound
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.handlers.admin.pages import AdminPages, paged, query_of
-from wheelyard.http.messages import Request, Response
+from wheelyard.http.messages import Response
 from wheelyard.model.index_name import read_index_name
 
 SECTION: Final = "storage/"
@@ -30,7 +31,7 @@ class StoragePage:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """
         Handle GET: how much is stored, in the order that was chosen.
 
@@ -42,7 +43,7 @@ class StoragePage:
         name = read_index_name(query.text("index"))
         shown = next((index for index in all_indexes if index.index == name), None)
         if shown is None:
-            self._pages.index.server.indexes.definition(
+            request.context.index.server.indexes.definition(
                 name
             )  # raises unless there is such an index
             raise NotFound(f"The index {name} has no packages of its own, so it stores nothing.")

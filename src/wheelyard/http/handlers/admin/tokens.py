@@ -11,10 +11,11 @@ from wheelyard.api import access_operations
 from wheelyard.api.access_operations import TokensQuery
 from wheelyard.authentication.token_list import WORKING_STATES, TokenOrder, TokenSelection
 from wheelyard.authentication.token_owners import OWNER_PREFIXES, TokenOwners, can_own_tokens
+from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import AdminPages, page_number, page_numbers, query_of
 from wheelyard.http.handlers.admin.principals import credentials_in_use
-from wheelyard.http.messages import Request, Response, redirect
+from wheelyard.http.messages import Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
 from wheelyard.http.token_forms import made_values, new_token
 from wheelyard.model.api_token import token_id_in
@@ -50,7 +51,7 @@ class TokenAdministration:
     def __init__(self, pages: AdminPages) -> None:
         self._pages = pages
 
-    def answer(self, request: Request) -> Response:
+    def answer(self, request: IndexRequest) -> Response:
         """Handle GET: the list, the form for a new token, or the question whether to revoke."""
         query = self._pages.query(request)
         if query.text("action") == "make":
@@ -64,12 +65,12 @@ class TokenAdministration:
             return self._pages.done(request, urlencode({"search": token_id, "state": ""}))
         return self._list(request, query)
 
-    def redirect(self, request: Request) -> Response:
+    def redirect(self, request: IndexRequest) -> Response:
         """Handle GET `/-/tokens/`, where the page was once."""
         self._pages.query(request)
-        return redirect(301, self._pages.web.path("-", "admin", "tokens"))
+        return redirect(301, request.web.path("-", "admin", "tokens"))
 
-    def answer_form(self, request: Request) -> Response:
+    def answer_form(self, request: IndexRequest) -> Response:
         """Handle POST: make a token and show it once, or revoke some."""
 
         def act(fields: FormFields) -> Response:
@@ -84,7 +85,7 @@ class TokenAdministration:
 
         return self._pages.answer_form(request, act, ask_again)
 
-    def _list(self, request: Request, query: FormFields) -> Response:
+    def _list(self, request: IndexRequest, query: FormFields) -> Response:
         state = query.text("state") if "state" in query.values else "active"
         sort, search, number = query.text("sort"), query.text("search"), page_number(query)
         wanted = TokensQuery(
@@ -117,8 +118,8 @@ class TokenAdministration:
         }
         return self._pages.show(request, SECTION, "tokens.html", values)
 
-    def _token_form(self, request: Request, form: FormState, status: int) -> Response:
-        index = self._pages.index
+    def _token_form(self, request: IndexRequest, form: FormState, status: int) -> Response:
+        index = request.context.index
         values = {
             "form": form,
             "max_days": index.settings.tokens.max_days,
@@ -127,8 +128,8 @@ class TokenAdministration:
         }
         return self._pages.show(request, SECTION, "token_form.html", values, status)
 
-    def _create(self, request: Request, fields: FormFields) -> Response:
-        index = self._pages.index
+    def _create(self, request: IndexRequest, fields: FormFields) -> Response:
+        index = request.context.index
         indexes = (*index.server.indexes.names(), EVERY_INDEX)
         new = new_token(fields, index.settings.tokens.max_days, indexes)
         new = replace(new, owner=_owner_in(fields, index.authenticator.owners))
@@ -137,12 +138,12 @@ class TokenAdministration:
         api = replace(self._pages.api(request), signed_in_at=signed_in)
         made = api.call(access_operations.create_token, new)
         root = "../" * len(request.segments)
-        values = made_values(self._pages.web.environment, made, root, self._pages.index)
-        viewer = self._pages.web.viewer(request.caller)
-        return self._pages.web.show(viewer, 201, "token_made.html", root, **values)
+        values = made_values(request.web.environment, made, root, request.context.index)
+        viewer = request.web.viewer(request.caller)
+        return request.web.show(viewer, 201, "token_made.html", root, **values)
 
     def _question(
-        self, request: Request, ids: Sequence[str], form: FormState, status: int
+        self, request: IndexRequest, ids: Sequence[str], form: FormState, status: int
     ) -> Response:
         """Return the page that asks whether to revoke those of these tokens that may work."""
         listed = self._pages.api(request).call(access_operations.list_tokens)
@@ -152,7 +153,7 @@ class TokenAdministration:
         values = {"form": form, "rows": rows}
         return self._pages.show(request, SECTION, "tokens_revoke.html", values, status)
 
-    def _revoke(self, request: Request, ids: Sequence[str]) -> Response:
+    def _revoke(self, request: IndexRequest, ids: Sequence[str]) -> Response:
         api = self._pages.api(request)
         for token_id in ids:
             # each by itself: if the store stops answering, those before are revoked
