@@ -24,6 +24,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.operations.spooled_upload import SourceMetadata
 from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.storage.base import Key, Stored
 
 HTML: Final = ("Accept", "text/html")
 INDEXES: Final = (
@@ -225,6 +226,28 @@ def test_an_imported_file_counts_from_its_upload_at_the_source(server: InProcess
     assert versions(server, "/dev/as-of-2026-01-01/simple/demo/") == ["1.0", "3.0"]
 
 
+def test_an_imported_file_is_yanked_on_no_day_before_its_yank(server: InProcessServer) -> None:
+    """A file that was imported later has the yank that its source said, until it is changed."""
+    server.publish_to("dev", FREE)
+    server.clock.advance(days=9)
+    dev, name = server.index.named("dev"), NormalizedName("demo")
+    source = SourceMetadata(uploaded_at=datetime(2026, 1, 2, tzinfo=UTC))
+    dev.uploads.accept(replace(OLD.arrival(server.folder), source_metadata=source), ALICE)
+    server.clock.advance(days=2)
+    dev.lifecycle.change("yank", ALICE, name, Selection(Version("1.0")), "broken")
+
+    pages = {
+        day: decode(server.get(f"/dev/as-of-2026-01-{day}/simple/demo/", JSON).body)
+        for day in ("05", "11", "12")
+    }
+
+    assert {day: page["files"][0].get("yanked", False) for day, page in pages.items()} == {
+        "05": False,
+        "11": False,
+        "12": "broken",
+    }
+
+
 def test_a_day_whose_journal_is_damaged_is_not_guessed(server: InProcessServer) -> None:
     """If the journal has lost a commit of that time, the page of the day is an error."""
     server.publish_to("dev", OLD)
@@ -237,6 +260,55 @@ def test_a_day_whose_journal_is_damaged_is_not_guessed(server: InProcessServer) 
     assert versions(server, "/dev/as-of-2026-01-01/simple/demo/") == 503
     assert versions(server, "/dev/as-of-2026-01-02/simple/demo/") == ["1.0", "3.0"]
     assert versions(server, "/dev/simple/demo/") == ["1.0", "3.0"]
+
+
+@pytest.mark.parametrize("base", ["/stable", "/dev/as-of-2026-01-01"])
+def test_lists_have_a_project_again_that_could_not_be_read(
+    server: InProcessServer, base: str
+) -> None:
+    """What is repaired in the store is listed again, without a change of the project."""
+    server.publish_to("dev", OLD)
+    server.clock.advance(days=1)
+    server.publish_to("dev", FREE)
+    documents, damaged = server.index.named("dev").stores.documents, list[tuple[Key, bytes]]()
+    keys_of_project = [
+        entry.key
+        for prefix in (keys.journal(NormalizedName("demo")), keys.project(NormalizedName("demo")))
+        for entry in documents.list(prefix)
+    ]
+    for key in keys_of_project:
+        stored = documents.get(key)
+        assert isinstance(stored, Stored)
+        damaged.append((key, stored.body))
+        documents.put(key, b"{", stored.version)
+    server.clock.advance(seconds=30)
+    before = _names(server, f"{base}/simple/")
+    for key, body in damaged:
+        stored = documents.get(key)
+        assert isinstance(stored, Stored)
+        documents.put(key, body, stored.version)
+    server.clock.advance(seconds=30)
+
+    assert before == []
+    assert _names(server, f"{base}/simple/") == ["demo"]
+
+
+def test_a_search_finds_no_text_of_what_is_hidden(server: InProcessServer) -> None:
+    """Summary and keywords are those of the latest release that is shown."""
+    head = b"Metadata-Version: 2.4\nName: demo\nVersion: "
+    described = make_wheel("demo", "1.0", metadata=head + b"1.0\nSummary: fine\n")
+    secret = head + b"9.0rc1\nSummary: codename falcon\nKeywords: zeus\n"
+    hidden = make_wheel("demo", "9.0rc1", metadata=secret)
+    server.publish_to("dev", described)
+    server.clock.advance(days=1)
+    server.publish_to("dev", hidden)
+
+    for base in ("/stable", "/dev/as-of-2026-01-01"):
+        assert decode(server.get(f"{base}/search.json?q=falcon").body)["total"] == 0
+        assert decode(server.get(f"{base}/search.json?q=zeus").body)["total"] == 0
+        assert decode(server.get(f"{base}/search.json?q=fine").body)["total"] == 1
+    answer = decode(server.get("/stable/api/v1/projects/demo").body)
+    assert answer["summary"] == "fine"
 
 
 def test_the_view_of_a_day_takes_no_changes(server: InProcessServer) -> None:

@@ -348,8 +348,8 @@ def get_project(call: Call, name: NormalizedName) -> ProjectAnswer:
     if first.index == call.index.name:  # what can be restored can be in the index that has it
         kept = call.index.lifecycle.kept_files(first.project)
     project = answer.merged
-    if answer.is_filtered:  # the last commit may be about hidden files
-        project = replace(project, stored_commit=NO_JSON)
+    if answer.is_filtered:  # the last commit and its summary may be about hidden files
+        project = replace(project, stored_commit=NO_JSON, summary=repository.summary_of(answer))
     return ProjectAnswer.of(project, kept)
 
 

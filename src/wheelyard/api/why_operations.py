@@ -109,6 +109,8 @@ def _of_layers(index: Index, name: NormalizedName, answer: ProjectSources) -> It
     for own in index.repository.own_packages():
         if sources and own.name not in sources and own.projects.load(name).value is not None:
             text = "has it, too. The first layer that has a name hides the others."
+            if index.definition.day is not None:
+                text = "has it now, and did not on that day, or a layer before hides it."
             yield FileReason("layer", f"The index {own.name} {text}")
 
 

@@ -7,16 +7,18 @@ is in quarantine now serves nothing, and a file that was imported since counts f
 the source, as a store that was filled by an import had no journal before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from typing import Final
 
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from wheelyard.catalog.document_cache import digest
 from wheelyard.catalog.journaled_documents import project_journal
+from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.model.project import File, Project
+from wheelyard.model.project import Commit, EventKind, File, Project
 from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
 from wheelyard.model.rules import Facts, Rules
 from wheelyard.repository.found_project import FoundProject
@@ -25,6 +27,48 @@ from wheelyard.storage.base import ABSENT, ObjectVersion
 
 REMEMBERED_FILES: Final = 50_000
 """Files of projects whose state on the day is remembered."""
+REMEMBERED_COMMITS: Final = 50_000
+"""Commits of journals that a process remembers for all days."""
+
+
+class KnownJournals:
+    """
+    The journals of projects that were read for a day: the next day reads only what has followed.
+
+    A journal only gets longer, unless an older copy of the store is put in place. Threads may share
+    it.
+    """
+
+    def __init__(self) -> None:
+        self._commits: LruCache[tuple[str, NormalizedName], tuple[Commit, ...]] = LruCache(
+            REMEMBERED_COMMITS
+        )
+
+    def read(self, index: str, projects: Projects, project: Project) -> Sequence[Commit]:
+        """
+        Return all commits of a project of an index, in order.
+
+        Raises Unavailable if the store does not answer, or the journal has lost one.
+        """
+        key = index, project.name
+        before = self._commits.get(key) or ()
+        journal = projects.journal(project)
+        commits = (*before, *journal.read_all(range(len(before) + 1, project.revision + 1)))
+        if not self._continues(before, commits, project):
+            commits = tuple(journal.read_all(range(1, project.revision + 1)))
+        self._commits.put(key, commits, 1 + len(commits))
+        return commits
+
+    @staticmethod
+    def _continues(before: Sequence[Commit], commits: Sequence[Commit], project: Project) -> bool:
+        """Return whether commits are those of a document, after those that were known before."""
+        last = project.commit
+        if last is None or len(commits) != project.revision or commits[-1].id != last.id:
+            return False
+        if not before or len(before) == len(commits):
+            return True
+        kind = project_journal(project.name)
+        return commits[len(before)].previous == digest(kind.commits.encode(before[-1]))
 
 
 class AsOf(Repository, frozen=True):
@@ -34,13 +78,14 @@ class AsOf(Repository, frozen=True):
     day: date
     rules: Rules
     """Says why a file that came later is hidden."""
+    journals: KnownJournals
     folded: LruCache[tuple[NormalizedName, ObjectVersion], Project]
     """Projects on the day, by the version of their document, as far as they are remembered."""
 
     @classmethod
-    def of(cls, own: Own, day: date, rules: Rules) -> "AsOf":
-        """Return one that remembers nothing yet."""
-        return cls(own, day, rules, LruCache(REMEMBERED_FILES))
+    def of(cls, own: Own, day: date, rules: Rules, journals: KnownJournals) -> "AsOf":
+        """Return one that remembers no project yet."""
+        return cls(own, day, rules, journals, LruCache(REMEMBERED_FILES))
 
     def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:
         """See `Repository`. Raises Unavailable also if the journal has lost a commit."""
@@ -84,7 +129,7 @@ class AsOf(Repository, frozen=True):
         )
 
     def _past(self, current: FoundProject) -> Project:
-        """Return the fold of the commits of a project up to the end of the day."""
+        """Return a project by its commits up to the end of the day, and by older files since."""
         project = current.project
         last = project.commit
         if last is None or last.events[-1].at <= self._end:
@@ -92,27 +137,35 @@ class AsOf(Repository, frozen=True):
         key = project.name, current.version
         past = self.folded.get(key)
         if past is None:
-            kind = project_journal(project.name)
-            past = kind.empty
-            commits = current.projects.journal(project).read_all(range(1, project.revision + 1))
-            for commit in commits:
-                if commit.events[0].at > self._end:
-                    break
-                past = kind.fold(past, commit)
+            past = self._fold(self.journals.read(current.index, current.projects, project), project)
             if current.version != ABSENT:
                 self.folded.put(key, past, 1 + len(past.files))
         return past
 
+    def _fold(self, commits: Sequence[Commit], project: Project) -> Project:
+        kind = project_journal(project.name)
+        past = kind.empty
+        is_over = False
+        imported = list[File]()
+        for commit in commits:
+            is_over = is_over or commit.events[0].at > self._end
+            if not is_over:
+                past = kind.fold(past, commit)
+                continue
+            for event in commit.events:
+                if event.what == EventKind.UPLOADED and _came(event.file) <= self._end:
+                    imported.append(event.file)  # as it came, and not as it is yanked now
+        unknown = [file for file in imported if file.filename not in past.deleted_filenames]
+        files = {file.filename: file for file in (*past.files, *unknown)}
+        return replace(past, files=tuple(files[name] for name in sorted(files)))
+
     def _shown_files(self, project: Project, past: Project) -> Iterator[File]:
         """Yield the files that are listed now and were on the day, as they were then."""
-        before = past.by_filename
-        for file in project.files:
-            then = before.get(file.filename)
-            if then is not None:
-                if then.sha256 == file.sha256:
-                    yield then
-            elif file.filename not in past.deleted_filenames and _came(file) <= self._end:
-                yield file  # imported since, and older
+        now = project.by_filename
+        for file in past.files:
+            listed = now.get(file.filename)
+            if listed is not None and listed.sha256 == file.sha256:
+                yield file
 
     def _reason(self, project: Project, file: File) -> FileReason:
         """Return why a file of now is not shown on the day."""

@@ -62,7 +62,8 @@ def _filtered(source: FoundProject, rules: IndexRules, moment: datetime | None) 
     hidden = {filename: (files[filename], reason) for filename, reason in judged.hidden.items()}
     return replace(
         source,
-        project=replace(source.project, files=judged.shown),
+        # the summary is that of the last upload, which may be hidden
+        project=replace(source.project, files=judged.shown, summary=""),
         version=ObjectVersion(f"{source.version} {answer.digest}"),
         hidden={**source.hidden, **hidden},
         changes_at=changes_at,

@@ -220,6 +220,15 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """
         return self._facts_reader.read(facts).shown
 
+    def summary_of(self, sources: ProjectSources) -> str:
+        """
+        Return the summary of the latest release that is shown of a private project, if any.
+
+        Raises Unavailable if the store does not answer.
+        """
+        facts = self._facts_reader.facts_of(sources.projects)
+        return "" if facts is None else facts.summary
+
     @property
     def has_own_packages_alone(self) -> bool:
         """Whether no other index is shown here."""

@@ -21,6 +21,7 @@ from wheelyard.rendering.project_facts import (
     latest_release,
     releases_of,
 )
+from wheelyard.repository.found_project import FoundProject
 from wheelyard.repository.layers import ProjectLookup, Repository, merged_project
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ FIRST_GENERATION: Final = 1 << 40
 """The generation of the first table of several indexes, which no table of one ever has."""
 PUBLIC_PAUSE: Final = timedelta(minutes=1)
 """The least time from one look at a public project to the next while its page stays the same."""
+UNREADABLE_PAUSE: Final = timedelta(seconds=5)
+"""How long a project that cannot be read is left out before it is read again."""
 
 
 class ShownProjects(Protocol):
@@ -159,17 +162,31 @@ class ShownFactsReader(Struct, frozen=True):
             if fault.code not in UNREADABLE_CODES:
                 raise
             shown = None if self.repository.hides_files else facts
-            return ShownFacts(facts, shown, None)
+            return ShownFacts(facts, shown, self.runtime.now() + UNREADABLE_PAUSE)
 
     def _private(self, facts: ProjectFacts) -> ShownFacts:
         sources = self.repository.find_projects(ProjectLookup(facts.name, self.moment()))
         if not sources:
             return ShownFacts(facts, None, None)
-        project = merged_project([source.project for source in sources])
         times = (source.changes_at for source in sources if source.changes_at is not None)
-        latest = latest_release(releases_of(project)) if project.files else None
-        shown = _facts_of_part(facts, project, latest)
-        return ShownFacts(facts, shown, min(times, default=None))
+        changes_at = min(times, default=None)
+        if len(sources) == 1 and not sources[0].hidden and not self.is_past:
+            return ShownFacts(facts, facts, changes_at)
+        shown = self.facts_of(sources)
+        if shown is not None:
+            shown = replace(shown, document=facts.document)
+        return ShownFacts(facts, shown, changes_at)
+
+    def facts_of(self, sources: Sequence[FoundProject]) -> ProjectFacts | None:
+        """
+        Return the facts of the files that are shown of a private project, or None without any.
+
+        Raises Unavailable if the store does not answer.
+        """
+        project = merged_project([source.project for source in sources])
+        if not project.files:
+            return None
+        return self.repository.own_packages()[0].search.reader.facts_of(project)
 
     def _public(self, facts: ProjectFacts) -> ShownFacts:
         """Return what is shown of a project of an upstream index, as its stored page has it."""

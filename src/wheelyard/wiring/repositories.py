@@ -15,6 +15,7 @@ from wheelyard.repository.tables import FIRST_GENERATION
 
 if TYPE_CHECKING:
     from wheelyard.model.rules import Rules
+    from wheelyard.repository.as_of import KnownJournals
     from wheelyard.wiring.index import Index
 
 
@@ -35,6 +36,8 @@ class Repositories:
         self._definitions: Mapping[str, IndexDefinition] = {}
         """Those that all of these repositories follow from."""
         self._by_name = dict[str, IndexRepository]()
+        self._journals: KnownJournals | None = None
+        """Those that were read for days, once anybody has asked for one."""
 
     @cached_property
     def main(self) -> IndexRepository:
@@ -56,7 +59,13 @@ class Repositories:
 
     def as_of(self, name: str, day: date) -> IndexRepository:
         """Return what an index has shown at the end of a day."""
-        return _Composer(self._index, self._generations, day).compose(self._index(name))
+        # nothing of it is loaded while nobody asks for a day
+        from wheelyard.repository.as_of import KnownJournals
+
+        with self._lock:
+            journals = self._journals = self._journals or KnownJournals()
+        composer = _Composer(self._index, self._generations, day, journals)
+        return composer.compose(self._index(name))
 
 
 class _Composer:
@@ -67,10 +76,12 @@ class _Composer:
         index: "Callable[[str], Index]",
         generations: Iterator[int],
         day: date | None = None,
+        journals: "KnownJournals | None" = None,
     ) -> None:
         self._index = index
         self._generations = generations
         self._day = day
+        self._journals = journals
         self._layers = dict[str, IndexRepository]()
         """The indexes that are layers, by name: several may have the same one."""
         self._title = ""
@@ -120,11 +131,11 @@ class _Composer:
 
     def _own(self, index: "Index") -> Repository:
         own = Own(index.name, index.projects, index.search)
-        if self._day is None:
+        if self._day is None or self._journals is None:
             return own
         from wheelyard.repository.as_of import AsOf
 
-        return AsOf.of(own, self._day, self._rules_of_day(self._day))
+        return AsOf.of(own, self._day, self._rules_of_day(self._day), self._journals)
 
     def _upstream(self, index: "Index") -> Repository:
         if self._day is None:

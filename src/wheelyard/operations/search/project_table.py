@@ -365,7 +365,7 @@ class FactsReader(Struct, frozen=True):
                 project = self.document(name, may_be_cached=may_be_cached)
                 if project is None or project.is_released:
                     return {name: None}
-                return {name: self._facts_of(project)}
+                return {name: self.facts_of(project)}
             return {}  # the other projects are found all the same
 
         threads = 1 if self.is_local or len(names) == 1 else MAX_CONCURRENT_READS
@@ -374,7 +374,12 @@ class FactsReader(Struct, frozen=True):
             facts |= facts_of_one
         return facts
 
-    def _facts_of(self, project: Project) -> ProjectFacts:
+    def facts_of(self, project: Project) -> ProjectFacts:
+        """
+        Return the facts of a project with these files, as its latest release describes it.
+
+        Raises Unavailable if the store does not answer.
+        """
         latest, description = latest_release(releases_of(project)), NOT_DESCRIBED
         if latest is not None:
             description = self._described(project.name, latest.metadata_file)
