@@ -1,6 +1,6 @@
 """Views of one server: by rules, and as of a day."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -262,28 +262,27 @@ def test_a_day_whose_journal_is_damaged_is_not_guessed(server: InProcessServer) 
     assert versions(server, "/dev/simple/demo/") == ["1.0", "3.0"]
 
 
-@pytest.mark.parametrize("base", ["/stable", "/dev/as-of-2026-01-01"])
+@pytest.mark.parametrize(
+    ("base", "prefix"),
+    [("/stable", keys.project), ("/dev/as-of-2026-01-01", keys.journal)],
+)
 def test_lists_have_a_project_again_that_could_not_be_read(
-    server: InProcessServer, base: str
+    server: InProcessServer, base: str, prefix: Callable[[NormalizedName], str]
 ) -> None:
     """What is repaired in the store is listed again, without a change of the project."""
     server.publish_to("dev", OLD)
     server.clock.advance(days=1)
     server.publish_to("dev", FREE)
-    documents, damaged = server.index.named("dev").stores.documents, list[tuple[Key, bytes]]()
-    keys_of_project = [
-        entry.key
-        for prefix in (keys.journal(NormalizedName("demo")), keys.project(NormalizedName("demo")))
-        for entry in documents.list(prefix)
-    ]
-    for key in keys_of_project:
-        stored = documents.get(key)
+    documents, name = server.index.named("dev").stores.documents, NormalizedName("demo")
+    whole = dict[Key, bytes]()
+    for entry in list(documents.list(prefix(name))):
+        stored = documents.get(entry.key)
         assert isinstance(stored, Stored)
-        damaged.append((key, stored.body))
-        documents.put(key, b"{", stored.version)
+        whole[entry.key] = stored.body
+        documents.put(entry.key, b"{", stored.version)
     server.clock.advance(seconds=30)
     before = _names(server, f"{base}/simple/")
-    for key, body in damaged:
+    for key, body in whole.items():
         stored = documents.get(key)
         assert isinstance(stored, Stored)
         documents.put(key, body, stored.version)
