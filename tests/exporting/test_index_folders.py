@@ -106,7 +106,9 @@ def test_an_index_that_is_not_served_stays_in_the_site(sites: Sites) -> None:
 
     result = sites.export()
 
-    assert any("prod/" in line and "no index 'dev'" in line for line in result.warnings)
+    assert any(
+        "prod/" in line and "'dev' is no index of this store" in line for line in result.warnings
+    )
     assert "simple/demo/index.html" in sites.files_of("prod")
     assert sites.export(everything=True).warnings == result.warnings
     assert "simple/demo/index.html" in sites.files_of("prod")
@@ -120,7 +122,7 @@ def test_an_index_that_is_not_served_is_left_out_with_a_warning(sites: Sites) ->
         (warning,) = sites.export().warnings
 
         assert "prod is left out of the site" in warning
-        assert "no index 'dev'" in warning
+        assert "'dev' is no index of this store" in warning
     assert not (sites.site / "prod").exists()
 
 

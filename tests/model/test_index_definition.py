@@ -1,6 +1,7 @@
 """Definitions of indexes: names, layers, circles, and which packages an index is made from."""
 
 import tomllib
+from re import escape
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.index_definition import (
     IndexDefinition,
     IndexFields,
+    UpstreamLabels,
     build_definition,
     parse_index_tables,
     parts_of,
@@ -45,7 +47,8 @@ def test_an_index_has_its_own_packages_by_default() -> None:
     ("layers", "words"),
     [
         ({"dev": ["dev", "qa"]}, "there is no index 'qa'"),
-        ({"dev": ["dev", "upstream"]}, "needs an [upstream]"),
+        ({"dev": ["dev", "PyPI"]}, "no [[upstream.index]] of this label in the settings, but of"),
+        ({"dev": ["dev", "pypi", "upstream"]}, "its layer upstream has all that 'pypi' has"),
         ({"dev": ["prod"], "prod": ["prod", "dev"]}, "lead back"),
         ({"a": ["b"], "b": ["c"], "c": ["a"]}, "lead back"),
     ],
@@ -53,9 +56,42 @@ def test_an_index_has_its_own_packages_by_default() -> None:
 def test_layers_that_do_not_fit(layers: dict[str, list[str]], words: str) -> None:
     """An unknown layer and a circle are refused, by name."""
     with pytest.raises(Invalid) as fault:
-        require_fit(_definitions(**layers), has_upstream=False)
+        require_fit(_definitions(**layers), UpstreamLabels(("pytorch", "pypi")))
 
     assert words in fault.value.message
+
+
+@pytest.mark.parametrize(
+    ("layer", "words"),
+    [
+        ("upstream", "needs an [upstream]"),
+        ("pypi", "there is no index 'pypi', which is one of its layers, and no [[upstream.index]]"),
+    ],
+)
+def test_settings_without_upstream_indexes_have_none_as_layers(layer: str, words: str) -> None:
+    """A server without the upstream index that is a layer says that, and shows nothing."""
+    with pytest.raises(Invalid, match=escape(words)):
+        require_fit(_definitions(dev=["dev", layer]), UpstreamLabels())
+
+
+@pytest.mark.parametrize(
+    ("layers", "chain"),
+    [
+        ({"top": ["top", "pypi", "main", "pytorch"]}, ("pypi", "pytorch")),
+        ({"top": ["top", "upstream"]}, ("pytorch", "pypi", "team")),
+        ({"top": ["ml", "upstream"], "ml": ["pypi"]}, ("pypi", "pytorch", "team")),
+        ({"top": ["team", "ml"], "ml": ["ml", "pypi", "team"]}, ("team", "pypi")),
+        ({"top": ["top", "main"]}, ()),
+    ],
+)
+def test_upstream_indexes_come_in_the_order_of_the_layers(
+    layers: dict[str, list[str]], chain: tuple[str, ...]
+) -> None:
+    """An index asks the upstream indexes of all its layers, each where it is met first."""
+    definitions, labels = _definitions(**layers), UpstreamLabels(("pytorch", "pypi", "team"))
+    require_fit(definitions, labels)
+
+    assert labels.chain(parts_of(definitions["top"], definitions)) == chain
 
 
 @given(st.dictionaries(_NAMES, st.lists(_NAMES, min_size=1, max_size=4, unique=True), min_size=1))
@@ -63,7 +99,7 @@ def test_every_definition_without_a_circle_ends(layers: dict[str, list[str]]) ->
     """Definitions are either refused, or each index is made from parts that each stand once."""
     definitions = _definitions(**layers)
     try:
-        require_fit(definitions, has_upstream=False)
+        require_fit(definitions, UpstreamLabels())
     except Invalid:
         return
     for definition in definitions.values():
@@ -75,7 +111,7 @@ def test_every_definition_without_a_circle_ends(layers: dict[str, list[str]]) ->
 def test_layers_are_looked_at_in_order() -> None:
     """The packages of a layer come where the layer stands, with those of its own layers."""
     definitions = _definitions(prod=["prod", ""], dev=["dev", "prod"], team=["dev", "team"])
-    require_fit(definitions, has_upstream=False)
+    require_fit(definitions, UpstreamLabels())
 
     assert list(parts_of(definitions["team"], definitions)) == ["dev", "prod", MAIN, "team"]
 

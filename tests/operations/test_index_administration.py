@@ -123,7 +123,7 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
         ({"name": "Dev"}, "invalid_index"),
         ({"name": "simple"}, "invalid_index"),
         ({"name": "as-of-2026-01-01"}, "invalid_index"),
-        ({"name": "qa", "layers": ["nobody"]}, "invalid_index"),
+        ({"name": "qa", "layers": ["dev", "upstream", "pypi"]}, "invalid_index"),
         ({"name": "qa", "layers": ["upstream"]}, "invalid_index"),
         ({"name": "qa", "layers": []}, "invalid_index"),
         ({"name": "qa", "layers": "dev"}, "invalid_field"),
@@ -367,13 +367,13 @@ def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
 
     assert names_of(index) == [MAIN, "qa"]
     assert set(index.server.indexes.names()) == {"dev", "qa", "team"}
-    with pytest.raises(Unavailable, match="no index 'prod'") as refused:
+    with pytest.raises(Unavailable, match="'prod' is no index of this store") as refused:
         index.named("dev")
     assert refused.value.code == "wrong_index"
     with pytest.raises(NotFound):
         index.named("nobody")
     problems = {row.name: row.problem for row in index.server.index_administration.show()}
-    assert "no index 'prod'" in problems["dev"]
+    assert "has to be the label of an [[upstream.index]]" in problems["dev"]
     assert "its layer 'dev' is wrong" in problems["team"]
     index.server.index_administration.change("dev", {"layers": None}, "local:bo")
     assert names_of(index) == [MAIN, "dev", "qa", "team"]

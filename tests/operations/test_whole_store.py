@@ -144,7 +144,7 @@ def test_check_names_indexes_that_do_not_fit(harness: IndexHarness) -> None:
 
     (problem,) = harness.check().problems
 
-    assert "'dev', which is one of its layers" in problem
+    assert "'dev' is no index of this store" in problem
 
 
 def test_a_copy_takes_all_indexes_along(harness: IndexHarness, tmp_path: Path) -> None:

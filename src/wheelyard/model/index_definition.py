@@ -3,7 +3,7 @@ Definitions of indexes: what each shows, as an ordered list of layers.
 
 Main, the index at the root of the server, has only its own packages, and perhaps the upstream. A
 layer is the index's own name (its own packages), the name of another index (all that this one
-shows), or `upstream`.
+shows), the label of an upstream index, or `upstream`, which are all of these in their order.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -11,6 +11,7 @@ from datetime import date
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, convert
+from msgspec.structs import replace
 
 from wheelyard.errors import Invalid, quoted
 from wheelyard.model.access import NO_PATTERNS, NamePatterns, parse_name_patterns
@@ -226,21 +227,49 @@ def _without_dates(table: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def require_fit(definitions: Mapping[str, IndexDefinition], *, has_upstream: bool) -> None:
+class UpstreamLabels(Struct, frozen=True):
+    """The labels of the upstream indexes, which are layers."""
+
+    in_order: tuple[str, ...] = ()
+    """In the order in which `upstream` has them."""
+    are_known: bool = True
+    """Whether there are no others: without the settings of the server, nobody can say that."""
+
+    def __contains__(self, layer: object) -> bool:
+        """Return whether a layer is an upstream index, or all of them."""
+        return layer == UPSTREAM_LAYER or layer in self.in_order
+
+    def with_assumed(self, definitions: Mapping[str, IndexDefinition]) -> "UpstreamLabels":
+        """Return these labels, and if they are not known, also the layers that are no index."""
+        if self.are_known:
+            return self
+        layers = {layer for definition in definitions.values() for layer in definition.layers}
+        assumed = layers - {MAIN, UPSTREAM_LAYER, *definitions, *self.in_order}
+        return replace(self, in_order=(*self.in_order, *sorted(assumed)))
+
+    def chain(self, parts: Iterable[str]) -> tuple[str, ...]:
+        """Return the labels that are among `parts_of` an index, in order, each once."""
+        labels = list[str]()
+        for part in parts:
+            of_part = self.in_order if part == UPSTREAM_LAYER else (part,)
+            labels += [label for label in of_part if label in self.in_order]
+        return tuple(dict.fromkeys(labels))
+
+
+def require_fit(definitions: Mapping[str, IndexDefinition], labels: UpstreamLabels) -> None:
     """
     Check that every layer of every definition exists, and that none is its own layer.
 
     `definitions` are all indexes but main, by name. Raises Invalid (code
     `invalid_index`) for the first that is wrong.
     """
-    for why in misfits(definitions, has_upstream=has_upstream).values():
+    for why in misfits(definitions, labels).values():
         raise Invalid(why, code="invalid_index")
 
 
 def misfits(
     definitions: Mapping[str, IndexDefinition],
-    *,
-    has_upstream: bool,
+    labels: UpstreamLabels,
     unreadable: Collection[str] = (),
 ) -> dict[str, str]:
     """
@@ -251,7 +280,7 @@ def misfits(
     """
     wrong = dict[str, str]()
     for name, definition in definitions.items():
-        why = _fault_of(definition, definitions, unreadable, has_upstream=has_upstream)
+        why = _fault_of(definition, definitions, labels, unreadable)
         if not why and name in indexes_below(definition, definitions):
             why = "its layers lead back to itself. Take one of them out"
         if why:
@@ -266,19 +295,46 @@ def misfits(
 def _fault_of(
     definition: IndexDefinition,
     definitions: Mapping[str, IndexDefinition],
+    labels: UpstreamLabels,
     unreadable: Collection[str],
-    *,
-    has_upstream: bool,
 ) -> str:
     """Return what is wrong with the own layers of a definition, or an empty text."""
     for layer in definition.layers:
-        if layer == UPSTREAM_LAYER and not has_upstream:
+        if layer == UPSTREAM_LAYER and not labels.in_order:
             return "its layer upstream needs an [upstream] in the settings"
         if layer in unreadable:
             return f"its layer {quoted(layer)} is wrong"
-        if layer not in {UPSTREAM_LAYER, MAIN} and layer not in definitions:
-            return f"there is no index {quoted(layer)}, which is one of its layers"
+        if layer in {UPSTREAM_LAYER, MAIN} or layer in definitions:
+            continue
+        if layer not in labels:
+            return _unknown_layer(layer, labels)
+        if UPSTREAM_LAYER in definition.layers:
+            return f"its layer upstream has all that {quoted(layer)} has. Take one of both out"
     return ""
+
+
+def _unknown_layer(layer: str, labels: UpstreamLabels) -> str:
+    """Return what is wrong with a layer that is no index, and no known upstream index."""
+    if labels.are_known:
+        others = f", but of {' and '.join(labels.in_order)}" if labels.in_order else ""
+        return (
+            f"there is no index {quoted(layer)}, which is one of its layers, and no "
+            f"[[upstream.index]] of this label in the settings{others}. It cannot be shown whole"
+        )
+    return (
+        f"{quoted(layer)} is no index of this store, so it has to be the label of an "
+        "[[upstream.index]] of the server, or an index there, and its settings are not given here"
+    )
+
+
+def label_taken(label: str, what: str) -> str:
+    """Return why no upstream index can have a label that is something else, too, without a stop."""
+    return (
+        f"{quoted(label)} is {what}, and nobody could tell which of both is meant. Give the "
+        f'upstream index another label, such as "{label}-index", also in the names of its '
+        "variables: what is kept of it is found by its url, and decisions are about names, so "
+        "nothing is lost"
+    )
 
 
 OF_AN_INDEX: Final = "it is the name of an index of this server"
@@ -311,14 +367,16 @@ def parts_of(
     """
     Yield the names of the indexes whose own packages an index shows, in order, each once.
 
-    `definitions` are valid together. `upstream` is yielded where it stands, too.
+    `definitions` are valid together. `upstream`, and the labels of upstream indexes, are yielded
+    where they stand, too.
     """
     seen, walked = set[str](), set[str]()
 
     def walk(outer: IndexDefinition) -> Iterator[str]:
         walked.add(outer.name)
         for layer in outer.layers:
-            if layer in {outer.name, UPSTREAM_LAYER, MAIN}:
+            is_part = layer in {outer.name, MAIN} or layer not in definitions
+            if is_part:
                 if layer not in seen:
                     seen.add(layer)
                     yield layer

@@ -279,6 +279,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         parse_index_name(name)
         if name in self.in_force.roots:
             raise _taken(name, "the settings have it in server.roots.")
+        if name in self.in_force.labels:
+            raise _taken(name, "it is the label of an upstream index of the settings.")
         if what := owner_of_name(self.projects, name):
             raise _taken(name, what)
 
@@ -290,7 +292,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         definition = read_definition(event.index)
         both = self.in_force.merge(stored)
         after = {**both.definitions, name: definition}
-        wrong = misfits(after, has_upstream=self.in_force.has_upstream)
+        wrong = misfits(after, self.in_force.labels.with_assumed(after))
         for other in (name, *after):
             if other in wrong:
                 raise Invalid(wrong[other], code="invalid_index")

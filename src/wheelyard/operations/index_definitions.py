@@ -30,7 +30,9 @@ from wheelyard.errors import UNREADABLE_CODES, Invalid, NotFound, Unavailable, q
 from wheelyard.model.access import describe_indexes
 from wheelyard.model.index_definition import (
     IndexDefinition,
+    UpstreamLabels,
     closed_layers,
+    label_taken,
     misfits,
     parse_index_tables,
     read_definition,
@@ -69,13 +71,14 @@ class IndexDefinitions:
 
     Threads may share it. Each method raises Unavailable if those of the store cannot be read. The
     constructor raises Invalid (code `invalid_index`) if the layers of the settings lead in a circle
-    or need an upstream index that there is not.
+    or need upstream indexes that there are not.
 
     Args:
         tables: The `[[index]]` tables of the settings.
         records: Those of the store.
         roots: `[server] roots`.
         main: The definition of main.
+        labels: Those of the upstream indexes.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class IndexDefinitions:
         records: IndexRecords,
         roots: Collection[str],
         main: IndexDefinition,
+        labels: UpstreamLabels,
         *,
         is_private: bool = False,
     ) -> None:
@@ -97,8 +101,8 @@ class IndexDefinitions:
         self.main = main
         self.is_private = is_private
         """Whether the settings close all indexes, whatever their `read` says."""
-        self.has_upstream = UPSTREAM_LAYER in main.layers
-        """Whether there is an upstream index, which can be a layer."""
+        self.labels = labels
+        """Those of the upstream indexes, which can be layers."""
         # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._merged: tuple[ObjectVersion, KnownIndexes] | None = None
         self._is_unused = False
@@ -107,9 +111,9 @@ class IndexDefinitions:
         # what the settings lack may be in the store
         assumed = {
             name: IndexDefinition(name=name, layers=(name,))
-            for name in others - {MAIN, UPSTREAM_LAYER, *configured}
+            for name in others - {MAIN, UPSTREAM_LAYER, *labels.in_order, *configured}
         }
-        require_fit({**assumed, **configured}, has_upstream=self.has_upstream)
+        require_fit({**assumed, **configured}, labels)
 
     def peek(self) -> KnownIndexes | None:
         """Return all definitions, or None if those of a remote store have to be read first."""
@@ -163,7 +167,10 @@ class IndexDefinitions:
                 continue
             definitions[index.name] = _with_removed(definition, index.index)
         definitions |= configured
-        problems |= misfits(definitions, has_upstream=self.has_upstream, unreadable=problems)
+        for name in definitions.keys() & {*self.labels.in_order}:
+            problems[name] = _label_of_index(name)
+            del definitions[name]
+        problems |= misfits(definitions, self.labels, unreadable=problems)
         served = {name: value for name, value in definitions.items() if name not in problems}
         names = frozenset({*definitions, *problems})
         return KnownIndexes(served, problems, tuple(twice), names)
@@ -208,7 +215,8 @@ class IndexDefinitions:
         Raise Invalid (code `bad_setting`) if no server can start with these settings.
 
         That is: if an index of the settings has a layer that does not exist, or its name is that of
-        an index in the store or of one of `projects`, which are those of main;
+        an index in the store or of one of `projects`, which are those of main; if the label of an
+        upstream index is the name of an index;
         and if one of `server.roots` is the name of an index in the store. If the definitions in the
         store are damaged, main works all the same, and warnings say it.
         """
@@ -218,6 +226,8 @@ class IndexDefinitions:
             if fault.code in UNREADABLE_CODES:
                 return
             raise
+        for label in sorted(both.names.intersection(self.labels.in_order)):
+            raise Invalid(f"upstream.index.label: {_label_of_index(label)}", code="bad_setting")
         for name, why in both.problems.items():
             if name in self.configured and FORMER_MAIN not in both.problems:
                 raise Invalid(f"[[index]]: {why}", code="bad_setting")
@@ -264,6 +274,10 @@ def served_definition(in_force: KnownIndexes, name: str) -> IndexDefinition:
     if name not in in_force.definitions:
         raise unknown_index(name)
     return in_force.definitions[name]
+
+
+def _label_of_index(label: str) -> str:
+    return f"{label_taken(label, 'the name of an index')}."
 
 
 def _parsed(tables: Iterable[IndexKeys]) -> dict[str, IndexDefinition]:

@@ -1,5 +1,6 @@
 """Section `[upstream]`, and its tables `[[upstream.index]]`: public packages of other indexes."""
 
+import re
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, convert
@@ -35,6 +36,11 @@ class UpstreamIndexSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"UpstreamIndexSettings(label={self.label!r}, url={self.url!r})"
+
+    @property
+    def layer(self) -> str:
+        """The label as layers, messages and the store have it: a-z, 0-9 and hyphens."""
+        return re.sub("[^a-z0-9]+", "-", self.label.lower())
 
 
 class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -100,6 +106,13 @@ class UpstreamSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_field
     def is_on(self) -> bool:
         """Whether there is an upstream index."""
         return bool(self.url or self.index) if self.enabled is None else self.enabled
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The upstream indexes in order, as layers name them, or none if they are off."""
+        if not self.is_on:
+            return ()
+        return tuple(index.layer for index in self.indexes)
 
     @property
     def finds_file_hosts(self) -> bool:

@@ -24,7 +24,8 @@ from wheelyard.model.access import (
     parse_name_patterns,
 )
 from wheelyard.model.grants import Grant, Groups, groups_in
-from wheelyard.model.index_name import MAIN
+from wheelyard.model.index_definition import label_taken
+from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
 from wheelyard.model.rule_keys import RuleKeys, require_valid
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings.sections import (
@@ -39,7 +40,7 @@ from wheelyard.settings.upstream_section import (
     UpstreamIndexSettings,
     UpstreamSettings,
 )
-from wheelyard.settings.value_checks import bad_setting, quote_safely, variable_part
+from wheelyard.settings.value_checks import bad_setting, quote_safely
 from wheelyard.storage.location import BUCKET_FORMS, BucketLocation, is_bucket, parse_location
 
 _PORT: Final = re.compile(r":[0-9]*\Z")
@@ -283,12 +284,16 @@ def _index_errors(upstream: UpstreamSettings, own_url: str) -> Iterator[str]:
     if own:
         why = "Write it into one of the [[upstream.index]] tables"
         yield f"upstream.{own[0]}: there are several upstream indexes. {why}"
-    # as they stand in the names of variables: `a-b` and `a_b` are the same there
-    labels = [variable_part(index.label) for index in upstream.indexes]
+    # as layers have them, and variables: `a-b` and `a_b` are the same there
+    labels = [index.layer for index in upstream.indexes]
     urls = [index.url.rstrip("/").lower() for index in upstream.indexes]
     for key, values in (("label", labels), ("url", urls)):
         if len(set(values)) < len(values):
             yield f"upstream.index.{key}: two tables have the same. Change or remove one"
+    words = (MAIN, UPSTREAM_LAYER) if upstream.index else (MAIN,)
+    for label in labels:
+        if label in words:
+            yield f"upstream.index.label: {label_taken(label, 'a layer that is always there')}"
     if any(f"{url}/".startswith(f"{own_url.lower()}/") for url in urls):
         yield "upstream.url: it is this index itself. Name another one"
 

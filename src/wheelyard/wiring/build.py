@@ -19,7 +19,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.decoding import escaped
-from wheelyard.model.index_definition import main_index
+from wheelyard.model.index_definition import UpstreamLabels, main_index
 from wheelyard.model.rule_keys import rule_keys_in
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.index_definitions import IndexDefinitions
@@ -124,7 +124,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     cleanup = PublishingCleanup(catalog.used_id_tokens, catalog.token_records, runtime, lifetime)
     authenticator = build_authenticator(settings, catalog, access, cleanup, runtime, google)
     sessions = _sessions(settings, catalog, authenticator, cleanup, runtime, is_server=is_server)
-    definitions = _definitions(settings, catalog)
+    definitions = _definitions(settings, catalog, is_server=is_server)
     if is_server:
         definitions.require_start(catalog.projects)
         access.read_ahead(may_become_ambiguous=catalog.is_older)
@@ -153,7 +153,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     return main
 
 
-def _definitions(settings: Settings, catalog: Catalog) -> IndexDefinitions:
+def _definitions(settings: Settings, catalog: Catalog, *, is_server: bool) -> IndexDefinitions:
     main = main_index(
         settings.main.rules,
         settings.removed_promotion,
@@ -162,11 +162,14 @@ def _definitions(settings: Settings, catalog: Catalog) -> IndexDefinitions:
         is_open=settings.is_main_open,
         is_closed_while_unused=settings.main.promote_only is None,
     )
+    # else they are perhaps not those of the server
+    has_settings = settings.upstream.is_on or bool(settings.index)
     return IndexDefinitions(
         settings.index,
         catalog.index_records,
         settings.server.roots,
         main,
+        UpstreamLabels(settings.upstream.labels, are_known=is_server or has_settings),
         is_private=settings.access.private,
     )
 

@@ -240,7 +240,7 @@ class IndexBuilder(Struct, frozen=True):
             assert first is not None  # noqa: S101 - `[upstream]` is enabled
             upstream = first.with_names(names)
         claims = name_claims(upstream, self.server.settings.upstream)
-        if not definition.is_main and not self.indexes.shows_upstream(definition.name):
+        if not definition.is_main and not self.indexes.upstream_of(definition.name):
             return None, claims, None
         return upstream, claims, PublicProjectList(upstream)
 

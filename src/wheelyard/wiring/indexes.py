@@ -14,7 +14,7 @@ from wheelyard.catalog.format import Catalog, open_index
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.index_definition import IndexDefinition, indexes_below, parts_of
-from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
+from wheelyard.model.index_name import MAIN
 from wheelyard.operations.index_definitions import KnownIndexes, served_definition
 from wheelyard.repository.index_repository import IndexRepository
 from wheelyard.wiring.index_builder import IndexBuilder
@@ -119,11 +119,15 @@ class Indexes:
         """
         definition, definitions = self.definition(name), self.definitions()
         names = {*parts_of(definition, definitions), *indexes_below(definition, definitions)}
-        return [self.get(other) for other in sorted(names - {UPSTREAM_LAYER})]
+        return [self.get(other) for other in sorted(names) if other not in self.in_force.labels]
 
-    def shows_upstream(self, name: str) -> bool:
-        """Return whether an index shows packages of upstream indexes. Raises as `get`."""
-        return UPSTREAM_LAYER in parts_of(self.definition(name), self.definitions())
+    def upstream_of(self, name: str) -> tuple[str, ...]:
+        """
+        Return the labels of the upstream indexes whose packages an index shows, in order.
+
+        Raises as `get`.
+        """
+        return self.in_force.labels.chain(parts_of(self.definition(name), self.definitions()))
 
     def catalog_of(self, name: str) -> Catalog:
         """Return what the store has of an index of this name, also if it is not served any more."""

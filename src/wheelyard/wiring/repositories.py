@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from wheelyard.model.index_definition import IndexDefinition
-from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
+from wheelyard.model.index_name import MAIN
 from wheelyard.repository.index_repository import IndexRepository
 from wheelyard.repository.layers import Layers, Own, Repository, Upstream
 from wheelyard.repository.tables import FIRST_GENERATION
@@ -98,7 +98,7 @@ class _Composer:
         for layer in definition.layers:
             if layer == definition.name:
                 layers.append(self._own(index))
-            elif layer != UPSTREAM_LAYER:
+            elif layer not in index.server.definitions.labels:
                 layers.append(self._layer(layer))
             elif shows_upstream:
                 layers.append(self._upstream(index))

@@ -4,7 +4,6 @@ Builds the upstream indexes of an index from its settings.
 Only imported if `[upstream]` is enabled: without it, nothing of `upstream/` is loaded.
 """
 
-import re
 from contextlib import closing
 from dataclasses import replace as replace_fields
 from ipaddress import ip_network
@@ -199,7 +198,7 @@ def _server(index: UpstreamIndexSettings) -> UpstreamServer:
     login = UserPassword(index.username, index.password) if index.username else None
     return UpstreamServer(
         url=parse_url(index.url.rstrip("/") + "/"),
-        label=re.sub("[^a-z0-9]+", "-", index.label.lower()),
+        label=index.layer,
         file_hosts=index.file_hosts,
         login=login,
         google=index.google,

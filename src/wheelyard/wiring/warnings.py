@@ -154,8 +154,9 @@ def index_warnings(index: Index) -> Iterator[Caution]:
         if not definition.is_configured:
             rules = definition.rules
             yield from without_advisories(index.settings, definition.name, rules)
-    if FORMER_MAIN in both.problems:
-        yield Caution(both.problems[FORMER_MAIN], RENAME_MAIN)
+    for name, why in both.problems.items():
+        advice = RENAME_MAIN if name == FORMER_MAIN else Advice(Remedy.CHANGE_INDEX, name)
+        yield Caution(why, advice)
     yield from in_force.open_layers(both.definitions, both.definitions)
     yield from rights_without_index(index)
     yield from _unknown_indexes(index)
