@@ -1,4 +1,4 @@
-"""MemoryStore is a Store, and so is a part of one."""
+"""MemoryStore is a Store, and so are parts of one."""
 
 import pytest
 
@@ -6,6 +6,7 @@ from tests.storage.conformance import StoreConformance
 from wheelyard.storage.base import ABSENT, Key, Store
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.kept_folders import KeptFolders
 
 
 class TestMemoryStore(StoreConformance):
@@ -29,6 +30,17 @@ class TestPrefixedStore(StoreConformance):
         for key in ("a/0.json", "part", "part.json", "partial/a", "z"):
             whole.put(Key(key), b"", ABSENT)
         return PrefixedStore(whole, "part/")
+
+
+class TestKeptFolders(StoreConformance):
+    """What is kept of an upstream index."""
+
+    longest_key = 1024 - len("upstream/pypi-0123abcd/")
+
+    @pytest.fixture
+    def store(self) -> Store:
+        """Return an empty store."""
+        return PrefixedStore(KeptFolders(memory(), ["pypi-0123abcd"]), "upstream/pypi-0123abcd/")
 
 
 def memory() -> MemoryStore:

@@ -248,6 +248,17 @@ def kept_upstream_keys(store: Store) -> Iterator[Key]:
                     yield entry.key
 
 
+def upstream_folders(store: Store) -> Iterator[str]:
+    """
+    Yield the ids under which something of upstream indexes is kept.
+
+    Raises Unavailable if the store does not answer.
+    """
+    for top in _tops(store):
+        if top.endswith("/"):
+            yield top.removeprefix(keys.UPSTREAM).removesuffix("/")
+
+
 def _tops(store: Store) -> Iterator[str]:
     """Yield the keys and, with a slash at the end, the folders that are next below `upstream/`."""
     after = ""

@@ -289,7 +289,7 @@ def _check_upstreams(settings: Settings, index: Index) -> None:
         server, why = client.server, upstream.pages.proof.ask(client)
         if not why:
             click.echo(f"upstream {server.label}: its root is a list of projects")
-        elif _has_pages_of(server.id, settings):
+        elif _has_pages_of(server.label, settings):
             seen = "but pages of its projects were seen"
             click.echo(f"upstream {server.label}: {escaped(why)}; {seen}")
         else:
@@ -306,9 +306,11 @@ def _check_upstreams(settings: Settings, index: Index) -> None:
             click.echo(escaped(sentence))
 
 
-def _has_pages_of(upstream_id: str, settings: Settings) -> bool:
+def _has_pages_of(label: str, settings: Settings) -> bool:
     """Return whether the store is known to have pages of an upstream index."""
     with suppress(WheelyardError):
         upstream = open_index(settings, create=False).upstream if has_store(settings) else None
-        return upstream is not None and upstream.pages.proof.is_stored(upstream_id)
+        if upstream is not None:
+            servers = {server.label: server for server in upstream.config.servers}
+            return upstream.pages.proof.is_stored(servers[label].id)
     return False

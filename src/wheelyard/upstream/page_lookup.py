@@ -41,6 +41,7 @@ from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.client import Missing, NotChanged, UpstreamClient, UpstreamClients
 from wheelyard.upstream.file_cache import load_pins
 from wheelyard.upstream.file_hosts import find_file_hosts
+from wheelyard.upstream.kept_folders import is_same_url
 from wheelyard.upstream.observation import SSRF, Kind, Observation, UpstreamRequest
 from wheelyard.upstream.page import NO_DIGESTS, UpstreamPage, gains_digests, merge, remembered_page
 from wheelyard.upstream.parsing import parse_page, why_no_index
@@ -83,8 +84,9 @@ class StoredPages(Struct, frozen=True):
         if stored is None:
             return StoredPage(None, ABSENT)
         page = _decode_page(stored.body)
-        if page is not None and page.name == name and page.upstream == upstream_id:
-            return StoredPage(page, stored.version)
+        if page is not None and page.name == name and is_same_url(page.upstream, upstream_id):
+            # it may have been written under another label
+            return StoredPage(replace(page, upstream=upstream_id), stored.version)
         logger.warning(
             "upstream: the stored page of %s is damaged, so its owner and the known digests of "
             "its files are lost; they are taken from the next answer",

@@ -40,6 +40,7 @@ from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.file_hosts import find_file_hosts
 from wheelyard.upstream.hidden_pages import HiddenPages
 from wheelyard.upstream.indexes import UpstreamIndex
+from wheelyard.upstream.kept_folders import KeptFolders
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.page_lookup import StoredPages
 from wheelyard.upstream.pages import UpstreamPages
@@ -87,6 +88,7 @@ def build_upstream(
     if is_read_only:
         store = ReadOnlyStore(store)  # what is fetched is passed on, and not kept
     config = upstream_config(settings)
+    store = KeptFolders(store, [server.id for server in config.servers])
     observation = Observation(runtime)
     clients = UpstreamClients(config, runtime, observation)
     start_saving = DaemonThreads(SAVING_THREADS, "upstream").start
