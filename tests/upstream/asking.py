@@ -13,6 +13,7 @@ from tests.upstream.fake_upstream import FakeUpstream
 from wheelyard.http_client.urls import parse_url
 from wheelyard.storage.base import Store
 from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.chain import UpstreamChain
 from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.page_lookup import StoredPages
@@ -58,9 +59,10 @@ class Asking:
         self.observation = Observation(runtime)
         self.clients = UpstreamClients(self.config, runtime, self.observation)
         stored = StoredPages(self.store)
-        self.pages = UpstreamPages(
+        self.of_each = UpstreamPages(
             self.config, self.clients, stored, runtime, self.observation, run_now
         )
+        self.pages = UpstreamChain(self.of_each, self.clients)
 
     def again(self, *, store: Store | None = None, offline: bool = False) -> "Asking":
         """Return another process, over the same store unless another one is given."""

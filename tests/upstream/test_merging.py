@@ -31,7 +31,7 @@ def test_a_file_never_becomes_another_one(answers: list[list[UpstreamFile] | Non
     for number, answer in enumerate(answers):
         now = NOW + timedelta(days=number)
         if answer is None:
-            page = page and remembered_page(page, now, "")
+            page = page and remembered_page(page, now)
             continue
         fresh = UpstreamPage(name=NAME, upstream="x", fetched_at=now, files=tuple(answer))
         page = merge(fresh, page, now)[0]

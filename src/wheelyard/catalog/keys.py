@@ -29,6 +29,7 @@ The object layout of a store: no module but `removed.py` builds or parses other 
     upstream/<id>/digests/<project>.json                   digests that no page of it says
     upstream/<id>/digests/<project>/<filename>.json        that of one file, by its first fetch
     upstream/<id>/pages/<project>.json.gz                  a project's page of an upstream index
+    upstream/owners/<project>/<chain>.json                 which of several has a name
     upstream/licences.json                                 which releases have a blocked licence
     upstream/first-uses.json                               when `cooldown_allow` was first used
     upstream/osv.json.gz                                   the last accepted advisories
@@ -97,6 +98,7 @@ UPSTREAM_FILES = "files/"
 UPSTREAM_USES = "uses/"
 UPSTREAM_DIGESTS = "digests/"
 UPSTREAM_PAGES = "pages/"
+UPSTREAM_OWNERS = f"{UPSTREAM}owners/"
 UPSTREAM_LICENCES = Key(f"{UPSTREAM}licences.json")
 UPSTREAM_FIRST_USES = Key(f"{UPSTREAM}first-uses.json")
 UPSTREAM_ADVISORIES = Key(f"{UPSTREAM}osv.json.gz")
@@ -126,6 +128,7 @@ _FILE = re.compile(
 )
 _PENDING_MARK = re.compile(rf"{PENDING}([a-z0-9-]+)\.([0-9]{{10}})\.[0-9a-f]{{16}}")
 _UPSTREAM_PAGE = re.compile(rf"{UPSTREAM_PAGES}([a-z0-9-]+)\.json\.gz")
+_UPSTREAM_OWNER = re.compile(rf"{UPSTREAM_OWNERS}([a-z0-9-]+)/([a-z0-9]+)\.json")
 _MONTH_OF_DOWNLOADS = re.compile(rf"{MONTHS_OF_DOWNLOADS}([0-9]{{4}}-(?:0[1-9]|1[0-2]))\.json\.gz")
 _NEW_DOWNLOADS = re.compile(rf"{NEW_DOWNLOADS}([0-9a-f]{{16}})\.([0-9]{{10}})\.json")
 _NUMBERED = re.compile(r"([0-9]{10})\.json")
@@ -308,6 +311,22 @@ def project_of_upstream_page(key: Key) -> NormalizedName | None:
     """Return the project whose page has this key below `upstream`, or None for any other key."""
     match = _UPSTREAM_PAGE.fullmatch(key)
     return NormalizedName(match[1]) if match else None
+
+
+def upstream_owners(name: NormalizedName) -> str:
+    """Return the prefix of the keys of `upstream_owner` of a project."""
+    return f"{UPSTREAM_OWNERS}{name}/"
+
+
+def upstream_owner(name: NormalizedName, chain: str) -> Key:
+    """Return the key of what says which upstream index of a chain has a name."""
+    return Key(f"{upstream_owners(name)}{chain}.json")
+
+
+def parse_upstream_owner(key: Key) -> tuple[NormalizedName, str] | None:
+    """Return the project and the chain of such a key, or None for any other key."""
+    match = _UPSTREAM_OWNER.fullmatch(key)
+    return (NormalizedName(match[1]), match[2]) if match else None
 
 
 def token(token_id: str) -> Key:

@@ -9,9 +9,9 @@ published by a process that knows no upstream index, which lists a name only aft
 That a name is private may come from a cache. That it is not is read from the store each time:
 another process may publish it the next second.
 
-`kept_upstream_keys` has what a copy takes along of upstream indexes: which of them owns a public
-name, as its page says, and the digests of files that pages do not say. Everything else below
-`upstream/` can be fetched again.
+`kept_upstream_keys` has what a copy takes along of upstream indexes: pages and owners, which say
+which of them has a public name, and the digests of files that pages do not say. Everything else
+below `upstream/` can be fetched again.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -242,6 +242,8 @@ def kept_upstream_keys(store: Store) -> Iterator[Key]:
     for top in _tops(store):
         if top in {keys.UPSTREAM_FIRST_USES, keys.UPSTREAM_LICENCES}:
             yield Key(top)
+        elif top == keys.UPSTREAM_OWNERS:
+            yield from (entry.key for entry in store.list(top))
         elif top.endswith("/"):
             for kind in (keys.UPSTREAM_DIGESTS, keys.UPSTREAM_PAGES):
                 for entry in store.list(f"{top}{kind}"):

@@ -278,8 +278,8 @@ class SiteProjects(Struct, frozen=True):
 
 
 def _kept_names(upstream: "UpstreamIndex") -> Iterator[NormalizedName]:
-    for server in upstream.config.servers:
-        for entry in upstream.files.cache(server.id).store.list(keys.FILES):
+    for client in upstream.clients.in_order:
+        for entry in upstream.files.cache(client.server.id).store.list(keys.FILES):
             owner = keys.parse_file_key(entry.key)
             if owner is not None:
                 yield NormalizedName(owner.project)

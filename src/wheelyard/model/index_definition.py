@@ -247,13 +247,22 @@ class UpstreamLabels(Struct, frozen=True):
         assumed = layers - {MAIN, UPSTREAM_LAYER, *definitions, *self.in_order}
         return replace(self, in_order=(*self.in_order, *sorted(assumed)))
 
-    def chain(self, parts: Iterable[str]) -> tuple[str, ...]:
-        """Return the labels that are among `parts_of` an index, in order, each once."""
-        labels = list[str]()
-        for part in parts:
-            of_part = self.in_order if part == UPSTREAM_LAYER else (part,)
-            labels += [label for label in of_part if label in self.in_order]
-        return tuple(dict.fromkeys(labels))
+    def chain(self, parts: Iterable[str]) -> "UpstreamLayers":
+        """Return the upstream indexes that are among `parts_of` an index."""
+        of_upstream = [part for part in parts if part in self]
+        labels = dict[str, None]()
+        for part in of_upstream:
+            labels |= dict.fromkeys(self.in_order if part == UPSTREAM_LAYER else (part,))
+        return UpstreamLayers(tuple(labels), of_upstream[:1] == [UPSTREAM_LAYER])
+
+
+class UpstreamLayers(Struct, frozen=True):
+    """The upstream indexes that an index asks."""
+
+    labels: tuple[str, ...] = ()
+    """In the order in which its layers have them, each once."""
+    are_all: bool = False
+    """Whether they are those of `upstream`, whichever these are one day."""
 
 
 def require_fit(definitions: Mapping[str, IndexDefinition], labels: UpstreamLabels) -> None:

@@ -8,6 +8,7 @@ address. Pages are received whole, within limits of size and time.
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -401,7 +402,7 @@ class FileDownload(Struct, frozen=True):
 
 class UpstreamClients:
     """
-    The clients of the upstream indexes, in their order. Threads may share it.
+    The clients of upstream indexes, in their order. Threads may share it.
 
     Raises Invalid as `GoogleToken`.
     """
@@ -421,6 +422,13 @@ class UpstreamClients:
         self._by_id = {client.server.id: client for client in self.in_order}
         self._runtime = runtime
         self._observation = observation
+
+    def of_labels(self, labels: Iterable[str]) -> "UpstreamClients":
+        """Return those of the indexes with these labels, in this order."""
+        by_label = {client.server.label: client for client in self.in_order}
+        some = copy(self)
+        some.in_order = tuple(by_label[label] for label in labels)
+        return some
 
     def __getitem__(self, upstream: str) -> UpstreamClient:
         return self._by_id[upstream]

@@ -18,6 +18,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import UPSTREAM_CODES, Forbidden, NotFound, Unavailable
 from wheelyard.model.access import Caller
 from wheelyard.model.distribution_filename import ACCEPTED_FORMATS, strip_trailing_zeros
+from wheelyard.model.index_definition import UpstreamLayers
 from wheelyard.model.public_packages import (
     ABSENT_CODES,
     Decision,
@@ -32,18 +33,19 @@ from wheelyard.remedies import Advice, Remedy
 from wheelyard.rendering.listing import HiddenFiles, Listing, Origin
 from wheelyard.rendering.project_facts import latest_release, releases_of
 from wheelyard.rendering.simple_pages import hidden_files
+from wheelyard.upstream.chain import UpstreamChain
 from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.file_cache import as_stored
 from wheelyard.upstream.hidden_pages import HiddenPages
 from wheelyard.upstream.observation import Observation
 from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
-from wheelyard.upstream.pages import FoundPage, UpstreamPages
+from wheelyard.upstream.pages import FoundPage, PageKey
 from wheelyard.upstream.policy.policy import PageView, Policy, PolicyState
 from wheelyard.upstream.requests import RequestLog
 from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.upstream.upstream_files import UpstreamFiles
 
-PagesOfName: TypeAlias = UpstreamPages | HiddenPages
+PagesOfName: TypeAlias = UpstreamChain | HiddenPages
 FORMAT: Final = "format"
 """The code for a file in a format that is not shown."""
 
@@ -237,14 +239,28 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
         return *shown, self.origin.view.hidden
 
 
+class _Chain(Struct, frozen=True):
+    """What follows from which upstream indexes an index has, and in which order."""
+
+    clients: UpstreamClients
+    pages: UpstreamChain
+    hidden_pages: HiddenPages
+    policy: Policy
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamIndex:
-    """All upstream indexes together. Threads may share it."""
+    """
+    The upstream indexes of an index as one.
+
+    Threads may share it. All indexes share what is not about names and order.
+    """
 
     config: UpstreamConfig
     names: PrivateNames
     clients: UpstreamClients
-    pages: UpstreamPages
+    """Those of the indexes, in the order in which they are asked."""
+    pages: UpstreamChain
     hidden_pages: HiddenPages
     """Those of private names, for who may not read them."""
     files: UpstreamFiles
@@ -256,14 +272,42 @@ class UpstreamIndex:
     """Whether its files are in a folder of this machine."""
     waits_for_licences: bool = False
     """Whether the policy may have to fetch the core metadata of a file before it can decide."""
-    _shown: LruCache[NormalizedName, UpstreamListing] = field(
+    _shown: LruCache[PageKey, UpstreamListing] = field(
         default_factory=lambda: LruCache(VIEW_BYTES), repr=False
     )
+    _chains: dict[UpstreamLayers, "_Chain"] = field(default_factory=dict, repr=False)
+    """Those that were asked for: another definition of an index must not forget what they know."""
     _versions: "count[int]" = field(default_factory=count, repr=False)
 
     def with_names(self, names: PrivateNames) -> "UpstreamIndex":
         """Return the same upstream indexes behind an index that has other private names."""
         return replace_fields(self, names=names)
+
+    def of_layers(self, layers: UpstreamLayers) -> "UpstreamIndex":
+        """Return the same for an index that has only some of them, or in another order."""
+        if layers.are_all:
+            return self
+        chain = self._chains.get(layers)
+        if chain is None:
+            # of two threads that make one, both get that of the first
+            chain = self._chains.setdefault(layers, self._chain(layers))
+        return replace_fields(
+            self,
+            clients=chain.clients,
+            pages=chain.pages,
+            hidden_pages=chain.hidden_pages,
+            policy=chain.policy,
+        )
+
+    def _chain(self, layers: UpstreamLayers) -> "_Chain":
+        clients = self.clients.of_labels(layers.labels)
+        names = tuple(client.server.names for client in clients.in_order)
+        return _Chain(
+            clients,
+            self.pages.of_clients(clients),
+            HiddenPages(self.config, clients, self.runtime),
+            self.policy.of_names(names),
+        )
 
     def pages_of(self, name: NormalizedName) -> PagesOfName:
         """
@@ -306,12 +350,13 @@ class UpstreamIndex:
         """
         page = self.files.with_digests(current.page)
         view = self.policy.view(page, self.runtime.now(), state)
-        shown = self._shown.get(page.name)
+        key = PageKey(page.upstream, page.name)
+        shown = self._shown.get(key)
         # the same objects: the view is made again when something that decides has changed
         is_same = shown and shown.origin.page is page and shown.origin.view is view
         if shown is None or not is_same or self.config.offline:  # the store may have more by now
             shown = self._new(page, view, shown)
-            self._shown.put(page.name, shown, PAGE_BYTES + FILE_BYTES * len(page.files))
+            self._shown.put(key, shown, PAGE_BYTES + FILE_BYTES * len(page.files))
         # these change without a new version: what is made of the listing does not have them
         origin = replace(shown.origin, is_stale=current.is_stale, age=current.age)
         return replace(shown, origin=origin)

@@ -98,16 +98,16 @@ class UpstreamPage(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=T
     removed: tuple[UpstreamFile, ...] = ()
     """Files that an earlier page has listed, and this one does not, as they were then."""
     is_gone: bool = False
-    """Whether nothing is shown: the upstream has no such project any more, or `is_contested`."""
-    moved_to: str = ""
-    """The label of another upstream index that has the name of a project that is gone."""
-    is_contested: bool = False
-    """Whether `moved_to` comes before its upstream. Then only an operator's `forget` ends that."""
+    """Whether nothing is shown, as the upstream has no such project any more."""
+    is_unowned: bool = False
+    """
+    Whether it is no sign that its upstream owns the name among all upstream indexes.
 
-    @property
-    def exists(self) -> bool:
-        """Whether an upstream index has the project, also if none of its files is shown."""
-        return not self.is_gone or bool(self.moved_to)
+    Only for an index with labels as layers, or beside the owner, was it asked for.
+    """
+    moved_to: str = ""
+    is_contested: bool = False
+    """What `Ownership` says now, of all upstream indexes, as earlier versions have written it."""
 
     @cached_property
     def version(self) -> str:
@@ -177,6 +177,8 @@ def merge(
         # what is left: the fresh page does not list it
         removed=tuple(remembered.values())[:MAX_REMEMBERED],
     )
+    if last is not None:
+        page = with_owner_of(page, last)
     new_changes = tuple(file.filename for file in changed if file.filename not in hidden)
     return MergedPage(page, new_changes)
 
@@ -202,23 +204,25 @@ def _with_earlier(file: UpstreamFile, earlier: UpstreamFile, now: datetime) -> U
     )
 
 
-def remembered_page(
-    last: UpstreamPage, now: datetime, moved_to: str, *, is_contested: bool = False
-) -> UpstreamPage:
-    """
-    Return what is remembered of a page that is not shown any more.
-
-    `moved_to` may be empty.
-    """
-    return UpstreamPage(
+def remembered_page(last: UpstreamPage, now: datetime) -> UpstreamPage:
+    """Return what is remembered of a page that is not shown any more."""
+    page = UpstreamPage(
         name=last.name,
         upstream=last.upstream,
         fetched_at=now,
         removed=tuple(_files_to_remember(last).values())[:MAX_REMEMBERED],
         is_gone=True,
-        moved_to=moved_to,
-        is_contested=is_contested,
     )
+    return with_owner_of(page, last)
+
+
+def with_owner_of(page: UpstreamPage, last: UpstreamPage) -> UpstreamPage:
+    """Return a page with what the one before it says about the owner of the name."""
+    page = replace(page, is_unowned=last.is_unowned)
+    # else an earlier version has seen that the name had moved, and was the only one to know it
+    if not last.is_contested:
+        return page
+    return replace(page, moved_to=last.moved_to, is_contested=True)
 
 
 def _files_to_remember(page: UpstreamPage) -> dict[str, UpstreamFile]:

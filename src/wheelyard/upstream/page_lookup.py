@@ -1,11 +1,6 @@
 """
 Requests for pages of upstream indexes, the stored pages, and the proof of an index.
 
-The first index that has a name owns it. At each renewal the indexes before the owner are asked,
-too: if one of them has the name now, it is not shown until an operator has decided. If the owner
-says that it has no such project any more, all are asked, but none of them gets the name. An index
-whose patterns exclude a name is never asked for it.
-
 A wrong URL answers 404 for every name, so each of them would be free for an upload. An index is
 proven once a page with files was read from it, which the stored pages remember, or if its root is a
 list of projects. Nothing is asked as long as nobody wants to know.
@@ -15,7 +10,7 @@ A page can be fetched again, so one that is damaged is as good as missing.
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import replace as replace_fields
 from itertools import islice
@@ -244,41 +239,23 @@ class PageRequests:
         self._no_hosts = ExpiringCache[str, FetchError](runtime.monotonic, MAX_INDEXES)
         """Why the hosts of files were not found a moment ago, by the id of the index."""
 
-    def find(self, name: NormalizedName, kind: Kind) -> UpstreamPage | None:
+    def find(self, client: UpstreamClient, name: NormalizedName, kind: Kind) -> UpstreamPage | None:
         """
-        Return the page of the first index that has a name, or None if none has it.
+        Return the page that an index has of a project, or None if it has none.
 
-        Raises Unavailable if one that is asked does not answer, or with what cannot be used.
+        Raises Unavailable if it does not answer, or with what cannot be used.
         """
-        for client in self._clients.asked_for(name):
-            answer = self._answer(client, name, kind, "")
-            if isinstance(answer, UpstreamPage):
-                return merge(answer, None, answer.fetched_at).page
-        return None
+        answer = self._answer(client, name, kind, "")
+        if not isinstance(answer, UpstreamPage):
+            return None
+        return merge(answer, None, answer.fetched_at).page
 
     def renew(self, last: UpstreamPage, kind: Kind) -> UpstreamPage | None:
         """
         Return the page that takes the place of the `last` one, or None if that stays.
 
-        Raises Unavailable if the owner of the name does not say what it has, or an index before it
-        whether it has the name, or if the store does not answer.
+        Raises Unavailable if its index does not say what it has, or if the store does not answer.
         """
-        answer = self._ask_owner(last, kind)
-        page = answer or last
-        # what its owner has taken away goes at once, also while another index is silent
-        if page.is_gone or not page.status.serves_files:
-            return answer
-        # an index that comes first and has the name now may be an attack, or the one that is meant
-        for client in self._before(last):
-            if isinstance(self._answer(client, last.name, kind, ""), UpstreamPage):
-                other = client.server.label
-                self._observation.owner_change(
-                    last.name, self._clients[last.upstream].server.label, other
-                )
-                return remembered_page(page, self._runtime.now(), other, is_contested=True)
-        return answer
-
-    def _ask_owner(self, last: UpstreamPage, kind: Kind) -> UpstreamPage | None:
         client, name = self._clients[last.upstream], last.name
         is_read = last.reading == client.server.reading
         # a page that was read by other rules is sent whole, so without its ETag
@@ -286,11 +263,7 @@ class PageRequests:
         if isinstance(answer, NotChanged):
             return None
         if isinstance(answer, Missing):
-            moved_to = self._moved_to(name, kind, client)
-            if last.is_gone and last.moved_to == moved_to:
-                return None
-            is_contested = moved_to in [earlier.server.label for earlier in self._before(last)]
-            return remembered_page(last, self._runtime.now(), moved_to, is_contested=is_contested)
+            return None if last.is_gone else remembered_page(last, self._runtime.now())
         gains = gains_digests(answer, last)
         first_fetched = self._stored.first_fetched(last) if gains else NO_DIGESTS
         page, new_changes = merge(answer, last, answer.fetched_at, first_fetched)
@@ -369,35 +342,6 @@ class PageRequests:
         if is_outage(fault) or fault.is_refused:
             raise copy(fault)
         return replace_fields(client.server, file_hosts=())
-
-    def _before(self, last: UpstreamPage) -> Iterator[UpstreamClient]:
-        """Yield the clients that are asked for a name before its owner."""
-        owner = self._clients[last.upstream]
-        for client in self._clients.asked_for(last.name):
-            if client is owner:
-                return
-            yield client
-
-    def _moved_to(self, name: NormalizedName, kind: Kind, owner: UpstreamClient) -> str:
-        """
-        Return the label of an index that has a name that its owner has given up, or an empty text.
-
-        Raises Unavailable if that cannot be said, and an upload depends on it.
-        """
-        for other in self._clients.asked_for(name):
-            if other is not owner and self._has(other, name, kind):
-                label = other.server.label
-                self._observation.owner_change(name, owner.server.label, label)
-                return label
-        return ""
-
-    def _has(self, client: UpstreamClient, name: NormalizedName, kind: Kind) -> bool:
-        try:
-            return isinstance(self._answer(client, name, kind, ""), UpstreamPage)
-        except Unavailable:
-            if kind is Kind.CHECK:
-                raise
-            return False
 
 
 def _status_of(answer: UpstreamPage | NotChanged | Missing) -> Literal["200", "304", "404"]:

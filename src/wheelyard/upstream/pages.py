@@ -1,13 +1,12 @@
 """
-The pages of projects of the upstream indexes: fetched when asked for, and kept in the store.
+The pages of projects of each upstream index: fetched when asked for, and kept in the store.
 
 A page is fresh for the `page_ttl` of its index, which is then asked whether it has changed. If that
 fails, the old page is served, until it is `max_stale` old. It is served while the index is asked,
 too, if a caller wants it.
 
-The first index that has a name owns it: from then on no other one gets it, also if the owner says
-that it has no such project any more. If an index before the owner gets the name later, nothing of
-it is shown. An operator ends that with `forget`.
+Each index is for itself here, and all chains of indexes share its pages. Which of several indexes a
+name is from, `chain.py` decides.
 """
 
 import logging
@@ -36,8 +35,6 @@ from wheelyard.upstream.settings import UpstreamConfig, is_offline
 
 NEGATIVE_SECONDS: Final = 60.0
 """Seconds for which it is remembered that no index has a name, or that a page is quarantined."""
-FORGOTTEN_SECONDS: Final = 5.0
-"""Seconds until a `forget` of another process ends that a name is contested."""
 CHECK_SECONDS: Final = 60.0
 """Age of the oldest page that says, before an upload, that a name exists upstream."""
 SAVE_SECONDS: Final = 5.0
@@ -79,7 +76,15 @@ class KnownPage(NamedTuple):
     """What is in memory about a name."""
 
     page: FoundPage | None
-    """The page, or None if no upstream index has it."""
+    """The page, or None if the upstream index does not have it."""
+
+
+class PageKey(NamedTuple):
+    """A project of one upstream index."""
+
+    upstream: str
+    """The id of the index."""
+    name: NormalizedName
 
 
 class _HeldPage(Struct, frozen=True, kw_only=True):
@@ -97,6 +102,11 @@ class _HeldPage(Struct, frozen=True, kw_only=True):
     looked_at: float
     """When it was compared with the object in the store."""
 
+    @property
+    def key(self) -> PageKey:
+        """The project and its index."""
+        return PageKey(self.page.upstream, self.page.name)
+
 
 StartSaving = Callable[[Callable[[], None]], Future[None]]
 """Runs work in another thread."""
@@ -104,7 +114,7 @@ StartSaving = Callable[[Callable[[], None]], Future[None]]
 
 class UpstreamPages:
     """
-    Finds the pages of projects at the upstream indexes.
+    Finds the pages of projects at each upstream index.
 
     Threads may share it. Threads that ask for the same page at the same time each ask its index.
     What is fetched is returned first, and then stored in a thread of `start_saving`. Every method
@@ -120,179 +130,161 @@ class UpstreamPages:
         observation: Observation,
         start_saving: StartSaving,
     ) -> None:
-        self._config = config
+        self.config = config
         self._clients = clients
-        self._servers = {client.server.id: client.server for client in clients.in_order}
         self.proof = IndexProof(stored, runtime, observation)
         self._requests = PageRequests(clients, runtime, observation, self.proof, stored)
-        self._stored = stored
-        self._runtime = runtime
-        self._observation = observation
+        self.kept = stored
+        self.runtime = runtime
+        self.observation = observation
         self._start_saving = start_saving
         self._saving = set[Future[None]]()
-        self._memory: LruCache[NormalizedName, _HeldPage] = LruCache(MEMORY_BYTES)
+        self._memory: LruCache[PageKey, _HeldPage] = LruCache(MEMORY_BYTES)
         # an absent name is asked for again after `NEGATIVE_SECONDS`, and in between the store is
         # asked for a page of it after `LOOK_SECONDS`
         clock = runtime.monotonic
-        self._absent = ExpiringCache[NormalizedName, bool](clock, MAX_ABSENT)
-        self._looked_absent = ExpiringCache[NormalizedName, bool](clock, MAX_ABSENT)
-        self._bad = ExpiringCache[NormalizedName, Unavailable](clock, MAX_BAD)
-        self._refused = LruCache[NormalizedName, bool](MAX_BAD)
-        """Names that an index has refused when it was asked last, and answered."""
+        self._absent = ExpiringCache[PageKey, bool](clock, MAX_ABSENT)
+        self._looked_absent = ExpiringCache[PageKey, bool](clock, MAX_ABSENT)
+        self._bad = ExpiringCache[PageKey, Unavailable](clock, MAX_BAD)
+        self._refused = LruCache[PageKey, bool](MAX_BAD)
+        """What an index has refused when it was asked last, and answered."""
 
-    def get(self, name: NormalizedName) -> FoundPage | None:
+    def get(self, key: PageKey, kind: Kind = Kind.PAGE, *, owns: bool = True) -> FoundPage | None:
         """
-        Return the page of a project, or None if no upstream index has it, or it is contested.
+        Return the page of a project, or None if the index does not have it.
+
+        With `Kind.CHECK`, as an upload needs it, a no is an answer of now, and a yes may be a
+        minute old. `owns` is whether the index owns the name among all, if it has it.
 
         Raises Unavailable (code `upstream_unavailable`) if that cannot be said now. Raises
         Unavailable (code `bad_upstream`) if the answer cannot be used. Neither is raised if there
-        is an older page that may be served. Raises Unavailable (code `upstream_refused`) if an
+        is an older page that may be served. Raises Unavailable (code `upstream_refused`) if the
         index refuses the name, whatever there is.
         """
-        peeked = self.peek(name)
-        if peeked is not None:
-            return peeked.page
-        held = self._refresh(name, Kind.PAGE)
+        if kind is Kind.PAGE:
+            peeked = self.peek(key)
+            if peeked is not None:
+                return peeked.page
+        elif (recent := self._memory.get(key)) is not None and self._is_recent(recent, kind):
+            return self._found_page(recent, is_confirmed=True)
+        held = self._refresh(key, kind, owns=owns)
         return None if held is None else self._found_page(held, is_confirmed=not held.retry_at)
 
-    def peek(self, name: NormalizedName) -> KnownPage | None:
+    def peek(self, key: PageKey) -> KnownPage | None:
         """Return what `get` would, if it needs neither the network nor the store, else None."""
-        now, held = self._runtime.monotonic(), self._memory.get(name)
-        if held is not None and self._refused.get(name):  # also by an answer to `refresh`
+        now, held = self.runtime.monotonic(), self._memory.get(key)
+        if held is not None and self._refused.get(key):  # also by an answer to `refresh`
             return None
         if held is not None and now < min(held.fresh_until, held.looked_at + LOOK_SECONDS):
-            self._observation.cache(Kind.PAGE, CacheResult.HIT)
+            self.observation.cache(Kind.PAGE, CacheResult.HIT)
             return KnownPage(self._found_page(held))
         if held is not None and now < held.retry_at and self._may_serve(held):
             return KnownPage(self._found_page(held))
         # both, as another process may have stored a page of it meanwhile
-        if self._absent.get(name) and self._looked_absent.get(name):
-            self._observation.cache(Kind.PAGE, CacheResult.NEGATIVE)
+        if self._absent.get(key) and self._looked_absent.get(key):
+            self.observation.cache(Kind.PAGE, CacheResult.NEGATIVE)
             return KnownPage(None)
         return None
 
-    def version_in_memory(self, name: NormalizedName) -> str | None:
+    def version_in_memory(self, key: PageKey) -> str | None:
         """Return the version of the page in memory that may be shown, or None without one."""
-        held = self._memory.get(name)
-        return None if held is None or self._refused.get(name) else held.page.version
+        held = self._memory.get(key)
+        return None if held is None or self._refused.get(key) else held.page.version
 
-    def stale(self, name: NormalizedName) -> FoundPage | None:
+    def stale(self, key: PageKey) -> FoundPage | None:
         """Return the page in memory that may be served while another thread waits for `get`."""
-        held = self._memory.get(name)
+        held = self._memory.get(key)
         return self._found_page(held) if held is not None and self._may_serve(held) else None
 
-    def peek_stored(self, name: NormalizedName) -> KnownPage | None:
+    def is_refused(self, key: PageKey) -> bool:
+        """Return whether the index has refused a name when it was asked last, and answered."""
+        return bool(self._refused.get(key))
+
+    def may_be_absent(self, key: PageKey) -> bool:
+        """Return whether the index did not have a name when it was asked a moment ago."""
+        return bool(self._absent.get(key))
+
+    def peek_stored(self, key: PageKey) -> KnownPage | None:
         """
         Return what `get` would, if it does not need the network, else None.
 
         It reads the store.
         """
-        peeked = self.peek(name)
+        peeked = self.peek(key)
         if peeked is None:
-            held = self._load(name)
-            if held is not None and self._runtime.monotonic() < held.fresh_until:
+            held = self._load(key)
+            if held is not None and self.runtime.monotonic() < held.fresh_until:
                 # another process has fetched it
                 self._remember(held)
-                peeked = self.peek(name)
-            elif held is None and self._absent.get(name):
-                self._note_look(name)
-                peeked = self.peek(name)
+                peeked = self.peek(key)
+            elif held is None and self._absent.get(key):
+                self._note_look(key)
+                peeked = self.peek(key)
         return peeked
 
-    def refresh(self, name: NormalizedName) -> FoundPage | None:
+    def refresh(self, key: PageKey, *, owns: bool = True) -> FoundPage | None:
         """
-        Ask the upstream indexes for a page now, store it, and return it.
+        Ask the upstream index for a page now, store it, and return it.
 
-        Return None if no index has it, or it is contested. Other processes have it within
-        `LOOK_SECONDS`. Raises Unavailable as `get`, also if there is an older page.
+        Return None if the index does not have it. Other processes have it within `LOOK_SECONDS`.
+        Raises Unavailable as `get`, also if there is an older page, and if no index is ever asked.
         """
-        self.require_online(name)
-        held = self._request(name, Kind.PAGE, self._load(name))
+        self.require_online(key.name)
+        held = self._request(key, Kind.PAGE, self._load(key), owns=owns)
         if held is None:
             return None
         held = replace(held, retry_at=0.0)
         self._remember(held)
-        if not (held.is_saved or self._config.read_only):
+        if not (held.is_saved or self.config.read_only):
             self._save(held)
         return self._found_page(held, is_confirmed=True)
 
     def require_online(self, name: NormalizedName) -> None:
         """Raise Unavailable for a name if no upstream index is ever asked."""
-        if self._config.offline:
+        if self.config.offline:
             raise is_offline(f"a newer page of {name}")
 
-    def ask(self, name: NormalizedName) -> bool:
-        """
-        Return whether an upstream index has a name, as an upload needs it.
-
-        A no is an answer of now, and a yes may be a minute old. Raises Unavailable if that cannot
-        be said now. Raises Unavailable (code `upstream_unproven`) if nothing has shown that the
-        indexes which say no are ones.
-        """
-        if self._config.offline:
-            if self.stored(name) is None:
-                raise is_offline(name)
-            return True
-        held = self._memory.get(name)
-        if held is None or not self._is_recent(held, Kind.CHECK):
-            try:
-                held = self._refresh(name, Kind.CHECK)
-            except Unavailable as error:
-                if error.code == BAD_UPSTREAM:
-                    # it is perhaps no index at all, which is the better advice
-                    self.proof.require(self._clients.asked_for(name))
-                raise
-        if held is not None and held.page.exists:
-            return True
-        self.proof.require(self._clients.asked_for(name))
-        return False
-
-    def cached(self, name: NormalizedName) -> FoundPage | None:
+    def cached(self, key: PageKey) -> FoundPage | None:
         """
         Return the page that is in the store, whatever its age, or None if nothing of it is shown.
 
         It asks no upstream index.
         """
-        held = self._load(name)
+        held = self._load(key)
         return None if held is None else self._found_page(held)
 
-    def stored(self, name: NormalizedName) -> UpstreamPage | None:
-        """Return the page of the store, and count nothing, or None if there is none now."""
-        held = self._load(name)
-        return None if held is None or held.page.is_gone else held.page
+    def stored(self, key: PageKey) -> UpstreamPage | None:
+        """Return the page of the store, also one that is gone, and count nothing."""
+        held = self._load(key)
+        return None if held is None else held.page
 
-    def forget(self, name: NormalizedName) -> str:
+    def forget(self, name: NormalizedName) -> None:
         """
-        Remove what is stored of a name, and return the label of the index that owned it.
+        Remove the pages of a name that are stored, of all indexes.
 
-        It is empty if nothing was stored. Other processes follow when they ask for the page next.
+        Other processes follow when they ask for the page next.
         """
-        held = self._load(name)
-        for upstream_id in self._servers:
-            self._stored.delete(upstream_id, name)
-        # after the store, so that a thread that loads meanwhile finds no old page
-        self._memory.discard(name)
-        return "" if held is None else self._servers[held.page.upstream].label
-
-    def why_contested(self, name: NormalizedName) -> str:
-        """Return why a name is not shown although an index has it, or else an empty text."""
-        held = self._load(name)
-        if held is None or not held.page.moved_to:
-            return ""
-        owner, other = self._servers[held.page.upstream].label, held.page.moved_to
-        first = ", which is asked first" if held.page.is_contested else ""
-        return (
-            f"{name} belongs to the upstream index {owner}, and now {other} has it{first}. Nothing "
-            "of it is shown. Find out which of them is meant, and then have its owner forgotten."
-        )
+        for client in self._clients.in_order:
+            key = PageKey(client.server.id, name)
+            self.kept.delete(key.upstream, name)
+            # after the store, so that a thread that loads meanwhile finds no old page
+            self._memory.discard(key)
 
     def ttl(self, page: UpstreamPage) -> float:
         """Return the seconds for which a page is used without asking its index again."""
-        seconds = self._servers[page.upstream].page_ttl
-        if page.is_contested:
-            return min(seconds, FORGOTTEN_SECONDS)
         is_short = page.is_gone or page.status is Status.QUARANTINED
+        return self.ttl_of(page.upstream, is_short=is_short)
+
+    def ttl_of(self, upstream_id: str, *, is_short: bool) -> float:
+        """Return the same of an index, for a page that is shown, or for one that is not."""
+        seconds = self._clients[upstream_id].server.page_ttl
         return min(seconds, NEGATIVE_SECONDS) if is_short else seconds
+
+    def save_later(self, save: Callable[[], None]) -> None:
+        """Store something in a thread of `start_saving`, which `flush` waits for."""
+        saving = self._start_saving(save)
+        self._saving.add(saving)
+        saving.add_done_callback(self._saving.discard)
 
     def flush(self) -> None:
         """Wait until the pages that were fetched are stored, for at most `SAVE_SECONDS`."""
@@ -301,129 +293,131 @@ class UpstreamPages:
     def _found_page(self, held: _HeldPage, *, is_confirmed: bool = False) -> FoundPage | None:
         if held.page.is_gone:
             return None
-        now = self._runtime.monotonic()
-        is_due = now >= held.fresh_until and not self._config.offline
+        now = self.runtime.monotonic()
+        is_due = now >= held.fresh_until and not self.config.offline
         is_stale = is_due and not is_confirmed
         age = max(0.0, now - held.confirmed_at)
         if is_stale:
-            self._observation.cache(Kind.PAGE, CacheResult.STALE)
-            self._observation.stale(age)
+            self.observation.cache(Kind.PAGE, CacheResult.STALE)
+            self.observation.stale(age)
         return FoundPage(held.page, is_stale, age)
 
     def _may_serve(self, held: _HeldPage) -> bool:
         """Return whether a page may be served although its index does not confirm it."""
-        if self._config.offline:
+        if self.config.offline:
             return True
-        if self._refused.get(held.page.name):  # what it had before must not pass the refusal by
+        if self._refused.get(held.key):  # what it had before must not pass the refusal by
             return False
-        age = self._runtime.monotonic() - held.confirmed_at
-        return age <= self._config.max_stale and not held.page.is_gone
+        age = self.runtime.monotonic() - held.confirmed_at
+        return age <= self.config.max_stale and not held.page.is_gone
 
-    def _refresh(self, name: NormalizedName, kind: Kind) -> _HeldPage | None:
+    def _refresh(self, key: PageKey, kind: Kind, *, owns: bool) -> _HeldPage | None:
         """Return the page of the store if it is recent enough, else ask for it, and remember it."""
-        held = self._load(name)
+        held = self._load(key)
         may_serve = held is not None and kind is Kind.PAGE and self._may_serve(held)
         if held is not None and may_serve:
             self._remember(held)  # for `stale`
-        renewed = self._load_or_request(name, kind, held, may_serve=may_serve)
+        renewed = self._load_or_request(key, kind, held, may_serve=may_serve, owns=owns)
         if renewed is not None:
             self._remember(renewed)
-            if not (renewed.is_saved or self._config.read_only):
+            if not (renewed.is_saved or self.config.read_only):
                 # the page is returned now; a crash before it is stored loses only the memory of it
-                saving = self._start_saving(partial(self._save, renewed))
-                self._saving.add(saving)
-                saving.add_done_callback(self._saving.discard)
+                self.save_later(partial(self._save, renewed))
         return renewed
 
     def _load_or_request(
-        self, name: NormalizedName, kind: Kind, held: _HeldPage | None, *, may_serve: bool
+        self,
+        key: PageKey,
+        kind: Kind,
+        held: _HeldPage | None,
+        *,
+        may_serve: bool,
+        owns: bool,
     ) -> _HeldPage | None:
         if held is not None and self._is_recent(held, kind):
-            self._observation.cache(kind, CacheResult.HIT)
+            self.observation.cache(kind, CacheResult.HIT)
             return held
-        if self._config.offline:
+        if self.config.offline:
             if held is None:
-                raise is_offline(name)
+                raise is_offline(key.name)
             return held
         # before an upload, what is remembered of an absence does not count
-        if held is None and kind is Kind.PAGE and self._absent.get(name):
-            self._note_look(name)
+        if held is None and kind is Kind.PAGE and self._absent.get(key):
+            self._note_look(key)
             return None
         try:
-            return self._request_unless_bad(name, kind, held)
+            return self._request_unless_bad(key, kind, held, owns=owns)
         except Unavailable as error:
             if held is None or not may_serve or error.code == UPSTREAM_REFUSED:
                 raise
-            return replace(held, retry_at=self._runtime.monotonic() + RETRY_SECONDS)
+            return replace(held, retry_at=self.runtime.monotonic() + RETRY_SECONDS)
 
     def _is_recent(self, held: _HeldPage, kind: Kind) -> bool:
-        now = self._runtime.monotonic()
+        now = self.runtime.monotonic()
         if kind is Kind.CHECK:
-            return held.page.exists and held.confirmed_at >= now - CHECK_SECONDS
-        return now < held.fresh_until and not self._refused.get(held.page.name)
+            return not held.page.is_gone and held.confirmed_at >= now - CHECK_SECONDS
+        return now < held.fresh_until and not self._refused.get(held.key)
 
     def _request_unless_bad(
-        self, name: NormalizedName, kind: Kind, held: _HeldPage | None
+        self, key: PageKey, kind: Kind, held: _HeldPage | None, *, owns: bool
     ) -> _HeldPage | None:
         """
         Ask for a page.
 
         If it could not be used or was refused a moment ago, raises again what was raised then.
         """
-        latest = self._bad.get(name)
+        latest = self._bad.get(key)
         if latest is not None:
             raise copy(latest)
         try:
-            return self._request(name, kind, held)
+            return self._request(key, kind, held, owns=owns)
         except Unavailable as error:
             if error.code == BAD_UPSTREAM:
-                self._bad.put(name, copy(error), BAD_SECONDS)  # without its traceback
+                self._bad.put(key, copy(error), BAD_SECONDS)  # without its traceback
             raise
 
     def _request(
-        self, name: NormalizedName, kind: Kind, held: _HeldPage | None
+        self, key: PageKey, kind: Kind, held: _HeldPage | None, *, owns: bool
     ) -> _HeldPage | None:
         try:
-            answer = self._request_now(name, kind, held)
+            answer = self._request_now(key, kind, held, owns=owns)
         except Unavailable as error:
             if error.code == UPSTREAM_REFUSED:
-                self._refused.put(name, True, 1)  # noqa: FBT003 - the cached value
-                ttl = min(client.server.page_ttl for client in self._clients.asked_for(name))
-                self._bad.put(name, copy(error), min(ttl, NEGATIVE_SECONDS))
+                self._refused.put(key, True, 1)  # noqa: FBT003 - the cached value
+                self._bad.put(key, copy(error), self.ttl_of(key.upstream, is_short=True))
             raise
-        self._refused.discard(name)
+        self._refused.discard(key)
         return answer
 
     def _request_now(
-        self, name: NormalizedName, kind: Kind, held: _HeldPage | None
+        self, key: PageKey, kind: Kind, held: _HeldPage | None, *, owns: bool
     ) -> _HeldPage | None:
+        client = self._clients[key.upstream]
         if held is None:
-            self._observation.cache(kind, CacheResult.MISS)
-            # no index owns the name yet
-            page = self._requests.find(name, kind)
+            self.observation.cache(kind, CacheResult.MISS)
+            page = self._requests.find(client, key.name, kind)
             if page is None:
-                self._absent.put(name, True, NEGATIVE_SECONDS)  # noqa: FBT003 - the cached value
-                self._note_look(name)
+                self._absent.put(key, True, NEGATIVE_SECONDS)  # noqa: FBT003 - the cached value
+                self._note_look(key)
                 return None
-            return self._hold(page, None, is_saved=False)
-        self._observation.cache(kind, CacheResult.REVALIDATED)
-        # until it is forgotten; a process that writes nothing remembers only what is in the store
-        if held.page.is_contested and (held.is_saved or not self._config.read_only):
-            return replace(held, fresh_until=self._runtime.monotonic() + self.ttl(held.page))
+            return self._hold(replace(page, is_unowned=not owns), None, is_saved=False)
+        self.observation.cache(kind, CacheResult.REVALIDATED)
         page = self._requests.renew(held.page, kind)
+        if owns and held.page.is_unowned:
+            page = replace(page or held.page, is_unowned=False, fetched_at=self.runtime.now())
         if page is None:
             return self._with_confirmation(held)
         return self._hold(page, held.version, is_saved=False)
 
-    def _note_look(self, name: NormalizedName) -> None:
+    def _note_look(self, key: PageKey) -> None:
         """Note that the store has no page of an absent name now."""
-        self._looked_absent.put(name, True, LOOK_SECONDS)  # noqa: FBT003 - the cached value
+        self._looked_absent.put(key, True, LOOK_SECONDS)  # noqa: FBT003 - the cached value
 
     def _with_confirmation(self, held: _HeldPage) -> _HeldPage:
-        now = self._runtime.now()
+        now = self.runtime.now()
         # only in memory, so that not every confirmation writes to the store
         if now - held.page.fetched_at < CONFIRMATION:
-            at = self._runtime.monotonic()
+            at = self.runtime.monotonic()
             until = at + self.ttl(held.page)
             return replace(held, confirmed_at=at, fresh_until=until, retry_at=0.0, looked_at=at)
         return self._hold(replace(held.page, fetched_at=now), held.version, is_saved=False)
@@ -431,42 +425,39 @@ class UpstreamPages:
     def _hold(
         self, page: UpstreamPage, version: ObjectVersion | None, *, is_saved: bool
     ) -> _HeldPage:
-        age = (self._runtime.now() - page.fetched_at).total_seconds()
-        is_read = page.is_gone or page.reading == self._clients[page.upstream].server.reading
+        age = (self.runtime.now() - page.fetched_at).total_seconds()
+        server = self._clients[page.upstream].server
+        # of a name that an earlier version has hidden, the files are asked for again
+        is_gone = page.is_gone and not page.is_contested
+        is_read = is_gone or page.reading == server.reading
         if age < -MAX_SKEW_SECONDS or not is_read:  # a clock was wrong, or the settings were others
-            age = max(age, self._servers[page.upstream].page_ttl)
+            age = max(age, server.page_ttl)
         # times in the store are of the day, and those in memory monotonic
-        confirmed_at = self._runtime.monotonic() - max(0.0, age)
+        confirmed_at = self.runtime.monotonic() - max(0.0, age)
         return _HeldPage(
             page=page,
             version=version,
             is_saved=is_saved,
             confirmed_at=confirmed_at,
             fresh_until=confirmed_at + self.ttl(page),
-            looked_at=self._runtime.monotonic(),
+            looked_at=self.runtime.monotonic(),
         )
 
-    def _load(self, name: NormalizedName) -> _HeldPage | None:
+    def _load(self, key: PageKey) -> _HeldPage | None:
         """Return the page of the store, or the one in memory if that is the same or not stored."""
-        memory = self._memory.get(name)
-        owners = [client.server.id for client in self._clients.asked_for(name)]
-        if memory is not None:
-            owners = [memory.page.upstream]
+        memory = self._memory.get(key)
+        known = None if memory is None else memory.version
         try:
-            for owner in owners:
-                stored = self._stored.load(owner, name, None if memory is None else memory.version)
-                if stored is None and memory is not None:
-                    return replace(memory, looked_at=self._runtime.monotonic())
-                if stored is None:
-                    return None
-                page, version = stored
-                if page is not None:
-                    return self._hold(page, version, is_saved=True)
+            stored = self.kept.load(key.upstream, key.name, known)
         except Unavailable:
             # whether the name is private is known, and one index alone cannot be confused
-            if self._config.offline or len(self._servers) > 1:
+            if self.config.offline:
                 raise
             return memory
+        if stored is None:
+            return memory and replace(memory, looked_at=self.runtime.monotonic())
+        if stored.page is not None:
+            return self._hold(stored.page, stored.version, is_saved=True)
         return memory if memory is not None and memory.version is None else None
 
     def _remember(self, held: _HeldPage) -> None:
@@ -474,7 +465,7 @@ class UpstreamPages:
         files = len(page.files) + len(page.removed) + len(page.changed)
         # the largest page is kept, too, then alone
         weight = min(PAGE_BYTES + FILE_BYTES * files, MEMORY_BYTES)
-        self._memory.put(page.name, held, weight)
+        self._memory.put(held.key, held, weight)
 
     def _save(self, held: _HeldPage) -> None:
         """
@@ -492,21 +483,17 @@ class UpstreamPages:
             logger.exception("upstream: the page of %s was not stored", page.name)
             return
         # another thread may have renewed it meanwhile, and its page has a thread of its own
-        latest = self._memory.get(page.name)
+        latest = self._memory.get(held.key)
         if latest is not None and latest.page is page:
             self._remember(replace(latest, version=version, is_saved=version is not None))
 
     def _write(self, page: UpstreamPage, expect: ObjectVersion) -> ObjectVersion | None:
         """Write a page, and return its version, or None if another process has written one."""
         with suppress(Conflict):
-            return self._stored.save(page, expect)
-        stored = self._stored.load(page.upstream, page.name)
-        if stored is None:
+            return self.kept.save(page, expect)
+        stored = self.kept.load(page.upstream, page.name)
+        if stored is None or stored.page is not None:
             return None
-        other, version = stored
-        # a damaged page is replaced by any other, and a page that is not contested by one that is
-        if other is not None and (other.is_contested or not page.is_contested):
-            return None
-        with suppress(Conflict):
-            return self._stored.save(page, version)
+        with suppress(Conflict):  # a damaged page is replaced by any other
+            return self.kept.save(page, stored.version)
         return None

@@ -55,6 +55,8 @@ class PublicProjectList(Struct):
     upstream: UpstreamIndex
     _pages: dict[str, Pages] = field(default_factory=dict)
     """The stored pages of each upstream index, by its id."""
+    _owners: Pages = field(default_factory=dict)
+    """What is stored of the owners of names, if there are several upstream indexes."""
     _list_at: float = -inf
     """When they are listed again."""
     _kept: frozenset[NormalizedName] = frozenset()
@@ -80,14 +82,12 @@ class PublicProjectList(Struct):
         self._list()
         accepted = self.upstream.policy.accepted(self._used_names())
         places = (
-            (name, self._page(name), decisions)
+            (name, self._objects(name), decisions)
             for name, decisions in accepted
             if not self.upstream.names.patterns.match(name)
         )
         versions = {
-            name: self._version(name, *page, decisions)
-            for name, page, decisions in places
-            if page is not None
+            name: self._version(name, kept, decisions) for name, kept, decisions in places if kept
         }
         # only as long as the version is the same, else the facts are read again
         self._left_out = dict(self._left_out.items() & versions.items())
@@ -118,7 +118,7 @@ class PublicProjectList(Struct):
         upstream, now = self.upstream, self.upstream.runtime.monotonic()
         if now < self._list_at:
             return
-        ids = [server.id for server in upstream.config.servers]
+        ids = [client.server.id for client in upstream.clients.in_order]
         stores = {upstream_id: upstream.files.cache(upstream_id).store for upstream_id in ids}
         count = 0
         for upstream_id, store in stores.items():
@@ -128,6 +128,8 @@ class PublicProjectList(Struct):
                 name: entry for name, entry in zip(names, entries, strict=True) if name
             }
             count += len(entries)
+        self._owners = dict(upstream.pages.stored_owners())
+        count += len(self._owners)
         if now >= self._kept_at + DAY_SECONDS and any(map(self._is_old, self._entries())):
             # each old page has to be known as kept or not, so all files are listed
             listed = [entry.key for store in stores.values() for entry in store.list(keys.FILES)]
@@ -150,17 +152,24 @@ class PublicProjectList(Struct):
                 if name in self._kept or not self._is_old(entry):
                     yield name
 
-    def _page(self, name: NormalizedName) -> tuple[str, Entry] | None:
-        """Return the id of the upstream index that a project belongs to, and its stored page."""
+    def _objects(self, name: NormalizedName) -> dict[str, Entry]:
+        """
+        Return the stored pages of a project by the ids of their upstream indexes, in their order.
+
+        If there are several, what says to which of them the name belongs is one of them.
+        """
         asked = [client.server.id for client in self.upstream.clients.asked_for(name)]
-        for upstream_id in asked:
-            entry = self._pages.get(upstream_id, {}).get(name)
-            if entry is not None:
-                return upstream_id, entry
-        return None
+        kept = {
+            upstream_id: self._pages[upstream_id][name]
+            for upstream_id in asked
+            if name in self._pages.get(upstream_id, {})
+        }
+        if kept and name in self._owners:
+            kept["owner"] = self._owners[name]
+        return kept
 
     def _version(
-        self, name: NormalizedName, upstream_id: str, entry: Entry, decisions: ProjectDecisions
+        self, name: NormalizedName, kept: Mapping[str, Entry], decisions: ProjectDecisions
     ) -> str:
         decided = sha256(encode(decisions.all)).hexdigest()[:16] if decisions.all else ""
         now = self.upstream.runtime.seconds()
@@ -168,7 +177,8 @@ class PublicProjectList(Struct):
         day = int(now + crc32(name.encode())) // DAY_SECONDS
         # clients ask for the page first, and then for core metadata: in 1, 2, 4, ... minutes
         looks = (int(now - self._undescribed.get(name, now)) // 60).bit_length()
-        return f"{upstream_id} {entry.state(now)} {decided} {day}.{looks}"
+        states = " ".join(f"{place} {entry.state(now)}" for place, entry in kept.items())
+        return f"{states} {decided} {day}.{looks}"
 
     def _facts(self, name: NormalizedName, version: str) -> ProjectFacts | None:
         with suppress(ValueError, TypeError):  # the others are found all the same

@@ -239,9 +239,13 @@ class IndexBuilder(Struct, frozen=True):
             first = self.indexes.get(MAIN).upstream
             assert first is not None  # noqa: S101 - `[upstream]` is enabled
             upstream = first.with_names(names)
+        # a name that any upstream index has is free in no index
         claims = name_claims(upstream, self.server.settings.upstream)
-        if not definition.is_main and not self.indexes.upstream_of(definition.name):
-            return None, claims, None
+        if not definition.is_main:
+            layers = self.indexes.upstream_of(definition.name)
+            if not layers.labels:
+                return None, claims, None
+            upstream = upstream.of_layers(layers)
         return upstream, claims, PublicProjectList(upstream)
 
 

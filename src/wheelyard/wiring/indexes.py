@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 from wheelyard.catalog.format import Catalog, open_index
 from wheelyard.catalog.projects import Projects
 from wheelyard.errors import NotFound, Unavailable
-from wheelyard.model.index_definition import IndexDefinition, indexes_below, parts_of
+from wheelyard.model.index_definition import (
+    IndexDefinition,
+    UpstreamLayers,
+    indexes_below,
+    parts_of,
+)
 from wheelyard.model.index_name import MAIN
 from wheelyard.operations.index_definitions import KnownIndexes, served_definition
 from wheelyard.repository.index_repository import IndexRepository
@@ -45,6 +50,10 @@ class Indexes:
         self._lock = RLock()  # an index may be built from main
         self._built: dict[str, Index] = {}
         self.repositories = Repositories(self.get)
+        self._made_of: dict[str, tuple[IndexDefinition, UpstreamLayers | None]] = {}
+        """What each of them follows from: its upstream indexes may be those of a layer."""
+        self._known_layers: tuple[object, dict[str, UpstreamLayers]] = None, {}
+        """The upstream indexes of indexes by name, and the definitions that they follow from."""
 
     def definitions(self) -> Mapping[str, IndexDefinition]:
         """Return the definition of each index but main that is served, by name."""
@@ -72,13 +81,34 @@ class Indexes:
 
         Raises as `IndexDefinitions.get`.
         """
-        definition = self.definition(name)
+        definition = self.in_force.main
+        upstream: UpstreamLayers | None = None
+        if name != MAIN:
+            in_force = self.in_force.load()
+            definition = served_definition(in_force, name)
+            upstream = self._upstream_layers(definition, in_force.definitions)
+        made_of = definition, upstream
         with self._lock:
             index = self._built.get(name)
             # another definition: what is cached of the documents goes, which is rare
-            if index is None or index.definition != definition:
+            if index is None or self._made_of[name] != made_of:
                 index = self._built[name] = self._builder.build(definition)
+                self._made_of[name] = made_of
         return index
+
+    def _upstream_layers(
+        self, definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
+    ) -> UpstreamLayers:
+        """Return the upstream indexes of an index, from memory while no index has changed."""
+        made_of, known = self._known_layers
+        if made_of is not definitions:
+            known = {}
+            self._known_layers = definitions, known
+        layers = known.get(definition.name)
+        if layers is None:
+            layers = self.in_force.labels.chain(parts_of(definition, definitions))
+            known[definition.name] = layers
+        return layers
 
     def main(self) -> "Index":
         """Return the index at the root of the server."""
@@ -121,9 +151,9 @@ class Indexes:
         names = {*parts_of(definition, definitions), *indexes_below(definition, definitions)}
         return [self.get(other) for other in sorted(names) if other not in self.in_force.labels]
 
-    def upstream_of(self, name: str) -> tuple[str, ...]:
+    def upstream_of(self, name: str) -> UpstreamLayers:
         """
-        Return the labels of the upstream indexes whose packages an index shows, in order.
+        Return the upstream indexes whose packages an index shows.
 
         Raises as `get`.
         """

@@ -36,6 +36,7 @@ from wheelyard.storage.base import Store
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.storage.location import is_bucket
 from wheelyard.storage.spool import Spool
+from wheelyard.upstream.chain import UpstreamChain
 from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.file_hosts import find_file_hosts
 from wheelyard.upstream.hidden_pages import HiddenPages
@@ -99,12 +100,13 @@ def build_upstream(
     rules = FileRules(mode=mode, max_kept_bytes=limit)
     files = UpstreamFiles(store, spool, clients, catalog.retries, observation, rules)
     decisions = catalog.decision_records
-    pages = UpstreamPages(config, clients, StoredPages(store), runtime, observation, start_saving)
+    kept = StoredPages(store)
+    pages = UpstreamPages(config, clients, kept, runtime, observation, start_saving)
     return UpstreamIndex(
         config=config,
         names=names,
         clients=clients,
-        pages=pages,
+        pages=UpstreamChain(pages, clients),
         hidden_pages=HiddenPages(config, clients, runtime),
         files=files,
         policy=build_policy(

@@ -1,6 +1,7 @@
 """The policy of an index: what of upstream indexes it shows, and why it does not show the rest."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from copy import copy
 from datetime import datetime
 from typing import Any, Final
 
@@ -116,6 +117,12 @@ class Policy:
         self._first_uses = first_uses if has_exceptions else None
         self._views: AnswerCache[tuple[str, str], PageView] = AnswerCache(VIEW_BYTES)
         self._is_undecided = False
+
+    def of_names(self, names: tuple[NameFilter, ...]) -> "Policy":
+        """Return the same policy for some of the upstream indexes."""
+        policy = copy(self)
+        policy.names = names
+        return policy
 
     @property
     def generation(self) -> str | None:

@@ -1,0 +1,585 @@
+"""
+Several upstream indexes as one: the first that has a name owns it.
+
+From then on no other one gets the name, also if the owner says that it has no such project any
+more. The indexes before the owner are asked again as often as the owner: if one of them gets the
+name, nothing of it is shown. An operator ends that with `forget`. An index whose patterns exclude a
+name is never asked for it. That an index does not answer is never a no.
+"""
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
+from hashlib import sha256
+from math import inf
+from typing import Final
+
+from msgspec import Struct
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from wheelyard.concurrency.caches import ExpiringCache, LruCache
+from wheelyard.errors import BAD_UPSTREAM, UPSTREAM_REFUSED, Unavailable
+from wheelyard.storage.base import ABSENT, Entry, ObjectVersion
+from wheelyard.upstream.client import UpstreamClients
+from wheelyard.upstream.kept_folders import is_same_url
+from wheelyard.upstream.observation import CacheResult, Kind
+from wheelyard.upstream.owners import Ownership, StoredOwners, forget_owners
+from wheelyard.upstream.page import UpstreamPage
+from wheelyard.upstream.pages import (
+    CHECK_SECONDS,
+    CONFIRMATION,
+    LOOK_SECONDS,
+    MAX_ABSENT,
+    MAX_SKEW_SECONDS,
+    RETRY_SECONDS,
+    FoundPage,
+    KnownPage,
+    PageKey,
+    UpstreamPages,
+)
+from wheelyard.upstream.settings import is_offline
+
+ALL: Final = "all"
+"""The chain of all upstream indexes. It stays the same if there are others one day."""
+NEVER: Final = datetime.min.replace(tzinfo=UTC)
+MAX_OWNERS: Final = 50_000
+"""Names whose owner is remembered."""
+
+logger = logging.getLogger("wheelyard")
+
+
+class _Question(Struct, frozen=True):
+    """How indexes are asked."""
+
+    kind: Kind = Kind.PAGE
+    is_forced: bool = False
+    """Whether they are asked now, whatever is kept."""
+
+
+_PAGE: Final = _Question()
+_NEWEST: Final = _Question(is_forced=True)
+_CHECK: Final = _Question(Kind.CHECK)
+
+
+class _HeldOwner(Struct, frozen=True, kw_only=True):
+    """The owner of a name in memory. Its times are those of the monotonic clock."""
+
+    ownership: Ownership
+    version: ObjectVersion | None
+    """That of the object in the store, or None if it is not known."""
+    is_saved: bool
+    """Whether the object says the same."""
+    asked_at: float
+    """When the owner, and those before it, have answered."""
+    looked_at: float
+    """When it was compared with the object in the store."""
+    retry_at: float = 0.0
+    """When those before it are asked again, after one has not answered."""
+
+    def counts_more(self, stored: Ownership) -> bool:
+        """Return whether it has to take the place of what is stored."""
+        is_new = self.ownership.is_contested and not self.is_saved
+        return is_new and not stored.is_contested
+
+
+class UpstreamChain:
+    """
+    Finds the pages of projects at the upstream indexes of a chain, in its order.
+
+    Threads may share it. Every method that reads the store may raise Unavailable if that does not
+    answer.
+    """
+
+    def __init__(
+        self, pages: UpstreamPages, clients: UpstreamClients, *, is_whole: bool = True
+    ) -> None:
+        self._pages = pages
+        self._clients = clients
+        self._is_whole = is_whole
+        self._store, self._config = pages.kept.store, pages.config
+        self._runtime, self._observation = pages.runtime, pages.observation
+        ids = tuple(client.server.id for client in clients.in_order)
+        self._owners = StoredOwners(self._store, ALL if is_whole else _chain_key(ids))
+        self._only = _only_owner(*ids) if len(ids) == 1 else None
+        """The owner of each name if there is one index, which is never stored."""
+        self._memory: LruCache[NormalizedName, _HeldOwner] = LruCache(MAX_OWNERS)
+        self._unowned = ExpiringCache[NormalizedName, bool](self._runtime.monotonic, MAX_ABSENT)
+        """Names of which the store had no owner a moment ago."""
+        self.proof = pages.proof
+
+    def of_clients(self, clients: UpstreamClients) -> "UpstreamChain":
+        """Return the chain of some of the same upstream indexes, which shares their pages."""
+        return UpstreamChain(self._pages, clients, is_whole=False)
+
+    def get(self, name: NormalizedName) -> FoundPage | None:
+        """
+        Return the page of a project, or None if no upstream index has it, or it is contested.
+
+        Raises Unavailable (code `upstream_unavailable`) if that cannot be said now. Raises
+        Unavailable (code `bad_upstream`) if the answer cannot be used. Neither is raised if there
+        is an older page that may be served. Raises Unavailable (code `upstream_refused`) if an
+        index refuses the name, whatever there is.
+        """
+        peeked = self.peek(name)
+        if peeked is not None:
+            return peeked.page
+        return self._resolve(name, _PAGE)[1]
+
+    def peek(self, name: NormalizedName) -> KnownPage | None:
+        """Return what `get` would, if it needs neither the network nor the store, else None."""
+        held, now = self._remembered(name), self._runtime.monotonic()
+        if held is None:
+            return KnownPage(None) if self._is_absent(name) else None
+        if now >= held.looked_at + LOOK_SECONDS:
+            return None
+        if held.ownership.is_contested:
+            return KnownPage(None) if self._is_final(held) else None
+        known = self._pages.peek(self._key(held, name))
+        if known is None or self._is_fresh(held, known.page):
+            return known
+        if known.page is None or now >= held.retry_at or not self._may_serve(held, name):
+            return None
+        return KnownPage(self._as_stale(held, known.page))
+
+    def peek_stored(self, name: NormalizedName) -> KnownPage | None:
+        """
+        Return what `get` would, if it does not need the network, else None.
+
+        It reads the store.
+        """
+        peeked = self.peek(name)
+        if peeked is not None:
+            return peeked
+        held = self._load(name)
+        if held is not None:
+            self._remember(name, held)
+            self._pages.peek_stored(self._key(held, name))
+            return self.peek(name)
+        self._note_unowned(name)
+        asked = [PageKey(upstream_id, name) for upstream_id in self._asked(name)]
+        if not all(map(self._pages.may_be_absent, asked)):
+            return None
+        for key in asked:  # another process may have stored a page of it meanwhile
+            self._pages.peek_stored(key)
+        return self.peek(name)
+
+    def version_in_memory(self, name: NormalizedName) -> str | None:
+        """Return the version of the page in memory that may be shown, or None without one."""
+        held = self._remembered(name)
+        if held is None or held.ownership.is_contested or self._is_refused(held, name):
+            return None
+        return self._pages.version_in_memory(self._key(held, name))
+
+    def stale(self, name: NormalizedName) -> FoundPage | None:
+        """Return the page in memory that may be served while another thread waits for `get`."""
+        held = self._remembered(name)
+        if held is None or held.ownership.is_contested or not self._may_serve(held, name):
+            return None
+        return self._pages.stale(self._key(held, name))
+
+    def refresh(self, name: NormalizedName) -> FoundPage | None:
+        """
+        Ask the upstream indexes for a page now, store it, and return it.
+
+        Return None if no index has it, or it is contested. Other processes have it within
+        `LOOK_SECONDS`. Raises Unavailable as `get`, also if there is an older page.
+        """
+        self.require_online(name)
+        return self._resolve(name, _NEWEST)[1]
+
+    def require_online(self, name: NormalizedName) -> None:
+        """Raise Unavailable for a name if no upstream index is ever asked."""
+        self._pages.require_online(name)
+
+    def ask(self, name: NormalizedName) -> bool:
+        """
+        Return whether an upstream index has a name, as an upload needs it.
+
+        A no is an answer of now, and a yes may be a minute old. Raises Unavailable if that cannot
+        be said now. Raises Unavailable (code `upstream_unproven`) if nothing has shown that the
+        indexes which say no are ones.
+        """
+        if self._config.offline:
+            if self.stored(name) is None:
+                raise is_offline(name)
+            return True
+        try:
+            exists = self._exists(name)
+        except Unavailable as error:
+            if error.code == BAD_UPSTREAM:
+                # it is perhaps no index at all, which is the better advice
+                self.proof.require(self._clients.asked_for(name))
+            raise
+        if not exists:
+            self.proof.require(self._clients.asked_for(name))
+        return exists
+
+    def cached(self, name: NormalizedName) -> FoundPage | None:
+        """
+        Return the page that is in the store, whatever its age, or None if nothing of it is shown.
+
+        It asks no upstream index.
+        """
+        pages = (self._pages.cached(PageKey(owner, name)) for owner in self._possible_owners(name))
+        return next((page for page in pages if page is not None), None)
+
+    def stored(self, name: NormalizedName) -> UpstreamPage | None:
+        """Return the page of the store, and count nothing, or None if there is none now."""
+        pages = (self._pages.stored(PageKey(owner, name)) for owner in self._possible_owners(name))
+        return next((page for page in pages if page is not None and not page.is_gone), None)
+
+    def stored_owners(self) -> Iterator[tuple[NormalizedName, Entry]]:
+        """Yield the names whose owner is stored, by a listing, with the object that says it."""
+        if self._only is None:
+            yield from self._owners.list()
+
+    def forget(self, name: NormalizedName) -> str:
+        """
+        Remove what is stored of a name for all chains, and return the label of its owner here.
+
+        It is empty if nothing was stored. Other processes follow when they ask for the page next.
+        """
+        held = self._load(name)
+        owner = "" if held is None else held.ownership.owner
+        if held is self._only and self._pages.stored(PageKey(owner, name)) is None:
+            owner = ""
+        forget_owners(self._store, name)
+        self._pages.forget(name)
+        # after the store, so that a thread that loads meanwhile finds nothing old
+        self._memory.discard(name)
+        return self._label(owner)
+
+    def why_contested(self, name: NormalizedName) -> str:
+        """Return why a name is not shown although an index has it, or else an empty text."""
+        held = self._load(name)
+        if held is None or not held.ownership.moved_to:
+            return ""
+        owner, other = self._label(held.ownership.owner), held.ownership.moved_to
+        first = ", which is asked first" if held.ownership.is_contested else ""
+        return (
+            f"{name} belongs to the upstream index {owner}, and now {other} has it{first}. Nothing "
+            "of it is shown. Find out which of them is meant, and then have its owner forgotten."
+        )
+
+    def ttl(self, page: UpstreamPage) -> float:
+        """Return the seconds for which a page is used without asking its index again."""
+        return self._pages.ttl(page)
+
+    def flush(self) -> None:
+        """Wait until what was fetched is stored, for at most `SAVE_SECONDS`."""
+        self._pages.flush()
+
+    def _asked(self, name: NormalizedName) -> list[str]:
+        """Return the ids of the indexes that are asked for a name, in their order."""
+        return [client.server.id for client in self._clients.asked_for(name)]
+
+    def _before(self, held: _HeldOwner, name: NormalizedName) -> Iterator[str]:
+        """Yield the ids of the indexes that are asked for a name before its owner."""
+        for upstream_id in self._asked(name):
+            if upstream_id == held.ownership.owner:
+                return
+            yield upstream_id
+
+    def _label(self, upstream_id: str) -> str:
+        return self._config.label_of(upstream_id)
+
+    @staticmethod
+    def _key(held: _HeldOwner, name: NormalizedName) -> PageKey:
+        return PageKey(held.ownership.owner, name)
+
+    def _ask(self, key: PageKey, question: _Question, *, owns: bool = True) -> FoundPage | None:
+        """
+        Return what an index answers, which `owns` the name if it has it.
+
+        Raises as `UpstreamPages`.
+        """
+        owns = owns and self._is_whole
+        if question.is_forced:
+            return self._pages.refresh(key, owns=owns)
+        return self._pages.get(key, question.kind, owns=owns)
+
+    def _exists(self, name: NormalizedName) -> bool:
+        held, page = self._resolve(name, _CHECK)
+        return page is not None or (held is not None and bool(held.ownership.moved_to))
+
+    def _resolve(
+        self, name: NormalizedName, question: _Question
+    ) -> tuple[_HeldOwner | None, FoundPage | None]:
+        """Return the owner of a name, and its page unless it is contested or gone."""
+        held = self._load(name)
+        if held is None and self._config.offline:
+            return None, self._first_kept(name)
+        if held is None:
+            return self._find(name, question)
+        if held.ownership.is_contested and self._is_final(held):
+            self._keep(name, held)
+            return held, None
+        if self._config.offline:
+            self._remember(name, held)
+            return held, self._ask(self._key(held, name), question)
+        return self._renew(name, held, question)
+
+    def _find(
+        self, name: NormalizedName, question: _Question
+    ) -> tuple[_HeldOwner | None, FoundPage | None]:
+        """Return the first index that has a name, as its owner."""
+        for upstream_id in self._asked(name):
+            page = self._ask(PageKey(upstream_id, name), question)
+            if page is not None:
+                ownership = Ownership(owner=upstream_id, asked_at=self._runtime.now())
+                held = self._hold(ownership, None, is_saved=False)
+                self._keep(name, held)
+                return held, page
+        self._note_unowned(name)
+        return None, None
+
+    def _renew(
+        self, name: NormalizedName, held: _HeldOwner, question: _Question
+    ) -> tuple[_HeldOwner, FoundPage | None]:
+        """Return the owner of a name after it, and those before it, were asked, if that is due."""
+        page = self._ask(self._key(held, name), question)
+        is_silent = page is not None and page.is_stale and self._may_serve(held, name)
+        if is_silent or self._is_recent(held, question, page):
+            self._keep(name, held)
+            return held, None if held.ownership.moved_to else page
+        try:
+            moved_to = self._moved_to(name, held, page, question)
+        except Unavailable as error:
+            is_needed = question != _PAGE or error.code == UPSTREAM_REFUSED
+            if page is None or is_needed or not self._may_serve(held, name):
+                raise
+            held = replace(held, retry_at=self._runtime.monotonic() + RETRY_SECONDS)
+            self._remember(name, held)
+            return held, self._as_stale(held, page)
+        renewed = self._renewed(name, held, moved_to)
+        self._keep(name, renewed)
+        return renewed, None if moved_to else page
+
+    def _moved_to(
+        self,
+        name: NormalizedName,
+        held: _HeldOwner,
+        page: FoundPage | None,
+        question: _Question,
+    ) -> str:
+        """
+        Return the id of an index that has a name although it belongs to another one, or nothing.
+
+        If the owner has the name, that is one before it, which may be an attack, or the one that is
+        meant. If the owner has given it up, it is any other. Raises Unavailable if that cannot be
+        said, and something depends on it.
+        """
+        if page is not None and not page.page.status.serves_files:
+            return ""  # what its owner has taken away goes at once, also while another is silent
+        others = self._before(held, name)
+        if page is None:
+            others = (other for other in self._asked(name) if other != held.ownership.owner)
+        for other in others:
+            try:
+                answer = self._ask(PageKey(other, name), question, owns=False)
+            except Unavailable:
+                if page is not None or question.kind is Kind.CHECK:
+                    raise
+                continue
+            if answer is not None:
+                return other
+        return ""
+
+    def _renewed(self, name: NormalizedName, held: _HeldOwner, moved_to: str) -> _HeldOwner:
+        """Return the owner of a name, after all have answered, and perhaps another has the name."""
+        before, label = held.ownership, self._label(moved_to)
+        if label and before.moved_to != label:
+            self._observation.owner_change(name, self._label(before.owner), label)
+        now = self._runtime.now()
+        ownership = replace(
+            before,
+            asked_at=now,
+            moved_to=label,
+            is_contested=moved_to in self._before(held, name),
+        )
+        # only in memory, so that not every answer writes to the store
+        is_same = replace(ownership, asked_at=before.asked_at) == before
+        is_saved = held.is_saved and is_same and now - before.asked_at < CONFIRMATION
+        if is_saved:
+            ownership = before
+        renewed = self._hold(ownership, held.version, is_saved=is_saved)
+        return replace(renewed, asked_at=self._runtime.monotonic())
+
+    def _first_kept(self, name: NormalizedName) -> FoundPage | None:
+        """
+        Return the page of the first index of which the store has one, as nobody can be asked.
+
+        Raises Unavailable if there is none.
+        """
+        page = self.cached(name)
+        if page is None:
+            raise is_offline(name)
+        return page
+
+    def _possible_owners(self, name: NormalizedName) -> list[str]:
+        """Return the id of the owner of a name, or of all indexes if it is not known, in order."""
+        held = self._load(name)
+        if held is None:
+            return self._asked(name)
+        return [] if held.ownership.moved_to else [held.ownership.owner]
+
+    def _is_absent(self, name: NormalizedName) -> bool:
+        """Return whether no index has a name, and the store knows no owner, as was seen lately."""
+        if not self._unowned.get(name):
+            return False
+        known = (self._pages.peek(PageKey(upstream_id, name)) for upstream_id in self._asked(name))
+        return all(answer is not None and answer.page is None for answer in known)
+
+    def _is_final(self, held: _HeldOwner) -> bool:
+        """Return whether nobody has to be asked about a name that is contested."""
+        # a process that writes nothing remembers only what is in the store
+        return held.is_saved or not self._config.read_only
+
+    def _is_fresh(self, held: _HeldOwner, page: FoundPage | None) -> bool:
+        """Return whether the indexes before the owner have not to be asked again yet."""
+        if self._config.offline:
+            return True
+        is_short = page is None
+        seconds = self._pages.ttl_of(held.ownership.owner, is_short=is_short)
+        if page is not None:
+            seconds = self._pages.ttl(page.page)
+        return self._runtime.monotonic() < held.asked_at + seconds
+
+    def _is_recent(self, held: _HeldOwner, question: _Question, page: FoundPage | None) -> bool:
+        """Return whether only the owner, which has this page, has to be asked now."""
+        if held is self._only:
+            return True
+        is_back = page is not None and bool(held.ownership.moved_to)
+        if question.is_forced or is_back:
+            return False
+        if question.kind is Kind.CHECK:
+            age = self._runtime.monotonic() - held.asked_at
+            return page is not None and age <= CHECK_SECONDS
+        return self._is_fresh(held, page)
+
+    def _is_refused(self, held: _HeldOwner, name: NormalizedName) -> bool:
+        asked = (*self._before(held, name), held.ownership.owner)
+        return any(self._pages.is_refused(PageKey(upstream_id, name)) for upstream_id in asked)
+
+    def _may_serve(self, held: _HeldOwner, name: NormalizedName) -> bool:
+        """Return whether a page may be served although an index before its owner is silent."""
+        if self._config.offline:
+            return True
+        if self._is_refused(held, name):
+            return False
+        return self._runtime.monotonic() - held.asked_at <= self._config.max_stale
+
+    def _as_stale(self, held: _HeldOwner, page: FoundPage) -> FoundPage:
+        """Return a page that its owner has confirmed, and of which another one says nothing now."""
+        age = max(page.age, self._runtime.monotonic() - held.asked_at)
+        self._observation.cache(Kind.PAGE, CacheResult.STALE)
+        self._observation.stale(age)
+        return FoundPage(page.page, is_stale=True, age=age)
+
+    def _hold(
+        self, ownership: Ownership, version: ObjectVersion | None, *, is_saved: bool
+    ) -> _HeldOwner:
+        now = self._runtime.monotonic()
+        age = (self._runtime.now() - ownership.asked_at).total_seconds()
+        if age < -MAX_SKEW_SECONDS:  # a clock was wrong
+            age = self._config.max_stale
+        return _HeldOwner(
+            ownership=ownership,
+            version=version,
+            is_saved=is_saved,
+            asked_at=now - max(0.0, age),
+            looked_at=now,
+        )
+
+    def _load(self, name: NormalizedName) -> _HeldOwner | None:
+        """Return the owner of the store, or the one in memory if that is the same or not stored."""
+        if self._only is not None:
+            return self._only
+        memory = self._memory.get(name)
+        stored = self._owners.load(name, None if memory is None else memory.version)
+        if stored is None and memory is not None:
+            return replace(memory, looked_at=self._runtime.monotonic())
+        if stored is not None and stored.ownership is not None:
+            found = self._of_asked(name, stored.ownership, stored.version)
+            # that it is contested may not be written yet, and must not be forgotten meanwhile
+            if found is not None and memory is not None and memory.counts_more(found.ownership):
+                return replace(memory, version=stored.version, looked_at=found.looked_at)
+            return found
+        if memory is not None and memory.version is None:
+            return memory
+        self._memory.discard(name)
+        return self._of_pages(name) if self._is_whole else None
+
+    def _of_asked(
+        self, name: NormalizedName, ownership: Ownership, version: ObjectVersion
+    ) -> _HeldOwner | None:
+        """Return the stored owner of a name if it is still asked for it, perhaps by a new label."""
+        asked = self._asked(name)
+        owner = next((other for other in asked if is_same_url(other, ownership.owner)), None)
+        if owner is None:
+            return None
+        return self._hold(replace(ownership, owner=owner), version, is_saved=True)
+
+    def _of_pages(self, name: NormalizedName) -> _HeldOwner | None:
+        """
+        Return the owner of a name by the stored pages.
+
+        They say it while there is one upstream index, and did so in earlier versions.
+        """
+        for upstream_id in self._asked(name):
+            page = self._pages.stored(PageKey(upstream_id, name))
+            if page is not None and not page.is_unowned:
+                ownership = Ownership(
+                    owner=upstream_id,
+                    asked_at=page.fetched_at,
+                    moved_to=page.moved_to,
+                    is_contested=page.is_contested,
+                )
+                # a process that writes nothing takes the pages for it
+                return self._hold(ownership, None, is_saved=self._config.read_only)
+        return None
+
+    def _note_unowned(self, name: NormalizedName) -> None:
+        self._unowned.put(name, True, LOOK_SECONDS)  # noqa: FBT003 - the cached value
+
+    def _remembered(self, name: NormalizedName) -> _HeldOwner | None:
+        return self._only or self._memory.get(name)
+
+    def _remember(self, name: NormalizedName, held: _HeldOwner) -> None:
+        if held is not self._only:
+            self._memory.put(name, held, 1)
+
+    def _keep(self, name: NormalizedName, held: _HeldOwner) -> None:
+        """Remember the owner of a name, and write it into the store unless it is there."""
+        self._remember(name, held)
+        if not (held.is_saved or self._config.read_only):
+            self._pages.save_later(partial(self._save, name, held))
+
+    def _save(self, name: NormalizedName, held: _HeldOwner) -> None:
+        """Write the owner of a name. Without success, it is only in memory."""
+        try:
+            version = self._owners.save(name, held.ownership, held.version or ABSENT)
+        except Unavailable as error:
+            logger.warning("upstream: the owner of %s was not stored: %s", name, error.message)
+            return
+        except Exception:  # the page is served already
+            logger.exception("upstream: the owner of %s was not stored", name)
+            return
+        # another thread may have found another one meanwhile
+        latest = self._memory.get(name)
+        if latest is not None and latest.ownership is held.ownership:
+            self._remember(name, replace(latest, version=version, is_saved=version is not None))
+
+
+def _only_owner(upstream_id: str) -> _HeldOwner:
+    """Return the owner of each name if there is one index: nobody else has to be asked, ever."""
+    ownership = Ownership(owner=upstream_id, asked_at=NEVER)
+    return _HeldOwner(ownership=ownership, version=None, is_saved=True, asked_at=inf, looked_at=inf)
+
+
+def _chain_key(ids: tuple[str, ...]) -> str:
+    """Return the key of a chain of labels, which does not change with the labels themselves."""
+    digests = (upstream_id.rpartition("-")[2] for upstream_id in ids)
+    return sha256(" ".join(digests).encode()).hexdigest()[:16]

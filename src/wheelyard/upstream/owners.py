@@ -1,0 +1,115 @@
+"""
+Which of several upstream indexes has a name, as the store remembers it.
+
+The order of the indexes decides that, and two indexes here may ask the same ones in another order.
+So it is kept for each such chain, and not on the pages, which all chains share. Without it, a name
+would silently move to a stranger who registers it at an index that comes first.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog import keys
+from wheelyard.catalog.document_cache import Codec
+from wheelyard.errors import Conflict, Unavailable
+from wheelyard.storage.base import ABSENT, Entry, NotModified, ObjectVersion, Store
+
+
+class Ownership(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which upstream index has a name, among those of a chain."""
+
+    owner: str
+    """The id of the index."""
+    asked_at: datetime
+    """UTC: when the owner, and those that come before it, were asked last."""
+    moved_to: str = ""
+    """The label of another index that has the name now, although it is the owner's, or empty."""
+    is_contested: bool = False
+    """Whether `moved_to` comes before the owner. Then only an operator's `forget` ends that."""
+
+
+class StoredOwner(Struct, frozen=True):
+    """What the store has of the owner of a name."""
+
+    ownership: Ownership | None
+    """None if there is none."""
+    version: ObjectVersion
+
+
+_OWNERSHIP: Final = Codec(Ownership)
+
+logger = logging.getLogger("wheelyard")
+
+
+class StoredOwners(Struct, frozen=True):
+    """
+    Reads and writes the owners of names in one chain of upstream indexes.
+
+    Every method may raise Unavailable.
+    """
+
+    store: Store
+    chain: str
+    """Letters and digits that no other chain has."""
+
+    def load(self, name: NormalizedName, unless: ObjectVersion | None = None) -> StoredOwner | None:
+        """Return the owner of a name, or None if the version of its object is `unless`."""
+        key = keys.upstream_owner(name, self.chain)
+        stored = self.store.get(key, unless or None)
+        if isinstance(stored, NotModified):
+            return None
+        if stored is None:
+            return StoredOwner(None, ABSENT)
+        try:
+            return StoredOwner(_OWNERSHIP.decode(key, stored.body), stored.version)
+        except Unavailable as fault:
+            logger.warning("upstream: %s It is found out anew.", fault.message)
+            return StoredOwner(None, stored.version)
+
+    def list(self) -> Iterator[tuple[NormalizedName, Entry]]:
+        """Yield the names whose owner is stored, with the object that says it."""
+        for entry in self.store.list(keys.UPSTREAM_OWNERS):
+            parsed = keys.parse_upstream_owner(entry.key)
+            if parsed is not None and parsed[1] == self.chain:
+                yield parsed[0], entry
+
+    def save(
+        self, name: NormalizedName, ownership: Ownership, expect: ObjectVersion
+    ) -> ObjectVersion | None:
+        """
+        Write the owner of a name, and return its version, or None if another process did.
+
+        That a name is contested counts more than what another process has written.
+        """
+        key, body = keys.upstream_owner(name, self.chain), _OWNERSHIP.encode(ownership)
+        with suppress(Conflict):
+            return self.store.put(key, body, expect)
+        other = self.load(name)
+        if other is None or _stays(other.ownership, ownership):
+            return None
+        with suppress(Conflict):
+            return self.store.put(key, body, other.version)
+        return None
+
+
+def _stays(in_store: Ownership | None, ownership: Ownership) -> bool:
+    """Return whether what another process has written counts, unless it is damaged."""
+    if in_store is None:
+        return False
+    return in_store.is_contested or not ownership.is_contested
+
+
+def forget_owners(store: Store, name: NormalizedName) -> None:
+    """
+    Delete the owners of a name in all chains.
+
+    Raises Unavailable if the store does not answer.
+    """
+    for entry in list(store.list(keys.upstream_owners(name))):
+        store.delete(entry.key)
