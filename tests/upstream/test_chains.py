@@ -1,0 +1,265 @@
+"""Indexes that ask some of the upstream indexes, or all in another order."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from packaging.utils import canonicalize_name
+
+from tests.http.in_process import InProcessServer
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import Clock
+from tests.upstream.chains import BACK, FIRST, ONE, OVER, SECOND, chained, page, versions
+from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import look
+from tests.waiting import until
+from wheelyard.errors import Forbidden
+from wheelyard.storage.base import Store
+from wheelyard.storage.local import LocalStore
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.page import UpstreamPage
+from wheelyard.upstream.page_lookup import StoredPages
+
+pytestmark = pytest.mark.integration
+
+INDEXES = ("", "one", "back", "over")
+
+
+@pytest.fixture
+def second() -> Iterator[FakeUpstream]:
+    """The second upstream index, which has other versions."""
+    with running_fake_upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    """A store that several servers use, one after the other."""
+    return MemoryStore(Clock().seconds)
+
+
+def seen_by_all(server: InProcessServer, name: str) -> dict[str, list[str]]:
+    """Return the versions of a project in each index."""
+    return {index: versions(server, index, name) for index in INDEXES}
+
+
+def in_all(version: str) -> dict[str, list[str]]:
+    """Return one version for each index."""
+    return {index: [version] for index in INDEXES}
+
+
+@pytest.mark.parametrize("order", [INDEXES, INDEXES[::-1]])
+def test_each_index_has_the_order_of_its_layers(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    """The first upstream index of an index owns a name there, whatever others have asked before."""
+    upstream.publish(public_wheel("both", "1.0"), public_wheel("only", "1.0"))
+    second.publish(public_wheel("both", "2.0"), public_wheel("rare", "2.0"))
+    store = LocalStore(tmp_path / "store", Random(1))
+    expected = {"": ["1.0"], "one": ["2.0"], "back": ["2.0"], "over": ["2.0"]}
+    for _ in range(2):
+        with chained(tmp_path, upstream, second, ONE, BACK, OVER, store=store) as server:
+            for _ in range(2):
+                assert {index: versions(server, index, "both") for index in order} == {
+                    index: expected[index] for index in order
+                }
+                assert seen_by_all(server, "rare") == in_all("2.0")
+                assert seen_by_all(server, "only") == {
+                    **in_all("1.0"),
+                    "one": ["404"],
+                }
+                server.clock.advance(seconds=601)
+            metrics = look(server, "/metrics").body.decode()
+            assert "wheelyard_upstream_owner_change_total 0" in metrics
+
+
+def test_pages_are_shared(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path, store: MemoryStore
+) -> None:
+    """A page that one index has asked for is asked for by no other one, also after a restart."""
+    second.publish(public_wheel("rare", "2.0"))
+    for _ in range(2):
+        with chained(tmp_path, upstream, second, ONE, BACK, OVER, store=store) as server:
+            assert seen_by_all(server, "rare") == in_all("2.0")
+            until(lambda: any("/pages/" in entry.key for entry in store.list("upstream/")))
+            assert server.index.upstream is not None
+            server.index.upstream.pages.flush()
+        assert len(second.asked("rare")) == 1
+
+
+def test_what_is_contested_in_one_order(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """A name that another index gets later is hidden where that comes first, and there alone."""
+    second.publish(public_wheel("late", "2.0"))
+    store = LocalStore(tmp_path / "store", Random(1))
+    with chained(tmp_path, upstream, second, ONE, BACK, OVER, store=store) as server:
+        assert seen_by_all(server, "late") == in_all("2.0")
+        upstream.publish(public_wheel("late", "99.0"))
+        server.clock.advance(seconds=601)
+        after = {**in_all("2.0"), "": ["404"]}
+        assert seen_by_all(server, "late") == after
+        with pytest.raises(Forbidden, match="is the name of a public package"):
+            server.publish_to("one", make_wheel("late", "3.0"))
+    with chained(tmp_path, upstream, second, ONE, BACK, OVER, store=store) as server:
+        assert seen_by_all(server, "late") == after
+        asked = server.index.named("one").upstream
+        assert asked is not None
+        assert asked.pages.forget(canonicalize_name("late")) == SECOND
+        server.clock.advance(seconds=6)
+        assert seen_by_all(server, "late") == {**after, "": ["99.0"]}
+
+
+def test_an_owner_of_a_chain_that_loses_a_name(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path, store: MemoryStore
+) -> None:
+    """A name that its owner gives up is hidden in its chain, and stays what it is elsewhere."""
+    upstream.publish(public_wheel("moving", "1.0"))
+    second.publish(public_wheel("moving", "2.0"))
+    with chained(tmp_path, upstream, second, ONE, BACK, store=store) as server:
+        assert versions(server, "back", "moving") == ["2.0"]
+        assert versions(server, "", "moving") == ["1.0"]
+        second.drop("moving")
+        server.clock.advance(seconds=601)
+        assert versions(server, "back", "moving") == ["404"]
+        assert versions(server, "one", "moving") == ["404"]
+        assert versions(server, "", "moving") == ["1.0"]
+    with chained(tmp_path, upstream, second, ONE, BACK, store=store) as server:
+        assert versions(server, "back", "moving") == ["404"]
+
+
+def test_an_upstream_before_the_only_one(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path, store: MemoryStore
+) -> None:
+    """Names of what was the only upstream index do not move to one that is put before it."""
+    second.publish(public_wheel("both", "2.0"), public_wheel("other", "2.0"))
+    upstream.publish(public_wheel("both", "1.0"), public_wheel("other", "1.0"))
+    alone: tuple[dict[str, Any], ...] = ({"deny": ["*"]}, {})
+    with chained(tmp_path, upstream, second, ONE, store=store, tables=alone) as server:
+        assert versions(server, "", "both") == ["2.0"]
+        assert versions(server, "one", "other") == ["2.0"]
+    with chained(tmp_path, upstream, second, ONE, store=store) as server:
+        server.clock.advance(seconds=601)
+        assert versions(server, "", "both") == ["404"]
+        assert versions(server, "one", "both") == ["2.0"]
+        assert versions(server, "", "other") == ["1.0"]  # which main had never asked for
+
+
+def test_what_an_earlier_version_has_hidden(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path, store: MemoryStore
+) -> None:
+    """A name that was contested before an update stays so, but not where one index is asked."""
+    upstream.publish(public_wheel("late", "99.0"))
+    second.publish(public_wheel("late", "2.0"))
+    with chained(tmp_path, upstream, second, store=store) as server:
+        assert server.index.upstream is not None
+        (_, owner) = (client.server.id for client in server.index.upstream.clients.in_order)
+    write_contested(store, owner)
+
+    with chained(tmp_path, upstream, second, ONE, BACK, store=store) as server:
+        for _ in range(2):
+            assert versions(server, "one", "late") == ["2.0"]
+            assert versions(server, "", "late") == ["404"]
+            assert versions(server, "back", "late") == ["2.0"]
+            server.clock.advance(seconds=601)
+
+
+def write_contested(store: Store, owner: str) -> None:
+    """Write the page that an earlier version leaves of `late`, which the first index has, too."""
+    name = canonicalize_name("late")
+    pages = StoredPages(store)
+    stored = pages.load(owner, name)
+    assert stored is not None
+    page = UpstreamPage(
+        name=name,
+        upstream=owner,
+        fetched_at=Clock().now,
+        is_gone=True,
+        moved_to=FIRST,
+        is_contested=True,
+    )
+    pages.save(page, stored.version)
+
+
+def test_an_index_follows_the_layers_of_its_layers(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """If a layer gets another upstream index, whoever has that layer shows its packages."""
+    upstream.publish(public_wheel("both", "1.0"))
+    second.publish(public_wheel("both", "2.0"))
+    with chained(tmp_path, upstream, second) as server:
+        administration = server.index.server.index_administration
+        administration.make({"name": "ml", "layers": ["ml"], "read": "anyone"}, "local:bo")
+        top = {"name": "top", "layers": ["top", "ml"], "read": "anyone"}
+        administration.make(top, "local:bo")
+        assert versions(server, "top", "both") == ["404"]
+        for layers, shown in (
+            (["ml", SECOND], ["2.0"]),
+            (["ml", FIRST], ["1.0"]),
+            (["ml", SECOND, FIRST], ["2.0"]),
+            (["ml", "upstream"], ["1.0"]),
+            (["ml"], ["404"]),
+        ):
+            administration.change("ml", {"layers": layers}, "local:bo")
+            server.clock.advance(seconds=20)
+            assert versions(server, "top", "both") == shown
+
+
+@pytest.mark.parametrize("index", ["", "one", "back", "over"])
+def test_a_private_name_asks_no_upstream(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path, index: str
+) -> None:
+    """What is private in any layer of an index comes from no upstream index."""
+    for each in (upstream, second):
+        each.publish(public_wheel("acme-core", "99.0"))
+    place = {"": "main", "over": "one"}.get(index, index)
+    more: dict[str, Any] = {"check_upload": False}
+    with chained(tmp_path, upstream, second, ONE, BACK, OVER, **more) as server:
+        server.publish_to(place, make_wheel("acme_core", "1.0"))
+        for _ in range(2):
+            assert versions(server, index, "acme-core") == ["1.0"]
+            server.clock.advance(seconds=601)
+        assert page(server, index, "acme-core").headers["x-wheelyard-source"] == "private"
+    assert upstream.asked("acme-core") == second.asked("acme-core") == []
+
+
+def test_an_upstream_that_is_silent(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """If the first upstream index of an index is silent, the next one is not asked there."""
+    upstream.publish(public_wheel("both", "1.0"))
+    second.behave("both", 503)
+    with chained(tmp_path, upstream, second, ONE, BACK) as server:
+        assert versions(server, "back", "both") == ["503"]
+        assert versions(server, "one", "both") == ["503"]
+        assert upstream.asked("both") == []
+        assert versions(server, "", "both") == ["1.0"]
+
+
+def test_searches_follow_the_chain(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """A search in an index finds the public packages of its upstream indexes, as they are there."""
+    upstream.publish(public_wheel("both", "1.0"), public_wheel("only", "1.0"))
+    second.publish(public_wheel("both", "2.0"))
+    with chained(tmp_path, upstream, second, ONE, BACK) as server:
+        for name in ("both", "only"):
+            for index in ("", "one", "back"):
+                page(server, index, name)
+        assert server.index.upstream is not None
+        server.index.upstream.pages.flush()
+        found = {
+            index: {
+                facts.name: facts.version
+                for facts in server.index.named(index).repository.facts.table().projects
+            }
+            for index in ("main", "one", "back")
+        }
+    assert found == {
+        "main": {"both": "1.0", "only": "1.0"},
+        "one": {"both": "2.0"},
+        "back": {"both": "2.0", "only": "1.0"},
+    }
