@@ -91,7 +91,7 @@ def test_upstream_indexes_come_in_the_order_of_the_layers(
     definitions, labels = _definitions(**layers), UpstreamLabels(("pytorch", "pypi", "team"))
     require_fit(definitions, labels)
 
-    assert labels.chain(parts_of(definitions["top"], definitions)).labels == chain
+    assert labels.layers_of(definitions["top"], definitions).labels == chain
 
 
 @given(st.dictionaries(_NAMES, st.lists(_NAMES, min_size=1, max_size=4, unique=True), min_size=1))

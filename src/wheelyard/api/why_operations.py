@@ -149,12 +149,17 @@ def _filtered(index: Index, explanation: Explanation) -> Explanation:
 def _hidden_by_rules(index: Index, name: NormalizedName) -> Iterator[tuple[str, FileReason]]:
     """Yield which files of a public project the rules of indexes hide, as from an installer."""
     repository = index.repository
-    if index.upstream is None or not repository.public_rules():
+    if index.upstream is None or not repository.hides_files:
         return
-    listing = index.upstream.stored(name)
-    if listing is None:
+    listings = index.upstream.stored(name)
+    for listing in listings:
+        repository.look_up_licences(listing)
+    shown = repository.filtered(listings)
+    if not shown:
         return
-    repository.look_up_licences(listing)
-    for filename, reason in repository.filtered(listing).origin.view.hidden.items():
+    # no private name needs it
+    from wheelyard.upstream.merged_listing import merged_listing  # noqa: PLC0415
+
+    for filename, reason in merged_listing(shown).hidden.items():
         if reason.code == HIDDEN_BY_VIEW:
             yield filename, reason

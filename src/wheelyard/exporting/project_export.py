@@ -35,6 +35,7 @@ from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
+    from wheelyard.upstream.merged_listing import MergedListing
 
 
 ROOTS: Final = ("simple/", "project/", "pypi/")
@@ -134,7 +135,7 @@ class ProjectExport(Struct, frozen=True, kw_only=True):
             existing = self.existing.get(name, {})
         obsolete = set[Key]()
         if self.copies_files:  # before the pages that link to them
-            obsolete.update(writer.copy_missing(listing, listing.open.store))
+            obsolete.update(writer.copy_missing(listing, listing.open.store_of))
         files, project = listing.open, Project(name=name)
         if isinstance(files, PrivateFiles):
             project = files.first.project
@@ -261,12 +262,16 @@ class SiteProjects(Struct, frozen=True):
     def _public_facts(self, upstream: "UpstreamIndex", name: NormalizedName) -> ProjectFacts | None:
         """Return the facts of a public project, or None if nothing of it is to be shown."""
         # nothing of it is loaded without an upstream index
+        from wheelyard.upstream.merged_listing import merged_listing  # noqa: PLC0415
         from wheelyard.upstream.search_facts import facts_of  # noqa: PLC0415
 
         if upstream.names.is_private(name) or upstream.policy.refuses_name(name) is not None:
             return None
-        listing = upstream.stored(name)
-        if listing is None or not listing.files or not listing.status.serves_files:
+        listings = upstream.stored(name)
+        if not listings:
+            return None
+        listing = merged_listing(listings)
+        if not listing.files or not listing.status.serves_files:
             return None
         document, entry = _version_of(listing), self.before.get(name)
         if entry is not None and (entry.facts.document, entry.facts.origin) == (
@@ -274,7 +279,7 @@ class SiteProjects(Struct, frozen=True):
             listing.origin.label,
         ):
             return entry.facts
-        return facts_of(upstream, listing, document)
+        return facts_of(upstream, listings, document)
 
 
 def _kept_names(upstream: "UpstreamIndex") -> Iterator[NormalizedName]:
@@ -285,7 +290,7 @@ def _kept_names(upstream: "UpstreamIndex") -> Iterator[NormalizedName]:
                 yield NormalizedName(owner.project)
 
 
-def _version_of(listing: "UpstreamListing") -> ObjectVersion:
+def _version_of(listing: "UpstreamListing | MergedListing") -> ObjectVersion:
     """Return another version whenever the pages of a public project show something else."""
     origin = listing.origin
     shown = (listing.status, listing.reason, listing.files, listing.empty_versions, origin.label)

@@ -1,9 +1,9 @@
 """The pages of a static site: which there are, and how they are written, compared and removed."""
 
 import gzip
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from msgspec import Struct
 
@@ -202,20 +202,22 @@ class SiteWriter:
             self._lease.require()
             self.place.store.delete(key)
 
-    def copy_missing(self, listing: Listing, source: Store) -> list[Key]:
+    def copy_missing(self, listing: Listing, store_of: Callable[[str], Store]) -> list[Key]:
         """
         Copy those files of a project, and their core metadata, that are missing or incomplete.
+
+        `store_of` returns where a file is, by its filename.
 
         Return its files in the site that it does not serve. Google copies from bucket to bucket
         without this machine. obstore does so within one bucket alone, and a site has one of its
         own. Raises NotFound if the store has lost a file that the project serves.
         """
         required, existing = required_objects(listing), self.sizes([keys.files_of(listing.name)])
-        for key, size in required.items():
+        for key, wanted in required.items():
             # the digest is in the key, so an object of another size is incomplete
-            if key not in existing or size not in (None, existing[key]):
+            if key not in existing or wanted.size not in (None, existing[key]):
                 self._lease.require()
-                self._copy(key, source)
+                self._copy(key, store_of(wanted.filename))
         return [key for key in existing if key not in required and keys.parse_file_key(key)]
 
     def _copy(self, key: Key, source: Store) -> None:
@@ -240,12 +242,21 @@ class SiteWriter:
             raise NotFound(f"The store holds nothing at {key}.") from fault
 
 
-def required_objects(listing: Listing) -> dict[Key, int | None]:
-    """Return the keys of the files and core metadata that pages link to, with known sizes."""
-    required = dict[Key, int | None]()
+class RequiredObject(NamedTuple):
+    """A file that pages link to, or its core metadata."""
+
+    filename: str
+    """That of the file."""
+    size: int | None
+    """Bytes, or None if that is not known."""
+
+
+def required_objects(listing: Listing) -> dict[Key, RequiredObject]:
+    """Return the files and core metadata that pages link to, by their keys."""
+    required = dict[Key, RequiredObject]()
     for file in listing.files:
         parts = (listing.name, file.sha256, file.filename)
-        required[keys.distribution(*parts)] = file.size
+        required[keys.distribution(*parts)] = RequiredObject(file.filename, file.size)
         if file.serves_metadata:
-            required[keys.core_metadata(*parts)] = None
+            required[keys.core_metadata(*parts)] = RequiredObject(file.filename, None)
     return required

@@ -147,9 +147,13 @@ def _key_of(document: DocumentVersion, name: str) -> Key:
             return SEARCH
 
 
-def upstream_page_key(name: NormalizedName) -> Key:
-    """Return the key of the page of a public project."""
-    return ("upstream page", name)
+def upstream_page_key(name: NormalizedName, upstream: str = "") -> Key:
+    """
+    Return the key of the page of a public project.
+
+    `upstream` is the id of its index if others have pages of the project as well.
+    """
+    return ("upstream page", f"{name} {upstream}".rstrip())
 
 
 class CurrentVersions:
@@ -212,7 +216,7 @@ class CurrentVersions:
             table = None if repository is None else repository.facts.peek()
             return None if table is None else str(table.generation)
         else:
-            return self._upstream_version(key, NormalizedName(text))
+            return self._upstream_version(key)
         return None if snapshot is None else snapshot.version
 
     def _projects_of(self, name: str) -> Projects | None:
@@ -223,10 +227,13 @@ class CurrentVersions:
         own = None if repository is None else repository.own_by_name.get(name)
         return None if own is None else own.projects
 
-    def _upstream_version(self, key: Key, name: NormalizedName) -> str | None:
+    def _upstream_version(self, key: Key) -> str | None:
         upstream = self._index.upstream
         if upstream is None:
             return None
-        return (
-            upstream.policy.generation if key == POLICY else upstream.pages.version_in_memory(name)
-        )
+        if key == POLICY:
+            return upstream.policy.generation
+        name, _, upstream_id = key[1].partition(" ")
+        if upstream_id:
+            return upstream.pages.version_of(upstream_id, NormalizedName(name))
+        return upstream.pages.version_in_memory(NormalizedName(name))

@@ -12,7 +12,6 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
-from msgspec.structs import asdict
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authorization import project_not_found
@@ -42,7 +41,7 @@ from wheelyard.storage.base import ABSENT, ObjectVersion, Store
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
-    from wheelyard.http.upstream_files import PublicFiles
+    from wheelyard.http.upstream_files import MergedFiles, PublicFiles
     from wheelyard.http.upstream_reader import UpstreamReader
     from wheelyard.upstream.indexes import UpstreamListing
 
@@ -69,9 +68,9 @@ class PrivateFiles(Struct, frozen=True):
             return self.first.version
         return ObjectVersion(" ".join(f"{source.index}:{source.version}" for source in projects))
 
-    @property
-    def store(self) -> Store:
-        """Where the files are kept, at the keys of `catalog.keys`."""
+    def store_of(self, filename: str) -> Store:
+        """Return where a listed file is kept, at the keys of `catalog.keys`."""
+        del filename
         return self.context.index.files.store
 
     def repeats(self) -> Repeats:
@@ -163,7 +162,7 @@ def find_private(context: IndexContext, name: NormalizedName) -> PrivateFiles:
 class OpenListing(Listing, frozen=True, kw_only=True):
     """A listing whose files can be opened."""
 
-    open: "PrivateFiles | PublicFiles"
+    open: "PrivateFiles | PublicFiles | MergedFiles"
 
 
 def find(
@@ -230,19 +229,22 @@ def _find_public(
     """
     if context.upstream is None:
         return None
-    listing = context.upstream.find(
+    listings = context.upstream.find(
         name, request, may_refresh=may_refresh, is_installer=is_installer
     )
-    if listing is not None:
-        if is_installer:
-            _look_up_licences(context.upstream, context.index, listing, request)
-        listing = context.index.repository.filtered(listing)
-    if listing is None:
+    if listings is None:
         return None
+    for listing in listings if is_installer else ():
+        _look_up_licences(context.upstream, context.index, listing, request)
+    shown = context.index.repository.filtered(listings)
+    if not shown:
+        raise project_not_found(name)
     # no server without an upstream index needs it
-    from wheelyard.http.upstream_files import PublicFiles  # noqa: PLC0415
+    from wheelyard.http.upstream_files import public_files  # noqa: PLC0415
 
-    return OpenListing(**asdict(listing), open=PublicFiles(context, context.upstream, listing))
+    files = public_files(context, context.upstream, shown)
+    fields = {field: getattr(files.listing, field) for field in Listing.__struct_fields__}
+    return OpenListing(**fields, open=files)
 
 
 def _look_up_licences(
@@ -252,7 +254,7 @@ def _look_up_licences(
     repository = index.repository
     if repository.lacks_licences(listing):
         request.wait(
-            "licences",
+            ("licences", listing.origin.label),
             reader.run_for_metadata,
             listing.origin.page.upstream,
             request.client_key,

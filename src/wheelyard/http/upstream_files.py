@@ -45,6 +45,7 @@ from wheelyard.upstream.file_cache import StoredFile
 from wheelyard.upstream.file_fetch import PassedOnFile
 from wheelyard.upstream.growing_file import RANGES_LIMIT_BYTES
 from wheelyard.upstream.indexes import UpstreamListing
+from wheelyard.upstream.merged_listing import MergedListing, merged_listing
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
 
@@ -58,10 +59,12 @@ class PublicFiles(Struct, frozen=True):
     context: IndexContext
     reader: UpstreamReader
     listing: UpstreamListing
+    is_part: bool = False
+    """Whether other upstream indexes have files of the project as well."""
 
-    @property
-    def store(self) -> Store:
-        """Where those files are kept that were fetched."""
+    def store_of(self, filename: str) -> Store:
+        """Return where a listed file is kept if it was fetched."""
+        del filename
         return self.reader.upstream.files.cache(self._page.upstream).store
 
     @property
@@ -83,8 +86,9 @@ class PublicFiles(Struct, frozen=True):
         seconds = min(left, LOOK_SECONDS)
         if view.changes_at is not None:
             seconds = min(seconds, (view.changes_at - upstream.runtime.now()).total_seconds())
+        key = upstream_page_key(page.name, page.upstream if self.is_part else "")
         made_from: MadeFrom = (
-            (upstream_page_key(page.name), page.version),
+            (key, page.version),
             (POLICY, view.generation),
         )
         for absence in unclaimed:
@@ -291,6 +295,71 @@ class PublicFiles(Struct, frozen=True):
                 self.context.process.file_delivery, stored.name, stored.file, stored.files
             ),
         )
+
+
+class MergedFiles(Struct, frozen=True):
+    """The files of a project of several upstream indexes."""
+
+    parts: tuple[PublicFiles, ...]
+    """What opens the files of each, in the order of the layers."""
+    listing: MergedListing
+
+    def store_of(self, filename: str) -> Store:
+        """Return where a listed file is kept if it was fetched."""
+        return self._part_of(filename).store_of(filename)
+
+    def repeats(self) -> Repeats:
+        """Return all that the parts are made from, or None if that is not known of one."""
+        made_from: MadeFrom = ()
+        until = inf
+        for part in self.parts:
+            of_part, deadline = part.repeats()
+            if of_part is None:
+                return None, inf
+            made_from += of_part
+            until = min(until, deadline)
+        return tuple(dict.fromkeys(made_from)), until
+
+    def core_metadata(self, request: Request, filename: str) -> CoreMetadata | None:
+        """Return the core metadata of a file that is shown, as `PublicFiles` does."""
+        return self._part_of(filename).core_metadata(request, filename)
+
+    def require_version(self, request: Request, version: Version) -> None:
+        """
+        Note that a program wants one version, if the policy hides each file of it.
+
+        Raises NotFound then, with the reason.
+        """
+        key = strip_trailing_zeros(str(version))
+        if any(strip_trailing_zeros(file.version) == key for file in self.listing.files):
+            return
+        for part in self.parts:
+            part.require_version(request, version)
+
+    def response(self, request: Request, wanted: WantedFile) -> Response:
+        """Return the response with a file or its core metadata, as `PublicFiles` does."""
+        if wanted.filename in self.listing.places:
+            return self._part_of(wanted.filename).response(request, wanted)
+        for part in self.parts:
+            removed = {(file.filename, file.sha256) for file in part.listing.origin.page.removed}
+            if (wanted.filename, wanted.sha256) in removed:
+                return part.response(request, wanted)
+        return file_not_found()
+
+    def _part_of(self, filename: str) -> PublicFiles:
+        place = self.listing.places[filename]
+        return next(part for part in self.parts if part.listing is place)
+
+
+def public_files(
+    context: IndexContext, reader: UpstreamReader, shown: tuple[UpstreamListing, ...]
+) -> PublicFiles | MergedFiles:
+    """Return what opens the files that the layers of an index show of a public project."""
+    listing = merged_listing(shown)
+    if isinstance(listing, UpstreamListing):
+        return PublicFiles(context, reader, listing)
+    parts = tuple(PublicFiles(context, reader, part, is_part=True) for part in listing.parts)
+    return MergedFiles(parts, listing)
 
 
 def _to_send(file: UpstreamFile, size: int | None, *, takes_ranges: bool) -> FileToSend:

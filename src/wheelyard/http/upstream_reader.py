@@ -29,7 +29,7 @@ from wheelyard.model.access import Action
 from wheelyard.model.public_packages import Explanation, RefreshedPage
 from wheelyard.upstream.index_slots import CURRENT_LOOKUP, Lookup
 from wheelyard.upstream.indexes import PagesOfName, UpstreamIndex, UpstreamListing
-from wheelyard.upstream.pages import FoundPage
+from wheelyard.upstream.pages import FoundPage, KnownPage
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -101,11 +101,12 @@ class UpstreamReader:
         *,
         may_refresh: bool,
         is_installer: bool = False,
-    ) -> UpstreamListing | None:
+    ) -> tuple[UpstreamListing, ...] | None:
         """
         Return what the caller may see of a name, or None if it is private and they may read it.
 
-        A private name that they may not read is answered as one that no upstream index has.
+        It is what one upstream index has, or for a merged name, what each has, in their order. A
+        private name that they may not read is answered as one that no upstream index has.
 
         With `may_refresh`, a caller who may upload can have the upstream indexes asked now. With
         `is_installer`, it is noted if nothing of the project is shown by the policy. Raises
@@ -114,32 +115,59 @@ class UpstreamReader:
         asked for too many unknown names. Raises Waiting if an upstream index has to be asked.
         """
         upstream = self.upstream
-        pages = upstream.pages_of(name)
-        if pages is upstream.hidden_pages and request.caller.may(Action.READ, name):
+        places = upstream.places_of(name)
+        if places == (upstream.hidden_pages,) and request.caller.may(Action.READ, name):
             return None
         # in this order: a page is read after the name was found not to be private
-        stored = request.once(("page", pages, name), pages.peek_stored, name)
+        known = {
+            pages: request.once(("page", pages, name), pages.peek_stored, name) for pages in places
+        }
         state = upstream.policy.state()
         asker = request.caller if is_installer else None
         refused = upstream.refused(name, state, asker)
         if refused is not None:
-            return refused
+            return (refused,)
         self._refuse_loop(request)
-        is_forced = may_refresh and _wants_newest(request)
+        wants_newest = may_refresh and _wants_newest(request)
+        found = [
+            self._page(
+                *(pages, name, request, stored),
+                wants_newest=wants_newest,
+                is_one_of_several=len(places) > 1,
+            )
+            for pages, stored in known.items()
+        ]
+        listings = tuple(upstream.serve(page, state) for page in found if page is not None)
+        if not listings:
+            if len(places) > 1 and None in known.values():  # else it is counted, or was not asked
+                request.once(("unknown", name), self._note_unknown, request.client_key)
+            raise project_not_found(name)
+        if asker is not None:
+            upstream.note_hidden(listings, asker)
+        return listings
+
+    def _page(
+        self,
+        pages: PagesOfName,
+        name: NormalizedName,
+        request: Request,
+        stored: KnownPage | None,
+        *,
+        wants_newest: bool,
+        is_one_of_several: bool,
+    ) -> FoundPage | None:
+        """Return the page of a name from one place, or None. Raises as `find`."""
+        is_forced = wants_newest
         if stored is not None and stored.page is not None:
             is_forced &= stored.page.age >= REFRESH_SECONDS
-        if stored is None or is_forced:
-            wanted: Wanted = "newest" if is_forced else "fresh"
-            asked = pages, name, request.client_key, wanted
-            page = request.wait(("upstream", pages, name), self._ask, *asked)
-        else:
-            page = stored.page
-        if page is None:
-            raise project_not_found(name)
-        listing = upstream.serve(page, state)
-        if asker is not None:
-            upstream.note_hidden(listing, asker)
-        return listing
+        if stored is not None and not is_forced:
+            return stored.page
+        wanted: Wanted = "newest" if is_forced else "fresh"
+        asked = pages, name, request.client_key, wanted, not is_one_of_several
+        return request.wait(("upstream", pages, name), self._ask, *asked)
+
+    def _note_unknown(self, client: str) -> None:
+        self._unknown_names.record_failure((_guesses_of(client),))
 
     async def run_waiting(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
         """
@@ -191,13 +219,18 @@ class UpstreamReader:
             )
 
     async def _ask(
-        self, pages: PagesOfName, name: NormalizedName, client: str, wanted: Wanted
+        self,
+        pages: PagesOfName,
+        name: NormalizedName,
+        client: str,
+        wanted: Wanted,
+        counts: bool,  # noqa: FBT001 - `Request.wait` takes no names
     ) -> FoundPage | None:
         """
         Return the page of a name, or None, once all who need it have waited together.
 
-        If that takes long, an older page is returned instead, while the question goes on, unless
-        the newest is wanted.
+        With `counts`, a name without a page is counted as unknown. If that takes long, an older
+        page is returned instead, while the question goes on, unless the newest is wanted.
         """
         self._require_guesses(client)
         key, stale = (pages, name, wanted), partial(pages.stale, name)
@@ -208,17 +241,23 @@ class UpstreamReader:
             name,
             client,
             wanted,
+            counts,
             get_stale=stale if wanted == "fresh" else None,
         )
 
     async def _ask_alone(
-        self, pages: PagesOfName, name: NormalizedName, client: str, wanted: Wanted
+        self,
+        pages: PagesOfName,
+        name: NormalizedName,
+        client: str,
+        wanted: Wanted,
+        counts: bool,  # noqa: FBT001 - see `_ask`
     ) -> FoundPage | None:
-        """Return the page of a name, or None after counting it as unknown for its client."""
+        """Return the page of a name, or None, perhaps after counting it as unknown."""
         get = partial(_refreshed, pages) if wanted == "newest" else pages.get
         page = await self._ask_with_slot(name, client, get)
-        if page is None:
-            self._unknown_names.record_failure((_guesses_of(client),))
+        if page is None and counts:
+            self._note_unknown(client)
         return page
 
     async def _ask_with_slot(

@@ -247,13 +247,17 @@ class UpstreamLabels(Struct, frozen=True):
         assumed = layers - {MAIN, UPSTREAM_LAYER, *definitions, *self.in_order}
         return replace(self, in_order=(*self.in_order, *sorted(assumed)))
 
-    def chain(self, parts: Iterable[str]) -> "UpstreamLayers":
-        """Return the upstream indexes that are among `parts_of` an index."""
-        of_upstream = [part for part in parts if part in self]
+    def layers_of(
+        self, definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
+    ) -> "UpstreamLayers":
+        """Return the upstream indexes that an index shows; `definitions` are valid together."""
+        of_upstream = [part for part in parts_of(definition, definitions) if part in self]
         labels = dict[str, None]()
         for part in of_upstream:
             labels |= dict.fromkeys(self.in_order if part == UPSTREAM_LAYER else (part,))
-        return UpstreamLayers(tuple(labels), of_upstream[:1] == [UPSTREAM_LAYER])
+        below = (definitions[name] for name in indexes_below(definition, definitions))
+        merge = tuple(one.merge for one in (definition, *below) if one.merge.texts)
+        return UpstreamLayers(tuple(labels), merge, of_upstream[:1] == [UPSTREAM_LAYER])
 
 
 class UpstreamLayers(Struct, frozen=True):
@@ -261,6 +265,8 @@ class UpstreamLayers(Struct, frozen=True):
 
     labels: tuple[str, ...] = ()
     """In the order in which its layers have them, each once."""
+    merge: tuple[NamePatterns, ...] = ()
+    """Names whose files may come from several of them."""
     are_all: bool = False
     """Whether they are those of `upstream`, whichever these are one day."""
 

@@ -35,9 +35,9 @@ class Filtered(Repository, frozen=True):
         """See `Repository`."""
         return self.whole.own_packages()
 
-    def public_rules(self) -> tuple[IndexRules, ...] | None:
+    def public_rules(self, label: str) -> tuple[IndexRules, ...] | None:
         """See `Repository`."""
-        before = self.whole.public_rules()
+        before = self.whole.public_rules(label)
         return None if before is None else (*before, self.rules)
 
     @property

@@ -137,14 +137,16 @@ class IndexRepository(Repository, frozen=True, dict=True):
         made_from = tuple(lookup.made_from) if lookup.is_complete else None
         return ProjectSources(projects, made_from)
 
-    def filtered(self, listing: "UpstreamListing") -> "UpstreamListing":
+    def filtered(self, listings: "tuple[UpstreamListing, ...]") -> "tuple[UpstreamListing, ...]":
         """
-        Return a public project with the files that the rules on its way here leave.
+        Return what layers and rules show of what upstream indexes have of a public project.
 
+        It is one listing, unless the name is merged, and none if the layers have just changed.
         Raises Unavailable if the store does not answer.
         """
-        (shown,) = self.find_public(ProjectLookup(listing.name, self.moment, (listing,)))
-        return shown
+        names = {listing.name for listing in listings}
+        lookups = (ProjectLookup(name, self.moment, listings) for name in names)
+        return tuple(shown for lookup in lookups for shown in self.find_public(lookup))
 
     def lacks_licences(self, listing: "UpstreamListing") -> bool:
         """
@@ -152,8 +154,7 @@ class IndexRepository(Repository, frozen=True, dict=True):
 
         Raises Unavailable as `filtered`.
         """
-        rules = self.public_rules() or ()
-        return any(one.unknown_licences(listing, self.moment) for one in rules)
+        return any(one.unknown_licences(listing, self.moment) for one in self._rules_of(listing))
 
     def look_up_licences(self, listing: "UpstreamListing") -> None:
         """
@@ -161,12 +162,12 @@ class IndexRepository(Repository, frozen=True, dict=True):
 
         Raises Unavailable as `filtered`.
         """
-        for rules in self.public_rules() or ():
+        for rules in self._rules_of(listing):
             rules.look_up_licences(listing, self.moment)
 
     def judges_before_sending(self, listing: "UpstreamListing", file: "UpstreamFile") -> bool:
         """Return whether `refuses` has to say whether a file is sent, beside its listing."""
-        rules = self.public_rules() or ()
+        rules = self._rules_of(listing)
         if listing.origin.page.by_filename.get(file.filename) is not file:
             return bool(rules)
         return any(one.asks_licences for one in rules)
@@ -178,7 +179,7 @@ class IndexRepository(Repository, frozen=True, dict=True):
         Its core metadata may be fetched. Raises Unavailable if it cannot be had now.
         """
         is_listed = listing.origin.page.by_filename.get(file.filename) is file
-        for rules in self.public_rules() or ():
+        for rules in self._rules_of(listing):
             if rules.asks_licences or not is_listed:
                 reason = rules.refuses(listing, file, self.moment)
                 if reason is not None:
@@ -263,9 +264,12 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """The indexes whose own packages are shown, by name, in the order of the layers."""
         return {own.name: own for own in self.shown.own_packages()}
 
-    def public_rules(self) -> "tuple[IndexRules, ...] | None":
+    def public_rules(self, label: str) -> "tuple[IndexRules, ...] | None":
         """See `Repository`."""
-        return self.shown.public_rules()
+        return self.shown.public_rules(label)
+
+    def _rules_of(self, listing: "UpstreamListing") -> "tuple[IndexRules, ...]":
+        return self.public_rules(listing.origin.label) or ()
 
     @cached_property
     def hides_files(self) -> bool:

@@ -119,7 +119,7 @@ class IndexRules:
             of_versions = map(facts.of_version, listing.empty_versions)
             return KnownFacts(map(facts.of, listing.files), of_versions)
 
-        key = listing.name, at
+        key = listing.name, listing.origin.page.upstream, at
         empty_versions = listing.empty_versions
         made_of = (policy_view.generation, state.made_of, listing.files, empty_versions)
         answer = self._answer(key, made_of, listing.files, look_up, at)

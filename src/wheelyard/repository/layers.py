@@ -72,8 +72,13 @@ class Repository(Struct, frozen=True):
         """Return the indexes whose own packages are shown, in the order of the layers."""
         return ()
 
-    def public_rules(self) -> "tuple[IndexRules, ...] | None":
-        """Return the rules that public files pass, in order, or None if none are shown."""
+    def public_rules(self, label: str) -> "tuple[IndexRules, ...] | None":
+        """
+        Return the rules that files of an upstream index pass, in order.
+
+        It is None if none of them is shown.
+        """
+        del label
         return None
 
     @property
@@ -117,15 +122,22 @@ class Own(Repository, frozen=True):
 
 
 class Upstream(Repository, frozen=True):
-    """The packages of the upstream indexes."""
+    """The packages of one upstream index, or of all."""
+
+    label: str | None = None
+    """None for all of them."""
 
     def find_public(self, lookup: ProjectLookup) -> "tuple[UpstreamListing, ...]":
         """See `Repository`."""
-        return lookup.public
+        return tuple(found for found in lookup.public if self._has(found.origin.label))
 
-    def public_rules(self) -> "tuple[IndexRules, ...] | None":
+    def public_rules(self, label: str) -> "tuple[IndexRules, ...] | None":
         """See `Repository`."""
-        return ()
+        return () if self._has(label) else None
+
+    def _has(self, label: str) -> bool:
+        """Return whether it shows what an upstream index has, or what none was asked for."""
+        return self.label is None or label in {"", self.label}
 
 
 class Layers(Repository, frozen=True):
@@ -151,11 +163,13 @@ class Layers(Repository, frozen=True):
 
     def find_public(self, lookup: ProjectLookup) -> "tuple[UpstreamListing, ...]":
         """See `Repository`."""
+        by_label: dict[str, UpstreamListing] = {}
         for layer in self.layers:
-            listings = layer.find_public(lookup)
-            if listings:
-                return listings
-        return ()
+            for listing in layer.find_public(lookup):
+                by_label.setdefault(listing.origin.label, listing)
+            if by_label and not self.merge.match(lookup.name):
+                break
+        return tuple(by_label.values())
 
     def own_packages(self) -> tuple[Own, ...]:
         """See `Repository`."""
@@ -165,10 +179,10 @@ class Layers(Repository, frozen=True):
                 by_index.setdefault(own.name, own)
         return tuple(by_index.values())
 
-    def public_rules(self) -> "tuple[IndexRules, ...] | None":
+    def public_rules(self, label: str) -> "tuple[IndexRules, ...] | None":
         """See `Repository`."""
         for layer in self.layers:
-            rules = layer.public_rules()
+            rules = layer.public_rules(label)
             if rules is not None:
                 return rules
         return None

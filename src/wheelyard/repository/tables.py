@@ -190,14 +190,16 @@ class ShownFactsReader(Struct, frozen=True):
 
     def _public(self, facts: ProjectFacts) -> ShownFacts:
         """Return what is shown of a project of an upstream index, as its stored page has it."""
-        stored = self.upstream.stored(facts.name) if self.upstream else None
-        if stored is None:  # of an approved package, perhaps nobody has asked for its page yet
+        # nothing of it is loaded without an upstream index
+        from wheelyard.upstream.merged_listing import merged_listing  # noqa: PLC0415
+
+        stored = self.upstream.stored(facts.name) if self.upstream else ()
+        listings = self.repository.find_public(ProjectLookup(facts.name, self.moment(), stored))
+        if not listings:  # of an approved package, perhaps nobody has asked for its page yet
             return ShownFacts(facts, facts, None)
-        (listing,) = self.repository.find_public(
-            ProjectLookup(facts.name, self.moment(), (stored,))
-        )
+        listing = merged_listing(listings)
         latest = latest_release(releases_of(listing))
-        change = listing.origin.view.changes_at
+        change = listing.changes_at
         if change is not None:
             change = max(change, self.runtime.now() + PUBLIC_PAUSE)
         return ShownFacts(facts, _facts_of_part(facts, listing, latest), change)

@@ -10,7 +10,7 @@ name is never asked for it. That an index does not answer is never a no.
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from math import inf
 from typing import Final
@@ -112,6 +112,24 @@ class UpstreamChain:
     def of_clients(self, clients: UpstreamClients) -> "UpstreamChain":
         """Return the chain of some of the same upstream indexes, which shares their pages."""
         return UpstreamChain(self._pages, clients, is_whole=False)
+
+    def each(self, name: NormalizedName) -> "tuple[UpstreamChain, ...]":
+        """Return each of the indexes that are asked for a name as a chain of its own, in order."""
+        return tuple(self._alone[client.server.id] for client in self._clients.asked_for(name))
+
+    @cached_property
+    def _alone(self) -> "dict[str, UpstreamChain]":
+        """Each of the indexes as a chain of its own, by its id."""
+        if self._only is not None:
+            return {self._only.ownership.owner: self}
+        return {
+            client.server.id: self.of_clients(self._clients.of_labels((client.server.label,)))
+            for client in self._clients.in_order
+        }
+
+    def version_of(self, upstream_id: str, name: NormalizedName) -> str | None:
+        """Return as `version_in_memory`, of a name that comes from each of the indexes."""
+        return self._pages.version_in_memory(PageKey(upstream_id, name))
 
     def get(self, name: NormalizedName) -> FoundPage | None:
         """

@@ -33,7 +33,8 @@ from wheelyard.model.rule_reasons import LIFTABLE, Code
 from wheelyard.operations.audit_log import log_decision
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.remedies import Advice, Remedy
-from wheelyard.upstream.indexes import UpstreamIndex
+from wheelyard.upstream.indexes import PagesOfName, UpstreamIndex
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
 OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
 """Rules that are lifted for a version only: the next one of a project may be malicious, too."""
@@ -233,8 +234,10 @@ class Deciding(Struct, frozen=True):
         """
         Return the digests of all files of a version, or none without a version.
 
-        Raises NotFound if no upstream index has it, or none is asked as the name is private. Raises
-        Unavailable if that cannot be said now, or could not be said of another name.
+        If the owner of the name lacks the version, they are those of the first upstream index that
+        has it, as another index of the server may show that. Raises NotFound if no upstream index
+        has it, or none is asked as the name is private. Raises Unavailable if that cannot be said
+        now, or could not be said of another name.
         """
         target = f"{project} {version}" if version else project
         if self.upstream is None:
@@ -245,29 +248,45 @@ class Deciding(Struct, frozen=True):
             )
         try:
             # one that is private is none that the principal may read
-            pages = self.upstream.pages_of(project)
-            fresh = pages.refresh(project)
+            places = self.upstream.places_of(project)
+            pages = _refreshed(places, project)
+            if not pages:
+                moved = places[0].why_contested(project)
+                if moved:
+                    raise NotFound(f"{project} cannot be approved now: {moved}")
+                raise _without_index(project)
+            if version is None:
+                return set()
+            key = strip_trailing_zeros(str(version))
+            listed = self._listed(self.upstream, pages, key)
+            if not listed:
+                others = [one for one in self.upstream.pages.each(project) if one not in places]
+                pages = _refreshed(others, project)
+                listing = (self._listed(self.upstream, [page], key) for page in pages)
+                listed = next(filter(None, listing), [])
         except Unavailable as fault:
             message = f"{target} cannot be approved now: {fault.message}"
             raise Unavailable(message, code=fault.code, retry_after=fault.retry_after) from fault
-        if fresh is None:
-            moved = pages.why_contested(project)
-            if moved:
-                raise NotFound(f"{project} cannot be approved now: {moved}")
-            raise _without_index(project)
-        page = self.upstream.files.with_digests(fresh.page)
-        if version is None:
-            return set()
-        key = strip_trailing_zeros(str(version))
-        files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
-        if not files:
+        if not listed:
             raise NotFound(
                 f"{target} cannot be approved, as its upstream index lists no file of it that can "
                 "be shown."
             )
         # the digest of a file whose page has none is that of its first bytes
         bring = self.upstream.files.bring
-        return {file.sha256 or bring(page, file).file.sha256 for file in files}
+        return {file.sha256 or bring(page, file).file.sha256 for page, file in listed}
+
+    @staticmethod
+    def _listed(
+        upstream: UpstreamIndex, pages: Iterable[UpstreamPage], version: str
+    ) -> list[tuple[UpstreamPage, UpstreamFile]]:
+        """Return the files of a version, without trailing zeros, on some pages."""
+        return [
+            (page, file)
+            for page in map(upstream.files.with_digests, pages)
+            for file in page.files
+            if strip_trailing_zeros(file.version) == version
+        ]
 
     def _decide(
         self,
@@ -406,6 +425,12 @@ def _says(own: Decision, draft: Decision) -> bool:
     """Return whether a decision in force says the same as a new one about the same."""
     parts = own.verdict, own.despite, own.sha256
     return parts == (draft.verdict, draft.despite, draft.sha256)
+
+
+def _refreshed(places: Iterable[PagesOfName], project: NormalizedName) -> list[UpstreamPage]:
+    """Return the pages of a project from some places, asked for now."""
+    found = [place.refresh(project) for place in places]
+    return [one.page for one in found if one is not None]
 
 
 def _without_index(project: NormalizedName) -> NotFound:

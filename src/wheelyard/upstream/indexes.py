@@ -1,11 +1,12 @@
 """The upstream indexes as one: which names they have, what is shown, and why not the rest."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_fields
+from datetime import datetime
 from itertools import count
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,7 +17,7 @@ from wheelyard.catalog.private_names import PrivateNames
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import UPSTREAM_CODES, Forbidden, NotFound, Unavailable
-from wheelyard.model.access import Caller
+from wheelyard.model.access import Caller, NamePatterns
 from wheelyard.model.distribution_filename import ACCEPTED_FORMATS, strip_trailing_zeros
 from wheelyard.model.index_definition import UpstreamLayers
 from wheelyard.model.public_packages import (
@@ -38,7 +39,12 @@ from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.file_cache import as_stored
 from wheelyard.upstream.hidden_pages import HiddenPages
 from wheelyard.upstream.observation import Observation
-from wheelyard.upstream.page import OtherFormat, UpstreamFile, UpstreamPage
+from wheelyard.upstream.page import (
+    OtherFormat,
+    UpstreamFile,
+    UpstreamPage,
+    places_of_files,
+)
 from wheelyard.upstream.pages import FoundPage, PageKey
 from wheelyard.upstream.policy.policy import PageView, Policy, PolicyState
 from wheelyard.upstream.requests import RequestLog
@@ -80,15 +86,24 @@ class Explainer(Struct, frozen=True):
         as `Policy.refuses_file`, and Unavailable if the store does not say whether the name is
         private.
         """
-        policy = self.upstream.policy
-        pages = self.upstream.pages_of(name)
-        if may_read and pages is self.upstream.hidden_pages:
+        places = self.upstream.places_of(name)
+        if may_read and places == (self.upstream.hidden_pages,):
             return Explanation(name=name, answer=NameAnswer.PRIVATE, reasons=(self._private(name),))
+        explained = [self._of_place(pages, name, version) for pages in places]
+        if len(explained) == 1:
+            return explained[0].explanation
+        return _merged_explanation(explained)
+
+    def _of_place(
+        self, pages: PagesOfName, name: NormalizedName, version: Version | None
+    ) -> "_Explained":
+        """Return what clients get of a name from where it is looked up."""
+        policy = self.upstream.policy
         look = self._look(pages, name, "" if version is None else str(version))
         cached, why, is_refused = look.page, look.reasons, look.answer is NameAnswer.REFUSED
         listing = self.upstream.serve(cached) if cached else None
         page = listing.origin.page if listing else None
-        return Explanation(
+        explanation = Explanation(
             name=name,
             answer=look.answer,
             reasons=why,
@@ -108,6 +123,7 @@ class Explainer(Struct, frozen=True):
             files=tuple(self._files(listing, version, why)) if listing else (),
             warnings=policy.osv.warnings if policy.osv else (),
         )
+        return _Explained(explanation, page)
 
     def _look(self, pages: PagesOfName, name: NormalizedName, version: str) -> _Look:
         """Look for the page of a name, as for a client."""
@@ -184,6 +200,50 @@ class Explainer(Struct, frozen=True):
             yield ExplainedFile(other.filename, other.version, shown=False, reasons=(reason,))
 
 
+class _Explained(NamedTuple):
+    """What clients get of a name from one place, and the page that it is about."""
+
+    explanation: Explanation
+    page: UpstreamPage | None
+
+
+def _merged_explanation(parts: Sequence[_Explained]) -> Explanation:
+    """Return what clients get of a name whose files come from several upstream indexes."""
+    explanations = [part.explanation for part in parts]
+    first = explanations[0]
+    silent = [one for one in explanations if one.answer is NameAnswer.UNAVAILABLE]
+    found = [one for one in explanations if one.fetched_at is not None]
+    base = next(iter((*silent, *found, first)))
+    files = _merged_files(parts)
+    if silent:  # clients get nothing rather than a part
+        why = silent[0].reasons
+        files = [replace(file, shown=False, reasons=file.reasons or why) for file in files]
+    return replace(
+        base,
+        upstream=" ".join(one.upstream for one in found),
+        fetched_at=min((one.fetched_at for one in found if one.fetched_at), default=None),
+        age=max((one.age for one in found), default=0.0),
+        is_stale=any(one.is_stale for one in found),
+        alternate_locations=tuple(place for one in found for place in one.alternate_locations),
+        refused_hosts=tuple(host for one in found for host in one.refused_hosts),
+        unused_links=tuple(link for one in found for link in one.unused_links),
+        unused_link_count=sum(one.unused_link_count for one in found),
+        files=tuple(files),
+    )
+
+
+def _merged_files(parts: Sequence[_Explained]) -> list[ExplainedFile]:
+    """Return the files of several pages, each as the page explains it that decides about it."""
+    with_page = [part for part in parts if part.page is not None]
+    places = places_of_files([part.page for part in with_page if part.page is not None])
+    files = dict[str, ExplainedFile]()
+    for number, part in enumerate(with_page):
+        for file in part.explanation.files:
+            if places.get(file.filename, number) == number:
+                files.setdefault(file.filename, file)
+    return [files[filename] for filename in sorted(files)]
+
+
 def _is_of(file: UpstreamFile | OtherFormat, version: Version | None) -> bool:
     wanted = None if version is None else strip_trailing_zeros(str(version))
     return wanted is None or strip_trailing_zeros(file.version) == wanted
@@ -233,6 +293,21 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
     origin: UpstreamOrigin
 
     @property
+    def hidden(self) -> Mapping[str, FileReason]:
+        """Why files of the page are not shown, by filename."""
+        return self.origin.view.hidden
+
+    @property
+    def changes_at(self) -> datetime | None:
+        """When time alone may show other files, or None if it never does."""
+        return self.origin.view.changes_at
+
+    def part_of(self, filename: str) -> "UpstreamListing":
+        """Return what has a file that is listed."""
+        del filename
+        return self
+
+    @property
     def looks(self) -> tuple[object, ...]:
         """What clients can see of it."""
         shown = self.origin.label, self.status, self.reason, self.files, self.empty_versions
@@ -270,12 +345,14 @@ class UpstreamIndex:
     runtime: Runtime
     is_local: bool = True
     """Whether its files are in a folder of this machine."""
+    merge: tuple[NamePatterns, ...] = ()
+    """Names whose files may come from several of them."""
     waits_for_licences: bool = False
     """Whether the policy may have to fetch the core metadata of a file before it can decide."""
     _shown: LruCache[PageKey, UpstreamListing] = field(
         default_factory=lambda: LruCache(VIEW_BYTES), repr=False
     )
-    _chains: dict[UpstreamLayers, "_Chain"] = field(default_factory=dict, repr=False)
+    _chains: dict[tuple[str, ...], "_Chain"] = field(default_factory=dict, repr=False)
     """Those that were asked for: another definition of an index must not forget what they know."""
     _versions: "count[int]" = field(default_factory=count, repr=False)
 
@@ -286,21 +363,22 @@ class UpstreamIndex:
     def of_layers(self, layers: UpstreamLayers) -> "UpstreamIndex":
         """Return the same for an index that has only some of them, or in another order."""
         if layers.are_all:
-            return self
-        chain = self._chains.get(layers)
+            return replace_fields(self, merge=layers.merge)
+        chain = self._chains.get(layers.labels)
         if chain is None:
             # of two threads that make one, both get that of the first
-            chain = self._chains.setdefault(layers, self._chain(layers))
+            chain = self._chains.setdefault(layers.labels, self._chain(layers.labels))
         return replace_fields(
             self,
+            merge=layers.merge,
             clients=chain.clients,
             pages=chain.pages,
             hidden_pages=chain.hidden_pages,
             policy=chain.policy,
         )
 
-    def _chain(self, layers: UpstreamLayers) -> "_Chain":
-        clients = self.clients.of_labels(layers.labels)
+    def _chain(self, labels: tuple[str, ...]) -> "_Chain":
+        clients = self.clients.of_labels(labels)
         names = tuple(client.server.names for client in clients.in_order)
         return _Chain(
             clients,
@@ -317,6 +395,22 @@ class UpstreamIndex:
         """
         is_private = self.names.is_known(name) or self.names.is_private(name)
         return self.hidden_pages if is_private else self.pages
+
+    def places_of(self, name: NormalizedName) -> tuple[PagesOfName, ...]:
+        """
+        Return all places where a name is looked up, in order: one, unless the name is merged.
+
+        Raises as `pages_of`.
+        """
+        pages = self.pages_of(name)
+        if pages is self.hidden_pages:
+            return (pages,)
+        return self._public_places(name)
+
+    def _public_places(self, name: NormalizedName) -> tuple[UpstreamChain, ...]:
+        if any(patterns.match(name) for patterns in self.merge):
+            return self.pages.each(name)
+        return (self.pages,)
 
     def refused(
         self, name: NormalizedName, state: PolicyState, asker: Caller | None = None
@@ -361,11 +455,13 @@ class UpstreamIndex:
         origin = replace(shown.origin, is_stale=current.is_stale, age=current.age)
         return replace(shown, origin=origin)
 
-    def note_hidden(self, listing: UpstreamListing, asker: Caller) -> None:
+    def note_hidden(self, listings: Sequence[UpstreamListing], asker: Caller) -> None:
         """Note that an installer wants a project, if the policy hides each file of it."""
-        view, page = listing.origin.view, listing.origin.page
-        if view.shown or not view.hidden:
+        hiding = [listing for listing in listings if listing.hidden]
+        if not hiding or any(listing.origin.view.shown for listing in listings):
             return
+        listing = hiding[0]
+        view, page = listing.origin.view, listing.origin.page
         # what an installer would have chosen
         hidden = [page.by_filename[filename] for filename in view.hidden]
         newest = latest_release(releases_of(replace(listing, files=tuple(hidden))))
@@ -384,27 +480,30 @@ class UpstreamIndex:
 
         If licences are blocked, metadata may be fetched. Raises as `Policy.view`.
         """
-        page = self.pages_of(name).stored(name) if version else None
-        if page is None:
-            return ()
+        pages = [place.stored(name) for place in self.places_of(name)] if version else []
+        codes = (self._hidden_codes(page, version) for page in pages if page is not None)
+        return tuple(dict.fromkeys(code for some in codes for code in some))
+
+    def _hidden_codes(self, page: UpstreamPage, version: str) -> list[str]:
         page, key = self.files.with_digests(page), strip_trailing_zeros(version)
         by_filename = self.policy.reasons(page, self.runtime.now())
         files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
         reasons = [reason for file in files for reason in by_filename.get(file.filename, ())]
         with suppress(Unavailable):  # whoever approves it is told then
             reasons += filter(None, (self.policy.refuses_licence(page, file) for file in files))
-        return tuple(dict.fromkeys(str(reason.code) for reason in reasons))
+        return [str(reason.code) for reason in reasons]
 
-    def stored(self, name: NormalizedName) -> UpstreamListing | None:
+    def stored(self, name: NormalizedName) -> tuple[UpstreamListing, ...]:
         """
-        Return what clients may see now of a page of the store, or None without a page.
+        Return what clients may see now of the pages of the store: one, unless the name is merged.
 
         It asks nobody, counts nothing, and does not look whether the name is private. Raises as
         `Policy.view`.
         """
-        stored = self.pages.stored(name)
-        if stored is None:
-            return None
+        pages = [place.stored(name) for place in self._public_places(name)]
+        return tuple(self._of_stored(page) for page in pages if page is not None)
+
+    def _of_stored(self, stored: UpstreamPage) -> UpstreamListing:
         page = self.files.with_digests(stored)
         return self._listing(page, self.policy.view(page, self.runtime.now()), "")
 
@@ -416,19 +515,20 @@ class UpstreamIndex:
         is and they may, or if the policy does not let anybody ask for it. Raises Unavailable if the
         store or the upstream index does not answer, or the index with what cannot be used.
         """
-        pages = self.pages_of(name)
-        if may_read and pages is self.hidden_pages:
+        places = self.places_of(name)
+        if may_read and places == (self.hidden_pages,):
             raise Forbidden(f"{name} is a private name: no upstream index is ever asked for it.")
         refusal = self.policy.refuses_name(name)
         if refusal is not None:
             raise Forbidden(refusal.text, code=refusal.code, advice=refusal.advice)
-        before = pages.stored(name)
-        earlier = frozenset(before.by_filename if before else ())
-        renewed = pages.refresh(name)
-        files = renewed.page.by_filename if renewed else {}
+        before = [page for place in places if (page := place.stored(name)) is not None]
+        earlier = {filename for page in before for filename in page.by_filename}
+        renewed = [found.page for place in places if (found := place.refresh(name)) is not None]
+        labels = [self.config.label_of(page.upstream) for page in renewed]
+        files = dict.fromkeys(filename for page in renewed for filename in page.by_filename)
         return RefreshedPage(
             name=name,
-            upstream=self.config.label_of(renewed.page.upstream) if renewed else "",
+            upstream=" and ".join(labels),
             files=len(files),
             new=tuple(filename for filename in files if filename not in earlier),
             removed=tuple(sorted(earlier.difference(files))),

@@ -1,6 +1,6 @@
 """The page of a project of an upstream index, and what an earlier one tells of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
@@ -227,3 +227,17 @@ def with_owner_of(page: UpstreamPage, last: UpstreamPage) -> UpstreamPage:
 
 def _files_to_remember(page: UpstreamPage) -> dict[str, UpstreamFile]:
     return {file.filename: file for file in (*page.removed, *page.changed, *page.files)}
+
+
+def places_of_files(pages: Sequence[UpstreamPage]) -> dict[str, int]:
+    """Return which of several pages of a project decides about a file, by filename."""
+    places = dict[str, int]()
+    before = dict[str, set[str]]()
+    for number, page in enumerate(pages):
+        for file in page.files:
+            is_other = file.filename in before and file.sha256 not in before[file.filename]
+            if not is_other:
+                places.setdefault(file.filename, number)
+        for file in (*page.changed, *page.removed):
+            before.setdefault(file.filename, set()).add(file.sha256)
+    return places

@@ -33,6 +33,7 @@ from wheelyard.rendering.project_facts import (
 )
 from wheelyard.storage.base import Entry
 from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
+from wheelyard.upstream.merged_listing import merged_listing
 
 PAGES_A_MINUTE: Final = 10_000
 """How many objects of a bucket are listed in a minute on average: ten requests, 0.00005 USD."""
@@ -182,22 +183,28 @@ class PublicProjectList(Struct):
 
     def _facts(self, name: NormalizedName, version: str) -> ProjectFacts | None:
         with suppress(ValueError, TypeError):  # the others are found all the same
-            listing = self.upstream.stored(name)
-            return None if listing is None else facts_of(self.upstream, listing, version)
+            listings = self.upstream.stored(name)
+            return facts_of(self.upstream, listings, version) if listings else None
         return None
 
 
-def facts_of(upstream: UpstreamIndex, listing: UpstreamListing, document: str) -> ProjectFacts:
+def facts_of(
+    upstream: UpstreamIndex, listings: tuple[UpstreamListing, ...], document: str
+) -> ProjectFacts:
     """
     Return the facts of what is shown of a project, with the core metadata that is stored.
 
-    Raises Unavailable if the store does not answer.
+    `listings` is what upstream indexes have of it, at least one. Raises Unavailable if the store
+    does not answer.
     """
+    listing = merged_listing(listings)
     latest, description = latest_release(releases_of(listing)), NOT_DESCRIBED
-    page = listing.origin.page
-    file = page.by_filename[latest.metadata_file.filename] if latest else None
-    if file is not None and file.sha256 and file.serves_metadata:
-        raw = upstream.files.cache(page.upstream).find_metadata(page.name, file)
-        description = described_in(raw or b"", page.name, file.version)
+    if latest is not None:
+        filename = latest.metadata_file.filename
+        page = listing.part_of(filename).origin.page
+        file = page.by_filename[filename]
+        if file.sha256 and file.serves_metadata:
+            raw = upstream.files.cache(page.upstream).find_metadata(page.name, file)
+            description = described_in(raw or b"", page.name, file.version)
     facts = project_facts.facts_of(listing, latest, description)
     return replace(facts, origin=listing.origin.label, document=document)

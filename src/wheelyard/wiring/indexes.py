@@ -106,7 +106,7 @@ class Indexes:
             self._known_layers = definitions, known
         layers = known.get(definition.name)
         if layers is None:
-            layers = self.in_force.labels.chain(parts_of(definition, definitions))
+            layers = self.in_force.labels.layers_of(definition, definitions)
             known[definition.name] = layers
         return layers
 
@@ -157,7 +157,7 @@ class Indexes:
 
         Raises as `get`.
         """
-        return self.in_force.labels.chain(parts_of(self.definition(name), self.definitions()))
+        return self.in_force.labels.layers_of(self.definition(name), self.definitions())
 
     def catalog_of(self, name: str) -> Catalog:
         """Return what the store has of an index of this name, also if it is not served any more."""

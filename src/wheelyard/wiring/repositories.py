@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from wheelyard.model.index_definition import IndexDefinition
-from wheelyard.model.index_name import MAIN
+from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
 from wheelyard.repository.index_repository import IndexRepository
 from wheelyard.repository.layers import Layers, Own, Repository, Upstream
 from wheelyard.repository.tables import FIRST_GENERATION
@@ -101,7 +101,8 @@ class _Composer:
             elif layer not in index.server.definitions.labels:
                 layers.append(self._layer(layer))
             elif shows_upstream:
-                layers.append(self._upstream(index))
+                label = None if layer == UPSTREAM_LAYER else layer
+                layers.append(self._upstream(index, Upstream(label)))
         shown: Repository = Layers(tuple(layers), definition.merge)
         if len(layers) == 1:
             shown = layers[0]
@@ -137,9 +138,9 @@ class _Composer:
 
         return AsOf.of(own, self._day, self._rules_of_day(self._day), self._journals)
 
-    def _upstream(self, index: "Index") -> Repository:
+    def _upstream(self, index: "Index", upstream: Upstream) -> Repository:
         if self._day is None:
-            return Upstream()
+            return upstream
         from wheelyard.catalog.licence_finder import LicenceFinder
         from wheelyard.repository.filtered import Filtered
         from wheelyard.repository.index_rules import IndexRules
@@ -147,7 +148,7 @@ class _Composer:
 
         rules = self._rules_of_day(self._day)
         facts = FactFinder(rules, index.files, LicenceFinder())
-        return Filtered(Upstream(), IndexRules(rules, facts, None, index.server.runtime))
+        return Filtered(upstream, IndexRules(rules, facts, None, index.server.runtime))
 
     def _rules_of_day(self, day: date) -> "Rules":
         from wheelyard.model.rule_rows import rules_of_day

@@ -52,10 +52,13 @@ def _private(index: Index, name: NormalizedName, change: Change) -> Project | No
 def _public(index: Index, name: NormalizedName) -> Sequence[ShownFile]:
     if index.upstream is None or not index.may_be_public(name):
         return ()
-    listing = index.upstream.stored(name)
-    if listing is None:
+    shown = index.repository.filtered(index.upstream.stored(name))
+    if not shown:
         return ()
-    return index.repository.filtered(listing).files
+    # no command without an upstream index needs it
+    from wheelyard.upstream.merged_listing import merged_listing  # noqa: PLC0415 - see above
+
+    return merged_listing(shown).files
 
 
 def _part_names(index: Index) -> Sequence[str]:

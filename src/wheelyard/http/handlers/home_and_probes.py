@@ -220,12 +220,12 @@ def _find_public(request: IndexRequest, name: str) -> ProjectFacts | None:
         parsed = parse_name(name)
         request.context.read_policy.require_lookup(request.caller, parsed)
         with request.waiting_at_most(LOOKUP_SECONDS):
-            listing = reader.find(parsed, request, may_refresh=False)
+            listings = reader.find(parsed, request, may_refresh=False)
     except (Invalid, NotFound, Forbidden, Unauthenticated):
         return None
-    if listing is None or listing.origin.refusal:
+    if not listings or listings[0].origin.refusal:
         return None
-    return facts_of(reader.upstream, listing, "")
+    return facts_of(reader.upstream, listings, "")
 
 
 def answer_asset(request: IndexRequest) -> Response:

@@ -1,0 +1,265 @@
+"""Names whose files come from several upstream indexes of an index."""
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urljoin
+
+import pytest
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+from tests.http.in_process import InProcessServer
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import START, Clock
+from tests.upstream.chains import FIRST, SECOND, chained, page, versions
+from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import Seen, look
+from wheelyard.errors import NotFound
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.upstream.decisions import Deciding
+
+pytestmark = pytest.mark.integration
+
+ML: Final = {
+    "name": "ml",
+    "layers": ["ml", FIRST, SECOND],
+    "merge": ["torch*"],
+    "read": "anyone",
+}
+OVER: Final = {"name": "over", "layers": ["over", "ml"], "read": "anyone"}
+OLD: Final = START - timedelta(days=30)
+
+
+@pytest.fixture
+def second() -> Iterator[FakeUpstream]:
+    """The second upstream index, such as the public one."""
+    with running_fake_upstream() as running:
+        yield running
+
+
+@pytest.fixture
+def torch(upstream: FakeUpstream, second: FakeUpstream) -> FakeUpstream:
+    """The first upstream index, which has a build of its own; the second one has the releases."""
+    upstream.publish(public_wheel("torch", "2.0+cu121", "Summary: GPU"), public_wheel("six", "1.0"))
+    second.publish(public_wheel("torch", "2.0"), public_wheel("torch", "2.1", "Summary: CPU"))
+    second.publish(public_wheel("six", "9.0"))
+    return upstream
+
+
+def links(server: InProcessServer, index: str, name: str = "torch") -> dict[str, str]:
+    """Return the path of each file on the page of a project in an index."""
+    base = f"/{index}/simple/{name}/"
+    files = page(server, index, name).files
+    return {filename: urljoin(base, str(file["url"])) for filename, file in files.items()}
+
+
+@pytest.mark.parametrize("index", ["ml", "over"])
+def test_files_come_from_all(
+    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path, index: str
+) -> None:
+    """A merged name has the files of each upstream index, and each file is sent by its own one."""
+    with chained(tmp_path, torch, second, ML, OVER) as server:
+        for _ in range(3):
+            assert versions(server, index, "torch") == ["2.0", "2.0+cu121", "2.1"]
+            assert versions(server, index, "six") == ["1.0"]
+            assert versions(server, "", "torch") == ["2.0+cu121"]
+            server.clock.advance(seconds=601)
+        for filename, link in links(server, index).items():
+            place = torch if "cu121" in filename else second
+            assert look(server, link).status == 200
+            assert look(server, f"{link}.metadata").status == 200
+            assert any(filename in unquote(asked.path) for asked in place.asked_files("torch"))
+        found = json.loads(look(server, f"/{index}/pypi/torch/json").body)
+        assert sorted(found["releases"]) == ["2.0", "2.0+cu121", "2.1"]
+        assert found["info"]["summary"] == "CPU"
+        web = look(server, f"/{index}/project/torch/", accept="text/html")
+        assert b"first and second" in web.body
+        metrics = look(server, "/metrics").body.decode()
+    assert "wheelyard_upstream_owner_change_total 0" in metrics
+
+
+def test_one_that_does_not_answer(
+    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """If one upstream index does not answer, a merged name is 503, and never a part of it."""
+    for silent in (torch, second):
+        silent.behave("torch", 503)
+        (tmp_path / str(id(silent))).mkdir()
+        with chained(tmp_path / str(id(silent)), torch, second, ML) as server:
+            assert versions(server, "ml", "torch") == ["503"]
+            silent.behave("torch")
+            server.clock.advance(seconds=61)
+            assert versions(server, "ml", "torch") == ["2.0", "2.0+cu121", "2.1"]
+
+
+def test_equal_filenames(upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path) -> None:
+    """Of equal filenames with other bytes, those of the first layer are shown and sent."""
+    ours, theirs = (public_wheel("torch", "1.0", f"Summary: {who}") for who in ("ours", "theirs"))
+    upstream.publish(ours)
+    second.publish(theirs, public_wheel("torch", "2.0"))
+    with chained(tmp_path, upstream, second, ML) as server:
+        link = links(server, "ml")[ours.filename]
+        assert ours.sha256 in link
+        assert look(server, link).body == ours.data
+        assert look(server, link.replace(ours.sha256, theirs.sha256)).status == 404
+        upstream.drop("torch")
+        upstream.publish(public_wheel("torch", "3.0"))
+        server.clock.advance(seconds=601)
+        assert versions(server, "ml", "torch") == ["2.0", "3.0"]  # never the other bytes
+        assert look(server, link.replace(ours.sha256, theirs.sha256)).status == 404
+
+
+def test_a_name_that_one_of_them_has(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """A merged name that one upstream index has is shown, and one that none has is 404."""
+    second.publish(public_wheel("torchvision", "1.0"))
+    with chained(tmp_path, upstream, second, ML) as server:
+        assert versions(server, "ml", "torchvision") == ["1.0"]
+        assert versions(server, "ml", "torchaudio") == ["404"]
+        upstream.publish(public_wheel("torchvision", "2.0"))
+        server.clock.advance(seconds=61)
+        assert versions(server, "ml", "torchvision") == ["1.0", "2.0"]
+        second.drop("torchvision")
+        server.clock.advance(seconds=601)
+        assert versions(server, "ml", "torchvision") == ["2.0"]
+
+
+@pytest.mark.parametrize("place", ["ml", "over"])
+def test_a_private_name_is_never_merged(
+    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path, place: str
+) -> None:
+    """A name that is private in any layer asks no upstream index, although `merge` has it."""
+    with chained(tmp_path, torch, second, ML, OVER, check_upload=False) as server:
+        server.publish_to(place, make_wheel("torch", "0.1"))
+        assert versions(server, "over", "torch") == ["0.1"]
+        assert torch.asked("torch") == second.asked("torch") == []
+        shown = {"ml": ["0.1"], "over": ["2.0", "2.0+cu121", "2.1"]}
+        assert versions(server, "ml", "torch") == shown[place]
+
+
+def test_a_merged_name_that_becomes_private(
+    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """Once a merged name is published here, its public files are gone, also by their links."""
+    with chained(tmp_path, torch, second, ML, check_upload=False) as server:
+        public = links(server, "ml")
+        assert all(look(server, link).status == 200 for link in public.values())
+        server.publish_to("ml", make_wheel("torch", "0.1"))
+        assert versions(server, "ml", "torch") == ["0.1"]
+        for link in public.values():
+            assert look(server, link).status == 404
+            assert look(server, f"{link}.metadata").status == 404
+
+
+@pytest.mark.parametrize(
+    ("rules", "shown"),
+    [
+        ({"cooldown_days": 7}, ["2.0"]),
+        ({"versions": {"torch": "<2.1"}}, ["2.0", "2.0+cu121"]),
+        ({"blocked_licenses": ["AGPL-*"]}, ["2.0", "2.1"]),
+        ({"deny": ["torch"]}, []),
+    ],
+)
+@pytest.mark.parametrize("is_policy", [True, False])
+def test_rules_hold_for_each(
+    upstream: FakeUpstream,
+    second: FakeUpstream,
+    tmp_path: Path,
+    rules: dict[str, Any],
+    shown: list[str],
+    *,
+    is_policy: bool,
+) -> None:
+    """Rules of `[upstream]`, and of the index, hide files of each upstream index."""
+    gpu = public_wheel("torch", "2.0+cu121", "License: AGPL-3.0")
+    upstream.publish(FakeFile.of(gpu, START - timedelta(days=1)))
+    mit = "License: MIT"
+    second.publish(
+        FakeFile.of(public_wheel("torch", "2.0", mit), OLD),
+        FakeFile.of(public_wheel("torch", "2.1", mit), START - timedelta(days=1)),
+    )
+    if is_policy and "deny" in rules:
+        shown = ["404"]
+    more: dict[str, Any] = rules if is_policy else {}
+    index = ML if is_policy else {**ML, **rules}
+    with chained(tmp_path, upstream, second, index, **more) as server:
+        if not (is_policy and "blocked_licenses" in rules):  # which is found out with the file
+            assert versions(server, "ml", "torch") == shown
+        public = links(server, "ml") if shown != ["404"] else {}
+        got = [look(server, link).status for name, link in public.items() if name != gpu.filename]
+        assert set(got) <= {200}
+        link = f"/ml/files/torch/{gpu.sha256}/{gpu.filename}"
+        assert (look(server, link).status == 200) is ("2.0+cu121" in shown)
+
+
+def test_what_each_of_them_is_asked_for(
+    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """`allow` and `deny` of an upstream index hold for merged names, too."""
+    second.publish(public_wheel("torch-extra", "1.0"))
+    torch.publish(public_wheel("torch-extra", "2.0"))
+    tables: tuple[dict[str, Any], ...] = ({"allow": ["torch"]}, {})
+    with chained(tmp_path, torch, second, ML, tables=tables) as server:
+        assert versions(server, "ml", "torch-extra") == ["1.0"]
+        assert versions(server, "ml", "torch") == ["2.0", "2.0+cu121", "2.1"]
+    assert torch.asked("torch-extra") == []
+
+
+def test_why_and_refresh(torch: FakeUpstream, second: FakeUpstream, tmp_path: Path) -> None:
+    """What clients get of a merged name is explained for all of its files."""
+
+    def why(server: InProcessServer) -> Seen:
+        return look(server, "/ml/api/v1/upstream/why?project=torch")
+
+    with chained(tmp_path, torch, second, ML, store=MemoryStore(Clock().seconds)) as server:
+        explained = json.loads(why(server).body)
+        assert sorted(file["version"] for file in explained["files"] if file["shown"]) == [
+            *("2.0", "2.0+cu121", "2.1"),
+        ]
+        asked = server.index.named("ml").upstream
+        assert asked is not None
+        torch.publish(public_wheel("torch", "3.0"))
+        renewed = asked.refresh(canonicalize_name("torch"), may_read=True)
+        assert (renewed.upstream, renewed.files) == ("first and second", 4)
+        assert renewed.new == ("torch-3.0-py3-none-any.whl",)
+        second.behave("torch", 503)
+        server.clock.advance(days=3)
+        explained = json.loads(why(server).body)
+        assert explained["answer"] == "unavailable"
+        assert not any(file["shown"] for file in explained["files"])
+
+
+def test_search_finds_the_newest_of_all(
+    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """A search tells the newest version of a merged name, whichever upstream index has it."""
+    with chained(tmp_path, torch, second, ML, OVER) as server:
+        page(server, "ml", "torch")
+        assert server.index.upstream is not None
+        server.index.upstream.pages.flush()
+        for index in ("ml", "over"):
+            (facts,) = server.index.named(index).repository.facts.table().projects
+            assert (facts.name, facts.version) == ("torch", "2.1")
+
+
+def test_an_approval_of_what_another_index_shows(
+    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """An approval of a version is about the first upstream index that has it, beside the owner."""
+    name = canonicalize_name("torch")
+    with chained(tmp_path, torch, second, ML, approval=True) as server:
+        assert versions(server, "ml", "torch") == []
+        deciding = Deciding(server.index.server.decisions, "local:bo", None, server.index.upstream)
+        for version in ("2.1", "2.0+cu121"):
+            deciding.approve(name, Version(version), "needed")
+        with pytest.raises(NotFound, match="lists no file of it"):
+            deciding.approve(name, Version("7.0"), "needed")
+        server.clock.advance(seconds=20)
+        assert versions(server, "ml", "torch") == ["2.0+cu121", "2.1"]
+        assert versions(server, "", "torch") == ["2.0+cu121"]
