@@ -47,8 +47,10 @@ from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.settings.sections import Settings
 from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.storage.base import ABSENT
+from wheelyard.upstream.chain import ALL
 from wheelyard.upstream.decisions import Deciding
 from wheelyard.upstream.file_cache import FileCache, FileUses, Pin
+from wheelyard.upstream.owners import Ownership, StoredOwners
 from wheelyard.upstream.page import UpstreamPage, merge
 from wheelyard.upstream.page_lookup import StoredPages
 from wheelyard.upstream.parsing import parse_page
@@ -333,6 +335,8 @@ def _add_public_packages(harness: IndexHarness) -> dict[str, str]:
         cache.put_metadata(IDNA, file, package.metadata)
         note = keys.upstream_use(IDNA, package.sha256, package.filename)
         cache.store.put(note, b"", None)
+    owners = StoredOwners(store, ALL)
+    owners.save(IDNA, Ownership(owner=server.id, asked_at=now), ABSENT)
     notes = {"projects": {IDNA: {"3.10": now}}}
     store.put(keys.UPSTREAM_FIRST_USES, FIRST_USES.encode(notes), ABSENT)
     licences = {"releases": {IDNA: {"3.8": "GPL-3.0-only"}}}

@@ -50,6 +50,16 @@ def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None
     assert journal[-1].endswith("index dev: removed")
 
 
+def test_a_layer_that_only_the_server_knows(index: Typed) -> None:
+    """Without the settings of the server, an index with a label as a layer is made and named."""
+    made = index("add", "ml", "layers=ml,pytorch", "merge=torch*")
+
+    assert made.stdout.startswith("ml: layers ml pytorch, merge torch*\n")
+    why = "'pytorch' is no index of this store, so it has to be the label of an [[upstream.index]]"
+    assert why in made.stderr
+    assert f"not served: The index 'ml' is wrong: {why}" in index("list").stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "words"),
     [
@@ -60,7 +70,7 @@ def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None
         ("add main", 1, "the name of the index at the root of the server"),
         ("rename dev prod", 2, "An index keeps its name"),
         ("rename main prod", 1, "No index of this store is called main"),
-        ("add dev layers=nobody", 1, "there is no index 'nobody'"),
+        ("add dev layers=upstream", 1, "needs an [upstream]"),
         ("add dev index_size=many", 1, "index_size"),
         ("change dev layers=dev", 1, "There is no index 'dev'"),
         ("remove dev", 1, "There is no index 'dev'"),

@@ -117,7 +117,7 @@ def add_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: boo
     Examples:
         wheelyard index add dev
         wheelyard index add prod layers=prod,upstream --note TEAM-12
-        wheelyard index add team layers=team,dev, 'merge=acme-*'
+        wheelyard index add ml layers=main,pytorch,pypi 'merge=torch*'
 
     Documentation: indexes.md
     """

@@ -9,7 +9,7 @@ and `http/upstream_files.py` open the files, and `wheelyard upstream why` reads 
 
 With an upstream index, the resolver first asks `IndexContext.upstream`, an `UpstreamReader`
 (`http/upstream_reader.py`); without one it is None, and no module of it is loaded.
-`wiring/upstream.py` builds what it asks, `upstream/indexes.py: UpstreamIndex`.
+`wiring/upstream.py` builds what it asks, `upstream/indexes.py: UpstreamIndex`, once for each index.
 
 1. The caller's right to read the name is decided first, as for a private name. A pattern or a
    cached document with files shows without any I/O that a name is private; then the listing is
@@ -33,8 +33,17 @@ Files go the same way (`http/upstream_files.py`), and `http/responses.py` sends 
 sends private ones. No shared cache may keep a page or a file of an upstream index, as either may
 be blocked, and a name may become private, any time.
 
-Pages: `upstream/pages.py` finds the page of a project at the upstream indexes. What it returns is
-the same object as long as nothing has changed, so what is made of it can be kept beside it.
+Chains: each index has a chain of upstream indexes, in the order in which its layers have them, and
+`upstream/chain.py` finds the first that has a name. Chains share the pages, each of one index. Who
+owns a name follows from the order, so `upstream/owners.py` keeps it for each chain of several: in a
+chain of one it is always that one. The chain of all indexes (`upstream`) keeps its owners if an
+index is added or taken away; one of labels is another one then. A page that only a chain of labels
+has asked for says so (`is_unowned`): all others are signs of an owner in the chain of all, as they
+were in earlier versions. For a name in `merge` each index is a chain of its own, and
+`upstream/merged_listing.py` makes one listing of what all of them have.
+
+Pages: `upstream/pages.py` finds the page of a project at one upstream index. What it returns is the
+same object as long as nothing has changed, so what is made of it can be kept beside it.
 
 1. A page in memory is used for `page_ttl`. Then a thread looks into the store, as another process
    may have asked meanwhile, and asks the index that owns the name. In a server all who want the
@@ -58,11 +67,11 @@ An index that refuses one page or file (403, 451) is told from one that refuses 
 request for what its host has answered last (`answering_hosts.py`). A refusal is an error of every
 reader, and what was stored before is not served in its place.
 
-The stored page is also the memory of who owns the name. If the owner answers 404, an empty page
-stays in its place, and no other index gets the name until `wheelyard upstream forget`. So a sweep
-never removes pages. At each renewal the indexes before the owner are asked, too; if one has the
-name, an empty page that says so (`is_contested`) replaces the owner's, and is never renewed: it
-holds on every instance, and wins against a page that another one writes meanwhile.
+If an index answers 404 for a project that it had, an empty page stays in its place, with the
+digests of its files, and no other index of the chain gets the name until `wheelyard upstream
+forget`. So a sweep never removes pages. As often as the owner, the indexes before it are asked,
+too; if one has the name, the stored owner says so (`is_contested`), and nothing is asked any more:
+that holds on every instance, and wins against what another one writes meanwhile.
 
 Files: A file that the store has goes the way of a private one: `storage/forwarding.py` makes what
 is below `upstream/<id>/` a store of its own, so `catalog/files.py` and `http/file_delivery.py`

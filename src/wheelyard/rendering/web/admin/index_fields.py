@@ -25,8 +25,8 @@ FIELDS: Final = (
         "layers",
         "Layers",
         "Names with commas, in the order in which a project is looked for: the name of this index "
-        "for its own packages, other indexes such as main, and upstream. Empty means its own "
-        "packages alone.",
+        "for its own packages, other indexes such as main, upstream, and labels of upstream "
+        "indexes. Empty means its own packages alone.",
         is_rare=False,
     ),
     IndexField(
@@ -41,8 +41,9 @@ FIELDS: Final = (
     IndexField(
         "merge",
         "Merge",
-        "Projects whose files come from all layers, such as acme-*. Of others, the first layer "
-        "that has the name counts.",
+        "Projects whose files come from all layers, such as acme-*: private ones from all indexes, "
+        "public ones from all upstream indexes. Of others, the first layer that has the name "
+        "counts.",
         is_rare=False,
     ),
     IndexField(
