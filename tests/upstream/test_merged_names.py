@@ -235,6 +235,27 @@ def test_why_and_refresh(torch: FakeUpstream, second: FakeUpstream, tmp_path: Pa
         assert not any(file["shown"] for file in explained["files"])
 
 
+@pytest.mark.parametrize(
+    ("layers", "shown"),
+    [
+        (["all", "upstream"], ["2.0+cu121"]),
+        (["all", "main", "over"], ["2.0+cu121"]),
+        (["all", "low", "over"], ["2.0", "2.0+cu121", "2.1"]),
+    ],
+)
+def test_all_upstream_indexes_are_one_layer(
+    torch: FakeUpstream, second: FakeUpstream, tmp_path: Path, layers: list[str], shown: list[str]
+) -> None:
+    """Versions of the upstream indexes in `upstream` are not mixed, although `merge` has a name."""
+    over = {"name": "over", "layers": ["over", "upstream"], "read": "anyone"}
+    low = {"name": "low", "layers": ["low", SECOND], "read": "anyone"}
+    whole = {"name": "all", "layers": layers, "merge": ["*"], "read": "anyone"}
+    with chained(tmp_path, torch, second, whole, over, low) as server:
+        for _ in range(2):
+            assert versions(server, "all", "torch") == shown
+            server.clock.advance(seconds=601)
+
+
 def test_search_finds_the_newest_of_all(
     torch: FakeUpstream, second: FakeUpstream, tmp_path: Path
 ) -> None:

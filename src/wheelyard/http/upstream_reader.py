@@ -119,7 +119,7 @@ class UpstreamReader:
         if places == (upstream.hidden_pages,) and request.caller.may(Action.READ, name):
             return None
         # in this order: a page is read after the name was found not to be private
-        known = {
+        stored_pages = {
             pages: request.once(("page", pages, name), pages.peek_stored, name) for pages in places
         }
         state = upstream.policy.state()
@@ -129,17 +129,18 @@ class UpstreamReader:
             return (refused,)
         self._refuse_loop(request)
         wants_newest = may_refresh and _wants_newest(request)
-        found = [
+        found_pages = [
             self._page(
                 *(pages, name, request, stored),
                 wants_newest=wants_newest,
                 is_one_of_several=len(places) > 1,
             )
-            for pages, stored in known.items()
+            for pages, stored in stored_pages.items()
         ]
-        listings = tuple(upstream.serve(page, state) for page in found if page is not None)
+        listings = tuple(upstream.serve(page, state) for page in found_pages if page is not None)
         if not listings:
-            if len(places) > 1 and None in known.values():  # else it is counted, or was not asked
+            # else it is counted already, or nobody was asked
+            if len(places) > 1 and None in stored_pages.values():
                 request.once(("unknown", name), self._note_unknown, request.client_key)
             raise project_not_found(name)
         if asker is not None:

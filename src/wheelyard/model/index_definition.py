@@ -252,12 +252,17 @@ class UpstreamLabels(Struct, frozen=True):
     ) -> "UpstreamLayers":
         """Return the upstream indexes that an index shows; `definitions` are valid together."""
         of_upstream = [part for part in parts_of(definition, definitions) if part in self]
-        labels = dict[str, None]()
-        for part in of_upstream:
-            labels |= dict.fromkeys(self.in_order if part == UPSTREAM_LAYER else (part,))
-        below = (definitions[name] for name in indexes_below(definition, definitions))
+        labels = [label for part in of_upstream for label in self.of_layer(part)]
+        below = (definitions[name] for name in sorted(indexes_below(definition, definitions)))
         merge = tuple(one.merge for one in (definition, *below) if one.merge.texts)
-        return UpstreamLayers(tuple(labels), merge, of_upstream[:1] == [UPSTREAM_LAYER])
+        if not of_upstream[1:]:  # one layer is merged with no other one
+            merge = ()
+        are_all = of_upstream[:1] == [UPSTREAM_LAYER]
+        return UpstreamLayers(tuple(dict.fromkeys(labels)), merge, are_all)
+
+    def of_layer(self, layer: str) -> tuple[str, ...]:
+        """Return the labels of the upstream indexes that are one layer, in their order."""
+        return self.in_order if layer == UPSTREAM_LAYER else (layer,)
 
 
 class UpstreamLayers(Struct, frozen=True):

@@ -122,22 +122,21 @@ class Own(Repository, frozen=True):
 
 
 class Upstream(Repository, frozen=True):
-    """The packages of one upstream index, or of all."""
+    """The packages of one upstream index, or of the first of several that has a name."""
 
-    label: str | None = None
-    """None for all of them."""
+    labels: tuple[str, ...]
+    """Of the indexes, in their order."""
 
     def find_public(self, lookup: ProjectLookup) -> "tuple[UpstreamListing, ...]":
         """See `Repository`."""
-        return tuple(found for found in lookup.public if self._has(found.origin.label))
+        by_label = {listing.origin.label: listing for listing in lookup.public}
+        # one without a label says why no index was asked
+        listings = [by_label[label] for label in ("", *self.labels) if label in by_label]
+        return tuple(listings[:1])
 
     def public_rules(self, label: str) -> "tuple[IndexRules, ...] | None":
         """See `Repository`."""
-        return () if self._has(label) else None
-
-    def _has(self, label: str) -> bool:
-        """Return whether it shows what an upstream index has, or what none was asked for."""
-        return self.label is None or label in {"", self.label}
+        return () if label in {"", *self.labels} else None
 
 
 class Layers(Repository, frozen=True):

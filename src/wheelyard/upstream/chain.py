@@ -154,12 +154,12 @@ class UpstreamChain:
             return None
         if held.ownership.is_contested:
             return KnownPage(None) if self._is_final(held) else None
-        known = self._pages.peek(self._key(held, name))
-        if known is None or self._is_fresh(held, known.page):
-            return known
-        if known.page is None or now >= held.retry_at or not self._may_serve(held, name):
+        peeked = self._pages.peek(self._key(held, name))
+        if peeked is None or self._is_fresh(held, peeked.page):
+            return peeked
+        if peeked.page is None or now >= held.retry_at or not self._may_serve(held, name):
             return None
-        return KnownPage(self._as_stale(held, known.page))
+        return KnownPage(self._as_stale(held, peeked.page))
 
     def peek_stored(self, name: NormalizedName) -> KnownPage | None:
         """
@@ -295,6 +295,8 @@ class UpstreamChain:
 
     def _before(self, held: _HeldOwner, name: NormalizedName) -> Iterator[str]:
         """Yield the ids of the indexes that are asked for a name before its owner."""
+        if held is self._only:
+            return
         for upstream_id in self._asked(name):
             if upstream_id == held.ownership.owner:
                 return
@@ -447,8 +449,10 @@ class UpstreamChain:
         """Return whether no index has a name, and the store knows no owner, as was seen lately."""
         if not self._unowned.get(name):
             return False
-        known = (self._pages.peek(PageKey(upstream_id, name)) for upstream_id in self._asked(name))
-        return all(answer is not None and answer.page is None for answer in known)
+        answers = (
+            self._pages.peek(PageKey(upstream_id, name)) for upstream_id in self._asked(name)
+        )
+        return all(answer is not None and answer.page is None for answer in answers)
 
     def _is_final(self, held: _HeldOwner) -> bool:
         """Return whether nobody has to be asked about a name that is contested."""
@@ -457,11 +461,11 @@ class UpstreamChain:
 
     def _is_fresh(self, held: _HeldOwner, page: FoundPage | None) -> bool:
         """Return whether the indexes before the owner have not to be asked again yet."""
-        if self._config.offline:
+        if self._config.offline or held is self._only:
             return True
-        is_short = page is None
-        seconds = self._pages.ttl_of(held.ownership.owner, is_short=is_short)
-        if page is not None:
+        if page is None:
+            seconds = self._pages.ttl_of(held.ownership.owner, is_short=True)
+        else:
             seconds = self._pages.ttl(page.page)
         return self._runtime.monotonic() < held.asked_at + seconds
 
@@ -520,11 +524,11 @@ class UpstreamChain:
         if stored is None and memory is not None:
             return replace(memory, looked_at=self._runtime.monotonic())
         if stored is not None and stored.ownership is not None:
-            found = self._of_asked(name, stored.ownership, stored.version)
+            held = self._of_asked(name, stored.ownership, stored.version)
             # that it is contested may not be written yet, and must not be forgotten meanwhile
-            if found is not None and memory is not None and memory.counts_more(found.ownership):
-                return replace(memory, version=stored.version, looked_at=found.looked_at)
-            return found
+            if held is not None and memory is not None and memory.counts_more(held.ownership):
+                return replace(memory, version=stored.version, looked_at=held.looked_at)
+            return held
         if memory is not None and memory.version is None:
             return memory
         self._memory.discard(name)

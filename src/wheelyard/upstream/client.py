@@ -426,9 +426,9 @@ class UpstreamClients:
     def of_labels(self, labels: Iterable[str]) -> "UpstreamClients":
         """Return those of the indexes with these labels, in this order."""
         by_label = {client.server.label: client for client in self.in_order}
-        some = copy(self)
-        some.in_order = tuple(by_label[label] for label in labels)
-        return some
+        chosen = copy(self)
+        chosen.in_order = tuple(by_label[label] for label in labels)
+        return chosen
 
     def __getitem__(self, upstream: str) -> UpstreamClient:
         return self._by_id[upstream]

@@ -429,8 +429,8 @@ def _says(own: Decision, draft: Decision) -> bool:
 
 def _refreshed(places: Iterable[PagesOfName], project: NormalizedName) -> list[UpstreamPage]:
     """Return the pages of a project from some places, asked for now."""
-    found = [place.refresh(project) for place in places]
-    return [one.page for one in found if one is not None]
+    answers = [place.refresh(project) for place in places]
+    return [one.page for one in answers if one is not None]
 
 
 def _without_index(project: NormalizedName) -> NotFound:

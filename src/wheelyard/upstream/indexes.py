@@ -212,22 +212,22 @@ def _merged_explanation(parts: Sequence[_Explained]) -> Explanation:
     explanations = [part.explanation for part in parts]
     first = explanations[0]
     silent = [one for one in explanations if one.answer is NameAnswer.UNAVAILABLE]
-    found = [one for one in explanations if one.fetched_at is not None]
-    base = next(iter((*silent, *found, first)))
+    with_page = [one for one in explanations if one.fetched_at is not None]
+    base = next(iter((*silent, *with_page, first)))
     files = _merged_files(parts)
     if silent:  # clients get nothing rather than a part
         why = silent[0].reasons
         files = [replace(file, shown=False, reasons=file.reasons or why) for file in files]
     return replace(
         base,
-        upstream=" ".join(one.upstream for one in found),
-        fetched_at=min((one.fetched_at for one in found if one.fetched_at), default=None),
-        age=max((one.age for one in found), default=0.0),
-        is_stale=any(one.is_stale for one in found),
-        alternate_locations=tuple(place for one in found for place in one.alternate_locations),
-        refused_hosts=tuple(host for one in found for host in one.refused_hosts),
-        unused_links=tuple(link for one in found for link in one.unused_links),
-        unused_link_count=sum(one.unused_link_count for one in found),
+        upstream=" ".join(one.upstream for one in with_page),
+        fetched_at=min((one.fetched_at for one in with_page if one.fetched_at), default=None),
+        age=max((one.age for one in with_page), default=0.0),
+        is_stale=any(one.is_stale for one in with_page),
+        alternate_locations=tuple(place for one in with_page for place in one.alternate_locations),
+        refused_hosts=tuple(host for one in with_page for host in one.refused_hosts),
+        unused_links=tuple(link for one in with_page for link in one.unused_links),
+        unused_link_count=sum(one.unused_link_count for one in with_page),
         files=tuple(files),
     )
 
@@ -482,7 +482,7 @@ class UpstreamIndex:
         """
         pages = [place.stored(name) for place in self.places_of(name)] if version else []
         codes = (self._hidden_codes(page, version) for page in pages if page is not None)
-        return tuple(dict.fromkeys(code for some in codes for code in some))
+        return tuple(dict.fromkeys(code for of_page in codes for code in of_page))
 
     def _hidden_codes(self, page: UpstreamPage, version: str) -> list[str]:
         page, key = self.files.with_digests(page), strip_trailing_zeros(version)
@@ -523,7 +523,7 @@ class UpstreamIndex:
             raise Forbidden(refusal.text, code=refusal.code, advice=refusal.advice)
         before = [page for place in places if (page := place.stored(name)) is not None]
         earlier = {filename for page in before for filename in page.by_filename}
-        renewed = [found.page for place in places if (found := place.refresh(name)) is not None]
+        renewed = [answer.page for place in places if (answer := place.refresh(name)) is not None]
         labels = [self.config.label_of(page.upstream) for page in renewed]
         files = dict.fromkeys(filename for page in renewed for filename in page.by_filename)
         return RefreshedPage(

@@ -50,11 +50,11 @@ class KeptFolders(ForwardingStore):
         upstream_id, slash, _ = key.removeprefix(keys.UPSTREAM).partition("/")
         if not slash or upstream_id not in self._ids or not key.startswith(keys.UPSTREAM):
             return "", ""
-        found = self._found.get(upstream_id)
-        if found is None:
+        kept_id = self._found.get(upstream_id)
+        if kept_id is None:
             # of two threads that look, both find the same
-            found = self._found[upstream_id] = self._find(upstream_id)
-        return keys.upstream(upstream_id), keys.upstream(found)
+            kept_id = self._found[upstream_id] = self._find(upstream_id)
+        return keys.upstream(upstream_id), keys.upstream(kept_id)
 
     def _find(self, upstream_id: str) -> str:
         if next(self.inner.list(keys.upstream(upstream_id)), None) is not None:

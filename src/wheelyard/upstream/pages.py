@@ -446,9 +446,9 @@ class UpstreamPages:
     def _load(self, key: PageKey) -> _HeldPage | None:
         """Return the page of the store, or the one in memory if that is the same or not stored."""
         memory = self._memory.get(key)
-        known = None if memory is None else memory.version
+        version = None if memory is None else memory.version
         try:
-            stored = self.kept.load(key.upstream, key.name, known)
+            stored = self.kept.load(key.upstream, key.name, version)
         except Unavailable:
             # whether the name is private is known, and one index alone cannot be confused
             if self.config.offline:

@@ -100,14 +100,14 @@ class Indexes:
         self, definition: IndexDefinition, definitions: Mapping[str, IndexDefinition]
     ) -> UpstreamLayers:
         """Return the upstream indexes of an index, from memory while no index has changed."""
-        made_of, known = self._known_layers
+        made_of, by_name = self._known_layers
         if made_of is not definitions:
-            known = {}
-            self._known_layers = definitions, known
-        layers = known.get(definition.name)
+            by_name = {}
+            self._known_layers = definitions, by_name
+        layers = by_name.get(definition.name)
         if layers is None:
             layers = self.in_force.labels.layers_of(definition, definitions)
-            known[definition.name] = layers
+            by_name[definition.name] = layers
         return layers
 
     def main(self) -> "Index":

@@ -8,7 +8,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from wheelyard.model.index_definition import IndexDefinition
-from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
+from wheelyard.model.index_name import MAIN
 from wheelyard.repository.index_repository import IndexRepository
 from wheelyard.repository.layers import Layers, Own, Repository, Upstream
 from wheelyard.repository.tables import FIRST_GENERATION
@@ -101,8 +101,8 @@ class _Composer:
             elif layer not in index.server.definitions.labels:
                 layers.append(self._layer(layer))
             elif shows_upstream:
-                label = None if layer == UPSTREAM_LAYER else layer
-                layers.append(self._upstream(index, Upstream(label)))
+                labels = index.server.definitions.labels.of_layer(layer)
+                layers.append(self._upstream(index, Upstream(labels)))
         shown: Repository = Layers(tuple(layers), definition.merge)
         if len(layers) == 1:
             shown = layers[0]
