@@ -129,15 +129,15 @@ class UpstreamReader:
             return (refused,)
         self._refuse_loop(request)
         wants_newest = may_refresh and _wants_newest(request)
-        found_pages = [
-            self._page(
+        found_pages = list[tuple[PagesOfName, FoundPage | None]]()
+        for pages, stored in stored_pages.items():
+            page = self._page(
                 *(pages, name, request, stored),
                 wants_newest=wants_newest,
                 is_one_of_several=len(places) > 1,
             )
-            for pages, stored in stored_pages.items()
-        ]
-        listings = tuple(upstream.serve(page, state) for page in found_pages if page is not None)
+            found_pages.append((pages, page))
+        listings = upstream.serve_each(name, found_pages, state)
         if not listings:
             # else it is counted already, or nobody was asked
             if len(places) > 1 and None in stored_pages.values():

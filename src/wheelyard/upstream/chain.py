@@ -248,6 +248,11 @@ class UpstreamChain:
         pages = (self._pages.stored(PageKey(owner, name)) for owner in self._possible_owners(name))
         return next((page for page in pages if page is not None and not page.is_gone), None)
 
+    def gone(self, name: NormalizedName) -> UpstreamPage | None:
+        """Return what is remembered of a page that its owner has no more, or None."""
+        held = self._remembered(name)
+        return None if held is None else self._pages.gone(self._key(held, name))
+
     def stored_owners(self) -> Iterator[tuple[NormalizedName, Entry]]:
         """Yield the names whose owner is stored, by a listing, with the object that says it."""
         if self._only is None:

@@ -54,6 +54,9 @@ class HiddenPages:
     def stored(self, name: NormalizedName) -> None:
         """Return None: there is no page in the store."""
 
+    def gone(self, name: NormalizedName) -> None:
+        """Return None: nothing is remembered."""
+
     def why_contested(self, name: NormalizedName) -> str:
         """Return an empty text: no index has the name."""
         del name

@@ -262,6 +262,8 @@ class UpstreamOrigin(Origin, frozen=True, kw_only=True):
     view: PageView
     """Which of them the policy shows, and why not the others."""
     policy: Policy
+    gone_before: tuple[UpstreamPage, ...] = ()
+    """What earlier indexes had of a merged name, which they have no more."""
     refused_for: FileReason | None = None
     """Why nothing of the project is shown, for programs."""
 
@@ -312,6 +314,13 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
         """What clients can see of it."""
         shown = self.origin.label, self.status, self.reason, self.files, self.empty_versions
         return *shown, self.origin.view.hidden
+
+
+def _after(listing: UpstreamListing, gone: Sequence[UpstreamPage]) -> UpstreamListing:
+    """Return a listing that comes after what earlier indexes had."""
+    if not gone:
+        return listing
+    return replace(listing, origin=replace(listing.origin, gone_before=tuple(gone)))
 
 
 class _Chain(Struct, frozen=True):
@@ -455,6 +464,26 @@ class UpstreamIndex:
         origin = replace(shown.origin, is_stale=current.is_stale, age=current.age)
         return replace(shown, origin=origin)
 
+    def serve_each(
+        self,
+        name: NormalizedName,
+        found: Sequence[tuple[PagesOfName, FoundPage | None]],
+        state: PolicyState | None = None,
+    ) -> tuple[UpstreamListing, ...]:
+        """
+        Return what clients may see now of a name from each place that has a page.
+
+        Each page comes with the place where it was looked up. Raises as `Policy.view`.
+        """
+        listings = list[UpstreamListing]()
+        gone = list[UpstreamPage]()
+        for place, page in found:
+            if page is not None:
+                listings.append(_after(self.serve(page, state), gone))
+            elif len(found) > 1:
+                gone += filter(None, [place.gone(name)])
+        return tuple(listings)
+
     def note_hidden(self, listings: Sequence[UpstreamListing], asker: Caller) -> None:
         """Note that an installer wants a project, if the policy hides each file of it."""
         hiding = [listing for listing in listings if listing.hidden]
@@ -500,8 +529,16 @@ class UpstreamIndex:
         It asks nobody, counts nothing, and does not look whether the name is private. Raises as
         `Policy.view`.
         """
-        pages = [place.stored(name) for place in self._public_places(name)]
-        return tuple(self._of_stored(page) for page in pages if page is not None)
+        places = self._public_places(name)
+        listings = list[UpstreamListing]()
+        gone = list[UpstreamPage]()
+        for place in places:
+            page = place.stored(name)
+            if page is not None:
+                listings.append(_after(self._of_stored(page), gone))
+            elif len(places) > 1:
+                gone += filter(None, [place.gone(name)])
+        return tuple(listings)
 
     def _of_stored(self, stored: UpstreamPage) -> UpstreamListing:
         page = self.files.with_digests(stored)

@@ -13,7 +13,7 @@ from wheelyard.model.public_packages import Decision, FileReason
 from wheelyard.rendering.listing import HiddenFiles, Listing, Origin
 from wheelyard.rendering.simple_pages import hidden_files
 from wheelyard.upstream.indexes import UpstreamListing
-from wheelyard.upstream.page import UpstreamFile, places_of_files
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage, places_of_files
 
 
 class MergedOrigin(Origin, frozen=True, kw_only=True):
@@ -61,10 +61,9 @@ class MergedListing(Listing, frozen=True, kw_only=True):
 def merged_listing(parts: tuple[UpstreamListing, ...]) -> UpstreamListing | MergedListing:
     """Return what clients may see of a project that some upstream indexes have, at least one."""
     first, *others = parts
-    if not others:
+    if not others and not first.origin.gone_before:
         return first
-    pages = [part.origin.page for part in parts]
-    places = {filename: parts[number] for filename, number in places_of_files(pages).items()}
+    places = _places(parts)
     files = [file for part in parts for file in part.files if places.get(file.filename) is part]
     hidden = {
         filename: reason
@@ -82,7 +81,7 @@ def merged_listing(parts: tuple[UpstreamListing, ...]) -> UpstreamListing | Merg
         is_upstream=True,
         is_stale=any(origin.is_stale for origin in origins),
         age=max(origin.age for origin in origins),
-        confirmed_at=min(page.fetched_at for page in pages),
+        confirmed_at=min(origin.page.fetched_at for origin in origins),
         generation=" ".join(origin.generation for origin in origins),
         hidden_by_page=hidden_files(by_version),
         parts=parts,
@@ -93,12 +92,28 @@ def merged_listing(parts: tuple[UpstreamListing, ...]) -> UpstreamListing | Merg
         reason=first.reason,
         files=tuple(sorted(files, key=lambda file: file.filename)),
         empty_versions=_empty_versions(parts, files),
-        version=" ".join(part.version for part in parts),
+        version=" ".join(map(_version, parts)),
         parts=parts,
         places=places,
         hidden=hidden,
         origin=origin,
     )
+
+
+def _places(parts: Sequence[UpstreamListing]) -> dict[str, UpstreamListing]:
+    """Return which of the parts decides about a file, by filename."""
+    pages = list[UpstreamPage]()
+    owners = list[UpstreamListing]()
+    for part in parts:
+        of_part = (*part.origin.gone_before, part.origin.page)
+        pages += of_part
+        owners += [part] * len(of_part)
+    return {filename: owners[number] for filename, number in places_of_files(pages).items()}
+
+
+def _version(part: UpstreamListing) -> str:
+    """Return another text whenever a part, or what was before it, is another one."""
+    return " ".join((part.version, *(page.version for page in part.origin.gone_before)))
 
 
 def _empty_versions(

@@ -258,6 +258,13 @@ class UpstreamPages:
         held = self._load(key)
         return None if held is None else held.page
 
+    def gone(self, key: PageKey) -> UpstreamPage | None:
+        """Return what is remembered of a page that its index has no more, or None."""
+        held = self._memory.get(key)
+        if held is None and not self._looked_absent.get(key):
+            held = self._load(key)
+        return held.page if held is not None and held.page.is_gone else None
+
     def forget(self, name: NormalizedName) -> None:
         """
         Remove the pages of a name that are stored, of all indexes.
