@@ -467,7 +467,7 @@ class UpstreamIndex:
     def serve_each(
         self,
         name: NormalizedName,
-        found: Sequence[tuple[PagesOfName, FoundPage | None]],
+        looked_up: Sequence[tuple[PagesOfName, FoundPage | None]],
         state: PolicyState | None = None,
     ) -> tuple[UpstreamListing, ...]:
         """
@@ -477,10 +477,10 @@ class UpstreamIndex:
         """
         listings = list[UpstreamListing]()
         gone = list[UpstreamPage]()
-        for place, page in found:
+        for place, page in looked_up:
             if page is not None:
                 listings.append(_after(self.serve(page, state), gone))
-            elif len(found) > 1:
+            elif len(looked_up) > 1:
                 gone += filter(None, [place.gone(name)])
         return tuple(listings)
 
