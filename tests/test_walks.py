@@ -12,18 +12,18 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[1]
 BOUNDS = {
-    "upload to a folder": (59, 13),
-    "upload to a bucket": (62, 9),
+    "upload to a folder": (58, 13),
+    "upload to a bucket": (61, 9),
     "cold page on a folder": (38, 2),
     "cold page on a bucket": (41, 2),
-    "cold web page on a folder": (69, 7),
-    "cold web page on a bucket": (71, 6),
-    "cold web page of a manager on a folder": (69, 10),
-    "cold web page of a manager on a bucket": (72, 9),
-    "cold form on a folder": (41, 5),
-    "cold form on a bucket": (44, 3),
-    "remembered page on a folder": (13, 1),
-    "remembered page on a bucket": (11, 0),
+    "cold web page on a folder": (68, 7),
+    "cold web page on a bucket": (70, 6),
+    "cold web page of a manager on a folder": (68, 10),
+    "cold web page of a manager on a bucket": (71, 9),
+    "cold form on a folder": (40, 5),
+    "cold form on a bucket": (43, 3),
+    "remembered page on a folder": (12, 1),
+    "remembered page on a bucket": (10, 0),
 }
 """The most modules of a request, and the most calls of the store in a row."""
 

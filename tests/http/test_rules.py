@@ -208,7 +208,7 @@ def _stored_filter(folder: Path, store: MemoryStore) -> None:
         server.publish(OLD, NEW)
         keys = {"name": "stable", "layers": ["main"], "filter": FILTER, "read": "anyone"}
         made = IndexMade(at=START, by="local:old", index=keys)
-        server.index.server.indexes.in_force.records.change(lambda _: (made,))
+        server.index.server.definitions.records.change(lambda _: (made,))
 
 
 def test_a_filter_of_an_earlier_version_hides_all(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_no_command_opens_what_a_filter_hid(tmp_path: Path) -> None:
     with in_process(tmp_path, Settings(main=OPEN_MAIN)) as server:
         keys = {"name": "either", "layers": ["main"], "filter": "approved and (yanked or attested)"}
         made = IndexMade(at=START, by="local:old", index=keys)
-        server.index.server.indexes.in_force.records.change(lambda _: (made,))
+        server.index.server.definitions.records.change(lambda _: (made,))
         (warning,) = [text for text in texts_of(server_warnings(server.index)) if "filter" in text]
 
     assert "No key says the same as: yanked or attested." in warning

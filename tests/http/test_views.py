@@ -557,7 +557,7 @@ def test_a_project_that_is_hidden_is_not_said_to_be_deleted(server: InProcessSer
 def test_a_history_names_no_file_that_is_hidden(server: InProcessServer, base: str) -> None:
     """Histories and feeds of a view lack the files that it hides, and those that are deleted."""
     source = MAIN if base.startswith("/as-of") else "dev"
-    segment = server.index.server.indexes.definition(source).segment
+    segment = server.index.server.definitions.get(source).segment
     server.publish_to(source, OLD)
     server.clock.advance(days=1)
     server.publish_to(source, NEW, make_wheel("demo", "2.0rc2"))

@@ -105,7 +105,7 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
     here.server.index_administration.change("dev", {"layers": layers}, "local:bo")  # nothing to do
     assert here.server.index_administration.remove("dev", "local:bo") == ()
     assert names_of(there) == [MAIN, "prod"]
-    events = [commit.event for commit in there.server.indexes.in_force.records.history()]
+    events = [commit.event for commit in there.server.definitions.records.history()]
     assert [describe_event(event) for event in events] == [
         "index dev: made, its own packages (TEAM-1)",
         "index dev: changed, layers dev prod (sees prod)",
@@ -349,8 +349,10 @@ def test_an_index_and_a_project_race_for_a_name(tmp_path: Path, *, is_upload_fir
             break
         index = IndexHarness(tmp_path).opened(3, store)
         has_project = any(True for _ in store.list(keys.PROJECTS))
-        assert not (has_project and index.server.indexes.names()), at
-        assert has_project or index.server.indexes.names() or (is_refused and others == [True]), at
+        assert not (has_project and index.server.definitions.names()), at
+        assert (
+            has_project or index.server.definitions.names() or (is_refused and others == [True])
+        ), at
         results.add((is_refused, others[0]))
 
     assert {(True, False), (False, True)} <= results
@@ -366,7 +368,7 @@ def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
     index = opened(harness)
 
     assert names_of(index) == [MAIN, "qa"]
-    assert set(index.server.indexes.names()) == {"dev", "qa", "team"}
+    assert set(index.server.definitions.names()) == {"dev", "qa", "team"}
     with pytest.raises(Unavailable, match="'prod' is no index of this store") as refused:
         index.named("dev")
     assert refused.value.code == "wrong_index"
@@ -411,7 +413,7 @@ def test_what_stops_the_start(harness: IndexHarness, settings: Settings, words: 
     index = harness.opened(4, settings=settings)
 
     with pytest.raises(Invalid, match=words) as refused:
-        index.server.indexes.in_force.require_start(index.projects)
+        index.server.definitions.require_start(index.projects)
 
     assert refused.value.code == "bad_setting"
 
@@ -424,7 +426,7 @@ def test_one_of_two_definitions_is_removed(harness: IndexHarness) -> None:
 
     index.server.index_administration.remove("dev", "local:bo")
 
-    index.server.indexes.in_force.require_start(index.projects)
+    index.server.definitions.require_start(index.projects)
     assert index.named("dev").projects.get(NormalizedName("demo")).files
 
 
@@ -598,10 +600,10 @@ def test_no_server_starts_with_an_index_of_the_settings_that_opens_another_one(
     index = opened(harness, *tables)
 
     with pytest.raises(Invalid, match="anybody may read the index leak, and not the index prod"):
-        index.server.indexes.in_force.require_start(index.projects)
+        index.server.definitions.require_start(index.projects)
 
     mended = opened(harness, *({**table, "read": "anyone"} for table in tables), seed=4)
-    mended.server.indexes.in_force.require_start(mended.projects)
+    mended.server.definitions.require_start(mended.projects)
 
 
 def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:

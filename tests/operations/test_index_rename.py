@@ -113,7 +113,7 @@ def old(harness: IndexHarness) -> IndexHarness:
         IndexMade(at=at, by="local:bo", index={"name": "dev", "layers": ["dev", MAIN]}),
         IndexMade(at=at, by="local:bo", index={"name": "root", "layers": [""]}),
     )
-    index.server.indexes.in_force.records.change(lambda _: events)
+    index.server.definitions.records.change(lambda _: events)
     return harness
 
 
@@ -165,7 +165,7 @@ def test_an_index_of_the_settings_that_shows_main_is_closed(old: IndexHarness) -
 
     index = old.opened(9, settings=Settings(main=OPEN_MAIN, index=tables))
 
-    index.server.indexes.in_force.require_start(index.projects)
+    index.server.definitions.require_start(index.projects)
     assert [one.name for one in served(index)] == [MAIN, "root", "top"]
     with refused(Unavailable, "wrong_index"):
         index.named("view")
@@ -187,8 +187,8 @@ def test_nothing_new_names_main_meanwhile(old: IndexHarness) -> None:
 def require_renamed(index: Index) -> None:
     """Check that nothing was lost, and that all that named the index names it still."""
     assert versions(index) == {MAIN: ["9.0"], "team": ["1.0"]}
-    assert index.server.indexes.definition("dev").layers == ("dev", "team")
-    assert index.server.indexes.definition("root").layers == (MAIN,)
+    assert index.server.definitions.get("dev").layers == ("dev", "team")
+    assert index.server.definitions.get("root").layers == (MAIN,)
     assert where(index, ANA) == where(index, "token") == {"team"}
     (publisher,) = index.server.publishers.show()
     assert publisher.publisher["index"] == "team"
@@ -244,10 +244,10 @@ def test_an_index_with_a_filter_gets_another_name(harness: IndexHarness) -> None
     index = harness.index
     keys_of_index = {"name": MAIN, "layers": [""], "filter": "not yanked"}
     made = IndexMade(at=harness.clock.now, by="local:bo", index=keys_of_index)
-    index.server.indexes.in_force.records.change(lambda _: (made,))
+    index.server.definitions.records.change(lambda _: (made,))
 
     assert rename(index, "stable") == "stable"
 
-    definition = index.server.indexes.definition("stable")
+    definition = index.server.definitions.get("stable")
     assert definition.removed_filter == "not yanked"
     assert any("yanked = false" in text for text in texts_of(index_warnings(index)))

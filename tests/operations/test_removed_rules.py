@@ -36,7 +36,7 @@ def index(harness: IndexHarness) -> Index:
     """An index with a release, over a store in which an earlier version has made `prod`."""
     harness.upload(make_wheel())
     made = IndexMade(at=harness.clock.now, by="local:old", index=dict(OLD))
-    harness.index.server.indexes.in_force.records.change(lambda _: (made,))
+    harness.index.server.definitions.records.change(lambda _: (made,))
     return harness.opened(3)
 
 
@@ -50,7 +50,7 @@ def promote(index: Index) -> Promoted:
 
 def stored(index: Index) -> StoredIndex:
     """Return `prod` as the store has it."""
-    found = index.server.indexes.in_force.stored().find("prod")
+    found = index.server.definitions.stored().find("prod")
     assert found is not None
     return found
 

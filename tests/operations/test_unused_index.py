@@ -112,7 +112,7 @@ def test_pages_look_seldom_whether_main_was_used(harness: IndexHarness) -> None:
     store = ListedStore(harness.store)
     settings = Settings(index=(DEV,))
     index = harness.opened(5, store, settings, is_local=False)
-    assert index.server.indexes.definitions().keys() == {"dev"}
+    assert index.server.definitions.served().keys() == {"dev"}
 
     def lists_of_pages() -> int:
         before = store.count
@@ -137,7 +137,7 @@ def test_an_upload_to_a_project_with_files_looks_at_no_other(harness: IndexHarne
     upload(harness, harness.index)
     store = ListedStore(harness.store)
     index = harness.opened(5, store, Settings(index=(DEV,)), is_local=False)
-    index.server.indexes.definitions()
+    index.server.definitions.served()
     store.count = 0
 
     index.uploads.accept(make_wheel(version="2.0").arrival(harness.folder), ALICE)
@@ -149,7 +149,7 @@ def test_an_upload_to_a_project_with_files_looks_at_no_other(harness: IndexHarne
 
 def test_other_indexes_are_not_closed(harness: IndexHarness) -> None:
     """An empty index that has another name takes uploads."""
-    definitions = opened(harness, DEV).server.indexes.in_force
+    definitions = opened(harness, DEV).server.definitions
 
     assert definitions.get(MAIN).is_closed_while_unused
     assert not definitions.get("dev").is_closed_while_unused

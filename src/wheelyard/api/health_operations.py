@@ -140,7 +140,7 @@ def _store_parts(index: Index) -> Iterator[HealthPart]:
 
 def _index_parts(index: Index) -> Iterator[HealthPart]:
     try:
-        in_force = index.server.indexes.in_force.load()
+        in_force = index.server.definitions.load()
     except Unavailable as fault:
         yield HealthPart("indexes", "failed", fault.message)
         return

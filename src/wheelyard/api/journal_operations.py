@@ -110,7 +110,7 @@ def list_entries(call: Call, body: JournalQuery) -> JournalEntries:
 
 def _require_index(call: Call, body: JournalQuery) -> None:
     """Raise NotFound if there is no such index; it may be one that is not served now."""
-    if body.index not in {"", MAIN, *call.index.server.indexes.names()}:
+    if body.index not in {"", MAIN, *call.index.server.definitions.names()}:
         raise unknown_index(body.index)
 
 

@@ -139,7 +139,7 @@ def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool
     if not has_store(settings):
         # raises Invalid before a folder is made
         new = index_without_store(settings)
-        new.server.indexes.in_force.require_start(new.projects)
+        new.server.definitions.require_start(new.projects)
     index = open_index(settings, is_server=is_server)
     if index.server.is_new and location != MEMORY_LOCATION:
         print_message(logging.INFO, f"made a new store at {location}")

@@ -386,7 +386,7 @@ def _other_indexes(api: Api) -> str:
     if given_option("index"):
         return ""
     if isinstance(api, LocalApi):
-        indexes = sorted(api.index.server.indexes.names())
+        indexes = sorted(api.index.server.definitions.names())
     else:
         # a server names them if main has no project
         answer = api.call(project_operations.list_projects, ProjectsQuery())

@@ -175,7 +175,7 @@ def _check_store(settings: Settings, index: Index) -> None:
         for listed in index.server.index_administration.show():
             text = f"index {listed.name}: {describe_keys(listed.index)}, in the {listed.source}"
             click.echo(escaped(text))
-        index.server.indexes.in_force.require_start(index.projects)
+        index.server.definitions.require_start(index.projects)
         warn_of((*index_warnings(index), *password_warnings(index)))
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:

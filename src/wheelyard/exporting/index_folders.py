@@ -55,7 +55,7 @@ def index_folders(
     packages of theirs. Raises Unavailable if the definitions in the store cannot be read, or the
     store or the site does not answer.
     """
-    in_force = index.server.indexes.in_force
+    in_force = index.server.definitions
     indexes = in_force.load()
     configured = {name for name in indexes.definitions if name in in_force.configured}
     present = {*before.indexes}

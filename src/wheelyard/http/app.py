@@ -147,11 +147,11 @@ class App:
 
         If nobody can say which it is, or the index does not work, that one answers with the error.
         """
-        indexes, pools = self._context.index.server.indexes, self._context.process.pools
+        server, pools = self._context.index.server, self._context.process.pools
         try:
             in_force = self._peek()
             if in_force is None:  # they have to be read from a bucket
-                in_force = await pools.run_in(pools.reads, indexes.in_force.load)
+                in_force = await pools.run_in(pools.reads, server.definitions.load)
             above, _, last = path.rpartition("/")
             day = day_of_view(last) if is_dated_view(last) else None
             base = above if day else path
@@ -163,7 +163,7 @@ class App:
                 # all definitions, as what it shows follows from those of its layers, too
                 or app.context.definitions is not in_force.definitions
             ):
-                index = indexes.get(base or MAIN)
+                index = server.indexes.get(base or MAIN)
                 if day:
                     index = index.as_of(day)
                 app = self._app(context_of_index(self._context, index, in_force.definitions))
@@ -182,7 +182,7 @@ class App:
         """
         # only the event loop calls this, so it needs no lock
         if self._of_this_turn is None:
-            self._of_this_turn = self._context.index.server.indexes.peek()
+            self._of_this_turn = self._context.index.server.definitions.peek()
             get_running_loop().call_soon(self._end_turn)
         return self._of_this_turn
 

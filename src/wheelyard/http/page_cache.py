@@ -208,7 +208,7 @@ class CurrentVersions:
         elif key == GRANTS:
             snapshot = index.server.access.records.peek()
         elif key == INDEXES:
-            snapshot = index.server.indexes.in_force.records.peek()
+            snapshot = index.server.definitions.records.peek()
         elif key == PUBLISHERS:
             snapshot = index.catalog.publisher_records.peek()
         elif key == SEARCH:

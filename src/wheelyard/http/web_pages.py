@@ -182,7 +182,7 @@ class WebPages:
         """Whether there are several indexes, as far as the store says it."""
         index = self.context.index
         with suppress(Unavailable):  # a page has to be shown also while the store is down
-            return not index.definition.is_main or bool(index.server.indexes.definitions())
+            return not index.definition.is_main or bool(index.server.definitions.served())
         return False
 
     def choosing_viewer(self, request: Request, name: NormalizedName | None = None) -> Viewer:
@@ -208,8 +208,8 @@ class WebPages:
         is_read_only = index.settings.server.read_only or not index.definition.has_packages
         if request.caller.is_anonymous or is_read_only:
             return
-        indexes = index.server.indexes
-        definitions = {MAIN: indexes.definition(MAIN), **indexes.definitions()}
+        in_force = index.server.definitions
+        definitions = {MAIN: in_force.main, **in_force.served()}
         for other, definition in sorted(definitions.items()):
             if other != index.name and definition.has_packages:
                 target = index.named(other)
@@ -336,7 +336,7 @@ class WebPages:
         if request.segments[:1] != ("project",) or not index.definition.is_main:
             return ()
         with suppress(Unavailable):
-            both = index.server.indexes.peek()
+            both = index.server.definitions.peek()
             return sorted(both.definitions) if both is not None else ()
         return ()
 

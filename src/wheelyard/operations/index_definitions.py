@@ -126,6 +126,14 @@ class IndexDefinitions:
         """Return all definitions, read from the store if they may have changed."""
         return self._merge(self._read("fresh"))
 
+    def served(self) -> Mapping[str, IndexDefinition]:
+        """Return the definition of each index but main that is served, by name."""
+        return self.load().definitions
+
+    def names(self) -> Collection[str]:
+        """Return the names of all indexes but main, also of those that are not served."""
+        return self.load().names
+
     def stored(self) -> IndexList:
         """Return what the store has now."""
         return self._read("current").value or IndexList()

@@ -144,7 +144,7 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         if not self.definition.is_main:
             return ()
         with suppress(Unavailable):
-            return tuple(sorted(self.server.indexes.definitions()))
+            return tuple(sorted(self.server.definitions.served()))
         return ()
 
     @property

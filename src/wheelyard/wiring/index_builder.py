@@ -166,7 +166,7 @@ class IndexBuilder(Struct, frozen=True):
             self.server.spool,
             self.server.runtime,
             UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists),
-            TakenNames(self.indexes.names if definition.is_main else _no_names),
+            TakenNames(self.server.definitions.names if definition.is_main else _no_names),
             definition,
             claims,
             quota_check=self._quotas(definition, search),
@@ -177,7 +177,7 @@ class IndexBuilder(Struct, frozen=True):
         """Return what closes an index that nobody has used, or None if nothing does."""
         if not definition.is_closed_while_unused:
             return None
-        return UnusedIndex(projects, self.indexes.definitions, self.server.runtime)
+        return UnusedIndex(projects, self.server.definitions.served, self.server.runtime)
 
     def _quotas(self, definition: IndexDefinition, search: SearchIndex) -> QuotaCheck | None:
         """Return the quotas of an index, or None without any."""

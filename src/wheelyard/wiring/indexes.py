@@ -5,7 +5,7 @@ Each other index has documents of its own, below `indexes/<name>/`, with the key
 It shares the files, the credentials and everything that the settings say of the server.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from threading import RLock
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ from wheelyard.model.index_definition import (
     parts_of,
 )
 from wheelyard.model.index_name import MAIN
-from wheelyard.operations.index_definitions import KnownIndexes, served_definition
+from wheelyard.operations.index_definitions import served_definition
 from wheelyard.repository.index_repository import IndexRepository
 from wheelyard.wiring.index_builder import IndexBuilder
 from wheelyard.wiring.repositories import Repositories
@@ -45,8 +45,7 @@ class Indexes:
     def __init__(self, server: "Server") -> None:
         self._server = server
         self._builder = IndexBuilder(server, self)
-        self.in_force = server.definitions
-        """The definitions of the settings and of the store."""
+        self._definitions = server.definitions
         self._lock = RLock()  # an index may be built from main
         self._built: dict[str, Index] = {}
         self.repositories = Repositories(self.get)
@@ -55,36 +54,16 @@ class Indexes:
         self._known_layers: tuple[object, dict[str, UpstreamLayers]] = None, {}
         """The upstream indexes of indexes by name, and the definitions that they follow from."""
 
-    def definitions(self) -> Mapping[str, IndexDefinition]:
-        """Return the definition of each index but main that is served, by name."""
-        return self.in_force.load().definitions
-
-    def names(self) -> Collection[str]:
-        """Return the names of all indexes but main, also of those that are not served."""
-        return self.in_force.load().names
-
-    def peek(self) -> KnownIndexes | None:
-        """Return all definitions, or None if a remote store has to be read first."""
-        return self.in_force.peek()
-
-    def definition(self, name: str) -> IndexDefinition:
-        """
-        Return the definition of an index.
-
-        Raises as `IndexDefinitions.get`.
-        """
-        return self.in_force.get(name)
-
     def get(self, name: str) -> "Index":
         """
         Return the index of a name.
 
         Raises as `IndexDefinitions.get`.
         """
-        definition = self.in_force.main
+        definition = self._definitions.main
         upstream: UpstreamLayers | None = None
         if name != MAIN:
-            in_force = self.in_force.load()
+            in_force = self._definitions.load()
             definition = served_definition(in_force, name)
             upstream = self._upstream_layers(definition, in_force.definitions)
         made_of = definition, upstream
@@ -106,7 +85,7 @@ class Indexes:
             self._known_layers = definitions, by_name
         layers = by_name.get(definition.name)
         if layers is None:
-            layers = self.in_force.labels.layers_of(definition, definitions)
+            layers = self._definitions.labels.layers_of(definition, definitions)
             by_name[definition.name] = layers
         return layers
 
@@ -116,7 +95,7 @@ class Indexes:
 
     def all(self) -> "list[Index]":
         """Return all served indexes, first main, then in the order of names."""
-        return [self.get(name) for name in (MAIN, *sorted(self.definitions()))]
+        return [self.get(name) for name in (MAIN, *sorted(self._definitions.served()))]
 
     def built(self) -> "list[Index]":
         """Return the indexes that were asked for so far."""
@@ -127,7 +106,7 @@ class Indexes:
         """Return what an index shows. Raises as `IndexDefinitions.get`."""
         if name == MAIN:
             return self.repositories.main
-        in_force = self.in_force.load()
+        in_force = self._definitions.load()
         served_definition(in_force, name)
         return self.repositories.get(name, in_force.definitions)
 
@@ -135,7 +114,7 @@ class Indexes:
         """Return what an index shows, or None if a remote store has to be read first."""
         if name == MAIN:
             return self.repositories.main
-        in_force = self.in_force.peek()
+        in_force = self._definitions.peek()
         if in_force is None:
             return None
         served_definition(in_force, name)
@@ -147,9 +126,9 @@ class Indexes:
 
         Raises as `IndexDefinitions.get`.
         """
-        definition, definitions = self.definition(name), self.definitions()
+        definition, definitions = self._definitions.get(name), self._definitions.served()
         names = {*parts_of(definition, definitions), *indexes_below(definition, definitions)}
-        return [self.get(other) for other in sorted(names) if other not in self.in_force.labels]
+        return [self.get(other) for other in sorted(names) if other not in self._definitions.labels]
 
     def upstream_of(self, name: str) -> UpstreamLayers:
         """
@@ -157,7 +136,9 @@ class Indexes:
 
         Raises as `get`.
         """
-        return self.in_force.labels.layers_of(self.definition(name), self.definitions())
+        return self._definitions.labels.layers_of(
+            self._definitions.get(name), self._definitions.served()
+        )
 
     def catalog_of(self, name: str) -> Catalog:
         """Return what the store has of an index of this name, also if it is not served any more."""

@@ -300,7 +300,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             MergedJournal,
         )
 
-        names = (MAIN, *sorted(self.indexes.names()))
+        names = (MAIN, *sorted(self.definitions.names()))
         catalogs = ((name, self.indexes.catalog_of(name)) for name in names)
         return MergedJournal(
             indexes=tuple(
@@ -322,7 +322,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         """The names of the indexes that anybody may read."""
         if self.settings.access.private:
             return frozenset()
-        definitions = {MAIN: self.definitions.main, **self.indexes.definitions()}
+        definitions = {MAIN: self.definitions.main, **self.definitions.served()}
         return frozenset(name for name, definition in definitions.items() if definition.is_open)
 
     def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
@@ -341,5 +341,5 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             return AddedGrant(grant_id, describe_fields(fields), (gone,))
         warnings = [*stored_grant_warnings(self.settings, made, grants.groups, self._open_indexes)]
         warnings += self.known_people.absent(made.principals, "revoke the grant")
-        warnings += grant_warnings(made, self.indexes.definitions())
+        warnings += grant_warnings(made, self.definitions.served())
         return AddedGrant(grant_id, describe_grant(made), tuple(warnings))

@@ -147,7 +147,7 @@ def index_warnings(index: Index) -> Iterator[Caution]:
 
     Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
     """
-    in_force = index.server.indexes.in_force
+    in_force = index.server.definitions
     both = in_force.load()
     yield from both.removed_rules()
     for definition in both.definitions.values():
@@ -170,7 +170,7 @@ def rights_without_index(index: Index) -> Iterator[Caution]:
     credential. Raises Unavailable if the store does not answer, or the grants, the publishers or
     the indexes are damaged.
     """
-    names = sorted({*index.server.indexes.names()} - {FORMER_MAIN})
+    names = sorted({*index.server.definitions.names()} - {FORMER_MAIN})
     if not names:  # they hold where they did
         return
     grants = index.server.access.show().grants
@@ -212,7 +212,7 @@ def rights_without_index(index: Index) -> Iterator[Caution]:
 
 def _without_read(index: Index) -> Iterator[str]:
     """Yield the names of the indexes that do not say who may read them."""
-    in_force = index.server.indexes.in_force
+    in_force = index.server.definitions
     stored = {stored.name: stored.index for stored in in_force.stored().indexes}
     for name, table in {**stored, **in_force.tables}.items():
         if "read" not in table and name in in_force.load().definitions:
@@ -222,7 +222,7 @@ def _without_read(index: Index) -> Iterator[str]:
 def _unknown_indexes(index: Index) -> Iterator[Caution]:
     """Yield a warning for each table of the settings, or static token, with an unknown index."""
     settings = index.server.settings
-    definitions = index.server.indexes.definitions()
+    definitions = index.server.definitions.served()
     named = [(str(grant), grant.scope.indexes) for grant in settings.grants.all]
     if settings.publisher:
         named += [
@@ -235,7 +235,7 @@ def _unknown_indexes(index: Index) -> Iterator[Caution]:
     named.append(("main.promote_from", settings.main.rules.promote_from))
     named += [(f"retention {rule.title}", (rule.index,)) for rule in settings.retention_rules]
     named.append(("google.access_token.indexes", settings.google.access_token.indexes))
-    existing = {MAIN, EVERY_INDEX, *index.server.indexes.names()}
+    existing = {MAIN, EVERY_INDEX, *index.server.definitions.names()}
     for what, names in named:
         yield from (names_no_index(what, other) for other in names if other not in existing)
     for definition in definitions.values():

@@ -211,7 +211,7 @@ class TrustedPublishingApi:
             (path,) = parse_qs(query, errors="strict", max_num_fields=8)["discover"]
             above, public, below = path.partition(f"{server.public_path}/")
             name, slash, rest = below.partition("/")
-            if slash and name in index.server.indexes.definitions():
+            if slash and name in index.server.definitions.served():
                 below = rest
                 index = index.named(name)
             if above or not public or not index.takes_uploads:

@@ -135,7 +135,7 @@ def _index_names(context: IndexContext) -> tuple[tuple[str, ...], MadeFrom | Non
 
     That is None while the store does not say which there are: the page is shown all the same.
     """
-    in_force, site = context.index.server.indexes.in_force, context.process.site
+    in_force, site = context.index.server.definitions, context.process.site
     others, shows = set(site.indexes if site else ()), None
     with suppress(Unavailable):
         # the version first: a change in between ends the answer

@@ -155,7 +155,7 @@ def _indexes(request: IndexRequest) -> tuple[str, ...]:
     Raises Unavailable if the grants of the store cannot be read.
     """
     caller, index = request.caller, request.context.index
-    names = (MAIN, *sorted(index.server.indexes.names()))
+    names = (MAIN, *sorted(index.server.definitions.names()))
     own = index.caller_tokens.indexes_of(caller, names)
     return (*own, EVERY_INDEX) if is_token_admin(caller) else own
 

@@ -133,7 +133,7 @@ def test_a_removed_rule_is_taken_away_by_its_box(admin: Administrator) -> None:
     """A rule of an earlier version is on the page, and goes when somebody ticks its box."""
     server, keys = admin.server, {"name": "dev", "promote_approvals": 1}
     made = IndexMade(at=server.clock.now, by="local:old", index=keys)
-    server.index.server.indexes.in_force.records.change(lambda _: (made,))
+    server.index.server.definitions.records.change(lambda _: (made,))
     assert "Nothing is promoted to the index dev" in admin.read(PAGE)
     page = admin.open(f"{PAGE}?change=dev")
     (as_of,) = re.findall('name="as_of" value="([^"]+)"', page.body.decode())
@@ -180,7 +180,7 @@ def test_a_removed_filter_is_replaced_by_its_keys(admin: Administrator) -> None:
     server = admin.server
     keys = {"name": "dev", "filter": 'age_days >= 7 and version < "2"'}
     made = IndexMade(at=server.clock.now, by="local:old", index=keys)
-    server.index.server.indexes.in_force.records.change(lambda _: (made,))
+    server.index.server.definitions.records.change(lambda _: (made,))
     assert "The index dev shows no file, as it has a filter" in admin.read(PAGE)
     form = admin.open(f"{PAGE}?change=dev")
     (as_of,) = re.findall('name="as_of" value="([^"]+)"', form.body.decode())

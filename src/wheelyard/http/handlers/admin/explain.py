@@ -46,7 +46,7 @@ class ExplainPage:
             "form": form,
             "kinds": tuple(credentials_in_use(request.context.index).subjects()),
             "actions": tuple(ACTIONS),
-            "indexes": sorted(request.context.index.server.indexes.definitions()),
+            "indexes": sorted(request.context.index.server.definitions.served()),
             "answer": answer,
             "who": who,
         }

@@ -102,7 +102,7 @@ class GrantPages:
             "kinds": tuple(credentials_in_use(index).grantees()),
             "groups": sorted(index.server.access.load().groups),
             "has_upstream": index.upstream is not None,
-            "indexes": sorted(index.server.indexes.names()),
+            "indexes": sorted(index.server.definitions.names()),
         }
         return self._pages.show(request, SECTION, "grant_form.html", values, status)
 

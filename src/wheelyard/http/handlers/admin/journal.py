@@ -61,7 +61,7 @@ class JournalPages:
 
 def _index_names(index: Index) -> list[str]:
     """Return the names of all indexes, or nothing if there is only main."""
-    others = sorted(index.server.indexes.names())
+    others = sorted(index.server.definitions.names())
     return [MAIN, *others] if others else []
 
 

@@ -126,7 +126,7 @@ class PublisherPages:
             ),
             "before": before,
             "texts": _texts_of(before.publisher) if before else {},
-            "indexes": sorted(request.context.index.server.indexes.names()),
+            "indexes": sorted(request.context.index.server.definitions.names()),
         }
         return self._pages.show(request, SECTION, "publisher_form.html", values, status)
 

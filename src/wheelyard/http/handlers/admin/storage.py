@@ -43,7 +43,7 @@ class StoragePage:
         name = read_index_name(query.text("index"))
         shown = next((index for index in all_indexes if index.index == name), None)
         if shown is None:
-            request.context.index.server.indexes.definition(
+            request.context.index.server.definitions.get(
                 name
             )  # raises unless there is such an index
             raise NotFound(f"The index {name} has no packages of its own, so it stores nothing.")

@@ -123,14 +123,14 @@ class TokenAdministration:
         values = {
             "form": form,
             "max_days": index.settings.tokens.max_days,
-            "indexes": (MAIN, *sorted(index.server.indexes.names()), EVERY_INDEX),
+            "indexes": (MAIN, *sorted(index.server.definitions.names()), EVERY_INDEX),
             "kinds": tuple(credentials_in_use(index).owners(OWNER_PREFIXES)),
         }
         return self._pages.show(request, SECTION, "token_form.html", values, status)
 
     def _create(self, request: IndexRequest, fields: FormFields) -> Response:
         index = request.context.index
-        indexes = (*index.server.indexes.names(), EVERY_INDEX)
+        indexes = (*index.server.definitions.names(), EVERY_INDEX)
         new = new_token(fields, index.settings.tokens.max_days, indexes)
         new = replace(new, owner=_owner_in(fields, index.authenticator.owners))
         # an administrator who is a person has to have signed in lately, as everybody
