@@ -9,6 +9,7 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import link_of, look, page_of
 from tests.upstream.settings import front
+from tests.waiting import until
 from wheelyard.catalog import keys
 from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.memory import MemoryStore
@@ -65,6 +66,7 @@ def test_another_label_loses_nothing(upstream: FakeUpstream, tmp_path: Path) -> 
     with front(tmp_path, upstream, store=store, label="pypi") as server:
         link = link_of(server, "requests", package.filename)
         assert look(server, link).body == package.data
+        until(lambda: any("/files/" in entry.key for entry in store.list("upstream/")))
     asked = len(upstream.requests)
 
     with front(tmp_path, upstream, store=store, label="public") as server:
