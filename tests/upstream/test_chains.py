@@ -226,6 +226,23 @@ def test_a_private_name_asks_no_upstream(
     assert upstream.asked("acme-core") == second.asked("acme-core") == []
 
 
+def test_a_look_in_layers_asks_nobody(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """What an index shows is found without a request, whether the name is private or nobody's."""
+    for each in (upstream, second):
+        each.publish(public_wheel("acme-core", "99.0"), public_wheel("both", "1.0"))
+    with chained(tmp_path, upstream, second, ONE, BACK, OVER, check_upload=False) as server:
+        server.publish_to("one", make_wheel("acme_core", "1.0"))
+        for index in ("main", "one", "back", "over"):
+            repository = server.index.named(index).repository
+            for name in ("acme-core", "both"):
+                repository.find(canonicalize_name(name))
+            repository.names()
+            repository.facts.table()
+    assert upstream.requests == second.requests == []
+
+
 def test_an_upstream_that_is_silent(
     upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
 ) -> None:

@@ -114,6 +114,25 @@ def test_equal_filenames(upstream: FakeUpstream, second: FakeUpstream, tmp_path:
         assert look(server, link.replace(ours.sha256, theirs.sha256)).status == 404
 
 
+def test_a_project_that_is_gone(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """What a project that is gone had listed is not filled in, and the reasons agree with that."""
+    upstream.publish(public_wheel("torch", "1.0", "Summary: ours"))
+    theirs = public_wheel("torch", "1.0", "Summary: theirs")
+    second.publish(theirs, public_wheel("torch", "2.0"))
+    with chained(tmp_path, upstream, second, ML) as server:
+        assert versions(server, "ml", "torch") == ["1.0", "2.0"]
+        upstream.drop("torch")
+        server.clock.advance(seconds=601)
+        assert versions(server, "ml", "torch") == ["2.0"]
+        link = f"/ml/files/torch/{theirs.sha256}/{theirs.filename}"
+        assert look(server, link).status == 404
+        explained = json.loads(look(server, "/ml/api/v1/upstream/why?project=torch").body)
+        shown = {file["version"] for file in explained["files"] if file["shown"]}
+        assert shown == {"2.0"}
+
+
 def test_a_name_that_one_of_them_has(
     upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
 ) -> None:

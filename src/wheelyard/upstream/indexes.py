@@ -52,6 +52,9 @@ from wheelyard.upstream.settings import UpstreamConfig
 from wheelyard.upstream.upstream_files import UpstreamFiles
 
 PagesOfName: TypeAlias = UpstreamChain | HiddenPages
+OTHER_BYTES: Final = (
+    "An upstream index that comes first has listed it with another digest, and lists it no more."
+)
 FORMAT: Final = "format"
 """The code for a file in a format that is not shown."""
 
@@ -123,7 +126,7 @@ class Explainer(Struct, frozen=True):
             files=tuple(self._files(listing, version, why)) if listing else (),
             warnings=policy.osv.warnings if policy.osv else (),
         )
-        return _Explained(explanation, page)
+        return _Explained(explanation, page or pages.gone(name))
 
     def _look(self, pages: PagesOfName, name: NormalizedName, version: str) -> _Look:
         """Look for the page of a name, as for a client."""
@@ -201,7 +204,7 @@ class Explainer(Struct, frozen=True):
 
 
 class _Explained(NamedTuple):
-    """What clients get of a name from one place, and the page that it is about."""
+    """What clients get of a name from one place, and its page, also one that is gone."""
 
     explanation: Explanation
     page: UpstreamPage | None
@@ -234,12 +237,16 @@ def _merged_explanation(parts: Sequence[_Explained]) -> Explanation:
 
 def _merged_files(parts: Sequence[_Explained]) -> list[ExplainedFile]:
     """Return the files of several pages, each as the page explains it that decides about it."""
-    with_page = [part for part in parts if part.page is not None]
-    places = places_of_files([part.page for part in with_page if part.page is not None])
+    explained = [(part.page, part.explanation.files) for part in parts if part.page is not None]
+    places = places_of_files([page for page, _ in explained])
     files = dict[str, ExplainedFile]()
-    for number, part in enumerate(with_page):
-        for file in part.explanation.files:
-            if places.get(file.filename, number) == number:
+    for number, (page, of_page) in enumerate(explained):
+        for file in of_page:
+            place = places.get(file.filename)
+            if place is None and file.filename in page.by_filename:
+                why = FileReason("digest_changed", OTHER_BYTES)
+                files.setdefault(file.filename, replace(file, shown=False, reasons=(why,)))
+            elif place in {None, number}:
                 files.setdefault(file.filename, file)
     return [files[filename] for filename in sorted(files)]
 
