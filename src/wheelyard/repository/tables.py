@@ -170,7 +170,9 @@ class ShownFactsReader(Struct, frozen=True):
             return ShownFacts(facts, None, None)
         times = (source.changes_at for source in sources if source.changes_at is not None)
         changes_at = min(times, default=None)
-        if len(sources) == 1 and not sources[0].hidden and not self.is_past:
+        first, *others = sources
+        is_whole = bool(first.project.files) and not (first.hidden or others or self.is_past)
+        if is_whole:
             return ShownFacts(facts, facts, changes_at)
         shown = self.facts_of(sources)
         if shown is not None:
