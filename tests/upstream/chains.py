@@ -30,9 +30,14 @@ def chained(
     *indexes: dict[str, Any],
     store: Store | None = None,
     tables: tuple[dict[str, Any], ...] = ({}, {}),
+    further: tuple[dict[str, Any], ...] = (),
     **more: Any,  # noqa: ANN401 - of `[upstream]`
 ) -> Iterator[InProcessServer]:
-    """Yield a server with these indexes; `tables` have more settings of each upstream index."""
+    """
+    Yield a server with these indexes.
+
+    `tables` have more settings of each upstream index, and `further` are more of these.
+    """
     labelled = zip((FIRST, SECOND), (first, second), tables, strict=True)
     own: dict[str, Any] = {"url": "", "label": "", "file_hosts": ()}
     section = upstream_section(
@@ -40,7 +45,8 @@ def chained(
         index=tuple(
             {"label": label, "url": each.url, "file_hosts": [each.file_host], **table}
             for label, each, table in labelled
-        ),
+        )
+        + further,
         **own,
         **more,
     )

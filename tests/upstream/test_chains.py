@@ -1,9 +1,12 @@
 """Indexes that ask some of the upstream indexes, or all in another order."""
 
+import gzip
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from packaging.utils import canonicalize_name
@@ -17,7 +20,7 @@ from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import look
 from tests.waiting import until
 from wheelyard.errors import Forbidden
-from wheelyard.storage.base import Store
+from wheelyard.storage.base import Store, Stored
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.page import UpstreamPage
@@ -241,6 +244,67 @@ def test_a_look_in_layers_asks_nobody(
             repository.names()
             repository.facts.table()
     assert upstream.requests == second.requests == []
+
+
+def test_an_earlier_version_takes_no_page_of_a_stranger(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path, store: MemoryStore
+) -> None:
+    """What an index before the owner has got is no page for a version that knows no owners."""
+    second.publish(public_wheel("late", "2.0"))
+    with chained(tmp_path, upstream, second, ONE, store=store) as server:
+        assert versions(server, "", "late") == ["2.0"]
+        upstream.publish(public_wheel("late", "99.0"))
+        server.clock.advance(seconds=601)
+        assert versions(server, "", "late") == ["404"]
+        assert server.index.upstream is not None
+        server.index.upstream.pages.flush()
+    ids = dict[str, str]()
+    for entry in store.list("upstream/"):
+        stored = store.get(entry.key)
+        if "/pages/late" in entry.key and isinstance(stored, Stored):
+            ids[entry.key.split("/")[1]] = json.loads(gzip.decompress(stored.body))["upstream"]
+
+    taken = [folder.partition("-")[0] for folder, of_page in ids.items() if of_page == folder]
+    assert len(ids) == 2
+    assert taken == [SECOND]
+
+
+def test_offline_an_index_that_was_not_asked_has_not_said_no(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path, store: MemoryStore
+) -> None:
+    """What only an index with one upstream has asked for is shown in no other one while offline."""
+    second.publish(public_wheel("late", "2.0"))
+    upstream.publish(public_wheel("late", "99.0"))
+    with chained(tmp_path, upstream, second, ONE, BACK, OVER, store=store) as server:
+        (file,) = page(server, "one", "late").files.values()
+        assert look(server, urljoin("/one/simple/late/", file["url"])).status == 200
+        assert server.index.upstream is not None
+        server.index.upstream.pages.flush()
+    with chained(tmp_path, upstream, second, ONE, BACK, OVER, store=store, offline=True) as server:
+        assert seen_by_all(server, "late") == {
+            **{index: ["503"] for index in ("", "back", "over")},
+            "one": ["2.0"],
+        }
+
+
+def test_one_more_upstream_index_moves_no_owner(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path, store: MemoryStore
+) -> None:
+    """Who owns a name in `upstream` after a label stays known when `upstream` gets one more."""
+    third = {"label": "third", "url": second.url, "file_hosts": [second.file_host]}
+    over = {**OVER, "layers": ["over", "low", "upstream"]}
+    low = {**ONE, "name": "low", "layers": ["low", SECOND]}
+    upstream.publish(public_wheel("late", "1.0"))
+    for further in ((), (third,)):
+        opened = chained(tmp_path, upstream, second, over, low, store=store, further=further)
+        with opened as server:
+            assert server.index.upstream is not None
+            if not further:
+                assert versions(server, "over", "late") == ["1.0"]
+                second.publish(public_wheel("late", "66.0"))
+            server.index.upstream.pages.flush()
+            server.clock.advance(seconds=601)
+            assert versions(server, "over", "late") == ["404"]
 
 
 def test_an_upstream_that_is_silent(

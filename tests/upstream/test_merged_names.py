@@ -133,6 +133,27 @@ def test_a_project_that_is_gone(
         assert shown == {"2.0"}
 
 
+def test_a_project_that_is_gone_and_forgotten(
+    upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
+) -> None:
+    """A running server follows soon if an operator has what was gone forgotten elsewhere."""
+    upstream.publish(public_wheel("torch", "1.0"))
+    second.publish(public_wheel("torch", "1.0", "Summary: theirs"), public_wheel("torch", "2.0"))
+    store = MemoryStore(Clock().seconds)
+    with chained(tmp_path, upstream, second, ML, store=store) as server:
+        versions(server, "ml", "torch")
+        upstream.drop("torch")
+        server.clock.advance(seconds=601)
+        assert versions(server, "ml", "torch") == ["2.0"]
+        assert server.index.upstream is not None
+        server.index.upstream.pages.flush()
+        with chained(tmp_path, upstream, second, ML, store=store) as other:
+            assert other.index.upstream is not None
+            other.index.upstream.pages.forget(canonicalize_name("torch"))
+        server.clock.advance(seconds=6)
+        assert versions(server, "ml", "torch") == ["1.0", "2.0"]
+
+
 def test_a_name_that_one_of_them_has(
     upstream: FakeUpstream, second: FakeUpstream, tmp_path: Path
 ) -> None:

@@ -258,7 +258,7 @@ class UpstreamLabels(Struct, frozen=True):
         if not of_upstream[1:]:  # one layer is merged with no other one
             merge = ()
         are_all = of_upstream[:1] == [UPSTREAM_LAYER]
-        return UpstreamLayers(tuple(dict.fromkeys(labels)), merge, are_all)
+        return UpstreamLayers(tuple(dict.fromkeys(labels)), merge, are_all, tuple(of_upstream))
 
     def of_layer(self, layer: str) -> tuple[str, ...]:
         """Return the labels of the upstream indexes that are one layer, in their order."""
@@ -274,6 +274,8 @@ class UpstreamLayers(Struct, frozen=True):
     """Names whose files may come from several of them."""
     are_all: bool = False
     """Whether they are those of `upstream`, whichever these are one day."""
+    parts: tuple[str, ...] = ()
+    """The layers that they are, in order: labels, and `upstream`."""
 
 
 def require_fit(definitions: Mapping[str, IndexDefinition], labels: UpstreamLabels) -> None:

@@ -8,7 +8,7 @@ name is never asked for it. That an index does not answer is never a no.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import cached_property, partial
 from hashlib import sha256
@@ -92,16 +92,14 @@ class UpstreamChain:
     answer.
     """
 
-    def __init__(
-        self, pages: UpstreamPages, clients: UpstreamClients, *, is_whole: bool = True
-    ) -> None:
+    def __init__(self, pages: UpstreamPages, clients: UpstreamClients, key: str = ALL) -> None:
         self._pages = pages
         self._clients = clients
-        self._is_whole = is_whole
+        self._is_whole = key == ALL
         self._store, self._config = pages.kept.store, pages.config
         self._runtime, self._observation = pages.runtime, pages.observation
         ids = tuple(client.server.id for client in clients.in_order)
-        self._owners = StoredOwners(self._store, ALL if is_whole else _chain_key(ids))
+        self._owners = StoredOwners(self._store, key)
         self._only = _only_owner(*ids) if len(ids) == 1 else None
         """The owner of each name if there is one index, which is never stored."""
         self._memory: LruCache[NormalizedName, _HeldOwner] = LruCache(MAX_OWNERS)
@@ -109,9 +107,14 @@ class UpstreamChain:
         """Names of which the store had no owner a moment ago."""
         self.proof = pages.proof
 
-    def of_clients(self, clients: UpstreamClients) -> "UpstreamChain":
-        """Return the chain of some of the same upstream indexes, which shares their pages."""
-        return UpstreamChain(self._pages, clients, is_whole=False)
+    def of_layers(self, clients: UpstreamClients, layers: Sequence[str]) -> "UpstreamChain":
+        """
+        Return the chain of some of the same upstream indexes, which shares their pages.
+
+        They are those of `layers`, each a label or `upstream`. What is known of owners in them
+        stays if `upstream` gets one more index.
+        """
+        return UpstreamChain(self._pages, clients, _chain_key(clients, layers))
 
     def each(self, name: NormalizedName) -> "tuple[UpstreamChain, ...]":
         """Return each of the indexes that are asked for a name as a chain of its own, in order."""
@@ -123,9 +126,12 @@ class UpstreamChain:
         if self._only is not None:
             return {self._only.ownership.owner: self}
         return {
-            client.server.id: self.of_clients(self._clients.of_labels((client.server.label,)))
+            client.server.id: self._of_label(client.server.label)
             for client in self._clients.in_order
         }
+
+    def _of_label(self, label: str) -> "UpstreamChain":
+        return self.of_layers(self._clients.of_labels((label,)), (label,))
 
     def version_of(self, upstream_id: str, name: NormalizedName) -> str | None:
         """Return as `version_in_memory`, of a name that comes from each of the indexes."""
@@ -444,11 +450,12 @@ class UpstreamChain:
         return page
 
     def _possible_owners(self, name: NormalizedName) -> list[str]:
-        """Return the id of the owner of a name, or of all indexes if it is not known, in order."""
+        """Return the id of the owner of a name, or nothing if it is not known, or lost the name."""
         held = self._load(name)
-        if held is None:
-            return self._asked(name)
-        return [] if held.ownership.moved_to else [held.ownership.owner]
+        # a page alone says nothing: nobody may have asked those before its index
+        if held is None or held.ownership.moved_to:
+            return []
+        return [held.ownership.owner]
 
     def _is_absent(self, name: NormalizedName) -> bool:
         """Return whether no index has a name, and the store knows no owner, as was seen lately."""
@@ -606,7 +613,10 @@ def _only_owner(upstream_id: str) -> _HeldOwner:
     return _HeldOwner(ownership=ownership, version=None, is_saved=True, asked_at=inf, looked_at=inf)
 
 
-def _chain_key(ids: tuple[str, ...]) -> str:
-    """Return the key of a chain of labels, which does not change with the labels themselves."""
-    digests = (upstream_id.rpartition("-")[2] for upstream_id in ids)
-    return sha256(" ".join(digests).encode()).hexdigest()[:16]
+def _chain_key(clients: UpstreamClients, layers: Sequence[str]) -> str:
+    """Return the key of a chain of layers, which does not change with the labels themselves."""
+    digests = {
+        client.server.label: client.server.id.rpartition("-")[2] for client in clients.in_order
+    }
+    parts = " ".join(digests.get(layer, ALL) for layer in layers)
+    return sha256(parts.encode()).hexdigest()[:16]

@@ -380,10 +380,10 @@ class UpstreamIndex:
         """Return the same for an index that has only some of them, or in another order."""
         if layers.are_all:
             return replace_fields(self, merge=layers.merge)
-        chain = self._chains.get(layers.labels)
+        chain = self._chains.get(layers.parts)
         if chain is None:
             # of two threads that make one, both get that of the first
-            chain = self._chains.setdefault(layers.labels, self._chain(layers.labels))
+            chain = self._chains.setdefault(layers.parts, self._chain(layers))
         return replace_fields(
             self,
             merge=layers.merge,
@@ -393,12 +393,12 @@ class UpstreamIndex:
             policy=chain.policy,
         )
 
-    def _chain(self, labels: tuple[str, ...]) -> "_Chain":
-        clients = self.clients.of_labels(labels)
+    def _chain(self, layers: UpstreamLayers) -> "_Chain":
+        clients = self.clients.of_labels(layers.labels)
         names = tuple(client.server.names for client in clients.in_order)
         return _Chain(
             clients,
-            self.pages.of_clients(clients),
+            self.pages.of_layers(clients, layers.parts),
             HiddenPages(self.config, clients, self.runtime),
             self.policy.of_names(names),
         )

@@ -46,6 +46,13 @@ SIZE_LIMIT: Final = 256 * 1024 * 1024
 """Bytes of the largest page that is read, before compression."""
 MAX_LOOKED_AT: Final = 20
 """Stored pages that are looked at for one with files; nearly each has some."""
+UNOWNED: Final = "unowned:"
+"""
+Stands before the id in the stored page of an index that does not own the name.
+
+An earlier version, which may run beside this one, took each stored page for that of the owner. It
+takes one with another id for damaged, and so for none.
+"""
 _PAGES: Final = Decoder(UpstreamPage)
 
 logger = logging.getLogger("wheelyard")
@@ -80,8 +87,10 @@ class StoredPages(Struct, frozen=True):
             return StoredPage(None, ABSENT)
         page = _decode_page(stored.body)
         if page is not None and page.name == name and is_same_url(page.upstream, upstream_id):
+            is_unowned = page.upstream.startswith(UNOWNED)
             # it may have been written under another label
-            return StoredPage(replace(page, upstream=upstream_id), stored.version)
+            page = replace(page, upstream=upstream_id, is_unowned=is_unowned)
+            return StoredPage(page, stored.version)
         logger.warning(
             "upstream: the stored page of %s is damaged, so its owner and the known digests of "
             "its files are lost; they are taken from the next answer",
@@ -111,6 +120,8 @@ class StoredPages(Struct, frozen=True):
         Raises Conflict if there is another version.
         """
         fields = asdict(page)
+        if fields.pop("is_unowned"):
+            fields["upstream"] = f"{UNOWNED}{page.upstream}"
         files = fields.pop("files")
         body = json_with_list(fields, "files", files)
         return self.store.put(keys.upstream_page(page.upstream, page.name), gzipped(body), expect)

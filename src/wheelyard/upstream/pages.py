@@ -261,8 +261,16 @@ class UpstreamPages:
     def gone(self, key: PageKey) -> UpstreamPage | None:
         """Return what is remembered of a page that its index has no more, or None."""
         held = self._memory.get(key)
-        if held is None and not self._looked_absent.get(key):
+        is_current = bool(self._looked_absent.get(key))
+        if held is not None:
+            is_current = self.runtime.monotonic() < held.looked_at + LOOK_SECONDS
+        if not is_current:
             held = self._load(key)
+            if held is None:  # an operator may have had it forgotten
+                self._memory.discard(key)
+                self._note_look(key)
+            else:
+                self._remember(held)
         return held.page if held is not None and held.page.is_gone else None
 
     def forget(self, name: NormalizedName) -> None:
