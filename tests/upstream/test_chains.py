@@ -278,6 +278,7 @@ def test_offline_an_index_that_was_not_asked_has_not_said_no(
     with chained(tmp_path, upstream, second, ONE, BACK, OVER, store=store) as server:
         (file,) = page(server, "one", "late").files.values()
         assert look(server, urljoin("/one/simple/late/", file["url"])).status == 200
+        until(lambda: any("/files/late/" in entry.key for entry in store.list("upstream/")))
         assert server.index.upstream is not None
         server.index.upstream.pages.flush()
     with chained(tmp_path, upstream, second, ONE, BACK, OVER, store=store, offline=True) as server:
