@@ -174,10 +174,21 @@ class ShownFactsReader(Struct, frozen=True):
         is_whole = bool(first.project.files) and not (first.hidden or others or self.is_past)
         if is_whole:
             return ShownFacts(facts, facts, changes_at)
+        return ShownFacts(facts, self._facts_of_rest(facts, sources), changes_at)
+
+    def _facts_of_rest(
+        self, facts: ProjectFacts, sources: Sequence[FoundProject]
+    ) -> ProjectFacts | None:
+        """Return the facts of what is shown, if that is not all that the first layer has."""
+        project = sources[0].project
+        latest = latest_release(releases_of(project))
+        is_of_first = sources[0].index == self.repository.own_packages()[0].name
+        is_described = latest is not None and latest.version == facts.version
+        if len(sources) == 1 and is_of_first and is_described:
+            # its text is known: each list of a day would read the core metadata of all projects
+            return _facts_of_part(facts, project, latest)
         shown = self.facts_of(sources)
-        if shown is not None:
-            shown = replace(shown, document=facts.document)
-        return ShownFacts(facts, shown, changes_at)
+        return None if shown is None else replace(shown, document=facts.document)
 
     def facts_of(self, sources: Sequence[FoundProject]) -> ProjectFacts | None:
         """
