@@ -163,6 +163,23 @@ def test_a_day_has_the_yanks_of_that_day(server: InProcessServer) -> None:
     assert yanked == {1: False, 2: False, 3: "broken", 4: "broken", 5: False}
 
 
+def test_a_list_of_a_day_has_the_releases_and_the_status_of_that_day(
+    server: InProcessServer,
+) -> None:
+    """A search of a day has the latest release of then, whatever is yanked or archived since."""
+    server.publish_to("dev", OLD, FREE)
+    lifecycle, name = server.index.named("dev").lifecycle, NormalizedName("demo")
+    server.clock.advance(days=1)
+    lifecycle.change("yank", ALICE, name, Selection(Version("3.0")), "broken")
+
+    listed = {
+        day: decode(server.get(f"/dev/as-of-2026-01-0{day}/search.json?q=demo").body)
+        for day in (1, 2)
+    }
+
+    assert {day: found["projects"][0][1] for day, found in listed.items()} == {1: "3.0", 2: "1.0"}
+
+
 def test_a_day_has_the_status_of_that_day(server: InProcessServer) -> None:
     """A project that is deprecated later is active on a day before."""
     server.publish_to("dev", OLD)

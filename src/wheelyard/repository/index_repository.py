@@ -287,5 +287,5 @@ class IndexRepository(Repository, frozen=True, dict=True):
             self.upstream,
             self.runtime,
             lambda: self.moment,
-            is_past=self.day is not None and len(self.own_packages()) > 1,
+            is_past=self.day is not None,
         )

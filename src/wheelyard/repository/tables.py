@@ -130,7 +130,8 @@ class ShownFactsReader(Struct, frozen=True):
         upstream: The upstream indexes, if it shows their packages.
         runtime: Says what time it is.
         moment: Returns the moment (UTC) that is shown, or None for now.
-        is_past: Whether a day is shown, on which the first layer may not have had a name yet.
+        is_past: Whether a day is shown, on which yanks and status may be others, and the first
+            layer may not have had a name yet.
     """
 
     repository: Repository
@@ -141,7 +142,10 @@ class ShownFactsReader(Struct, frozen=True):
 
     def follows_from_layers(self, facts: ProjectFacts) -> bool:
         """Return whether more than the first layer decides what is shown of a project."""
-        return (self.is_past and not facts.origin) or self._is_merged(facts)
+        if facts.origin:
+            return False
+        has_layers = len(self.repository.own_packages()) > 1
+        return (self.is_past and has_layers) or self._is_merged(facts)
 
     def _is_merged(self, facts: ProjectFacts) -> bool:
         patterns = self.repository.merge_patterns()
