@@ -54,7 +54,10 @@ def test_a_command_without_the_settings_makes_the_index(harness: IndexHarness) -
     assert "'pytorch' is no index of this store, so it has to be the label of an" in made.problem
     indexes = served(harness, settings_of("pytorch", "pypi")).server.indexes
     assert [index.name for index in indexes.all()] == [MAIN, "ml", "over"]
-    assert indexes.upstream_of("over").labels == ("pytorch", "pypi")
+    upstream = indexes.get("over").upstream
+    assert upstream is not None
+    labels = tuple(client.server.label for client in upstream.clients.in_order)
+    assert labels == ("pytorch", "pypi")
 
 
 def test_a_server_without_the_label_shows_nothing_of_the_index(harness: IndexHarness) -> None:

@@ -6,7 +6,6 @@ where it is from; its `origin` decides about headers, and its `open` sends files
 served if the project's document lists it, and the project's status permits it.
 """
 
-from collections.abc import Mapping
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -32,7 +31,6 @@ from wheelyard.http.responses import (
 )
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
-from wheelyard.model.public_packages import FileReason
 from wheelyard.rendering.listing import Listing, Origin
 from wheelyard.rendering.simple_pages import hidden_files
 from wheelyard.repository.found_project import FoundProject
@@ -50,10 +48,13 @@ class PrivateFiles(Struct, frozen=True):
     """The files of a private project, as an index shows it."""
 
     context: IndexContext
-    project: Project
-    """With the files of all layers that have the project, if the index merges them."""
     sources: ProjectSources
-    """Where it is from."""
+    """Where the project is from."""
+
+    @property
+    def project(self) -> Project:
+        """The project with the files of all layers that have it, if the index merges them."""
+        return self.sources.merged
 
     @property
     def first(self) -> FoundProject:
@@ -84,11 +85,6 @@ class PrivateFiles(Struct, frozen=True):
         runtime = self.context.index.server.runtime
         return made_from, runtime.monotonic() + (changes_at - runtime.now()).total_seconds()
 
-    @property
-    def hidden(self) -> Mapping[str, tuple[File, FileReason]]:
-        """The files that rules or a day hide, and why, by filename."""
-        return self.sources.hidden
-
     def core_metadata(self, _: Request, filename: str) -> CoreMetadata:
         """
         Return the core metadata of a listed file, minimal if it has none.
@@ -106,7 +102,7 @@ class PrivateFiles(Struct, frozen=True):
         if If-Match has another ETag.
         """
         file, name = self.project.by_filename.get(wanted.filename), self.project.name
-        hidden = self.hidden.get(wanted.filename)
+        hidden = self.sources.hidden.get(wanted.filename)
         if hidden is not None:
             _, reason = hidden
             raise NotFound(reason.text, code=reason.code, advice=reason.advice)
@@ -156,7 +152,7 @@ def find_private(context: IndexContext, name: NormalizedName) -> PrivateFiles:
     answer = context.index.repository.find(name)
     if not answer.projects:
         raise project_not_found(name)
-    return PrivateFiles(context, answer.merged, answer)
+    return PrivateFiles(context, answer)
 
 
 class OpenListing(Listing, frozen=True, kw_only=True):
@@ -206,7 +202,7 @@ def find_for_installer(
             raise
         missing = Project(name=name)
         own = FoundProject(context.index.name, context.index.projects, missing, ABSENT)
-        files = PrivateFiles(context, missing, ProjectSources((own,), None))
+        files = PrivateFiles(context, ProjectSources((own,), None))
     return _private_listing(files)
 
 
@@ -274,7 +270,7 @@ def _private_listing(files: PrivateFiles) -> OpenListing:
         origin=Origin(
             other_index=place if place != files.context.index.name else None,
             hidden_by_view=hidden_files(
-                (file.version, reason) for file, reason in files.hidden.values()
+                (file.version, reason) for file, reason in files.sources.hidden.values()
             ),
         ),
         open=files,

@@ -1,7 +1,7 @@
 """The names of indexes: which there can be, that of main, and what people call an index."""
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime, time
 from typing import Final
 
 from wheelyard.errors import Invalid, NotFound, quoted
@@ -106,6 +106,11 @@ def day_of_view(text: str) -> date:
             f"There is no view {text}, as there is no such day. Write the day as in "
             "/as-of-2026-01-31/simple/."
         ) from None
+
+
+def end_of_day(day: date) -> datetime:
+    """Return the last moment of a day, in UTC."""
+    return datetime.combine(day, time.max, UTC)
 
 
 def day_to_come(day: date) -> NotFound:

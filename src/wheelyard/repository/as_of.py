@@ -8,7 +8,7 @@ the source, as a store that was filled by an import had no journal before.
 """
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import Final
 
 from msgspec.structs import replace
@@ -18,6 +18,7 @@ from wheelyard.catalog.document_cache import digest
 from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.catalog.projects import Projects
 from wheelyard.concurrency.caches import LruCache
+from wheelyard.model.index_name import end_of_day
 from wheelyard.model.project import Commit, EventKind, File, Project
 from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
 from wheelyard.model.rules import Facts, Rules
@@ -102,7 +103,7 @@ class AsOf(Repository, frozen=True):
 
     @property
     def _end(self) -> datetime:
-        return datetime.combine(self.day, time.max, UTC)
+        return end_of_day(self.day)
 
     def _on_the_day(self, current: FoundProject) -> FoundProject:
         """Return a project of now as it was at the end of the day."""
@@ -137,13 +138,16 @@ class AsOf(Repository, frozen=True):
         key = project.name, current.version
         past = self.folded.get(key)
         if past is None:
-            past = self._fold(self.journals.read(current.index, current.projects, project), project)
+            past = self._fold(
+                self.journals.read(current.index, current.projects, project), project.name
+            )
             if current.version != ABSENT:
                 self.folded.put(key, past, 1 + len(past.files))
         return past
 
-    def _fold(self, commits: Sequence[Commit], project: Project) -> Project:
-        kind = project_journal(project.name)
+    def _fold(self, commits: Sequence[Commit], name: NormalizedName) -> Project:
+        """Return a project after its commits up to the end of the day, and older imports since."""
+        kind = project_journal(name)
         past = kind.empty
         is_over = False
         imported = list[File]()

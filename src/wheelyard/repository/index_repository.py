@@ -1,7 +1,7 @@
 """What one index shows, now or at the end of a day."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +12,7 @@ from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import Action, Caller, NamePatterns
+from wheelyard.model.index_name import end_of_day
 from wheelyard.model.project import File, Project
 from wheelyard.model.public_packages import FileReason
 from wheelyard.operations.search.project_table import ProjectTable
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from wheelyard.upstream.page import UpstreamFile
 
 
-class ProjectSources(Struct, frozen=True):
+class ProjectSources(Struct, frozen=True, dict=True):
     """Where an index has a private project from."""
 
     projects: tuple[FoundProject, ...]
@@ -41,7 +42,7 @@ class ProjectSources(Struct, frozen=True):
     made_from: tuple[DocumentVersion, ...] | None
     """All that it follows from, also what upper layers lack. None if that is not known."""
 
-    @property
+    @cached_property
     def merged(self) -> Project:
         """The project with the files of all layers, if one has it."""
         return merged_project([source.project for source in self.projects])
@@ -144,9 +145,9 @@ class IndexRepository(Repository, frozen=True, dict=True):
         It is one listing, unless the name is merged, and none if the layers have just changed.
         Raises Unavailable if the store does not answer.
         """
-        names = {listing.name for listing in listings}
-        lookups = (ProjectLookup(name, self.moment, listings) for name in names)
-        return tuple(shown for lookup in lookups for shown in self.find_public(lookup))
+        if not listings:
+            return ()
+        return self.find_public(ProjectLookup(listings[0].name, self.moment, listings))
 
     def lacks_licences(self, listing: "UpstreamListing") -> bool:
         """
@@ -240,7 +241,7 @@ class IndexRepository(Repository, frozen=True, dict=True):
         """The moment (UTC) that is shown: the end of a day that is over, or None for now."""
         if self.day is None:
             return None
-        end = datetime.combine(self.day, time.max, UTC)
+        end = end_of_day(self.day)
         return end if end < self.runtime.now() else None
 
     def find_projects(self, lookup: ProjectLookup) -> tuple[FoundProject, ...]:

@@ -323,11 +323,23 @@ class UpstreamListing(Listing, frozen=True, kw_only=True):
         return *shown, self.origin.view.hidden
 
 
-def _after(listing: UpstreamListing, gone: Sequence[UpstreamPage]) -> UpstreamListing:
-    """Return a listing that comes after what earlier indexes had."""
-    if not gone:
-        return listing
-    return replace(listing, origin=replace(listing.origin, gone_before=tuple(gone)))
+def _in_order(
+    name: NormalizedName, listings: Sequence[tuple[PagesOfName, UpstreamListing | None]]
+) -> tuple[UpstreamListing, ...]:
+    """Return the listings of places in their order, each with what is gone of those before it."""
+    if len(listings) == 1:
+        return tuple(listing for _, listing in listings if listing is not None)
+    ordered = list[UpstreamListing]()
+    gone = list[UpstreamPage]()
+    for place, listing in listings:
+        if listing is None:
+            gone += filter(None, [place.gone(name)])
+        elif gone:
+            origin = replace(listing.origin, gone_before=tuple(gone))
+            ordered.append(replace(listing, origin=origin))
+        else:
+            ordered.append(listing)
+    return tuple(ordered)
 
 
 class _Chain(Struct, frozen=True):
@@ -482,14 +494,10 @@ class UpstreamIndex:
 
         Each page comes with the place where it was looked up. Raises as `Policy.view`.
         """
-        listings = list[UpstreamListing]()
-        gone = list[UpstreamPage]()
-        for place, page in looked_up:
-            if page is not None:
-                listings.append(_after(self.serve(page, state), gone))
-            elif len(looked_up) > 1:
-                gone += filter(None, [place.gone(name)])
-        return tuple(listings)
+        listings = [
+            (place, None if page is None else self.serve(page, state)) for place, page in looked_up
+        ]
+        return _in_order(name, listings)
 
     def note_hidden(self, listings: Sequence[UpstreamListing], asker: Caller) -> None:
         """Note that an installer wants a project, if the policy hides each file of it."""
@@ -537,17 +545,12 @@ class UpstreamIndex:
         `Policy.view`.
         """
         places = self._public_places(name)
-        listings = list[UpstreamListing]()
-        gone = list[UpstreamPage]()
-        for place in places:
-            page = place.stored(name)
-            if page is not None:
-                listings.append(_after(self._of_stored(page), gone))
-            elif len(places) > 1:
-                gone += filter(None, [place.gone(name)])
-        return tuple(listings)
+        return _in_order(name, [(place, self._stored_in(place, name)) for place in places])
 
-    def _of_stored(self, stored: UpstreamPage) -> UpstreamListing:
+    def _stored_in(self, place: UpstreamChain, name: NormalizedName) -> UpstreamListing | None:
+        stored = place.stored(name)
+        if stored is None:
+            return None
         page = self.files.with_digests(stored)
         return self._listing(page, self.policy.view(page, self.runtime.now()), "")
 

@@ -13,7 +13,7 @@ from wheelyard.catalog.files import Files
 from wheelyard.catalog.format import Catalog, open_index
 from wheelyard.catalog.projects import Projects
 from wheelyard.model.access import parse_name_patterns
-from wheelyard.model.index_definition import IndexDefinition
+from wheelyard.model.index_definition import IndexDefinition, UpstreamLayers
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Event, Project
 from wheelyard.operations.audit_log import log_event
@@ -80,8 +80,8 @@ class IndexBuilder(Struct, frozen=True):
     downloads: "dict[str, Downloads]" = {}
     """The counts of downloads by index: another definition of an index must not end its counter."""
 
-    def build(self, definition: IndexDefinition) -> Index:
-        """Return the index of a definition."""
+    def build(self, definition: IndexDefinition, layers: UpstreamLayers | None) -> Index:
+        """Return the index of a definition, with its upstream `layers`, or None for main."""
         server, name = self.server, definition.name
         settings, catalog = server.settings, server.catalog
         authenticator, sessions = server.authenticator, server.sessions
@@ -104,7 +104,7 @@ class IndexBuilder(Struct, frozen=True):
                 callers=authenticator.callers.of_another_index(),
             )
             sessions = sessions.of_another_index(authenticator)
-        upstream, claims, public = self._upstream(catalog, definition)
+        upstream, claims, public = self._upstream(catalog, definition, layers)
         reader = FactsReader(catalog.projects, catalog.files, server.traits.is_local)
         search = SearchIndex(
             reader, catalog.changes, public, is_read_only=settings.server.read_only
@@ -204,7 +204,7 @@ class IndexBuilder(Struct, frozen=True):
         return build_rules(definition, files, upstream, self.server.settings, self.server.runtime)
 
     def _upstream(
-        self, catalog: Catalog, definition: IndexDefinition
+        self, catalog: Catalog, definition: IndexDefinition, layers: UpstreamLayers | None
     ) -> "tuple[UpstreamIndex | None, NameClaims | None, PublicProjects | None]":
         """
         Return the upstream indexes, what decides who may take a new name, and the public projects.
@@ -241,8 +241,7 @@ class IndexBuilder(Struct, frozen=True):
             upstream = first.with_names(names)
         # a name that any upstream index has is free in no index
         claims = name_claims(upstream, self.server.settings.upstream)
-        if not definition.is_main:
-            layers = self.indexes.upstream_of(definition.name)
+        if layers is not None:
             if not layers.labels:
                 return None, claims, None
             upstream = upstream.of_layers(layers)

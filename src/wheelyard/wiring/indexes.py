@@ -20,11 +20,10 @@ from wheelyard.model.index_definition import (
     parts_of,
 )
 from wheelyard.model.index_name import MAIN
-from wheelyard.operations.index_definitions import served_definition
+from wheelyard.operations.index_definitions import KnownIndexes, served_definition
 from wheelyard.repository.index_repository import IndexRepository
 from wheelyard.wiring.index_builder import IndexBuilder
 from wheelyard.wiring.repositories import Repositories
-from wheelyard.wiring.stores import cache_policy_in
 
 if TYPE_CHECKING:
     from wheelyard.wiring.index import Index
@@ -71,7 +70,7 @@ class Indexes:
             index = self._built.get(name)
             # another definition: what is cached of the documents goes, which is rare
             if index is None or self._made_of[name] != made_of:
-                index = self._built[name] = self._builder.build(definition)
+                index = self._built[name] = self._builder.build(definition, upstream)
                 self._made_of[name] = made_of
         return index
 
@@ -106,17 +105,16 @@ class Indexes:
         """Return what an index shows. Raises as `IndexDefinitions.get`."""
         if name == MAIN:
             return self.repositories.main
-        in_force = self._definitions.load()
-        served_definition(in_force, name)
-        return self.repositories.get(name, in_force.definitions)
+        return self._repository_by(self._definitions.load(), name)
 
     def peek_repository(self, name: str) -> IndexRepository | None:
         """Return what an index shows, or None if a remote store has to be read first."""
         if name == MAIN:
             return self.repositories.main
         in_force = self._definitions.peek()
-        if in_force is None:
-            return None
+        return None if in_force is None else self._repository_by(in_force, name)
+
+    def _repository_by(self, in_force: KnownIndexes, name: str) -> IndexRepository:
         served_definition(in_force, name)
         return self.repositories.get(name, in_force.definitions)
 
@@ -130,24 +128,13 @@ class Indexes:
         names = {*parts_of(definition, definitions), *indexes_below(definition, definitions)}
         return [self.get(other) for other in sorted(names) if other not in self._definitions.labels]
 
-    def upstream_of(self, name: str) -> UpstreamLayers:
-        """
-        Return the upstream indexes whose packages an index shows.
-
-        Raises as `get`.
-        """
-        return self._definitions.labels.layers_of(
-            self._definitions.get(name), self._definitions.served()
-        )
-
     def catalog_of(self, name: str) -> Catalog:
         """Return what the store has of an index of this name, also if it is not served any more."""
         with suppress(NotFound, Unavailable):  # also if the definitions cannot be read
             return self.get(name).catalog
         server = self._server
-        policy = cache_policy_in(server.traits, server.settings.store)
         return open_index(
-            server.catalog, name, policy, lambda _project, _event: None, gives_serials=True
+            server.catalog, name, server.caching, lambda _project, _event: None, gives_serials=True
         )
 
     def projects_of(self, name: str) -> Projects:

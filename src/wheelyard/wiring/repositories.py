@@ -1,14 +1,14 @@
 """Puts together what each index of a store shows, from its layers and rules."""
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import date
 from functools import cached_property
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from wheelyard.model.index_definition import IndexDefinition
-from wheelyard.model.index_name import MAIN
+from wheelyard.model.index_name import MAIN, end_of_day
 from wheelyard.repository.index_repository import IndexRepository
 from wheelyard.repository.layers import Layers, Own, Repository, Upstream
 from wheelyard.repository.tables import FIRST_GENERATION
@@ -153,4 +153,4 @@ class _Composer:
     def _rules_of_day(self, day: date) -> "Rules":
         from wheelyard.model.rule_rows import rules_of_day
 
-        return rules_of_day(datetime.combine(day, time.max, UTC), self._title)
+        return rules_of_day(end_of_day(day), self._title)
