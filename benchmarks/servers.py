@@ -105,6 +105,17 @@ def wheelyard(
         yield server
 
 
+def new_token(
+    store: object, printed: Path, more: Mapping[str, str] | None = None, lock: str = RUN
+) -> str:
+    """Make a token that may read and upload in all indexes of a store; return its header."""
+    options = ("--index", "*", "--store", store)
+    command = wheelyard_command("token", "create", "benchmark", *options, lock=lock)
+    with _running(command, printed, more or {}) as making:
+        making.wait(TIMEOUT_SECONDS)
+    return _token(printed)
+
+
 @contextmanager
 def wheelyard_in_bucket(
     folder: Path,
@@ -120,11 +131,7 @@ def wheelyard_in_bucket(
     variables, which say where the bucket is. Without `authorization`, a token is made.
     """
     printed = folder / "bucket.printed"
-    if not authorization:
-        made = wheelyard_command("token", "create", "benchmark", "--store", bucket, lock=lock)
-        with _running(made, printed, more) as making:
-            making.wait(TIMEOUT_SECONDS)
-        authorization = _token(printed)
+    authorization = authorization or new_token(bucket, printed, more, lock)
     port = free_port()
     command = wheelyard_command("serve", "--port", port, "--store", bucket, lock=lock)
     with serving(port, command, printed, "/health", "/legacy/", authorization, more=more) as server:

@@ -305,8 +305,13 @@ class Projects(Struct, frozen=True):
 
     def _is_being_made(self, name: NormalizedName) -> bool:
         """Return whether a folder has the document of a project, whose name is not listed yet."""
+        if not self.documents.is_local:
+            return False
         # not by the cache, which would fill with names that nobody has
-        return self.documents.is_local and self.store.get(keys.project(name)) is not None
+        path = self.store.path_of(keys.project(name))
+        if path is None:  # in memory
+            return self.store.get(keys.project(name)) is not None
+        return path.exists()  # one system call: each layer that lacks a name makes it
 
     def _load_without_files(
         self, name: NormalizedName, snapshot: Snapshot[Project]
