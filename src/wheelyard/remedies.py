@@ -42,6 +42,8 @@ class Remedy(StrEnum):
     UPLOAD_FILE = "upload_file"
     """[the path of a file]"""
     LIST_NAMES = "list_names"
+    APPLY_FILE = "apply_file"
+    """[the path of a file that describes the index]"""
     LIST_INDEXES = "list_indexes"
     CHANGE_INDEX = "change_index"
     """[an index]"""

@@ -382,6 +382,8 @@ class Granted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="g
 
     id: str
     grant: GrantFields
+    source: str = ""
+    """That of the file by which it was added, or empty if it was added by hand."""
 
 
 class RightsNameIndex(
@@ -408,6 +410,8 @@ class GroupChanged(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, t
     name: str
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    source: str = ""
+    """That of the file by which it was changed, or empty if it keeps the one that it had."""
 
 
 class GroupDeleted(AccessEvent, frozen=True, kw_only=True, omit_defaults=True, tag="group-deleted"):
@@ -474,6 +478,8 @@ class AccessRules(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The grants in the order in which they were made, and perhaps before them the mark."""
     groups: dict[str, tuple[str, ...]] = {}
     """The sorted members of each group, by its name, in the order of names."""
+    group_sources: dict[str, str] = {}
+    """The source of the file that made or changed a group last, by its name."""
     ended: tuple[PersonEnded, ...] = ()
     """Whose access was ended, in that order."""
     commit: AccessCommit | None = None
@@ -500,13 +506,18 @@ def apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
         case Revoked(id=grant_id):
             kept = (entry for entry in rules.entries if not _is_grant(entry, grant_id))
             return replace(rules, entries=tuple(kept))
-        case GroupChanged(name=name, added=added, removed=removed):
+        case GroupChanged(name=name, added=added, removed=removed, source=source):
             members = {*rules.groups.get(name, ()), *added} - {*removed}
             groups = {**rules.groups, name: tuple(sorted(members))}
-            return replace(rules, groups=dict(sorted(groups.items())))
+            sources = dict(rules.group_sources)
+            if source:
+                sources[name] = source
+            return replace(rules, groups=dict(sorted(groups.items())), group_sources=sources)
         case GroupDeleted(name=name):
             groups = {group: members for group, members in rules.groups.items() if group != name}
-            return replace(rules, groups=groups)
+            sources = dict(rules.group_sources)
+            sources.pop(name, None)
+            return replace(rules, groups=groups, group_sources=sources)
         case PersonEvent(who=who):
             ended = tuple(e for e in rules.ended if e.who != who)
             return replace(

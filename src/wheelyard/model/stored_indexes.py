@@ -41,12 +41,16 @@ class IndexMade(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="
     """An index was made."""
 
     index: IndexKeys
+    source: str = ""
+    """That of the file by which it was made, or empty if it was made by hand."""
 
 
 class IndexChanged(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="index-changed"):
     """An index has other keys now, which are all here."""
 
     index: IndexKeys
+    source: str = ""
+    """That of the file by which it was changed, or empty if it keeps the one that it had."""
 
 
 class IndexRemoved(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="index-removed"):
@@ -55,7 +59,15 @@ class IndexRemoved(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, ta
     name: str
 
 
-AnyIndexEvent = IndexMade | IndexChanged | IndexRemoved
+class FileApplied(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="file-applied"):
+    """All that a file says of the index was in force."""
+
+    source: str
+    digest: str
+    """The SHA-256 of what it says, in hexadecimal digits."""
+
+
+AnyIndexEvent = IndexMade | IndexChanged | IndexRemoved | FileApplied
 
 
 class IndexCommit(EventCommit[AnyIndexEvent], frozen=True, kw_only=True, omit_defaults=True):
@@ -72,11 +84,24 @@ class StoredIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changed_by: str = ""
     note: str = ""
     """That of the last change."""
+    source: str = ""
+    """That of the file that made or changed it last, or empty if none did."""
 
     @property
     def name(self) -> str:
         """The name, which no other one has."""
         return str(self.index.get("name", ""))
+
+
+class AppliedFile(Struct, frozen=True, kw_only=True):
+    """What was applied last of a source."""
+
+    digest: str
+    """The SHA-256 of what the file says, in hexadecimal digits."""
+    at: datetime
+    """UTC."""
+    by: str
+    """The principal."""
 
 
 class ListedIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -104,6 +129,8 @@ class IndexList(Struct, frozen=True, kw_only=True, omit_defaults=True):
     revision: int = 0
     indexes: tuple[StoredIndex, ...] = ()
     """In the order in which they were made."""
+    applied: dict[str, AppliedFile] = {}
+    """The file that was applied last, by its source."""
     commit: IndexCommit | None = None
     """The last commit, number `revision`."""
 
@@ -116,19 +143,31 @@ def apply(indexes: IndexList, event: AnyIndexEvent) -> IndexList:
     """Return `indexes` after `event`, with its revision and last commit unchanged."""
     stored = indexes.indexes
     match event:
-        case IndexMade(index=keys, at=at, by=by, note=note):
-            made = StoredIndex(index=keys, created=at, created_by=by, note=note)
+        case IndexMade(index=keys, at=at, by=by, note=note, source=source):
+            made = StoredIndex(index=keys, created=at, created_by=by, note=note, source=source)
             stored = (*stored, made)
-        case IndexChanged(index=keys, at=at, by=by, note=note):
+        case IndexChanged(index=keys):
             stored = tuple(
-                replace(before, index=keys, changed=at, changed_by=by, note=note)
-                if before.name == keys.get("name")
-                else before
+                _changed(before, event) if before.name == keys.get("name") else before
                 for before in stored
             )
+        case FileApplied(source=source, digest=digest, at=at, by=by):
+            file = AppliedFile(digest=digest, at=at, by=by)
+            return replace(indexes, applied={**indexes.applied, source: file})
         case IndexRemoved(name=name):
             stored = tuple(before for before in stored if before.name != name)
     return replace(indexes, indexes=stored)
+
+
+def _changed(before: StoredIndex, event: IndexChanged) -> StoredIndex:
+    return replace(
+        before,
+        index=event.index,
+        changed=event.at,
+        changed_by=event.by,
+        note=event.note,
+        source=event.source or before.source,
+    )
 
 
 def describe_event(event: AnyIndexEvent) -> str:
@@ -141,6 +180,8 @@ def describe_event(event: AnyIndexEvent) -> str:
             return f"index {keys.get('name')}: made, {describe_keys(keys)}{note}"
         case IndexChanged(index=keys):
             return f"index {keys.get('name')}: changed, {describe_keys(keys)}{note}"
+        case FileApplied(source=source, digest=digest):
+            return f"file {source}: applied, SHA-256 {digest[:16]}"
 
 
 def with_main(keys: Mapping[str, Any]) -> IndexKeys:

@@ -37,6 +37,8 @@ class PublisherAdded(
     """A publisher was added."""
 
     publisher: PublisherKeys
+    source: str = ""
+    """That of the file by which it was added, or empty if it was added by hand."""
 
 
 class PublisherChanged(
@@ -45,6 +47,8 @@ class PublisherChanged(
     """A publisher has other keys now, which are all here."""
 
     publisher: PublisherKeys
+    source: str = ""
+    """That of the file by which it was changed, or empty if it keeps the one that it had."""
 
 
 class PublisherRemoved(
@@ -74,6 +78,8 @@ class StoredPublisher(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changed_by: str = ""
     note: str = ""
     """That of the last change."""
+    source: str = ""
+    """That of the file that added or changed it last, or empty if none did."""
 
     @property
     def id(self) -> str:
@@ -126,19 +132,30 @@ def apply(publishers: PublisherList, event: AnyPublisherEvent) -> PublisherList:
     """Return `publishers` after `event`, with its revision and last commit unchanged."""
     stored = publishers.publishers
     match event:
-        case PublisherAdded(publisher=keys, at=at, by=by, note=note):
-            added = StoredPublisher(publisher=keys, created=at, created_by=by, note=note)
+        case PublisherAdded(publisher=keys, at=at, by=by, note=note, source=source):
+            added = StoredPublisher(
+                publisher=keys, created=at, created_by=by, note=note, source=source
+            )
             stored = (*stored, added)
-        case PublisherChanged(publisher=keys, at=at, by=by, note=note):
+        case PublisherChanged(publisher=keys):
             stored = tuple(
-                replace(before, publisher=keys, changed=at, changed_by=by, note=note)
-                if before.id == keys.get("id")
-                else before
+                _changed(before, event) if before.id == keys.get("id") else before
                 for before in stored
             )
         case PublisherRemoved(id=publisher_id):
             stored = tuple(before for before in stored if before.id != publisher_id)
     return replace(publishers, publishers=stored)
+
+
+def _changed(before: StoredPublisher, event: PublisherChanged) -> StoredPublisher:
+    return replace(
+        before,
+        publisher=event.publisher,
+        changed=event.at,
+        changed_by=event.by,
+        note=event.note,
+        source=event.source or before.source,
+    )
 
 
 def describe_event(event: AnyPublisherEvent) -> str:

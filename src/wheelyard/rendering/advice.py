@@ -120,6 +120,9 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         Remedy.LIST_NAMES: Wording(
             "names list", "{} shows the private names.", "The page Private names shows them."
         ),
+        Remedy.APPLY_FILE: Wording(
+            "apply {}", "Put it into the store by {}, and take it out of there.", NOTHING
+        ),
         Remedy.LIST_INDEXES: Wording(
             "index list", "{} shows those there are.", "The home page shows those there are."
         ),

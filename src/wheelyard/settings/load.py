@@ -26,6 +26,7 @@ from wheelyard.authentication.verifiers.google_endpoints import (
 from wheelyard.catalog.removed import REMOVED_RULES, removed_rules
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import (
     PLATFORM_VARIABLES,
     VARIABLE_PREFIX,
@@ -86,6 +87,8 @@ _TABLE_SECRETS: Final = (
     (SIGN_IN_TABLES, "name", _SIGN_IN_SECRET),
 )
 """Arrays of tables, the key whose value is in the names of their variables, and these."""
+OF_THE_INDEX: Final = frozenset[str]()
+"""Tables that describe the index: the store has them, and the settings do not."""
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
 """The beginning of what Kubernetes writes into `WHEELYARD_PORT`, of a Service `wheelyard`."""
 
@@ -190,6 +193,7 @@ def load_settings(
     overrides: Mapping[str, Mapping[str, Any]] = _NOTHING,
     environ: Mapping[str, str],
     defaults: Mapping[str, Mapping[str, Any]] = _NOTHING,
+    passes_over_index: bool = False,
 ) -> LoadedSettings:
     """
     Return the effective settings, and the source of each value.
@@ -200,13 +204,16 @@ def load_settings(
         overrides: Values of options by section and key; None if an option was not given.
         environ: The environment.
         defaults: Defaults of this command, by section and key, that differ from the usual ones.
+        passes_over_index: Whether tables that describe the index may be in the file. They have no
+            effect.
 
     Raises Invalid (code `bad_setting`) if the file is missing or malformed, or named besides
     `$WHEELYARD_TOML`. Raises it, too, if a key or a `WHEELYARD_*` variable is unknown, a value is
     wrong, or settings contradict each other.
     """
     _require_known_variables(environ)
-    config_source, tables = _read_file(file, environ)
+    config_source, in_file = _read_file(file, environ)
+    tables = _without_index(in_file, config_source, is_allowed=passes_over_index)
     # the last one of a path wins: an option, then the environment, the file, and the command
     given = {
         value.path: value
@@ -228,19 +235,25 @@ def load_settings(
     effective = [value for path, value in given.items() if path not in _WITHOUT_EFFECT]
     if problems := [*_problems(effective, config_source)] or unplaced:
         raise bad_setting(". ".join(problems))
-    nested: dict[str, Any] = {}
-    for (*sections, name), value, _ in effective:
-        table = nested
-        for section in sections:
-            table = table.setdefault(section, {})
-        if value != "":  # that is the default, or refused above
-            table[name] = value
     # the types were checked above, by messages that name the setting
-    settings = _with_removed_rules(convert(nested, Settings, strict=False), given)
+    settings = convert(_nested(effective), Settings, strict=False)
+    settings = _with_removed_rules(settings, given)
     _check_given(settings, given)
     settings = validate(settings)
     sources = {path: value.source for path, value in given.items()}
     return LoadedSettings(settings, sources, config_source)
+
+
+def _nested(values: Iterable[_SettingValue]) -> dict[str, Any]:
+    """Return values in the tables of their sections."""
+    nested: dict[str, Any] = {}
+    for (*sections, name), value, _ in values:
+        table = nested
+        for section in sections:
+            table = table.setdefault(section, {})
+        if value != "":  # that is the default, or refused before
+            table[name] = value
+    return nested
 
 
 def _check_given(settings: Settings, given: Mapping[SettingPath, _SettingValue]) -> None:
@@ -306,6 +319,13 @@ def _require_known_variables(environ: Mapping[str, str]) -> None:
             continue
         if name in earlier:
             raise bad_setting(f"{name}: {earlier[name]}")
+        table = name.removeprefix(VARIABLE_PREFIX).partition("_")[0].lower()
+        if table in OF_THE_INDEX:
+            raise bad_setting(
+                f"{name}: the store keeps what describes the index. Write it as [{table}] into a "
+                "file, apply the file, and remove the variable",
+                Advice(Remedy.APPLY_FILE, "FILE"),
+            )
         # earlier names lacked the section, or a part of it
         end = name.removeprefix(VARIABLE_PREFIX.removesuffix("_"))
         settings = all_settings().values()
@@ -350,6 +370,27 @@ def _read_file(file: Path | None, environ: Mapping[str, str]) -> tuple[str, dict
     if not text:
         _resolve_file_names(Path(source).parent, tables)
     return source, tables
+
+
+def _without_index(
+    tables: Mapping[str, Any], config_source: str, *, is_allowed: bool
+) -> dict[str, Any]:
+    """
+    Return the tables of the process.
+
+    Raises Invalid if others describe the index, unless that `is_allowed`.
+    """
+    moved = sorted(OF_THE_INDEX & tables.keys())
+    if moved and not is_allowed:
+        names = ", ".join(moved)
+        path = config_source
+        if config_source == TEXT_VARIABLE:
+            path = "FILE"
+        raise bad_setting(
+            f"{escaped(config_source)} has {names}: the store keeps what describes the index",
+            Advice(Remedy.APPLY_FILE, path),
+        )
+    return {name: table for name, table in tables.items() if name not in OF_THE_INDEX}
 
 
 def _resolve_file_names(folder: Path, tables: dict[str, Any]) -> None:
