@@ -10,6 +10,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.api import (
     access_operations,
+    apply_operations,
     download_operations,
     health_operations,
     index_operations,
@@ -35,6 +36,8 @@ _NAMES = RequiredRight.ADMIN, "list the private names"
 _RIGHTS = RequiredRight.ADMIN, "see or change rights"
 _INDEXES = RequiredRight.ADMIN, "see or change indexes"
 _CHANGED_INDEXES = RequiredRight.OWN_ADMIN, "change indexes"
+_TABLES = RequiredRight.ADMIN, "see what describes the index"
+_APPLIED = RequiredRight.OWN_ADMIN, "change what describes the index"
 _PEOPLE = RequiredRight.ADMIN, "see the people of this index"
 _CHANGED_RIGHTS = RequiredRight.OWN_ADMIN, "change rights"
 _HEALTH = RequiredRight.ADMIN, health_operations.HEALTH
@@ -134,6 +137,15 @@ OPERATIONS: Final = (
     ),
     Row("POST", "indexes/change", index_operations.change_index, *_CHANGED_INDEXES),
     Row("POST", "indexes/remove", index_operations.remove_index, *_CHANGED_INDEXES, repeats=False),
+    Row("GET", "tables", apply_operations.show_tables, *_TABLES),
+    Row(
+        "POST",
+        "tables/apply",
+        apply_operations.apply_files,
+        *_APPLIED,
+        repeats=False,
+        body_limit=MIB,
+    ),
     Row("GET", "upstream/why", why_operations.explain_project, asks_upstream=True),
     Row("GET", "upstream/requests", requests.list_requests, *_DECISIONS),
     Row(

@@ -65,6 +65,8 @@ COMMAND_GROUPS: Final = {
         "check": "verify every byte and link, and mend what can be mended",
         "retention": "delete old releases by the rules of the settings",
         "index": "list, add, change and remove indexes such as dev and prod",
+        "apply": "put into the store what a file says of the index",
+        "show": "print what describes the index, as such a file",
         "copy": "copy a store to another place, to back it up or to move it",
         "export": "write a static site that needs no server",
         "config": "check the settings, and say what is in force",
@@ -77,6 +79,7 @@ COMMANDS: Final = {name: what for group in COMMAND_GROUPS.values() for name, wha
 """The subcommands. A module is imported only when its command runs."""
 COMMAND_MODULES: Final = {
     "access": "access_commands",
+    "apply": "apply_commands",
     "check": "store_commands",
     "config": "settings_commands",
     "copy": "store_commands",
@@ -102,6 +105,7 @@ COMMAND_MODULES: Final = {
     "retention": "retention_commands",
     "run": "serve",
     "serve": "serve",
+    "show": "apply_commands",
     "status": "project_commands",
     "token": "access_commands",
     "unpin": "release_commands",

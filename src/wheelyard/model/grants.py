@@ -20,6 +20,7 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
     parse_right_indexes,
+    right_index_text,
 )
 from wheelyard.model.api_token import ID_LENGTH, TOKEN_ID, token_id_in
 from wheelyard.model.decoding import InvalidField, decode_table, redact_tokens
@@ -142,6 +143,17 @@ def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
     _check_grantable(who, scope)
     principals = expand(who, groups)
     return Grant(grant_id, who, principals, scope, fields.note, bool(fields.index))
+
+
+def canonical_fields(grant: Grant) -> GrantFields:
+    """Return the fields of a grant: sorted, and each once, so that equal grants have equal ones."""
+    return GrantFields(
+        who=tuple(sorted(grant.who)),
+        projects=tuple(sorted(set(grant.scope.projects))),
+        actions=tuple(word for word, action in ACTIONS.items() if action & grant.scope.actions),
+        note=grant.note,
+        index=right_index_text(grant.scope.indexes),
+    )
 
 
 def scope_of(fields: GrantFields) -> Scope:

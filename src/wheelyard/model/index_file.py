@@ -1,27 +1,261 @@
 """
 A file that describes the index: the tables that a store keeps, as TOML has them.
 
-The sections of the process are those of the settings (`settings/sections.py`). A file may have
-both, so that one file can describe all of a server.
+The sections of the process are those of the settings (`settings/sections.py`). One file may have
+both: each reader passes over what is for the other one, by its name.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from datetime import date
+from hashlib import sha256
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
+from msgspec.json import encode
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.decoding import InvalidField, decode_table
+from wheelyard.model.grants import (
+    GrantFields,
+    build_grant,
+    canonical_fields,
+    groups_in,
+    parse_group_name,
+    parse_member,
+)
+from wheelyard.model.index_definition import IndexFields, build_definition
+from wheelyard.model.stored_indexes import IndexKeys, with_main
+from wheelyard.model.stored_publishers import PublisherKeys
 
 TABLES: Final = ("main", "index", "groups", "grant", "publisher", "retention")
 """The tables that describe the index, in the order in which a file has them."""
+WRONG_FILE: Final = "wrong_file"
+"""The code of an Invalid for a file that cannot be applied."""
+RuleKeys = dict[str, Any]
+"""The keys of a `[[retention]]` table, with their values as JSON."""
 
 
-class IndexTables(Struct, frozen=True, kw_only=True):
-    """The tables of a file that describe the index, as they are written."""
+class IndexTables(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a file says of the index. Equal things are written in one way."""
 
-    main: Mapping[str, Any] | None = None
+    main: IndexKeys | None = None
     """`[main]`, or None if the file does not say what main is."""
-    index: tuple[Mapping[str, Any], ...] = ()
-    groups: Mapping[str, tuple[str, ...]] = {}
-    grant: tuple[Mapping[str, Any], ...] = ()
-    publisher: tuple[Mapping[str, Any], ...] = ()
-    retention: tuple[Mapping[str, Any], ...] | None = None
+    index: tuple[IndexKeys, ...] = ()
+    groups: dict[str, tuple[str, ...]] = {}
+    """The sorted members of each group, by its name."""
+    grant: tuple[GrantFields, ...] = ()
+    publisher: tuple[PublisherKeys, ...] = ()
+    retention: tuple[RuleKeys, ...] | None = None
     """`[[retention]]`, or None if the file has no such table."""
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of what it says, in hexadecimal digits. Comments are no part of that."""
+        return sha256(encode(self, order="deterministic")).hexdigest()
+
+
+def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> IndexTables:
+    """
+    Return what the tables of a TOML file say of the index.
+
+    `of_process` are the sections of the settings, which are passed over. Raises Invalid (code
+    `wrong_file`) for an unknown table, and for the first table that is wrong.
+    """
+    for name in tables:
+        if name not in TABLES and name not in of_process:
+            known = ", ".join(TABLES)
+            raise _wrong(f"There is no table {quoted(name)}, but {known}.")
+    groups = _groups(tables.get("groups", {}))
+    return IndexTables(
+        index=tuple(_indexes(_array(tables, "index"))),
+        groups=groups,
+        grant=tuple(_grants(_array(tables, "grant"))),
+        publisher=tuple(_publishers(_array(tables, "publisher"))),
+    )
+
+
+def joined(files: Collection[IndexTables]) -> IndexTables:
+    """
+    Return what several files say together.
+
+    Raises Invalid (code `wrong_file`) if two of them say something of the same thing.
+    """
+    groups = dict[str, tuple[str, ...]]()
+    for file in files:
+        for name in groups.keys() & file.groups.keys():
+            raise _twice(f"the group {name}")
+        groups |= file.groups
+    indexes = tuple(keys for file in files for keys in file.index)
+    publishers = tuple(keys for file in files for keys in file.publisher)
+    _require_different("index", [str(keys["name"]) for keys in indexes])
+    _require_different("publisher", [str(keys["id"]) for keys in publishers])
+    return IndexTables(
+        index=indexes,
+        groups=groups,
+        grant=tuple(dict.fromkeys(fields for file in files for fields in file.grant)),
+        publisher=publishers,
+    )
+
+
+def canonical_index(table: Mapping[str, Any]) -> IndexKeys:
+    """
+    Return the keys of an index as equal definitions have them.
+
+    Raises Invalid or InvalidField if one is wrong.
+    """
+    fields = decode_table(with_main(table), IndexFields)
+    build_definition(fields)
+    keys: IndexKeys = to_builtins(fields)
+    return {"name": keys.pop("name"), **keys}
+
+
+def canonical_grant(fields: GrantFields) -> GrantFields:
+    """
+    Return the fields of a grant as equal grants have them.
+
+    Raises Invalid if one is wrong. Whether its groups exist is not looked at.
+    """
+    groups = dict.fromkeys(groups_in(fields.who), frozenset[str]())
+    return canonical_fields(build_grant("", fields, groups))
+
+
+def canonical_publisher(table: Mapping[str, Any]) -> PublisherKeys:
+    """
+    Return the keys of a publisher as equal publishers have them.
+
+    Raises Invalid if one is wrong.
+    """
+    # the providers take a while to import
+    from wheelyard.model.publisher import canonical_keys, parse_publisher  # noqa: PLC0415
+
+    return canonical_keys(dict(table), parse_publisher(table))
+
+
+def _array(tables: Mapping[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each table of an array with what messages call it."""
+    array = tables.get(name, [])
+    if not isinstance(array, list | tuple) or not all(isinstance(table, dict) for table in array):
+        raise _wrong(f"{name}: expected tables, in double brackets.")
+    for number, table in enumerate(array, 1):
+        yield f"[[{name}]] number {number}", _without_dates(table)
+
+
+def _without_dates(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table with texts in place of the dates and times of TOML."""
+    return {
+        key: value.isoformat() if isinstance(value, date) else value for key, value in table.items()
+    }
+
+
+def _indexes(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[IndexKeys]:
+    names = list[str]()
+    for title, table in tables:
+        try:
+            keys = canonical_index(table)
+        except (InvalidField, Invalid) as fault:
+            raise _wrong(f"{title}: {_sentence(fault)}") from fault
+        names.append(str(keys["name"]))
+        _require_different("index", names)
+        yield keys
+
+
+def _grants(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[GrantFields]:
+    given = set[GrantFields]()
+    for title, table in tables:
+        try:
+            fields = canonical_grant(decode_table(table, GrantFields))
+        except (InvalidField, Invalid) as fault:
+            raise _wrong(f"{title}: {_sentence(fault)}") from fault
+        if fields not in given:
+            given.add(fields)
+            yield fields
+
+
+def _publishers(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[PublisherKeys]:
+    ids = list[str]()
+    for title, table in tables:
+        try:
+            keys = canonical_publisher(table)
+        except Invalid as fault:
+            raise _wrong(f"{title}: {fault.message}") from fault
+        ids.append(str(keys["id"]))
+        _require_different("publisher", ids)
+        yield keys
+
+
+def _groups(table: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(table, dict):
+        raise _wrong("groups: expected a table, in single brackets.")
+    groups = dict[str, tuple[str, ...]]()
+    for name, members in table.items():
+        is_list = isinstance(members, list | tuple)
+        if not is_list or not all(isinstance(member, str) for member in members):
+            raise _wrong(f'[groups] {quoted(name)}: expected a list such as ["user:ana@acme.dev"].')
+        try:
+            parsed = {parse_member(member) for member in members}
+            groups[parse_group_name(name)] = tuple(sorted(parsed))
+        except Invalid as fault:
+            raise _wrong(f"[groups] {quoted(name)}: {fault.message}") from fault
+    return groups
+
+
+def _require_different(kind: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise _twice(f"the {kind} {quoted(name)}")
+
+
+def _twice(what: str) -> Invalid:
+    return _wrong(f"{what[0].upper()}{what[1:]} is there twice. Leave one out.")
+
+
+def _sentence(fault: Invalid | InvalidField) -> str:
+    if isinstance(fault, InvalidField):
+        return f"{fault.message}."
+    return fault.message
+
+
+def _wrong(message: str) -> Invalid:
+    return Invalid(message, code=WRONG_FILE)
+
+
+def to_toml(tables: IndexTables) -> str:
+    """Return the text of a file that says the same, which ends with a line break."""
+    return "\n".join(_blocks(tables)) or "# Nothing describes the index so far.\n"
+
+
+def _blocks(tables: IndexTables) -> Iterator[str]:
+    if tables.main is not None:
+        yield _block("[main]", tables.main)
+    for keys in tables.index:
+        yield _block("[[index]]", keys)
+    if tables.groups:
+        yield _block("[groups]", tables.groups)
+    for fields in tables.grant:
+        yield _block("[[grant]]", to_builtins(fields))
+    for keys in tables.publisher:
+        yield _block("[[publisher]]", keys)
+    for keys in tables.retention or ():
+        yield _block("[[retention]]", keys)
+
+
+def _block(header: str, table: Mapping[str, Any]) -> str:
+    lines = [f"{_key(name)} = {_value(value)}\n" for name, value in table.items()]
+    return f"{header}\n{''.join(lines)}"
+
+
+def _key(name: str) -> str:
+    is_bare = name.isascii() and name.replace("-", "").replace("_", "").isalnum()
+    if is_bare:
+        return name
+    return _value(name)
+
+
+def _value(value: object) -> str:
+    """Return a value as TOML has it: as JSON, but for inline tables and one character."""
+    if isinstance(value, Mapping):
+        pairs = (f"{_key(name)} = {_value(inner)}" for name, inner in value.items())
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_value, value))}]"
+    return encode(value).decode().replace("\x7f", "\\u007f")

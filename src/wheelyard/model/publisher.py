@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from ipaddress import ip_address
 from operator import itemgetter
-from typing import Final, get_args
+from typing import Any, Final, get_args
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -23,6 +23,7 @@ from wheelyard.model.access import (
     parse_actions,
     parse_pattern,
     parse_right_indexes,
+    right_index_text,
 )
 from wheelyard.model.claim_matchers import ClaimCheck, Claims, JobClaims
 from wheelyard.model.decoding import InvalidField, decode_table, escaped, to_one_line
@@ -206,6 +207,12 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
         indexes=_indexes(parsed.id, parsed.index, actions),
         is_single_use=has_jti,
     )
+
+
+def canonical_keys(keys: Mapping[str, object], publisher: Publisher) -> dict[str, Any]:
+    """Return the keys of a publisher with its projects and indexes as they count."""
+    index = right_index_text(publisher.indexes)
+    return {**keys, "projects": list(publisher.projects), "index": index}
 
 
 def _pattern(publisher: str, text: str, actions: Action) -> Pattern:

@@ -65,6 +65,8 @@ class FileApplied(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag
     source: str
     digest: str
     """The SHA-256 of what it says, in hexadecimal digits."""
+    prunes: bool = False
+    """Whether what it lacks was removed."""
 
 
 AnyIndexEvent = IndexMade | IndexChanged | IndexRemoved | FileApplied
@@ -93,11 +95,13 @@ class StoredIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return str(self.index.get("name", ""))
 
 
-class AppliedFile(Struct, frozen=True, kw_only=True):
+class AppliedFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was applied last of a source."""
 
     digest: str
     """The SHA-256 of what the file says, in hexadecimal digits."""
+    prunes: bool = False
+    """Whether what it lacks was removed."""
     at: datetime
     """UTC."""
     by: str
@@ -151,8 +155,8 @@ def apply(indexes: IndexList, event: AnyIndexEvent) -> IndexList:
                 _changed(before, event) if before.name == keys.get("name") else before
                 for before in stored
             )
-        case FileApplied(source=source, digest=digest, at=at, by=by):
-            file = AppliedFile(digest=digest, at=at, by=by)
+        case FileApplied(source=source, digest=digest, prunes=prunes, at=at, by=by):
+            file = AppliedFile(digest=digest, prunes=prunes, at=at, by=by)
             return replace(indexes, applied={**indexes.applied, source: file})
         case IndexRemoved(name=name):
             stored = tuple(before for before in stored if before.name != name)

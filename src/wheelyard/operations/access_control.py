@@ -27,10 +27,9 @@ from wheelyard.errors import (
     Unavailable,
     quoted,
 )
-from wheelyard.model.access import Action, holding, may_everywhere, right_index_text
+from wheelyard.model.access import Action, holding, may_everywhere
 from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.grants import (
-    ACTIONS,
     AccessRules,
     AnyAccessEvent,
     Grant,
@@ -46,6 +45,7 @@ from wheelyard.model.grants import (
     Revoked,
     RightsNameIndex,
     apply,
+    canonical_fields,
     describe_event,
     groups_in,
     merge,
@@ -198,12 +198,17 @@ class AccessControl:
         self._indexes = None
         return False
 
-    def show(self) -> AccessList:
-        """Return all grants and groups as they are in the store and in the settings now."""
-        rules, own = self.records.get("current").value, self.configured
+    def read_stored(self) -> AccessRules:
+        """Return the grants and groups as they are in the store now."""
+        rules = self.records.get("current").value
         if rules is None:
             self._require_not_lost()
-            rules = AccessRules()
+            return AccessRules()
+        return rules
+
+    def show(self) -> AccessList:
+        """Return all grants and groups as they are in the store and in the settings now."""
+        rules, own = self.read_stored(), self.configured
         groups = merge(own, rules).groups
         stored = [
             replace(
@@ -235,7 +240,7 @@ class AccessControl:
         grant_id = f"g{self._runtime.new_id()[:8]}"
         draft = Granted(at=self._runtime.now(), by=by, id=grant_id, grant=fields)
         with _field_errors():
-            canonical = _fields(parse_granted(draft, {}))
+            canonical = canonical_fields(parse_granted(draft, {}))
 
         # Each of these intents may be asked several times, with the rules of another commit, as
         # other processes may commit first. So it decides by its argument alone.
@@ -252,7 +257,7 @@ class AccessControl:
                 return ()
             return (replace(draft, grant=canonical),)
 
-        committed = self._commit(intent)
+        committed = self.commit(intent)
         # an equal one that was there may be revoked by the same commit, so `after` may lack it
         rules = committed.after if committed.events else committed.before
         return next(granted.id for granted in rules.grants if granted.grant == canonical)
@@ -272,7 +277,7 @@ class AccessControl:
 
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
             if any(granted.id == grant_id for granted in rules.grants):
-                self._require_still_admin(keep_admin, rules, revoked)
+                self.require_still_admin(keep_admin, rules, apply(rules, revoked))
                 return (revoked,)
             if any(grant.id == grant_id for grant in self.configured.all):
                 raise Invalid(
@@ -284,7 +289,7 @@ class AccessControl:
                 advice=Advice(Remedy.SHOW_ACCESS),
             )
 
-        self._commit(intent, is_end=True)
+        self.commit(intent, is_end=True)
 
     def rename_index(self, before: str, after: str, by: str, note: str) -> None:
         """Have the grants of the store that name an index name another one, under the same ids."""
@@ -300,7 +305,7 @@ class AccessControl:
                     events.append(Granted(at=at, by=by, id=granted.id, grant=grant))
             return tuple(events)
 
-        self._commit(intent)
+        self.commit(intent)
 
     def edit_group(
         self,
@@ -344,10 +349,10 @@ class AccessControl:
                     added=tuple(sorted(added)),
                     removed=tuple(sorted(removed)),
                 )
-            self._require_still_admin(keep_admin, rules, event)
+            self.require_still_admin(keep_admin, rules, apply(rules, event))
             return (event,)
 
-        self._commit(intent)
+        self.commit(intent)
 
     def end_person(self, who: str, by: str, note: str = "", ended_by: Principals = NOBODY) -> None:
         """
@@ -370,7 +375,7 @@ class AccessControl:
                 return ()
             return (PersonEnded(at=self._runtime.now(), by=by, note=note, who=who),)
 
-        self._commit(intent, is_end=True)
+        self.commit(intent, is_end=True)
 
     def admit_person(self, who: str, by: str, note: str = "") -> None:
         """
@@ -385,24 +390,23 @@ class AccessControl:
                 return ()
             return (PersonAdmitted(at=self._runtime.now(), by=by, note=note, who=who),)
 
-        self._commit(intent)
+        self.commit(intent)
 
     def note_released_name(self, who: str, by: str) -> None:
         """Write into the journal that the name in a principal without an id is free."""
         event = PersonNameReleased(at=self._runtime.now(), by=by, who=who)
-        self._commit(lambda _: (event,))
+        self.commit(lambda _: (event,))
 
     def mark(self) -> None:
         """Have earlier versions refuse the grants, as they would take them for more."""
         event = RightsNameIndex(at=self._runtime.now(), by=UPGRADE)
-        self._commit(lambda rules: () if rules.is_marked else (event,))
+        self.commit(lambda rules: () if rules.is_marked else (event,))
 
-    def _require_still_admin(
-        self, principals: Principals, rules: AccessRules, event: AnyAccessEvent
+    def require_still_admin(
+        self, principals: Principals, before: AccessRules, after: AccessRules
     ) -> None:
-        """Raise Conflict if principals are an administrator's by grants before an event only."""
-        before = self._is_admin(principals, rules)
-        if before and not self._is_admin(principals, apply(rules, event)):
+        """Raise Conflict (code `own_access`) if principals are an administrator's before only."""
+        if self._is_admin(principals, before) and not self._is_admin(principals, after):
             raise Conflict(
                 "After this change you would be no administrator, and could not take it back, so "
                 "nothing was changed.",
@@ -461,7 +465,7 @@ class AccessControl:
             )
         return frozenset(), wanted
 
-    def _commit(
+    def commit(
         self, intent: Intent[AccessRules, AnyAccessEvent], *, is_end: bool = False
     ) -> Committed[AccessRules, AnyAccessEvent]:
         """Commit events, also on a full disk if `is_end` says that they end somebody's access."""
@@ -513,19 +517,8 @@ def _no_group(name: str) -> NotFound:
     )
 
 
-def _fields(grant: Grant) -> GrantFields:
-    # sorted, and without repetitions, so that equal grants have equal fields
-    return GrantFields(
-        who=tuple(sorted(grant.who)),
-        projects=tuple(sorted(set(grant.scope.projects))),
-        actions=tuple(word for word, action in ACTIONS.items() if action & grant.scope.actions),
-        note=grant.note,
-        index=right_index_text(grant.scope.indexes),
-    )
-
-
 def _listed(grant: Grant, source: str) -> ListedGrant:
-    fields = _fields(grant)
+    fields = canonical_fields(grant)
     return ListedGrant(
         id=grant.id,
         source=source,

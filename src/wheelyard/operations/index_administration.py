@@ -146,13 +146,10 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             self._require_closed(made, name, stored, even_if_open=even_if_open)
             return (made,)
 
-        listed = self._commit(intent, name)
-        try:
-            # somebody may have begun to upload a project of this name meanwhile
-            self.require_free(name)
-        except WheelyardError:
-            self._take_back(name, by)
-            raise
+        committed = self.submit(intent)
+        for event in committed.events:
+            self.confirm(event, committed.before, by)
+        listed = self._listed_after(committed, name)
         # those of an index that had the name before, or of one that was to come
         rights = self._rights_in(name)
         if not rights:
@@ -211,7 +208,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             self._require_closed(event, name, stored, even_if_open=even_if_open)
             return (event,)
 
-        return self._commit(intent, name)
+        return self._listed_after(self.submit(intent), name)
 
     def remove(self, name: str, by: str, note: str = "") -> tuple[Caution, ...]:
         """
@@ -234,15 +231,32 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 self._require_no_layer(name, stored)
             return (IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
 
-        before = self.submit(intent).before
-        if name not in self.in_force.configured:
+        committed = self.submit(intent)
+        for event in committed.events if name not in self.in_force.configured else ():
+            self.confirm(event, committed.before, by)
+        return warnings
+
+    def confirm(self, event: AnyIndexEvent, before: IndexList, by: str) -> None:
+        """
+        Take a change that was just committed back if the name, or a package, came meanwhile.
+
+        `before` is the list before the commit. Raises Conflict then.
+        """
+        if isinstance(event, IndexMade):
+            name = str(event.index["name"])
+            try:
+                # somebody may have begun to upload a project of this name meanwhile
+                self.require_free(name)
+            except WheelyardError:
+                self._take_back(name, by)
+                raise
+        elif isinstance(event, IndexRemoved):
             try:
                 # somebody may have begun to upload to it meanwhile
-                self._require_unused(name)
+                self.require_unused(event.name)
             except WheelyardError:
-                self._put_back(name, before, by)
+                self._put_back(event.name, before, by)
                 raise
-        return warnings
 
     def _take_back(self, name: str, by: str) -> None:
         note = "the name was taken at the same time"
@@ -376,7 +390,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 )
         return names
 
-    def _require_unused(self, name: str) -> None:
+    def require_unused(self, name: str) -> None:
         """
         Raise Conflict (code `index_in_use`) if an index has files, or gets a project now.
 
@@ -472,8 +486,9 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 f"its layers. To show them, add {name} to its layers."
             )
 
-    def _commit(self, intent: Intent[IndexList, AnyIndexEvent], name: str) -> ListedIndex:
-        committed = self.submit(intent)
+    def _listed_after(
+        self, committed: Committed[IndexList, AnyIndexEvent], name: str
+    ) -> ListedIndex:
         index = committed.after.find(name)
         if index is None:  # another process was faster
             raise NotFound(f"The index {quoted(name)} has been removed meanwhile.")

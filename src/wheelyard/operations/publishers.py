@@ -21,10 +21,14 @@ from wheelyard.catalog.commits import Intent
 from wheelyard.catalog.journaled_documents import PublisherRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, quoted
-from wheelyard.model.access import right_index_text
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.index_name import renamed_in
-from wheelyard.model.publisher import Publisher, parse_publisher, require_agreement
+from wheelyard.model.publisher import (
+    Publisher,
+    canonical_keys,
+    parse_publisher,
+    require_agreement,
+)
 from wheelyard.model.stored_publishers import (
     AnyPublisherEvent,
     ListedPublisher,
@@ -90,14 +94,18 @@ class Publishers:
             self._merged = merged
         return merged[1]
 
+    def read_stored(self) -> PublisherList:
+        """Return the publishers as they are in the store now."""
+        return self.records.get("current").value or PublisherList()
+
     def show(self) -> tuple[ListedPublisher, ...]:
         """Return all publishers as they are in the settings and in the store now."""
-        stored = self.records.get("current").value or PublisherList()
+        stored = self.read_stored()
         problems = self._merge(stored).problems
         return (
             *(
                 ListedPublisher(
-                    id=publisher.id, source="settings", publisher=_canonical(table, publisher)
+                    id=publisher.id, source="settings", publisher=canonical_keys(table, publisher)
                 )
                 for table, publisher in zip(self._tables, self._configured, strict=True)
             ),
@@ -122,15 +130,15 @@ class Publishers:
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         with _field_errors():
             publisher = parse_publisher(keys)
-        canonical = _canonical(keys, publisher)
+        canonical = canonical_keys(keys, publisher)
 
         def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
             self._require_free(publisher.id, stored)
-            self._require_fit(publisher, stored)
+            self.require_fit(publisher, stored)
             added = PublisherAdded(at=self._runtime.now(), by=by, note=note, publisher=canonical)
             return (added,)
 
-        return self._commit(intent, publisher.id)
+        return self._listed_after(self.commit(intent), publisher.id)
 
     def change(
         self,
@@ -172,11 +180,11 @@ class Publishers:
                     raise fault
             with _field_errors():
                 publisher = parse_publisher(new)
-            self._require_fit(publisher, stored)
-            at, new = self._runtime.now(), _canonical(new, publisher)
+            self.require_fit(publisher, stored)
+            at, new = self._runtime.now(), canonical_keys(new, publisher)
             return (PublisherChanged(at=at, by=by, note=note, publisher=new),)
 
-        return self._commit(intent, publisher_id)
+        return self._listed_after(self.commit(intent), publisher_id)
 
     def remove(self, publisher_id: str, by: str, note: str = "") -> None:
         """
@@ -192,7 +200,7 @@ class Publishers:
             self._require_stored(publisher_id, stored)
             return (removed,)
 
-        self._submit(intent, is_end=True)
+        self.commit(intent, is_end=True)
 
     def rename_index(self, before: str, after: str, by: str, note: str) -> None:
         """Have the publishers of the store that name an index name another one."""
@@ -208,7 +216,7 @@ class Publishers:
                     events.append(PublisherChanged(at=at, by=by, note=note, publisher=keys))
             return tuple(events)
 
-        self._submit(intent)
+        self.commit(intent)
 
     def _merge(self, stored: PublisherList) -> PublishersInForce:
         in_force, problems = list(self._configured), dict[str, str]()
@@ -236,7 +244,7 @@ class Publishers:
             fault.field = "allow_private_issuer"
             raise fault
 
-    def _require_fit(self, publisher: Publisher, stored: PublisherList) -> None:
+    def require_fit(self, publisher: Publisher, stored: PublisherList) -> None:
         """Raise Invalid unless a publisher can be in force together with all others."""
         in_force = self._merge(stored).all
         with _field_errors():
@@ -270,16 +278,13 @@ class Publishers:
             advice=Advice(Remedy.LIST_PUBLISHERS),
         )
 
-    def _commit(
-        self, intent: Intent[PublisherList, AnyPublisherEvent], publisher_id: str
-    ) -> ListedPublisher:
-        after = self._submit(intent)
+    def _listed_after(self, after: PublisherList, publisher_id: str) -> ListedPublisher:
         publisher = after.find(publisher_id)
         if publisher is None:  # another process was faster
             raise NotFound(f"The publisher {quoted(publisher_id)} has been removed meanwhile.")
         return _listed(publisher, self._merge(after).problems.get(publisher_id, ""))
 
-    def _submit(
+    def commit(
         self, intent: Intent[PublisherList, AnyPublisherEvent], *, is_end: bool = False
     ) -> PublisherList:
         """Commit events, also on a full disk if `is_end` says that they end somebody's access."""
@@ -289,12 +294,6 @@ class Publishers:
         for event in committed.events:
             log_publisher(event.by, describe_event(event))
         return committed.after
-
-
-def _canonical(keys: PublisherKeys, publisher: Publisher) -> PublisherKeys:
-    """Return the keys of a publisher with its projects and indexes as they count."""
-    index = right_index_text(publisher.indexes)
-    return {**keys, "projects": list(publisher.projects), "index": index}
 
 
 def _listed(publisher: StoredPublisher, problem: str) -> ListedPublisher:

@@ -44,6 +44,7 @@ from wheelyard.wiring.stores import StoreTraits, upstream_store
 
 if TYPE_CHECKING:
     from wheelyard.downloads.reading import LastDownloads
+    from wheelyard.operations.applying import Applying
     from wheelyard.operations.check_store import Check
     from wheelyard.operations.index_administration import IndexAdministration
     from wheelyard.operations.merged_journal import JournalCuts, MergedJournal
@@ -257,6 +258,16 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             publishers=self.publishers,
             tokens=self.authenticator.tokens.records,
             runtime=self.runtime,
+        )
+
+    @property
+    def applying(self) -> "Applying":
+        """What puts into force what a file says of the index."""
+        # only administrators need it
+        from wheelyard.operations.applying import Applying
+
+        return Applying(
+            self.index_administration, self.access, self.publishers, self.settings.access.private
         )
 
     @property

@@ -1,0 +1,66 @@
+"""
+Operations that show, and put into force, what describes the index.
+
+Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from wheelyard.api.operation import Call
+from wheelyard.errors import Invalid
+from wheelyard.model.decoding import require_one_line
+from wheelyard.model.index_file import WRONG_FILE, IndexTables, read_tables
+from wheelyard.operations.applying import ApplyOptions, ApplyReport, SourcedTables
+
+MAX_FILES = 16
+SOURCE_LIMIT_CHARS = 100
+
+
+class FileToApply(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file that describes the index."""
+
+    source: str
+    """Its name, which the things that it makes or changes keep."""
+    tables: dict[str, Any]
+    """Its tables, as TOML has them, without the sections of the settings."""
+
+
+class ApplyRequest(ApplyOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Files to apply, one after the other, and how."""
+
+    files: tuple[FileToApply, ...]
+
+
+class ApplyAnswer(Struct, frozen=True):
+    """What files change, or have changed."""
+
+    files: tuple[ApplyReport, ...]
+
+
+def show_tables(call: Call) -> IndexTables:
+    """Show what describes the index, as a file has it."""
+    return call.index.server.applying.show()
+
+
+def apply_files(call: Call, body: ApplyRequest) -> ApplyAnswer:
+    """
+    Put into force what files say of the index.
+
+    Raises Invalid (code `wrong_file`) if a file is wrong. Raises as `Applying.apply`.
+    """
+    if not 1 <= len(body.files) <= MAX_FILES:
+        raise Invalid(f"Give 1 to {MAX_FILES} files.", code=WRONG_FILE)
+    files = tuple(SourcedTables(_source(file), read_tables(file.tables, ())) for file in body.files)
+    keep_admin = call.caller.principals
+    if body.even_if_own:
+        keep_admin = frozenset()
+    return ApplyAnswer(call.index.server.applying.apply(files, call.by, body, keep_admin))
+
+
+def _source(file: FileToApply) -> str:
+    require_one_line(file.source, "The name of a source", SOURCE_LIMIT_CHARS)
+    if not file.source:
+        raise Invalid("Name the source of each file.", code=WRONG_FILE)
+    return file.source

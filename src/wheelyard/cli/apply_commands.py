@@ -1,0 +1,168 @@
+"""`wheelyard apply` and `wheelyard show`: what describes the index, as files."""
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from click import Argument, Option
+
+from wheelyard.api import apply_operations
+from wheelyard.api.apply_operations import ApplyRequest, FileToApply
+from wheelyard.cli.access_commands import EVEN_IF_OWN
+from wheelyard.cli.index_commands import EVEN_IF_OPEN
+from wheelyard.cli.options import INDEX, open_api
+from wheelyard.cli.output import JSON, cli_command, print_result
+from wheelyard.errors import Invalid
+from wheelyard.model.decoding import counted, escaped
+from wheelyard.model.index_file import TABLES, WRONG_FILE, joined, read_tables, to_toml
+from wheelyard.operations.apply_plan import AppliedChange
+from wheelyard.operations.applying import ApplyReport
+from wheelyard.settings.sections import names_in
+
+SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
+
+
+@cli_command(
+    "apply",
+    Argument(
+        ["files"],
+        nargs=-1,
+        required=True,
+        metavar="FILE...",
+        type=click.Path(dir_okay=False, path_type=Path),
+    ),
+    Option(["--dry-run"], is_flag=True),
+    Option(["--source"], metavar="NAME"),
+    Option(["--prune"], is_flag=True),
+    Option(["--again"], is_flag=True),
+    EVEN_IF_OWN,
+    EVEN_IF_OPEN,
+    JSON,
+    *INDEX,
+)
+def apply_command(files: tuple[Path, ...], source: str | None, **options: bool) -> None:
+    """
+    Put into the store what the TOML files FILE say of the index.
+
+    They have the tables [main], [[index]], [groups], [[grant]], [[publisher]] and [[retention]].
+    Sections of the settings of a server are passed over. A file that was applied last of its source
+    changes nothing, so that what was revoked since stays so.
+
+    Options:
+        --dry-run: Print what would change, and change nothing.
+        --source: The name that all things of these files keep, instead of the name of each file.
+        --prune: Remove what earlier files of the same source have made, and these lack.
+        --again: Apply a file also if it was applied last of its source.
+
+    Examples:
+        wheelyard apply index.toml --dry-run
+        wheelyard apply index.toml
+        wheelyard apply index.toml --prune --server https://packages.acme.dev
+
+    Documentation: indexes.md
+    """
+    wanted = tuple(_files(files, source))
+    answer = open_api().call(apply_operations.apply_files, ApplyRequest(files=wanted, **options))
+    print_result(answer, _lines(answer.files, is_dry_run=options["dry_run"]))
+
+
+def _files(paths: Sequence[Path], source: str | None) -> Iterator[FileToApply]:
+    """
+    Yield what files say, or what they say together if a source is given.
+
+    Raises Invalid if one cannot be read, or is wrong.
+    """
+    tables = [(path, _tables_in(path)) for path in paths]
+    if source is None:
+        for path, written in tables:
+            yield FileToApply(path.name, written)
+        return
+    # checked here: two files of one source may not say different things of one name
+    joined([read_tables(written, ()) for _, written in tables])
+    together: dict[str, Any] = {}
+    for _, written in tables:
+        for name, table in written.items():
+            if isinstance(table, list):
+                together.setdefault(name, []).extend(table)
+            else:
+                together.setdefault(name, {}).update(table)
+    yield FileToApply(source, together)
+
+
+def _tables_in(path: Path) -> dict[str, Any]:
+    """
+    Return the tables of a file that describe the index.
+
+    Raises Invalid if it cannot be read, or has a table that is unknown or wrong.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise Invalid(f"{escaped(str(path))} cannot be read: {why}.", code=WRONG_FILE) from error
+    try:
+        read_tables(tables, names_in(()))
+    except Invalid as fault:
+        message = f"{escaped(str(path))}: {fault.message}"
+        raise Invalid(message, code=WRONG_FILE, advice=fault.advice) from fault
+    return {name: _as_json(tables[name]) for name in TABLES if name in tables}
+
+
+def _as_json(value: object) -> Any:  # noqa: ANN401 - of any type that TOML has
+    """Return a value of TOML as JSON has it: with texts in place of dates and times."""
+    if isinstance(value, dict):
+        return {name: _as_json(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_as_json(inner) for inner in value]
+    if isinstance(value, date):
+        return value.isoformat()
+    return value
+
+
+def _lines(reports: Sequence[ApplyReport], *, is_dry_run: bool) -> Iterator[tuple[str, ...]]:
+    for report in reports:
+        yield (f"{report.source}: {_summary(report, is_dry_run=is_dry_run)}",)
+        for change in report.changes:
+            yield (f"  {_change_text(change)}",)
+        for answer in report.anonymous:
+            yield (f"  ! anonymous readers of {answer.index}: {answer.before} -> {answer.after}",)
+
+
+def _summary(report: ApplyReport, *, is_dry_run: bool) -> str:
+    if not report.changes:
+        return "nothing to change"
+    number = counted(len(report.changes), "change")
+    if report.applied is not None:
+        return (
+            f"applied {report.applied.at:%Y-%m-%d %H:%M} by {report.applied.by}, and not done "
+            f"again without --again; {number} since then would be taken back"
+        )
+    if is_dry_run:
+        return f"{number} to make"
+    return f"{number} made"
+
+
+def _change_text(change: AppliedChange) -> str:
+    return f"{SIGNS[change.outcome]} {change.kind} {change.name}: {change.text}"
+
+
+@cli_command("show", Option(["--toml"], is_flag=True), JSON, *INDEX)
+def show_command(*, toml: bool) -> None:
+    """
+    Print what describes the index, as a file that `wheelyard apply` takes.
+
+    Options:
+        --toml: Print TOML, which is what is printed without it, too.
+
+    Examples:
+        wheelyard show --toml
+        wheelyard show --toml --server https://packages.acme.dev > index.toml
+
+    Documentation: indexes.md
+    """
+    del toml  # there is no other form for people so far
+    tables = open_api().call(apply_operations.show_tables)
+    print_result(tables, ((line,) for line in to_toml(tables).splitlines()))

@@ -1,0 +1,325 @@
+"""
+What a file that describes the index changes in the documents of a store.
+
+A plan is made from the documents and the file alone, so that showing it and doing it are one. What
+closes something comes before what opens something: rights are taken away first, then indexes
+change, then rights are given. So nobody can read at any time what they could read neither before
+nor afterwards.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final, Literal, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from wheelyard.errors import Conflict, Invalid
+from wheelyard.model import grants, stored_indexes, stored_publishers
+from wheelyard.model.decoding import InvalidField
+from wheelyard.model.grants import (
+    AccessRules,
+    AnyAccessEvent,
+    Granted,
+    GrantFields,
+    GroupChanged,
+    GroupDeleted,
+    Revoked,
+    describe_fields,
+    groups_in,
+)
+from wheelyard.model.index_file import (
+    IndexTables,
+    canonical_grant,
+    canonical_index,
+    canonical_publisher,
+)
+from wheelyard.model.stored_indexes import (
+    AnyIndexEvent,
+    IndexChanged,
+    IndexList,
+    IndexMade,
+    IndexRemoved,
+)
+from wheelyard.model.stored_publishers import (
+    AnyPublisherEvent,
+    PublisherAdded,
+    PublisherChanged,
+    PublisherList,
+    PublisherRemoved,
+)
+
+MEETS_OTHER: Final = "group_in_use"
+"""The code of a Conflict for a group that a grant of another source needs."""
+Kind = Literal["index", "group", "grant", "publisher"]
+Outcome = Literal["added", "changed", "removed"]
+D = TypeVar("D")
+E = TypeVar("E")
+
+
+class IndexState(Struct, frozen=True):
+    """The documents of a store that describe the index."""
+
+    indexes: IndexList = IndexList()
+    access: AccessRules = AccessRules()
+    publishers: PublisherList = PublisherList()
+
+
+class AppliedChange(Struct, frozen=True, kw_only=True):
+    """What a file changes of one thing, for people and programs."""
+
+    kind: Kind
+    name: str
+    """The name of an index or a group, or the id of a grant or a publisher."""
+    outcome: Outcome
+    text: str
+    """What it is afterwards, in words, or what it was if it is removed."""
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """The events by which the documents come to say what a file says, in the order of commits."""
+
+    before: IndexState
+    changes: tuple[AppliedChange, ...]
+    taken_rights: tuple[AnyAccessEvent, ...]
+    taken_publishers: tuple[AnyPublisherEvent, ...]
+    indexes: tuple[AnyIndexEvent, ...]
+    given_publishers: tuple[AnyPublisherEvent, ...]
+    given_rights: tuple[AnyAccessEvent, ...]
+
+    @property
+    def after(self) -> IndexState:
+        """The documents once all of it is done."""
+        access = (*self.taken_rights, *self.given_rights)
+        publishers = (*self.taken_publishers, *self.given_publishers)
+        return IndexState(
+            _fold(stored_indexes.apply, self.before.indexes, self.indexes),
+            _fold(grants.apply, self.before.access, access),
+            _fold(stored_publishers.apply, self.before.publishers, publishers),
+        )
+
+
+def _fold(apply: Callable[[D, E], D], document: D, events: Iterable[E]) -> D:
+    for event in events:
+        document = apply(document, event)
+    return document
+
+
+class Planner:
+    """
+    Plans what a file changes.
+
+    Args:
+        tables: What the file says.
+        source: Its name, which the things that it makes or changes keep.
+        by: The principal of who applies it.
+        at: The time (UTC).
+        new_id: Returns a random text, for the id of a grant.
+        prunes: Whether what earlier files of this source have made, and this one lacks, is removed.
+    """
+
+    def __init__(
+        self,
+        tables: IndexTables,
+        source: str,
+        by: str,
+        at: datetime,
+        new_id: Callable[[], str],
+        *,
+        prunes: bool,
+    ) -> None:
+        self._tables = tables
+        self._source = source
+        self._by = by
+        self._at = at
+        self._new_id = new_id
+        self._prunes = prunes
+        self._changes = list[AppliedChange]()
+
+    def plan(self, state: IndexState) -> Plan:
+        """
+        Return what the file changes in the documents of `state`.
+
+        Raises Conflict (code `group_in_use`) if a group that has to go has grants of others.
+        """
+        self._changes = []
+        # in the order in which people read it: what goes, what changes, what comes
+        taken_rights = (*self._revoked(state.access), *self._taken_groups(state.access))
+        taken_publishers = tuple(self._removed_publishers(state.publishers))
+        indexes = (*self._removed_indexes(state.indexes), *self._indexes(state.indexes))
+        given_publishers = tuple(self._publishers(state.publishers))
+        given_rights = (*self._given_groups(state.access), *self._granted(state.access))
+        return Plan(
+            before=state,
+            changes=tuple(self._changes),
+            taken_rights=taken_rights,
+            taken_publishers=taken_publishers,
+            indexes=indexes,
+            given_publishers=given_publishers,
+            given_rights=given_rights,
+        )
+
+    def _note(self, kind: Kind, name: str, outcome: Outcome, text: str) -> None:
+        self._changes.append(AppliedChange(kind=kind, name=name, outcome=outcome, text=text))
+
+    def _is_pruned(self, source: str) -> bool:
+        """Return whether what has a source goes if the file lacks it."""
+        return self._prunes and source == self._source
+
+    def _removed_indexes(self, stored: IndexList) -> Iterator[AnyIndexEvent]:
+        named = {keys["name"] for keys in self._tables.index}
+        for index in stored.indexes:
+            if index.name not in named and self._is_pruned(index.source):
+                text = stored_indexes.describe_keys(index.index)
+                self._note("index", index.name, "removed", text)
+                yield IndexRemoved(at=self._at, by=self._by, name=index.name)
+
+    def _indexes(self, stored: IndexList) -> Iterator[AnyIndexEvent]:
+        """Yield the changes of indexes that are there, and then the new ones."""
+        made = list[IndexMade]()
+        for keys in self._tables.index:
+            name, text = str(keys["name"]), stored_indexes.describe_keys(keys)
+            before = stored.find(name)
+            if before is None:
+                made.append(IndexMade(at=self._at, by=self._by, index=keys, source=self._source))
+            elif _as_written(canonical_index, before.index) != keys:
+                self._note("index", name, "changed", text)
+                yield IndexChanged(at=self._at, by=self._by, index=keys, source=self._source)
+        for event in made:
+            text = stored_indexes.describe_keys(event.index)
+            self._note("index", str(event.index["name"]), "added", text)
+            yield event
+
+    def _removed_publishers(self, stored: PublisherList) -> Iterator[AnyPublisherEvent]:
+        named = {keys["id"] for keys in self._tables.publisher}
+        for publisher in stored.publishers:
+            if publisher.id not in named and self._is_pruned(publisher.source):
+                text = stored_publishers.describe_keys(publisher.publisher)
+                self._note("publisher", publisher.id, "removed", text)
+                yield PublisherRemoved(at=self._at, by=self._by, id=publisher.id)
+
+    def _publishers(self, stored: PublisherList) -> Iterator[AnyPublisherEvent]:
+        for keys in self._tables.publisher:
+            publisher_id = str(keys["id"])
+            text = stored_publishers.describe_keys(keys)
+            before = stored.find(publisher_id)
+            if before is None:
+                self._note("publisher", publisher_id, "added", text)
+                yield PublisherAdded(at=self._at, by=self._by, publisher=keys, source=self._source)
+            elif _as_written(canonical_publisher, before.publisher) != keys:
+                self._note("publisher", publisher_id, "changed", text)
+                yield PublisherChanged(
+                    at=self._at, by=self._by, publisher=keys, source=self._source
+                )
+
+    def _revoked(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
+        named = set(map(_without_note, self._tables.grant))
+        for granted in rules.grants:
+            is_named = _without_note(_canonical(granted.grant)) in named
+            if not is_named and self._is_pruned(granted.source):
+                self._note("grant", granted.id, "removed", describe_fields(granted.grant))
+                yield Revoked(at=self._at, by=self._by, id=granted.id)
+
+    def _granted(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
+        stored = {_without_note(_canonical(granted.grant)): granted for granted in rules.grants}
+        for fields in self._tables.grant:
+            before = stored.get(_without_note(fields))
+            if before is None:
+                grant_id = f"g{self._new_id()[:8]}"
+                self._note("grant", grant_id, "added", describe_fields(fields))
+                yield self._new_grant(grant_id, fields)
+            elif before.grant.note != fields.note:
+                self._note("grant", before.id, "changed", describe_fields(fields))
+                yield Revoked(at=self._at, by=self._by, id=before.id)
+                yield self._new_grant(before.id, fields)
+
+    def _new_grant(self, grant_id: str, fields: GrantFields) -> Granted:
+        return Granted(at=self._at, by=self._by, id=grant_id, grant=fields, source=self._source)
+
+    def _taken_groups(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
+        """Yield the members that groups lose, and the groups that go."""
+        for name, members in self._tables.groups.items():
+            removed = tuple(sorted(set(rules.groups.get(name, ())) - set(members)))
+            if removed:
+                yield self._group_changed(name, removed=removed)
+        for name, members in rules.groups.items():
+            source = rules.group_sources.get(name, "")
+            if name not in self._tables.groups and self._is_pruned(source):
+                self._require_no_grant(name, rules)
+                self._note("group", name, "removed", ", ".join(members))
+                yield GroupDeleted(at=self._at, by=self._by, name=name)
+
+    def _require_no_grant(self, group: str, rules: AccessRules) -> None:
+        """Raise Conflict if a group that goes has a grant that stays."""
+        named = set(map(_without_note, self._tables.grant))
+        for granted in rules.grants:
+            is_kept = _without_note(_canonical(granted.grant)) in named
+            if group in groups_in(granted.grant.who) and (
+                is_kept or not self._is_pruned(granted.source)
+            ):
+                raise Conflict(
+                    f"The group {group} is not in the file, and grant {granted.id} needs it. Put "
+                    "it back into the file, or revoke the grant first.",
+                    code=MEETS_OTHER,
+                )
+
+    def _given_groups(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
+        """Yield the new groups, and the members that groups get."""
+        for name, members in self._tables.groups.items():
+            before = rules.groups.get(name)
+            added = tuple(sorted(set(members) - set(before or ())))
+            text = ", ".join(members) or "no members"
+            if before is None:
+                self._note("group", name, "added", text)
+            elif tuple(sorted(before)) != members:
+                self._note("group", name, "changed", text)
+            if added or before is None:
+                yield self._group_changed(name, added=added)
+
+    def _group_changed(
+        self, name: str, added: tuple[str, ...] = (), removed: tuple[str, ...] = ()
+    ) -> GroupChanged:
+        return GroupChanged(
+            at=self._at,
+            by=self._by,
+            name=name,
+            added=added,
+            removed=removed,
+            source=self._source,
+        )
+
+
+def tables_of(state: IndexState) -> IndexTables:
+    """Return what the documents say, as a file that says it."""
+    rules = state.access
+    return IndexTables(
+        index=tuple(_as_written(canonical_index, index.index) for index in state.indexes.indexes),
+        groups=dict(rules.groups),
+        grant=tuple(dict.fromkeys(_canonical(granted.grant) for granted in rules.grants)),
+        publisher=tuple(
+            _as_written(canonical_publisher, publisher.publisher)
+            for publisher in state.publishers.publishers
+        ),
+    )
+
+
+def _as_written(
+    canonical: Callable[[Mapping[str, Any]], dict[str, Any]], keys: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return stored keys as equal ones are written, or unchanged if this version refuses them."""
+    try:
+        return canonical(keys)
+    except (Invalid, InvalidField):
+        return dict(keys)
+
+
+def _canonical(fields: GrantFields) -> GrantFields:
+    try:
+        return canonical_grant(fields)
+    except Invalid:
+        return fields
+
+
+def _without_note(fields: GrantFields) -> GrantFields:
+    """Return what makes a grant the same one."""
+    return replace(fields, note="")

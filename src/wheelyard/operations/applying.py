@@ -1,0 +1,400 @@
+"""
+Puts into force what a file says of the index: one plan, which is shown or done.
+
+Each document gets one commit, or two where rights are both taken away and given. A commit is only
+made on what the plan was made from: what somebody has changed meanwhile is never overwritten. The
+digest of the file is written last. So who is killed on the way does it again, and ends at the same.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from msgspec import Struct
+
+from wheelyard.errors import Conflict, Invalid, quoted
+from wheelyard.model.access import ANONYMOUS
+from wheelyard.model.grants import (
+    AccessRules,
+    AnyAccessEvent,
+    Granted,
+    GroupChanged,
+    GroupDeleted,
+    Revoked,
+    groups_in,
+)
+from wheelyard.model.index_definition import parts_of
+from wheelyard.model.index_file import WRONG_FILE, IndexTables
+from wheelyard.model.index_name import EVERY_INDEX, MAIN
+from wheelyard.model.publisher import parse_publisher
+from wheelyard.model.stored_indexes import (
+    AnyIndexEvent,
+    AppliedFile,
+    FileApplied,
+    IndexList,
+    IndexMade,
+    IndexRemoved,
+)
+from wheelyard.model.stored_publishers import (
+    AnyPublisherEvent,
+    PublisherAdded,
+    PublisherChanged,
+    PublisherList,
+    PublisherRemoved,
+)
+from wheelyard.operations.access_control import NOBODY, AccessControl, Principals
+from wheelyard.operations.apply_plan import AppliedChange, IndexState, Plan, Planner, tables_of
+from wheelyard.operations.index_administration import IndexAdministration
+from wheelyard.operations.index_fit import require_lists_fit
+from wheelyard.operations.publishers import Publishers
+
+CHANGED_MEANWHILE: Final = "changed_meanwhile"
+"""The code of a Conflict for what somebody has changed since the plan was made."""
+NOTHING: Final = "nothing"
+EVERYTHING: Final = "everything"
+
+
+class AnonymousChange(Struct, frozen=True, kw_only=True):
+    """An index that answers otherwise to readers without a credential."""
+
+    index: str
+    before: str
+    """What they may read of it: nothing, everything, or patterns of names."""
+    after: str
+
+
+class ApplyReport(Struct, frozen=True, kw_only=True):
+    """What a file changes, or has changed."""
+
+    source: str
+    changes: tuple[AppliedChange, ...]
+    anonymous: tuple[AnonymousChange, ...]
+    is_done: bool
+    """Whether all of it is in force now."""
+    applied: AppliedFile | None = None
+    """When the same file was applied before, if it was: then nothing is written."""
+
+
+class ApplyOptions(Struct, frozen=True, kw_only=True):
+    """How a file is applied."""
+
+    dry_run: bool = False
+    """Whether the plan is only made."""
+    prune: bool = False
+    """Whether what earlier files of the source have made, and this one lacks, is removed."""
+    again: bool = False
+    """Whether a file is applied that was applied last of its source."""
+    even_if_own: bool = False
+    """Whether to go on if the caller is no administrator afterwards."""
+    even_if_open: bool = False
+    """Whether anybody may read by an open index what needs a right in its own index."""
+
+
+class SourcedTables(Struct, frozen=True):
+    """What a file says, and its name."""
+
+    source: str
+    tables: IndexTables
+
+
+class _Step(Struct, frozen=True, kw_only=True):
+    """A file, and what becomes of it."""
+
+    file: SourcedTables
+    plan: Plan
+    report: ApplyReport
+    is_same: bool
+    """Whether it was applied last of its source."""
+    is_kept: bool
+    """Whether it is left alone for that reason."""
+
+
+class Applying(Struct, frozen=True):
+    """
+    Applies files to the documents of a store.
+
+    Each method raises Unavailable if the store does not answer, or a document is damaged or lost.
+    """
+
+    indexes: IndexAdministration
+    access: AccessControl
+    publishers: Publishers
+    is_private: bool
+    """Whether the settings close all indexes, whatever the store says."""
+
+    def read_state(self) -> IndexState:
+        """Return the documents as they are in the store now."""
+        return IndexState(
+            self.indexes.in_force.stored(),
+            self.access.read_stored(),
+            self.publishers.read_stored(),
+        )
+
+    def show(self) -> IndexTables:
+        """Return what describes the index now."""
+        return tables_of(self.read_state())
+
+    def apply(
+        self,
+        files: Sequence[SourcedTables],
+        by: str,
+        options: ApplyOptions,
+        keep_admin: Principals = NOBODY,
+    ) -> tuple[ApplyReport, ...]:
+        """
+        Put into force what files say, one after the other, and return what that changes.
+
+        Nothing is written unless all of them can be applied. Raises Invalid if an index, a group or
+        a grant of a file does not fit into what is there. Raises Conflict if an index that has to
+        go has packages, (code `own_access`) as `AccessControl.revoke` does, (code `opens_index`) as
+        `IndexAdministration.make` does, and (code `changed_meanwhile`) if somebody else changes the
+        same things at the same time.
+        """
+        state = self.read_state()
+        steps = list[_Step]()
+        for file in files:
+            step = self._step(file, by, options, state)
+            if not step.is_kept:
+                self._require_valid(step.plan, keep_admin, options)
+            steps.append(step)
+            state = step.plan.after
+        for step in () if options.dry_run else steps:
+            self._do(step, by, prunes=options.prune)
+        return tuple(step.report for step in steps)
+
+    def _step(
+        self, file: SourcedTables, by: str, options: ApplyOptions, before: IndexState
+    ) -> "_Step":
+        plan = self._plan(file, by, before, prunes=options.prune)
+        applied = before.indexes.applied.get(file.source)
+        is_same = (
+            applied is not None
+            and applied.digest == file.tables.digest
+            and applied.prunes >= options.prune
+        )
+        is_kept = is_same and not options.again
+        earlier: AppliedFile | None = None
+        if is_kept:
+            earlier = applied
+        report = ApplyReport(
+            source=file.source,
+            changes=plan.changes,
+            anonymous=tuple(self._anonymous_changes(before, plan.after)),
+            is_done=not plan.changes or not (is_kept or options.dry_run),
+            applied=earlier,
+        )
+        return _Step(file=file, plan=plan, report=report, is_same=is_same, is_kept=is_kept)
+
+    def _do(self, step: "_Step", by: str, *, prunes: bool) -> None:
+        if step.is_kept:
+            return
+        self._commit(step.plan, by)
+        if not step.is_same:
+            self._note_applied(step.file, by, prunes=prunes)
+
+    def _plan(self, file: SourcedTables, by: str, state: IndexState, *, prunes: bool) -> Plan:
+        runtime = self.indexes.runtime
+        planner = Planner(
+            file.tables, file.source, by, runtime.now(), runtime.new_id, prunes=prunes
+        )
+        return planner.plan(state)
+
+    def _require_valid(self, plan: Plan, keep_admin: Principals, options: ApplyOptions) -> None:
+        """Raise Invalid or Conflict unless the documents are right after a plan."""
+        after = plan.after
+        self._require_indexes(plan, after.indexes, even_if_open=options.even_if_open)
+        self._require_rights(plan, after)
+        for event in plan.given_publishers:
+            if isinstance(event, PublisherAdded | PublisherChanged):
+                self.publishers.require_fit(parse_publisher(event.publisher), after.publishers)
+        if not options.even_if_own:
+            self.access.require_still_admin(keep_admin, plan.before.access, after.access)
+
+    def _require_indexes(self, plan: Plan, after: IndexList, *, even_if_open: bool) -> None:
+        definitions = self.indexes.in_force
+        for event in plan.indexes:
+            if isinstance(event, IndexMade):
+                self.indexes.require_free(str(event.index["name"]))
+            elif isinstance(event, IndexRemoved):
+                self.indexes.require_unused(event.name)
+        require_lists_fit(definitions, plan.before.indexes, after, even_if_open=even_if_open)
+
+    def _require_rights(self, plan: Plan, after: IndexState) -> None:
+        """Raise Invalid if a new right names a group, or an index, that there is not."""
+        names = {MAIN, EVERY_INDEX, *(index.name for index in after.indexes.indexes)}
+        for event in plan.given_rights:
+            if not isinstance(event, Granted):
+                continue
+            for group in sorted(groups_in(event.grant.who) - after.access.groups.keys()):
+                raise _no_such(f"group {quoted(group)}", "a grant of the file names")
+            for index in event.grant.index.split(","):
+                if index not in names:
+                    raise _no_such(f"index {quoted(index)}", "a grant of the file names")
+        for change in plan.given_publishers:
+            if isinstance(change, PublisherAdded | PublisherChanged):
+                for index in str(change.publisher.get("index", MAIN)).split(","):
+                    if index not in names:
+                        what = f"the publisher {quoted(change.publisher['id'])} names"
+                        raise _no_such(f"index {quoted(index)}", what)
+
+    def _commit(self, plan: Plan, by: str) -> None:
+        """Commit the events of a plan, first what takes rights away, and last what gives some."""
+        access, publishers = plan.before.access, plan.before.publishers
+        access = self._commit_access(access, plan.taken_rights)
+        publishers = self._commit_publishers(publishers, plan.taken_publishers)
+        self._commit_indexes(plan.before.indexes, plan.indexes, by)
+        self._commit_publishers(publishers, plan.given_publishers)
+        self._commit_access(access, plan.given_rights)
+
+    def _commit_access(
+        self, expected: AccessRules, events: Sequence[AnyAccessEvent]
+    ) -> AccessRules:
+        """Commit changes of rights, and return the document afterwards."""
+        if not events:
+            return expected
+
+        def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
+            for event in events:
+                if _right_of(rules, event) != _right_of(expected, event):
+                    raise _changed(_title_of_right(event))
+            return tuple(events)
+
+        return self.access.commit(intent).after
+
+    def _commit_publishers(
+        self, expected: PublisherList, events: Sequence[AnyPublisherEvent]
+    ) -> PublisherList:
+        """Commit changes of publishers, and return the document afterwards."""
+        if not events:
+            return expected
+
+        def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
+            for event in events:
+                publisher_id = _publisher_id(event)
+                if stored.find(publisher_id) != expected.find(publisher_id):
+                    raise _changed(f"The publisher {quoted(publisher_id)}")
+            return tuple(events)
+
+        return self.publishers.commit(intent)
+
+    def _commit_indexes(
+        self, expected: IndexList, events: Sequence[AnyIndexEvent], by: str
+    ) -> None:
+        """Commit changes of indexes, and look once more for names and packages that came."""
+        if not events:
+            return
+
+        def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
+            for event in events:
+                name = _index_name(event)
+                if stored.find(name) != expected.find(name):
+                    raise _changed(f"The index {quoted(name)}")
+            return tuple(events)
+
+        self.indexes.submit(intent)
+        for event in events:
+            self.indexes.confirm(event, expected, by)
+
+    def _note_applied(self, file: SourcedTables, by: str, *, prunes: bool) -> None:
+        event = FileApplied(
+            at=self.indexes.runtime.now(),
+            by=by,
+            source=file.source,
+            digest=file.tables.digest,
+            prunes=prunes,
+        )
+        self.indexes.submit(lambda _stored: (event,))
+
+    def _anonymous_changes(
+        self, before: IndexState, after: IndexState
+    ) -> Iterator[AnonymousChange]:
+        """Yield the indexes that answer otherwise to readers without a credential."""
+        was, will = self._anonymous_reading(before), self._anonymous_reading(after)
+        for name in sorted({*was, *will}, key=lambda name: (name != MAIN, name)):
+            earlier, later = was.get(name, (NOTHING, ())), will.get(name, (NOTHING, ()))
+            if earlier == later or earlier[0] == later[0] == NOTHING:
+                continue
+            text = later[0]
+            if text == earlier[0]:
+                text = f"{text}, of other layers or by other rules"
+            yield AnonymousChange(index=name, before=earlier[0], after=text)
+
+    def _anonymous_reading(self, state: IndexState) -> dict[str, tuple[str, tuple[Any, ...]]]:
+        """Return what anybody may read of each index, and what the index shows, by name."""
+        if self.is_private:
+            return {}
+        definitions = self.indexes.in_force
+        served = {
+            MAIN: definitions.main,
+            **definitions.merge(state.indexes).definitions,
+        }
+        patterns = _anonymous_patterns(state.access)
+        reading = dict[str, tuple[str, tuple[Any, ...]]]()
+        for name, definition in served.items():
+            text = EVERYTHING
+            if not definition.is_open:
+                named = {*patterns.get(name, ()), *patterns.get(EVERY_INDEX, ())}
+                text = ", ".join(sorted(named)) or NOTHING
+            shown = (tuple(parts_of(definition, served)), definition.rules, definition.merge.texts)
+            reading[name] = text, shown
+        return reading
+
+
+def _anonymous_patterns(rules: AccessRules) -> dict[str, set[str]]:
+    """Return the patterns of names that anybody may read, by the index that a grant names."""
+    patterns = dict[str, set[str]]()
+    for granted in rules.grants:
+        if ANONYMOUS in granted.grant.who:
+            for index in (granted.grant.index or MAIN).split(","):
+                patterns.setdefault(index, set()).update(granted.grant.projects)
+    return patterns
+
+
+def _right_of(rules: AccessRules, event: AnyAccessEvent) -> object:
+    """Return what of the document an event changes."""
+    match event:
+        case Revoked(id=grant_id):
+            return next((one for one in rules.grants if one.id == grant_id), None)
+        case Granted(grant=fields):
+            return [one.id for one in rules.grants if one.grant == fields]
+        case GroupChanged(name=name) | GroupDeleted(name=name):
+            return rules.groups.get(name)
+        case _:
+            return None
+
+
+def _title_of_right(event: AnyAccessEvent) -> str:
+    match event:
+        case Revoked(id=grant_id):
+            return f"The grant {grant_id}"
+        case GroupChanged(name=name) | GroupDeleted(name=name):
+            return f"The group {name}"
+        case _:
+            return "A grant of the file"
+
+
+def _publisher_id(event: AnyPublisherEvent) -> str:
+    if isinstance(event, PublisherRemoved):
+        return event.id
+    return str(event.publisher["id"])
+
+
+def _index_name(event: AnyIndexEvent) -> str:
+    match event:
+        case IndexRemoved(name=name):
+            return name
+        case FileApplied(source=source):
+            return source
+        case _:
+            return str(event.index["name"])
+
+
+def _changed(what: str) -> Conflict:
+    return Conflict(
+        f"{what} was changed meanwhile by somebody else. Look at the plan as it is now, and apply "
+        "the file again.",
+        code=CHANGED_MEANWHILE,
+    )
+
+
+def _no_such(what: str, who: str) -> Invalid:
+    return Invalid(f"There is no {what}, which {who}. Add it to the file.", code=WRONG_FILE)

@@ -1,0 +1,53 @@
+"""Whether the indexes of a store are right together after a change."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+
+from wheelyard.catalog.removed import without_removed_rules
+from wheelyard.errors import Conflict, Invalid
+from wheelyard.model.access import describe_indexes
+from wheelyard.model.index_definition import IndexDefinition, misfits, read_definition
+from wheelyard.model.stored_indexes import IndexList
+from wheelyard.operations.index_administration import OPENS_INDEX
+from wheelyard.operations.index_definitions import IndexDefinitions
+from wheelyard.remedies import Advice, Remedy
+
+
+def require_lists_fit(
+    definitions: IndexDefinitions, before: IndexList, after: IndexList, *, even_if_open: bool
+) -> None:
+    """
+    Check that the indexes fit together after a change.
+
+    What was wrong before may stay wrong. Raises Invalid (code `invalid_index`) if a layer of an
+    index does not exist, or layers lead in a circle. Raises Conflict (code `opens_index`) unless
+    `even_if_open` if an open index shows a closed one, and did not before. That also holds if the
+    closed one is closed by the change: its packages would stay open.
+    """
+    earlier = _readable(before)
+    later = _readable(after)
+    was_wrong = misfits(earlier, definitions.labels.with_assumed(earlier))
+    for name, why in misfits(later, definitions.labels.with_assumed(later)).items():
+        if was_wrong.get(name) != why:
+            raise Invalid(why, code="invalid_index")
+    for name in () if even_if_open else later:
+        shown = set(definitions.closed_layers(name, later))
+        if name in earlier:
+            shown -= {*definitions.closed_layers(name, earlier)}
+        if shown:
+            closed = describe_indexes(tuple(sorted(shown)))
+            raise Conflict(
+                f"Anybody may read the index {name}, which would show the packages of {closed}, "
+                "where a right is needed. Nothing was changed.",
+                code=OPENS_INDEX,
+                advice=Advice(Remedy.CONFIRM_OPEN_INDEX),
+            )
+
+
+def _readable(stored: IndexList) -> Mapping[str, IndexDefinition]:
+    """Return the definitions that this version understands, by name."""
+    readable = dict[str, IndexDefinition]()
+    for index in stored.indexes:
+        with suppress(Invalid):
+            readable[index.name] = read_definition(without_removed_rules(index.index))
+    return readable
