@@ -41,9 +41,7 @@ class Process:
         self.clock = clock or Clock()
         self.runtime = fake_runtime(self.clock, seed)
         policy = CachePolicy(is_local=True, freshness=0, capacity=1 << 20)
-        self.catalog: Catalog = open_catalog(
-            Stores.of(self.store), self.runtime, policy, lambda *_: None
-        )
+        self.catalog: Catalog = open_catalog(Stores.of(self.store), self.runtime, policy)
         self.store.calls.clear()
 
     @property

@@ -39,8 +39,8 @@ class CommittingProcess:
             self.store,
             documents,
             ConflictRetries(runtime=runtime, max_attempts=5),
-            on_event=lambda _, event: self.events.append(event),
         )
+        self.commits.listeners = (lambda _, event: self.events.append(event),)
 
     def submit(self, intent: ProjectIntent) -> Project:
         """Commit an intent to the project."""

@@ -35,7 +35,7 @@ def test_commit_of_this_process_has_a_serial_at_once() -> None:
     serials = process.catalog.serials
     assert serials.listed().serials == {}
     process.commit(DEMO)
-    serials.note_commit()  # the listener of an index does it
+    serials.note_commit()  # the commits of an index do it
 
     assert serials.peek() is None
     assert serials.listed().serials == {DEMO: CLOCK}

@@ -298,7 +298,6 @@ class Committed(Struct, Generic[D, E], frozen=True):
 
 ProjectIntent: TypeAlias = Intent[Project, Event]
 CommittedProject: TypeAlias = Committed[Project, Event]
-EventListener: TypeAlias = Callable[[Project, Event], object]
 
 
 class _PendingIntent(Struct, Generic[D, C, E], frozen=True):
@@ -333,8 +332,6 @@ class Commits(Generic[D, C, E]):
 
     Args:
         threads: The number of entries of a journal that are read concurrently.
-        on_event: Called with the document and each event after its commit, in the context of the
-            caller that wanted it.
         require_free: Raises an error if no project may take a name, and reads the store for that.
     """
 
@@ -344,7 +341,6 @@ class Commits(Generic[D, C, E]):
         documents: DocumentCache[D],
         retries: ConflictRetries,
         threads: int = 1,
-        on_event: Callable[[D, E], object] | None = None,
         require_free: Callable[[NormalizedName], object] | None = None,
     ) -> None:
         self.store = store
@@ -353,8 +349,12 @@ class Commits(Generic[D, C, E]):
         self.retries = retries
         self.has_committed = False
         """Whether this process has changed any document."""
+        self.listeners: tuple[Callable[[D, E], object], ...] = ()
+        """
+        Called with the document and each event after its commit, in the context of the caller that
+        wanted it.
+        """
         self._threads = threads
-        self._on_event = on_event
         self._require_free = require_free
         self._journaled: LruCache[Key, int] = LruCache(JOURNALED_LIMIT)
         """The revision up to which the journal of a document is known to be complete."""
@@ -514,12 +514,11 @@ class Commits(Generic[D, C, E]):
             raise
 
     def _report(self, decisions: Sequence[_Decision[D, E]], after: D) -> None:
-        if self._on_event is None:
-            return
         for decision in decisions:
             for event in decision.events:
                 # the thread is the leader's: the log needs the request of whoever wanted the event
-                decision.context.run(self._on_event, after, event)
+                for listener in self.listeners:
+                    decision.context.run(listener, after, event)
 
     def _ensure_journaled(
         self, kind: JournalKind[D, C], document: D, *, is_own: bool = False

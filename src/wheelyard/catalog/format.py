@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, Changes, has_no_serials
-from wheelyard.catalog.commits import Commits, EventListener, ProjectCommits
+from wheelyard.catalog.commits import Commits, ProjectCommits
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.journaled_documents import (
@@ -110,7 +110,6 @@ def open_catalog(
     stores: Stores,
     runtime: Runtime,
     policy: CachePolicy,
-    on_event: EventListener,
     files: str = "",
     *,
     gives_serials: bool = True,
@@ -118,9 +117,8 @@ def open_catalog(
     """
     Return the catalog of an index, and write `wheelyard.json` if its store is new.
 
-    `on_event` is called with each event of a project after its commit. `files` is the location of a
-    new store's distributions, if they have a bucket of their own. A server that is not meant to
-    write gives no serials.
+    `files` is the location of a new store's distributions, if they have a bucket of their own. A
+    server that is not meant to write gives no serials.
 
     Raises Invalid as `ensure_format` does. Raises Unavailable if the store does not answer.
     """
@@ -139,7 +137,7 @@ def open_catalog(
     threads = 1 if policy.is_local else PREFETCH_THREADS
     last_uses = LastUses(credentials, runtime, threads=threads)
     indexes = _index_records(store, policy, retries, threads)
-    projects = open_projects(store, store, retries, policy, on_event, FreeNames(indexes))
+    projects = open_projects(store, store, retries, policy, FreeNames(indexes))
     changes = open_changes(store, retries, policy, gives_serials=gives_serials)
     return Catalog(
         is_new=written is None,
@@ -170,7 +168,6 @@ def open_index(
     catalog: Catalog,
     name: str,
     policy: CachePolicy,
-    on_event: EventListener,
     *,
     gives_serials: bool,
     is_stored: bool = False,
@@ -185,7 +182,7 @@ def open_index(
     documents = PrefixedStore(catalog.stores.documents, keys.index_folder(name))
     remaining = RemainingIndex(catalog.index_records, name) if is_stored else None
     root = catalog.stores.documents
-    projects = open_projects(documents, root, retries, policy, on_event, remaining)
+    projects = open_projects(documents, root, retries, policy, remaining)
     projects = replace(projects, index=name)
     changes = open_changes(documents, retries, policy, gives_serials=gives_serials)
     return replace(
@@ -202,7 +199,6 @@ def open_projects(
     root: Store,
     retries: ConflictRetries,
     policy: CachePolicy,
-    on_event: EventListener,
     require_free: Callable[[NormalizedName], object] | None = None,
 ) -> Projects:
     """
@@ -230,7 +226,7 @@ def open_projects(
         is_permanent=True,
         is_unknown=vanished.is_unknown,
     )
-    commits = ProjectCommits(store, documents, retries, threads, on_event, require_free)
+    commits = ProjectCommits(store, documents, retries, threads, require_free)
     return Projects(store, documents, names, commits, vanished)
 
 

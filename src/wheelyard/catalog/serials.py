@@ -69,7 +69,7 @@ class ProjectSerials(Struct):
     _lock: Lock = field(default_factory=Lock)
     """Held while the table is replaced."""
 
-    def note_commit(self) -> None:
+    def note_commit(self, *_: object) -> None:
         """Have the next caller of `listed` give serials, as this process has just committed."""
         self._due_at = -inf
 

@@ -12,7 +12,7 @@ from typing import Final
 from packaging.utils import NormalizedName
 
 from wheelyard.model.decoding import escaped, redact_tokens
-from wheelyard.model.project import Event, EventKind
+from wheelyard.model.project import Event, EventKind, Project
 from wheelyard.model.public_packages import Decision
 
 EXTRA_FIELDS: Final = "facts"
@@ -23,9 +23,9 @@ AUDIT_FIELD: Final = "audit"
 logger = logging.getLogger("wheelyard.audit")
 
 
-def log_event(project: NormalizedName, event: Event) -> None:
+def log_event(project: Project, event: Event) -> None:
     """
-    Log an event.
+    Log an event of a project.
 
     That is `uploaded`, `imported`, `promoted`, `yanked`, `unyanked`, `deleted`, `deleted_at_once`,
     `restored`, `status_set`, `name_reserved`, `name_released`, `promoted_to`, `pinned` or
@@ -50,9 +50,9 @@ def log_event(project: NormalizedName, event: Event) -> None:
         case EventKind.PROMOTED_TO:
             action = event.what.replace("-", "_")
             fields = {"index": event.promotion.target}
-    target, about = str(project), dict[str, object](project=project)
+    target, about = str(project.name), dict[str, object](project=project.name)
     if event.files:
-        target, about["files"] = f"{project}: {', '.join(event.files)}", list(event.files)
+        target, about["files"] = f"{project.name}: {', '.join(event.files)}", list(event.files)
     _log(action, event.by, target, fields, about)
 
 

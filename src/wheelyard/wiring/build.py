@@ -34,7 +34,6 @@ from wheelyard.wiring.authentication import (
     build_authenticator,
 )
 from wheelyard.wiring.index import Index
-from wheelyard.wiring.index_builder import EventListener
 from wheelyard.wiring.server import Server
 from wheelyard.wiring.stores import (
     StoreTraits,
@@ -110,12 +109,10 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     policy = documents or cache_policy_in(traits, settings.store)
     # commands give serials with these settings, too: there may be no server that does
     gives_serials = not (is_server and settings.server.read_only)
-    listener = EventListener()
     catalog = open_catalog(
         instrumented(stores, store_metrics),
         runtime,
         policy,
-        listener,
         traits.files,
         gives_serials=gives_serials,
     )
@@ -143,7 +140,6 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
         authenticator=authenticator,
         sessions=sessions,
         brand=brand_of(settings.web),
-        listener=listener,
         definitions=definitions,
         serves=is_server,
     )

@@ -15,7 +15,6 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.model.access import parse_name_patterns
 from wheelyard.model.index_definition import IndexDefinition, UpstreamLayers
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.project import Event, Project
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import TakenNames
@@ -55,23 +54,6 @@ class _OtherNames(Struct, frozen=True):
         return [other.private_names for other in others if other.private_names is not None]
 
 
-class EventListener:
-    """Is told of each event of a project right after its commit."""
-
-    def __init__(self) -> None:
-        self.catalog: Catalog | None = None
-        self.search: SearchIndex | None = None
-        """Both are set before anything is committed."""
-
-    def __call__(self, project: Project, event: Event) -> None:
-        """Log an event, and note that search table and serials have something to read."""
-        log_event(project.name, event)
-        if self.search is not None:
-            self.search.note_commit(project.name)
-        if self.catalog is not None:
-            self.catalog.serials.note_commit()
-
-
 class IndexBuilder(Struct, frozen=True):
     """Builds the indexes of a store."""
 
@@ -85,14 +67,11 @@ class IndexBuilder(Struct, frozen=True):
         server, name = self.server, definition.name
         settings, catalog = server.settings, server.catalog
         authenticator, sessions = server.authenticator, server.sessions
-        listener = server.listener
         if not definition.is_main:
-            listener = EventListener()
             catalog = open_index(
                 catalog,
                 name,
                 server.caching,
-                listener,
                 gives_serials=server.gives_serials,
                 is_stored=not definition.is_configured,
             )
@@ -109,7 +88,11 @@ class IndexBuilder(Struct, frozen=True):
         search = SearchIndex(
             reader, catalog.changes, public, is_read_only=settings.server.read_only
         )
-        listener.catalog, listener.search = catalog, search
+        catalog.projects.commits.listeners = (
+            log_event,
+            search.note_commit,
+            catalog.serials.note_commit,
+        )
         uploads = self._uploads(catalog, definition, claims, search)
         return Index(
             server=server,

@@ -133,9 +133,7 @@ class Indexes:
         with suppress(NotFound, Unavailable):  # also if the definitions cannot be read
             return self.get(name).catalog
         server = self._server
-        return open_index(
-            server.catalog, name, server.caching, lambda _project, _event: None, gives_serials=True
-        )
+        return open_index(server.catalog, name, server.caching, gives_serials=True)
 
     def projects_of(self, name: str) -> Projects:
         """Return the projects of an index that the store has, also if it is not served any more."""

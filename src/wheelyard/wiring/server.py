@@ -38,7 +38,6 @@ from wheelyard.storage.base import Stores
 from wheelyard.storage.forwarding import StoreMetrics
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.authentication import build_publishers
-from wheelyard.wiring.index_builder import EventListener
 from wheelyard.wiring.indexes import Indexes
 from wheelyard.wiring.stores import StoreTraits, upstream_store
 
@@ -90,8 +89,6 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
     sessions: Sessions
     """Those of main."""
     brand: Brand
-    listener: EventListener
-    """Is told of the events of main."""
     definitions: IndexDefinitions
     """Those of all indexes."""
     serves: bool

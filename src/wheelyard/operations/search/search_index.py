@@ -22,6 +22,7 @@ from wheelyard.catalog.changes import Changes, ProjectChange
 from wheelyard.catalog.document_cache import Snapshot
 from wheelyard.catalog.projects import NameList
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
+from wheelyard.model.project import Project
 from wheelyard.operations.search.project_table import FactsReader, ProjectTable, table_of
 from wheelyard.rendering.project_facts import ProjectFacts, name_facts
 from wheelyard.storage.base import Stored
@@ -148,11 +149,11 @@ class SearchIndex(Struct):
     _commit_lock: Lock = field(default_factory=Lock)
     """Held only while names are noted, so that no commit waits for a reader."""
 
-    def note_commit(self, name: NormalizedName) -> None:
+    def note_commit(self, project: Project, _: object) -> None:
         """Remember that this process has just changed a project, for the next caller to read it."""
         if self._table is not None:
             with self._commit_lock:
-                self._committed.add(name)
+                self._committed.add(project.name)
 
     def note_decision(self) -> None:
         """Have the next caller refresh the table, as public packages are shown otherwise now."""
