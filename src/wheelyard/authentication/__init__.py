@@ -35,7 +35,7 @@ Authentication of credentials, and authorization of the callers that they identi
   expire
 - `caller_tokens.py`: which tokens a caller may see, make, rotate and revoke by the API and pages
 - `token_list.py`: which of thousands of tokens are shown, and what is marked
-- `token_owners.py`: who can own a token, and what becomes of a token with its owner
+- `token_owners.py`: who owns a token, and what becomes of a token with its owner
 - `passwords.py`: lines of htpasswd files
 - `sessions.py`: sessions of browsers
 - `trusted_publishing.py`: exchanges a CI job's ID token for an API token of 15 minutes

@@ -25,7 +25,7 @@ from wheelyard.authentication.api_tokens import (
     invalid_credential,
 )
 from wheelyard.authentication.authorization import AuthorizationPolicy
-from wheelyard.authentication.token_owners import TokenOwners, can_own_tokens, parse_owner
+from wheelyard.authentication.token_owners import TokenOwners, parse_owner
 from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.errors import Forbidden, NotFound, Unauthenticated
 from wheelyard.model import access
@@ -140,7 +140,7 @@ class CallerTokens(Struct, frozen=True):
         See `require_maker` for `signed_in_at`.
         """
         now = self.tokens.runtime.now()
-        return can_own_tokens(caller) and now - (signed_in_at or now) <= SIGN_IN_WINDOW
+        return caller.can_own_tokens and now - (signed_in_at or now) <= SIGN_IN_WINDOW
 
     def require_maker(self, caller: Caller, signed_in_at: datetime | None) -> None:
         """
@@ -153,14 +153,14 @@ class CallerTokens(Struct, frozen=True):
                 f"This token is of {escaped(describe_principal(caller.owner))}, and a token of "
                 "somebody makes no token. Sign in yourself."
             )
-        if not (can_own_tokens(caller) or is_token_admin(caller)):
+        if not (caller.can_own_tokens or is_token_admin(caller)):
             raise Forbidden(
                 "Only an administrator, or a person who has signed in, can create or rotate a "
                 "token. Send your name and password, or an ID token for this index, or make a "
                 "token in the browser.",
                 advice=Advice(Remedy.CREATE_TOKEN),
             )
-        if can_own_tokens(caller) and not self.is_signed_in(caller, signed_in_at):
+        if caller.can_own_tokens and not self.is_signed_in(caller, signed_in_at):
             fact = "You have signed in more than an hour ago."
             raise Forbidden(f"{fact} Sign in again, or send a new ID token.")
 

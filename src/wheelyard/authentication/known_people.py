@@ -14,8 +14,8 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from wheelyard.authentication.authenticator import Authenticator
-from wheelyard.authentication.token_owners import OWNER_PREFIXES, PASSWORD, PROVIDER
 from wheelyard.errors import Invalid, quoted
+from wheelyard.model.access import OWNER_PREFIXES, PASSWORD, PROVIDER
 from wheelyard.model.api_token import TokenRecord
 from wheelyard.model.grants import Grants, parse_principal, with_implied
 from wheelyard.model.person import Person, group_principal, person_in

@@ -16,11 +16,13 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.known_people import KnownPeople
-from wheelyard.authentication.token_owners import PASSWORD, PROVIDER, TokenOwners
+from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import (
     ANONYMOUS,
     EVERY_PROJECT,
+    PASSWORD,
+    PROVIDER,
     AccessEntry,
     Action,
     Pattern,

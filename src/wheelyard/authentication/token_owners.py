@@ -1,5 +1,5 @@
 """
-Owners of API tokens: who may own one, and what becomes of a token with its owner.
+Owners of API tokens: who owns one, and what becomes of a token with its owner.
 
 A token with an owner is looked at anew at each use. For a person of a provider that costs the
 record of the person, which is cached as that of the token is. Whoever loses a group, or is ended by
@@ -7,7 +7,7 @@ an administrator, loses it for the tokens, too.
 """
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -16,7 +16,7 @@ from wheelyard.catalog.document_cache import UnreadableIgnored
 from wheelyard.catalog.people import PeopleRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import OWNER_ENDED, OWNER_UNCONFIRMED, Invalid, Unauthenticated, quoted
-from wheelyard.model.access import Caller
+from wheelyard.model.access import GOOGLE, PASSWORD, PROVIDER, Caller
 from wheelyard.model.api_token import NOBODY, TokenOwner, TokenRecord
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import parse_principals, with_implied, without_unique_id
@@ -25,17 +25,6 @@ from wheelyard.operations.access_control import AccessControl
 
 if TYPE_CHECKING:
     from wheelyard.authentication.verifiers.htpasswd import HtpasswdVerifier
-
-PASSWORD: Final = "htpasswd:"  # noqa: S105 - the beginning of a principal
-PROVIDER: Final = "oidc:"
-GOOGLE: Final = ("user:", "serviceAccount:")
-OWNER_PREFIXES: Final = (*GOOGLE, PASSWORD, PROVIDER)
-"""The prefixes of principals that can own a token."""
-
-
-def can_own_tokens(caller: Caller) -> bool:
-    """Return whether a caller is a person or a service account, and no other credential."""
-    return caller.principal.startswith(OWNER_PREFIXES)
 
 
 def parse_owner(text: str) -> list[str]:
@@ -69,7 +58,7 @@ class TokenOwners(Struct, frozen=True, kw_only=True):
 
     def owner_of(self, caller: Caller) -> TokenOwner:
         """Return a caller as the owner of a token, or NOBODY if it can own none."""
-        if not can_own_tokens(caller):
+        if not caller.can_own_tokens:
             return NOBODY
         return TokenOwner(caller.principal, caller.principals, self._line_of(caller.principal))
 

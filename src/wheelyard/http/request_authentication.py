@@ -25,14 +25,13 @@ from msgspec import Struct
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authenticator import Wait
 from wheelyard.authentication.sessions import ConfirmationNeeded
-from wheelyard.authentication.token_owners import PASSWORD
 from wheelyard.authentication.verifiers.verifier import client_network, decode_segment, network_of
 from wheelyard.errors import Invalid, Unauthenticated
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import HEADERS_TOO_LARGE
 from wheelyard.http.messages import Header, Headers, Request
 from wheelyard.http.work_limits import SingleFlight
-from wheelyard.model.access import ANONYMOUS, Caller, Credential
+from wheelyard.model.access import ANONYMOUS, PASSWORD, Caller, Credential
 from wheelyard.model.api_token import MAX_COOKIE_CHARS, decoded_session
 from wheelyard.model.claim_matchers import numeric_date
 from wheelyard.model.index_name import MAIN

@@ -9,7 +9,6 @@ from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.authorization import parse_project_name
-from wheelyard.authentication.token_owners import can_own_tokens
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
 from wheelyard.http.client_choice import chosen_client
@@ -166,7 +165,7 @@ class WebPages:
         return Viewer(
             name="" if is_anonymous else caller.name or short_name(caller.principal),
             may_sign_in=index.settings.access.cookie_login or index.authenticator.iap is not None,
-            may_own_tokens=can_own_tokens(caller),
+            may_own_tokens=caller.can_own_tokens,
             needs_credential=not self.context.read_policy.is_public(name),
             may_upload=not is_anonymous
             and index.takes_uploads

@@ -32,6 +32,11 @@ ANONYMOUS: Final = "anonymous"
 """The principal of every caller, and the only one without a credential."""
 ALL_AUTHENTICATED: Final = "allAuthenticated"
 """A principal of every caller with a valid credential, except minted publishing tokens."""
+PASSWORD: Final = "htpasswd:"  # noqa: S105 - the beginning of a principal
+PROVIDER: Final = "oidc:"
+GOOGLE: Final = ("user:", "serviceAccount:")
+OWNER_PREFIXES: Final = (*GOOGLE, PASSWORD, PROVIDER)
+"""The prefixes of principals that can own a token."""
 
 _PREFIX = re.compile(r"[a-z0-9-]*")
 _WORDS: Final = MappingProxyType(
@@ -169,6 +174,11 @@ class Caller(Struct, frozen=True):
     def is_anonymous(self) -> bool:
         """Whether the caller sent no credential."""
         return self.principal == ANONYMOUS
+
+    @property
+    def can_own_tokens(self) -> bool:
+        """Whether the caller is a person or a service account, and no other credential."""
+        return self.principal.startswith(OWNER_PREFIXES)
 
     @property
     def acts_for(self) -> str:

@@ -28,7 +28,6 @@ from msgspec.structs import replace
 
 from wheelyard.api.operation import ApiOperation, Call, decode_body, decode_query
 from wheelyard.authentication.authenticator import rejection_reason
-from wheelyard.authentication.token_owners import can_own_tokens
 from wheelyard.authentication.verifiers.verifier import LoginRateLimit, address_key
 from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import (
@@ -122,7 +121,7 @@ class OperationHandler(Struct, frozen=True):
         halves = parse_authorization(header).halves if header else ()
         return replace(
             call,
-            signed_in_at=signed_in_at(request) if can_own_tokens(caller) else None,
+            signed_in_at=signed_in_at(request) if caller.can_own_tokens else None,
             sent_token=next(filter(None, map(parse_token, halves)), None),
         )
 

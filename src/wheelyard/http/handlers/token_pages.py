@@ -13,7 +13,6 @@ from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.caller_tokens import is_token_admin
 from wheelyard.authentication.token_list import WORKING_STATES, MarkedToken, marked
-from wheelyard.authentication.token_owners import can_own_tokens
 from wheelyard.errors import Forbidden, WheelyardError
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import status_of
@@ -113,7 +112,7 @@ def _show_made(request: IndexRequest, made: MadeToken) -> Response:
 
 def _api_of_person(request: IndexRequest) -> LocalApi:
     """Return the index for somebody who can own tokens, or raise Forbidden."""
-    if not can_own_tokens(request.caller):  # else an administrator's token makes one of nobody
+    if not request.caller.can_own_tokens:  # else an administrator's token makes one of nobody
         raise Forbidden(_NOT_A_PERSON)
     signed_in = signed_in_at(request)
     return LocalApi(index=request.context.index, caller=request.caller, signed_in_at=signed_in)
@@ -131,7 +130,7 @@ def _view(request: IndexRequest, fields: FormFields) -> TokensView:
     hindrance, sign_in = "", ""
     if index.settings.server.read_only:
         hindrance = request.context.read_only().message
-    elif not can_own_tokens(caller):
+    elif not caller.can_own_tokens:
         hindrance = _NOT_A_PERSON
     elif not index.caller_tokens.is_signed_in(caller, signed_in_at(request)):
         hindrance = "You have signed in more than an hour ago, which is too long for that."

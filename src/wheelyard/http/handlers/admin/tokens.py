@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from wheelyard.api import access_operations
 from wheelyard.api.access_operations import TokensQuery
 from wheelyard.authentication.token_list import WORKING_STATES, TokenOrder, TokenSelection
-from wheelyard.authentication.token_owners import OWNER_PREFIXES, TokenOwners, can_own_tokens
+from wheelyard.authentication.token_owners import TokenOwners
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import AdminPages, page_number, page_numbers, query_of
@@ -18,6 +18,7 @@ from wheelyard.http.handlers.admin.principals import credentials_in_use
 from wheelyard.http.messages import Response, redirect
 from wheelyard.http.request_authentication import signed_in_at
 from wheelyard.http.token_forms import made_values, new_token
+from wheelyard.model.access import OWNER_PREFIXES
 from wheelyard.model.api_token import token_id_in
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.rendering.web.account_pages import FormState
@@ -134,7 +135,7 @@ class TokenAdministration:
         new = new_token(fields, index.settings.tokens.max_days, indexes)
         new = replace(new, owner=_owner_in(fields, index.authenticator.owners))
         # an administrator who is a person has to have signed in lately, as everybody
-        signed_in = signed_in_at(request) if can_own_tokens(request.caller) else None
+        signed_in = signed_in_at(request) if request.caller.can_own_tokens else None
         api = replace(self._pages.api(request), signed_in_at=signed_in)
         made = api.call(access_operations.create_token, new)
         root = "../" * len(request.segments)
