@@ -14,9 +14,12 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.catalog.journaled_documents import ProjectCodec
 from wheelyard.catalog.store_clock import StoreClock
+from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.threads import prefetch_map
-from wheelyard.errors import NotFound
+from wheelyard.errors import DAMAGED, NotFound, Unavailable
+from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.model.project import File, Project
+from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import Entry, Key, Store, Stored, Stores
 
 
@@ -83,6 +86,51 @@ class Files(Struct, frozen=True):
         except NotFound:
             return None
         return digest.hexdigest()
+
+
+class CoreMetadataCache(Struct, frozen=True):
+    """Reads the core metadata of listed files, from a cache or from the store."""
+
+    files: Files
+    cache: LruCache[str, bytes]
+    """Core metadata by digest, without capacity for a local store."""
+
+    def load(self, name: NormalizedName, file: File) -> CoreMetadata:
+        """
+        Return a file's core metadata, minimal if it has none.
+
+        Raises Unavailable if the store has lost it, or does not answer.
+        """
+        try:
+            raw = self.load_bytes(name, file) if file.has_metadata else None
+        except NotFound as error:
+            raise missing_file_error(file) from error
+        return parse_any(raw, name, file.version)
+
+    def load_bytes(self, name: NormalizedName, file: File) -> bytes:
+        """
+        Return the bytes of a file's core metadata.
+
+        Raises NotFound if the store has lost or changed it, and Unavailable if it does not answer.
+        """
+        cached = self.cache.get(file.core_metadata)
+        if cached is not None:
+            return cached
+        content = self.files.core_metadata(name, file)
+        if sha256(content).hexdigest() != file.core_metadata:
+            raise NotFound(f"The core metadata of {file.filename} has changed in the store.")
+        self.cache.put(file.core_metadata, content, 256 + len(content))
+        return content
+
+
+def missing_file_error(file: File) -> Unavailable:
+    """Return the Unavailable (503) for a listed file whose bytes are missing or have changed."""
+    # not 404, after which installers would try another index
+    return Unavailable(
+        f"The store has lost {file.filename}. It has to be restored from a backup.",
+        code=DAMAGED,
+        advice=Advice(Remedy.CHECK_STORE),
+    )
 
 
 def listed_objects(name: NormalizedName, file: File) -> Iterator[tuple[Key, str]]:

@@ -7,10 +7,11 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authorization import ReadPolicy, project_not_found
+from wheelyard.catalog.files import CoreMetadataCache
 from wheelyard.catalog.projects import ProjectNames
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import Forbidden
-from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
+from wheelyard.http.file_delivery import FileDelivery
 from wheelyard.http.logs import StoreErrorLog
 from wheelyard.http.messages import Request
 from wheelyard.http.page_cache import PageCache

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from wheelyard.authentication.authenticator import MAX_PASSWORD_CHECKS
+from wheelyard.catalog.files import CoreMetadataCache
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.threads import Turns
 from wheelyard.http.context import IndexContext, ProcessContext, StaticSite
-from wheelyard.http.file_delivery import CoreMetadataCache, FileDelivery
+from wheelyard.http.file_delivery import FileDelivery
 from wheelyard.http.logs import StoreErrorLog
 from wheelyard.http.page_cache import PageCache
 from wheelyard.http.work_limits import (

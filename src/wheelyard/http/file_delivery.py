@@ -1,5 +1,5 @@
 """
-File delivery: response bodies of distributions, and their core metadata.
+File delivery: response bodies of distributions.
 
 In a folder, a small file is read at once, and a larger one is sent by its path. If the store can
 sign URLs, the client is redirected to a signed URL. Otherwise (or while signing fails) this process
@@ -22,12 +22,10 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.files import Files
-from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.runtime import LogRateLimit
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
 from wheelyard.http.messages import BegunBody, close_chunks
 from wheelyard.http.representation import ByteRange
-from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.model.project import File
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import Key, Store
@@ -41,51 +39,6 @@ SMALL_FILE_BYTES: Final = 65_536
 """The largest file in a folder that is read at once: opening it takes longer than reading it."""
 
 logger = logging.getLogger("wheelyard")
-
-
-class CoreMetadataCache(Struct, frozen=True):
-    """Reads the core metadata of listed files, from a cache or from the store."""
-
-    files: Files
-    cache: LruCache[str, bytes]
-    """Core metadata by digest, without capacity for a local store."""
-
-    def load(self, name: NormalizedName, file: File) -> CoreMetadata:
-        """
-        Return a file's core metadata, minimal if it has none.
-
-        Raises Unavailable if the store has lost it, or does not answer.
-        """
-        try:
-            raw = self.load_bytes(name, file) if file.has_metadata else None
-        except NotFound as error:
-            raise missing_file_error(file) from error
-        return parse_any(raw, name, file.version)
-
-    def load_bytes(self, name: NormalizedName, file: File) -> bytes:
-        """
-        Return the bytes of a file's core metadata.
-
-        Raises NotFound if the store has lost or changed it, and Unavailable if it does not answer.
-        """
-        cached = self.cache.get(file.core_metadata)
-        if cached is not None:
-            return cached
-        content = self.files.core_metadata(name, file)
-        if sha256(content).hexdigest() != file.core_metadata:
-            raise NotFound(f"The core metadata of {file.filename} has changed in the store.")
-        self.cache.put(file.core_metadata, content, 256 + len(content))
-        return content
-
-
-def missing_file_error(file: File) -> Unavailable:
-    """Return the Unavailable (503) for a listed file whose bytes are missing or have changed."""
-    # not 404, after which installers would try another index
-    return Unavailable(
-        f"The store has lost {file.filename}. It has to be restored from a backup.",
-        code=DAMAGED,
-        advice=Advice(Remedy.CHECK_STORE),
-    )
 
 
 class StoredBody(Struct, frozen=True):

@@ -15,10 +15,11 @@ from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authorization import project_not_found
 from wheelyard.catalog import keys
+from wheelyard.catalog.files import missing_file_error
 from wheelyard.errors import NotFound
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import file_not_found
-from wheelyard.http.file_delivery import StoredBody, missing_file_error
+from wheelyard.http.file_delivery import StoredBody
 from wheelyard.http.messages import MadeFrom, Request, Response
 from wheelyard.http.page_cache import cache_keys
 from wheelyard.http.responses import (
