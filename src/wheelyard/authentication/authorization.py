@@ -87,9 +87,11 @@ class AuthorizationPolicy(Struct, frozen=True):
         `names_index` is whether the credential says which indexes they are about. Raises
         Unavailable if it depends on the list of indexes, and that cannot be read.
         """
-        if self.index == MAIN and names_index and self.access.is_main_ambiguous():
-            return holding(scopes, EVERY_INDEX)
-        return holding(scopes, self.index)
+        held = holding(scopes, self.index)
+        names_main = names_index and any(MAIN in scope.indexes for scope in held)
+        if self.index == MAIN and names_main and self.access.is_main_ambiguous():
+            return holding(held, EVERY_INDEX)
+        return held
 
     def _own_scopes(
         self, grants: Grants, principal: str, principals: frozenset[str]
