@@ -17,7 +17,6 @@ from wheelyard.rendering.simple_pages import (
     detail_json,
     list_html,
     list_json,
-    served_files,
     versions,
 )
 
@@ -95,12 +94,13 @@ def test_both_forms_agree(project: Project) -> None:
     assert page.meta.get("pypi:project-status", "active") == status["status"]
     assert page.meta.get("pypi:project-status-reason") == status.get("reason")
     names = [file["filename"] for file in parsed["files"]]
+    served = project.status.served(project.files)
     assert [anchor["text"] for anchor in page.anchors] == HATCH.findall(html.decode()) == names
-    assert names == [served_file.filename for served_file in served_files(project)]
+    assert names == [file.filename for file in served]
     assert list(map(from_html, page.anchors)) == list(map(from_json, parsed["files"]))
     assert page.tags <= {"html", "head", "meta", "title", "body", "a"}
-    assert parsed["versions"] == versions(served_files(project))
-    assert set(parsed["versions"]) == {each.version for each in served_files(project)}
+    assert parsed["versions"] == versions(served)
+    assert set(parsed["versions"]) == {each.version for each in served}
 
 
 @given(NAMES)

@@ -6,6 +6,7 @@ where it is from; its `origin` decides about headers, and its `open` sends files
 served if the project's document lists it, and the project's status permits it.
 """
 
+from collections.abc import Sequence
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
@@ -32,8 +33,7 @@ from wheelyard.http.responses import (
 )
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
-from wheelyard.rendering.listing import Listing, Origin
-from wheelyard.rendering.simple_pages import hidden_files
+from wheelyard.rendering.listing import HiddenFiles, Listing, Origin, hidden_files
 from wheelyard.repository.found_project import FoundProject
 from wheelyard.repository.index_repository import ProjectSources
 from wheelyard.storage.base import ABSENT, ObjectVersion, Store
@@ -156,6 +156,17 @@ def find_private(context: IndexContext, name: NormalizedName) -> PrivateFiles:
     return PrivateFiles(context, answer)
 
 
+class PrivateOrigin(Origin, frozen=True, kw_only=True):
+    """The origin of a private project."""
+
+    sources: ProjectSources
+
+    def hidden(self) -> Sequence[HiddenFiles]:
+        """Return what the view of the index does not show, the newest version first."""
+        hidden = self.sources.hidden.values()
+        return hidden_files((file.version, reason) for file, reason in hidden)
+
+
 class OpenListing(Listing, frozen=True, kw_only=True):
     """A listing whose files can be opened."""
 
@@ -266,13 +277,11 @@ def _private_listing(files: PrivateFiles) -> OpenListing:
         name=project.name,
         status=project.status,
         reason=project.reason,
-        files=project.files if project.status.serves_files else (),
+        files=project.status.served(project.files),
         version=files.version,
-        origin=Origin(
+        origin=PrivateOrigin(
             other_index=place if place != files.context.index.name else None,
-            hidden_by_view=hidden_files(
-                (file.version, reason) for file, reason in files.sources.hidden.values()
-            ),
+            sources=files.sources,
         ),
         open=files,
     )

@@ -1,5 +1,5 @@
 """
-Parsers for filenames of distributions, for project names and for versions.
+Parsers for filenames of distributions, for project names and for versions, and URLs with them.
 
 Uploads accept wheels and `.tar.gz` sdists; `.zip` sdists, too, if the operator allows them, and in
 lenient imports. The other formats (further sdists, eggs, installers of distutils) are only those of
@@ -22,6 +22,7 @@ from contextlib import suppress
 from functools import lru_cache
 from math import prod
 from typing import ClassVar, NewType, TypeVar
+from urllib.parse import quote
 
 from msgspec import Struct
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -90,6 +91,7 @@ _INSTALLER = re.compile(
     r"(?:-py(?P<python>[0-9.]+))?\.(?:exe|msi)",
     re.ASCII,
 )
+_UNSAFE_IN_URL = re.compile(r"[^A-Za-z0-9_.~-]")
 _DIGITS = re.compile(rf"[0-9]{{{DIGIT_RUN_LIMIT + 1}}}")
 _TRAILING_ZEROS = re.compile(r"\A((?:[0-9]+!)?[0-9]+(?:\.[0-9]+)*?)(?:\.0)+(?=\Z|[abr+]|\.[pd])")
 _EXTENSIONS = (".whl", ".gz", ".zip", ".egg", ".tar")
@@ -221,6 +223,12 @@ def parse_version(text: str) -> Version:
     )
 
 
+@lru_cache(1024)  # projects have many versions in common, and several pages show each
+def listed_version(version: str) -> Version:
+    """Return the parsed version of a listed file."""
+    return Version(version)
+
+
 def parse_version_set(text: str) -> SpecifierSet:
     """
     Return a set of versions by PEP 440, such as `<2` or `>=1.0,!=1.5`.
@@ -249,6 +257,17 @@ def strip_trailing_zeros(version: str) -> str:
     """
     # most versions have none, and an expression takes ten times as long to say so
     return _TRAILING_ZEROS.sub(r"\1", version) if ".0" in version else version
+
+
+def file_url(name: NormalizedName, sha256: str, filename: str) -> str:
+    """
+    Return the path of a file below the folder of files: `<project>/<sha256>/<filename>`.
+
+    It has no digest if that is not known.
+    """
+    if _UNSAFE_IN_URL.search(filename):  # cheaper than `quote`, and rare
+        filename = quote(filename, safe="")
+    return f"{name}/{sha256}/{filename}" if sha256 else f"{name}/{filename}"
 
 
 def filename_readings(

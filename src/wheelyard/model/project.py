@@ -11,7 +11,7 @@ They cannot be in reference cycles, so those of which there are many are invisib
 collector (`gc=False`), which would else visit every file of every cached project.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
@@ -129,6 +129,9 @@ class File(
         return self.is_wheel and self.has_metadata
 
 
+PartT = TypeVar("PartT")
+
+
 class Status(StrEnum):
     """The status of a project, one of the markers of PEP 792."""
 
@@ -146,6 +149,10 @@ class Status(StrEnum):
     def serves_files(self) -> bool:
         """Whether the files of a project of this status are listed and served."""
         return self is not Status.QUARANTINED
+
+    def served(self, parts: Sequence[PartT]) -> Sequence[PartT]:
+        """Return the files or versions of a project of this status, or none in quarantine."""
+        return parts if self.serves_files else ()
 
 
 class EventKind(StrEnum):

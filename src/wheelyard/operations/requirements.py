@@ -38,7 +38,6 @@ from wheelyard.rendering.project_facts import (
     releases_of,
     required_name,
 )
-from wheelyard.rendering.simple_pages import served_files
 
 MOST_LOOKED_UP: Final = 100
 """
@@ -104,21 +103,21 @@ class IndexReader(Struct, frozen=True, kw_only=True, dict=True):
         project = self.own.load(name).value
         if project is None:
             return ()
-        return served_files(project)
+        return project.status.served(project.files)
 
     def shown_files(self, name: NormalizedName) -> Sequence[ShownFile]:
         """Return the files of a project that installers get, or none in quarantine."""
         project = self.find_private(name, as_it_is)
         if project is None:
             return self.find_public(name)
-        return served_files(project)
+        return project.status.served(project.files)
 
     def changed_files(self, name: NormalizedName, change: Change) -> Sequence[File]:
         """Return the files of a private project that installers would get after a change."""
         project = self.find_private(name, change)
         if project is None:
             return ()
-        return served_files(project)
+        return project.status.served(project.files)
 
     @cached_property
     def facts(self) -> list[ProjectFacts]:

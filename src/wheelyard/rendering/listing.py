@@ -1,14 +1,16 @@
 """What may be shown of a project and its files to a reader, wherever they are from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Protocol, TypeVar
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
 
+from wheelyard.model.distribution_filename import listed_version
 from wheelyard.model.project import Status
-from wheelyard.model.public_packages import Decision
+from wheelyard.model.public_packages import HIDDEN_BY_VIEW, Decision, FileReason
 
 
 class ShownFile(Protocol):
@@ -101,6 +103,20 @@ class HiddenFiles(Struct, frozen=True):
     """Whether the rules of the index hide them."""
 
 
+def hidden_files(files: Iterable[tuple[str, FileReason]]) -> list[HiddenFiles]:
+    """
+    Return versions and reasons of hidden files as lists show them, the newest version first.
+
+    Files of one version with one reason are together.
+    """
+    rows = [(version, reason.text, reason.code == HIDDEN_BY_VIEW) for version, reason in files]
+    rows.sort(key=lambda row: (listed_version(row[0]), row[1]), reverse=True)
+    return [
+        HiddenFiles(version, len(list(group)), reason, is_by_view)
+        for (version, reason, is_by_view), group in groupby(rows)
+    ]
+
+
 class Origin(Struct, frozen=True, kw_only=True):
     """
     Where a project is from, and what people are told about that.
@@ -114,8 +130,6 @@ class Origin(Struct, frozen=True, kw_only=True):
 
     It is that of the first if there are several.
     """
-    hidden_by_view: Sequence[HiddenFiles] = ()
-    """What the view of an index does not show of a private project, the newest version first."""
     label: str = ""
     """The label of its upstream index, if it is not private and an index was asked."""
     is_upstream: bool = False
@@ -138,7 +152,7 @@ class Origin(Struct, frozen=True, kw_only=True):
 
     def hidden(self) -> Sequence[HiddenFiles]:
         """Return what is not shown, the newest version first."""
-        return self.hidden_by_view
+        return ()
 
     def decisions(self) -> Sequence[Decision]:
         """

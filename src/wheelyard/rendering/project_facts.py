@@ -13,7 +13,9 @@ from packaging.utils import NormalizedName, canonicalize_name
 from packaging.version import Version
 
 from wheelyard.model.distribution_filename import (
+    file_url,
     known_filename_readings,
+    listed_version,
     parse_known_filename,
     strip_trailing_zeros,
 )
@@ -21,10 +23,7 @@ from wheelyard.model.project import SUMMARY_LIMIT, File, Project, Status
 from wheelyard.rendering.listing import F_co, ShownFile, ShownProject
 from wheelyard.rendering.people import decode_addresses, decode_words
 from wheelyard.rendering.simple_pages import (
-    file_url,
-    listed_version,
     metadata_mark,
-    served_files,
     stated_hashes,
     timestamp,
 )
@@ -64,7 +63,7 @@ Release = ReleaseOf[File]
 
 def releases_of(project: ShownProject[FileT]) -> tuple[ReleaseOf[FileT], ...]:
     """Return the project's releases, newest first, but none if the project is quarantined."""
-    return _releases(served_files(project))
+    return _releases(project.status.served(project.files))
 
 
 def all_releases(project: Project) -> tuple[Release, ...]:
@@ -78,7 +77,8 @@ def release_of(project: ShownProject[FileT], version: Version) -> ReleaseOf[File
 
     1.0 and 1.0.0 are one version.
     """
-    files, wanted = served_files(project), strip_trailing_zeros(str(version))
+    files = project.status.served(project.files)
+    wanted = strip_trailing_zeros(str(version))
     texts = {file.version for file in files}  # far fewer than files
     texts = {text for text in texts if strip_trailing_zeros(text) == wanted}
     released = [file for file in files if file.version in texts]
@@ -336,7 +336,9 @@ def project_json(
 def _files(
     name: NormalizedName, release: ReleaseOf[ShownFile], url: str
 ) -> list[dict[str, object]]:
-    return [_file(file, f"{url}{file_url(name, file)}") for file in release.files]
+    return [
+        _file(file, f"{url}{file_url(name, file.sha256, file.filename)}") for file in release.files
+    ]
 
 
 def _info(release: ReleaseOf[ShownFile], core: "CoreMetadata") -> dict[str, object]:

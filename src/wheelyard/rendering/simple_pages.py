@@ -7,22 +7,19 @@ relative, so a page has the same bytes on a server, in a static export, under a 
 behind any host name.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from html import escape
-from itertools import groupby, islice
-from typing import Final, TypeVar
-from urllib.parse import quote
+from itertools import islice
+from typing import Final
 
 from msgspec.json import Encoder
 from packaging.utils import NormalizedName
-from packaging.version import Version
 
+from wheelyard.model.distribution_filename import file_url, listed_version
 from wheelyard.model.project import Status
-from wheelyard.model.public_packages import HIDDEN_BY_VIEW, FileReason
-from wheelyard.rendering.listing import HiddenFiles, ShownFile, ShownProject
+from wheelyard.rendering.listing import ShownFile, ShownProject
 
 PIECE: Final = 500
 """Items that are encoded at a time, in a millisecond: no other thread of Python runs meanwhile."""
@@ -40,8 +37,6 @@ def json_with_list(document: Mapping[str, object], name: str, items: Iterable[ob
     return b"".join((*parts, b"]}"))
 
 
-F = TypeVar("F", bound=ShownFile)
-
 API_VERSION: Final = "1.4"
 OLD_API_VERSION: Final = "1.0"
 """Of a page that lacks the size of a file."""
@@ -51,7 +46,6 @@ FILES_FROM_DETAIL: Final = "../../files"
 FRAGMENT_ALGORITHMS: Final = ("sha512", "sha384", "md5")
 """Of a digest that takes the place of a SHA-256 in HTML: those that pip and uv know."""
 
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.~-]")
 _META: Final = {"api-version": API_VERSION}
 _OLD_META: Final = {"api-version": OLD_API_VERSION}
 _HEAD: Final = f"""<!DOCTYPE html>
@@ -88,7 +82,8 @@ def list_html(names: Sequence[NormalizedName]) -> bytes:
 
 def detail_json(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DETAIL) -> bytes:
     """Return the JSON of the Simple API's page of a project, whose files are below `files_url`."""
-    files, status = served_files(project), project.status
+    status = project.status
+    files = status.served(project.files)
     page: dict[str, object] = {"meta": _META, "name": project.name}
     if not _has_sizes(files):
         page["meta"] = _OLD_META
@@ -96,23 +91,22 @@ def detail_json(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DE
         reason = {"reason": project.reason} if project.reason else {}
         page["project-status"] = {"status": status.value, **reason}
     # PEP 700: all versions, also those without files
-    page["versions"] = versions(files, project.empty_versions if status.serves_files else ())
-    listed = (_file_json(f"{files_url}/{file_url(project.name, file)}", file) for file in files)
+    page["versions"] = versions(files, status.served(project.empty_versions))
+    listed = (_file_json(files_url, project.name, file) for file in files)
     return json_with_list(page, "files", listed)
 
 
 def detail_html(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DETAIL) -> bytes:
     """Return the HTML of the Simple API's page of a project, whose files are below `files_url`."""
-    files, status = served_files(project), ""
+    files = project.status.served(project.files)
+    status = ""
     if project.status is not Status.ACTIVE:
         status = f'<meta name="pypi:project-status" content="{project.status.value}">\n'
         if project.reason:
             reason = escape(project.reason)
             status += f'<meta name="pypi:project-status-reason" content="{reason}">\n'
     base_url = escape(files_url)
-    links = "".join(
-        _file_html(f"{base_url}/{file_url(project.name, file)}", file) for file in files
-    )
+    links = "".join(_file_html(base_url, project.name, file) for file in files)
     head = _HEAD if _has_sizes(files) else _OLD_HEAD
     page = (
         f"{head}{status}<title>Links for {project.name}</title>\n</head>\n"
@@ -125,46 +119,9 @@ def _has_sizes(files: Iterable[ShownFile]) -> bool:
     return None not in (file.size for file in files)
 
 
-def served_files(project: ShownProject[F]) -> Sequence[F]:
-    """Return the files of a project, or none if it is quarantined."""
-    return project.files if project.status.serves_files else ()
-
-
 def versions(files: Iterable[ShownFile], empty: Iterable[str] = ()) -> list[str]:
     """Return the distinct versions of `files`, and `empty` ones, oldest first."""
     return sorted({*(file.version for file in files), *empty}, key=listed_version)
-
-
-@lru_cache(1024)  # projects have many versions in common, and several pages show each
-def listed_version(version: str) -> Version:
-    """Return the parsed version of a listed file."""
-    return Version(version)
-
-
-def hidden_files(files: Iterable[tuple[str, FileReason]]) -> list[HiddenFiles]:
-    """
-    Return versions and reasons of hidden files as lists show them, the newest version first.
-
-    Files of one version with one reason are together.
-    """
-    rows = [(version, reason.text, reason.code == HIDDEN_BY_VIEW) for version, reason in files]
-    rows.sort(key=lambda row: (listed_version(row[0]), row[1]), reverse=True)
-    return [
-        HiddenFiles(version, len(list(group)), reason, is_by_view)
-        for (version, reason, is_by_view), group in groupby(rows)
-    ]
-
-
-def file_url(name: NormalizedName, file: ShownFile) -> str:
-    """
-    Return the path of a file below the folder of files: `<project>/<sha256>/<filename>`.
-
-    It has no digest if that is not known.
-    """
-    filename = file.filename
-    if _UNSAFE.search(filename):  # cheaper than `quote`, and rare
-        filename = quote(filename, safe="")
-    return f"{name}/{file.sha256}/{filename}" if file.sha256 else f"{name}/{filename}"
 
 
 @lru_cache(1024)  # several pages show the time of each file
@@ -178,10 +135,10 @@ def seconds_text(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _file_json(url: str, file: ShownFile) -> dict[str, object]:
+def _file_json(files_url: str, project: NormalizedName, file: ShownFile) -> dict[str, object]:
     page: dict[str, object] = {
         "filename": file.filename,
-        "url": url,
+        "url": f"{files_url}/{file_url(project, file.sha256, file.filename)}",
         "hashes": stated_hashes(file),
     }
     if file.requires_python:
@@ -221,7 +178,8 @@ def metadata_mark(file: ShownFile) -> dict[str, str] | bool:
     return file.serves_metadata
 
 
-def _file_html(url: str, file: ShownFile) -> str:
+def _file_html(files_url: str, project: NormalizedName, file: ShownFile) -> str:
+    url = f"{files_url}/{file_url(project, file.sha256, file.filename)}"
     attributes = f'href="{url}{_fragment(file)}"'
     if file.requires_python:
         attributes += f' data-requires-python="{escape(file.requires_python)}"'

@@ -31,9 +31,8 @@ from wheelyard.model.public_packages import (
 )
 from wheelyard.model.rule_reasons import Code
 from wheelyard.remedies import Advice, Remedy
-from wheelyard.rendering.listing import HiddenFiles, Listing, Origin
+from wheelyard.rendering.listing import HiddenFiles, Listing, Origin, hidden_files
 from wheelyard.rendering.project_facts import latest_release, releases_of
-from wheelyard.rendering.simple_pages import hidden_files
 from wheelyard.upstream.chain import UpstreamChain
 from wheelyard.upstream.client import UpstreamClients
 from wheelyard.upstream.file_cache import as_stored

@@ -10,8 +10,7 @@ from datetime import datetime
 
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.public_packages import Decision, FileReason
-from wheelyard.rendering.listing import HiddenFiles, Listing, Origin
-from wheelyard.rendering.simple_pages import hidden_files
+from wheelyard.rendering.listing import HiddenFiles, Listing, Origin, hidden_files
 from wheelyard.upstream.indexes import UpstreamListing
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage, places_of_files
 

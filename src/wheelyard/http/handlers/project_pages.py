@@ -24,7 +24,7 @@ from wheelyard.http.resolver import OpenListing, PrivateFiles
 from wheelyard.http.responses import load_projects, page_cache_headers, page_response
 from wheelyard.http.web_pages import ReleaseMetadata, TemporaryPage
 from wheelyard.model.access import Action
-from wheelyard.model.distribution_filename import parse_version
+from wheelyard.model.distribution_filename import listed_version, parse_version
 from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
 from wheelyard.model.grants import Grants
 from wheelyard.rendering.listing import ShownFile
@@ -35,7 +35,6 @@ from wheelyard.rendering.project_facts import (
     release_of,
     releases_of,
 )
-from wheelyard.rendering.simple_pages import listed_version
 from wheelyard.rendering.web.core_metadata import TEXT_LIMIT
 from wheelyard.rendering.web.environment import Viewer
 from wheelyard.rendering.web.file_list import (

@@ -21,11 +21,11 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import counted, readable_size
-from wheelyard.model.distribution_filename import SDIST_SUFFIXES
+from wheelyard.model.distribution_filename import SDIST_SUFFIXES, file_url
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ReleaseOf
-from wheelyard.rendering.simple_pages import file_url, timestamp
+from wheelyard.rendering.simple_pages import timestamp
 from wheelyard.rendering.web.environment import FILES_PER_PAGE, PageEnvironment
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
 from wheelyard.rendering.web.tags import Compatibility, Facet, compatibility_of
@@ -193,7 +193,7 @@ def file_tables(
     return [
         (
             _HEADINGS[kind],
-            Markup("".join(_row(file, f"{base}/{file_url(name, file.file)}") for file in group)),  # noqa: S704 - they are escaped
+            Markup("".join(_row(base, name, file) for file in group)),  # noqa: S704 - they are escaped
         )
         for kind, group in groupby(files.shown, key=lambda file: file.type)
     ]
@@ -242,7 +242,7 @@ def files_in_short(
         [
             ShortFile(
                 file.filename,
-                f"{base}/{file_url(name, file)}",
+                f"{base}/{file_url(name, file.sha256, file.filename)}",
                 "" if file.size is None else readable_size(file.size),
                 file.yanked,
             )
@@ -258,8 +258,9 @@ def _base_url(environment: PageEnvironment, to_project: str) -> str:
     return url if "://" in url else f"{to_project}{url}"
 
 
-def _row(described: DescribedFile, url: str) -> str:
+def _row(base: str, name: NormalizedName, described: DescribedFile) -> str:
     file = described.file
+    url = f"{base}/{file_url(name, file.sha256, file.filename)}"
     marks = "" if file.yanked is None else f" {yank_mark(file.yanked)}"
     if isinstance(file, File) and file.waived_rules:
         rules = escape(", ".join(file.waived_rules))

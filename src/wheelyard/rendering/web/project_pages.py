@@ -15,12 +15,13 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.access import describe_principal
 from wheelyard.model.decoding import counted
+from wheelyard.model.distribution_filename import listed_version
 from wheelyard.model.downloads import DownloadReport
 from wheelyard.model.project_json import JournalEntry
 from wheelyard.model.public_packages import Decision, describe
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf, versions_of
-from wheelyard.rendering.simple_pages import listed_version, seconds_text
+from wheelyard.rendering.simple_pages import seconds_text
 from wheelyard.rendering.web.download_pages import chart_of
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 from wheelyard.rendering.web.file_list import NOT_KNOWN, yank_mark

@@ -15,12 +15,13 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access import describe_principal
+from wheelyard.model.distribution_filename import listed_version
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile, ShownProject
 from wheelyard.rendering.people import people
 from wheelyard.rendering.project_facts import ProjectFacts, ReleaseOf
-from wheelyard.rendering.simple_pages import listed_version, timestamp
+from wheelyard.rendering.simple_pages import timestamp
 from wheelyard.rendering.web.core_metadata import (
     TEXT_LIMIT,
     dependency_groups,
