@@ -23,6 +23,7 @@ from wheelyard.model.access import Action, Caller, Identity, parse_right_indexes
 from wheelyard.model.api_token import ID_LENGTH, TokenOwner, TokenRecord
 from wheelyard.model.grants import Granted, GrantFields, parse_grant
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
+from wheelyard.model.stored_indexes import IndexMade
 from wheelyard.settings.sections import (
     AccessSettings,
     GoogleSettings,
@@ -224,6 +225,21 @@ def test_what_names_no_index_is_counted_until_it_does(tmp_path: Path) -> None:
     (warning,) = rights_without_index(index)
     assert warning.message.startswith("1 grant and 1 token of the store name no index")
     assert "dev and prod" in warning.message
+
+
+@pytest.mark.parametrize(
+    ("wanted", "holds"),
+    [("main", set()), ("dev,main", {"dev"}), ("dev", {"dev"}), ("*", {MAIN, "dev", "prod"})],
+)
+def test_an_index_of_an_earlier_version_takes_only_what_names_main(
+    tmp_path: Path, wanted: str, holds: set[str]
+) -> None:
+    """Where an earlier version has made an index called main, tokens for main may mean that."""
+    index = _index(tmp_path)
+    made = IndexMade(at=index.server.runtime.now(), by="local:test", index={"name": MAIN})
+    index.catalog.index_records.change(lambda _: (made,))
+
+    assert _token_holds(index, wanted) == holds
 
 
 def test_the_owner_of_a_token_may_have_a_grant_in_any_index(tmp_path: Path) -> None:
