@@ -13,7 +13,17 @@ from wheelyard.api import apply_operations
 from wheelyard.api.apply_operations import ApplyRequest, FileToApply
 from wheelyard.cli.access_commands import EVEN_IF_OWN
 from wheelyard.cli.index_commands import EVEN_IF_OPEN
-from wheelyard.cli.options import INDEX, open_api
+from wheelyard.cli.options import (
+    INDEX,
+    Api,
+    closed_with_command,
+    ensure_index,
+    loaded_settings,
+    local_api,
+    open_api,
+    remote_api,
+    warn_of_settings_file,
+)
 from wheelyard.cli.output import JSON, cli_command, print_result
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
@@ -21,6 +31,7 @@ from wheelyard.model.index_file import TABLES, WRONG_FILE, joined, read_tables, 
 from wheelyard.operations.apply_plan import AppliedChange
 from wheelyard.operations.applying import ApplyReport
 from wheelyard.settings.sections import names_in
+from wheelyard.wiring.build import open_index
 
 SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
 
@@ -65,8 +76,25 @@ def apply_command(files: tuple[Path, ...], source: str | None, **options: bool) 
     Documentation: indexes.md
     """
     wanted = tuple(_files(files, source))
-    answer = open_api().call(apply_operations.apply_files, ApplyRequest(files=wanted, **options))
+    api = _open_for_apply(makes_store=not options["dry_run"])
+    answer = api.call(apply_operations.apply_files, ApplyRequest(files=wanted, **options))
     print_result(answer, _lines(answer.files, is_dry_run=options["dry_run"]))
+
+
+def _open_for_apply(*, makes_store: bool) -> Api:
+    """
+    Return the index to which files are applied, also beside settings that still have their tables.
+
+    A store that is missing is made, if that is wanted. Raises as `remote_api` and `ensure_index`.
+    """
+    remote = remote_api()
+    if remote is not None:
+        return remote
+    reading = loaded_settings(passes_over_index=True)
+    warn_of_settings_file(reading)
+    if makes_store:
+        return local_api(ensure_index(reading.settings))
+    return local_api(closed_with_command(open_index(reading.settings, create=False)))
 
 
 def _files(paths: Sequence[Path], source: str | None) -> Iterator[FileToApply]:

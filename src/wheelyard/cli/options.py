@@ -93,13 +93,17 @@ def warn_of_settings_file(reading: LoadedSettings) -> None:
 
 
 def loaded_settings(
-    overrides: Tables | None = None, defaults: Tables | None = None
+    overrides: Tables | None = None,
+    defaults: Tables | None = None,
+    *,
+    passes_over_index: bool = False,
 ) -> LoadedSettings:
     """
     Return the effective settings of this command line, and where each comes from.
 
     `overrides` has the values of options other than those of `STORE`, `defaults` those defaults of
-    this command that differ from the usual ones. Raises Invalid if a value is wrong, or the
+    this command that differ from the usual ones. Unless `passes_over_index`, a file must not have
+    tables that describe the index. Raises Invalid if a value is wrong, or the
     settings file cannot be used.
     """
     return load_settings(
@@ -107,6 +111,7 @@ def loaded_settings(
         overrides={"store": {"location": given_option("store")}, **(overrides or {})},
         environ=process_environment(),
         defaults=defaults or {},
+        passes_over_index=passes_over_index,
     )
 
 
@@ -122,7 +127,7 @@ def existing_index(name: str | None = None) -> Index:
     warn_of_settings_file(reading)
     index = open_index(reading.settings, create=False)
     index.server.sources = reading.sources
-    return _closed_with_command(index, name)
+    return closed_with_command(index, name)
 
 
 def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool = False) -> Index:
@@ -143,10 +148,10 @@ def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool
     index = open_index(settings, is_server=is_server)
     if index.server.is_new and location != MEMORY_LOCATION:
         print_message(logging.INFO, f"made a new store at {location}")
-    return _closed_with_command(index, name)
+    return closed_with_command(index, name)
 
 
-def _closed_with_command(index: Index, name: str | None) -> Index:
+def closed_with_command(index: Index, name: str | None = None) -> Index:
     """
     Return the index of a name, or without it of `--index`, of the store of `index`.
 
