@@ -12,7 +12,7 @@ from tests.catalog.faulty_store import Fault, FaultyStore
 from tests.catalog.faulty_store import FaultKind as Kind
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.authentication.api_tokens import TokenRequest
-from wheelyard.http.instrumentation import ExpiringTokens
+from wheelyard.http.instrumentation import expiring_tokens
 from wheelyard.model.api_token import ApiToken, TokenRecord
 
 
@@ -83,7 +83,7 @@ def test_expiring_tokens_are_counted_once_an_hour(harness: IndexHarness) -> None
     index = harness.opened(7, store)
     begun = list[Callable[[], None]]()
     registry = CollectorRegistry()
-    counter = ExpiringTokens(index.tokens, registry, begun.append)
+    counter = expiring_tokens(index.tokens, registry, begun.append)
 
     def ask() -> float | None:
         counter.refresh()

@@ -12,6 +12,7 @@ from wheelyard.api.operation import Call
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.index_file import WRONG_FILE, IndexTables, read_tables
+from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
 from wheelyard.operations.applying import ApplyOptions, ApplyReport, SourcedTables
 
 MAX_FILES = 16
@@ -52,6 +53,7 @@ def apply_files(call: Call, body: ApplyRequest) -> ApplyAnswer:
     """
     if not 1 <= len(body.files) <= MAX_FILES:
         raise Invalid(f"Give 1 to {MAX_FILES} files.", code=WRONG_FILE)
+    require_one_line(body.note, "A note", NOTE_LIMIT_CHARS)
     files = tuple(SourcedTables(_source(file), read_tables(file.tables, ())) for file in body.files)
     keep_admin = call.caller.principals
     if body.even_if_own:

@@ -77,6 +77,7 @@ def _parts(index: Index) -> Iterator[HealthPart]:
     yield _server_part(index)
     yield from _store_parts(index)
     yield from _index_parts(index)
+    yield from _file_parts(index)
     if index.server.state is not None:
         yield _queues_part(index.server.state)
     if index.upstream is not None:
@@ -150,6 +151,18 @@ def _index_parts(index: Index) -> Iterator[HealthPart]:
             problem = "A command has made an index of this name, which the settings have, too."
         text = problem or f"It is served below {index.settings.server.public_path}/{name}/."
         yield HealthPart(f"index {name}", "failed" if problem else "ok", text)
+
+
+def _file_parts(index: Index) -> Iterator[HealthPart]:
+    """Yield how what is in force differs from the files that the server was started with."""
+    if index.server.applied_files is None:
+        return
+    try:
+        for drift in index.server.applied_files.drifts():
+            state: State = "warning" if drift.differences else "ok"
+            yield HealthPart(f"file {escaped(drift.source)}", state, drift.text)
+    except WheelyardError as fault:
+        yield HealthPart("files", "failed", fault.message)
 
 
 def _queues_part(server: ServerState) -> HealthPart:

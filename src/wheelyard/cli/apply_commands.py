@@ -12,7 +12,7 @@ from click import Argument, Option
 from wheelyard.api import apply_operations
 from wheelyard.api.apply_operations import ApplyRequest, FileToApply
 from wheelyard.cli.access_commands import EVEN_IF_OWN
-from wheelyard.cli.index_commands import EVEN_IF_OPEN
+from wheelyard.cli.index_commands import EVEN_IF_OPEN, NOTE
 from wheelyard.cli.options import (
     INDEX,
     Api,
@@ -51,10 +51,11 @@ SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
     Option(["--again"], is_flag=True),
     EVEN_IF_OWN,
     EVEN_IF_OPEN,
+    NOTE,
     JSON,
     *INDEX,
 )
-def apply_command(files: tuple[Path, ...], source: str | None, **options: bool) -> None:
+def apply_command(files: tuple[Path, ...], source: str | None, note: str, **options: bool) -> None:
     """
     Put into the store what the TOML files FILE say of the index.
 
@@ -75,10 +76,12 @@ def apply_command(files: tuple[Path, ...], source: str | None, **options: bool) 
 
     Documentation: indexes.md
     """
-    wanted = tuple(_files(files, source))
+    wanted = tuple(read_files(files, source))
     api = _open_for_apply(makes_store=not options["dry_run"])
-    answer = api.call(apply_operations.apply_files, ApplyRequest(files=wanted, **options))
-    print_result(answer, _lines(answer.files, is_dry_run=options["dry_run"]))
+    answer = api.call(
+        apply_operations.apply_files, ApplyRequest(files=wanted, note=note, **options)
+    )
+    print_result(answer, report_lines(answer.files, is_dry_run=options["dry_run"]))
 
 
 def _open_for_apply(*, makes_store: bool) -> Api:
@@ -97,7 +100,7 @@ def _open_for_apply(*, makes_store: bool) -> Api:
     return local_api(closed_with_command(open_index(reading.settings, create=False)))
 
 
-def _files(paths: Sequence[Path], source: str | None) -> Iterator[FileToApply]:
+def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[FileToApply]:
     """
     Yield what files say, or what they say together if a source is given.
 
@@ -150,7 +153,10 @@ def _as_json(value: object) -> Any:  # noqa: ANN401 - of any type that TOML has
     return value
 
 
-def _lines(reports: Sequence[ApplyReport], *, is_dry_run: bool) -> Iterator[tuple[str, ...]]:
+def report_lines(
+    reports: Sequence[ApplyReport], *, is_dry_run: bool = False
+) -> Iterator[tuple[str, ...]]:
+    """Yield the lines that tell what files change, or have changed."""
     for report in reports:
         yield (f"{report.source}: {_summary(report, is_dry_run=is_dry_run)}",)
         for change in report.changes:

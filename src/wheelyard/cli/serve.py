@@ -1,7 +1,7 @@
 """`wheelyard serve`, and `wheelyard run`: the same with the command line of pypiserver."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -39,6 +39,8 @@ from wheelyard.http.server import resolve_bind_address, run_server
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.api_token import ApiToken
 from wheelyard.model.decoding import escaped
+from wheelyard.model.index_file import read_tables
+from wheelyard.operations.applying import SourcedTables
 from wheelyard.settings.load import LoadedSettings, process_environment
 from wheelyard.settings.sections import (
     DEFAULT_STORE,
@@ -55,6 +57,7 @@ from wheelyard.wiring.warnings import server_warnings, tls_files
 
 if TYPE_CHECKING:
     from wheelyard.cli.publish_commands import WatcherThreads
+    from wheelyard.operations.applied_files import AppliedFiles
 
 
 NOTHING_PROTECTED: Final = "."
@@ -126,6 +129,12 @@ ACCESS: Final = (
     Option(["--watch", "places"], multiple=True, metavar="PLACE", shell_complete=complete_path),
     Option(["--watch-every", "every"], type=click.FloatRange(min=1), metavar="SECONDS"),
     Option(["--lenient"], is_flag=True),
+    Option(
+        ["--apply", "files"],
+        multiple=True,
+        metavar="FILE",
+        type=click.Path(dir_okay=False, path_type=Path),
+    ),
     UPSTREAM,
     *ACCESS,
     *STORE,
@@ -142,6 +151,7 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes 
         --watch: Import what is and what appears in a folder or a bucket.
         --watch-every: How often to look there.  [default: 2, and 60 for a bucket]
         --lenient: --watch: old files that fail only today's rules.
+        --apply: Put into the store first what this file says of the index, if it is a new one.
 
     Examples:
         wheelyard serve
@@ -156,7 +166,18 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes 
     if options["private"]:
         overrides["access"]["private"] = True
     watched = {name: options[name] for name in ("places", "lenient", "every")}
-    run_index(server_settings(options, overrides), WatchOptions(**watched))
+    files = tuple(_files_to_apply(options["files"]))
+    run_index(server_settings(options, overrides), WatchOptions(**watched), files)
+
+
+def _files_to_apply(paths: tuple[Path, ...]) -> Iterator[SourcedTables]:
+    """Yield what files say of the index. Raises Invalid if one is wrong."""
+    if paths:
+        # imported only for --apply
+        from wheelyard.cli.apply_commands import read_files
+
+        for file in read_files(paths):
+            yield SourcedTables(file.source, read_tables(file.tables, ()))
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
@@ -214,9 +235,11 @@ def _parse_actions(actions: str) -> frozenset[str]:
     return words
 
 
-def run_index(loaded: LoadedSettings, options: WatchOptions) -> None:
+def run_index(
+    loaded: LoadedSettings, options: WatchOptions, files: tuple[SourcedTables, ...] = ()
+) -> None:
     """
-    Run the server, and its watch threads, until a signal.
+    Run the server, and its watch threads, until a signal, once `files` are in force.
 
     Raises WheelyardError if that fails. With a log in JSON, the error is logged instead, and
     SystemExit raised.
@@ -233,7 +256,7 @@ def run_index(loaded: LoadedSettings, options: WatchOptions) -> None:
     settings = replace(settings, server=resolve_bind_address(settings.server))
     settings = _with_file_hosts(settings)
     try:
-        run_server(settings, ServedIndex(settings, options, loaded.sources))
+        run_server(settings, ServedIndex(settings, options, loaded.sources, files))
     except WheelyardError as fault:
         if settings.log.format != "json":
             raise
@@ -278,8 +301,13 @@ class ServedIndex:
     """
 
     def __init__(
-        self, settings: Settings, options: WatchOptions, sources: Mapping[SettingPath, str]
+        self,
+        settings: Settings,
+        options: WatchOptions,
+        sources: Mapping[SettingPath, str],
+        files: tuple[SourcedTables, ...] = (),
     ) -> None:
+        self._files = files
         self._settings = settings
         self._options = options
         self._sources = sources
@@ -305,6 +333,7 @@ class ServedIndex:
                 else ensure_index(settings, is_server=True)
             )
             index.server.sources = self._sources
+            self._apply_files(index)
             if index.upstream is not None:
                 index.upstream.policy.load()
             self._watchers = self._build_watchers(index)
@@ -321,7 +350,35 @@ class ServedIndex:
         """
         index = open_index(self._settings, create=False, is_server=True)
         index.server.sources = self._sources
+        index.server.applied_files = self._applied_files(index)
         return index
+
+    def _applied_files(self, index: Index) -> "AppliedFiles | None":
+        """Return what knows the files of `--apply`, or None without any."""
+        if not self._files:
+            return None
+        # imported only for --apply
+        from wheelyard.operations.applied_files import AppliedFiles
+
+        return AppliedFiles(index.server.applying, self._files, index.server.retries)
+
+    def _apply_files(self, index: Index) -> None:
+        """
+        Put the files of `--apply` into force, and print what that changes.
+
+        A server that only reads logs what differs from them. Raises WheelyardError if a file cannot
+        be applied.
+        """
+        files = self._applied_files(index)
+        index.server.applied_files = files
+        if files is None:
+            return
+        if not index.settings.server.read_only:
+            from wheelyard.cli.apply_commands import report_lines
+
+            for line in report_lines(files.put_into_force()):
+                click.echo(escaped("\t".join(line)))
+        files.count_differences()
 
     def start_watching(self, index: Index) -> None:
         """

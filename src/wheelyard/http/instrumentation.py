@@ -35,7 +35,7 @@ from importlib.util import find_spec
 from math import fsum
 from pathlib import Path
 from threading import Lock
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -53,6 +53,7 @@ from prometheus_client.registry import Collector
 
 from wheelyard.authentication.api_tokens import ApiTokens
 from wheelyard.catalog.stored_credentials import StartThread, in_background
+from wheelyard.concurrency.runtime import Clock
 from wheelyard.errors import WheelyardError, missing_extra
 from wheelyard.http import logs
 from wheelyard.http.logs import CURRENT_REQUEST
@@ -62,6 +63,9 @@ from wheelyard.settings.load import process_environment
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.forwarding import BUCKET_BOUNDS_SECONDS
 from wheelyard.wiring.index import Index
+
+if TYPE_CHECKING:
+    from wheelyard.operations.applied_files import AppliedFiles
 
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 _PROCESSOR_TIME: Final = "process_cpu_seconds"
@@ -73,6 +77,7 @@ _MERGES: Final[Mapping[str, Callable[[Iterable[float]], float]]] = {
 """How values of several processes become one, unless they are added up."""
 
 INTERVAL_SECONDS: Final = 3600.0
+DIFFERENCES_SECONDS: Final = 60.0
 """Seconds from one count to the next one, at least, also after a failed one."""
 
 
@@ -146,51 +151,96 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-class ExpiringTokens:
+class BackgroundCount:
     """
-    Counts the tokens that expire soon: in the background, when somebody asks, and once an hour.
+    Counts something of the store: in the background, when somebody asks, and not too often.
 
-    On a bucket a count costs one class A operation for each thousand tokens, and one class B
-    operation for each record that this process has not read yet. So a server whose metrics nobody
-    reads never counts, and a request for the metrics never waits for the store.
+    So a server whose metrics nobody reads never counts, and a request for the metrics never waits
+    for the store.
+
+    Args:
+        gauge: Gets the number.
+        count: Returns it. It may raise WheelyardError, and then the number stays.
+        seconds: How long the next count has to wait.
+        monotonic: The clock for that.
+        start: Starts a function in a thread.
     """
 
     def __init__(
-        self, tokens: ApiTokens, registry: CollectorRegistry, start: StartThread = in_background
+        self,
+        gauge: Gauge,
+        count: Callable[[], int],
+        seconds: float,
+        monotonic: Clock,
+        start: StartThread = in_background,
     ) -> None:
-        self._tokens = tokens
+        self._gauge = gauge
+        self._count = count
+        self._seconds = seconds
+        self._monotonic = monotonic
         self._start = start
         self._next_at = float("-inf")
         self._lock = Lock()
-        self._count = Gauge(
-            "wheelyard_expiring_tokens",
-            f"Active API tokens that expire within {EXPIRY_WARNING.days} days, without those of CI "
-            "jobs and those that another replaces; counted once an hour.",
-            registry=registry,
-            multiprocess_mode="mostrecent",
-        )
 
     def refresh(self) -> None:
         """
-        Start a count, unless one was started within the last hour.
+        Start a count, unless one was started a short while ago.
 
         This never waits and never raises an error.
         """
-        now = self._tokens.runtime.monotonic()
+        now = self._monotonic()
         with self._lock:  # several threads may be asked for the metrics at once
             if now < self._next_at:
                 return
-            self._next_at = now + INTERVAL_SECONDS
+            self._next_at = now + self._seconds
         try:
-            self._start(self._count_tokens)
+            self._start(self._set)
         except RuntimeError:  # no more threads
             return
 
-    def _count_tokens(self) -> None:
+    def _set(self) -> None:
         try:
-            self._count.set(len(self._tokens.expiring()))
+            self._gauge.set(self._count())
         except WheelyardError:  # the store logs its errors itself
             return
+
+
+def expiring_tokens(
+    tokens: ApiTokens, registry: CollectorRegistry, start: StartThread = in_background
+) -> BackgroundCount:
+    """
+    Return what counts the tokens that expire soon, once an hour.
+
+    On a bucket a count costs one class A operation for each thousand tokens, and one class B
+    operation for each record that this process has not read yet.
+    """
+    gauge = Gauge(
+        "wheelyard_expiring_tokens",
+        f"Active API tokens that expire within {EXPIRY_WARNING.days} days, without those of CI "
+        "jobs and those that another replaces; counted once an hour.",
+        registry=registry,
+        multiprocess_mode="mostrecent",
+    )
+    return BackgroundCount(
+        gauge,
+        lambda: len(tokens.expiring()),
+        INTERVAL_SECONDS,
+        tokens.runtime.monotonic,
+        start,
+    )
+
+
+def file_differences(
+    files: "AppliedFiles", registry: CollectorRegistry, monotonic: Clock
+) -> BackgroundCount:
+    """Return what counts the things in force that differ from applied files, once a minute."""
+    gauge = Gauge(
+        "wheelyard_apply_differences",
+        "Things in force that differ from the files of serve --apply; counted once a minute.",
+        registry=registry,
+        multiprocess_mode="mostrecent",
+    )
+    return BackgroundCount(gauge, files.count_differences, DIFFERENCES_SECONDS, monotonic)
 
 
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"})
@@ -221,7 +271,11 @@ class Instrumentation:
             registry=self._registry,
             multiprocess_mode="livesum",
         )
-        self._expiring_tokens = ExpiringTokens(index.tokens, self._registry)
+        self._counts = [expiring_tokens(index.tokens, self._registry)]
+        if index.server.applied_files is not None:
+            self._counts.append(
+                file_differences(index.server.applied_files, self._registry, self.now)
+            )
         self._registry.register(index.server.store_metrics.durations)
         self._registry.register(index.server.traits.operation_counter.metric)
         if index.upstream is not None:
@@ -258,9 +312,10 @@ class Instrumentation:
         """
         Return the metrics of all workers of this server in the text format of Prometheus.
 
-        The tokens that expire soon are counted for a later call, if that is due.
+        What is counted in the background is counted for a later call, if that is due.
         """
-        self._expiring_tokens.refresh()
+        for count in self._counts:
+            count.refresh()
         upstream = self._index.upstream
         if upstream is not None and (osv := upstream.policy.osv) and osv.in_force.entries:
             age = max(self._index.server.runtime.seconds() - osv.in_force.modified_at, 0.0)

@@ -106,6 +106,8 @@ class AppliedFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """UTC."""
     by: str
     """The principal."""
+    note: str = ""
+    """Why, or where from."""
 
 
 class ListedIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -155,8 +157,8 @@ def apply(indexes: IndexList, event: AnyIndexEvent) -> IndexList:
                 _changed(before, event) if before.name == keys.get("name") else before
                 for before in stored
             )
-        case FileApplied(source=source, digest=digest, prunes=prunes, at=at, by=by):
-            file = AppliedFile(digest=digest, prunes=prunes, at=at, by=by)
+        case FileApplied(source=source, digest=digest, prunes=prunes, at=at, by=by, note=note):
+            file = AppliedFile(digest=digest, prunes=prunes, at=at, by=by, note=note)
             return replace(indexes, applied={**indexes.applied, source: file})
         case IndexRemoved(name=name):
             stored = tuple(before for before in stored if before.name != name)
@@ -185,7 +187,7 @@ def describe_event(event: AnyIndexEvent) -> str:
         case IndexChanged(index=keys):
             return f"index {keys.get('name')}: changed, {describe_keys(keys)}{note}"
         case FileApplied(source=source, digest=digest):
-            return f"file {source}: applied, SHA-256 {digest[:16]}"
+            return f"file {source}: applied, SHA-256 {digest[:16]}{note}"
 
 
 def with_main(keys: Mapping[str, Any]) -> IndexKeys:

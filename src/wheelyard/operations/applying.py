@@ -87,6 +87,8 @@ class ApplyOptions(Struct, frozen=True, kw_only=True):
     """Whether to go on if the caller is no administrator afterwards."""
     even_if_open: bool = False
     """Whether anybody may read by an open index what needs a right in its own index."""
+    note: str = ""
+    """Why, or where from, for the journal."""
 
 
 class SourcedTables(Struct, frozen=True):
@@ -158,7 +160,7 @@ class Applying(Struct, frozen=True):
             steps.append(step)
             state = step.plan.after
         for step in () if options.dry_run else steps:
-            self._do(step, by, prunes=options.prune)
+            self._do(step, by, options)
         return tuple(step.report for step in steps)
 
     def _step(
@@ -184,12 +186,12 @@ class Applying(Struct, frozen=True):
         )
         return _Step(file=file, plan=plan, report=report, is_same=is_same, is_kept=is_kept)
 
-    def _do(self, step: "_Step", by: str, *, prunes: bool) -> None:
+    def _do(self, step: "_Step", by: str, options: ApplyOptions) -> None:
         if step.is_kept:
             return
         self._commit(step.plan, by)
         if not step.is_same:
-            self._note_applied(step.file, by, prunes=prunes)
+            self._note_applied(step.file, by, options)
 
     def _plan(self, file: SourcedTables, by: str, state: IndexState, *, prunes: bool) -> Plan:
         runtime = self.indexes.runtime
@@ -294,13 +296,14 @@ class Applying(Struct, frozen=True):
         for event in events:
             self.indexes.confirm(event, expected, by)
 
-    def _note_applied(self, file: SourcedTables, by: str, *, prunes: bool) -> None:
+    def _note_applied(self, file: SourcedTables, by: str, options: ApplyOptions) -> None:
         event = FileApplied(
             at=self.indexes.runtime.now(),
             by=by,
             source=file.source,
             digest=file.tables.digest,
-            prunes=prunes,
+            prunes=options.prune,
+            note=options.note,
         )
         self.indexes.submit(lambda _stored: (event,))
 

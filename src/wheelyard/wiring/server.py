@@ -43,6 +43,7 @@ from wheelyard.wiring.stores import StoreTraits, upstream_store
 
 if TYPE_CHECKING:
     from wheelyard.downloads.reading import LastDownloads
+    from wheelyard.operations.applied_files import AppliedFiles
     from wheelyard.operations.applying import Applying
     from wheelyard.operations.check_store import Check
     from wheelyard.operations.index_administration import IndexAdministration
@@ -95,6 +96,8 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
     """Whether this process serves the indexes."""
     state: "ServerState | None" = None
     """What the process knows of itself while it serves."""
+    applied_files: "AppliedFiles | None" = None
+    """The files that it was started with, or None without any."""
 
     @cached_property
     def indexes(self) -> Indexes:

@@ -1,0 +1,469 @@
+"""Files that describe the index: what they change, in which order, and what they leave alone."""
+
+import tomllib
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+
+from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from wheelyard.catalog import keys
+from wheelyard.errors import Conflict, Invalid
+from wheelyard.model.grants import GrantFields
+from wheelyard.model.index_file import TABLES, IndexTables, read_tables, to_toml
+from wheelyard.model.index_name import MAIN
+from wheelyard.operations.applying import ApplyOptions, ApplyReport, SourcedTables
+from wheelyard.storage.base import Key
+from wheelyard.wiring.index import Index
+
+BO: Final = "local:bo"
+AGAIN: Final = ApplyOptions(again=True)
+PRUNE: Final = ApplyOptions(prune=True)
+PUBLISHER: Final = """
+[[publisher]]
+id = "core"
+provider = "gitlab"
+projects = ["acme-core"]
+project_path = "acme/core"
+project_id = 1
+namespace_id = 2
+index = "dev"
+"""
+TEAM: Final = f"""
+[[index]]
+name = "dev"
+read = "anyone"
+
+[[index]]
+name = "prod"
+layers = ["prod", "dev"]
+promote_from = ["dev"]
+
+[groups]
+team = ["htpasswd:ana", "user:bo@acme.dev"]
+
+[[grant]]
+who = ["group:team"]
+projects = ["acme-*"]
+actions = ["upload"]
+index = "dev"
+{PUBLISHER}"""
+
+
+CIRCLE: Final = '[[index]]\nname = "a"\nlayers = ["b"]\n[[index]]\nname = "b"\nlayers = ["a"]\n'
+
+
+def tables_in(text: str) -> IndexTables:
+    """Return what the text of a file says."""
+    return read_tables(tomllib.loads(text), ())
+
+
+def put(
+    index: Index,
+    text: str,
+    options: ApplyOptions | None = None,
+    *,
+    source: str = "team.toml",
+    keep_admin: frozenset[str] = frozenset(),
+) -> ApplyReport:
+    """Apply a file, and return what it has changed."""
+    file = SourcedTables(source, tables_in(text))
+    reports = index.server.applying.apply([file], BO, options or ApplyOptions(), keep_admin)
+    return reports[0]
+
+
+def changes(report: ApplyReport) -> list[tuple[str, str, str]]:
+    """Return the changes of a report, without the random ids of grants."""
+    return [
+        (change.outcome, change.kind, "" if change.kind == "grant" else change.name)
+        for change in report.changes
+    ]
+
+
+def test_a_file_is_put_into_force_and_again_changes_nothing(harness: IndexHarness) -> None:
+    """A file makes its indexes, groups, grants and publishers, and the second time nothing."""
+    first = put(harness.index, TEAM)
+    before = harness.snapshot()
+    second = put(harness.opened(seed=5), TEAM)
+
+    assert changes(first) == [
+        ("added", "index", "dev"),
+        ("added", "index", "prod"),
+        ("added", "publisher", "core"),
+        ("added", "group", "team"),
+        ("added", "grant", ""),
+    ]
+    assert first.is_done
+    assert [(one.index, one.before, one.after) for one in first.anonymous] == [
+        ("dev", "nothing", "everything")
+    ]
+    assert (second.changes, second.is_done) == ((), True)
+    assert harness.snapshot() == before
+
+
+def test_a_dry_run_tells_the_same_and_writes_nothing(harness: IndexHarness) -> None:
+    """A dry run says what would change, and the store stays as it is."""
+    before = harness.snapshot()
+    shown = put(harness.index, TEAM, ApplyOptions(dry_run=True))
+
+    assert harness.snapshot() == before
+    assert not shown.is_done
+    assert changes(shown) == changes(put(harness.index, TEAM))
+
+
+def test_what_was_revoked_by_hand_stays_revoked(harness: IndexHarness) -> None:
+    """The same file gives nothing back, says what differs, and does so only if asked again."""
+    put(harness.index, TEAM)
+    server = harness.index.server
+    (grant,) = server.access.show().grants
+    server.access.revoke(grant.id, BO)
+
+    kept = put(harness.index, TEAM)
+    assert changes(kept) == [("added", "grant", "")]
+    assert (kept.is_done, kept.applied is not None) == (False, True)
+    assert not server.access.show().grants
+
+    assert put(harness.index, TEAM, AGAIN).is_done
+    assert server.access.show().grants
+
+
+def test_other_content_is_applied_whole(harness: IndexHarness) -> None:
+    """A file that says something new also gives back what was changed by hand."""
+    put(harness.index, TEAM)
+    harness.index.server.access.edit_group("remove", "team", ["htpasswd:ana"], BO)
+
+    report = put(harness.index, TEAM + '[[index]]\nname = "lab"\n')
+
+    assert changes(report) == [("added", "index", "lab"), ("changed", "group", "team")]
+    assert harness.index.server.access.read_stored().groups["team"] == (
+        "htpasswd:ana",
+        "user:bo@acme.dev",
+    )
+
+
+def test_only_what_comes_from_the_source_is_pruned(harness: IndexHarness) -> None:
+    """What was made by hand, or by another file, stays, also if it equals what the file said."""
+    harness.index.server.index_administration.make({"name": "hand"}, BO)
+    harness.index.server.access.edit_group("set", "equal", ["htpasswd:eva"], BO)
+    put(harness.index, '[[index]]\nname = "other"\n', source="other.toml")
+    put(harness.index, TEAM + "[groups.equal]\n".replace("[groups.equal]", "") + "")
+    report = put(harness.index, '[groups]\nequal = ["htpasswd:eva"]\n', PRUNE)
+    assert changes(report) == [
+        ("removed", "grant", ""),
+        ("removed", "group", "team"),
+        ("removed", "publisher", "core"),
+        ("removed", "index", "dev"),
+        ("removed", "index", "prod"),
+    ]
+    put(harness.index, "", PRUNE)
+
+    left = harness.index.server.applying.show()
+    assert [index["name"] for index in left.index] == ["hand", "other"]
+    assert left.groups == {"equal": ("htpasswd:eva",)}
+
+
+def test_a_file_that_lacks_something_removes_nothing_by_itself(harness: IndexHarness) -> None:
+    """Without --prune, what a file lacks stays."""
+    put(harness.index, TEAM)
+
+    assert not put(harness.index, "").changes
+    assert harness.index.server.applying.show() == tables_in(TEAM)
+
+
+def test_the_same_file_is_pruned_when_that_is_asked_for(harness: IndexHarness) -> None:
+    """A file that was applied without --prune is applied with it, and after that not again."""
+    put(harness.index, TEAM)
+    put(harness.index, "")
+
+    assert len(put(harness.index, "", PRUNE).changes) == 5
+    harness.index.server.index_administration.make({"name": "dev"}, BO)
+    assert not put(harness.index, "", PRUNE).changes
+
+
+def test_an_index_with_packages_is_not_pruned(harness: IndexHarness) -> None:
+    """A file without an index that has packages changes nothing at all."""
+    put(harness.index, TEAM)
+    made = make_wheel()
+    uploads = harness.index.named("dev").uploads
+    uploads.accept(made.arrival(harness.folder), ALICE)
+    before = harness.snapshot()
+
+    with pytest.raises(Conflict, match="has packages, such as demo") as refused:
+        put(harness.index, "", PRUNE)
+
+    assert refused.value.code == "index_in_use"
+    assert harness.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (
+            '[[index]]\nname = "a"\nlayers = ["b"]\n[[index]]\nname = "b"\nlayers = ["a"]',
+            "lead back",
+        ),
+        ('[[grant]]\nwho = ["group:no"]\nprojects = ["*"]\nactions = ["read"]', "no group 'no'"),
+        (
+            '[[grant]]\nwho = ["htpasswd:a"]\nprojects = ["*"]\nactions = ["read"]\nindex = "no"',
+            "no index 'no'",
+        ),
+        (PUBLISHER, "no index 'dev'"),
+    ],
+)
+def test_a_file_that_does_not_fit_changes_nothing(
+    harness: IndexHarness, text: str, why: str
+) -> None:
+    """A circle of layers, an unknown group or index: one sentence, and nothing is written."""
+    before = harness.snapshot()
+
+    with pytest.raises(Invalid, match=why):
+        put(harness.index, text)
+
+    assert harness.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[indxe]\nname = 1", "no table 'indxe'"),
+        ("index = 1", "index: expected tables"),
+        ('[[index]]\nname = "dev"\ncolour = "red"', "number 1: colour: there is no such key"),
+        ('[[index]]\nname = "dev"\n[[index]]\nname = "dev"', "'dev' is there twice"),
+        ('[[grant]]\nwho = ["ana"]\nprojects = ["*"]\nactions = ["read"]', "is nobody"),
+        ("[groups]\nteam = 1", "expected a list"),
+        ('[[publisher]]\nid = "a"\nprovider = "no"', "expected github"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_a_sentence(text: str, why: str) -> None:
+    """An unknown table or key, and a wrong value, are told with their place."""
+    with pytest.raises(Invalid, match=why) as refused:
+        tables_in(text)
+
+    assert refused.value.code == "wrong_file"
+
+
+def test_sections_of_the_process_are_passed_over() -> None:
+    """A file may have the settings of the server as well."""
+    text = '[server]\nport = 1\n[[index]]\nname = "dev"'
+
+    assert read_tables(tomllib.loads(text), ("server",)).index == ({"name": "dev"},)
+
+
+def test_an_open_index_over_a_closed_one_has_to_be_confirmed(harness: IndexHarness) -> None:
+    """A file that opens a closed index by a layer is refused, unless that is confirmed."""
+    text = '[[index]]\nname = "a"\n[[index]]\nname = "b"\nlayers = ["b", "a"]\nread = "anyone"'
+    with pytest.raises(Conflict) as refused:
+        put(harness.index, text)
+
+    assert refused.value.code == "opens_index"
+    assert put(harness.index, text, ApplyOptions(even_if_open=True)).is_done
+    # what is so already needs no word
+    assert put(harness.index, text + '\n[[index]]\nname = "c"').is_done
+
+
+def test_nobody_takes_the_administration_from_himself(harness: IndexHarness) -> None:
+    """A file without the caller's own right to administer is refused, unless that is confirmed."""
+    admin = '[[grant]]\nwho = ["htpasswd:ana"]\nprojects = ["*"]\nactions = ["admin"]\n'
+    put(harness.index, admin)
+    ana = frozenset({"htpasswd:ana"})
+
+    with pytest.raises(Conflict) as refused:
+        put(harness.index, "", PRUNE, keep_admin=ana)
+    assert refused.value.code == "own_access"
+    assert harness.index.server.access.show().grants
+
+    put(harness.index, "", replace(PRUNE, even_if_own=True), keep_admin=ana)
+    assert not harness.index.server.access.show().grants
+
+
+CHANGES_MEANWHILE: Final[dict[str, tuple[str, Callable[[Index], object]]]] = {
+    "index": (
+        keys.INDEX_LIST,
+        lambda index: index.server.index_administration.change("dev", {"read": "granted"}, BO),
+    ),
+    "group": (
+        keys.ACCESS,
+        lambda index: index.server.access.edit_group("add", "team", ["htpasswd:eva"], BO),
+    ),
+    "publisher": (
+        keys.PUBLISHERS,
+        lambda index: index.server.publishers.change("core", {"projects": ["acme-x"]}, BO),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGES_MEANWHILE)
+def test_a_change_since_the_plan_is_not_overwritten(harness: IndexHarness, kind: str) -> None:
+    """What somebody else changes between plan and commit stays, and the file is refused."""
+    put(harness.index, TEAM)
+    other = harness.opened(seed=7)
+    applying = harness.index.server.applying
+    key, change = CHANGES_MEANWHILE[kind]
+    new = TEAM.replace('"anyone"', '"granted"\nindex_files = 9').replace('["acme-core"]', '["b"]')
+    new = new.replace('"htpasswd:ana", ', "")
+    file = SourcedTables("team.toml", tables_in(new))
+
+    class Late(type(applying)):  # type: ignore[misc]
+        """Looks at the documents, and then somebody changes one."""
+
+        def read_state(self) -> Any:  # noqa: ANN401 - passed on
+            state = super().read_state()
+            change(other)
+            return state
+
+    late = Late(applying.indexes, applying.access, applying.publishers, is_private=False)
+    with pytest.raises(Conflict) as refused:
+        late.apply([file], BO, ApplyOptions())
+
+    assert refused.value.code == "changed_meanwhile"
+    assert key in harness.snapshot()
+    other = harness.opened(seed=8)
+    assert put(other, new).is_done
+    assert other.server.applying.show() == tables_in(new)
+
+
+OPENS_AND_CLOSES: Final = """
+[[index]]
+name = "dev"
+layers = {dev}
+read = "{dev_read}"
+[[index]]
+name = "secret"
+read = "{secret_read}"
+[[index]]
+name = "pub"
+[[grant]]
+who = ["anonymous"]
+projects = ["{names}"]
+actions = ["read"]
+index = "{grant_index}"
+"""
+EARLIER: Final = OPENS_AND_CLOSES.format(
+    dev='["dev"]', dev_read="granted", secret_read="granted", names="*", grant_index="dev"
+)
+LATER: Final = OPENS_AND_CLOSES.format(
+    dev='["dev", "secret"]', dev_read="granted", secret_read="granted", names="*", grant_index="pub"
+)
+
+
+def read_by_anybody(index: Index) -> set[tuple[str, str]]:
+    """Return which files an anonymous reader gets, with the index that is asked."""
+    readable = set[tuple[str, str]]()
+    for served in index.server.indexes.all():
+        name = NormalizedName("demo")
+        if served.read_policy.is_public(name):
+            for project in served.repository.find(name).projects:
+                readable.update((served.name, file.filename) for file in project.project.files)
+    return readable
+
+
+@pytest.mark.parametrize("kind", [FaultKind.CRASH, FaultKind.CRASH_AFTER])
+@pytest.mark.parametrize(("first", "second"), [(EARLIER, LATER), (LATER, EARLIER)])
+def test_nobody_reads_on_the_way_what_was_and_will_be_closed(
+    harness: IndexHarness, first: str, second: str, kind: FaultKind
+) -> None:
+    """Killed at any call of the store, nothing is open that is not so before or after."""
+    put(harness.index, first)
+    for number, name in enumerate(("dev", "secret", "pub")):
+        made = make_wheel(version=f"{number + 1}.0")
+        harness.index.named(name).uploads.accept(made.arrival(harness.folder), ALICE)
+    before = read_by_anybody(harness.opened(seed=2))
+    start = harness.snapshot()
+    put(harness.index, second, PRUNE)
+    after = read_by_anybody(harness.opened(seed=2))
+    assert before != after
+    calls = 0
+    while True:
+        calls += 1
+        for key in harness.snapshot().keys() - start.keys():
+            harness.store.delete(Key(key))
+        for key, body in start.items():
+            harness.store.put(Key(key), body, None)
+        faulty = FaultyStore(harness.store, (Fault(kind, nth=calls),))
+        try:
+            put(harness.opened(seed=calls + 10, store=faulty), second, PRUNE)
+        except ProcessCrash:
+            assert read_by_anybody(harness.opened(seed=3)) <= before | after
+            put(harness.opened(seed=4), second, PRUNE)
+        else:
+            break
+        assert read_by_anybody(harness.opened(seed=3)) == after
+        assert harness.opened(seed=6).server.applying.show() == tables_in(second)
+    assert calls > 10
+
+
+names = st.from_regex(r"[a-z][a-z0-9]{1,8}", fullmatch=True).filter(
+    lambda name: name not in {MAIN, "upstream", "simple", "files", "legacy"}
+)
+patterns = st.sampled_from(["*", "acme-*", "tools", "Acme_Core"])
+principals = st.sampled_from(["htpasswd:ana", "user:Bo@Acme.dev", "domain:acme.dev", "static:x"])
+indexes = st.lists(
+    st.fixed_dictionaries(
+        {"name": names},
+        optional={
+            "read": st.sampled_from(["anyone", "granted"]),
+            "index_size": st.integers(1, 9),
+            "promote_only": st.booleans(),
+            "prereleases": st.sampled_from([False]),
+            "versions": st.dictionaries(patterns, st.just("<2"), min_size=1, max_size=2),
+        },
+    ),
+    max_size=3,
+    unique_by=lambda table: table["name"],
+)
+grants = st.lists(
+    st.fixed_dictionaries(
+        {
+            "who": st.lists(principals, min_size=1, max_size=2),
+            "projects": st.lists(patterns, min_size=1, max_size=2),
+            "actions": st.lists(st.sampled_from(["read", "upload", "manage"]), min_size=1),
+        },
+        optional={"note": st.text("ab'\"\\ é", max_size=5).map(str.strip)},
+    ),
+    max_size=3,
+)
+
+
+@given(
+    indexes,
+    grants,
+    st.dictionaries(names, st.lists(principals, max_size=3), max_size=2),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_shown_is_what_is_in_force(
+    tmp_path_factory: pytest.TempPathFactory,
+    index: list[dict[str, Any]],
+    grant: list[dict[str, Any]],
+    groups: dict[str, list[str]],
+) -> None:
+    """The file that `show` prints changes nothing in its own store, and makes an equal one."""
+    one, other = (IndexHarness(tmp_path_factory.mktemp("store")) for _ in range(2))
+    tables = read_tables({"index": index, "grant": grant, "groups": groups}, TABLES)
+    confirmed = ApplyOptions(even_if_open=True)
+    one.index.server.applying.apply([SourcedTables("a", tables)], BO, confirmed)
+    shown = to_toml(one.index.server.applying.show())
+
+    assert not put(one.index, shown, source="b").changes
+    assert put(other.index, shown, confirmed).is_done
+    assert to_toml(other.index.server.applying.show()) == shown
+
+
+def test_the_journal_says_who_has_applied_what(harness: IndexHarness) -> None:
+    """Each change of a file is in the journal of its document, and so is the file."""
+    put(harness.index, TEAM)
+    harness.index.server.access.grant(
+        GrantFields(who=("htpasswd:x",), projects=("*",), actions=("read",)), BO
+    )
+
+    commits = harness.index.server.definitions.records.history()
+    assert [type(event).__name__ for commit in commits for event in commit.events] == [
+        "IndexMade",
+        "IndexMade",
+        "FileApplied",
+    ]
