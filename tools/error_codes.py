@@ -91,6 +91,18 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 remedy="see the message",
             ),
             ErrorCodes(
+                codes=("wrong_file",),
+                statuses=(400,),
+                happened="a file that describes the index has a wrong or unknown table",
+                remedy="see the message",
+            ),
+            ErrorCodes(
+                codes=("changed_meanwhile",),
+                statuses=(409,),
+                happened="somebody else has changed the same things since the plan was made",
+                remedy="look at the plan as it is now, and apply the file again",
+            ),
+            ErrorCodes(
                 codes=("opens_index",),
                 statuses=(409,),
                 happened="anybody may read the index, and it would show packages that need a right",

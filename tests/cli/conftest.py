@@ -179,8 +179,9 @@ def serve(sandbox: Sandbox) -> Iterator[Serve]:
             command=command,
         )
         started.append(launched)
-        until(lambda: "poetry publish" in printed.read_text(), log.read_text, launched.process)
-        port = re.search(r"http://[^/]*:(\d+)/", printed.read_text())
+        url = re.compile(r"http://[^/]*:(\d+)/")
+        until(lambda: url.search(printed.read_text()) is not None, log.read_text, launched.process)
+        port = url.search(printed.read_text())
         assert port is not None
         serving = Serving(launched.process, log, int(port[1]), printed)
         serving.wait_until_healthy()

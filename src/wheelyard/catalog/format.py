@@ -288,6 +288,12 @@ class StoreFormat(
     """The lowest version of wheelyard that may write to the store; empty for any."""
     files: str = ""
     """The location of the distributions, if they have a bucket of their own."""
+    credentials: str = ""
+    """
+    The location of tokens, grants and publishers, if the servers keep them elsewhere.
+
+    It is what the server that was started last was told.
+    """
 
     @property
     def is_older(self) -> bool:
@@ -391,12 +397,13 @@ def _is_newer(needed: str) -> bool:
         return True  # as a newer version may write it
 
 
-def rewrite_format(store: Store, retries: ConflictRetries) -> None:
+def rewrite_format(store: Store, retries: ConflictRetries, credentials: str | None = None) -> None:
     """
     Write `wheelyard.json` again, to prove that this process can write to the store.
 
-    A version below `OLDEST_VERSION` does not read the store from then on. Raises NotFound if
-    `wheelyard.json` is missing, and Unavailable if the store cannot be written.
+    `credentials` is where a server keeps credentials, or None for a command. A version below
+    `OLDEST_VERSION` does not read the store from then on. Raises NotFound if `wheelyard.json` is
+    missing, and Unavailable if the store cannot be written.
     """
     for _ in retries.attempts():
         stored = store.get(keys.FORMAT)
@@ -405,6 +412,8 @@ def rewrite_format(store: Store, retries: ConflictRetries) -> None:
         written = _FORMATS.decode(stored.body)
         if written.is_older:
             written = replace(written, reader=OLDEST_VERSION, writer=OLDEST_VERSION)
+        if credentials is not None:
+            written = replace(written, credentials=credentials)
         try:
             store.put(keys.FORMAT, encode_all_fields(written) + b"\n", stored.version)
         except Conflict:  # another server does this at the moment

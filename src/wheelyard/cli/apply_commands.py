@@ -20,18 +20,19 @@ from wheelyard.cli.options import (
     ensure_index,
     loaded_settings,
     local_api,
-    open_api,
     remote_api,
     warn_of_settings_file,
 )
-from wheelyard.cli.output import JSON, cli_command, print_result
+from wheelyard.cli.output import JSON, cli_command, print_result, warn
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.index_file import TABLES, WRONG_FILE, joined, read_tables, to_toml
+from wheelyard.operations.applied_files import AppliedFiles
 from wheelyard.operations.apply_plan import AppliedChange
-from wheelyard.operations.applying import ApplyReport
+from wheelyard.operations.applying import ApplyReport, SourcedTables
 from wheelyard.settings.sections import names_in
 from wheelyard.wiring.build import open_index
+from wheelyard.wiring.stores import require_credentials_place
 
 SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
 
@@ -77,18 +78,19 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
     Documentation: indexes.md
     """
     wanted = tuple(read_files(files, source))
-    api = _open_for_apply(makes_store=not options["dry_run"])
+    api = _open_whole(makes_store=not options["dry_run"])
     answer = api.call(
         apply_operations.apply_files, ApplyRequest(files=wanted, note=note, **options)
     )
     print_result(answer, report_lines(answer.files, is_dry_run=options["dry_run"]))
 
 
-def _open_for_apply(*, makes_store: bool) -> Api:
+def _open_whole(*, makes_store: bool) -> Api:
     """
-    Return the index to which files are applied, also beside settings that still have their tables.
+    Return the index with all its documents, also beside settings that still have its tables.
 
-    A store that is missing is made, if that is wanted. Raises as `remote_api` and `ensure_index`.
+    A store that is missing is made, if that is wanted. Raises as `remote_api`, `ensure_index` and
+    `require_credentials_place`.
     """
     remote = remote_api()
     if remote is not None:
@@ -96,8 +98,11 @@ def _open_for_apply(*, makes_store: bool) -> Api:
     reading = loaded_settings(passes_over_index=True)
     warn_of_settings_file(reading)
     if makes_store:
-        return local_api(ensure_index(reading.settings))
-    return local_api(closed_with_command(open_index(reading.settings, create=False)))
+        index = ensure_index(reading.settings)
+    else:
+        index = closed_with_command(open_index(reading.settings, create=False))
+    require_credentials_place(index.server.stores.documents, index.server.traits)
+    return local_api(index)
 
 
 def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[FileToApply]:
@@ -121,6 +126,27 @@ def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[Fil
             else:
                 together.setdefault(name, {}).update(table)
     yield FileToApply(source, together)
+
+
+def sourced_tables(paths: Sequence[Path]) -> Iterator[SourcedTables]:
+    """Yield what the files of a server say. Raises Invalid as `read_files`."""
+    for file in read_files(paths):
+        yield SourcedTables(file.source, read_tables(file.tables, ()))
+
+
+def begin_with(files: AppliedFiles, *, is_read_only: bool) -> None:
+    """
+    Put the files of a server into force, print what that changes, and warn of what differs.
+
+    A server that only reads says only what differs. Raises WheelyardError if a file cannot be
+    applied.
+    """
+    if not is_read_only:
+        for line in report_lines(files.put_into_force()):
+            click.echo(escaped("\t".join(line)))
+    for drift in files.drifts():
+        if drift.differences:
+            warn(f"file {drift.source}: {drift.text}")
 
 
 def _tables_in(path: Path) -> dict[str, Any]:
@@ -198,5 +224,5 @@ def show_command(*, toml: bool) -> None:
     Documentation: indexes.md
     """
     del toml  # there is no other form for people so far
-    tables = open_api().call(apply_operations.show_tables)
+    tables = _open_whole(makes_store=False).call(apply_operations.show_tables)
     print_result(tables, ((line,) for line in to_toml(tables).splitlines()))

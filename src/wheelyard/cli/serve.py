@@ -1,7 +1,7 @@
 """`wheelyard serve`, and `wheelyard run`: the same with the command line of pypiserver."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -39,8 +39,6 @@ from wheelyard.http.server import resolve_bind_address, run_server
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.model.api_token import ApiToken
 from wheelyard.model.decoding import escaped
-from wheelyard.model.index_file import read_tables
-from wheelyard.operations.applying import SourcedTables
 from wheelyard.settings.load import LoadedSettings, process_environment
 from wheelyard.settings.sections import (
     DEFAULT_STORE,
@@ -58,6 +56,7 @@ from wheelyard.wiring.warnings import server_warnings, tls_files
 if TYPE_CHECKING:
     from wheelyard.cli.publish_commands import WatcherThreads
     from wheelyard.operations.applied_files import AppliedFiles
+    from wheelyard.operations.applying import SourcedTables
 
 
 NOTHING_PROTECTED: Final = "."
@@ -166,18 +165,18 @@ def serve_command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes 
     if options["private"]:
         overrides["access"]["private"] = True
     watched = {name: options[name] for name in ("places", "lenient", "every")}
-    files = tuple(_files_to_apply(options["files"]))
+    files = _files_to_apply(options["files"])
     run_index(server_settings(options, overrides), WatchOptions(**watched), files)
 
 
-def _files_to_apply(paths: tuple[Path, ...]) -> Iterator[SourcedTables]:
-    """Yield what files say of the index. Raises Invalid if one is wrong."""
-    if paths:
-        # imported only for --apply
-        from wheelyard.cli.apply_commands import read_files
+def _files_to_apply(paths: tuple[Path, ...]) -> "tuple[SourcedTables, ...]":
+    """Return what files say of the index. Raises Invalid if one is wrong."""
+    if not paths:
+        return ()
+    # imported only for --apply
+    from wheelyard.cli.apply_commands import sourced_tables
 
-        for file in read_files(paths):
-            yield SourcedTables(file.source, read_tables(file.tables, ()))
+    return tuple(sourced_tables(paths))
 
 
 def overrides_of(options: dict[str, Any]) -> dict[str, dict[str, object]]:
@@ -236,7 +235,7 @@ def _parse_actions(actions: str) -> frozenset[str]:
 
 
 def run_index(
-    loaded: LoadedSettings, options: WatchOptions, files: tuple[SourcedTables, ...] = ()
+    loaded: LoadedSettings, options: WatchOptions, files: "tuple[SourcedTables, ...]" = ()
 ) -> None:
     """
     Run the server, and its watch threads, until a signal, once `files` are in force.
@@ -305,7 +304,7 @@ class ServedIndex:
         settings: Settings,
         options: WatchOptions,
         sources: Mapping[SettingPath, str],
-        files: tuple[SourcedTables, ...] = (),
+        files: "tuple[SourcedTables, ...]" = (),
     ) -> None:
         self._files = files
         self._settings = settings
@@ -333,7 +332,12 @@ class ServedIndex:
                 else ensure_index(settings, is_server=True)
             )
             index.server.sources = self._sources
-            self._apply_files(index)
+            index.server.applied_files = self._applied_files(index)
+            if index.server.applied_files is not None:
+                # imported only for --apply
+                from wheelyard.cli.apply_commands import begin_with
+
+                begin_with(index.server.applied_files, is_read_only=is_read_only)
             if index.upstream is not None:
                 index.upstream.policy.load()
             self._watchers = self._build_watchers(index)
@@ -361,24 +365,6 @@ class ServedIndex:
         from wheelyard.operations.applied_files import AppliedFiles
 
         return AppliedFiles(index.server.applying, self._files, index.server.retries)
-
-    def _apply_files(self, index: Index) -> None:
-        """
-        Put the files of `--apply` into force, and print what that changes.
-
-        A server that only reads logs what differs from them. Raises WheelyardError if a file cannot
-        be applied.
-        """
-        files = self._applied_files(index)
-        index.server.applied_files = files
-        if files is None:
-            return
-        if not index.settings.server.read_only:
-            from wheelyard.cli.apply_commands import report_lines
-
-            for line in report_lines(files.put_into_force()):
-                click.echo(escaped("\t".join(line)))
-        files.count_differences()
 
     def start_watching(self, index: Index) -> None:
         """

@@ -32,6 +32,7 @@ from wheelyard.operations.sweep import DailySweep
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.spool import try_lock
 from wheelyard.wiring.index import Index
+from wheelyard.wiring.stores import whole_place
 
 GRACEFUL_SHUTDOWN_SECONDS: Final = 60
 """How long running requests may take to finish at a graceful shutdown."""
@@ -198,7 +199,8 @@ def _prove_writes(index: Index) -> None:
     if written is not None and written.is_older:
         # before: a process that dies in between does both at its next start
         index.server.access.mark()
-    rewrite_format(documents, index.server.retries)
+    credentials = whole_place(index.server.traits.credentials)
+    rewrite_format(documents, index.server.retries, credentials)
 
 
 class WorkerProcess(Struct, frozen=True):

@@ -63,8 +63,7 @@ def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> Index
     """
     for name in tables:
         if name not in TABLES and name not in of_process:
-            known = ", ".join(TABLES)
-            raise _wrong(f"There is no table {quoted(name)}, but {known}.")
+            raise _wrong(f"There is no table {quoted(name)}, but {', '.join(TABLES)}.")
     groups = _groups(tables.get("groups", {}))
     return IndexTables(
         index=tuple(_indexes(_array(tables, "index"))),

@@ -93,6 +93,30 @@ def open_store(settings: Settings, runtime: Runtime, *, create: bool) -> OpenedS
     return OpenedStore(stores, opened.spool, traits)
 
 
+def whole_place(location: str) -> str:
+    """Return the location of a store as all processes of this machine understand it."""
+    if not location or is_bucket(location):
+        return location
+    return str(Path(location).resolve())
+
+
+def require_credentials_place(documents: Store, traits: StoreTraits) -> None:
+    """
+    Raise Invalid unless this process keeps credentials where the servers of the store do.
+
+    Raises Unavailable if the store does not answer.
+    """
+    stored_format = read_format(documents)
+    if stored_format is None or stored_format.credentials == whole_place(traits.credentials):
+        return
+    place = stored_format.credentials or "the store itself"
+    raise bad_setting(
+        f"access.credentials_store: the servers of this store keep grants and publishers in "
+        f"{escaped(place)}, so that what is written elsewhere has no effect. Give their settings "
+        "by --config"
+    )
+
+
 def has_store(settings: Settings) -> bool:
     """Return whether all folders of the settings are there, with a store in that of the index."""
     return not any(_missing_folders(settings))
