@@ -75,7 +75,7 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
         wheelyard apply index.toml
         wheelyard apply index.toml --prune --server https://packages.acme.dev
 
-    Documentation: indexes.md
+    Documentation: index-file.md
     """
     wanted = tuple(read_files(files, source))
     api = _open_whole(makes_store=not options["dry_run"])
@@ -221,7 +221,7 @@ def show_command(*, toml: bool) -> None:
         wheelyard show --toml
         wheelyard show --toml --server https://packages.acme.dev > index.toml
 
-    Documentation: indexes.md
+    Documentation: index-file.md
     """
     del toml  # there is no other form for people so far
     tables = _open_whole(makes_store=False).call(apply_operations.show_tables)

@@ -176,6 +176,8 @@ def _publishers(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[Publis
         try:
             keys = canonical_publisher(table)
         except Invalid as fault:
+            if "id" in table:  # the message names it
+                raise _wrong(fault.message) from fault
             raise _wrong(f"{title}: {fault.message}") from fault
         ids.append(str(keys["id"]))
         _require_different("publisher", ids)

@@ -1,0 +1,99 @@
+"""A command that applies a file is killed at each change of the store, beside two servers."""
+
+import json
+import shutil
+from itertools import count
+from pathlib import Path
+from signal import SIGKILL
+from typing import Final
+
+import pytest
+
+from tests.durability.serving import environment, get, server
+from tests.forking import ProcessEnvironment, fork
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.build import open_index
+
+TABLES: Final = """
+[[index]]
+name = "dev"
+layers = {layers}
+[[index]]
+name = "secret"
+[[index]]
+name = "pub"
+[[grant]]
+who = ["anonymous"]
+projects = ["*"]
+actions = ["read"]
+index = "{open}"
+"""
+EARLIER: Final = TABLES.format(layers='["dev"]', open="dev")
+LATER: Final = TABLES.format(layers='["dev", "secret"]', open="pub")
+INDEXES: Final = ("dev", "secret", "pub")
+MOST_STEPS: Final = 400
+
+
+def apply(store: Path, text: str, steps: int = 0) -> int | None:
+    """Apply a file, killed at a change of the store, and return the status of the process."""
+    file = store.parent / "index.toml"
+    file.write_text(text)
+    log = store.parent / "apply.txt"
+    dependencies = ProcessEnvironment(
+        folder=store.parent,
+        environment=environment(),
+        output=log,
+        errors=log,
+        store=str(store),
+        steps=steps,
+    )
+    process = fork(("apply", str(file), "--prune", "--again", "--store", str(store)), dependencies)
+    process.join()
+    assert process.exitcode in {0, -SIGKILL}, log.read_text()
+    return process.exitcode
+
+
+def read_by_anybody(port: int) -> set[tuple[str, str]]:
+    """Return which files an anonymous reader gets of a server, with the index that is asked."""
+    readable = set[tuple[str, str]]()
+    for name in INDEXES:
+        status, body = get(port, f"/{name}/simple/demo/")
+        assert status in {200, 401, 403, 404}
+        if status == 200:
+            readable |= {(name, file["filename"]) for file in json.loads(body)["files"]}
+    return readable
+
+
+@pytest.mark.slow
+def test_a_killed_command_opens_nothing(tmp_path: Path) -> None:
+    """Wherever it dies, both servers show what was or will be open, and the next run ends it."""
+    store = tmp_path / "store"
+    assert apply(store, EARLIER) == 0
+    index = open_index(Settings(store=StoreSettings(location=str(store))))
+    for number, name in enumerate(INDEXES):
+        made = make_wheel(version=f"{number + 1}.0")
+        index.named(name).uploads.accept(made.arrival(tmp_path), ALICE)
+    with (
+        server(store, tmp_path / "one.txt") as one,
+        server(store, tmp_path / "other.txt") as other,
+    ):
+        before = read_by_anybody(one.port)
+        apply(store, LATER)
+        after = read_by_anybody(other.port)
+        assert before != after
+        assert read_by_anybody(one.port) == after
+        for steps in count(1):
+            first, second = (EARLIER, LATER) if steps % 2 else (LATER, EARLIER)
+            apply(store, first)
+            status = apply(store, second, steps)
+            for serving in (one, other):
+                assert read_by_anybody(serving.port) <= before | after
+            apply(store, second)
+            for serving in (one, other):
+                assert read_by_anybody(serving.port) == (after if steps % 2 else before)
+            if status == 0:
+                break
+            assert steps < MOST_STEPS
+    shutil.rmtree(store)
