@@ -28,6 +28,8 @@ def put_tables(index: Index, text: str) -> None:
         server.access.grant(convert(table, GrantFields), BY)
     for table in tables.get("publisher", ()):
         server.publishers.add(table, BY)
+    if "retention" in tables:
+        server.retention_rules.set_rules(tables["retention"], BY)
 
 
 def split(text: str) -> tuple[str, str]:

@@ -14,8 +14,11 @@ from tests.clients.harness import Sandbox
 from tests.clients.tls import Authority
 from tests.fake_gcs.server import running_fake_gcs
 from tests.http.packages import wheel
+from tests.index_tables import put_tables
 from tests.settings.written import PUBLISHER
 from tests.storage.gcs.opened import EMULATOR
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration  # the address is tried
 
@@ -225,8 +228,11 @@ def test_indexes_are_listed_and_names_of_no_index_are_warnings(
     (sandbox.folder / "wheelyard.toml").write_text(
         '[[index]]\nname = "prod"\nlayers = ["prod", "qa"]\npromote_from = ["qa", "nix"]\n'
         '[main]\npromote_from = ["nix"]\n'
-        '[[retention]]\nindex = "nix"\nkeep_last = 3\n'
-        '[[retention]]\nindex = "qa"\nkeep_last = 3\n'
+    )
+    store = StoreSettings(location=str(sandbox.folder / "packages"))
+    put_tables(
+        open_index(Settings(store=store)),
+        '[[retention]]\nindex = "nix"\nkeep_last = 3\n[[retention]]\nindex = "qa"\nkeep_last = 3\n',
     )
 
     done = wheelyard("config", "check", *place)
@@ -240,8 +246,8 @@ def test_indexes_are_listed_and_names_of_no_index_are_warnings(
     warned = [line for line in done.stderr.splitlines() if "the index nix, which" in line]
     assert [line.split(" names ")[0].removeprefix("wheelyard: warning: ") for line in warned] == [
         "main.promote_from",
-        "retention rule 1",
         "promote_from of the index prod",
+        "retention rule 1",
     ]
 
 

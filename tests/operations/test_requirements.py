@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.index_tables import put_tables
 from tests.operations.distributions import make_requiring
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
@@ -310,8 +311,8 @@ def test_the_table_for_searches_is_not_complete(harness: IndexHarness) -> None:
 
 def test_rules_of_retention(harness: IndexHarness) -> None:
     """A preview and a run of retention say which release lacks then what it requires."""
-    rules = ({"index": "dev", "keep_last": 1},)
-    both = TwoIndexes(harness, settings=Settings(retention=rules))
+    put_tables(harness.index, '[[retention]]\nindex = "dev"\nkeep_last = 1\n')
+    both = TwoIndexes(harness)
     both.upload(make_requiring("acme-core", "1.2", "acme-lib<2"))
     for version in ("1.3", "2.0"):
         both.upload(make_requiring("acme-lib", version))

@@ -7,6 +7,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.index_tables import put_tables
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, fake_runtime, remove_now
 from tests.operations.store_copies import store_copy
@@ -28,14 +29,12 @@ DEMO = NormalizedName("demo")
 FIRST, SECOND = Selection(parse_version("1.0")), Selection(parse_version("2.0"))
 
 
-def wrong(harness: IndexHarness, settings: Settings | None = None, **ahead: float) -> Index:
+def wrong(harness: IndexHarness, **ahead: float) -> Index:
     """Return the index as a machine has it whose clock is ahead of the store's, or behind it."""
     runtime = fake_runtime(harness.clock, seed=9)
     runtime = replace(runtime, now=lambda: harness.clock.now + timedelta(**ahead))
     index = harness.index
-    return build_index(
-        Stores.of(harness.store), index.server.spool, settings or Settings(), runtime
-    )
+    return build_index(Stores.of(harness.store), index.server.spool, Settings(), runtime)
 
 
 @pytest.mark.parametrize("days", [40, -40])
@@ -116,8 +115,8 @@ def test_retention_refuses(harness: IndexHarness) -> None:
     """Rules find no release old because the clock of the machine is ahead, and delete nothing."""
     harness.upload(KEPT)
     harness.upload(make_wheel(version="2.0"))
-    settings = Settings(retention=({"older_than_days": 30},))
-    retention = wrong(harness, settings, days=40).server.retention
+    put_tables(harness.index, "[[retention]]\nolder_than_days = 30\n")
+    retention = wrong(harness, days=40).server.retention
     assert retention is not None
 
     assert retention.preview(ALICE).deleted == ()

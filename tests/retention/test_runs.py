@@ -1,6 +1,6 @@
 """Runs over a store: what they delete and read, races, crashes, and what cannot be read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pytest
 from msgspec.structs import replace
@@ -20,26 +20,41 @@ from wheelyard.model.retention import RetentionReport
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.retention.daily import DAILY, DailyRetention
 from wheelyard.retention.runs import Retention
-from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.settings.sections import DownloadSettings, ServerSettings, Settings
 from wheelyard.storage.base import Store
 from wheelyard.wiring.index import Index
 
-OLD = {"older_than_days": 30}
-LAST = {"keep_last": 1}
-SETTINGS = Settings(retention=(LAST,))
+Rule = Mapping[str, object]
+OLD: Rule = {"older_than_days": 30}
+LAST: Rule = {"keep_last": 1}
 VERSIONS = ("1.0", "2.0", "3.0")
 
 
 def retention_of(index: Index) -> Retention:
     """Return what deletes by the rules of an index."""
-    assert index.server.retention is not None
-    return index.server.retention
+    retention = index.server.retention
+    assert retention is not None
+    return retention
+
+
+def put(harness: IndexHarness, *rules: Rule) -> None:
+    """Put rules into the store in place of those that it has."""
+    harness.index.server.retention_rules.set_rules(rules, ALICE.principal)
+
+
+def daily_of(index: Index) -> DailyRetention:
+    """Return what applies the rules daily in the process of an index."""
+    return DailyRetention(lambda: index.server.retention, index.server.runtime)
 
 
 def filled(
-    harness: IndexHarness, settings: Settings = SETTINGS, store: Store | None = None
+    harness: IndexHarness,
+    rule: Rule = LAST,
+    settings: Settings | None = None,
+    store: Store | None = None,
 ) -> Index:
-    """Return an index with three releases of two projects, opened through a store."""
+    """Return an index with three releases of two projects and a rule, opened through a store."""
+    put(harness, rule)
     for name in ("demo", "other"):
         for version in VERSIONS:
             harness.upload(make_wheel(name, version))
@@ -90,7 +105,8 @@ def test_a_rule_is_about_one_index(harness: IndexHarness) -> None:
     indexes.promote("1.5")
     rules = ({"index": "dev", **LAST}, {"index": "gone", **LAST}, {"index": "view", **LAST})
     tables = ({"name": "dev"}, {"name": "prod"}, {"name": "view", "layers": ["dev"]})
-    root = harness.opened(5, settings=Settings(index=tables, retention=rules))
+    put(harness, *rules)
+    root = harness.opened(5, settings=Settings(index=tables))
 
     report = retention_of(root).run(ALICE, keeps=True)
 
@@ -126,9 +142,9 @@ def test_what_changed_meanwhile_is_judged_anew(harness: IndexHarness, change: st
 
     store = ObservedStore(harness.store, before_the_commit)
     tables = ({"name": "dev"}, {"name": "prod"})
-    settings = Settings(index=tables, retention=({"index": "dev", **OLD},))
+    put(harness, {"index": "dev", **OLD})
 
-    report = retention_of(harness.opened(7, store, settings)).run(ALICE)
+    report = retention_of(harness.opened(7, store, Settings(index=tables))).run(ALICE)
 
     assert done == [change]
     assert deleted(report) == ["demo 2.0"]
@@ -147,9 +163,7 @@ def test_a_run_keeps_to_its_plan(harness: IndexHarness) -> None:
             harness.upload(make_wheel(version="4.0"))
 
     filled(harness)
-    retention = retention_of(
-        harness.opened(7, ObservedStore(harness.store, before_the_commit), SETTINGS)
-    )
+    retention = retention_of(harness.opened(7, ObservedStore(harness.store, before_the_commit)))
     plan = retention.preview(ALICE).plan
 
     report = retention.run(ALICE, plan=plan)
@@ -167,9 +181,8 @@ def test_a_promotion_of_what_was_deleted_fails(harness: IndexHarness) -> None:
     indexes = TwoIndexes(harness)
     for version in VERSIONS:
         indexes.upload(make_wheel(version=version))
-    settings = Settings(
-        index=({"name": "dev"}, {"name": "prod"}), retention=({"index": "dev", **LAST},)
-    )
+    put(harness, {"index": "dev", **LAST})
+    settings = Settings(index=({"name": "dev"}, {"name": "prod"}))
     retention = retention_of(harness.opened(7, settings=settings))
     done = list[RetentionReport | None]()
 
@@ -195,13 +208,13 @@ def test_a_killed_run_is_gone_on_with(harness: IndexHarness, kind: FaultKind) ->
         for key, body in harness.snapshot().items():
             copy.store.put(key, body, None)  # type: ignore[arg-type] # keys of the same store
         faulty = FaultyStore(copy.store, (Fault(kind, "put", nth=number),))
-        killed = copy.opened(4, faulty, SETTINGS)
+        killed = copy.opened(4, faulty)
         killed.search.start = lambda refresh: refresh()  # a process is killed with its threads
         try:
             retention_of(killed).run(ALICE)
         except ProcessCrash:
             harness.clock.advance(minutes=11)
-            retention_of(copy.opened(5, settings=SETTINGS)).run(ALICE)
+            retention_of(copy.opened(5)).run(ALICE)
             files = copy.opened(6).projects.read_for_update(DEMO).files
             assert [file.version for file in files] == ["3.0"]
             assert copy.check(rebuild=True).problems == []
@@ -217,15 +230,19 @@ def test_a_run_reads_each_document_once_and_no_file(harness: IndexHarness) -> No
     """A run reads each document that a rule names once, and of files core metadata at most."""
     calls = list[tuple[str, str]]()
     store = ObservedStore(harness.store, lambda verb, key: calls.append((verb, key)))
-    settings = Settings(retention=({"projects": ["demo"], **LAST}, {"projects": ["d*"], **OLD}))
-    index = filled(harness, settings, store)
+    index = filled(harness, store=store)
+    put(harness, {"projects": ["demo"], **LAST}, {"projects": ["d*"], **OLD})
     index.search.table()
     calls.clear()
 
     retention_of(index).preview(ALICE)
 
-    assert calls[:2] == [("get", keys.PROJECT_NAMES), ("get", keys.project(DEMO))]
-    assert {key for _, key in calls[2:]} == {keys.INDEX_LIST, keys.INDEX_LIST_JOURNAL}
+    assert calls[:3] == [
+        ("get", keys.INDEX_LIST),
+        ("get", keys.PROJECT_NAMES),
+        ("get", keys.project(DEMO)),
+    ]
+    assert {key for _, key in calls[3:]} == {keys.INDEX_LIST}
     calls.clear()
     retention_of(index).run(ALICE)
     files = [key for _, key in calls if key.startswith(keys.FILES)]
@@ -248,9 +265,8 @@ def test_a_damaged_document_is_left_alone(harness: IndexHarness) -> None:
 
 def test_rules_about_downloads_need_counts(harness: IndexHarness) -> None:
     """A rule about downloads deletes nothing until they were counted for so long, and says so."""
-    settings = Settings(retention=({"not_downloaded_days": 30},))
-    index = filled(harness, settings)
-    served = harness.opened(8, settings=settings)
+    index = filled(harness, {"not_downloaded_days": 30})
+    served = harness.opened(8)
     report = retention_of(index).run(ALICE)
     assert report is not None
     assert (report.deleted, "not counted" in report.rules[0].hindrance) == ((), True)
@@ -261,7 +277,7 @@ def test_rules_about_downloads_need_counts(harness: IndexHarness) -> None:
     counter("demo", "1.0")
     harness.clock.advance(days=2)
 
-    report = retention_of(harness.opened(9, settings=settings)).run(ALICE, keeps=True)
+    report = retention_of(harness.opened(9)).run(ALICE, keeps=True)
     assert deleted(report) == ["demo 2.0", "other 2.0", "other 1.0"]
 
 
@@ -279,15 +295,14 @@ def _counter(index: Index, harness: IndexHarness) -> Callable[[str, str], None]:
 
 def test_counts_that_are_off_or_damaged(harness: IndexHarness) -> None:
     """Where downloads are not counted, or cannot be read, a rule about them deletes nothing."""
-    rules = ({"not_downloaded_days": 30},)
-    off = replace(Settings(retention=rules).downloads, count=False)
-    index = filled(harness, Settings(retention=rules, downloads=off))
+    off = Settings(downloads=DownloadSettings(count=False))
+    index = filled(harness, {"not_downloaded_days": 30}, off)
     report = retention_of(index).run(ALICE)
     assert report is not None
     assert (report.deleted, "[downloads] count" in report.rules[0].hindrance) == ((), True)
 
     harness.store.put(keys.downloads_of_month("2026-02"), b"x", None)
-    report = retention_of(harness.opened(6, settings=Settings(retention=rules))).run(ALICE)
+    report = retention_of(harness.opened(6)).run(ALICE)
     assert report is not None
     assert (report.deleted, "cannot be read" in report.rules[0].hindrance) == ((), True)
 
@@ -302,7 +317,7 @@ def test_who_may_run_it_and_where(harness: IndexHarness) -> None:
         with pytest.raises(WheelyardError):
             retention_of(index).run(caller)
 
-    only_reads = replace(SETTINGS, server=ServerSettings(read_only=True))
+    only_reads = Settings(server=ServerSettings(read_only=True))
     with pytest.raises(Forbidden):
         retention_of(harness.opened(6, settings=only_reads)).run(ALICE)
     assert len(index.projects.read_for_update(DEMO).files) == 3
@@ -311,10 +326,7 @@ def test_who_may_run_it_and_where(harness: IndexHarness) -> None:
 def test_one_of_many_servers_runs_it_daily(harness: IndexHarness) -> None:
     """Once a day one server applies the rules, and its name for the journal says so."""
     index = filled(harness)
-    others = [harness.opened(seed, settings=SETTINGS) for seed in (11, 12)]
-    servers = [
-        DailyRetention(retention_of(opened), opened.server.runtime) for opened in (index, *others)
-    ]
+    servers = [daily_of(index), *(daily_of(harness.opened(seed)) for seed in (11, 12))]
     for server in servers:
         server.run_if_due()
     (event,) = history(index, DEMO)[-1].events
@@ -334,7 +346,7 @@ def test_a_daily_run_warns(harness: IndexHarness, caplog: pytest.LogCaptureFixtu
     harness.upload(make_wheel("core", "1.2", metadata=required))
     index = filled(harness)
 
-    DailyRetention(retention_of(index), index.server.runtime).run_if_due()
+    daily_of(index).run_if_due()
 
     after = "After this, core 1.2 has no demo<2 in main."
     assert f"retention: {after}" in caplog.messages
@@ -352,7 +364,7 @@ def test_no_two_at_a_time(harness: IndexHarness) -> None:
             codes.append(code_of(refused.value))
 
     store = ObservedStore(harness.store, meanwhile)
-    retention_of(harness.opened(6, store, SETTINGS)).run(ALICE)
+    retention_of(harness.opened(6, store)).run(ALICE)
 
     assert codes == [("Conflict", "retention_running")]
 

@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
+from tests.index_tables import put_tables
 from tests.model.jobs import GITHUB
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, Clock, IndexHarness, remove_now
@@ -28,7 +29,6 @@ from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.sweep import EVERY, DailySweep
-from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import ABSENT, Key
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.reserve import RESERVE_BYTES
@@ -173,7 +173,11 @@ def test_other_failures_leave_it(disk: Path) -> None:
 
 @pytest.fixture
 def full(tmp_path: Path, disk: Path) -> IndexHarness:
-    """An index on a full disk, with four releases, and what an upload has left two days ago."""
+    """
+    An index on a full disk.
+
+    It has four releases, a rule of retention, and what an upload has left two days ago.
+    """
     spooled = tmp_path / "spool"
     spooled.mkdir()
     store = store_on(disk)
@@ -181,6 +185,7 @@ def full(tmp_path: Path, disk: Path) -> IndexHarness:
     harness = IndexHarness(spooled, clock, other=store)
     for version in VERSIONS:
         harness.upload(make_wheel(version=version))
+    put_tables(harness.index, "[[retention]]\nkeep_last = 1\n")
     store.put_file(ORPHAN, bytes(RESERVE_BYTES))
     os.utime(store.path_of(ORPHAN), (clock.seconds() - 200_000,) * 2)
     fill(disk)
@@ -207,8 +212,7 @@ def test_releases_are_deleted(full: IndexHarness, disk: Path) -> None:
 
 def test_retention_deletes_on_a_full_disk(full: IndexHarness) -> None:
     """Rules delete old releases on a full disk."""
-    settings = Settings(retention=({"keep_last": 1},))
-    retention = full.opened(seed=3, settings=settings).server.retention
+    retention = full.opened(seed=3).server.retention
     assert retention is not None
 
     report = retention.run(ALICE)

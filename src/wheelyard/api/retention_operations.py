@@ -1,7 +1,7 @@
 """
-Operations of retention: what rules of the settings would delete, and the deletion.
+Operations of retention: what the rules of the store would delete, and the deletion.
 
-Each raises Invalid (code `bad_setting`) if there is no rule, and as `retention/runs.py` says.
+Each raises NotFound if there is no rule, and as `retention/runs.py` says.
 """
 
 from datetime import datetime
@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from wheelyard.api.operation import Call, IndexName
-from wheelyard.errors import Invalid, NotFound
+from wheelyard.errors import NotFound
 from wheelyard.model.index_name import read_index_name
 from wheelyard.model.retention import RetentionReport
 
@@ -41,14 +41,16 @@ class RetentionAnswer(RetentionReport, frozen=True, kw_only=True):
 def preview_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
     """Show what rules of retention would delete now. Nothing is deleted."""
     retention = _retention(call)
-    report = retention.preview(call.caller, _checked(call, body.index), keeps=body.kept)
+    only = _checked(call, retention, body.index)
+    report = retention.preview(call.caller, only, keeps=body.kept)
     return RetentionAnswer(**asdict(report), last_run=retention.last_run())
 
 
 def run_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
     """Delete what rules of retention say."""
     retention = _retention(call)
-    report = retention.run(call.caller, _checked(call, body.index), keeps=body.kept)
+    only = _checked(call, retention, body.index)
+    report = retention.run(call.caller, only, keeps=body.kept)
     assert report is not None  # noqa: S101 - a run that is asked for is always due
     return RetentionAnswer(**asdict(report), last_run=retention.last_run())
 
@@ -56,14 +58,14 @@ def run_retention(call: Call, body: RetentionQuery) -> RetentionAnswer:
 def _retention(call: Call) -> "Retention":
     retention = call.index.server.retention
     if retention is None:
-        raise Invalid(
-            "There is no rule of retention. Add a [[retention]] table to the settings.",
-            code="bad_setting",
+        raise NotFound(
+            "There is no rule of retention. Add a [[retention]] table to a file that describes the "
+            "index, and apply it."
         )
     return retention
 
 
-def _checked(call: Call, index: str | None) -> str | None:
+def _checked(call: Call, retention: "Retention", index: str | None) -> str | None:
     """
     Return the name of the index that is asked for.
 
@@ -71,7 +73,7 @@ def _checked(call: Call, index: str | None) -> str | None:
     """
     if index is not None:
         name = call.index.named(read_index_name(index)).name
-        if all(rule.index != name for rule in call.index.settings.retention_rules):
+        if all(rule.index != name for rule in retention.rules):
             raise NotFound(f"No rule of retention is about the index {name}.")
         return name
     return None

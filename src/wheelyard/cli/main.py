@@ -63,7 +63,7 @@ COMMAND_GROUPS: Final = {
     },
     "Store and checks": {
         "check": "verify every byte and link, and mend what can be mended",
-        "retention": "delete old releases by the rules of the settings",
+        "retention": "delete old releases by the rules of retention",
         "index": "list, add, change and remove indexes such as dev and prod",
         "apply": "put into the store what a file says of the index",
         "show": "print what describes the index, as such a file",

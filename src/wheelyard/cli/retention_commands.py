@@ -1,4 +1,4 @@
-"""`wheelyard retention`: deletes old releases by the rules of the settings."""
+"""`wheelyard retention`: deletes old releases by the rules of retention."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ from wheelyard.model.retention import JudgedRelease
 )
 def retention_command(*, dry_run: bool, verbose: bool, index: str | None) -> int:
     """
-    Delete what the [[retention]] rules of the settings say. `wheelyard restore` brings it back.
+    Delete what the [[retention]] rules of the store say. `wheelyard restore` brings it back.
 
     Latest releases, and those that are pinned or were promoted, are always kept. The status is 1 if
     a project was left alone, as its document cannot be read.

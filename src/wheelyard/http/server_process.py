@@ -149,12 +149,11 @@ def lead(index: Index, command: ServerCommand, probe: check_store.StoreProbe) ->
     if not index.settings.server.read_only:
         index.server.spool.remove_abandoned()
         DailySweep(index.server.sweep, index.changes, index.server.runtime).start()
-        retention = index.server.retention if index.settings.server.daily_retention else None
-        if retention is not None:
-            # nothing of it is loaded while there is no rule
+        if index.settings.server.daily_retention:
+            # nothing of it is loaded while it is off
             from wheelyard.retention.daily import DailyRetention  # noqa: PLC0415
 
-            DailyRetention(retention, index.server.runtime).start()
+            DailyRetention(lambda: index.server.retention, index.server.runtime).start()
         if index.settings.notifications.webhook and index.upstream is not None:
             # nothing of it is loaded while it is off
             from wheelyard.notifications.notifier import Notifier  # noqa: PLC0415

@@ -169,6 +169,7 @@ ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "index-made": "Made indexes",
         "index-changed": "Changed indexes",
         "index-removed": "Removed indexes",
+        "retention-changed": "Changed rules of retention",
         "publisher-added": "Added trusted publishers",
         "publisher-changed": "Changed trusted publishers",
         "publisher-removed": "Removed trusted publishers",
@@ -211,7 +212,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     newer version calls it;
     `granted`, `revoked`, `group`, `group-deleted`, `person-ended`, `person-admitted` or
     `person-name-released`; `publisher-added`, `publisher-changed` or `publisher-removed`;
-    `index-made`, `index-changed` or `index-removed`;
+    `index-made`, `index-changed` or `index-removed`; `retention-changed`;
     `approved` or `blocked`.
     """
     files: tuple[str, ...]

@@ -1,9 +1,10 @@
 """
-The definitions of indexes in the store, as a document with a journal.
+The definitions of indexes and the rules of retention in the store, as a document with a journal.
 
 An index is kept as the keys of an `[[index]]` table that were given, so that the defaults are those
 of the version that reads it. Whether a table is valid is for `index_definition.py` to say: a
-version that does not know one of its keys takes it for wrong, and does not serve that index.
+version that does not know one of its keys takes it for wrong, and does not serve that index. The
+same holds for the keys of a `[[retention]]` table, by which nothing is deleted then.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ FILTER: Final = "filter"
 LISTS_OF_INDEXES: Final = (LAYERS, "promote_from")
 IndexKeys = dict[str, Any]
 """The keys of an `[[index]]` table, with their values as JSON."""
+RetentionKeys = dict[str, Any]
+"""The keys of a `[[retention]]` table, with their values as JSON."""
 
 
 class IndexEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
@@ -69,7 +72,17 @@ class FileApplied(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag
     """Whether what it lacks was removed."""
 
 
-AnyIndexEvent = IndexMade | IndexChanged | IndexRemoved | FileApplied
+class RetentionChanged(
+    IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="retention-changed"
+):
+    """The rules of retention were replaced by others, which are all here."""
+
+    rules: tuple[RetentionKeys, ...]
+    source: str = ""
+    """That of the file by which they were changed, or empty if they keep the one that they had."""
+
+
+AnyIndexEvent = IndexMade | IndexChanged | IndexRemoved | FileApplied | RetentionChanged
 
 
 class IndexCommit(EventCommit[AnyIndexEvent], frozen=True, kw_only=True, omit_defaults=True):
@@ -93,6 +106,19 @@ class StoredIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
     def name(self) -> str:
         """The name, which no other one has."""
         return str(self.index.get("name", ""))
+
+
+class StoredRetention(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The rules of retention in the store, of which there is at least one."""
+
+    rules: tuple[RetentionKeys, ...]
+    """The tables, as written."""
+    changed: datetime
+    """When the store got these rules (UTC)."""
+    changed_by: str
+    """The principal."""
+    source: str = ""
+    """That of the file that made or changed them last, or empty if none did."""
 
 
 class AppliedFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -137,6 +163,8 @@ class IndexList(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """In the order in which they were made."""
     applied: dict[str, AppliedFile] = {}
     """The file that was applied last, by its source."""
+    retention: StoredRetention | None = None
+    """The rules of retention, or None if there is none."""
     commit: IndexCommit | None = None
     """The last commit, number `revision`."""
 
@@ -160,6 +188,8 @@ def apply(indexes: IndexList, event: AnyIndexEvent) -> IndexList:
         case FileApplied(source=source, digest=digest, prunes=prunes, at=at, by=by, note=note):
             file = AppliedFile(digest=digest, prunes=prunes, at=at, by=by, note=note)
             return replace(indexes, applied={**indexes.applied, source: file})
+        case RetentionChanged():
+            return replace(indexes, retention=_retention_after(indexes.retention, event))
         case IndexRemoved(name=name):
             stored = tuple(before for before in stored if before.name != name)
     return replace(indexes, indexes=stored)
@@ -176,6 +206,17 @@ def _changed(before: StoredIndex, event: IndexChanged) -> StoredIndex:
     )
 
 
+def _retention_after(
+    before: StoredRetention | None, event: RetentionChanged
+) -> StoredRetention | None:
+    if not event.rules:
+        return None
+    source = event.source
+    if not source and before is not None:
+        source = before.source
+    return StoredRetention(rules=event.rules, changed=event.at, changed_by=event.by, source=source)
+
+
 def describe_event(event: AnyIndexEvent) -> str:
     """Return a change in words, without who made it and when."""
     note = f" ({event.note})" if event.note else ""
@@ -188,6 +229,13 @@ def describe_event(event: AnyIndexEvent) -> str:
             return f"index {keys.get('name')}: changed, {describe_keys(keys)}{note}"
         case FileApplied(source=source, digest=digest):
             return f"file {source}: applied, SHA-256 {digest[:16]}{note}"
+        case RetentionChanged(rules=rules):
+            return f"retention: {_describe_rules(rules)}{note}"
+
+
+def _describe_rules(rules: tuple[RetentionKeys, ...]) -> str:
+    numbered = (f"rule {number}, {describe_table(keys)}" for number, keys in enumerate(rules, 1))
+    return "; ".join(numbered) or "no rule any more"
 
 
 def with_main(keys: Mapping[str, Any]) -> IndexKeys:

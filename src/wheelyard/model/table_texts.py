@@ -1,11 +1,11 @@
-"""Tables of the settings in words, for lists and histories of those in the store."""
+"""Tables of TOML in words, for lists and histories of those in the store."""
 
 from collections.abc import Mapping
 from typing import Any
 
 
-def describe_table(keys: Mapping[str, Any], without: str) -> str:
-    """Return the keys of a table but one, with their values, as one line."""
+def describe_table(keys: Mapping[str, Any], without: str = "") -> str:
+    """Return the keys of a table, perhaps but one, with their values, as one line."""
     return ", ".join(f"{key} {_text_of(value)}" for key, value in keys.items() if key != without)
 
 

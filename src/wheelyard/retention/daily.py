@@ -1,6 +1,7 @@
 """The daily run of retention, in one of many servers."""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 from threading import Thread
 from typing import Final
@@ -23,10 +24,16 @@ logger = logging.getLogger("wheelyard")
 
 
 class DailyRetention:
-    """Applies the rules once a day, unless another process or an administrator has."""
+    """
+    Applies the rules once a day, unless another process or an administrator has.
 
-    def __init__(self, retention: Retention, runtime: Runtime) -> None:
-        self._retention = retention
+    Args:
+        find: Returns what deletes by the rules that the store has now, or None without rules.
+        runtime: That of the process.
+    """
+
+    def __init__(self, find: Callable[[], Retention | None], runtime: Runtime) -> None:
+        self._find = find
         self._runtime = runtime
         self._logged = ""
         """The last failure that the log has. Each is there once."""
@@ -44,8 +51,11 @@ class DailyRetention:
 
     def run_if_due(self) -> None:
         """Apply the rules if that is due. A failure of the store is logged, and not raised."""
+        report = None
         try:
-            report = self._retention.run(DAILY, every=EVERY)
+            retention = self._find()
+            if retention is not None:
+                report = retention.run(DAILY, every=EVERY)
         except WheelyardError as error:
             self._log(f"no complete run of retention today: {error.message}")
             return

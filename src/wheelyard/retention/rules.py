@@ -1,6 +1,6 @@
-"""The rules of retention, as the settings have them."""
+"""The rules of retention, as `[[retention]]` tables have them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
@@ -8,10 +8,13 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict
 from packaging.version import Version
 
-from wheelyard.errors import Invalid
+from wheelyard.errors import NEWER_DOCUMENT, Invalid, Unavailable
 from wheelyard.model.access import EVERY_PROJECT, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import InvalidField, counted, decode_table, require_one_line
 from wheelyard.model.index_name import MAIN, parse_index_name, read_index_name
+from wheelyard.model.stored_indexes import StoredRetention
+from wheelyard.operations.index_definitions import names_no_index
+from wheelyard.remedies import Caution
 
 Kind = Annotated[Literal["prereleases", "dev"], Meta(title='"prereleases" or "dev"')]
 """Which releases a rule is about: pre-releases, of which dev releases are some, or only these."""
@@ -43,7 +46,7 @@ class RetentionRule(Struct, frozen=True, kw_only=True):
     """A valid rule. A release has to meet all its conditions to be deleted."""
 
     number: int
-    """Its position among the tables of the settings, from 1."""
+    """Its position among the rules of the store, from 1."""
     index: str
     """The name of the index whose own packages it is about."""
     projects: NamePatterns
@@ -55,7 +58,7 @@ class RetentionRule(Struct, frozen=True, kw_only=True):
     """For how many days nobody may have downloaded a file of the release."""
     only: Kind | None
     note: str
-    """Why there is the rule, in the words of the operator, or empty."""
+    """Why there is the rule, in the words of an administrator, or empty."""
 
     @property
     def title(self) -> str:
@@ -102,12 +105,38 @@ class RetentionRule(Struct, frozen=True, kw_only=True):
 
 def parse_rules(tables: Iterable[Mapping[str, Any]]) -> tuple[RetentionRule, ...]:
     """
-    Return the rules in the `[[retention]]` tables of the settings.
+    Return the rules in `[[retention]]` tables.
 
-    Raises Invalid (code `bad_setting`) for the first that is wrong, or that has no condition which
-    spares new releases.
+    Raises Invalid (code `invalid_field`) for the first that is wrong, or that has no condition
+    which spares new releases.
     """
     return tuple(_parse_rule(number, table) for number, table in enumerate(tables, 1))
+
+
+def stored_rules(stored: StoredRetention) -> tuple[RetentionRule, ...]:
+    """
+    Return the rules of the store.
+
+    Raises Unavailable (code `newer_document`) if one has what only a newer version knows, as it may
+    spare releases.
+    """
+    try:
+        return parse_rules(stored.rules)
+    except Invalid as fault:
+        raise Unavailable(
+            "Upgrade wheelyard, as this version of wheelyard does not know the rules of retention "
+            f"in the store, and deletes nothing by them. {fault.message}",
+            code=NEWER_DOCUMENT,
+        ) from fault
+
+
+def rules_without_index(
+    rules: Iterable[RetentionRule], names: Collection[str]
+) -> Iterator[Caution]:
+    """Yield a warning for each rule about an index that is neither main nor has one of `names`."""
+    for rule in rules:
+        if rule.index != MAIN and rule.index not in names:
+            yield names_no_index(f"retention {rule.title}", rule.index)
 
 
 def _parse_rule(number: int, table: Mapping[str, Any]) -> RetentionRule:
@@ -134,4 +163,4 @@ def _parse_rule(number: int, table: Mapping[str, Any]) -> RetentionRule:
 
 
 def _wrong(number: int, why: str) -> Invalid:
-    return Invalid(f"[[retention]] number {number}: {why}", code="bad_setting")
+    return Invalid(f"[[retention]] number {number}: {why}", code="invalid_field")

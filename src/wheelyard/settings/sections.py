@@ -33,7 +33,6 @@ from wheelyard.settings.upstream_section import UpstreamSettings
 
 if TYPE_CHECKING:
     from wheelyard.model.publisher import Publisher
-    from wheelyard.retention.rules import RetentionRule
 
 DEFAULT_STORE: Final = "./wheelyard-data"
 REMOVED_PROMOTION: Final = ("removed_promotion",)
@@ -46,9 +45,7 @@ SettingPath = tuple[str, ...]
 """The names of the sections that contain a setting, and its key."""
 
 VARIABLE_PREFIX: Final = "WHEELYARD_"
-ARRAY_TABLES: Final = frozenset(
-    {"grant", "index", "publisher", "retention", "sign_in", "upstream.index"}
-)
+ARRAY_TABLES: Final = frozenset({"grant", "index", "publisher", "sign_in", "upstream.index"})
 """Arrays of tables, `[[name]]` in TOML, with a dot in a section."""
 GROUPS: Final = "groups"
 """The table whose keys are names that the operator has chosen."""
@@ -325,8 +322,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`[[index]]` tables, as written."""
     publisher: tuple[dict[str, Any], ...] = ()
     """`[[publisher]]` tables, as written."""
-    retention: tuple[dict[str, Any], ...] = ()
-    """`[[retention]]` tables, as written."""
     sign_in: tuple[dict[str, Any], ...] = ()
     """`[[sign_in]]` tables, as written, with the secrets of the environment."""
 
@@ -412,20 +407,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         from wheelyard.model.publisher import parse_publishers  # noqa: PLC0415
 
         return parse_publishers(self.publisher)
-
-    @property
-    def retention_rules(self) -> "tuple[RetentionRule, ...]":
-        """
-        The `[[retention]]` tables, parsed.
-
-        Raises Invalid (code `bad_setting`) if one is wrong, which `validate` has checked.
-        """
-        if not self.retention:
-            return ()
-        # nothing of it is loaded while there is no rule
-        from wheelyard.retention.rules import parse_rules  # noqa: PLC0415
-
-        return parse_rules(self.retention)
 
     @property
     def sign_in_providers(self) -> tuple[SignInSettings, ...]:

@@ -53,8 +53,7 @@ def validate(settings: Settings) -> Settings:
     `[[sign_in]]` turns `cookie_login` on.
 
     Each value is one of its type already. Raises Invalid (code `bad_setting`), which names all that
-    contradict each other, or the first `[[grant]]`, group, `[[publisher]]` or `[[retention]]` that
-    is wrong.
+    contradict each other, or the first `[[grant]]`, group or `[[publisher]]` that is wrong.
     """
     # all of them in one message, so that one start shows what has to be corrected
     checks = (_place_errors, _contradictions, _sign_in_errors, _upstream_errors)
@@ -64,7 +63,6 @@ def validate(settings: Settings) -> Settings:
     _ = settings.grants  # raises for an invalid one
     if settings.publisher:
         _ = settings.publishers  # as well
-    _ = settings.retention_rules
     _check_index_names(settings)
     _check_main_rules(settings)
     server, access = settings.server, settings.access

@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from wheelyard.operations.requirements import RequirementCheck
     from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
+    from wheelyard.retention.replacement import RetentionRules
     from wheelyard.retention.runs import Retention
     from wheelyard.upstream.kept_files import KeptSize
     from wheelyard.wiring.index import Index
@@ -121,15 +122,20 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
 
     @property
     def retention(self) -> "Retention | None":
-        """What deletes by the rules of the settings, or None without rules."""
-        rules = self.settings.retention_rules
-        if not rules:
+        """
+        What deletes by the rules that the store has now, or None without rules.
+
+        Raises Unavailable if the store does not answer, or only a newer version knows the rules.
+        """
+        stored = self.definitions.stored().retention
+        if stored is None:
             return None
         # nothing of it is loaded while there is no rule
+        from wheelyard.retention.rules import stored_rules
         from wheelyard.retention.runs import Retention
 
         return Retention(
-            rules=rules,
+            rules=stored_rules(stored),
             indexes=lambda name: self.indexes.get(name).as_retained(),
             documents=self.stores.documents,
             clock=self.clock,
@@ -137,6 +143,14 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             is_local=self.is_local,
             is_read_only=self.settings.server.read_only,
         )
+
+    @property
+    def retention_rules(self) -> "RetentionRules":
+        """What replaces the rules of retention."""
+        # only administrators need it
+        from wheelyard.retention.replacement import RetentionRules
+
+        return RetentionRules(self.index_administration)
 
     def requirements(self, caller_in: "Callable[[Index], Caller]") -> "RequirementCheck":
         """

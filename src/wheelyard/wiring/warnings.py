@@ -233,13 +233,18 @@ def _unknown_indexes(index: Index) -> Iterator[Caution]:
         name = escaped(token.identity.principal.partition(":")[2])
         named += [(f"static token {name}", scope.indexes) for scope in token.identity.scopes]
     named.append(("main.promote_from", settings.main.rules.promote_from))
-    named += [(f"retention {rule.title}", (rule.index,)) for rule in settings.retention_rules]
     named.append(("google.access_token.indexes", settings.google.access_token.indexes))
     existing = {MAIN, EVERY_INDEX, *index.server.definitions.names()}
     for what, names in named:
         yield from (names_no_index(what, other) for other in names if other not in existing)
     for definition in definitions.values():
         yield from unknown_sources(definition, existing)
+    retention = index.server.retention
+    if retention is not None:
+        # nothing of it is loaded while there is no rule
+        from wheelyard.retention.rules import rules_without_index  # noqa: PLC0415 - see above
+
+        yield from rules_without_index(retention.rules, existing)
 
 
 def ask_providers(settings: Settings) -> "Iterator[tuple[ProviderConfig, str]]":

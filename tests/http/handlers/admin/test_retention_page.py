@@ -10,6 +10,7 @@ from packaging.utils import NormalizedName
 from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
+from tests.index_tables import put_tables
 from wheelyard.api import project_operations
 from wheelyard.api.project_operations import ReleaseChange
 from wheelyard.api.retention_operations import RetentionQuery, run_retention
@@ -17,6 +18,7 @@ from wheelyard.api.retention_operations import RetentionQuery, run_retention
 PAGE = "retention/"
 PLAN = re.compile(r'name="plan" value="([^"]+)"')
 DEMO = NormalizedName("demo")
+RULE = '[[retention]]\nkeep_last = 1\nnote = "few"\n'
 
 
 def plan_of(page: InProcessResponse) -> str:
@@ -29,8 +31,8 @@ def plan_of(page: InProcessResponse) -> str:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """A server with a rule, and three releases."""
-    rule = {"keep_last": 1, "note": "few"}
-    with in_process(tmp_path, settings_in(tmp_path, retention=(rule,))) as opened:
+    with in_process(tmp_path, settings_in(tmp_path)) as opened:
+        put_tables(opened.index, RULE)
         opened.publish(wheel("demo"), wheel("demo", "2.0"), wheel("demo", "3.0"))
         yield opened
 
@@ -118,3 +120,21 @@ def test_the_page_warns_of_what_requires_a_release(
 
     after = "After this, acme-core 1.2 has no demo<2 in main."
     assert after in admin.read(PAGE)
+
+
+def test_rules_are_those_that_the_store_has_now(admin: Administrator) -> None:
+    """The page shows rules that were changed while it was open, and without any, what to do."""
+    plan = plan_of(admin.open(PAGE))
+    rules = admin.server.index.server.retention_rules
+
+    rules.set_rules(({"keep_last": 2},), "local:bo")
+    assert "not among the last 2" in admin.read(PAGE)
+    rules.set_rules((), "local:bo")
+    page = admin.read(PAGE)
+    refused = admin.send(PAGE, confirmation="delete", plan=plan)
+
+    assert "There is no rule of retention, so nothing is deleted." in page
+    assert "wheelyard apply FILE" in page
+    assert (refused.status, "no rule of retention any more" in text_of(refused)) == (409, True)
+    assert "changed the rules of retention" in admin.read("journal/?what=retention-changed")
+    assert "retention: no rule any more" in admin.read("indexes/history/")

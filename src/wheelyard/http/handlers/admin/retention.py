@@ -5,7 +5,6 @@ from urllib.parse import urlencode
 
 from msgspec.structs import replace
 
-from wheelyard.api.retention_operations import RetentionQuery, preview_retention
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
@@ -55,13 +54,14 @@ class RetentionPage:
         self, request: IndexRequest, query: FormFields, form: FormState, status: int
     ) -> Response:
         values: dict[str, object] = {"form": form, "done": query.text("done"), "answer": None}
-        if request.context.index.settings.retention:
+        retention = request.context.index.server.retention
+        if retention is not None:
             is_kept = query.text("show") == KEPT
-            wanted = RetentionQuery(kept=is_kept)
-            answer = self._pages.api(request).call(preview_retention, wanted)
+            answer = retention.preview(request.caller, keeps=is_kept)
             rows, numbers = paged(answer.kept if is_kept else answer.deleted, query, ROWS_ON_A_PAGE)
             values |= {
                 "answer": answer,
+                "last_run": retention.last_run(),
                 "is_kept": is_kept,
                 "rows": rows,
                 "numbers": numbers,

@@ -41,6 +41,7 @@ class EntryRow(Struct, frozen=True):
             "index-made": "made an index",
             "index-changed": "changed an index",
             "index-removed": "removed an index",
+            "retention-changed": "changed the rules of retention",
             "publisher-added": "added a trusted publisher",
             "publisher-changed": "changed a trusted publisher",
             "publisher-removed": "removed a trusted publisher",
