@@ -533,7 +533,7 @@ def test_rights_of_an_index_that_is_made_again(harness: IndexHarness) -> None:
 
     (warning,) = texts_of(administration.make(DEV, "local:bo").warnings)
 
-    assert warning == ("rights named the index dev before it was made, and hold in it now: 1 grant")
+    assert warning == ("these named the index dev before it was made, and hold in it now: 1 grant")
 
 
 def test_an_index_is_closed_below_an_open_one(harness: IndexHarness) -> None:

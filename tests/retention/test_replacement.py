@@ -149,6 +149,21 @@ def test_rules_without_an_index_are_told_of(harness: IndexHarness) -> None:
     assert rules.set_rules((OLD,), BY) == ()
 
 
+def test_rules_about_an_index_that_is_made_again(harness: IndexHarness) -> None:
+    """Who removes an index, or makes it again, hears how many rules are about it."""
+    administration = harness.index.server.index_administration
+    administration.make({"name": "dev"}, BY)
+    harness.index.server.retention_rules.set_rules((LAST, OLD, {**LAST, "index": "dev"}), BY)
+
+    removed = texts_of(administration.remove("dev", BY))
+    made = texts_of(administration.make({"name": "dev"}, BY).warnings)
+
+    again = "they hold again if an index of this name is made"
+    assert removed == [f"2 retention rules for the index dev: {again}"]
+    before = "these named the index dev before it was made, and hold in it now"
+    assert made == [f"{before}: 2 retention rules"]
+
+
 def test_no_rule_is_about_two_indexes(harness: IndexHarness) -> None:
     """While an index of an earlier version has the name of main, no rule gets it."""
     at = harness.clock.now

@@ -120,6 +120,10 @@ class StoredRetention(Struct, frozen=True, kw_only=True, omit_defaults=True):
     source: str = ""
     """That of the file that made or changed them last, or empty if none did."""
 
+    def count_about(self, name: str) -> int:
+        """Return how many rules name an index."""
+        return sum(keys.get("index") == name for keys in self.rules)
+
 
 class AppliedFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was applied last of a source."""

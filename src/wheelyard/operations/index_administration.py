@@ -150,12 +150,12 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         for event in committed.events:
             self.confirm(event, committed.before, by)
         listed = self._listed_after(committed, name)
-        # those of an index that had the name before, or of one that was to come
-        rights = self._rights_in(name)
-        if not rights:
+        # what is of an index that had the name before, or of one that was to come
+        naming = self._naming(name)
+        if not naming:
             return listed
         caution = Caution(
-            f"rights named the index {name} before it was made, and hold in it now: {rights}"
+            f"these named the index {name} before it was made, and hold in it now: {naming}"
         )
         return replace(listed, warnings=(*listed.warnings, caution))
 
@@ -413,15 +413,15 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             )
 
     def warnings(self, name: str) -> Iterator[Caution]:
-        """Yield a warning if grants, publishers or tokens name an index that is to be removed."""
-        rights = self._rights_in(name)
-        if rights:
+        """Yield a warning if rights or rules of retention name an index that is to be removed."""
+        naming = self._naming(name)
+        if naming:
             yield Caution(
-                f"{rights} for the index {name}: they hold again if an index of this name is made"
+                f"{naming} for the index {name}: they hold again if an index of this name is made"
             )
 
-    def _rights_in(self, name: str) -> str:
-        """Return how many grants, publishers and tokens name an index, in words, or nothing."""
+    def _naming(self, name: str) -> str:
+        """Return how many rights and rules of retention name an index, in words, or nothing."""
         now = self.runtime.now()
         grants = sum(name in grant.index.split(",") for grant in self.access.show().grants)
         publishers = sum(
@@ -431,7 +431,14 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             name in record.scope.indexes and record.revoked_at is None and record.expires_at > now
             for record in self.tokens.all()
         )
-        kinds = {"grant": grants, "publisher": publishers, "token": tokens}
+        retention = self.in_force.stored().retention
+        rules = retention.count_about(name) if retention is not None else 0
+        kinds = {
+            "grant": grants,
+            "publisher": publishers,
+            "token": tokens,
+            "retention rule": rules,
+        }
         return " and ".join(counted(number, kind) for kind, number in kinds.items() if number)
 
     def _require_no_layer(self, name: str, stored: IndexList) -> None:

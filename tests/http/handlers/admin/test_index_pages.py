@@ -110,7 +110,7 @@ def test_rights_of_an_earlier_index_are_told(admin: Administrator) -> None:
 
     admin.server.index.server.access.revoke(granted.id, "local:bo", "", frozenset())
     assert made.status == 201
-    assert "rights named the index dev before it was made, and hold in it now: 1 grant" in text_of(
+    assert "these named the index dev before it was made, and hold in it now: 1 grant" in text_of(
         made
     )
 
