@@ -2,11 +2,15 @@
 
 import re
 import tomllib
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from msgspec import convert
+from msgspec.json import decode, encode
 
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_file import TABLES
+from wheelyard.model.stored_indexes import RetentionChanged, RetentionKeys
 from wheelyard.wiring.index import Index
 
 BY: str = "local:test"
@@ -29,7 +33,23 @@ def put_tables(index: Index, text: str) -> None:
     for table in tables.get("publisher", ()):
         server.publishers.add(table, BY)
     if "retention" in tables:
-        server.retention_rules.set_rules(tables["retention"], BY)
+        put_rules(index, tables["retention"])
+
+
+def put_rules(
+    index: Index,
+    tables: Iterable[Mapping[str, Any]],
+    by: str = BY,
+    *,
+    note: str = "",
+    source: str = "",
+) -> None:
+    """Put rules of retention into a store in place of those that it has, whatever they say."""
+    rules = decode(encode([*tables]), type=tuple[RetentionKeys, ...])
+    event = RetentionChanged(
+        at=index.server.runtime.now(), by=by, note=note, rules=rules, source=source
+    )
+    index.server.index_administration.submit(lambda _: (event,))
 
 
 def split(text: str) -> tuple[str, str]:

@@ -21,10 +21,10 @@ from wheelyard.catalog.journaled_documents import ACCESS, DECISIONS, ProjectCode
 from wheelyard.catalog.projects import NameList
 from wheelyard.model.grants import Granted, GrantFields, Revoked
 from wheelyard.model.project import Commit, EventKind, Project
+from wheelyard.model.retention_rules import parse_rules
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.retention.decisions import Choice, RuleInForce
-from wheelyard.retention.rules import parse_rules
 from wheelyard.storage.base import Key, Store, Stored
 from wheelyard.storage.forwarding import PrefixedStore
 from wheelyard.upstream.decisions import Deciding

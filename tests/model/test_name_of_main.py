@@ -10,8 +10,8 @@ from wheelyard.errors import Invalid
 from wheelyard.model.index_texts import index_of_texts, texts_of_index
 from wheelyard.model.project import Event, File, PromotionData
 from wheelyard.model.project_json import EventJson, FileJson, JournalEntry
+from wheelyard.model.retention_rules import parse_rules
 from wheelyard.model.stored_indexes import describe_keys, with_main
-from wheelyard.retention.rules import parse_rules
 from wheelyard.settings.sections import MainSettings
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from wheelyard.errors import Invalid
-from wheelyard.retention.rules import parse_rules
+from wheelyard.model.retention_rules import parse_rules
 
 
 def test_a_rule_says_what_it_deletes() -> None:

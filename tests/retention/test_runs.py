@@ -8,6 +8,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.index_tables import put_rules
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.two_indexes import DEMO, ONE, TwoIndexes
@@ -39,7 +40,7 @@ def retention_of(index: Index) -> Retention:
 
 def put(harness: IndexHarness, *rules: Rule) -> None:
     """Put rules into the store in place of those that it has."""
-    harness.index.server.retention_rules.set_rules(rules, ALICE.principal)
+    put_rules(harness.index, rules, ALICE.principal)
 
 
 def daily_of(index: Index) -> DailyRetention:

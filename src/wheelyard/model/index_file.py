@@ -24,15 +24,13 @@ from wheelyard.model.grants import (
     parse_member,
 )
 from wheelyard.model.index_definition import IndexFields, build_definition
-from wheelyard.model.stored_indexes import IndexKeys, with_main
+from wheelyard.model.stored_indexes import IndexKeys, RetentionKeys, with_main
 from wheelyard.model.stored_publishers import PublisherKeys
 
 TABLES: Final = ("main", "index", "groups", "grant", "publisher", "retention")
 """The tables that describe the index, in the order in which a file has them."""
 WRONG_FILE: Final = "wrong_file"
 """The code of an Invalid for a file that cannot be applied."""
-RuleKeys = dict[str, Any]
-"""The keys of a `[[retention]]` table, with their values as JSON."""
 
 
 class IndexTables(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -45,7 +43,7 @@ class IndexTables(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The sorted members of each group, by its name."""
     grant: tuple[GrantFields, ...] = ()
     publisher: tuple[PublisherKeys, ...] = ()
-    retention: tuple[RuleKeys, ...] | None = None
+    retention: tuple[RetentionKeys, ...] | None = None
     """`[[retention]]`, or None if the file has no such table."""
 
     @property
@@ -70,6 +68,7 @@ def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> Index
         groups=groups,
         grant=tuple(_grants(_array(tables, "grant"))),
         publisher=tuple(_publishers(_array(tables, "publisher"))),
+        retention=_retention(tables),
     )
 
 
@@ -93,10 +92,18 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
         groups=groups,
         grant=tuple(dict.fromkeys(fields for file in files for fields in file.grant)),
         publisher=publishers,
+        retention=_joined_retention(files),
     )
 
 
-def canonical_index(table: Mapping[str, Any]) -> IndexKeys:
+def _joined_retention(files: Collection[IndexTables]) -> tuple[RetentionKeys, ...] | None:
+    rules = [file.retention for file in files if file.retention is not None]
+    if not rules:
+        return None
+    return tuple(keys for of_file in rules for keys in of_file)
+
+
+def canonical_index(table: IndexKeys) -> IndexKeys:
     """
     Return the keys of an index as equal definitions have them.
 
@@ -118,7 +125,7 @@ def canonical_grant(fields: GrantFields) -> GrantFields:
     return canonical_fields(build_grant("", fields, groups))
 
 
-def canonical_publisher(table: Mapping[str, Any]) -> PublisherKeys:
+def canonical_publisher(table: PublisherKeys) -> PublisherKeys:
     """
     Return the keys of a publisher as equal publishers have them.
 
@@ -127,7 +134,7 @@ def canonical_publisher(table: Mapping[str, Any]) -> PublisherKeys:
     # the providers take a while to import
     from wheelyard.model.publisher import canonical_keys, parse_publisher  # noqa: PLC0415
 
-    return canonical_keys(dict(table), parse_publisher(table))
+    return canonical_keys(table, parse_publisher(table))
 
 
 def _array(tables: Mapping[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -182,6 +189,20 @@ def _publishers(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[Publis
         ids.append(str(keys["id"]))
         _require_different("publisher", ids)
         yield keys
+
+
+def _retention(tables: Mapping[str, Any]) -> tuple[RetentionKeys, ...] | None:
+    """Return the rules of retention in the order of the file, or None if it has none."""
+    rules = tuple(table for _, table in _array(tables, "retention"))
+    if not rules:
+        return None
+    # few files have rules
+    from wheelyard.model.retention_rules import canonical_rules  # noqa: PLC0415
+
+    try:
+        return canonical_rules(rules)
+    except Invalid as fault:
+        raise _wrong(fault.message) from fault
 
 
 def _groups(table: object) -> dict[str, tuple[str, ...]]:

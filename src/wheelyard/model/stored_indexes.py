@@ -234,10 +234,11 @@ def describe_event(event: AnyIndexEvent) -> str:
         case FileApplied(source=source, digest=digest):
             return f"file {source}: applied, SHA-256 {digest[:16]}{note}"
         case RetentionChanged(rules=rules):
-            return f"retention: {_describe_rules(rules)}{note}"
+            return f"retention: {describe_rules(rules)}{note}"
 
 
-def _describe_rules(rules: tuple[RetentionKeys, ...]) -> str:
+def describe_rules(rules: tuple[RetentionKeys, ...]) -> str:
+    """Return rules of retention with their keys and values, as one line."""
     numbered = (f"rule {number}, {describe_table(keys)}" for number, keys in enumerate(rules, 1))
     return "; ".join(numbered) or "no rule any more"
 

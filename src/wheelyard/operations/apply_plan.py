@@ -7,9 +7,9 @@ change, then rights are given. So nobody can read at any time what they could re
 nor afterwards.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from typing import Any, Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -34,12 +34,16 @@ from wheelyard.model.index_file import (
     canonical_index,
     canonical_publisher,
 )
+from wheelyard.model.retention_rules import canonical_rules
 from wheelyard.model.stored_indexes import (
     AnyIndexEvent,
     IndexChanged,
     IndexList,
     IndexMade,
     IndexRemoved,
+    RetentionChanged,
+    RetentionKeys,
+    StoredRetention,
 )
 from wheelyard.model.stored_publishers import (
     AnyPublisherEvent,
@@ -51,7 +55,7 @@ from wheelyard.model.stored_publishers import (
 
 MEETS_OTHER: Final = "group_in_use"
 """The code of a Conflict for a group that a grant of another source needs."""
-Kind = Literal["index", "group", "grant", "publisher"]
+Kind = Literal["index", "group", "grant", "publisher", "retention"]
 Outcome = Literal["added", "changed", "removed"]
 D = TypeVar("D")
 E = TypeVar("E")
@@ -70,7 +74,7 @@ class AppliedChange(Struct, frozen=True, kw_only=True):
 
     kind: Kind
     name: str
-    """The name of an index or a group, or the id of a grant or a publisher."""
+    """The name of an index or a group, the id of a grant or a publisher, or `rules`."""
     outcome: Outcome
     text: str
     """What it is afterwards, in words, or what it was if it is removed."""
@@ -146,7 +150,11 @@ class Planner:
         # in the order in which people read it: what goes, what changes, what comes
         taken_rights = (*self._revoked(state.access), *self._taken_groups(state.access))
         taken_publishers = tuple(self._removed_publishers(state.publishers))
-        indexes = (*self._removed_indexes(state.indexes), *self._indexes(state.indexes))
+        indexes = (
+            *self._removed_indexes(state.indexes),
+            *self._indexes(state.indexes),
+            *self._retention(state.indexes.retention),
+        )
         given_publishers = tuple(self._publishers(state.publishers))
         given_rights = (*self._given_groups(state.access), *self._granted(state.access))
         return Plan(
@@ -189,6 +197,26 @@ class Planner:
             text = stored_indexes.describe_keys(event.index)
             self._note("index", str(event.index["name"]), "added", text)
             yield event
+
+    def _retention(self, stored: StoredRetention | None) -> Iterator[AnyIndexEvent]:
+        """Yield the replacement of the rules of retention by those of the file."""
+        before: tuple[RetentionKeys, ...] = ()
+        source = ""
+        if stored is not None:
+            before = _as_written(canonical_rules, stored.rules)
+            source = stored.source
+        rules = self._tables.retention
+        if rules is None and self._is_pruned(source):
+            rules = ()
+        if rules is None or rules == before:
+            return
+        outcome: Outcome = "changed"
+        if not before:
+            outcome = "added"
+        elif not rules:
+            outcome = "removed"
+        self._note("retention", "rules", outcome, stored_indexes.describe_rules(rules or before))
+        yield RetentionChanged(at=self._at, by=self._by, rules=rules, source=self._source)
 
     def _removed_publishers(self, stored: PublisherList) -> Iterator[AnyPublisherEvent]:
         named = {keys["id"] for keys in self._tables.publisher}
@@ -292,6 +320,9 @@ class Planner:
 def tables_of(state: IndexState) -> IndexTables:
     """Return what the documents say, as a file that says it."""
     rules = state.access
+    retention: tuple[RetentionKeys, ...] | None = None
+    if state.indexes.retention is not None:
+        retention = _as_written(canonical_rules, state.indexes.retention.rules)
     return IndexTables(
         index=tuple(_as_written(canonical_index, index.index) for index in state.indexes.indexes),
         groups=dict(rules.groups),
@@ -300,17 +331,16 @@ def tables_of(state: IndexState) -> IndexTables:
             _as_written(canonical_publisher, publisher.publisher)
             for publisher in state.publishers.publishers
         ),
+        retention=retention,
     )
 
 
-def _as_written(
-    canonical: Callable[[Mapping[str, Any]], dict[str, Any]], keys: Mapping[str, Any]
-) -> dict[str, Any]:
+def _as_written(canonical: Callable[[D], D], keys: D) -> D:
     """Return stored keys as equal ones are written, or unchanged if this version refuses them."""
     try:
         return canonical(keys)
     except (Invalid, InvalidField):
-        return dict(keys)
+        return keys
 
 
 def _canonical(fields: GrantFields) -> GrantFields:

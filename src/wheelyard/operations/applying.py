@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from msgspec import Struct
 
+from wheelyard.catalog.removed import FORMER_MAIN_PROBLEM, RENAME_MAIN
 from wheelyard.errors import Conflict, Invalid, quoted
 from wheelyard.model.access import ANONYMOUS
 from wheelyard.model.grants import (
@@ -26,13 +27,16 @@ from wheelyard.model.index_definition import parts_of
 from wheelyard.model.index_file import WRONG_FILE, IndexTables
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.publisher import parse_publisher
+from wheelyard.model.retention_rules import parse_rules
 from wheelyard.model.stored_indexes import (
     AnyIndexEvent,
     AppliedFile,
     FileApplied,
+    IndexChanged,
     IndexList,
     IndexMade,
     IndexRemoved,
+    RetentionChanged,
 )
 from wheelyard.model.stored_publishers import (
     AnyPublisherEvent,
@@ -43,7 +47,7 @@ from wheelyard.model.stored_publishers import (
 )
 from wheelyard.operations.access_control import NOBODY, AccessControl, Principals
 from wheelyard.operations.apply_plan import AppliedChange, IndexState, Plan, Planner, tables_of
-from wheelyard.operations.index_administration import IndexAdministration
+from wheelyard.operations.index_administration import INDEX_IN_USE, IndexAdministration
 from wheelyard.operations.index_fit import require_lists_fit
 from wheelyard.operations.publishers import Publishers
 
@@ -202,6 +206,9 @@ class Applying(Struct, frozen=True):
 
     def _require_valid(self, plan: Plan, keep_admin: Principals, options: ApplyOptions) -> None:
         """Raise Invalid or Conflict unless the documents are right after a plan."""
+        if plan.changes and plan.before.indexes.find(MAIN) is not None:
+            # nobody could tell later which of the two the file means
+            raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
         after = plan.after
         self._require_indexes(plan, after.indexes, even_if_open=options.even_if_open)
         self._require_rights(plan, after)
@@ -218,25 +225,25 @@ class Applying(Struct, frozen=True):
                 self.indexes.require_free(str(event.index["name"]))
             elif isinstance(event, IndexRemoved):
                 self.indexes.require_unused(event.name)
+            elif isinstance(event, RetentionChanged):
+                for rule in parse_rules(event.rules):
+                    _require_index(rule.index, after, f"the retention {rule.title} names")
         require_lists_fit(definitions, plan.before.indexes, after, even_if_open=even_if_open)
 
     def _require_rights(self, plan: Plan, after: IndexState) -> None:
         """Raise Invalid if a new right names a group, or an index, that there is not."""
-        names = {MAIN, EVERY_INDEX, *(index.name for index in after.indexes.indexes)}
         for event in plan.given_rights:
             if not isinstance(event, Granted):
                 continue
             for group in sorted(groups_in(event.grant.who) - after.access.groups.keys()):
                 raise _no_such(f"group {quoted(group)}", "a grant of the file names")
             for index in event.grant.index.split(","):
-                if index not in names:
-                    raise _no_such(f"index {quoted(index)}", "a grant of the file names")
+                _require_index(index, after.indexes, "a grant of the file names")
         for change in plan.given_publishers:
             if isinstance(change, PublisherAdded | PublisherChanged):
+                what = f"the publisher {quoted(change.publisher['id'])} names"
                 for index in str(change.publisher.get("index", MAIN)).split(","):
-                    if index not in names:
-                        what = f"the publisher {quoted(change.publisher['id'])} names"
-                        raise _no_such(f"index {quoted(index)}", what)
+                    _require_index(index, after.indexes, what)
 
     def _commit(self, plan: Plan, by: str) -> None:
         """Commit the events of a plan, first what takes rights away, and last what gives some."""
@@ -287,6 +294,10 @@ class Applying(Struct, frozen=True):
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
             for event in events:
+                if isinstance(event, RetentionChanged):
+                    if stored.retention != expected.retention:
+                        raise _changed("The list of rules of retention")
+                    continue
                 name = _index_name(event)
                 if stored.find(name) != expected.find(name):
                     raise _changed(f"The index {quoted(name)}")
@@ -385,10 +396,10 @@ def _index_name(event: AnyIndexEvent) -> str:
     match event:
         case IndexRemoved(name=name):
             return name
-        case FileApplied(source=source):
-            return source
+        case IndexMade(index=keys) | IndexChanged(index=keys):
+            return str(keys["name"])
         case _:
-            return str(event.index["name"])
+            return ""
 
 
 def _changed(what: str) -> Conflict:
@@ -397,6 +408,12 @@ def _changed(what: str) -> Conflict:
         "the file again.",
         code=CHANGED_MEANWHILE,
     )
+
+
+def _require_index(name: str, after: IndexList, who: str) -> None:
+    """Raise Invalid if a name is that of no index of a list."""
+    if name not in {MAIN, EVERY_INDEX} and after.find(name) is None:
+        raise _no_such(f"index {quoted(name)}", who)
 
 
 def _no_such(what: str, who: str) -> Invalid:

@@ -11,7 +11,7 @@ from packaging.version import Version
 from wheelyard.downloads.reading import LastDownloads
 from wheelyard.model.decoding import counted
 from wheelyard.model.project import File, Project
-from wheelyard.retention.rules import RetentionRule
+from wheelyard.model.retention_rules import RetentionRule
 
 
 class RuleInForce(Struct, frozen=True):

@@ -20,12 +20,12 @@ from wheelyard.model.retention import (
     RuleState,
     SkippedProject,
 )
+from wheelyard.model.retention_rules import RetentionRule
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.requirements import RequirementCheck
 from wheelyard.operations.search.project_table import MAX_CONCURRENT_READS, FactsReader
 from wheelyard.operations.sweep import JobLease, last_completed
 from wheelyard.retention.decisions import Choice, Judgement, RuleInForce, judge
-from wheelyard.retention.rules import RetentionRule
 from wheelyard.storage.base import Store
 
 JOB: Final = "retention"

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
     from wheelyard.operations.requirements import RequirementCheck
     from wheelyard.operations.server_state import ServerState
     from wheelyard.operations.sweep import Sweep
-    from wheelyard.retention.replacement import RetentionRules
     from wheelyard.retention.runs import Retention
     from wheelyard.upstream.kept_files import KeptSize
     from wheelyard.wiring.index import Index
@@ -131,7 +130,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         if stored is None:
             return None
         # nothing of it is loaded while there is no rule
-        from wheelyard.retention.rules import stored_rules
+        from wheelyard.model.retention_rules import stored_rules
         from wheelyard.retention.runs import Retention
 
         return Retention(
@@ -143,14 +142,6 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             is_local=self.is_local,
             is_read_only=self.settings.server.read_only,
         )
-
-    @property
-    def retention_rules(self) -> "RetentionRules":
-        """What replaces the rules of retention."""
-        # only administrators need it
-        from wheelyard.retention.replacement import RetentionRules
-
-        return RetentionRules(self.index_administration)
 
     def requirements(self, caller_in: "Callable[[Index], Caller]") -> "RequirementCheck":
         """

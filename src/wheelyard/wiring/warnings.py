@@ -240,11 +240,9 @@ def _unknown_indexes(index: Index) -> Iterator[Caution]:
     for definition in definitions.values():
         yield from unknown_sources(definition, existing)
     retention = index.server.retention
-    if retention is not None:
-        # nothing of it is loaded while there is no rule
-        from wheelyard.retention.rules import rules_without_index  # noqa: PLC0415 - see above
-
-        yield from rules_without_index(retention.rules, existing)
+    for rule in retention.rules if retention is not None else ():
+        if rule.index not in existing:
+            yield names_no_index(f"retention {rule.title}", rule.index)
 
 
 def ask_providers(settings: Settings) -> "Iterator[tuple[ProviderConfig, str]]":

@@ -10,7 +10,7 @@ from packaging.utils import NormalizedName
 from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
-from tests.index_tables import put_tables
+from tests.index_tables import put_rules, put_tables
 from wheelyard.api import project_operations
 from wheelyard.api.project_operations import ReleaseChange
 from wheelyard.api.retention_operations import RetentionQuery, run_retention
@@ -125,11 +125,11 @@ def test_the_page_warns_of_what_requires_a_release(
 def test_rules_are_those_that_the_store_has_now(admin: Administrator) -> None:
     """The page shows rules that were changed while it was open, and without any, what to do."""
     plan = plan_of(admin.open(PAGE))
-    rules = admin.server.index.server.retention_rules
+    index = admin.server.index
 
-    rules.set_rules(({"keep_last": 2},), "local:bo")
+    put_rules(index, ({"keep_last": 2},), "local:bo")
     assert "not among the last 2" in admin.read(PAGE)
-    rules.set_rules((), "local:bo")
+    put_rules(index, (), "local:bo")
     page = admin.read(PAGE)
     refused = admin.send(PAGE, confirmation="delete", plan=plan)
 

@@ -1,20 +1,18 @@
 """The rules of retention, as `[[retention]]` tables have them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Final, Literal
 
-from msgspec import Meta, Struct
-from msgspec.structs import asdict
+from msgspec import Meta, Struct, to_builtins
+from msgspec.structs import asdict, replace
 from packaging.version import Version
 
 from wheelyard.errors import NEWER_DOCUMENT, Invalid, Unavailable
 from wheelyard.model.access import EVERY_PROJECT, NamePatterns, parse_name_patterns
 from wheelyard.model.decoding import InvalidField, counted, decode_table, require_one_line
 from wheelyard.model.index_name import MAIN, parse_index_name, read_index_name
-from wheelyard.model.stored_indexes import StoredRetention
-from wheelyard.operations.index_definitions import names_no_index
-from wheelyard.remedies import Caution
+from wheelyard.model.stored_indexes import RetentionKeys, StoredRetention
 
 Kind = Annotated[Literal["prereleases", "dev"], Meta(title='"prereleases" or "dev"')]
 """Which releases a rule is about: pre-releases, of which dev releases are some, or only these."""
@@ -22,7 +20,9 @@ NOTE_LIMIT: Final = 200
 _KINDS: Final[Mapping[Kind, str]] = {"prereleases": "pre-releases", "dev": "dev releases"}
 
 
-class RetentionFields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RetentionFields(
+    Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
     """The keys of a `[[retention]]` table, before validation."""
 
     index: str = MAIN
@@ -113,6 +113,22 @@ def parse_rules(tables: Iterable[Mapping[str, Any]]) -> tuple[RetentionRule, ...
     return tuple(_parse_rule(number, table) for number, table in enumerate(tables, 1))
 
 
+def canonical_rules(tables: tuple[RetentionKeys, ...]) -> tuple[RetentionKeys, ...]:
+    """
+    Return the keys of `[[retention]]` tables as equal rules have them.
+
+    Raises Invalid as `parse_rules`.
+    """
+    parse_rules(tables)
+    return tuple(map(_canonical, tables))
+
+
+def _canonical(table: Mapping[str, Any]) -> RetentionKeys:
+    fields = decode_table(table, RetentionFields)
+    keys: RetentionKeys = to_builtins(replace(fields, index=read_index_name(fields.index)))
+    return keys
+
+
 def stored_rules(stored: StoredRetention) -> tuple[RetentionRule, ...]:
     """
     Return the rules of the store.
@@ -128,15 +144,6 @@ def stored_rules(stored: StoredRetention) -> tuple[RetentionRule, ...]:
             f"in the store, and deletes nothing by them. {fault.message}",
             code=NEWER_DOCUMENT,
         ) from fault
-
-
-def rules_without_index(
-    rules: Iterable[RetentionRule], names: Collection[str]
-) -> Iterator[Caution]:
-    """Yield a warning for each rule about an index that is neither main nor has one of `names`."""
-    for rule in rules:
-        if rule.index != MAIN and rule.index not in names:
-            yield names_no_index(f"retention {rule.title}", rule.index)
 
 
 def _parse_rule(number: int, table: Mapping[str, Any]) -> RetentionRule:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.advice import texts_of
-from tests.index_tables import BY, put_tables
+from tests.index_tables import BY, put_rules, put_tables
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
@@ -16,15 +16,12 @@ from wheelyard.api.journal_operations import JournalQuery, list_entries
 from wheelyard.api.retention_operations import RetentionQuery, preview_retention, run_retention
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
-from wheelyard.errors import NEWER_DOCUMENT, Conflict, Invalid, NotFound, Unavailable
-from wheelyard.model.index_name import MAIN
+from wheelyard.errors import NEWER_DOCUMENT, Invalid, NotFound, Unavailable
 from wheelyard.model.stored_indexes import (
-    IndexMade,
     RetentionChanged,
     StoredRetention,
     describe_event,
 )
-from wheelyard.operations.index_administration import INDEX_IN_USE
 from wheelyard.retention.daily import DailyRetention
 from wheelyard.settings.load import load_settings
 from wheelyard.wiring.index import Index
@@ -40,11 +37,6 @@ def stored(harness: IndexHarness) -> StoredRetention | None:
     return harness.opened(20).server.definitions.stored().retention
 
 
-def revision(harness: IndexHarness) -> int:
-    """Return how many commits the list of indexes has."""
-    return harness.opened(20).server.definitions.stored().revision
-
-
 def numbers(index: Index) -> list[str]:
     """Return what the rules that a run has would delete, in words."""
     retention = index.server.retention
@@ -53,27 +45,20 @@ def numbers(index: Index) -> list[str]:
 
 def test_the_store_knows_who_has_made_the_rules(harness: IndexHarness) -> None:
     """The store has the tables as written, since when, from whom and from which file."""
-    rules = harness.index.server.retention_rules
     made = harness.clock.now
-    rules.set_rules(RULES, "local:bo", source="index.toml")
+    put_rules(harness.index, RULES, "local:bo", source="index.toml")
     expected = StoredRetention(
         rules=RULES, changed=made, changed_by="local:bo", source="index.toml"
     )
     assert stored(harness) == expected
 
     harness.clock.advance(days=1)
-    rules.set_rules(({**LAST}, {**OLD, "projects": ("acme-*",)}), "local:cy", source="other.toml")
-    assert stored(harness) == expected
-    assert revision(harness) == 1
-
-    rules.set_rules((LAST,), "local:cy", "TEAM-12")
+    put_rules(harness.index, (LAST,), "local:cy", note="TEAM-12")
     assert stored(harness) == StoredRetention(
         rules=(LAST,), changed=harness.clock.now, changed_by="local:cy", source="index.toml"
     )
-    rules.set_rules((), "local:cy")
+    put_rules(harness.index, (), "local:cy")
     assert stored(harness) is None
-    rules.set_rules((), "local:cy")
-    assert revision(harness) == 3
 
 
 def test_a_change_counts_without_a_restart(harness: IndexHarness) -> None:
@@ -85,7 +70,7 @@ def test_a_change_counts_without_a_restart(harness: IndexHarness) -> None:
     assert numbers(server) == ["releases of every project: not among the last 1"]
     put_tables(harness.opened(4), '[[retention]]\nkeep_last = 2\nonly = "dev"\n')
     assert numbers(server) == ["dev releases of every project: not among the last 2"]
-    harness.opened(4).server.retention_rules.set_rules((), BY)
+    put_rules(harness.opened(4), ())
     assert numbers(server) == []
 
 
@@ -106,20 +91,6 @@ def test_a_daily_run_has_the_rules_of_its_day(harness: IndexHarness) -> None:
     assert file.version == "2.0"
 
 
-def test_a_wrong_rule_changes_nothing(harness: IndexHarness) -> None:
-    """Where one rule is wrong, none is put into the store."""
-    rules = harness.index.server.retention_rules
-    rules.set_rules((LAST,), BY)
-    before = harness.snapshot()
-
-    with refused(Invalid, "invalid_field", "number 2: keep: there is no such key"):
-        rules.set_rules((OLD, {"keep": 1}), BY)
-    with refused(Invalid, "invalid_field"):
-        rules.set_rules((OLD,), BY, "two\nlines")
-
-    assert harness.snapshot() == before
-
-
 def test_without_rules_nothing_is_asked_for(harness: IndexHarness) -> None:
     """Who asks what rules would delete where there is none hears what to do."""
     api = LocalApi(index=harness.index, caller=ALICE)
@@ -128,32 +99,30 @@ def test_without_rules_nothing_is_asked_for(harness: IndexHarness) -> None:
         with refused(NotFound, "not_found", "Add a \\[\\[retention\\]\\] table to a file"):
             api.call(operation, RetentionQuery())
 
-    harness.index.server.retention_rules.set_rules((OLD,), BY)
+    put_rules(harness.index, (OLD,))
     with refused(NotFound, "not_found", "No rule of retention is about the index main"):
         api.call(preview_retention, RetentionQuery("main"))
 
 
 def test_rules_without_an_index_are_told_of(harness: IndexHarness) -> None:
-    """A rule about an index that does not exist is a warning, to who puts it and in a server."""
+    """A rule about an index that does not exist is a warning of each server."""
     server = harness.opened(3)
-    rules = harness.index.server.retention_rules
     warning = (
         "retention rule 2 (nightly) names the index dev, which does not exist: correct the name, "
         "or add the index"
     )
 
-    assert texts_of(rules.set_rules(RULES, BY)) == [warning]
+    put_rules(harness.index, RULES)
     assert warning in texts_of(server_warnings(server))
     harness.index.server.index_administration.make({"name": "dev"}, BY)
     assert warning not in texts_of(server_warnings(server))
-    assert rules.set_rules((OLD,), BY) == ()
 
 
 def test_rules_about_an_index_that_is_made_again(harness: IndexHarness) -> None:
     """Who removes an index, or makes it again, hears how many rules are about it."""
     administration = harness.index.server.index_administration
     administration.make({"name": "dev"}, BY)
-    harness.index.server.retention_rules.set_rules((LAST, OLD, {**LAST, "index": "dev"}), BY)
+    put_rules(harness.index, (LAST, OLD, {**LAST, "index": "dev"}))
 
     removed = texts_of(administration.remove("dev", BY))
     made = texts_of(administration.make({"name": "dev"}, BY).warnings)
@@ -162,19 +131,6 @@ def test_rules_about_an_index_that_is_made_again(harness: IndexHarness) -> None:
     assert removed == [f"2 retention rules for the index dev: {again}"]
     before = "these named the index dev before it was made, and hold in it now"
     assert made == [f"{before}: 2 retention rules"]
-
-
-def test_no_rule_is_about_two_indexes(harness: IndexHarness) -> None:
-    """While an index of an earlier version has the name of main, no rule gets it."""
-    at = harness.clock.now
-    former = IndexMade(at=at, by=BY, index={"name": MAIN})
-    harness.index.catalog.index_records.change(lambda _: (former,))
-
-    with refused(Conflict, INDEX_IN_USE):
-        harness.index.server.retention_rules.set_rules((LAST,), BY)
-
-    harness.index.server.retention_rules.set_rules((OLD,), BY)
-    assert numbers(harness.opened(3)) == ["releases of acme-*: older than 30 days"]
 
 
 def test_rules_of_a_newer_version_delete_nothing(
@@ -199,10 +155,9 @@ def test_rules_of_a_newer_version_delete_nothing(
 
 def test_a_change_is_in_the_journal(harness: IndexHarness) -> None:
     """Whoever reads the journal sees who has changed the rules, and to what."""
-    rules = harness.index.server.retention_rules
-    rules.set_rules(RULES, "local:bo", "TEAM-12")
+    put_rules(harness.index, RULES, "local:bo", note="TEAM-12")
     harness.clock.advance(days=1)
-    rules.set_rules((), "local:cy")
+    put_rules(harness.index, (), "local:cy")
     api = LocalApi(index=harness.index, caller=ALICE)
 
     gone, made = api.call(list_entries, JournalQuery(what="retention-changed")).entries
@@ -220,7 +175,7 @@ def test_a_change_is_in_the_journal(harness: IndexHarness) -> None:
 
 def test_a_copy_and_a_check_know_the_rules(harness: IndexHarness, tmp_path: Path) -> None:
     """A copy of a store has its rules, and a check makes them again from the journal."""
-    harness.index.server.retention_rules.set_rules(RULES, BY, source="index.toml")
+    put_rules(harness.index, RULES, source="index.toml")
     other = IndexHarness(tmp_path)
     target, source = other.opened(6), harness.index
     changes_of = source.server.indexes.catalog_of
