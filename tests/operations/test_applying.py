@@ -53,9 +53,12 @@ who = ["group:team"]
 projects = ["acme-*"]
 actions = ["upload"]
 index = "dev"
-{PUBLISHER}"""
-
-
+{PUBLISHER}
+[[retention]]
+index = "dev"
+keep_last = 3
+only = "dev"
+"""
 CIRCLE: Final = '[[index]]\nname = "a"\nlayers = ["b"]\n[[index]]\nname = "b"\nlayers = ["a"]\n'
 
 
@@ -95,6 +98,7 @@ def test_a_file_is_put_into_force_and_again_changes_nothing(harness: IndexHarnes
     assert changes(first) == [
         ("added", "index", "dev"),
         ("added", "index", "prod"),
+        ("added", "retention", "rules"),
         ("added", "publisher", "core"),
         ("added", "group", "team"),
         ("added", "grant", ""),
@@ -160,6 +164,7 @@ def test_only_what_comes_from_the_source_is_pruned(harness: IndexHarness) -> Non
         ("removed", "publisher", "core"),
         ("removed", "index", "dev"),
         ("removed", "index", "prod"),
+        ("removed", "retention", "rules"),
     ]
     put(harness.index, "", PRUNE)
 
@@ -181,7 +186,7 @@ def test_the_same_file_is_pruned_when_that_is_asked_for(harness: IndexHarness) -
     put(harness.index, TEAM)
     put(harness.index, "")
 
-    assert len(put(harness.index, "", PRUNE).changes) == 5
+    assert len(put(harness.index, "", PRUNE).changes) == 6
     harness.index.server.index_administration.make({"name": "dev"}, BO)
     assert not put(harness.index, "", PRUNE).changes
 
@@ -214,6 +219,7 @@ def test_an_index_with_packages_is_not_pruned(harness: IndexHarness) -> None:
             "no index 'no'",
         ),
         (PUBLISHER, "no index 'dev'"),
+        ('[[retention]]\nindex = "no"\nkeep_last = 1', "no index 'no', which the retention rule 1"),
     ],
 )
 def test_a_file_that_does_not_fit_changes_nothing(
@@ -238,6 +244,7 @@ def test_a_file_that_does_not_fit_changes_nothing(
         ('[[grant]]\nwho = ["ana"]\nprojects = ["*"]\nactions = ["read"]', "is nobody"),
         ("[groups]\nteam = 1", "expected a list"),
         ('[[publisher]]\nid = "a"\nprovider = "no"', "expected github"),
+        ("[[retention]]\nkeep = 1", "number 1: keep: there is no such key"),
     ],
 )
 def test_a_wrong_file_is_refused_in_a_sentence(text: str, why: str) -> None:
@@ -430,10 +437,20 @@ grants = st.lists(
 )
 
 
+rules = st.lists(
+    st.fixed_dictionaries(
+        {"keep_last": st.integers(1, 9)},
+        optional={"projects": st.lists(patterns, min_size=1, max_size=2), "note": st.just("old")},
+    ),
+    max_size=2,
+)
+
+
 @given(
     indexes,
     grants,
     st.dictionaries(names, st.lists(principals, max_size=3), max_size=2),
+    rules,
 )
 @settings(max_examples=60, deadline=None)
 def test_what_is_shown_is_what_is_in_force(
@@ -441,10 +458,12 @@ def test_what_is_shown_is_what_is_in_force(
     index: list[dict[str, Any]],
     grant: list[dict[str, Any]],
     groups: dict[str, list[str]],
+    retention: list[dict[str, Any]],
 ) -> None:
     """The file that `show` prints changes nothing in its own store, and makes an equal one."""
     one, other = (IndexHarness(tmp_path_factory.mktemp("store")) for _ in range(2))
-    tables = read_tables({"index": index, "grant": grant, "groups": groups}, TABLES)
+    given_tables = {"index": index, "grant": grant, "groups": groups, "retention": retention}
+    tables = read_tables(given_tables, TABLES)
     confirmed = ApplyOptions(even_if_open=True)
     one.index.server.applying.apply([SourcedTables("a", tables)], BO, confirmed)
     shown = to_toml(one.index.server.applying.show())
@@ -465,5 +484,6 @@ def test_the_journal_says_who_has_applied_what(harness: IndexHarness) -> None:
     assert [type(event).__name__ for commit in commits for event in commit.events] == [
         "IndexMade",
         "IndexMade",
+        "RetentionChanged",
         "FileApplied",
     ]

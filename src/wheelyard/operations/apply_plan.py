@@ -240,26 +240,43 @@ class Planner:
                     at=self._at, by=self._by, publisher=keys, source=self._source
                 )
 
+    def _grants_of_file(self, rules: AccessRules) -> dict[str, GrantFields]:
+        """Return the grant of the file that each stored one is, or becomes, by its id."""
+        stored = {granted.id: _canonical(granted.grant) for granted in rules.grants}
+        given = set(self._tables.grant)
+        becoming = {grant_id: fields for grant_id, fields in stored.items() if fields in given}
+        # one with another note is the same grant
+        others = dict[GrantFields, list[str]]()
+        for grant_id, fields in stored.items():
+            if grant_id not in becoming:
+                others.setdefault(_without_note(fields), []).append(grant_id)
+        for fields in given.difference(becoming.values()):
+            same = others.get(_without_note(fields))
+            if same:
+                becoming[same.pop()] = fields
+        return becoming
+
     def _revoked(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
-        named = set(map(_without_note, self._tables.grant))
+        becoming = self._grants_of_file(rules)
         for granted in rules.grants:
-            is_named = _without_note(_canonical(granted.grant)) in named
-            if not is_named and self._is_pruned(granted.source):
+            if granted.id not in becoming and self._is_pruned(granted.source):
                 self._note("grant", granted.id, "removed", describe_fields(granted.grant))
                 yield Revoked(at=self._at, by=self._by, id=granted.id)
 
     def _granted(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
-        stored = {_without_note(_canonical(granted.grant)): granted for granted in rules.grants}
+        becoming = self._grants_of_file(rules)
+        for granted in rules.grants:
+            fields = becoming.get(granted.id)
+            if fields is not None and fields != _canonical(granted.grant):
+                self._note("grant", granted.id, "changed", describe_fields(fields))
+                yield Revoked(at=self._at, by=self._by, id=granted.id)
+                yield self._new_grant(granted.id, fields)
+        there = set(becoming.values())
         for fields in self._tables.grant:
-            before = stored.get(_without_note(fields))
-            if before is None:
+            if fields not in there:
                 grant_id = f"g{self._new_id()[:8]}"
                 self._note("grant", grant_id, "added", describe_fields(fields))
                 yield self._new_grant(grant_id, fields)
-            elif before.grant.note != fields.note:
-                self._note("grant", before.id, "changed", describe_fields(fields))
-                yield Revoked(at=self._at, by=self._by, id=before.id)
-                yield self._new_grant(before.id, fields)
 
     def _new_grant(self, grant_id: str, fields: GrantFields) -> Granted:
         return Granted(at=self._at, by=self._by, id=grant_id, grant=fields, source=self._source)
@@ -279,12 +296,10 @@ class Planner:
 
     def _require_no_grant(self, group: str, rules: AccessRules) -> None:
         """Raise Conflict if a group that goes has a grant that stays."""
-        named = set(map(_without_note, self._tables.grant))
+        becoming = self._grants_of_file(rules)
         for granted in rules.grants:
-            is_kept = _without_note(_canonical(granted.grant)) in named
-            if group in groups_in(granted.grant.who) and (
-                is_kept or not self._is_pruned(granted.source)
-            ):
+            is_kept = granted.id in becoming or not self._is_pruned(granted.source)
+            if is_kept and group in groups_in(granted.grant.who):
                 raise Conflict(
                     f"The group {group} is not in the file, and grant {granted.id} needs it. Put "
                     "it back into the file, or revoke the grant first.",
