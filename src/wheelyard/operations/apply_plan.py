@@ -250,9 +250,10 @@ class Planner:
         for grant_id, fields in stored.items():
             if grant_id not in becoming:
                 others.setdefault(_without_note(fields), []).append(grant_id)
-        for fields in given.difference(becoming.values()):
+        there = set(becoming.values())
+        for fields in self._tables.grant:
             same = others.get(_without_note(fields))
-            if same:
+            if same and fields not in there:
                 becoming[same.pop()] = fields
         return becoming
 
