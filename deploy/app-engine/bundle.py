@@ -4,8 +4,9 @@ Makes the folder that `gcloud app deploy` sends to App Engine.
     python3 deploy/app-engine/bundle.py FOLDER
 
 App Engine installs only what requirements.txt lists. So the folder contains a wheel of this clone,
-a requirements.txt with the wheel and its dependencies, each with its hash, and app.yaml and
-wheelyard.toml, filled in from the environment. Needs Python 3.11 with `venv`, and an index for pip.
+a requirements.txt with the wheel and its dependencies, each with its hash, and app.yaml,
+wheelyard.toml and index.toml, filled in from the environment. Needs Python 3.11 with `venv`, and an
+index for pip.
 
 An existing folder is replaced only if it has the marker file of this program. The new folder is
 made beside it, and renamed when it is complete.
@@ -21,7 +22,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parents[1]
-RENDERED = ("app.yaml", "wheelyard.toml")
+RENDERED = ("app.yaml", "wheelyard.toml", "index.toml")
 MARKER = ".wheelyard-bundle"
 """The file that marks a folder made by this program."""
 MARKER_TEXT = (

@@ -37,7 +37,7 @@ has_account() { has "$1" gcloud iam service-accounts list --format='value(email)
 has_bucket() { has "$1" gcloud storage buckets list --format='value(name)'; }
 has_repository() { has wheelyard gcloud artifacts repositories list --location="$REGION" --format='value(name)'; }
 has_role() { has "$SIGNER_ROLE_ID" gcloud iam roles list --project="$PROJECT_ID" --format='value(name)'; }
-has_secret() { has wheelyard-toml gcloud secrets list --format='value(name)'; }
+has_secret() { has "$1" gcloud secrets list --format='value(name)'; }
 has_service() { has wheelyard gcloud run services list --region="$REGION" --format='value(metadata.name)'; }
 
 # Whether install.sh has created an existing bucket.

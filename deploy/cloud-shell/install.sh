@@ -122,16 +122,33 @@ else
     --gcs-source-staging-dir="gs://$BUILDS/source"
 fi
 
-say "the settings, as the secret wheelyard-toml"
-if has_secret; then
-  echo "it is there, and left alone"
-else
-  # Not one pipe: gcloud would create an empty secret if the first command failed.
-  settings=$(python3 "$clone/deploy/render.py" "$clone/deploy/cloud-run/wheelyard.toml")
-  printf '%s\n' "$settings" | gcloud secrets create wheelyard-toml --data-file=-
+say "the settings, and what describes the index, as secrets"
+# make_secret NAME, of what is piped into it
+make_secret() {
+  if has_secret "$1"; then
+    echo "$1 is there, and left alone"
+  else
+    gcloud secrets create "$1" --data-file=-
+  fi
+  patiently gcloud secrets add-iam-policy-binding "$1" \
+    --member="serviceAccount:$SERVER" --role=roles/secretmanager.secretAccessor
+}
+# Rendered before anything is piped: gcloud would create an empty secret if that failed.
+settings=$(python3 "$clone/deploy/render.py" "$clone/deploy/cloud-run/wheelyard.toml")
+index=$(python3 "$clone/deploy/render.py" "$clone/deploy/cloud-run/index.toml")
+if has_secret wheelyard-toml; then
+  settings=$(gcloud secrets versions access latest --secret=wheelyard-toml)
+  if grep -Eq '^[[:space:]]*\[+[[:space:]]*(main|index|groups|grant|publisher|retention)[[:space:]]*[].]' <<< "$settings"; then
+    echo "The secret wheelyard-toml has tables that describe the index, which are in wheelyard-index-toml now. Move them, as" >&2
+    echo "docs/deploy/cloud-run.md says in \"From a version without index.toml\", and run it again." >&2
+    exit 1
+  fi
+  # Settings without a grant are of somebody who has taken it away: the new file does not give it back.
+  index='# docs/index-file.md has all tables.'
 fi
-patiently gcloud secrets add-iam-policy-binding wheelyard-toml \
-  --member="serviceAccount:$SERVER" --role=roles/secretmanager.secretAccessor
+# In this order: if the second fails, this is still a new installation.
+make_secret wheelyard-index-toml <<< "$index"
+make_secret wheelyard-toml <<< "$settings"
 
 say "the service"
 python3 "$clone/deploy/render.py" "$clone/deploy/cloud-run/service.yaml" |

@@ -28,8 +28,10 @@ gcloud projects describe "$PROJECT_ID" --format='value(projectNumber)'
 say "the service"
 if has_service; then gcloud run services delete wheelyard --region="$REGION"; fi
 
-say "the settings"
-if has_secret; then gcloud secrets delete wheelyard-toml; fi
+say "the settings, and what describes the index"
+for secret in wheelyard-toml wheelyard-index-toml; do
+  if has_secret "$secret"; then gcloud secrets delete "$secret"; fi
+done
 
 say "the images"
 if has_repository; then gcloud artifacts repositories delete wheelyard --location="$REGION"; fi

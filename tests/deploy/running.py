@@ -7,6 +7,7 @@ field of every API, and the JSON schemas that come with `check-jsonschema`.
 
 import json
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,9 +23,12 @@ from tests.clients.servers import make_token
 from tests.fake_gcs.server import FakeGcs
 from tests.http_server import is_healthy, running_program
 from tests.ports import free_port
+from wheelyard.model.index_file import TABLES, IndexTables, read_tables
 
 DEPLOY = REPOSITORY / "deploy"
 BUCKET = "acme-wheelyard"
+PUBLISHER = "serviceAccount:wheelyard-publisher@acme.iam.gserviceaccount.com"
+"""Who may publish by the index files for Google Cloud."""
 VALUES = {
     "APP_ENGINE_SERVICE": "default",
     "BUCKET": BUCKET,
@@ -65,6 +69,28 @@ def rendered(file: Path | str, sandbox: Sandbox, **values: str) -> str:
     return done.stdout
 
 
+def index_tables(index: str, settings: str) -> IndexTables:
+    """
+    Return what an index file says, which only has tables of the index.
+
+    The settings beside it have none of them.
+    """
+    assert tomllib.loads(settings).keys() & set(TABLES) == set()
+    return read_tables(tomllib.loads(index), ())
+
+
+def without_comments(text: str) -> str:
+    """Return the example of an index file, which stands there as comments after an empty one."""
+    _, _, example = text.partition("\n#\n")
+    return "\n".join(line.removeprefix("# ") for line in example.splitlines())
+
+
+def lets_publisher_in(cloud: FakeGcs) -> bool:
+    """Return whether the store has the grant of the index files for Google Cloud."""
+    rights = cloud.bucket(f"{BUCKET}-credentials").find("credentials/access.json")
+    return f'"{PUBLISHER}"' in rights.data.decode()
+
+
 def documents(text: str) -> list[dict[str, object]]:
     """Return what a YAML file has in it."""
     return [each for each in yaml.safe_load_all(text) if each]
@@ -89,8 +115,10 @@ def running(
     port, log = free_port(), folder / "log.txt"
     variables = {**SOURCE, **as_account(cloud, folder), "PORT": str(port), **environment}
     token = make_token(sandbox, **variables)
+    # it is healthy, and answers nothing else, before its index file is in force
+    is_ready = partial(is_healthy, f"localhost:{port}", "/ready")
     words = [str(port) if word == "$PORT" else word for word in command]
-    with running_program(sandbox, words, log, partial(is_healthy, f"localhost:{port}"), variables):
+    with running_program(sandbox, words, log, is_ready, variables):
         yield Deployed(port, token)
 
 

@@ -13,7 +13,18 @@ from uv import find_uv_bin
 
 from tests.clients.harness import Sandbox, system_program
 from tests.deploy.containers import wheels
-from tests.deploy.running import BUCKET, DEPLOY, VALUES, Deployed, problems, rendered, running
+from tests.deploy.running import (
+    BUCKET,
+    DEPLOY,
+    PUBLISHER,
+    VALUES,
+    Deployed,
+    index_tables,
+    lets_publisher_in,
+    problems,
+    rendered,
+    running,
+)
 from tests.fake_gcs.server import running_fake_gcs
 from tests.http.packages import Package, wheel
 
@@ -55,7 +66,7 @@ def deployed(
     else:
         folder, programs, own = tmp_path / "written", Path(sys.executable).parent, {}
         folder.mkdir()
-        for name in ("app.yaml", "wheelyard.toml"):
+        for name in ("app.yaml", "wheelyard.toml", "index.toml"):
             (folder / name).write_text(rendered(f"app-engine/{name}", sandbox))
     (tmp_path / "spool").mkdir()
     written = yaml.safe_load((folder / "app.yaml").read_text())
@@ -66,6 +77,7 @@ def deployed(
         running_fake_gcs(BUCKET, f"{BUCKET}-credentials") as cloud,
         running(tmp_path / "running", cloud, command, environment, folder) as index,
     ):
+        assert lets_publisher_in(cloud)
         yield index
 
 
@@ -99,18 +111,27 @@ def test_values_are_app_engines(sandbox: Sandbox) -> None:
     assert [*written["handlers"][0]] == ["url", "script", "secure"]
 
 
+def test_the_index_file_lets_ci_publish(sandbox: Sandbox) -> None:
+    """The settings describe the process alone, and the other file lets CI publish."""
+    texts = [rendered(f"app-engine/{name}.toml", sandbox) for name in ("index", "wheelyard")]
+    (grant,) = index_tables(*texts).grant
+
+    assert grant.who == (PUBLISHER,)
+
+
 @pytest.mark.weekly
 def test_what_is_sent(bundle: Path) -> None:
-    """The folder has the wheel, its requirements with a hash for each, and the settings."""
+    """The folder has the wheel, its requirements with a hash for each, and both TOML files."""
     requirements = (bundle / "requirements.txt").read_text()
     named = [line for line in requirements.splitlines() if line and line[0] not in " #"]
 
     sent = [path for path in bundle.iterdir() if path.name != MARK]
-    assert sorted(each.suffix for each in sent) == [".toml", ".txt", ".whl", ".yaml"]
+    assert sorted(each.suffix for each in sent) == [".toml", ".toml", ".txt", ".whl", ".yaml"]
     assert "left-over.txt" not in {each.name for each in sent}
     assert requirements.count("--hash=sha256:") >= len(named)
     assert named[-1].startswith("./wheelyard-")
-    assert "${" not in (bundle / "app.yaml").read_text() + (bundle / "wheelyard.toml").read_text()
+    filled = [bundle / name for name in ("app.yaml", "wheelyard.toml", "index.toml")]
+    assert "${" not in "".join(path.read_text() for path in filled)
 
 
 @pytest.mark.weekly

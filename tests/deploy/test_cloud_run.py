@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,11 @@ from tests.deploy.running import (
     BUCKET,
     DEPLOY,
     PRODUCT,
+    PUBLISHER,
     Deployed,
     discovery,
+    index_tables,
+    lets_publisher_in,
     problems,
     rendered,
     running,
@@ -67,6 +71,12 @@ class Service:
             name: text.replace(mounted, str(sandbox.folder)) for name, text in variables.items()
         }
 
+    def arguments(self, sandbox: Sandbox) -> list[str]:
+        """Write the index file into a sandbox; return the arguments that name the sandbox."""
+        (sandbox.folder / "index.toml").write_text(rendered("cloud-run/index.toml", sandbox))
+        mounted = self.mounts["index"]
+        return [text.replace(mounted, str(sandbox.folder)) for text in self.container["args"]]
+
 
 def definition(sandbox: Sandbox) -> Service:
     """Return the definition with the values of the page in it."""
@@ -94,7 +104,7 @@ def deployed(cloud: FakeGcs, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     service = definition(sandbox)
     (folder / "spool").mkdir()
     environment = service.environment(sandbox) | {"TMPDIR": str(folder / "spool")}
-    command = (*PRODUCT, *service.container["args"])
+    command = (*PRODUCT, *service.arguments(sandbox))
     with running(folder / "running", cloud, command, environment) as index:
         yield index
 
@@ -129,6 +139,28 @@ def test_what_it_is_given(service: Service, sandbox: Sandbox) -> None:
     assert settings.access.private
     assert settings.store.location == f"gs://{BUCKET}"
     assert settings.access.credentials_store == f"gs://{BUCKET}-credentials"
+
+
+def test_both_files_are_mounted(service: Service, sandbox: Sandbox) -> None:
+    """The settings describe the process alone, and the other file lets CI publish."""
+    texts = [rendered(f"cloud-run/{name}.toml", sandbox) for name in ("index", "wheelyard")]
+    volumes = {volume["name"]: volume["secret"] for volume in service.revision["volumes"][:2]}
+    (grant,) = index_tables(*texts).grant
+
+    assert grant.who == (PUBLISHER,)
+    for name, place in (
+        ("settings", service.environment(sandbox)["WHEELYARD_CONFIG"]),
+        ("index", service.arguments(sandbox)[-1]),
+    ):
+        (item,) = volumes[name]["items"]
+        assert Path(place) == sandbox.folder / item["path"]
+    assert volumes["settings"]["secretName"] != volumes["index"]["secretName"]
+
+
+@pytest.mark.usefixtures("deployed")
+def test_the_index_file_is_in_force(cloud: FakeGcs) -> None:
+    """A container that answers has put its index file into force."""
+    assert lets_publisher_in(cloud)
 
 
 def test_container_serves_both(deployed: Deployed, service: Service, sandbox: Sandbox) -> None:

@@ -16,7 +16,8 @@ PACKAGES = "acme-wheelyard"
 BUCKETS = (PACKAGES, f"{PACKAGES}-credentials", f"{PACKAGES}-builds")
 NAMES = ("wheelyard", "wheelyard-publisher", "wheelyard-builder")
 ACCOUNTS = [f"{name}@acme.iam.gserviceaccount.com" for name in NAMES]
-EVERYTHING = "\n".join((*BUCKETS, *ACCOUNTS, "wheelyard", "wheelyardSigner", "wheelyard-toml"))
+SECRETS = ("wheelyard-toml", "wheelyard-index-toml")
+EVERYTHING = "\n".join((*BUCKETS, *ACCOUNTS, "wheelyard", "wheelyardSigner", *SECRETS))
 """A command that every installed gcloud lists."""
 PROGRAMS = {
     "gcloud": """\
@@ -29,6 +30,7 @@ case "$*" in
   "config get account") echo ana@acme.dev ;;
   *labels.made-by*) echo "$MADE_BY" ;;
   *uniform_bucket_level_access,*) printf "$CLOSED" ;;
+  "secrets versions access"*) echo "$SETTINGS" ;;
   *" list "*) echo "$THERE" ;;
   *" replace - "* | *--data-file=-*) cat >>sent ;;
 esac
@@ -60,6 +62,7 @@ class CloudShell:
         """Run one of the scripts on an empty project."""
         defaults = {"PROJECT_ID": "acme", "PAUSE": "0", "ANSWERS": "0", "FAILS": "", "THERE": ""}
         state = {"MADE_BY": "wheelyard", "CLOSED": r"True\tenforced", "ACCOUNTS": ""}
+        state["SETTINGS"] = "[access]"
         (self.sandbox.folder / "asked").write_text("")
         path = f"{self.sandbox.folder / 'bin'}{os.pathsep}{self.sandbox.environment()['PATH']}"
         return self.sandbox.attempt(
@@ -96,10 +99,12 @@ def test_one_line_installs_everything(shell: CloudShell) -> None:
     made = "\n".join(shell.changed())
     for each in (*(f"create gs://{bucket} " for bucket in BUCKETS), *NAMES):
         assert each in made
-    for text in ("builds submit", "secrets create wheelyard-toml", "run services replace"):
+    secrets = [f"secrets create {name} " for name in SECRETS]
+    for text in ("builds submit", *secrets, "run services replace"):
         assert text in made
     sent = (shell.sandbox.folder / "sent").read_text()
     assert f'"gs://{PACKAGES}-credentials"' in sent
+    assert '"serviceAccount:wheelyard-publisher@acme.iam.gserviceaccount.com"' in sent
     assert "kind: Service" in sent
     assert f"wyd_first gs://{PACKAGES}" in done.stdout
     assert "export WHEELYARD_STORE=gs://acme-wheelyard" in done.stdout
@@ -114,6 +119,27 @@ def test_a_second_run_changes_nothing(shell: CloudShell) -> None:
     assert shell.changed() == usual
     assert "wyd_" not in done.stdout
     assert "was not made here" not in done.stdout
+
+
+@pytest.mark.parametrize("table", ["[[grant]]", " [ groups ]", "[main]", "[[publisher]]"])
+def test_settings_that_describe_the_index(shell: CloudShell, table: str) -> None:
+    """Settings of an earlier version that describe the index have to be divided first."""
+    done = shell.run("install.sh", THERE="wheelyard-toml", SETTINGS=f"[access]\n{table}\na = 1")
+
+    assert done.returncode == 1
+    (title,) = re.findall(r'says in "(.*)"', done.stderr)
+    assert f"\n### {title}\n" in (REPOSITORY / "docs/deploy/cloud-run.md").read_text()
+    assert not any("run services" in line or "secrets" in line for line in shell.changed())
+
+
+def test_a_grant_that_was_taken_away_stays_away(shell: CloudShell) -> None:
+    """Where earlier settings let nobody publish, an update lets nobody publish."""
+    done = shell.run("install.sh", THERE="wheelyard-toml")
+
+    assert done.returncode == 0, done.stderr
+    secrets = [line for line in shell.changed() if "secrets" in line]
+    assert secrets == ["secrets create wheelyard-index-toml --data-file=-"]
+    assert "grant" not in (shell.sandbox.folder / "sent").read_text()
 
 
 @pytest.mark.parametrize("closed", [r"False\tenforced", r"True\tinherited"])
@@ -164,8 +190,9 @@ def test_removing_keeps_packages_and_tokens(shell: CloudShell, option: str, made
     assert done.returncode == 0, done.stderr
     assert [each for line in shell.asked for each in wrong(f"gcloud {line}")] == []
     changed = "\n".join(shell.changed())
-    for account in ("run services delete", "secrets delete", "repositories delete", *ACCOUNTS):
-        assert account in changed
+    secrets = [f"secrets delete {name}" for name in SECRETS]
+    for text in ("run services delete", *secrets, "repositories delete", *ACCOUNTS):
+        assert text in changed
     removed = re.findall(r"storage rm .* gs://(\S+)", changed)
     ours = [BUCKETS[2], *(BUCKETS[:2] if option else ())]
     assert removed == (ours if made_by else [])

@@ -1,18 +1,28 @@
-"""deploy/cloud-run/terraform: the service of gcloud, and settings that the server takes."""
+"""deploy/cloud-run/terraform: the service of gcloud, and files that the server takes."""
 
 import json
 import shutil
+from typing import Any
 
 import pytest
 import yaml
 
 from tests.clients.harness import Sandbox, system_program
-from tests.deploy.running import DEPLOY
+from tests.deploy.running import DEPLOY, index_tables
 from tests.deploy.terraform import Configuration, bare
+from wheelyard.model.grants import scope_of
 from wheelyard.settings.load import load_settings
 
 FOLDER = DEPLOY / "cloud-run" / "terraform"
 DOMAIN = "packages.acme.dev"
+INDEX = """# more of it
+[groups]
+team = ["user:ana@acme.dev"]
+
+[[grant]]
+who = ["group:team"]
+projects = ["*"]
+actions = ["upload"]"""
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +61,25 @@ def test_same_service_as_by_gcloud(modules: dict[str, Configuration]) -> None:
         (probe,), other = ours[f"{name}_probe"], theirs[f"{name}Probe"]
         assert bare(probe["http_get"][0]["path"]) == other["httpGet"]["path"]
         assert probe["period_seconds"] == other["periodSeconds"]
+    secrets = [volume["secret"] for volume in written["spec"]["template"]["spec"]["volumes"][:2]]
+    mounted = [volume["secret"][0] for volume in service["template"][0]["volumes"][:2]]
+    assert [bare(secret["items"][0]["path"]) for secret in mounted] == [
+        secret["items"][0]["path"] for secret in secrets
+    ]
+    made = {bare(block["secret_id"]) for block in _secrets(modules["terraform"])}
+    assert made == {secret["secretName"] for secret in secrets}
     places = {mount["mountPath"] for mount in theirs["volumeMounts"]}
     assert {bare(volume_mount["mount_path"]) for volume_mount in ours["volume_mounts"]} == places
     assert [each["name"] for each in theirs["env"] if each["name"] not in text] == []
 
 
-def test_the_server_takes_the_written_settings(sandbox: Sandbox) -> None:
-    """The settings that Terraform writes are ones that the server takes, whatever is in a note."""
+def _secrets(configuration: Configuration) -> list[dict[str, Any]]:
+    resources = configuration.typed("resource").items()
+    return [block for (of, _), block in resources if of == "google_secret_manager_secret"]
+
+
+def test_the_server_takes_the_written_files(sandbox: Sandbox) -> None:
+    """The files that Terraform writes are ones that the server takes, whatever is in a note."""
     shutil.copytree(FOLDER / "settings", sandbox.folder / "settings")
     values = {
         "credentials_bucket": "acme-credentials",
@@ -71,7 +93,7 @@ def test_the_server_takes_the_written_settings(sandbox: Sandbox) -> None:
         "public_max_age": 60,
         "grants": [
             {
-                "who": ["anonymous"],
+                "who": ["allAuthenticated"],
                 "projects": ["open-*"],
                 "actions": ["read"],
                 "note": 'a "b" <&>',
@@ -79,20 +101,27 @@ def test_the_server_takes_the_written_settings(sandbox: Sandbox) -> None:
             {"who": ["domain:acme.dev"], "projects": ["*"], "actions": ["read"], "index": "dev"},
         ],
         "extra": "[uploads]\nzip_sdists = true",
+        "extra_index": INDEX,
     }
     (sandbox.folder / "settings" / "terraform.tfvars.json").write_text(json.dumps(values))
     there = sandbox.at(sandbox.folder / "settings")
     terraform = system_program("terraform")
     there.run(terraform, "apply", "-auto-approve", "-no-color", CHECKPOINT_DISABLE="1")
-    toml = sandbox.folder / "wheelyard.toml"
-    toml.write_text(there.run(terraform, "output", "-raw", "toml", CHECKPOINT_DISABLE="1"))
+    toml, index = (
+        there.run(terraform, "output", "-raw", name, CHECKPOINT_DISABLE="1")
+        for name in ("toml", "index_toml")
+    )
+    file = sandbox.folder / "wheelyard.toml"
+    file.write_text(toml)
 
-    loaded = load_settings(file=toml, environ={}).settings
+    loaded = load_settings(file=file, environ={}).settings
+    tables = index_tables(index, toml)
 
     assert loaded.access.credentials_store == "gs://acme-credentials"
     assert loaded.uploads.zip_sdists
-    assert [grant.scope.indexes for grant in loaded.grants.all] == [("main",), ("dev",)]
-    assert 'a \\"b\\" ' in toml.read_text()
+    assert [scope_of(grant).indexes for grant in tables.grant] == [("main",), ("dev",), ("main",)]
+    assert [grant.note for grant in tables.grant] == ['a "b" <&>', "", ""]
+    assert tables.groups == {"team": ("user:ana@acme.dev",)}
 
 
 def test_apis_before_terraform() -> None:

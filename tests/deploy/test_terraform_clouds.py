@@ -6,15 +6,22 @@ knows.
 """
 
 import json
+import os
 import re
+import sys
+import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clients.harness import Sandbox, new_sandbox, system_program
+from tests.clients.harness import SOURCE, Sandbox, new_sandbox, system_program, wheelyard
 from tests.deploy.running import BUCKET, DEPLOY, rendered
 from tests.deploy.terraform import PROVIDERS, Configuration, bare, failed_runs, run, wrong_form
+from tests.http_server import is_healthy, running_program
+from tests.ports import free_port
+from wheelyard.model.index_file import read_tables
 from wheelyard.settings.load import load_settings, unknown_variables
 
 DOMAIN = "packages.acme.dev"
@@ -37,6 +44,26 @@ NEEDED: dict[str, dict[str, object]] = {
         "image": "europe-west1-docker.pkg.dev/acme-packages/wheelyard/wheelyard:0.1.0",
     },
 }
+OF_THE_INDEX: list[object] = [
+    '[uploads]\nzip_sdists = true\n[[grant]]\nwho = ["anonymous"]',
+    *("[main]", '[ "index" ]', "[[index]]", "[groups]", " [[ publisher ]]", "[[retention]]"),
+]
+"""Settings that have a table which describes the index."""
+OF_THE_PROCESS: list[object] = ["[access]\nprivate = true", "[[index]]\n[[upstream.index]]\n"]
+"""Index files that have a section of the settings."""
+USUAL_COMMAND = ["wheelyard", "serve", "--host", "0.0.0.0"]  # noqa: S104 - of the image
+"""The entry point and the arguments of a container without an index file."""
+INDEX = """# who may do what
+[groups]
+team = ["user:ana@acme.dev"]
+[[grant]]
+who = [
+  "group:team",
+]
+projects = ["*"]
+actions = ["upload"]
+note = "Zoë's"
+"""
 SENSELESS: dict[str, dict[str, list[object]]] = {
     "aws": {
         "image": ["wheelyard", "acme/wheelyard"],
@@ -54,6 +81,8 @@ SENSELESS: dict[str, dict[str, list[object]]] = {
         "noncurrent_days": [0, 1.5],
         "log_days": [2],
         "environment": [{"PORT": "80"}, {"WHEELYARD_STORE": "x"}],
+        "settings": OF_THE_INDEX,
+        "index_file": OF_THE_PROCESS,
         "secrets": [{"WHEELYARD_ACCESS_METRICS_TOKEN": "hunter2"}],
     },
     "azure": {
@@ -71,6 +100,8 @@ SENSELESS: dict[str, dict[str, list[object]]] = {
         "noncurrent_days": [0],
         "soft_delete_days": [0, 366],
         "environment": [{"WHEELYARD_SERVER_PUBLIC_URL": "x"}],
+        "settings": OF_THE_INDEX,
+        "index_file": OF_THE_PROCESS,
     },
     "google": {
         "project_id": ["Acme Packages"],
@@ -94,12 +125,26 @@ SENSELESS: dict[str, dict[str, list[object]]] = {
         "settings": [
             *("page_cache = 32", "# [uploads]\npage_cache = 32"),
             *("[uploads]\n[ 'access' ] # mine", "[uploads]\r\n[http]\r\n"),
+            *OF_THE_INDEX,
         ],
+        "index_file": ["name = 1", *OF_THE_PROCESS],
     },
 }
+UPSTREAM = '[upstream]\nenabled = true\n[[upstream.index]]\nlabel = "pypi"\n'
 SENSIBLE: dict[str, list[dict[str, object]]] = {
-    "aws": [{}, {"cpu": 256, "memory": 512}, {"cpu": 4096, "memory": 16384}, {"bucket": "a1-b"}],
-    "azure": [{}, {"cpu": 2, "min_instances": 0}, {"location": "eastus2", "replication": "LRS"}],
+    "aws": [
+        {},
+        {"cpu": 256, "memory": 512},
+        {"cpu": 4096, "memory": 16384},
+        {"bucket": "a1-b"},
+        {"settings": UPSTREAM, "index_file": INDEX},
+    ],
+    "azure": [
+        {},
+        {"cpu": 2, "min_instances": 0},
+        {"location": "eastus2", "replication": "LRS"},
+        {"settings": UPSTREAM, "index_file": INDEX},
+    ],
     "google": [
         {},
         {"cpu": "4", "spool_mib": 1280},
@@ -108,7 +153,8 @@ SENSIBLE: dict[str, list[dict[str, object]]] = {
         {"domain": "1.acme.dev"},
         {"soft_delete_days": 90},
         {"settings": "# all of it\n\n  [uploads]\nzip_sdists = true"},
-        {"settings": '[limits]\nx = ["a"]\n[[grant]]\nwho = ["anonymous"]'},
+        {"settings": f'[limits]\nx = ["a"]\n{UPSTREAM}'},
+        {"index_file": INDEX},
         {"settings": "[uploads]\n# [access] is not here\n[http.other]\n"},
     ],
 }
@@ -228,13 +274,16 @@ def google_locals(folder: Path) -> str:
 
 
 def _evaluated(cloud: str, sandbox: Sandbox, **values: object) -> dict[str, Any]:
-    """Return the environment of the server, and on AWS its container."""
+    """Return the environment and the command of the server, and on AWS its container."""
     folder = DEPLOY / cloud / "terraform"
-    text = "\n".join(path.read_text() for path in sorted(folder.glob("*.tf")))
+    text = "\n".join(
+        path.read_text() for path in sorted(folder.glob("*.tf")) if path.name != "variables.tf"
+    )
     containers = "".join(CONTAINERS.findall(text)) or "null"
     written = "\n".join(LOCALS.findall(text)) + (
         f'\noutput "all" {{\nvalue = {{\n'
-        f"environment = local.environment\ncontainers = {containers}\n}}\n}}\n"
+        f"environment = local.environment\ncontainers = {containers}\n"
+        "command = concat(local.entry_point, local.arguments)\n}\n}\n"
     )
     (sandbox.folder / "main.tf").write_text(RESOURCE.sub(f'"{BUCKET}"', written))
     (sandbox.folder / "variables.tf").write_text((folder / "variables.tf").read_text())
@@ -268,10 +317,56 @@ def test_the_server_gets_settings_that_exist(cloud: str, sandbox: Sandbox) -> No
     assert settings.server.public_url.startswith("https://")
 
 
+@pytest.mark.parametrize("cloud", ["aws", "azure"], indirect=True)
+def test_the_server_starts_with_its_index_file(cloud: str, sandbox: Sandbox) -> None:
+    """The command of the container writes the index file, and becomes a server that applies it."""
+    evaluated = _evaluated(cloud, sandbox, index_file=INDEX)
+    place = Path(evaluated["command"][-1]).parent
+    program, *arguments = (
+        word.replace(str(place), str(sandbox.folder)) for word in evaluated["command"]
+    )
+    for name, words in (("python", ""), ("wheelyard", "-m wheelyard")):
+        (sandbox.folder / name).write_text(f'#!/bin/sh\nexec {sys.executable} {words} "$@"\n')
+        (sandbox.folder / name).chmod(0o755)
+    port, store = free_port(), sandbox.folder / "store"
+    environment = {
+        **SOURCE,
+        "INDEX_TOML": evaluated["environment"]["INDEX_TOML"],
+        "PATH": f"{sandbox.folder}{os.pathsep}{os.defpath}",
+        "PORT": str(port),
+        "WHEELYARD_STORE": str(store),
+    }
+    command = (sandbox.folder / program, *arguments)
+    is_ready = partial(is_healthy, f"127.0.0.1:{port}", "/ready")
+    with running_program(sandbox, command, sandbox.folder / "log.txt", is_ready, environment):
+        shown = wheelyard(sandbox, "show", "--toml", "--store", store)
+
+    assert read_tables(tomllib.loads(shown), ()) == read_tables(tomllib.loads(INDEX), ())
+
+
+def test_container_of_azure(sandbox: Sandbox) -> None:
+    """The container gets its command, and writes its index file where it may write."""
+    configuration = Configuration.read(DEPLOY / "azure" / "terraform", sandbox)
+    (template,) = configuration.typed("resource")["azurerm_container_app", "wheelyard"]["template"]
+    (container,) = template["container"]
+    usual = _evaluated("azure", sandbox)
+    evaluated = _evaluated("azure", sandbox, index_file=INDEX)
+    (volume_mount,) = container["volume_mounts"]
+
+    assert (container["command"], container["args"]) == (
+        "${local.entry_point}",
+        "${local.arguments}",
+    )
+    assert usual["command"] == USUAL_COMMAND
+    assert str(Path(evaluated["command"][-1]).parent) == bare(volume_mount["path"])
+
+
 def test_container_of_aws(sandbox: Sandbox) -> None:
     """The task writes to its spool only, is asked for /health, and gets secrets by their names."""
     arn = "arn:aws:ssm:eu-central-1:123456789012:parameter/metrics"
-    evaluated = _evaluated("aws", sandbox, secrets={"WHEELYARD_ACCESS_METRICS_TOKEN": arn})
+    usual = _evaluated("aws", sandbox)
+    secrets = {"WHEELYARD_ACCESS_METRICS_TOKEN": arn}
+    evaluated = _evaluated("aws", sandbox, secrets=secrets, index_file=INDEX)
     (container,) = json.loads(evaluated["containers"])
     (volume,) = container["mountPoints"]
     image = (DEPLOY / "image" / "Dockerfile").read_text()
@@ -285,6 +380,9 @@ def test_container_of_aws(sandbox: Sandbox) -> None:
     assert container["healthCheck"]["command"] == ["CMD", *json.loads(health)]
     assert container["secrets"] == [{"name": "WHEELYARD_ACCESS_METRICS_TOKEN", "valueFrom": arn}]
     assert environment == evaluated["environment"]
+    assert [*container["entryPoint"], *container["command"]] == evaluated["command"]
+    assert str(Path(evaluated["command"][-1]).parent) == volume["containerPath"]
+    assert usual["command"] == USUAL_COMMAND
 
 
 @pytest.mark.parametrize("cloud", ["aws", "azure"], indirect=True)

@@ -12,8 +12,14 @@ locals {
       WHEELYARD_LOG_FORMAT             = "json"
     },
     var.settings == "" ? {} : { WHEELYARD_TOML = var.settings },
+    var.index_file == "" ? {} : { INDEX_TOML = var.index_file },
     var.environment,
   )
+
+  # ECS mounts no text as a file, and the image has no shell: Python writes the file, and becomes the server.
+  write_and_serve = "import os, sys; open(sys.argv[-1], 'wb').write(os.environb[b'INDEX_TOML']); os.execvp('wheelyard', ['wheelyard', *sys.argv[1:]])"
+  entry_point     = var.index_file == "" ? ["wheelyard"] : ["python", "-IS", "-c", local.write_and_serve]
+  arguments       = concat(["serve", "--host", "0.0.0.0"], var.index_file == "" ? [] : ["--apply", "/data/index.toml"])
 }
 
 resource "aws_cloudwatch_log_group" "wheelyard" {
@@ -43,7 +49,8 @@ resource "aws_ecs_task_definition" "wheelyard" {
     name                   = "wheelyard"
     image                  = var.image
     essential              = true
-    command                = ["serve", "--host", "0.0.0.0"]
+    entryPoint             = local.entry_point
+    command                = local.arguments
     readonlyRootFilesystem = true
     stopTimeout            = 70 # longer than the server waits for requests in progress
 

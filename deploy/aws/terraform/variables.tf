@@ -163,10 +163,35 @@ variable "private" {
   default     = true
 }
 
+locals {
+  index_tables = ["main", "index", "groups", "grant", "publisher", "retention"]
+  table_name   = "(?m)^[ \t]*\\[\\[?[ \t]*[\"']?([A-Za-z0-9_-]+)"
+}
+
 variable "settings" {
-  description = "A whole wheelyard.toml, as text, with grants and publishers. No secrets: the state contains it."
+  description = "A whole wheelyard.toml, as text. No secrets: the state contains it."
   type        = string
   default     = ""
+
+  validation {
+    condition = length(setintersection(local.index_tables, [
+      for table in regexall(local.table_name, var.settings) : table[0]
+    ])) == 0
+    error_message = "settings has a table that describes the index: move [main], [[index]], [groups], [[grant]], [[publisher]] and [[retention]] to index_file."
+  }
+}
+
+variable "index_file" {
+  description = "A whole index.toml, as text, with grants and publishers. No secrets: the state contains it. What is taken out of it stays in force until `wheelyard apply --prune`."
+  type        = string
+  default     = ""
+
+  validation {
+    condition = length(setsubtract([
+      for table in regexall(local.table_name, var.index_file) : table[0]
+    ], local.index_tables)) == 0
+    error_message = "index_file has the tables [main], [[index]], [groups], [[grant]], [[publisher]] and [[retention]]: move others to settings."
+  }
 }
 
 variable "environment" {

@@ -14,8 +14,15 @@ locals {
       WHEELYARD_LOG_FORMAT             = "json"
     },
     var.settings == "" ? {} : { WHEELYARD_TOML = var.settings },
+    var.index_file == "" ? {} : { INDEX_TOML = var.index_file },
     var.environment,
   )
+
+  # In a variable, a changed text makes a new revision, unlike a mounted secret. The image has no shell: Python writes the
+  # file, and becomes the server.
+  write_and_serve = "import os, sys; open(sys.argv[-1], 'wb').write(os.environb[b'INDEX_TOML']); os.execvp('wheelyard', ['wheelyard', *sys.argv[1:]])"
+  entry_point     = var.index_file == "" ? ["wheelyard"] : ["python", "-IS", "-c", local.write_and_serve]
+  arguments       = concat(["serve", "--host", "0.0.0.0"], var.index_file == "" ? [] : ["--apply", "/tmp/index.toml"])
 }
 
 resource "azurerm_log_analytics_workspace" "wheelyard" {
@@ -72,11 +79,12 @@ resource "azurerm_container_app" "wheelyard" {
     termination_grace_period_seconds = 70 # longer than the server waits for requests in progress
 
     container {
-      name   = "wheelyard"
-      image  = var.image
-      args   = ["serve", "--host", "0.0.0.0"]
-      cpu    = var.cpu
-      memory = "${var.cpu * 2}Gi"
+      name    = "wheelyard"
+      image   = var.image
+      command = local.entry_point
+      args    = local.arguments
+      cpu     = var.cpu
+      memory  = "${var.cpu * 2}Gi"
 
       dynamic "env" {
         for_each = local.environment

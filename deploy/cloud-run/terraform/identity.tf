@@ -38,6 +38,12 @@ resource "google_secret_manager_secret_iam_member" "settings" {
   member    = google_service_account.wheelyard.member
 }
 
+resource "google_secret_manager_secret_iam_member" "index" {
+  secret_id = google_secret_manager_secret.index.id
+  role      = "roles/secretmanager.secretAccessor"
+  member    = google_service_account.wheelyard.member
+}
+
 # The service account of CI jobs; a grant says what it may publish.
 resource "google_service_account" "publisher" {
   count = local.with_publisher ? 1 : 0

@@ -33,6 +33,11 @@ output "publisher" {
   value       = one(google_service_account.publisher[*].email)
 }
 
+output "index_file" {
+  description = "The server's index.toml, for `wheelyard apply --dry-run`."
+  value       = module.settings.index_toml
+}
+
 output "settings" {
   description = "The server's wheelyard.toml, for `wheelyard config check`."
   value       = module.settings.toml

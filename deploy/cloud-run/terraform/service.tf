@@ -40,7 +40,7 @@ resource "google_cloud_run_v2_service" "wheelyard" {
     containers {
       name  = "wheelyard"
       image = var.image
-      args  = ["serve", "--host", "0.0.0.0"]
+      args  = ["serve", "--host", "0.0.0.0", "--apply", "/etc/wheelyard-index/index.toml"]
 
       # h2c is HTTP/2 from end to end: without it uploads are limited to 32 MiB
       ports {
@@ -95,6 +95,11 @@ resource "google_cloud_run_v2_service" "wheelyard" {
       }
 
       volume_mounts {
+        name       = "index"
+        mount_path = "/etc/wheelyard-index"
+      }
+
+      volume_mounts {
         name       = "spool"
         mount_path = "/tmp"
       }
@@ -110,6 +115,20 @@ resource "google_cloud_run_v2_service" "wheelyard" {
         items {
           version = google_secret_manager_secret_version.settings.version
           path    = "wheelyard.toml"
+        }
+      }
+    }
+
+    # Cloud Run mounts each secret in a folder of its own
+    volumes {
+      name = "index"
+
+      secret {
+        secret = google_secret_manager_secret.index.secret_id
+
+        items {
+          version = google_secret_manager_secret_version.index.version
+          path    = "index.toml"
         }
       }
     }
@@ -132,6 +151,7 @@ resource "google_cloud_run_v2_service" "wheelyard" {
   }
 
   depends_on = [
+    google_secret_manager_secret_iam_member.index,
     google_secret_manager_secret_iam_member.settings,
     google_service_account_iam_member.signs_as_itself,
     google_storage_bucket_iam_member.credentials,

@@ -1,4 +1,5 @@
-# wheelyard.toml: a secret only because Cloud Run mounts secrets as files. Terraform's state contains it, too.
+# wheelyard.toml and index.toml: secrets only because Cloud Run mounts secrets as files. Terraform's state contains them,
+# too.
 module "settings" {
   source = "./settings"
 
@@ -13,6 +14,7 @@ module "settings" {
   public_max_age       = var.cdn ? var.cdn_max_age : 0
   grants               = concat(local.publisher_grants, var.grants)
   extra                = var.settings
+  extra_index          = var.index_file
 }
 
 locals {
@@ -48,10 +50,30 @@ resource "google_secret_manager_secret" "settings" {
   depends_on = [google_project_service.apis]
 }
 
+resource "google_secret_manager_secret" "index" {
+  secret_id = "wheelyard-index-toml"
+
+  replication {
+    auto {}
+  }
+
+  depends_on = [google_project_service.apis]
+}
+
 resource "google_secret_manager_secret_version" "settings" {
   secret          = google_secret_manager_secret.settings.id
   secret_data     = module.settings.toml
   deletion_policy = "ABANDON" # a revision that was before this one still wants its own
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
+resource "google_secret_manager_secret_version" "index" {
+  secret          = google_secret_manager_secret.index.id
+  secret_data     = module.settings.index_toml
+  deletion_policy = "ABANDON"
 
   lifecycle {
     create_before_destroy = true

@@ -179,7 +179,7 @@ variable "private_names" {
 }
 
 variable "grants" {
-  description = "Grants, as [[grant]] of wheelyard.toml; without an index they are about main."
+  description = "Grants, as [[grant]] of index.toml; without an index they are about main. One that is taken out stays in force until `wheelyard apply --prune`."
   type = list(object({
     who      = list(string)
     projects = list(string)
@@ -247,8 +247,13 @@ variable "publisher_impersonators" {
   default     = []
 }
 
+locals {
+  index_tables = ["main", "index", "groups", "grant", "publisher", "retention"]
+  table_name   = "(?m)^[ \t]*\\[\\[?[ \t]*[\"']?([A-Za-z0-9_-]+)"
+}
+
 variable "settings" {
-  description = "More tables of wheelyard.toml, as text, such as [[publisher]]. No secrets: the state contains them."
+  description = "More tables of wheelyard.toml, as text, such as [uploads]. No secrets: the state contains them."
   type        = string
   default     = ""
 
@@ -262,6 +267,31 @@ variable "settings" {
       for table in regexall("(?m)^[ \t]*\\[\\[?([^][]+)\\]", var.settings) : replace(table[0], "/[\\s\"']/", "")
     ])) == 0
     error_message = "settings repeats a table that is written already, and TOML takes each once: ${join(", ", [for table in local.written_tables : "[${table}]"])}. Keys of these are variables of this configuration; give the others by environment, such as WHEELYARD_HTTP_PAGE_CACHE = \"32\"."
+  }
+
+  validation {
+    condition = length(setintersection(local.index_tables, [
+      for table in regexall(local.table_name, var.settings) : table[0]
+    ])) == 0
+    error_message = "settings has a table that describes the index: move [main], [[index]], [groups], [[grant]], [[publisher]] and [[retention]] to index_file."
+  }
+}
+
+variable "index_file" {
+  description = "More tables of index.toml, as text, such as [[publisher]]. No secrets: the state contains them. What is taken out of it stays in force until `wheelyard apply --prune`."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(\\s|#[^\n]*(\n|$))*(\\[|$)", var.index_file))
+    error_message = "index_file begins with the name of a table, such as [[publisher]]: it is put behind the grants, and a key before the first name would be in the last of those."
+  }
+
+  validation {
+    condition = length(setsubtract([
+      for table in regexall(local.table_name, var.index_file) : table[0]
+    ], local.index_tables)) == 0
+    error_message = "index_file has the tables [main], [[index]], [groups], [[grant]], [[publisher]] and [[retention]]: move others to settings."
   }
 }
 

@@ -1,4 +1,4 @@
-# wheelyard.toml, made from variables. It needs no provider: `terraform console` shows the result.
+# wheelyard.toml and index.toml, made from variables. It needs no provider: `terraform console` shows the result.
 
 locals {
   # a JSON string is a TOML string, and a JSON list of strings is a TOML array

@@ -9,7 +9,14 @@ output "toml" {
       publishing    = length(var.publishing_audience) > 0
       iap           = length(var.iap_audience) > 0
     }
+    extra = var.extra
+  })
+}
+
+output "index_toml" {
+  description = "The text of index.toml."
+  value = templatefile("${path.module}/index.toml.tftpl", {
     grants = var.grants
-    extra  = var.extra
+    extra  = var.extra_index
   })
 }

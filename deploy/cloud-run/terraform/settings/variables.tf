@@ -58,3 +58,8 @@ variable "extra" {
   description = "More tables of wheelyard.toml, as text."
   type        = string
 }
+
+variable "extra_index" {
+  description = "More tables of index.toml, as text."
+  type        = string
+}
