@@ -1,13 +1,15 @@
 """deploy/gke: what Kubernetes takes, as strict as it can be, and settings that the server takes."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from tests.clients.harness import Sandbox, program, system_program
-from tests.deploy.running import BUCKET, DEPLOY, VALUES, rendered
+from tests.deploy.running import BUCKET, DEPLOY, VALUES, index_tables, rendered, without_comments
+from wheelyard.model.index_file import IndexTables
 from wheelyard.settings.load import load_settings
 
 GKE = DEPLOY / "gke"
@@ -56,6 +58,10 @@ def test_what_is_applied(sandbox: Sandbox) -> None:
     assert {each["metadata"].get("namespace", "wheelyard") for each in applied} == {"wheelyard"}
     assert made_pods["volumes"][0]["configMap"]["name"] == settings["metadata"]["name"]
     assert f'"gs://{BUCKET}-credentials"' in settings["data"]["wheelyard.toml"]
+    (container,) = made_pods["containers"]
+    file = Path(container["args"][-1])
+    assert str(file.parent) == container["volumeMounts"][0]["mountPath"]
+    index_tables(settings["data"][file.name], settings["data"]["wheelyard.toml"])
 
 
 def test_parts_fit_together(pods: dict[str, Any], sandbox: Sandbox) -> None:
@@ -86,6 +92,14 @@ def test_time_and_room(pods: dict[str, Any]) -> None:
 
     assert pods["terminationGracePeriodSeconds"] > 60 + pause
     assert uploads * 1024 < room < node * 1024
+
+
+def test_example_of_an_index(sandbox: Sandbox) -> None:
+    """The index file says nothing as it is; without its #, its example is what the server takes."""
+    index, settings = (rendered(GKE / f"{name}.toml", sandbox) for name in ("index", "wheelyard"))
+
+    assert index_tables(index, settings) == IndexTables()
+    assert index_tables(without_comments(index), settings).index
 
 
 def test_settings_are_right(pods: dict[str, Any], sandbox: Sandbox) -> None:

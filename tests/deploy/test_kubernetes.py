@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from tests.clients.harness import Sandbox, program, system_program
-from tests.deploy.running import DEPLOY, rendered
+from tests.deploy.running import DEPLOY, index_tables, rendered, without_comments
+from wheelyard.model.index_file import IndexTables
 from wheelyard.settings.load import load_settings
 
 KUBERNETES = DEPLOY / "kubernetes"
@@ -106,6 +107,17 @@ def test_public_packages_are_in_the_settings(
     assert upstream.private == ("acme", "acme-*")
 
 
+def test_example_of_an_index() -> None:
+    """The index file says nothing as it is; without its #, its example is what the server takes."""
+    index, settings = (
+        (KUBERNETES / "folder" / f"{name}.toml").read_text() for name in ("index", "wheelyard")
+    )
+
+    assert "${" not in index  # as in the settings
+    assert index_tables(index, settings) == IndexTables()
+    assert index_tables(without_comments(index), settings).grant
+
+
 @pytest.mark.parametrize("name", ["folder", "bucket"])
 def test_what_is_applied(name: str, sandbox: Sandbox) -> None:
     """What the page pipes into `kubectl apply` is whole; with a bucket it has no volume."""
@@ -116,7 +128,10 @@ def test_what_is_applied(name: str, sandbox: Sandbox) -> None:
     applied = manifests(text)
     pods = applied["Deployment"]["spec"]["template"]["spec"]
     (container,) = pods["containers"]
-    settings = settings_at(sandbox.folder, pods, applied["ConfigMap"]["data"]["wheelyard.toml"])
+    data = applied["ConfigMap"]["data"]
+    settings = settings_at(sandbox.folder, pods, data["wheelyard.toml"])
+    file = Path(container["args"][-1])
+    mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
 
     assert_valid(sandbox, text)
     assert {each["metadata"].get("namespace", "wheelyard") for each in applied.values()} == {
@@ -125,6 +140,8 @@ def test_what_is_applied(name: str, sandbox: Sandbox) -> None:
     names = {mount["name"] for mount in container["volumeMounts"]}
     assert names == {volume["name"] for volume in pods["volumes"]}
     assert container["image"] == VALUES["IMAGE"]
+    assert str(file.parent) == mounted["settings"]
+    index_tables(data[file.name], data["wheelyard.toml"])
     if name == "bucket":
         assert "PersistentVolumeClaim" not in applied
         assert settings.store.location == VALUES["STORE"]
