@@ -4,9 +4,9 @@
 #     sudo deploy/linux/install.sh
 #
 # Needs systemd, and Python 3.11 or newer with venv (Debian, Ubuntu: apt install python3-venv);
-# PYTHON=/usr/bin/python3.13 chooses another than `python3`. Existing settings are never changed.
+# PYTHON=/usr/bin/python3.13 chooses another than `python3`. Existing files in /etc/wheelyard are never changed.
 #
-# Each run makes a new environment in /opt/wheelyard.d. When it is complete and accepts the settings, the link
+# Each run makes a new environment in /opt/wheelyard.d. When it is complete and accepts these files, the link
 # /opt/wheelyard points to it. The previous one is kept; to go back, change the link and restart.
 set -eu
 umask 022
@@ -79,16 +79,31 @@ if [ ! -e /etc/wheelyard/wheelyard.toml ]; then
     install -m 640 -o root -g wheelyard "$here/wheelyard.toml" /etc/wheelyard/wheelyard.toml
     say "the settings are in /etc/wheelyard/wheelyard.toml"
 fi
+if [ ! -e /etc/wheelyard/index.toml ]; then
+    install -m 640 -o root -g wheelyard "$here/index.toml" /etc/wheelyard/index.toml
+    say "what describes the index is in /etc/wheelyard/index.toml"
+fi
 install -d -m 750 -o wheelyard -g wheelyard /var/lib/wheelyard
 # The user may have had another number in an earlier installation. A separate disk has root's lost+found.
 stranger=$(find /var/lib/wheelyard -mindepth 1 -maxdepth 1 ! -user wheelyard ! -name lost+found -print -quit)
 [ -z "$stranger" ] || say "$stranger is not the user wheelyard's; if it is of the store: chown -R wheelyard: /var/lib/wheelyard"
 
-# The new version has to accept the settings before the link points to it. The first time it also creates a token:
-# else the server would create one, and print it into the log.
+# The new version has to accept both files before the link points to it. The first time it also creates a token: else
+# the server would create one, and print it into the log.
 sed "s|/opt/wheelyard/bin/|$target/bin/|" "$here/wheelyard" >"$work/wheelyard"
+if grep -Eq '^[[:space:]]*\[+[[:space:]]*(main|index|groups|grant|publisher|retention)[[:space:]]*[].]' /etc/wheelyard/wheelyard.toml; then
+    say "/etc/wheelyard/wheelyard.toml has tables that describe the index, so all is as it was;"
+    fail "move [main], [[index]], [groups], [[grant]], [[publisher]] and [[retention]] into /etc/wheelyard/index.toml, and run this again"
+fi
 sh "$work/wheelyard" config check >/dev/null \
     || fail "these settings stop what would be installed, so all is as it was; mend what the line above says, and run this again"
+planned=$(sh "$work/wheelyard" apply /etc/wheelyard/index.toml --dry-run 2>&1) || case $planned in
+    *"There is no store"*) ;; # it is made below, or by the server
+    *)
+        say "$planned"
+        fail "this file stops what would be installed, so all is as it was; mend what the line above says, and run this again"
+        ;;
+esac
 before=$(readlink /opt/wheelyard || true)
 if [ -z "$before" ]; then
     sh "$work/wheelyard" token create first --can read,upload,manage \

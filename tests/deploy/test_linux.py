@@ -12,16 +12,18 @@ import pytest
 import yaml
 
 from tests.clients.harness import REPOSITORY, program, system_program
-from tests.deploy.running import VALUES, Unit
+from tests.deploy.running import VALUES, Unit, index_tables, without_comments
 from tests.http_server import WHEELYARD, launch_server
 from tests.operations.distributions import make_wheel
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
+from wheelyard.model.index_file import IndexTables
 from wheelyard.settings.load import load_settings
 
 FOLDER = REPOSITORY / "deploy" / "linux"
 UNIT = FOLDER / "wheelyard.service"
 PAGE = REPOSITORY / "docs" / "deploy" / "linux.md"
+ANYWHERE = "0.0.0.0"  # noqa: S104 - the image's
 ENVIRONMENT = r"""# a comment
 ;WHEELYARD_A=not this
 A=1
@@ -193,7 +195,7 @@ def test_the_machine_runs_the_image_as_strictly_as_compose(tmp_path: Path) -> No
     """The machine of Compute Engine runs the image as strictly as compose.yaml, without a hole."""
     render = (sys.executable, REPOSITORY / "deploy/render.py", FOLDER / "cloud-init.yaml")
     rendered = run(*render, **VALUES).stdout
-    settings, file = yaml.safe_load(rendered)["write_files"]
+    settings, index, file = yaml.safe_load(rendered)["write_files"]
     unit = Unit(file["content"])
     command = unit.one("ExecStart").split()
     words = (word.removeprefix("--env=").partition("=") for word in command if "--env=" in word)
@@ -209,22 +211,41 @@ def test_the_machine_runs_the_image_as_strictly_as_compose(tmp_path: Path) -> No
     assert loaded.store.location == f"gs://{VALUES['BUCKET']}"
     assert loaded.access.credentials_store == f"gs://{VALUES['BUCKET']}-credentials"
     assert f"--volume={Path(settings['path']).parent}:/etc/wheelyard:ro" in command
-    assert settings["permissions"] == "0644"  # the container runs as a user of its own
-    assert command[-1] == VALUES["IMAGE"]
+    # the container runs as a user of its own
+    assert settings["permissions"] == index["permissions"] == "0644"
+    assert Path(index["path"]).parent == Path(settings["path"]).parent
+    assert index_tables(index["content"], settings["content"]) == IndexTables()
+    start = command.index(VALUES["IMAGE"])
+    assert command[start + 1 :] == ["serve", "--host", ANYWHERE, "--apply", index["path"]]
     assert waits is not None
     assert 60 < int(waits[1]) < int(unit.one("TimeoutStopSec"))
 
 
-def test_the_installed_settings_are_taken_by_the_server(tmp_path: Path) -> None:
-    """The settings that are installed, and those that the page has, are ones the server takes."""
+def test_the_installed_files_are_taken_by_the_server(tmp_path: Path) -> None:
+    """The files that are installed, and those that the page has, are ones the server takes."""
     installed = load_settings(file=FOLDER / "wheelyard.toml", environ={}).settings
-    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (tmp_path / "wheelyard.toml").write_text(yaml.safe_load(block)["content"])
+    texts = [(FOLDER / name).read_text() for name in ("index.toml", "wheelyard.toml")]
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    settings, index = (yaml.safe_load(block)["content"] for block in blocks)
+    (tmp_path / "wheelyard.toml").write_text(settings)
 
     assert installed.access.private
+    assert index_tables(*texts) == IndexTables()
+    assert index_tables(without_comments(texts[0]), texts[1]).grant
     load_settings(file=tmp_path / "wheelyard.toml", environ={})
+    assert index_tables(index, settings).grant
     # as far to the right as there
-    assert block.splitlines()[0] in (FOLDER / "cloud-init.yaml").read_text().splitlines()
+    lines = (FOLDER / "cloud-init.yaml").read_text().splitlines()
+    assert [block for block in blocks if block.splitlines()[0] not in lines] == []
+
+
+def test_the_unit_names_the_installed_files() -> None:
+    """The service starts with the settings and the index file that the script installs."""
+    unit, script = Unit(UNIT.read_text()), (FOLDER / "install.sh").read_text()
+    _, _, file = unit.one("ExecStart").partition(" serve --apply ")
+
+    for name in (file, unit.environment()["WHEELYARD_CONFIG"]):
+        assert f'"$here/{Path(name).name}" {name}\n' in script
 
 
 def test_the_nginx_file_is_valid(tmp_path: Path) -> None:

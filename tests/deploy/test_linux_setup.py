@@ -45,6 +45,14 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """A program that does what `MemoryDenyWriteExecute=` asks for, and becomes the one it is given."""
 TRAPS = ("compileall", "ensurepip", "pip", "sys", "venv")
 """Modules of Python that the folder has in which the script is typed."""
+GRANT_TO_NO_GROUP = '[[grant]]\nwho = ["group:none"]\nprojects = ["*"]\nactions = ["read"]\n'
+REFUSED = (
+    ("wheelyard.toml", "[store]\nplace = 1\n", ("place", "these settings stop what would be")),
+    ("wheelyard.toml", '[[grant]]\nwho = ["domain:acme.dev"]\n', ("tables that describe",)),
+    ("index.toml", "[indexes]\n", ("no table 'indexes'", "this file stops what would be")),
+    ("index.toml", GRANT_TO_NO_GROUP, ("group 'none'", "this file stops what would be")),
+)
+"""Files that an update refuses: which, what it says, and messages of the refusal."""
 STAND_INS = {
     "python": """\
 [ "$1 $2 $3" != "-Im pip --quiet" ] || exit "${PIP_FAILS:-0}"
@@ -89,9 +97,9 @@ class DebianMachine:
         return link, sorted(place.name for place in places)
 
     @contextmanager
-    def settings(self, text: str) -> Iterator[None]:
-        """Let it have other settings."""
-        file = self.root / "etc/wheelyard/wheelyard.toml"
+    def file(self, name: str, text: str) -> Iterator[None]:
+        """Let it have another file of settings, or of the index."""
+        file = self.root / "etc/wheelyard" / name
         before = file.read_text()
         file.write_text(text)
         try:
@@ -174,17 +182,19 @@ def test_the_script_installs_a_running_service(machine: DebianMachine, tmp_path:
         assert "demo" in machine.call("wheelyard list").stdout
     kept = [path for path in (machine.root / "var/lib/wheelyard").rglob("*") if path.is_file()]
     assert {path.stat().st_uid for path in kept} == {machine.user()}
-    assert (machine.root / "etc/wheelyard/wheelyard.toml").stat().st_mode & 0o777 == 0o640
+    for name in ("wheelyard.toml", "index.toml"):
+        assert (machine.root / "etc/wheelyard" / name).stat().st_mode & 0o777 == 0o640
     assert (machine.root / "usr/bin/wheelyard").readlink() == Path("/usr/local/bin/wheelyard")
     # no file of the folder in which the script is typed was run as root
     assert list((machine.root / "trap").glob("sprung*")) == []
 
 
 def test_a_second_run_keeps_the_settings(machine: DebianMachine) -> None:
-    """Another run brings a new environment, keeps the one before, and touches no settings."""
+    """Another run brings a new environment, keeps the one before, and touches no file of mine."""
     first, _ = machine.environments()
-    settings = machine.root / "etc/wheelyard/wheelyard.toml"
-    settings.write_text(f"# mine\n{settings.read_text()}")
+    files = [machine.root / "etc/wheelyard" / name for name in ("wheelyard.toml", "index.toml")]
+    for file in files:
+        file.write_text(f"# mine\n{file.read_text()}")
 
     done = machine.call(SCRIPT)
 
@@ -192,7 +202,7 @@ def test_a_second_run_keeps_the_settings(machine: DebianMachine) -> None:
     second, both = machine.environments()
     assert first != second
     assert both == sorted((first, second))
-    assert settings.read_text().startswith("# mine\n")
+    assert [file for file in files if not file.read_text().startswith("# mine\n")] == []
 
 
 @pytest.mark.parametrize(
@@ -205,7 +215,7 @@ def test_a_second_run_keeps_the_settings(machine: DebianMachine) -> None:
 )
 def test_a_relative_place_is_refused(machine: DebianMachine, setting: str, place: str) -> None:
     """A place that depends on where one types is refused, with the one that the service takes."""
-    with machine.settings(setting):
+    with machine.file("wheelyard.toml", setting):
         done = machine.call("cd /tmp && wheelyard token create ci")
 
     assert done.stdout == ""
@@ -213,18 +223,18 @@ def test_a_relative_place_is_refused(machine: DebianMachine, setting: str, place
 
 
 def test_update_that_fails(machine: DebianMachine) -> None:
-    """An update that cannot be made, or would not take the settings, leaves all as it is."""
+    """An update that cannot be made, or would not take a file, leaves all as it is."""
     before = machine.environments()
     assert machine.call(SCRIPT, PIP_FAILS="1").returncode == 1
     assert machine.environments() == before
-    with machine.settings("[store]\nplace = 1\n"), machine.systemd(0) as asked:
-        done = machine.call(SCRIPT)
-        assert asked.read_text() == ""
+    for name, text, messages in REFUSED:
+        with machine.file(name, text), machine.systemd(0) as asked:
+            done = machine.call(SCRIPT)
+            assert asked.read_text() == ""
 
-    assert done.returncode == 1
-    assert "place" in done.stderr
-    assert "these settings stop what would be installed" in done.stderr
-    assert machine.environments() == before
+        assert done.returncode == 1
+        assert [message for message in messages if message not in done.stderr] == []
+        assert machine.environments() == before
 
 
 def test_service_that_does_not_stay(machine: DebianMachine) -> None:
