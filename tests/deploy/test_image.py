@@ -297,6 +297,17 @@ def test_a_settings_file_replaces_the_passwords_of_compose(tmp_path: Path) -> No
     assert not other.access.htpasswd_file
 
 
+def test_an_index_file_is_added_to_compose() -> None:
+    """The page's command for Compose applies a file of the folder that is mounted."""
+    (block,) = re.findall(r"```yaml\n( *command: .*?)```", PAGE.read_text(), re.DOTALL)
+    *usual, option, file = yaml.safe_load(block)["command"]
+    service = _service()
+    (folder,) = [each for each in service["volumes"] if isinstance(each, dict)]
+
+    assert (usual, option) == (service["command"], "--apply")
+    assert str(Path(file).parent) == folder["target"]
+
+
 def test_composed_with_s3() -> None:
     """compose-s3.yaml runs the image as compose.yaml does, on a bucket of the service beside it."""
     services = yaml.safe_load((FOLDER / "compose-s3.yaml").read_text())["services"]

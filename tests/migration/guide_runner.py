@@ -97,9 +97,14 @@ class GuideRunner:
 
     @contextmanager
     def serving(self, *options: str, **environment: str) -> Iterator[Server]:
-        """Run the new index with the settings of the page; from now on its name stands for it."""
-        written = self.settings / "wheelyard.toml"
-        config = ("--config", str(written)) if written.exists() else ()
+        """Run the new index with the files of the page; from now on its name stands for it."""
+        files = {"--config": "wheelyard.toml", "--apply": "index.toml"}
+        config = [
+            word
+            for option, name in files.items()
+            for word in (option, str(self.settings / name))
+            if (self.settings / name).exists()
+        ]
         token = make_token(self.sandbox, "--store", self.store)
         place = ("--store", str(self.store), *config, *options)
         # the fake GCS server is at 127.0.0.1: as in production, its host has another name

@@ -1,14 +1,18 @@
 """The sources of settings, and settings derived from others."""
 
 import re
+import tomllib
 from pathlib import Path
+from textwrap import dedent
 from typing import Final
 
 import pytest
 
+from tests.index_tables import split
 from tests.settings.written import GRANT, settings_of, variables_of
 from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints
 from wheelyard.errors import Invalid
+from wheelyard.model.index_file import read_tables
 from wheelyard.settings.load import (
     google_endpoints,
     load_settings,
@@ -307,14 +311,16 @@ def test_uploads_by_anybody() -> None:
 
 
 def test_every_documented_example_is_valid(tmp_path: Path) -> None:
-    """Every example of the pages about settings and providers is one that a server starts with."""
+    """Every example of the pages about settings and providers is one that a server takes."""
     docs = Path(__file__).resolve().parents[2] / "docs"
     for page in (docs / "settings.md", *docs.glob("providers/*.md")):
         examples = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
 
         assert examples
         for example in examples:
-            settings_of(example, tmp_path)
+            settings, index = split(dedent(example))
+            settings_of(settings, tmp_path)
+            read_tables(tomllib.loads(index), ())
 
 
 def test_a_file_in_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
