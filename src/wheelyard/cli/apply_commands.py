@@ -83,6 +83,9 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
         apply_operations.apply_files, ApplyRequest(files=wanted, note=note, **options)
     )
     print_result(answer, report_lines(answer.files, is_dry_run=options["dry_run"]))
+    for report in answer.files:
+        for problem in report.problems:
+            warn(problem)
 
 
 def _open_whole(*, makes_store: bool) -> Api:

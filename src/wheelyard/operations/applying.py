@@ -74,6 +74,8 @@ class ApplyReport(Struct, frozen=True, kw_only=True):
     anonymous: tuple[AnonymousChange, ...]
     is_done: bool
     """Whether all of it is in force now."""
+    problems: tuple[str, ...] = ()
+    """Why indexes that the file makes or changes are not served here, in sentences."""
     applied: AppliedFile | None = None
     """When the same file was applied before, if it was: then nothing is written."""
 
@@ -186,6 +188,7 @@ class Applying(Struct, frozen=True):
             changes=plan.changes,
             anonymous=tuple(self._anonymous_changes(before, plan.after)),
             is_done=not plan.changes or not (is_kept or options.dry_run),
+            problems=tuple(self._problems(plan)),
             applied=earlier,
         )
         return _Step(file=file, plan=plan, report=report, is_same=is_same, is_kept=is_kept)
@@ -317,6 +320,14 @@ class Applying(Struct, frozen=True):
             note=options.note,
         )
         self.indexes.submit(lambda _stored: (event,))
+
+    def _problems(self, plan: Plan) -> Iterator[str]:
+        """Yield why indexes that a plan makes or changes are not served, as a layer is unknown."""
+        problems = self.indexes.in_force.merge(plan.after.indexes).problems
+        for event in plan.indexes:
+            name = _index_name(event)
+            if name in problems:
+                yield problems[name]
 
     def _anonymous_changes(
         self, before: IndexState, after: IndexState
