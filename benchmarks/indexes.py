@@ -14,6 +14,7 @@ from benchmarks.processes import microseconds_each
 from benchmarks.report import Figure, in_turn
 from benchmarks.servers import Server, new_token, printed_by, wheelyard
 from benchmarks.stores import wheels
+from tests.index_tables import put_tables_at
 
 ROUNDS = 9
 SECONDS = 1
@@ -29,6 +30,8 @@ PAGE = "/simple/asked/"
 SETTINGS = """
 [main]
 promote_only = false
+"""
+TABLES = """
 [[index]]
 name = "plain"
 read = "anyone"
@@ -52,6 +55,7 @@ def measure(folder: Path) -> list[Figure]:
     config.write_text(SETTINGS)
     store = folder / "store"
     token = new_token(store, printed_by(folder))
+    put_tables_at(store, TABLES)
     options = ("--config", config)
     with wheelyard(store, "/simple/", *options, authorization=token) as server:
         forms = [wheel.form() for wheel in wheels("asked", 10)]

@@ -3,14 +3,19 @@
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from msgspec import convert
+from msgspec import convert, to_builtins
 from msgspec.json import decode, encode
 
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_file import TABLES
-from wheelyard.model.stored_indexes import RetentionChanged, RetentionKeys
+from wheelyard.model.stored_indexes import IndexKeys, RetentionChanged, RetentionKeys
+from wheelyard.operations.index_administration import IndexAdministration
+from wheelyard.settings.load import load_settings
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
 
 BY: str = "local:test"
@@ -24,8 +29,7 @@ def put_tables(index: Index, text: str) -> None:
     unknown = tables.keys() - set(TABLES)
     assert not unknown, f"no tables of the index: {unknown}"
     server = index.server
-    for table in tables.get("index", ()):
-        server.index_administration.make(table, BY, even_if_open=True)
+    _put_indexes(server.index_administration, to_builtins(tables.get("index", ())))
     for name, members in tables.get("groups", {}).items():
         server.access.edit_group("set", name, members, BY)
     for table in tables.get("grant", ()):
@@ -50,6 +54,52 @@ def put_rules(
         at=index.server.runtime.now(), by=by, note=note, rules=rules, source=source
     )
     index.server.index_administration.submit(lambda _: (event,))
+
+
+def _put_indexes(administration: IndexAdministration, tables: Iterable[IndexKeys]) -> None:
+    """Give indexes these keys, of which one may be a layer of those before it."""
+    stored = administration.in_force.stored()
+    waiting = list[IndexKeys]()
+    for table in tables:
+        before = stored.find(table["name"])
+        if before is None:
+            waiting.append(table)
+            continue
+        changes = dict.fromkeys(before.index) | table
+        administration.change(before.name, changes, BY, even_if_open=True)
+    while waiting:
+        names = {table["name"] for table in waiting}
+        ready = [
+            table
+            for table in waiting
+            if names.isdisjoint({*table.get("layers", ())} - {table["name"]})
+        ]
+        for table in ready or waiting:
+            administration.make(table, BY, even_if_open=True)
+            waiting.remove(table)
+
+
+def put_tables_at(place: Path, text: str, config: Path | None = None) -> None:
+    """Put tables into the store in a folder, as a command with the settings of `config` does."""
+    settings = Settings(store=StoreSettings(location=str(place)))
+    if config is not None:
+        overrides = {"store": {"location": str(place)}}
+        settings = load_settings(file=config, overrides=overrides, environ={}).settings
+    put_tables(open_index(settings), text)
+
+
+def toml_of(**tables: object) -> str:
+    """Return tables as a TOML text for `put_tables`, such as `index=({"name": "dev"},)`."""
+    return "".join(f"{name} = {_inline(to_builtins(table))}\n" for name, table in tables.items())
+
+
+def _inline(value: Any) -> str:  # noqa: ANN401 - anything that TOML has
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_inline, value))}]"
+    if isinstance(value, Mapping):
+        pairs = (f"{_inline(key)} = {_inline(each)}" for key, each in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    return encode(value).decode()
 
 
 def split(text: str) -> tuple[str, str]:

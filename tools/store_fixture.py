@@ -23,6 +23,7 @@ from packaging.version import Version
 from tests.download_counts.processes import Process
 from tests.exporting.export_fixture import delete, publish, set_status, yank
 from tests.http.packages import Package, sdist, wheel
+from tests.index_tables import toml_of
 from tests.operations.fake_sources import LONG_AGO
 from tests.operations.in_memory_index import ALICE, START, IndexHarness, objects, remove_now
 from tests.operations.old_files import EGG, list_old_file
@@ -44,7 +45,6 @@ from wheelyard.model.project import Status
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
-from wheelyard.settings.sections import Settings
 from wheelyard.sources.simple_page import FetchedPage
 from wheelyard.storage.base import ABSENT
 from wheelyard.upstream.chain import ALL
@@ -190,7 +190,7 @@ def _add_projects(harness: IndexHarness) -> None:
 
 def _promote(harness: IndexHarness, name: NormalizedName, version: Version) -> None:
     """Promote a release of main to the index `lts`."""
-    index = harness.opened(2, settings=Settings(index=({"name": "lts"},)))
+    index = harness.opened(2, tables=toml_of(index=({"name": "lts"},)))
     source, target = (
         IndexSide(uploads=side.uploads, caller=replace(ALICE, principal="local:bo"))
         for side in (index, index.named("lts"))

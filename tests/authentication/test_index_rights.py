@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import texts_of
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.access_operations import (
     AccessQuestion,
@@ -37,14 +38,15 @@ from wheelyard.wiring.index import Index
 from wheelyard.wiring.warnings import rights_without_index
 
 INDEXES: Final = ({"name": "dev"}, {"name": "prod"})
+TABLES: Final = toml_of(index=INDEXES)
 CORE: Final = NormalizedName("core")
 GOOGLE: Final = GoogleSettings(id_token=IdTokenSettings(audience=("https://index",)))
 EVERYBODY: Final = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
 
 
 def _index(folder: Path, *grants: dict[str, Any]) -> Index:
-    settings = Settings(main=OPEN_MAIN, index=INDEXES, grant=grants, google=GOOGLE)
-    return IndexHarness(folder).opened(1, settings=settings)
+    settings = Settings(main=OPEN_MAIN, grant=grants, google=GOOGLE)
+    return IndexHarness(folder).opened(1, settings=settings, tables=TABLES)
 
 
 def _grant(who: str, index: str = "") -> dict[str, Any]:
@@ -169,10 +171,9 @@ def test_whether_anybody_may_read_is_a_key_of_the_index(
 ) -> None:
     """An index is open if its key says so, main unless it is private, and none if that is set."""
     keys = {"name": "prod"} if prod is None else {"name": "prod", "read": prod}
-    settings = Settings(
-        index=({"name": "dev"}, keys), access=access, main=MainSettings(read=main), google=GOOGLE
-    )
-    index = IndexHarness(tmp_path).opened(1, settings=settings)
+    settings = Settings(access=access, main=MainSettings(read=main), google=GOOGLE)
+    tables = toml_of(index=({"name": "dev"}, keys))
+    index = IndexHarness(tmp_path).opened(1, settings=settings, tables=tables)
 
     assert _open_to_all(index) == open_indexes
 
@@ -182,8 +183,8 @@ def test_a_grant_to_everybody_can_name_an_index(tmp_path: Path) -> None:
     access = AccessSettings(private=False)
     grants = ({**EVERYBODY, "index": "prod"},)
     main = MainSettings(read="granted", promote_only=False)
-    settings = Settings(index=INDEXES, grant=grants, access=access, main=main, google=GOOGLE)
-    index = IndexHarness(tmp_path).opened(1, settings=settings)
+    settings = Settings(grant=grants, access=access, main=main, google=GOOGLE)
+    index = IndexHarness(tmp_path).opened(1, settings=settings, tables=TABLES)
 
     assert _open_to_all(index) == {"prod"}
 
@@ -288,8 +289,8 @@ def test_what_passwords_may_is_a_setting(
 ) -> None:
     """A name of the htpasswd file may do in main what the settings say, whatever is granted."""
     access = AccessSettings(private=True, htpasswd_may=may)
-    settings = Settings(main=OPEN_MAIN, index=INDEXES, access=access, grant=grants)
-    index = IndexHarness(tmp_path).opened(1, settings=settings)
+    settings = Settings(main=OPEN_MAIN, access=access, grant=grants)
+    index = IndexHarness(tmp_path).opened(1, settings=settings, tables=TABLES)
 
     may_upload = {MAIN} if may in {("read", "upload"), ("manage",)} else set()
     assert _where(index, "htpasswd:ana") == may_upload
@@ -298,8 +299,8 @@ def test_what_passwords_may_is_a_setting(
 def test_uploads_without_a_credential_are_for_main(tmp_path: Path) -> None:
     """A server that takes anonymous uploads takes none for an index with a name."""
     access = Settings().access
-    settings = Settings(main=OPEN_MAIN, index=INDEXES, access=type(access)(anonymous_uploads=True))
-    index = IndexHarness(tmp_path).opened(1, settings=settings)
+    settings = Settings(main=OPEN_MAIN, access=type(access)(anonymous_uploads=True))
+    index = IndexHarness(tmp_path).opened(1, settings=settings, tables=TABLES)
 
     assert _where(index, "anonymous") == {MAIN}
 
@@ -316,8 +317,9 @@ def test_a_right_to_upload_to_a_view_is_warned_of(
 ) -> None:
     """Who grants uploads to an index without packages of its own hears that it takes none."""
     access = AccessSettings(private=True)
-    settings = Settings(main=OPEN_MAIN, index=(*INDEXES, VIEW), access=access, google=GOOGLE)
-    index = IndexHarness(tmp_path).opened(1, settings=settings)
+    settings = Settings(main=OPEN_MAIN, access=access, google=GOOGLE)
+    tables = toml_of(index=(*INDEXES, VIEW))
+    index = IndexHarness(tmp_path).opened(1, settings=settings, tables=tables)
     fields = _fields("dev,view", action=action)
 
     warnings = texts_of(index.server.add_grant(fields, "local:test").warnings)

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.authentication.verifiers.test_password_hashes import SHA
+from tests.index_tables import put_tables, toml_of
 from tests.model.jobs import AUDIENCE, GITHUB
 from tests.operations.in_memory_index import START, Clock, fake_runtime
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -252,7 +253,6 @@ def index_with_all_kinds(folder: Path) -> Index:
         access=AccessSettings(
             htpasswd_file=str(folder / "users"), static_tokens_file=str(folder / "tokens.toml")
         ),
-        index=({"name": "prod"},),
         grant=(
             {**grant, "who": OF_PROD, "index": "prod"},
             {**grant, "who": ["htpasswd:dora", "oidc:acme:eve@acme.dev"]},
@@ -265,6 +265,7 @@ def index_with_all_kinds(folder: Path) -> Index:
         trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
     )
     index = index_of(folder, settings)
+    put_tables(index, toml_of(index=({"name": "prod"},)))
     for person in (
         PERSON,
         replace(PERSON, subject="eve", name="eve@acme.dev", groups=()),

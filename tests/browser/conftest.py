@@ -63,7 +63,8 @@ TAGS = tuple(
 )
 
 
-INDEXES = '\n[main]\npromote_only = false\n[[index]]\nname = "prod"\n'
+MAIN = "\n[main]\npromote_only = false\n"
+INDEXES = '[[index]]\nname = "prod"\n'
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +90,8 @@ def public() -> Iterator[FakeUpstream]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iterator[RunningServer]:
     """A server with a project of every kind."""
-    config = upstream_settings(public, "cooldown_days = 7") + INDEXES
-    with running_site(tmp_path_factory.mktemp("site"), config) as server:
+    config = upstream_settings(public, "cooldown_days = 7") + MAIN
+    with running_site(tmp_path_factory.mktemp("site"), config, INDEXES) as server:
         publish(
             server,
             wheel("acme-core", "1.0", *FIELDS, MARKDOWN, "\n# Acme\n\nFine *text*.\n"),

@@ -49,16 +49,16 @@ contact = "platform@acme.example"
 
 
 @contextmanager
-def running_site(folder: Path, config: str = "") -> Iterator[RunningServer]:
+def running_site(folder: Path, config: str = "", tables: str = "") -> Iterator[RunningServer]:
     """
     Start an empty server that everybody may read, where one user may upload and manage.
 
-    `config` has more tables of its settings.
+    `config` has more tables of its settings, and its store has these `tables`.
     """
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
-    with running_server(folder, config=CONFIG + config) as server:
+    with running_server(folder, config=CONFIG + config, tables=tables) as server:
         yield server
 
 

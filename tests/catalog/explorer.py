@@ -123,6 +123,8 @@ class Scenario:
                 self.arrivals[made] = made.arrival(self.folder)
         store = OrdinalStore({})
         index = self.opened(store, 99)
+        if self.has_prod:
+            index.server.index_administration.make({"name": "prod"}, "local:test")
         for made in self.before:
             if isinstance(made, Made):
                 index.uploads.accept(self.arrivals[made], ALICE)
@@ -142,8 +144,8 @@ class Scenario:
         clock = Clock(START + timedelta(days=days))
         runtime = replace(fake_runtime(clock, seed), monotonic=ticking())
         traits = StoreTraits(is_local=not self.far)
-        settings = Settings(index=({"name": "prod"},) if self.has_prod else (), main=OPEN_MAIN)
-        index = build_index(Stores.of(store), Spool(self.folder), settings, runtime, traits)
+        settings, spool = Settings(main=OPEN_MAIN), Spool(self.folder)
+        index = build_index(Stores.of(store), spool, settings, runtime, traits)
         # a store has one clock, but what a writer does may be days after another one began
         index.lifecycle.removal.clock.store = MemoryStore(clock.seconds)
         return replace(index, uploads=ReadOnce(**asdict(index.uploads), contents=self.contents))

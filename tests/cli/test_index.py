@@ -30,7 +30,7 @@ def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None
         {"name": "dev"},
         {"name": "prod", "layers": ["prod", "dev", "main"], "index_size": 0},
     ]
-    assert index("list").stdout.startswith("dev\tits own packages\tstore, ")
+    assert index("list").stdout.startswith("dev\tits own packages\t20")
     assert "warning: promote_from" in index("change", "prod", "promote_from=nope").stderr
     assert "\twarning: promote_from" in index("list").stdout
     assert index("change", "prod", "promote_from=").stderr == ""

@@ -7,6 +7,10 @@ import pytest
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
 from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import START
+from wheelyard.model.stored_indexes import IndexMade
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 
@@ -84,14 +88,19 @@ def test_a_site_lacks_what_rules_hide(sandbox: Sandbox, store: str, wheelyard: T
     assert not any("2.0rc1" in path.name for path in site.rglob("*"))
 
 
-def test_config_check_prints_the_keys_of_a_filter(sandbox: Sandbox, wheelyard: Typed) -> None:
-    """Settings with a filter of an earlier version are told which keys say the same."""
-    config = sandbox.folder / "filter.toml"
-    table = '[[index]]\nname = "stable"\nlayers = ["main"]\nfilter = "{}"\n'
-    config.write_text(table.format("age_days >= 7 and severity < 9"))
-    with_keys = wheelyard("config", "check", "--config", str(config))
-    config.write_text(table.format("yanked or prerelease"))
-    without = wheelyard("config", "check", "--config", str(config))
+def test_config_check_prints_the_keys_of_a_filter(
+    sandbox: Sandbox, store: str, wheelyard: Typed
+) -> None:
+    """An index with a filter of an earlier version is told of, with the keys that say the same."""
+    index = open_index(Settings(store=StoreSettings(location=str(sandbox.folder / store))))
+    filters = {"old": "age_days >= 7 and severity < 9", "older": "yanked or prerelease"}
+    made = tuple(
+        IndexMade(at=START, by="local:old", index={"name": name, "filter": text})
+        for name, text in filters.items()
+    )
+    index.server.definitions.records.change(lambda _: made)
 
-    assert "Keys that say the same: cooldown_days = 7, min_cvss = 9." in with_keys.stderr
-    assert "No key says the same as: yanked or prerelease." in without.stderr
+    told = wheelyard("config", "check", "--store", store).stderr
+
+    assert "Keys that say the same: cooldown_days = 7, min_cvss = 9." in told
+    assert "No key says the same as: yanked or prerelease." in told

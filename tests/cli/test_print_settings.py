@@ -128,20 +128,18 @@ def test_with_an_upstream_index_the_text_has_one_index(wheelyard: Typed, sandbox
     assert by_settings.stdout == by_option.stdout
 
 
-def test_the_url_changes_no_more_than_the_root(wheelyard: Typed, sandbox: Sandbox) -> None:
-    """With a URL, the index of a name is still that of the store or of the settings, if any."""
+def test_the_url_changes_no_more_than_the_root(wheelyard: Typed) -> None:
+    """With a URL, the index of a name is still that of the store, if there is one."""
     asked = ("print-settings", "twine", "--url", URL, "--index")
     assert f"{URL}/dev/legacy/" in wheelyard(*asked, "dev").stdout
-    table = '[[index]]\nname = "view"\nlayers = [""]\n'
-    (sandbox.folder / "wheelyard.toml").write_text(table)
-    without_store = wheelyard(*asked, "view")
-    assert f"{URL}/dev/legacy/" in wheelyard(*asked, "dev").stdout
     wheelyard("token", "create", "ci", "--store", "wheelyard-data")
-    assert wheelyard("index", "add", "dev").returncode == 0
+    for index in (["dev"], ["view", "layers=main"]):
+        assert wheelyard("index", "add", *index).returncode == 0
 
-    for view in (without_store, wheelyard(*asked, "view")):
-        assert (view.returncode, view.stdout) == (1, "")
-        assert "The index view takes no uploads" in view.stderr
+    view = wheelyard(*asked, "view")
+
+    assert (view.returncode, view.stdout) == (1, "")
+    assert "The index view takes no uploads" in view.stderr
     assert f"{URL}/dev/legacy/" in wheelyard(*asked, "dev").stdout
     missing = wheelyard(*asked, "nosuch")
     assert (missing.returncode, missing.stdout) == (1, "")

@@ -7,6 +7,7 @@ import pytest
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
+from tests.index_tables import put_tables_at, toml_of
 from tests.operations.distributions import make_requiring, make_sdist, make_wheel
 
 WHEEL, SDIST = make_wheel(), make_sdist()
@@ -15,10 +16,9 @@ WHEEL, SDIST = make_wheel(), make_sdist()
 @pytest.fixture
 def promote(wheelyard: Typed, sandbox: Sandbox) -> Typed:
     """Type `promote demo 1.0` for a store, whose index `dev` has that release of two files."""
-    (sandbox.folder / "wheelyard.toml").write_text(
-        '[store]\nlocation = "there"\n[[index]]\nname = "dev"\n[[index]]\nname = "prod"\n'
-        'promote_from = [""]\n'
-    )
+    (sandbox.folder / "wheelyard.toml").write_text('[store]\nlocation = "there"\n')
+    indexes = ({"name": "dev"}, {"name": "prod", "promote_from": [""]})
+    put_tables_at(sandbox.folder / "there", toml_of(index=indexes))
     for made in (WHEEL, SDIST):
         (sandbox.folder / made.filename).write_bytes(made.body)
         assert wheelyard("upload", made.filename, "--index", "dev").returncode == 0
@@ -115,9 +115,8 @@ def test_an_upload_names_its_index(promote: Typed, wheelyard: Typed) -> None:
 
 def test_a_requirement_that_the_target_lacks(wheelyard: Typed, sandbox: Sandbox) -> None:
     """The command, its dry run and a deletion warn of a release that nobody could install."""
-    (sandbox.folder / "wheelyard.toml").write_text(
-        '[store]\nlocation = "there"\n[[index]]\nname = "dev"\n[[index]]\nname = "prod"\n'
-    )
+    (sandbox.folder / "wheelyard.toml").write_text('[store]\nlocation = "there"\n')
+    put_tables_at(sandbox.folder / "there", toml_of(index=({"name": "dev"}, {"name": "prod"})))
     core = make_requiring("acme-core", "1.2", "acme-lib>=1")
     for made in (core, make_requiring("acme-lib", "1.3")):
         (sandbox.folder / made.filename).write_bytes(made.body)

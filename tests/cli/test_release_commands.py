@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
+from tests.index_tables import put_tables_at, toml_of
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
@@ -22,10 +23,9 @@ EVERYWHERE = (*REMOVE, "--everywhere")
 @pytest.fixture
 def typed(wheelyard: Typed, sandbox: Sandbox) -> Typed:
     """Type commands for a store whose indexes dev and prod have a release of one file."""
-    (sandbox.folder / "wheelyard.toml").write_text(
-        '[store]\nlocation = "there"\n[[index]]\nname = "dev"\n[[index]]\nname = "prod"\n'
-        '[[index]]\nname = "lab"\n'
-    )
+    (sandbox.folder / "wheelyard.toml").write_text('[store]\nlocation = "there"\n')
+    indexes = [{"name": name} for name in ("dev", "prod", "lab")]
+    put_tables_at(sandbox.folder / "there", toml_of(index=indexes))
     upload(wheelyard, sandbox, WHEEL)
     promote(wheelyard, "prod")
     return wheelyard

@@ -17,6 +17,7 @@ from tests.cli.conftest import WHERE, Serve, Typed
 from tests.clients.harness import Sandbox
 from tests.http.servers import memory_index
 from tests.http_server import TOKEN, WHEELYARD, is_listening
+from tests.index_tables import toml_of
 from tests.ports import free_port
 from tests.upgrades.kept_stores import read_kept_store
 from tests.waiting import TIMEOUT_SECONDS, until
@@ -353,9 +354,9 @@ def test_the_start_says_how_to_publish_where_one_can(
 ) -> None:
     """The first lines of a server that takes promotions alone have no command that publishes."""
     promotion = MainSettings(promote_only=promote_only, promote_from=("dev",))
-    settings = Settings(index=({"name": "dev"},), main=promotion)
+    tables = toml_of(index=({"name": "dev"},))
 
-    print_startup_message(memory_index(tmp_path, settings))
+    print_startup_message(memory_index(tmp_path, Settings(main=promotion), tables=tables))
 
     said = capsys.readouterr().out
     assert ("uv pip install" in said, "uv publish" in said) == (True, not promote_only)

@@ -12,14 +12,15 @@ from tests.http.servers import token_of
 
 pytestmark = pytest.mark.clients
 
-INDEXES = '[main]\npromote_only = false\n[[index]]\nname = "dev"\nread = "anyone"\n'
+MAIN = "[main]\npromote_only = false\n"
+INDEX = '[[index]]\nname = "dev"\nread = "anyone"\n'
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     """An index with another one, dev, behind nginx."""
     folder = tmp_path_factory.mktemp("proxied")
-    with behind_nginx(folder, Setup(takes_away=TEAM), INDEXES) as proxied:
+    with behind_nginx(folder, Setup(takes_away=TEAM), MAIN, tables=INDEX) as proxied:
         yield proxied
 
 

@@ -11,13 +11,11 @@ from tests.clients.harness import Sandbox, program, site_packages, wheelyard
 from tests.clients.projects import Built
 from tests.clients.servers import Server, make_token, serving
 from tests.http_server import TOKEN
+from tests.index_tables import put_tables_at
 
 pytestmark = pytest.mark.clients
 
-SETTINGS = """\
-[access]
-private = true
-
+TABLES = """\
 [[index]]
 name = "dev"
 
@@ -30,6 +28,10 @@ promote_from = ["dev"]
 name = "stable"
 layers = ["prod"]
 cooldown_days = 7
+"""
+SETTINGS = """\
+[access]
+private = true
 
 [[grant]]
 index = "prod"
@@ -44,6 +46,7 @@ def team(sandbox: Sandbox) -> Iterator[Server]:
     """Yield a server with the indexes of a team."""
     config, store = sandbox.folder / "team.toml", sandbox.folder.parent / "store"
     config.write_text(SETTINGS)
+    put_tables_at(store, TABLES)
     place = ("--store", str(store), "--config", str(config))
     with serving(sandbox, {}, *place) as address:
         yield Server(address, make_token(sandbox, *place), store, private=True)

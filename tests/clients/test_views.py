@@ -8,6 +8,7 @@ import pytest
 
 from tests.clients.harness import Sandbox, program
 from tests.durability.serving import server
+from tests.index_tables import put_tables
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import IndexHarness
 from wheelyard.storage.local import LocalStore
@@ -41,9 +42,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     for version in ("1.0", "2.0", "3.0"):
         harness.upload(make_wheel("yard_viewed", version))
         harness.clock.advance(days=10)
-    settings = folder / "wheelyard.toml"
-    settings.write_text(VIEW)
-    with server(folder / "store", folder / "log", "--config", str(settings)) as running:
+    put_tables(harness.index, VIEW)
+    with server(folder / "store", folder / "log") as running:
         yield f"http://127.0.0.1:{running.port}"
 
 

@@ -11,6 +11,7 @@ from tests.catalog.faulty_store import FaultyStore
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.http.servers import token_of
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, START, Clock
 from wheelyard.catalog import keys
@@ -158,7 +159,7 @@ def test_counts_belong_to_the_index_of_the_url(tmp_path: Path) -> None:
         {"name": "dev", "read": "anyone"},
         {"name": "prod", "layers": ["prod", "dev"], "read": "anyone"},
     )
-    with in_process(tmp_path, Settings(index=indexes)) as server:
+    with in_process(tmp_path, tables=toml_of(index=indexes)) as server:
         old, new = make_wheel(), make_wheel(version="2.0")
         dev = server.index.named("dev")
         for made in (old, new):

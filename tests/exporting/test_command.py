@@ -1,6 +1,7 @@
 """`wheelyard export`, as it is typed."""
 
 import subprocess
+from shutil import rmtree
 
 import pytest
 
@@ -9,7 +10,9 @@ from tests.clients.harness import Sandbox
 from tests.exporting.export_fixture import StoreFolder
 from tests.exporting.sites import BASE, MANIFEST, broken, tree
 from tests.http.packages import wheel
+from tests.index_tables import put_tables_at, toml_of
 from tests.storage.small_disk import small_disk
+from wheelyard.catalog import keys
 
 pytestmark = pytest.mark.integration
 
@@ -151,12 +154,14 @@ def test_a_wrong_site_publishes_nothing(sandbox: Sandbox, wheelyard: Typed) -> N
 
 def test_each_index_is_a_folder(stocked: StoreFolder, wheelyard: Typed) -> None:
     """Each index has its pages in a folder of its name, which stays unless one wants it to go."""
-    config = stocked.folder / "settings.toml"
-    place = (stocked.site, "--store", stocked.store, "--config", config, *AT)
-    table = '[[index]]\nname = "{}"\nlayers = ["{}", ""]\n'
-    config.write_text(table.format("dev", "dev") + table.format("prod", "prod"))
+    place = (stocked.site, "--store", stocked.store, *AT)
+    dev, prod = ({"name": name, "layers": [name, ""]} for name in ("dev", "prod"))
+    put_tables_at(stocked.store, toml_of(index=(dev, prod)))
     first = wheelyard("export", *place)
-    config.write_text(table.format("prod", "prod"))
+    # as if an earlier version had dev in its settings
+    (stocked.store / keys.INDEX_LIST).unlink()
+    rmtree(stocked.store / keys.INDEX_LIST_JOURNAL)
+    put_tables_at(stocked.store, toml_of(index=(prod,)))
     kept = wheelyard("export", *place)
     again = wheelyard("export", *place, "--all")
 
@@ -176,11 +181,12 @@ def test_each_index_is_a_folder(stocked: StoreFolder, wheelyard: Typed) -> None:
 def test_a_private_index_among_public_ones(stocked: StoreFolder, wheelyard: Typed) -> None:
     """One warning names the indexes of a site that need a credential, and no others."""
     config = stocked.folder / "settings.toml"
-    tables = '[access]\nprivate = false\n[[index]]\nname = "dev"\nread = "anyone"\n'
-    tables += '[[index]]\nname = "prod"\n'
+    indexes = ({"name": "dev", "read": "anyone"}, {"name": "prod"})
+    put_tables_at(stocked.store, toml_of(index=indexes))
+    private = "[access]\nprivate = false\n"
     grant = '[[grant]]\nwho = ["{}"]\nprojects = ["*"]\nactions = ["read"]\n{}\n'
     of_prod = grant.format("user:ana@acme.dev", 'index = "prod"')
-    config.write_text(tables + grant.format("anonymous", "") + of_prod)
+    config.write_text(private + grant.format("anonymous", "") + of_prod)
 
     done = wheelyard("export", stocked.site, "--store", stocked.store, "--config", config)
 
@@ -190,11 +196,10 @@ def test_a_private_index_among_public_ones(stocked: StoreFolder, wheelyard: Type
 
 def test_a_view_lists_what_it_shows(stocked: StoreFolder, wheelyard: Typed) -> None:
     """The folder of a view has the projects of which the view shows a file, and no others."""
-    config = stocked.folder / "settings.toml"
-    view = """[[index]]\nname = "only"\nlayers = [""]\nallow = ["demo"]\n"""
-    config.write_text(view)
+    view = {"name": "only", "layers": [""], "allow": ["demo"]}
+    put_tables_at(stocked.store, toml_of(index=(view,)))
 
-    done = wheelyard("export", stocked.site, "--store", stocked.store, "--config", config, *AT)
+    done = wheelyard("export", stocked.site, "--store", stocked.store, *AT)
 
     assert f"{stocked.site}/only: 1 project, " in done.stdout
     folders = [path.name for path in (stocked.site / "only/simple").iterdir() if path.is_dir()]

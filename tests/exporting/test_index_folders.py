@@ -10,13 +10,15 @@ from packaging.utils import NormalizedName
 from tests.exporting.export_fixture import ignore, publish
 from tests.exporting.sites import MANIFEST, tree
 from tests.http.packages import wheel
-from tests.operations.in_memory_index import Clock
+from tests.index_tables import put_tables, toml_of
+from tests.operations.in_memory_index import START, Clock
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.exporting.export import Export, ExportResult, open_export
 from wheelyard.exporting.site_folder import RequestedOptions, SiteLease
 from wheelyard.exporting.site_pages import SitePlace
 from wheelyard.model.index_name import MAIN
+from wheelyard.model.stored_indexes import IndexRemoved
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.storage.base import Key
 from wheelyard.storage.memory import MemoryStore
@@ -29,18 +31,29 @@ DEMO = NormalizedName("demo")
 
 
 class Sites:
-    """A store that processes with different settings export to one site."""
+    """A store whose indexes are exported to one site."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.site, self.store = folder, folder / "site", folder / "store"
 
     def opened(self, *tables: dict[str, Any]) -> Index:
-        """Return the index as a process has it whose settings have these indexes."""
-        store = StoreSettings(location=str(self.store))
-        return open_index(Settings(store=store, index=tables))
+        """Return the index as a process has it, once the store has these indexes, too."""
+        index = open_index(Settings(store=StoreSettings(location=str(self.store))))
+        put_tables(index, toml_of(index=tables))
+        return index
+
+    def forget(self) -> None:
+        """Let the store have no index, as if an earlier version had them in its settings."""
+        (self.store / keys.INDEX_LIST).unlink()
+        rmtree(self.store / keys.INDEX_LIST_JOURNAL)
+
+    def lose(self, name: str) -> None:
+        """Take an index out of the store without a look at what it has, and who has it."""
+        gone = IndexRemoved(at=START, by="local:bo", name=name)
+        self.opened().server.definitions.records.change(lambda _: (gone,))
 
     def export(self, *tables: dict[str, Any], everything: bool = False) -> ExportResult:
-        """Export all indexes that such a process knows, and return the result of the first."""
+        """Export all indexes, and return the result of the first."""
         results = list[ExportResult]()
         for index in self.opened(*tables).server.indexes.all():
             place = str(self.site / index.definition.path)
@@ -72,16 +85,17 @@ class Sites:
 
 @pytest.fixture
 def sites(tmp_path: Path) -> Sites:
-    """A store with one package in the index dev, which nothing but settings names."""
+    """A store with one package in the index dev."""
     sites = Sites(tmp_path)
     sites.publish_to("dev", DEV)
     return sites
 
 
-def test_an_export_without_the_settings_deletes_no_index(sites: Sites) -> None:
-    """What only other settings name stays in the site and on its home page, with a warning."""
+def test_an_export_without_the_definitions_deletes_no_index(sites: Sites) -> None:
+    """What nobody has removed stays in the site and on its home page, with a warning."""
     sites.export(DEV, PROD)
     before = tree(sites.site)
+    sites.forget()
     sites.publish_to(MAIN)
 
     for _ in range(2):
@@ -100,9 +114,8 @@ def test_an_export_without_the_settings_deletes_no_index(sites: Sites) -> None:
 
 def test_an_index_that_is_not_served_stays_in_the_site(sites: Sites) -> None:
     """An index of the store whose layer is missing for now stays, and the warning says why."""
-    administration = sites.opened(DEV).server.index_administration
-    administration.make(PROD, "local:bo")
-    sites.export(DEV)
+    sites.export(DEV, PROD)
+    sites.lose("dev")
 
     result = sites.export()
 
@@ -116,7 +129,8 @@ def test_an_index_that_is_not_served_stays_in_the_site(sites: Sites) -> None:
 
 def test_an_index_that_is_not_served_is_left_out_with_a_warning(sites: Sites) -> None:
     """An index that no export has written yet is named with what is wrong, each time."""
-    sites.opened(DEV).server.index_administration.make(PROD, "local:bo")
+    sites.opened(DEV, PROD)
+    sites.lose("dev")
 
     for _ in range(2):
         (warning,) = sites.export().warnings
@@ -153,30 +167,23 @@ def test_the_folder_of_a_removed_index_goes(sites: Sites) -> None:
     assert "qa" not in (sites.site / "index.html").read_text()
 
 
-@pytest.mark.parametrize("tables", [(), (DEV,)], ids=["of the store", "of the settings"])
-def test_an_index_that_moves_into_the_settings_stays_in_the_site(
-    sites: Sites, tables: tuple[dict[str, Any], ...]
-) -> None:
-    """Its definition in the store is removed, and an export without the settings keeps it."""
-    administration = sites.opened(PROD, DEV).server.index_administration
-    sites.opened().server.index_administration.make(DEV, "local:bo")
-    if not tables:
-        sites.export()
-    administration.remove("dev", "local:bo")
-    if tables:
-        sites.export(*tables)
+@pytest.mark.parametrize("everything", [False, True])
+def test_an_index_with_packages_stays_in_the_site(sites: Sites, *, everything: bool) -> None:
+    """Where a definition is gone and packages are left, the folder stays, with a warning."""
+    sites.export(DEV)
+    sites.lose("dev")
 
-    for everything in (False, True):
-        result = sites.export(everything=everything)
+    result = sites.export(everything=everything)
 
-        assert (len(result.warnings), result.removed) == (1, ())
-        assert "as the store has its packages" in result.warnings[0]
-        assert "simple/demo/index.html" in sites.files_of("dev")
+    assert (len(result.warnings), result.removed) == (1, ())
+    assert "as the store has its packages" in result.warnings[0]
+    assert "simple/demo/index.html" in sites.files_of("dev")
 
 
 def test_an_export_of_everything_deletes_what_no_index_has(sites: Sites) -> None:
-    """The folder of an index without packages that left the settings goes with `--all`."""
+    """The folder of an index without packages that nobody has removed goes with `--all`."""
     sites.export(DEV, PROD)
+    sites.forget()
 
     assert sites.export(DEV).removed == ()
     result = sites.export(DEV, everything=True)
@@ -194,7 +201,7 @@ def test_a_lost_manifest_hides_no_folder_of_an_index(
     """Without the manifest of the site, the folders of removed indexes go all the same."""
     sites.opened().server.index_administration.make({"name": "qa"}, "local:bo")
     sites.export(DEV)
-    sites.opened().server.index_administration.remove("qa", "local:bo")
+    sites.forget()
     (sites.site / MANIFEST).unlink()
     if content is not None:
         (sites.site / MANIFEST).write_bytes(content)
@@ -217,6 +224,7 @@ def test_a_lost_manifest_hides_no_folder_of_an_index(
 def test_an_index_that_cannot_be_read_stays_in_the_site(sites: Sites) -> None:
     """If a document of an index is damaged, it may list files, and the folder stays."""
     sites.export(DEV)
+    sites.forget()
     (sites.store / f"{keys.index_folder('dev')}{keys.project(DEMO)}").write_text("{")
 
     assert "dev/ of the site stays as it is" in sites.export(everything=True).warnings[0]
@@ -225,8 +233,9 @@ def test_an_index_that_cannot_be_read_stays_in_the_site(sites: Sites) -> None:
 
 
 def test_a_folder_that_its_owner_deletes_is_forgotten(sites: Sites) -> None:
-    """Once the folder of an index that left the settings is deleted, the home page has no link."""
+    """Once the folder of an index that there is no more is deleted, the home page has no link."""
     sites.export(DEV)
+    sites.forget()
     rmtree(sites.site / "dev")
 
     assert sites.export().warnings == ()

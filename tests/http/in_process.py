@@ -164,12 +164,19 @@ def in_process(
     near: bool = True,
     clock: Clock | None = None,
     sources: Mapping[SettingPath, str] = MappingProxyType({}),
+    tables: str = "",
 ) -> Iterator[InProcessServer]:
-    """Yield an application over a store in memory, or another one; `sources` is of the settings."""
+    """
+    Yield an application over a store in memory, or another one.
+
+    `sources` is of the settings. The store has these `tables`.
+    """
     clock = clock or Clock()
     store = store or MemoryStore(clock.seconds)
     traits = StoreTraits(is_local=near)
-    index = memory_index(folder, settings, fake_runtime(clock, 1), store=store, traits=traits)
+    index = memory_index(
+        folder, settings, fake_runtime(clock, 1), store=store, traits=traits, tables=tables
+    )
     index.server.sources = sources
     with asyncio.Runner() as runner:
         opened = InProcessServer(App(index), index, folder, clock, runner)

@@ -85,7 +85,11 @@ class Ci:
 
 @contextmanager
 def running_ci(
-    folder: Path, settings: Settings | None = None, runtime: Runtime | None = None
+    folder: Path,
+    settings: Settings | None = None,
+    runtime: Runtime | None = None,
+    *,
+    tables: str = "",
 ) -> Iterator[Ci]:
     """Serve a new index in memory, to which the jobs of a new issuer may publish `demo`."""
     folder.mkdir(exist_ok=True)
@@ -99,7 +103,7 @@ def running_ci(
             trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
             server=replace(settings.server, trusted_proxies=1),
         )
-        index = memory_index(folder, settings, runtime)
+        index = memory_index(folder, settings, runtime, tables=tables)
         with running_app(index, folder) as server:
             yield Ci(server, issuer, index)
 

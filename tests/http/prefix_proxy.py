@@ -52,6 +52,7 @@ def behind_nginx(
     config: str = "",
     path: str = TEAM,
     environment: Mapping[str, str] | None = None,
+    tables: str = "",
 ) -> Iterator[Proxied]:
     """Run a server that everybody may read, where one user may do everything, behind nginx."""
     port = free_port()
@@ -63,7 +64,7 @@ def behind_nginx(
     (folder / "nginx").mkdir(parents=True)
     (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
     whole = server_table + CONFIG + config
-    with running_server(folder, config=whole, environment=environment) as server:
+    with running_server(folder, config=whole, tables=tables, environment=environment) as server:
         tail = "/" if setup.takes_away else ""
         place = f"{setup.takes_away or path}/"
         site = (

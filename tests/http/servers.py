@@ -25,6 +25,7 @@ from tests.http_server import (
     launch_server,
     serving_app,
 )
+from tests.index_tables import put_tables, put_tables_at
 from tests.plain_http import LOCALLY
 from tests.ports import free_port
 from tests.waiting import START_SECONDS, until
@@ -146,19 +147,21 @@ def memory_index(
     store: Store | None = None,
     traits: StoreTraits | None = None,
     google: GoogleEndpoints = GOOGLE,
+    tables: str = "",
 ) -> Index:
     """
     Return an index in memory, or over another store, with scratch files in a folder.
 
-    It has read what a server reads in the background at its start.
+    Its store has these `tables`. It has read what a server reads in the background at its start.
     """
     runtime = runtime or system_runtime()
     store = store or MemoryStore(lambda: system_runtime().now().timestamp())
     threads = set(running_threads())
     spool = Spool(folder)
-    index = build_index(
-        Stores.of(store), spool, settings or Settings(), runtime, traits, google, is_server=True
-    )
+    settings = settings or Settings()
+    if tables:
+        put_tables(build_index(Stores.of(store), spool, settings, runtime, traits, google), tables)
+    index = build_index(Stores.of(store), spool, settings, runtime, traits, google, is_server=True)
     for thread in set(running_threads()) - threads:
         if thread.name == "search-index":
             thread.join()
@@ -190,12 +193,19 @@ def running_server(
     folder: Path,
     *options: str,
     config: str = "",
+    tables: str = "",
     prefix: str = "",
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[RunningServer]:
-    """Start a server on a new store; assert at the end that its log has no secret or traceback."""
+    """
+    Start a server on a new store, into which `tables` are put before.
+
+    Assert at the end that its log has no secret or traceback.
+    """
     sandbox = new_sandbox(folder)
     (folder / "wheelyard.toml").write_text(config)
+    if tables:
+        put_tables_at(folder / "store", tables, folder / "wheelyard.toml")
     port = free_port()
     address = f"127.0.0.1:{port}"
     places = ["--store", str(folder / "store"), "--config", str(folder / "wheelyard.toml")]

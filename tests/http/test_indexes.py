@@ -12,6 +12,7 @@ from packaging.version import Version
 
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.remote_store import RemoteStore
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -24,6 +25,7 @@ from wheelyard.model.index_name import MAIN, RESERVED_INDEX_NAMES
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.settings.sections import AccessSettings, HttpSettings, MainSettings, Settings
+from wheelyard.storage.base import Stored
 
 JSON: Final = ("Accept", "application/vnd.pypi.simple.v1+json")
 INDEXES: Final = (
@@ -41,7 +43,7 @@ OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0")
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """Yield a server with indexes beside main, which anybody may read."""
-    with in_process(tmp_path, Settings(main=OPEN_MAIN, index=OPEN)) as running:
+    with in_process(tmp_path, Settings(main=OPEN_MAIN), tables=toml_of(index=OPEN)) as running:
         yield running
 
 
@@ -181,7 +183,7 @@ def test_layers_that_lead_to_the_same_index_cost_no_more(tmp_path: Path) -> None
         {"name": name, "layers": names[max(0, number - 12) : number] or [name], **keys_of_all}
         for number, name in enumerate(names)
     )
-    with in_process(tmp_path, Settings(main=OPEN_MAIN, index=tables)) as server:
+    with in_process(tmp_path, Settings(main=OPEN_MAIN), tables=toml_of(index=tables)) as server:
         server.publish_to("i0", OLD)
 
         assert _versions(server, "/i23/simple/demo/") == ["1.0"]
@@ -297,7 +299,8 @@ def test_bytes_are_removed_by_who_may_administer_the_indexes(
         {"who": [reader], "projects": ["*"], "actions": ["read"], "index": "prod"},
     )
     main = MainSettings(read="granted", promote_only=False)
-    with in_process(tmp_path, Settings(index=INDEXES[:2], main=main, grant=grants)) as server:
+    settings, tables = Settings(main=main, grant=grants), toml_of(index=INDEXES[:2])
+    with in_process(tmp_path, settings, tables=tables) as server:
         for name in (MAIN, "dev", "prod"):
             server.publish_to(name, OLD)
         actions = Action.ADMIN.with_implied
@@ -402,10 +405,12 @@ def test_other_servers_name_a_new_index_within_fifteen_seconds(tmp_path: Path) -
 def test_the_home_page_is_there_without_the_list_of_indexes(server: InProcessServer) -> None:
     """While the list of indexes is damaged, the home page names none, and then all again."""
     names, store = sorted(str(table["name"]) for table in INDEXES), server.index.stores.documents
+    whole = store.get(keys.INDEX_LIST)
+    assert isinstance(whole, Stored)
     assert _links_to_indexes(server) == names
     store.put(keys.INDEX_LIST, b"?", None)
     assert [_links_to_indexes(server) for _ in range(2)] == [[], []]
-    store.delete(keys.INDEX_LIST)
+    store.put(keys.INDEX_LIST, whole.body, None)
     assert _links_to_indexes(server) == names
 
 
@@ -459,7 +464,7 @@ def test_a_stored_grant_and_its_end_change_nothing_for_others(
     tmp_path: Path, tables: tuple[dict[str, Any], ...], status: int, path: str
 ) -> None:
     """The first grant of an index closes it to nobody, and the end of its last opens it to none."""
-    with in_process(tmp_path, Settings(main=OPEN_MAIN, index=tables)) as server:
+    with in_process(tmp_path, Settings(main=OPEN_MAIN), tables=toml_of(index=tables)) as server:
         server.publish_to("prod", OLD)
         before = [_caching(server, f"/prod/{path}") for _ in range(2)]
         made = server.index.server.access.grant(FOR_PROD, "local:test")
@@ -496,11 +501,9 @@ def test_nobody_gets_a_right_while_the_grants_are_not_known(
     tmp_path: Path, damage: bytes | None
 ) -> None:
     """While the grants are damaged or lost, no credential is taken, and what is open stays open."""
-    settings = Settings(
-        index=(*INDEXES[1:2], {"name": "dev", "read": "anyone"}),
-        access=AccessSettings(static_token="s" * 40),
-    )
-    with in_process(tmp_path, settings) as server:
+    tables = toml_of(index=(*INDEXES[1:2], {"name": "dev", "read": "anyone"}))
+    settings = Settings(access=AccessSettings(static_token="s" * 40))
+    with in_process(tmp_path, settings, tables=tables) as server:
         server.publish_to("prod", OLD)
         server.index.server.access.grant(FOR_PROD, "local:test")
         store = server.index.stores.credentials

@@ -8,6 +8,7 @@ from packaging.utils import NormalizedName
 
 from tests.catalog.invariants import DEMO
 from tests.http.in_process import InProcessServer, in_process
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, objects
 from wheelyard.api.health_operations import show_health
@@ -102,9 +103,9 @@ def test_an_older_copy_releases_no_reserved_name(
 @pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
 def test_an_older_copy_may_lack_all_of_an_index(tmp_path: Path, *, near: bool) -> None:
     """An older copy from before the first upload to an index is served, and releases no name."""
-    settings = Settings(main=OPEN_MAIN, index=({"name": "dev", "read": "anyone"},))
+    settings, tables = Settings(main=OPEN_MAIN), toml_of(index=({"name": "dev", "read": "anyone"},))
     store = MemoryStore(lambda: 0.0)
-    with in_process(tmp_path, settings, store=store, near=near) as app:
+    with in_process(tmp_path, settings, store=store, near=near, tables=tables) as app:
         app.publish(make_wheel("demo"))
         copy = dict(objects(store))
         app.publish_to("dev", make_wheel("newer"))

@@ -13,6 +13,7 @@ from packaging.version import Version
 from tests.advice import texts_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
+from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, START, Clock
 from wheelyard.api.health_operations import show_health
@@ -32,7 +33,7 @@ INDEXES: Final = (
     {"name": "stable", "layers": ["main"]},
     {"name": "prod", "promote_from": ["dev"], "cooldown_days": 2},
 )
-OPEN: Final = tuple({**table, "read": "anyone"} for table in INDEXES)
+TABLES: Final = toml_of(index=[{**table, "read": "anyone"} for table in INDEXES])
 MAIN_RULES: Final = replace(OPEN_MAIN, prereleases=False, versions={"demo": "<3"})
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0rc1")
 FILTER: Final = 'not prerelease and name != "tools"'
@@ -41,7 +42,7 @@ FILTER: Final = 'not prerelease and name != "tools"'
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """Yield a server whose indexes have rules, and which anybody may read."""
-    with in_process(tmp_path, Settings(main=MAIN_RULES, index=OPEN)) as running:
+    with in_process(tmp_path, Settings(main=MAIN_RULES), tables=TABLES) as running:
         yield running
 
 
@@ -246,14 +247,16 @@ def test_a_filter_of_an_earlier_version_hides_all(tmp_path: Path) -> None:
 
 
 def test_a_filter_without_keys_is_named(tmp_path: Path) -> None:
-    """Of a filter of the settings, the start says which condition no key stands for."""
+    """Of a filter of an earlier version, the start says which condition no key stands for."""
     table = {
         "name": "either",
         "layers": ["main"],
         "filter": "yanked or prerelease",
         "read": "anyone",
     }
-    with in_process(tmp_path, Settings(main=OPEN_MAIN, index=(table,))) as server:
+    with in_process(tmp_path, Settings(main=OPEN_MAIN)) as server:
+        made = IndexMade(at=START, by="local:old", index=table)
+        server.index.server.definitions.records.change(lambda _: (made,))
         server.publish(OLD)
         warnings = texts_of(server_warnings(server.index))
 

@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
+from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.catalog import keys
@@ -35,7 +36,7 @@ INDEXES: Final = (
     {"name": "aged", "layers": ["stable"], "cooldown_days": 7},
     {"name": "over", "layers": ["over", "stable"]},
 )
-OPEN: Final = tuple({**table, "read": "anyone"} for table in INDEXES)
+TABLES: Final = toml_of(index=[{**table, "read": "anyone"} for table in INDEXES])
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0rc1")
 FREE = make_wheel(
     "demo",
@@ -47,7 +48,7 @@ FREE = make_wheel(
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """Yield a server with an index and views of it, which anybody may read."""
-    with in_process(tmp_path, Settings(main=OPEN_MAIN, index=OPEN)) as running:
+    with in_process(tmp_path, Settings(main=OPEN_MAIN), tables=TABLES) as running:
         yield running
 
 
@@ -551,8 +552,8 @@ def test_a_licence_of_a_private_file_lasts(server: InProcessServer) -> None:
 
 def test_a_day_has_the_rights_of_its_index(tmp_path: Path) -> None:
     """Who may not read an index may read no day of it."""
-    settings = Settings(main=OPEN_MAIN, index=OPEN, access=AccessSettings(private=True))
-    with in_process(tmp_path, settings) as server:
+    settings = Settings(main=OPEN_MAIN, access=AccessSettings(private=True))
+    with in_process(tmp_path, settings, tables=TABLES) as server:
         server.publish_to("dev", OLD)
         for path in ("/as-of-2026-01-01", "/dev/as-of-2026-01-01", "/stable"):
             assert server.get(f"{path}/simple/demo/", JSON).status == 401

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import to_builtins
 
 from wheelyard.errors import Invalid
 from wheelyard.model.index_definition import (
@@ -14,7 +15,6 @@ from wheelyard.model.index_definition import (
     IndexFields,
     UpstreamLabels,
     build_definition,
-    parse_index_tables,
     parts_of,
     read_definition,
     require_fit,
@@ -25,8 +25,9 @@ _NAMES = st.sampled_from(["dev", "prod", "team", "lab", "qa"])
 
 
 def _definitions(**layers: list[str]) -> dict[str, IndexDefinition]:
-    tables = [{"name": name, "layers": value} for name, value in layers.items()]
-    return {index.name: index for index in parse_index_tables(tables)}
+    return {
+        name: read_definition({"name": name, "layers": value}) for name, value in layers.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -140,9 +141,9 @@ def test_a_wrong_rule_is_refused(table: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("written", ["2026-10-31", "2026-10-31T12:00:00Z"])
 def test_a_date_is_written_with_or_without_quotes(written: str) -> None:
-    """A table of the settings has the date of a snapshot as a date of TOML, or as a text."""
+    """A table has the date of a snapshot as a date of TOML, or as a text."""
     (bare, quoted) = (
-        parse_index_tables([tomllib.loads(f'name = "stable"\nsnapshot = {value}\n')])[0]
+        read_definition(to_builtins(tomllib.loads(f'name = "stable"\nsnapshot = {value}\n')))
         for value in (written, f'"{written}"')
     )
 

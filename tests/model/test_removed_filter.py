@@ -9,12 +9,13 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import to_builtins
 from packaging.utils import NormalizedName
 
 from tests.model import filter_meaning
 from tests.model.filter_meaning import DAY, LOOKED_UP_LATER, NOW, UNREADABLE, OldFile
 from wheelyard.model import licences
-from wheelyard.model.index_definition import parse_index_tables
+from wheelyard.model.index_definition import read_definition
 from wheelyard.model.public_packages import Decision, Verdict
 from wheelyard.model.removed_filter import MAX_CHARS, FilterKeys, keys_of_filter
 from wheelyard.model.rule_rows import rules_of_index
@@ -271,9 +272,9 @@ def test_keys_hide_what_the_filter_hid() -> None:
 
 
 def _rules_of(keys: Mapping[str, Any]) -> Rules:
-    """Return the rules of an index of the settings that has some keys."""
+    """Return the rules of an index that has some keys."""
     table = tomllib.loads("\n".join((*FilterKeys(keys, ()).toml_lines(), 'name = "stable"')))
-    (definition,) = parse_index_tables([table])
+    definition = read_definition(to_builtins(table))
     return rules_of_index(definition.rules, definition.name)
 
 

@@ -8,12 +8,14 @@ from random import Random
 
 from packaging.utils import NormalizedName
 
+from tests.index_tables import put_tables
 from tests.operations.distributions import Made
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Scope
 from wheelyard.model.index_name import EVERY_INDEX
 from wheelyard.model.project import Commit, File
+from wheelyard.model.stored_indexes import IndexRemoved
 from wheelyard.operations.findings import Findings
 from wheelyard.operations.immediate_deletion import RemovedFiles
 from wheelyard.settings.sections import MainSettings, Settings
@@ -77,17 +79,27 @@ class IndexHarness:
         store: Store | None = None,
         settings: Settings | None = None,
         *,
+        tables: str = "",
         is_local: bool = True,
     ) -> Index:
         """
         Return another index, with empty caches, as a second process has it.
 
         It is over `store` instead of the harness's, which it takes for remote unless `is_local`.
+        Before, `tables` are put into the harness's store.
         """
         spool, runtime = Spool(self.folder), fake_runtime(self.clock, seed)
         traits = StoreTraits(is_local=is_local)
         settings = settings or Settings(main=OPEN_MAIN)
+        if tables:
+            before = fake_runtime(self.clock, 1000 + seed)
+            put_tables(build_index(Stores.of(self.store), spool, settings, before), tables)
         return build_index(Stores.of(store or self.store), spool, settings, runtime, traits)
+
+    def lose(self, name: str) -> None:
+        """Take an index out of the store without a look at what it has, and who has it."""
+        gone = IndexRemoved(at=self.clock.now, by="local:bo", name=name)
+        self.index.server.definitions.records.change(lambda _: (gone,))
 
     def upload(self, made: Made, caller: Caller = ALICE, **claims: str) -> File:
         """Check that the caller may upload this filename, and upload it with such a form."""

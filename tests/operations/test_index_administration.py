@@ -13,6 +13,7 @@ from msgspec.structs import asdict, replace
 from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal, texts_of
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.health_operations import show_health
@@ -29,7 +30,8 @@ from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexList, describe_event
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.remedies import ALL_VERSIONS
-from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
+from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
+from wheelyard.settings.upstream_section import UpstreamSettings
 from wheelyard.storage.base import Store, Stores
 from wheelyard.storage.forwarding import ForwardingStore
 from wheelyard.storage.memory import MemoryStore
@@ -37,15 +39,16 @@ from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
-from wheelyard.wiring.warnings import server_warnings
+from wheelyard.wiring.warnings import index_warnings, server_warnings
 
 DEV: Final = {"name": "dev"}
+LABELLED: Final = UpstreamSettings(index=({"label": "dev", "url": "https://dev.example/simple/"},))
 PROD: Final = {"name": "prod", "layers": ["prod", ""]}
 
 
 def opened(harness: IndexHarness, *tables: dict[str, Any], seed: int = 3) -> Index:
-    """Return the index as another process has it, with these indexes in its settings."""
-    return harness.opened(seed, settings=Settings(main=OPEN_MAIN, index=tables))
+    """Return the index as another process has it, once the store has these indexes."""
+    return harness.opened(seed, tables=toml_of(index=tables) if tables else "")
 
 
 def names_of(index: Index) -> list[str]:
@@ -99,7 +102,7 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
     there.server.index_administration.change("dev", {"layers": layers}, "local:bo", "sees prod")
     changed = here.server.index_administration.show()[1]
     assert (changed.source, changed.index, changed.created_by, changed.changed_by) == (
-        *("store", {"name": "dev", "layers": layers}, "user:ana@acme.dev", "local:bo"),
+        *("", {"name": "dev", "layers": layers}, "user:ana@acme.dev", "local:bo"),
     )
     assert here.named("dev").definition.layers == ("dev", "prod")
     here.server.index_administration.change("dev", {"layers": layers}, "local:bo")  # nothing to do
@@ -107,6 +110,7 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
     assert names_of(there) == [MAIN, "prod"]
     events = [commit.event for commit in there.server.definitions.records.history()]
     assert [describe_event(event) for event in events] == [
+        "index prod: made, layers prod main",
         "index dev: made, its own packages (TEAM-1)",
         "index dev: changed, layers dev prod (sees prod)",
         "index dev: removed",
@@ -132,10 +136,9 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
     ],
 )
 def test_what_cannot_be_made(harness: IndexHarness, table: dict[str, Any], code: str) -> None:
-    """A name that is taken, and a definition that the settings would refuse, are not stored."""
-    settings = Settings(main=OPEN_MAIN, index=(PROD,), server=ServerSettings(roots=("acme",)))
-    administration = harness.opened(3, settings=settings).server.index_administration
-    administration.make(DEV, "local:bo")
+    """A name that is taken, and a definition that is wrong, are not stored."""
+    settings, tables = Settings(server=ServerSettings(roots=("acme",))), toml_of(index=(PROD, DEV))
+    administration = harness.opened(3, settings=settings, tables=tables).server.index_administration
     before = harness.bytes_at(keys.INDEX_LIST)
 
     with pytest.raises((Invalid, Conflict)) as refused:
@@ -172,16 +175,16 @@ def test_a_circle_is_refused(harness: IndexHarness) -> None:
 
 
 def test_what_cannot_be_changed(harness: IndexHarness) -> None:
-    """Names stay, what the settings have is changed there, and what is gone cannot be removed."""
+    """Names stay, and what is gone can neither be changed nor removed."""
     administration = opened(harness, PROD).server.index_administration
     administration.make(DEV, "local:bo")
 
     with pytest.raises(Invalid, match="stays as it is"):
         administration.change("dev", {"name": "qa"}, "local:bo")
-    for name, kind in (("prod", Invalid), ("nobody", NotFound), ("../dev", NotFound)):
-        with pytest.raises(kind):
+    for name in ("nobody", "../dev"):
+        with pytest.raises(NotFound):
             administration.change(name, {"layers": None}, "local:bo")
-        with pytest.raises(kind):
+        with pytest.raises(NotFound):
             administration.remove(name, "local:bo")
 
 
@@ -199,17 +202,6 @@ def test_an_index_that_is_in_use_stays(harness: IndexHarness) -> None:
     administration.make({"name": "qa", "layers": ["team"]}, "local:bo")
     with pytest.raises(Conflict, match="is a layer of the index 'qa'"):
         administration.remove("team", "local:bo")
-
-
-def test_a_layer_of_the_settings_is_taken_out_there(harness: IndexHarness) -> None:
-    """Who removes a layer of an index of the settings hears that no command takes it out there."""
-    opened(harness).server.index_administration.make(DEV, "local:bo")
-    administration = opened(harness, {"name": "top", "layers": ["dev"]}).server.index_administration
-
-    with pytest.raises(Conflict, match="'top', which is in the settings") as refused:
-        administration.remove("dev", "local:bo")
-
-    assert "wheelyard index change" not in refused.value.message
 
 
 @pytest.mark.parametrize("layers", [["main"], ["team", "main"]])
@@ -359,11 +351,12 @@ def test_an_index_and_a_project_race_for_a_name(tmp_path: Path, *, is_upload_fir
 
 
 def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
-    """An index whose layer was taken out of the settings is not served, and all others are."""
+    """An index whose layer does not exist any more is not served, and all others are."""
     before = opened(harness, PROD).server.index_administration
     before.make({"name": "dev", "layers": ["dev", "prod"]}, "local:bo")
     before.make({"name": "team", "layers": ["dev"]}, "local:bo")
     before.make({"name": "qa"}, "local:bo")
+    harness.lose("prod")
 
     index = opened(harness)
 
@@ -397,37 +390,19 @@ def test_a_definition_of_a_newer_version(harness: IndexHarness) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        (Settings(main=OPEN_MAIN, index=(DEV,)), "a command has made one of this name"),
         (Settings(server=ServerSettings(roots=("dev",))), "the name of an index in the store"),
-        (Settings(main=OPEN_MAIN, index=({"name": "demo"},)), "the name of a project"),
-        (
-            Settings(index=({"name": "prod", "layers": ["nobody"]},)),
-            "no index 'nobody'",
-        ),
+        (Settings(upstream=LABELLED), "'dev' is the name of an index, and nobody could tell"),
     ],
 )
 def test_what_stops_the_start(harness: IndexHarness, settings: Settings, words: str) -> None:
     """A server does not start if its settings and the store contradict each other."""
     opened(harness).server.index_administration.make(DEV, "local:bo")
-    harness.upload(make_wheel())
     index = harness.opened(4, settings=settings)
 
     with pytest.raises(Invalid, match=words) as refused:
-        index.server.definitions.require_start(index.projects)
+        index.server.definitions.require_start()
 
     assert refused.value.code == "bad_setting"
-
-
-def test_one_of_two_definitions_is_removed(harness: IndexHarness) -> None:
-    """An index that is in the settings and in the store is removed from the store by a command."""
-    opened(harness).server.index_administration.make(DEV, "local:bo")
-    index = opened(harness, DEV)
-    index.named("dev").uploads.accept(make_wheel().arrival(harness.folder), ALICE)
-
-    index.server.index_administration.remove("dev", "local:bo")
-
-    index.server.definitions.require_start(index.projects)
-    assert index.named("dev").projects.get(NormalizedName("demo")).files
 
 
 def test_a_damaged_list_of_indexes_stops_no_start(harness: IndexHarness) -> None:
@@ -435,7 +410,7 @@ def test_a_damaged_list_of_indexes_stops_no_start(harness: IndexHarness) -> None
     harness.upload(make_wheel("demo", "1.0"))
     harness.store.put(keys.INDEX_LIST, b"?", None)
     settings, spool, runtime = (
-        Settings(main=OPEN_MAIN, index=(DEV,)),
+        Settings(main=OPEN_MAIN),
         Spool(harness.folder),
         harness.index.server.runtime,
     )
@@ -454,9 +429,9 @@ def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
 ) -> None:
     """Without the list, nobody can say which indexes there are, and it is said what mends that."""
     harness.upload(make_wheel("demo", "1.0"))
-    opened(harness).server.index_administration.make(DEV, "local:bo")
+    opened(harness, DEV, PROD)
     harness.store.delete(keys.INDEX_LIST)
-    index = opened(harness, PROD)
+    index = harness.opened(3)
 
     for question in (ask, lambda call: call.index.named("dev")):
         with pytest.raises(Unavailable, match=r"index-list\.json is lost"):
@@ -483,9 +458,8 @@ def test_check_mends_the_list_of_indexes(harness: IndexHarness) -> None:
 
 def test_health_says_which_index_is_not_served(harness: IndexHarness) -> None:
     """The health page has a line for each index, and why one is not served."""
-    opened(harness, PROD).server.index_administration.make(
-        {"name": "dev", "layers": ["dev", "prod"]}, "local:bo"
-    )
+    opened(harness, PROD, {"name": "dev", "layers": ["dev", "prod"]})
+    harness.lose("prod")
     index = opened(harness)
     index.server.index_administration.make({"name": "qa"}, "local:bo")
 
@@ -555,19 +529,6 @@ def test_an_index_is_closed_below_an_open_one(harness: IndexHarness) -> None:
         administration.change("other", {"read": "anyone"}, "local:bo")
 
 
-def test_an_index_is_not_closed_below_an_open_one_of_the_settings(harness: IndexHarness) -> None:
-    """Nobody closes an index so that no server would start, whatever they confirm."""
-    harness.index.server.index_administration.make({**DEV, "read": "anyone"}, "local:bo")
-    top = {"name": "top", "layers": ["dev"], "read": "anyone"}
-    administration = opened(harness, top).server.index_administration
-
-    with pytest.raises(Conflict, match="the index top of the settings, which would show"):
-        administration.change("dev", {"read": None}, "local:bo", even_if_open=True)
-
-    (dev,) = (row for row in administration.show() if row.name == "dev")
-    assert dev.index["read"] == "anyone"
-
-
 def test_a_private_server_warns_of_no_open_index(harness: IndexHarness) -> None:
     """Where the settings close all indexes, no warning says that anybody may read one."""
     tables = {**DEV, "read": "anyone"}, {"name": "top", "layers": ["dev"], "read": "anyone"}
@@ -592,20 +553,6 @@ def test_null_leaves_a_key_out(harness: IndexHarness) -> None:
     assert made.index == DEV
 
 
-def test_no_server_starts_with_an_index_of_the_settings_that_opens_another_one(
-    harness: IndexHarness,
-) -> None:
-    """An open index of the settings that shows a closed one stops the start, with what to write."""
-    tables = (PROD, {"name": "leak", "layers": ["prod"], "read": "anyone"})
-    index = opened(harness, *tables)
-
-    with pytest.raises(Invalid, match="anybody may read the index leak, and not the index prod"):
-        index.server.definitions.require_start(index.projects)
-
-    mended = opened(harness, *({**table, "read": "anyone"} for table in tables), seed=4)
-    mended.server.definitions.require_start(mended.projects)
-
-
 def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
     """A server warns of a grant, a static token and a rule for an index that does not exist."""
     grant = {"who": ["group:all"], "projects": ["*"], "actions": ["read"], "index": "prod,prdo"}
@@ -616,11 +563,11 @@ def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
     )
     settings = Settings(
         access=AccessSettings(static_tokens_file=str(tokens)),
-        index=({"name": "prod", "promote_from": ["main", "dve"]},),
         grant=(grant,),
         groups={"all": []},
     )
-    index = harness.opened(3, settings=settings)
+    tables = toml_of(index=({"name": "prod", "promote_from": ["main", "dve"]},))
+    index = harness.opened(3, settings=settings, tables=tables)
 
     lines = [line for line in texts_of(server_warnings(index)) if "does not exist" in line]
 
@@ -629,6 +576,24 @@ def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
         "static token ci names the index pord",
         "promote_from of the index prod names the index dve",
     ]
+
+
+@pytest.mark.parametrize(
+    ("read", "private", "is_told"),
+    [("granted", False, True), ("anyone", False, False), ("granted", True, False)],
+)
+def test_files_of_a_closed_index_in_a_public_bucket_are_told(
+    harness: IndexHarness, read: str, *, private: bool, is_told: bool
+) -> None:
+    """Where one index is closed, the start says that everybody gets its files by their URLs."""
+    settings = Settings(
+        store=StoreSettings(downloads="public"), access=AccessSettings(private=private)
+    )
+    index = harness.opened(5, settings=settings, tables=toml_of(index=({**DEV, "read": read},)))
+
+    told = [text for text in texts_of(index_warnings(index)) if "from the public bucket" in text]
+
+    assert [text.startswith("reading the index dev needs") for text in told] == [True] * is_told
 
 
 def test_clients_of_an_index_hear_of_its_layers(harness: IndexHarness) -> None:

@@ -159,18 +159,6 @@ def test_the_index_is_closed_until_it_is_renamed(old: IndexHarness) -> None:
     assert sum("by the command index rename" in text for text in said) == 3
 
 
-def test_an_index_of_the_settings_that_shows_main_is_closed(old: IndexHarness) -> None:
-    """A layer `main` of the settings meant the other index: it shows nothing of the root."""
-    tables = ({"name": "view", "layers": [MAIN]}, {"name": "top", "layers": [""]})
-
-    index = old.opened(9, settings=Settings(main=OPEN_MAIN, index=tables))
-
-    index.server.definitions.require_start(index.projects)
-    assert [one.name for one in served(index)] == [MAIN, "root", "top"]
-    with refused(Unavailable, "wrong_index"):
-        index.named("view")
-
-
 def test_nothing_new_names_main_meanwhile(old: IndexHarness) -> None:
     """No layer and no right can name main while nobody could tell which one it means."""
     administration = opened(old).server.index_administration

@@ -100,10 +100,11 @@ def test_no_bytes_are_copied(indexes: TwoIndexes) -> None:
 def test_a_second_promotion_writes_nothing(indexes: TwoIndexes) -> None:
     """Promoting a release again changes no object, and says that its files are there."""
     indexes.promote()
+    # rules that would forbid it now are about what is missing
+    ruled = with_rules(indexes, promote_from=("test",))
     before = indexes.harness.snapshot()
 
-    # rules that would forbid it now are about what is missing
-    again = with_rules(indexes, promote_from=("test",)).promote(caller=BO)
+    again = ruled.promote(caller=BO)
 
     assert (len(again.new), len(again.present)) == (0, 2)
     assert indexes.harness.snapshot() == before

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.index_tables import put_tables
+from tests.index_tables import put_tables, toml_of
 from tests.operations.distributions import make_requiring
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
@@ -60,11 +60,12 @@ class Places:
 def places(
     harness: IndexHarness, *more: dict[str, object], private: tuple[str, ...] = ()
 ) -> Places:
-    """Return the indexes, of which `more` are tables of the settings."""
+    """Return the indexes, of which `more` are tables."""
     named = {table["name"] for table in more}
     tables = tuple({"name": name} for name in ("dev", "prod") if name not in named)
-    settings = Settings(access=AccessSettings(private_names=private), index=(*tables, *more))
-    return Places(harness, harness.opened(2, settings=settings))
+    settings = Settings(access=AccessSettings(private_names=private))
+    put = toml_of(index=(*tables, *more))
+    return Places(harness, harness.opened(2, settings=settings, tables=put))
 
 
 def reader_of(**names: tuple[str, ...]) -> Callable[[Index], Caller]:

@@ -7,6 +7,7 @@ import pytest
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import Forbidden
@@ -25,7 +26,7 @@ VIEW = {"name": "view", "layers": ["dev"]}
 def opened(harness: IndexHarness, *tables: dict[str, Any], only: bool | None = None) -> Index:
     """Return an index over the store, with these indexes and `promote_only` in its settings."""
     main = MainSettings(promote_only=only)
-    return harness.opened(seed=4, settings=Settings(index=tables, main=main))
+    return harness.opened(4, settings=Settings(main=main), tables=toml_of(index=tables))
 
 
 def upload(harness: IndexHarness, index: Index, name: str = "demo") -> None:
@@ -110,8 +111,8 @@ class ListedStore(ForwardingStore):
 def test_pages_look_seldom_whether_main_was_used(harness: IndexHarness) -> None:
     """Pages ask the store once in 15 seconds while main is unused, and never once it was used."""
     store = ListedStore(harness.store)
-    settings = Settings(index=(DEV,))
-    index = harness.opened(5, store, settings, is_local=False)
+    tables = toml_of(index=(DEV,))
+    index = harness.opened(5, store, Settings(), tables=tables, is_local=False)
     assert index.server.definitions.served().keys() == {"dev"}
 
     def lists_of_pages() -> int:
@@ -136,7 +137,8 @@ def test_an_upload_to_a_project_with_files_looks_at_no_other(harness: IndexHarne
     """An upload to a project that has a file does not ask the store whether main was used."""
     upload(harness, harness.index)
     store = ListedStore(harness.store)
-    index = harness.opened(5, store, Settings(index=(DEV,)), is_local=False)
+    tables = toml_of(index=(DEV,))
+    index = harness.opened(5, store, Settings(), tables=tables, is_local=False)
     index.server.definitions.served()
     store.count = 0
 

@@ -1,6 +1,6 @@
 """Upstream indexes as layers of indexes in the store: who knows the labels, and which are taken."""
 
-from typing import Any, Final
+from typing import Final
 
 import pytest
 
@@ -28,9 +28,9 @@ def section(*labels: str) -> UpstreamSettings:
     return UpstreamSettings(index=tuple(tables))
 
 
-def settings_of(*labels: str, index: tuple[dict[str, Any], ...] = ()) -> Settings:
+def settings_of(*labels: str) -> Settings:
     """Return the settings of a server with an upstream index of each label."""
-    return Settings(main=OPEN_MAIN, upstream=section(*labels), index=index)
+    return Settings(main=OPEN_MAIN, upstream=section(*labels))
 
 
 def served(harness: IndexHarness, settings: Settings) -> Index:

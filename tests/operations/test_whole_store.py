@@ -10,8 +10,9 @@ import pytest
 from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
+from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
 from wheelyard.api.journal_operations import (
     JournalQuery,
@@ -25,7 +26,6 @@ from wheelyard.downloads.reading import Downloads
 from wheelyard.errors import NotFound, Unavailable
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Project
-from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
 from wheelyard.wiring.index import Index
 
@@ -34,9 +34,10 @@ FILES: Final = f"{keys.FILES}demo/"
 
 
 def with_files(harness: IndexHarness) -> Index:
-    """Return an index with `dev` in its settings and `qa` in the store, with a file in each."""
-    index = harness.opened(3, settings=Settings(main=OPEN_MAIN, index=({"name": "dev"},)))
-    index.server.index_administration.make({"name": "qa"}, "local:bo")
+    """Return an index with `dev` and `qa`, with a file in each."""
+    index = harness.opened(3)
+    for name in ("dev", "qa"):
+        index.server.index_administration.make({"name": name}, "local:bo")
     for number, name in enumerate(("dev", "qa")):
         made = make_wheel(version=f"{number}.0")
         index.named(name).uploads.accept(made.arrival(harness.folder), ALICE)
@@ -44,8 +45,9 @@ def with_files(harness: IndexHarness) -> Index:
 
 
 def test_a_sweep_keeps_what_an_index_lists_that_it_does_not_know(harness: IndexHarness) -> None:
-    """A process without the index in its settings removes none of its files, and no orphan less."""
+    """A process that does not know an index removes none of its files, and no orphan less."""
     with_files(harness)
+    harness.lose("dev")
     orphan = Key(f"{FILES}{'0' * 64}/demo-2.0-py3-none-any.whl")
     harness.store.put(orphan, b"left", None)
     harness.upload(make_wheel("other"))
@@ -64,6 +66,7 @@ def test_a_sweep_keeps_what_an_index_lists_that_it_does_not_know(harness: IndexH
 def test_check_looks_at_every_index(harness: IndexHarness) -> None:
     """Damage in an index is reported with its name, also by a process that does not know it."""
     with_files(harness)
+    harness.lose("dev")
     clean = harness.check()
     assert (clean.problems, clean.notes, clean.projects, clean.files) == ([], [], 2, 2)
     prefix = keys.index_folder("dev")
@@ -122,9 +125,10 @@ def test_a_message_names_the_document_of_the_index(
 
 
 def test_usage_has_indexes_that_the_process_does_not_know(harness: IndexHarness) -> None:
-    """What a store has in all of its indexes is counted, also by a process without the settings."""
+    """What a store has in all of its indexes is counted, also if it does not know one of them."""
     aware = with_files(harness)
     whole = LocalApi(index=aware, caller=ALICE).call(show_usage)
+    harness.lose("dev")
     unaware = harness.opened(4)
     administration = unaware.server.index_administration
     administration.make({"name": "gone"}, "local:bo")
@@ -139,8 +143,9 @@ def test_usage_has_indexes_that_the_process_does_not_know(harness: IndexHarness)
 
 def test_check_names_indexes_that_do_not_fit(harness: IndexHarness) -> None:
     """An index that is not served, as a layer is missing, is a problem of the check."""
-    index = harness.opened(3, settings=Settings(main=OPEN_MAIN, index=({"name": "dev"},)))
-    index.server.index_administration.make({"name": "qa", "layers": ["qa", "dev"]}, "local:bo")
+    qa = {"name": "qa", "layers": ["qa", "dev"]}
+    harness.opened(3, tables=toml_of(index=(qa, {"name": "dev"})))
+    harness.lose("dev")
 
     (problem,) = harness.check().problems
 
@@ -163,7 +168,7 @@ def test_a_copy_takes_all_indexes_along(harness: IndexHarness, tmp_path: Path) -
 
     assert copied() == (2, 4, [])
     target = other.opened(7)
-    assert [index.name for index in target.server.indexes.all()] == [MAIN, "qa"]
+    assert [index.name for index in target.server.indexes.all()] == [MAIN, "dev", "qa"]
     assert target.named("qa").projects.get(DEMO).files
     assert other.snapshot(keys.index_folder("dev")).keys() >= {"indexes/dev/projects/demo.json"}
     assert (other.check().problems, other.check().notes) == ([], [])
@@ -189,6 +194,7 @@ def test_one_journal_of_all_indexes(harness: IndexHarness) -> None:
 
     assert entries[0] == (MAIN, "other", "uploaded")
     assert sorted(entries[1:]) == [
+        ("", None, "index-made"),
         ("", None, "index-made"),
         ("dev", "demo", "uploaded"),
         ("qa", "demo", "uploaded"),

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
+from tests.index_tables import toml_of
 from tests.operations.distributions import Made
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.model.access import Caller
@@ -27,19 +28,18 @@ class TwoIndexes:
 
     harness: IndexHarness
     rules: dict[str, object] = field(default_factory=dict)
-    """What `prod` demands of a release: keys of its table in the settings."""
+    """What `prod` demands of a release: keys of its table."""
     store: Store | None = None
     """The store, through which the store of the harness is seen, or None for that itself."""
     seed: int = 10
     settings: Settings = field(default_factory=Settings)
-    """Those of the server, to which the two indexes are added."""
+    """Those of the server."""
     dev: Index = field(init=False)
     prod: Index = field(init=False)
 
     def __post_init__(self) -> None:
-        tables = ({"name": "dev"}, {"name": "prod", **self.rules})
-        settings = replace(self.settings, index=tables)
-        root = self.harness.opened(self.seed, self.store, settings)
+        tables = toml_of(index=({"name": "dev"}, {"name": "prod", **self.rules}))
+        root = self.harness.opened(self.seed, self.store, self.settings, tables=tables)
         self.dev, self.prod = root.named("dev"), root.named("prod")
 
     def reopened(self, store: Store | None = None) -> "TwoIndexes":

@@ -53,11 +53,12 @@ class GuardedHarness(IndexHarness):
         store: Store | None = None,
         settings: Settings | None = None,
         *,
+        tables: str = "",
         is_local: bool | None = None,
     ) -> Index:
         """Return another index as `IndexHarness` does, which compares new names."""
         local = self.is_local if is_local is None else is_local
-        index = super().opened(seed, store, settings, is_local=local)
+        index = super().opened(seed, store, settings, tables=tables, is_local=local)
         names = PrivateNames(
             index.projects,
             parse_name_patterns(self.private),

@@ -145,7 +145,7 @@ def test_a_command_for_a_program_asks_nobody(remedy: Remedy) -> None:
 
 def test_a_warning_has_words_for_both_places() -> None:
     """What helps against a warning is a command in a terminal, and on a page a sentence."""
-    warning = removed_rules_warning("prod", ("promote_approvals",), is_configured=False)
+    warning = removed_rules_warning("prod", ("promote_approvals",))
     fact = (
         "Nothing is promoted to the index prod, as it has rules that were removed: "
         "promote_approvals. Take them away"

@@ -8,7 +8,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
-from tests.index_tables import put_rules
+from tests.index_tables import put_rules, toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.two_indexes import DEMO, ONE, TwoIndexes
@@ -107,7 +107,7 @@ def test_a_rule_is_about_one_index(harness: IndexHarness) -> None:
     rules = ({"index": "dev", **LAST}, {"index": "gone", **LAST}, {"index": "view", **LAST})
     tables = ({"name": "dev"}, {"name": "prod"}, {"name": "view", "layers": ["dev"]})
     put(harness, *rules)
-    root = harness.opened(5, settings=Settings(index=tables))
+    root = harness.opened(5, tables=toml_of(index=tables))
 
     report = retention_of(root).run(ALICE, keeps=True)
 
@@ -142,10 +142,9 @@ def test_what_changed_meanwhile_is_judged_anew(harness: IndexHarness, change: st
             acts[change]()
 
     store = ObservedStore(harness.store, before_the_commit)
-    tables = ({"name": "dev"}, {"name": "prod"})
     put(harness, {"index": "dev", **OLD})
 
-    report = retention_of(harness.opened(7, store, Settings(index=tables))).run(ALICE)
+    report = retention_of(harness.opened(7, store)).run(ALICE)
 
     assert done == [change]
     assert deleted(report) == ["demo 2.0"]
@@ -183,8 +182,7 @@ def test_a_promotion_of_what_was_deleted_fails(harness: IndexHarness) -> None:
     for version in VERSIONS:
         indexes.upload(make_wheel(version=version))
     put(harness, {"index": "dev", **LAST})
-    settings = Settings(index=({"name": "dev"}, {"name": "prod"}))
-    retention = retention_of(harness.opened(7, settings=settings))
+    retention = retention_of(harness.opened(7))
     done = list[RetentionReport | None]()
 
     def before_the_note(verb: str, key: str) -> None:

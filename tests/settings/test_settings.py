@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from tests.advice import in_terminal
 from tests.index_tables import split
 from tests.settings.written import GRANT, settings_of, variables_of
 from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints
@@ -308,6 +309,20 @@ def test_uploads_by_anybody() -> None:
 
     assert read("access.anonymous_uploads=true").access.anonymous_uploads
     assert read("access.anonymous_uploads=true", *more).access.anonymous_uploads
+
+
+@pytest.mark.parametrize("table", ["index"])
+def test_tables_of_the_index_are_in_the_store(tmp_path: Path, table: str) -> None:
+    """A settings file with a table that describes the index stops the start, with the command."""
+    file = tmp_path / "old.toml"
+    file.write_text(f'[server]\nport = 1\n[[{table}]]\nname = "dev"\n')
+
+    with pytest.raises(Invalid, match=f"has {table}: the store keeps") as refused:
+        load_settings(file=file, environ={})
+
+    assert f"'wheelyard apply {file}'" in in_terminal(refused.value)
+    beside = load_settings(file=file, environ={}, passes_over_index=True)
+    assert beside.settings == Settings(server=ServerSettings(port=1))
 
 
 def test_every_documented_example_is_valid(tmp_path: Path) -> None:

@@ -39,10 +39,6 @@ CLOSED = '[main]\nread = "granted"\n'
         ),
         (CLOSED + GRANT.format("anonymous", "acme-*"), None),
         (PUBLIC + CLOSED + GRANT.format("anonymous", "*"), "may read every package"),
-        (
-            f'{UPSTREAM}[[index]]\nname = "view"\nlayers = ["upstream"]\nmin_cvss = 9',
-            "set upstream.osv",
-        ),
         (BUCKET, None),
         (
             BUCKET + CLOSED + GRANT.format("anonymous", "*"),
@@ -53,10 +49,6 @@ CLOSED = '[main]\nread = "granted"\n'
         ("[access]\ncookie_login = true", None),
         (
             BUCKET + 'downloads = "public"\nfiles = "gs://open"\n[access]\nprivate = true',
-            "knows the URL",
-        ),
-        (
-            BUCKET + 'downloads = "public"\nfiles = "gs://open"\n[[index]]\nname = "prod"',
             "knows the URL",
         ),
         (PUBLIC + TLS + CLOSED + GRANT.format("anonymous", "*") + 'index = "open"', None),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.http.in_process import InProcessServer, in_process
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
 from tests.upstream.fake_pages import JSON
 from tests.upstream.fake_upstream import FakeUpstream
@@ -50,8 +51,8 @@ def chained(
         **own,
         **more,
     )
-    settings = Settings(upstream=section, index=indexes, main=OPEN_MAIN)
-    with in_process(folder, settings, store=store) as server:
+    settings, put = Settings(upstream=section, main=OPEN_MAIN), toml_of(index=indexes)
+    with in_process(folder, settings, store=store, tables=put) as server:
         try:
             yield server
         finally:

@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from tests.advice import texts_of
 from tests.http.in_process import InProcessServer, in_process
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import OPEN_MAIN, START, Clock
 from tests.upstream.fake_pages import JSON, FakeFile, Fault
@@ -63,8 +64,8 @@ def ruled(
         {"name": "over", "layers": ["over", "stable"], "read": "anyone"},
     )
     section = upstream_section(public, **more)
-    settings = Settings(upstream=section, index=indexes, main=main)
-    with in_process(folder, settings, store=store) as server:
+    settings, tables = Settings(upstream=section, main=main), toml_of(index=indexes)
+    with in_process(folder, settings, store=store, tables=tables) as server:
         try:
             yield server
         finally:

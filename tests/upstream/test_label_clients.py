@@ -64,8 +64,9 @@ def index(
         for label, each in (("pytorch", pytorch), ("pypi", pypi))
     )
     section = '[upstream]\nprivate = ["team-*"]\nallow_private_networks = ["127.0.0.0/8"]\n'
-    config = f"{section}check_upload = false\n{tables}{INDEX}[main]\npromote_only = false\n"
-    with running_server(tmp_path_factory.mktemp("labels"), config=config) as server:
+    config = f"{section}check_upload = false\n{tables}[main]\npromote_only = false\n"
+    folder = tmp_path_factory.mktemp("labels")
+    with running_server(folder, config=config, tables=INDEX) as server:
         publish(server, private_wheel("acme-core", "1.0", "Requires-Dist: torchmetrics"))
         yield server
 

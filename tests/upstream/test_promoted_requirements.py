@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.http.in_process import in_process
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_requiring
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_upstream import FakeUpstream
@@ -24,7 +25,8 @@ def test_a_public_package_fits(tmp_path: Path, upstream: FakeUpstream) -> None:
     section = upstream_section(upstream, shadow=("requests",))
     keys = {"layers": ["dev", "upstream"], "read": "anyone"}
     dev, prod = {"name": "dev", **keys}, {"name": "prod", **keys, "layers": ["prod", "upstream"]}
-    with in_process(tmp_path, Settings(upstream=section, index=(dev, prod))) as server:
+    settings, tables = Settings(upstream=section), toml_of(index=(dev, prod))
+    with in_process(tmp_path, settings, tables=tables) as server:
         core = make_requiring("acme-core", "1.2", "requests>=2", "requests>=3")
         server.publish_to("dev", make_requiring("requests", "3.0"), core)
         assert server.get("/prod/simple/requests/").status == 200

@@ -11,6 +11,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.http.in_process import InProcessServer, in_process
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, START
 from tests.upstream.fake_pages import JSON, FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
@@ -51,7 +52,8 @@ def viewed(
         {"name": "over", "layers": ["over", "stable"], "read": "anyone"},
     )
     section = upstream_section(public, osv=str(osv or ""))
-    with in_process(folder, Settings(upstream=section, index=indexes)) as server:
+    settings, tables = Settings(upstream=section), toml_of(index=indexes)
+    with in_process(folder, settings, tables=tables) as server:
         try:
             yield server
         finally:

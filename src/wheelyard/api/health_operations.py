@@ -147,8 +147,6 @@ def _index_parts(index: Index) -> Iterator[HealthPart]:
         return
     for name in sorted(in_force.names):
         problem = in_force.problems.get(name, "")
-        if name in in_force.twice:
-            problem = "A command has made an index of this name, which the settings have, too."
         text = problem or f"It is served below {index.settings.server.public_path}/{name}/."
         yield HealthPart(f"index {name}", "failed" if problem else "ok", text)
 

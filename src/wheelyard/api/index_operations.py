@@ -17,15 +17,15 @@ from wheelyard.remedies import Caution
 
 
 class IndexAnswer(Struct, frozen=True):
-    """The indexes but main, first those of the settings."""
+    """The indexes but main."""
 
     indexes: tuple[ListedIndex, ...]
     revision: int
-    """The number of the last change in the store."""
+    """The number of the last change."""
 
 
 class IndexHistory(Struct, frozen=True):
-    """Changes of the indexes in the store, oldest first."""
+    """Changes of the indexes, oldest first."""
 
     commits: tuple[IndexCommit, ...]
 
@@ -34,7 +34,7 @@ class NewIndex(Struct, frozen=True, forbid_unknown_fields=True):
     """An index to make, and why."""
 
     index: dict[str, Any]
-    """The keys of an `[[index]]` table of the settings."""
+    """The keys of an `[[index]]` table."""
     note: str = ""
     even_if_open: bool = False
     """Whether anybody may read by it what needs a right in its own index."""
@@ -69,14 +69,14 @@ class RemovedIndex(Struct, frozen=True):
 
 
 def list_indexes(call: Call) -> IndexAnswer:
-    """List the indexes of the settings and of the store."""
+    """List the indexes."""
     administration = call.index.server.index_administration
     return IndexAnswer(administration.show(), administration.in_force.stored().revision)
 
 
 def make_index(call: Call, body: NewIndex) -> ListedIndex:
     """
-    Make an index in the store.
+    Make an index.
 
     Raises as `IndexAdministration.make`.
     """
@@ -87,7 +87,7 @@ def make_index(call: Call, body: NewIndex) -> ListedIndex:
 
 def change_index(call: Call, body: IndexEdit) -> ListedIndex:
     """
-    Give other values to keys of an index of the store.
+    Give other values to keys of an index.
 
     Raises as `IndexAdministration.change`.
     """
@@ -99,7 +99,7 @@ def change_index(call: Call, body: IndexEdit) -> ListedIndex:
 
 def remove_index(call: Call, body: IndexRemoval) -> RemovedIndex:
     """
-    Remove an index without packages from the store.
+    Remove an index without packages.
 
     Raises as `IndexAdministration.remove`.
     """
@@ -111,7 +111,7 @@ WHOLE_HISTORY: Final = AccessHistoryQuery()
 
 
 def index_history(call: Call, body: AccessHistoryQuery = WHOLE_HISTORY) -> IndexHistory:
-    """Show the changes of indexes in the store that follow a number."""
+    """Show the changes of indexes that follow a number."""
     in_force = call.index.server.index_administration.in_force
     in_force.stored()  # raises if the list is lost, and with it how long its journal is
     commits = in_force.records.history(body.after)

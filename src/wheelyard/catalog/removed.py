@@ -68,7 +68,7 @@ def describe_removed_filter(name: str, text: str) -> str:
     )
 
 
-def removed_filter_warning(name: str, text: str, *, is_configured: bool) -> Caution:
+def removed_filter_warning(name: str, text: str) -> Caution:
     """Return the warning that says so, and which keys hide the same files."""
     # few stores have such an index
     from wheelyard.model.removed_filter import keys_of_filter  # noqa: PLC0415
@@ -82,9 +82,6 @@ def removed_filter_warning(name: str, text: str, *, is_configured: bool) -> Caut
         what = "Keys that say the same" if is_whole else "Keys for its other conditions"
         sentences.append(f"{what}: {', '.join(replacement.toml_lines())}.")
     fact = " ".join(sentences)
-    if is_configured:
-        how = "Write keys in its place in the settings, and restart the servers."
-        return Caution(f"{fact} {how}")
     if not is_whole:  # by the keys alone it would show more than it did
         how = "Give it keys that hide what it is to hide, and with them an empty filter."
         return Caution(f"{fact} {how}", Advice(Remedy.CHANGE_INDEX, name))
@@ -99,11 +96,9 @@ def describe_removed_rules(name: str, rules: Iterable[str]) -> str:
     return f"Nothing is promoted to the index {name}, as it has rules that were removed: {names}."
 
 
-def removed_rules_warning(name: str, rules: tuple[str, ...], *, is_configured: bool) -> Caution:
+def removed_rules_warning(name: str, rules: tuple[str, ...]) -> Caution:
     """Return the warning that says so, and how the rules are taken away."""
     fact = describe_removed_rules(name, rules)
-    if is_configured:
-        return Caution(f"{fact} {OUT_OF_SETTINGS}")
     return Caution(fact, Advice(Remedy.EMPTY_KEYS, name, keys=rules))
 
 

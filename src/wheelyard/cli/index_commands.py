@@ -47,7 +47,7 @@ def index_command() -> None:
     """
     List, add, change and remove indexes of the store, such as dev and prod.
 
-    They add to the [[index]] tables of the settings, which have the same keys, and need no restart.
+    Servers know a change at once, without a restart.
 
     Documentation: indexes.md
     """
@@ -56,7 +56,7 @@ def index_command() -> None:
 @index_command.subcommand("list", JSON, *INDEX)
 def list_indexes() -> None:
     """
-    Print all indexes but main, and whether each is in the settings or in the store.
+    Print all indexes but main, who made each, and the file that it is from.
 
     Examples:
         wheelyard index list
@@ -72,10 +72,12 @@ def list_indexes() -> None:
 def _lines(indexes: Sequence[ListedIndex], api: Api) -> Iterator[tuple[str, ...]]:
     names = token_names(api, {index.created_by for index in indexes})
     for index in indexes:
-        origin = index.source
+        origin = ""
         if index.created is not None:
             by = with_name(index.created_by, names.get(index.created_by, ""))
-            origin = f"{origin}, {index.created:%Y-%m-%d} by {by}"
+            origin = f"{index.created:%Y-%m-%d} by {by}"
+        if index.source:
+            origin = f"{origin}, from {index.source}"
         problem = (f"not served: {index.problem}",) if index.problem else ()
         warnings = (f"warning: {caution_text(warning)}" for warning in index.warnings)
         yield index.name, describe_keys(index.index), origin, *problem, *warnings
@@ -84,7 +86,7 @@ def _lines(indexes: Sequence[ListedIndex], api: Api) -> Iterator[tuple[str, ...]
 @index_command.subcommand("history", JSON, *INDEX)
 def index_history() -> None:
     """
-    Print the changes of the indexes in the store, oldest first.
+    Print the changes of the indexes, oldest first.
 
     Examples:
         wheelyard index history
@@ -140,7 +142,7 @@ def add_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: boo
 )
 def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: bool) -> None:
     """
-    Give other values to keys of the index NAME of the store.
+    Give other values to keys of the index NAME.
 
     A key without a value is left out from then on.
 
@@ -163,7 +165,7 @@ def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: 
 )
 def remove_indexes(names: tuple[str, ...], note: str) -> None:
     """
-    Remove indexes of the store that have no packages.
+    Remove indexes that have no packages.
 
     They are removed in this order, until one is refused.
 

@@ -142,9 +142,7 @@ def ensure_index(settings: Settings, name: str | None = None, *, is_server: bool
     """
     location = settings.store.location
     if not has_store(settings):
-        # raises Invalid before a folder is made
-        new = index_without_store(settings)
-        new.server.definitions.require_start(new.projects)
+        index_without_store(settings)  # raises Invalid before a folder is made
     index = open_index(settings, is_server=is_server)
     if index.server.is_new and location != MEMORY_LOCATION:
         print_message(logging.INFO, f"made a new store at {location}")

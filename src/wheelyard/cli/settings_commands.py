@@ -166,16 +166,15 @@ def _check_store(settings: Settings, index: Index) -> None:
     Print the indexes but main, and warn of settings and tokens that need a look.
 
     `index` is that of the settings, over an empty store. Raises Invalid or Unavailable if no server
-    can open the store, or start with the indexes of the settings and of the store.
+    can open the store, or start with the indexes of the store.
     """
     if not makes_store(settings):
         index = open_index(settings, create=False)
     try:
         _warn_of_expiring_tokens(index)
         for listed in index.server.index_administration.show():
-            text = f"index {listed.name}: {describe_keys(listed.index)}, in the {listed.source}"
-            click.echo(escaped(text))
-        index.server.definitions.require_start(index.projects)
+            click.echo(escaped(f"index {listed.name}: {describe_keys(listed.index)}"))
+        index.server.definitions.require_start()
         warn_of((*index_warnings(index), *password_warnings(index)))
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:

@@ -198,7 +198,7 @@ class _Run:
             folders = index_folders(self._index, site, before, everything=everything)
         self._folders = folders
         # all of them are on the home page
-        self._is_full |= before.indexes != folders.names or before.configured != folders.configured
+        self._is_full |= before.indexes != folders.names
         self._writer = SiteWriter(export.place, export.lease, is_gzipped=options.is_gzipped)
         changed = self._changed_revisions(before.serial)
         self._table, self._unread = SiteProjects(self._index, self._before, changed).read()
@@ -248,7 +248,6 @@ class _Run:
                 foreign=self._manifest.foreign,
                 has_copies=not self._options.files_url,
                 indexes=self._folders.names,
-                configured=self._folders.configured,
                 serial=self._serial,
                 projects=entries,
             )

@@ -1,9 +1,9 @@
 """
 The folders of other indexes in the site of main.
 
-A process knows the indexes of the store, and those of its own settings. The site may have more,
-from an export with other settings. So a folder is deleted only if the store has no packages of an
-index of its name, and a command has removed the index, or the operator wants everything made again.
+The site may have folders of more indexes than the store, which an earlier version has exported by
+its settings. So a folder is deleted only if the store has no packages of an index of its name, and
+somebody has removed the index, or the operator wants everything made again.
 """
 
 import os
@@ -37,8 +37,6 @@ class IndexFolders(Struct, frozen=True):
 
     names: tuple[str, ...] = ()
     """The names of their indexes, sorted."""
-    configured: tuple[str, ...] = ()
-    """Those of them that are in settings."""
     removed: tuple[str, ...] = ()
     """The names of indexes whose folders are to be deleted."""
     warnings: tuple[str, ...] = ()
@@ -57,7 +55,6 @@ def index_folders(
     """
     in_force = index.server.definitions
     indexes = in_force.load()
-    configured = {name for name in indexes.definitions if name in in_force.configured}
     present = {*before.indexes}
     if not before.is_whole:  # the manifest may have been removed, or damaged
         present |= {*_exported_indexes(site, index.settings)}
@@ -66,31 +63,29 @@ def index_folders(
         for name in sorted(present - indexes.definitions.keys())
         if _is_exported(site, name, index.settings)
     ]
-    by_commands = _removed_by_commands(in_force) if {*missing} - indexes.names else set[str]()
+    gone = _removed_indexes(in_force) if {*missing} - indexes.names else set[str]()
     not_served = sorted(indexes.problems.keys() - missing)
     warnings = [f"{name} is left out of the site: {indexes.problems[name]}" for name in not_served]
     removed = set[str]()
     for name in missing:
         stays = f"{name}/ of the site stays as it is"
-        unknown = f"neither the store nor the settings of this command have an index {name}"
         if name in indexes.problems:
             warnings.append(f"{stays}: {indexes.problems[name]}")
         elif _has_packages(index, name):
             warnings.append(
-                f"{stays}, as the store has its packages, though {unknown}: export with the "
-                "settings that have it; if none have it any more, delete the folder yourself"
+                f"{stays}, as the store has its packages, though it has no index {name}: make the "
+                "index again, or delete the folder yourself"
             )
-        elif everything or (name in by_commands and name not in before.configured):
+        elif everything or name in gone:
             removed.add(name)
         else:
             warnings.append(
-                f"{stays}, as {unknown}: export with the settings that have it; if none have it "
-                "any more, --all deletes the folder"
+                f"{stays}, as the store has no index {name}, and nobody has removed one: make the "
+                "index, or delete the folder by --all"
             )
     kept = {*missing} - removed
     return IndexFolders(
         tuple(sorted({*indexes.definitions, *kept})),
-        tuple(sorted(configured | kept.intersection(before.configured))),
         tuple(sorted(removed)),
         tuple(warnings),
     )
@@ -127,8 +122,8 @@ def _has_packages(index: Index, name: str) -> bool:
         return True  # what cannot be read may list some
 
 
-def _removed_by_commands(in_force: IndexDefinitions) -> set[str]:
-    """Return the names of all indexes that a command has ever removed."""
+def _removed_indexes(in_force: IndexDefinitions) -> set[str]:
+    """Return the names of all indexes that somebody has ever removed."""
     removed = set[str]()
     with UnreadableIgnored():  # what is not said to be removed is kept
         for commit in in_force.records.history():

@@ -317,8 +317,6 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """Whether the site may have files that an export has copied, perhaps an interrupted one."""
     indexes: tuple[str, ...] = ()
     """The names of the indexes that have a folder in the site, sorted."""
-    configured: tuple[str, ...] = ()
-    """Those of them that were in the settings of the last export that wrote them, sorted."""
     projects: tuple[ManifestEntry, ...] = ()
 
     @property

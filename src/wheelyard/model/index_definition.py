@@ -6,7 +6,7 @@ layer is the index's own name (its own packages), the name of another index (all
 shows), the label of an upstream index, or `upstream`, which are all of these in their order.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from typing import Annotated, Any, Final, Literal
 
@@ -79,8 +79,6 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     """Whether it takes no uploads while it never had a project and there are other indexes."""
     quotas: Quotas = Quotas()
     """Those that are not as `[main]` has them."""
-    is_configured: bool = False
-    """Whether it is in the settings, so that commands cannot change it."""
 
     @property
     def is_main(self) -> bool:
@@ -145,15 +143,14 @@ def main_index(
         removed_rules=removed_rules,
         is_open=is_open,
         is_closed_while_unused=is_closed_while_unused,
-        is_configured=True,
     )
 
 
-def build_definition(fields: IndexFields, *, is_configured: bool = False) -> IndexDefinition:
+def build_definition(fields: IndexFields) -> IndexDefinition:
     """
     Return the definition with these fields; that its layers exist is for `require_fit` to say.
 
-    Raises Invalid (code `invalid_index` or `bad_setting`) for a wrong value.
+    Raises Invalid (code `invalid_index`, or `bad_setting` for a rule) for a wrong value.
     """
     name = parse_index_name(fields.name)
     layers = (name,) if fields.layers is None else tuple(map(read_index_name, fields.layers))
@@ -181,13 +178,12 @@ def build_definition(fields: IndexFields, *, is_configured: bool = False) -> Ind
         promotion=PromotionRules(promote_only=fields.promote_only, promote_from=sources),
         is_open=fields.read == "anyone",
         quotas=convert(fields, Quotas, from_attributes=True),
-        is_configured=is_configured,
     )
 
 
 def read_definition(table: Mapping[str, Any]) -> IndexDefinition:
     """
-    Return the definition of a table that is not in the settings.
+    Return the definition of a table, whose dates are texts.
 
     Raises Invalid (code `invalid_field` or `invalid_index`) for a wrong key or value.
     """
@@ -198,33 +194,6 @@ def read_definition(table: Mapping[str, Any]) -> IndexDefinition:
         wrong = Invalid(f"The index {name} is wrong: {fault.message}.", code="invalid_field")
         wrong.field = fault.path[0]
         raise wrong from fault
-
-
-def parse_index_tables(tables: Iterable[Mapping[str, Any]]) -> tuple[IndexDefinition, ...]:
-    """
-    Return the definitions in the `[[index]]` tables of the settings.
-
-    Raises Invalid (code `bad_setting`) for a wrong table, and for two of one name.
-    """
-    definitions = list[IndexDefinition]()
-    for number, table in enumerate(tables, 1):
-        try:
-            fields = decode_table(_without_dates(table), IndexFields)
-            definition = build_definition(fields, is_configured=True)
-            if any(definition.name == other.name for other in definitions):
-                raise _wrong(definition.name, "another table has the same name")
-        except (InvalidField, Invalid) as fault:
-            why = fault.message if isinstance(fault, Invalid) else f"{fault.message}."
-            raise Invalid(f"[[index]] number {number}: {why}", code="bad_setting") from fault
-        definitions.append(definition)
-    return tuple(definitions)
-
-
-def _without_dates(table: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a table with texts in place of the dates and times of TOML."""
-    return {
-        key: value.isoformat() if isinstance(value, date) else value for key, value in table.items()
-    }
 
 
 class UpstreamLabels(Struct, frozen=True):

@@ -144,10 +144,10 @@ class ListedIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An index in a list for people and programs."""
 
     name: str
-    source: str
-    """`settings` or `store`."""
     index: IndexKeys
     """The keys of its table."""
+    source: str = ""
+    """That of the file that made or changed it last, or empty if none did."""
     problem: str = ""
     """Why it is not served, in a sentence, or empty if it is."""
     warnings: tuple[Caution, ...] = ()

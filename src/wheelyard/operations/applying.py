@@ -227,6 +227,7 @@ class Applying(Struct, frozen=True):
             if isinstance(event, IndexMade):
                 self.indexes.require_free(str(event.index["name"]))
             elif isinstance(event, IndexRemoved):
+                self.indexes.require_no_layer(event.name, after)
                 self.indexes.require_unused(event.name)
             elif isinstance(event, RetentionChanged):
                 for rule in parse_rules(event.rules):
@@ -323,7 +324,7 @@ class Applying(Struct, frozen=True):
 
     def _problems(self, plan: Plan) -> Iterator[str]:
         """Yield why indexes that a plan makes or changes are not served, as a layer is unknown."""
-        problems = self.indexes.in_force.merge(plan.after.indexes).problems
+        problems = self.indexes.in_force.read(plan.after.indexes).problems
         for event in plan.indexes:
             name = _index_name(event)
             if name in problems:
@@ -350,7 +351,7 @@ class Applying(Struct, frozen=True):
         definitions = self.indexes.in_force
         served = {
             MAIN: definitions.main,
-            **definitions.merge(state.indexes).definitions,
+            **definitions.read(state.indexes).definitions,
         }
         patterns = _anonymous_patterns(state.access)
         reading = dict[str, tuple[str, tuple[Any, ...]]]()

@@ -305,11 +305,6 @@ class Check(Struct, frozen=True):
         findings.problems += in_force.problems.values()
         findings.notes += in_force.removed_rules()
         findings.problems += (
-            f"index {name}: the settings have it, and a command has made one of this name; take it "
-            "out of one of them"
-            for name in in_force.twice
-        )
-        findings.problems += (
             f"index {name}: a project of main has this name, too; its page at "
             f"/{name}/ is that of the index"
             for name in sorted(in_force.names & main.existing)

@@ -38,9 +38,8 @@ from wheelyard.catalog.removed import (
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError, quoted
-from wheelyard.model.access import describe_indexes
 from wheelyard.model.decoding import counted, require_one_line
-from wheelyard.model.index_definition import IndexDefinition, misfits, read_definition
+from wheelyard.model.index_definition import IndexDefinition, read_definition
 from wheelyard.model.index_name import (
     EVERY_INDEX,
     FORMER_MAIN,
@@ -58,6 +57,7 @@ from wheelyard.model.stored_indexes import (
     IndexRemoved,
     ListedIndex,
     StoredIndex,
+    apply,
     describe_event,
     with_main,
 )
@@ -71,6 +71,7 @@ from wheelyard.operations.index_definitions import (
     unknown_sources,
     warnings_of_removed,
 )
+from wheelyard.operations.index_fit import require_lists_fit
 from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
 from wheelyard.remedies import ALL_VERSIONS, Advice, Caution, Remedy
@@ -80,8 +81,6 @@ INDEX_EXISTS: Final = "index_exists"
 """The code of a Conflict for a name that an index, a project or a path has."""
 INDEX_IN_USE: Final = "index_in_use"
 """The code of a Conflict for an index that cannot be removed."""
-OPENS_INDEX: Final = "opens_index"
-"""The code of a Conflict for an open index that would show packages of one that is not."""
 INDEX_CHANGED: Final = "index_changed"
 """The code of a Conflict for an index that somebody else has changed."""
 
@@ -104,20 +103,10 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     runtime: Runtime
 
     def show(self) -> tuple[ListedIndex, ...]:
-        """Return all indexes but main, as they are in the settings and the store now."""
+        """Return all indexes but main, as they are in the store now."""
         stored = self.in_force.stored()
-        both = self.in_force.merge(stored)
-        configured = (
-            ListedIndex(
-                name=name,
-                source="settings",
-                index=self.in_force.tables[name],
-                problem=both.problems.get(name, ""),
-                warnings=tuple(self._own_warnings(definition, both)),
-            )
-            for name, definition in self.in_force.configured.items()
-        )
-        return (*configured, *(self._listed(index, both) for index in stored.indexes))
+        now = self.in_force.read(stored)
+        return tuple(self._listed(index, now) for index in stored.indexes)
 
     def make(
         self, table: IndexKeys, by: str, note: str = "", *, even_if_open: bool = False
@@ -138,12 +127,10 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         self.require_free(name)
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
-            if name in self.in_force.configured or stored.find(name) is not None:
-                place = "settings" if name in self.in_force.configured else "store"
-                raise _taken(name, f"there is one in the {place}.")
+            if stored.find(name) is not None:
+                raise _taken(name, "there is one in the store.")
             made = IndexMade(at=self.runtime.now(), by=by, note=note, index=with_main(table))
-            self._require_fit(made, name, stored)
-            self._require_closed(made, name, stored, even_if_open=even_if_open)
+            self._require_fit(made, stored, even_if_open=even_if_open)
             return (made,)
 
         committed = self.submit(intent)
@@ -170,12 +157,12 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         even_if_open: bool = False,
     ) -> ListedIndex:
         """
-        Give other values to keys of an index of the store, and return it.
+        Give other values to keys of an index, and return it.
 
-        None leaves a key out. Raises NotFound if there is no such index in the store. Raises
-        Invalid as `make` does, also for one of the settings, and for another name. Raises Conflict
-        (code `index_changed`) if `as_of` is not when it was last changed, (code `removed_rule`) if
-        the index keeps a rule that this version does not know, and (code `opens_index`) as `make`.
+        None leaves a key out. Raises NotFound if there is no such index. Raises
+        Invalid as `make` does, also for another name. Raises Conflict (code `index_changed`) if
+        `as_of` is not when it was last changed, (code `removed_rule`) if the index keeps a rule
+        that this version does not know, and (code `opens_index`) as `make`.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
@@ -204,8 +191,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 fault.field = "name"
                 raise fault
             event = IndexChanged(at=self.runtime.now(), by=by, note=note, index=new)
-            self._require_fit(event, name, stored)
-            self._require_closed(event, name, stored, even_if_open=even_if_open)
+            self._require_fit(event, stored, even_if_open=even_if_open)
             return (event,)
 
         return self._listed_after(self.submit(intent), name)
@@ -214,25 +200,22 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         """
         Remove an index from the store, and return warnings.
 
-        Raises NotFound if there is no such index in the store, and Invalid if it is one of the
-        settings. Raises Conflict (code `index_in_use`) while it has packages, or is a layer of
-        another index.
+        Raises NotFound if there is no such index. Raises Conflict (code `index_in_use`) while it
+        has packages, or is a layer of another index.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
-        self._require_stored(name, self.in_force.stored(), may_be_configured=True)
-        if name not in self.in_force.configured:  # else its packages are those of the settings' one
-            self._require_empty(name)
+        self._require_stored(name, self.in_force.stored())
+        self._require_empty(name)
         # before the commit: where they cannot be read, nothing is removed
         warnings = tuple(self.warnings(name))
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
-            self._require_stored(name, stored, may_be_configured=True)
-            if name not in self.in_force.configured:
-                self._require_no_layer(name, stored)
+            self._require_stored(name, stored)
+            self.require_no_layer(name, stored)
             return (IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
 
         committed = self.submit(intent)
-        for event in committed.events if name not in self.in_force.configured else ():
+        for event in committed.events:
             self.confirm(event, committed.before, by)
         return warnings
 
@@ -281,7 +264,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
             if index in {MAIN, EVERY_INDEX}:
                 continue
-            if index in self.in_force.configured or self.in_force.stored().find(index) is not None:
+            if self.in_force.stored().find(index) is not None:
                 continue
             unknown = unknown_index(index)
             fault = Invalid(unknown.message, code="invalid_field", advice=unknown.advice)
@@ -298,71 +281,23 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         if what := owner_of_name(self.projects, name):
             raise _taken(name, what)
 
-    def _require_fit(self, event: IndexMade | IndexChanged, name: str, stored: IndexList) -> None:
-        """Raise Invalid if an index is wrong after an event, or makes another one wrong."""
+    def _require_fit(
+        self, event: IndexMade | IndexChanged, stored: IndexList, *, even_if_open: bool
+    ) -> None:
+        """Raise Invalid or Conflict, as `require_lists_fit`, if the indexes are wrong after it."""
         if stored.find(MAIN) is not None and with_former_main(event.index) != event.index:
             # nobody could tell later which of the two it means
             raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
-        definition = read_definition(event.index)
-        both = self.in_force.merge(stored)
-        after = {**both.definitions, name: definition}
-        wrong = misfits(after, self.in_force.labels.with_assumed(after))
-        for other in (name, *after):
-            if other in wrong:
-                raise Invalid(wrong[other], code="invalid_index")
+        after = apply(stored, event)
+        require_lists_fit(self.in_force, stored, after, even_if_open=even_if_open)
 
-    def _require_closed(
-        self,
-        event: IndexMade | IndexChanged,
-        name: str,
-        stored: IndexList,
-        *,
-        even_if_open: bool,
-    ) -> None:
-        """
-        Raise Conflict if an open index shows a closed one after an event, and not before.
-
-        That also holds if the closed one is closed by the event: its packages would stay open. If
-        the open one is in the settings, `even_if_open` does not help: no server would start.
-        """
-        before = self.in_force.merge(stored).definitions
-        after = {**before, name: read_definition(event.index)}
-        for other, definition in after.items():
-            shown = set(self.in_force.closed_layers(other, after))
-            if other in before:
-                shown -= {*self.in_force.closed_layers(other, before)}
-            if not shown:
-                continue
-            closed = describe_indexes(tuple(sorted(shown)))
-            if definition.is_configured:
-                raise Conflict(
-                    f"Anybody may read the index {other} of the settings, which would show the "
-                    f"packages of {closed}, where a right is needed, and no server would start. "
-                    "Close it there first. Nothing was changed.",
-                    code=OPENS_INDEX,
-                )
-            if not even_if_open:
-                raise Conflict(
-                    f"Anybody may read the index {other}, which would show the packages of "
-                    f"{closed}, where a right is needed. Nothing was changed.",
-                    code=OPENS_INDEX,
-                    advice=Advice(Remedy.CONFIRM_OPEN_INDEX),
-                )
-
-    def _require_stored(
-        self, name: str, stored: IndexList, *, may_be_configured: bool = False
-    ) -> StoredIndex:
-        index, is_configured = stored.find(name), name in self.in_force.configured
-        if name == MAIN and index is not None:
+    def _require_stored(self, name: str, stored: IndexList) -> StoredIndex:
+        index = stored.find(name)
+        if index is None:
+            raise unknown_index(name)
+        if name == MAIN:
             raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
-        if index is not None and (may_be_configured or not is_configured):
-            return index
-        if is_configured:
-            raise Invalid(
-                f"The index {quoted(name)} is in the settings. Change it there, and restart the "
-                "servers."
-            )
-        raise unknown_index(name)
+        return index
 
     def _require_empty(self, name: str) -> set[str]:
         """
@@ -441,35 +376,29 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         }
         return " and ".join(counted(number, kind) for kind, number in kinds.items() if number)
 
-    def _require_no_layer(self, name: str, stored: IndexList) -> None:
+    def require_no_layer(self, name: str, stored: IndexList) -> None:
         """Raise Conflict (code `index_in_use`) if another index has an index as a layer."""
-        both = self.in_force.merge(stored)
         above = sorted(
             other
-            for other, definition in both.definitions.items()
+            for other, definition in self.in_force.read(stored).definitions.items()
             if other != name and name in definition.layers
         )
         if above:
-            first, fact = above[0], f"{quoted(name)} is a layer of the index {quoted(above[0])}"
-            message = f"{fact}. Take it out there first."
-            if first in self.in_force.configured:
-                message = (
-                    f"{fact}, which is in the settings. Take it out there first, and restart the "
-                    "servers."
-                )
-            raise Conflict(message, code=INDEX_IN_USE)
+            raise Conflict(
+                f"{quoted(name)} is a layer of the index {quoted(above[0])}. Take it out there "
+                "first.",
+                code=INDEX_IN_USE,
+            )
 
-    def _listed(self, index: StoredIndex, both: KnownIndexes) -> ListedIndex:
+    def _listed(self, index: StoredIndex, now: KnownIndexes) -> ListedIndex:
         name = FORMER_MAIN if index.name == MAIN else index.name
-        problem, definition = both.problems.get(name, ""), both.definitions.get(name)
-        if index.name in self.in_force.configured:
-            problem = "The settings have an index of this name, which counts. Remove one of them."
+        definition = now.definitions.get(name)
         return ListedIndex(
             name=index.name,
-            source="store",
+            source=index.source,
             index=index.index,
-            problem=problem,
-            warnings=tuple(self._own_warnings(definition, both)) if definition else (),
+            problem=now.problems.get(name, ""),
+            warnings=tuple(self._own_warnings(definition, now)) if definition else (),
             created=index.created,
             created_by=index.created_by,
             changed=index.changed,
@@ -477,12 +406,12 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             note=index.note,
         )
 
-    def _own_warnings(self, definition: IndexDefinition, both: KnownIndexes) -> Iterator[Caution]:
+    def _own_warnings(self, definition: IndexDefinition, now: KnownIndexes) -> Iterator[Caution]:
         """Yield what of the definition of an index may not be meant."""
-        yield from unknown_sources(definition, both.names)
-        yield from warnings_of_removed(definition)
         name = definition.name
-        yield from self.in_force.open_layers((name,), {**both.definitions, name: definition})
+        yield from unknown_sources(definition, now.names)
+        yield from warnings_of_removed(definition)
+        yield from self.in_force.open_layers((name,), now.definitions)
         has_files = False
         if not definition.has_packages:
             with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same
@@ -499,14 +428,14 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         index = committed.after.find(name)
         if index is None:  # another process was faster
             raise NotFound(f"The index {quoted(name)} has been removed meanwhile.")
-        both = self.in_force.merge(committed.after)
-        listed = self._listed(index, both)
-        showing = [other for other in both.definitions if other != name]
-        before = self.in_force.merge(committed.before).definitions
+        after = self.in_force.read(committed.after)
+        listed = self._listed(index, after)
+        showing = [other for other in after.definitions if other != name]
+        before = self.in_force.read(committed.before).definitions
         open_before = {*self.in_force.open_layers(before, before)}
         new = (
             caution
-            for caution in self.in_force.open_layers(showing, both.definitions)
+            for caution in self.in_force.open_layers(showing, after.definitions)
             if caution not in open_before
         )
         return replace(listed, warnings=(*listed.warnings, *new))
@@ -535,7 +464,7 @@ def _require_nothing_removed(
         )
     text = removed_filter(before)
     if text and FILTER not in table:
-        caution = removed_filter_warning(name, text, is_configured=False)
+        caution = removed_filter_warning(name, text)
         raise Conflict(caution.message, code=REMOVED_RULE, advice=caution.advice)
 
 

@@ -1,9 +1,8 @@
 """
-The definitions of indexes in force: those of the settings and those of the store.
+The definitions of indexes in force, which the store keeps.
 
-Those of the store change while servers run, which read them as any document. One of the store that
-does not fit any more, as its layer was taken out of the settings, is not served, and all others
-are. One of the settings that does not fit stops the start of a server.
+They change while servers run, which read them as any document. One that does not fit any more, as
+its layer was taken out of the settings, is not served, and all others are.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -34,12 +33,10 @@ from wheelyard.model.index_definition import (
     closed_layers,
     label_taken,
     misfits,
-    parse_index_tables,
     read_definition,
-    require_fit,
 )
-from wheelyard.model.index_name import FORMER_MAIN, MAIN, UPSTREAM_LAYER
-from wheelyard.model.stored_indexes import IndexKeys, IndexList
+from wheelyard.model.index_name import FORMER_MAIN, MAIN
+from wheelyard.model.stored_indexes import IndexList
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
 
@@ -48,14 +45,12 @@ WRONG_INDEX: Final = "wrong_index"
 
 
 class KnownIndexes(Struct, frozen=True):
-    """The definitions of the settings and of the store together."""
+    """The definitions of all indexes but main."""
 
     definitions: Mapping[str, IndexDefinition]
     """Those that are served, by name."""
     problems: Mapping[str, str]
     """Why others are not, in sentences, by name."""
-    twice: tuple[str, ...]
-    """Names that are in the settings and in the store: those of the settings count."""
     names: frozenset[str]
     """All names."""
 
@@ -69,13 +64,10 @@ class IndexDefinitions:
     """
     Returns the definitions of all indexes.
 
-    Threads may share it. Each method raises Unavailable if those of the store cannot be read. The
-    constructor raises Invalid (code `invalid_index`) if the layers of the settings lead in a circle
-    or need upstream indexes that there are not.
+    Threads may share it. Each method raises Unavailable if they cannot be read.
 
     Args:
-        tables: The `[[index]]` tables of the settings.
-        records: Those of the store.
+        records: The definitions in the store.
         roots: `[server] roots`.
         main: The definition of main.
         labels: Those of the upstream indexes.
@@ -83,7 +75,6 @@ class IndexDefinitions:
 
     def __init__(
         self,
-        tables: Iterable[IndexKeys],
         records: IndexRecords,
         roots: Collection[str],
         main: IndexDefinition,
@@ -91,11 +82,6 @@ class IndexDefinitions:
         *,
         is_private: bool = False,
     ) -> None:
-        self.tables: Mapping[str, IndexKeys] = {table["name"]: table for table in tables}
-        """The tables of the settings, by name."""
-        configured = _parsed(self.tables.values())
-        self.configured: Mapping[str, IndexDefinition] = configured
-        """The definitions of the settings, by name."""
         self.records = records
         self.roots = roots
         self.main = main
@@ -104,27 +90,20 @@ class IndexDefinitions:
         self.labels = labels
         """Those of the upstream indexes, which can be layers."""
         # Threads may set it at once. Each value is right for its version, so any may be the last.
-        self._merged: tuple[ObjectVersion, KnownIndexes] | None = None
+        self._last: tuple[ObjectVersion, KnownIndexes] | None = None
         self._is_unused = False
         """Whether this process knows that no command has made an index so far."""
-        others = {layer for index in configured.values() for layer in index.layers}
-        # what the settings lack may be in the store
-        assumed = {
-            name: IndexDefinition(name=name, layers=(name,))
-            for name in others - {MAIN, UPSTREAM_LAYER, *labels.in_order, *configured}
-        }
-        require_fit({**assumed, **configured}, labels)
 
     def peek(self) -> KnownIndexes | None:
         """Return all definitions, or None if those of a remote store have to be read first."""
         snapshot = self.records.peek()
         if snapshot is None or (snapshot.value is None and not self._is_unused):
             return None
-        return self._merge(snapshot)
+        return self._known(snapshot)
 
     def load(self) -> KnownIndexes:
         """Return all definitions, read from the store if they may have changed."""
-        return self._merge(self._read("fresh"))
+        return self._known(self._read("fresh"))
 
     def served(self) -> Mapping[str, IndexDefinition]:
         """Return the definition of each index but main that is served, by name."""
@@ -147,25 +126,21 @@ class IndexDefinitions:
             self._is_unused = True
         return snapshot
 
-    def _merge(self, snapshot: Snapshot[IndexList]) -> KnownIndexes:
-        merged = self._merged
-        if merged is None or merged[0] != snapshot.version:
-            merged = snapshot.version, self.merge(snapshot.value or IndexList())
-            self._merged = merged
-        return merged[1]
+    def _known(self, snapshot: Snapshot[IndexList]) -> KnownIndexes:
+        last = self._last
+        if last is None or last[0] != snapshot.version:
+            last = snapshot.version, self.read(snapshot.value or IndexList())
+            self._last = last
+        return last[1]
 
-    def merge(self, stored: IndexList) -> KnownIndexes:
-        """Return the definitions of the settings and these of the store together."""
-        definitions, problems, twice = dict[str, IndexDefinition](), dict[str, str](), list[str]()
-        configured, has_former_main = self.configured, stored.find(MAIN) is not None
+    def read(self, stored: IndexList) -> KnownIndexes:
+        """Return the definitions in such a document."""
+        definitions, problems = dict[str, IndexDefinition](), dict[str, str]()
+        has_former_main = stored.find(MAIN) is not None
         if has_former_main:
             problems[FORMER_MAIN] = FORMER_MAIN_PROBLEM
-            configured = _parsed(map(with_former_main, self.tables.values()))
         for index in stored.indexes:
             if index.name == MAIN:
-                continue
-            if index.name in self.configured:
-                twice.append(index.name)
                 continue
             try:
                 table = with_former_main(index.index) if has_former_main else index.index
@@ -173,15 +148,17 @@ class IndexDefinitions:
             except Invalid as fault:
                 problems[index.name] = fault.message
                 continue
-            definitions[index.name] = _with_removed(definition, index.index)
-        definitions |= configured
+            definitions[index.name] = replace(
+                definition,
+                removed_rules=removed_rules(index.index),
+                removed_filter=removed_filter(index.index),
+            )
         for name in definitions.keys() & {*self.labels.in_order}:
             problems[name] = _label_of_index(name)
             del definitions[name]
         problems |= misfits(definitions, self.labels, unreadable=problems)
         served = {name: value for name, value in definitions.items() if name not in problems}
-        names = frozenset({*definitions, *problems})
-        return KnownIndexes(served, problems, tuple(twice), names)
+        return KnownIndexes(served, problems, frozenset({*definitions, *problems}))
 
     def closed_layers(
         self, name: str, definitions: Mapping[str, IndexDefinition]
@@ -201,14 +178,8 @@ class IndexDefinitions:
                     f"Anybody may read the index {name}, which shows packages of "
                     f"{describe_indexes(closed)}, where a right is needed. If that is not meant, "
                     f"give {name} read=granted.",
-                    self._change_of(name, definitions),
+                    Advice(Remedy.CHANGE_INDEX, name),
                 )
-
-    def _change_of(self, name: str, definitions: Mapping[str, IndexDefinition]) -> Advice | None:
-        """Return how an index is changed, or None for one of the settings."""
-        if definitions[name].is_configured:
-            return None
-        return Advice(Remedy.CHANGE_INDEX, name)
 
     def get(self, name: str) -> IndexDefinition:
         """
@@ -218,56 +189,28 @@ class IndexDefinitions:
         """
         return self.main if name == MAIN else served_definition(self.load(), name)
 
-    def require_start(self, projects: Projects) -> None:
+    def require_start(self) -> None:
         """
         Raise Invalid (code `bad_setting`) if no server can start with these settings.
 
-        That is: if an index of the settings has a layer that does not exist, or its name is that of
-        an index in the store or of one of `projects`, which are those of main; if the label of an
-        upstream index is the name of an index;
-        and if one of `server.roots` is the name of an index in the store. If the definitions in the
-        store are damaged, main works all the same, and warnings say it.
+        That is: if the label of an upstream index, or one of `server.roots`, is the name of an
+        index. If the definitions are damaged, main works all the same, and warnings say it.
         """
         try:
-            both = self.load()
+            names = self.load().names
         except Unavailable as fault:
             if fault.code in UNREADABLE_CODES:
                 return
             raise
-        for label in sorted(both.names.intersection(self.labels.in_order)):
+        for label in sorted(names.intersection(self.labels.in_order)):
             raise Invalid(f"upstream.index.label: {_label_of_index(label)}", code="bad_setting")
-        for name, why in both.problems.items():
-            if name in self.configured and FORMER_MAIN not in both.problems:
-                raise Invalid(f"[[index]]: {why}", code="bad_setting")
-        for name in self.configured.keys() & both.definitions.keys():
-            if shown := self.closed_layers(name, both.definitions):
-                raise Invalid(
-                    f"[[index]]: anybody may read the index {name}, and not "
-                    f"{describe_indexes(shown)}, whose packages it shows. Give it read = "
-                    '"granted", or make it by a command, with --even-if-open.',
-                    code="bad_setting",
-                )
-        for name in both.twice:
-            raise Invalid(
-                f"[[index]]: the index {quoted(name)} is in the settings, and a command has made "
-                "one of this name. Take it out of the settings, or out of the store, which leaves "
-                "its packages to the index of the settings.",
-                code="bad_setting",
-                advice=Advice(Remedy.REMOVE_INDEX, name),
-            )
-        for name in sorted(both.names.intersection(self.roots)):
+        for name in sorted(names.intersection(self.roots)):
             raise Invalid(
                 f"server.roots: {quoted(name)} is the name of an index in the store as well. Take "
                 "it out of the settings, or out of the store.",
                 code="bad_setting",
                 advice=Advice(Remedy.REMOVE_INDEX, name),
             )
-        for name in self.configured:
-            if what := owner_of_name(projects, name):
-                raise Invalid(
-                    f"[[index]]: no index can be named {quoted(name)}: {what} Choose another name.",
-                    code="bad_setting",
-                )
 
 
 def served_definition(in_force: KnownIndexes, name: str) -> IndexDefinition:
@@ -288,28 +231,12 @@ def _label_of_index(label: str) -> str:
     return f"{label_taken(label, 'the name of an index')}."
 
 
-def _parsed(tables: Iterable[IndexKeys]) -> dict[str, IndexDefinition]:
-    """Return the definitions in tables of the settings, by name."""
-    by_name = {table["name"]: table for table in tables}
-    parsed = parse_index_tables(map(without_removed_rules, by_name.values()))
-    return {one.name: _with_removed(one, by_name[one.name]) for one in parsed}
-
-
-def _with_removed(definition: IndexDefinition, table: IndexKeys) -> IndexDefinition:
-    """Return a definition with what only earlier versions know of the keys of its index."""
-    return replace(
-        definition, removed_rules=removed_rules(table), removed_filter=removed_filter(table)
-    )
-
-
 def warnings_of_removed(definition: IndexDefinition) -> Iterator[Caution]:
     """Yield what the rules, or the filter, of earlier versions lead to in an index."""
-    name = definition.name
-    is_configured = definition.is_configured
     if definition.removed_rules:
-        yield removed_rules_warning(name, definition.removed_rules, is_configured=is_configured)
+        yield removed_rules_warning(definition.name, definition.removed_rules)
     if definition.removed_filter:
-        yield removed_filter_warning(name, definition.removed_filter, is_configured=is_configured)
+        yield removed_filter_warning(definition.name, definition.removed_filter)
 
 
 def owner_of_name(projects: Projects, name: str) -> str:

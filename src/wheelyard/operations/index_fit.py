@@ -2,15 +2,18 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Final
 
 from wheelyard.catalog.removed import without_removed_rules
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.access import describe_indexes
 from wheelyard.model.index_definition import IndexDefinition, misfits, read_definition
 from wheelyard.model.stored_indexes import IndexList
-from wheelyard.operations.index_administration import OPENS_INDEX
 from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.remedies import Advice, Remedy
+
+OPENS_INDEX: Final = "opens_index"
+"""The code of a Conflict for an open index that would show packages of one that is not."""
 
 
 def require_lists_fit(

@@ -74,7 +74,7 @@ class IndexRename(Struct, frozen=True):
     def _prepare(self, name: str, table: IndexKeys, stored: IndexList) -> None:
         """Raise Invalid or Conflict if the index cannot have this name."""
         administration = self.administration
-        if name in administration.in_force.configured or stored.find(name) is not None:
+        if stored.find(name) is not None:
             raise Conflict(f"There is an index {quoted(name)} already.", code=INDEX_EXISTS)
         administration.require_free(name)
         # a rule or a filter of an earlier version is told of once the index has its name

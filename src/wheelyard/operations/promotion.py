@@ -171,7 +171,7 @@ class Promotion(Struct, frozen=True):
         home = self.target.uploads.home
         if home.removed_rules:
             fact = describe_removed_rules(home.name, home.removed_rules)
-            if home.is_configured:
+            if home.is_main:
                 raise Forbidden(f"{fact} {OUT_OF_SETTINGS}", code=REMOVED_RULE)
             advice = Advice(Remedy.EMPTY_KEYS, home.name, keys=home.removed_rules)
             raise Forbidden(fact, code=REMOVED_RULE, advice=advice)

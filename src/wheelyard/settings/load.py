@@ -87,7 +87,7 @@ _TABLE_SECRETS: Final = (
     (SIGN_IN_TABLES, "name", _SIGN_IN_SECRET),
 )
 """Arrays of tables, the key whose value is in the names of their variables, and these."""
-OF_THE_INDEX: Final = frozenset({"retention"})
+OF_THE_INDEX: Final = frozenset({"index", "retention"})
 """Tables that describe the index: the store has them, and the settings do not."""
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
 """The beginning of what Kubernetes writes into `WHEELYARD_PORT`, of a Service `wheelyard`."""

@@ -17,11 +17,9 @@ from urllib.parse import quote, urlsplit
 from msgspec import NODEFAULT, Meta, Struct, convert
 from msgspec.structs import fields
 
-from wheelyard.catalog.removed import without_removed_rules
 from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
 from wheelyard.model.grants import Grants, parse_grant, parse_groups
-from wheelyard.model.index_definition import IndexDefinition, parse_index_tables
 from wheelyard.model.index_name import read_index_name
 from wheelyard.model.promotion import PromotionRules
 from wheelyard.model.quotas import Quotas
@@ -45,7 +43,7 @@ SettingPath = tuple[str, ...]
 """The names of the sections that contain a setting, and its key."""
 
 VARIABLE_PREFIX: Final = "WHEELYARD_"
-ARRAY_TABLES: Final = frozenset({"grant", "index", "publisher", "sign_in", "upstream.index"})
+ARRAY_TABLES: Final = frozenset({"grant", "publisher", "sign_in", "upstream.index"})
 """Arrays of tables, `[[name]]` in TOML, with a dot in a section."""
 GROUPS: Final = "groups"
 """The table whose keys are names that the operator has chosen."""
@@ -318,8 +316,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The table `[groups]`, as written."""
     grant: tuple[dict[str, Any], ...] = ()
     """`[[grant]]` tables, as written."""
-    index: tuple[dict[str, Any], ...] = ()
-    """`[[index]]` tables, as written."""
     publisher: tuple[dict[str, Any], ...] = ()
     """`[[publisher]]` tables, as written."""
     sign_in: tuple[dict[str, Any], ...] = ()
@@ -386,15 +382,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             parse_grant(number, fields, groups) for number, fields in enumerate(self.grant, 1)
         )
         return Grants(tuple(parsed), groups)
-
-    @property
-    def indexes(self) -> tuple[IndexDefinition, ...]:
-        """
-        The `[[index]]` tables, parsed.
-
-        Raises Invalid (code `bad_setting`) if one is wrong, which `validate` has checked.
-        """
-        return parse_index_tables(map(without_removed_rules, self.index))
 
     @property
     def publishers(self) -> "tuple[Publisher, ...]":

@@ -63,7 +63,6 @@ def validate(settings: Settings) -> Settings:
     _ = settings.grants  # raises for an invalid one
     if settings.publisher:
         _ = settings.publishers  # as well
-    _check_index_names(settings)
     _check_main_rules(settings)
     server, access = settings.server, settings.access
     prefix = server.path_prefix.strip("/")
@@ -74,14 +73,6 @@ def validate(settings: Settings) -> Settings:
         server=replace(server, path_prefix=f"/{prefix}" if prefix else ""),
         access=replace(access, cookie_login=has_sessions),
     )
-
-
-def _check_index_names(settings: Settings) -> None:
-    """Raise Invalid if an `[[index]]` is wrong, or its name is one of `server.roots`."""
-    for definition in settings.indexes:
-        if definition.name in settings.server.roots:
-            why = f"{definition.name} is the name of an index as well. Change one of them"
-            raise bad_setting(f"server.roots: {why}")
 
 
 def _check_main_rules(settings: Settings) -> None:
@@ -402,10 +393,8 @@ def without_advisories(settings: Settings, name: str, keys: RuleKeys) -> Iterato
 
 
 def _rules(settings: Settings) -> Iterator[Caution]:
-    """Yield the warnings about the rules of the indexes of the settings."""
+    """Yield the warnings about the rules of main."""
     yield from without_advisories(settings, MAIN, settings.main)
-    for definition in settings.indexes:
-        yield from without_advisories(settings, definition.name, definition.rules)
 
 
 def _listener(settings: Settings) -> Iterator[Caution]:
@@ -485,8 +474,7 @@ def _locations(settings: Settings) -> Iterator[Caution]:
             "google.access_token.resource says who may do what, and reading is open to everybody "
             "all the same; close it with access.private"
         )
-    is_closed = not is_main_public(settings) or bool(settings.index)
-    if store.downloads == "public" and is_closed:
+    if store.downloads == "public" and not is_main_public(settings):
         why = "whoever knows the URL of a file gets it from the public bucket"
         yield Caution(f"reading needs a credential, but {why}")
     if not is_bucket(store.location):

@@ -123,7 +123,7 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
     sessions = _sessions(settings, catalog, authenticator, cleanup, runtime, is_server=is_server)
     definitions = _definitions(settings, catalog, is_server=is_server)
     if is_server:
-        definitions.require_start(catalog.projects)
+        definitions.require_start()
         access.read_ahead(may_become_ambiguous=catalog.is_older)
     server = Server(
         settings=settings,
@@ -158,14 +158,13 @@ def _definitions(settings: Settings, catalog: Catalog, *, is_server: bool) -> In
         is_open=settings.is_main_open,
         is_closed_while_unused=settings.main.promote_only is None,
     )
-    # else they are perhaps not those of the server
-    has_settings = settings.upstream.is_on or bool(settings.index)
+    # without an upstream index, the settings are perhaps not those of the server
+    are_known = is_server or settings.upstream.is_on
     return IndexDefinitions(
-        settings.index,
         catalog.index_records,
         settings.server.roots,
         main,
-        UpstreamLabels(settings.upstream.labels, are_known=is_server or has_settings),
+        UpstreamLabels(settings.upstream.labels, are_known=are_known),
         is_private=settings.access.private,
     )
 

@@ -73,7 +73,7 @@ class IndexBuilder(Struct, frozen=True):
                 name,
                 server.caching,
                 gives_serials=server.gives_serials,
-                is_stored=not definition.is_configured,
+                is_stored=True,
             )
             settings = settings_of_index(settings, definition)
             is_open = definition.is_open and not settings.access.private

@@ -1,6 +1,6 @@
 """What of a server's settings and surroundings asks for a look."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
@@ -13,7 +13,9 @@ from wheelyard.authentication.verifiers.verifier import write_access_warnings
 from wheelyard.catalog import keys
 from wheelyard.catalog.removed import RENAME_MAIN
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable
+from wheelyard.model.access import describe_indexes
 from wheelyard.model.decoding import counted, escaped
+from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.index_name import EVERY_INDEX, FORMER_MAIN, MAIN
 from wheelyard.operations.index_definitions import names_no_index, unknown_sources
 from wheelyard.remedies import Advice, Caution, Remedy
@@ -148,18 +150,29 @@ def index_warnings(index: Index) -> Iterator[Caution]:
     Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
     """
     in_force = index.server.definitions
-    both = in_force.load()
-    yield from both.removed_rules()
-    for definition in both.definitions.values():
-        if not definition.is_configured:
-            rules = definition.rules
-            yield from without_advisories(index.settings, definition.name, rules)
-    for name, why in both.problems.items():
+    now = in_force.load()
+    yield from now.removed_rules()
+    for definition in now.definitions.values():
+        yield from without_advisories(index.settings, definition.name, definition.rules)
+    for name, why in now.problems.items():
         advice = RENAME_MAIN if name == FORMER_MAIN else Advice(Remedy.CHANGE_INDEX, name)
         yield Caution(why, advice)
-    yield from in_force.open_layers(both.definitions, both.definitions)
+    yield from in_force.open_layers(now.definitions, now.definitions)
+    yield from _public_files(index, now.definitions.values())
     yield from rights_without_index(index)
     yield from _unknown_indexes(index)
+
+
+def _public_files(index: Index, definitions: Iterable[IndexDefinition]) -> Iterator[Caution]:
+    """Yield a warning if a public bucket has files of indexes that not everybody may read."""
+    settings = index.settings
+    closed = tuple(definition.name for definition in definitions if not definition.is_open)
+    # where all are closed, a warning about the settings says it
+    if settings.store.downloads == "public" and closed and not settings.access.private:
+        yield Caution(
+            f"reading {describe_indexes(closed)} needs a credential, but whoever knows the URL of "
+            "a file gets it from the public bucket"
+        )
 
 
 def rights_without_index(index: Index) -> Iterator[Caution]:
@@ -213,10 +226,10 @@ def rights_without_index(index: Index) -> Iterator[Caution]:
 def _without_read(index: Index) -> Iterator[str]:
     """Yield the names of the indexes that do not say who may read them."""
     in_force = index.server.definitions
-    stored = {stored.name: stored.index for stored in in_force.stored().indexes}
-    for name, table in {**stored, **in_force.tables}.items():
-        if "read" not in table and name in in_force.load().definitions:
-            yield name
+    served = in_force.served()
+    for stored in in_force.stored().indexes:
+        if "read" not in stored.index and stored.name in served:
+            yield stored.name
 
 
 def _unknown_indexes(index: Index) -> Iterator[Caution]:

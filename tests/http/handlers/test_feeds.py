@@ -7,6 +7,7 @@ import pytest
 
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
 from tests.rendering.atom import parse_feed
 from wheelyard.model.distribution_filename import parse_name, parse_version
@@ -74,7 +75,7 @@ def test_feed_of_all_projects_has_readable_ones_alone(tmp_path: Path) -> None:
 def test_feed_of_a_view_has_what_it_shows(tmp_path: Path) -> None:
     """The feed of an index has the releases of its layers that its rules show."""
     view = {"name": "view", "layers": ["main"], "prereleases": False, "read": "anyone"}
-    with in_process(tmp_path, Settings(server=ADDRESS, index=(view,))) as app:
+    with in_process(tmp_path, Settings(server=ADDRESS), tables=toml_of(index=(view,))) as app:
         app.publish(wheel("demo", "1.0"), wheel("demo", "2.0rc1"), wheel("demo", "1.1"))
         seen, of_layer = (parse_feed(app.get(f"/py/{path}feed.xml").body) for path in ("view/", ""))
 

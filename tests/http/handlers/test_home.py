@@ -10,6 +10,7 @@ import pytest
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.http.servers import token_of
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.model.distribution_filename import parse_name, parse_version
@@ -231,7 +232,7 @@ def test_everybody_sees_their_own(tmp_path: Path) -> None:
 def test_an_empty_main_leads_to_the_other_indexes(tmp_path: Path, target: str) -> None:
     """Who finds nothing in main, as packages are in other indexes, gets links to these."""
     indexes = ({"name": "dev", "read": "anyone"}, {"name": "prod", "read": "anyone"})
-    with in_process(tmp_path, Settings(index=indexes)) as app:
+    with in_process(tmp_path, tables=toml_of(index=indexes)) as app:
         app.publish_to("dev", make_wheel())
         body = page(app, target).body.decode()
         of_dev = page(app, f"/dev{target.replace('demo', 'nothing')}").body.decode()

@@ -11,6 +11,7 @@ import pytest
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action
@@ -221,7 +222,6 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServe
             htpasswd_may=(),
         ),
         server=ServerSettings(public_url="http://index"),
-        index=({"name": "dev"}, {"name": "prod"}),
         grant=tuple(
             {"who": [f"htpasswd:{who}"], "projects": ["*"], "actions": [can], "index": index}
             for who, can, index in (
@@ -232,7 +232,8 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServe
             )
         ),
     )
-    with in_process(folder, settings) as opened:
+    tables = toml_of(index=({"name": "dev"}, {"name": "prod"}))
+    with in_process(folder, settings, tables=tables) as opened:
         yield opened
 
 

@@ -12,6 +12,7 @@ from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.in_process import in_process
 from tests.http.packages import wheel
 from tests.http.servers import RunningServer, token_of
+from tests.index_tables import toml_of
 from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
@@ -157,9 +158,8 @@ def test_setup_page_of_an_index(tmp_path: Path) -> None:
         access=AccessSettings(
             cookie_login=True, htpasswd_file=f"{tmp_path}/htpasswd", private=True
         ),
-        index=({"name": "dev"},),
     )
-    with in_process(tmp_path, settings) as app:
+    with in_process(tmp_path, settings, tables=toml_of(index=({"name": "dev"},))) as app:
         reader = ("authorization", f"Bearer {token_of(app.index, '*', can='read')}")
         pages = [
             Page(app.get(f"/py/{path}/setup/", ("Accept", "text/html"), reader).body.decode())
@@ -181,7 +181,8 @@ def test_public_packages_come_from_an_index_that_shows_them(tmp_path: Path) -> N
     upstream = UpstreamSettings(enabled=True, url="https://index.example.com/simple/")
     team = {"name": "team", "layers": ["dev", "upstream"], "read": "anyone"}
     indexes = ({"name": "dev", "read": "anyone"}, team)
-    with in_process(tmp_path, Settings(upstream=upstream, index=indexes)) as app:
+    settings, tables = Settings(upstream=upstream), toml_of(index=indexes)
+    with in_process(tmp_path, settings, tables=tables) as app:
         for name, is_whole in (("dev", False), ("team", True)):
             page = app.get(f"/{name}/setup/", ("Accept", "text/html")).body
             assert (b"default = true\n" in page) is is_whole

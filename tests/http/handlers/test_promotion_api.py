@@ -12,6 +12,7 @@ from packaging.utils import NormalizedName
 
 from tests.authentication.publishing_fixture import MOMENT, genuine, signed
 from tests.http.in_process import InProcessServer, in_process
+from tests.index_tables import toml_of
 from tests.model.jobs import AUDIENCE, GITHUB, GITHUB_SAYS
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, Clock
@@ -27,10 +28,9 @@ OTHERS = {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["upload"]
 def serving(folder: Path, *grants: dict[str, Any], **rules: object) -> Iterator[InProcessServer]:
     """Yield a server with a release in main, and an index `prod`; grants say who may read."""
     access = AccessSettings(private=bool(grants))
-    settings = Settings(
-        main=OPEN_MAIN, index=({"name": "prod", **rules},), grant=grants, access=access
-    )
-    with in_process(folder, settings) as server:
+    settings = Settings(main=OPEN_MAIN, grant=grants, access=access)
+    tables = toml_of(index=({"name": "prod", **rules},))
+    with in_process(folder, settings, tables=tables) as server:
         server.publish(make_wheel(), make_sdist())
         yield server
 
@@ -123,7 +123,6 @@ def test_a_job_promotes_with_two_publishers(tmp_path: Path) -> None:
     job = {**GITHUB, "projects": ["demo"]}
     settings = Settings(
         main=OPEN_MAIN,
-        index=({"name": "dev"}, {"name": "prod"}),
         grant=({**OTHERS, "index": "dev"}, OTHERS),
         publisher=(
             {**job, "id": "gh-dev", "index": "dev", "actions": ["read"]},
@@ -131,7 +130,8 @@ def test_a_job_promotes_with_two_publishers(tmp_path: Path) -> None:
         ),
         trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
     )
-    with in_process(tmp_path, settings, clock=Clock(MOMENT)) as server:
+    tables = toml_of(index=({"name": "dev"}, {"name": "prod"}))
+    with in_process(tmp_path, settings, clock=Clock(MOMENT), tables=tables) as server:
         dev = server.index.named("dev")
         dev.uploads.accept(make_wheel().arrival(tmp_path), ALICE)
         service = server.index.authenticator.trusted_publishing

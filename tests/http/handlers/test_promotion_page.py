@@ -10,6 +10,7 @@ from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.handlers.test_manage import PASSWORD, text_of
 from tests.http.in_process import InProcessServer, in_process
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_requiring, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
@@ -43,14 +44,13 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
             htpasswd_file=str(tmp_path / "htpasswd"),
             htpasswd_may=(),
         ),
-        index=INDEXES,
         grant=(
             *(grant(who, "read", index="dev") for who in ("ana", "eve")),
             grant("ana", "upload", index="prod,strict"),
             grant("ana", "read", index="team,view"),
         ),
     )
-    with in_process(tmp_path, settings) as opened:
+    with in_process(tmp_path, settings, tables=toml_of(index=INDEXES)) as opened:
         dev = opened.index.named("dev")
         for made in (make_wheel(), make_sdist()):
             dev.uploads.accept(made.arrival(tmp_path), ALICE)

@@ -9,6 +9,7 @@ from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.handlers.test_manage import PASSWORD, text_of
 from tests.http.in_process import InProcessServer, in_process
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import OPEN_MAIN
 from wheelyard.model.index_name import MAIN
@@ -20,7 +21,7 @@ GRANTS: tuple[dict[str, object], ...] = (
     {"who": ["htpasswd:bo"], "projects": ["*"], "actions": ["manage"], "index": "prod"},
     {"who": ["htpasswd:cy"], "projects": ["*"], "actions": ["admin"], "index": "dev"},
 )
-INDEXES = ({"name": "dev"}, {"name": "prod"})
+TABLES = toml_of(index=({"name": "dev"}, {"name": "prod"}))
 
 
 @pytest.fixture(scope="module")
@@ -37,10 +38,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
             htpasswd_file=str(folder / "htpasswd"),
             htpasswd_may=(),
         ),
-        index=INDEXES,
         grant=GRANTS,
     )
-    with in_process(folder, settings) as opened:
+    with in_process(folder, settings, tables=TABLES) as opened:
         for name in (MAIN, "prod"):
             opened.publish_to(name, make_wheel())
         yield opened

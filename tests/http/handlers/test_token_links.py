@@ -11,6 +11,7 @@ import pytest
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
+from tests.index_tables import toml_of
 from wheelyard.model.grants import GrantFields
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
@@ -21,7 +22,7 @@ GRANTS: tuple[dict[str, object], ...] = (
     {"who": ["htpasswd:ana"], "projects": ["tools"], "actions": ["read"]},
     {"who": ["htpasswd:ana"], "projects": ["prod-*"], "actions": ["manage"], "index": "prod"},
 )
-INDEXES = ({"name": "dev"}, {"name": "prod"})
+TABLES = toml_of(index=({"name": "dev"}, {"name": "prod"}))
 UPLOAD, IN_MAIN = "can read and upload to", "in the index main"
 CUT = "more than you may give, or for what no token has"
 EMPTY = {"can": ["read"], "projects": [""], "days": ["90"], "name": [""], "index": ["main"]}
@@ -38,7 +39,6 @@ def settings_in(folder: Path, prefix: str = "", **access: object) -> Settings:
         access=AccessSettings(private=True, htpasswd_may=(), **values),  # type: ignore[arg-type]
         server=ServerSettings(public_url=f"http://index{prefix}", path_prefix=prefix),
         grant=GRANTS,
-        index=INDEXES,
     )
 
 
@@ -46,7 +46,7 @@ def settings_in(folder: Path, prefix: str = "", **access: object) -> Settings:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """Serve a private index."""
     folder: Path = tmp_path_factory.mktemp("server")
-    with in_process(folder, settings_in(folder)) as opened:
+    with in_process(folder, settings_in(folder), tables=TABLES) as opened:
         yield opened
 
 
@@ -272,7 +272,7 @@ def test_a_person_signs_in_on_the_way(tmp_path: Path, prefix: str) -> None:
         "days": ["7"],
         "index": ["main"],
     }
-    with in_process(tmp_path, settings_in(tmp_path, prefix)) as server:
+    with in_process(tmp_path, settings_in(tmp_path, prefix), tables=TABLES) as server:
         browser = Browser(server)
         for again in (False, True):
             if again:
@@ -301,8 +301,8 @@ def test_a_read_only_server_makes_none(tmp_path: Path) -> None:
     """A read-only server has no form that a link could fill in, and says why."""
     settings = settings_in(tmp_path, cookie_login=False)
     read_only = ServerSettings(read_only=True, public_url="http://index")
-    settings = Settings(access=settings.access, server=read_only, grant=GRANTS, index=INDEXES)
-    with in_process(tmp_path, settings) as server:
+    settings = Settings(access=settings.access, server=read_only, grant=GRANTS)
+    with in_process(tmp_path, settings, tables=TABLES) as server:
         basic = ("Authorization", "Basic YW5hOnMzY3JldA==")
         answer = Browser(server).open(f"{PAGE}?can=read&projects=tools&name=lab", basic)
 

@@ -14,6 +14,7 @@ from tests.http.in_process import in_process
 from tests.http.jobs import AUDIENCE, BURN, DISCOVERY, MINT, Ci, refused, running_ci
 from tests.http.packages import post, wheel
 from tests.http.servers import Answer, RunningServer
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
 from tests.waiting import until
 from wheelyard.settings.sections import (
@@ -337,8 +338,8 @@ def test_an_index_without_uploads_is_not_discovered(tmp_path: Path) -> None:
     )
     for name, is_read_only, main, found in cases:
         server = ServerSettings(public_url="https://packages.example.com", read_only=is_read_only)
-        settings = Settings(server=server, index=indexes, main=main)
-        with running_ci(tmp_path / name, settings) as ci:
+        settings = Settings(server=server, main=main)
+        with running_ci(tmp_path / name, settings, tables=toml_of(index=indexes)) as ci:
             paths = ("", "/dev", "/view", "/prod", "/as-of-2026-01-31", "/dev/as-of-2026-01-31")
             statuses = {
                 path: ci.server.client.get(DISCOVERY, params={"discover": f"{path}/legacy/"})

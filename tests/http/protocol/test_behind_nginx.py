@@ -22,7 +22,8 @@ pytestmark = pytest.mark.integration
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML: Final = {"Accept": "text/html,application/xhtml+xml"}
 DEMO: Final = wheel("demo")
-INDEX: Final = '[main]\npromote_only = false\n[[index]]\nname = "dev"\nread = "anyone"\n'
+MAIN: Final = "[main]\npromote_only = false\n"
+INDEX: Final = '[[index]]\nname = "dev"\nread = "anyone"\n'
 LINK: Final = re.compile(r'\b(?:href|src|action)="([^"]*)"|content="0; url=([^"]*)"|<id>([^<]*)<')
 
 SETUPS: Final = {
@@ -64,12 +65,12 @@ def index(
     setup: Setup = request.param
     path = f"/of{TEAM}" if setup.takes_away == "/of" else TEAM
     config = (
-        f'{INDEX}[[sign_in]]\nname = "acme"\nissuer = "{provider.issuer}"\n'
+        f'{MAIN}[[sign_in]]\nname = "acme"\nissuer = "{provider.issuer}"\n'
         f'client_id = "wheelyard"\nallow_private = true\n'
     )
     secret = {"WHEELYARD_SIGN_IN_ACME_SECRET": SECRET}
     folder = tmp_path_factory.mktemp("proxied")
-    with behind_nginx(folder, setup, config, path, secret) as proxied:
+    with behind_nginx(folder, setup, config, path, secret, INDEX) as proxied:
         token = token_of(proxied.server.index, can="upload", place="*")
         for name in ("", "/dev"):
             path = f"{setup.path_prefix}{name}/legacy/"

@@ -8,6 +8,7 @@ from packaging.utils import NormalizedName
 from tests.http.handlers.admin.administering import GRANTS, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import Package, wheel
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE
 from tests.upstream.fake_upstream import running_fake_upstream
 from tests.upstream.public_packages import public_wheel
@@ -89,8 +90,8 @@ def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
     """Each index has its quotas and what is used, and files that two list count once in total."""
     quotas = MainSettings(promote_only=False, index_size=1, project_files=2)
     tables = ({"name": "prod", "project_files": 1}, {"name": "view", "layers": ["prod"]})
-    settings = settings_in(tmp_path, main=quotas, index=tables)
-    with in_process(tmp_path, settings) as server:
+    settings = settings_in(tmp_path, main=quotas)
+    with in_process(tmp_path, settings, tables=toml_of(index=tables)) as server:
         server.publish(SMALL, LARGE)
         admin, index = Administrator.of(server), server.index
         promotion = Promotion(

@@ -16,7 +16,7 @@ from wheelyard.catalog.removed import (
     removed_filter_warning,
     removed_rules,
 )
-from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.errors import NotFound, quoted
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, form_body
 from wheelyard.http.handlers.admin.pages import AdminPages, confirmed_by, newest_part
@@ -24,7 +24,7 @@ from wheelyard.http.messages import Response
 from wheelyard.model.index_texts import INDEX_KEYS, NAME, index_of_texts, texts_of_index
 from wheelyard.model.removed_filter import keys_of_filter
 from wheelyard.model.stored_indexes import FILTER, IndexKeys, ListedIndex, describe_event
-from wheelyard.operations.index_administration import OPENS_INDEX
+from wheelyard.operations.index_fit import OPENS_INDEX
 from wheelyard.remedies import Caution
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.index_fields import index_fields
@@ -51,7 +51,7 @@ def _removed_filter_of(before: ListedIndex) -> str:
     text = removed_filter(before.index)
     if not text:
         return ""
-    return removed_filter_warning(before.name, text, is_configured=False).message
+    return removed_filter_warning(before.name, text).message
 
 
 class IndexPages:
@@ -88,7 +88,7 @@ class IndexPages:
         return self._pages.answer_form(request, act, ask_again)
 
     def answer_history(self, request: IndexRequest) -> Response:
-        """Handle GET: the changes of indexes in the store, newest first."""
+        """Handle GET: the changes of indexes, newest first."""
         query, api = self._pages.query(request), self._pages.api(request)
         part = newest_part(query, api.call(index_operations.list_indexes).revision)
         wanted = AccessHistoryQuery(part.after, part.limit)
@@ -131,15 +131,12 @@ class IndexPages:
         self, request: IndexRequest, action: str, name: str, form: FormState, status: int
     ) -> Response:
         """
-        Return the form that changes an index of the store, or asks whether to remove it.
+        Return the form that changes an index, or asks whether to remove it.
 
-        Raises NotFound if there is no such index, and Invalid if it is one of the settings.
+        Raises NotFound if there is no such index.
         """
         listed = self._pages.api(request).call(index_operations.list_indexes).indexes
-        named = [row for row in listed if row.name == name]
-        row = next((row for row in named if row.source == "store"), None)
-        if row is None and named:
-            raise Invalid("It is in the settings. Change it there, and restart the servers.")
+        row = next((row for row in listed if row.name == name), None)
         if row is None:
             raise NotFound(f"There is no index {quoted(name)}. It may have been removed.")
         if action == "change":
