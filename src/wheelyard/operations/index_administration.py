@@ -288,6 +288,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         if stored.find(MAIN) is not None and with_former_main(event.index) != event.index:
             # nobody could tell later which of the two it means
             raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
+        read_definition(event.index)  # raises for a key that is wrong, or was removed
         after = apply(stored, event)
         require_lists_fit(self.in_force, stored, after, even_if_open=even_if_open)
 
