@@ -20,6 +20,7 @@ from benchmarks.report import Figure, in_turn
 from benchmarks.servers import Server, basic, wheelyard
 from benchmarks.stores import collection, fill_wheelyard
 from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, rsa_key, running_issuer
+from tests.index_tables import put_tables_at
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import EVERY_PROJECT, Action
 from wheelyard.settings.sections import Settings, StoreSettings
@@ -37,8 +38,9 @@ GUESSES = 10_000
 GUESSERS = 8
 KEY = rsa_key("google")
 SETTINGS = """
+[main]
+read = "granted"
 [access]
-private = true
 htpasswd_file = "{folder}/htpasswd"
 htpasswd_may = []
 static_tokens_file = "{folder}/tokens.toml"
@@ -48,6 +50,8 @@ allow_private = true
 audience = ["{audience}"]
 [google.access_token]
 resource = "gs://acme-authz"
+"""
+TABLES = """
 [[grant]]
 who = ["anonymous"]
 projects = ["project-00000"]
@@ -184,5 +188,6 @@ def _serving(folder: Path, store: Path, google: FakeIssuer) -> Iterator[Server]:
     }.items():
         (folder / name).write_text(text)
     config = folder / "wheelyard.toml"
+    put_tables_at(store, TABLES, config)
     with wheelyard(store, "/health", "--config", config, more=google.environment) as server:
         yield server

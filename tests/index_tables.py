@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import convert, to_builtins
 from msgspec.json import decode, encode
 
-from wheelyard.model.grants import GrantFields
+from wheelyard.model.grants import GrantFields, Grants, build_grant
 from wheelyard.model.index_file import TABLES
 from wheelyard.model.stored_indexes import IndexKeys, RetentionChanged, RetentionKeys
 from wheelyard.operations.index_administration import IndexAdministration
@@ -90,7 +90,9 @@ def put_tables_at(place: Path, text: str, config: Path | None = None) -> None:
 
 def toml_of(**tables: object) -> str:
     """Return tables as a TOML text for `put_tables`, such as `index=({"name": "dev"},)`."""
-    return "".join(f"{name} = {_inline(to_builtins(table))}\n" for name, table in tables.items())
+    return "".join(
+        f"{name} = {_inline(to_builtins(table))}\n" for name, table in tables.items() if table
+    )
 
 
 def _inline(value: Any) -> str:  # noqa: ANN401 - anything that TOML has
@@ -100,6 +102,15 @@ def _inline(value: Any) -> str:  # noqa: ANN401 - anything that TOML has
         pairs = (f"{_inline(key)} = {_inline(each)}" for key, each in value.items())
         return f"{{{', '.join(pairs)}}}"
     return encode(value).decode()
+
+
+def grants_in(text: str) -> Grants:
+    """Return the grants and groups of a TOML text, as they are in force in a store."""
+    tables = tomllib.loads(text)
+    groups = {name: frozenset(members) for name, members in tables.get("groups", {}).items()}
+    fields = [convert(table, GrantFields) for table in tables.get("grant", ())]
+    grants = [build_grant(f"g{number}", each, groups) for number, each in enumerate(fields, 1)]
+    return Grants(tuple(grants), groups)
 
 
 def split(text: str) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from tests.cli.conftest import Done, called
 from tests.clients.harness import Sandbox
 from tests.http.servers import RunningServer, memory_index, running_app
 from tests.http_server import TOKEN
+from tests.index_tables import toml_of
 from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.wiring.index import Index
 
@@ -111,7 +112,7 @@ def running_login_server(folder: Path, **access: object) -> Iterator[LoginServer
         {"who": [f"htpasswd:{USER}"], "projects": ["acme-*"], "actions": ["upload"]},
         {"who": [f"htpasswd:{USER}"], "projects": ["*"], "actions": ["read"]},
     )
-    settings = Settings(access=AccessSettings(**values), grant=grants)  # type: ignore[arg-type]
-    index = memory_index(folder, settings)
+    settings = Settings(access=AccessSettings(**values))  # type: ignore[arg-type]
+    index = memory_index(folder, settings, tables=toml_of(grant=grants))
     with running_app(index, folder) as server:
         yield LoginServer(server, index)

@@ -41,7 +41,7 @@ TOO_BUSY: Final = "too_busy"
 STORAGE_FULL: Final = "storage_full"
 """The code of an Unavailable until the operator frees disk space."""
 INVALID_PUBLISHER: Final = "invalid-publisher"
-"""The code of an Invalid for a genuine ID token that no publisher of the settings fits."""
+"""The code of an Invalid for a genuine ID token that no trusted publisher fits."""
 INVALID_REUSE: Final = "invalid-reuse-token"
 """The code of an Invalid for a genuine ID token that has no uses left."""
 TOKEN_EXPIRED: Final = "token_expired"  # noqa: S105 - a code

@@ -29,6 +29,7 @@ from tests.authentication.verifiers.fake_issuer import (
 from tests.http.in_process import InProcessServer
 from tests.http.packages import Package, form, wheel
 from tests.http.servers import memory_index
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
@@ -201,6 +202,31 @@ def serve_google(site: FakeIssuer) -> None:
 
 def values(folder: Path, site: FakeIssuer, *, is_open: bool, **more: object) -> dict[str, object]:
     """Return the settings, as a file would have them."""
+    main: dict[str, object] = {"promote_only": False}
+    if is_open:  # to whom the grants say
+        main["read"] = "granted"
+    return {
+        "main": main,
+        "access": {
+            "private": not is_open,
+            "private_names": ["secret-*"],
+            "htpasswd_file": str(folder / "htpasswd"),
+            "htpasswd_may": [],
+            "static_tokens_file": str(folder / "tokens.toml"),
+            "failed_login_per_minute": 1_000_000_000,
+        },
+        "google": {
+            "allow_private": True,
+            "id_token": {"audience": [HERE]},
+            "access_token": {"resource": f"gs://{site.bucket}", "indexes": INDEXES},
+        },
+        "trusted_publishing": {"audience": [PUBLISHING], "private_issuers": [issuer_of(site)]},
+        **more,
+    }
+
+
+def tables(site: FakeIssuer, *, is_open: bool) -> str:
+    """Return what the store has of rights, as TOML."""
     projects = ["open-*", "shut-*", "secret-*"]
     grants: list[dict[str, object]] = [
         {
@@ -220,29 +246,16 @@ def values(folder: Path, site: FakeIssuer, *, is_open: bool, **more: object) -> 
     grants.append({"who": admin, "projects": ["*"], "actions": ["admin"]})
     if is_open:
         grants.append({"who": ["anonymous"], "projects": ["open-*"], "actions": ["read"]})
-    return {
-        "main": {"promote_only": False},
-        "access": {
-            "private": True,
-            "private_names": ["secret-*"],
-            "htpasswd_file": str(folder / "htpasswd"),
-            "htpasswd_may": [],
-            "static_tokens_file": str(folder / "tokens.toml"),
-            "failed_login_per_minute": 1_000_000_000,
-        },
-        "google": {
-            "allow_private": True,
-            "id_token": {"audience": [HERE]},
-            "access_token": {"resource": f"gs://{site.bucket}", "indexes": INDEXES},
-        },
-        "trusted_publishing": {"audience": [PUBLISHING]},
-        "publisher": [
-            publisher_table(site, "this", [*EXISTING, *MISSING], ",".join(INDEXES)),
-            publisher_table(site, "that", [OTHER], ",".join(INDEXES)),
-        ],
-        "grant": grants,
-        **more,
-    }
+    publishers = [
+        publisher_table(site, "this", [*EXISTING, *MISSING], ",".join(INDEXES)),
+        publisher_table(site, "that", [OTHER], ",".join(INDEXES)),
+    ]
+    return toml_of(grant=grants, publisher=publishers)
+
+
+def issuer_of(site: FakeIssuer) -> str:
+    """Return the issuer of the ID tokens of jobs."""
+    return f"{site.url}/ci"
 
 
 def write_files(folder: Path) -> None:
@@ -298,7 +311,14 @@ def open_harness(
         store = CountingStore(lambda: 0.0)
         (folder / "spool").mkdir(exist_ok=True)
         spool = folder / "spool"
-        index = memory_index(spool, settings, runtime, store=store, google=site.google)
+        index = memory_index(
+            spool,
+            settings,
+            runtime,
+            store=store,
+            google=site.google,
+            tables=tables(site, is_open=is_open),
+        )
         in_process = InProcessServer(App(index), index, folder, Clock(), runner)
         packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}
         harness = AccessHarness(in_process, store, site, packages, settings.server.path_prefix)
@@ -322,9 +342,8 @@ def publisher_table(
     table: dict[str, object] = {
         "id": name,
         "provider": "oidc",
-        "issuer": f"{site.url}/ci",
+        "issuer": issuer_of(site),
         "jwks_url": site.keys_url,
-        "allow_private_issuer": True,
         "match": {"sub": name},
         "projects": projects,
     }

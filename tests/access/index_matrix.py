@@ -39,19 +39,21 @@ from tests.access.access_fixture import (
     PUBLISHING,
     assertion,
     id_token,
+    issuer_of,
     publisher_table,
     serve_google,
     times,
 )
 from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, running_issuer
 from tests.http.servers import memory_index
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from tests.settings.written import as_toml
 from wheelyard.cli.options import local_caller
 from wheelyard.cli.serve import print_startup_message
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Invalid, Unauthenticated
+from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Credential, parse_actions
 from wheelyard.model.api_token import NOBODY, IndexScope, TokenOwner, TokenRecord, new_token
 from wheelyard.model.grants import GrantFields
@@ -100,15 +102,24 @@ class Asker:
     """What an Authorization header of theirs has, or None if none does."""
 
 
-def written(said: dict[str, object]) -> dict[str, object]:
-    """Return settings of e94b31aa as an operator has to write them for the present version."""
+def written(said: dict[str, object], grants: tuple[tuple[str, str, str], ...]) -> dict[str, object]:
+    """
+    Return settings of e94b31aa as an operator has to write them for the present version.
+
+    `grants` were beside them, and are in the store now.
+    """
     access = convert(said["access"], dict[str, object])
     if access.pop("htpasswd_may_manage", False):
         access["htpasswd_may"] = ["read", "upload", "manage"]
-    elif "grant" in said:  # beside which names of the htpasswd file had no rights of their own
+    elif grants:  # beside which names of the htpasswd file had no rights of their own
         access["htpasswd_may"] = []
     # the packages of the matrix are published to main, too
-    return {**said, "access": access, "main": {"promote_only": False}}
+    main: dict[str, object] = {"promote_only": False}
+    if any(who == ANYBODY for who, _, _ in grants):
+        main["read"] = "granted"
+    elif grants:  # beside which nobody read without a credential
+        access.setdefault("private", True)
+    return {**said, "access": access, "main": main}
 
 
 def grant_table(who: str, can: str, index: str) -> dict[str, object]:
@@ -172,7 +183,7 @@ class Condition:
     access: Mapping[str, object] = field(default_factory=dict)
     """Keys of `[access]`."""
     grants: tuple[tuple[str, str, str], ...] = ()
-    """Of each `[[grant]]`: to whom, what, and in which index, if it names one."""
+    """Of each `[[grant]]` of e94b31aa: to whom, what, and in which index, if it names one."""
     stored: tuple[tuple[str, str, str], ...] = ()
     """The same of grants in the store, besides those of callers."""
     has_everybody: bool = False
@@ -227,8 +238,6 @@ class Matrix:
     """What each caller may do now, under each condition and at each stage of grants."""
 
     cells: Cells = field(default_factory=dict)
-    refusals: dict[str, str] = field(default_factory=dict)
-    """Why the server does not start, by the condition under which it does not."""
 
     @classmethod
     def computed(cls) -> "Matrix":
@@ -243,11 +252,7 @@ class Matrix:
 
     def add(self, name: str, condition: Condition, folder: Path, site: FakeIssuer) -> None:
         """Add what callers may do under a condition."""
-        try:
-            opened = OpenedIndex.of(condition, folder, site)
-        except Invalid as fault:
-            self.refusals[name] = fault.message
-            return
+        opened = OpenedIndex.of(condition, folder, site)
         opened.add_askers()
         with_grants = opened.answers()
         opened.revoke_those_of_dev()
@@ -270,8 +275,8 @@ class OpenedIndex:
     def of(
         cls, condition: Condition, folder: Path, site: FakeIssuer, runtime: Runtime | None = None
     ) -> "OpenedIndex":
-        """Return a new index, or raise Invalid if it does not start with these settings."""
-        said = written(_settings_of(condition, folder, site))
+        """Return a new index."""
+        said = written(_settings_of(condition, folder, site), condition.grants)
         file = folder / "wheelyard.toml"
         file.write_text("".join(f"{key} = {as_toml(value)}\n" for key, value in said.items()))
         environ = {"WHEELYARD_ACCESS_STATIC_TOKEN": ENVIRONMENT_TOKEN}
@@ -280,7 +285,8 @@ class OpenedIndex:
         settings = load_settings(file=file, environ=environ).settings
         spool = folder / "spool"
         spool.mkdir()
-        index = memory_index(spool, settings, runtime, google=site.google)
+        tables = _tables_of(condition, site)
+        index = memory_index(spool, settings, runtime, google=site.google, tables=tables)
         opened = cls(index=index, site=site, condition=condition)
         for part in opened.parts().values():
             part.uploads.accept(make_wheel().arrival(spool), ALICE)
@@ -486,13 +492,11 @@ def letters(held: Mapping[str, bool]) -> str:
 
 
 def _settings_of(condition: Condition, folder: Path, site: FakeIssuer) -> dict[str, object]:
-    """Return the settings of a condition, as a file would have them for e94b31aa."""
+    """Return the settings of a condition, without the tables that the store has now."""
     said: dict[str, object] = {
         "access": {"failed_login_per_minute": 1_000_000, **condition.access},
         "index": [{"name": DEV}, {"name": FREE}],
     }
-    if condition.grants:
-        said["grant"] = [grant_table(*grant) for grant in condition.grants]
     if condition.is_first_start:
         return said
     said["access"] = {
@@ -507,9 +511,17 @@ def _settings_of(condition: Condition, folder: Path, site: FakeIssuer) -> dict[s
         "access_token": {"resource": f"gs://{site.bucket}"},
     }
     said["iap"] = {"audience": [IAP_HERE]}
-    said["trusted_publishing"] = {"audience": [PUBLISHING]}
-    said["publisher"] = [publisher_table(site, _publisher(place), [DEMO], place) for place in NAMED]
+    section = {"audience": [PUBLISHING], "private_issuers": [issuer_of(site)]}
+    said["trusted_publishing"] = section
     return said
+
+
+def _tables_of(condition: Condition, site: FakeIssuer) -> str:
+    """Return what the store has of a condition from the beginning."""
+    publishers = list[dict[str, object]]()
+    if not condition.is_first_start:
+        publishers = [publisher_table(site, _publisher(place), [DEMO], place) for place in NAMED]
+    return toml_of(grant=[grant_table(*grant) for grant in condition.grants], publisher=publishers)
 
 
 def _htpasswd_file(folder: Path) -> Path:
@@ -560,7 +572,7 @@ def _bearer(text: str) -> Credential:
 
 
 def _anonymous(index: Index) -> Caller:
-    return index.read_policy.anonymous
+    return index.read_policy.anonymous()
 
 
 def _by(credential: Credential) -> Asker:

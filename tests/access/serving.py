@@ -14,6 +14,7 @@ from tests.access.access_fixture import (
     RIGHTS,
     id_token,
     serve_google,
+    tables,
     values,
     write_files,
 )
@@ -23,6 +24,7 @@ from tests.clients.harness import SOURCE, Sandbox
 from tests.http.packages import Package, form, wheel
 from tests.http.servers import token_of
 from tests.http_server import WHEELYARD, is_healthy, running_program
+from tests.index_tables import put_tables_at
 from tests.plain_http import LOCALLY
 from tests.ports import free_port
 from tests.settings.written import as_toml
@@ -132,6 +134,7 @@ def served(folder: Path, servers: int = 1) -> Iterator[Served]:
         (folder / "wheelyard.toml").write_text(
             "".join(f"{key} = {as_toml(value)}\n" for key, value in settings.items())
         )
+        put_tables_at(folder / "store", tables(google, is_open=False), folder / "wheelyard.toml")
         ports = tuple(stack.enter_context(_server(folder, google)) for _ in range(servers))
         harness = Served(folder, ports, google)
         every = frozenset(f"storage.objects.{each}" for each in ("get", "create", "delete"))

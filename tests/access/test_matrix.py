@@ -227,7 +227,7 @@ def harness(
 
 def is_open(harness: AccessHarness) -> bool:
     """Return whether anybody may read anything here."""
-    return bool(harness.index.authenticator.policy.public)
+    return bool(harness.index.authenticator.policy.public())
 
 
 def is_unknown(person: Requester, harness: AccessHarness) -> bool:

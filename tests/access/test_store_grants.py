@@ -107,12 +107,11 @@ def test_stored_grant_works_behind_the_proxy(tmp_path: Path) -> None:
 
 @pytest.fixture
 def remote(tmp_path: Path) -> Settings:
-    """Settings with a user, whose grants are in the store."""
+    """Settings with a user."""
     file = tmp_path / "users"
     file.write_text("ana:{SHA}mN7MYuzjmaIu0w1JDvMzvn/ec4U=\n")
-    admin = {"who": ["htpasswd:root"], "projects": ["*"], "actions": ["admin"]}
     access = AccessSettings(private=True, htpasswd_file=str(file), htpasswd_may=())
-    return Settings(access=access, grant=(admin,), server=ServerSettings(read_only=True))
+    return Settings(access=access, server=ServerSettings(read_only=True))
 
 
 def status(server: InProcessServer) -> int:
@@ -157,7 +156,7 @@ def test_other_servers_obey_within_fifteen_seconds(tmp_path: Path, remote: Setti
         b"?",
         (
             b'{"grants":[{"what":"granted","at":"2026-01-01T00:00:00Z","by":"x","id":"g1",'
-            b'"grant":{"who":["anonymous"],"projects":["*"],"actions":["read"]}}]}'
+            b'"grant":{"who":["anonymous"],"projects":["*"],"actions":["upload"]}}]}'
         ),
     ],
     ids=["bytes", "anonymous"],

@@ -16,7 +16,7 @@ from wheelyard.catalog.stored_credentials import UsedIdTokens
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Caller
 from wheelyard.model.api_token import ApiToken
-from wheelyard.model.publisher import Publisher, parse_publishers
+from wheelyard.model.publisher import Publisher, parse_publisher
 from wheelyard.operations.publishers import Publishers, PublishersInForce
 from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.wiring.index import Index
@@ -32,7 +32,7 @@ class PublishingRules:
 
 
 RULES = PublishingRules(
-    publishers=parse_publishers([table for table, _ in JOBS]), audiences=(AUDIENCE,)
+    publishers=tuple(parse_publisher(table) for table, _ in JOBS), audiences=(AUDIENCE,)
 )
 
 

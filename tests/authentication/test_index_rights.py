@@ -1,5 +1,6 @@
 """Rights in several indexes: what holds where, of grants, tokens and passwords."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -8,7 +9,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import texts_of
-from tests.index_tables import toml_of
+from tests.index_tables import put_tables, toml_of
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.access_operations import (
     AccessQuestion,
@@ -22,7 +23,7 @@ from wheelyard.authentication.rights import AccessExplanation
 from wheelyard.errors import Forbidden, Invalid
 from wheelyard.model.access import Action, Caller, Identity, parse_right_indexes
 from wheelyard.model.api_token import ID_LENGTH, TokenOwner, TokenRecord
-from wheelyard.model.grants import Granted, GrantFields, parse_grant
+from wheelyard.model.grants import NO_GROUPS, Granted, GrantFields, Grants, build_grant
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.stored_indexes import IndexMade
 from wheelyard.settings.sections import (
@@ -45,8 +46,14 @@ EVERYBODY: Final = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]
 
 
 def _index(folder: Path, *grants: dict[str, Any]) -> Index:
-    settings = Settings(main=OPEN_MAIN, grant=grants, google=GOOGLE)
-    return IndexHarness(folder).opened(1, settings=settings, tables=TABLES)
+    settings = Settings(main=OPEN_MAIN, google=GOOGLE)
+    return _with_grants(folder, settings, grants)
+
+
+def _with_grants(folder: Path, settings: Settings, grants: Sequence[dict[str, Any]]) -> Index:
+    index = IndexHarness(folder).opened(1, settings=settings, tables=TABLES)
+    put_tables(index, toml_of(grant=grants))
+    return index
 
 
 def _grant(who: str, index: str = "") -> dict[str, Any]:
@@ -179,14 +186,15 @@ def test_whether_anybody_may_read_is_a_key_of_the_index(
 
 
 def test_a_grant_to_everybody_can_name_an_index(tmp_path: Path) -> None:
-    """Anybody reads an index if the settings grant that for this index."""
+    """Anybody reads an index if a grant says so for this index, and nobody if all is private."""
     access = AccessSettings(private=False)
     grants = ({**EVERYBODY, "index": "prod"},)
     main = MainSettings(read="granted", promote_only=False)
-    settings = Settings(grant=grants, access=access, main=main, google=GOOGLE)
-    index = IndexHarness(tmp_path).opened(1, settings=settings, tables=TABLES)
+    settings = Settings(access=access, main=main, google=GOOGLE)
+    closed = replace(settings, access=AccessSettings(private=True))
 
-    assert _open_to_all(index) == {"prod"}
+    assert _open_to_all(_with_grants(tmp_path / "open", settings, grants)) == {"prod"}
+    assert _open_to_all(_with_grants(tmp_path / "closed", closed, grants)) == set()
 
 
 def test_it_is_said_why_a_token_does_not_hold(tmp_path: Path) -> None:
@@ -289,8 +297,8 @@ def test_what_passwords_may_is_a_setting(
 ) -> None:
     """A name of the htpasswd file may do in main what the settings say, whatever is granted."""
     access = AccessSettings(private=True, htpasswd_may=may)
-    settings = Settings(main=OPEN_MAIN, access=access, grant=grants)
-    index = IndexHarness(tmp_path).opened(1, settings=settings, tables=TABLES)
+    settings = Settings(main=OPEN_MAIN, access=access)
+    index = _with_grants(tmp_path, settings, grants)
 
     may_upload = {MAIN} if may in {("read", "upload"), ("manage",)} else set()
     assert _where(index, "htpasswd:ana") == may_upload
@@ -350,9 +358,10 @@ def test_a_public_bucket_closes_no_index() -> None:
     settings = Settings(
         store=StoreSettings(downloads="public"), access=AccessSettings(private=True)
     )
-    grants = [parse_grant(1, _grant("user:bo@acme.dev", index)) for index in ("", "prod")]
+    fields = [_fields(index) for index in ("", "prod")]
+    grants = [build_grant("g1", named, NO_GROUPS) for named in fields]
 
-    warnings = [list(stored_grant_warnings(settings, grant, {}, ())) for grant in grants]
+    warnings = [list(stored_grant_warnings(settings, grant, Grants(), ())) for grant in grants]
 
     assert [len(texts) for texts in warnings] == [0, 1]
     assert "gets it from the public bucket" in warnings[1][0].message

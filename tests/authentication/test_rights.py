@@ -21,7 +21,7 @@ from wheelyard.model.access import Action, Caller, Identity, parse_actions, pars
 from wheelyard.model.api_token import NOBODY, TokenOwner
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.person import Person
-from wheelyard.settings.sections import AccessSettings, PublishingSettings, Settings
+from wheelyard.settings.sections import AccessSettings, MainSettings, PublishingSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -33,12 +33,14 @@ READ, UPLOAD = Action.READ, Action.UPLOAD.with_implied
 ANA = "user:ana@acme.dev"
 
 
-def index_of(folder: Path, settings: Settings) -> Index:
-    """Return an index over an empty store in memory."""
+def index_of(folder: Path, settings: Settings, tables: str = "") -> Index:
+    """Return an index over an empty store in memory, but for what the tables describe."""
     clock = Clock()
-    return build_index(
+    index = build_index(
         Stores.of(MemoryStore(clock.seconds)), Spool(folder), settings, fake_runtime(clock, 1)
     )
+    put_tables(index, tables)
+    return index
 
 
 def told(index: Index) -> list[tuple[str, Action, str]]:
@@ -68,14 +70,15 @@ def test_everybody_reads_by_default(tmp_path: Path) -> None:
 
 
 def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
-    """Grants of settings and store count, and active tokens inside the rights of their owners."""
+    """Grants count, and active tokens inside the rights of their owners."""
     grants: tuple[dict[str, object], ...] = (
         {"who": ["anonymous"], "projects": ["acme-*"], "actions": ["read"]},
         {"who": [ANA], "projects": ["other"], "actions": ["manage"]},
     )
-    access = AccessSettings(private=True, htpasswd_may=())
-    settings = Settings(access=access, grant=grants, groups={"team": [ANA]})
-    index = index_of(tmp_path, settings)
+    access, main = AccessSettings(htpasswd_may=()), MainSettings(read="granted")
+    settings = Settings(access=access, main=main)
+    index = index_of(tmp_path, settings, toml_of(grant=grants, groups={"team": [ANA]}))
+    of_everybody = index.server.access.show().grants[0].id
     fields = GrantFields(who=("group:team",), projects=("acme-core",), actions=("upload",))
     grant_id = index.server.access.grant(fields, "local:test")
 
@@ -95,13 +98,13 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
 
     assert told(index) == [
         (f"token:{free} (ci)", Action.MANAGE.with_implied, "API token, until 2026-01-31"),
-        ("group:team", UPLOAD, f"grant {grant_id} in the store"),
+        ("group:team", UPLOAD, f"grant {grant_id}"),
         (
             f"token:{owned} (ana's)",
             UPLOAD,
             f"API token of {ANA}, inside the rights of its owner, until 2026-01-31",
         ),
-        ("anonymous", READ, "grant 1 of the settings"),
+        ("anonymous", READ, f"grant {of_everybody}"),
     ]
 
     for who in (ANA, "user:bo@acme.dev", "anonymous", f"token:{free}", f"token:{owned}"):
@@ -128,14 +131,15 @@ def answer(
     """Return whether somebody may read a project by a grant, and all that is said about it."""
     access = AccessSettings(private=True, htpasswd_may=())
     grant = {**OF_PLATFORM, "who": [grantee]}
-    settings = Settings(access=access, grant=(grant,), sign_in=(TABLE,))
-    index = index_of(folder, settings)
+    settings = Settings(access=access, sign_in=(TABLE,))
+    index = index_of(folder, settings, toml_of(grant=[grant]))
     for person in people:
         snapshot = index.server.people.get_current(person.provider, person.id)
         assert index.server.people.save(person, snapshot) is not None
     subject = parse_subject(who, index.authenticator)
     explained = explain(subject, READ, CORE, index.authenticator, ())
-    return explained.allowed, "\n".join((*explained.reasons, *explained.hints))
+    said = "\n".join((*explained.reasons, *explained.hints))
+    return explained.allowed, said.replace(index.server.access.show().grants[0].id, "ID")
 
 
 def test_a_person_of_a_provider_has_the_groups_of_the_record(tmp_path: Path) -> None:
@@ -143,7 +147,7 @@ def test_a_person_of_a_provider_has_the_groups_of_the_record(tmp_path: Path) -> 
     for who in ("oidc:acme:Ana@acme.dev", f"oidc:acme:ana@acme.dev#{PERSON.id}"):
         assert answer(tmp_path, who, PERSON) == (
             True,
-            "grant 1: oidc:acme:group:platform may read acme-* in the index main",
+            "grant ID: oidc:acme:group:platform may read acme-* in the index main",
         )
     assert answer(tmp_path, "oidc:acme:group:platform")[0]
     assert not answer(tmp_path, "oidc:acme:ana@acme.dev", replace(PERSON, groups=()))[0]
@@ -220,7 +224,8 @@ def test_who_has_no_password_any_more_has_no_access(tmp_path: Path) -> None:
         {"who": ["group:team"], "projects": ["*"], "actions": ["manage"]},
     )
     access = AccessSettings(htpasswd_file=str(users), private=True, htpasswd_may=())
-    index = index_of(tmp_path, Settings(access=access, grant=grants, groups={"team": who}))
+    tables = toml_of(grant=grants, groups={"team": who})
+    index = index_of(tmp_path, Settings(access=access), tables)
     index.server.access.end_person("htpasswd:cleo", "local:test")
 
     def is_allowed(name: str) -> bool:
@@ -253,19 +258,21 @@ def index_with_all_kinds(folder: Path) -> Index:
         access=AccessSettings(
             htpasswd_file=str(folder / "users"), static_tokens_file=str(folder / "tokens.toml")
         ),
+        sign_in=(TABLE,),
+        trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
+    )
+    tables = toml_of(
+        index=({"name": "prod"},),
         grant=(
             {**grant, "who": OF_PROD, "index": "prod"},
             {**grant, "who": ["htpasswd:dora", "oidc:acme:eve@acme.dev"]},
         ),
-        sign_in=(TABLE,),
         publisher=(
             {**GITHUB, "id": "gh-prod", "projects": [CORE], "index": "prod"},
             {**GITHUB, "id": "gh-root", "projects": [CORE], "workflow": "root.yml"},
         ),
-        trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
     )
-    index = index_of(folder, settings)
-    put_tables(index, toml_of(index=({"name": "prod"},)))
+    index = index_of(folder, settings, tables)
     for person in (
         PERSON,
         replace(PERSON, subject="eve", name="eve@acme.dev", groups=()),

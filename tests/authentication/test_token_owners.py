@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from tests.authentication.verifiers.test_password_hashes import APR1, BCRYPT, SHA
 from tests.catalog.faulty_store import FaultyStore
+from tests.index_tables import put_tables, toml_of
 from tests.operations.in_memory_index import ALICE, START, Clock, fake_runtime
 from tests.refused import refused
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -61,6 +62,7 @@ class Place:
         self.htpasswd.write_text(f"ana:{SHA}\nbo:{APR1}\n")
         self.store = MemoryStore(self.clock.seconds)
         self.index = self.opened(1)
+        put_tables(self.index, toml_of(grant=self.grants))
 
     def opened(
         self, seed: int, store: Store | None = None, providers: tuple[str, ...] = ("acme",)
@@ -70,7 +72,7 @@ class Place:
         index = build_index(
             Stores.of(store or self.store),
             Spool(self.folder),
-            Settings(access=access, grant=self.grants),
+            Settings(access=access),
             fake_runtime(self.clock, seed),
             StoreTraits(is_local=False),
         )

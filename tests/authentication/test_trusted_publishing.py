@@ -52,7 +52,7 @@ from wheelyard.model.access import Action, Credential, Scope, parse_pattern
 from wheelyard.model.api_token import ApiToken, parse_token
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.publisher import parse_publishers
+from wheelyard.model.publisher import parse_publisher
 
 
 @pytest.mark.parametrize(("table", "says"), JOBS, ids=lambda value: str(value.get("provider", "")))
@@ -123,7 +123,7 @@ def test_a_minted_token_opens_the_index_until_its_publisher_is_gone(noon: IndexH
     assert caller.principal == "publisher:gh-mylib"
     assert caller.may(Action.UPLOAD, parse_name("mylib"))
     assert not caller.may(Action.UPLOAD, parse_name("other"))
-    others = replace(RULES, publishers=parse_publishers([GITLAB]))
+    others = replace(RULES, publishers=(parse_publisher(GITLAB),))
     for gone in (None, publishing(noon.index, others)):
         with pytest.raises(Unauthenticated) as caught:
             structs.replace(noon.index.authenticator, trusted_publishing=gone).authenticate(
@@ -202,7 +202,10 @@ def test_only_the_bearer_of_a_minted_token_can_revoke_it(noon: IndexHarness) -> 
 def test_a_token_loses_the_rights_of_a_removed_publisher(noon: IndexHarness) -> None:
     """A token dies with its publishers; while one of several is left, it opens that one's."""
     also = {**GITHUB, "id": "also", "projects": ["other"]}
-    both = parse_publishers([GITHUB, also])
+    both = (
+        parse_publisher(GITHUB),
+        parse_publisher(also),
+    )
     service = publishing(noon.index, PublishingRules(publishers=both, audiences=(AUDIENCE,)))
     record = service.mint(signed(GITHUB_SAYS)).record
 
@@ -214,7 +217,7 @@ def test_a_token_loses_the_rights_of_a_removed_publisher(noon: IndexHarness) -> 
     assert identity is not None
     assert identity.principal == "publisher:also"
     assert [scope.projects for scope in identity.scopes] == [("other",)]
-    none = PublishingRules(publishers=parse_publishers([GITLAB]), audiences=(AUDIENCE,))
+    none = PublishingRules(publishers=(parse_publisher(GITLAB),), audiences=(AUDIENCE,))
     assert publishing(noon.index, none).identity(record) is None
 
 
@@ -240,7 +243,7 @@ READER: Table = {**GITHUB, "id": "reader", "actions": ["read"], "projects": ["ac
 
 def test_a_publisher_that_reads_gives_tokens_that_only_read(noon: IndexHarness) -> None:
     """A publisher with the action read gives its jobs a token that reads, and does no more."""
-    rules = PublishingRules(publishers=parse_publishers([READER]), audiences=(AUDIENCE,))
+    rules = PublishingRules(publishers=(parse_publisher(READER),), audiences=(AUDIENCE,))
     service = publishing(noon.index, rules)
     token = service.mint(signed(GITHUB_SAYS)).token
 
@@ -259,7 +262,13 @@ def test_a_publisher_that_reads_gives_tokens_that_only_read(noon: IndexHarness) 
 
 def test_a_job_of_two_publishers_has_the_rights_of_both(noon: IndexHarness) -> None:
     """A job of two publishers uploads to the projects of the one, and reads those of the other."""
-    both = PublishingRules(publishers=parse_publishers([GITHUB, READER]), audiences=(AUDIENCE,))
+    both = PublishingRules(
+        publishers=(
+            parse_publisher(GITHUB),
+            parse_publisher(READER),
+        ),
+        audiences=(AUDIENCE,),
+    )
     service = publishing(noon.index, both)
 
     who = bearer(service, service.mint(signed(GITHUB_SAYS)).token)
@@ -274,7 +283,13 @@ def test_a_job_of_two_publishers_has_the_rights_of_both(noon: IndexHarness) -> N
 def test_two_issuers_may_use_one_token_id(noon: IndexHarness) -> None:
     """A mark that one instance has used is free for another."""
     ours = {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev"}
-    rules = PublishingRules(publishers=parse_publishers([GITLAB, ours]), audiences=(AUDIENCE,))
+    rules = PublishingRules(
+        publishers=(
+            parse_publisher(GITLAB),
+            parse_publisher(ours),
+        ),
+        audiences=(AUDIENCE,),
+    )
     service = publishing(noon.index, rules)
     uri = "gitlab.acme.dev/group/tools//.gitlab-ci.yml@refs/heads/main"
     says = {**GITLAB_SAYS, "iss": "https://gitlab.acme.dev", "ci_config_ref_uri": uri}

@@ -24,6 +24,10 @@ cookie_login = true
 htpasswd_file = "htpasswd"
 htpasswd_may = []
 
+[web]
+contact = "platform@acme.example"
+"""
+TABLES: Final = """
 [[grant]]
 who = ["anonymous"]
 projects = ["*"]
@@ -42,10 +46,8 @@ who = ["group:team"]
 projects = ["acme-*"]
 actions = ["upload"]
 note = "the whole team"
-
-[web]
-contact = "platform@acme.example"
 """
+"""What the store has of rights."""
 
 
 @contextmanager
@@ -58,7 +60,7 @@ def running_site(folder: Path, config: str = "", tables: str = "") -> Iterator[R
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
-    with running_server(folder, config=CONFIG + config, tables=tables) as server:
+    with running_server(folder, config=CONFIG + config, tables=tables + TABLES) as server:
         yield server
 
 

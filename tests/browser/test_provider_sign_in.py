@@ -21,9 +21,8 @@ from wheelyard.model.person import id_of_subject
 
 pytestmark = pytest.mark.integration
 
+PRIVATE: Final = "[access]\nprivate = true\n"
 GRANTS: Final = """
-[access]
-private = true
 [[grant]]
 who = ["oidc:acme:group:platform"]
 projects = ["acme-*"]
@@ -49,7 +48,9 @@ def index(
     tables = provider.table(title="Acme & Co") + provider.table(name="other")
     secrets = {"WHEELYARD_SIGN_IN_ACME_SECRET": SECRET, "WHEELYARD_SIGN_IN_OTHER_SECRET": SECRET}
     folder = tmp_path_factory.mktemp("index")
-    with running_server(folder, config=GRANTS + tables, environment=secrets) as server:
+    with running_server(
+        folder, config=PRIVATE + tables, environment=secrets, tables=GRANTS
+    ) as server:
         publish(server, wheel("acme-core", "1.0"))
         yield server
 

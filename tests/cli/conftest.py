@@ -16,6 +16,7 @@ import pytest
 
 from tests.clients.harness import SOURCE, Sandbox
 from tests.http_server import TOKEN, WHEELYARD, Launched, launch_server
+from tests.index_tables import put_tables_at
 from tests.settings.written import PUBLISHER
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.cli.main import main
@@ -27,7 +28,7 @@ WEAK = (
     + base64.b64encode(hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()).decode()
 )
 ROBOT = "serviceAccount:ci@acme.iam.gserviceaccount.com"
-SETTINGS = f"""
+SETTINGS = """
 [access]
 private = true
 htpasswd_file = "users"
@@ -40,7 +41,8 @@ audience = ["https://packages.example.com"]
 
 [trusted_publishing]
 audience = ["packages.example.com"]
-
+"""
+TABLES = f"""
 [[grant]]
 who = ["domain:acme.dev"]
 projects = ["acme-*"]
@@ -67,6 +69,7 @@ who = ["{ROBOT}", "htpasswd:ml-ci"]
 projects = ["robot-*"]
 actions = ["read"]
 {PUBLISHER}"""
+"""What the store has of rights."""
 
 WHERE = SOURCE
 SERVERS = {"serve", "run"}
@@ -122,6 +125,13 @@ def settings(sandbox: Sandbox) -> Path:
     for name in ("users", "tokens.toml"):
         (folder / name).chmod(0o600)
     return folder / "wheelyard.toml"
+
+
+@pytest.fixture
+def granted(settings: Path, sandbox: Sandbox) -> Path:
+    """The same settings, beside a store that has grants and a publisher."""
+    put_tables_at(sandbox.folder / "wheelyard-data", TABLES, settings)
+    return settings
 
 
 @pytest.fixture

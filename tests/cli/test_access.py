@@ -5,15 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Done, Typed
+from tests.cli.conftest import TABLES, Done, Typed
+from tests.clients.harness import Sandbox
+from tests.index_tables import put_tables_at
 
 OPEN = "anybody may read the index main all the same"
 
 
 @pytest.fixture
-def access(wheelyard: Typed, settings: Path) -> Typed:
-    """Type a subcommand of `access`, for an index whose settings have five grants."""
-    assert wheelyard("token", "create", "ci", "--store", "there").returncode == 0
+def access(wheelyard: Typed, settings: Path, sandbox: Sandbox) -> Typed:
+    """Type a subcommand of `access`, for an index that has five grants."""
+    put_tables_at(sandbox.folder / "there", TABLES, settings)
 
     def run(*arguments: str) -> Done:
         return wheelyard("access", *arguments, "--config", settings, "--store", "there")
@@ -22,7 +24,7 @@ def access(wheelyard: Typed, settings: Path) -> Typed:
 
 
 def test_a_team_gets_and_loses_rights(access: Typed, wheelyard: Typed) -> None:
-    """A team gets rights to projects, and loses them, without a change of the settings."""
+    """A team gets rights to projects, and loses them, and each change has its line."""
     assert access("group", "set", "team", "htpasswd:ml-ci", "user:Bo@acme.dev").returncode == 0
     granted = access("grant", "group:team", "--project", "ml-*", "--can", "upload", "--note", "why")
     grant_id = granted.stdout.strip()
@@ -32,11 +34,11 @@ def test_a_team_gets_and_loses_rights(access: Typed, wheelyard: Typed) -> None:
     assert f"Grant {grant_id}: group:team may" in granted.stderr
 
     shown = access("show").stdout.splitlines()
-    assert shown[0] == (
-        "grant 1 (settings): domain:acme.dev may read acme-* in the index main (everyone employed)"
+    assert shown[0].endswith(
+        " by local:test): domain:acme.dev may read acme-* in the index main (everyone employed)"
     )
-    assert shown[-2].startswith(f"grant {grant_id} (store, 20")
-    assert shown[-1] == "group team (store): htpasswd:ml-ci, user:bo@acme.dev"
+    assert shown[-2].startswith(f"grant {grant_id} (20")
+    assert shown[-1] == "group team: htpasswd:ml-ci, user:bo@acme.dev"
     listed = json.loads(access("show", "--json").stdout)
     assert (listed["grants"][-1]["id"], listed["grants"][-1]["note"]) == (grant_id, "why")
 
@@ -85,8 +87,8 @@ def test_who_grants_rights_is_told_what_everybody_has(wheelyard: Typed, tmp_path
 
 
 @pytest.mark.integration
-def test_without_a_store_the_settings_are_explained(access: Typed, wheelyard: Typed) -> None:
-    """Without a store the grants of the settings are explained; an error is no answer."""
+def test_an_error_of_the_store_is_no_answer(access: Typed, wheelyard: Typed) -> None:
+    """Where the store cannot be asked for its grants, there is an error and no answer."""
     access("grant", "user:bo@else.dev", "--project", "*", "--can", "read")
     asked = ("access", "explain", "user:bo@else.dev", "acme-core", "read")
 

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ROBOT, SETTINGS, STATIC, WEAK, Done, Typed
+from tests.cli.conftest import SETTINGS, STATIC, WEAK, Done, Typed
 from tests.clients.harness import Sandbox
 from tests.clients.tls import Authority
 from tests.fake_gcs.server import running_fake_gcs
 from tests.index_tables import put_tables, put_tables_at, toml_of
-from tests.settings.written import PUBLISHER
 from tests.storage.gcs.opened import EMULATOR
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
@@ -36,38 +35,9 @@ def check(wheelyard: Typed, settings: Path) -> Configured:
     return run
 
 
-def test_each_grant_and_publisher_is_listed(check: Configured) -> None:
-    """Every grant is there in words, with its number and its note, and every publisher."""
-    output = check().stdout.splitlines()
-
-    who = "htpasswd:ml-ci, user:ana@acme.dev"
-    assert [line for line in output if line.startswith("grant ")] == [
-        "grant 1: domain:acme.dev may read acme-* in the index main (everyone employed)",
-        f"grant 2: {who} may read, upload to and manage acme-*, tools in the index main",
-        "grant 3: allAuthenticated may read open-* in the index main",
-        f"grant 4: {ROBOT}#123 may read and upload to robots in the index main",
-        f"grant 5: htpasswd:ml-ci, {ROBOT} may read robot-* in the index main",
-    ]
-    can = "may read and upload to acme-core in the index main"
-    assert f"publisher core: https://gitlab.com {can}" in output
-
-
-def test_a_publisher_that_reads_is_told_apart(check: Configured) -> None:
-    """A publisher that only reads is told apart, and one that would manage stops the start."""
-    reader = PUBLISHER.replace('"core"', '"tests"').replace('["acme-core"]', '["*"]')
-
-    output = check(f'{reader}actions = ["read"]\n').stdout.splitlines()
-
-    can = "may read every project in the index main"
-    assert f"publisher tests: https://gitlab.com {can}" in output
-    refused = check(f'{reader}actions = ["read", "manage"]\n')
-    assert refused.returncode == 1
-    assert "[[publisher]] 'tests': actions: expected" in refused.stderr
-
-
-def test_warnings_are_no_failure(check: Configured, settings: Path) -> None:
+def test_warnings_are_no_failure(check: Configured, granted: Path) -> None:
     """Warnings go to standard error, and are no failure."""
-    (settings.parent / "tokens.toml").chmod(0o644)
+    (granted.parent / "tokens.toml").chmod(0o644)
 
     done = check('\n[server]\nhost = "0.0.0.0"\n')
 
@@ -75,7 +45,7 @@ def test_warnings_are_no_failure(check: Configured, settings: Path) -> None:
     for words in (
         "tokens.toml: every user of this machine may read it",
         "the hash on line 1 is SHA-1",
-        "grant 3 is for allAuthenticated, which is every Google account",
+        " is for allAuthenticated, which is every Google account",
         "credentials may come over plain HTTP",
     ):
         assert words in done.stderr
@@ -107,11 +77,7 @@ def test_no_secret_is_shown(check: Configured) -> None:
         ("users", "ana", "users: Line 1 has no colon"),
         ("users", f"ana:{WEAK}\nana:{WEAK}", "users: Line 2 has a name that is there"),
         ("tokens.toml", "[[token]]", "tokens.toml: [[token]] number 1: name: is missing"),
-        (
-            "wheelyard.toml",
-            '[access]\nprivate = true\n[[grant]]\nwho = ["ana"]',
-            "[[grant]] number 1",
-        ),
+        ("wheelyard.toml", '[[grant]]\nwho = ["ana"]', "has grant: the store keeps what describes"),
     ],
 )
 def test_a_senseless_file_is_a_failure_in_one_line(

@@ -1,5 +1,6 @@
 """The output of `wheelyard access explain`, and of `token list` for CI jobs."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,22 +9,32 @@ from msgspec.structs import replace
 
 from tests.cli.conftest import ROBOT, Done, Typed
 from tests.clients.harness import Sandbox
+from tests.index_tables import put_tables, toml_of
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.api_token import TokenOwner
 from wheelyard.settings.load import load_settings
+from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
 
 
 @pytest.fixture
-def explain(wheelyard: Typed, settings: Path) -> Typed:
-    """Ask who may do what."""
+def explain(wheelyard: Typed, granted: Path, index: Index) -> Typed:
+    """Ask who may do what; in what is printed, grants have their numbers in place of their ids."""
+    ids = [grant.id for grant in index.server.access.show().grants]
 
     def ask(*arguments: str) -> Done:
-        return wheelyard("access", "explain", *arguments, "--config", settings)
+        return numbered(wheelyard("access", "explain", *arguments, "--config", granted), ids)
 
     return ask
+
+
+def numbered(done: Done, ids: Sequence[str]) -> Done:
+    """Return what was printed with the numbers of grants, from 1, in place of their ids."""
+    for number, grant_id in enumerate(ids, 1):
+        done.stdout = done.stdout.replace(f"grant {grant_id}", f"grant {number}")
+    return done
 
 
 @pytest.mark.parametrize(
@@ -45,7 +56,7 @@ def explain(wheelyard: Typed, settings: Path) -> Typed:
             "publisher:core",
             "acme-core",
             "upload",
-            "trusted publisher of the settings: publisher:core may",
+            "trusted publisher: publisher:core may",
         ),
     ],
 )
@@ -60,25 +71,19 @@ def test_allowed_access_names_its_grant(
     assert f"\n  {reason}" in done.stdout
 
 
-def test_through_a_group(wheelyard: Typed) -> None:
+def test_through_a_group(wheelyard: Typed, bare: Index) -> None:
     """For access by a group, the output names the grant, the group and the member."""
-    groups = {
-        "WHEELYARD_TOML": """
-            [groups]
-            team = ["htpasswd:ml-ci", "domain:acme.dev"]
-            [access]
-            private = true
-            [[grant]]
-            who = ["group:team"]
-            projects = ["ml-*"]
-            actions = ["upload"]
-        """
-    }
+    table = {"who": ["group:team"], "projects": ["ml-*"], "actions": ["upload"]}
+    members = ["htpasswd:ml-ci", "domain:acme.dev"]
+    put_tables(bare, toml_of(grant=[table], groups={"team": members}))
+    ids = [grant.id for grant in bare.server.access.show().grants]
 
-    who = "user:ana@acme.dev,domain:acme.dev"
-    done = wheelyard("access", "explain", who, "ml-core", "upload", **groups)
-    other = wheelyard("access", "explain", "user:ana@acme.dev", "ml-core", "upload", **groups)
-    group = wheelyard("access", "explain", "group:team", "ml-core", "upload", **groups)
+    def ask(who: str) -> Done:
+        asked = ("access", "explain", who, "ml-core", "upload")
+        return numbered(wheelyard(*asked, WHEELYARD_ACCESS_PRIVATE="true"), ids)
+
+    done = ask("user:ana@acme.dev,domain:acme.dev")
+    other, group = ask("user:ana@acme.dev"), ask("group:team")
 
     scope = "read and upload to ml-* in the index main"
     reason = f"grant 1: group:team may {scope}; domain:acme.dev is in group:team"
@@ -139,9 +144,9 @@ def test_other_principals_are_named(explain: Typed, who: str, project: str, hint
     assert all(line.startswith(f"  {hint}") for line in hints)
 
 
-def test_without_the_passwords(explain: Typed, settings: Path) -> None:
+def test_without_the_passwords(explain: Typed, granted: Path) -> None:
     """The command works without the password file."""
-    (settings.parent / "users").unlink()
+    (granted.parent / "users").unlink()
 
     done = explain("htpasswd:ml-ci", "tools", "upload")
 
@@ -163,7 +168,7 @@ def test_without_grants_the_defaults_are_said(wheelyard: Typed) -> None:
         (["ana", "x", "read"], 2, "nobody that a grant can name"),
         (["anonymous", "a b", "read"], 2, "not a project name"),
         (["anonymous", "x", "fly"], 2, "fly"),
-        (["token:0123456789", "x", "read"], 1, "There is no store"),
+        (["token:0123456789", "x", "read"], 1, "no token with the id"),
     ],
 )
 def test_bad_question_fails(explain: Typed, arguments: list[str], status: int, words: str) -> None:
@@ -174,11 +179,25 @@ def test_bad_question_fails(explain: Typed, arguments: list[str], status: int, w
     assert words in done.stderr
 
 
+def test_a_token_without_a_store(wheelyard: Typed) -> None:
+    """Without a store nobody knows a token."""
+    done = wheelyard("access", "explain", "token:0123456789", "x", "read")
+
+    assert (done.returncode, "There is no store" in done.stderr) == (1, True)
+
+
 @pytest.fixture
-def index(sandbox: Sandbox, settings: Path) -> Index:
+def index(sandbox: Sandbox, granted: Path) -> Index:
     """The store that the commands use."""
     store = {"location": str(sandbox.folder / "wheelyard-data")}
-    return open_index(load_settings(file=settings, overrides={"store": store}, environ={}).settings)
+    return open_index(load_settings(file=granted, overrides={"store": store}, environ={}).settings)
+
+
+@pytest.fixture
+def bare(sandbox: Sandbox) -> Index:
+    """A store without rights."""
+    place = StoreSettings(location=str(sandbox.folder / "wheelyard-data"))
+    return open_index(Settings(store=place))
 
 
 def test_a_token_is_explained_by_scope_or_state(explain: Typed, index: Index) -> None:
@@ -246,7 +265,9 @@ def test_person_is_shown_in_columns(wheelyard: Typed, index: Index) -> None:
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-def test_whoever_reads_anything_reads_public_packages(wheelyard: Typed, *, is_open: bool) -> None:
+def test_whoever_reads_anything_reads_public_packages(
+    wheelyard: Typed, bare: Index, *, is_open: bool
+) -> None:
     """Whoever may read anything may read public packages, of which no grant has a word."""
     given = {
         "WHEELYARD_TOML": """
@@ -258,12 +279,10 @@ def test_whoever_reads_anything_reads_public_packages(wheelyard: Typed, *, is_op
             private = true
             htpasswd_may = []
             private_names = ["pay-*"]
-            [[grant]]
-            who = ["htpasswd:ml-ci"]
-            projects = ["acme-*"]
-            actions = ["read"]
         """
     }
+    table = {"who": ["htpasswd:ml-ci"], "projects": ["acme-*"], "actions": ["read"]}
+    put_tables(bare, toml_of(grant=[table]))
     if is_open:
         wheelyard("token", "create", "ci", **given)
 

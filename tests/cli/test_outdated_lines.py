@@ -43,7 +43,6 @@ def configure(folder: Path, name: str, lines: str) -> Path:
     path = folder / f"{name}.toml"
     path.write_text(
         f'[access]\nprivate = true\nhtpasswd_file = "{name}.htpasswd"\nhtpasswd_may = []\n'
-        '[[grant]]\nwho = ["htpasswd:*"]\nprojects = ["*"]\nactions = ["read"]\n'
     )
     return path
 

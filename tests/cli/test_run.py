@@ -8,6 +8,7 @@ import pytest
 from tests.cli.conftest import PASSWORD, WEAK, Serve, Serving, Typed
 from tests.clients.harness import Sandbox
 from tests.http_server import TOKEN
+from tests.index_tables import put_tables_at
 from tests.operations.distributions import Made, make_wheel
 from tests.plain_http import LOCALLY
 from tests.waiting import TIMEOUT_SECONDS
@@ -157,10 +158,13 @@ def test_what_opens_everything_must_be_explicit(
     assert not (packages / ".wheelyard" / "projects").exists()
 
 
-@pytest.mark.parametrize("config", [DECIDED + GRANT, UPLOADING])
-def test_settings_limit_users(packages: Path, sandbox: Sandbox, serve: Serve, config: str) -> None:
+@pytest.mark.parametrize(("config", "tables"), [(DECIDED, GRANT), (UPLOADING, "")])
+def test_settings_limit_users(
+    packages: Path, sandbox: Sandbox, serve: Serve, config: str, tables: str
+) -> None:
     """Without more in `htpasswd_may` and grants, users of the file cannot remove files."""
     (sandbox.folder / "wheelyard.toml").write_text(config)
+    put_tables_at(packages / ".wheelyard", tables, sandbox.folder / "wheelyard.toml")
 
     serving = serve("-P", ".htpasswd", str(packages), command="run")
 
@@ -168,25 +172,12 @@ def test_settings_limit_users(packages: Path, sandbox: Sandbox, serve: Serve, co
     assert remove(serving, ANA) == 403
 
 
-def test_beside_a_grant_the_rights_of_passwords_are_said(
-    packages: Path, sandbox: Sandbox, wheelyard: Typed
-) -> None:
-    """What `run` lets users of the file do by itself stops the start beside a grant."""
-    del packages
-    (sandbox.folder / "wheelyard.toml").write_text("[access]\nprivate = true\n" + GRANT)
-
-    done = wheelyard("run", "-P", ".htpasswd", "packages")
-
-    assert done.returncode == 1
-    assert "access.htpasswd_may: the settings have a [[grant]]" in done.stderr
-
-
 def test_with_grants_no_first_token_is_made(packages: Path, sandbox: Sandbox, serve: Serve) -> None:
-    """If grants are configured, no initial token is created."""
+    """If there are grants, no initial token is created."""
     del packages
-    (sandbox.folder / "wheelyard.toml").write_text(
-        "[access]\nprivate = false\n"
-        + GRANT.replace("htpasswd:ana", "anonymous").replace("upload", "read")
-    )
+    config = sandbox.folder / "wheelyard.toml"
+    config.write_text("[access]\nprivate = false\n")
+    to_all = GRANT.replace("htpasswd:ana", "anonymous").replace("upload", "read")
+    put_tables_at(sandbox.folder / "wheelyard-data", to_all, config)
 
     assert not TOKEN.search(serve().printed.read_text())

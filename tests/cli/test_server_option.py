@@ -27,7 +27,8 @@ CONFIG = """
 [access]
 private = true
 static_tokens_file = "tokens.toml"
-
+"""
+TABLES = """
 [[grant]]
 who = ["static:root"]
 projects = ["*"]
@@ -47,7 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     tokens = folder / "tokens.toml"
     tokens.write_text(f'[[token]]\nname = "root"\nvalue = "{ADMIN}"\nprojects = ["*"]\n')
     tokens.chmod(0o600)
-    with running_server(folder, config=CONFIG) as server:
+    with running_server(folder, config=CONFIG, tables=TABLES) as server:
         yield server
 
 
@@ -328,7 +329,7 @@ def test_administrators_manage_rights(remote: Typed, local: Typed) -> None:
         shown = remote("access", "show", *arguments).stdout
         assert shown == local("access", "show", *arguments).stdout
     shown = remote("access", "show").stdout
-    match = re.search(r"grant (g\w+) \(store, .* by static:root\)", shown)
+    match = re.search(r"grant (g\w+) \(20.* by static:root\)", shown)
     assert match is not None
     assert remote("access", "revoke", match[1]).stdout == f"{match[1]}: revoked\n"
     assert remote("access", "group", "delete", "here").returncode == 0

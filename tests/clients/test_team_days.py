@@ -46,7 +46,7 @@ def team(sandbox: Sandbox) -> Iterator[Server]:
     """Yield a server with the indexes of a team."""
     config, store = sandbox.folder / "team.toml", sandbox.folder.parent / "store"
     config.write_text(SETTINGS)
-    put_tables_at(store, TABLES)
+    put_tables_at(store, TABLES, config)
     place = ("--store", str(store), "--config", str(config))
     with serving(sandbox, {}, *place) as address:
         yield Server(address, make_token(sandbox, *place), store, private=True)

@@ -51,12 +51,13 @@ private = true
 
 [trusted_publishing]
 audience = ["packages.example.com"]
-
+private_issuers = ["{github}", "{gitlab}", "{google}"]
+"""
+TABLES = """\
 [[publisher]]
 id = "gh-yard"
 provider = "github"
 issuer = "{github}"
-allow_private_issuer = true
 repository = "octo-org/octo-repo"
 repository_id = 456789
 owner_id = 123456
@@ -68,7 +69,6 @@ projects = ["yard-hub", "yard-kite", "yard-other", "yard-hand", "yard-deed"]
 id = "gl-yard"
 provider = "gitlab"
 issuer = "{gitlab}"
-allow_private_issuer = true
 project_path = "group/tools"
 project_id = 46573356
 namespace_id = 68413579
@@ -78,7 +78,6 @@ projects = ["yard-lab"]
 id = "gh-read"
 provider = "github"
 issuer = "{github}"
-allow_private_issuer = true
 repository = "octo-org/octo-repo"
 repository_id = 456789
 owner_id = 123456
@@ -90,7 +89,6 @@ actions = ["read"]
 id = "gl-read"
 provider = "gitlab"
 issuer = "{gitlab}"
-allow_private_issuer = true
 project_path = "group/reader"
 project_id = 7
 namespace_id = 8
@@ -101,7 +99,6 @@ actions = ["read"]
 id = "gcb-read"
 provider = "oidc"
 issuer = "{google}"
-allow_private_issuer = true
 require_jti = false
 match = {{ sub = "104857600123456789012", email = "build@acme.iam.gserviceaccount.com" }}
 projects = ["yard-read"]
@@ -180,8 +177,9 @@ def shared_ci(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ci]:
         for issuer, path in ((github, "/.well-known/jwks"), (gitlab, "/oauth/discovery/keys")):
             issuer.serve_keys(KEY)
             issuer.answers[path] = issuer.answers["/keys"]
-        config = CONFIG.format(github=github.url, gitlab=gitlab.url, google=google.url)
-        site = stack.enter_context(running_server(folder / "site", config=config))
+        places = {"github": github.url, "gitlab": gitlab.url, "google": google.url}
+        config, tables = CONFIG.format(**places), TABLES.format(**places)
+        site = stack.enter_context(running_server(folder / "site", config=config, tables=tables))
         proxy = stack.enter_context(running_proxy(folder, site.address))
         yield Ci(site, proxy, github, gitlab, google)
 

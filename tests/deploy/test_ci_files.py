@@ -57,7 +57,9 @@ audience = ["{AUDIENCE}"]
 
 [trusted_publishing]
 audience = ["packages.example.com"]
-
+private_issuers = ["ISSUER"]
+"""
+TABLES = f"""\
 [[grant]]
 who = ["serviceAccount:{ACCOUNT}"]
 projects = ["*"]
@@ -68,7 +70,6 @@ id = "cloud-build"
 provider = "oidc"
 issuer = "ISSUER"
 jwks_url = "ISSUER/keys"
-allow_private_issuer = true
 require_jti = false
 match = {{ sub = "104857600123456789012", email = "{ACCOUNT}" }}
 projects = ["acme-core"]
@@ -252,9 +253,9 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     (site_packages(python) / "clients.pth").write_text("\n".join(places))
     with running_issuer() as google:
         google.serve_keys(rsa_key("google"))
-        config = CONFIG.replace("ISSUER", google.url)
+        config, tables = (text.replace("ISSUER", google.url) for text in (CONFIG, TABLES))
         with running_server(
-            folder / "site", config=config, environment=google.environment
+            folder / "site", config=config, environment=google.environment, tables=tables
         ) as server:
             yield Runner(sandbox, server, google)
 

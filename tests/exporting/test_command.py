@@ -38,8 +38,8 @@ def test_export_says_what_it_wrote(stocked: StoreFolder, wheelyard: Typed) -> No
     assert list((site / MANIFEST).parent.iterdir()) == [site / MANIFEST]
 
 
-SOME = """[main]
-read = "granted"
+CLOSED = '[main]\nread = "granted"\n'
+SOME = """
 [[grant]]
 who = ["anonymous"]
 projects = ["{}"]
@@ -48,19 +48,21 @@ actions = ["read"]
 
 
 @pytest.mark.parametrize(
-    ("text", "is_told"),
+    ("text", "tables", "is_told"),
     [
-        ("[access]\nprivate = true\n", True),
-        (SOME.format("open-*"), True),
-        (SOME.format("*"), False),
+        ("[access]\nprivate = true\n", "", True),
+        ("[access]\nprivate = true\n", SOME.format("*"), True),
+        (CLOSED, SOME.format("open-*"), True),
+        (CLOSED, SOME.format("*"), False),
     ],
 )
 def test_a_private_index_warns_of_a_public_site(
-    stocked: StoreFolder, wheelyard: Typed, text: str, *, is_told: bool
+    stocked: StoreFolder, wheelyard: Typed, text: str, tables: str, *, is_told: bool
 ) -> None:
     """For a private index, one warning says that every reader of the site can read everything."""
     config = stocked.folder / "settings.toml"
     config.write_text(text)
+    put_tables_at(stocked.store, tables, config)
 
     done = wheelyard("export", stocked.site, "--store", stocked.store, "--config", config)
 
@@ -186,7 +188,8 @@ def test_a_private_index_among_public_ones(stocked: StoreFolder, wheelyard: Type
     private = "[access]\nprivate = false\n"
     grant = '[[grant]]\nwho = ["{}"]\nprojects = ["*"]\nactions = ["read"]\n{}\n'
     of_prod = grant.format("user:ana@acme.dev", 'index = "prod"')
-    config.write_text(private + grant.format("anonymous", "") + of_prod)
+    config.write_text(private)
+    put_tables_at(stocked.store, grant.format("anonymous", "") + of_prod, config)
 
     done = wheelyard("export", stocked.site, "--store", stocked.store, "--config", config)
 

@@ -18,12 +18,14 @@ from tests.authentication.verifiers.fake_issuer import (
 )
 from tests.http.jobs import AUDIENCE, KEY, Ci, publisher
 from tests.http.servers import Answer, RunningServer, memory_index, running_app
+from tests.index_tables import toml_of
 from wheelyard.settings.sections import (
     AccessSettings,
     AccessTokenSettings,
     GoogleSettings,
     IapSettings,
     IdTokenSettings,
+    MainSettings,
     PublishingSettings,
     ServerSettings,
     Settings,
@@ -93,9 +95,17 @@ class GoogleUsersServer:
 
 @contextmanager
 def running_google_server(
-    folder: Path, grants: Sequence[dict[str, object]] = GRANTS, store: Store | None = None
+    folder: Path,
+    grants: Sequence[dict[str, object]] = GRANTS,
+    store: Store | None = None,
+    *,
+    is_private: bool = True,
 ) -> Iterator[GoogleUsersServer]:
-    """Serve a private index that every kind of credential opens."""
+    """
+    Serve an index that every kind of credential opens, and nobody else unless a grant says so.
+
+    With `is_private` grants to everybody do not count either.
+    """
     folder.mkdir(exist_ok=True)
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (folder / "htpasswd").write_text(f"bob:{hashed}\n")
@@ -109,21 +119,23 @@ def running_google_server(
         settings = Settings(
             server=ServerSettings(public_url=INDEX),
             access=AccessSettings(
-                private=True,
+                private=is_private,
                 htpasswd_may=(),
                 htpasswd_file=str(folder / "htpasswd"),
                 static_tokens_file=str(folder / "tokens.toml"),
             ),
+            main=MainSettings(read="granted"),
             google=GoogleSettings(
                 allow_private=True,
                 id_token=IdTokenSettings(audience=(INDEX,)),
                 access_token=AccessTokenSettings(resource=f"gs://{issuer.bucket}"),
             ),
             iap=IapSettings(audience=(PROXIED,)),
-            trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
-            publisher=(publisher(issuer),),
-            grant=tuple(grants),
+            trusted_publishing=PublishingSettings(
+                audience=(AUDIENCE,), private_issuers=(issuer.url,)
+            ),
         )
-        index = memory_index(folder, settings, store=store, google=issuer.google)
+        tables = toml_of(publisher=[publisher(issuer)], grant=grants)
+        index = memory_index(folder, settings, store=store, google=issuer.google, tables=tables)
         with running_app(index, folder) as server:
             yield GoogleUsersServer(server, issuer, index)

@@ -15,6 +15,7 @@ from tests.authentication.verifiers.fake_issuer import (
     running_issuer,
 )
 from tests.http.servers import Answer, RunningServer, memory_index, running_app
+from tests.index_tables import toml_of
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.settings.sections import PublishingSettings, Settings
 from wheelyard.wiring.index import Index
@@ -34,7 +35,6 @@ def publisher(issuer: FakeIssuer, name: str = "demo", **changes: object) -> dict
         "id": f"ci-{name}",
         "provider": "oidc",
         "issuer": issuer.url,
-        "allow_private_issuer": True,
         "match": {"sub": RELEASE},
         "projects": [name],
         **changes,
@@ -99,10 +99,12 @@ def running_ci(
         issuer.serve_discovery()
         settings = replace(
             settings,
-            publisher=(publisher(issuer), *settings.publisher),
-            trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
+            trusted_publishing=PublishingSettings(
+                audience=(AUDIENCE,), private_issuers=(issuer.url,)
+            ),
             server=replace(settings.server, trusted_proxies=1),
         )
+        tables += toml_of(publisher=[publisher(issuer)])
         index = memory_index(folder, settings, runtime, tables=tables)
         with running_app(index, folder) as server:
             yield Ci(server, issuer, index)

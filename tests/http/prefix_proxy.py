@@ -8,7 +8,7 @@ from typing import Final
 
 import bcrypt
 
-from tests.browser.site import CONFIG, PASSWORD, USER
+from tests.browser.site import CONFIG, PASSWORD, TABLES, USER
 from tests.http.servers import RunningServer, running_server
 from tests.nginx import running_nginx
 from tests.ports import free_port
@@ -64,7 +64,8 @@ def behind_nginx(
     (folder / "nginx").mkdir(parents=True)
     (folder / "htpasswd").write_text(f"{USER}:{hashed}\n")
     whole = server_table + CONFIG + config
-    with running_server(folder, config=whole, tables=tables, environment=environment) as server:
+    put = tables + TABLES
+    with running_server(folder, config=whole, tables=put, environment=environment) as server:
         tail = "/" if setup.takes_away else ""
         place = f"{setup.takes_away or path}/"
         site = (

@@ -165,6 +165,7 @@ def memory_index(
     for thread in set(running_threads()) - threads:
         if thread.name == "search-index":
             thread.join()
+    put_tables(index, tables)
     return index
 
 
@@ -193,9 +194,9 @@ def running_server(
     folder: Path,
     *options: str,
     config: str = "",
-    tables: str = "",
     prefix: str = "",
     environment: Mapping[str, str] | None = None,
+    tables: str = "",
 ) -> Iterator[RunningServer]:
     """
     Start a server on a new store, into which `tables` are put before.

@@ -32,8 +32,8 @@ def test_releases_go_while_the_disk_is_full(tmp_path: Path, disk: Path) -> None:
     folder.mkdir()
     (folder / "store").symlink_to(disk / "store")
     (folder / "htpasswd").write_text(f"admin:{SHA}\n")
-    access = f"{ACCESS}htpasswd_file = '{folder / 'htpasswd'}'\n{GRANTS}"
-    with running_server(folder, config=access) as server:
+    access = f"{ACCESS}htpasswd_file = '{folder / 'htpasswd'}'\n"
+    with running_server(folder, config=access, tables=GRANTS) as server:
         publish(server, *(wheel("demo", version) for version in ("1.0", "2.0", "3.0")))
         fill(disk)
         assert post(server, wheel("late", "1.0")).status_code == 507

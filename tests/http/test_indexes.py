@@ -299,7 +299,7 @@ def test_bytes_are_removed_by_who_may_administer_the_indexes(
         {"who": [reader], "projects": ["*"], "actions": ["read"], "index": "prod"},
     )
     main = MainSettings(read="granted", promote_only=False)
-    settings, tables = Settings(main=main, grant=grants), toml_of(index=INDEXES[:2])
+    settings, tables = Settings(main=main), toml_of(index=INDEXES[:2], grant=grants)
     with in_process(tmp_path, settings, tables=tables) as server:
         for name in (MAIN, "dev", "prod"):
             server.publish_to(name, OLD)
@@ -438,7 +438,7 @@ def test_what_a_change_of_an_index_closes_is_public_no_more(
     """An index that needs a right from now on is at once nothing that anybody reads or caches."""
     http = HttpSettings(public_max_age=60)
     views = ("prod", "prod/as-of-2026-01-01")
-    with in_process(tmp_path, Settings(grant=grants, http=http)) as server:
+    with in_process(tmp_path, Settings(http=http), tables=toml_of(grant=grants)) as server:
         for table in OPEN[:2]:
             server.index.server.index_administration.make(table, "local:test")
         server.publish_to("prod", OLD)
@@ -500,7 +500,7 @@ def test_other_servers_close_an_index_within_fifteen_seconds(tmp_path: Path) -> 
 def test_nobody_gets_a_right_while_the_grants_are_not_known(
     tmp_path: Path, damage: bytes | None
 ) -> None:
-    """While the grants are damaged or lost, no credential is taken, and what is open stays open."""
+    """While the grants are damaged or lost, they give nobody a right; what is open stays open."""
     tables = toml_of(index=(*INDEXES[1:2], {"name": "dev", "read": "anyone"}))
     settings = Settings(access=AccessSettings(static_token="s" * 40))
     with in_process(tmp_path, settings, tables=tables) as server:
@@ -511,7 +511,7 @@ def test_nobody_gets_a_right_while_the_grants_are_not_known(
         bearer = ("Authorization", f"Bearer {'s' * 40}")
 
         assert server.get("/prod/simple/demo/", JSON, bearer).status == 503
-        assert server.get("/prod/simple/demo/", JSON).status == 401
+        assert server.get("/prod/simple/demo/", JSON).status == 503
         assert server.get("/simple/", JSON).status == 200
         assert server.get("/dev/simple/", JSON).status == 200
         assert server.get("/nobody/simple/", JSON).status == 404

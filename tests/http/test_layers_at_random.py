@@ -17,6 +17,7 @@ from tests.access.access_fixture import PASSWORD
 from tests.access.index_matrix import LOGIN
 from tests.access.principals import basic
 from tests.http.in_process import InProcessServer, in_process
+from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from wheelyard.model.access import matches_any, parse_pattern
@@ -134,7 +135,9 @@ class LayersMachine(RuleBasedStateMachine):
         super().__init__()
         self.stack = ExitStack()
         folder = Path(self.stack.enter_context(TemporaryDirectory()))
-        self.server: InProcessServer = self.stack.enter_context(in_process(folder, given(folder)))
+        self.server: InProcessServer = self.stack.enter_context(
+            in_process(folder, given(folder), tables=ROOT)
+        )
         administration = self.server.index.server.index_administration
         for name in (DEV, PROD):
             administration.make({"name": name}, BY)
@@ -296,14 +299,16 @@ def written_name(index: str) -> str:
     return index
 
 
+ROOT = toml_of(grant=[{"who": ["htpasswd:root"], "projects": ["*"], "actions": ["admin"]}])
+
+
 def given(folder: Path) -> Settings:
     """Return settings with which nobody may read anything without a grant of the store."""
     file = folder / "htpasswd"
     file.write_text("".join(f"{name}:{LOGIN}\n" for name in ("ana", "bo", "nobody", "root")))
     file.chmod(0o600)
     access = AccessSettings(private=True, htpasswd_may=(), htpasswd_file=str(file))
-    root = {"who": ["htpasswd:root"], "projects": ["*"], "actions": ["admin"]}
-    return Settings(access=access, grant=(root,), main=OPEN_MAIN)
+    return Settings(access=access, main=OPEN_MAIN)
 
 
 LayersMachine.TestCase.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)

@@ -178,7 +178,9 @@ def test_refusal_names_the_credential(principal: str, words: str) -> None:
         Caller(principal, ()).require(Action.READ, DEMO)
     assert caught.value.fact == f"{words} read 'demo'."
     assert caught.value.message.startswith(caught.value.fact)
-    remedy = "[[publisher]]" if principal == "publisher:core" else "--can read --project demo"
+    remedy = (
+        "its trusted publisher" if principal == "publisher:core" else "--can read --project demo"
+    )
     assert remedy in in_terminal(caught.value)
 
 

@@ -11,7 +11,7 @@ from tests.model.statements import ANYTHING, PUBLISH
 from tests.refused import refused
 from wheelyard.errors import Invalid
 from wheelyard.model.access import Action
-from wheelyard.model.publisher import max_lifetime_by_issuer, parse_publisher, parse_publishers
+from wheelyard.model.publisher import max_lifetime_by_issuer, parse_publisher, require_agreement
 from wheelyard.model.publisher_claim_rules import ProviderIssuer
 
 
@@ -20,16 +20,14 @@ def test_each_issuer_is_listed_once_with_its_longest_lifetime() -> None:
     tables = [
         GITLAB,
         {**GITLAB, "id": "long", "max_lifetime": 7200},
-        {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev", "allow_private_issuer": True},
+        {**GITLAB, "id": "own", "issuer": "https://gitlab.acme.dev"},
         GOOGLE,
     ]
 
-    assert max_lifetime_by_issuer(parse_publishers(tables)) == {
+    assert max_lifetime_by_issuer(map(parse_publisher, tables)) == {
         ProviderIssuer(("https://gitlab.com",), "https://gitlab.com/oauth/discovery/keys"): 7200,
         ProviderIssuer(
-            ("https://gitlab.acme.dev",),
-            "https://gitlab.acme.dev/oauth/discovery/keys",
-            may_be_private=True,
+            ("https://gitlab.acme.dev",), "https://gitlab.acme.dev/oauth/discovery/keys"
         ): 3700,
         ProviderIssuer(
             ("https://accounts.google.com", "accounts.google.com"),
@@ -118,7 +116,10 @@ WRONG_TABLES = [
     (GITHUB, {"max_lifetime": 0}, "max_lifetime"),
     (GITHUB, {"max_lifetime": 10**6}, "max_lifetime"),
     (GITHUB, {"issuer": "http://github.acme.dev"}, "issuer"),
-    (GITHUB, {"issuer": "http://github.acme.dev", "allow_private_issuer": True}, "issuer"),
+    (GITHUB, {"issuer": "http://10.0.0.1"}, "issuer"),
+    (GITHUB, {"allow_private_issuer": True}, "allow_private_issuer"),
+    (GITLAB, {"allow_private_issuer": False}, "allow_private_issuer"),
+    (OIDC, {"allow_private_issuer": True}, "allow_private_issuer"),
     (GITHUB, {"issuer": "https://github.acme.dev/"}, "issuer"),
     (GITHUB, {"issuer": "https://a:b@github.acme.dev"}, "issuer"),
     (GITHUB, {"issuer": "https://github.acme.dev?x"}, "issuer"),
@@ -190,16 +191,37 @@ def test_any_table_is_read_or_refused(table: Table, changes: dict[str, object]) 
 def test_publishers_that_disagree() -> None:
     """No two publishers have one id, or say different things of one issuer's keys."""
     with pytest.raises(Invalid, match=r"'gh-mylib': id: another"):
-        parse_publishers([GITHUB, {**GITLAB, "id": "gh-mylib"}])
+        require_agreement(publisher(GITLAB, id="gh-mylib"), [publisher(GITHUB)])
     with pytest.raises(Invalid, match=r"'two': issuer: another"):
-        parse_publishers([OIDC, {**OIDC, "id": "two", "algorithms": ["ES256"]}])
+        require_agreement(publisher(OIDC, id="two", algorithms=["ES256"]), [publisher(OIDC)])
 
 
-def test_an_issuer_on_this_machine() -> None:
-    """Plain http is for an issuer on this very machine, and has to be asked for."""
-    table = {**OIDC, "issuer": "http://127.0.0.1:8123"}
+HOST = "oidc.eks.eu-west-1.amazonaws.com"
+"""That of the issuer of `OIDC`."""
 
-    with pytest.raises(Invalid):
-        publisher(table)
 
-    assert publisher(table, allow_private_issuer=True).issuer.may_be_private
+@pytest.mark.parametrize(
+    ("changes", "listed", "is_private", "is_allowed"),
+    [
+        ({}, (), False, False),
+        ({"issuer": "https://ci.acme.dev"}, ("https://ci.acme.dev/",), False, True),
+        ({"issuer": "https://ci.acme.dev/"}, ("https://ci.acme.dev",), False, True),
+        ({"issuer": "https://ci.acme.dev"}, ("https://ci.acme.dev.evil",), False, False),
+        ({"issuer": "https://ci.acme.dev"}, ("https://ci.acme.dev/a",), False, False),
+        ({"issuer": "http://127.0.0.1:8123"}, (), True, False),
+        ({"issuer": "http://127.0.0.1:8123"}, ("http://127.0.0.1:8123",), True, True),
+        ({"issuer": "https://10.0.0.1"}, ("https://10.0.0.1",), True, True),
+        ({"issuer": "https://[fd00::1]"}, (), True, False),
+        ({"jwks_url": "https://10.0.0.1/keys"}, (OIDC["issuer"],), True, False),
+        ({"jwks_url": f"{OIDC['issuer']}/keys"}, (OIDC["issuer"],), False, True),
+        ({"jwks_url": f"https://{HOST}:8443/keys"}, (OIDC["issuer"],), False, False),
+    ],
+)
+def test_private_issuers_are_those_of_the_settings(
+    changes: Table, listed: tuple[str, ...], *, is_private: bool, is_allowed: bool
+) -> None:
+    """A private address may be asked if the settings name its issuer, and for keys there alone."""
+    parsed = publisher({**OIDC, "jwks_url": None, **changes})
+
+    assert parsed.has_private_address == is_private
+    assert parsed.issuer.may_be_private(listed) == is_allowed

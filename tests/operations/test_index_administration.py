@@ -563,16 +563,18 @@ def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
     )
     settings = Settings(
         access=AccessSettings(static_tokens_file=str(tokens)),
-        grant=(grant,),
+    )
+    tables = toml_of(
+        index=({"name": "prod", "promote_from": ["main", "dve"]},),
+        grant=[grant],
         groups={"all": []},
     )
-    tables = toml_of(index=({"name": "prod", "promote_from": ["main", "dve"]},))
     index = harness.opened(3, settings=settings, tables=tables)
 
     lines = [line for line in texts_of(server_warnings(index)) if "does not exist" in line]
 
     assert [line.partition(",")[0] for line in lines] == [
-        "grant 1 names the index prdo",
+        f"grant {index.server.access.show().grants[0].id} names the index prdo",
         "static token ci names the index pord",
         "promote_from of the index prod names the index dve",
     ]

@@ -8,15 +8,17 @@ from msgspec.json import decode, encode
 from msgspec.structs import replace
 
 from tests.model.jobs import BUILDKITE, GITHUB, GITLAB, OIDC, Table
-from tests.operations.in_memory_index import IndexHarness
+from tests.operations.in_memory_index import START, IndexHarness
 from tests.operations.store_copies import store_copy
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError
-from wheelyard.model.stored_publishers import PublisherList, describe_event
+from wheelyard.model.stored_publishers import PublisherAdded, PublisherList, describe_event
 from wheelyard.operations.publishers import Publishers
-from wheelyard.settings.sections import Settings
+from wheelyard.settings.sections import PublishingSettings, Settings
 
-PRIVATE: Table = {**OIDC, "id": "private", "allow_private_issuer": True}
+PRIVATE: Table = {**OIDC, "id": "private", "issuer": "http://127.0.0.1:9"}
+EARLIER: Table = {**OIDC, "issuer": "https://ci.acme.dev", "allow_private_issuer": True}
+"""As an earlier version may have kept it."""
 
 
 @pytest.fixture
@@ -25,9 +27,16 @@ def other(tmp_path: Path) -> IndexHarness:
     return IndexHarness(tmp_path / "other")
 
 
-def publishers_of(harness: IndexHarness, *configured: Table, seed: int = 3) -> Publishers:
-    """Return the publishers as another process has them, with these tables in its settings."""
-    return harness.opened(seed, settings=Settings(publisher=configured)).server.publishers
+def publishers_of(harness: IndexHarness, *private_issuers: str, seed: int = 3) -> Publishers:
+    """Return the publishers as another process has them, which may ask these private issuers."""
+    section = PublishingSettings(private_issuers=private_issuers)
+    return harness.opened(seed, settings=Settings(trusted_publishing=section)).server.publishers
+
+
+def keep_earlier(publishers: Publishers, table: Table = EARLIER) -> None:
+    """Put a publisher into the store as an earlier version has done it."""
+    added = PublisherAdded(at=START, by="local:bo", publisher=dict(table))
+    publishers.records.change(lambda _: (added,))
 
 
 def in_force(publishers: Publishers) -> list[str]:
@@ -37,7 +46,8 @@ def in_force(publishers: Publishers) -> list[str]:
 
 def test_a_publisher_is_added_changed_and_removed(harness: IndexHarness) -> None:
     """What one process changes, another one has, and the history says who did it and why."""
-    here, there = publishers_of(harness, GITLAB), publishers_of(harness, GITLAB, seed=4)
+    here, there = publishers_of(harness), publishers_of(harness, seed=4)
+    here.add(GITLAB, "local:bo")
 
     here.add(GITHUB, "user:ana@acme.dev", "TEAM-1")
 
@@ -45,7 +55,7 @@ def test_a_publisher_is_added_changed_and_removed(harness: IndexHarness) -> None
     there.change("gh-mylib", {"environment": None, "ref": "refs/tags/v*"}, "local:bo", "by tag")
     changed = here.show()[1]
     assert (changed.source, changed.created_by, changed.changed_by, changed.note) == (
-        *("store", "user:ana@acme.dev", "local:bo", "by tag"),
+        *("", "user:ana@acme.dev", "local:bo", "by tag"),
     )
     assert "environment" not in changed.publisher
     (publisher,) = here.load().all[1:]
@@ -53,7 +63,7 @@ def test_a_publisher_is_added_changed_and_removed(harness: IndexHarness) -> None
     here.change("gh-mylib", {"ref": "refs/tags/v*"}, "local:bo")  # nothing to do
     here.remove("gh-mylib", "local:bo")
     assert in_force(there) == ["gl-tools"]
-    events = [commit.event for commit in there.records.history()]
+    events = [commit.event for commit in there.records.history()][1:]
     assert [describe_event(event).partition(",")[0] for event in events] == [
         "publisher gh-mylib: added",
         "publisher gh-mylib: changed",
@@ -75,16 +85,19 @@ def test_a_publisher_is_added_changed_and_removed(harness: IndexHarness) -> None
         ({**OIDC, "match": {"iss": "x"}}, Invalid, "match"),
         ({**OIDC, "issuer": "https://gitlab.com"}, Invalid, "issuer"),
         ({"id": "new"}, Invalid, "provider"),
-        (PRIVATE, Invalid, "allow_private_issuer"),
-        ({**OIDC, "issuer": "http://127.0.0.1"}, Invalid, "issuer"),
+        (PRIVATE, Invalid, "issuer"),
+        ({**OIDC, "issuer": "https://10.0.0.1"}, Invalid, "issuer"),
+        ({**OIDC, "issuer": "http://a.example"}, Invalid, "issuer"),
+        ({**OIDC, "jwks_url": "https://[fd00::1]/keys"}, Invalid, "issuer"),
         ({**GITLAB, "id": "new", "allow_private_issuer": True}, Invalid, "allow_private_issuer"),
     ],
 )
-def test_what_the_settings_would_refuse(
+def test_a_wrong_publisher_is_refused(
     harness: IndexHarness, table: Table, kind: type[WheelyardError], field: str
 ) -> None:
-    """A publisher is refused as the settings would refuse it, with the key, and is not stored."""
-    publishers = publishers_of(harness, GITLAB)
+    """A wrong publisher is refused, with the key, and is not stored."""
+    publishers = publishers_of(harness)
+    publishers.add(GITLAB, "local:bo")
     publishers.add(GITHUB, "local:bo")
     before = harness.bytes_at(keys.PUBLISHERS)
 
@@ -97,53 +110,67 @@ def test_what_the_settings_would_refuse(
 
 
 def test_what_cannot_be_changed(harness: IndexHarness) -> None:
-    """Ids and providers stay, what the settings have is changed there, and the rest is checked."""
-    publishers = publishers_of(harness, GITLAB)
+    """Ids and providers stay, and the rest is checked."""
+    publishers = publishers_of(harness)
     publishers.add(GITHUB, "local:bo")
     cases: tuple[tuple[str, Mapping[str, object], type[WheelyardError]], ...] = (
         ("gh-mylib", {"id": "other"}, Invalid),
         ("gh-mylib", {"provider": "gitlab"}, Invalid),
         ("gh-mylib", {"workflow": None}, Invalid),
-        ("gl-tools", {"environment": "x"}, Invalid),
         ("nobody", {"environment": "x"}, NotFound),
     )
     for publisher_id, changes, kind in cases:
         with pytest.raises(kind):
             publishers.change(publisher_id, changes, "local:bo")
-    for publisher_id, kind in (("gl-tools", Invalid), ("nobody", NotFound)):
-        with pytest.raises(kind):
-            publishers.remove(publisher_id, "local:bo")
+    with pytest.raises(NotFound):
+        publishers.remove("nobody", "local:bo")
     with pytest.raises(Invalid):
         publishers.add({**GITHUB, "id": "two"}, "local:bo", "two\nlines")
 
 
-def test_a_private_issuer_of_the_settings_is_for_others_too(harness: IndexHarness) -> None:
-    """Once the settings name an issuer with a private address, others may name it in the store."""
-    publishers = publishers_of(harness, PRIVATE)
+def test_a_private_issuer_is_for_the_settings_to_allow(harness: IndexHarness) -> None:
+    """An issuer with a private address gives tokens where the settings name it, and only there."""
+    publishers = publishers_of(harness, "http://127.0.0.1:9/")
 
+    publishers.add(PRIVATE, "local:bo")
     publishers.add({**PRIVATE, "id": "another"}, "local:bo")
 
     assert in_force(publishers) == ["private", "another"]
     assert in_force(publishers_of(harness)) == []
+    problems = [row.problem for row in publishers_of(harness).show()]
+    assert all("private_issuers of [trusted_publishing]" in problem for problem in problems)
+    with pytest.raises(Invalid, match="same host"):
+        publishers.add({**PRIVATE, "id": "k", "jwks_url": "http://127.0.0.1:8/keys"}, "local:bo")
+
+
+def test_what_an_earlier_version_has_allowed_is_for_the_settings(harness: IndexHarness) -> None:
+    """A key of an earlier version opens no network: the issuer has to be in the settings."""
+    keep_earlier(publishers_of(harness))
+
     (listed,) = publishers_of(harness).show()
-    assert "private address" in listed.problem
+    with pytest.raises(Invalid, match=r"private_issuers of \[trusted_publishing\]"):
+        publishers_of(harness).change("k8s-batch", {"max_lifetime": 60}, "local:bo")
+    allowing = publishers_of(harness, "https://ci.acme.dev")
+    is_in_force = in_force(allowing)
+    changed = allowing.change("k8s-batch", {"max_lifetime": 60}, "local:bo")
+
+    assert "allow_private_issuer: take it out, and write 'https://ci.acme.dev'" in listed.problem
+    assert is_in_force == ["k8s-batch"]
+    assert "allow_private_issuer" not in changed.publisher
 
 
-def test_the_settings_win(harness: IndexHarness) -> None:
-    """If the settings get the id or the issuer of a stored publisher, theirs is in force alone."""
-    before = publishers_of(harness)
-    before.add(GITHUB, "local:bo")
-    before.add(OIDC, "local:bo")
-    same_id = {**GITLAB, "id": "gh-mylib"}
-    same_issuer = {**OIDC, "id": "other", "algorithms": ["ES256"]}
+def test_an_issuer_has_one_set_of_keys(harness: IndexHarness) -> None:
+    """Of two publishers that say other things of the keys of an issuer the first is in force."""
+    publishers = publishers_of(harness)
+    publishers.add(OIDC, "local:bo")
+    keep_earlier(publishers, {**OIDC, "id": "other", "algorithms": ["ES256"]})
 
-    after = publishers_of(harness, same_id, same_issuer)
+    problems = {row.id: row.problem for row in publishers.show()}
 
-    assert in_force(after) == ["gh-mylib", "other"]
-    problems = {row.id: row.problem for row in after.show() if row.source == "store"}
-    assert "another publisher has the same" in problems["gh-mylib"]
-    assert "says other things of its keys" in problems["k8s-batch"]
-    after.remove("k8s-batch", "local:bo")  # what is not in force can be removed
+    assert in_force(publishers) == ["k8s-batch"]
+    assert problems["k8s-batch"] == ""
+    assert "says other things of its keys" in problems["other"]
+    publishers.remove("other", "local:bo")  # what is not in force can be removed
 
 
 def test_a_condition_of_a_newer_version_is_not_ignored(harness: IndexHarness) -> None:
@@ -202,9 +229,10 @@ def test_a_copy_takes_publishers_along(harness: IndexHarness, other: IndexHarnes
 
 
 def test_projects_are_normalised(harness: IndexHarness) -> None:
-    """Names of projects are kept and shown as they count, each once, also those of settings."""
+    """Names of projects are kept and shown as they count, each once."""
     names = ["My_Lib", "my-lib", "Other"]
-    publishers = publishers_of(harness, {**GITLAB, "projects": names})
+    publishers = publishers_of(harness)
+    publishers.add({**GITLAB, "projects": names}, "local:bo")
     publishers.add({**GITHUB, "projects": names}, "local:bo")
     publishers.change("gh-mylib", {"projects": [*names, "New.One"]}, "local:bo")
 

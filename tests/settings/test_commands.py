@@ -8,7 +8,10 @@ import pytest
 from tests.cli.conftest import SERVERS, WHERE, called
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.http_server import WHEELYARD
+from tests.index_tables import put_tables
 from tests.settings.written import GRANT
+from wheelyard.settings.sections import Settings, StoreSettings
+from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 
@@ -39,26 +42,38 @@ def test_a_wrong_setting_is_one_line_without_a_secret(typed: Typed, command: lis
 
 
 @pytest.mark.parametrize(
-    ("toml", "words"),
+    ("toml", "tables", "words"),
     [
-        ("", "anybody"),
-        ("[access]\nprivate = true", "whom a grant or a token names"),
-        ('[main]\nread = "granted"', "whom a grant or a token names"),
-        ("[access]\nprivate = false\n" + GRANT.format("domain:acme.dev", "*"), "anybody"),
-        ('[main]\nread = "granted"\n' + GRANT.format("anonymous", "*"), "anybody"),
+        ("", "", "anybody"),
+        ("[access]\nprivate = true", "", "whom a grant or a token names"),
+        ('[main]\nread = "granted"', "", "whom a grant or a token names"),
+        ("[access]\nprivate = false", GRANT.format("domain:acme.dev", "*"), "anybody"),
+        ('[main]\nread = "granted"', GRANT.format("anonymous", "*"), "anybody"),
+        (
+            "[access]\nprivate = true",
+            GRANT.format("anonymous", "*"),
+            "whom a grant or a token names",
+        ),
         (
             '[access]\nprivate = true\nhtpasswd_file = "users"',
+            "",
             "whom a grant or a token names, and every name of the htpasswd file",
         ),
         (
             '[access]\nprivate = true\nhtpasswd_file = "users"\nhtpasswd_may = []',
+            "",
             "whom a grant or a token names",
         ),
     ],
 )
-def test_who_reads_main_is_said(typed: Typed, sandbox: Sandbox, toml: str, words: str) -> None:
+def test_who_reads_main_is_said(
+    typed: Typed, sandbox: Sandbox, toml: str, tables: str, words: str
+) -> None:
     """Checking the settings tells who may read the index at the root."""
     (sandbox.folder / "users").write_text("")
+    if tables:
+        place = StoreSettings(location=str(sandbox.folder / "wheelyard-data"))
+        put_tables(open_index(Settings(store=place)), tables)
 
     done = typed("config", "check", WHEELYARD_TOML=toml)
 
@@ -80,7 +95,7 @@ def test_each_changed_setting_names_its_source(typed: Typed, sandbox: Sandbox) -
     done = typed("config", "check", "--store", "x", **environ)
 
     assert done.returncode == 0
-    assert done.stdout.splitlines()[4:] == [
+    assert done.stdout.splitlines()[3:-1] == [
         "server.port = 3333, from PORT",
         "server.workers = 2, from wheelyard.toml",
         'store.location = "x", from an option',

@@ -10,7 +10,7 @@ import pytest
 
 from tests.advice import in_terminal
 from tests.index_tables import split
-from tests.settings.written import GRANT, settings_of, variables_of
+from tests.settings.written import settings_of, variables_of
 from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints
 from wheelyard.errors import Invalid
 from wheelyard.model.index_file import read_tables
@@ -197,28 +197,6 @@ def test_the_earlier_setting_of_passwords_names_the_new_one() -> None:
         read(WHEELYARD_TOML="[access]\nhtpasswd_may_manage = true")
     with pytest.raises(Invalid, match="WHEELYARD_ACCESS_HTPASSWD_MAY_MANAGE: it is access"):
         read(WHEELYARD_ACCESS_HTPASSWD_MAY_MANAGE="1")
-
-
-@pytest.mark.parametrize(
-    ("more", "environ", "overrides"),
-    [
-        ('[main]\nread = "granted"\n', {}, {}),
-        ('[main]\nread = "anyone"\n', {}, {}),
-        ("[access]\nprivate = false\n", {}, {}),
-        ("", {"WHEELYARD_ACCESS_PRIVATE": "false"}, {}),
-        ("", {}, {"access": {"private": True}}),
-    ],
-)
-def test_beside_a_grant_reading_is_decided(
-    more: str, environ: dict[str, str], overrides: dict[str, dict[str, bool]]
-) -> None:
-    """Beside a grant a file, a variable or an option says who reads; a default of a command not."""
-    toml = GRANT.format("domain:acme.dev", "*")
-    environ |= {"WHEELYARD_TOML": more + toml}
-
-    assert load_settings(environ=environ, overrides=overrides).settings.grant
-    with pytest.raises(Invalid, match=r"access.private: the settings have a \[\[grant\]\]"):
-        load_settings(environ={"WHEELYARD_TOML": toml}, defaults={"access": {"private": True}})
 
 
 def test_variables_of_others_stop_no_server() -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.advice import texts_of
+from tests.index_tables import grants_in
 from tests.settings.written import settings_of as written_settings
 from wheelyard.errors import Invalid
 from wheelyard.settings.load import load_settings, unknown_variables
 from wheelyard.settings.sections import Settings, require_sign_in_secrets
-from wheelyard.settings.validation import stored_grant_warnings, warnings_for
+from wheelyard.settings.validation import access_warnings, stored_grant_warnings
 
 ACME = """
 [[sign_in]]
@@ -20,8 +21,6 @@ client_id = "wheelyard"
 GOOGLE = ACME.replace("https://login.acme.dev", "https://accounts.google.com")
 GITHUB = ACME.replace("login.acme.dev", "github.com") + 'kind = "github"\n'
 FOR_ALL = """
-[access]
-private = true
 [[grant]]
 who = ["allAuthenticated"]
 projects = ["*"]
@@ -181,7 +180,7 @@ def test_a_grant_to_everybody_with_an_account_there_is_warned_of(
     toml: str, *, is_warned: bool
 ) -> None:
     """Where anybody has an account, a grant to all who sign in is one to the world."""
-    warnings = texts_of(warnings_for(settings_of(toml + FOR_ALL)))
+    warnings = texts_of(access_warnings(settings_of(toml), grants_in(FOR_ALL)))
     assert any("require" in text for text in warnings) == is_warned
 
 
@@ -213,11 +212,11 @@ def test_a_secret_hides_no_other_mistake(toml: str, words: str) -> None:
     ],
 )
 def test_a_grant_that_nobody_can_have_is_warned_of(toml: str, who: str, words: str) -> None:
-    """A misspelt provider, or one that says no groups, is told of, in the settings or a store."""
-    grant = FOR_ALL.replace("allAuthenticated", who)
-    settings = settings_of(toml + grant)
-    warnings = stored_grant_warnings(settings, settings.grants.all[0], {}, ())
-    of_settings = [text for text in texts_of(warnings_for(settings)) if who in text]
-    of_store = [text for text in texts_of(warnings) if who in text]
-    assert of_settings == of_store
-    assert [words in text for text in of_store] == [True] * bool(words)
+    """A misspelt provider, or one that says no groups, is told of with the grant and later."""
+    grants = grants_in(FOR_ALL.replace("allAuthenticated", who))
+    settings = settings_of(toml)
+    warnings = stored_grant_warnings(settings, grants.all[0], grants, ())
+    later = [text for text in texts_of(access_warnings(settings, grants)) if who in text]
+    at_once = [text for text in texts_of(warnings) if who in text]
+    assert later == at_once
+    assert [words in text for text in at_once] == [True] * bool(words)

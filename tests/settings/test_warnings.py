@@ -1,13 +1,14 @@
-"""Settings that are valid but probably unintended: the warnings at the start."""
+"""Settings and grants that are valid but probably unintended: the warnings at the start."""
 
 from pathlib import Path
 
 import pytest
 
 from tests.advice import texts_of
+from tests.index_tables import grants_in
 from tests.settings.written import GRANT, settings_of
 from wheelyard.settings.load import load_settings
-from wheelyard.settings.validation import warnings_for
+from wheelyard.settings.validation import access_warnings, warnings_for
 
 PROXIED = '[server]\npublic_url = "https://packages.example.com"\n'
 BUCKET = '[store]\nlocation = "gs://acme"\n'
@@ -67,7 +68,9 @@ CLOSED = '[main]\nread = "granted"\n'
 )
 def test_what_is_hardly_meant_is_a_warning(tmp_path: Path, text: str, words: str | None) -> None:
     """What is allowed and yet hardly meant is said, and what is usual is not."""
-    warnings = texts_of(warnings_for(settings_of(text, tmp_path)))
+    of_settings, header, rest = text.partition("[[grant]]")
+    settings, grants = settings_of(of_settings, tmp_path), grants_in(header + rest)
+    warnings = texts_of([*warnings_for(settings), *access_warnings(settings, grants)])
 
     if words is None:
         assert warnings == []

@@ -27,6 +27,7 @@ VALUES: Final[Mapping[str, tuple[str, str]]] = {
     "access.credentials_store": ("gs://credentials-a", "folder"),
     "google.id_token.allowed_domains": ("a.dev", "b.c.dev"),
     "google.access_token.resource": ("gs://rights-a", "gs://rights-b"),
+    "trusted_publishing.private_issuers": ("https://a.example", "http://127.0.0.1:8123"),
     "web.accent": ("#1b62b5", "#AABBCC"),
     "telemetry.otlp_endpoint": ("http://a:4318", "https://b"),
     "upstream.url": ("https://a.example/simple/", "https://b.example"),

@@ -36,8 +36,10 @@ def variables_of(*given: str) -> dict[str, str]:
 
 def as_toml(value: object) -> str:
     """Return a value as TOML has it: as JSON, but for the tables."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return f"[{', '.join(map(as_toml, value))}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key} = {as_toml(each)}' for key, each in value.items())}}}"
+        return (
+            f"{{{', '.join(f'{as_toml(key)} = {as_toml(each)}' for key, each in value.items())}}}"
+        )
     return encode(value).decode()

@@ -135,10 +135,15 @@ def _get(server: InProcessServer, path: str, seen: Seen, accept: str = "*/*") ->
     return answer.body
 
 
-VARYING: Final = {"api-version", "_last-serial"}
-"""Fields of the Simple API that say nothing of a project, and may differ with version and time."""
-REMOVED: Final = {"approved-for", *REMOVED_RULES, "by_installer", "installers"}
-"""Fields of features that were removed before the first release."""
+VARYING: Final = {"api-version", "_last-serial", "source"}
+"""
+Fields that may differ with version and time.
+
+Those of the Simple API say nothing of a project. `source` was the settings or the store, and is the
+file that has made something.
+"""
+REMOVED: Final = {"approved-for", *REMOVED_RULES, "by_installer", "installers", "source"}
+"""Fields of features that were removed before the first release, and one that may be empty now."""
 
 
 def missing(wanted: Any, answer: Any, place: str = "") -> list[str]:  # noqa: ANN401 - any JSON

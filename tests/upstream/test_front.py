@@ -11,6 +11,7 @@ from packaging.utils import canonicalize_name
 
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import publish, wheel
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import Clock
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
@@ -255,7 +256,8 @@ def test_a_name_that_no_grant_covers_is_not_asked_for(tmp_path: Path, public: Fa
     """Without a credential, a name that no grant covers is not asked for."""
     grant = {"who": ["anonymous"], "projects": ["team-*"], "actions": ["read"]}
     section, main = upstream_section(public), MainSettings(read="granted")
-    with in_process(tmp_path, Settings(upstream=section, main=main, grant=(grant,))) as server:
+    settings = Settings(upstream=section, main=main)
+    with in_process(tmp_path, settings, tables=toml_of(grant=[grant])) as server:
         for path in ("/simple/requests/", f"/files/requests/{WHEEL}", "/pypi/requests/json"):
             assert look(server, path).status == 401
         assert look(server, "/simple/team-new/").status == 200

@@ -10,6 +10,7 @@ import pytest
 
 from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import START
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
@@ -27,6 +28,7 @@ GRANTS = (
     {"who": ["htpasswd:reader"], "projects": ["*"], "actions": ["read"]},
     {"who": ["htpasswd:stranger"], "projects": ["num*"], "actions": ["approve"]},
 )
+TABLES = toml_of(grant=GRANTS)
 
 
 @pytest.fixture
@@ -49,8 +51,8 @@ def server(tmp_path: Path, upstream: FakeUpstream) -> Iterator[InProcessServer]:
         deny=("denied",),
         osv=str(tmp_path / "osv.json"),
     )
-    settings = settings_in(tmp_path, grant=GRANTS, upstream=section)
-    with in_process(tmp_path, settings) as running:
+    settings = settings_in(tmp_path, upstream=section)
+    with in_process(tmp_path, settings, tables=TABLES) as running:
         running.publish(private_wheel("ours", "1.0"))
         try:
             yield running
@@ -314,8 +316,8 @@ def test_a_read_only_server_takes_no_requests(tmp_path: Path, upstream: FakeUpst
     """The page of a hidden package on a read-only server leads to no form that does nothing."""
     server = ServerSettings(public_url="http://index", read_only=True)
     section = upstream_section(upstream, approval=True)
-    settings = settings_in(tmp_path, grant=GRANTS, upstream=section, server=server)
-    with in_process(tmp_path, settings) as running:
+    settings = settings_in(tmp_path, upstream=section, server=server)
+    with in_process(tmp_path, settings, tables=TABLES) as running:
         _, page = shown(running, "/project/numpy/")
         assert ("not approved" in page, "Ask for it" in page) == (True, False)
         close(running.index)

@@ -14,6 +14,7 @@ from prometheus_client import generate_latest
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.http.servers import token_of
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import Clock, fake_runtime
 from tests.operations.search.test_search_index import WatchedStore
 from tests.upstream.fake_pages import FakeFile
@@ -29,7 +30,7 @@ from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_name import MAIN
 from wheelyard.operations.search.search_index import REMOTE_SECONDS, SearchIndex
-from wheelyard.settings.sections import AccessSettings, Settings
+from wheelyard.settings.sections import AccessSettings, MainSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -309,8 +310,8 @@ def test_who_sends_no_credential(tmp_path: Path, public: FakeUpstream) -> None:
     """Without a credential, only public packages that a grant covers are seen, from any cache."""
     grants = ({"who": ["anonymous"], "projects": ["acme-*"], "actions": ["read"]},)
     section = upstream_section(public)
-    settings = Settings(access=AccessSettings(private=True), grant=grants, upstream=section)
-    with in_process(tmp_path, settings) as app:
+    settings = Settings(main=MainSettings(read="granted"), upstream=section)
+    with in_process(tmp_path, settings, tables=toml_of(grant=grants)) as app:
         app.publish(wheel("acme-core"))
         token = token_of(app.index, "acme-*", can="read")
         app.get("/simple/idna/", ("authorization", f"Bearer {token}"))

@@ -43,7 +43,7 @@ ActionWord = Literal["read", "upload", "manage", "approve", "admin"]
 
 
 class AccessHistory(Struct, frozen=True):
-    """Changes of the grants and groups in the store, oldest first."""
+    """Changes of grants and groups, oldest first."""
 
     commits: tuple[AccessCommit, ...]
 
@@ -82,7 +82,7 @@ class GroupEdit(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def show_access(call: Call) -> AccessList:
-    """Show all grants and groups, of the settings and of the store."""
+    """Show all grants and groups."""
     return call.index.server.access.show()
 
 
@@ -97,7 +97,7 @@ ALL_ACCESS_HISTORY: Final = AccessHistoryQuery()
 
 
 def access_history(call: Call, body: AccessHistoryQuery = ALL_ACCESS_HISTORY) -> AccessHistory:
-    """Show the changes of grants and groups in the store that follow a number."""
+    """Show the changes of grants and groups that follow a number."""
     commits = call.index.server.access.records.history(body.after)
     return AccessHistory(tuple(islice(commits, body.limit or None)))
 
@@ -125,7 +125,7 @@ def explain_access(call: Call, body: AccessQuestion) -> AccessExplanation:
 
 def add_grant(call: Call, body: GrantFields) -> AddedGrant:
     """
-    Add a grant to the store, or return an equal one that is there.
+    Add a grant, or return an equal one that is there.
 
     Raises as `AccessControl.grant`.
     """
@@ -134,7 +134,7 @@ def add_grant(call: Call, body: GrantFields) -> AddedGrant:
 
 def revoke_grant(call: Call, body: GrantRevocation) -> None:
     """
-    Revoke a grant of the store.
+    Revoke a grant.
 
     Raises as `AccessControl.revoke`.
     """
@@ -157,7 +157,7 @@ class EditedGroup(Struct, frozen=True):
 
 def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
     """
-    Make, change or delete a group of the store, and return warnings if there are any.
+    Make, change or delete a group, and return warnings if there are any.
 
     Raises as `AccessControl.edit_group`.
     """

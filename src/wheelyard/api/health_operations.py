@@ -15,7 +15,7 @@ from wheelyard.model.decoding import counted, escaped, readable_size
 from wheelyard.operations.server_state import ServerState
 from wheelyard.operations.sweep import EVERY, JOB, last_completed
 from wheelyard.remedies import Caution
-from wheelyard.settings.sections import GROUPS, Setting, Settings, all_settings
+from wheelyard.settings.sections import Setting, Settings, all_settings
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.warnings import server_warnings, tls_files
 
@@ -247,7 +247,7 @@ def show_settings(call: Call) -> SettingList:
 def _shown(setting: Setting, settings: Settings) -> str:
     value = setting.value_in(settings)
     if setting.is_table:
-        return counted(len(value), "group" if setting.path == (GROUPS,) else "table")
+        return counted(len(value), "table")
     if setting.is_secret and value:
         return "(not shown)"
     return encode(value).decode()

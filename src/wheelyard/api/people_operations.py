@@ -73,7 +73,7 @@ class PersonAnswer(Struct, frozen=True, kw_only=True):
     principals: tuple[str, ...]
     """All by which grants can name them, as far as they are known."""
     groups: tuple[str, ...]
-    """The groups of the settings and of the store that they are in."""
+    """The groups that they are in."""
     rights: tuple[PersonRight, ...]
     tokens: tuple[TokenAnswer, ...]
     """Those that they own, the newest first."""
@@ -245,12 +245,11 @@ def _rights(call: Call, principals: frozenset[str], person: KnownPerson) -> Iter
     for right in rights(call.index.authenticator, in_every_index=True):
         if not names.isdisjoint(right.principals):
             of_scope = CallerRights.of(right.scope)
-            source = f"{right.source} {right.place}".rstrip()
             yield PersonRight(
                 who=right.who,
                 can=of_scope.can,
                 projects=of_scope.projects,
-                source=source,
+                source=right.source,
                 note=right.note,
                 index=of_scope.index,
             )

@@ -16,7 +16,7 @@ from wheelyard.model.stored_publishers import ListedPublisher, PublisherCommit, 
 
 
 class PublisherAnswer(Struct, frozen=True):
-    """The trusted publishers, first those of the settings."""
+    """The trusted publishers."""
 
     publishers: tuple[ListedPublisher, ...]
     is_enabled: bool
@@ -26,7 +26,7 @@ class PublisherAnswer(Struct, frozen=True):
 
 
 class PublisherHistory(Struct, frozen=True):
-    """Changes of the publishers in the store, oldest first."""
+    """Changes of trusted publishers, oldest first."""
 
     commits: tuple[PublisherCommit, ...]
 
@@ -35,7 +35,7 @@ class NewPublisher(Struct, frozen=True, forbid_unknown_fields=True):
     """A publisher to add, and why."""
 
     publisher: dict[str, Any]
-    """The keys of a `[[publisher]]` table of the settings."""
+    """The keys of a `[[publisher]]` table."""
     note: str = ""
 
 
@@ -58,7 +58,7 @@ class PublisherRemoval(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def list_publishers(call: Call) -> PublisherAnswer:
-    """List the trusted publishers of the settings and of the store."""
+    """List the trusted publishers."""
     index = call.index
     document = index.server.publishers.records.get("current").value
     return PublisherAnswer(
@@ -86,7 +86,7 @@ def _require_index(call: Call, keys: PublisherKeys) -> None:
 
 def change_publisher(call: Call, body: PublisherEdit) -> ListedPublisher:
     """
-    Give other values to keys of a trusted publisher of the store.
+    Give other values to keys of a trusted publisher.
 
     Raises Invalid if there is no such index. Raises as `Publishers.change`.
     """
@@ -109,6 +109,6 @@ WHOLE_HISTORY: Final = AccessHistoryQuery()
 
 
 def publisher_history(call: Call, body: AccessHistoryQuery = WHOLE_HISTORY) -> PublisherHistory:
-    """Show the changes of trusted publishers in the store that follow a number."""
+    """Show the changes of trusted publishers that follow a number."""
     commits = call.index.server.publishers.records.history(body.after)
     return PublisherHistory(tuple(islice(commits, body.limit or None)))

@@ -23,10 +23,11 @@ Authentication of credentials, and authorization of the callers that they identi
    it is, and since when. If the verifier cannot decide, it raises `Unavailable`.
 5. The authorization policy adds the scopes of the grants for these principals, and what everyone
    may do: that is the `Caller`. The scope of an API token is its record's, cut down to what its
-   owner may do now, if it has an owner. The grants are those of the settings and of the store
-   (`operations/access_control.py`). Those of the store are a document that is cached as a token's
-   record is, so a request whose caller is cached reads nothing for them. The record of a person who
-   owns a token is cached alike.
+   owner may do now, if it has an owner. The grants (`operations/access_control.py`) are a document
+   that is cached as a token's record is, so a request whose caller is cached reads nothing for
+   them. What callers without a credential may do follows from them as well, unless a whole index
+   is open to everybody, or `access.private` is set. The record of a person who owns a token is
+   cached alike.
 
 - `authenticator.py`: the order of verifiers, rate limits, the log of rejections
 - `authorization.py`: the scopes of an identity, by the grants in force (`model/grants.py`) and by
@@ -52,8 +53,8 @@ Authentication of credentials, and authorization of the callers that they identi
 Verifiers block, get clock, randomness, process key and network handed in, and know neither HTTP
 nor the store.
 
-Trusted publishing. The issuer of an ID token is that of a publisher of the settings or of the
-store (`operations/publishers.py`), or nothing is fetched. Then
+Trusted publishing. The issuer of an ID token is that of a publisher in force
+(`operations/publishers.py`), or nothing is fetched. Then
 signature, times and audience are verified (`verifiers/signed_jwt.py`), then the rules of the
 publishers (`model/publisher.py`, `publisher_claim_rules.py`, `claim_matchers.py`: pure). Then the
 ID token is marked as used (`ReplayProtection`: a create-only object), and the API token is

@@ -300,13 +300,13 @@ class Authenticator(Struct, frozen=True, kw_only=True):
         Return the caller for the record of an API token, with its present scopes.
 
         The state of the token is not checked. Raises Unauthenticated if it is of a CI job, and none
-        of its publishers is configured any more, or as `TokenOwners.principals`. Raises Unavailable
-        if its owner, or the grants of its owner, cannot be read.
+        of its publishers is in force any more, or as `TokenOwners.principals`. Raises Unavailable
+        if its owner, or the grants of its owner or of everybody, cannot be read.
         """
         if record.publishers:
             service = self.trusted_publishing
             minted = service.identity(record) if service else None
-            if minted is None:  # its publisher was removed from the settings
+            if minted is None:  # its publisher was removed
                 raise invalid_credential() from CredentialRejected("publisher_gone")
             principal, principals = minted.principal, minted.principals
             scopes = self.policy.holding(minted.scopes)
@@ -314,7 +314,7 @@ class Authenticator(Struct, frozen=True, kw_only=True):
             principal = f"token:{record.id}"
             scopes = self.policy.holding((record.scope,), names_index=record.names_index)
             principals = frozenset({principal})
-        public = self.policy.public
+        public = self.policy.public()
         if record.owner:
             # cut down at each use: what the owner may not do any more, the token may not do either
             own = self.policy.own_scopes(record.owner, self.owners.principals(record))

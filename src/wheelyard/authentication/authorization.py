@@ -1,6 +1,7 @@
 """Authorization: the scopes of an identity, and which caller may read which project."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 from msgspec import Struct
 from packaging.utils import NormalizedName
@@ -9,6 +10,7 @@ from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.authentication.verifiers.verifier import CredentialRejected
 from wheelyard.errors import PERSON_ENDED, Forbidden, NotFound, Unauthenticated, WheelyardError
 from wheelyard.model.access import (
+    ANONYMOUS,
     Action,
     Caller,
     Identity,
@@ -17,6 +19,7 @@ from wheelyard.model.access import (
     describe_principal,
     holding,
     matches_any,
+    may_everywhere,
 )
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import parse_name
@@ -30,8 +33,8 @@ class AuthorizationPolicy(Struct, frozen=True):
     """The authorization rules of an index: grants, public scopes, and the scope of passwords."""
 
     access: AccessControl
-    public: tuple[Scope, ...]
-    """The scopes of every caller, with or without a credential, that hold in the index."""
+    open: tuple[Scope, ...]
+    """The scopes of every caller that hold in the index whatever grants there are."""
     htpasswd_scope: Scope | None
     """The scope of every user of the htpasswd file, or None if they need grants."""
     index: str
@@ -40,7 +43,23 @@ class AuthorizationPolicy(Struct, frozen=True):
     @property
     def allows_anonymous_uploads(self) -> bool:
         """Whether a caller without a credential may upload to some project."""
-        return any(scope.actions & Action.UPLOAD for scope in self.public)
+        # no grant allows any: `anonymous` may be granted reading alone
+        return any(scope.actions & Action.UPLOAD for scope in self.open)
+
+    @property
+    def depends_on_grants(self) -> bool:
+        """Whether a grant can let callers without a credential do more than without it."""
+        return not (self.access.is_private or may_everywhere(self.open, Action.READ))
+
+    def public(self) -> tuple[Scope, ...]:
+        """
+        Return the scopes of every caller, with or without a credential, in the index now.
+
+        Raises Unavailable if they depend on the grants, and these cannot be read.
+        """
+        if not self.depends_on_grants:
+            return self.open
+        return (*self.open, *self.own_scopes(ANONYMOUS, frozenset({ANONYMOUS})))
 
     def authorize(self, identity: Identity) -> Caller:
         """
@@ -60,7 +79,7 @@ class AuthorizationPolicy(Struct, frozen=True):
         own = self._own_scopes(grants, identity.principal, identity.principals)
         scopes = (*self.holding(identity.scopes), *holding(own, self.index))
         return Caller(
-            identity.principal, (*scopes, *self.public), identity.principals, index=self.index
+            identity.principal, (*scopes, *self.open), identity.principals, index=self.index
         )
 
     def own_scopes(
@@ -111,23 +130,64 @@ class AuthorizationPolicy(Struct, frozen=True):
         ]
 
 
+CacheScope = Literal["public", "revalidated", "private"]
+"""
+Which caches may keep what an index shows.
+
+- public: all, for as long as they are told
+- revalidated: all, but shared ones ask the server before each use
+- private: that of the caller alone
+"""
+
+
 class ReadPolicy(Struct, frozen=True):
     """Decides who may read a project, by its name alone: no error tells whether it exists."""
 
-    anonymous: Caller
+    authorization: AuthorizationPolicy
     private_patterns: tuple[Pattern, ...]
     has_upstream: bool = False
     """Whether a name that is not private may be that of a public package."""
+    visitor: Caller | None = None
+    """Who asks for each page of a static site; None for a server."""
+
+    @property
+    def depends_on_grants(self) -> bool:
+        """Whether a grant can change what anonymous callers may read."""
+        return self.visitor is None and self.authorization.depends_on_grants
+
+    def anonymous(self) -> Caller:
+        """
+        Return the caller without a credential, with what it may do now.
+
+        Raises Unavailable if that depends on the grants, and these cannot be read.
+        """
+        return self.visitor or Caller(ANONYMOUS, self.authorization.public())
 
     def is_public(self, name: NormalizedName | None = None) -> bool:
-        """Return whether anonymous callers may read a project, or for None every project."""
-        if name is None:
-            return self.anonymous.may_everywhere(Action.READ)
-        return self.anonymous.may(Action.READ, name)
+        """
+        Return whether anonymous callers may read a project, or for None every project.
 
-    def require_any_read(self, caller: Caller) -> None:
+        Raises Unavailable as `anonymous`.
+        """
+        return _may_read(self.anonymous(), name)
+
+    def cache_scope(self, name: NormalizedName | None = None) -> CacheScope:
+        """
+        Return which caches may keep the pages and files of a project, or for None of all projects.
+
+        What only a grant opens is closed with its end, also where a shared cache has it. Raises
+        Unavailable as `anonymous`.
+        """
+        if not self.depends_on_grants:
+            return "public" if self.is_public(name) else "private"
+        if _may_read(Caller(ANONYMOUS, self.authorization.open), name):
+            return "public"
+        return "revalidated" if self.is_public(name) else "private"
+
+    @staticmethod
+    def require_any_read(caller: Caller) -> None:
         """Raise Unauthenticated if a caller is anonymous, and anonymous ones may read nothing."""
-        if caller.is_anonymous and not self.anonymous.may_anywhere(Action.READ):
+        if caller.is_anonymous and not caller.may_anywhere(Action.READ):
             raise invalid_credential()
 
     def require_project_read(self, caller: Caller, name: NormalizedName) -> None:
@@ -157,6 +217,13 @@ class ReadPolicy(Struct, frozen=True):
         may_be_public = self.has_upstream and not matches_any(self.private_patterns, name)
         if not (caller.may_read_public_packages and may_be_public):
             self.require_project_read(caller, name)
+
+
+def _may_read(caller: Caller, name: NormalizedName | None) -> bool:
+    """Return whether a caller may read a project, or for None every project."""
+    if name is None:
+        return caller.may_everywhere(Action.READ)
+    return caller.may(Action.READ, name)
 
 
 def require_admin(caller: Caller, what: str) -> None:

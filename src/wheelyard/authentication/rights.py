@@ -74,8 +74,6 @@ class Right(Struct, frozen=True):
     scope: Scope
     source: str
     """What gives the right, in words; it names no project."""
-    place: str = ""
-    """Where a grant is: `of the settings`, or `in the store`."""
     note: str = ""
 
     def __str__(self) -> str:
@@ -98,7 +96,7 @@ def rights(
     """
     policy = authenticator.policy
     grants = policy.access.load()
-    given = _of_settings_and_store(authenticator, grants)
+    given = _of_all_but_tokens(authenticator, grants)
     return [
         *(right for right in given if in_every_index or right.scope.holds_in(policy.index)),
         *_of_tokens(authenticator, records),
@@ -129,7 +127,7 @@ def effective_access(
         entries[key] = AccessEntry(
             right.who,
             right.scope.actions & ~Action.APPROVE | (before.actions if before else Action(0)),
-            f"{right.source} {right.place}".rstrip(),
+            right.source,
             tuple(sorted(right.principals - refused)) if right.who.startswith("group:") else (),
             "; ".join(filter(None, (before.details if before else "", details, right.note))),
         )
@@ -146,22 +144,20 @@ def _refused(authenticator: Authenticator) -> frozenset[str]:
     return frozenset(refused - others)
 
 
-def _of_settings_and_store(authenticator: Authenticator, grants: Grants) -> Iterator[Right]:
+def _of_all_but_tokens(authenticator: Authenticator, grants: Grants) -> Iterator[Right]:
     """Yield all rights but those of API tokens, also those that hold in another index alone."""
-    yield from _of_everybody(authenticator, grants)
+    yield from _of_everybody(authenticator)
     yield from _of_grants(grants)
     yield from _of_credentials(authenticator)
 
 
-def _of_everybody(authenticator: Authenticator, grants: Grants) -> Iterator[Right]:
+def _of_everybody(authenticator: Authenticator) -> Iterator[Right]:
     policy = authenticator.policy
-    from_grants = grants.scopes_of((ANONYMOUS,))
-    for scope in policy.public:
-        if scope not in from_grants:
-            reason = "access.anonymous_uploads is set"
-            if scope.actions == Action.READ:
-                reason = "the index is open for reading"
-            yield Right("everybody", frozenset({ANONYMOUS}), scope, reason)
+    for scope in policy.open:
+        reason = "access.anonymous_uploads is set"
+        if scope.actions == Action.READ:
+            reason = "the index is open for reading"
+        yield Right("everybody", frozenset({ANONYMOUS}), scope, reason)
     if policy.htpasswd_scope is not None:
         users = frozenset({PASSWORD_USERS})
         yield Right(PASSWORD_USERS, users, policy.htpasswd_scope, "access.htpasswd_may")
@@ -173,14 +169,12 @@ def _of_everybody(authenticator: Authenticator, grants: Grants) -> Iterator[Righ
 
 def _of_grants(grants: Grants) -> Iterator[Right]:
     for grant in grants.all:
-        source, place = f"grant {grant.id}", "in the store"
-        if not grant.id.startswith("g"):
-            place = "of the settings"
         for who in sorted(grant.who):
-            if not who.startswith(_OF_THEIR_OWN):
-                members = expand((who,), grants.groups)
+            members = expand((who,), grants.groups)
+            # `anonymous` has no right while `access.private` is set
+            if not who.startswith(_OF_THEIR_OWN) and members <= grant.principals:
                 others = frozenset(name for name in members if not name.startswith(_OF_THEIR_OWN))
-                yield Right(who, others, grant.scope, source, place, grant.note)
+                yield Right(who, others, grant.scope, f"grant {grant.id}", grant.note)
 
 
 def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
@@ -195,17 +189,13 @@ def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
                 yield Right(identity.principal, who, scope, "static token")
     for publisher in service.publishers.load().all if service else ():
         who = frozenset({publisher.principal})
-        place = "in the store"
-        if service is not None and service.publishers.is_configured(publisher.id):
-            place = "of the settings"
-        source = f"trusted publisher {place}"
         keys = to_builtins(publisher.table)  # without those that are not set
         job = describe_keys({key: keys[key] for key in keys if key not in _OF_SCOPE})
-        yield Right(publisher.principal, who, publisher.scope, source, note=job)
+        yield Right(publisher.principal, who, publisher.scope, "trusted publisher", job)
 
 
 def _of_tokens(authenticator: Authenticator, records: Iterable[TokenRecord]) -> Iterator[Right]:
-    now, public = authenticator.tokens.runtime.now(), authenticator.policy.public
+    now, public = authenticator.tokens.runtime.now(), authenticator.policy.public()
     for record in records:
         if record.state(now) != "active":
             continue
@@ -366,7 +356,7 @@ def _elsewhere(
         for record in subject.records
         if not record.publishers
     )
-    for right in (*tokens, *_of_settings_and_store(authenticator, policy.access.load())):
+    for right in (*tokens, *_of_all_but_tokens(authenticator, policy.access.load())):
         is_own = not right.principals.isdisjoint(subject.principals)
         is_elsewhere = not right.scope.holds_in(policy.index)
         if is_own and is_elsewhere and right.scope.permits(action, project):

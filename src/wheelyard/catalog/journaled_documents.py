@@ -27,7 +27,7 @@ from wheelyard.catalog.document_cache import Codec, MaxAge, Snapshot, lost
 from wheelyard.errors import NEWER_DOCUMENT, Invalid, Unavailable
 from wheelyard.model import grants, public_packages, stored_indexes, stored_publishers
 from wheelyard.model.decoding import TABLE, ExtensibleCodec, encode_all_fields
-from wheelyard.model.grants import AccessCommit, AccessRules, AnyAccessEvent, Grants
+from wheelyard.model.grants import AccessCommit, AccessRules, AnyAccessEvent
 from wheelyard.model.project import KNOWN_KINDS, Commit, Event, File, Project, read_commit
 from wheelyard.model.project_changes import apply, unknown_parts, with_commit
 from wheelyard.model.public_packages import Decision, DecisionCommit, DecisionList
@@ -230,7 +230,7 @@ class AccessJournal(
 
     def require_valid(self, document: AccessRules) -> None:
         """See `JournalKind`."""
-        grants.merge(Grants(), document)
+        grants.grants_of(document)
 
 
 class ProjectJournal(JournalKind[Project, Commit], frozen=True, kw_only=True):

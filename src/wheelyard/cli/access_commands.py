@@ -109,8 +109,8 @@ def access_command() -> None:
     """
     Grant and revoke rights, and explain who may do what, and why.
 
-    Grants and groups of the store add to those of the settings, and need no restart: every server
-    on the store obeys a change within 15 seconds.
+    They are kept in the store, and need no restart: every server on the store obeys a change within
+    15 seconds.
 
     Documentation: access.md
     """
@@ -129,8 +129,8 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
     """
     Let WHO act on projects.
 
-    WHO is written as in a [[grant]] of the settings: user:ana@acme.dev, htpasswd:ml-ci,
-    group:ml-team. It cannot be anonymous. A name that nobody has is a warning. Standard output has
+    WHO is written as in a [[grant]] of a file: user:ana@acme.dev, htpasswd:ml-ci, group:ml-team;
+    anonymous is everybody, and may read. A name that nobody has is a warning. Standard output has
     only the grant's id.
 
     Without --index it is about main, and a right to administer about all indexes.
@@ -159,7 +159,7 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
 )
 def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
     """
-    Revoke grants of the store, each by its id.
+    Revoke grants, each by its id.
 
     'wheelyard access show' lists them. Every server on the store obeys within 15 seconds.
 
@@ -179,9 +179,7 @@ def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
 @click.group("group", cls=CliGroup)
 def group() -> None:
     """
-    Change the groups of the store.
-
-    If the settings have a group of the same name, its members are those of both.
+    Change groups.
 
     Documentation: access.md
     """
@@ -237,9 +235,9 @@ def remove_from_group(name: str, who: tuple[str, ...], note: str, *, even_if_own
 @group.subcommand("delete", NAME, NOTE, EVEN_IF_OWN, *INDEX)
 def delete_group(name: str, note: str, *, even_if_own: bool) -> None:
     """
-    Delete the group NAME from the store.
+    Delete the group NAME.
 
-    That is refused while a grant of the store names it.
+    That is refused while a grant names it.
 
     Examples:
         wheelyard access group delete ml-team
@@ -261,10 +259,10 @@ def _edit_group(
 @access_command.subcommand("show", Option(["--history"], is_flag=True), JSON, *INDEX)
 def show(*, history: bool) -> None:
     """
-    Print all grants and groups, and whether each is in the settings or in the store.
+    Print all grants and groups, and who added each, or from which file.
 
     Options:
-        --history: The changes in the store: who, when, what and why.
+        --history: The changes: who, when, what and why.
 
     Examples:
         wheelyard access show
@@ -301,14 +299,14 @@ def _access_lines(access: AccessList, api: Api) -> Iterator[str]:
         text = f"{describe_fields(fields)}{gone}{unnamed}"
         yield f"grant {listed.id} ({_origin(listed, names)}): {text}"
     for group in access.groups:
-        yield f"group {group.name} ({group.source}): {', '.join(group.members) or 'nobody'}"
+        origin = f" (from {group.source})" if group.source else ""
+        yield f"group {group.name}{origin}: {', '.join(group.members) or 'nobody'}"
 
 
 def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
-    if grant.created is None:
-        return grant.source
     by = with_name(grant.created_by, names.get(grant.created_by, ""))
-    return f"{grant.source}, {grant.created:%Y-%m-%d} by {by}"
+    added = f"{grant.created:%Y-%m-%d} by {by}"
+    return f"{added}, from {grant.source}" if grant.source else added
 
 
 @access_command.subcommand(

@@ -1,4 +1,4 @@
-"""`wheelyard publisher`: trusted publishers in the store."""
+"""`wheelyard publisher`: trusted publishers."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -32,21 +32,24 @@ MATCH: Final = "match."
 @click.group("publisher", cls=CliGroup)
 def publisher_command() -> None:
     """
-    List, add, change and remove trusted publishers of the store.
+    List, add, change and remove trusted publishers.
 
-    They add to the [[publisher]] tables of the settings, which have the same keys, and need no
-    restart: every server on the store obeys a change within 15 seconds.
+    They are kept in the store, and need no restart: every server on the store obeys a change within
+    15 seconds.
 
     Documentation: trusted-publishing.md
     """
 
 
 @publisher_command.subcommand(
-    "list", Option(["--history"], is_flag=True, help="The changes in the store."), JSON, *INDEX
+    "list",
+    Option(["--history"], is_flag=True, help="The changes: who, when, what and why."),
+    JSON,
+    *INDEX,
 )
 def list_publishers(*, history: bool) -> None:
     """
-    Print all trusted publishers, and whether each is in the settings or in the store.
+    Print all trusted publishers, and who added each, or from which file.
 
     Examples:
         wheelyard publisher list
@@ -71,10 +74,10 @@ def list_publishers(*, history: bool) -> None:
 def _lines(publishers: Sequence[ListedPublisher], api: Api) -> Iterator[tuple[str, ...]]:
     names = token_names(api, {publisher.created_by for publisher in publishers})
     for publisher in publishers:
-        origin = publisher.source
-        if publisher.created is not None:
-            by = with_name(publisher.created_by, names.get(publisher.created_by, ""))
-            origin = f"{origin}, {publisher.created:%Y-%m-%d} by {by}"
+        by = with_name(publisher.created_by, names.get(publisher.created_by, ""))
+        origin = f"{publisher.created:%Y-%m-%d} by {by}"
+        if publisher.source:
+            origin = f"{origin}, from {publisher.source}"
         problem = (f"not in force: {publisher.problem}",) if publisher.problem else ()
         yield publisher.id, describe_keys(publisher.publisher), origin, *problem
 
@@ -118,7 +121,7 @@ def add_publisher(publisher_id: str, provider: str, texts: tuple[str, ...], note
 )
 def change_publisher(publisher_id: str, texts: tuple[str, ...], note: str) -> None:
     """
-    Give other values to keys of the publisher ID of the store.
+    Give other values to keys of the publisher ID.
 
     A key without a value is left out from then on. A claim of match takes the place of all.
 
@@ -144,7 +147,7 @@ def change_publisher(publisher_id: str, texts: tuple[str, ...], note: str) -> No
 )
 def remove_publishers(ids: tuple[str, ...], note: str) -> None:
     """
-    Remove publishers of the store, each by its id.
+    Remove publishers, each by its id.
 
     Tokens that jobs have got for them open nothing within 15 seconds.
 

@@ -47,7 +47,7 @@ from wheelyard.settings.sections import (
     Settings,
     require_sign_in_secrets,
 )
-from wheelyard.settings.validation import accepts_other_credentials, is_main_public
+from wheelyard.settings.validation import accepts_other_credentials
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
@@ -400,10 +400,10 @@ def print_startup_message(index: Index) -> None:
     click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
     warn_of(server_warnings(index))
     token = _first_token(index)
-    needs_none = settings.access.anonymous_uploads and is_main_public(settings)
-    if token is None and not (needs_none or accepts_other_credentials(settings)):
+    if token is None and not accepts_other_credentials(settings):
         with suppress(Unavailable):  # the right to list objects is not needed to serve
-            if not index.tokens.any_active():
+            needs_none = settings.access.anonymous_uploads and index.read_policy.is_public()
+            if not (needs_none or index.tokens.any_active()):
                 click.echo(f"\nThere is no token yet. {_token_hint(settings)}")
     click.echo(_client_configuration(index, token.text if token else TOKEN_PLACEHOLDER))
     for name in index.alternatives:
@@ -415,14 +415,14 @@ def _first_token(index: Index) -> ApiToken | None:
     Create, print and return the first token of an index, or return None.
 
     It is created if the server listens on a loopback address, and the store is on this machine and
-    may be written; if there are no tokens, no grants, no password file and no anonymous uploads; in
-    the store, even grants of the past count. A proxy on this machine that passes requests of others
-    on makes no difference.
+    may be written; if there are no tokens, no grants, no password file and no anonymous uploads.
+    Even grants of the past count. A proxy on this machine that passes requests of others on makes
+    no difference.
     """
     settings = index.settings
     access, is_local = settings.access, index.server.is_local and settings.server.is_loopback
     # an index with its own access rules gets no token that bypasses them
-    has_rules = settings.grant or access.htpasswd_file or access.anonymous_uploads
+    has_rules = access.htpasswd_file or access.anonymous_uploads
     if settings.server.read_only or not is_local or has_rules:
         return None
     request = TokenRequest(
@@ -463,7 +463,9 @@ def _client_configuration(index: Index, token: str) -> str:
     user = "__token__"
     if settings.access.htpasswd_file and token == TOKEN_PLACEHOLDER:
         user, token = "NAME", "PASSWORD"
-    is_open = index.read_policy.anonymous.may_anywhere(Action.READ)
+    is_open = False
+    with suppress(Unavailable):
+        is_open = index.read_policy.anonymous().may_anywhere(Action.READ)
     read = settings.index_url if is_open else f"{scheme}://{user}:{token}@{rest}"
     if settings.access.anonymous_uploads:  # any name and password do, and twine asks for both
         user, token = "anybody", "anything"

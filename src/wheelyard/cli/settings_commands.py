@@ -31,9 +31,7 @@ from wheelyard.cli.output import (
 from wheelyard.cli.program import command_line, error_text, warn_of
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
-from wheelyard.model.access import describe_scope
 from wheelyard.model.decoding import escaped
-from wheelyard.model.grants import describe_grant
 from wheelyard.model.stored_indexes import describe_keys
 from wheelyard.settings.load import LoadedSettings, settings_without_effect
 from wheelyard.settings.sections import (
@@ -43,7 +41,6 @@ from wheelyard.settings.sections import (
     all_settings,
     require_sign_in_secrets,
 )
-from wheelyard.settings.validation import is_main_public
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
@@ -115,7 +112,7 @@ def check() -> None:
     _check_buckets(settings)
     _check_upstreams(settings, index)
     _check_providers(settings)
-    _check_store(settings, index)
+    _check_store(loaded, index)
 
 
 @config_command.subcommand("show", Option(["--all", "wants_all"], is_flag=True), JSON, *INDEX)
@@ -161,25 +158,36 @@ def health_command() -> int:
     return int(any(part.state == "failed" for part in health.parts))
 
 
-def _check_store(settings: Settings, index: Index) -> None:
+def _check_store(loaded: LoadedSettings, index: Index) -> None:
     """
-    Print the indexes but main, and warn of settings and tokens that need a look.
+    Print the indexes and who reads main, and warn of settings and tokens that need a look.
 
     `index` is that of the settings, over an empty store. Raises Invalid or Unavailable if no server
     can open the store, or start with the indexes of the store.
     """
-    if not makes_store(settings):
-        index = open_index(settings, create=False)
+    if not makes_store(loaded.settings):
+        index = open_index(loaded.settings, create=False)
+        index.server.sources = loaded.sources
     try:
         _warn_of_expiring_tokens(index)
         for listed in index.server.index_administration.show():
             click.echo(escaped(f"index {listed.name}: {describe_keys(listed.index)}"))
         index.server.definitions.require_start()
+        click.echo(f"reading main: {_readers_of_main(index)}")
         warn_of((*index_warnings(index), *password_warnings(index)))
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:
             raise
         warn(error_text(fault))
+
+
+def _readers_of_main(index: Index) -> str:
+    access = index.settings.access
+    if index.read_policy.is_public():
+        return "anybody"
+    if access.htpasswd_file and access.htpasswd_may:
+        return "whom a grant or a token names, and every name of the htpasswd file"
+    return "whom a grant or a token names"
 
 
 def _check_address(server: ServerSettings) -> None:
@@ -236,18 +244,6 @@ def _summary(settings: Settings, config_source: str) -> Iterator[str]:
     is_new = is_folder and not Path(location, keys.FORMAT).is_file()
     elsewhere = f"; tokens in {tokens}" if tokens else ""
     yield f"store: {location}{elsewhere}{'; there is none yet' if is_new else ''}"
-    has_passwords = access.htpasswd_file and access.htpasswd_may
-    others = ", and every name of the htpasswd file" if has_passwords else ""
-    closed = f"whom a grant or a token names{others}"
-    yield f"reading main: {'anybody' if is_main_public(settings) else closed}"
-    grants = settings.grants
-    for grant in grants.all:
-        yield f"grant {grant.id}: {describe_grant(grant)}"
-    for name, members in grants.groups.items():
-        yield f"group {name}: {', '.join(sorted(members)) or 'nobody'}"
-    for publisher in settings.publishers if settings.publisher else ():
-        can = describe_scope(publisher.scope)
-        yield f"publisher {publisher.id}: {publisher.issuer.names[0]} may {can}"
     for index in settings.upstream.indexes if settings.upstream.is_on else ():
         yield f"upstream {index.label}: {index.url}"
 

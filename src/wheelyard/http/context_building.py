@@ -111,7 +111,7 @@ def _context(
     policy = index.read_policy
     files_from_page = FILES_FROM_DETAIL
     if process.site is not None:
-        policy = replace(policy, anonymous=process.site.caller)
+        policy = replace(policy, visitor=process.site.caller)
         files_from_page = process.site.files_url or FILES_FROM_DETAIL
     return IndexContext(
         process=process,

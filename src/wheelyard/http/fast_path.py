@@ -2,6 +2,7 @@
 
 from asyncio import CancelledError
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final, TypeVar
 from weakref import ref
 
@@ -24,7 +25,7 @@ from wheelyard.http.messages import (
     Response,
     Send,
 )
-from wheelyard.http.page_cache import CurrentVersions
+from wheelyard.http.page_cache import GRANTS, CurrentVersions
 from wheelyard.http.request_authentication import IAP_ASSERTION_HEADER, RequestAuthenticator
 from wheelyard.http.requests import HEADERS_LIMIT_BYTES, client_address, join_headers, size_of
 from wheelyard.model.access import Caller
@@ -101,6 +102,8 @@ class FastPath:
         self._header_key = authenticator.recent.header_key
         self._host_policy = host_policy
         self._current_version = CurrentVersions(context.index)
+        # whether what anonymous callers may do, and so which caches may keep a page, may change
+        self._depends_on_grants = context.read_policy.depends_on_grants
         self._entries: LruCache[RequestKey, Remembered] = context.remembered
         self._instrumentation = instrumentation
         self._values: dict[Any, Any] = {}
@@ -110,6 +113,7 @@ class FastPath:
         # until `await` nothing else runs in the event loop, so this needs no lock
         started_at = self._instrumentation.now()
         key = self._key_of(scope)
+        grants = self._grants_version() if key is not None else None
         entry = None if key is None else self._entries.get(key)
         response = None
         if entry is not None and key is not None:
@@ -124,7 +128,13 @@ class FastPath:
         except CancelledError:  # the server cancels what no client waits for any more
             return
         if response is None and key is not None:
-            self._remember(key, scope)
+            self._remember(key, scope, grants)
+
+    def _grants_version(self) -> str | None:
+        """Return the version of the grants, or None if it is not known, or changes nothing here."""
+        with suppress(WheelyardError):  # the application reports it
+            return self._current_version(GRANTS) if self._depends_on_grants else None
+        return None
 
     def _key_of(self, scope: AsgiScope) -> RequestKey | None:
         """Return the key of a request, or None if only the application can answer it."""
@@ -169,7 +179,7 @@ class FastPath:
     ) -> Response | None:
         """Return the response that is remembered, if an identical request would get it now."""
         # the credential was verified within the last second, or only the application can answer
-        caller = self._recent(key[0]) if key[0] else self._authenticator.anonymous
+        caller = self._recent(key[0]) if key[0] else entry.caller
         if caller is not entry.caller and caller != entry.caller:
             return None
         response = entry.response()
@@ -203,13 +213,22 @@ class FastPath:
             request.is_authenticated = True
             log_request(request, seconds)
 
-    def _remember(self, key: RequestKey, scope: AsgiScope) -> None:
-        """Remember the answer that the application has just given, if it may be repeated."""
+    def _remember(self, key: RequestKey, scope: AsgiScope, grants: str | None) -> None:
+        """
+        Remember the answer that the application has just given, if it may be repeated.
+
+        `grants` is their version before it was made, as `_grants_version` returns it.
+        """
         request: Request = scope[REQUEST]
         response = request.response
         # the entry refers to the page of the cache: it ends when the cache drops the page
         if response is None or response.made_from is None or response.cached is None:
             return
+        made_from = response.made_from
+        if self._depends_on_grants:
+            if grants is None or grants != self._grants_version():
+                return  # nobody knows by which of them it was made
+            made_from = (*made_from, (GRANTS, grants))
         caller_key, path, variant = key
         if len(path) > PATH_LIMIT_BYTES or not _BODY_HEADERS.isdisjoint(variant):
             return
@@ -220,7 +239,7 @@ class FastPath:
         if length <= SHARED_BYTES and _IF_NONE_MATCH not in variant:
             variant = self._shared(variant)
         entry = Remembered(
-            request.caller, ref(response.cached), response.made_from, response.deadline, labels
+            request.caller, ref(response.cached), made_from, response.deadline, labels
         )
         self._entries.put((self._shared(caller_key), path, variant), entry, size)
 

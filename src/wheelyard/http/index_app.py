@@ -53,7 +53,7 @@ from wheelyard.http.messages import (
     Send,
 )
 from wheelyard.http.representation import MediaType, prefers_html
-from wheelyard.http.request_authentication import RequestAuthenticator
+from wheelyard.http.request_authentication import UNAUTHENTICATED, RequestAuthenticator
 from wheelyard.http.requests import BodyTimeouts, ClientDisconnected, RequestBody, SlowClient
 from wheelyard.http.routing import Dispatcher, Route, RouteTable
 from wheelyard.http.web_pages import WebPages
@@ -230,8 +230,7 @@ class IndexApp:
         headers = requests.join_headers(scope["headers"])
         body = RequestBody(receive, scope, headers, self._body_timeouts)
         address = requests.client_address(scope, self._trusted_proxies)
-        anonymous = self.context.read_policy.anonymous
-        request = scope[REQUEST] = IndexRequest(scope, body, headers, anonymous, address)
+        request = scope[REQUEST] = IndexRequest(scope, body, headers, UNAUTHENTICATED, address)
         request.context = self.context
         request.web = self._web
         self._instrumentation.start(request)

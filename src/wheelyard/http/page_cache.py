@@ -78,25 +78,31 @@ class PageCache:
         self._locks = dict[int, Lock]()
         """Held while a page is rendered, so that each is rendered once, and shared by pages."""
 
-    def get(self, key: PageKey, version: str) -> CachedPage | None:
-        """Return the page cached under `key`, or None if there is none of this document version."""
+    def get(self, key: PageKey, version: str, headers: HeaderList) -> CachedPage | None:
+        """
+        Return the page cached under `key`, or None if there is none of this document version.
+
+        Its headers have to be these as well: which caches may keep it can change without it.
+        """
         page = self._pages.get(key)
-        return page if page is not None and page.version == version else None
+        if page is None or page.version != version or page.headers != headers:
+            return None
+        return page
 
     def get_or_render(
         self, key: PageKey, version: str, render: Render, headers: HeaderList
     ) -> CachedPage:
         """
-        Return the page of `key` and `version`, which is rendered unless it is cached.
+        Return the page of `key` and `version`, which is rendered unless it is cached so.
 
         Raises what `render` raises. A thread waits here while another one renders the same page.
         """
-        page = self.get(key, version)
+        page = self.get(key, version, headers)
         if page is not None:
             return page
         # `render` must not take another of these locks: two pages may share one
         with self._locks.setdefault(hash(key) % LOCKS, Lock()):
-            page = self.get(key, version)  # another thread may have rendered it meanwhile
+            page = self.get(key, version, headers)  # another thread may have rendered it meanwhile
             if page is None:
                 body = render()
                 digest = urlsafe_b64encode(blake2b(body, digest_size=15).digest()).decode()

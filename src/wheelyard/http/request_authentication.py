@@ -46,6 +46,9 @@ CALLER: Final = "caller"
 SESSION: Final = "session"
 """The same while the provider of a session is asked."""
 
+UNAUTHENTICATED: Final = Caller(ANONYMOUS, ())
+"""The caller of a request until it is authenticated: nobody, who may do nothing."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 NAME: Final = "wheelyard-session"
@@ -60,7 +63,6 @@ class RequestAuthenticator:
         self.session_cookie = SessionCookie.of(context.index.server.settings)
         self.trusted_proxies = context.index.settings.server.trusted_proxies
         self.recent = context.index.authenticator.callers
-        self.anonymous = context.read_policy.anonymous
         self._context = context
         self._index = context.index
         self._pools = context.process.pools
@@ -89,6 +91,8 @@ class RequestAuthenticator:
             request.caller = self.recent.remembered(cache_key) or self._verify(
                 request, parse_authorization(header, client_network(request.address)), cache_key
             )
+        if request.caller is UNAUTHENTICATED:
+            request.caller = self._context.read_policy.anonymous()
         request.is_authenticated = True
 
     def use_session(self, request: Request) -> None:
@@ -98,7 +102,8 @@ class RequestAuthenticator:
         Without a session it is anonymous. Raises Waiting while a provider is asked, and Unavailable
         if the store does not answer.
         """
-        request.caller, request.browser_session = self.anonymous, None
+        request.caller = self._context.read_policy.anonymous()
+        request.browser_session = None
         cookies, name = request.joined_headers.get(b"cookie", b""), self.session_cookie
         if name is not None and (cookie := name.value_in(cookies)):
             self._use_session(request, cookie)
@@ -223,7 +228,7 @@ class CallerElsewhere(Struct, frozen=True):
             return authenticator.authenticate_assertion(
                 headers.get(IAP_ASSERTION_HEADER, b"").decode("latin-1")
             )
-        return caller or Caller(ANONYMOUS, authenticator.policy.public)
+        return caller or Caller(ANONYMOUS, authenticator.policy.public())
 
 
 def signed_in_at(request: Request) -> datetime | None:

@@ -127,17 +127,17 @@ class PrivateFiles(Struct, frozen=True):
         Raises NotFound if the store lacks the bytes.
         """
         context, name = self.context, self.project.name
-        is_public = context.read_policy.is_public(name)
+        scope = context.read_policy.cache_scope(name)
         if wanted.is_metadata:
             load = partial(context.process.core_metadata.load_bytes, name, file)
             version = ObjectVersion(file.core_metadata)  # its digest
             return core_metadata_response(
-                request, context, version, load, self.repeats(), is_public=is_public
+                request, context, version, load, self.repeats(), scope=scope
             )
         sent = FileToSend(
             sha256=file.sha256,
             size=file.size,
-            headers=file_cache_headers(is_public=is_public),
+            headers=file_cache_headers(scope),
             body=StoredBody(context.process.file_delivery, name, file),
         )
         return file_response(request, context, sent)

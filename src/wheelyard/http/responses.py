@@ -5,14 +5,16 @@ A 304, a 412 and HEAD of a distribution need no bytes of the file. Core metadata
 cached as pages are, and has no ranges.
 """
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from math import inf
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qs
 
 from msgspec import Struct
 
+from wheelyard.authentication.authorization import CacheScope
 from wheelyard.http.context import IndexContext
 from wheelyard.http.error_responses import error_response
 from wheelyard.http.file_delivery import StoredBody
@@ -60,6 +62,9 @@ VARY_METADATA_BY_CALLER: Final[Header] = (b"vary", b"Accept-Encoding, Authorizat
 PRIVATE_PAGE: Final[Header] = (b"cache-control", b"private, no-cache")
 PRIVATE_FILE: Final[Header] = (b"cache-control", b"private, max-age=31536000, immutable")
 PUBLIC_FILE: Final[Header] = (b"cache-control", b"public, max-age=31536000, immutable")
+_SHARED_FILE: Final[Mapping[CacheScope, Header]] = MappingProxyType(
+    {"public": PUBLIC_FILE, "revalidated": (b"cache-control", b"public, no-cache")}
+)
 HARMLESS: Final[Header] = (
     b"content-security-policy",
     b"default-src 'none'; style-src 'unsafe-inline'; sandbox",
@@ -67,24 +72,25 @@ HARMLESS: Final[Header] = (
 """Whoever opens a picture by its URL runs no script in it; the styles are those inside an SVG."""
 
 
-def page_cache_headers(public_max_age: int, *, is_public: bool) -> tuple[Header, ...]:
+def page_cache_headers(public_max_age: int, scope: CacheScope) -> tuple[Header, ...]:
     """Return Cache-Control and Vary of a page, which lives `public_max_age` seconds if public."""
-    if not is_public:
+    if scope == "private":
         return (VARY_BY_CALLER, PRIVATE_PAGE)
-    lifetime = f"max-age={public_max_age}" if public_max_age else "no-cache"
+    is_kept = scope == "public" and public_max_age > 0
+    lifetime = f"max-age={public_max_age}" if is_kept else "no-cache"
     return (VARY, (b"cache-control", f"public, {lifetime}".encode()))
 
 
-def file_cache_headers(*, is_public: bool) -> tuple[Header, ...]:
-    """Return the Cache-Control of a file (fresh for a year), and Vary unless it is public."""
-    return (PUBLIC_FILE,) if is_public else (PRIVATE_FILE, VARY_FILE)
+def file_cache_headers(scope: CacheScope) -> tuple[Header, ...]:
+    """Return the Cache-Control of a file (fresh for a year), and Vary if it is private."""
+    return (PRIVATE_FILE, VARY_FILE) if scope == "private" else (_SHARED_FILE[scope],)
 
 
-def metadata_cache_headers(*, is_public: bool) -> tuple[Header, ...]:
+def metadata_cache_headers(scope: CacheScope) -> tuple[Header, ...]:
     """Return Cache-Control and Vary of a file's core metadata, which is compressed as pages are."""
-    if is_public:
-        return (PUBLIC_FILE, VARY_ENCODING)
-    return (PRIVATE_FILE, VARY_METADATA_BY_CALLER)
+    if scope == "private":
+        return (PRIVATE_FILE, VARY_METADATA_BY_CALLER)
+    return (_SHARED_FILE[scope], VARY_ENCODING)
 
 
 Repeats = tuple[MadeFrom | None, float]
@@ -121,13 +127,13 @@ def page_headers(
 
     They are those for caches and of the page's source, and CSP if it is HTML.
     """
-    is_public = context.read_policy.is_public(listing.name if listing else None)
+    scope = context.read_policy.cache_scope(listing.name if listing else None)
     max_age, source = context.index.settings.http.public_max_age, HeaderList()
     if listing is not None and context.upstream is not None:
         source = (FROM_UPSTREAM if listing.origin.is_upstream else FROM_PRIVATE,)
     if listing is not None and listing.origin.is_upstream:
         max_age = 0  # not by a CDN: the name may become private any time
-    headers = (*page_cache_headers(max_age, is_public=is_public), *source)
+    headers = (*page_cache_headers(max_age, scope), *source)
     # with `nosniff`, no browser takes JSON for HTML
     return headers if media_type.value.is_json else (CSP, *headers)
 
@@ -313,7 +319,7 @@ def core_metadata_response(
     load: Render,
     repeats: Repeats,
     *,
-    is_public: bool,
+    scope: CacheScope,
 ) -> Response:
     """
     Return the response to GET or HEAD of core metadata, whose digest is `version`.
@@ -324,12 +330,12 @@ def core_metadata_response(
         context,
         request,
         MediaType.CORE_METADATA,
-        ("core_metadata", version, is_public),
+        ("core_metadata", version, scope),
         version,
         load,
         repeats=repeats,
         # of a resolver's answers these are the most and the smallest: no header that none reads
-        headers=metadata_cache_headers(is_public=is_public),
+        headers=metadata_cache_headers(scope),
     )
 
 

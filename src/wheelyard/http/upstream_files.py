@@ -49,7 +49,7 @@ from wheelyard.upstream.merged_listing import MergedListing, merged_listing
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
 
-HEADERS: Final = (*file_cache_headers(is_public=False), FROM_UPSTREAM)
+HEADERS: Final = (*file_cache_headers("private"), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
 
 
@@ -270,7 +270,7 @@ class PublicFiles(Struct, frozen=True):
         if not version:  # nobody can say whether it has changed
             version, repeats = ObjectVersion(sha256(load()).hexdigest()), (None, inf)
         return core_metadata_response(
-            request, self.context, version, load, repeats, is_public=False
+            request, self.context, version, load, repeats, scope="private"
         )
 
     def _metadata(self, request: Request, file: UpstreamFile) -> bytes:

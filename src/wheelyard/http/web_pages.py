@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName, canonicalize_name
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.authentication.authorization import parse_project_name
+from wheelyard.authentication.authorization import CacheScope, parse_project_name
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import UPSTREAM_CODES, Unavailable
 from wheelyard.http.client_choice import chosen_client
@@ -166,7 +166,6 @@ class WebPages:
             name="" if is_anonymous else caller.name or short_name(caller.principal),
             may_sign_in=index.settings.access.cookie_login or index.authenticator.iap is not None,
             may_own_tokens=caller.can_own_tokens,
-            needs_credential=not self.context.read_policy.is_public(name),
             may_upload=not is_anonymous
             and index.takes_uploads
             and caller.may_anywhere(Action.UPLOAD),
@@ -188,13 +187,20 @@ class WebPages:
         """
         Return who looks at a page, as `viewer` does, with the client that was chosen before.
 
-        Also with whether they may promote the project `name`, which depends on other indexes.
+        Also with whether they may promote the project `name`, which depends on other indexes, and
+        whether installing it needs a credential. Raises Unavailable if that cannot be said.
         """
         viewer, may_promote = self.viewer(request.caller, name), False
         if name is not None:
             with suppress(Unavailable):
                 may_promote = next(self.promotion_targets(request, name), None) is not None
-        return replace(viewer, client=_choice(request), may_promote=may_promote)
+        needs_credential = not self.context.read_policy.is_public(name)
+        return replace(
+            viewer,
+            client=_choice(request),
+            may_promote=may_promote,
+            needs_credential=needs_credential,
+        )
 
     def promotion_targets(self, request: Request, name: NormalizedName) -> Iterator[Index]:
         """
@@ -278,9 +284,9 @@ class WebPages:
         headers = self.headers(listing.name if listing is not None else None, request.caller)
         client = _choice(request)
         if client and not is_upstream:  # the page may be for this browser alone
-            headers = (*self.security_headers, *page_cache_headers(0, is_public=False))
+            headers = (*self.security_headers, *page_cache_headers(0, "private"))
         if is_upstream:  # no shared cache may keep it: the name may become private any time
-            caching = page_cache_headers(0, is_public=False)
+            caching = page_cache_headers(0, "private")
             headers = (*self.security_headers, *caching, FROM_UPSTREAM)
         # keys of people's pages must differ from those of programs in the same cache
         page, repeats = (MediaType.HTML, ("web", client, key), version, render), (shows, until)
@@ -353,10 +359,10 @@ class WebPages:
         context = self.context
         # behind Identity-Aware Proxy, a page is only for users that the proxy has authenticated
         is_behind_iap = context.index.authenticator.iap is not None
-        is_public = context.read_policy.is_public(name) and not is_behind_iap
-        is_shared = is_public and (caller is None or caller.is_anonymous)
-        max_age = context.index.settings.http.public_max_age
-        headers = page_cache_headers(max_age, is_public=is_shared)
-        if is_shared and context.index.settings.access.cookie_login:
+        scope: CacheScope = "private"
+        if not is_behind_iap and (caller is None or caller.is_anonymous):
+            scope = context.read_policy.cache_scope(name)
+        headers = page_cache_headers(context.index.settings.http.public_max_age, scope)
+        if scope != "private" and context.index.settings.access.cookie_login:
             headers = (VARY_BY_COOKIE, *(header for header in headers if header != VARY))
         return (*self.security_headers, *headers)

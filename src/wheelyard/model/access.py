@@ -211,7 +211,7 @@ class Caller(Struct, frozen=True):
         where = "" if self.index == MAIN else f" in the index {self.index}"
         fact = f"{self.display_name} may not {what}{where}. Ask the operator of this index"
         if self.principal.startswith("publisher:"):
-            return Forbidden(f"{fact} to change its [[publisher]] in the settings.")
+            return Forbidden(f"{fact} to change its trusted publisher.")
         advice = Advice(Remedy.CREATE_TOKEN, project, self.index, right=right)
         return Forbidden(f"{fact} for the right, or use a token that has it.", advice=advice)
 

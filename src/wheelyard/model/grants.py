@@ -23,7 +23,7 @@ from wheelyard.model.access import (
     right_index_text,
 )
 from wheelyard.model.api_token import ID_LENGTH, TOKEN_ID, token_id_in
-from wheelyard.model.decoding import InvalidField, decode_table, redact_tokens
+from wheelyard.model.decoding import redact_tokens
 from wheelyard.model.person import OIDC_PRINCIPAL, person_name
 from wheelyard.model.project import EventCommit
 
@@ -59,7 +59,7 @@ NO_GROUPS: Final[Groups] = MappingProxyType({})
 class GrantFields(
     Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """The keys of a `[[grant]]` table, and the stored form of a grant, before validation."""
+    """The keys of a `[[grant]]` of a file, and the stored form of a grant, before validation."""
 
     who: Annotated[_Texts, Meta(min_length=1, title='a list such as ["user:ana@acme.dev"]')]
     projects: Annotated[_Texts, Meta(min_length=1, title='a list such as ["acme-*", "tools"]')]
@@ -77,7 +77,7 @@ class Grant(Struct, frozen=True):
     """A valid grant: a scope, and the principals that have it."""
 
     id: str
-    """Its position among the tables of the settings, from 1, or `g` and digits if it is stored."""
+    """`g` and eight digits or letters a-f."""
     who: frozenset[str]
     """The principals that it names, and the groups, as `group:NAME`."""
     principals: frozenset[str]
@@ -104,31 +104,18 @@ class Grants(Struct, frozen=True):
         """Return the event that has ended the access of whoever has these principals, if any."""
         return next((self.ended[name] for name in principals if name in self.ended), None)
 
-    def without(self, grant_id: str) -> "Grants":
-        """Return all but one grant."""
-        return replace(self, all=tuple(grant for grant in self.all if grant.id != grant_id))
-
     def of(self, principals: Iterable[str]) -> tuple[Grant, ...]:
         """Return each grant that names at least one of these principals."""
         return tuple(grant for grant in self.all if grant.principals.intersection(principals))
 
+    def without_anonymous(self) -> "Grants":
+        """Return the same grants, but none that gives anybody anything by `anonymous`."""
+        named = (replace(grant, principals=grant.principals - {ANONYMOUS}) for grant in self.all)
+        return replace(self, all=tuple(named))
+
     def scopes_of(self, principals: Iterable[str]) -> tuple[Scope, ...]:
         """Return the scope of each grant that names at least one of these principals."""
         return tuple(grant.scope for grant in self.of(principals))
-
-
-def parse_grant(number: int, table: Mapping[str, object], groups: Groups = NO_GROUPS) -> Grant:
-    """
-    Return the grant in a `[[grant]]` table.
-
-    `number` is its position among the tables, from 1. Raises Invalid (code `bad_setting`) for
-    unknown or missing keys, for invalid values, and for a group that is not one of `groups`.
-    """
-    try:
-        return build_grant(str(number), decode_table(table, GrantFields), groups)
-    except (InvalidField, Invalid) as fault:
-        why = fault.message if isinstance(fault, Invalid) else f"{fault.message}."
-        raise Invalid(f"[[grant]] number {number}: {why}", code="bad_setting") from fault
 
 
 def build_grant(grant_id: str, fields: GrantFields, groups: Groups) -> Grant:
@@ -165,22 +152,6 @@ def scope_of(fields: GrantFields) -> Scope:
     actions = parse_actions(fields.actions, admin=True)
     projects = tuple(map(parse_pattern, fields.projects))
     return Scope(actions, projects, parse_right_indexes(fields.index, actions))
-
-
-def parse_groups(table: Mapping[str, object]) -> Groups:
-    """
-    Return the groups in the table `[groups]`.
-
-    Raises Invalid (code `bad_setting`) if the name of a group, or a member, is invalid.
-    """
-    groups = dict[str, frozenset[str]]()
-    for name, members in table.items():
-        try:
-            groups[parse_group_name(name)] = frozenset(map(parse_member, _texts(members)))
-        except Invalid as fault:
-            why = f"[groups] {quoted(name)}: {fault.message}"
-            raise Invalid(why, code="bad_setting") from fault
-    return MappingProxyType(groups)
 
 
 def parse_group_name(text: str) -> str:
@@ -318,12 +289,6 @@ def describe_grant(grant: Grant) -> str:
     """Return a grant in words, without its id: whom it names, actions, projects and note."""
     note = f" ({grant.note})" if grant.note else ""
     return f"{', '.join(sorted(grant.who))} may {describe_scope(grant.scope)}{note}"
-
-
-def _texts(value: object) -> _Texts:
-    if isinstance(value, list) and all(isinstance(element, str) for element in value):
-        return tuple(value)
-    raise Invalid('Expected a list such as ["htpasswd:ml-ci", "user:ana@acme.dev"].')
 
 
 def _check_grantable(who: frozenset[str], scope: Scope) -> None:
@@ -537,20 +502,16 @@ def apply(rules: AccessRules, event: AnyAccessEvent) -> AccessRules:
             )
 
 
-def merge(configured: Grants, rules: AccessRules) -> Grants:
+def grants_of(rules: AccessRules) -> Grants:
     """
-    Return the grants of the settings and of the store together.
+    Return the grants and groups of the store, parsed.
 
-    A group has the members of both. A grant of the store to a group that exists no more is for
-    nobody. Raises Invalid if the store has what only a person can have written there.
+    A grant to a group that exists no more is for nobody. Raises Invalid if the store has what only
+    a person can have written there.
     """
-    groups = dict(configured.groups)
-    for name, members in rules.groups.items():
-        groups[name] = groups.get(name, frozenset()) | frozenset(map(parse_member, members))
-    # the store may have added members to the groups of the settings, so those are expanded anew
-    own = (replace(grant, principals=expand(grant.who, groups)) for grant in configured.all)
+    groups = {name: frozenset(map(parse_member, who)) for name, who in rules.groups.items()}
     return Grants(
-        (*own, *(parse_granted(granted, groups) for granted in rules.grants)),
+        tuple(parse_granted(granted, groups) for granted in rules.grants),
         groups,
         {event.who: event for event in rules.ended},
     )
@@ -560,15 +521,8 @@ def parse_granted(granted: Granted, groups: Groups) -> Grant:
     """
     Return a stored grant as a valid one.
 
-    What everybody may read without a credential is for the settings to say, whose warnings and
-    refusals at the start depend on it. It also decides which pages a proxy may keep. Raises Invalid
-    if the grant names `anonymous`, or is malformed.
+    Raises Invalid if the grant is malformed.
     """
-    if ANONYMOUS in granted.grant.who:
-        raise Invalid(
-            f"{ANONYMOUS} cannot have a grant in the store. Write a [[grant]] into the settings, "
-            "and restart the servers.",
-        )
     # a group may have been deleted since: then it has no members, and the grant stays valid
     gone = dict.fromkeys(groups_in(granted.grant.who), frozenset[str]())
     return build_grant(granted.id, granted.grant, {**gone, **groups})

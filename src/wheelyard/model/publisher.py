@@ -2,11 +2,12 @@
 Trusted publishers: CI jobs that may publish to projects, or read them, without a stored secret.
 
 A `[[publisher]]` table has checks of claims. An ID token that passes all of them belongs
-to the publisher. The projects need not exist yet.
+to the publisher. The projects need not exist yet. Which private addresses of issuers a server may
+ask is for its settings to say, and for no table.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from ipaddress import ip_address
 from operator import itemgetter
@@ -44,6 +45,8 @@ _COMMIT_CLAIMS: Final = ("sha", "build_commit")
 _NOT_IDENTIFYING: Final = frozenset({"iss", "aud", "exp", "iat", "nbf", "jti"})
 """Claims that do not identify a job, or that are always checked."""
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~/-]*)?")
+PRIVATE_ISSUER: Final = "allow_private_issuer"
+"""A key that earlier versions had."""
 PROVIDERS: Final = {str(table.__struct_config__.tag): table for table in get_args(AnyTable)}
 """The class of the table of each provider."""
 
@@ -67,6 +70,12 @@ class Publisher(Struct, frozen=True, kw_only=True):
     def principal(self) -> str:
         """The publisher's principal in grants and journals: `publisher:ID`."""
         return f"publisher:{self.id}"
+
+    @property
+    def has_private_address(self) -> bool:
+        """Whether its issuer, or the URL of the keys, has a private address in place of a name."""
+        urls = (*self.issuer.names, self.issuer.keys_url)
+        return any(_is_private(urlsplit(url).hostname or "") for url in urls)
 
     @property
     def scope(self) -> Scope:
@@ -141,19 +150,6 @@ def max_lifetime_by_issuer(publishers: Iterable[Publisher]) -> dict[ProviderIssu
     return lifetimes
 
 
-def parse_publishers(tables: Sequence[Mapping[str, object]]) -> tuple[Publisher, ...]:
-    """
-    Return the publishers in the `[[publisher]]` tables of the settings.
-
-    Raises Invalid (code `bad_setting`) for a wrong table, a repeated id, or one issuer with
-    different definitions.
-    """
-    publishers = tuple(parse_publisher(table) for table in tables)
-    for number, publisher in enumerate(publishers):
-        require_agreement(publisher, publishers[:number])
-    return publishers
-
-
 def require_agreement(publisher: Publisher, others: Iterable[Publisher]) -> None:
     """
     Check that a publisher can be in force together with others.
@@ -181,6 +177,8 @@ def parse_publisher(table: Mapping[str, object]) -> Publisher:
     if kind is None:
         why = "expected github, gitlab, google, buildkite or oidc"
         raise _wrong(table.get("id"), "provider", why)
+    if PRIVATE_ISSUER in table:
+        raise _private_issuer(table)
     fields = {key: value for key, value in table.items() if key != "provider"}
     try:
         parsed: AnyTable = decode_table(fields, kind)
@@ -234,9 +232,9 @@ def _indexes(publisher: str, text: str, actions: Action) -> tuple[str, ...]:
 
 def _check_issuer(table: AnyTable, issuer: ProviderIssuer) -> None:
     name = issuer.names[0]
-    _check_url(table.id, "issuer", name, issuer)
+    _check_url(table.id, "issuer", name)
     if issuer.keys_url:
-        _check_url(table.id, "jwks_url", issuer.keys_url, issuer)
+        _check_url(table.id, "jwks_url", issuer.keys_url)
     if not isinstance(table, Oidc) and name.endswith("/"):
         raise _wrong(table.id, "issuer", "expected no slash at its end")
     # `oidc` would go around the checks of ids that the class of the provider makes
@@ -246,15 +244,34 @@ def _check_issuer(table: AnyTable, issuer: ProviderIssuer) -> None:
         raise _wrong(table.id, "issuer", why)
 
 
-def _check_url(publisher: str, key: str, url: str, issuer: ProviderIssuer) -> None:
+def _check_url(publisher: str, key: str, url: str) -> None:
     host, is_loopback = "", False
     with suppress(ValueError):
         host = urlsplit(url).hostname or ""
         is_loopback = ip_address(host).is_loopback
     if not _URL.fullmatch(url) or not host:
         raise _wrong(publisher, key, "expected a URL such as https://gitlab.example.com")
-    if not url.startswith("https://") and not (issuer.may_be_private and is_loopback):
+    # an issuer on this machine has a private address, which the settings have to allow
+    if not url.startswith("https://") and not is_loopback:
         raise _wrong(publisher, key, "expected a URL that begins with https://")
+
+
+def _is_private(host: str) -> bool:
+    """Return whether a host is an address that is not one of the internet."""
+    with suppress(ValueError):  # a name
+        return not ip_address(host).is_global
+    return False
+
+
+def _private_issuer(table: Mapping[str, object]) -> Invalid:
+    issuer = table.get("issuer")
+    name = quoted(issuer) if isinstance(issuer, str) else "the issuer"
+    return _wrong(
+        table.get("id"),
+        PRIVATE_ISSUER,
+        f"take it out, and write {name} into private_issuers of [trusted_publishing] in the "
+        "settings of each server that may ask it for its keys",
+    )
 
 
 def _check_match(table: Oidc) -> None:

@@ -7,7 +7,7 @@ names the first wrong claim, so a stranger learns nothing about the others. `sub
 GitHub and GitLab, where its form can be customized.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Annotated, ClassVar, Final, Literal
 from urllib.parse import urlsplit
 
@@ -136,8 +136,23 @@ class ProviderIssuer(Struct, frozen=True):
     keys_url: str
     """The URL of its JWKS, or empty if the discovery document has it."""
     algorithms: tuple[str, ...] = ("RS256",)
-    may_be_private: bool = False
-    """Whether it may have a private address."""
+
+    def may_be_private(self, private_issuers: Collection[str]) -> bool:
+        """
+        Return whether a server may ask it at a private address.
+
+        `private_issuers` are those of its settings. Keys elsewhere do not count: whoever adds a
+        publisher says where they are, and could have any machine of the network asked.
+        """
+        listed = {issuer.rstrip("/") for issuer in private_issuers}
+        is_listed = all(name.rstrip("/") in listed for name in self.names)
+        return is_listed and (not self.keys_url or _origin(self.keys_url) == _origin(self.names[0]))
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """Return the scheme of a URL, and its host with the port."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.lower()
 
 
 class PublisherTable(
@@ -173,7 +188,6 @@ class GitHub(PublisherTable, frozen=True, kw_only=True):
     """A `[[publisher]]` table for GitHub Actions, on github.com or an Enterprise Server."""
 
     issuer: Text = GITHUB_ISSUER
-    allow_private_issuer: bool = False
     repository: Repository
     """Not checked: the ids are, so that the repository may be renamed."""
     repository_id: NumericId
@@ -191,7 +205,7 @@ class GitHub(PublisherTable, frozen=True, kw_only=True):
     def provider_issuer(self) -> ProviderIssuer:
         """The issuer whose ID tokens the table accepts."""
         keys_url = f"{self.issuer}/.well-known/jwks"
-        return ProviderIssuer((self.issuer,), keys_url, may_be_private=self.allow_private_issuer)
+        return ProviderIssuer((self.issuer,), keys_url)
 
     @property
     def run_url(self) -> str:
@@ -216,7 +230,6 @@ class GitLab(PublisherTable, frozen=True, kw_only=True):
     """A `[[publisher]]` table for GitLab CI, on gitlab.com or an instance with its own issuer."""
 
     issuer: Text = GITLAB_ISSUER
-    allow_private_issuer: bool = False
     project_path: ProjectPath
     project_id: NumericId
     namespace_id: NumericId
@@ -232,7 +245,7 @@ class GitLab(PublisherTable, frozen=True, kw_only=True):
     def provider_issuer(self) -> ProviderIssuer:
         """The issuer whose ID tokens the table accepts."""
         keys_url = f"{self.issuer}/oauth/discovery/keys"
-        return ProviderIssuer((self.issuer,), keys_url, may_be_private=self.allow_private_issuer)
+        return ProviderIssuer((self.issuer,), keys_url)
 
     @property
     def run_url(self) -> str:
@@ -315,7 +328,6 @@ class Oidc(PublisherTable, frozen=True, kw_only=True):
     """A `[[publisher]]` table for any other OpenID Connect issuer, with the expected claims."""
 
     issuer: Text
-    allow_private_issuer: bool = False
     jwks_url: Text = ""
     algorithms: Algorithms = ("RS256",)
     match: Match
@@ -326,9 +338,7 @@ class Oidc(PublisherTable, frozen=True, kw_only=True):
     @property
     def provider_issuer(self) -> ProviderIssuer:
         """The issuer whose ID tokens the table accepts."""
-        return ProviderIssuer(
-            (self.issuer,), self.jwks_url, self.algorithms, self.allow_private_issuer
-        )
+        return ProviderIssuer((self.issuer,), self.jwks_url, self.algorithms)
 
     def checks(self, job: JobClaims) -> Iterator[ClaimCheck]:
         """Yield the checks of the claims of an ID token but `iss` and `exp`, in order."""

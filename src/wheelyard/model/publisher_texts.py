@@ -8,10 +8,11 @@ from msgspec.structs import fields
 
 from wheelyard.errors import quoted
 from wheelyard.model.field_texts import text_of_value, value_of_text, wrong_text
-from wheelyard.model.publisher import PROVIDERS
+from wheelyard.model.publisher import PRIVATE_ISSUER, PROVIDERS
 from wheelyard.model.stored_publishers import PublisherKeys
 
 PROVIDER: Final = "provider"
+_BOOLEAN: Final = type_info(bool)
 
 
 def keys_of_texts(provider: str, texts: Mapping[str, str]) -> PublisherKeys:
@@ -28,11 +29,11 @@ def keys_of_texts(provider: str, texts: Mapping[str, str]) -> PublisherKeys:
     types = {field.encode_name: type_info(field.type) for field in fields(kind)}
     keys: PublisherKeys = {"id": texts.get("id", ""), PROVIDER: provider}
     for key, text in texts.items():
-        if key not in types:
+        if key not in types and key != PRIVATE_ISSUER:  # whoever parses it says what to do
             names = ", ".join(types)
             raise wrong_text(key, f"{quoted(key)} is no key of {provider}. The keys are {names}.")
         if text.strip():
-            keys[key] = value_of_text(types[key], key, text.strip())
+            keys[key] = value_of_text(types.get(key, _BOOLEAN), key, text.strip())
     return keys
 
 

@@ -96,14 +96,14 @@ class ListedPublisher(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A publisher in a list for people and programs."""
 
     id: str
-    source: str
-    """`settings` or `store`."""
+    source: str = ""
+    """That of the file that added or changed it last, or empty if none did."""
     publisher: PublisherKeys
     """The keys of its table."""
     problem: str = ""
     """Why it gives no job a token, in a sentence, or empty if it does."""
-    created: datetime | None = None
-    created_by: str = ""
+    created: datetime
+    created_by: str
     changed: datetime | None = None
     changed_by: str = ""
     note: str = ""

@@ -1,8 +1,8 @@
 """
-The grants and groups in force: those of the settings and those of the store, which add up.
+The grants and groups of the store.
 
-Those of the store change while servers run. Each server reads them again after as long as it keeps
-a token's record, so that a change is in force everywhere within 15 seconds.
+They change while servers run. Each server reads them again after as long as it keeps a token's
+record, so that a change is in force everywhere within 15 seconds.
 """
 
 from collections.abc import Iterable, Iterator
@@ -30,9 +30,9 @@ from wheelyard.errors import (
 from wheelyard.model.access import Action, holding, may_everywhere
 from wheelyard.model.decoding import redact_tokens, require_one_line
 from wheelyard.model.grants import (
+    NO_GROUPS,
     AccessRules,
     AnyAccessEvent,
-    Grant,
     Granted,
     GrantFields,
     Grants,
@@ -47,8 +47,8 @@ from wheelyard.model.grants import (
     apply,
     canonical_fields,
     describe_event,
+    grants_of,
     groups_in,
-    merge,
     parse_granted,
     parse_group_name,
     parse_member,
@@ -75,8 +75,8 @@ class ListedGrant(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A grant in a list for people and programs."""
 
     id: str
-    source: str
-    """`settings` or `store`."""
+    source: str = ""
+    """That of the file by which it was added, or empty if it was added by hand."""
     who: tuple[str, ...]
     projects: tuple[str, ...]
     can: tuple[str, ...]
@@ -85,20 +85,21 @@ class ListedGrant(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The indexes that it is about, with commas between, or `*`."""
     names_index: bool = True
     """False if an earlier version has made it, and it named none."""
-    created: datetime | None = None
-    created_by: str = ""
+    created: datetime
+    created_by: str
 
 
 class ListedGroup(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the settings or the store say of one group, in a list for people and programs."""
+    """A group in a list for people and programs."""
 
     name: str
-    source: str
+    source: str = ""
+    """That of the file by which it was made or changed last, or empty if none was."""
     members: tuple[str, ...] = ()
 
 
 class AccessList(Struct, frozen=True, kw_only=True):
-    """All grants and groups, first those of the settings."""
+    """All grants and groups."""
 
     grants: tuple[ListedGrant, ...]
     groups: tuple[ListedGroup, ...]
@@ -107,7 +108,7 @@ class AccessList(Struct, frozen=True, kw_only=True):
 
 
 class AddedGrant(Struct, frozen=True):
-    """A grant that was added to the store, for people and programs."""
+    """A grant that was added, for people and programs."""
 
     id: str
     text: str
@@ -118,36 +119,41 @@ class AddedGrant(Struct, frozen=True):
 
 class AccessControl:
     """
-    Returns the grants in force, and changes those of the store.
+    Returns the grants in force, and changes them.
 
-    Threads may share it. Each method raises Unavailable if the grants and groups of the store
-    cannot be read, or are damaged or lost: without them, what they have closed would be open.
+    Threads may share it. Each method raises Unavailable if the grants and groups cannot be read, or
+    are damaged or lost: nobody could say what they have opened, or to whom.
+
+    Args:
+        records: The document with the grants and groups.
+        runtime: Its clock.
+        indexes: The list of indexes in the store, or None if no earlier version can have made one.
+        is_private: Whether no grant gives anybody anything by `anonymous`: `access.private`.
     """
 
     def __init__(
         self,
-        configured: Grants,
         records: AccessRecords,
         runtime: Runtime,
         indexes: IndexRecords | None = None,
+        *,
+        is_private: bool = False,
     ) -> None:
-        self.configured = configured
-        """The grants and groups of the settings."""
         self.records = records
+        self.is_private = is_private
         self._runtime = runtime
         self._indexes = indexes
-        """The list of indexes in the store, or None if no earlier version can have made one."""
         # Threads may set it at once. Each value is right for its version, so any may be the last.
-        self._merged: tuple[ObjectVersion, Grants] | None = None
+        self._parsed: tuple[ObjectVersion, Grants] | None = None
 
     def peek(self, max_age: MaxAge = "fresh") -> Grants | None:
         """
-        Return the grants in force, or None if those of the store have to be read first.
+        Return the grants in force, or None if they have to be read first.
 
         Does not read a remote store.
         """
         snapshot = self.records.peek(max_age)
-        if snapshot is None or (snapshot.value is None and not self._has_merged(snapshot)):
+        if snapshot is None or (snapshot.value is None and not self._has_parsed(snapshot)):
             return None  # perhaps the document is lost
         return self.in_force(snapshot)
 
@@ -160,11 +166,12 @@ class AccessControl:
         return self.in_force(self.records.get(max_age))
 
     def in_force(self, snapshot: Snapshot[AccessRules]) -> Grants:
-        """Return the grants in force while those of the store are as in a snapshot."""
-        merged = self._merged
-        if merged is None or merged[0] != snapshot.version:
-            merged = self._merged = snapshot.version, self._read(snapshot.value)
-        return merged[1]
+        """Return the grants in force while the store has what a snapshot has."""
+        parsed = self._parsed
+        if parsed is None or parsed[0] != snapshot.version:
+            parsed = snapshot.version, self._read(snapshot.value)
+            self._parsed = parsed
+        return parsed[1]
 
     def read_ahead(self, *, may_become_ambiguous: bool) -> None:
         """
@@ -207,46 +214,34 @@ class AccessControl:
         return rules
 
     def show(self) -> AccessList:
-        """Return all grants and groups as they are in the store and in the settings now."""
-        rules, own = self.read_stored(), self.configured
-        groups = merge(own, rules).groups
-        stored = [
-            replace(
-                _listed(parse_granted(granted, groups), "store"),
-                names_index=bool(granted.grant.index),
-                created=granted.at,
-                created_by=granted.by,
-            )
-            for granted in rules.grants
-        ]
-        tables = {"settings": own.groups, "store": rules.groups}
+        """Return all grants and groups as they are in the store now."""
+        rules = self.read_stored()
         return AccessList(
-            grants=(*(_listed(grant, "settings") for grant in own.all), *stored),
+            grants=tuple(map(_listed, rules.grants)),
             groups=tuple(
-                ListedGroup(name=name, source=source, members=tuple(sorted(members)))
-                for source, groups in tables.items()
-                for name, members in groups.items()
+                ListedGroup(name=name, source=rules.group_sources.get(name, ""), members=members)
+                for name, members in rules.groups.items()
             ),
             revision=rules.revision,
         )
 
     def grant(self, fields: GrantFields, by: str) -> str:
         """
-        Add a grant to the store, and return its id, or that of an equal one that is there.
+        Add a grant, and return its id, or that of an equal one that is there.
 
-        Raises Invalid (code `invalid_field`) for an unknown group, `anonymous`, or invalid fields.
+        Raises Invalid (code `invalid_field`) for an unknown group, or invalid fields.
         """
         require_one_line(fields.note, "A note", NOTE_LIMIT_CHARS)
         grant_id = f"g{self._runtime.new_id()[:8]}"
         draft = Granted(at=self._runtime.now(), by=by, id=grant_id, grant=fields)
         with _field_errors():
-            canonical = canonical_fields(parse_granted(draft, {}))
+            canonical = canonical_fields(parse_granted(draft, NO_GROUPS))
 
         # Each of these intents may be asked several times, with the rules of another commit, as
         # other processes may commit first. So it decides by its argument alone.
 
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
-            unknown = sorted(groups_in(canonical.who) - {*self.configured.groups, *rules.groups})
+            unknown = sorted(groups_in(canonical.who) - rules.groups.keys())
             if unknown:
                 raise Invalid(
                     f"There is no group {quoted(unknown[0])}.",
@@ -266,33 +261,27 @@ class AccessControl:
         self, grant_id: str, by: str, note: str = "", keep_admin: Principals = NOBODY
     ) -> None:
         """
-        Remove a grant from the store.
+        Remove a grant.
 
-        Raises NotFound if the grant is not there. Raises Invalid if it is one of the settings, or
-        the note is not one line of text. Raises Conflict (code `own_access`) if whoever has the
-        principals `keep_admin` is an administrator by grants now, and were none afterwards.
+        Raises NotFound if the grant is not there. Raises Invalid if the note is not one line of
+        text. Raises Conflict (code `own_access`) if whoever has the principals `keep_admin` is an
+        administrator by grants now, and were none afterwards.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         revoked = Revoked(at=self._runtime.now(), by=by, note=note, id=grant_id)
 
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
-            if any(granted.id == grant_id for granted in rules.grants):
-                self.require_still_admin(keep_admin, rules, apply(rules, revoked))
-                return (revoked,)
-            if any(grant.id == grant_id for grant in self.configured.all):
-                raise Invalid(
-                    f"Grant {grant_id} is in the settings. Remove it there, and restart the "
-                    "servers."
+            if all(granted.id != grant_id for granted in rules.grants):
+                raise NotFound(
+                    f"There is no grant {quoted(grant_id)}.", advice=Advice(Remedy.SHOW_ACCESS)
                 )
-            raise NotFound(
-                f"There is no grant {quoted(grant_id)} in the store.",
-                advice=Advice(Remedy.SHOW_ACCESS),
-            )
+            self.require_still_admin(keep_admin, rules, apply(rules, revoked))
+            return (revoked,)
 
         self.commit(intent, is_end=True)
 
     def rename_index(self, before: str, after: str, by: str, note: str) -> None:
-        """Have the grants of the store that name an index name another one, under the same ids."""
+        """Have the grants that name an index name another one, under the same ids."""
         at = self._runtime.now()
 
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
@@ -317,14 +306,14 @@ class AccessControl:
         keep_admin: Principals = NOBODY,
     ) -> None:
         """
-        Make or change a group of the store, or delete it.
+        Make or change a group, or delete it.
 
         `set` makes a missing group, also without members. Raises Conflict (code `group_exists`) if
-        the group to make is in the store. Raises NotFound if the group to add to,
-        to remove from or to delete is missing, or a member to remove is not in it. Raises Invalid
-        (code `invalid_field`) if the name, a member or the note is malformed, `add` or `remove` has
-        no member, or the settings name a member to remove. Raises Conflict (code `group_in_use`) if
-        a grant would be left without its group, and (code `own_access`) as `revoke` does.
+        the group to make is there. Raises NotFound if the group to add to, to remove from or to
+        delete is missing, or a member to remove is not in it. Raises Invalid (code `invalid_field`)
+        if the name, a member or the note is malformed, or `add` or `remove` has no member. Raises
+        Conflict (code `group_in_use`) if a grant would be left without its group, and (code
+        `own_access`) as `revoke` does.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         with _field_errors():
@@ -415,16 +404,16 @@ class AccessControl:
             )
 
     def _is_admin(self, principals: Principals, rules: AccessRules) -> bool:
-        """Return whether principals administer the server by grants, of the store by these."""
-        scopes = merge(self.configured, rules).scopes_of(principals)
+        """Return whether principals administer the server by these grants."""
+        scopes = grants_of(rules).scopes_of(principals)
         return may_everywhere(holding(scopes, EVERY_INDEX), Action.ADMIN)
 
     def _require_unused(self, rules: AccessRules, name: str) -> None:
-        """Raise NotFound or Conflict unless the store has the group and no grant needs it."""
+        """Raise NotFound or Conflict unless there is the group, and no grant needs it."""
         if name not in rules.groups:
             raise _no_group(name)
         users = [granted.id for granted in rules.grants if name in groups_in(granted.grant.who)]
-        if users and name not in self.configured.groups:
+        if users:
             raise Conflict(
                 f"The group {name} has grants: {', '.join(users)}. Revoke them first.",
                 code="group_in_use",
@@ -434,16 +423,16 @@ class AccessControl:
     def _changed_members(
         self, rules: AccessRules, change: GroupChange, name: str, wanted: _Members
     ) -> tuple[_Members, _Members]:
-        """Return whom a change adds to a group of the store, and whom it removes."""
-        members, configured = frozenset(rules.groups.get(name, ())), self.configured.groups
+        """Return whom a change adds to a group, and whom it removes."""
+        members = frozenset(rules.groups.get(name, ()))
         if change == "make" and name in rules.groups:
             raise Conflict(
-                f"There is a group {name} in the store. Change its members instead.",
+                f"There is a group {name}. Change its members instead.",
                 code="group_exists",
             )
         if change in {"make", "set"}:
             return wanted - members, members - wanted
-        if name not in rules.groups and name not in configured:
+        if name not in rules.groups:
             raise _no_group(name)
         if not wanted:
             raise Invalid(
@@ -453,12 +442,6 @@ class AccessControl:
             )
         if change == "add":
             return wanted - members, frozenset()
-        for member in sorted(wanted & configured.get(name, frozenset())):
-            raise Invalid(
-                f"{member} is in the group {name} by the settings. Remove it there, and restart "
-                "the servers.",
-                code="invalid_field",
-            )
         for member in sorted(wanted - members):
             raise NotFound(
                 f"{member} is not in the group {name}.", advice=Advice(Remedy.SHOW_ACCESS)
@@ -486,20 +469,21 @@ class AccessControl:
                 log_access(event.by, describe_event(event))
         return committed
 
-    def _has_merged(self, snapshot: Snapshot[AccessRules]) -> bool:
-        return self._merged is not None and self._merged[0] == snapshot.version
+    def _has_parsed(self, snapshot: Snapshot[AccessRules]) -> bool:
+        return self._parsed is not None and self._parsed[0] == snapshot.version
 
     def _require_not_lost(self) -> None:
-        self.records.require_not_lost("what it has closed")
+        self.records.require_not_lost("who may do what")
 
     def _read(self, rules: AccessRules | None) -> Grants:
         if rules is None:
             self._require_not_lost()
-            return self.configured
+            return Grants()
         try:
-            return merge(self.configured, rules)
+            grants = grants_of(rules)
         except Invalid as fault:
             raise damaged(f"The document {keys.ACCESS} is damaged: {fault.message}") from fault
+        return grants.without_anonymous() if self.is_private else grants
 
 
 @contextmanager
@@ -512,19 +496,20 @@ def _field_errors() -> Iterator[None]:
 
 
 def _no_group(name: str) -> NotFound:
-    return NotFound(
-        f"There is no group {quoted(name)} in the store.", advice=Advice(Remedy.SHOW_ACCESS)
-    )
+    return NotFound(f"There is no group {quoted(name)}.", advice=Advice(Remedy.SHOW_ACCESS))
 
 
-def _listed(grant: Grant, source: str) -> ListedGrant:
-    fields = canonical_fields(grant)
+def _listed(granted: Granted) -> ListedGrant:
+    fields = canonical_fields(parse_granted(granted, NO_GROUPS))
     return ListedGrant(
-        id=grant.id,
-        source=source,
+        id=granted.id,
+        source=granted.source,
         who=fields.who,
         projects=fields.projects,
         can=fields.actions,
         note=fields.note,
         index=fields.index,
+        names_index=bool(granted.grant.index),
+        created=granted.at,
+        created_by=granted.by,
     )

@@ -1,16 +1,16 @@
 """
-The trusted publishers in force: those of the settings and those of the store.
+The trusted publishers of the store, and which of them are in force.
 
-Those of the store change while servers run. Each server reads them again after as long as it keeps
-a token's record, so that a change is in force everywhere within 15 seconds.
+They change while servers run. Each server reads them again after as long as it keeps a token's
+record, so that a change is in force everywhere within 15 seconds.
 
-A publisher of the store is in force unless the settings have one of its id, or say other things of
-the keys of its issuer, or this version does not understand it: then it gives no job a token, and
-the list says why. That an issuer has a private address is for the settings to say, as the server
-asks it for its keys: whoever administers the index may not make it ask any machine of its network.
+A publisher is in force unless this version does not understand it, or an earlier one of the list
+says other things of the keys of its issuer: then it gives no job a token, and the list says why.
+Which issuers may have a private address is for the settings to say, as the server asks them for
+their keys: whoever administers the index may not make it ask any machine of its network.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -24,6 +24,7 @@ from wheelyard.errors import Conflict, Invalid, NotFound, quoted
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.index_name import renamed_in
 from wheelyard.model.publisher import (
+    PRIVATE_ISSUER,
     Publisher,
     canonical_keys,
     parse_publisher,
@@ -56,30 +57,29 @@ class PublishersInForce(Struct, frozen=True):
 
     all: tuple[Publisher, ...]
     problems: Mapping[str, str]
-    """Sentences, by the ids of publishers of the store that are not in force."""
+    """Sentences, by the ids of those that are not in force."""
 
 
 class Publishers:
     """
     Returns the trusted publishers in force, and changes those of the store.
 
-    Threads may share it. Each method raises Unavailable if those of the store cannot be read.
+    Threads may share it. Each method raises Unavailable if they cannot be read.
 
     Args:
-        tables: The `[[publisher]]` tables of the settings, which are valid.
         records: Those of the store.
         runtime: Its clock.
+        private_issuers: The issuers that may have a private address.
     """
 
     def __init__(
-        self, tables: Sequence[PublisherKeys], records: PublisherRecords, runtime: Runtime
+        self, records: PublisherRecords, runtime: Runtime, private_issuers: frozenset[str]
     ) -> None:
         self.records = records
-        self._tables = tables
-        self._configured = tuple(map(parse_publisher, tables))
         self._runtime = runtime
+        self._private_issuers = private_issuers
         # Threads may set it at once. Each value is right for its version, so any may be the last.
-        self._merged: tuple[ObjectVersion, PublishersInForce] | None = None
+        self._parsed: tuple[ObjectVersion, PublishersInForce] | None = None
 
     def load(self) -> PublishersInForce:
         """
@@ -88,44 +88,31 @@ class Publishers:
         It is the same object until they change.
         """
         snapshot = self.records.get()
-        merged = self._merged
-        if merged is None or merged[0] != snapshot.version:
-            merged = snapshot.version, self._merge(snapshot.value or PublisherList())
-            self._merged = merged
-        return merged[1]
+        parsed = self._parsed
+        if parsed is None or parsed[0] != snapshot.version:
+            parsed = snapshot.version, self._find_in_force(snapshot.value or PublisherList())
+            self._parsed = parsed
+        return parsed[1]
 
     def read_stored(self) -> PublisherList:
         """Return the publishers as they are in the store now."""
         return self.records.get("current").value or PublisherList()
 
     def show(self) -> tuple[ListedPublisher, ...]:
-        """Return all publishers as they are in the settings and in the store now."""
+        """Return all publishers as they are in the store now."""
         stored = self.read_stored()
-        problems = self._merge(stored).problems
-        return (
-            *(
-                ListedPublisher(
-                    id=publisher.id, source="settings", publisher=canonical_keys(table, publisher)
-                )
-                for table, publisher in zip(self._tables, self._configured, strict=True)
-            ),
-            *(
-                _listed(publisher, problems.get(publisher.id, ""))
-                for publisher in stored.publishers
-            ),
+        problems = self._find_in_force(stored).problems
+        return tuple(
+            _listed(publisher, problems.get(publisher.id, "")) for publisher in stored.publishers
         )
-
-    def is_configured(self, publisher_id: str) -> bool:
-        """Return whether a publisher is one of the settings."""
-        return any(publisher.id == publisher_id for publisher in self._configured)
 
     def add(self, keys: PublisherKeys, by: str, note: str = "") -> ListedPublisher:
         """
-        Add a publisher to the store, and return it.
+        Add a publisher, and return it.
 
-        Raises Invalid (code `invalid_field`), with the key, if it is wrong as in the settings, or
-        says what only those may say. Raises Conflict (code `publisher_exists`) if another one has
-        its id.
+        Raises Invalid (code `invalid_field`), with the key, if it is wrong, or its issuer has a
+        private address that the settings do not allow. Raises Conflict (code `publisher_exists`) if
+        another one has its id.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         with _field_errors():
@@ -133,7 +120,7 @@ class Publishers:
         canonical = canonical_keys(keys, publisher)
 
         def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
-            self._require_free(publisher.id, stored)
+            _require_free(publisher.id, stored)
             self.require_fit(publisher, stored)
             added = PublisherAdded(at=self._runtime.now(), by=by, note=note, publisher=canonical)
             return (added,)
@@ -149,16 +136,16 @@ class Publishers:
         as_of: datetime | None = None,
     ) -> ListedPublisher:
         """
-        Give other values to keys of a publisher of the store, and return it.
+        Give other values to keys of a publisher, and return it.
 
-        None leaves a key out. Raises NotFound if there is no such publisher in the store. Raises
-        Invalid as `add` does, also for one of the settings, and for another id or provider. Raises
-        Conflict (code `publisher_changed`) if `as_of` is not when it was last changed.
+        None leaves a key out. Raises NotFound if there is no such publisher. Raises Invalid as
+        `add` does, also for another id or provider. Raises Conflict (code `publisher_changed`) if
+        `as_of` is not when it was last changed.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
         def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
-            before = self._require_stored(publisher_id, stored)
+            before = _require_stored(publisher_id, stored)
             if as_of is not None and as_of != before.last_changed:
                 raise Conflict(
                     f"The publisher {quoted(publisher_id)} was changed meanwhile, by "
@@ -166,7 +153,7 @@ class Publishers:
                     "change it.",
                     code=PUBLISHER_CHANGED,
                 )
-            changed = {**before.publisher, **keys}
+            changed = {**self._without_earlier(before.publisher), **keys}
             new = {key: value for key, value in changed.items() if value is not None}
             if new == before.publisher:
                 return ()
@@ -188,22 +175,21 @@ class Publishers:
 
     def remove(self, publisher_id: str, by: str, note: str = "") -> None:
         """
-        Remove a publisher from the store, whose tokens open nothing from then on.
+        Remove a publisher, whose tokens open nothing from then on.
 
-        Raises NotFound if there is no such publisher in the store, and Invalid if it is one of the
-        settings.
+        Raises NotFound if there is no such publisher.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         removed = PublisherRemoved(at=self._runtime.now(), by=by, note=note, id=publisher_id)
 
         def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
-            self._require_stored(publisher_id, stored)
+            _require_stored(publisher_id, stored)
             return (removed,)
 
         self.commit(intent, is_end=True)
 
     def rename_index(self, before: str, after: str, by: str, note: str) -> None:
-        """Have the publishers of the store that name an index name another one."""
+        """Have the publishers that name an index name another one."""
         at = self._runtime.now()
 
         def intent(stored: PublisherList) -> tuple[AnyPublisherEvent, ...]:
@@ -218,11 +204,11 @@ class Publishers:
 
         self.commit(intent)
 
-    def _merge(self, stored: PublisherList) -> PublishersInForce:
-        in_force, problems = list(self._configured), dict[str, str]()
+    def _find_in_force(self, stored: PublisherList) -> PublishersInForce:
+        in_force, problems = list[Publisher](), dict[str, str]()
         for publisher in stored.publishers:
             try:
-                parsed = parse_publisher(publisher.publisher)
+                parsed = parse_publisher(self._without_earlier(publisher.publisher))
                 self._require_allowed(parsed)
                 require_agreement(parsed, in_force)
             except Invalid as fault:
@@ -231,58 +217,40 @@ class Publishers:
                 in_force.append(parsed)
         return PublishersInForce(tuple(in_force), problems)
 
+    def _without_earlier(self, keys: PublisherKeys) -> PublisherKeys:
+        """Return the keys of a publisher without one of earlier versions that says nothing new."""
+        issuer = str(keys.get("issuer", "")).rstrip("/")
+        listed = {issuer.rstrip("/") for issuer in self._private_issuers}
+        if keys.get(PRIVATE_ISSUER) and issuer not in listed:
+            return keys  # which is why it is not in force
+        return {key: value for key, value in keys.items() if key != PRIVATE_ISSUER}
+
     def _require_allowed(self, publisher: Publisher) -> None:
-        """Raise Invalid for a publisher of the store that says what only the settings may say."""
-        is_known = any(publisher.issuer == other.issuer for other in self._configured)
-        if publisher.issuer.may_be_private and not is_known:
+        """Raise Invalid if the issuer has a private address that the settings do not allow."""
+        if publisher.has_private_address and not publisher.issuer.may_be_private(
+            self._private_issuers
+        ):
             fault = Invalid(
-                "That an issuer may have a private address is for the settings to say: this server "
-                "would ask any machine of its network. Give them one [[publisher]] with this "
-                "issuer and allow_private_issuer, and then add others here that say the same.",
+                f"The issuer {quoted(publisher.issuer.names[0])}, or the URL of its keys, has a "
+                "private address: write the issuer into private_issuers of [trusted_publishing] in "
+                "the settings of the servers, and take its keys from the same host.",
                 code="invalid_field",
             )
-            fault.field = "allow_private_issuer"
+            fault.field = "issuer"
             raise fault
 
     def require_fit(self, publisher: Publisher, stored: PublisherList) -> None:
         """Raise Invalid unless a publisher can be in force together with all others."""
-        in_force = self._merge(stored).all
+        in_force = self._find_in_force(stored).all
         with _field_errors():
             self._require_allowed(publisher)
             require_agreement(publisher, (other for other in in_force if other.id != publisher.id))
-
-    def _require_free(self, publisher_id: str, stored: PublisherList) -> None:
-        place = "in the settings" if self.is_configured(publisher_id) else ""
-        if stored.find(publisher_id) is not None:
-            place = "in the store"
-        if place:
-            fault = Conflict(
-                f"There is a publisher {quoted(publisher_id)} {place}. Choose another id, or "
-                "change that one.",
-                code=PUBLISHER_EXISTS,
-            )
-            fault.field = "id"
-            raise fault
-
-    def _require_stored(self, publisher_id: str, stored: PublisherList) -> StoredPublisher:
-        publisher = stored.find(publisher_id)
-        if publisher is not None:
-            return publisher
-        if self.is_configured(publisher_id):
-            raise Invalid(
-                f"The publisher {quoted(publisher_id)} is in the settings. Change it there, and "
-                "restart the servers."
-            )
-        raise NotFound(
-            f"There is no publisher {quoted(publisher_id)} in the store.",
-            advice=Advice(Remedy.LIST_PUBLISHERS),
-        )
 
     def _listed_after(self, after: PublisherList, publisher_id: str) -> ListedPublisher:
         publisher = after.find(publisher_id)
         if publisher is None:  # another process was faster
             raise NotFound(f"The publisher {quoted(publisher_id)} has been removed meanwhile.")
-        return _listed(publisher, self._merge(after).problems.get(publisher_id, ""))
+        return _listed(publisher, self._find_in_force(after).problems.get(publisher_id, ""))
 
     def commit(
         self, intent: Intent[PublisherList, AnyPublisherEvent], *, is_end: bool = False
@@ -296,10 +264,30 @@ class Publishers:
         return committed.after
 
 
+def _require_free(publisher_id: str, stored: PublisherList) -> None:
+    if stored.find(publisher_id) is not None:
+        fault = Conflict(
+            f"There is a publisher {quoted(publisher_id)}. Choose another id, or change that one.",
+            code=PUBLISHER_EXISTS,
+        )
+        fault.field = "id"
+        raise fault
+
+
+def _require_stored(publisher_id: str, stored: PublisherList) -> StoredPublisher:
+    publisher = stored.find(publisher_id)
+    if publisher is None:
+        raise NotFound(
+            f"There is no publisher {quoted(publisher_id)}.",
+            advice=Advice(Remedy.LIST_PUBLISHERS),
+        )
+    return publisher
+
+
 def _listed(publisher: StoredPublisher, problem: str) -> ListedPublisher:
     return ListedPublisher(
         id=publisher.id,
-        source="store",
+        source=publisher.source,
         publisher=publisher.publisher,
         problem=problem,
         created=publisher.created,

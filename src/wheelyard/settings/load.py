@@ -43,7 +43,7 @@ from wheelyard.settings.upstream_section import (
     UPSTREAM_URL,
     UpstreamIndexSettings,
 )
-from wheelyard.settings.validation import undecided, validate
+from wheelyard.settings.validation import validate
 from wheelyard.settings.value_checks import (
     Moment,
     bad_setting,
@@ -87,7 +87,7 @@ _TABLE_SECRETS: Final = (
     (SIGN_IN_TABLES, "name", _SIGN_IN_SECRET),
 )
 """Arrays of tables, the key whose value is in the names of their variables, and these."""
-OF_THE_INDEX: Final = frozenset({"index", "retention"})
+OF_THE_INDEX: Final = frozenset({"grant", "groups", "index", "publisher", "retention"})
 """Tables that describe the index: the store has them, and the settings do not."""
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
 """The beginning of what Kubernetes writes into `WHEELYARD_PORT`, of a Service `wheelyard`."""
@@ -257,13 +257,10 @@ def _nested(values: Iterable[_SettingValue]) -> dict[str, Any]:
 
 
 def _check_given(settings: Settings, given: Mapping[SettingPath, _SettingValue]) -> None:
-    """Raise Invalid if it matters that a setting was given, or that none was."""
+    """Raise Invalid if a setting was given that another one contradicts."""
     if COOKIE_LOGIN in given and settings.sign_in and not settings.access.cookie_login:
         why = "who signs in with a provider of [[sign_in]] has a session. Leave one of the two out"
         raise bad_setting(f"access.cookie_login: it is off, and {why}")
-    decided = {path for path, value in given.items() if value.source != COMMAND_SOURCE}
-    if problems := [*undecided(settings, decided)]:
-        raise bad_setting(". ".join(problems))
 
 
 def _with_removed_rules(settings: Settings, given: Mapping[SettingPath, _SettingValue]) -> Settings:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cache
 from ipaddress import ip_address
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_origin
+from typing import Annotated, Any, Final, Literal, get_origin
 from urllib.parse import quote, urlsplit
 
 from msgspec import NODEFAULT, Meta, Struct, convert
@@ -19,7 +19,6 @@ from msgspec.structs import fields
 
 from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
-from wheelyard.model.grants import Grants, parse_grant, parse_groups
 from wheelyard.model.index_name import read_index_name
 from wheelyard.model.promotion import PromotionRules
 from wheelyard.model.quotas import Quotas
@@ -28,9 +27,6 @@ from wheelyard.settings import value_checks as kinds
 from wheelyard.settings.notification_section import NotificationSettings
 from wheelyard.settings.sign_in_section import SignInSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
-
-if TYPE_CHECKING:
-    from wheelyard.model.publisher import Publisher
 
 DEFAULT_STORE: Final = "./wheelyard-data"
 REMOVED_PROMOTION: Final = ("removed_promotion",)
@@ -43,10 +39,8 @@ SettingPath = tuple[str, ...]
 """The names of the sections that contain a setting, and its key."""
 
 VARIABLE_PREFIX: Final = "WHEELYARD_"
-ARRAY_TABLES: Final = frozenset({"grant", "publisher", "sign_in", "upstream.index"})
+ARRAY_TABLES: Final = frozenset({"sign_in", "upstream.index"})
 """Arrays of tables, `[[name]]` in TOML, with a dot in a section."""
-GROUPS: Final = "groups"
-"""The table whose keys are names that the operator has chosen."""
 PLATFORM_VARIABLES: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {("server", "port"): "PORT", ("log", "project"): "GOOGLE_CLOUD_PROJECT"}
 )
@@ -118,7 +112,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Section `[access]`: reading, passwords, tokens, anonymous uploads, hosts and HTTPS."""
 
     private: bool = False
-    """Whether reading needs a credential in every index; has to be said beside a `[[grant]]`."""
+    """Whether reading needs a credential in every index, whatever `read` and grants say."""
     private_names: tuple[kinds.Name, ...] = ()
     """Project names for which clients without access get 403 instead of 404."""
     metrics_token: kinds.Ascii = ""
@@ -131,7 +125,7 @@ class AccessSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     static_token: str = ""
     """One static token, which may read and upload everything; from the environment only."""
     htpasswd_may: tuple[kinds.GrantableAction, ...] = ("read", "upload")
-    """What its users may do in main without a grant; has to be said beside a `[[grant]]`."""
+    """What its users may do in main without a grant."""
     anonymous_uploads: bool = False
     """Whether uploads need no credential; the option is `-a` without `update`."""
     anonymous_uploads_anywhere: bool = False
@@ -192,6 +186,8 @@ class PublishingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     audience: kinds.JobAudiences = ()
     """Audience of the ID tokens of CI jobs for this index; clients request the first."""
+    private_issuers: tuple[kinds.Issuer, ...] = ()
+    """Issuers of [publishers](trusted-publishing.md) that may have a private address."""
     token_seconds: Annotated[int, Meta(ge=900, le=21_600, title="seconds")] = 900
     """How long the token of a CI job is valid."""
 
@@ -312,12 +308,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     telemetry: TelemetrySettings = TelemetrySettings()
     upstream: UpstreamSettings = UpstreamSettings()
     notifications: NotificationSettings = NotificationSettings()
-    groups: dict[str, Any] = {}
-    """The table `[groups]`, as written."""
-    grant: tuple[dict[str, Any], ...] = ()
-    """`[[grant]]` tables, as written."""
-    publisher: tuple[dict[str, Any], ...] = ()
-    """`[[publisher]]` tables, as written."""
     sign_in: tuple[dict[str, Any], ...] = ()
     """`[[sign_in]]` tables, as written, with the secrets of the environment."""
 
@@ -371,30 +361,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return (*self.upstream.private, *self.access.private_names)
 
     @property
-    def grants(self) -> Grants:
-        """
-        The `[[grant]]` tables and `[groups]`, parsed.
-
-        Raises Invalid (code `bad_setting`) if one is wrong, which `validate` has checked.
-        """
-        groups = parse_groups(self.groups)
-        parsed = (
-            parse_grant(number, fields, groups) for number, fields in enumerate(self.grant, 1)
-        )
-        return Grants(tuple(parsed), groups)
-
-    @property
-    def publishers(self) -> "tuple[Publisher, ...]":
-        """
-        The `[[publisher]]` tables, parsed.
-
-        Raises Invalid (code `bad_setting`) if one is wrong, which `validate` has checked.
-        """
-        # imported only if needed: the providers take a while to import
-        from wheelyard.model.publisher import parse_publishers  # noqa: PLC0415
-
-        return parse_publishers(self.publisher)
-
     @property
     def sign_in_providers(self) -> tuple[SignInSettings, ...]:
         """The `[[sign_in]]` tables, parsed."""
@@ -432,8 +398,8 @@ class Setting(Struct, frozen=True):
 
     @property
     def is_table(self) -> bool:
-        """Whether the setting is an array of tables, `[[name]]`, or the table `[groups]`."""
-        return self.name in ARRAY_TABLES or self.path == (GROUPS,)
+        """Whether the setting is an array of tables, `[[name]]`."""
+        return self.name in ARRAY_TABLES
 
     @property
     def is_list(self) -> bool:

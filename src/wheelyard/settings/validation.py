@@ -23,14 +23,13 @@ from wheelyard.model.access import (
     parse_actions,
     parse_name_patterns,
 )
-from wheelyard.model.grants import Grant, Groups, groups_in
+from wheelyard.model.grants import Grant, Grants, groups_in
 from wheelyard.model.index_definition import label_taken
 from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
 from wheelyard.model.rule_keys import RuleKeys, require_valid
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings.sections import (
     MEMORY_LOCATION,
-    SettingPath,
     Settings,
     StoreSettings,
     is_loopback,
@@ -53,16 +52,13 @@ def validate(settings: Settings) -> Settings:
     `[[sign_in]]` turns `cookie_login` on.
 
     Each value is one of its type already. Raises Invalid (code `bad_setting`), which names all that
-    contradict each other, or the first `[[grant]]`, group or `[[publisher]]` that is wrong.
+    contradict each other.
     """
     # all of them in one message, so that one start shows what has to be corrected
     checks = (_place_errors, _contradictions, _sign_in_errors, _upstream_errors)
     problems = [*chain.from_iterable(check(settings) for check in checks)]
     if problems := [*problems, *settings.notifications.problems]:
         raise bad_setting(". ".join(problems))
-    _ = settings.grants  # raises for an invalid one
-    if settings.publisher:
-        _ = settings.publishers  # as well
     _check_main_rules(settings)
     server, access = settings.server, settings.access
     prefix = server.path_prefix.strip("/")
@@ -83,42 +79,19 @@ def _check_main_rules(settings: Settings) -> None:
         raise bad_setting(f"main.{fault.message.removesuffix('.')}") from fault
 
 
-def is_main_public(settings: Settings) -> bool:
+def is_main_public(settings: Settings, grants: Grants) -> bool:
     """Return whether all projects of main can be read without a credential."""
-    grants = _grants_to_everybody(settings)
-    return settings.is_main_open or any(grant.scope.holds_in(MAIN) for grant in grants)
+    to_everybody = _grants_to_everybody(grants)
+    return settings.is_main_open or any(grant.scope.holds_in(MAIN) for grant in to_everybody)
 
 
-def _grants_to_everybody(settings: Settings) -> list[Grant]:
+def _grants_to_everybody(grants: Grants) -> list[Grant]:
     """Return the grants that let anonymous clients read all projects of an index."""
     return [
         grant
-        for grant in settings.grants.all
+        for grant in grants.all
         if ANONYMOUS in grant.principals and EVERY_PROJECT in grant.scope.projects
     ]
-
-
-def undecided(settings: Settings, decided: Collection[SettingPath]) -> Iterator[str]:
-    """
-    Yield what settings with a `[[grant]]` have to say, and do not.
-
-    `decided` are the paths that a file, a variable or an option has given. Earlier versions took a
-    grant for the answer: with one, nobody read without a credential, and passwords gave no rights.
-    """
-    if not settings.grant:
-        return
-    if ("access", "private") not in decided and not settings.main.read:
-        yield (
-            "access.private: the settings have a [[grant]], and do not say whether reading needs "
-            "a credential. Write private = true under [access] if it does, or private = false if "
-            "anybody may read main"
-        )
-    if settings.access.htpasswd_file and ("access", "htpasswd_may") not in decided:
-        yield (
-            "access.htpasswd_may: the settings have a [[grant]], and do not say what names of the "
-            "htpasswd file may do without one. Write htpasswd_may = [] under [access] for nothing, "
-            'or htpasswd_may = ["read", "upload"]'
-        )
 
 
 def _place_errors(settings: Settings) -> Iterator[str]:
@@ -155,10 +128,6 @@ def _canonical(path: str) -> BucketLocation | str:
 
 def _contradictions(settings: Settings) -> Iterator[str]:
     access = settings.access
-    for grant in _grants_to_everybody(settings) if access.private else ():
-        where = describe_indexes(grant.scope.indexes)
-        why = f"{grant} lets everybody read every project of {where}. Leave one of the two out"
-        yield f"access.private: {why}"
     is_anonymous = access.anonymous_uploads and not access.anonymous_uploads_anywhere
     if is_anonymous and not settings.server.is_loopback:
         host = quote_safely(settings.server.host)
@@ -248,9 +217,6 @@ def _publishing_errors(settings: Settings) -> Iterator[str]:
         why = "so that a job's ID token could pass for a user's. Use different ones"
         fault = f"{quote_safely(min(shared))} is the audience of google.id_token or iap as well"
         yield f"trusted_publishing.audience: {fault}, {why}"
-    if settings.publisher and not audiences:
-        why = "Set it to that of the jobs' ID tokens, such as the host of this index"
-        yield f"trusted_publishing.audience: there is a [[publisher]], and publishing is off. {why}"
 
 
 def _upstream_errors(settings: Settings) -> Iterator[str]:
@@ -328,39 +294,44 @@ def _is_allowed_loopback(host: str, upstream: UpstreamSettings) -> bool:
 
 def warnings_for(settings: Settings) -> list[Caution]:
     """Return the warnings that follow from the settings alone."""
-    grants = (_of_grant(settings, grant) for grant in settings.grants.all)
     others = _locations(settings), _upstream(settings), _rules(settings)
-    return [*chain(_listener(settings), *grants, *others)]
+    return [*chain(_listener(settings), *others)]
+
+
+def access_warnings(settings: Settings, grants: Grants) -> list[Caution]:
+    """Return the warnings that follow from the settings and from the grants in force."""
+    of_grants = (_of_grant(settings, grant) for grant in grants.all)
+    return [*chain(_reading(settings, grants), *of_grants)]
 
 
 def stored_grant_warnings(
-    settings: Settings, grant: Grant, groups: Groups, open_indexes: Collection[str]
+    settings: Settings, grant: Grant, grants: Grants, open_indexes: Collection[str]
 ) -> Iterator[Caution]:
     """
-    Yield a warning for each way in which a grant of the store does something unexpected.
+    Yield a warning for each way in which a new grant does something unexpected.
 
-    `open_indexes` are the names of those that anybody may read.
+    `grants` are all in force, and `open_indexes` the names of those that anybody may read.
     """
     for name in sorted(grant.who):
         if name.startswith(("token:", "publisher:")):
             yield Caution(f"{name} has a scope of its own, and no grant gives it anything")
     for name in sorted(groups_in(grant.who)):
-        if not groups.get(name):
+        if not grants.groups.get(name):
             yield Caution(
                 f"{grant} gives nobody anything by group:{name} now, which has no members.",
                 Advice(Remedy.ADD_TO_GROUP, name),
             )
     everywhere = tuple(index for index in sorted(open_indexes) if grant.scope.holds_in(index))
-    if everywhere:
+    if everywhere and ANONYMOUS not in grant.who:
         yield Caution(
             f"anybody may read {describe_indexes(everywhere)} all the same: the grant closes "
             "nothing; for main set access.private, and give another index read=granted"
         )
-    for other in _grants_to_everybody(settings):
-        if intersection(grant.scope, [other.scope]):
+    for other in _grants_to_everybody(grants):
+        if other.id != grant.id and intersection(grant.scope, [other.scope]):
             yield Caution(
-                f"anybody may read every project all the same, by {other} of the settings; take "
-                f"{ANONYMOUS} out of it"
+                f"anybody may read every project all the same, by {other}.",
+                Advice(Remedy.REVOKE_GRANT, other.id),
             )
     access, is_in_main = settings.access, grant.scope.holds_in(MAIN)
     if access.htpasswd_file and access.htpasswd_may and is_in_main and MAIN not in open_indexes:
@@ -397,16 +368,18 @@ def _rules(settings: Settings) -> Iterator[Caution]:
     yield from without_advisories(settings, MAIN, settings.main)
 
 
-def _listener(settings: Settings) -> Iterator[Caution]:
-    server, access = settings.server, settings.access
+def _is_reachable(settings: Settings) -> bool:
+    """Return whether others than this machine may reach the server."""
+    server = settings.server
     # a proxy or a tunnel makes the server reachable
     name = urlsplit(server.public_url).hostname or "localhost"
-    has_proxy = server.trusted_proxies > 0 or not is_loopback(name)
-    if server.is_loopback and not has_proxy:
+    return not server.is_loopback or server.trusted_proxies > 0 or not is_loopback(name)
+
+
+def _listener(settings: Settings) -> Iterator[Caution]:
+    server, access = settings.server, settings.access
+    if not _is_reachable(settings):
         return
-    if is_main_public(settings):
-        why = f"close reading with access.private: {DOCUMENTATION}/hardening.md"
-        yield Caution(f"anyone who can reach this address may read every package; {why}")
     if access.anonymous_uploads:
         yield Caution("anyone who can reach this address may publish under any name")
     is_plain = not server.public_url.startswith("https://") and not access.require_https
@@ -419,7 +392,33 @@ def _listener(settings: Settings) -> Iterator[Caution]:
         )
 
 
+def _reading(settings: Settings, grants: Grants) -> Iterator[Caution]:
+    """Yield the warnings about who may read main, and who may not."""
+    is_public, store = is_main_public(settings, grants), settings.store
+    if is_public and _is_reachable(settings):
+        why = f"close reading with access.private: {DOCUMENTATION}/hardening.md"
+        yield Caution(f"anyone who can reach this address may read every package; {why}")
+    if is_public and settings.google.access_token.resource:
+        yield Caution(
+            "google.access_token.resource says who may do what, and reading is open to everybody "
+            "all the same; close it with access.private"
+        )
+    if store.downloads == "public" and not is_public:
+        why = "whoever knows the URL of a file gets it from the public bucket"
+        yield Caution(f"reading needs a credential, but {why}")
+    if grants.all and is_bucket(store.location) and not settings.access.credentials_store:
+        yield Caution(
+            f"tokens lie in the bucket of the packages, {store.location}: whoever may write there "
+            "past the index can make one; give them a place in access.credentials_store"
+        )
+
+
 def _of_grant(settings: Settings, grant: Grant) -> Iterator[Caution]:
+    if ANONYMOUS in grant.who - grant.principals:
+        yield Caution(
+            f"{grant} gives nobody anything by {ANONYMOUS}: access.private is set, which closes "
+            "every index"
+        )
     yield from provider_warnings(settings, str(grant), grant.principals)
     is_decider = grant.scope.actions & (Action.APPROVE | Action.ADMIN) == Action.APPROVE
     if is_decider and not grant.scope.holds_in(MAIN):
@@ -469,23 +468,14 @@ def provider_warnings(
 
 def _locations(settings: Settings) -> Iterator[Caution]:
     store, credentials = settings.store, settings.access.credentials_store
-    if settings.google.access_token.resource and is_main_public(settings):
-        yield Caution(
-            "google.access_token.resource says who may do what, and reading is open to everybody "
-            "all the same; close it with access.private"
-        )
-    if store.downloads == "public" and not is_main_public(settings):
-        why = "whoever knows the URL of a file gets it from the public bucket"
-        yield Caution(f"reading needs a credential, but {why}")
     if not is_bucket(store.location):
         return
-    kept = f"the bucket of the packages, {store.location}: whoever may"
-    advice = "give them a place in access.credentials_store"
-    if settings.grants.all and not credentials:
-        yield Caution(f"tokens lie in {kept} write there past the index can make one; {advice}")
     if settings.access.cookie_login and not credentials:
-        why = f"read there past the index can sign in as anybody; {advice}"
-        yield Caution(f"the keys of sessions lie in {kept} {why}")
+        yield Caution(
+            f"the keys of sessions lie in the bucket of the packages, {store.location}: whoever "
+            "may read there past the index can sign in as anybody; give them a place in "
+            "access.credentials_store"
+        )
     locations = filter(None, (store.location, store.files))
     packages = {parse_location(location).root for location in locations}
     if is_bucket(credentials) and parse_location(credentials).root in packages:

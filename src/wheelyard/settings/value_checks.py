@@ -255,5 +255,6 @@ Pattern = rule_keys.Pattern
 Host = Annotated[str, _text("hosts such as a.example or a.example:8443", accepts=_is_host)]
 Domain = Annotated[str, _text("domains such as acme.dev", pattern=_DOMAIN)]
 Audience = Annotated[str, _text("1 to 500 characters, ASCII without spaces", pattern=_AUDIENCE)]
+Issuer = Annotated[str, _text("URLs of issuers, such as https://gitlab.acme.dev", accepts=is_url)]
 Network = Annotated[str, _text("networks such as 10.0.0.0/8", accepts=ip_network)]
 JobAudiences = Annotated[tuple[Audience, ...], Meta(max_length=5, description=_JOBS)]

@@ -24,7 +24,6 @@ from wheelyard.authentication.verifiers.verifier import LoginRateLimit, Verifica
 from wheelyard.catalog.format import Catalog
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.model.access import (
-    ANONYMOUS,
     EVERY_PROJECT,
     Action,
     Scope,
@@ -59,16 +58,16 @@ def build_policy(
     Every caller may read an index that `is_open`. Else a caller may read only what a grant or the
     caller's own credential allows. Uploads without a credential are for main.
     """
-    public = list(access.configured.scopes_of((ANONYMOUS,)))
+    open_to_all = list[Scope]()
     if is_open:
-        public.append(Scope(Action.READ, (EVERY_PROJECT,), (index,)))
-    if settings.access.anonymous_uploads:
-        public.append(Scope(Action.UPLOAD, (EVERY_PROJECT,), (MAIN,)))  # does not imply reading
+        open_to_all.append(Scope(Action.READ, (EVERY_PROJECT,), (index,)))
+    if settings.access.anonymous_uploads:  # does not imply reading
+        open_to_all.append(Scope(Action.UPLOAD, (EVERY_PROJECT,), (MAIN,)))
     of_passwords = None
     if settings.access.htpasswd_may:
         actions = parse_actions(settings.access.htpasswd_may)
         of_passwords = Scope(actions, (EVERY_PROJECT,), (MAIN,))
-    return AuthorizationPolicy(access, holding(public, index), of_passwords, index)
+    return AuthorizationPolicy(access, holding(open_to_all, index), of_passwords, index)
 
 
 def build_authenticator(
@@ -234,13 +233,15 @@ class _VerifierFactory(Struct, frozen=True):
 
     def job_keys(self, name: str, issuer: "ProviderIssuer") -> "IssuerKeys":
         """Return the public keys of an issuer of CI jobs' ID tokens."""
-        algorithms, is_private = frozenset(issuer.algorithms), issuer.may_be_private
+        is_private = issuer.may_be_private(self.settings.trusted_publishing.private_issuers)
+        algorithms = frozenset(issuer.algorithms)
         return self.keys(name, algorithms, issuer.keys_url, allow_private=is_private)
 
 
 def build_publishers(settings: Settings, catalog: Catalog, runtime: Runtime) -> "Publishers":
-    """Return the trusted publishers of the settings and of the store."""
+    """Return the trusted publishers of the store."""
     # the providers take a while to import
     from wheelyard.operations.publishers import Publishers
 
-    return Publishers(settings.publisher, catalog.publisher_records, runtime)
+    private_issuers = frozenset(settings.trusted_publishing.private_issuers)
+    return Publishers(catalog.publisher_records, runtime, private_issuers)

@@ -23,7 +23,6 @@ from wheelyard.catalog.format import Catalog
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.serials import ProjectSerials
 from wheelyard.errors import Unavailable
-from wheelyard.model.access import ANONYMOUS, Caller
 from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.index_name import day_to_come
 from wheelyard.operations.lifecycle import Lifecycle
@@ -226,9 +225,8 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
     @property
     def read_policy(self) -> ReadPolicy:
         """What decides which projects a caller may read."""
-        anonymous = Caller(ANONYMOUS, self.authenticator.policy.public)
         patterns, has_upstream = self.settings.private_patterns, self.upstream is not None
-        return ReadPolicy(anonymous, patterns, has_upstream=has_upstream)
+        return ReadPolicy(self.authenticator.policy, patterns, has_upstream=has_upstream)
 
     def may_be_public(self, name: NormalizedName) -> bool:
         """

@@ -343,7 +343,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
 
     def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:
         """
-        Add a grant to the store, and return it, with warnings by the settings and of absent names.
+        Add a grant, and return it, with warnings by the settings and of absent names.
 
         Raises Invalid as `AccessControl.grant` does, and if there is no such index. Raises
         Unavailable if the store does not answer.
@@ -355,7 +355,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         if made is None:  # another process was faster
             gone = Caution("it has been revoked meanwhile")
             return AddedGrant(grant_id, describe_fields(fields), (gone,))
-        warnings = [*stored_grant_warnings(self.settings, made, grants.groups, self._open_indexes)]
+        warnings = [*stored_grant_warnings(self.settings, made, grants, self._open_indexes)]
         warnings += self.known_people.absent(made.principals, "revoke the grant")
         warnings += grant_warnings(made, self.definitions.served())
         return AddedGrant(grant_id, describe_grant(made), tuple(warnings))

@@ -21,7 +21,7 @@ from wheelyard.operations.index_definitions import names_no_index, unknown_sourc
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings.load import settings_without_effect
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.settings.validation import warnings_for, without_advisories
+from wheelyard.settings.validation import access_warnings, warnings_for, without_advisories
 from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index
@@ -145,10 +145,12 @@ def server_warnings(index: Index) -> Iterator[Caution]:
 
 def index_warnings(index: Index) -> Iterator[Caution]:
     """
-    Yield the warnings about indexes, and about settings that name none of them.
+    Yield the warnings about indexes and rights, and about settings that name none of the indexes.
 
     Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
     """
+    yield from access_warnings(index.server.settings, index.server.access.load())
+    yield from _publishers_without_audience(index)
     in_force = index.server.definitions
     now = in_force.load()
     yield from now.removed_rules()
@@ -172,6 +174,17 @@ def _public_files(index: Index, definitions: Iterable[IndexDefinition]) -> Itera
         yield Caution(
             f"reading {describe_indexes(closed)} needs a credential, but whoever knows the URL of "
             "a file gets it from the public bucket"
+        )
+
+
+def _publishers_without_audience(index: Index) -> Iterator[Caution]:
+    """Yield a warning if there are publishers, and no job gets a token."""
+    server = index.server
+    if not server.settings.trusted_publishing.audience and server.publishers.show():
+        yield Caution(
+            "no job gets a token by the trusted publishers of the store: set "
+            "trusted_publishing.audience to that of the jobs' ID tokens, such as the host of this "
+            "index"
         )
 
 
@@ -233,15 +246,14 @@ def _without_read(index: Index) -> Iterator[str]:
 
 
 def _unknown_indexes(index: Index) -> Iterator[Caution]:
-    """Yield a warning for each table of the settings, or static token, with an unknown index."""
+    """Yield a warning for each right, setting or index that names an unknown index."""
     settings = index.server.settings
     definitions = index.server.definitions.served()
-    named = [(str(grant), grant.scope.indexes) for grant in settings.grants.all]
-    if settings.publisher:
-        named += [
-            (f"publisher {publisher.id}", publisher.scope.indexes)
-            for publisher in settings.publishers
-        ]
+    named = [(str(grant), grant.scope.indexes) for grant in index.server.access.load().all]
+    named += [
+        (f"publisher {publisher.id}", publisher.scope.indexes)
+        for publisher in index.server.publishers.load().all
+    ]
     for token in index.authenticator.static_tokens.all().values():
         name = escaped(token.identity.principal.partition(":")[2])
         named += [(f"static token {name}", scope.indexes) for scope in token.identity.scopes]

@@ -9,7 +9,7 @@ from packaging.utils import NormalizedName
 
 from tests.http.browser import HTML, Browser
 from tests.http.forms import BOUNDARY, chunks_of, file, form, text
-from tests.http.handlers.test_manage import settings_in, signed_in, text_of
+from tests.http.handlers.test_manage import TABLES, settings_in, signed_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import Package, sdist, wheel
 from tests.operations.in_memory_index import ALICE
@@ -27,7 +27,7 @@ OTHER = Package(wheel("demo-c").filename, wheel("demo-c", filler=b"2").data, b""
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """Serve an index with people of all rights."""
     folder = tmp_path_factory.mktemp("server")
-    with in_process(folder, settings_in(folder)) as opened:
+    with in_process(folder, settings_in(folder), tables=TABLES) as opened:
         yield opened
 
 

@@ -13,6 +13,7 @@ from tests.authentication.sign_in.fake_provider import FakeProvider, running_pro
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import Clock
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.settings.validation import validate
@@ -64,8 +65,8 @@ def place(tmp_path: Path) -> Iterator[Place]:
         )
         server = ServerSettings(public_url="https://packages.acme.dev")
         access = AccessSettings(private=True)
-        settings = validate(Settings(server=server, access=access, grant=(GRANT,), sign_in=tables))
-        with in_process(tmp_path, settings, clock=clock) as running:
+        settings = validate(Settings(server=server, access=access, sign_in=tables))
+        with in_process(tmp_path, settings, clock=clock, tables=toml_of(grant=[GRANT])) as running:
             running.publish(wheel("demo"))
             yield Place(running, github, acme)
 

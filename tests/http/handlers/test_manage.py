@@ -13,6 +13,7 @@ from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import sdist, wheel
 from tests.http.test_error_pages import BrokenStore
+from tests.index_tables import toml_of
 from wheelyard.errors import Unavailable
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.project import Project, Status
@@ -27,6 +28,7 @@ GRANTS: tuple[dict[str, object], ...] = (
     {"who": ["group:team"], "projects": ["demo*", "hidden"], "actions": ["manage"], "note": "x7"},
     {"who": ["htpasswd:admin"], "projects": ["*"], "actions": ["admin"]},
 )
+TABLES = toml_of(grant=GRANTS, groups={"team": ["htpasswd:manager"]})
 
 
 def settings_in(folder: Path, *, read_only: bool = False) -> Settings:
@@ -40,15 +42,14 @@ def settings_in(folder: Path, *, read_only: bool = False) -> Settings:
         htpasswd_may=(),
     )
     server = ServerSettings(public_url="http://index", read_only=read_only)
-    groups = {"team": ["htpasswd:manager"]}
-    return Settings(server=server, access=access, grant=GRANTS, groups=groups)
+    return Settings(server=server, access=access)
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """Serve `demo` with two releases, which no test changes."""
     folder = tmp_path_factory.mktemp("server")
-    with in_process(folder, settings_in(folder)) as opened:
+    with in_process(folder, settings_in(folder), tables=TABLES) as opened:
         opened.publish(wheel("demo"), sdist("demo"), wheel("demo", "2.0"))
         yield opened
 
@@ -291,7 +292,7 @@ def test_reader_sees_no_manage_form(server: InProcessServer, name: str, status: 
 
 def test_read_only_server_offers_no_form(tmp_path: Path) -> None:
     """A read-only server offers no form, and keeps what was typed into one that was open."""
-    with in_process(tmp_path, settings_in(tmp_path, read_only=True)) as server:
+    with in_process(tmp_path, settings_in(tmp_path, read_only=True), tables=TABLES) as server:
         server.publish(wheel("demo"))
         manager, before = signed_in(server, "manager"), project(server)
 
@@ -308,7 +309,7 @@ def test_read_only_server_offers_no_form(tmp_path: Path) -> None:
 def test_form_is_kept_while_the_store_is_down(tmp_path: Path) -> None:
     """While the store does not answer, the form comes again with what was typed."""
     store = BrokenStore(lambda: 0.0)
-    with in_process(tmp_path, settings_in(tmp_path), store=store) as server:
+    with in_process(tmp_path, settings_in(tmp_path), store=store, tables=TABLES) as server:
         server.publish(wheel("demo"))
         manager = signed_in(server, "manager")
         token = manager.form_token(f"{MANAGE}?version=1.0&action=yank")
@@ -494,9 +495,11 @@ def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser)
 
     said = text_of(manager.open(path))
 
-    team = "the group team manager, by password read, upload, manage grant 3 of the settings"
+    ids = {grant.who[0]: grant.id for grant in server.index.server.access.show().grants}
+    team = f"the group team manager, by password read, upload, manage grant {ids['group:team']}"
     assert team in said
-    assert "uploader, by password read, upload grant 2 of the settings" in said
+    uploader = f"uploader, by password read, upload grant {ids['htpasswd:uploader']}"
+    assert uploader in said
     assert "hidden" not in said
     assert "x7" not in said
     assert "for demo*, hidden; x7" in text_of(signed_in(server, "admin").open(path))

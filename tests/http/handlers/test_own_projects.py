@@ -11,6 +11,7 @@ from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, wheel
 from tests.http.test_error_pages import BrokenStore
+from tests.index_tables import toml_of
 from wheelyard.errors import Unavailable
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 
@@ -32,13 +33,13 @@ def settings_in(folder: Path) -> Settings:
         htpasswd_file=str(folder / "htpasswd"),
         htpasswd_may=(),
     )
-    return Settings(server=ServerSettings(public_url="http://index"), access=access, grant=GRANTS)
+    return Settings(server=ServerSettings(public_url="http://index"), access=access)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """A server with a few projects, of which nobody is known to have uploaded any."""
-    with in_process(tmp_path, settings_in(tmp_path)) as server:
+    with in_process(tmp_path, settings_in(tmp_path), tables=toml_of(grant=GRANTS)) as server:
         for name in ("acme-core", "ml-train", "other"):
             server.clock.advance(hours=1)
             server.publish(wheel(name))

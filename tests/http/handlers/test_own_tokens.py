@@ -222,17 +222,17 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServe
             htpasswd_may=(),
         ),
         server=ServerSettings(public_url="http://index"),
-        grant=tuple(
-            {"who": [f"htpasswd:{who}"], "projects": ["*"], "actions": [can], "index": index}
-            for who, can, index in (
-                ("ana", "read", "main,dev"),
-                ("bo", "read", "dev,prod"),
-                ("cleo", "read", "*"),
-                ("admin", "admin", "*"),
-            )
-        ),
     )
-    tables = toml_of(index=({"name": "dev"}, {"name": "prod"}))
+    grants = [
+        {"who": [f"htpasswd:{who}"], "projects": ["*"], "actions": [can], "index": index}
+        for who, can, index in (
+            ("ana", "read", "main,dev"),
+            ("bo", "read", "dev,prod"),
+            ("cleo", "read", "*"),
+            ("admin", "admin", "*"),
+        )
+    ]
+    tables = toml_of(index=({"name": "dev"}, {"name": "prod"}), grant=grants)
     with in_process(folder, settings, tables=tables) as opened:
         yield opened
 

@@ -11,6 +11,7 @@ from tests import waiting
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import form, post, sdist, wheel
 from tests.http.servers import memory_index, running_app, token_of
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import ALICE, Clock
 from wheelyard.authentication.authenticator import REMEMBERED_SECONDS
 from wheelyard.catalog import keys
@@ -239,7 +240,7 @@ def test_managers_see_who_may_upload(tmp_path: Path) -> None:
         {"who": ["user:cy@acme.dev"], "projects": ["*"], "actions": ["read"]},
     )
     groups = {"ml": ["user:ana@acme.dev"]}
-    with in_process(tmp_path, Settings(grant=grants, groups=groups)) as app:
+    with in_process(tmp_path, tables=toml_of(grant=grants, groups=groups)) as app:
         app.publish(wheel("demo"))
         for action, is_shown in (("manage", True), ("upload", False), ("read", False)):
             page = app.get("/project/demo/", HTML, login(app, action, "demo")).body.decode()

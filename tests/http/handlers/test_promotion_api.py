@@ -18,7 +18,7 @@ from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import Action, parse_right_indexes
-from wheelyard.settings.sections import AccessSettings, PublishingSettings, Settings
+from wheelyard.settings.sections import PublishingSettings, Settings
 
 READERS = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
 OTHERS = {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["upload"], "index": "prod"}
@@ -27,10 +27,9 @@ OTHERS = {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["upload"]
 @contextmanager
 def serving(folder: Path, *grants: dict[str, Any], **rules: object) -> Iterator[InProcessServer]:
     """Yield a server with a release in main, and an index `prod`; grants say who may read."""
-    access = AccessSettings(private=bool(grants))
-    settings = Settings(main=OPEN_MAIN, grant=grants, access=access)
-    tables = toml_of(index=({"name": "prod", **rules},))
-    with in_process(folder, settings, tables=tables) as server:
+    main = replace(OPEN_MAIN, read="granted") if grants else OPEN_MAIN
+    tables = toml_of(index=({"name": "prod", **rules},), grant=grants)
+    with in_process(folder, Settings(main=main), tables=tables) as server:
         server.publish(make_wheel(), make_sdist())
         yield server
 
@@ -123,14 +122,16 @@ def test_a_job_promotes_with_two_publishers(tmp_path: Path) -> None:
     job = {**GITHUB, "projects": ["demo"]}
     settings = Settings(
         main=OPEN_MAIN,
+        trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
+    )
+    tables = toml_of(
+        index=({"name": "dev"}, {"name": "prod"}),
         grant=({**OTHERS, "index": "dev"}, OTHERS),
         publisher=(
             {**job, "id": "gh-dev", "index": "dev", "actions": ["read"]},
             {**job, "id": "gh-prod", "index": "prod"},
         ),
-        trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
     )
-    tables = toml_of(index=({"name": "dev"}, {"name": "prod"}))
     with in_process(tmp_path, settings, clock=Clock(MOMENT), tables=tables) as server:
         dev = server.index.named("dev")
         dev.uploads.accept(make_wheel().arrival(tmp_path), ALICE)

@@ -44,13 +44,13 @@ def server(tmp_path: Path) -> Iterator[InProcessServer]:
             htpasswd_file=str(tmp_path / "htpasswd"),
             htpasswd_may=(),
         ),
-        grant=(
-            *(grant(who, "read", index="dev") for who in ("ana", "eve")),
-            grant("ana", "upload", index="prod,strict"),
-            grant("ana", "read", index="team,view"),
-        ),
     )
-    with in_process(tmp_path, settings, tables=toml_of(index=INDEXES)) as opened:
+    grants = (
+        *(grant(who, "read", index="dev") for who in ("ana", "eve")),
+        grant("ana", "upload", index="prod,strict"),
+        grant("ana", "read", index="team,view"),
+    )
+    with in_process(tmp_path, settings, tables=toml_of(index=INDEXES, grant=grants)) as opened:
         dev = opened.index.named("dev")
         for made in (make_wheel(), make_sdist()):
             dev.uploads.accept(made.arrival(tmp_path), ALICE)

@@ -21,6 +21,7 @@ from tests.authentication.sign_in.fake_provider import (
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import Clock
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.http.work_limits import PROVIDER_THREADS
@@ -30,7 +31,9 @@ from wheelyard.settings.validation import validate
 pytestmark = pytest.mark.integration
 
 HERE = "https://packages.acme.dev"
-GRANT = {"who": ["oidc:acme:group:platform"], "projects": ["*"], "actions": ["read"]}
+TABLES = toml_of(
+    grant=[{"who": ["oidc:acme:group:platform"], "projects": ["*"], "actions": ["read"]}]
+)
 
 
 @dataclass
@@ -83,7 +86,6 @@ def settings_for(acme: FakeProvider, other: FakeProvider, htpasswd: str = "") ->
                 htpasswd_file=htpasswd,
                 htpasswd_may=(),
             ),
-            grant=(GRANT,),
             sign_in=(table("acme", acme, title="Acme"), table("other", other)),
         )
     )
@@ -95,7 +97,7 @@ def place(providers: ProviderServer, tmp_path: Path) -> Iterator[Place]:
     clock = Clock()
     acme, other = (providers.provider(clock.seconds) for _ in range(2))
     acme.claims["groups"] = ["platform"]
-    with in_process(tmp_path, settings_for(acme, other), clock=clock) as server:
+    with in_process(tmp_path, settings_for(acme, other), clock=clock, tables=TABLES) as server:
         server.publish(wheel("demo"))
         yield Place(server, acme, other)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.authentication.sign_in.fake_provider import ProviderServer, running_providers
 from tests.http.browser import Browser
-from tests.http.handlers.test_provider_sign_in import HERE, Place, settings_for
+from tests.http.handlers.test_provider_sign_in import HERE, TABLES, Place, settings_for
 from tests.http.in_process import InProcessResponse, in_process
 from tests.http.packages import wheel
 from tests.operations.in_memory_index import Clock
@@ -33,7 +33,7 @@ def place(providers: ProviderServer, tmp_path: Path) -> Iterator[Place]:
     clock = Clock()
     acme, other = (providers.provider(clock.seconds) for _ in range(2))
     acme.claims["groups"] = ["platform"]
-    with in_process(tmp_path, settings_for(acme, other), clock=clock) as server:
+    with in_process(tmp_path, settings_for(acme, other), clock=clock, tables=TABLES) as server:
         server.publish(wheel("demo"))
         yield Place(server, acme, other)
 

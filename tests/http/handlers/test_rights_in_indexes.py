@@ -38,9 +38,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
             htpasswd_file=str(folder / "htpasswd"),
             htpasswd_may=(),
         ),
-        grant=GRANTS,
     )
-    with in_process(folder, settings, tables=TABLES) as opened:
+    with in_process(folder, settings, tables=TABLES + toml_of(grant=GRANTS)) as opened:
         for name in (MAIN, "prod"):
             opened.publish_to(name, make_wheel())
         yield opened

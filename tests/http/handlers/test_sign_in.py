@@ -17,6 +17,7 @@ from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
+from tests.index_tables import toml_of
 from tests.operations.in_memory_index import Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.http.app import App
@@ -267,7 +268,7 @@ def test_form_of_another_site_signs_nobody_in(server: InProcessServer) -> None:
 def test_every_form_needs_its_token(tmp_path: Path) -> None:
     """No form of any page changes something without its token, or from a page of another site."""
     grant = {"who": ["htpasswd:ana"], "projects": ["*"], "actions": ["admin"]}
-    with in_process(tmp_path, structs.replace(settings_in(tmp_path), grant=(grant,))) as server:
+    with in_process(tmp_path, settings_in(tmp_path), tables=toml_of(grant=[grant])) as server:
         server.publish(wheel("demo"))
         browser = Browser(server)
         browser.sign_in("ana", PASSWORD)

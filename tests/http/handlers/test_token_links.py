@@ -22,7 +22,7 @@ GRANTS: tuple[dict[str, object], ...] = (
     {"who": ["htpasswd:ana"], "projects": ["tools"], "actions": ["read"]},
     {"who": ["htpasswd:ana"], "projects": ["prod-*"], "actions": ["manage"], "index": "prod"},
 )
-TABLES = toml_of(index=({"name": "dev"}, {"name": "prod"}))
+TABLES = toml_of(index=({"name": "dev"}, {"name": "prod"}), grant=GRANTS)
 UPLOAD, IN_MAIN = "can read and upload to", "in the index main"
 CUT = "more than you may give, or for what no token has"
 EMPTY = {"can": ["read"], "projects": [""], "days": ["90"], "name": [""], "index": ["main"]}
@@ -38,7 +38,6 @@ def settings_in(folder: Path, prefix: str = "", **access: object) -> Settings:
     return Settings(
         access=AccessSettings(private=True, htpasswd_may=(), **values),  # type: ignore[arg-type]
         server=ServerSettings(public_url=f"http://index{prefix}", path_prefix=prefix),
-        grant=GRANTS,
     )
 
 
@@ -301,7 +300,7 @@ def test_a_read_only_server_makes_none(tmp_path: Path) -> None:
     """A read-only server has no form that a link could fill in, and says why."""
     settings = settings_in(tmp_path, cookie_login=False)
     read_only = ServerSettings(read_only=True, public_url="http://index")
-    settings = Settings(access=settings.access, server=read_only, grant=GRANTS)
+    settings = Settings(access=settings.access, server=read_only)
     with in_process(tmp_path, settings, tables=TABLES) as server:
         basic = ("Authorization", "Basic YW5hOnMzY3JldA==")
         answer = Browser(server).open(f"{PAGE}?can=read&projects=tools&name=lab", basic)

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from tests.http.google_users import (
     ACCESS_TOKEN,
-    GRANTS,
     INDEX,
     PASSWORD,
     STATIC,
@@ -22,7 +21,6 @@ from tests.http.servers import Answer, RunningServer
 from tests.waiting import until
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.model.access import parse_actions, parse_pattern
-from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.stores import system_runtime
 
 pytestmark = pytest.mark.integration
@@ -258,7 +256,7 @@ def test_caller_can_ask_for_its_rights(users: GoogleUsersServer, server: Running
 def test_right_of_everybody_is_told_once(tmp_path: Path) -> None:
     """A right that everybody has is told once, also to whoever has signed in."""
     grant: dict[str, object] = {"who": ["anonymous"], "projects": ["acme-*"], "actions": ["read"]}
-    with running_google_server(tmp_path, [grant]) as users:
+    with running_google_server(tmp_path, [grant], is_private=False) as users:
         seen = users.ask("GET", "whoami", users.id_token(ANA)).json()
 
     assert seen["rights"] == [{"can": ["read"], "projects": ["acme-*"], "index": "main"}]
@@ -266,17 +264,24 @@ def test_right_of_everybody_is_told_once(tmp_path: Path) -> None:
 
 def test_whoever_loses_a_grant_loses_it_for_their_tokens(tmp_path: Path) -> None:
     """A token opens nothing that its owner may not do any more (row 85)."""
-    store = MemoryStore(lambda: 0.0)
-    with running_google_server(tmp_path / "before", store=store) as users:
+    with running_google_server(tmp_path) as users:
+        access = users.index.server.access
+        first, second, third, *_ = (grant.id for grant in access.show().grants)
+
+        def status() -> int:
+            return users.server.get("/simple/acme-core/", token).status_code
+
         token = made(users, projects=["acme-*", "shared"], can=["read"])
         assert post(users.server, wheel("acme-core")).status_code == 200
-        assert users.server.get("/simple/acme-core/", token).status_code == 200
-    with running_google_server(tmp_path / "after", GRANTS[2:], store) as users:
-        assert users.server.get("/simple/acme-core/", token).status_code == 404
+        assert status() == 200
+        access.revoke(first, "local:test")
+        access.revoke(second, "local:test")
+        until(lambda: status() == 404)
         seen = users.ask("GET", "whoami", token).json()
         assert seen["rights"] == [{"can": ["read"], "projects": ["shared"], "index": "main"}]
-    with running_google_server(tmp_path / "never", GRANTS[3:], store) as users:
-        assert users.server.get("/simple/acme-core/", token).status_code == 404
+        access.revoke(third, "local:test")
+        until(lambda: users.ask("GET", "whoami", token).json()["rights"] == [])
+        assert status() == 404
         assert users.ask("POST", "tokens/self/revoke", token).status_code == 204
 
 

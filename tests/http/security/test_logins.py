@@ -24,7 +24,7 @@ from wheelyard.authentication.verifiers.htpasswd import CACHE_SECONDS, HtpasswdV
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context_building import build_context
 from wheelyard.http.messages import Message, Request
-from wheelyard.http.request_authentication import RequestAuthenticator
+from wheelyard.http.request_authentication import UNAUTHENTICATED, RequestAuthenticator
 from wheelyard.http.routing import run_blocking
 from wheelyard.http.work_limits import MAX_WAITING_PASSWORDS
 from wheelyard.model.access import Credential, Identity
@@ -93,9 +93,8 @@ class LoginHarness:
         return request.caller.principal
 
     def _request(self, header: bytes, address: str) -> Request:
-        anonymous = self.context.read_policy.anonymous
         headers = {b"authorization": header}
-        return Request({"type": "http"}, no_body, headers, anonymous, address)
+        return Request({"type": "http"}, no_body, headers, UNAUTHENTICATED, address)
 
     async def guesses(self, count: int, address: str = HERE) -> list[asyncio.Task[str]]:
         """Try wrong passwords concurrently; hashing waits for the test."""

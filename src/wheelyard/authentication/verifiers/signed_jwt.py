@@ -75,7 +75,7 @@ class JsonResponse:
 
 NO_PRIVATE_HOST: Final = (
     "its host {host} has a private address. If that is meant, set allow_private, or for a "
-    "publisher allow_private_issuer"
+    "publisher trusted_publishing.private_issuers"
 )
 
 

@@ -109,7 +109,7 @@ def _folder(request: IndexRequest) -> DocumentationFolder:
 
 
 def _caching(request: IndexRequest) -> HeaderList:
-    return page_cache_headers(request.context.index.settings.http.public_max_age, is_public=True)
+    return page_cache_headers(request.context.index.settings.http.public_max_age, "public")
 
 
 def _missing(request: IndexRequest, folder: DocumentationFolder) -> Response:

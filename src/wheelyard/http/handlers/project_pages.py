@@ -232,7 +232,7 @@ def answer_requirements(request: IndexRequest) -> Response:
 
     headers = request.web.headers(name, None)
     if place.listing.origin.is_upstream:
-        headers = page_cache_headers(0, is_public=False)
+        headers = page_cache_headers(0, "private")
     page = (MediaType.TEXT, ("requirements", name, release.version), place.listing.version)
     return page_response(
         request.context, request, *page, render, listing=place.listing, headers=headers

@@ -37,7 +37,7 @@ def answer(request: IndexRequest) -> Response:
     content = SetupContent(
         client=client,
         asked=asked,
-        needs_credential=not request.context.read_policy.is_public(),
+        needs_credential=viewer.needs_credential,
         index=index.name,
         other_indexes=index.alternatives,
         contact=index.settings.web.contact,

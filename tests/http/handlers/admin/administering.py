@@ -10,6 +10,7 @@ from typing import Any
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.browser import Browser
 from tests.http.in_process import InProcessResponse, InProcessServer
+from tests.index_tables import toml_of
 from wheelyard.api.table import LocalApi
 from wheelyard.model.access import Caller
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
@@ -19,11 +20,14 @@ GRANTS: tuple[dict[str, object], ...] = (
     {"who": ["htpasswd:admin"], "projects": ["*"], "actions": ["admin"]},
     {"who": ["htpasswd:reader", "group:team"], "projects": ["demo*"], "actions": ["read"]},
 )
+TEAM = {"team": ["htpasswd:stranger"]}
+TABLES = toml_of(grant=GRANTS, groups=TEAM)
+"""What the store has of rights."""
 USERS = ("admin", "reader", "stranger")
 
 
 def settings_in(folder: Path, **more: Any) -> Settings:  # noqa: ANN401 - any sections
-    """Return settings with an administrator, a reader, and somebody without rights."""
+    """Return settings in which people have passwords; `TABLES` say what each may do."""
     (folder / "htpasswd").write_text("".join(f"{name}:{SHA}\n" for name in USERS))
     access = AccessSettings(
         private=True,
@@ -34,8 +38,6 @@ def settings_in(folder: Path, **more: Any) -> Settings:  # noqa: ANN401 - any se
     values = {
         "server": ServerSettings(public_url="http://index"),
         "access": access,
-        "grant": GRANTS,
-        "groups": {"team": ["htpasswd:stranger"]},
     }
     return Settings(**{**values, **more})
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.http.handlers.admin.administering import Administrator, settings_in
+from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in
 from tests.http.in_process import InProcessServer, in_process
 
 
@@ -12,7 +12,7 @@ from tests.http.in_process import InProcessServer, in_process
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """An index without projects."""
     folder = tmp_path_factory.mktemp("server")
-    with in_process(folder, settings_in(folder)) as opened:
+    with in_process(folder, settings_in(folder), tables=TABLES) as opened:
         yield opened
 
 

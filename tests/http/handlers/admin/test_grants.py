@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
+from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
 from wheelyard.model.grants import GrantFields
 from wheelyard.operations.access_control import ListedGrant
@@ -23,13 +23,13 @@ WANTED = {
 
 
 def grants(server: InProcessServer) -> dict[str, ListedGrant]:
-    """Return the grants of the store, by their notes."""
+    """Return the grants with a note, by it."""
     listed = server.index.server.access.show().grants
-    return {grant.note: grant for grant in listed if grant.source == "store"}
+    return {grant.note: grant for grant in listed if grant.note}
 
 
 def add(server: InProcessServer, note: str, who: str = "htpasswd:reader", can: str = "read") -> str:
-    """Add a grant to the store, and return its id."""
+    """Add a grant, and return its id."""
     projects = ("*",) if can == "admin" else (f"{note}-*",)
     fields = GrantFields(who=(who,), projects=projects, actions=(can,), note=note)
     return server.index.server.access.grant(fields, "local:bo")
@@ -51,16 +51,15 @@ def test_rights_are_for_administrators(server: InProcessServer, path: str, name:
 
 
 def test_grants_are_shown_with_who_made_them(admin: Administrator) -> None:
-    """The list has the grants of the settings, which are fixed, and those of the store."""
+    """The list has who added each grant, and when, or from which file."""
     grant_id = add(admin.server, "shown", "oidc:acme:ana@acme.dev")
 
     page = admin.read("grants/?search=shown")
 
     assert "ana@acme.dev, by acme oidc:acme:ana@acme.dev" in page
-    assert f"store, {grant_id} 2026-01-01 by bo, on the command line" in page
+    assert f" {grant_id} 2026-01-01 by bo, on the command line" in page
     assert "1 grant " in page
     every = admin.read("grants/")
-    assert "settings, number 1 fixed while the server runs" in every
     assert "the group team" in every
     assert "No grant fits" in admin.read("grants/?search=nothing-like-it")
 
@@ -102,6 +101,21 @@ def test_kinds_of_principals(admin: Administrator, kind: str, who: str, expected
 
     assert answer.status == 201, text_of(answer)
     assert grants(admin.server)[note].who == (expected,)
+
+
+def test_grant_to_everybody_is_for_reading(admin: Administrator) -> None:
+    """Everybody may be granted reading, without a credential, and nothing else."""
+    wanted = {**WANTED, "kind": "anonymous", "who": "", "note": "to all"}
+    refused = admin.send("grants/", **wanted)
+    answer = admin.send("grants/", **{**wanted, "can": "read"})
+
+    assert (refused.status, "anonymous may read, and nothing else" in text_of(refused)) == (
+        400,
+        True,
+    )
+    assert answer.status == 201, text_of(answer)
+    assert grants(admin.server)["to all"].who == ("anonymous",)
+    assert "access.private is set, which closes every index" in text_of(answer)
 
 
 def test_a_name_that_nobody_has_is_warned_of(admin: Administrator) -> None:
@@ -153,8 +167,6 @@ def test_grant_is_revoked_after_a_question(admin: Administrator) -> None:
     assert f"revoked {grant_id} (left the team)" in admin.read("grants/history/")
     again = admin.send("grants/", action="revoke", id=grant_id)
     assert (again.status, "not there any more" in text_of(again)) == (404, True)
-    assert "It is in the settings" in admin.read("grants/?revoke=1")
-    assert admin.send("grants/", action="revoke", id="1").status == 400
 
 
 def test_administrator_is_warned_before_giving_up_the_right(server: InProcessServer) -> None:
@@ -216,18 +228,14 @@ def test_group_is_made_filled_and_deleted(admin: Administrator) -> None:
     assert "group ml-team: deleted (done)" in admin.read("grants/history/")
 
 
-def test_members_of_the_settings_are_fixed(admin: Administrator) -> None:
-    """A group of the settings gets more members in the store, and keeps its own."""
-    page = admin.read("groups/?group=team")
-    assert "They are fixed while the server runs" in page
+def test_members_are_added_and_removed(admin: Administrator) -> None:
+    """A group gets more members, and loses those that are selected."""
     admin.done("groups/", action="add", group="team", kind="htpasswd", who="reader")
 
     page = admin.read("groups/?group=team")
 
     assert "stranger, by password" in page
     assert "reader, by password" in page
-    fixed = admin.send("groups/", action="remove", group="team", member="htpasswd:stranger")
-    assert (fixed.status, "by the settings" in text_of(fixed)) == (400, True)
     nobody = admin.send("groups/", action="remove", group="team")
     assert (nobody.status, "Nobody is selected" in text_of(nobody)) == (400, True)
     admin.done("groups/", action="remove", group="team", member="htpasswd:reader")
@@ -278,7 +286,7 @@ def test_history_has_pages(server: InProcessServer) -> None:
 def test_read_only_server_only_shows(tmp_path: Path, path: str, kept: str) -> None:
     """A server that takes no changes has no form for one."""
     settings, store = settings_in(tmp_path), MemoryStore(lambda: 0.0)
-    with in_process(tmp_path, settings, store=store) as server:
+    with in_process(tmp_path, settings, store=store, tables=TABLES) as server:
         server.index.server.access.edit_group("make", "own", ["htpasswd:stranger"], "local:bo")
     closed = ServerSettings(public_url="http://index", read_only=True)
     with in_process(tmp_path, replace(settings, server=closed), store=store) as server:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.advice import texts_of
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore
-from tests.http.handlers.admin.administering import Administrator, settings_in
+from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in
 from tests.http.in_process import InProcessServer, in_process
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
@@ -51,7 +51,7 @@ def test_warnings_are_those_of_serve(tmp_path: Path) -> None:
     server = ServerSettings(host="0.0.0.0")  # noqa: S104 - what is warned of
     settings = settings_in(tmp_path, access=access, server=server)
     (tmp_path / "htpasswd").chmod(0o666)
-    with in_process(tmp_path, settings) as opened:
+    with in_process(tmp_path, settings, tables=TABLES) as opened:
         admin = Administrator.of(opened)
         warnings = admin.api.call(show_health).warnings
         pages = [admin.read(path) for path in ("health/", "settings/")]
@@ -65,7 +65,7 @@ def test_store_that_does_not_answer_is_named(tmp_path: Path) -> None:
     """A store that cannot be read or written is a part that has failed, and the page is there."""
     away = Fault(FaultKind.NOT_DONE, "get", f"{keys.LEASES}*", times=9)
     store = FaultyStore(MemoryStore(lambda: 0.0), (away,))
-    with in_process(tmp_path, settings_in(tmp_path), store=store) as server:
+    with in_process(tmp_path, settings_in(tmp_path), store=store, tables=TABLES) as server:
         admin = Administrator.of(server)
 
         assert parts(admin.api.call(show_health))["store"] == "failed"
@@ -74,7 +74,7 @@ def test_store_that_does_not_answer_is_named(tmp_path: Path) -> None:
 
 def test_last_sweep_is_known(tmp_path: Path) -> None:
     """When leftovers were swept last is there, and a warning if that is long ago."""
-    with in_process(tmp_path, settings_in(tmp_path)) as server:
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
         api, lease = (
             Administrator.of(server).api,
             JobLease(server.index.stores.documents, JOB, server.index.lifecycle.removal.clock),
@@ -90,7 +90,7 @@ def test_last_sweep_is_known(tmp_path: Path) -> None:
 
 def test_file_that_became_wrong_is_named(tmp_path: Path) -> None:
     """A file of credentials that is wrong now has failed, and what it said before is in force."""
-    with in_process(tmp_path, settings_in(tmp_path)) as server:
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
         admin, path = Administrator.of(server), tmp_path / "htpasswd"
         path.write_text("admin:no hash at all\n")
         server.clock.advance(seconds=10)
@@ -114,7 +114,7 @@ def upstream() -> Iterator[FakeUpstream]:
 def test_upstream_indexes_have_their_states(tmp_path: Path, upstream: FakeUpstream) -> None:
     """Each upstream index is said to answer, not to answer, or not to have been asked."""
     settings = settings_in(tmp_path, upstream=upstream_section(upstream, page_ttl=60))
-    with in_process(tmp_path, settings) as server:
+    with in_process(tmp_path, settings, tables=TABLES) as server:
         admin = Administrator.of(server)
         (label,) = (each.label for each in settings.upstream.indexes)
         name = f"upstream {label}"
@@ -133,7 +133,7 @@ def test_settings_have_their_sources_and_no_secrets(tmp_path: Path) -> None:
     access = AccessSettings(
         cookie_login=True, htpasswd_file=str(tmp_path / "htpasswd"), metrics_token=SECRET
     )
-    with in_process(tmp_path, settings_in(tmp_path, access=access)) as server:
+    with in_process(tmp_path, settings_in(tmp_path, access=access), tables=TABLES) as server:
         sources: Mapping[SettingPath, str] = {("access", "cookie_login"): "wheelyard.toml"}
         admin = Administrator.of(server)
         server.index.server.sources = sources
@@ -144,7 +144,7 @@ def test_settings_have_their_sources_and_no_secrets(tmp_path: Path) -> None:
     assert (cookie.value, cookie.source, cookie.is_default) == ("true", "wheelyard.toml", False)
     assert by_name["server.port"].is_default
     assert by_name["access.metrics_token"].value == "(not shown)"
-    assert by_name["grant"].value == "2 tables"
+    assert "grant" not in by_name
     assert SECRET not in page
     assert "(not shown)" in page
 
@@ -158,7 +158,7 @@ def test_they_are_for_administrators(server: InProcessServer, path: str) -> None
 
 def test_broken_file_of_credentials_is_noticed(tmp_path: Path) -> None:
     """A line that makes no sense is there at once, before anybody uses a password."""
-    with in_process(tmp_path, settings_in(tmp_path)) as server:
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
         api, users = Administrator.of(server).api, tmp_path / "htpasswd"
         with users.open("a") as file:
             file.write("garbage\n")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
+from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.index_tables import toml_of
@@ -23,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
     """A server with the index `prod`, and the project `tools`."""
     folder = tmp_path_factory.mktemp("server")
     settings, tables = settings_in(folder, main=OPEN_MAIN), toml_of(index=({"name": "prod"},))
-    with in_process(folder, settings, tables=tables) as opened:
+    with in_process(folder, settings, tables=tables + TABLES) as opened:
         opened.publish(wheel("tools"))
         yield opened
 
@@ -81,7 +81,8 @@ def test_what_an_index_opens_is_confirmed(tmp_path: Path) -> None:
     settings = replace(settings, access=replace(settings.access, private=False))
     leak = {"action": "make", "name": "leak", "layers": "prod", "read": "anyone"}
     opens = "Anybody may read the index leak, which would show the packages of the index prod"
-    with in_process(tmp_path, settings, tables=toml_of(index=({"name": "prod"},))) as server:
+    tables = toml_of(index=({"name": "prod"},)) + TABLES
+    with in_process(tmp_path, settings, tables=tables) as server:
         admin = Administrator.of(server)
 
         refused = admin.send(PAGE, **leak)

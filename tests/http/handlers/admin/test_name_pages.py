@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
+from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.operations.in_memory_index import ALICE
@@ -23,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
     folder = tmp_path_factory.mktemp("server")
     settings = settings_in(folder)
     settings = replace(settings, access=replace(settings.access, private_names=("acme-*",)))
-    with in_process(folder, settings) as opened:
+    with in_process(folder, settings, tables=TABLES) as opened:
         opened.publish(wheel("n-files"), wheel("n-deleted"))
         index = opened.index
         index.lifecycle.change(

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from tests.http.handlers.admin.administering import PASSWORD, Administrator, settings_in, text_of
+from tests.http.handlers.admin.administering import (
+    PASSWORD,
+    TABLES,
+    Administrator,
+    settings_in,
+    text_of,
+)
 from tests.http.in_process import InProcessServer, in_process
 from wheelyard.api.people_operations import NameRelease, release_name
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -49,7 +55,7 @@ def own(index: Index, name: str, *names: str) -> str:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """An index with people of every kind."""
-    with in_process(tmp_path, settings_in(tmp_path, sign_in=(PROVIDER,))) as opened:
+    with in_process(tmp_path, settings_in(tmp_path, sign_in=(PROVIDER,)), tables=TABLES) as opened:
         index = opened.index
         ana = sign_in(index, "1", "ana@acme.dev", "platform", "staff")
         sign_in(index, "2", "ben@acme.dev", "staff")

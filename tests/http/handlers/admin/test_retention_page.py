@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import NormalizedName
 
-from tests.http.handlers.admin.administering import Administrator, settings_in, text_of
+from tests.http.handlers.admin.administering import TABLES, Administrator, settings_in, text_of
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.index_tables import put_rules, put_tables
@@ -31,7 +31,7 @@ def plan_of(page: InProcessResponse) -> str:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """A server with a rule, and three releases."""
-    with in_process(tmp_path, settings_in(tmp_path)) as opened:
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as opened:
         put_tables(opened.index, RULE)
         opened.publish(wheel("demo"), wheel("demo", "2.0"), wheel("demo", "3.0"))
         yield opened

@@ -3,9 +3,17 @@
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from tests.http.handlers.admin.administering import GRANTS, Administrator, settings_in, text_of
+from tests.http.handlers.admin.administering import (
+    GRANTS,
+    TABLES,
+    TEAM,
+    Administrator,
+    settings_in,
+    text_of,
+)
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import Package, wheel
 from tests.index_tables import toml_of
@@ -55,7 +63,7 @@ def test_page_has_each_project(stored: InProcessServer) -> None:
 
 def test_usage_follows_each_change(tmp_path: Path) -> None:
     """A deleted file counts no more, a quarantined one does; no file is looked at for that."""
-    with in_process(tmp_path, settings_in(tmp_path)) as server:
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
         server.publish(SMALL, LARGE)
         api, index = Administrator.of(server).api, server.index
         assert api.call(show_usage).bytes == size_of(SMALL, LARGE)
@@ -75,7 +83,7 @@ def test_usage_follows_each_change(tmp_path: Path) -> None:
 
 def test_a_damaged_project_hides_no_usage(tmp_path: Path) -> None:
     """Of a project that cannot be read, deleted files are left out, and the rest is shown."""
-    with in_process(tmp_path, settings_in(tmp_path)) as server:
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
         server.publish(SMALL, LARGE)
         api, index, other = Administrator.of(server).api, server.index, NormalizedName("other")
         index.lifecycle.change("delete", ALICE, other, Selection(parse_version("1.0")), "")
@@ -91,7 +99,7 @@ def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
     quotas = MainSettings(promote_only=False, index_size=1, project_files=2)
     tables = ({"name": "prod", "project_files": 1}, {"name": "view", "layers": ["prod"]})
     settings = settings_in(tmp_path, main=quotas)
-    with in_process(tmp_path, settings, tables=toml_of(index=tables)) as server:
+    with in_process(tmp_path, settings, tables=toml_of(index=tables) + TABLES) as server:
         server.publish(SMALL, LARGE)
         admin, index = Administrator.of(server), server.index
         promotion = Promotion(
@@ -137,10 +145,13 @@ def test_public_packages_are_one_figure(tmp_path: Path) -> None:
         package = public_wheel("requests", "1.0")
         upstream.publish(package)
         everybody = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
+        access = replace(settings_in(tmp_path).access, private=False)
+        main = MainSettings(read="granted")
         settings = settings_in(
-            tmp_path, upstream=upstream_section(upstream), grant=(*GRANTS, everybody)
+            tmp_path, upstream=upstream_section(upstream), access=access, main=main
         )
-        with in_process(tmp_path, settings) as server:
+        tables = toml_of(grant=(*GRANTS, everybody), groups=TEAM)
+        with in_process(tmp_path, settings, tables=tables) as server:
             server.publish(SMALL)
             admin = Administrator.of(server)
             assert admin.api.call(show_usage).public_bytes == 0

@@ -66,7 +66,7 @@ class GrantPages:
         return self._pages.answer_form(request, act, ask_again)
 
     def answer_history(self, request: IndexRequest) -> Response:
-        """Handle GET: the changes of grants and groups in the store, newest first."""
+        """Handle GET: the changes of grants and groups, newest first."""
         query, api = self._pages.query(request), self._pages.api(request)
         revision = api.call(access_operations.show_access).revision
         part = newest_part(query, revision)

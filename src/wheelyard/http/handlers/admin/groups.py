@@ -1,4 +1,4 @@
-"""The pages of groups of the settings and of the store: members, and changes of them."""
+"""The pages of groups: members, and changes of them."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -47,18 +47,9 @@ CHANGES: Final[dict[str, GroupChange]] = {
 class GroupFacts(Struct, frozen=True):
     """A group on a page."""
 
-    name: str
-    configured: tuple[str, ...] | None
-    """The members of the settings, or None if these have no such group."""
-    stored: tuple[str, ...] | None
-    """The members in the store, or None if that has no such group."""
+    group: ListedGroup
     grants: tuple[ListedGrant, ...]
     """The grants that name it."""
-
-    @property
-    def size(self) -> int:
-        """The number of members."""
-        return len({*(self.configured or ()), *(self.stored or ())})
 
 
 class GroupPages:
@@ -95,14 +86,14 @@ class GroupPages:
     def _list(self, request: IndexRequest, query: FormFields) -> Response:
         access = self._pages.api(request).call(access_operations.show_access)
         search = query.text("search")
-        names = sorted({group.name for group in access.groups if _is_found(group, search)})
-        shown, numbers = paged(names, query, ROWS_ON_A_PAGE)
+        fit = [group for group in access.groups if _is_found(group, search)]
+        shown, numbers = paged(fit, query, ROWS_ON_A_PAGE)
         of_providers: Sequence[ProviderGroup] = ()
         if request.context.index.authenticator.owners.providers:
             seen = self._pages.api(request).call(people_operations.list_provider_groups).groups
             of_providers = [group for group in seen if search.casefold() in group.principal]
         values = {
-            "rows": [_facts(access, name) for name in shown],
+            "rows": [_facts(access, group) for group in shown],
             "of_providers": of_providers,
             "numbers": numbers,
             "search": search,
@@ -130,12 +121,20 @@ class GroupPages:
         Raises NotFound if there is no such group.
         """
         access = self._pages.api(request).call(access_operations.show_access)
-        facts = _facts(access, query.text("group"))
-        if facts.configured is None and facts.stored is None:
-            raise NotFound(f"There is no group {quoted(facts.name)}. It may have been deleted.")
+        name = query.text("group")
+        group = next((group for group in access.groups if group.name == name), None)
+        if group is None:
+            raise NotFound(f"There is no group {quoted(name)}. It may have been deleted.")
+        facts = _facts(access, group)
         kinds = tuple(credentials_in_use(request.context.index).grantees(is_member=True))
-        values = {"form": form, "group": facts, "kinds": kinds, "done": query.text("done")}
-        values["warnings"] = warnings
+        values = {
+            "form": form,
+            "group": facts.group,
+            "grants": facts.grants,
+            "kinds": kinds,
+            "done": query.text("done"),
+            "warnings": warnings,
+        }
         template = "group_delete.html" if is_deletion else "group.html"
         return self._pages.show(request, SECTION, template, values, status)
 
@@ -176,7 +175,6 @@ def _is_found(group: ListedGroup, search: str) -> bool:
     return search.casefold() in "\n".join((group.name, *group.members)).casefold()
 
 
-def _facts(access: AccessList, name: str) -> GroupFacts:
-    members = {group.source: group.members for group in access.groups if group.name == name}
-    grants = tuple(grant for grant in access.grants if name in groups_in(grant.who))
-    return GroupFacts(name, members.get("settings"), members.get("store"), grants)
+def _facts(access: AccessList, group: ListedGroup) -> GroupFacts:
+    grants = tuple(grant for grant in access.grants if group.name in groups_in(grant.who))
+    return GroupFacts(group, grants)

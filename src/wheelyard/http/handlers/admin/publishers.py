@@ -78,7 +78,7 @@ class PublisherPages:
         return self._pages.answer_form(request, act, ask_again)
 
     def answer_history(self, request: IndexRequest) -> Response:
-        """Handle GET: the changes of publishers in the store, newest first."""
+        """Handle GET: the changes of publishers, newest first."""
         query, api = self._pages.query(request), self._pages.api(request)
         revision = api.call(publisher_operations.list_publishers).revision
         part = newest_part(query, revision)
@@ -116,14 +116,9 @@ class PublisherPages:
         form: FormState,
         status: int,
     ) -> Response:
-        publishers = request.context.index.server.publishers
         values = {
             "form": form,
             "provider": provider,
-            "may_be_private": any(
-                publisher.issuer.may_be_private and publishers.is_configured(publisher.id)
-                for publisher in publishers.load().all
-            ),
             "before": before,
             "texts": _texts_of(before.publisher) if before else {},
             "indexes": sorted(request.context.index.server.definitions.names()),
@@ -134,15 +129,12 @@ class PublisherPages:
         self, request: IndexRequest, action: str, publisher_id: str, form: FormState, status: int
     ) -> Response:
         """
-        Return the form that changes a publisher of the store, or asks whether to remove it.
+        Return the form that changes a publisher, or asks whether to remove it.
 
-        Raises NotFound if there is no such publisher, and Invalid if it is one of the settings.
+        Raises NotFound if there is no such publisher.
         """
         listed = self._pages.api(request).call(publisher_operations.list_publishers).publishers
-        named = [row for row in listed if row.id == publisher_id]
-        row = next((row for row in named if row.source == "store"), None)
-        if row is None and named:
-            raise Invalid("It is in the settings. Change it there, and restart the servers.")
+        row = next((row for row in listed if row.id == publisher_id), None)
         if row is None:
             name = quoted(publisher_id)
             raise NotFound(f"There is no publisher {name}. It may have been removed.")

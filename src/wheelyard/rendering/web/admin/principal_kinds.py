@@ -9,7 +9,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.access import ALL_AUTHENTICATED, ANONYMOUS
 
 OTHER: Final = "other"
-"""The kind of a principal that is written as in the settings."""
+"""The kind of a principal that is written as in a file."""
 NOBODY: Final = ""
 
 
@@ -24,7 +24,7 @@ class PrincipalKind(Struct, frozen=True):
 
 
 _STATIC: Final = PrincipalKind("static", "A static token", "proxy")
-_OTHER: Final = PrincipalKind(OTHER, "Another principal, as in the settings", "user:ana@acme.dev")
+_OTHER: Final = PrincipalKind(OTHER, "Another principal, as in a file", "user:ana@acme.dev")
 
 
 class CredentialsInUse(Struct, frozen=True, kw_only=True):
@@ -69,6 +69,7 @@ class CredentialsInUse(Struct, frozen=True, kw_only=True):
             yield _STATIC
         if not is_member:
             yield PrincipalKind(ALL_AUTHENTICATED, "Everybody with a credential")
+            yield PrincipalKind(ANONYMOUS, "Everybody, also without a credential")
         yield _OTHER
 
     def subjects(self) -> Iterator[PrincipalKind]:

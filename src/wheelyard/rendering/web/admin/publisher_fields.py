@@ -45,13 +45,6 @@ _ENVIRONMENT: Final = _Field(
     "Environment",
     "The environment of the job. Protect it with reviewers: else whoever can push may publish.",
 )
-_PRIVATE: Final = _Field(
-    "allow_private_issuer",
-    "The issuer has a private address",
-    "Only if a publisher of the settings says so for the same issuer.",
-    (("", "no"), ("true", "yes")),
-    is_rare=True,
-)
 _LIFETIME: Final = _Field(
     "max_lifetime",
     "Longest life of an ID token, in seconds",
@@ -120,7 +113,6 @@ PROVIDERS: Final[Mapping[str, ProviderForm]] = MappingProxyType(
                         "Of an Enterprise Server: https://HOST/_services/token.",
                         is_rare=True,
                     ),
-                    _PRIVATE,
                     _LIFETIME,
                 ),
                 ("repository", "workflow", "environment"),
@@ -177,7 +169,6 @@ PROVIDERS: Final[Mapping[str, ProviderForm]] = MappingProxyType(
                     ),
                     _Field("ref", "Branch or tag", "Such as main.", is_rare=True),
                     _REF_TYPE,
-                    _PRIVATE,
                     _LIFETIME,
                 ),
                 ("project_path", "environment", "issuer"),
@@ -260,7 +251,6 @@ PROVIDERS: Final[Mapping[str, ProviderForm]] = MappingProxyType(
                         "RS256 if it is empty; RS256, ES256.",
                         is_rare=True,
                     ),
-                    _PRIVATE,
                     _LIFETIME,
                 ),
                 ("issuer",),
