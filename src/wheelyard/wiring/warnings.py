@@ -13,13 +13,13 @@ from wheelyard.authentication.verifiers.verifier import write_access_warnings
 from wheelyard.catalog import keys
 from wheelyard.catalog.removed import RENAME_MAIN
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable
-from wheelyard.model.access import describe_indexes
+from wheelyard.model.access import describe_actions, describe_indexes, parse_actions
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.index_name import EVERY_INDEX, FORMER_MAIN, MAIN
 from wheelyard.operations.index_definitions import names_no_index, unknown_sources
 from wheelyard.remedies import Advice, Caution, Remedy
-from wheelyard.settings.load import settings_without_effect
+from wheelyard.settings.load import COMMAND_SOURCE, settings_without_effect
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
 from wheelyard.settings.validation import access_warnings, warnings_for, without_advisories
 from wheelyard.storage.filesystem import remote_file_system
@@ -150,6 +150,7 @@ def index_warnings(index: Index) -> Iterator[Caution]:
     Raises Unavailable if the store does not answer, or the definitions or grants in it are damaged.
     """
     yield from access_warnings(index.server.settings, index.server.access.load())
+    yield from _undecided(index)
     yield from _publishers_without_audience(index)
     in_force = index.server.definitions
     now = in_force.load()
@@ -174,6 +175,32 @@ def _public_files(index: Index, definitions: Iterable[IndexDefinition]) -> Itera
         yield Caution(
             f"reading {describe_indexes(closed)} needs a credential, but whoever knows the URL of "
             "a file gets it from the public bucket"
+        )
+
+
+def _undecided(index: Index) -> Iterator[Caution]:
+    """
+    Yield what a file with grants leaves open, if nobody has decided it.
+
+    Earlier versions took a grant of the settings for the answer: with one, nobody read without a
+    credential, and passwords gave no rights.
+    """
+    server, access = index.server, index.server.settings.access
+    if not any(grant.source for grant in server.access.show().grants):
+        return
+    decided = {path for path, source in server.sources.items() if source != COMMAND_SOURCE}
+    is_said = bool(server.settings.main.read) or ("access", "private") in decided
+    if server.definitions.main.is_open and not is_said:
+        yield Caution(
+            "anybody may read main, whatever the grants of an applied file say: write private = "
+            "true under [access] if reading needs a credential, or private = false if it does not"
+        )
+    if access.htpasswd_file and ("access", "htpasswd_may") not in decided:
+        actions = describe_actions(parse_actions(access.htpasswd_may))
+        yield Caution(
+            f"every name of access.htpasswd_file may {actions} every project in main, whatever the "
+            "grants of an applied file say: write htpasswd_may = [] under [access] for nothing, or "
+            'htpasswd_may = ["read", "upload"]'
         )
 
 
