@@ -8,11 +8,12 @@ from typing import Any
 
 from msgspec import convert, to_builtins
 from msgspec.json import decode, encode
+from msgspec.structs import replace
 
 from wheelyard.model.grants import GrantFields, Grants, build_grant
-from wheelyard.model.index_file import TABLES
-from wheelyard.model.stored_indexes import IndexKeys, RetentionChanged, RetentionKeys
-from wheelyard.operations.index_administration import IndexAdministration
+from wheelyard.model.index_file import TABLES, read_tables
+from wheelyard.model.stored_indexes import RetentionChanged, RetentionKeys
+from wheelyard.operations.applying import ApplyOptions, SourcedTables
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
@@ -24,20 +25,21 @@ HEADER = re.compile(r"\[{1,2}([a-z_]+)")
 
 
 def put_tables(index: Index, text: str) -> None:
-    """Put the tables of a TOML text that describe the index into its store."""
-    tables = tomllib.loads(text)
-    unknown = tables.keys() - set(TABLES)
-    assert not unknown, f"no tables of the index: {unknown}"
-    server = index.server
-    _put_indexes(server.index_administration, to_builtins(tables.get("index", ())))
-    for name, members in tables.get("groups", {}).items():
-        server.access.edit_group("set", name, members, BY)
-    for table in tables.get("grant", ()):
-        server.access.grant(convert(table, GrantFields), BY)
-    for table in tables.get("publisher", ()):
-        server.publishers.add(table, BY)
-    if "retention" in tables:
-        put_rules(index, tables["retention"])
+    """
+    Put the tables of a TOML text that describe the index into its store.
+
+    Rights may name an index that there is not.
+    """
+    tables = read_tables(tomllib.loads(text), ())
+    rest = replace(tables, grant=(), publisher=())
+    server, options = index.server, ApplyOptions(again=True, even_if_open=True)
+    server.applying.apply([SourcedTables("tables", rest)], BY, options)
+    for fields in tables.grant:
+        server.access.grant(fields, BY)
+    stored = server.publishers.read_stored()
+    for keys in tables.publisher:
+        if stored.find(keys["id"]) is None:
+            server.publishers.add(keys, BY)
 
 
 def put_rules(
@@ -54,29 +56,6 @@ def put_rules(
         at=index.server.runtime.now(), by=by, note=note, rules=rules, source=source
     )
     index.server.index_administration.submit(lambda _: (event,))
-
-
-def _put_indexes(administration: IndexAdministration, tables: Iterable[IndexKeys]) -> None:
-    """Give indexes these keys, of which one may be a layer of those before it."""
-    stored = administration.in_force.stored()
-    waiting = list[IndexKeys]()
-    for table in tables:
-        before = stored.find(table["name"])
-        if before is None:
-            waiting.append(table)
-            continue
-        changes = dict.fromkeys(before.index) | table
-        administration.change(before.name, changes, BY, even_if_open=True)
-    while waiting:
-        names = {table["name"] for table in waiting}
-        ready = [
-            table
-            for table in waiting
-            if names.isdisjoint({*table.get("layers", ())} - {table["name"]})
-        ]
-        for table in ready or waiting:
-            administration.make(table, BY, even_if_open=True)
-            waiting.remove(table)
 
 
 def put_tables_at(place: Path, text: str, config: Path | None = None) -> None:

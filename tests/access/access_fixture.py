@@ -7,7 +7,7 @@ names of the same length, so that two answers can be compared byte by byte.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -290,6 +290,7 @@ def open_harness(
     is_open: bool = True,
     adjust: Callable[[dict[str, object]], None] = lambda _: None,
     runtime: Runtime | None = None,
+    indexes: Sequence[dict[str, object]] = (),
     **more: object,
 ) -> Iterator[AccessHarness]:
     """
@@ -300,6 +301,7 @@ def open_harness(
         is_open: Whether anybody may read `open-*`.
         adjust: Changes the settings, as a file would have them.
         runtime: Its clocks, if they are not this machine's.
+        indexes: Its other indexes.
         **more: Sections of the settings.
     """
     write_files(folder)
@@ -317,7 +319,7 @@ def open_harness(
             runtime,
             store=store,
             google=site.google,
-            tables=tables(site, is_open=is_open),
+            tables=toml_of(index=indexes) + tables(site, is_open=is_open),
         )
         in_process = InProcessServer(App(index), index, folder, Clock(), runner)
         packages = {name: wheel(name) for name in (*EXISTING, *MISSING, OTHER)}

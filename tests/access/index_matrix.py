@@ -495,7 +495,6 @@ def _settings_of(condition: Condition, folder: Path, site: FakeIssuer) -> dict[s
     """Return the settings of a condition, without the tables that the store has now."""
     said: dict[str, object] = {
         "access": {"failed_login_per_minute": 1_000_000, **condition.access},
-        "index": [{"name": DEV}, {"name": FREE}],
     }
     if condition.is_first_start:
         return said
@@ -521,7 +520,11 @@ def _tables_of(condition: Condition, site: FakeIssuer) -> str:
     publishers = list[dict[str, object]]()
     if not condition.is_first_start:
         publishers = [publisher_table(site, _publisher(place), [DEMO], place) for place in NAMED]
-    return toml_of(grant=[grant_table(*grant) for grant in condition.grants], publisher=publishers)
+    return toml_of(
+        index=({"name": DEV}, {"name": FREE}),
+        grant=[grant_table(*grant) for grant in condition.grants],
+        publisher=publishers,
+    )
 
 
 def _htpasswd_file(folder: Path) -> Path:

@@ -220,8 +220,9 @@ def harness(
     if request.param == "below a prefix":
         server["path_prefix"] = "/python"
     folder = tmp_path_factory.mktemp("place")
-    is_partly_open, others = request.param != "closed", [{"name": "lab"}, {"name": "vault"}]
-    with open_harness(folder, is_open=is_partly_open, server=server, index=others) as harness:
+    is_partly_open = request.param != "closed"
+    others: list[dict[str, object]] = [{"name": "lab"}, {"name": "vault"}]
+    with open_harness(folder, is_open=is_partly_open, server=server, indexes=others) as harness:
         yield harness
 
 

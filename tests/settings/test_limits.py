@@ -86,7 +86,6 @@ def test_a_variable_without_end(number: str) -> None:
             f"a,{NO_UTF8}",
             "access.trusted_hosts: expected text in",
         ),
-        ("WHEELYARD_TOML", f'[[retention]]\n"{NO_UTF8}" = 1', "retention: expected text in UTF-8"),
     ],
 )
 def test_bytes_that_are_no_text(variable: str, text: str, words: str) -> None:

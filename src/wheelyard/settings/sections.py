@@ -361,7 +361,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return (*self.upstream.private, *self.access.private_names)
 
     @property
-    @property
     def sign_in_providers(self) -> tuple[SignInSettings, ...]:
         """The `[[sign_in]]` tables, parsed."""
         return convert(self.sign_in, tuple[SignInSettings, ...]) if self.sign_in else ()
