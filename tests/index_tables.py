@@ -8,12 +8,11 @@ from typing import Any
 
 from msgspec import convert, to_builtins
 from msgspec.json import decode, encode
-from msgspec.structs import replace
 
 from wheelyard.model.grants import GrantFields, Grants, build_grant
 from wheelyard.model.index_file import TABLES, read_tables
-from wheelyard.model.stored_indexes import RetentionChanged, RetentionKeys
-from wheelyard.operations.applying import ApplyOptions, SourcedTables
+from wheelyard.model.stored_indexes import IndexKeys, RetentionChanged, RetentionKeys
+from wheelyard.operations.index_administration import IndexAdministration
 from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
@@ -28,18 +27,43 @@ def put_tables(index: Index, text: str) -> None:
     """
     Put the tables of a TOML text that describe the index into its store.
 
-    Rights may name an index that there is not.
+    Rights and rules may name an index that there is not.
     """
-    tables = read_tables(tomllib.loads(text), ())
-    rest = replace(tables, grant=(), publisher=())
-    server, options = index.server, ApplyOptions(again=True, even_if_open=True)
-    server.applying.apply([SourcedTables("tables", rest)], BY, options)
+    tables, server = read_tables(tomllib.loads(text), ()), index.server
+    _put_indexes(server.index_administration, tables.index)
+    for name, members in tables.groups.items():
+        server.access.edit_group("set", name, members, BY)
     for fields in tables.grant:
         server.access.grant(fields, BY)
     stored = server.publishers.read_stored()
     for keys in tables.publisher:
         if stored.find(keys["id"]) is None:
             server.publishers.add(keys, BY)
+    if tables.retention is not None:
+        put_rules(index, tables.retention)
+
+
+def _put_indexes(administration: IndexAdministration, tables: Iterable[IndexKeys]) -> None:
+    """Give indexes these keys, of which one may be a layer of those before it."""
+    stored = administration.in_force.stored()
+    waiting = list[IndexKeys]()
+    for table in tables:
+        before = stored.find(table["name"])
+        if before is None:
+            waiting.append(table)
+            continue
+        changes = dict.fromkeys(before.index) | table
+        administration.change(before.name, changes, BY, even_if_open=True)
+    while waiting:
+        names = {table["name"] for table in waiting}
+        ready = [
+            table
+            for table in waiting
+            if names.isdisjoint({*table.get("layers", ())} - {table["name"]})
+        ]
+        for table in ready or waiting:
+            administration.make(table, BY, even_if_open=True)
+            waiting.remove(table)
 
 
 def put_rules(

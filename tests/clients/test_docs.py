@@ -20,6 +20,7 @@ from tests.clients.harness import REPOSITORY, Sandbox, program, system_program
 from tests.clients.projects import Builder
 from tests.clients.reading import publish
 from tests.clients.servers import Server, running_server
+from tests.index_tables import split
 from tests.services.fixtures import Emulators
 from tests.services.service import Service
 from tests.upstream.fake_upstream import running_fake_upstream
@@ -75,6 +76,12 @@ def commands(page: Path) -> list[str]:
     return [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
 
 
+def index_file(page: Path) -> str:
+    """Return the first example of a page that describes the index."""
+    examples = re.findall(r"```toml\n(.*?)```", page.read_text(), re.DOTALL)
+    return next(filter(None, (split(example)[1] for example in examples)), "")
+
+
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if commands(page)], ids=lambda page: page.stem
 )
@@ -93,6 +100,7 @@ def test_every_example_does_what_its_page_says(
     project = sandbox.at(sandbox.folder / "acme-core")
     shutil.copytree(built.folder, project.folder)
     (project.folder / "requirements.in").write_text("acme-core\n")
+    (project.folder / "index.toml").write_text(index_file(page))
     environment = {
         "PATH": os.pathsep.join((*_programs(sandbox), sandbox.environment()["PATH"])),
         "PYTHONPATH": str(REPOSITORY / "src"),

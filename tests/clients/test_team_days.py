@@ -15,6 +15,10 @@ from tests.index_tables import put_tables_at
 
 pytestmark = pytest.mark.clients
 
+SETTINGS = """\
+[access]
+private = true
+"""
 TABLES = """\
 [[index]]
 name = "dev"
@@ -28,10 +32,6 @@ promote_from = ["dev"]
 name = "stable"
 layers = ["prod"]
 cooldown_days = 7
-"""
-SETTINGS = """\
-[access]
-private = true
 
 [[grant]]
 index = "prod"
