@@ -51,7 +51,7 @@ from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
 from tests.settings.written import as_toml
 from wheelyard.cli.options import local_caller
-from wheelyard.cli.serve import print_startup_message
+from wheelyard.cli.startup_message import print_startup_message
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Unauthenticated
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Credential, parse_actions

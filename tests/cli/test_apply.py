@@ -172,3 +172,21 @@ def test_credentials_in_another_place_are_not_guessed(
     done = wheelyard("apply", file, "--store", store, "--config", config)
     assert done.stdout.startswith(MADE)
     assert (apart / "credentials" / "access.json").exists()
+
+
+def test_old_settings_are_checked_and_taken_over(wheelyard: Typed, sandbox: Sandbox) -> None:
+    """Beside settings of an earlier version, `config check` says what to do, and that works."""
+    old = sandbox.folder / "old.toml"
+    old.write_text(f"[web]\nname = 'Acme'\n{INDEX}")
+    place = ("--store", "there", "--config", old)
+
+    checked = wheelyard("config", "check", *place)
+    assert checked.returncode == 1
+    assert "web.name" in checked.stdout
+    assert "old.toml has grant, groups, index: the store keeps what describes the index" in (
+        checked.stderr
+    )
+    assert f"apply {old}" in checked.stderr
+
+    assert wheelyard("apply", old, *place).stdout.startswith("old.toml: 3 changes made")
+    assert wheelyard("index", "list", "--store", "there").stdout.startswith("dev\tread anyone")

@@ -23,7 +23,7 @@ from tests.upgrades.kept_stores import read_kept_store
 from tests.waiting import TIMEOUT_SECONDS, until
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.removed import REMOVED_RULES
-from wheelyard.cli.serve import print_startup_message
+from wheelyard.cli.startup_message import print_startup_message
 from wheelyard.errors import DOCUMENTATION
 from wheelyard.settings.sections import MainSettings, Settings
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,7 +10,6 @@ from click import Argument, Option, Parameter
 from msgspec import Struct
 from msgspec.structs import replace
 
-from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.cli.options import (
     STORE,
@@ -24,34 +22,27 @@ from wheelyard.cli.options import (
 from wheelyard.cli.output import (
     cli_command,
     complete_path,
-    given_option,
     given_options,
     log_messages,
     print_message,
-    show_token,
     warn,
 )
-from wheelyard.cli.program import PLACE_OPTIONS, this_terminal, warn_of
-from wheelyard.errors import Invalid, Unavailable, WheelyardError
+from wheelyard.cli.program import PLACE_OPTIONS
+from wheelyard.cli.startup_message import print_startup_message
+from wheelyard.errors import Invalid, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.http.logs import configure_logging
 from wheelyard.http.server import resolve_bind_address, run_server
-from wheelyard.model.access import EVERY_PROJECT, Action
-from wheelyard.model.api_token import ApiToken
-from wheelyard.model.decoding import escaped
 from wheelyard.settings.load import LoadedSettings, process_environment
 from wheelyard.settings.sections import (
-    DEFAULT_STORE,
-    MEMORY_LOCATION,
     SettingPath,
     Settings,
     require_sign_in_secrets,
 )
-from wheelyard.settings.validation import accepts_other_credentials
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
-from wheelyard.wiring.warnings import server_warnings, tls_files
+from wheelyard.wiring.warnings import tls_files
 
 if TYPE_CHECKING:
     from wheelyard.cli.publish_commands import WatcherThreads
@@ -62,8 +53,6 @@ if TYPE_CHECKING:
 NOTHING_PROTECTED: Final = "."
 """The value of `-P` and `-a` for an index without passwords."""
 ACTIONS: Final = frozenset({"download", "list", "update"})
-TOKEN_PLACEHOLDER: Final = "TOKEN"  # noqa: S105 - no token
-"""Stands for the token in the client configuration if there is no first token."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -392,111 +381,6 @@ class ServedIndex:
         from wheelyard.cli.publish_commands import build_watchers
 
         return build_watchers(index, self._options)
-
-
-def print_startup_message(index: Index) -> None:
-    """Print the URL, warnings, perhaps a first token, and client configuration to paste."""
-    settings = index.settings
-    click.echo(f"wheelyard serves {escaped(settings.store.location)} at {settings.index_url}")
-    warn_of(server_warnings(index))
-    token = _first_token(index)
-    if token is None and not accepts_other_credentials(settings):
-        with suppress(Unavailable):  # the right to list objects is not needed to serve
-            needs_none = settings.access.anonymous_uploads and index.read_policy.is_public()
-            if not (needs_none or index.tokens.any_active()):
-                click.echo(f"\nThere is no token yet. {_token_hint(settings)}")
-    click.echo(_client_configuration(index, token.text if token else TOKEN_PLACEHOLDER))
-    for name in index.alternatives:
-        click.echo(f"Index {name} is at {settings.base_url}/{name}/simple/")
-
-
-def _first_token(index: Index) -> ApiToken | None:
-    """
-    Create, print and return the first token of an index, or return None.
-
-    It is created if the server listens on a loopback address, and the store is on this machine and
-    may be written; if there are no tokens, no grants, no password file and no anonymous uploads.
-    Even grants of the past count. A proxy on this machine that passes requests of others on makes
-    no difference.
-    """
-    settings = index.settings
-    access, is_local = settings.access, index.server.is_local and settings.server.is_loopback
-    # an index with its own access rules gets no token that bypasses them
-    has_rules = access.htpasswd_file or access.anonymous_uploads
-    if settings.server.read_only or not is_local or has_rules:
-        return None
-    request = TokenRequest(
-        name="first token, made by serve",
-        actions=Action.MANAGE.with_implied,
-        projects=(EVERY_PROJECT,),
-    )
-    try:
-        if index.server.access.records.has_journal() or index.tokens.all():
-            return None
-        token, record = index.tokens.create(request, by="serve")
-    except Unavailable as fault:  # a read-only store needs no token
-        warn(f"no first token was made: {fault.message}")
-        return None
-    with show_token(record.id):
-        click.echo(f"\nYour first token, shown this once: {token.text}")
-    more = "" if settings.store.location == MEMORY_LOCATION else f" {_token_hint(settings)}"
-    click.echo(f"It may read, upload and manage in the index main for 90 days.{more}")
-    return token
-
-
-def _token_hint(settings: Settings) -> str:
-    """Return the sentence that explains how to create a token."""
-    location = settings.store.location
-    if location == MEMORY_LOCATION:
-        why = "unless the settings define who has access"
-        return f"A server on 127.0.0.1 makes one for its store in memory, {why}."
-    words = ["token", "create", "NAME", "--can", "read,upload"]
-    if location != DEFAULT_STORE and not given_option("store"):
-        words += ["--store", location]
-    return f"Make a token: {this_terminal().line(words)}"
-
-
-def _client_configuration(index: Index, token: str) -> str:
-    settings = index.settings
-    upload = f"{settings.base_url}/legacy/"
-    scheme, _, rest = settings.index_url.partition("://")
-    user = "__token__"
-    if settings.access.htpasswd_file and token == TOKEN_PLACEHOLDER:
-        user, token = "NAME", "PASSWORD"
-    is_open = False
-    with suppress(Unavailable):
-        is_open = index.read_policy.anonymous().may_anywhere(Action.READ)
-    read = settings.index_url if is_open else f"{scheme}://{user}:{token}@{rest}"
-    if settings.access.anonymous_uploads:  # any name and password do, and twine asks for both
-        user, token = "anybody", "anything"
-    install = _install_lines(settings, read)
-    if not index.takes_uploads:
-        return install
-    return f"""{install}\
-Publish   uv publish --publish-url {upload} -u {user} -p {token} dist/*
-          twine upload --repository-url {upload} -u {user} -p {token} dist/*
-          poetry config repositories.wheelyard {upload}
-          poetry publish -r wheelyard -u {user} -p {token}
-"""
-
-
-def _install_lines(settings: Settings, read: str) -> str:
-    """Return the commands that install from `read`, of which none asks two indexes for a name."""
-    elsewhere = replace(this_terminal(), place=())
-    printing = elsewhere.line(("print-settings", "CLIENT", "--server", settings.base_url))
-    clients = "# uv, pip, poetry, pdm, pipenv, twine or hatch"
-    if settings.upstream.is_on:
-        return f"""
-Install   uv pip install --default-index {read} NAME
-          pip install --index-url {read} NAME
-          poetry source add --priority=primary wheelyard {settings.index_url}
-          {printing}   {clients}
-"""
-    return f"""
-Install   uv pip install --index {read} NAME
-          pip install --index-url {read} NAME   # fails where something is missing here
-          {printing} --project NAME   {clients}
-"""
 
 
 STORE_FOLDER: Final = ".wheelyard"

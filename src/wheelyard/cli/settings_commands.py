@@ -16,9 +16,9 @@ from wheelyard.catalog import keys
 from wheelyard.cli.options import (
     INDEX,
     STORE,
-    command_settings,
     loaded_settings,
     open_api,
+    warn_of_settings_file,
 )
 from wheelyard.cli.output import (
     JSON,
@@ -91,10 +91,11 @@ def check() -> None:
 
     Documentation: settings.md
     """
-    settings = command_settings()
+    loaded = loaded_settings(passes_over_index=True)
+    warn_of_settings_file(loaded)
+    settings = loaded.settings
     index = index_without_store(settings)
     authenticator = index.authenticator
-    loaded = loaded_settings()
     summary = _summary(settings, loaded.config_source)
     for line in (*summary, *_changed_settings(loaded)):
         click.echo(escaped(line))
@@ -113,6 +114,7 @@ def check() -> None:
     _check_upstreams(settings, index)
     _check_providers(settings)
     _check_store(loaded, index)
+    loaded_settings()  # raises for tables that describe the index, which would stop a server
 
 
 @config_command.subcommand("show", Option(["--all", "wants_all"], is_flag=True), JSON, *INDEX)
