@@ -27,7 +27,7 @@ from wheelyard.model.index_definition import IndexFields, build_definition
 from wheelyard.model.stored_indexes import IndexKeys, RetentionKeys, with_main
 from wheelyard.model.stored_publishers import PublisherKeys
 
-TABLES: Final = ("main", "index", "groups", "grant", "publisher", "retention")
+TABLES: Final = ("index", "groups", "grant", "publisher", "retention")
 """The tables that describe the index, in the order in which a file has them."""
 WRONG_FILE: Final = "wrong_file"
 """The code of an Invalid for a file that cannot be applied."""
@@ -36,8 +36,6 @@ WRONG_FILE: Final = "wrong_file"
 class IndexTables(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a file says of the index. Equal things are written in one way."""
 
-    main: IndexKeys | None = None
-    """`[main]`, or None if the file does not say what main is."""
     index: tuple[IndexKeys, ...] = ()
     groups: dict[str, tuple[str, ...]] = {}
     """The sorted members of each group, by its name."""
@@ -247,8 +245,6 @@ def to_toml(tables: IndexTables) -> str:
 
 
 def _blocks(tables: IndexTables) -> Iterator[str]:
-    if tables.main is not None:
-        yield _block("[main]", tables.main)
     for keys in tables.index:
         yield _block("[[index]]", keys)
     if tables.groups:
