@@ -18,6 +18,7 @@ from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_file import TABLES, IndexTables, read_tables, to_toml
 from wheelyard.model.index_name import MAIN
+from wheelyard.operations.applied_files import AppliedFiles
 from wheelyard.operations.applying import ApplyOptions, ApplyReport, SourcedTables
 from wheelyard.storage.base import Key
 from wheelyard.wiring.index import Index
@@ -287,6 +288,18 @@ def test_nobody_takes_the_administration_from_himself(harness: IndexHarness) -> 
 
     put(harness.index, "", replace(PRUNE, even_if_own=True), keep_admin=ana)
     assert not harness.index.server.access.show().grants
+
+
+def test_a_file_that_cannot_be_applied_is_compared(harness: IndexHarness) -> None:
+    """A server that only reads says what differs from its file, also if that would be refused."""
+    server = harness.index.server
+    file = SourcedTables("index.toml", tables_in(CIRCLE))
+    (drift,) = AppliedFiles(server.applying, [file], server.retries).drifts()
+
+    assert drift.differences == 2
+    assert drift.text == (
+        "It was never applied. 2 things in force differ from it: index a, index b."
+    )
 
 
 CHANGES_MEANWHILE: Final[dict[str, tuple[str, Callable[[Index], object]]]] = {

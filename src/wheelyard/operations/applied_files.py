@@ -20,7 +20,6 @@ from wheelyard.operations.applying import (
 
 BY: Final = "serve"
 """The principal of a server that applies a file at its start."""
-_SHOWN: Final = ApplyOptions(dry_run=True, again=True, even_if_own=True, even_if_open=True)
 
 logger = logging.getLogger("wheelyard")
 
@@ -76,7 +75,7 @@ class AppliedFiles:
         Raises Unavailable if the store does not answer, or a document is damaged.
         """
         state = self._applying.read_state()
-        reports = self._applying.apply(self._files, BY, _SHOWN)
+        reports = self._applying.compare(self._files, state)
         for file, report in zip(self._files, reports, strict=True):
             number = len(report.changes)
             last = state.indexes.applied.get(file.source)

@@ -169,6 +169,15 @@ class Applying(Struct, frozen=True):
             self._do(step, by, options)
         return tuple(step.report for step in steps)
 
+    def compare(self, files: Sequence[SourcedTables], state: IndexState) -> tuple[ApplyReport, ...]:
+        """Return what files would change in these documents, also if they cannot be applied."""
+        reports = list[ApplyReport]()
+        for file in files:
+            step = self._step(file, "", ApplyOptions(again=True), state)
+            reports.append(step.report)
+            state = step.plan.after
+        return tuple(reports)
+
     def _step(
         self, file: SourcedTables, by: str, options: ApplyOptions, before: IndexState
     ) -> "_Step":
