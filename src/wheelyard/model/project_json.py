@@ -170,6 +170,7 @@ ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "index-changed": "Changed indexes",
         "index-removed": "Removed indexes",
         "retention-changed": "Changed rules of retention",
+        "file-applied": "Applied a file of the index",
         "publisher-added": "Added trusted publishers",
         "publisher-changed": "Changed trusted publishers",
         "publisher-removed": "Removed trusted publishers",
@@ -212,7 +213,7 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     newer version calls it;
     `granted`, `revoked`, `group`, `group-deleted`, `person-ended`, `person-admitted` or
     `person-name-released`; `publisher-added`, `publisher-changed` or `publisher-removed`;
-    `index-made`, `index-changed` or `index-removed`; `retention-changed`;
+    `index-made`, `index-changed` or `index-removed`; `retention-changed`; `file-applied`;
     `approved` or `blocked`.
     """
     files: tuple[str, ...]

@@ -42,6 +42,7 @@ class EntryRow(Struct, frozen=True):
             "index-changed": "changed an index",
             "index-removed": "removed an index",
             "retention-changed": "changed the rules of retention",
+            "file-applied": "applied a file of the index",
             "publisher-added": "added a trusted publisher",
             "publisher-changed": "changed a trusted publisher",
             "publisher-removed": "removed a trusted publisher",
