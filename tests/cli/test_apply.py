@@ -12,6 +12,8 @@ from tests.clients.harness import Sandbox
 from tests.plain_http import LOCALLY
 from tests.waiting import until
 
+pytestmark = pytest.mark.integration
+
 INDEX = """
 [server]
 port = 8080

@@ -121,7 +121,7 @@ def test_a_second_run_changes_nothing(shell: CloudShell) -> None:
     assert "was not made here" not in done.stdout
 
 
-@pytest.mark.parametrize("table", ["[[grant]]", " [ groups ]", "[main]", "[[publisher]]"])
+@pytest.mark.parametrize("table", ["[[grant]]", " [ groups ]", "[[publisher]]"])
 def test_settings_that_describe_the_index(shell: CloudShell, table: str) -> None:
     """Settings of an earlier version that describe the index have to be divided first."""
     done = shell.run("install.sh", THERE="wheelyard-toml", SETTINGS=f"[access]\n{table}\na = 1")

@@ -22,8 +22,8 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import Seen, look
 from tests.upstream.settings import close, front, upstream_section
+from wheelyard.model.stored_indexes import IndexChanged
 from wheelyard.settings.sections import MainSettings, Settings
-from wheelyard.settings.validation import warnings_for
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
 from wheelyard.wiring.warnings import server_warnings
@@ -131,7 +131,6 @@ def test_a_private_name_with_hidden_files_asks_no_upstream(
         ({"deny": ["requests"]}, []),
         ({"attested": True}, []),
         ({"approval": True}, []),
-        ({"filter": "not yanked"}, []),
         ({"cooldown_days": 7, "cooldown_allow": ["requests"]}, [OLD, NEW]),
     ],
 )
@@ -142,6 +141,22 @@ def test_each_key_hides_public_files(
     with ruled(tmp_path, public, keys) as server:
         for prefix in ("/stable", "/over"):
             assert [*page(server, prefix).files] == shown
+        assert [*page(server, "").files] == [OLD, NEW]
+
+
+def test_a_filter_of_an_earlier_version_hides_public_files(
+    tmp_path: Path, public: FakeUpstream
+) -> None:
+    """An index that keeps a filter, and one that has it as a layer, show no file, and main all."""
+    with ruled(tmp_path, public, {}) as server:
+        administration = server.index.server.index_administration
+        stable = administration.in_force.stored().find("stable")
+        assert stable is not None
+        keys = {**stable.index, "filter": "not yanked"}
+        kept = IndexChanged(at=START, by="local:ana", index=keys)
+        administration.submit(lambda _: (kept,))
+        for prefix in ("/stable", "/over"):
+            assert [*page(server, prefix).files] == []
         assert [*page(server, "").files] == [OLD, NEW]
 
 
@@ -220,14 +235,12 @@ def test_without_a_database_nobody_knows_a_hole(tmp_path: Path, public: FakeUpst
         late = {"name": "late", "layers": ["upstream"], "min_cvss": 5}
         server.index.server.index_administration.make(late, "local:ana")
         warnings = texts_of(server_warnings(server.index))
-        of_settings = texts_of(warnings_for(server.index.settings))
 
         assert page(server).files == {}
         assert [*page(server, name="own").files] == ["own-1.0-py3-none-any.whl"]
         reason = explained["files"][0]["reasons"][0]["text"]
         assert "as there is no database of advisories in upstream.osv" in reason
-        for texts in (warnings, of_settings):
-            assert any("the index stable has min_cvss, and nobody knows" in text for text in texts)
+        assert any("the index stable has min_cvss, and nobody knows" in text for text in warnings)
         assert sum("the index late has min_cvss" in text for text in warnings) == 1
 
 
