@@ -353,7 +353,8 @@ def _serve_in_workers(settings: Settings, command: ServerCommand, folder: RunFol
         worker = WorkerProcess(settings, command, folder, os.getpid())
         server.serve(target_loader=worker.load, wrap_loader=False)
     except SystemExit:
-        if not signals.is_stopping:
+        # a worker that has said why it ends may be gone before its signal comes
+        if not (signals.is_stopping or folder.failure.exists()):
             raise
     if folder.failure.exists():
         raise Invalid(folder.failure.read_text())
