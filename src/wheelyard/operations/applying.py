@@ -306,14 +306,10 @@ class Applying(Struct, frozen=True):
             return
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
-            for event in events:
-                if isinstance(event, RetentionChanged):
-                    if stored.retention != expected.retention:
-                        raise _changed("The list of rules of retention")
-                    continue
-                name = _index_name(event)
-                if stored.find(name) != expected.find(name):
-                    raise _changed(f"The index {quoted(name)}")
+            # all of them: whether an index opens a layer follows from the other ones, too
+            is_same = stored.indexes == expected.indexes
+            if not (is_same and stored.retention == expected.retention):
+                raise _changed("The list of indexes, or of rules of retention,")
             return tuple(events)
 
         self.indexes.submit(intent)
