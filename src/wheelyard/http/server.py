@@ -353,8 +353,7 @@ def _serve_in_workers(settings: Settings, command: ServerCommand, folder: RunFol
         worker = WorkerProcess(settings, command, folder, os.getpid())
         server.serve(target_loader=worker.load, wrap_loader=False)
     except SystemExit:
-        # a worker that has said why it ends may be gone before its signal comes
-        if not (signals.is_stopping or folder.failure.exists()):
+        if not signals.is_stopping:
             raise
     if folder.failure.exists():
         raise Invalid(folder.failure.read_text())

@@ -250,12 +250,19 @@ class WorkerProcess(Struct, frozen=True):
                 return index, App(index, write_failure=self.folder.write_failure)
             except WheelyardError as error:
                 if is_first:
-                    self.folder.failure.write_text(error.message)
-                    os.kill(self.manager, signal.SIGTERM)
+                    self._stop_manager(error.message)
                     sleep(GRACEFUL_SHUTDOWN_SECONDS)  # until the manager ends this worker
                 # if it exited, the manager would soon give up, and stop the other workers, too
                 logger.critical("a worker cannot start, and tries again: %s", error.message)
                 sleep(5)
+
+    def _stop_manager(self, why: str) -> None:
+        """Have the manager stop, and say why, unless another worker has done that."""
+        # a second signal would end the manager at once, before it has said anything
+        with suppress(FileExistsError), self.folder.failure.open("x") as file:
+            file.write(why)
+            file.flush()
+            os.kill(self.manager, signal.SIGTERM)
 
     def _lead_later(self, lock: int, index: Index) -> None:
         """Wait in a thread of its own until the worker that leads has died, then do what it did."""
