@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import click
 from click import Argument, Option
+from msgspec import to_builtins
 
 from wheelyard.api import apply_operations
 from wheelyard.api.apply_operations import ApplyRequest, FileToApply
@@ -120,16 +121,8 @@ def read_files(paths: Sequence[Path], source: str | None = None) -> Iterator[Fil
         for path, written in tables:
             yield FileToApply(path.name, written)
         return
-    # checked here: two files of one source may not say different things of one name
-    joined([read_tables(written, ()) for _, written in tables])
-    together: dict[str, Any] = {}
-    for _, written in tables:
-        for name, table in written.items():
-            if isinstance(table, list):
-                together.setdefault(name, []).extend(table)
-            else:
-                together.setdefault(name, {}).update(table)
-    yield FileToApply(source, together)
+    together = joined([read_tables(written, ()) for _, written in tables])
+    yield FileToApply(source, to_builtins(together))
 
 
 def sourced_tables(paths: Sequence[Path]) -> Iterator[SourcedTables]:

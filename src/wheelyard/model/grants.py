@@ -554,5 +554,14 @@ def _is_grant(entry: Granted | RightsNameIndex, grant_id: str) -> bool:
 
 def describe_fields(fields: GrantFields) -> str:
     """Return a valid grant in words: whom it names, actions, projects and note."""
+    return describe_grant(with_any_groups(fields))
+
+
+def with_any_groups(fields: GrantFields) -> Grant:
+    """
+    Return a grant with these fields, whose groups may not exist, and have no members.
+
+    Raises Invalid as `build_grant`.
+    """
     groups = dict.fromkeys(groups_in(fields.who), frozenset[str]())
-    return describe_grant(build_grant("", fields, groups))
+    return build_grant("", fields, groups)

@@ -5,6 +5,7 @@ The sections of the process are those of the settings (`settings/sections.py`). 
 both: each reader passes over what is for the other one, by its name.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from hashlib import sha256
@@ -17,11 +18,10 @@ from wheelyard.errors import Invalid, quoted
 from wheelyard.model.decoding import InvalidField, decode_table
 from wheelyard.model.grants import (
     GrantFields,
-    build_grant,
     canonical_fields,
-    groups_in,
     parse_group_name,
     parse_member,
+    with_any_groups,
 )
 from wheelyard.model.index_definition import IndexFields, build_definition
 from wheelyard.model.stored_indexes import IndexKeys, RetentionKeys, with_main
@@ -119,8 +119,7 @@ def canonical_grant(fields: GrantFields) -> GrantFields:
 
     Raises Invalid if one is wrong. Whether its groups exist is not looked at.
     """
-    groups = dict.fromkeys(groups_in(fields.who), frozenset[str]())
-    return canonical_fields(build_grant("", fields, groups))
+    return canonical_fields(with_any_groups(fields))
 
 
 def canonical_publisher(table: PublisherKeys) -> PublisherKeys:
@@ -159,8 +158,8 @@ def _indexes(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[IndexKeys
         except (InvalidField, Invalid) as fault:
             raise _wrong(f"{title}: {_sentence(fault)}") from fault
         names.append(str(keys["name"]))
-        _require_different("index", names)
         yield keys
+    _require_different("index", names)
 
 
 def _grants(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[GrantFields]:
@@ -185,8 +184,8 @@ def _publishers(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[Publis
                 raise _wrong(fault.message) from fault
             raise _wrong(f"{title}: {fault.message}") from fault
         ids.append(str(keys["id"]))
-        _require_different("publisher", ids)
         yield keys
+    _require_different("publisher", ids)
 
 
 def _retention(tables: Mapping[str, Any]) -> tuple[RetentionKeys, ...] | None:
@@ -220,8 +219,8 @@ def _groups(table: object) -> dict[str, tuple[str, ...]]:
 
 
 def _require_different(kind: str, names: list[str]) -> None:
-    for name in names:
-        if names.count(name) > 1:
+    for name, count in Counter(names).items():
+        if count > 1:
             raise _twice(f"the {kind} {quoted(name)}")
 
 

@@ -139,6 +139,8 @@ class Planner:
         self._new_id = new_id
         self._prunes = prunes
         self._changes = list[AppliedChange]()
+        self._becoming = dict[str, GrantFields]()
+        """The grant of the file that each stored one is, or becomes, by its id."""
 
     def plan(self, state: IndexState) -> Plan:
         """
@@ -147,6 +149,7 @@ class Planner:
         Raises Conflict (code `group_in_use`) if a group that has to go has grants of others.
         """
         self._changes = []
+        self._becoming = self._grants_of_file(state.access)
         # in the order in which people read it: what goes, what changes, what comes
         taken_rights = (*self._revoked(state.access), *self._taken_groups(state.access))
         taken_publishers = tuple(self._removed_publishers(state.publishers))
@@ -258,21 +261,19 @@ class Planner:
         return becoming
 
     def _revoked(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
-        becoming = self._grants_of_file(rules)
         for granted in rules.grants:
-            if granted.id not in becoming and self._is_pruned(granted.source):
+            if granted.id not in self._becoming and self._is_pruned(granted.source):
                 self._note("grant", granted.id, "removed", describe_fields(granted.grant))
                 yield Revoked(at=self._at, by=self._by, id=granted.id)
 
     def _granted(self, rules: AccessRules) -> Iterator[AnyAccessEvent]:
-        becoming = self._grants_of_file(rules)
         for granted in rules.grants:
-            fields = becoming.get(granted.id)
+            fields = self._becoming.get(granted.id)
             if fields is not None and fields != _canonical(granted.grant):
                 self._note("grant", granted.id, "changed", describe_fields(fields))
                 yield Revoked(at=self._at, by=self._by, id=granted.id)
                 yield self._new_grant(granted.id, fields)
-        there = set(becoming.values())
+        there = set(self._becoming.values())
         for fields in self._tables.grant:
             if fields not in there:
                 grant_id = f"g{self._new_id()[:8]}"
@@ -297,9 +298,8 @@ class Planner:
 
     def _require_no_grant(self, group: str, rules: AccessRules) -> None:
         """Raise Conflict if a group that goes has a grant that stays."""
-        becoming = self._grants_of_file(rules)
         for granted in rules.grants:
-            is_kept = granted.id in becoming or not self._is_pruned(granted.source)
+            is_kept = granted.id in self._becoming or not self._is_pruned(granted.source)
             if is_kept and group in groups_in(granted.grant.who):
                 raise Conflict(
                     f"The group {group} is not in the file, and grant {granted.id} needs it. Put "
