@@ -148,7 +148,7 @@ def main_index(
 
 def build_definition(fields: IndexFields) -> IndexDefinition:
     """
-    Return the definition with these fields; that its layers exist is for `require_fit` to say.
+    Return the definition with these fields; that its layers exist is for `misfits` to say.
 
     Raises Invalid (code `invalid_index`, or `bad_setting` for a rule) for a wrong value.
     """
@@ -245,17 +245,6 @@ class UpstreamLayers(Struct, frozen=True):
     """Whether they are those of `upstream`, whichever these are one day."""
     parts: tuple[str, ...] = ()
     """The layers that they are, in order: labels, and `upstream`."""
-
-
-def require_fit(definitions: Mapping[str, IndexDefinition], labels: UpstreamLabels) -> None:
-    """
-    Check that every layer of every definition exists, and that none is its own layer.
-
-    `definitions` are all indexes but main, by name. Raises Invalid (code
-    `invalid_index`) for the first that is wrong.
-    """
-    for why in misfits(definitions, labels).values():
-        raise Invalid(why, code="invalid_index")
 
 
 def misfits(
