@@ -27,11 +27,9 @@ hand over at each system call.
 PLAIN = "/plain"
 TEAM = "/team"
 PAGE = "/simple/asked/"
-SETTINGS = """
+TABLES = """
 [main]
 promote_only = false
-"""
-TABLES = """
 [[index]]
 name = "plain"
 read = "anyone"
@@ -51,13 +49,10 @@ MADE_OF_OTHERS = {"two layers": TEAM, "a view": "/stable"}
 
 def measure(folder: Path) -> list[Figure]:
     """Measure pages of an index of two layers, and of a view, beside the same pages of one."""
-    config = folder / "wheelyard.toml"
-    config.write_text(SETTINGS)
     store = folder / "store"
     token = new_token(store, printed_by(folder))
     put_tables_at(store, TABLES)
-    options = ("--config", config)
-    with wheelyard(store, "/simple/", *options, authorization=token) as server:
+    with wheelyard(store, "/simple/", authorization=token) as server:
         forms = [wheel.form() for wheel in wheels("asked", 10)]
         upload_all(server, forms)
         upload_all(_at(server, PLAIN), forms)

@@ -11,6 +11,7 @@ from msgspec.json import decode, encode
 
 from wheelyard.model.grants import GrantFields, Grants, build_grant
 from wheelyard.model.index_file import TABLES, read_tables
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexKeys, RetentionChanged, RetentionKeys
 from wheelyard.operations.index_administration import IndexAdministration
 from wheelyard.settings.load import load_settings
@@ -30,7 +31,10 @@ def put_tables(index: Index, text: str) -> None:
     Rights and rules may name an index that there is not.
     """
     tables, server = read_tables(tomllib.loads(text), ()), index.server
-    _put_indexes(server.index_administration, tables.index)
+    if tables.main:
+        _change(server.index_administration, MAIN, tables.main)
+    if tables.index:
+        _put_indexes(server.index_administration, tables.index)
     for name, members in tables.groups.items():
         server.access.edit_group("set", name, members, BY)
     for fields in tables.grant:
@@ -48,12 +52,10 @@ def _put_indexes(administration: IndexAdministration, tables: Iterable[IndexKeys
     stored = administration.in_force.stored()
     waiting = list[IndexKeys]()
     for table in tables:
-        before = stored.find(table["name"])
-        if before is None:
+        if stored.find(table["name"]) is None:
             waiting.append(table)
-            continue
-        changes = dict.fromkeys(before.index) | table
-        administration.change(before.name, changes, BY, even_if_open=True)
+        else:
+            _change(administration, table["name"], table)
     while waiting:
         names = {table["name"] for table in waiting}
         ready = [
@@ -64,6 +66,12 @@ def _put_indexes(administration: IndexAdministration, tables: Iterable[IndexKeys
         for table in ready or waiting:
             administration.make(table, BY, even_if_open=True)
             waiting.remove(table)
+
+
+def _change(administration: IndexAdministration, name: str, table: IndexKeys) -> None:
+    """Give an index that is there these keys, and no others."""
+    (before,) = (row for row in administration.show() if row.name == name)
+    administration.change(name, dict.fromkeys(before.index) | table, BY, even_if_open=True)
 
 
 def put_rules(

@@ -14,16 +14,16 @@ ROOT = Path(__file__).resolve().parents[1]
 BOUNDS = {
     "upload to a folder": (56, 13),
     "upload to a bucket": (59, 9),
-    "cold page on a folder": (37, 2),
-    "cold page on a bucket": (40, 2),
+    "cold page on a folder": (38, 2),
+    "cold page on a bucket": (41, 2),
     "cold web page on a folder": (64, 7),
     "cold web page on a bucket": (66, 6),
     "cold web page of a manager on a folder": (65, 10),
     "cold web page of a manager on a bucket": (68, 9),
     "cold form on a folder": (38, 5),
     "cold form on a bucket": (41, 3),
-    "remembered page on a folder": (12, 1),
-    "remembered page on a bucket": (10, 0),
+    "remembered page on a folder": (14, 1),
+    "remembered page on a bucket": (12, 0),
 }
 """The most modules of a request, and the most calls of the store in a row."""
 

@@ -138,7 +138,7 @@ settings=$(python3 "$clone/deploy/render.py" "$clone/deploy/cloud-run/wheelyard.
 index=$(python3 "$clone/deploy/render.py" "$clone/deploy/cloud-run/index.toml")
 if has_secret wheelyard-toml; then
   settings=$(gcloud secrets versions access latest --secret=wheelyard-toml)
-  if grep -Eq '^[[:space:]]*\[+[[:space:]]*(index|groups|grant|publisher|retention)[[:space:]]*[].]' <<< "$settings"; then
+  if grep -Eq '^[[:space:]]*\[+[[:space:]]*(main|index|groups|grant|publisher|retention)[[:space:]]*[].]' <<< "$settings"; then
     echo "The secret wheelyard-toml has tables that describe the index, which are in wheelyard-index-toml now. Move them, as" >&2
     echo "docs/deploy/cloud-run.md says in \"From a version without index.toml\", and run it again." >&2
     exit 1

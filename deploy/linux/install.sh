@@ -91,9 +91,9 @@ stranger=$(find /var/lib/wheelyard -mindepth 1 -maxdepth 1 ! -user wheelyard ! -
 # The new version has to accept both files before the link points to it. The first time it also creates a token: else
 # the server would create one, and print it into the log.
 sed "s|/opt/wheelyard/bin/|$target/bin/|" "$here/wheelyard" >"$work/wheelyard"
-if grep -Eq '^[[:space:]]*\[+[[:space:]]*(index|groups|grant|publisher|retention)[[:space:]]*[].]' /etc/wheelyard/wheelyard.toml; then
+if grep -Eq '^[[:space:]]*\[+[[:space:]]*(main|index|groups|grant|publisher|retention)[[:space:]]*[].]' /etc/wheelyard/wheelyard.toml; then
     say "/etc/wheelyard/wheelyard.toml has tables that describe the index, so all is as it was;"
-    fail "move [[index]], [groups], [[grant]], [[publisher]] and [[retention]] into /etc/wheelyard/index.toml, and run this again"
+    fail "move [main], [[index]], [groups], [[grant]], [[publisher]] and [[retention]] into /etc/wheelyard/index.toml, and run this again"
 fi
 sh "$work/wheelyard" config check >/dev/null \
     || fail "these settings stop what would be installed, so all is as it was; mend what the line above says, and run this again"

@@ -30,7 +30,7 @@ from tests.http.in_process import InProcessServer
 from tests.http.packages import Package, form, wheel
 from tests.http.servers import memory_index
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import Clock
+from tests.operations.in_memory_index import OPEN_MAIN, Clock
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.concurrency.runtime import Runtime
@@ -202,11 +202,7 @@ def serve_google(site: FakeIssuer) -> None:
 
 def values(folder: Path, site: FakeIssuer, *, is_open: bool, **more: object) -> dict[str, object]:
     """Return the settings, as a file would have them."""
-    main: dict[str, object] = {"promote_only": False}
-    if is_open:  # to whom the grants say
-        main["read"] = "granted"
     return {
-        "main": main,
         "access": {
             "private": not is_open,
             "private_names": ["secret-*"],
@@ -226,7 +222,10 @@ def values(folder: Path, site: FakeIssuer, *, is_open: bool, **more: object) -> 
 
 
 def tables(site: FakeIssuer, *, is_open: bool) -> str:
-    """Return what the store has of rights, as TOML."""
+    """Return what the store has of main and of rights, as TOML."""
+    main: dict[str, object] = {**OPEN_MAIN}
+    if is_open:  # to whom the grants say
+        main["read"] = "granted"
     projects = ["open-*", "shut-*", "secret-*"]
     grants: list[dict[str, object]] = [
         {
@@ -250,7 +249,7 @@ def tables(site: FakeIssuer, *, is_open: bool) -> str:
         publisher_table(site, "this", [*EXISTING, *MISSING], ",".join(INDEXES)),
         publisher_table(site, "that", [OTHER], ",".join(INDEXES)),
     ]
-    return toml_of(grant=grants, publisher=publishers)
+    return toml_of(main=main, grant=grants, publisher=publishers)
 
 
 def issuer_of(site: FakeIssuer) -> str:

@@ -48,7 +48,7 @@ from tests.authentication.verifiers.fake_issuer import Bearer, FakeIssuer, runni
 from tests.http.servers import memory_index
 from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN
 from tests.settings.written import as_toml
 from wheelyard.cli.options import local_caller
 from wheelyard.cli.startup_message import print_startup_message
@@ -113,13 +113,13 @@ def written(said: dict[str, object], grants: tuple[tuple[str, str, str], ...]) -
         access["htpasswd_may"] = ["read", "upload", "manage"]
     elif grants:  # beside which names of the htpasswd file had no rights of their own
         access["htpasswd_may"] = []
-    # the packages of the matrix are published to main, too
-    main: dict[str, object] = {"promote_only": False}
-    if any(who == ANYBODY for who, _, _ in grants):
-        main["read"] = "granted"
-    elif grants:  # beside which nobody read without a credential
+    if grants and not _name_anybody(grants):  # beside which nobody read without a credential
         access.setdefault("private", True)
-    return {**said, "access": access, "main": main}
+    return {**said, "access": access}
+
+
+def _name_anybody(grants: tuple[tuple[str, str, str], ...]) -> bool:
+    return any(who == ANYBODY for who, _, _ in grants)
 
 
 def grant_table(who: str, can: str, index: str) -> dict[str, object]:
@@ -520,7 +520,11 @@ def _tables_of(condition: Condition, site: FakeIssuer) -> str:
     publishers = list[dict[str, object]]()
     if not condition.is_first_start:
         publishers = [publisher_table(site, _publisher(place), [DEMO], place) for place in NAMED]
+    main: dict[str, object] = {**OPEN_MAIN}
+    if _name_anybody(condition.grants):
+        main["read"] = "granted"
     return toml_of(
+        main=main,
         index=({"name": DEV}, {"name": FREE}),
         grant=[grant_table(*grant) for grant in condition.grants],
         publisher=publishers,

@@ -30,7 +30,6 @@ from wheelyard.settings.sections import (
     AccessSettings,
     GoogleSettings,
     IdTokenSettings,
-    MainSettings,
     Settings,
     StoreSettings,
 )
@@ -39,19 +38,20 @@ from wheelyard.wiring.index import Index
 from wheelyard.wiring.warnings import rights_without_index
 
 INDEXES: Final = ({"name": "dev"}, {"name": "prod"})
-TABLES: Final = toml_of(index=INDEXES)
+TABLES: Final = toml_of(main=OPEN_MAIN, index=INDEXES)
 CORE: Final = NormalizedName("core")
 GOOGLE: Final = GoogleSettings(id_token=IdTokenSettings(audience=("https://index",)))
 EVERYBODY: Final = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
 
 
 def _index(folder: Path, *grants: dict[str, Any]) -> Index:
-    settings = Settings(main=OPEN_MAIN, google=GOOGLE)
-    return _with_grants(folder, settings, grants)
+    return _with_grants(folder, Settings(google=GOOGLE), grants)
 
 
-def _with_grants(folder: Path, settings: Settings, grants: Sequence[dict[str, Any]]) -> Index:
-    index = IndexHarness(folder).opened(1, settings=settings, tables=TABLES)
+def _with_grants(
+    folder: Path, settings: Settings, grants: Sequence[dict[str, Any]], tables: str = TABLES
+) -> Index:
+    index = IndexHarness(folder).opened(1, settings=settings, tables=tables)
     put_tables(index, toml_of(grant=grants))
     return index
 
@@ -178,8 +178,8 @@ def test_whether_anybody_may_read_is_a_key_of_the_index(
 ) -> None:
     """An index is open if its key says so, main unless it is private, and none if that is set."""
     keys = {"name": "prod"} if prod is None else {"name": "prod", "read": prod}
-    settings = Settings(access=access, main=MainSettings(read=main), google=GOOGLE)
-    tables = toml_of(index=({"name": "dev"}, keys))
+    settings = Settings(access=access, google=GOOGLE)
+    tables = toml_of(main={"read": main} if main else {}, index=({"name": "dev"}, keys))
     index = IndexHarness(tmp_path).opened(1, settings=settings, tables=tables)
 
     assert _open_to_all(index) == open_indexes
@@ -189,12 +189,12 @@ def test_a_grant_to_everybody_can_name_an_index(tmp_path: Path) -> None:
     """Anybody reads an index if a grant says so for this index, and nobody if all is private."""
     access = AccessSettings(private=False)
     grants = ({**EVERYBODY, "index": "prod"},)
-    main = MainSettings(read="granted", promote_only=False)
-    settings = Settings(access=access, main=main, google=GOOGLE)
+    settings = Settings(access=access, google=GOOGLE)
     closed = replace(settings, access=AccessSettings(private=True))
+    tables = toml_of(main={"read": "granted"}, index=INDEXES)
 
-    assert _open_to_all(_with_grants(tmp_path / "open", settings, grants)) == {"prod"}
-    assert _open_to_all(_with_grants(tmp_path / "closed", closed, grants)) == set()
+    assert _open_to_all(_with_grants(tmp_path / "open", settings, grants, tables)) == {"prod"}
+    assert _open_to_all(_with_grants(tmp_path / "closed", closed, grants, tables)) == set()
 
 
 def test_it_is_said_why_a_token_does_not_hold(tmp_path: Path) -> None:
@@ -297,7 +297,7 @@ def test_what_passwords_may_is_a_setting(
 ) -> None:
     """A name of the htpasswd file may do in main what the settings say, whatever is granted."""
     access = AccessSettings(private=True, htpasswd_may=may)
-    settings = Settings(main=OPEN_MAIN, access=access)
+    settings = Settings(access=access)
     index = _with_grants(tmp_path, settings, grants)
 
     may_upload = {MAIN} if may in {("read", "upload"), ("manage",)} else set()
@@ -307,7 +307,7 @@ def test_what_passwords_may_is_a_setting(
 def test_uploads_without_a_credential_are_for_main(tmp_path: Path) -> None:
     """A server that takes anonymous uploads takes none for an index with a name."""
     access = Settings().access
-    settings = Settings(main=OPEN_MAIN, access=type(access)(anonymous_uploads=True))
+    settings = Settings(access=type(access)(anonymous_uploads=True))
     index = IndexHarness(tmp_path).opened(1, settings=settings, tables=TABLES)
 
     assert _where(index, "anonymous") == {MAIN}
@@ -325,8 +325,8 @@ def test_a_right_to_upload_to_a_view_is_warned_of(
 ) -> None:
     """Who grants uploads to an index without packages of its own hears that it takes none."""
     access = AccessSettings(private=True)
-    settings = Settings(main=OPEN_MAIN, access=access, google=GOOGLE)
-    tables = toml_of(index=(*INDEXES, VIEW))
+    settings = Settings(access=access, google=GOOGLE)
+    tables = toml_of(main=OPEN_MAIN, index=(*INDEXES, VIEW))
     index = IndexHarness(tmp_path).opened(1, settings=settings, tables=tables)
     fields = _fields("dev,view", action=action)
 

@@ -21,7 +21,7 @@ from wheelyard.model.access import Action, Caller, Identity, parse_actions, pars
 from wheelyard.model.api_token import NOBODY, TokenOwner
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.person import Person
-from wheelyard.settings.sections import AccessSettings, MainSettings, PublishingSettings, Settings
+from wheelyard.settings.sections import AccessSettings, PublishingSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -40,7 +40,7 @@ def index_of(folder: Path, settings: Settings, tables: str = "") -> Index:
         Stores.of(MemoryStore(clock.seconds)), Spool(folder), settings, fake_runtime(clock, 1)
     )
     put_tables(index, tables)
-    return index
+    return index.server.indexes.main()
 
 
 def told(index: Index) -> list[tuple[str, Action, str]]:
@@ -75,9 +75,9 @@ def test_grants_and_tokens_give_the_explained_rights(tmp_path: Path) -> None:
         {"who": ["anonymous"], "projects": ["acme-*"], "actions": ["read"]},
         {"who": [ANA], "projects": ["other"], "actions": ["manage"]},
     )
-    access, main = AccessSettings(htpasswd_may=()), MainSettings(read="granted")
-    settings = Settings(access=access, main=main)
-    index = index_of(tmp_path, settings, toml_of(grant=grants, groups={"team": [ANA]}))
+    settings = Settings(access=AccessSettings(htpasswd_may=()))
+    tables = toml_of(main={"read": "granted"}, grant=grants, groups={"team": [ANA]})
+    index = index_of(tmp_path, settings, tables)
     of_everybody = index.server.access.show().grants[0].id
     fields = GrantFields(who=("group:team",), projects=("acme-core",), actions=("upload",))
     grant_id = index.server.access.grant(fields, "local:test")

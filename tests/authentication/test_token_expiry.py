@@ -78,7 +78,7 @@ def test_a_used_token_that_soon_expires_is_logged_once_a_day(
 def test_expiring_tokens_are_counted_once_an_hour(harness: IndexHarness) -> None:
     """The tokens are counted when somebody asks, once an hour, and an outage keeps the count."""
     made(harness, 5)
-    faults = (Fault(Kind.NOT_DONE, "list", "*", nth=2),)
+    faults = (Fault(Kind.NOT_DONE, "list", "credentials/*", nth=2),)
     store = FaultyStore(harness.store, faults)
     index = harness.opened(7, store)
     begun = list[Callable[[], None]]()

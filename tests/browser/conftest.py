@@ -63,8 +63,7 @@ TAGS = tuple(
 )
 
 
-MAIN = "\n[main]\npromote_only = false\n"
-INDEXES = '[[index]]\nname = "prod"\n'
+INDEXES = '[main]\npromote_only = false\n[[index]]\nname = "prod"\n'
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def public() -> Iterator[FakeUpstream]:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory, public: FakeUpstream) -> Iterator[RunningServer]:
     """A server with a project of every kind."""
-    config = upstream_settings(public, "cooldown_days = 7") + MAIN
+    config = upstream_settings(public, "cooldown_days = 7")
     with running_site(tmp_path_factory.mktemp("site"), config, INDEXES) as server:
         publish(
             server,

@@ -40,8 +40,16 @@ from tests.catalog.scheduler import (
     Work,
     scheduled_futures,
 )
+from tests.index_tables import put_tables, toml_of
 from tests.operations.distributions import Made
-from tests.operations.in_memory_index import ALICE, OPEN_MAIN, START, Clock, fake_runtime, objects
+from tests.operations.in_memory_index import (
+    ALICE,
+    OPEN_MAIN,
+    START,
+    Clock,
+    fake_runtime,
+    objects,
+)
 from wheelyard.archive.distribution_reader import DistributionContents
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import NO_SERIAL
@@ -124,7 +132,8 @@ class Scenario:
         store = OrdinalStore({})
         index = self.opened(store, 99)
         if self.has_prod:
-            index.server.index_administration.make({"name": "prod"}, "local:test")
+            put_tables(index, toml_of(main=OPEN_MAIN, index=({"name": "prod"},)))
+            index = self.opened(store, 99)
         for made in self.before:
             if isinstance(made, Made):
                 index.uploads.accept(self.arrivals[made], ALICE)
@@ -144,7 +153,7 @@ class Scenario:
         clock = Clock(START + timedelta(days=days))
         runtime = replace(fake_runtime(clock, seed), monotonic=ticking())
         traits = StoreTraits(is_local=not self.far)
-        settings, spool = Settings(main=OPEN_MAIN), Spool(self.folder)
+        settings, spool = Settings(), Spool(self.folder)
         index = build_index(Stores.of(store), spool, settings, runtime, traits)
         # a store has one clock, but what a writer does may be days after another one began
         index.lifecycle.removal.clock.store = MemoryStore(clock.seconds)

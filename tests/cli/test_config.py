@@ -13,10 +13,8 @@ from tests.cli.conftest import SETTINGS, STATIC, WEAK, Done, Typed
 from tests.clients.harness import Sandbox
 from tests.clients.tls import Authority
 from tests.fake_gcs.server import running_fake_gcs
-from tests.index_tables import put_tables, put_tables_at, toml_of
+from tests.index_tables import put_tables_at, toml_of
 from tests.storage.gcs.opened import EMULATOR
-from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration  # the address is tried
 
@@ -186,12 +184,13 @@ def test_indexes_are_listed_and_names_of_no_index_are_warnings(
     for line in (["token", "create", "ci"], ["index", "add", "qa"]):
         assert wheelyard(*line, *place).returncode == 0
     prod = {"name": "prod", "layers": ["prod", "qa"], "promote_from": ["qa", "nix"]}
-    put_tables_at(sandbox.folder / "packages", toml_of(index=(prod,)))
-    (sandbox.folder / "wheelyard.toml").write_text('[main]\npromote_from = ["nix"]\n')
-    store = StoreSettings(location=str(sandbox.folder / "packages"))
-    put_tables(
-        open_index(Settings(store=store)),
-        '[[retention]]\nindex = "nix"\nkeep_last = 3\n[[retention]]\nindex = "qa"\nkeep_last = 3\n',
+    put_tables_at(
+        sandbox.folder / "packages",
+        toml_of(
+            main={"promote_from": ["nix"]},
+            index=(prod,),
+            retention=({"index": "nix", "keep_last": 3}, {"index": "qa", "keep_last": 3}),
+        ),
     )
 
     done = wheelyard("config", "check", *place)
@@ -199,12 +198,13 @@ def test_indexes_are_listed_and_names_of_no_index_are_warnings(
     assert done.returncode == 0, done.stderr
     lines = [line for line in done.stdout.splitlines() if line.startswith("index ")]
     assert lines == [
+        "index main: promote_from nix",
         "index qa: its own packages",
         "index prod: layers prod qa, promote_from qa nix",
     ]
     warned = [line for line in done.stderr.splitlines() if "the index nix, which" in line]
     assert [line.split(" names ")[0].removeprefix("wheelyard: warning: ") for line in warned] == [
-        "main.promote_from",
+        "promote_from of the index main",
         "promote_from of the index prod",
         "retention rule 1",
     ]

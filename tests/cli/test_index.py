@@ -27,10 +27,11 @@ def test_an_index_comes_changes_and_goes(index: Typed, wheelyard: Typed) -> None
     assert changed.stdout == "prod: layers prod dev main, index_size 0\n"
     listed = json.loads(index("list", "--json").stdout)["indexes"]
     assert [row["index"] for row in listed] == [
+        {},
         {"name": "dev"},
         {"name": "prod", "layers": ["prod", "dev", "main"], "index_size": 0},
     ]
-    assert index("list").stdout.startswith("dev\tits own packages\t20")
+    assert index("list").stdout.startswith("main\tno keys\t\ndev\tits own packages\t20")
     assert "warning: promote_from" in index("change", "prod", "promote_from=nope").stderr
     assert "\twarning: promote_from" in index("list").stdout
     assert index("change", "prod", "promote_from=").stderr == ""
@@ -74,6 +75,8 @@ def test_a_layer_that_only_the_server_knows(index: Typed) -> None:
         ("add dev index_size=many", 1, "index_size"),
         ("change dev layers=dev", 1, "There is no index 'dev'"),
         ("remove dev", 1, "There is no index 'dev'"),
+        ("remove main", 1, "The index main is at the root of the server, and always there"),
+        ("change main merge=acme-*", 1, "it has no layers whose files could be merged"),
     ],
 )
 def test_what_is_refused(index: Typed, arguments: str, status: int, words: str) -> None:
@@ -81,4 +84,4 @@ def test_what_is_refused(index: Typed, arguments: str, status: int, words: str) 
     done = index(*arguments.split(" "))
 
     assert (done.returncode, words in done.stderr) == (status, True), done.stderr
-    assert json.loads(index("list", "--json").stdout)["indexes"] == []
+    assert json.loads(index("list", "--json").stdout)["indexes"] == [{"name": "main", "index": {}}]

@@ -69,11 +69,21 @@ def test_who_may_approve_in_an_index_alone(there: Typed) -> None:
     assert there(*ask, "--index", "dev").returncode == 0
 
 
-def test_main_is_changed_in_the_settings(there: Typed) -> None:
-    """Who changes or removes main like an index of the store is led to the settings."""
-    for command in (("change", "main", "read=anyone"), ("remove", "main")):
-        refused = there("index", *command)
-        assert (refused.returncode, "in [main] of the settings" in refused.stderr) == (1, True)
+def test_main_is_changed_as_another_index(there: Typed) -> None:
+    """Main is changed and listed by commands, and neither made nor removed."""
+    changed = there("index", "change", "main", "read=granted", "promote_only=true")
+    listed = there("index", "list").stdout.splitlines()
+    refused = [
+        there("index", *command)
+        for command in (("remove", "main"), ("add", "main"), ("change", "main", "layers=dev"))
+    ]
+
+    assert changed.stdout == "main: read granted, promote_only true\n"
+    assert listed[0].startswith("main\tread granted, promote_only true\t20")
+    assert [done.returncode for done in refused] == [1, 1, 1]
+    assert "always there" in refused[0].stderr
+    assert "it shows its own packages" in refused[2].stderr
+    assert "index main: changed, read granted" in there("index", "history").stdout
     wrong = there("index", "change", "dev", "read=everyone")
     assert 'read: expected "anyone" or "granted"' in wrong.stderr
 

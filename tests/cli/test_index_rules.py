@@ -74,10 +74,9 @@ def test_a_copy_has_the_rules(store: str, wheelyard: Typed) -> None:
 
 def test_a_site_lacks_what_rules_hide(sandbox: Sandbox, store: str, wheelyard: Typed) -> None:
     """A static site of main with rules has no hidden file, also where it is exported again."""
-    config = sandbox.folder / "rules.toml"
-    config.write_text("[main]\nprereleases = false\n")
+    assert wheelyard("index", "change", "main", "prereleases=false", "--store", store).stdout
     site = sandbox.folder / "site"
-    options = ("--store", store, "--config", str(config), "--base-url", "https://a.example")
+    options = ("--store", store, "--base-url", "https://a.example")
 
     assert wheelyard("export", site, *options).returncode == 0
     assert wheelyard("export", site, *options).returncode == 0

@@ -25,7 +25,6 @@ from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.cli.startup_message import print_startup_message
 from wheelyard.errors import DOCUMENTATION
-from wheelyard.settings.sections import MainSettings, Settings
 
 pytestmark = pytest.mark.integration
 
@@ -353,10 +352,10 @@ def test_the_start_says_how_to_publish_where_one_can(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], *, promote_only: bool
 ) -> None:
     """The first lines of a server that takes promotions alone have no command that publishes."""
-    promotion = MainSettings(promote_only=promote_only, promote_from=("dev",))
-    tables = toml_of(index=({"name": "dev"},))
+    main = {"promote_only": promote_only, "promote_from": ["dev"]}
+    tables = toml_of(main=main, index=({"name": "dev"},))
 
-    print_startup_message(memory_index(tmp_path, Settings(main=promotion), tables=tables))
+    print_startup_message(memory_index(tmp_path, tables=tables))
 
     said = capsys.readouterr().out
     assert ("uv pip install" in said, "uv publish" in said) == (True, not promote_only)

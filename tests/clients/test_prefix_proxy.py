@@ -12,15 +12,14 @@ from tests.http.servers import token_of
 
 pytestmark = pytest.mark.clients
 
-MAIN = "[main]\npromote_only = false\n"
-INDEX = '[[index]]\nname = "dev"\nread = "anyone"\n'
+INDEX = '[main]\npromote_only = false\n[[index]]\nname = "dev"\nread = "anyone"\n'
 
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxied]:
     """An index with another one, dev, behind nginx."""
     folder = tmp_path_factory.mktemp("proxied")
-    with behind_nginx(folder, Setup(takes_away=TEAM), MAIN, tables=INDEX) as proxied:
+    with behind_nginx(folder, Setup(takes_away=TEAM), tables=INDEX) as proxied:
         yield proxied
 
 

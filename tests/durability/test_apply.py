@@ -13,10 +13,14 @@ from tests.durability.serving import environment, get, server
 from tests.forking import ProcessEnvironment, fork
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE
+from wheelyard.model.index_name import MAIN
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.wiring.build import open_index
 
 TABLES: Final = """
+[main]
+read = "{main}"
+promote_only = false
 [[index]]
 name = "dev"
 layers = {layers}
@@ -30,9 +34,10 @@ projects = ["*"]
 actions = ["read"]
 index = "{open}"
 """
-EARLIER: Final = TABLES.format(layers='["dev"]', open="dev")
-LATER: Final = TABLES.format(layers='["dev", "secret"]', open="pub")
-INDEXES: Final = ("dev", "secret", "pub")
+EARLIER: Final = TABLES.format(main="anyone", layers='["dev"]', open="dev")
+LATER: Final = TABLES.format(main="granted", layers='["dev", "secret"]', open="pub")
+INDEXES: Final = {"": MAIN, "/dev": "dev", "/secret": "secret", "/pub": "pub"}
+"""The paths of indexes, and their names."""
 MOST_STEPS: Final = 400
 
 
@@ -58,8 +63,8 @@ def apply(store: Path, text: str, steps: int = 0) -> int | None:
 def read_by_anybody(port: int) -> set[tuple[str, str]]:
     """Return which files an anonymous reader gets of a server, with the index that is asked."""
     readable = set[tuple[str, str]]()
-    for name in INDEXES:
-        status, body = get(port, f"/{name}/simple/demo/")
+    for path, name in INDEXES.items():
+        status, body = get(port, f"{path}/simple/demo/")
         assert status in {200, 401, 403, 404}
         if status == 200:
             readable |= {(name, file["filename"]) for file in json.loads(body)["files"]}
@@ -72,7 +77,7 @@ def test_a_killed_command_opens_nothing(tmp_path: Path) -> None:
     store = tmp_path / "store"
     assert apply(store, EARLIER) == 0
     index = open_index(Settings(store=StoreSettings(location=str(store))))
-    for number, name in enumerate(INDEXES):
+    for number, name in enumerate(INDEXES.values()):
         made = make_wheel(version=f"{number + 1}.0")
         index.named(name).uploads.accept(made.arrival(tmp_path), ALICE)
     with (

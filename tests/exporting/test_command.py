@@ -38,7 +38,6 @@ def test_export_says_what_it_wrote(stocked: StoreFolder, wheelyard: Typed) -> No
     assert list((site / MANIFEST).parent.iterdir()) == [site / MANIFEST]
 
 
-CLOSED = '[main]\nread = "granted"\n'
 SOME = """
 [[grant]]
 who = ["anonymous"]
@@ -52,14 +51,15 @@ actions = ["read"]
     [
         ("[access]\nprivate = true\n", "", True),
         ("[access]\nprivate = true\n", SOME.format("*"), True),
-        (CLOSED, SOME.format("open-*"), True),
-        (CLOSED, SOME.format("*"), False),
+        ("", SOME.format("open-*"), True),
+        ("", SOME.format("*"), False),
     ],
 )
 def test_a_private_index_warns_of_a_public_site(
     stocked: StoreFolder, wheelyard: Typed, text: str, tables: str, *, is_told: bool
 ) -> None:
     """For a private index, one warning says that every reader of the site can read everything."""
+    put_tables_at(stocked.store, toml_of(main={"read": "granted"}))
     config = stocked.folder / "settings.toml"
     config.write_text(text)
     put_tables_at(stocked.store, tables, config)

@@ -25,7 +25,6 @@ from wheelyard.settings.sections import (
     GoogleSettings,
     IapSettings,
     IdTokenSettings,
-    MainSettings,
     PublishingSettings,
     ServerSettings,
     Settings,
@@ -124,7 +123,6 @@ def running_google_server(
                 htpasswd_file=str(folder / "htpasswd"),
                 static_tokens_file=str(folder / "tokens.toml"),
             ),
-            main=MainSettings(read="granted"),
             google=GoogleSettings(
                 allow_private=True,
                 id_token=IdTokenSettings(audience=(INDEX,)),
@@ -135,7 +133,7 @@ def running_google_server(
                 audience=(AUDIENCE,), private_issuers=(issuer.url,)
             ),
         )
-        tables = toml_of(publisher=[publisher(issuer)], grant=grants)
+        tables = toml_of(main={"read": "granted"}, publisher=[publisher(issuer)], grant=grants)
         index = memory_index(folder, settings, store=store, google=issuer.google, tables=tables)
         with running_app(index, folder) as server:
             yield GoogleUsersServer(server, issuer, index)

@@ -14,16 +14,17 @@ from tests.http.packages import wheel
 from tests.http.remote_store import RemoteStore
 from tests.http.servers import token_of
 from tests.index_tables import toml_of
-from tests.operations.in_memory_index import START
+from tests.operations.in_memory_index import OPEN_MAIN, START
 from wheelyard.authentication.rights import explain, parse_subject
 from wheelyard.catalog import keys
 from wheelyard.model.access import Action
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.grants import Granted, GrantFields, Revoked
-from wheelyard.settings.sections import AccessSettings, HttpSettings, MainSettings, Settings
+from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
 
 FOR_ALL: Final = GrantFields(who=("anonymous",), projects=("open-*",), actions=("read",))
-TABLES: Final = toml_of(grant=[structs.asdict(FOR_ALL)])
+CLOSED: Final = {**OPEN_MAIN, "read": "granted"}
+TABLES: Final = toml_of(main=CLOSED, grant=[structs.asdict(FOR_ALL)])
 HTML: Final = ("accept", "text/html")
 OPEN, SHUT = wheel("open-lib"), wheel("shut-lib")
 PATHS: Final = (
@@ -35,14 +36,13 @@ PATHS: Final = (
 BY: Final = "local:test"
 
 
-def settings_in(folder: Path, *, private: bool = False, read: str = "granted") -> Settings:
+def settings_in(folder: Path, *, private: bool = False) -> Settings:
     """Return the settings of an index before which there is a CDN, and where ana has a password."""
     (folder / "htpasswd").write_text(f"ana:{SHA}\n")
     access = AccessSettings(
         private=private, htpasswd_file=str(folder / "htpasswd"), htpasswd_may=()
     )
-    main = MainSettings(read=read, promote_only=False)  # type: ignore[arg-type]
-    return Settings(access=access, main=main, http=HttpSettings(public_max_age=60))
+    return Settings(access=access, http=HttpSettings(public_max_age=60))
 
 
 @pytest.fixture
@@ -165,14 +165,15 @@ def test_where_all_is_private_a_grant_to_everybody_opens_nothing(tmp_path: Path,
         assert grant_id(server)
 
 
-@pytest.mark.parametrize(("private", "read"), [(True, ""), (False, "anyone")])
+@pytest.mark.parametrize(("private", "read"), [(True, "granted"), (False, "anyone")])
 def test_grants_are_not_read_where_they_change_nothing(
     tmp_path: Path, read: str, *, private: bool
 ) -> None:
     """Where all is private, or all is open, no request without a credential reads the grants."""
     store = RemoteStore()
-    settings = settings_in(tmp_path, private=private, read=read)
-    with in_process(tmp_path, settings, store=store, near=False, tables=TABLES) as server:
+    settings = settings_in(tmp_path, private=private)
+    tables = toml_of(main={**CLOSED, "read": read}, grant=[structs.asdict(FOR_ALL)])
+    with in_process(tmp_path, settings, store=store, near=False, tables=tables) as server:
         server.publish(OPEN)
         token = bearer(token_of(server.index, can="read"))
         server.clock.advance(seconds=20)

@@ -24,8 +24,9 @@ from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import MAIN, RESERVED_INDEX_NAMES
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import AccessSettings, HttpSettings, MainSettings, Settings
+from wheelyard.settings.sections import AccessSettings, HttpSettings, Settings
 from wheelyard.storage.base import Stored
+from wheelyard.storage.memory import MemoryStore
 
 JSON: Final = ("Accept", "application/vnd.pypi.simple.v1+json")
 INDEXES: Final = (
@@ -37,13 +38,14 @@ INDEXES: Final = (
 )
 OPEN: Final = tuple({**table, "read": "anyone"} for table in INDEXES)
 DEMO = NormalizedName("demo")
+HTML: Final = ("Accept", "text/html")
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0")
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """Yield a server with indexes beside main, which anybody may read."""
-    with in_process(tmp_path, Settings(main=OPEN_MAIN), tables=toml_of(index=OPEN)) as running:
+    with in_process(tmp_path, Settings(), tables=toml_of(main=OPEN_MAIN, index=OPEN)) as running:
         yield running
 
 
@@ -183,7 +185,7 @@ def test_layers_that_lead_to_the_same_index_cost_no_more(tmp_path: Path) -> None
         {"name": name, "layers": names[max(0, number - 12) : number] or [name], **keys_of_all}
         for number, name in enumerate(names)
     )
-    with in_process(tmp_path, Settings(main=OPEN_MAIN), tables=toml_of(index=tables)) as server:
+    with in_process(tmp_path, Settings(), tables=toml_of(main=OPEN_MAIN, index=tables)) as server:
         server.publish_to("i0", OLD)
 
         assert _versions(server, "/i23/simple/demo/") == ["1.0"]
@@ -298,8 +300,8 @@ def test_bytes_are_removed_by_who_may_administer_the_indexes(
         {"who": ["user:bo@acme.dev"], "projects": ["*"], "actions": ["read"], "index": "dev"},
         {"who": [reader], "projects": ["*"], "actions": ["read"], "index": "prod"},
     )
-    main = MainSettings(read="granted", promote_only=False)
-    settings, tables = Settings(main=main), toml_of(index=INDEXES[:2], grant=grants)
+    tables = toml_of(main={**OPEN_MAIN, "read": "granted"}, index=INDEXES[:2], grant=grants)
+    settings = Settings()
     with in_process(tmp_path, settings, tables=tables) as server:
         for name in (MAIN, "dev", "prod"):
             server.publish_to(name, OLD)
@@ -402,14 +404,14 @@ def test_other_servers_name_a_new_index_within_fifteen_seconds(tmp_path: Path) -
         assert store.asked("get", keys.INDEX_LIST) == asked
 
 
-def test_the_home_page_is_there_without_the_list_of_indexes(server: InProcessServer) -> None:
-    """While the list of indexes is damaged, the home page names none, and then all again."""
+def test_the_home_page_is_there_again_with_the_list_of_indexes(server: InProcessServer) -> None:
+    """While the list of indexes is damaged, there is no home page, and then one with all again."""
     names, store = sorted(str(table["name"]) for table in INDEXES), server.index.stores.documents
     whole = store.get(keys.INDEX_LIST)
     assert isinstance(whole, Stored)
     assert _links_to_indexes(server) == names
     store.put(keys.INDEX_LIST, b"?", None)
-    assert [_links_to_indexes(server) for _ in range(2)] == [[], []]
+    assert [server.get("/", HTML).status for _ in range(2)] == [503, 503]
     store.put(keys.INDEX_LIST, whole.body, None)
     assert _links_to_indexes(server) == names
 
@@ -464,7 +466,7 @@ def test_a_stored_grant_and_its_end_change_nothing_for_others(
     tmp_path: Path, tables: tuple[dict[str, Any], ...], status: int, path: str
 ) -> None:
     """The first grant of an index closes it to nobody, and the end of its last opens it to none."""
-    with in_process(tmp_path, Settings(main=OPEN_MAIN), tables=toml_of(index=tables)) as server:
+    with in_process(tmp_path, Settings(), tables=toml_of(main=OPEN_MAIN, index=tables)) as server:
         server.publish_to("prod", OLD)
         before = [_caching(server, f"/prod/{path}") for _ in range(2)]
         made = server.index.server.access.grant(FOR_PROD, "local:test")
@@ -501,7 +503,7 @@ def test_nobody_gets_a_right_while_the_grants_are_not_known(
     tmp_path: Path, damage: bytes | None
 ) -> None:
     """While the grants are damaged or lost, they give nobody a right; what is open stays open."""
-    tables = toml_of(index=(*INDEXES[1:2], {"name": "dev", "read": "anyone"}))
+    tables = toml_of(main=OPEN_MAIN, index=(*INDEXES[1:2], {"name": "dev", "read": "anyone"}))
     settings = Settings(access=AccessSettings(static_token="s" * 40))
     with in_process(tmp_path, settings, tables=tables) as server:
         server.publish_to("prod", OLD)
@@ -517,14 +519,36 @@ def test_nobody_gets_a_right_while_the_grants_are_not_known(
         assert server.get("/nobody/simple/", JSON).status == 404
 
 
-@pytest.mark.parametrize("path", ["/-/projects/1/", "/robots.txt", "/feed.xml", "/simple/demo/"])
-def test_a_damaged_list_of_indexes_ends_no_other_page(server: InProcessServer, path: str) -> None:
-    """While nobody knows which indexes there are, main has all its pages."""
-    server.publish_to(MAIN, OLD)
-    server.index.stores.documents.put(keys.INDEX_LIST, b"?", None)
+MAIN_PATHS: Final = (
+    *("/", "/-/projects/1/", "/feed.xml", "/simple/", "/simple/demo/", "/search.json", "/demo/"),
+    *(f"/files/demo/{OLD.sha256}/{OLD.filename}", "/as-of-2026-01-01/simple/demo/"),
+    *("/project/demo/", "/pypi/demo/json", "/api/v1/projects", "/-/account/"),
+)
 
-    assert server.get("/dev/simple/", JSON).status == 503
-    assert server.get(path, ("Accept", "*/*")).status == 200
+
+@pytest.mark.parametrize("damage", [b"?", None], ids=["damaged", "lost"])
+def test_nothing_is_open_while_the_definitions_are_not_known(
+    tmp_path: Path, damage: bytes | None
+) -> None:
+    """While nobody knows whether main is open, it answers 503, also what it has in memory."""
+    store = MemoryStore(lambda: 0.0)
+    probes = ("/health", "/ready", "/robots.txt")
+    with in_process(tmp_path, store=store, tables=toml_of(main=OPEN_MAIN, index=OPEN)) as server:
+        server.publish_to(MAIN, OLD)
+        remembered = [server.get(path, JSON).status for _ in range(2) for path in MAIN_PATHS]
+        if damage is None:
+            store.delete(keys.INDEX_LIST)
+        else:
+            store.put(keys.INDEX_LIST, damage, None)
+
+        closed = {server.get(path, JSON).status for path in (*MAIN_PATHS, "/dev/simple/")}
+
+        assert remembered.count(200) > len(MAIN_PATHS)
+        assert closed == {503}
+        assert [server.get(path).status for path in probes] == [200, 200, 200]
+    with in_process(tmp_path, store=store) as restarted:
+        assert {restarted.get(path, JSON).status for path in MAIN_PATHS} == {503}
+        assert restarted.get("/health").status == 200
 
 
 @pytest.mark.parametrize(

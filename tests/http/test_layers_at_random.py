@@ -136,7 +136,7 @@ class LayersMachine(RuleBasedStateMachine):
         self.stack = ExitStack()
         folder = Path(self.stack.enter_context(TemporaryDirectory()))
         self.server: InProcessServer = self.stack.enter_context(
-            in_process(folder, given(folder), tables=ROOT)
+            in_process(folder, given(folder), tables=toml_of(main=OPEN_MAIN) + ROOT)
         )
         administration = self.server.index.server.index_administration
         for name in (DEV, PROD):
@@ -308,7 +308,7 @@ def given(folder: Path) -> Settings:
     file.write_text("".join(f"{name}:{LOGIN}\n" for name in ("ana", "bo", "nobody", "root")))
     file.chmod(0o600)
     access = AccessSettings(private=True, htpasswd_may=(), htpasswd_file=str(file))
-    return Settings(access=access, main=OPEN_MAIN)
+    return Settings(access=access)
 
 
 LayersMachine.TestCase.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)

@@ -103,7 +103,10 @@ def test_an_older_copy_releases_no_reserved_name(
 @pytest.mark.parametrize("near", [True, False], ids=["folder", "bucket"])
 def test_an_older_copy_may_lack_all_of_an_index(tmp_path: Path, *, near: bool) -> None:
     """An older copy from before the first upload to an index is served, and releases no name."""
-    settings, tables = Settings(main=OPEN_MAIN), toml_of(index=({"name": "dev", "read": "anyone"},))
+    settings, tables = (
+        Settings(),
+        toml_of(main=OPEN_MAIN, index=({"name": "dev", "read": "anyone"},)),
+    )
     store = MemoryStore(lambda: 0.0)
     with in_process(tmp_path, settings, store=store, near=near, tables=tables) as app:
         app.publish(make_wheel("demo"))

@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import pytest
 from msgspec.json import decode
-from msgspec.structs import replace
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
@@ -33,8 +32,8 @@ INDEXES: Final = (
     {"name": "stable", "layers": ["main"]},
     {"name": "prod", "promote_from": ["dev"], "cooldown_days": 2},
 )
-TABLES: Final = toml_of(index=[{**table, "read": "anyone"} for table in INDEXES])
-MAIN_RULES: Final = replace(OPEN_MAIN, prereleases=False, versions={"demo": "<3"})
+MAIN_RULES: Final = {**OPEN_MAIN, "prereleases": False, "versions": {"demo": "<3"}}
+TABLES: Final = toml_of(main=MAIN_RULES, index=[{**table, "read": "anyone"} for table in INDEXES])
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0rc1")
 FILTER: Final = 'not prerelease and name != "tools"'
 
@@ -42,7 +41,7 @@ FILTER: Final = 'not prerelease and name != "tools"'
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """Yield a server whose indexes have rules, and which anybody may read."""
-    with in_process(tmp_path, Settings(main=MAIN_RULES), tables=TABLES) as running:
+    with in_process(tmp_path, tables=TABLES) as running:
         yield running
 
 
@@ -205,7 +204,7 @@ def test_histories_name_no_hidden_file(server: InProcessServer) -> None:
 
 def _stored_filter(folder: Path, store: MemoryStore) -> None:
     """Write what an earlier version has: an index with a filter, made by a command."""
-    with in_process(folder, Settings(main=OPEN_MAIN), store=store) as server:
+    with in_process(folder, Settings(), store=store) as server:
         server.publish(OLD, NEW)
         keys = {"name": "stable", "layers": ["main"], "filter": FILTER, "read": "anyone"}
         made = IndexMade(at=START, by="local:old", index=keys)
@@ -217,7 +216,7 @@ def test_a_filter_of_an_earlier_version_hides_all(tmp_path: Path) -> None:
     store = MemoryStore(Clock().seconds)
     (tmp_path / "old").mkdir()
     _stored_filter(tmp_path / "old", store)
-    with in_process(tmp_path, Settings(main=OPEN_MAIN), store=store) as server:
+    with in_process(tmp_path, Settings(), store=store) as server:
         before = versions(server, "/stable/simple/demo/")
         hidden = file(server, "/stable", OLD)
         said = why(server, "/stable", "1.0")["reasons"][0]["text"]
@@ -254,7 +253,7 @@ def test_a_filter_without_keys_is_named(tmp_path: Path) -> None:
         "filter": "yanked or prerelease",
         "read": "anyone",
     }
-    with in_process(tmp_path, Settings(main=OPEN_MAIN)) as server:
+    with in_process(tmp_path, Settings()) as server:
         made = IndexMade(at=START, by="local:old", index=table)
         server.index.server.definitions.records.change(lambda _: (made,))
         server.publish(OLD)
@@ -266,7 +265,7 @@ def test_a_filter_without_keys_is_named(tmp_path: Path) -> None:
 
 def test_no_command_opens_what_a_filter_hid(tmp_path: Path) -> None:
     """Of a filter without keys for all of it, no command is told that takes it away as it is."""
-    with in_process(tmp_path, Settings(main=OPEN_MAIN)) as server:
+    with in_process(tmp_path, Settings()) as server:
         keys = {"name": "either", "layers": ["main"], "filter": "approved and (yanked or attested)"}
         made = IndexMade(at=START, by="local:old", index=keys)
         server.index.server.definitions.records.change(lambda _: (made,))
@@ -283,7 +282,7 @@ def test_nobody_makes_a_filter_any_more(tmp_path: Path) -> None:
     store = MemoryStore(Clock().seconds)
     (tmp_path / "old").mkdir()
     _stored_filter(tmp_path / "old", store)
-    with in_process(tmp_path, Settings(main=OPEN_MAIN), store=store) as server:
+    with in_process(tmp_path, Settings(), store=store) as server:
         administration = server.index.server.index_administration
         with pytest.raises(Invalid, match="filter: there is no such key"):
             administration.make({"name": "other", "filter": "yanked"}, "local:ana")

@@ -36,7 +36,7 @@ INDEXES: Final = (
     {"name": "aged", "layers": ["stable"], "cooldown_days": 7},
     {"name": "over", "layers": ["over", "stable"]},
 )
-TABLES: Final = toml_of(index=[{**table, "read": "anyone"} for table in INDEXES])
+TABLES: Final = toml_of(main=OPEN_MAIN, index=[{**table, "read": "anyone"} for table in INDEXES])
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0rc1")
 FREE = make_wheel(
     "demo",
@@ -48,7 +48,7 @@ FREE = make_wheel(
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """Yield a server with an index and views of it, which anybody may read."""
-    with in_process(tmp_path, Settings(main=OPEN_MAIN), tables=TABLES) as running:
+    with in_process(tmp_path, Settings(), tables=TABLES) as running:
         yield running
 
 
@@ -552,7 +552,7 @@ def test_a_licence_of_a_private_file_lasts(server: InProcessServer) -> None:
 
 def test_a_day_has_the_rights_of_its_index(tmp_path: Path) -> None:
     """Who may not read an index may read no day of it."""
-    settings = Settings(main=OPEN_MAIN, access=AccessSettings(private=True))
+    settings = Settings(access=AccessSettings(private=True))
     with in_process(tmp_path, settings, tables=TABLES) as server:
         server.publish_to("dev", OLD)
         for path in ("/as-of-2026-01-01", "/dev/as-of-2026-01-01", "/stable"):

@@ -1,6 +1,7 @@
 """Definitions of indexes: names, layers, circles, and which packages an index is made from."""
 
 import tomllib
+from re import escape
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from wheelyard.model.index_definition import (
     misfits,
     parts_of,
     read_definition,
+    read_main,
 )
 from wheelyard.model.index_name import MAIN, parse_index_name
 
@@ -145,3 +147,36 @@ def test_a_date_is_written_with_or_without_quotes(written: str) -> None:
     )
 
     assert bare.rules.snapshot_at == quoted.rules.snapshot_at is not None
+
+
+@pytest.mark.parametrize(
+    ("table", "why"),
+    [
+        ({"name": "main"}, "it has this name always"),
+        ({"layers": ["main", "dev"]}, "it shows its own packages"),
+        ({"merge": ["acme-*"]}, "no layers whose files could be merged"),
+        ({"filter": "age_days >= 7"}, "there are no filters any more. Write the keys of rules"),
+        ({"read": "all"}, 'read: expected "anyone" or "granted"'),
+        ({"colour": "red"}, "there is no such key"),
+        ({"promote_from": ["main"]}, "promote_from has its own name"),
+        ({"cooldown_days": -1}, "cooldown_days: expected a number of days"),
+        ({"versions": {"numpy": "2"}}, "versions: expected specifiers such as"),
+    ],
+)
+def test_what_main_cannot_be(table: dict[str, Any], why: str) -> None:
+    """A key that means nothing in main is refused with what to do, and so is a wrong value."""
+    with pytest.raises(Invalid, match=f"The index 'main' is wrong: .*{escape(why)}"):
+        read_main(table, has_upstream=True)
+
+
+def test_main_has_the_keys_of_an_index() -> None:
+    """Main has rules of promotion, quotas and who may read it, and without keys it is open."""
+    plain = read_main({}, has_upstream=False)
+    given = {"promote_only": False, "promote_from": ["dev"], "project_files": 3, "read": "granted"}
+    main = read_main(given, has_upstream=True)
+
+    assert (plain.layers, plain.is_open, plain.is_closed_while_unused) == (("main",), True, True)
+    assert (main.layers, main.is_open) == (("main", "upstream"), False)
+    assert not main.is_closed_while_unused
+    assert main.promotion.promote_from == ("dev",)
+    assert main.quotas.project_files == 3

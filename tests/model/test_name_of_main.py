@@ -7,12 +7,12 @@ from msgspec.structs import replace
 
 from wheelyard.api.project_operations import FileAnswer
 from wheelyard.errors import Invalid
+from wheelyard.model.index_definition import read_definition
 from wheelyard.model.index_texts import index_of_texts, texts_of_index
 from wheelyard.model.project import Event, File, PromotionData
 from wheelyard.model.project_json import EventJson, FileJson, JournalEntry
 from wheelyard.model.retention_rules import parse_rules
 from wheelyard.model.stored_indexes import describe_keys, with_main
-from wheelyard.settings.sections import MainSettings
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOADED = File(
@@ -67,5 +67,7 @@ def test_a_rule_without_an_index_is_about_main(table: dict[str, str]) -> None:
 
 
 def test_main_takes_releases_from_an_empty_name() -> None:
-    """An empty text in `promote_from` is main, also in its own section."""
-    assert MainSettings(promote_from=("", "dev")).rules.promote_from == ("main", "dev")
+    """An empty text in `promote_from` is main."""
+    definition = read_definition({"name": "prod", "promote_from": ["", "dev"]})
+
+    assert definition.promotion.promote_from == ("main", "dev")

@@ -5,6 +5,7 @@ from dataclasses import InitVar, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Final
 
 from packaging.utils import NormalizedName
 
@@ -18,7 +19,7 @@ from wheelyard.model.project import Commit, File
 from wheelyard.model.stored_indexes import IndexRemoved
 from wheelyard.operations.findings import Findings
 from wheelyard.operations.immediate_deletion import RemovedFiles
-from wheelyard.settings.sections import MainSettings, Settings
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key, Store, Stored, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -28,8 +29,8 @@ from wheelyard.wiring.stores import StoreTraits
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 EVERYTHING = Scope(Action.ADMIN.with_implied, (EVERY_PROJECT,), (EVERY_INDEX,))
-OPEN_MAIN = MainSettings(promote_only=False)
-"""Main takes uploads, also while it is empty beside other indexes."""
+OPEN_MAIN: Final = {"promote_only": False}
+"""The keys by which main takes uploads, also while it is empty beside other indexes."""
 ALICE = Caller("local:alice", (EVERYTHING,))
 
 
@@ -90,7 +91,7 @@ class IndexHarness:
         """
         spool, runtime = Spool(self.folder), fake_runtime(self.clock, seed)
         traits = StoreTraits(is_local=is_local)
-        settings = settings or Settings(main=OPEN_MAIN)
+        settings = settings or Settings()
         if tables:
             before = fake_runtime(self.clock, 1000 + seed)
             put_tables(build_index(Stores.of(self.store), spool, settings, before), tables)

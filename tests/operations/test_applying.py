@@ -16,7 +16,7 @@ from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.grants import GrantFields
-from wheelyard.model.index_file import TABLES, IndexTables, read_tables, to_toml
+from wheelyard.model.index_file import TABLES, IndexTables, joined, read_tables, to_toml
 from wheelyard.model.index_name import MAIN
 from wheelyard.operations.applied_files import AppliedFiles
 from wheelyard.operations.applying import ApplyOptions, ApplyReport, SourcedTables
@@ -239,6 +239,10 @@ def test_a_file_that_does_not_fit_changes_nothing(
     ("text", "why"),
     [
         ("[indxe]\nname = 1", "no table 'indxe'"),
+        ("main = 1", "main: expected a table"),
+        ('[main]\nlayers = ["dev"]', "The index 'main' is wrong: layers: it shows its own"),
+        ('[main]\nread = "me"', "The index 'main' is wrong: read: expected"),
+        ("[quotas]\nindex_size = 1", r"quotas: its keys are in \[main\] now"),
         ("index = 1", "index: expected tables"),
         ('[[index]]\nname = "dev"\ncolour = "red"', "number 1: colour: there is no such key"),
         ('[[index]]\nname = "dev"\n[[index]]\nname = "dev"', "'dev' is there twice"),
@@ -261,6 +265,55 @@ def test_sections_of_the_process_are_passed_over() -> None:
     text = '[server]\nport = 1\n[[index]]\nname = "dev"'
 
     assert read_tables(tomllib.loads(text), ("server",)).index == ({"name": "dev"},)
+
+
+def test_main_is_as_the_file_says(harness: IndexHarness) -> None:
+    """A file closes main and gives it rules, and without its table only --prune undoes that."""
+    closed = '[main]\nread = "granted"\nsnapshot = 2026-01-01\npromote_only = false\n'
+    first = put(harness.index, closed)
+    definitions = harness.index.server.definitions
+
+    assert changes(first) == [("changed", "index", MAIN)]
+    assert [(one.index, one.before, one.after) for one in first.anonymous] == [
+        (MAIN, "everything", "nothing")
+    ]
+    main = definitions.load().main
+    assert (main.is_open, main.rules.snapshot) == (False, "2026-01-01")
+    assert not main.is_closed_while_unused
+    assert not put(harness.index, to_toml(harness.index.server.applying.show()), AGAIN).changes
+    assert not put(harness.index, "").changes
+    pruned = put(harness.index, "", PRUNE)
+    assert changes(pruned) == [("changed", "index", MAIN)]
+    assert definitions.load().main.is_open
+    assert harness.index.server.applying.show() == IndexTables()
+
+
+def test_main_that_was_changed_by_hand_is_not_pruned(harness: IndexHarness) -> None:
+    """Main stays closed if somebody has closed it, and no file of this source has its table."""
+    harness.index.server.index_administration.change(MAIN, {"read": "granted"}, BO)
+    put(harness.index, TEAM)
+
+    assert MAIN not in {name for _, _, name in changes(put(harness.index, "", PRUNE))}
+    assert not harness.index.server.definitions.load().main.is_open
+
+
+def test_an_open_index_over_a_main_that_closes_has_to_be_confirmed(harness: IndexHarness) -> None:
+    """A file that closes main, which an open index shows, is refused, unless that is confirmed."""
+    text = '[main]\nread = "{}"\n[[index]]\nname = "a"\nlayers = ["main"]\nread = "anyone"'
+    put(harness.index, text.format("anyone"))
+    with pytest.raises(Conflict, match="packages of the index main") as refused:
+        put(harness.index, text.format("granted"))
+
+    assert refused.value.code == "opens_index"
+
+
+def test_two_files_say_nothing_of_the_same_thing() -> None:
+    """Files that are joined have one table of main in all."""
+    main = tables_in("[main]")
+
+    assert joined([main, tables_in("")]) == main
+    with pytest.raises(Invalid, match=r"\[main\] is there twice"):
+        joined([main, main])
 
 
 def test_an_open_index_over_a_closed_one_has_to_be_confirmed(harness: IndexHarness) -> None:
@@ -303,6 +356,10 @@ def test_a_file_that_cannot_be_applied_is_compared(harness: IndexHarness) -> Non
 
 
 CHANGES_MEANWHILE: Final[dict[str, tuple[str, Callable[[Index], object]]]] = {
+    "main": (
+        keys.INDEX_LIST,
+        lambda index: index.server.index_administration.change(MAIN, {"index_files": 5}, BO),
+    ),
     "index": (
         keys.INDEX_LIST,
         lambda index: index.server.index_administration.change("dev", {"read": "granted"}, BO),
@@ -325,7 +382,8 @@ def test_a_change_since_the_plan_is_not_overwritten(harness: IndexHarness, kind:
     other = harness.opened(seed=7)
     applying = harness.index.server.applying
     key, change = CHANGES_MEANWHILE[kind]
-    new = TEAM.replace('"anyone"', '"granted"\nindex_files = 9').replace('["acme-core"]', '["b"]')
+    new = f"[main]\nindex_files = 7\n{TEAM}"
+    new = new.replace('"anyone"', '"granted"\nindex_files = 9').replace('["acme-core"]', '["b"]')
     new = new.replace('"htpasswd:ana", ', "")
     file = SourcedTables("team.toml", tables_in(new))
 
@@ -349,6 +407,9 @@ def test_a_change_since_the_plan_is_not_overwritten(harness: IndexHarness, kind:
 
 
 OPENS_AND_CLOSES: Final = """
+[main]
+read = "{main_read}"
+promote_only = false
 [[index]]
 name = "dev"
 layers = {dev}
@@ -365,10 +426,20 @@ actions = ["read"]
 index = "{grant_index}"
 """
 EARLIER: Final = OPENS_AND_CLOSES.format(
-    dev='["dev"]', dev_read="granted", secret_read="granted", names="*", grant_index="dev"
+    main_read="anyone",
+    dev='["dev"]',
+    dev_read="granted",
+    secret_read="granted",
+    names="*",
+    grant_index="dev",
 )
 LATER: Final = OPENS_AND_CLOSES.format(
-    dev='["dev", "secret"]', dev_read="granted", secret_read="granted", names="*", grant_index="pub"
+    main_read="granted",
+    dev='["dev", "secret"]',
+    dev_read="granted",
+    secret_read="granted",
+    names="*",
+    grant_index="pub",
 )
 
 
@@ -390,9 +461,10 @@ def test_nobody_reads_on_the_way_what_was_and_will_be_closed(
 ) -> None:
     """Killed at any call of the store, nothing is open that is not so before or after."""
     put(harness.index, first)
-    for number, name in enumerate(("dev", "secret", "pub")):
+    for number, name in enumerate(("dev", "secret", "pub", MAIN)):
         made = make_wheel(version=f"{number + 1}.0")
-        harness.index.named(name).uploads.accept(made.arrival(harness.folder), ALICE)
+        served = harness.index.server.indexes.get(name)
+        served.uploads.accept(made.arrival(harness.folder), ALICE)
     before = read_by_anybody(harness.opened(seed=2))
     start = harness.snapshot()
     put(harness.index, second, PRUNE)
@@ -418,6 +490,16 @@ def test_nobody_reads_on_the_way_what_was_and_will_be_closed(
     assert calls > 10
 
 
+main = st.fixed_dictionaries(
+    {},
+    optional={
+        "read": st.sampled_from(["anyone", "granted"]),
+        "promote_only": st.booleans(),
+        "project_files": st.integers(0, 9),
+        "promote_from": st.just(["dev"]),
+        "snapshot": st.dates().map(str),
+    },
+)
 names = st.from_regex(r"[a-z][a-z0-9]{1,8}", fullmatch=True).filter(
     lambda name: name not in {MAIN, "upstream", "simple", "files", "legacy"}
 )
@@ -460,6 +542,7 @@ rules = st.lists(
 
 
 @given(
+    main,
     indexes,
     grants,
     st.dictionaries(names, st.lists(principals, max_size=3), max_size=2),
@@ -468,6 +551,7 @@ rules = st.lists(
 @settings(max_examples=60, deadline=None)
 def test_what_is_shown_is_what_is_in_force(
     tmp_path_factory: pytest.TempPathFactory,
+    main: dict[str, Any],
     index: list[dict[str, Any]],
     grant: list[dict[str, Any]],
     groups: dict[str, list[str]],
@@ -475,7 +559,13 @@ def test_what_is_shown_is_what_is_in_force(
 ) -> None:
     """The file that `show` prints changes nothing in its own store, and makes an equal one."""
     one, other = (IndexHarness(tmp_path_factory.mktemp("store")) for _ in range(2))
-    given_tables = {"index": index, "grant": grant, "groups": groups, "retention": retention}
+    given_tables = {
+        "main": main,
+        "index": index,
+        "grant": grant,
+        "groups": groups,
+        "retention": retention,
+    }
     tables = read_tables(given_tables, TABLES)
     confirmed = ApplyOptions(even_if_open=True)
     one.index.server.applying.apply([SourcedTables("a", tables)], BO, confirmed)

@@ -3,6 +3,7 @@
 import pytest
 from packaging.utils import NormalizedName
 
+from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, remove_now
 from tests.operations.old_sdists import old_sdist, sdist_without_metadata
@@ -16,7 +17,6 @@ from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.uploads import PublishedFile
-from wheelyard.settings.sections import MainSettings, Settings
 from wheelyard.wiring.index import Index
 
 SHORT = old_sdist("demo", "1.0-1")
@@ -147,8 +147,7 @@ def test_a_quota_is_that_of_the_project_that_gets_the_file(
     harness: IndexHarness, name: str
 ) -> None:
     """A full project takes no file because another reading of its filename has room."""
-    quotas = MainSettings(project_files=1)
-    index = harness.opened(5, settings=Settings(main=quotas))
+    index = harness.opened(5, tables=toml_of(main={"project_files": 1}))
     upload(index, harness, make_wheel())
     before = harness.snapshot()
 

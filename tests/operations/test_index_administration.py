@@ -100,7 +100,7 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
     assert names_of(there) == [MAIN, "dev", "prod"]
     layers = ["dev", "prod"]
     there.server.index_administration.change("dev", {"layers": layers}, "local:bo", "sees prod")
-    changed = here.server.index_administration.show()[1]
+    changed = here.server.index_administration.show()[2]
     assert (changed.source, changed.index, changed.created_by, changed.changed_by) == (
         *("", {"name": "dev", "layers": layers}, "user:ana@acme.dev", "local:bo"),
     )
@@ -137,7 +137,10 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
 )
 def test_what_cannot_be_made(harness: IndexHarness, table: dict[str, Any], code: str) -> None:
     """A name that is taken, and a definition that is wrong, are not stored."""
-    settings, tables = Settings(server=ServerSettings(roots=("acme",))), toml_of(index=(PROD, DEV))
+    settings, tables = (
+        Settings(server=ServerSettings(roots=("acme",))),
+        toml_of(index=(PROD, DEV)),
+    )
     administration = harness.opened(3, settings=settings, tables=tables).server.index_administration
     before = harness.bytes_at(keys.INDEX_LIST)
 
@@ -161,7 +164,7 @@ def test_a_source_of_promotions_that_does_not_exist(harness: IndexHarness) -> No
     (warning,) = texts_of(made.warnings)
     assert warning.startswith("promote_from of the index qa names the index dve, which does not")
     assert changed.warnings == ()
-    assert [len(index.warnings) for index in administration.show()] == [1, 0, 0]
+    assert [len(index.warnings) for index in administration.show()] == [0, 1, 0, 0]
 
 
 def test_a_circle_is_refused(harness: IndexHarness) -> None:
@@ -220,7 +223,7 @@ def test_packages_that_an_index_does_not_show_are_said(
     (warning,) = administration.change("dev", {"layers": layers}, "local:bo").warnings
 
     assert warning.message.startswith("The index dev has packages that it does not show")
-    assert [row.warnings for row in administration.show()] == [(), (warning,)]
+    assert [row.warnings for row in administration.show()] == [(), (), (warning,)]
     assert administration.change("dev", {"layers": ["dev"]}, "local:bo").warnings == ()
 
 
@@ -384,7 +387,7 @@ def test_a_definition_of_a_newer_version(harness: IndexHarness) -> None:
     index = opened(harness, seed=7)
 
     assert names_of(index) == [MAIN]
-    assert "mirror" in index.server.index_administration.show()[0].problem
+    assert "mirror" in index.server.index_administration.show()[1].problem
 
 
 @pytest.mark.parametrize(
@@ -406,11 +409,11 @@ def test_what_stops_the_start(harness: IndexHarness, settings: Settings, words: 
 
 
 def test_a_damaged_list_of_indexes_stops_no_start(harness: IndexHarness) -> None:
-    """A server starts without the indexes of the store, and its warnings say what is damaged."""
+    """A server starts and opens nothing, and its warnings say what is damaged."""
     harness.upload(make_wheel("demo", "1.0"))
     harness.store.put(keys.INDEX_LIST, b"?", None)
     settings, spool, runtime = (
-        Settings(main=OPEN_MAIN),
+        Settings(),
         Spool(harness.folder),
         harness.index.server.runtime,
     )
@@ -419,7 +422,9 @@ def test_a_damaged_list_of_indexes_stops_no_start(harness: IndexHarness) -> None
         Stores.of(harness.store), spool, settings, runtime, StoreTraits(), is_server=True
     )
 
-    assert index.uploads.accept(make_wheel("demo", "2.0").arrival(harness.folder), ALICE).filename
+    with pytest.raises(Unavailable, match=r"index-list\.json is damaged"):
+        index.uploads.accept(make_wheel("demo", "2.0").arrival(harness.folder), ALICE)
+    assert not index.read_policy.is_public()
     assert any("index-list.json is damaged" in line for line in texts_of(server_warnings(index)))
 
 
@@ -437,7 +442,8 @@ def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
         with pytest.raises(Unavailable, match=r"index-list\.json is lost"):
             question(Call(index=index, caller=ALICE))
 
-    assert index.uploads.accept(make_wheel("demo", "2.0").arrival(harness.folder), ALICE).filename
+    with pytest.raises(Unavailable, match=r"index-list\.json is lost"):
+        index.uploads.accept(make_wheel("demo", "2.0").arrival(harness.folder), ALICE)
     assert any("index-list.json is lost" in line for line in texts_of(server_warnings(index)))
     assert harness.check(rebuild=True).repaired
     assert names_of(index) == [MAIN, "dev", "prod"]
@@ -536,12 +542,12 @@ def test_a_private_server_warns_of_no_open_index(harness: IndexHarness) -> None:
     for table in tables:
         administration.make(table, "local:bo")
     administration.change("dev", {"read": None}, "local:bo", even_if_open=True)
-    assert [len(row.warnings) for row in administration.show()] == [0, 1]
+    assert [len(row.warnings) for row in administration.show()] == [0, 0, 1]
     settings = Settings(access=AccessSettings(private=True))
 
     private = harness.opened(5, settings=settings).server.index_administration
 
-    assert [row.warnings for row in private.show()] == [(), ()]
+    assert [row.warnings for row in private.show()] == [(), (), ()]
 
 
 def test_null_leaves_a_key_out(harness: IndexHarness) -> None:
@@ -581,11 +587,15 @@ def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:
 
 
 @pytest.mark.parametrize(
-    ("read", "private", "is_told"),
-    [("granted", False, True), ("anyone", False, False), ("granted", True, False)],
+    ("read", "private", "places"),
+    [
+        ("granted", False, ["the index dev"]),
+        ("anyone", False, []),
+        ("anyone", True, ["the indexes main and dev"]),
+    ],
 )
 def test_files_of_a_closed_index_in_a_public_bucket_are_told(
-    harness: IndexHarness, read: str, *, private: bool, is_told: bool
+    harness: IndexHarness, read: str, places: list[str], *, private: bool
 ) -> None:
     """Where one index is closed, the start says that everybody gets its files by their URLs."""
     settings = Settings(
@@ -593,14 +603,17 @@ def test_files_of_a_closed_index_in_a_public_bucket_are_told(
     )
     index = harness.opened(5, settings=settings, tables=toml_of(index=({**DEV, "read": read},)))
 
-    told = [text for text in texts_of(index_warnings(index)) if "reading the index dev" in text]
+    told = [text for text in texts_of(index_warnings(index)) if "the public bucket" in text]
 
-    assert ["from the public bucket" in text for text in told] == [True] * is_told
+    assert [text.partition(" needs a credential")[0] for text in told] == [
+        f"reading {place}" for place in places
+    ]
 
 
 def test_clients_of_an_index_hear_of_its_layers(harness: IndexHarness) -> None:
     """The settings of a client name the projects that a layer has, and what these need."""
-    index = opened(harness, PROD)
+    index = harness.opened(3, tables=toml_of(main=OPEN_MAIN, index=(PROD,)))
+    harness.index = index
     lines = b"Metadata-Version: 2.1\nName: core\nVersion: 1.0\nRequires-Dist: needed\n"
     harness.upload(make_wheel("core", metadata=lines))
     harness.upload(make_wheel("needed"))

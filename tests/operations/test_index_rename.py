@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import texts_of
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from tests.refused import refused
@@ -69,7 +70,7 @@ class Dying(ForwardingStore):
 
 def opened(harness: IndexHarness, store: Store | None = None) -> Index:
     """Return an index over the store with empty caches."""
-    return harness.opened(9, store, Settings(main=OPEN_MAIN))
+    return harness.opened(9, store, Settings())
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def old(harness: IndexHarness) -> IndexHarness:
     It has a package, and so has the index at the root. A grant, a publisher and a token name it,
     and a grant names no index.
     """
-    index = opened(harness)
+    index = harness.opened(9, tables=toml_of(main=OPEN_MAIN))
     administration = index.server.index_administration
     administration.make({"name": "team"}, "local:bo")
     administration.make({"name": "dev", "layers": ["dev", "team"]}, "local:bo")

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from packaging.version import Version
 
 from tests.catalog.faulty_store import Fault, FaultKind, FaultyStore, ProcessCrash
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness, code_of, history
 from tests.operations.two_indexes import BO, DEMO, ONE, TwoIndexes
@@ -28,7 +29,6 @@ from wheelyard.operations.promotion import IndexSide
 from wheelyard.rendering.feeds import latest_entries
 from wheelyard.rendering.web.admin.journal import entry_rows
 from wheelyard.rendering.web.project_pages import changes_of
-from wheelyard.settings.sections import MainSettings, Settings
 
 WHEEL, SDIST, LATER = make_wheel(), make_sdist(), make_wheel(tag="py2-none-any")
 RELEASE = Selection(ONE)
@@ -308,9 +308,9 @@ def test_an_index_that_takes_promotions_alone(indexes: TwoIndexes) -> None:
 
 
 def test_rules_of_main(harness: IndexHarness) -> None:
-    """Main has its rules in a section of the settings."""
-    rules = MainSettings(promote_from=("prod",), promote_only=True)
-    indexes = TwoIndexes(harness, settings=Settings(main=rules))
+    """Main has rules of promotion as another index has."""
+    harness.opened(3, tables=toml_of(main={"promote_from": ["prod"], "promote_only": True}))
+    indexes = TwoIndexes(harness)
     indexes.upload(WHEEL)
     indexes.promote()
     root = indexes.dev.named(MAIN)

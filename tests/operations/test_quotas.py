@@ -1,9 +1,9 @@
 """Quotas of an index in memory: uploads at the limits, and usage across processes."""
 
 import pytest
-from msgspec import convert
 from packaging.utils import NormalizedName
 
+from tests.index_tables import toml_of
 from tests.operations.distributions import make_sdist, make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.two_indexes import TwoIndexes
@@ -12,7 +12,6 @@ from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import File
 from wheelyard.model.quotas import MIB, size_of_file
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import MainSettings, Settings
 from wheelyard.wiring.index import Index
 
 DEMO = NormalizedName("demo")
@@ -20,7 +19,7 @@ DEMO = NormalizedName("demo")
 
 def limited(harness: IndexHarness, seed: int = 5, **limits: int) -> Index:
     """Return an index over the same store, as another process has it, with quotas."""
-    return harness.opened(seed, settings=Settings(main=convert(limits, MainSettings)))
+    return harness.opened(seed, tables=toml_of(main=limits))
 
 
 def upload(harness: IndexHarness, version: str, name: str = "demo") -> File:

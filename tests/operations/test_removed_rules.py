@@ -102,7 +102,7 @@ def test_the_rule_is_never_dropped_silently(index: Index) -> None:
 
 def test_list_check_start_and_health_name_it(harness: IndexHarness, index: Index) -> None:
     """The list of indexes, a check, the start of a server and its health name the command."""
-    (listed,) = index.server.index_administration.show()
+    _, listed = index.server.index_administration.show()
     findings = harness.check()
 
     assert (listed.problem, findings.problems) == ("", [])

@@ -172,13 +172,16 @@ def test_idle_copy_asks_both_feeds(source: IndexHarness, target: IndexHarness, o
     read_once = ("get", keys.PROJECT_NAMES), ("list", keys.PENDING), ("get", keys.CHANGES)
     others_read = ("list", keys.DOWNLOADS), ("get", keys.DECISIONS), ("list", keys.UPSTREAM)
     lines_read = ("get", CHANGED_PASSWORDS)
+    opened = [("get", keys.INDEX_LIST), ("list", keys.INDEX_LIST_JOURNAL)]
     assert here.calls[1:] == [
+        *opened,
         *read_once,
         *others_read,
         lines_read,
     ]  # the first one is of the format
     seen = [("get", keys.COPIED), ("list", keys.PENDING), ("get", keys.CHANGES)]
     assert there.calls[1:] == [
+        *opened,
         *seen,
         ("get", keys.PROJECT_NAMES),
         ("get", keys.PROJECT_NAMES),

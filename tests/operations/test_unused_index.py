@@ -13,7 +13,7 @@ from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.errors import Forbidden
 from wheelyard.model.index_name import MAIN
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import MainSettings, Settings
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Entry, Store
 from wheelyard.storage.forwarding import ForwardingStore
 from wheelyard.wiring.index import Index
@@ -24,9 +24,9 @@ VIEW = {"name": "view", "layers": ["dev"]}
 
 
 def opened(harness: IndexHarness, *tables: dict[str, Any], only: bool | None = None) -> Index:
-    """Return an index over the store, with these indexes and `promote_only` in its settings."""
-    main = MainSettings(promote_only=only)
-    return harness.opened(4, settings=Settings(main=main), tables=toml_of(index=tables))
+    """Return an index over the store, with these indexes and `promote_only` of main."""
+    main = {} if only is None else {"promote_only": only}
+    return harness.opened(4, tables=toml_of(main=main, index=tables))
 
 
 def upload(harness: IndexHarness, index: Index, name: str = "demo") -> None:
@@ -42,7 +42,7 @@ def test_main_is_closed_while_it_is_empty_beside_others(harness: IndexHarness) -
 
     with pytest.raises(Forbidden, match=r"upload to one of the indexes: dev\. To") as caught:
         upload(harness, index)
-    with pytest.raises(Forbidden, match="promote_only = false"):
+    with pytest.raises(Forbidden, match="promote_only=false"):
         index.uploads.accept(make_wheel().arrival(harness.folder), ALICE)
 
     assert caught.value.code == "index_not_named"
@@ -125,7 +125,7 @@ def test_pages_look_seldom_whether_main_was_used(harness: IndexHarness) -> None:
     assert (lists_of_pages(), lists_of_pages()) == (1, 0)
     harness.clock.advance(seconds=15)
     assert lists_of_pages() == 1
-    upload(harness, harness.index)
+    upload(harness, opened(harness, only=False))
     harness.clock.advance(seconds=15)
     is_used = True
     assert (lists_of_pages(), lists_of_pages()) == (1, 0)

@@ -5,7 +5,7 @@ from typing import Final
 import pytest
 
 from tests.advice import texts_of
-from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
+from tests.operations.in_memory_index import ALICE, IndexHarness
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.operation import Call
 from wheelyard.errors import Conflict, Invalid, Unavailable
@@ -30,7 +30,7 @@ def section(*labels: str) -> UpstreamSettings:
 
 def settings_of(*labels: str) -> Settings:
     """Return the settings of a server with an upstream index of each label."""
-    return Settings(main=OPEN_MAIN, upstream=section(*labels))
+    return Settings(upstream=section(*labels))
 
 
 def served(harness: IndexHarness, settings: Settings) -> Index:
@@ -64,7 +64,7 @@ def test_a_server_without_the_label_shows_nothing_of_the_index(harness: IndexHar
     """Without an upstream index of its layers an index is not shown, nor is one made from it."""
     harness.index.server.index_administration.make(ML, "local:bo")
     harness.index.server.index_administration.make(OVER, "local:bo")
-    for settings in (settings_of("pypi"), Settings(main=OPEN_MAIN)):
+    for settings in (settings_of("pypi"), Settings()):
         index = served(harness, settings)
         for name in ("ml", "over"):
             with pytest.raises(Unavailable) as refused:

@@ -12,7 +12,7 @@ from packaging.utils import NormalizedName
 from tests.advice import in_terminal
 from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
-from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from tests.operations.store_copies import store_copy
 from wheelyard.api.journal_operations import (
     JournalQuery,
@@ -35,9 +35,8 @@ FILES: Final = f"{keys.FILES}demo/"
 
 def with_files(harness: IndexHarness) -> Index:
     """Return an index with `dev` and `qa`, with a file in each."""
-    index = harness.opened(3)
-    for name in ("dev", "qa"):
-        index.server.index_administration.make({"name": name}, "local:bo")
+    tables = toml_of(main=OPEN_MAIN, index=({"name": "dev"}, {"name": "qa"}))
+    harness.index = index = harness.opened(3, tables=tables)
     for number, name in enumerate(("dev", "qa")):
         made = make_wheel(version=f"{number}.0")
         index.named(name).uploads.accept(made.arrival(harness.folder), ALICE)
@@ -196,6 +195,7 @@ def test_one_journal_of_all_indexes(harness: IndexHarness) -> None:
     assert sorted(entries[1:]) == [
         ("", None, "index-made"),
         ("", None, "index-made"),
+        ("", None, "main-changed"),
         ("dev", "demo", "uploaded"),
         ("qa", "demo", "uploaded"),
     ]

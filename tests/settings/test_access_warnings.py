@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from tests.advice import texts_of
 from tests.authentication.verifiers.test_password_hashes import SHA
 from tests.http.servers import memory_index
-from tests.index_tables import put_tables, toml_of
+from tests.index_tables import put_tables, split, toml_of
 from tests.model.jobs import BUILDKITE
 from tests.operations.in_memory_index import START
 from wheelyard.model.grants import Granted, GrantFields
@@ -25,9 +25,10 @@ PASSWORDS = "every name of access.htpasswd_file may read and upload to every pro
 def index_of(folder: Path, text: str, source: str) -> Index:
     """Return an index with a grant that is from a file of this name, or was added by hand."""
     (folder / "users").write_text(f"ana:{SHA}\n")
-    (folder / "wheelyard.toml").write_text(text)
+    of_process, of_index = split(text)
+    (folder / "wheelyard.toml").write_text(of_process)
     loaded = load_settings(file=folder / "wheelyard.toml", environ={})
-    index = memory_index(folder, loaded.settings)
+    index = memory_index(folder, loaded.settings, tables=of_index)
     index.server.sources = loaded.sources
     granted = Granted(at=START, by="local:ana", id="g1", grant=TO_ANA, source=source)
     index.server.access.records.change(lambda _: (granted,))

@@ -8,14 +8,14 @@ import pytest
 from tests.cli.conftest import SERVERS, WHERE, called
 from tests.clients.harness import REPOSITORY, Sandbox
 from tests.http_server import WHEELYARD
-from tests.index_tables import put_tables
+from tests.index_tables import put_tables_at
 from tests.settings.written import GRANT
-from wheelyard.settings.sections import Settings, StoreSettings
-from wheelyard.wiring.build import open_index
 
 pytestmark = pytest.mark.integration
 
 Typed = Callable[..., CompletedProcess[str]]
+DECIDED = "[access]\nprivate = false\n"
+"""The answer that settings with a grant have to give."""
 
 
 @pytest.fixture
@@ -41,14 +41,17 @@ def test_a_wrong_setting_is_one_line_without_a_secret(typed: Typed, command: lis
     assert "hunter2" not in line
 
 
+CLOSED = '[main]\nread = "granted"\n'
+
+
 @pytest.mark.parametrize(
     ("toml", "tables", "words"),
     [
         ("", "", "anybody"),
         ("[access]\nprivate = true", "", "whom a grant or a token names"),
-        ('[main]\nread = "granted"', "", "whom a grant or a token names"),
+        ("", CLOSED, "whom a grant or a token names"),
         ("[access]\nprivate = false", GRANT.format("domain:acme.dev", "*"), "anybody"),
-        ('[main]\nread = "granted"', GRANT.format("anonymous", "*"), "anybody"),
+        ("", CLOSED + GRANT.format("anonymous", "*"), "anybody"),
         (
             "[access]\nprivate = true",
             GRANT.format("anonymous", "*"),
@@ -72,8 +75,7 @@ def test_who_reads_main_is_said(
     """Checking the settings tells who may read the index at the root."""
     (sandbox.folder / "users").write_text("")
     if tables:
-        place = StoreSettings(location=str(sandbox.folder / "wheelyard-data"))
-        put_tables(open_index(Settings(store=place)), tables)
+        put_tables_at(sandbox.folder / "wheelyard-data", tables)
 
     done = typed("config", "check", WHEELYARD_TOML=toml)
 
@@ -102,6 +104,8 @@ def test_each_changed_setting_names_its_source(typed: Typed, sandbox: Sandbox) -
         "access.private = true, from WHEELYARD_ACCESS_PRIVATE",
         'access.private_names = ["a"], from wheelyard.toml',
         "access.metrics_token = (not shown), from WHEELYARD_ACCESS_METRICS_TOKEN",
+        "reading main: whom a grant or a token names",
+        "index main: no keys",
     ]
 
 

@@ -41,7 +41,6 @@ def refusal(text: str, folder: Path) -> str:
         ("access.private_names", [["a*b"]]),
         ("access.metrics_token", ["\u00e9"]),
         ("access.htpasswd_may", ["read", ["admin"], ["approve"]]),
-        ("main.read", ["everybody"]),
         ("google.access_token.indexes", ["dev", ["Dev"], ["a b"]]),
         ("access.htpasswd_file", ["a\0b"]),
         ("access.static_token", ["a-token-in-a-file-of-settings"]),

@@ -8,7 +8,6 @@ from typing import Final
 
 import pytest
 
-from tests.advice import in_terminal
 from tests.index_tables import split
 from tests.settings.written import settings_of, variables_of
 from wheelyard.authentication.verifiers.google_endpoints import GoogleEndpoints
@@ -111,6 +110,9 @@ def test_an_earlier_name_of_a_variable_stops_the_start(names: str, section: str)
         ("google.access_token", "tokeninfo_url"),
         ("iap", "keys_url"),
         ("web", "remote_images"),
+        ("promotion", "promote_other_person"),
+        ("promotion", "promote_min_age_days"),
+        ("promotion", "promote_approvals"),
     ],
 )
 def test_a_removed_setting_says_so(section: str, key: str) -> None:
@@ -136,37 +138,11 @@ def test_a_removed_setting_says_so(section: str, key: str) -> None:
 )
 def test_a_key_of_an_earlier_section_names_that_of_main(section: str, key: str) -> None:
     """What main demands, and its quotas, stood in sections of their own; the start names `main`."""
-    with pytest.raises(Invalid, match=rf"^{section}\.{key}: it is main\.{key} now"):
+    with pytest.raises(Invalid, match=rf"^{section}\.{key}: it is a key of \[main\] now, which"):
         read(WHEELYARD_TOML=f"[{section}]\n{key} = 1")
     variable = f"WHEELYARD_{section}_{key}".upper()
-    with pytest.raises(Invalid, match=f"^{variable}: it is main.{key} now"):
+    with pytest.raises(Invalid, match=rf"^{variable}: it is a key of \[main\] now, which"):
         read(**{variable: "1"})
-
-
-@pytest.mark.parametrize(
-    ("line", "why"),
-    [
-        ('name = "main"', "it has this name always"),
-        ('layers = ["main", "dev"]', "it shows its own packages"),
-        ('merge = ["acme-*"]', "no layers whose files could be merged"),
-        ('filter = "age_days >= 7"', "there are no filters any more. Write the keys of rules"),
-    ],
-)
-def test_main_has_no_layers_of_its_own(line: str, why: str) -> None:
-    """A key of `[[index]]` that means nothing in main stops the start, with what to do."""
-    with pytest.raises(Invalid, match=rf"^main\.{line.split(maxsplit=1)[0]}: .*{why}"):
-        read(WHEELYARD_TOML=f"[main]\n{line}")
-
-
-def test_main_has_the_keys_of_an_index() -> None:
-    """`[main]` has rules of promotion and quotas, in a file and in variables."""
-    text = '[main]\npromote_only = false\npromote_from = ["", "dev"]\nproject_files = 3'
-    settings = read(WHEELYARD_TOML=text, WHEELYARD_MAIN_INDEX_SIZE="5")
-
-    assert settings.main.promote_only is False
-    assert read().main.promote_only is None
-    assert settings.main.rules.promote_from == ("main", "dev")
-    assert (settings.main.quotas.index_size, settings.main.quotas.project_files) == (5, 3)
 
 
 @pytest.mark.parametrize(
@@ -287,20 +263,6 @@ def test_uploads_by_anybody() -> None:
 
     assert read("access.anonymous_uploads=true").access.anonymous_uploads
     assert read("access.anonymous_uploads=true", *more).access.anonymous_uploads
-
-
-@pytest.mark.parametrize("table", ["index"])
-def test_tables_of_the_index_are_in_the_store(tmp_path: Path, table: str) -> None:
-    """A settings file with a table that describes the index stops the start, with the command."""
-    file = tmp_path / "old.toml"
-    file.write_text(f'[server]\nport = 1\n[[{table}]]\nname = "dev"\n')
-
-    with pytest.raises(Invalid, match=f"has {table}: the store keeps") as refused:
-        load_settings(file=file, environ={})
-
-    assert f"'wheelyard apply {file}'" in in_terminal(refused.value)
-    beside = load_settings(file=file, environ={}, passes_over_index=True)
-    assert beside.settings == Settings(server=ServerSettings(port=1))
 
 
 def test_every_documented_example_is_valid(tmp_path: Path) -> None:

@@ -5,14 +5,13 @@ from pathlib import Path
 import pytest
 
 from wheelyard.errors import Invalid
+from wheelyard.model.index_file import TABLES
 from wheelyard.remedies import Remedy
-from wheelyard.settings.load import OF_THE_INDEX, load_settings
+from wheelyard.settings.load import load_settings
 from wheelyard.settings.sections import Settings
 
-NAMES = sorted(OF_THE_INDEX)
 
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TABLES)
 @pytest.mark.parametrize("header", ["[{}]", "[[{}]]"])
 def test_a_table_of_the_index_stops_the_start(tmp_path: Path, name: str, header: str) -> None:
     """A settings file with a table that the store keeps is refused, with what applies the file."""
@@ -32,7 +31,7 @@ def test_a_table_of_the_index_stops_the_start(tmp_path: Path, name: str, header:
     assert loaded.settings == Settings()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", TABLES)
 def test_a_variable_of_the_index_stops_the_start(name: str) -> None:
     """A variable for such a table is refused as well."""
     with pytest.raises(Invalid, match=rf"_{name.upper()}_X: the store keeps .* as \[{name}\]"):

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.advice import texts_of
-from tests.index_tables import grants_in
+from tests.index_tables import split
+from tests.operations.in_memory_index import IndexHarness
 from tests.settings.written import GRANT, settings_of
 from wheelyard.settings.load import load_settings
-from wheelyard.settings.validation import access_warnings, warnings_for
+from wheelyard.settings.validation import warnings_for
+from wheelyard.wiring.warnings import index_warnings
 
 PROXIED = '[server]\npublic_url = "https://packages.example.com"\n'
 BUCKET = '[store]\nlocation = "gs://acme"\n'
@@ -16,6 +18,7 @@ TLS = 'certificate = "a.pem"\nkey = "b.pem"\n'
 UPSTREAM = '[upstream]\nenabled = true\nurl = "https://index.example.com/simple/"\n'
 PUBLIC = '[server]\nhost = "192.0.2.1"\n'
 CLOSED = '[main]\nread = "granted"\n'
+"""In the store."""
 
 
 @pytest.mark.parametrize(
@@ -52,7 +55,15 @@ CLOSED = '[main]\nread = "granted"\n'
             BUCKET + 'downloads = "public"\nfiles = "gs://open"\n[access]\nprivate = true',
             "knows the URL",
         ),
-        (PUBLIC + TLS + CLOSED + GRANT.format("anonymous", "*") + 'index = "open"', None),
+        (
+            PUBLIC
+            + TLS
+            + CLOSED
+            + '[[index]]\nname = "open"\n'
+            + GRANT.format("anonymous", "*")
+            + 'index = "open"',
+            None,
+        ),
         (PUBLIC + TLS + CLOSED, None),
         (
             '[google.access_token]\nresource = "gs://acme"',
@@ -68,9 +79,10 @@ CLOSED = '[main]\nread = "granted"\n'
 )
 def test_what_is_hardly_meant_is_a_warning(tmp_path: Path, text: str, words: str | None) -> None:
     """What is allowed and yet hardly meant is said, and what is usual is not."""
-    of_settings, header, rest = text.partition("[[grant]]")
-    settings, grants = settings_of(of_settings, tmp_path), grants_in(header + rest)
-    warnings = texts_of([*warnings_for(settings), *access_warnings(settings, grants)])
+    of_process, of_index = split(text)
+    settings = settings_of(of_process, tmp_path)
+    index = IndexHarness(tmp_path).opened(3, settings=settings, tables=of_index)
+    warnings = texts_of([*warnings_for(settings), *index_warnings(index)])
 
     if words is None:
         assert warnings == []

@@ -176,22 +176,6 @@ def test_a_removed_rule_keeps_releases_back(server: InProcessServer, kept: KeptS
     assert versions(server, "/prod", admin) == ["1.0", "3.0"]
 
 
-def test_a_removed_rule_of_the_settings_keeps_releases_back(
-    server: InProcessServer, kept: KeptStore
-) -> None:
-    """Main, whose rules the settings still have, is served, and gets no promotion."""
-    release: dict[str, Any] = {"version": "1.0", "to": "main"}
-
-    refused = post(
-        *(server, "/dev/api/v1/projects/shop/promote", bearer(kept, "admin")), status=403, **release
-    )
-
-    assert refused["error"] == "removed_rule"
-    assert refused["message"].endswith("Take them out of the settings, and restart the servers.")
-    warnings = "\n".join(texts_of(show_health(api_of(server)).warnings))
-    assert "promotion.promote_approvals" in warnings
-
-
 def test_counts_lose_files_and_installers(server: InProcessServer, kept: KeptStore) -> None:
     """Counts stay as they were, and have no filename and no installer once they are written."""
     store, path = server.index.stores.documents, "/dev/api/v1/projects/shop/downloads?days=400"

@@ -51,7 +51,7 @@ def chained(
         **own,
         **more,
     )
-    settings, put = Settings(upstream=section, main=OPEN_MAIN), toml_of(index=indexes)
+    settings, put = Settings(upstream=section), toml_of(main=OPEN_MAIN, index=indexes)
     with in_process(folder, settings, store=store, tables=put) as server:
         try:
             yield server

@@ -20,7 +20,7 @@ from tests.upstream.settings import front, serving, upstream_section
 from tests.waiting import until
 from wheelyard.http.upstream_reader import UPSTREAM_THREADS
 from wheelyard.model.public_packages import Decision, Verdict
-from wheelyard.settings.sections import MainSettings, ServerSettings, Settings
+from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.local import LocalStore
 from wheelyard.storage.memory import MemoryStore
 
@@ -255,9 +255,8 @@ def test_a_read_only_server_passes_files_on(tmp_path: Path, public: FakeUpstream
 def test_a_name_that_no_grant_covers_is_not_asked_for(tmp_path: Path, public: FakeUpstream) -> None:
     """Without a credential, a name that no grant covers is not asked for."""
     grant = {"who": ["anonymous"], "projects": ["team-*"], "actions": ["read"]}
-    section, main = upstream_section(public), MainSettings(read="granted")
-    settings = Settings(upstream=section, main=main)
-    with in_process(tmp_path, settings, tables=toml_of(grant=[grant])) as server:
+    settings, main = Settings(upstream=upstream_section(public)), {"read": "granted"}
+    with in_process(tmp_path, settings, tables=toml_of(main=main, grant=[grant])) as server:
         for path in ("/simple/requests/", f"/files/requests/{WHEEL}", "/pypi/requests/json"):
             assert look(server, path).status == 401
         assert look(server, "/simple/team-new/").status == 200

@@ -22,8 +22,8 @@ from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
 from tests.upstream.reading import Seen, look
 from tests.upstream.settings import close, front, upstream_section
-from wheelyard.model.stored_indexes import IndexChanged
-from wheelyard.settings.sections import MainSettings, Settings
+from wheelyard.model.stored_indexes import IndexChanged, IndexMade
+from wheelyard.settings.sections import Settings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
 from wheelyard.wiring.warnings import server_warnings
@@ -55,16 +55,22 @@ def ruled(
     keys: Mapping[str, Any],
     *,
     store: MemoryStore | None = None,
-    main: MainSettings = OPEN_MAIN,
+    main: Mapping[str, object] = OPEN_MAIN,
     **more: Any,  # noqa: ANN401 - of `[upstream]`
 ) -> Iterator[InProcessServer]:
     """Yield a server whose indexes `stable`, with packages of its own, and `over` have rules."""
-    indexes = (
+    indexes: tuple[dict[str, Any], ...] = (
         {"name": "stable", "layers": ["stable", "upstream"], "read": "anyone", **keys},
         {"name": "over", "layers": ["over", "stable"], "read": "anyone"},
     )
     section = upstream_section(public, **more)
-    settings, tables = Settings(upstream=section, main=main), toml_of(index=indexes)
+    store = store or MemoryStore(Clock().seconds)
+    if "filter" in keys:  # as an earlier version has made it
+        with in_process(folder, store=store) as server:
+            made = tuple(IndexMade(at=START, by="local:old", index=table) for table in indexes)
+            server.index.server.definitions.records.change(lambda _: made)
+        indexes = ()
+    settings, tables = Settings(upstream=section), toml_of(main=main, index=indexes)
     with in_process(folder, settings, store=store, tables=tables) as server:
         try:
             yield server
@@ -97,7 +103,7 @@ def test_a_private_name_with_hidden_files_asks_no_upstream(
 ) -> None:
     """A name is private whatever rules hide: in main, in an index, and in one that has it."""
     upstream.publish(public_wheel("acme", "99.0"))
-    main = MainSettings(promote_only=False, prereleases=False)
+    main = {"promote_only": False, "prereleases": False}
     keys = {"prereleases": False}
     with ruled(tmp_path, upstream, keys, main=main, check_upload=False) as server:
         place = "stable" if prefix else "main"

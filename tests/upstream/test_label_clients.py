@@ -14,6 +14,9 @@ from tests.upstream.public_packages import private_wheel, public_wheel
 pytestmark = [pytest.mark.clients, pytest.mark.integration]
 
 INDEX = """
+[main]
+promote_only = false
+
 [[index]]
 name = "ml"
 layers = ["main", "pytorch", "pypi"]
@@ -64,7 +67,7 @@ def index(
         for label, each in (("pytorch", pytorch), ("pypi", pypi))
     )
     section = '[upstream]\nprivate = ["team-*"]\nallow_private_networks = ["127.0.0.0/8"]\n'
-    config = f"{section}check_upload = false\n{tables}[main]\npromote_only = false\n"
+    config = f"{section}check_upload = false\n{tables}"
     folder = tmp_path_factory.mktemp("labels")
     with running_server(folder, config=config, tables=INDEX) as server:
         publish(server, private_wheel("acme-core", "1.0", "Requires-Dist: torchmetrics"))

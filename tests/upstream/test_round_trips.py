@@ -55,15 +55,16 @@ def test_a_public_page_is_read_from_the_bucket_once(
     server.clock.advance(seconds=2)
     store.calls.clear()
     assert page_of(server, "requests").headers[SOURCE] == "upstream"
-    assert (reads(store), len(store.calls)) == (keys, 3)
+    assert (reads(store), len(store.calls)) == ({*keys, "index-list.json"}, 4)
     assert upstream.requests == []
 
 
 def test_a_private_page_takes_one_request(server: InProcessServer, store: RemoteStore) -> None:
-    """A private page takes the request that it takes without an upstream index."""
+    """A private page takes the requests that it takes without an upstream index."""
     server.clock.advance(seconds=2)
     assert page_of(server, "acme").headers[SOURCE] == "private"
     server.clock.advance(seconds=2)
     store.calls.clear()
     assert page_of(server, "acme").headers[SOURCE] == "private"
-    assert store.calls == [("get", "projects/acme.json")]
+    # what main is is looked at first, as for each index
+    assert store.calls == [("get", "index-list.json"), ("get", "projects/acme.json")]

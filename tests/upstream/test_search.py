@@ -30,7 +30,7 @@ from wheelyard.model.access import ANONYMOUS, Action, Caller, Pattern, Scope
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_name import MAIN
 from wheelyard.operations.search.search_index import REMOTE_SECONDS, SearchIndex
-from wheelyard.settings.sections import AccessSettings, MainSettings, Settings
+from wheelyard.settings.sections import AccessSettings, Settings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
@@ -310,8 +310,8 @@ def test_who_sends_no_credential(tmp_path: Path, public: FakeUpstream) -> None:
     """Without a credential, only public packages that a grant covers are seen, from any cache."""
     grants = ({"who": ["anonymous"], "projects": ["acme-*"], "actions": ["read"]},)
     section = upstream_section(public)
-    settings = Settings(main=MainSettings(read="granted"), upstream=section)
-    with in_process(tmp_path, settings, tables=toml_of(grant=grants)) as app:
+    tables = toml_of(main={"read": "granted"}, grant=grants)
+    with in_process(tmp_path, Settings(upstream=section), tables=tables) as app:
         app.publish(wheel("acme-core"))
         token = token_of(app.index, "acme-*", can="read")
         app.get("/simple/idna/", ("authorization", f"Bearer {token}"))

@@ -248,7 +248,7 @@ variable "publisher_impersonators" {
 }
 
 locals {
-  index_tables = ["index", "groups", "grant", "publisher", "retention"]
+  index_tables = ["main", "index", "groups", "grant", "publisher", "retention"]
   table_name   = "(?m)^[ \t]*\\[\\[?[ \t]*[\"']?([A-Za-z0-9_-]+)"
 }
 
@@ -273,7 +273,7 @@ variable "settings" {
     condition = length(setintersection(local.index_tables, [
       for table in regexall(local.table_name, var.settings) : table[0]
     ])) == 0
-    error_message = "settings has a table that describes the index: move [[index]], [groups], [[grant]], [[publisher]] and [[retention]] to index_file."
+    error_message = "settings has a table that describes the index: move [main], [[index]], [groups], [[grant]], [[publisher]] and [[retention]] to index_file."
   }
 }
 
@@ -291,7 +291,7 @@ variable "index_file" {
     condition = length(setsubtract([
       for table in regexall(local.table_name, var.index_file) : table[0]
     ], local.index_tables)) == 0
-    error_message = "index_file has the tables [[index]], [groups], [[grant]], [[publisher]] and [[retention]]: move others to settings."
+    error_message = "index_file has the tables [main], [[index]], [groups], [[grant]], [[publisher]] and [[retention]]: move others to settings."
   }
 }
 

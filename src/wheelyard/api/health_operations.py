@@ -12,6 +12,7 @@ from msgspec.json import encode
 from wheelyard.api.operation import Call
 from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.model.decoding import counted, escaped, readable_size
+from wheelyard.model.index_name import MAIN
 from wheelyard.operations.server_state import ServerState
 from wheelyard.operations.sweep import EVERY, JOB, last_completed
 from wheelyard.remedies import Caution
@@ -145,6 +146,8 @@ def _index_parts(index: Index) -> Iterator[HealthPart]:
     except Unavailable as fault:
         yield HealthPart("indexes", "failed", fault.message)
         return
+    if MAIN in in_force.problems:
+        yield HealthPart("index main", "failed", in_force.problems[MAIN])
     for name in sorted(in_force.names):
         problem = in_force.problems.get(name, "")
         text = problem or f"It is served below {index.settings.server.public_path}/{name}/."

@@ -1,5 +1,5 @@
 """
-Operations on indexes but main.
+Operations on indexes.
 
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
@@ -17,7 +17,7 @@ from wheelyard.remedies import Caution
 
 
 class IndexAnswer(Struct, frozen=True):
-    """The indexes but main."""
+    """All indexes, first main, whose keys have no name."""
 
     indexes: tuple[ListedIndex, ...]
     revision: int
@@ -48,7 +48,11 @@ class IndexEdit(Struct, frozen=True, forbid_unknown_fields=True):
     """The keys that change, with null for those to leave out."""
     note: str = ""
     as_of: Annotated[datetime, Meta(tz=True)] | None = None
-    """`changed`, or else `created`, as the list had it: another change since then is a conflict."""
+    """
+    `changed`, or else `created`, as the list had it: another change since then is a conflict.
+
+    It is 1970-01-01T00:00:00Z for main while nobody has changed it.
+    """
     even_if_open: bool = False
     """As in `NewIndex`."""
 

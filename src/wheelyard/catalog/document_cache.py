@@ -7,6 +7,7 @@ the store does not answer until it is `stale_if_error` seconds old.
 """
 
 import gzip
+import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
@@ -211,16 +212,28 @@ class DocumentCache(Generic[T]):
         if cached is None or max_age == "any":
             return cached
         if self._policy.is_local:
+            if cached.version == ABSENT:
+                return cached if self._is_absent(key) else None
             current = self._store.get(key, cached.version or None)
-            is_current = (
-                current is None if cached.version == ABSENT else type(current) is NotModified
-            )
-            return cached if is_current else None
+            return cached if type(current) is NotModified else None
         now = self._runtime.monotonic()
         if max_age == "stale":
             return cached if now - cached.validated_at < self._policy.stale_if_error else None
         is_fresh = max_age == "fresh" and now - cached.attempted_at < self._policy.freshness
         return cached if is_fresh else None
+
+    def _is_absent(self, key: Key) -> bool:
+        """Return whether a local store lacks a document: in a folder by one system call."""
+        path = self._store.path_of(key)
+        try:
+            if path is not None:
+                os.lstat(path)
+                return False
+        except FileNotFoundError:
+            return True
+        except OSError:
+            pass  # the store says why
+        return self._store.get(key) is None
 
     def get(self, key: Key, max_age: MaxAge = "fresh") -> Snapshot[T]:
         """

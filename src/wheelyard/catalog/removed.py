@@ -31,7 +31,6 @@ from wheelyard.storage.base import Key
 
 REMOVED_RULES: Final = ("promote_other_person", "promote_min_age_days", "promote_approvals")
 """The keys of an index by which earlier versions kept releases back that were promoted to it."""
-OUT_OF_SETTINGS: Final = "Take them out of the settings, and restart the servers."
 REMOVED_RULE: Final = "removed_rule"
 """The code of an error about an index that has such a rule."""
 DEVICE_LOGINS: Final = "credentials/logins/"

@@ -28,7 +28,6 @@ from wheelyard.cli.output import JSON, cli_command, print_result, warn
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.index_file import TABLES, WRONG_FILE, joined, read_tables, to_toml
-from wheelyard.model.index_name import MAIN
 from wheelyard.operations.applied_files import AppliedFiles
 from wheelyard.operations.apply_plan import AppliedChange
 from wheelyard.operations.applying import ApplyReport, SourcedTables
@@ -157,9 +156,6 @@ def _tables_in(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         why = getattr(error, "strerror", None) or error
         raise Invalid(f"{escaped(str(path))} cannot be read: {why}.", code=WRONG_FILE) from error
-    if MAIN in tables:
-        # who writes read = "granted" there must not take main for closed
-        warn(f"{escaped(str(path))}: [main] is a section of the settings, and is passed over here")
     try:
         read_tables(tables, names_in(()))
     except Invalid as fault:

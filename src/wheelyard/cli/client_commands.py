@@ -231,9 +231,11 @@ def _settings_of_index(
                 return ClientSettings(root=root, index=path, serves_public=one_url)
         settings, has_upstream = index.settings, index.upstream is not None
         takes_uploads = index.takes_uploads
+    elif has_store(settings):
+        index = _index_or_advice(name)
+        has_upstream, takes_uploads = index.upstream is not None, index.takes_uploads
     else:
-        has_upstream = settings.upstream.is_on
-        takes_uploads = not (settings.main.promote_only or settings.server.read_only)
+        has_upstream, takes_uploads = settings.upstream.is_on, not settings.server.read_only
     return ClientSettings(
         root=root or settings.base_url,
         index=path,

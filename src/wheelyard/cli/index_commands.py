@@ -1,4 +1,4 @@
-"""`wheelyard index`: the indexes of one store but main."""
+"""`wheelyard index`: the indexes of one store."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -45,7 +45,7 @@ NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
 @click.group("index", cls=CliGroup)
 def index_command() -> None:
     """
-    List, add, change and remove indexes of the store, such as dev and prod.
+    List, add, change and remove indexes of the store, such as dev and prod, and change main.
 
     Servers know a change at once, without a restart.
 
@@ -56,7 +56,7 @@ def index_command() -> None:
 @index_command.subcommand("list", JSON, *INDEX)
 def list_indexes() -> None:
     """
-    Print all indexes but main, who made each, and the file that it is from.
+    Print all indexes, first main, who made each, and the file that it is from.
 
     Examples:
         wheelyard index list
@@ -144,10 +144,11 @@ def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: 
     """
     Give other values to keys of the index NAME.
 
-    A key without a value is left out from then on.
+    A key without a value is left out from then on. Main has the same keys, but layers and merge.
 
     Examples:
         wheelyard index change prod layers=prod
+        wheelyard index change main read=granted promote_only=true
         wheelyard index change prod merge= --note 'one owner for each name'
 
     Documentation: indexes.md

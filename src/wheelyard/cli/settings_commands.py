@@ -162,7 +162,7 @@ def health_command() -> int:
 
 def _check_store(loaded: LoadedSettings, index: Index) -> None:
     """
-    Print the indexes and who reads main, and warn of settings and tokens that need a look.
+    Print the indexes and who may read main, and warn of settings and tokens that need a look.
 
     `index` is that of the settings, over an empty store. Raises Invalid or Unavailable if no server
     can open the store, or start with the indexes of the store.
@@ -172,6 +172,7 @@ def _check_store(loaded: LoadedSettings, index: Index) -> None:
         index.server.sources = loaded.sources
     try:
         _warn_of_expiring_tokens(index)
+        click.echo(f"reading main: {_readers_of_main(index)}")
         for listed in index.server.index_administration.show():
             click.echo(escaped(f"index {listed.name}: {describe_keys(listed.index)}"))
         index.server.definitions.require_start()
@@ -184,6 +185,7 @@ def _check_store(loaded: LoadedSettings, index: Index) -> None:
 
 
 def _readers_of_main(index: Index) -> str:
+    """Return who may read main, in words."""
     access = index.settings.access
     if index.read_policy.is_public():
         return "anybody"

@@ -24,8 +24,9 @@ from wheelyard.exporting.site_folder import (
     SiteStore,
     read_manifest,
 )
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexRemoved
-from wheelyard.operations.index_definitions import IndexDefinitions
+from wheelyard.operations.index_definitions import IndexDefinitions, served_definition
 from wheelyard.settings.sections import Settings
 from wheelyard.storage.base import Key
 from wheelyard.storage.location import is_bucket, parse_location
@@ -55,6 +56,7 @@ def index_folders(
     """
     in_force = index.server.definitions
     indexes = in_force.load()
+    served_definition(indexes, MAIN)  # raises if nobody can say what main is
     present = {*before.indexes}
     if not before.is_whole:  # the manifest may have been removed, or damaged
         present |= {*_exported_indexes(site, index.settings)}

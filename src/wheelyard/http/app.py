@@ -1,28 +1,31 @@
 """
 The ASGI application of one server process: the trace, and which index a request is for.
 
-`/<index>/...` is answered by the application of that index (`index_app.py`), which is built when it
-is first asked for. The routes of main begin with words that no index has as its name, so most paths
-need no look at the definitions.
+Each index is answered by an application of its own (`index_app.py`), which is built when it is
+first asked for, and anew when its definition has changed. Which definitions are current is looked
+at for each request: on a local store by a system call that all requests of one turn share, on a
+remote one by a read as often as any document is read.
 """
 
 from asyncio import get_running_loop
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from wheelyard.concurrency.caches import LruCache
 from wheelyard.errors import WheelyardError
 from wheelyard.http.context import IndexContext
 from wheelyard.http.context_building import build_context, context_of_index
-from wheelyard.http.fast_path import AsgiApp
-from wheelyard.http.index_app import FAULT, IndexApp
+from wheelyard.http.fast_path import FAULT, AsgiApp, Fault
+from wheelyard.http.index_app import IndexApp
 from wheelyard.http.instrumentation import Instrumentation, require_telemetry
 from wheelyard.http.messages import UNMATCHED_ROUTE, AsgiScope, Receive, Send
 from wheelyard.http.requests import BodyTimeouts
 from wheelyard.http.routes import build_routes
 from wheelyard.http.routing import RouteTable
 from wheelyard.http.uploads import UploadHandler
+from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.index_name import (
     DATED,
     MAIN,
@@ -32,7 +35,7 @@ from wheelyard.model.index_name import (
     is_dated_view,
 )
 from wheelyard.operations.check_store import Reason, always_writable
-from wheelyard.operations.index_definitions import KnownIndexes
+from wheelyard.operations.index_definitions import KnownIndexes, served_definition
 from wheelyard.wiring.index import Index
 
 if TYPE_CHECKING:
@@ -63,6 +66,8 @@ class App:
         uploads = UploadHandler(index.server)
         self._routes = build_routes(context.process, uploads, self._instrumentation)
         self._main = self._app(context)
+        self._definition_of_main: IndexDefinition = context.index.definition
+        """The current one: the same object as long as it is."""
         self._others = LruCache[str, IndexApp](MAX_BUILT)
         self._of_this_turn: KnownIndexes | None = None
         self._prefix = index.settings.server.path_prefix.encode()
@@ -119,8 +124,12 @@ class App:
 
     async def _route(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request by the application of the index that its path names."""
-        path = self._index_path(scope["raw_path"])
-        app = await self._app_of(path, scope) if path else self._main
+        path, in_force = self._index_path(scope["raw_path"]), self._of_this_turn
+        # most requests of a turn are for main, as it was for the one before
+        if not path and in_force is not None and in_force.main is self._definition_of_main:
+            app = self._main
+        else:
+            app = await self._app_of(path, scope)
         await app.answer_request(scope, receive, send)
 
     def _index_path(self, raw_path: bytes) -> str:
@@ -145,33 +154,47 @@ class App:
         """
         Return the application of the index at a path, or that of main if there is none.
 
-        If nobody can say which it is, or the index does not work, that one answers with the error.
+        If nobody can say which it is, or the index does not work, that of main answers with the
+        error.
         """
-        server, pools = self._context.index.server, self._context.process.pools
+        definitions, pools = self._context.index.server.definitions, self._context.process.pools
         try:
             in_force = self._peek()
             if in_force is None:  # they have to be read from a bucket
-                in_force = await pools.run_in(pools.reads, server.definitions.load)
+                in_force = await pools.run_in(pools.reads, definitions.load)
+            if not path:
+                return self._app_of_main(in_force)
             above, _, last = path.rpartition("/")
             day = day_of_view(last) if is_dated_view(last) else None
             base = above if day else path
             if base and base not in in_force.names:
-                return self._main
+                return self._app_of_main(in_force)
             app = self._others.get(path)
-            if (
-                app is None
-                # all definitions, as what it shows follows from those of its layers, too
-                or app.context.definitions is not in_force.definitions
-            ):
-                index = server.indexes.get(base or MAIN)
-                if day:
-                    index = index.as_of(day)
-                app = self._app(context_of_index(self._context, index, in_force.definitions))
+            # all definitions, as what it shows follows from those of its layers, too
+            if app is None or app.context.definitions is not in_force.definitions:
+                app = self._new_app(in_force, base or MAIN, day)
                 self._others.put(path, app, 1)
-        except WheelyardError as error:
-            scope[FAULT] = error
+        except Exception as error:  # noqa: BLE001 - it is answered and logged as any other
+            scope[FAULT] = Fault(error, is_of_main=not path)
             return self._main
         return app
+
+    def _app_of_main(self, in_force: KnownIndexes) -> IndexApp:
+        """Return the application of main. Raises Unavailable if its definition is wrong."""
+        # each request comes here
+        if in_force.main is not self._definition_of_main:
+            definition = served_definition(in_force, MAIN)
+            if definition != self._main.context.index.definition:
+                self._main = self._new_app(in_force, MAIN)
+                self._context = self._main.context  # the one before has pages in memory
+            self._definition_of_main = definition
+        return self._main
+
+    def _new_app(self, in_force: KnownIndexes, name: str, day: date | None = None) -> IndexApp:
+        index = self._context.index.server.indexes.by(in_force, name)
+        if day:
+            index = index.as_of(day)
+        return self._app(context_of_index(self._context, index, in_force.definitions))
 
     def _peek(self) -> KnownIndexes | None:
         """

@@ -46,7 +46,7 @@ def build_context(
     index.server.state = ServerState(index.server.runtime.now(), write_failure)
     process = _build_process(index, write_failure, site)
     index.server.state.watch(process.long_read_limit)
-    index = replace(index, fixed_repository=index.repository)  # of main it never changes
+    index = replace(index, fixed_repository=index.repository)
     return _context(process, index, {}, _upstream_reader(index))
 
 
@@ -54,7 +54,7 @@ def context_of_index(
     first: IndexContext, index: Index, definitions: Mapping[str, IndexDefinition]
 ) -> IndexContext:
     """
-    Return the context of another index than `first`, in the same process.
+    Return the context of another index than `first`, or of main by another definition.
 
     It has pages of its own, and shares the threads that ask upstream indexes. Raises Unavailable if
     the grants cannot be read.
@@ -63,9 +63,11 @@ def context_of_index(
     if first.upstream is not None and index.upstream is not None:
         upstream = first.upstream.of_another_index(index.upstream)
     # whoever routes a request looks whether these definitions are still the current ones
-    repository = index.fixed_repository or index.server.indexes.repositories.get(
-        index.name, definitions
-    )
+    repositories, repository = index.server.indexes.repositories, index.fixed_repository
+    if repository is None and index.definition.is_main:
+        repository = repositories.of_main(index)
+    elif repository is None:
+        repository = repositories.get(index.name, definitions)
     index = replace(index, fixed_repository=repository)
     return _context(first.process, index, definitions, upstream)
 

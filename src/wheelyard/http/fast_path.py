@@ -57,12 +57,23 @@ _CACHE_CONTROL: Final = b"cache-control"
 _COOKIE: Final = b"cookie"
 _METHODS: Final = frozenset({"GET", "HEAD"})
 
+FAULT: Final = "wheelyard.fault"
+"""The key of a `Fault` in a scope."""
+
 Variant = tuple[str | bytes, ...]
 """What an answer may depend on besides the path and the caller: many requests have it in common."""
 RequestKey = tuple[bytes, bytes, Variant]
 """The key of the remembered caller, the path, and the rest."""
 V = TypeVar("V")
 AsgiApp = Callable[[AsgiScope, Receive, Send], Any]
+
+
+class Fault(Struct, frozen=True):
+    """Why nobody can say which index a request is for, or what that index is."""
+
+    error: Exception
+    is_of_main: bool
+    """Whether it is for main, of which some routes are answered all the same."""
 
 
 class Remembered(Struct):
@@ -139,7 +150,7 @@ class FastPath:
     def _key_of(self, scope: AsgiScope) -> RequestKey | None:
         """Return the key of a request, or None if only the application can answer it."""
         headers, method = scope["headers"], scope["method"]
-        if method not in _METHODS or len(headers) > MAX_HEADERS:
+        if method not in _METHODS or len(headers) > MAX_HEADERS or FAULT in scope:
             return None
         caller_key = b""
         variant = [method, scope["http_version"], scope["query_string"]]

@@ -37,7 +37,7 @@ from wheelyard.http.error_responses import (
     method_not_allowed,
     with_body,
 )
-from wheelyard.http.fast_path import FastPath
+from wheelyard.http.fast_path import FAULT, FastPath, Fault
 from wheelyard.http.forms import HostPolicy, header_text, sign_in_url
 from wheelyard.http.instrumentation import Instrumentation
 from wheelyard.http.logs import log_safe
@@ -57,15 +57,12 @@ from wheelyard.http.request_authentication import UNAUTHENTICATED, RequestAuthen
 from wheelyard.http.requests import BodyTimeouts, ClientDisconnected, RequestBody, SlowClient
 from wheelyard.http.routing import Dispatcher, Route, RouteTable
 from wheelyard.http.web_pages import WebPages
-from wheelyard.operations.index_definitions import WRONG_INDEX
+from wheelyard.model.index_definition import WRONG_INDEX
 from wheelyard.rendering.advice import message_on_page
 from wheelyard.rendering.web.home_page import ErrorFacts, plain_error_page
 
 OLD_PIP: Final = "pip/"
 """The beginning of User-Agent of pip, which before 22.2 asked for text/html alone."""
-
-FAULT: Final = "wheelyard.fault"
-"""The key of a WheelyardError in a scope, if nobody can say which index the request is for."""
 
 logger = logging.getLogger("wheelyard")
 
@@ -246,8 +243,9 @@ class IndexApp:
         """Check what every request has, read its path, and route it."""
         headers = scope[REQUEST].joined_headers
         requests.check_limits(scope, headers)
-        if FAULT in scope:
-            raise scope[FAULT]
+        fault: Fault | None = scope.get(FAULT)
+        if fault is not None and not fault.is_of_main:
+            raise fault.error
         if self._host_policy is not None:
             self._host_policy.check(scope, headers)
         requests.check_host_and_coding(headers)
@@ -257,6 +255,9 @@ class IndexApp:
     async def answer(self, route: Route, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request of a route, or raise what its handler raises."""
         request: IndexRequest = scope[REQUEST]
+        fault: Fault | None = scope.get(FAULT)
+        if fault is not None and not _is_answered(request, route, fault.error):
+            raise fault.error
         response = await _settle(request, await self._dispatcher.answer(request, route))
         await response(scope, receive, send)
 
@@ -275,6 +276,15 @@ class IndexApp:
         if isinstance(error, ClientDisconnected):
             request.response = None  # nobody gets it: it is recorded as 499
         return response
+
+
+def _is_answered(request: IndexRequest, route: Route, error: Exception) -> bool:
+    """Return whether a route of main is answered although nobody can say what main is."""
+    if route.is_public(request):
+        return True
+    # a form comes again with what was typed, as nothing can be written
+    is_outage = isinstance(error, Unavailable) and error.code == Unavailable.family_code
+    return route.takes_form and request.method == "POST" and is_outage
 
 
 async def _settle(request: IndexRequest, response: Response) -> Response:

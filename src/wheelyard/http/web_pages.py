@@ -36,7 +36,6 @@ from wheelyard.http.responses import (
     with_age,
 )
 from wheelyard.model.access import Action, Caller, short_name
-from wheelyard.model.index_name import MAIN
 from wheelyard.model.metadata import CoreMetadata, parse_any
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import ProjectFacts
@@ -213,8 +212,7 @@ class WebPages:
         is_read_only = index.settings.server.read_only or not index.definition.has_packages
         if request.caller.is_anonymous or is_read_only:
             return
-        in_force = index.server.definitions
-        definitions = {MAIN: in_force.main, **in_force.served()}
+        definitions = index.server.definitions.load().with_main
         for other, definition in sorted(definitions.items()):
             if other != index.name and definition.has_packages:
                 target = index.named(other)

@@ -8,6 +8,7 @@ shows), the label of an upstream index, or `upstream`, which are all of these in
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date
+from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct, convert
@@ -28,8 +29,11 @@ from wheelyard.model.index_name import (
 from wheelyard.model.promotion import NO_RULES, PromotionRules
 from wheelyard.model.quotas import LARGEST_QUOTA, Quotas
 from wheelyard.model.rule_keys import NO_KEYS, RuleKeys, require_valid, rule_keys_in
+from wheelyard.model.stored_indexes import PROMOTE_ONLY
 
 MAX_LAYERS: Final = 16
+WRONG_INDEX: Final = "wrong_index"
+"""The code of an Unavailable for an index whose definition does not fit."""
 MebibytesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of MiB, from 0")]
 FilesLimit = Annotated[int, Meta(ge=0, le=LARGEST_QUOTA, title="a number of files, from 0")]
 
@@ -77,8 +81,10 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
     """Whether anybody may read it, unless the settings say `private`."""
     is_closed_while_unused: bool = False
     """Whether it takes no uploads while it never had a project and there are other indexes."""
+    problem: str = ""
+    """Why nobody can say what it is, in a sentence: it takes nothing, and opens nothing."""
     quotas: Quotas = Quotas()
-    """Those that are not as `[main]` has them."""
+    """Those that are not as main has them; of main, those of each index without its own."""
 
     @property
     def is_main(self) -> bool:
@@ -121,36 +127,52 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
         return f"/{self.path}" if self.path else ""
 
 
-def main_index(
-    promotion: PromotionRules = NO_RULES,
-    removed_rules: tuple[str, ...] = (),
-    rules: RuleKeys = NO_KEYS,
-    *,
-    has_upstream: bool,
-    is_open: bool = False,
-    is_closed_while_unused: bool = False,
-) -> IndexDefinition:
-    """
-    Return the definition of main.
+_NOT_OF_MAIN: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "name": "it has this name always. Leave the key out",
+        "layers": (
+            "it shows its own packages, and those of [upstream] of the settings if that is on. "
+            "Make another index for other layers"
+        ),
+        "merge": "it has no layers whose files could be merged. Make another index for that",
+        "filter": (
+            "there are no filters any more. Write the keys of rules in its place, such as "
+            "prereleases = false"
+        ),
+    }
+)
+"""Keys of an `[[index]]`, now or in an earlier version, that main cannot have, and why."""
 
-    `removed_rules` are the rules of earlier versions that it has in the settings.
+
+def read_main(keys: Mapping[str, Any], *, has_upstream: bool) -> IndexDefinition:
     """
-    return IndexDefinition(
-        name=MAIN,
-        layers=(MAIN, UPSTREAM_LAYER) if has_upstream else (MAIN,),
-        rules=rules,
-        promotion=promotion,
-        removed_rules=removed_rules,
-        is_open=is_open,
-        is_closed_while_unused=is_closed_while_unused,
+    Return the definition of main with these keys, whose dates are texts.
+
+    Without keys anybody may read it, and it takes no uploads while it is unused beside others.
+    Raises Invalid as `read_definition`, also for a key that main cannot have.
+    """
+    for key, why in _NOT_OF_MAIN.items():
+        if key in keys:
+            raise _wrong_key(MAIN, key, f"{key}: {why}")
+    fields = _fields_of(MAIN, {**keys, "name": MAIN})
+    return replace(
+        _definition(MAIN, (MAIN, UPSTREAM_LAYER) if has_upstream else (MAIN,), fields),
+        is_open=fields.read != "granted",
+        is_closed_while_unused=PROMOTE_ONLY not in keys,
     )
+
+
+def closed_main(problem: str, *, has_upstream: bool) -> IndexDefinition:
+    """Return the definition of main while nobody can say what it is, and why that is so."""
+    closed = read_main({"read": "granted", "promote_only": True}, has_upstream=has_upstream)
+    return replace(closed, problem=problem)
 
 
 def build_definition(fields: IndexFields) -> IndexDefinition:
     """
     Return the definition with these fields; that its layers exist is for `misfits` to say.
 
-    Raises Invalid (code `invalid_index`, or `bad_setting` for a rule) for a wrong value.
+    Raises Invalid (code `invalid_index`) for a wrong value.
     """
     name = parse_index_name(fields.name)
     layers = (name,) if fields.layers is None else tuple(map(read_index_name, fields.layers))
@@ -159,6 +181,11 @@ def build_definition(fields: IndexFields) -> IndexDefinition:
     for layer in layers:
         if layers.count(layer) > 1:
             raise _wrong(name, f"the layer {quoted(layer)} is there twice")
+    return _definition(name, layers, fields)
+
+
+def _definition(name: str, layers: tuple[str, ...], fields: IndexFields) -> IndexDefinition:
+    """Return the definition of an index with these layers, and what else its fields say."""
     rules = rule_keys_in(fields)
     try:
         require_valid(rules)
@@ -187,13 +214,20 @@ def read_definition(table: Mapping[str, Any]) -> IndexDefinition:
 
     Raises Invalid (code `invalid_field` or `invalid_index`) for a wrong key or value.
     """
+    return build_definition(_fields_of(table.get("name", ""), table))
+
+
+def _fields_of(name: str, table: Mapping[str, Any]) -> IndexFields:
     try:
-        return build_definition(decode_table(table, IndexFields))
+        return decode_table(table, IndexFields)
     except InvalidField as fault:
-        name = quoted(table.get("name", ""))
-        wrong = Invalid(f"The index {name} is wrong: {fault.message}.", code="invalid_field")
-        wrong.field = fault.path[0]
-        raise wrong from fault
+        raise _wrong_key(name, fault.path[0], fault.message) from fault
+
+
+def _wrong_key(name: str, key: str, why: str) -> Invalid:
+    wrong = Invalid(f"The index {quoted(name)} is wrong: {why}.", code="invalid_field")
+    wrong.field = key
+    return wrong
 
 
 class UpstreamLabels(Struct, frozen=True):

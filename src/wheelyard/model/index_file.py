@@ -23,12 +23,25 @@ from wheelyard.model.grants import (
     parse_member,
     with_any_groups,
 )
-from wheelyard.model.index_definition import IndexFields, build_definition
-from wheelyard.model.stored_indexes import IndexKeys, RetentionKeys, with_main
+from wheelyard.model.index_definition import (
+    IndexFields,
+    build_definition,
+    read_main,
+)
+from wheelyard.model.index_name import MAIN
+from wheelyard.model.stored_indexes import (
+    NAME,
+    PROMOTE_ONLY,
+    IndexKeys,
+    RetentionKeys,
+    with_main,
+)
 from wheelyard.model.stored_publishers import PublisherKeys
 
-TABLES: Final = ("index", "groups", "grant", "publisher", "retention")
+TABLES: Final = ("main", "index", "groups", "grant", "publisher", "retention")
 """The tables that describe the index, in the order in which a file has them."""
+_NOW_OF_MAIN: Final = frozenset({"promotion", "quotas"})
+"""Sections of the settings of version 0.1, whose keys are in `[main]`."""
 WRONG_FILE: Final = "wrong_file"
 """The code of an Invalid for a file that cannot be applied."""
 
@@ -36,6 +49,8 @@ WRONG_FILE: Final = "wrong_file"
 class IndexTables(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a file says of the index. Equal things are written in one way."""
 
+    main: IndexKeys | None = None
+    """`[main]`, or None if the file has no such table."""
     index: tuple[IndexKeys, ...] = ()
     groups: dict[str, tuple[str, ...]] = {}
     """The sorted members of each group, by its name."""
@@ -58,10 +73,13 @@ def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> Index
     `wrong_file`) for an unknown table, and for the first table that is wrong.
     """
     for name in tables:
+        if name in _NOW_OF_MAIN:
+            raise _wrong(f"{name}: its keys are in [main] now. Move them there.")
         if name not in TABLES and name not in of_process:
             raise _wrong(f"There is no table {quoted(name)}, but {', '.join(TABLES)}.")
     groups = _groups(tables.get("groups", {}))
     return IndexTables(
+        main=_main(tables),
         index=tuple(_indexes(_array(tables, "index"))),
         groups=groups,
         grant=tuple(_grants(_array(tables, "grant"))),
@@ -81,11 +99,15 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
         for name in groups.keys() & file.groups.keys():
             raise _twice(f"the group {name}")
         groups |= file.groups
+    of_main = [file.main for file in files if file.main is not None]
+    if len(of_main) > 1:
+        raise _twice("[main]")
     indexes = tuple(keys for file in files for keys in file.index)
     publishers = tuple(keys for file in files for keys in file.publisher)
     _require_different("index", [str(keys["name"]) for keys in indexes])
     _require_different("publisher", [str(keys["id"]) for keys in publishers])
     return IndexTables(
+        main=next(iter(of_main), None),
         index=indexes,
         groups=groups,
         grant=tuple(dict.fromkeys(fields for file in files for fields in file.grant)),
@@ -110,7 +132,22 @@ def canonical_index(table: IndexKeys) -> IndexKeys:
     fields = decode_table(with_main(table), IndexFields)
     build_definition(fields)
     keys: IndexKeys = to_builtins(fields)
-    return {"name": keys.pop("name"), **keys}
+    return {NAME: keys.pop(NAME), **keys}
+
+
+def canonical_main(table: IndexKeys) -> IndexKeys:
+    """
+    Return the keys of main as equal definitions have them.
+
+    Raises Invalid if one is wrong.
+    """
+    keys = with_main(table)
+    read_main(keys, has_upstream=False)
+    canonical: IndexKeys = to_builtins(decode_table({**keys, NAME: MAIN}, IndexFields))
+    del canonical[NAME]
+    if PROMOTE_ONLY in keys:  # without this key, main takes no uploads while it is unused
+        canonical[PROMOTE_ONLY] = keys[PROMOTE_ONLY]
+    return canonical
 
 
 def canonical_grant(fields: GrantFields) -> GrantFields:
@@ -148,6 +185,18 @@ def _without_dates(table: Mapping[str, Any]) -> dict[str, Any]:
     return {
         key: value.isoformat() if isinstance(value, date) else value for key, value in table.items()
     }
+
+
+def _main(tables: Mapping[str, Any]) -> IndexKeys | None:
+    table = tables.get("main")
+    if table is None:
+        return None
+    if not isinstance(table, dict):
+        raise _wrong("main: expected a table, in single brackets.")
+    try:
+        return canonical_main(_without_dates(table))
+    except Invalid as fault:
+        raise _wrong(fault.message) from fault
 
 
 def _indexes(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[IndexKeys]:
@@ -244,6 +293,8 @@ def to_toml(tables: IndexTables) -> str:
 
 
 def _blocks(tables: IndexTables) -> Iterator[str]:
+    if tables.main is not None:
+        yield _block("[main]", tables.main)
     for keys in tables.index:
         yield _block("[[index]]", keys)
     if tables.groups:

@@ -15,9 +15,13 @@ from wheelyard.errors import quoted
 from wheelyard.model.field_texts import text_of_value, value_of_text, wrong_text
 from wheelyard.model.index_definition import IndexFields
 from wheelyard.model.rule_keys import RULE_KEYS
-from wheelyard.model.stored_indexes import FILTER, LISTS_OF_INDEXES, IndexKeys, with_main
+from wheelyard.model.stored_indexes import (
+    FILTER,
+    LISTS_OF_INDEXES,
+    IndexKeys,
+    with_main,
+)
 
-NAME: Final = "name"
 VERSIONS: Final = "versions"
 EMPTY_TEXT: Final = '""'
 INDEX_KEYS: Final = {

@@ -168,6 +168,7 @@ ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "person-name-released": "Released names of people",
         "index-made": "Made indexes",
         "index-changed": "Changed indexes",
+        "main-changed": "Changes of the index main",
         "index-removed": "Removed indexes",
         "retention-changed": "Changed rules of retention",
         "file-applied": "Applied a file of the index",
@@ -213,7 +214,8 @@ class JournalEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     newer version calls it;
     `granted`, `revoked`, `group`, `group-deleted`, `person-ended`, `person-admitted` or
     `person-name-released`; `publisher-added`, `publisher-changed` or `publisher-removed`;
-    `index-made`, `index-changed` or `index-removed`; `retention-changed`; `file-applied`;
+    `index-made`, `index-changed`, `main-changed` or `index-removed`; `retention-changed`;
+    `file-applied`;
     `approved` or `blocked`.
     """
     files: tuple[str, ...]

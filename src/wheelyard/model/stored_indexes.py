@@ -1,14 +1,15 @@
 """
 The definitions of indexes and the rules of retention in the store, as a document with a journal.
 
-An index is kept as the keys of an `[[index]]` table that were given, so that the defaults are those
-of the version that reads it. Whether a table is valid is for `index_definition.py` to say: a
-version that does not know one of its keys takes it for wrong, and does not serve that index. The
-same holds for the keys of a `[[retention]]` table, by which nothing is deleted then.
+An index is kept as the keys of an `[[index]]` table that were given, and main as those of `[main]`,
+so that the defaults are those of the version that reads it. Whether a table is valid is for
+`index_definition.py` to say: a version that does not know one of its keys takes it for wrong, and
+does not serve that index. The same holds for the keys of a `[[retention]]` table, by which nothing
+is deleted then.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from msgspec import Struct
@@ -19,14 +20,18 @@ from wheelyard.model.project import EventCommit
 from wheelyard.model.table_texts import describe_table
 from wheelyard.remedies import Caution
 
+NAME: Final = "name"
 LAYERS: Final = "layers"
+PROMOTE_ONLY: Final = "promote_only"
 FILTER: Final = "filter"
 """The key by which earlier versions said which files an index lists."""
 LISTS_OF_INDEXES: Final = (LAYERS, "promote_from")
 IndexKeys = dict[str, Any]
-"""The keys of an `[[index]]` table, with their values as JSON."""
+"""The keys of an `[[index]]` table, or of `[main]`, with their values as JSON."""
 RetentionKeys = dict[str, Any]
 """The keys of a `[[retention]]` table, with their values as JSON."""
+NEVER_CHANGED: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""When main was changed last while nobody has changed it."""
 
 
 class IndexEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
@@ -52,6 +57,15 @@ class IndexChanged(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, ta
     """An index has other keys now, which are all here."""
 
     index: IndexKeys
+    source: str = ""
+    """That of the file by which it was changed, or empty if it keeps the one that it had."""
+
+
+class MainChanged(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="main-changed"):
+    """Main has other keys now, which are all here."""
+
+    index: IndexKeys
+    """Without the name."""
     source: str = ""
     """That of the file by which it was changed, or empty if it keeps the one that it had."""
 
@@ -82,7 +96,9 @@ class RetentionChanged(
     """That of the file by which they were changed, or empty if they keep the one that they had."""
 
 
-AnyIndexEvent = IndexMade | IndexChanged | IndexRemoved | FileApplied | RetentionChanged
+AnyIndexEvent = (
+    IndexMade | IndexChanged | MainChanged | IndexRemoved | FileApplied | RetentionChanged
+)
 
 
 class IndexCommit(EventCommit[AnyIndexEvent], frozen=True, kw_only=True, omit_defaults=True):
@@ -90,7 +106,7 @@ class IndexCommit(EventCommit[AnyIndexEvent], frozen=True, kw_only=True, omit_de
 
 
 class StoredIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An index in the store."""
+    """An index in the store: also main, from its first change on, without a name in its keys."""
 
     index: IndexKeys
     created: datetime
@@ -145,7 +161,7 @@ class ListedIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     name: str
     index: IndexKeys
-    """The keys of its table."""
+    """The keys of its table. Those of main have no name."""
     source: str = ""
     """That of the file that made or changed it last, or empty if none did."""
     problem: str = ""
@@ -164,7 +180,9 @@ class IndexList(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     revision: int = 0
     indexes: tuple[StoredIndex, ...] = ()
-    """In the order in which they were made."""
+    """All but main, in the order in which they were made."""
+    main: StoredIndex | None = None
+    """None while nobody has changed it."""
     applied: dict[str, AppliedFile] = {}
     """The file that was applied last, by its source."""
     retention: StoredRetention | None = None
@@ -173,7 +191,7 @@ class IndexList(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The last commit, number `revision`."""
 
     def find(self, name: str) -> StoredIndex | None:
-        """Return the index with a name, or None."""
+        """Return the index with a name but main, or None; see `FORMER_MAIN`."""
         return next((stored for stored in self.indexes if stored.name == name), None)
 
 
@@ -189,6 +207,11 @@ def apply(indexes: IndexList, event: AnyIndexEvent) -> IndexList:
                 _changed(before, event) if before.name == keys.get("name") else before
                 for before in stored
             )
+        case MainChanged(index=keys, at=at, by=by, note=note, source=source):
+            main = StoredIndex(index=keys, created=at, created_by=by, note=note, source=source)
+            if indexes.main is not None:
+                main = _changed(indexes.main, event)
+            return replace(indexes, main=main)
         case FileApplied(source=source, digest=digest, prunes=prunes, at=at, by=by, note=note):
             file = AppliedFile(digest=digest, prunes=prunes, at=at, by=by, note=note)
             return replace(indexes, applied={**indexes.applied, source: file})
@@ -199,7 +222,7 @@ def apply(indexes: IndexList, event: AnyIndexEvent) -> IndexList:
     return replace(indexes, indexes=stored)
 
 
-def _changed(before: StoredIndex, event: IndexChanged) -> StoredIndex:
+def _changed(before: StoredIndex, event: IndexChanged | MainChanged) -> StoredIndex:
     return replace(
         before,
         index=event.index,
@@ -231,6 +254,8 @@ def describe_event(event: AnyIndexEvent) -> str:
             return f"index {keys.get('name')}: made, {describe_keys(keys)}{note}"
         case IndexChanged(index=keys):
             return f"index {keys.get('name')}: changed, {describe_keys(keys)}{note}"
+        case MainChanged(index=keys):
+            return f"index main: changed, {describe_keys(keys)}{note}"
         case FileApplied(source=source, digest=digest):
             return f"file {source}: applied, SHA-256 {digest[:16]}{note}"
         case RetentionChanged(rules=rules):
@@ -258,4 +283,7 @@ def with_main(keys: Mapping[str, Any]) -> IndexKeys:
 
 def describe_keys(keys: Mapping[str, Any]) -> str:
     """Return the keys of an index but its name, with their values, as one line."""
-    return describe_table(with_main(keys), "name") or "its own packages"
+    nothing = "its own packages"
+    if "name" not in keys:  # of main
+        nothing = "no keys"
+    return describe_table(with_main(keys), "name") or nothing

@@ -32,17 +32,22 @@ from wheelyard.model.index_file import (
     IndexTables,
     canonical_grant,
     canonical_index,
+    canonical_main,
     canonical_publisher,
 )
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.retention_rules import canonical_rules
 from wheelyard.model.stored_indexes import (
     AnyIndexEvent,
     IndexChanged,
+    IndexKeys,
     IndexList,
     IndexMade,
     IndexRemoved,
+    MainChanged,
     RetentionChanged,
     RetentionKeys,
+    StoredIndex,
     StoredRetention,
 )
 from wheelyard.model.stored_publishers import (
@@ -155,6 +160,7 @@ class Planner:
         taken_publishers = tuple(self._removed_publishers(state.publishers))
         indexes = (
             *self._removed_indexes(state.indexes),
+            *self._main(state.indexes.main),
             *self._indexes(state.indexes),
             *self._retention(state.indexes.retention),
         )
@@ -184,6 +190,20 @@ class Planner:
                 text = stored_indexes.describe_keys(index.index)
                 self._note("index", index.name, "removed", text)
                 yield IndexRemoved(at=self._at, by=self._by, name=index.name)
+
+    def _main(self, stored: StoredIndex | None) -> Iterator[AnyIndexEvent]:
+        """Yield the change of main, which is as no file has changed it if this one lacks it."""
+        before: IndexKeys = {}
+        source = ""
+        if stored is not None:
+            before = _as_written(canonical_main, stored.index)
+            source = stored.source
+        keys = self._tables.main
+        if keys is None and self._is_pruned(source):
+            keys = {}
+        if keys is not None and keys != before:
+            self._note("index", MAIN, "changed", stored_indexes.describe_keys(keys))
+            yield MainChanged(at=self._at, by=self._by, index=keys, source=self._source)
 
     def _indexes(self, stored: IndexList) -> Iterator[AnyIndexEvent]:
         """Yield the changes of indexes that are there, and then the new ones."""
@@ -336,10 +356,14 @@ class Planner:
 def tables_of(state: IndexState) -> IndexTables:
     """Return what the documents say, as a file that says it."""
     rules = state.access
+    main: IndexKeys | None = None
+    if state.indexes.main is not None and state.indexes.main.index:
+        main = _as_written(canonical_main, state.indexes.main.index)
     retention: tuple[RetentionKeys, ...] | None = None
     if state.indexes.retention is not None:
         retention = _as_written(canonical_rules, state.indexes.retention.rules)
     return IndexTables(
+        main=main,
         index=tuple(_as_written(canonical_index, index.index) for index in state.indexes.indexes),
         groups=dict(rules.groups),
         grant=tuple(dict.fromkeys(_canonical(granted.grant) for granted in rules.grants)),

@@ -307,7 +307,7 @@ class Applying(Struct, frozen=True):
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
             # all of them: whether an index opens a layer follows from the other ones, too
-            is_same = stored.indexes == expected.indexes
+            is_same = (stored.main, stored.indexes) == (expected.main, expected.indexes)
             if not (is_same and stored.retention == expected.retention):
                 raise _changed("The list of indexes, or of rules of retention,")
             return tuple(events)
@@ -353,11 +353,7 @@ class Applying(Struct, frozen=True):
         """Return what anybody may read of each index, and what the index shows, by name."""
         if self.is_private:
             return {}
-        definitions = self.indexes.in_force
-        served = {
-            MAIN: definitions.main,
-            **definitions.read(state.indexes).definitions,
-        }
+        served = self.indexes.in_force.read(state.indexes).with_main
         patterns = _anonymous_patterns(state.access)
         reading = dict[str, tuple[str, tuple[Any, ...]]]()
         for name, definition in served.items():

@@ -49,6 +49,7 @@ from wheelyard.model.index_name import (
 )
 from wheelyard.model.stored_indexes import (
     FILTER,
+    NEVER_CHANGED,
     AnyIndexEvent,
     IndexChanged,
     IndexKeys,
@@ -56,6 +57,7 @@ from wheelyard.model.stored_indexes import (
     IndexMade,
     IndexRemoved,
     ListedIndex,
+    MainChanged,
     StoredIndex,
     apply,
     describe_event,
@@ -85,6 +87,9 @@ INDEX_CHANGED: Final = "index_changed"
 """The code of a Conflict for an index that somebody else has changed."""
 
 
+_Edit = IndexMade | IndexChanged | MainChanged
+
+
 class IndexAdministration(Struct, frozen=True, kw_only=True):
     """
     Lists, makes, changes and removes indexes.
@@ -103,10 +108,11 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     runtime: Runtime
 
     def show(self) -> tuple[ListedIndex, ...]:
-        """Return all indexes but main, as they are in the store now."""
+        """Return all indexes as they are now, first main."""
         stored = self.in_force.stored()
         now = self.in_force.read(stored)
-        return tuple(self._listed(index, now) for index in stored.indexes)
+        others = (self._listed(index, now) for index in stored.indexes)
+        return (self._listed_main(stored, now), *others)
 
     def make(
         self, table: IndexKeys, by: str, note: str = "", *, even_if_open: bool = False
@@ -167,30 +173,24 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
-            before = self._require_stored(name, stored)
-            if as_of is not None and as_of != (before.changed or before.created):
-                raise Conflict(
-                    f"The index {quoted(name)} was changed meanwhile, by "
-                    f"{before.changed_by or before.created_by}. Look at it as it is now, and then "
-                    "change it.",
-                    code=INDEX_CHANGED,
-                )
+            if name == MAIN:
+                before = self._stored_main(stored)
+            else:
+                before = self._require_stored(name, stored)
+            _require_unchanged(name, before, as_of)
             _require_nothing_removed(name, before.index, table)
             changed = {**without_removed_rules(before.index), **table}
             given = {key: value for key, value in changed.items() if value is not None}
             new = with_main(given)
             if new == with_main(before.index):
                 return ()
-            _require_keys_of_filter(name, before.index, new)
-            if new.get("name") != name:
-                fault = Invalid(
-                    "The name of an index stays as it is: installers have it in their URLs. Make "
-                    "another index.",
-                    code="invalid_field",
-                )
-                fault.field = "name"
-                raise fault
-            event = IndexChanged(at=self.runtime.now(), by=by, note=note, index=new)
+            event: IndexChanged | MainChanged
+            if name == MAIN:
+                event = MainChanged(at=self.runtime.now(), by=by, note=note, index=new)
+            else:
+                _require_keys_of_filter(name, before.index, new)
+                _require_name(name, new)
+                event = IndexChanged(at=self.runtime.now(), by=by, note=note, index=new)
             self._require_fit(event, stored, even_if_open=even_if_open)
             return (event,)
 
@@ -260,8 +260,8 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         """
         for part in name.split(","):
             index = parse_right_index(part.strip())
-            if index == MAIN and self.in_force.stored().find(MAIN) is not None:
-                raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
+            if index == MAIN:
+                _require_no_former_main(self.in_force.stored())
             if index in {MAIN, EVERY_INDEX}:
                 continue
             if self.in_force.stored().find(index) is not None:
@@ -281,24 +281,36 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         if what := owner_of_name(self.projects, name):
             raise _taken(name, what)
 
-    def _require_fit(
-        self, event: IndexMade | IndexChanged, stored: IndexList, *, even_if_open: bool
-    ) -> None:
+    def _require_fit(self, event: _Edit, stored: IndexList, *, even_if_open: bool) -> None:
         """Raise Invalid or Conflict, as `require_lists_fit`, if the indexes are wrong after it."""
-        if stored.find(MAIN) is not None and with_former_main(event.index) != event.index:
+        if with_former_main(event.index) != event.index:
             # nobody could tell later which of the two it means
-            raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
-        read_definition(event.index)  # raises for a key that is wrong, or was removed
+            _require_no_former_main(stored)
+        if isinstance(event, MainChanged):
+            self.in_force.read_main(event.index)
+        else:
+            read_definition(event.index)  # raises for a key that is wrong, or was removed
         after = apply(stored, event)
         require_lists_fit(self.in_force, stored, after, even_if_open=even_if_open)
 
     def _require_stored(self, name: str, stored: IndexList) -> StoredIndex:
+        """Return an index that can be removed. Raises Invalid or Conflict for main."""
         index = stored.find(name)
+        if name == MAIN:
+            _require_no_former_main(stored)
+            raise Invalid(
+                "The index main is at the root of the server, and always there. Change it, or "
+                "delete its packages.",
+                code="invalid_index",
+            )
         if index is None:
             raise unknown_index(name)
-        if name == MAIN:
-            raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
         return index
+
+    def _stored_main(self, stored: IndexList) -> StoredIndex:
+        """Return main, also if nobody has changed it. Raises Conflict if an index has its name."""
+        _require_no_former_main(stored)
+        return stored.main or StoredIndex(index={}, created=NEVER_CHANGED, created_by="")
 
     def _require_empty(self, name: str) -> set[str]:
         """
@@ -407,12 +419,20 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             note=index.note,
         )
 
+    def _listed_main(self, stored: IndexList, now: KnownIndexes) -> ListedIndex:
+        main = stored.main
+        problem = now.problems.get(MAIN, "")
+        warnings = () if problem else tuple(self._own_warnings(now.main, now))
+        if main is None:
+            return ListedIndex(name=MAIN, index={}, problem=problem, warnings=warnings)
+        return replace(self._listed(main, now), name=MAIN, problem=problem, warnings=warnings)
+
     def _own_warnings(self, definition: IndexDefinition, now: KnownIndexes) -> Iterator[Caution]:
         """Yield what of the definition of an index may not be meant."""
         name = definition.name
         yield from unknown_sources(definition, now.names)
         yield from warnings_of_removed(definition)
-        yield from self.in_force.open_layers((name,), now.definitions)
+        yield from self.in_force.open_layers((name,), now.with_main)
         has_files = False
         if not definition.has_packages:
             with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same
@@ -426,17 +446,20 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     def _listed_after(
         self, committed: Committed[IndexList, AnyIndexEvent], name: str
     ) -> ListedIndex:
-        index = committed.after.find(name)
-        if index is None:  # another process was faster
-            raise NotFound(f"The index {quoted(name)} has been removed meanwhile.")
         after = self.in_force.read(committed.after)
-        listed = self._listed(index, after)
-        showing = [other for other in after.definitions if other != name]
-        before = self.in_force.read(committed.before).definitions
+        index = committed.after.find(name)
+        if name == MAIN:
+            listed = self._listed_main(committed.after, after)
+        elif index is not None:
+            listed = self._listed(index, after)
+        else:  # another process was faster
+            raise NotFound(f"The index {quoted(name)} has been removed meanwhile.")
+        showing = [other for other in after.with_main if other != name]
+        before = self.in_force.read(committed.before).with_main
         open_before = {*self.in_force.open_layers(before, before)}
         new = (
             caution
-            for caution in self.in_force.open_layers(showing, after.definitions)
+            for caution in self.in_force.open_layers(showing, after.with_main)
             if caution not in open_before
         )
         return replace(listed, warnings=(*listed.warnings, *new))
@@ -450,6 +473,35 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         for event in committed.events:
             log_index(event.by, describe_event(event))
         return committed
+
+
+def _require_no_former_main(stored: IndexList) -> None:
+    """Raise Conflict (code `index_in_use`) while an index of an earlier version is called main."""
+    if stored.find(MAIN) is not None:
+        raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
+
+
+def _require_unchanged(name: str, before: StoredIndex, as_of: datetime | None) -> None:
+    """Raise Conflict (code `index_changed`) if an index was changed after a moment, if one is."""
+    if as_of is not None and as_of != (before.changed or before.created):
+        raise Conflict(
+            f"The index {quoted(name)} was changed meanwhile, by "
+            f"{before.changed_by or before.created_by}. Look at it as it is now, and then change "
+            "it.",
+            code=INDEX_CHANGED,
+        )
+
+
+def _require_name(name: str, new: Mapping[str, Any]) -> None:
+    """Raise Invalid (code `invalid_field`) unless the keys of an index have its name."""
+    if new.get("name") != name:
+        fault = Invalid(
+            "The name of an index stays as it is: installers have it in their URLs. Make another "
+            "index.",
+            code="invalid_field",
+        )
+        fault.field = "name"
+        raise fault
 
 
 def _require_nothing_removed(

@@ -6,7 +6,7 @@ its layer was taken out of the settings, is not served, and all others are.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Final
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -28,31 +28,39 @@ from wheelyard.catalog.removed import (
 from wheelyard.errors import UNREADABLE_CODES, Invalid, NotFound, Unavailable, quoted
 from wheelyard.model.access import describe_indexes
 from wheelyard.model.index_definition import (
+    WRONG_INDEX,
     IndexDefinition,
     UpstreamLabels,
     closed_layers,
+    closed_main,
     label_taken,
     misfits,
     read_definition,
+    read_main,
 )
 from wheelyard.model.index_name import FORMER_MAIN, MAIN
 from wheelyard.model.stored_indexes import IndexList
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.storage.base import ObjectVersion
 
-WRONG_INDEX: Final = "wrong_index"
-"""The code of an Unavailable for an index whose definition does not fit."""
-
 
 class KnownIndexes(Struct, frozen=True):
-    """The definitions of all indexes but main."""
+    """The definitions of all indexes."""
 
+    main: IndexDefinition
+    """That of main; one that opens nothing if that cannot be served."""
     definitions: Mapping[str, IndexDefinition]
-    """Those that are served, by name."""
+    """Those of the others that are served, by name."""
     problems: Mapping[str, str]
-    """Why others are not, in sentences, by name."""
+    """Why some are not, in sentences, by name."""
     names: frozenset[str]
-    """All names."""
+    """All names but that of main."""
+
+    @property
+    def with_main(self) -> dict[str, IndexDefinition]:
+        """Those that are served, by name, also main."""
+        served = {} if MAIN in self.problems else {MAIN: self.main}
+        return {**served, **self.definitions}
 
     def removed_rules(self) -> Iterator[Caution]:
         """Yield a warning for each index that has rules, or a filter, of earlier versions."""
@@ -69,7 +77,6 @@ class IndexDefinitions:
     Args:
         records: The definitions in the store.
         roots: `[server] roots`.
-        main: The definition of main.
         labels: Those of the upstream indexes.
     """
 
@@ -77,14 +84,12 @@ class IndexDefinitions:
         self,
         records: IndexRecords,
         roots: Collection[str],
-        main: IndexDefinition,
         labels: UpstreamLabels,
         *,
         is_private: bool = False,
     ) -> None:
         self.records = records
         self.roots = roots
-        self.main = main
         self.is_private = is_private
         """Whether the settings close all indexes, whatever their `read` says."""
         self.labels = labels
@@ -92,7 +97,7 @@ class IndexDefinitions:
         # Threads may set it at once. Each value is right for its version, so any may be the last.
         self._last: tuple[ObjectVersion, KnownIndexes] | None = None
         self._is_unused = False
-        """Whether this process knows that no command has made an index so far."""
+        """Whether this process knows that nobody has made or changed an index so far."""
 
     def peek(self) -> KnownIndexes | None:
         """Return all definitions, or None if those of a remote store have to be read first."""
@@ -129,13 +134,21 @@ class IndexDefinitions:
     def _known(self, snapshot: Snapshot[IndexList]) -> KnownIndexes:
         last = self._last
         if last is None or last[0] != snapshot.version:
-            last = snapshot.version, self.read(snapshot.value or IndexList())
+            new = self.read(snapshot.value or IndexList())
+            if last is not None and last[1].main == new.main:
+                new = replace(new, main=last[1].main)  # whoever looks often compares identities
+            last = snapshot.version, new
             self._last = last
         return last[1]
 
     def read(self, stored: IndexList) -> KnownIndexes:
         """Return the definitions in such a document."""
         definitions, problems = dict[str, IndexDefinition](), dict[str, str]()
+        try:
+            main = self.read_main(stored.main.index if stored.main is not None else {})
+        except Invalid as fault:
+            main = self.closed_main(fault.message)
+            problems[MAIN] = fault.message
         has_former_main = stored.find(MAIN) is not None
         if has_former_main:
             problems[FORMER_MAIN] = FORMER_MAIN_PROBLEM
@@ -158,14 +171,22 @@ class IndexDefinitions:
             del definitions[name]
         problems |= misfits(definitions, self.labels, unreadable=problems)
         served = {name: value for name, value in definitions.items() if name not in problems}
-        return KnownIndexes(served, problems, frozenset({*definitions, *problems}))
+        names = frozenset({*definitions, *problems} - {MAIN})
+        return KnownIndexes(main, served, problems, names)
+
+    def read_main(self, keys: Mapping[str, Any]) -> IndexDefinition:
+        """Return the definition of main with these keys. Raises as `read_main` of the model."""
+        return read_main(keys, has_upstream=bool(self.labels.in_order))
+
+    def closed_main(self, problem: str) -> IndexDefinition:
+        """Return the definition of main while nobody can say what it is: it opens nothing."""
+        return closed_main(problem, has_upstream=bool(self.labels.in_order))
 
     def closed_layers(
         self, name: str, definitions: Mapping[str, IndexDefinition]
     ) -> tuple[str, ...]:
         """Return the indexes that are not open, and whose packages an open one of these shows."""
-        with_main = {MAIN: self.main, **definitions}
-        return closed_layers(with_main[name], with_main)
+        return closed_layers(definitions[name], definitions)
 
     def open_layers(
         self, names: Iterable[str], definitions: Mapping[str, IndexDefinition]
@@ -187,14 +208,14 @@ class IndexDefinitions:
 
         Raises NotFound if there is none, and Unavailable (code `wrong_index`) if it does not fit.
         """
-        return self.main if name == MAIN else served_definition(self.load(), name)
+        return served_definition(self.load(), name)
 
     def require_start(self) -> None:
         """
         Raise Invalid (code `bad_setting`) if no server can start with these settings.
 
         That is: if the label of an upstream index, or one of `server.roots`, is the name of an
-        index. If the definitions are damaged, main works all the same, and warnings say it.
+        index. Damaged definitions stop no start: nothing is open, and warnings say it.
         """
         try:
             names = self.load().names
@@ -215,13 +236,15 @@ class IndexDefinitions:
 
 def served_definition(in_force: KnownIndexes, name: str) -> IndexDefinition:
     """
-    Return the definition of an index beside main.
+    Return the definition of an index.
 
     Raises NotFound if there is none, and Unavailable (code `wrong_index`) if it does not fit.
     """
     if name in in_force.problems:
         advice = Advice(Remedy.CHANGE_INDEX, name)
         raise Unavailable(in_force.problems[name], code=WRONG_INDEX, advice=advice)
+    if name == MAIN:
+        return in_force.main
     if name not in in_force.definitions:
         raise unknown_index(name)
     return in_force.definitions[name]
@@ -279,10 +302,5 @@ def names_no_index(what: str, name: str) -> Caution:
 
 
 def unknown_index(name: str) -> NotFound:
-    """Return the NotFound for the name of an index that does not exist, or is not in the store."""
-    if name == MAIN:
-        return NotFound(
-            "The index main is not one of the store. Change it in [main] of the settings, and "
-            "restart the servers."
-        )
+    """Return the NotFound for the name of an index that does not exist."""
     return NotFound(f"There is no index {quoted(name)}.", advice=Advice(Remedy.LIST_INDEXES))

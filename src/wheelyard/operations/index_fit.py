@@ -8,6 +8,7 @@ from wheelyard.catalog.removed import without_removed_rules
 from wheelyard.errors import Conflict, Invalid
 from wheelyard.model.access import describe_indexes
 from wheelyard.model.index_definition import IndexDefinition, misfits, read_definition
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexList
 from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.remedies import Advice, Remedy
@@ -27,8 +28,8 @@ def require_lists_fit(
     `even_if_open` if an open index shows a closed one, and did not before. That also holds if the
     closed one is closed by the change: its packages would stay open.
     """
-    earlier = _readable(before)
-    later = _readable(after)
+    earlier = _readable(definitions, before)
+    later = _readable(definitions, after)
     was_wrong = misfits(earlier, definitions.labels.with_assumed(earlier))
     for name, why in misfits(later, definitions.labels.with_assumed(later)).items():
         if was_wrong.get(name) != why:
@@ -47,9 +48,11 @@ def require_lists_fit(
             )
 
 
-def _readable(stored: IndexList) -> Mapping[str, IndexDefinition]:
-    """Return the definitions that this version understands, by name."""
+def _readable(definitions: IndexDefinitions, stored: IndexList) -> Mapping[str, IndexDefinition]:
+    """Return the definitions that this version understands, by name, also of main."""
     readable = dict[str, IndexDefinition]()
+    with suppress(Invalid):
+        readable[MAIN] = definitions.read_main(stored.main.index if stored.main else {})
     for index in stored.indexes:
         with suppress(Invalid):
             readable[index.name] = read_definition(without_removed_rules(index.index))

@@ -30,7 +30,7 @@ from packaging.version import Version
 
 from wheelyard.catalog.document_cache import damaged
 from wheelyard.catalog.projects import Projects
-from wheelyard.catalog.removed import OUT_OF_SETTINGS, REMOVED_RULE, describe_removed_rules
+from wheelyard.catalog.removed import REMOVED_RULE, describe_removed_rules
 from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Conflict, Forbidden, Invalid, NotFound, about_index, quoted
 from wheelyard.model.access import Action, Caller
@@ -171,8 +171,6 @@ class Promotion(Struct, frozen=True):
         home = self.target.uploads.home
         if home.removed_rules:
             fact = describe_removed_rules(home.name, home.removed_rules)
-            if home.is_main:
-                raise Forbidden(f"{fact} {OUT_OF_SETTINGS}", code=REMOVED_RULE)
             advice = Advice(Remedy.EMPTY_KEYS, home.name, keys=home.removed_rules)
             raise Forbidden(fact, code=REMOVED_RULE, advice=advice)
         takes_from = home.promotion.promote_from

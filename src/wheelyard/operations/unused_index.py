@@ -56,7 +56,7 @@ class UnusedIndex:
         definitions = self.others()
         names = [name for name in sorted(definitions) if definitions[name].takes_uploads]
         fact = "Nothing was ever published in main, and there are other indexes, so it takes no"
-        to_open = "the operator sets promote_only = false in [main] of the settings"
+        to_open = "an administrator gives main promote_only=false"
         if names:
             places = ", ".join(names)
             help_text = (

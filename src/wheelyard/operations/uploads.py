@@ -45,7 +45,7 @@ from wheelyard.model.distribution_filename import (
     parse_version,
     reading_of,
 )
-from wheelyard.model.index_definition import IndexDefinition
+from wheelyard.model.index_definition import WRONG_INDEX, IndexDefinition
 from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
 from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
 from wheelyard.operations.names import NameClaims, TakenNames
@@ -324,7 +324,13 @@ class Uploads(Struct, frozen=True):
             self.unused.require_use()
 
     def _require_packages(self) -> None:
-        """Raise Forbidden (code `no_own_packages`) if the index has no packages of its own."""
+        """
+        Raise Forbidden (code `no_own_packages`) if the index has no packages of its own.
+
+        Raises Unavailable (code `wrong_index`) if nobody can say what it is.
+        """
+        if self.home.problem:
+            raise Unavailable(self.home.problem, code=WRONG_INDEX)
         if not self.home.has_packages:
             layers = " and ".join(self.home.layers)
             raise Forbidden(

@@ -16,16 +16,16 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from msgspec import Struct, convert
-from msgspec.structs import replace
 
 from wheelyard.authentication.verifiers.google_endpoints import (
     GOOGLE,
     GoogleEndpoints,
     endpoints_at,
 )
-from wheelyard.catalog.removed import REMOVED_RULES, removed_rules
+from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
+from wheelyard.model.index_file import TABLES
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import (
     PLATFORM_VARIABLES,
@@ -87,8 +87,6 @@ _TABLE_SECRETS: Final = (
     (SIGN_IN_TABLES, "name", _SIGN_IN_SECRET),
 )
 """Arrays of tables, the key whose value is in the names of their variables, and these."""
-OF_THE_INDEX: Final = frozenset({"grant", "groups", "index", "publisher", "retention"})
-"""Tables that describe the index: the store has them, and the settings do not."""
 _SERVICE_URL: Final = re.compile(r"(?:tcp|udp|sctp)://")
 """The beginning of what Kubernetes writes into `WHEELYARD_PORT`, of a Service `wheelyard`."""
 
@@ -101,8 +99,8 @@ _FROM_ENVIRONMENT: Final[Mapping[SettingPath, str]] = MappingProxyType(
 )
 """Secrets that a file must not have, and what to set instead."""
 _KEPT_BACK: Final = (
-    "it was removed, as one account could go round it, and nothing is promoted to the index until "
-    "it is taken away. promotion.md says how a CI environment asks for a second person"
+    "it was removed, as one account could go round it. Take it away; promotion.md says how a CI "
+    "environment asks for a second person"
 )
 _NEVER_CHANGED: Final = "it was removed: nobody but our tests has changed it. Take it away"
 _NO_MAIL: Final = "it was removed: nobody gets mail. Set notifications.webhook, or take it away"
@@ -115,6 +113,10 @@ _MAIL_SETTINGS: Final = (
     "smtp_password",
 )
 """The settings of notifications by mail."""
+_OF_MAIN: Final = (
+    "it is a key of [main] now, which the store keeps. Write it there into a file, apply the file, "
+    "and take it away here"
+)
 _QUOTAS: Final = ("index_size", "index_files", "project_size", "project_files")
 COOKIE_LOGIN: Final = ("access", "cookie_login")
 _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
@@ -127,8 +129,8 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ("access", "htpasswd_may_manage"): (
             'it is access.htpasswd_may now, such as ["read", "upload", "manage"]'
         ),
-        **{("promotion", key): f"it is main.{key} now" for key in ("promote_from", "promote_only")},
-        **{("quotas", key): f"it is main.{key} now" for key in _QUOTAS},
+        **{("promotion", key): _OF_MAIN for key in ("promote_from", "promote_only")},
+        **{("quotas", key): _OF_MAIN for key in _QUOTAS},
         ("web", "remote_images"): (
             "it was removed: other servers learnt who reads a page. Take it away"
         ),
@@ -140,29 +142,10 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ),
     }
 )
-"""Settings that earlier versions had, and what became of them: removed, or `it is X.Y now`."""
-_NOT_OF_MAIN: Final[Mapping[SettingPath, str]] = MappingProxyType(
-    {
-        ("main", "name"): "it has this name always. Take the key away",
-        ("main", "layers"): (
-            "it shows its own packages, and those of [upstream] if that is on. Define an [[index]] "
-            "for other layers"
-        ),
-        ("main", "merge"): (
-            "it has no layers whose files could be merged. Define an [[index]] for that"
-        ),
-        ("main", "filter"): (
-            "there are no filters any more. Write the keys of rules in its place, such as "
-            "prereleases = false"
-        ),
-    }
+"""Settings that earlier versions had, and what became of them."""
+_WITHOUT_EFFECT: Final = frozenset(
+    {("web", "pictures"), *(("notifications", key) for key in _MAIL_SETTINGS)}
 )
-"""Keys of an `[[index]]` that main cannot have, and why."""
-_PROMOTION_RULES: Final = frozenset(("promotion", rule) for rule in REMOVED_RULES)
-_WITHOUT_EFFECT: Final = _PROMOTION_RULES | {
-    ("web", "pictures"),
-    *(("notifications", key) for key in _MAIL_SETTINGS),
-}
 """
 Those of `_EARLIER` that stop nothing.
 
@@ -237,7 +220,6 @@ def load_settings(
         raise bad_setting(". ".join(problems))
     # the types were checked above, by messages that name the setting
     settings = convert(_nested(effective), Settings, strict=False)
-    settings = _with_removed_rules(settings, given)
     _check_given(settings, given)
     settings = validate(settings)
     sources = {path: value.source for path, value in given.items()}
@@ -261,12 +243,6 @@ def _check_given(settings: Settings, given: Mapping[SettingPath, _SettingValue])
     if COOKIE_LOGIN in given and settings.sign_in and not settings.access.cookie_login:
         why = "who signs in with a provider of [[sign_in]] has a session. Leave one of the two out"
         raise bad_setting(f"access.cookie_login: it is off, and {why}")
-
-
-def _with_removed_rules(settings: Settings, given: Mapping[SettingPath, _SettingValue]) -> Settings:
-    """Return settings that say which removed rules of promotions were given."""
-    values = {path[-1]: given[path].value for path in _PROMOTION_RULES & given.keys()}
-    return replace(settings, removed_promotion=removed_rules(values))
 
 
 def settings_without_effect(sources: Mapping[SettingPath, str]) -> Iterator[str]:
@@ -317,7 +293,7 @@ def _require_known_variables(environ: Mapping[str, str]) -> None:
         if name in earlier:
             raise bad_setting(f"{name}: {earlier[name]}")
         table = name.removeprefix(VARIABLE_PREFIX).partition("_")[0].lower()
-        if table in OF_THE_INDEX:
+        if table in TABLES:
             raise bad_setting(
                 f"{name}: the store keeps what describes the index. Write it as [{table}] into a "
                 "file, apply the file, and remove the variable",
@@ -377,7 +353,7 @@ def _without_index(
 
     Raises Invalid if others describe the index, unless that `is_allowed`.
     """
-    moved = sorted(OF_THE_INDEX & tables.keys())
+    moved = [name for name in TABLES if name in tables]
     if moved and not is_allowed:
         names = ", ".join(moved)
         path = config_source
@@ -387,7 +363,7 @@ def _without_index(
             f"{escaped(config_source)} has {names}: the store keeps what describes the index",
             Advice(Remedy.APPLY_FILE, path),
         )
-    return {name: table for name, table in tables.items() if name not in OF_THE_INDEX}
+    return {name: table for name, table in tables.items() if name not in TABLES}
 
 
 def _resolve_file_names(folder: Path, tables: dict[str, Any]) -> None:
@@ -528,8 +504,6 @@ def _unknown(path: SettingPath) -> str:
     """Return a sentence about a path that is no setting: what there is instead."""
     if path in _EARLIER:
         return f"{'.'.join(path)}: {_EARLIER[path]}"
-    if path in _NOT_OF_MAIN:
-        return f"{'.'.join(path)}: {_NOT_OF_MAIN[path]}"
     if names_in(path):
         return f"{'.'.join(path)}: expected a table, in single brackets"
     depth = max(depth for depth in range(len(path)) if names_in(path[:depth]))

@@ -19,18 +19,13 @@ from msgspec.structs import fields
 
 from wheelyard.model.access import Pattern, parse_pattern
 from wheelyard.model.brand import DEFAULT_NAME
-from wheelyard.model.index_name import read_index_name
-from wheelyard.model.promotion import PromotionRules
-from wheelyard.model.quotas import Quotas
-from wheelyard.model.rule_keys import RULE_KEYS, RuleKeys
+from wheelyard.model.rule_keys import RULE_KEYS
 from wheelyard.settings import value_checks as kinds
 from wheelyard.settings.notification_section import NotificationSettings
 from wheelyard.settings.sign_in_section import SignInSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
 
 DEFAULT_STORE: Final = "./wheelyard-data"
-REMOVED_PROMOTION: Final = ("removed_promotion",)
-"""The path of a field of `Settings` that no file has."""
 MEMORY_LOCATION: Final = "memory:"
 """The location of a store in memory, which ends with the process."""
 MIB: Final = 1024**2
@@ -217,36 +212,6 @@ class DownloadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Whether [downloads](downloads.md) of private files are counted, and shown."""
 
 
-class MainSettings(RuleKeys, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Section `[main]`: the index at the root of the server, with the keys of an `[[index]]`."""
-
-    read: Literal["", "anyone", "granted"] = ""
-    """Who may read it: `anyone`, or `granted`; empty: as `access.private` says."""
-    promote_from: tuple[kinds.IndexName, ...] = ()
-    """The indexes from which releases are [promoted](promotion.md#rules) to it; empty: all."""
-    promote_only: bool | None = None
-    """Whether it takes no uploads; unset: [while unused](indexes.md#the-index-main)."""
-    index_size: kinds.MebibytesOrNone = 0
-    """MiB of all its files, also for indexes without [their own](quotas.md); 0: no limit."""
-    index_files: kinds.Count = 0
-    """Files of it, also for indexes without their own; 0: no limit."""
-    project_size: kinds.MebibytesOrNone = 0
-    """MiB of all files of one project, also for indexes without their own; 0: no limit."""
-    project_files: kinds.Count = 0
-    """Files of one project, also for indexes without their own; 0: no limit."""
-
-    @property
-    def quotas(self) -> Quotas:
-        """Its quotas, which hold for an index without its own."""
-        return convert(self, Quotas, from_attributes=True)
-
-    @property
-    def rules(self) -> PromotionRules:
-        """What it demands of a promoted release."""
-        sources = tuple(map(read_index_name, self.promote_from))
-        return PromotionRules(promote_only=bool(self.promote_only), promote_from=sources)
-
-
 class HttpSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[http]`: caching of pages, and concurrent uploads."""
 
@@ -298,7 +263,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tokens: TokenSettings = TokenSettings()
     uploads: UploadSettings = UploadSettings()
     downloads: DownloadSettings = DownloadSettings()
-    main: MainSettings = MainSettings()
     http: HttpSettings = HttpSettings()
     google: GoogleSettings = GoogleSettings()
     iap: IapSettings = IapSettings()
@@ -310,9 +274,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     notifications: NotificationSettings = NotificationSettings()
     sign_in: tuple[dict[str, Any], ...] = ()
     """`[[sign_in]]` tables, as written, with the secrets of the environment."""
-
-    removed_promotion: tuple[str, ...] = ()
-    """The rules of earlier versions for main: keys that are no settings now."""
 
     def __repr__(self) -> str:  # without secrets, because it may be logged
         return f"Settings(server={self.server!r}, store={self.store!r})"
@@ -349,11 +310,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def private_patterns(self) -> tuple[Pattern, ...]:
         """The patterns of `access.private_names`, parsed."""
         return tuple(parse_pattern(text) for text in self.access.private_names)
-
-    @property
-    def is_main_open(self) -> bool:
-        """Whether anybody may read main without a credential."""
-        return not self.access.private and self.main.read != "granted"
 
     @property
     def upstream_private(self) -> tuple[str, ...]:
@@ -435,13 +391,7 @@ class Setting(Struct, frozen=True):
 @cache
 def all_settings() -> Mapping[SettingPath, Setting]:
     """Return every setting by its path, in the order of `Settings`, arrays of tables last."""
-    return MappingProxyType(
-        {
-            setting.path: setting
-            for setting in _within(Settings, ())
-            if setting.path != REMOVED_PROMOTION
-        }
-    )
+    return MappingProxyType({setting.path: setting for setting in _within(Settings, ())})
 
 
 def names_in(section: SettingPath) -> list[str]:

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
-from wheelyard.errors import DOCUMENTATION, Invalid
 from wheelyard.model.access import (
     ALL_AUTHENTICATED,
     ANONYMOUS,
@@ -26,7 +25,7 @@ from wheelyard.model.access import (
 from wheelyard.model.grants import Grant, Grants, groups_in
 from wheelyard.model.index_definition import label_taken
 from wheelyard.model.index_name import MAIN, UPSTREAM_LAYER
-from wheelyard.model.rule_keys import RuleKeys, require_valid
+from wheelyard.model.rule_keys import RuleKeys
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings.sections import (
     MEMORY_LOCATION,
@@ -59,7 +58,6 @@ def validate(settings: Settings) -> Settings:
     problems = [*chain.from_iterable(check(settings) for check in checks)]
     if problems := [*problems, *settings.notifications.problems]:
         raise bad_setting(". ".join(problems))
-    _check_main_rules(settings)
     server, access = settings.server, settings.access
     prefix = server.path_prefix.strip("/")
     # who signs in with a provider has a session
@@ -69,20 +67,6 @@ def validate(settings: Settings) -> Settings:
         server=replace(server, path_prefix=f"/{prefix}" if prefix else ""),
         access=replace(access, cookie_login=has_sessions),
     )
-
-
-def _check_main_rules(settings: Settings) -> None:
-    """Raise Invalid if a rule of main is wrong in a way that its type does not say."""
-    try:
-        require_valid(settings.main)
-    except Invalid as fault:
-        raise bad_setting(f"main.{fault.message.removesuffix('.')}") from fault
-
-
-def is_main_public(settings: Settings, grants: Grants) -> bool:
-    """Return whether all projects of main can be read without a credential."""
-    to_everybody = _grants_to_everybody(grants)
-    return settings.is_main_open or any(grant.scope.holds_in(MAIN) for grant in to_everybody)
 
 
 def _grants_to_everybody(grants: Grants) -> list[Grant]:
@@ -294,14 +278,13 @@ def _is_allowed_loopback(host: str, upstream: UpstreamSettings) -> bool:
 
 def warnings_for(settings: Settings) -> list[Caution]:
     """Return the warnings that follow from the settings alone."""
-    others = _locations(settings), _upstream(settings), _rules(settings)
-    return [*chain(_listener(settings), *others)]
+    return [*chain(_listener(settings), _locations(settings), _upstream(settings))]
 
 
 def access_warnings(settings: Settings, grants: Grants) -> list[Caution]:
     """Return the warnings that follow from the settings and from the grants in force."""
     of_grants = (_of_grant(settings, grant) for grant in grants.all)
-    return [*chain(_reading(settings, grants), *of_grants)]
+    return [*chain(_credentials(settings, grants), *of_grants)]
 
 
 def stored_grant_warnings(
@@ -363,13 +346,8 @@ def without_advisories(settings: Settings, name: str, keys: RuleKeys) -> Iterato
         )
 
 
-def _rules(settings: Settings) -> Iterator[Caution]:
-    """Yield the warnings about the rules of main."""
-    yield from without_advisories(settings, MAIN, settings.main)
-
-
-def _is_reachable(settings: Settings) -> bool:
-    """Return whether others than this machine may reach the server."""
+def is_reachable(settings: Settings) -> bool:
+    """Return whether others than programs of this machine can reach the server."""
     server = settings.server
     # a proxy or a tunnel makes the server reachable
     name = urlsplit(server.public_url).hostname or "localhost"
@@ -378,7 +356,7 @@ def _is_reachable(settings: Settings) -> bool:
 
 def _listener(settings: Settings) -> Iterator[Caution]:
     server, access = settings.server, settings.access
-    if not _is_reachable(settings):
+    if not is_reachable(settings):
         return
     if access.anonymous_uploads:
         yield Caution("anyone who can reach this address may publish under any name")
@@ -392,20 +370,9 @@ def _listener(settings: Settings) -> Iterator[Caution]:
         )
 
 
-def _reading(settings: Settings, grants: Grants) -> Iterator[Caution]:
-    """Yield the warnings about who may read main, and who may not."""
-    is_public, store = is_main_public(settings, grants), settings.store
-    if is_public and _is_reachable(settings):
-        why = f"close reading with access.private: {DOCUMENTATION}/hardening.md"
-        yield Caution(f"anyone who can reach this address may read every package; {why}")
-    if is_public and settings.google.access_token.resource:
-        yield Caution(
-            "google.access_token.resource says who may do what, and reading is open to everybody "
-            "all the same; close it with access.private"
-        )
-    if store.downloads == "public" and not is_public:
-        why = "whoever knows the URL of a file gets it from the public bucket"
-        yield Caution(f"reading needs a credential, but {why}")
+def _credentials(settings: Settings, grants: Grants) -> Iterator[Caution]:
+    """Yield a warning if rights are given, and whoever may write packages can make tokens."""
+    store = settings.store
     if grants.all and is_bucket(store.location) and not settings.access.credentials_store:
         yield Caution(
             f"tokens lie in the bucket of the packages, {store.location}: whoever may write there "

@@ -50,7 +50,7 @@ PROCESS_KEY_BYTES: Final = 32
 
 
 def build_policy(
-    settings: Settings, access: AccessControl, index: str = MAIN, *, is_open: bool
+    settings: Settings, access: AccessControl, index: str, *, is_open: bool
 ) -> AuthorizationPolicy:
     """
     Return the authorization rules of the settings for an index, with the grants in force.
@@ -79,9 +79,10 @@ def build_authenticator(
     google: GoogleEndpoints = GOOGLE,
 ) -> Authenticator:
     """
-    Return the authenticator of the settings.
+    Return the authenticator of the settings, whose policy opens no index.
 
-    Raises Invalid (code `bad_setting`) if a file with credentials cannot be read, or is wrong.
+    Each index has one with a policy of its own. Raises Invalid (code `bad_setting`) if a file with
+    credentials cannot be read, or is wrong.
     """
     # credentials are remembered as digests under this key, which are of no use to another process
     process_key = runtime.random.randbytes(PROCESS_KEY_BYTES)
@@ -114,7 +115,7 @@ def build_authenticator(
         access_tokens=factory.access_tokens() if settings.google.access_token.resource else None,
         iap=factory.iap() if settings.iap.audience else None,
         rate_limit=LoginRateLimit(access.failed_login_per_minute, runtime.monotonic),
-        policy=build_policy(settings, access_control, is_open=settings.is_main_open),
+        policy=build_policy(settings, access_control, MAIN, is_open=False),
         rejection_log=RejectionLog(runtime.monotonic),
         callers=RecentCallers(process_key, runtime.monotonic),
     )

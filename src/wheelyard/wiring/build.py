@@ -19,8 +19,7 @@ from wheelyard.concurrency.runtime import Runtime
 from wheelyard.errors import Invalid
 from wheelyard.model.brand import MAX_LOGO_BYTES, Brand, Logo, parse_logo
 from wheelyard.model.decoding import escaped
-from wheelyard.model.index_definition import UpstreamLabels, main_index
-from wheelyard.model.rule_keys import rule_keys_in
+from wheelyard.model.index_definition import UpstreamLabels
 from wheelyard.operations.access_control import AccessControl
 from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.operations.sweep import PublishingCleanup
@@ -152,20 +151,11 @@ def build_index(  # noqa: PLR0913, PLR0917 - all parts of an index
 
 
 def _definitions(settings: Settings, catalog: Catalog, *, is_server: bool) -> IndexDefinitions:
-    main = main_index(
-        settings.main.rules,
-        settings.removed_promotion,
-        rule_keys_in(settings.main),
-        has_upstream=settings.upstream.is_on,
-        is_open=settings.is_main_open,
-        is_closed_while_unused=settings.main.promote_only is None,
-    )
     # without an upstream index, the settings are perhaps not those of the server
     are_known = is_server or settings.upstream.is_on
     return IndexDefinitions(
         catalog.index_records,
         settings.server.roots,
-        main,
         UpstreamLabels(settings.upstream.labels, are_known=are_known),
         is_private=settings.access.private,
     )

@@ -95,13 +95,20 @@ class Index(Struct, frozen=True, kw_only=True, dict=True):
         """
         What it shows.
 
-        Raises Unavailable if the store does not say which indexes there are.
+        Raises Unavailable if that follows from other indexes, and the store does not say which.
         """
-        return self.fixed_repository or self.server.indexes.repository(self.name)
+        return self._own_repository or self.server.indexes.repository(self.name)
 
     def peek_repository(self) -> IndexRepository | None:
         """Return what it shows, or None if a remote store has to be read first."""
-        return self.fixed_repository or self.server.indexes.peek_repository(self.name)
+        return self._own_repository or self.server.indexes.peek_repository(self.name)
+
+    @property
+    def _own_repository(self) -> IndexRepository | None:
+        """What it shows, if that follows from no definition of another index."""
+        if self.fixed_repository is None and self.definition.is_main:
+            return self.server.indexes.repositories.of_main(self)
+        return self.fixed_repository
 
     def as_retained(self) -> "RetainedIndex":
         """Return the index as rules of retention see it."""

@@ -14,7 +14,7 @@ from wheelyard.catalog.format import Catalog, open_index
 from wheelyard.catalog.projects import Projects
 from wheelyard.model.access import parse_name_patterns
 from wheelyard.model.index_definition import IndexDefinition, UpstreamLayers
-from wheelyard.model.index_name import MAIN
+from wheelyard.model.quotas import Quotas
 from wheelyard.operations.audit_log import log_event
 from wheelyard.operations.lifecycle import Lifecycle
 from wheelyard.operations.names import TakenNames
@@ -54,6 +54,17 @@ class _OtherNames(Struct, frozen=True):
         return [other.private_names for other in others if other.private_names is not None]
 
 
+class _Packages(Struct, frozen=True):
+    """What an index has of its own and from upstream indexes, whatever else its definition says."""
+
+    catalog: Catalog
+    search: SearchIndex
+    upstream: "UpstreamIndex | None"
+    """None without any upstream index among its layers."""
+    claims: "NameClaims | None"
+    """What decides who may take a new name, or None unless `[upstream]` is enabled."""
+
+
 class IndexBuilder(Struct, frozen=True):
     """Builds the indexes of a store."""
 
@@ -61,60 +72,74 @@ class IndexBuilder(Struct, frozen=True):
     indexes: "Indexes"
     downloads: "dict[str, Downloads]" = {}
     """The counts of downloads by index: another definition of an index must not end its counter."""
+    of_main: list[_Packages] = []
+    """What main has, once it was built: it belongs to the process, whatever main is by then."""
 
-    def build(self, definition: IndexDefinition, layers: UpstreamLayers | None) -> Index:
-        """Return the index of a definition, with its upstream `layers`, or None for main."""
-        server, name = self.server, definition.name
-        settings, catalog = server.settings, server.catalog
-        authenticator, sessions = server.authenticator, server.sessions
+    def build(
+        self, definition: IndexDefinition, layers: UpstreamLayers | None, defaults: Quotas
+    ) -> Index:
+        """
+        Return the index of a definition.
+
+        `layers` are its upstream indexes, or None for main. `defaults` are the quotas of an index
+        without its own.
+        """
+        server, name, settings = self.server, definition.name, self.server.settings
+        packages = self._packages(definition, layers)
+        if not definition.is_main:
+            settings = settings_of_index(settings, definition)
+        is_open = definition.is_open and not settings.access.private
+        authenticator = replace(
+            server.authenticator,
+            policy=build_policy(settings, server.access, name, is_open=is_open),
+            callers=server.authenticator.callers.of_another_index(),
+        )
+        catalog = packages.catalog
+        quotas = self._quotas(name, defaults.overridden_by(definition.quotas), packages.search)
+        return Index(
+            server=server,
+            settings=settings,
+            definition=definition,
+            private_names=packages.claims.names if packages.claims else None,
+            catalog=catalog,
+            uploads=self._uploads(definition, packages, quotas),
+            search=packages.search,
+            rules=self._rules(definition, catalog.files, packages.upstream),
+            lifecycle=Lifecycle(
+                catalog.projects, catalog.files, server.removal, server.runtime, quotas
+            ),
+            authenticator=authenticator,
+            sessions=server.sessions.of_another_index(authenticator),
+            downloads=self._downloads(name, catalog),
+            upstream=packages.upstream,
+        )
+
+    def _packages(self, definition: IndexDefinition, layers: UpstreamLayers | None) -> _Packages:
+        if definition.is_main and self.of_main:
+            return self.of_main[0]
+        server, catalog = self.server, self.server.catalog
         if not definition.is_main:
             catalog = open_index(
                 catalog,
-                name,
+                definition.name,
                 server.caching,
                 gives_serials=server.gives_serials,
                 is_stored=True,
             )
-            settings = settings_of_index(settings, definition)
-            is_open = definition.is_open and not settings.access.private
-            authenticator = replace(
-                authenticator,
-                policy=build_policy(settings, server.access, name, is_open=is_open),
-                callers=authenticator.callers.of_another_index(),
-            )
-            sessions = sessions.of_another_index(authenticator)
         upstream, claims, public = self._upstream(catalog, definition, layers)
         reader = FactsReader(catalog.projects, catalog.files, server.traits.is_local)
         search = SearchIndex(
-            reader, catalog.changes, public, is_read_only=settings.server.read_only
+            reader, catalog.changes, public, is_read_only=server.settings.server.read_only
         )
         catalog.projects.commits.listeners = (
             log_event,
             search.note_commit,
             catalog.serials.note_commit,
         )
-        uploads = self._uploads(catalog, definition, claims, search)
-        return Index(
-            server=server,
-            settings=settings,
-            definition=definition,
-            private_names=claims.names if claims else None,
-            catalog=catalog,
-            uploads=uploads,
-            search=search,
-            rules=self._rules(definition, catalog.files, upstream),
-            lifecycle=Lifecycle(
-                catalog.projects,
-                catalog.files,
-                server.removal,
-                server.runtime,
-                uploads.quota_check,
-            ),
-            authenticator=authenticator,
-            sessions=sessions,
-            downloads=self._downloads(name, catalog),
-            upstream=upstream,
-        )
+        packages = _Packages(catalog, search, upstream, claims)
+        if definition.is_main:
+            self.of_main.append(packages)
+        return packages
 
     def _downloads(self, name: str, catalog: Catalog) -> "Downloads | None":
         """Return the counts of an index, to which a server that may write adds, or None if off."""
@@ -136,24 +161,20 @@ class IndexBuilder(Struct, frozen=True):
         return self.downloads[name]
 
     def _uploads(
-        self,
-        catalog: Catalog,
-        definition: IndexDefinition,
-        claims: "NameClaims | None",
-        search: SearchIndex,
+        self, definition: IndexDefinition, packages: _Packages, quotas: QuotaCheck | None
     ) -> Uploads:
-        limits = self.server.settings.uploads
+        limits, projects = self.server.settings.uploads, packages.catalog.projects
         return Uploads(
-            catalog.projects,
-            catalog.files,
+            projects,
+            packages.catalog.files,
             self.server.spool,
             self.server.runtime,
             UploadRules(max_size=limits.max_file_size * MIB, zip_sdists=limits.zip_sdists),
             TakenNames(self.server.definitions.names if definition.is_main else _no_names),
             definition,
-            claims,
-            quota_check=self._quotas(definition, search),
-            unused=self._unused(definition, catalog.projects),
+            packages.claims,
+            quota_check=quotas,
+            unused=self._unused(definition, projects),
         )
 
     def _unused(self, definition: IndexDefinition, projects: Projects) -> UnusedIndex | None:
@@ -162,15 +183,14 @@ class IndexBuilder(Struct, frozen=True):
             return None
         return UnusedIndex(projects, self.server.definitions.served, self.server.runtime)
 
-    def _quotas(self, definition: IndexDefinition, search: SearchIndex) -> QuotaCheck | None:
-        """Return the quotas of an index, or None without any."""
-        quotas = self.server.settings.main.quotas.overridden_by(definition.quotas)
+    def _quotas(self, name: str, quotas: Quotas, search: SearchIndex) -> QuotaCheck | None:
+        """Return what checks the quotas of an index, or None without any."""
         if not (quotas.index.is_set or quotas.project.is_set):
             return None
         if quotas.index.is_set and not self.server.serves:
             # a command has to know the usage now
             search.start = lambda refresh: refresh()
-        return QuotaCheck(definition.name, quotas, search)
+        return QuotaCheck(name, quotas, search)
 
     def _rules(
         self, definition: IndexDefinition, files: Files, upstream: "UpstreamIndex | None"
@@ -219,7 +239,7 @@ class IndexBuilder(Struct, frozen=True):
                 names,
             )
         else:
-            first = self.indexes.get(MAIN).upstream
+            first = self.indexes.main().upstream
             assert first is not None  # noqa: S101 - `[upstream]` is enabled
             upstream = first.with_names(names)
         # a name that any upstream index has is free in no index

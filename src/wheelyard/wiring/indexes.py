@@ -20,6 +20,7 @@ from wheelyard.model.index_definition import (
     parts_of,
 )
 from wheelyard.model.index_name import MAIN
+from wheelyard.model.quotas import Quotas
 from wheelyard.operations.index_definitions import KnownIndexes, served_definition
 from wheelyard.repository.index_repository import IndexRepository
 from wheelyard.wiring.index_builder import IndexBuilder
@@ -48,8 +49,8 @@ class Indexes:
         self._lock = RLock()  # an index may be built from main
         self._built: dict[str, Index] = {}
         self.repositories = Repositories(self.get)
-        self._made_of: dict[str, tuple[IndexDefinition, UpstreamLayers | None]] = {}
-        """What each of them follows from: its upstream indexes may be those of a layer."""
+        self._made_of: dict[str, tuple[IndexDefinition, UpstreamLayers | None, Quotas]] = {}
+        """What each follows from: its upstream indexes may be those of a layer, quotas of main."""
         self._known_layers: tuple[object, dict[str, UpstreamLayers]] = None, {}
         """The upstream indexes of indexes by name, and the definitions that they follow from."""
 
@@ -59,18 +60,29 @@ class Indexes:
 
         Raises as `IndexDefinitions.get`.
         """
-        definition = self._definitions.main
+        return self.by(self._definitions.load(), name)
+
+    def by(self, in_force: KnownIndexes, name: str) -> "Index":
+        """
+        Return the index of a name by these definitions.
+
+        Raises as `served_definition`.
+        """
+        definition = served_definition(in_force, name)
         upstream: UpstreamLayers | None = None
-        if name != MAIN:
-            in_force = self._definitions.load()
-            definition = served_definition(in_force, name)
+        if not definition.is_main:
             upstream = self._upstream_layers(definition, in_force.definitions)
-        made_of = definition, upstream
+        return self._made(definition, upstream, in_force.main.quotas)
+
+    def _made(
+        self, definition: IndexDefinition, upstream: UpstreamLayers | None, defaults: Quotas
+    ) -> "Index":
+        name, made_of = definition.name, (definition, upstream, defaults)
         with self._lock:
             index = self._built.get(name)
             # another definition: what is cached of the documents goes, which is rare
             if index is None or self._made_of[name] != made_of:
-                index = self._built[name] = self._builder.build(definition, upstream)
+                index = self._built[name] = self._builder.build(*made_of)
                 self._made_of[name] = made_of
         return index
 
@@ -89,8 +101,15 @@ class Indexes:
         return layers
 
     def main(self) -> "Index":
-        """Return the index at the root of the server."""
-        return self.get(MAIN)
+        """
+        Return the index at the root of the server.
+
+        While its definition cannot be read, it is one that opens and takes nothing.
+        """
+        try:
+            return self.get(MAIN)
+        except Unavailable as fault:
+            return self._made(self._definitions.closed_main(fault.message), None, Quotas())
 
     def all(self) -> "list[Index]":
         """Return all served indexes, first main, then in the order of names."""
@@ -102,15 +121,11 @@ class Indexes:
             return list(self._built.values())
 
     def repository(self, name: str) -> IndexRepository:
-        """Return what an index shows. Raises as `IndexDefinitions.get`."""
-        if name == MAIN:
-            return self.repositories.main
+        """Return what an index beside main shows. Raises as `IndexDefinitions.get`."""
         return self._repository_by(self._definitions.load(), name)
 
     def peek_repository(self, name: str) -> IndexRepository | None:
-        """Return what an index shows, or None if a remote store has to be read first."""
-        if name == MAIN:
-            return self.repositories.main
+        """Return what an index beside main shows, or None if that has to be read first."""
         in_force = self._definitions.peek()
         return None if in_force is None else self._repository_by(in_force, name)
 
@@ -130,9 +145,11 @@ class Indexes:
 
     def catalog_of(self, name: str) -> Catalog:
         """Return what the store has of an index of this name, also if it is not served any more."""
+        server = self._server
+        if name == MAIN:
+            return server.catalog
         with suppress(NotFound, Unavailable):  # also if the definitions cannot be read
             return self.get(name).catalog
-        server = self._server
         return open_index(server.catalog, name, server.caching, gives_serials=True)
 
     def projects_of(self, name: str) -> Projects:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
-from functools import cached_property
 from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -36,16 +35,21 @@ class Repositories:
         self._definitions: Mapping[str, IndexDefinition] = {}
         """Those that all of these repositories follow from."""
         self._by_name = dict[str, IndexRepository]()
+        self._main: tuple[Index, IndexRepository] | None = None
+        """What main shows, and the index that it was made of."""
         self._journals: KnownJournals | None = None
         """Those that were read for days, once anybody has asked for one."""
 
-    @cached_property
-    def main(self) -> IndexRepository:
-        """What main shows, which follows from no definition of another index."""
-        return _Composer(self._index, self._generations).compose(self._index(MAIN))
+    def of_main(self, main: "Index") -> IndexRepository:
+        """Return what main shows, which follows from no definition of another index."""
+        with self._lock:
+            if self._main is None or self._main[0] is not main:
+                composer = _Composer(self._index, self._generations)
+                self._main = main, composer.compose(main)
+            return self._main[1]
 
     def get(self, name: str, definitions: Mapping[str, IndexDefinition]) -> IndexRepository:
-        """Return what an index shows now. Without main, `definitions` are all indexes."""
+        """Return what an index beside main shows now. `definitions` are all of these."""
         with self._lock:
             if definitions is not self._definitions:
                 self._definitions = definitions

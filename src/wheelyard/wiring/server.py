@@ -86,9 +86,9 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
     access: AccessControl
     publishing_cleanup: PublishingCleanup
     authenticator: Authenticator
-    """That of main."""
+    """What those of all indexes are made from. Its policy opens no index."""
     sessions: Sessions
-    """Those of main."""
+    """What those of all indexes are made from."""
     brand: Brand
     definitions: IndexDefinitions
     """Those of all indexes."""
@@ -338,7 +338,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         """The names of the indexes that anybody may read."""
         if self.settings.access.private:
             return frozenset()
-        definitions = {MAIN: self.definitions.main, **self.definitions.served()}
+        definitions = self.definitions.load().with_main
         return frozenset(name for name, definition in definitions.items() if definition.is_open)
 
     def add_grant(self, fields: GrantFields, by: str) -> AddedGrant:

@@ -1,6 +1,6 @@
 """What of a server's settings and surroundings asks for a look."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
@@ -12,16 +12,20 @@ from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.verifiers.verifier import write_access_warnings
 from wheelyard.catalog import keys
 from wheelyard.catalog.removed import RENAME_MAIN
-from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable
+from wheelyard.errors import DOCUMENTATION, UNREADABLE_CODES, Invalid, Unavailable
 from wheelyard.model.access import describe_actions, describe_indexes, parse_actions
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.model.index_definition import IndexDefinition
 from wheelyard.model.index_name import EVERY_INDEX, FORMER_MAIN, MAIN
-from wheelyard.operations.index_definitions import names_no_index, unknown_sources
+from wheelyard.operations.index_definitions import KnownIndexes, names_no_index, unknown_sources
 from wheelyard.remedies import Advice, Caution, Remedy
 from wheelyard.settings.load import COMMAND_SOURCE, settings_without_effect
 from wheelyard.settings.sections import MEMORY_LOCATION, Settings
-from wheelyard.settings.validation import access_warnings, warnings_for, without_advisories
+from wheelyard.settings.validation import (
+    access_warnings,
+    is_reachable,
+    warnings_for,
+    without_advisories,
+)
 from wheelyard.storage.filesystem import remote_file_system
 from wheelyard.storage.location import is_bucket
 from wheelyard.wiring.index import Index
@@ -155,26 +159,38 @@ def index_warnings(index: Index) -> Iterator[Caution]:
     in_force = index.server.definitions
     now = in_force.load()
     yield from now.removed_rules()
-    for definition in now.definitions.values():
+    for definition in now.with_main.values():
         yield from without_advisories(index.settings, definition.name, definition.rules)
     for name, why in now.problems.items():
         advice = RENAME_MAIN if name == FORMER_MAIN else Advice(Remedy.CHANGE_INDEX, name)
         yield Caution(why, advice)
-    yield from in_force.open_layers(now.definitions, now.definitions)
-    yield from _public_files(index, now.definitions.values())
+    yield from in_force.open_layers(now.definitions, now.with_main)
+    yield from _of_readers(index, now)
     yield from rights_without_index(index)
     yield from _unknown_indexes(index)
 
 
-def _public_files(index: Index, definitions: Iterable[IndexDefinition]) -> Iterator[Caution]:
-    """Yield a warning if a public bucket has files of indexes that not everybody may read."""
-    settings = index.settings
-    closed = tuple(definition.name for definition in definitions if not definition.is_open)
-    # where all are closed, a warning about the settings says it
-    if settings.store.downloads == "public" and closed and not settings.access.private:
+def _of_readers(index: Index, now: KnownIndexes) -> Iterator[Caution]:
+    """Yield what of who may read the indexes is hardly meant."""
+    settings, is_public = index.settings, index.server.indexes.main().read_policy.is_public()
+    if is_public and is_reachable(settings):
         yield Caution(
-            f"reading {describe_indexes(closed)} needs a credential, but whoever knows the URL of "
-            "a file gets it from the public bucket"
+            "anyone who can reach this address may read every package; close reading with "
+            f"access.private: {DOCUMENTATION}/hardening.md"
+        )
+    if is_public and settings.google.access_token.resource:
+        yield Caution(
+            "google.access_token.resource says who may do what, and reading is open to everybody "
+            "all the same; close it with access.private"
+        )
+    is_private = settings.access.private
+    closed = [name for name, one in now.definitions.items() if is_private or not one.is_open]
+    if not is_public:
+        closed.insert(0, MAIN)
+    if settings.store.downloads == "public" and closed:
+        yield Caution(
+            f"reading {describe_indexes(tuple(closed))} needs a credential, but whoever knows the "
+            "URL of a file gets it from the public bucket"
         )
 
 
@@ -189,8 +205,9 @@ def _undecided(index: Index) -> Iterator[Caution]:
     if not any(grant.source for grant in server.access.show().grants):
         return
     decided = {path for path, source in server.sources.items() if source != COMMAND_SOURCE}
-    is_said = bool(server.settings.main.read) or ("access", "private") in decided
-    if server.definitions.main.is_open and not is_said:
+    main = server.definitions.stored().main
+    is_said = ("access", "private") in decided or (main is not None and "read" in main.index)
+    if server.definitions.load().main.is_open and not is_said:
         yield Caution(
             "anybody may read main, whatever the grants of an applied file say: write private = "
             "true under [access] if reading needs a credential, or private = false if it does not"
@@ -275,7 +292,7 @@ def _without_read(index: Index) -> Iterator[str]:
 def _unknown_indexes(index: Index) -> Iterator[Caution]:
     """Yield a warning for each right, setting or index that names an unknown index."""
     settings = index.server.settings
-    definitions = index.server.definitions.served()
+    now = index.server.definitions.load()
     named = [(str(grant), grant.scope.indexes) for grant in index.server.access.load().all]
     named += [
         (f"publisher {publisher.id}", publisher.scope.indexes)
@@ -284,12 +301,11 @@ def _unknown_indexes(index: Index) -> Iterator[Caution]:
     for token in index.authenticator.static_tokens.all().values():
         name = escaped(token.identity.principal.partition(":")[2])
         named += [(f"static token {name}", scope.indexes) for scope in token.identity.scopes]
-    named.append(("main.promote_from", settings.main.rules.promote_from))
     named.append(("google.access_token.indexes", settings.google.access_token.indexes))
-    existing = {MAIN, EVERY_INDEX, *index.server.definitions.names()}
+    existing = {MAIN, EVERY_INDEX, *now.names}
     for what, names in named:
         yield from (names_no_index(what, other) for other in names if other not in existing)
-    for definition in definitions.values():
+    for definition in now.with_main.values():
         yield from unknown_sources(definition, existing)
     retention = index.server.retention
     for rule in retention.rules if retention is not None else ():

@@ -33,7 +33,7 @@ DEMO = make_wheel("demo")
 PAGE = "/simple/demo/"
 AS_HTML = f"{PAGE}?format=text/html"
 METADATA = f"/packages/{DEMO.filename}.metadata"
-MAX_CALLS = 27
+MAX_CALLS = 40
 """Calls of Python functions for a request on the fast path, with a credential."""
 MAX_BYTES = 6 * 1024
 """Memory for a request on the fast path: scope, response, and the event loop of this test."""
@@ -206,7 +206,7 @@ def test_a_page_in_memory_under_another_name(tmp_path: Path) -> None:
 
 
 def test_page_in_memory_costs_one_look_and_few_calls(tmp_path: Path) -> None:
-    """In a folder, a page in memory costs one look at its document, and few calls."""
+    """In a folder, a page in memory costs a look at its document and one at what main is."""
     looks, calls = list[str](), Counter[str]()
     source = str(Path(wheelyard.__file__).parent)
 
@@ -228,7 +228,7 @@ def test_page_in_memory_costs_one_look_and_few_calls(tmp_path: Path) -> None:
             sys.setprofile(None)
 
     assert answer.was_quick
-    assert looks == ["lstat"]
+    assert [look for look in looks if look != "fspath"] == ["lstat", "lstat"]
     assert calls.total() <= MAX_CALLS, calls
 
 

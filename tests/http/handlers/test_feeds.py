@@ -13,7 +13,7 @@ from tests.rendering.atom import parse_feed
 from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
-from wheelyard.settings.sections import MainSettings, ServerSettings, Settings
+from wheelyard.settings.sections import ServerSettings, Settings
 
 URL = "https://packages.example.com/py"
 ADDRESS = ServerSettings(public_url=URL, path_prefix="/py")
@@ -56,8 +56,8 @@ def test_feed_has_absolute_links_below_the_public_url(app: InProcessServer) -> N
 def test_feed_of_all_projects_has_readable_ones_alone(tmp_path: Path) -> None:
     """Everybody gets the newest of all projects that they may read, and of no other."""
     grants = ({"who": ["anonymous"], "projects": ["open-*"], "actions": ["read"]},)
-    config = Settings(server=ADDRESS, main=MainSettings(read="granted"))
-    with in_process(tmp_path, config, tables=toml_of(grant=grants)) as app:
+    tables = toml_of(main={"read": "granted"}, grant=grants)
+    with in_process(tmp_path, Settings(server=ADDRESS), tables=tables) as app:
         for number, name in enumerate(("open-one", "shut", "open-two")):
             app.clock.advance(minutes=number)
             app.publish(wheel(name, "1.0"))

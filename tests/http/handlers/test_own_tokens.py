@@ -28,13 +28,14 @@ def settings_in(folder: Path, prefix: str = "") -> Settings:
     (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\n")
     access = AccessSettings(cookie_login=True, private=True, htpasswd_file=str(folder / "htpasswd"))
     server = ServerSettings(public_url=f"http://index{prefix}", path_prefix=prefix)
-    return Settings(main=OPEN_MAIN, access=access, server=server)
+    return Settings(access=access, server=server)
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[InProcessServer]:
     """Serve a private index."""
-    with in_process(tmp_path, settings_in(tmp_path)) as opened:
+    tables = toml_of(main=OPEN_MAIN)
+    with in_process(tmp_path, settings_in(tmp_path), tables=tables) as opened:
         yield opened
 
 

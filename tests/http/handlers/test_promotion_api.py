@@ -27,9 +27,9 @@ OTHERS = {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["upload"]
 @contextmanager
 def serving(folder: Path, *grants: dict[str, Any], **rules: object) -> Iterator[InProcessServer]:
     """Yield a server with a release in main, and an index `prod`; grants say who may read."""
-    main = replace(OPEN_MAIN, read="granted") if grants else OPEN_MAIN
-    tables = toml_of(index=({"name": "prod", **rules},), grant=grants)
-    with in_process(folder, Settings(main=main), tables=tables) as server:
+    main = {**OPEN_MAIN, "read": "granted"} if grants else OPEN_MAIN
+    tables = toml_of(main=main, index=({"name": "prod", **rules},), grant=grants)
+    with in_process(folder, Settings(), tables=tables) as server:
         server.publish(make_wheel(), make_sdist())
         yield server
 
@@ -121,10 +121,10 @@ def test_a_job_promotes_with_two_publishers(tmp_path: Path) -> None:
     """A CI job that fits a publisher of each index promotes from the one to the other."""
     job = {**GITHUB, "projects": ["demo"]}
     settings = Settings(
-        main=OPEN_MAIN,
         trusted_publishing=PublishingSettings(audience=(AUDIENCE,)),
     )
     tables = toml_of(
+        main=OPEN_MAIN,
         index=({"name": "dev"}, {"name": "prod"}),
         grant=({**OTHERS, "index": "dev"}, OTHERS),
         publisher=(

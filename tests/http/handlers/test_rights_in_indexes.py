@@ -21,7 +21,7 @@ GRANTS: tuple[dict[str, object], ...] = (
     {"who": ["htpasswd:bo"], "projects": ["*"], "actions": ["manage"], "index": "prod"},
     {"who": ["htpasswd:cy"], "projects": ["*"], "actions": ["admin"], "index": "dev"},
 )
-TABLES = toml_of(index=({"name": "dev"}, {"name": "prod"}))
+TABLES = toml_of(main=OPEN_MAIN, index=({"name": "dev"}, {"name": "prod"}))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer
     folder: Path = tmp_path_factory.mktemp("server")
     (folder / "htpasswd").write_text(f"ana:{SHA}\nbo:{SHA}\ncy:{SHA}\n")
     settings = Settings(
-        main=OPEN_MAIN,
         server=ServerSettings(public_url="http://index"),
         access=AccessSettings(
             private=True,

@@ -19,7 +19,6 @@ from tests.operations.in_memory_index import OPEN_MAIN
 from tests.waiting import until
 from wheelyard.settings.sections import (
     AccessSettings,
-    MainSettings,
     PublishingSettings,
     ServerSettings,
     Settings,
@@ -331,15 +330,15 @@ def test_an_index_without_uploads_is_not_discovered(tmp_path: Path) -> None:
         {"name": "view", "layers": ["dev"]},
         {"name": "prod", "promote_only": True, "promote_from": ["dev"]},
     )
-    cases: tuple[tuple[str, bool, MainSettings, set[str]], ...] = (
+    cases: tuple[tuple[str, bool, dict[str, bool], set[str]], ...] = (
         ("open", False, OPEN_MAIN, {"", "/dev"}),
-        ("unused", False, MainSettings(), {"/dev"}),
+        ("unused", False, {}, {"/dev"}),
         ("read-only", True, OPEN_MAIN, set()),
     )
     for name, is_read_only, main, found in cases:
         server = ServerSettings(public_url="https://packages.example.com", read_only=is_read_only)
-        settings = Settings(server=server, main=main)
-        with running_ci(tmp_path / name, settings, tables=toml_of(index=indexes)) as ci:
+        settings, tables = Settings(server=server), toml_of(main=main, index=indexes)
+        with running_ci(tmp_path / name, settings, tables=tables) as ci:
             paths = ("", "/dev", "/view", "/prod", "/as-of-2026-01-31", "/dev/as-of-2026-01-31")
             statuses = {
                 path: ci.server.client.get(DISCOVERY, params={"discover": f"{path}/legacy/"})

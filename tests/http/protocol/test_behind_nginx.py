@@ -22,8 +22,7 @@ pytestmark = pytest.mark.integration
 JSON: Final = "application/vnd.pypi.simple.v1+json"
 HTML: Final = {"Accept": "text/html,application/xhtml+xml"}
 DEMO: Final = wheel("demo")
-MAIN: Final = "[main]\npromote_only = false\n"
-INDEX: Final = '[[index]]\nname = "dev"\nread = "anyone"\n'
+INDEX: Final = '[main]\npromote_only = false\n[[index]]\nname = "dev"\nread = "anyone"\n'
 LINK: Final = re.compile(r'\b(?:href|src|action)="([^"]*)"|content="0; url=([^"]*)"|<id>([^<]*)<')
 
 SETUPS: Final = {
@@ -65,7 +64,7 @@ def index(
     setup: Setup = request.param
     path = f"/of{TEAM}" if setup.takes_away == "/of" else TEAM
     config = (
-        f'{MAIN}[[sign_in]]\nname = "acme"\nissuer = "{provider.issuer}"\n'
+        f'[[sign_in]]\nname = "acme"\nissuer = "{provider.issuer}"\n'
         f'client_id = "wheelyard"\nallow_private = true\n'
     )
     secret = {"WHEELYARD_SIGN_IN_ACME_SECRET": SECRET}

@@ -18,8 +18,8 @@ FULL = "The index 'main' has 2 files of its quota of 2 files, and this is one mo
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """A server whose index is full."""
-    config = "[main]\nindex_files = 2\n"
-    with running_server(tmp_path_factory.mktemp("quotas"), config=config) as server:
+    tables = "[main]\nindex_files = 2\n"
+    with running_server(tmp_path_factory.mktemp("quotas"), tables=tables) as server:
         publish(server, wheel("one"), wheel("two"))
         yield server
 

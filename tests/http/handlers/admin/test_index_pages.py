@@ -22,7 +22,7 @@ PAGE = "indexes/"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[InProcessServer]:
     """A server with the index `prod`, and the project `tools`."""
     folder = tmp_path_factory.mktemp("server")
-    settings, tables = settings_in(folder, main=OPEN_MAIN), toml_of(index=({"name": "prod"},))
+    settings, tables = settings_in(folder), toml_of(main=OPEN_MAIN, index=({"name": "prod"},))
     with in_process(folder, settings, tables=tables + TABLES) as opened:
         opened.publish(wheel("tools"))
         yield opened
@@ -34,7 +34,7 @@ def admin(server: InProcessServer) -> Iterator[Administrator]:
     yield Administrator.of(server)
     administration = server.index.server.index_administration
     for row in administration.show():
-        if row.name != "prod":
+        if row.name not in {"main", "prod"}:
             administration.remove(row.name, "local:bo")
 
 
@@ -47,7 +47,7 @@ def test_indexes_are_for_administrators(server: InProcessServer, path: str, name
     answers = [person.open(path), person.send(PAGE, action="make", name="dev")]
 
     assert [answer.status for answer in answers] == [403, 403]
-    assert len(server.index.server.index_administration.show()) == 1
+    assert len(server.index.server.index_administration.show()) == 2
 
 
 def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
@@ -63,7 +63,7 @@ def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
     page = admin.done(PAGE, action="change", name="dev", as_of=as_of, layers="dev", index_size="5")
 
     assert "The index is changed" in page
-    assert admin.server.index.server.index_administration.show()[1].index == {
+    assert admin.server.index.server.index_administration.show()[2].index == {
         "name": "dev",
         "layers": ["dev"],
         "index_size": 5,
@@ -88,7 +88,8 @@ def test_what_an_index_opens_is_confirmed(tmp_path: Path) -> None:
         refused = admin.send(PAGE, **leak)
 
         assert (refused.status, opens in text_of(refused)) == (409, True)
-        assert [row.name for row in server.index.server.index_administration.show()] == ["prod"]
+        names = [row.name for row in server.index.server.index_administration.show()]
+        assert names == ["main", "prod"]
         page = admin.done(PAGE, **leak, even_if_open="yes")
         warning = "Anybody may read the index leak, which shows packages of the index prod"
         assert warning in page
@@ -125,7 +126,7 @@ def test_a_rule_is_a_box_to_tick(admin: Administrator) -> None:
 
     admin.done(PAGE, action="change", name="dev", as_of=as_of)
 
-    assert admin.server.index.server.index_administration.show()[1].index == {"name": "dev"}
+    assert admin.server.index.server.index_administration.show()[2].index == {"name": "dev"}
     assert not box.search(admin.open(f"{PAGE}?change=dev").body.decode())
 
 
@@ -144,7 +145,7 @@ def test_a_removed_rule_is_taken_away_by_its_box(admin: Administrator) -> None:
     assert refused.status == 409
     assert "Take them away on the page of indexes." in text_of(refused)
     admin.done(PAGE, action="change", name="dev", as_of=as_of, promote_approvals="removed")
-    assert server.index.server.index_administration.show()[1].index == {"name": "dev"}
+    assert server.index.server.index_administration.show()[2].index == {"name": "dev"}
     assert "removed" not in text_of(admin.open(f"{PAGE}?change=dev"))
 
 
@@ -161,7 +162,7 @@ def test_rules_are_fields_of_the_form(admin: Administrator) -> None:
     form = admin.open(f"{PAGE}?change=dev").body.decode()
     wrong = admin.send(PAGE, action="make", name="other", snapshot="yesterday")
 
-    assert admin.server.index.server.index_administration.show()[1].index == {
+    assert admin.server.index.server.index_administration.show()[2].index == {
         "name": "dev",
         "cooldown_days": 7,
         "min_cvss": 7.5,
@@ -194,7 +195,7 @@ def test_a_removed_filter_is_replaced_by_its_keys(admin: Administrator) -> None:
     assert refused.status == 409
     assert "Replace it on the page of indexes." in text_of(refused)
     admin.done(PAGE, action="change", name="dev", as_of=as_of, filter="removed", **fields)
-    assert server.index.server.index_administration.show()[1].index == {
+    assert server.index.server.index_administration.show()[2].index == {
         "name": "dev",
         "cooldown_days": 7,
         "versions": {"*": "<2"},
@@ -235,3 +236,31 @@ def test_a_grant_names_its_indexes(admin: Administrator) -> None:
             ("", "prod"),
             ("", "all indexes"),
         ]
+
+
+def test_main_is_changed_by_its_form(tmp_path: Path) -> None:
+    """Main comes first in the list, has no layers and no button to remove it, and is changed."""
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
+        admin = Administrator.of(server)
+        page = admin.open(PAGE).body.decode()
+        form = admin.open(f"{PAGE}?change=main").body.decode()
+        (as_of,) = re.findall('name="as_of" value="([^"]+)"', form)
+        fields = {"action": "change", "name": "main", "as_of": as_of, "read": "granted"}
+
+        done = admin.done(PAGE, **fields, promote_only="true", project_files="3")
+        again = admin.send(PAGE, **fields)
+
+        assert "?change=main" in page
+        assert "?remove=main" not in page
+        assert 'href="../../../"><bdi class="id">main</bdi>' in page
+        assert 'name="layers"' not in form
+        assert re.search('name="read" value="anyone" checked', form)
+        assert re.search('name="promote_only" value="" checked', form)
+        for words in ("read granted", "promote_only true", "project_files 3"):
+            assert words in done
+        assert (again.status, "was changed meanwhile" in text_of(again)) == (409, True)
+        changed = admin.open(f"{PAGE}?change=main").body.decode()
+        assert re.search('name="promote_only" value="true" checked', changed)
+        assert admin.send(PAGE, action="remove", name="main").status == 400
+        assert "index main: changed, " in admin.read(f"{PAGE}history/")
+        assert "index main: changed" in admin.read("journal/?what=main-changed")

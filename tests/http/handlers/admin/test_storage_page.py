@@ -30,7 +30,6 @@ from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.project import Status
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
-from wheelyard.settings.sections import MainSettings
 
 PAGE = "storage/"
 SMALL, LARGE = wheel("demo"), wheel("other", "1.0", f"Summary: {'long ' * 90}")
@@ -96,10 +95,10 @@ def test_a_damaged_project_hides_no_usage(tmp_path: Path) -> None:
 
 def test_page_has_quotas_of_each_index(tmp_path: Path) -> None:
     """Each index has its quotas and what is used, and files that two list count once in total."""
-    quotas = MainSettings(promote_only=False, index_size=1, project_files=2)
+    quotas = {"promote_only": False, "index_size": 1, "project_files": 2}
     tables = ({"name": "prod", "project_files": 1}, {"name": "view", "layers": ["prod"]})
-    settings = settings_in(tmp_path, main=quotas)
-    with in_process(tmp_path, settings, tables=toml_of(index=tables) + TABLES) as server:
+    put = toml_of(main=quotas, index=tables) + TABLES
+    with in_process(tmp_path, settings_in(tmp_path), tables=put) as server:
         server.publish(SMALL, LARGE)
         admin, index = Administrator.of(server), server.index
         promotion = Promotion(
@@ -146,11 +145,8 @@ def test_public_packages_are_one_figure(tmp_path: Path) -> None:
         upstream.publish(package)
         everybody = {"who": ["anonymous"], "projects": ["*"], "actions": ["read"]}
         access = replace(settings_in(tmp_path).access, private=False)
-        main = MainSettings(read="granted")
-        settings = settings_in(
-            tmp_path, upstream=upstream_section(upstream), access=access, main=main
-        )
-        tables = toml_of(grant=(*GRANTS, everybody), groups=TEAM)
+        settings = settings_in(tmp_path, upstream=upstream_section(upstream), access=access)
+        tables = toml_of(main={"read": "granted"}, grant=(*GRANTS, everybody), groups=TEAM)
         with in_process(tmp_path, settings, tables=tables) as server:
             server.publish(SMALL)
             admin = Administrator.of(server)

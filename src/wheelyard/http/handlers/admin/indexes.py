@@ -21,9 +21,17 @@ from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, form_body
 from wheelyard.http.handlers.admin.pages import AdminPages, confirmed_by, newest_part
 from wheelyard.http.messages import Response
-from wheelyard.model.index_texts import INDEX_KEYS, NAME, index_of_texts, texts_of_index
+from wheelyard.model.index_name import MAIN
+from wheelyard.model.index_texts import INDEX_KEYS, index_of_texts, texts_of_index
 from wheelyard.model.removed_filter import keys_of_filter
-from wheelyard.model.stored_indexes import FILTER, IndexKeys, ListedIndex, describe_event
+from wheelyard.model.stored_indexes import (
+    FILTER,
+    NAME,
+    NEVER_CHANGED,
+    IndexKeys,
+    ListedIndex,
+    describe_event,
+)
 from wheelyard.operations.index_fit import OPENS_INDEX
 from wheelyard.remedies import Caution
 from wheelyard.rendering.web.account_pages import FormState
@@ -44,6 +52,11 @@ def _texts_of(index: IndexKeys) -> dict[str, str]:
     """Return the keys of an index as texts, with those that stand for a removed filter."""
     kept = {key: value for key, value in index.items() if key != FILTER}
     return texts_of_index({**keys_of_filter(removed_filter(index)).keys, **kept})
+
+
+def _last_change(before: ListedIndex) -> datetime:
+    """Return when an index was changed last, as a change compares it."""
+    return before.changed or before.created or NEVER_CHANGED
 
 
 def _removed_filter_of(before: ListedIndex) -> str:
@@ -117,10 +130,12 @@ class IndexPages:
     def _index_form(
         self, request: IndexRequest, before: ListedIndex | None, form: FormState, status: int
     ) -> Response:
+        is_main = before is not None and before.name == MAIN
         values: Mapping[str, object] = {
             "form": form,
             "before": before,
-            "keys": tuple(index_fields(INDEX_KEYS)),
+            "as_of": _last_change(before) if before else None,
+            "keys": tuple(index_fields(INDEX_KEYS, is_main=is_main)),
             "texts": _texts_of(before.index) if before else {},
             "removed_rules": removed_rules(before.index) if before else (),
             "removed_filter": _removed_filter_of(before) if before else "",

@@ -113,11 +113,39 @@ FIELDS: Final = (
 )
 
 
-def index_fields(keys: Iterable[str]) -> Iterator[IndexField]:
+OF_MAIN: Final = (
+    IndexField(
+        "read",
+        "Who may read it",
+        is_rare=False,
+        choices=(
+            ("anyone", "Anybody, also without a credential, unless the settings say private."),
+            ("granted", "Whoever has a right in it."),
+        ),
+    ),
+    IndexField(
+        "promote_only",
+        "Uploads",
+        is_rare=False,
+        choices=(
+            ("", "It takes none while nothing was published in it and another index has packages."),
+            ("false", "It takes them."),
+            ("true", "It takes promoted releases alone."),
+        ),
+    ),
+)
+"""Those that are others for main."""
+NOT_OF_MAIN: Final = frozenset({"layers", "merge"})
+"""Keys that main cannot have."""
+
+
+def index_fields(keys: Iterable[str], *, is_main: bool) -> Iterator[IndexField]:
     """Yield the fields of all keys but the name, first those that are in `FIELDS`."""
+    wanted = [key for key in keys if key != "name" and not (is_main and key in NOT_OF_MAIN)]
     named = {field.key: field for field in FIELDS}
-    wanted = [key for key in keys if key != "name"]
-    yield from (field for field in FIELDS if field.key in wanted)
+    if is_main:
+        named |= {field.key: field for field in OF_MAIN}
+    yield from (field for key, field in named.items() if key in wanted)
     for key in wanted:
         if key not in named:
             yield IndexField(key, key.replace("_", " ").capitalize())

@@ -40,6 +40,7 @@ class EntryRow(Struct, frozen=True):
             "person-name-released": "released the name of a person",
             "index-made": "made an index",
             "index-changed": "changed an index",
+            "main-changed": "changed the index main",
             "index-removed": "removed an index",
             "retention-changed": "changed the rules of retention",
             "file-applied": "applied a file of the index",
