@@ -64,14 +64,14 @@ def _put_indexes(administration: IndexAdministration, tables: Iterable[IndexKeys
             if names.isdisjoint({*table.get("layers", ())} - {table["name"]})
         ]
         for table in ready or waiting:
-            administration.make(table, BY, even_if_open=True)
+            administration.add(table, BY, even_if_open=True)
             waiting.remove(table)
 
 
 def _change(administration: IndexAdministration, name: str, table: IndexKeys) -> None:
     """Give an index that is there these keys, and no others."""
     (before,) = (row for row in administration.show() if row.name == name)
-    administration.change(name, dict.fromkeys(before.index) | table, BY, even_if_open=True)
+    administration.change(name, dict.fromkeys(before.keys) | table, BY, even_if_open=True)
 
 
 def put_rules(
@@ -87,7 +87,7 @@ def put_rules(
     event = RetentionChanged(
         at=index.server.runtime.now(), by=by, note=note, rules=rules, source=source
     )
-    index.server.index_administration.submit(lambda _: (event,))
+    index.server.index_administration.commit(lambda _: (event,))
 
 
 def put_tables_at(place: Path, text: str, config: Path | None = None) -> None:

@@ -20,8 +20,8 @@ BOUNDS = {
     "cold web page on a bucket": (66, 6),
     "cold web page of a manager on a folder": (65, 10),
     "cold web page of a manager on a bucket": (68, 9),
-    "cold form on a folder": (38, 5),
-    "cold form on a bucket": (41, 3),
+    "cold form on a folder": (39, 5),
+    "cold form on a bucket": (42, 3),
     "remembered page on a folder": (14, 1),
     "remembered page on a bucket": (12, 0),
 }

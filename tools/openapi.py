@@ -81,10 +81,10 @@ def _structs(kinds: list[Any]) -> set[type[msgspec.Struct]]:
 def _attributes(kind: type[msgspec.Struct]) -> dict[str, str]:
     """Return the sentences that stand under the fields of a struct, by name in JSON."""
     found = dict[str, str]()
+    names = {field.name: field.encode_name for field in fields(kind)}
     for each in reversed(kind.__mro__):
         if each is msgspec.Struct or not issubclass(each, msgspec.Struct):
             continue
-        names = {field.name: field.encode_name for field in fields(each)}
         (node,) = ast.parse(dedent(getsource(each))).body
         assert isinstance(node, ast.ClassDef)  # noqa: S101 - it is the source of a class
         for before, after in zip(node.body, node.body[1:], strict=False):

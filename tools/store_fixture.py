@@ -305,9 +305,9 @@ def _add_decisions(harness: IndexHarness) -> None:
 def _add_indexes(harness: IndexHarness) -> None:
     """Make an index with a package, change it, and make and remove another one."""
     administration, by = harness.index.server.index_administration, "local:carol"
-    administration.make({"name": "dev"}, by, "TEAM-3")
+    administration.add({"name": "dev"}, by, "TEAM-3")
     administration.change("dev", {"layers": ["dev", ""]}, by)
-    administration.make({"name": "lab"}, by)
+    administration.add({"name": "lab"}, by)
     administration.remove("lab", by)
     publish(harness.index.named("dev"), harness.folder, wheel("of-dev", "1.0"))
 

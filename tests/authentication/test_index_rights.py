@@ -245,7 +245,7 @@ def test_an_index_of_an_earlier_version_takes_only_what_names_main(
 ) -> None:
     """Where an earlier version has made an index called main, tokens for main may mean that."""
     index = _index(tmp_path)
-    made = IndexMade(at=index.server.runtime.now(), by="local:test", index={"name": MAIN})
+    made = IndexMade(at=index.server.runtime.now(), by="local:test", keys={"name": MAIN})
     index.catalog.index_records.change(lambda _: (made,))
 
     assert _token_holds(index, wanted) == holds

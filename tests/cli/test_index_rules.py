@@ -94,7 +94,7 @@ def test_config_check_prints_the_keys_of_a_filter(
     index = open_index(Settings(store=StoreSettings(location=str(sandbox.folder / store))))
     filters = {"old": "age_days >= 7 and severity < 9", "older": "yanked or prerelease"}
     made = tuple(
-        IndexMade(at=START, by="local:old", index={"name": name, "filter": text})
+        IndexMade(at=START, by="local:old", keys={"name": name, "filter": text})
         for name, text in filters.items()
     )
     index.server.definitions.records.change(lambda _: made)

@@ -171,7 +171,7 @@ def test_a_revoked_token_is_refused(index: LoginServer, sandbox: Sandbox) -> Non
 
 def test_a_token_for_an_index(index: LoginServer, sandbox: Sandbox) -> None:
     """A login for an index gets a token that opens that index; an unknown one is refused."""
-    index.index.server.index_administration.make({"name": "prod"}, "local:bo")
+    index.index.server.index_administration.add({"name": "prod"}, "local:bo")
     who, actions = ("htpasswd:ana",), ("upload",)
     fields = GrantFields(who=who, projects=("acme-*",), actions=actions, index="prod")
     index.index.server.access.grant(fields, "local:bo")

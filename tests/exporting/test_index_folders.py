@@ -142,7 +142,7 @@ def test_an_index_that_is_not_served_is_left_out_with_a_warning(sites: Sites) ->
 
 def test_a_lost_list_of_indexes_deletes_no_index(sites: Sites) -> None:
     """Without the list of indexes in the store, nothing is exported, and the site stays."""
-    sites.opened().server.index_administration.make({"name": "qa"}, "local:bo")
+    sites.opened().server.index_administration.add({"name": "qa"}, "local:bo")
     sites.export(DEV)
     before = tree(sites.site)
     (sites.store / keys.INDEX_LIST).unlink()
@@ -155,7 +155,7 @@ def test_a_lost_list_of_indexes_deletes_no_index(sites: Sites) -> None:
 
 def test_the_folder_of_a_removed_index_goes(sites: Sites) -> None:
     """Once a command has removed an index, an export deletes what exports have made of it."""
-    sites.opened().server.index_administration.make({"name": "qa"}, "local:bo")
+    sites.opened().server.index_administration.add({"name": "qa"}, "local:bo")
     sites.export()
     (sites.site / "qa" / "notes.txt").write_text("theirs")
     sites.opened().server.index_administration.remove("qa", "local:bo")
@@ -199,7 +199,7 @@ def test_a_lost_manifest_hides_no_folder_of_an_index(
     sites: Sites, content: bytes | None, *, is_bucket: bool
 ) -> None:
     """Without the manifest of the site, the folders of removed indexes go all the same."""
-    sites.opened().server.index_administration.make({"name": "qa"}, "local:bo")
+    sites.opened().server.index_administration.add({"name": "qa"}, "local:bo")
     sites.export(DEV)
     sites.forget()
     (sites.site / MANIFEST).unlink()
@@ -255,7 +255,7 @@ def test_what_no_export_of_the_index_has_made_stays(sites: Sites, *, is_other_si
         (handbook / "simple" / "index.html").write_text("theirs")
         (handbook / "index.html").write_text("theirs")
     before = sites.files_of("handbook")
-    sites.opened().server.index_administration.make({"name": "handbook"}, "local:bo")
+    sites.opened().server.index_administration.add({"name": "handbook"}, "local:bo")
     with pytest.raises(Invalid, match=r"the site of all|Where the index handbook"):
         sites.export()
     sites.opened().server.index_administration.remove("handbook", "local:bo")

@@ -378,10 +378,10 @@ def test_the_home_page_has_the_indexes_of_now(tmp_path: Path) -> None:
         server.publish_to(MAIN, OLD)
         indexes = server.index.server.index_administration
         assert [_links_to_indexes(server) for _ in range(2)] == [[], []]
-        indexes.make({"name": "dev"}, "local:test")
+        indexes.add({"name": "dev"}, "local:test")
         assert [_links_to_indexes(server) for _ in range(2)] == [["dev"], ["dev"]]
         assert server.get("/", ("Accept", "text/html")).was_quick
-        indexes.make({"name": "prod"}, "local:test")
+        indexes.add({"name": "prod"}, "local:test")
         assert _links_to_indexes(server) == ["dev", "prod"]
         indexes.remove("dev", "local:test")
         assert _links_to_indexes(server) == ["prod"]
@@ -395,7 +395,7 @@ def test_other_servers_name_a_new_index_within_fifteen_seconds(tmp_path: Path) -
         in_process(tmp_path, store=store, near=False) as there,
     ):
         assert _links_to_indexes(there) == []
-        here.index.server.index_administration.make({"name": "dev"}, "local:test")
+        here.index.server.index_administration.add({"name": "dev"}, "local:test")
         for _ in range(2):
             there.clock.advance(seconds=15)
             assert _links_to_indexes(there) == ["dev"]
@@ -442,7 +442,7 @@ def test_what_a_change_of_an_index_closes_is_public_no_more(
     views = ("prod", "prod/as-of-2026-01-01")
     with in_process(tmp_path, Settings(http=http), tables=toml_of(grant=grants)) as server:
         for table in OPEN[:2]:
-            server.index.server.index_administration.make(table, "local:test")
+            server.index.server.index_administration.add(table, "local:test")
         server.publish_to("prod", OLD)
         request = TokenRequest(name="ci", indexes=("prod",))
         bearer = ("Authorization", f"Bearer {server.index.tokens.create(request, 'me')[0].text}")
@@ -486,7 +486,7 @@ def test_other_servers_close_an_index_within_fifteen_seconds(tmp_path: Path) -> 
         in_process(tmp_path, store=store, near=False) as there,
     ):
         for table in OPEN[:2]:
-            here.index.server.index_administration.make(table, "local:test")
+            here.index.server.index_administration.add(table, "local:test")
         here.publish_to("prod", OLD)
         there.clock.advance(seconds=15)
         assert there.get("/prod/simple/demo/", JSON).status == 200

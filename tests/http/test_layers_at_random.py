@@ -140,8 +140,8 @@ class LayersMachine(RuleBasedStateMachine):
         )
         administration = self.server.index.server.index_administration
         for name in (DEV, PROD):
-            administration.make({"name": name}, BY)
-        administration.make({"name": BOTH, "layers": [PROD, DEV]}, BY)
+            administration.add({"name": name}, BY)
+        administration.add({"name": BOTH, "layers": [PROD, DEV]}, BY)
         self.server.index.server.access.edit_group("make", "team", (), BY)
         self.model = Model()
 

@@ -148,7 +148,7 @@ def test_a_session_is_one_of_main_as_it_is_now(tmp_path: Path) -> None:
 
 def test_rules_of_main_count_at_once(server: InProcessServer) -> None:
     """A rule that main gets hides files there and in an index that shows main, until it goes."""
-    server.index.server.index_administration.make(OVER, "local:test")
+    server.index.server.index_administration.add(OVER, "local:test")
     server.publish(NEW)
     places = ("/simple/demo/", "/over/simple/demo/")
     before = [versions(server, path) for path in places]
@@ -165,8 +165,8 @@ def test_rules_of_main_count_at_once(server: InProcessServer) -> None:
 def test_main_takes_uploads_as_it_says_now(server: InProcessServer) -> None:
     """`promote_only` and quotas of main count for the next upload, also where none has its own."""
     administration = server.index.server.index_administration
-    administration.make({"name": "dev"}, "local:test")
-    administration.make({"name": "prod", "index_files": 0}, "local:test")
+    administration.add({"name": "dev"}, "local:test")
+    administration.add({"name": "prod", "index_files": 0}, "local:test")
     main = server.index.server.indexes.main
 
     change(server, promote_only=True)
@@ -203,7 +203,7 @@ def test_what_belongs_to_the_process_stays(server: InProcessServer) -> None:
 def test_nobody_closes_main_below_an_open_index_by_mistake(server: InProcessServer) -> None:
     """Who closes main while an open index shows it has to say that it may go on showing it."""
     administration = server.index.server.index_administration
-    administration.make(OVER, "local:test")
+    administration.add(OVER, "local:test")
 
     with pytest.raises(Conflict, match="may read the index over, which would show") as refused:
         administration.change(MAIN, {"read": "granted"}, "local:test")
@@ -236,8 +236,8 @@ def test_main_of_a_newer_version_is_not_open(tmp_path: Path) -> None:
     with in_process(tmp_path, store=store) as server:
         server.publish(OLD)
         assert set(statuses(server)) == {200}
-        server.index.server.index_administration.make(OVER, "local:test")
-        newer = MainChanged(at=server.clock.now, by="local:new", index={"mirror": True})
+        server.index.server.index_administration.add(OVER, "local:test")
+        newer = MainChanged(at=server.clock.now, by="local:new", keys={"mirror": True})
         server.index.server.definitions.records.change(lambda _: (newer,))
 
         assert set(statuses(server)) == {503}
@@ -257,17 +257,17 @@ def test_main_of_a_newer_version_is_not_open(tmp_path: Path) -> None:
 def test_main_is_listed_first_with_who_has_changed_it(server: InProcessServer) -> None:
     """The list begins with main, and has who changed it last, why, and from which file."""
     administration = server.index.server.index_administration
-    administration.make({"name": "dev"}, "local:test")
+    administration.add({"name": "dev"}, "local:test")
     untouched = administration.show()[0]
 
     administration.change(MAIN, {"read": "granted"}, "user:ana@acme.dev", "TEAM-1")
-    source = MainChanged(at=server.clock.now, by="local:bo", index={}, source="index.toml")
+    source = MainChanged(at=server.clock.now, by="local:bo", keys={}, source="index.toml")
     server.index.server.definitions.records.change(lambda _: (source,))
     main, dev = administration.show()
 
-    assert (untouched.name, untouched.index, untouched.created) == (MAIN, {}, None)
+    assert (untouched.name, untouched.keys, untouched.created) == (MAIN, {}, None)
     assert (main.name, main.created_by, main.changed_by) == (MAIN, "user:ana@acme.dev", "local:bo")
-    assert (main.source, main.index, dev.name) == ("index.toml", {}, "dev")
+    assert (main.source, main.keys, dev.name) == ("index.toml", {}, "dev")
 
 
 def test_two_changes_of_main_do_not_overwrite_each_other(server: InProcessServer) -> None:
@@ -301,7 +301,7 @@ def test_main_is_no_index_of_the_list(server: InProcessServer) -> None:
 
     stored = server.index.server.definitions.stored()
 
-    assert stored.indexes == ()
+    assert stored.tables == ()
     assert stored.find(MAIN) is None
     assert stored.main is not None
-    assert stored.main.index == {"read": "granted"}
+    assert stored.main.keys == {"read": "granted"}

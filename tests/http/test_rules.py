@@ -207,7 +207,7 @@ def _stored_filter(folder: Path, store: MemoryStore) -> None:
     with in_process(folder, Settings(), store=store) as server:
         server.publish(OLD, NEW)
         keys = {"name": "stable", "layers": ["main"], "filter": FILTER, "read": "anyone"}
-        made = IndexMade(at=START, by="local:old", index=keys)
+        made = IndexMade(at=START, by="local:old", keys=keys)
         server.index.server.definitions.records.change(lambda _: (made,))
 
 
@@ -254,7 +254,7 @@ def test_a_filter_without_keys_is_named(tmp_path: Path) -> None:
         "read": "anyone",
     }
     with in_process(tmp_path, Settings()) as server:
-        made = IndexMade(at=START, by="local:old", index=table)
+        made = IndexMade(at=START, by="local:old", keys=table)
         server.index.server.definitions.records.change(lambda _: (made,))
         server.publish(OLD)
         warnings = texts_of(server_warnings(server.index))
@@ -267,7 +267,7 @@ def test_no_command_opens_what_a_filter_hid(tmp_path: Path) -> None:
     """Of a filter without keys for all of it, no command is told that takes it away as it is."""
     with in_process(tmp_path, Settings()) as server:
         keys = {"name": "either", "layers": ["main"], "filter": "approved and (yanked or attested)"}
-        made = IndexMade(at=START, by="local:old", index=keys)
+        made = IndexMade(at=START, by="local:old", keys=keys)
         server.index.server.definitions.records.change(lambda _: (made,))
         (warning,) = [text for text in texts_of(server_warnings(server.index)) if "filter" in text]
 
@@ -285,6 +285,6 @@ def test_nobody_makes_a_filter_any_more(tmp_path: Path) -> None:
     with in_process(tmp_path, Settings(), store=store) as server:
         administration = server.index.server.index_administration
         with pytest.raises(Invalid, match="filter: there is no such key"):
-            administration.make({"name": "other", "filter": "yanked"}, "local:ana")
+            administration.add({"name": "other", "filter": "yanked"}, "local:ana")
         with pytest.raises(Invalid, match="filter: there is no such key"):
             administration.change("stable", {"filter": "yanked"}, "local:ana")

@@ -12,7 +12,7 @@ from wheelyard.model.index_texts import index_of_texts, texts_of_index
 from wheelyard.model.project import Event, File, PromotionData
 from wheelyard.model.project_json import EventJson, FileJson, JournalEntry
 from wheelyard.model.retention_rules import parse_rules
-from wheelyard.model.stored_indexes import describe_keys, with_main
+from wheelyard.model.stored_indexes import INDEX_KIND, with_main
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOADED = File(
@@ -50,7 +50,7 @@ def test_a_definition_of_an_earlier_version_names_main() -> None:
 
     assert with_main(stored)["layers"] == ["team", "main"]
     assert with_main(stored)["index_size"] == ""
-    assert describe_keys({"layers": ["team", ""]}) == "layers team main"
+    assert INDEX_KIND.describe_keys({"name": "x", "layers": ["team", ""]}) == "layers team main"
     assert texts_of_index({"layers": ["team", ""]}) == {"layers": "team, main"}
     for text in ('team, ""', "team, main"):
         assert index_of_texts({"layers": text}) == {"layers": ["team", "main"]}

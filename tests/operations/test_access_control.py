@@ -371,7 +371,7 @@ def test_an_index_that_an_earlier_version_makes_after_the_start(harness: IndexHa
     """At its start on an older store, a server takes no look at the list of indexes for final."""
     access = access_of(harness)
     access.read_ahead(may_become_ambiguous=True)
-    made = IndexMade(at=START, by="local:ana", index={"name": "main"})
+    made = IndexMade(at=START, by="local:ana", keys={"name": "main"})
     harness.index.catalog.index_records.change(lambda _: (made,))
 
     assert access.is_main_ambiguous()

@@ -154,7 +154,7 @@ def test_other_content_is_applied_whole(harness: IndexHarness) -> None:
 
 def test_only_what_comes_from_the_source_is_pruned(harness: IndexHarness) -> None:
     """What was made by hand, or by another file, stays, also if it equals what the file said."""
-    harness.index.server.index_administration.make({"name": "hand"}, BO)
+    harness.index.server.index_administration.add({"name": "hand"}, BO)
     harness.index.server.access.edit_group("set", "equal", ["htpasswd:eva"], BO)
     put(harness.index, '[[index]]\nname = "other"\n', source="other.toml")
     put(harness.index, TEAM + "[groups.equal]\n".replace("[groups.equal]", "") + "")
@@ -188,7 +188,7 @@ def test_the_same_file_is_pruned_when_that_is_asked_for(harness: IndexHarness) -
     put(harness.index, "")
 
     assert len(put(harness.index, "", PRUNE).changes) == 6
-    harness.index.server.index_administration.make({"name": "dev"}, BO)
+    harness.index.server.index_administration.add({"name": "dev"}, BO)
     assert not put(harness.index, "", PRUNE).changes
 
 

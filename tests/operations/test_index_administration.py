@@ -1,6 +1,7 @@
 """Indexes in the store: changes, refusals, names that are taken, definitions that do not fit."""
 
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 from msgspec.json import decode, encode
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
 from tests.advice import in_terminal, texts_of
@@ -17,17 +18,17 @@ from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
 from wheelyard.api.health_operations import show_health
-from wheelyard.api.index_operations import index_history, list_indexes
+from wheelyard.api.index_operations import INDEXES
 from wheelyard.api.operation import Call
 from wheelyard.api.people_operations import PersonQuestion, show_person
-from wheelyard.api.project_operations import ClientProjectsQuery, client_projects
+from wheelyard.api.project_operations import WHOLE_HISTORY, ClientProjectsQuery, client_projects
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version_set
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.stored_indexes import IndexList, describe_event
+from wheelyard.model.stored_indexes import INDEX_KIND, IndexList
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.remedies import ALL_VERSIONS
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings, StoreSettings
@@ -59,18 +60,19 @@ def names_of(index: Index) -> list[str]:
 def test_an_index_is_not_removed_while_it_gets_a_package(harness: IndexHarness) -> None:
     """An upload that begins before a removal keeps the index, and one after it is refused."""
     here, there = opened(harness), opened(harness, seed=4)
-    here.server.index_administration.make(DEV, "local:bo")
+    here.server.index_administration.add(DEV, "local:bo")
     uploads, administration = there.named("dev").uploads, here.server.index_administration
-    submit, made = type(administration).submit, make_wheel()
+    commit, made = type(administration).commit, make_wheel()
 
     class Slow(type(administration)):  # type: ignore[misc]
         """An administration before whose removal somebody uploads."""
 
-        def submit(self, intent: Any) -> Any:  # noqa: ANN401 - passed on
+        def commit(self, intent: Any) -> Any:  # noqa: ANN401 - passed on
             uploads.accept(made.arrival(harness.folder), ALICE)
-            return submit(self, intent)
+            return commit(self, intent)
 
-    slow = Slow(**asdict(administration))
+    slow = copy(administration)
+    slow.__class__ = Slow
     with pytest.raises(Conflict, match="has packages, such as demo"):
         slow.remove("dev", "local:bo")
 
@@ -81,7 +83,7 @@ def test_an_index_is_not_removed_while_it_gets_a_package(harness: IndexHarness) 
 def test_a_package_does_not_come_to_an_index_that_was_removed(harness: IndexHarness) -> None:
     """A server that does not know yet that an index was removed publishes nothing to it."""
     here, there = opened(harness), opened(harness, seed=4)
-    here.server.index_administration.make(DEV, "local:bo")
+    here.server.index_administration.add(DEV, "local:bo")
     uploads = there.named("dev").uploads
     here.server.index_administration.remove("dev", "local:bo")
 
@@ -95,13 +97,13 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
     """What one process changes, another one serves, and the history says who did it and why."""
     here, there = opened(harness, PROD), opened(harness, PROD, seed=4)
 
-    here.server.index_administration.make(DEV, "user:ana@acme.dev", "TEAM-1")
+    here.server.index_administration.add(DEV, "user:ana@acme.dev", "TEAM-1")
 
     assert names_of(there) == [MAIN, "dev", "prod"]
     layers = ["dev", "prod"]
     there.server.index_administration.change("dev", {"layers": layers}, "local:bo", "sees prod")
     changed = here.server.index_administration.show()[2]
-    assert (changed.source, changed.index, changed.created_by, changed.changed_by) == (
+    assert (changed.source, changed.keys, changed.created_by, changed.changed_by) == (
         *("", {"name": "dev", "layers": layers}, "user:ana@acme.dev", "local:bo"),
     )
     assert here.named("dev").definition.layers == ("dev", "prod")
@@ -109,7 +111,9 @@ def test_an_index_is_made_changed_and_removed(harness: IndexHarness) -> None:
     assert here.server.index_administration.remove("dev", "local:bo") == ()
     assert names_of(there) == [MAIN, "prod"]
     events = [commit.event for commit in there.server.definitions.records.history()]
-    assert [text for text in map(describe_event, events) if text.startswith("index ")] == [
+    assert [
+        text for text in map(INDEX_KIND.describe_event, events) if text.startswith("index ")
+    ] == [
         "index prod: made, layers prod main",
         "index dev: made, its own packages (TEAM-1)",
         "index dev: changed, layers dev prod (sees prod)",
@@ -145,7 +149,7 @@ def test_what_cannot_be_made(harness: IndexHarness, table: dict[str, Any], code:
     before = harness.bytes_at(keys.INDEX_LIST)
 
     with pytest.raises((Invalid, Conflict)) as refused:
-        administration.make(table, "local:bo")
+        administration.add(table, "local:bo")
 
     assert refused.value.code == code
     assert harness.bytes_at(keys.INDEX_LIST) == before
@@ -156,9 +160,9 @@ def test_a_source_of_promotions_that_does_not_exist(harness: IndexHarness) -> No
     administration = opened(
         harness, {**PROD, "promote_from": ["main", "dve"]}
     ).server.index_administration
-    administration.make(DEV, "local:bo")
+    administration.add(DEV, "local:bo")
 
-    made = administration.make({"name": "qa", "promote_from": ["dev", "dve"]}, "local:bo")
+    made = administration.add({"name": "qa", "promote_from": ["dev", "dve"]}, "local:bo")
     changed = administration.change("qa", {"promote_from": ["dev"]}, "local:bo")
 
     (warning,) = texts_of(made.warnings)
@@ -170,8 +174,8 @@ def test_a_source_of_promotions_that_does_not_exist(harness: IndexHarness) -> No
 def test_a_circle_is_refused(harness: IndexHarness) -> None:
     """An index cannot get a layer that leads back to it."""
     administration = opened(harness).server.index_administration
-    administration.make(DEV, "local:bo")
-    administration.make({"name": "prod", "layers": ["dev"]}, "local:bo")
+    administration.add(DEV, "local:bo")
+    administration.add({"name": "prod", "layers": ["dev"]}, "local:bo")
 
     with pytest.raises(Invalid, match="lead back"):
         administration.change("dev", {"layers": ["dev", "prod"]}, "local:bo")
@@ -180,7 +184,7 @@ def test_a_circle_is_refused(harness: IndexHarness) -> None:
 def test_what_cannot_be_changed(harness: IndexHarness) -> None:
     """Names stay, and what is gone can neither be changed nor removed."""
     administration = opened(harness, PROD).server.index_administration
-    administration.make(DEV, "local:bo")
+    administration.add(DEV, "local:bo")
 
     with pytest.raises(Invalid, match="stays as it is"):
         administration.change("dev", {"name": "qa"}, "local:bo")
@@ -195,14 +199,14 @@ def test_an_index_that_is_in_use_stays(harness: IndexHarness) -> None:
     """An index with packages, and a layer of another one, is not removed."""
     index = opened(harness)
     administration = index.server.index_administration
-    administration.make(DEV, "local:bo")
-    administration.make({"name": "team"}, "local:bo")
+    administration.add(DEV, "local:bo")
+    administration.add({"name": "team"}, "local:bo")
     dev = index.named("dev")
     dev.uploads.accept(make_wheel().arrival(harness.folder), ALICE)
 
     with pytest.raises(Conflict, match="has packages, such as demo"):
         administration.remove("dev", "local:bo")
-    administration.make({"name": "qa", "layers": ["team"]}, "local:bo")
+    administration.add({"name": "qa", "layers": ["team"]}, "local:bo")
     with pytest.raises(Conflict, match="is a layer of the index 'qa'"):
         administration.remove("team", "local:bo")
 
@@ -214,8 +218,8 @@ def test_packages_that_an_index_does_not_show_are_said(
     """Who takes the name of an index out of its layers hears that its packages are hidden now."""
     index = opened(harness)
     administration = index.server.index_administration
-    administration.make({"name": "team"}, "local:bo")
-    administration.make(DEV, "local:bo")
+    administration.add({"name": "team"}, "local:bo")
+    administration.add(DEV, "local:bo")
     assert administration.change("dev", {"layers": layers}, "local:bo").warnings == ()
     administration.change("dev", {"layers": None}, "local:bo")
     index.named("dev").uploads.accept(make_wheel().arrival(harness.folder), ALICE)
@@ -231,7 +235,7 @@ def test_an_index_is_emptied_before_it_is_removed(harness: IndexHarness) -> None
     """Who follows the advice deletes also dev releases, and waits until nothing can be restored."""
     index = opened(harness)
     administration = index.server.index_administration
-    administration.make(DEV, "local:bo")
+    administration.add(DEV, "local:bo")
     dev = index.named("dev")
     dev.uploads.accept(make_wheel(version="0.dev1").arrival(harness.folder), ALICE)
 
@@ -251,7 +255,7 @@ def test_an_index_is_emptied_before_it_is_removed(harness: IndexHarness) -> None
 def test_the_advice_of_deleted_files_names_their_digest(harness: IndexHarness) -> None:
     """Who cannot remove an index, as a file can be restored, can paste the command of that file."""
     index = opened(harness)
-    index.server.index_administration.make(DEV, "local:bo")
+    index.server.index_administration.add(DEV, "local:bo")
     dev = index.named("dev")
     wheel = make_wheel()
     dev.uploads.accept(wheel.arrival(harness.folder), ALICE)
@@ -268,7 +272,7 @@ def test_the_advice_of_deleted_files_names_their_digest(harness: IndexHarness) -
 def test_rights_for_an_index_that_is_removed(harness: IndexHarness) -> None:
     """Whoever removes an index hears how many grants still name it."""
     index = opened(harness)
-    index.server.index_administration.make(DEV, "local:bo")
+    index.server.index_administration.add(DEV, "local:bo")
     fields = GrantFields(who=("user:ana@acme.dev",), projects=("*",), actions=("read",))
     index.server.access.grant(replace(fields, index="dev"), "local:bo")
 
@@ -282,8 +286,8 @@ def test_no_index_has_the_name_of_a_project(harness: IndexHarness) -> None:
     index = opened(harness)
     harness.upload(make_wheel())
     with pytest.raises(Conflict, match="the name of a project"):
-        index.server.index_administration.make({"name": "demo"}, "local:bo")
-    index.server.index_administration.make(DEV, "local:bo")
+        index.server.index_administration.add({"name": "demo"}, "local:bo")
+    index.server.index_administration.add(DEV, "local:bo")
 
     with pytest.raises(Invalid, match="the name of an index"):
         harness.upload(make_wheel("dev"))
@@ -329,7 +333,7 @@ def test_an_index_and_a_project_race_for_a_name(tmp_path: Path, *, is_upload_fir
 
     def make(store: Store, seed: int) -> Callable[[], object]:
         administration = IndexHarness(tmp_path).opened(seed, store).server.index_administration
-        return lambda: administration.make(DEV, "local:bo")
+        return lambda: administration.add(DEV, "local:bo")
 
     slow, fast = (upload, make) if is_upload_first else (make, upload)
     results = set[tuple[bool, bool]]()
@@ -356,9 +360,9 @@ def test_an_index_and_a_project_race_for_a_name(tmp_path: Path, *, is_upload_fir
 def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
     """An index whose layer does not exist any more is not served, and all others are."""
     before = opened(harness, PROD).server.index_administration
-    before.make({"name": "dev", "layers": ["dev", "prod"]}, "local:bo")
-    before.make({"name": "team", "layers": ["dev"]}, "local:bo")
-    before.make({"name": "qa"}, "local:bo")
+    before.add({"name": "dev", "layers": ["dev", "prod"]}, "local:bo")
+    before.add({"name": "team", "layers": ["dev"]}, "local:bo")
+    before.add({"name": "qa"}, "local:bo")
     harness.lose("prod")
 
     index = opened(harness)
@@ -379,10 +383,10 @@ def test_an_index_of_the_store_that_does_not_fit(harness: IndexHarness) -> None:
 
 def test_a_definition_of_a_newer_version(harness: IndexHarness) -> None:
     """An index with a key that this version does not know is not served as if it had none."""
-    opened(harness).server.index_administration.make(DEV, "local:bo")
+    opened(harness).server.index_administration.add(DEV, "local:bo")
     document = decode(harness.bytes_at(keys.INDEX_LIST), type=IndexList)
-    newer = replace(document.indexes[0], index={**DEV, "mirror": True})
-    harness.store.put(keys.INDEX_LIST, encode(replace(document, indexes=(newer,))) + b"\n", None)
+    newer = replace(document.tables[0], keys={**DEV, "mirror": True})
+    harness.store.put(keys.INDEX_LIST, encode(replace(document, tables=(newer,))) + b"\n", None)
 
     index = opened(harness, seed=7)
 
@@ -399,7 +403,7 @@ def test_a_definition_of_a_newer_version(harness: IndexHarness) -> None:
 )
 def test_what_stops_the_start(harness: IndexHarness, settings: Settings, words: str) -> None:
     """A server does not start if its settings and the store contradict each other."""
-    opened(harness).server.index_administration.make(DEV, "local:bo")
+    opened(harness).server.index_administration.add(DEV, "local:bo")
     index = harness.opened(4, settings=settings)
 
     with pytest.raises(Invalid, match=words) as refused:
@@ -428,7 +432,7 @@ def test_a_damaged_list_of_indexes_stops_no_start(harness: IndexHarness) -> None
     assert any("index-list.json is damaged" in line for line in texts_of(server_warnings(index)))
 
 
-@pytest.mark.parametrize("ask", [list_indexes, index_history])
+@pytest.mark.parametrize("ask", [INDEXES.list, partial(INDEXES.history, body=WHOLE_HISTORY)])
 def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
     harness: IndexHarness, ask: Callable[[Call], object]
 ) -> None:
@@ -451,7 +455,7 @@ def test_a_lost_list_of_indexes_is_not_taken_for_an_empty_one(
 
 def test_check_mends_the_list_of_indexes(harness: IndexHarness) -> None:
     """The check mends document and journal of the indexes, as those of a project."""
-    opened(harness).server.index_administration.make(DEV, "local:bo")
+    opened(harness).server.index_administration.add(DEV, "local:bo")
     whole = harness.bytes_at(keys.INDEX_LIST)
     harness.store.put(keys.INDEX_LIST, b"?", None)
     (problem,) = harness.check().problems
@@ -467,7 +471,7 @@ def test_health_says_which_index_is_not_served(harness: IndexHarness) -> None:
     opened(harness, PROD, {"name": "dev", "layers": ["dev", "prod"]})
     harness.lose("prod")
     index = opened(harness)
-    index.server.index_administration.make({"name": "qa"}, "local:bo")
+    index.server.index_administration.add({"name": "qa"}, "local:bo")
 
     parts = LocalApi(index=index, caller=ALICE).call(show_health).parts
 
@@ -479,12 +483,12 @@ def test_an_open_index_shows_a_closed_one_only_if_that_is_meant(harness: IndexHa
     """Whoever opens an index that shows packages of one that is not open has to confirm it."""
     index = opened(harness, PROD)
     administration = index.server.index_administration
-    administration.make({"name": "qa", "layers": ["prod"]}, "local:bo")
-    administration.make({"name": "dev", "layers": ["main"], "read": "anyone"}, "local:bo")
+    administration.add({"name": "qa", "layers": ["prod"]}, "local:bo")
+    administration.add({"name": "dev", "layers": ["main"], "read": "anyone"}, "local:bo")
     before = administration.show()
     leak = {"name": "leak", "layers": ["qa", "dev"], "read": "anyone"}
     changes = (
-        partial(administration.make, leak, "local:bo"),
+        partial(administration.add, leak, "local:bo"),
         partial(administration.change, "qa", {"read": "anyone"}, "local:bo"),
         partial(administration.change, "dev", {"layers": ["qa"]}, "local:bo"),
     )
@@ -506,12 +510,12 @@ def test_rights_of_an_index_that_is_made_again(harness: IndexHarness) -> None:
     """Whoever makes an index hears that rights of an earlier one of its name hold in it."""
     index = opened(harness)
     administration = index.server.index_administration
-    assert administration.make(DEV, "local:bo").warnings == ()
+    assert administration.add(DEV, "local:bo").warnings == ()
     grant = GrantFields(who=("htpasswd:ana",), projects=("*",), actions=("read",), index="dev")
     index.server.access.grant(grant, "local:bo")
     administration.remove("dev", "local:bo")
 
-    (warning,) = texts_of(administration.make(DEV, "local:bo").warnings)
+    (warning,) = texts_of(administration.add(DEV, "local:bo").warnings)
 
     assert warning == ("these named the index dev before it was made, and hold in it now: 1 grant")
 
@@ -519,8 +523,8 @@ def test_rights_of_an_index_that_is_made_again(harness: IndexHarness) -> None:
 def test_an_index_is_closed_below_an_open_one(harness: IndexHarness) -> None:
     """Whoever closes an index that an open one shows has to say that it may go on showing it."""
     administration = opened(harness).server.index_administration
-    administration.make({**DEV, "read": "anyone"}, "local:bo")
-    administration.make({"name": "top", "layers": ["dev"], "read": "anyone"}, "local:bo")
+    administration.add({**DEV, "read": "anyone"}, "local:bo")
+    administration.add({"name": "top", "layers": ["dev"], "read": "anyone"}, "local:bo")
     close = partial(administration.change, "dev", {"read": "granted"}, "local:bo")
 
     with pytest.raises(Conflict, match="may read the index top, which would show the packages of"):
@@ -530,7 +534,7 @@ def test_an_index_is_closed_below_an_open_one(harness: IndexHarness) -> None:
     assert warning.startswith("Anybody may read the index top, which shows packages of the index")
     # what is so already is no hindrance to another change
     administration.change("top", {"layers": ["dev", "main"]}, "local:bo")
-    administration.make({"name": "other", "layers": ["dev"]}, "local:bo")
+    administration.add({"name": "other", "layers": ["dev"]}, "local:bo")
     with pytest.raises(Conflict):
         administration.change("other", {"read": "anyone"}, "local:bo")
 
@@ -540,7 +544,7 @@ def test_a_private_server_warns_of_no_open_index(harness: IndexHarness) -> None:
     tables = {**DEV, "read": "anyone"}, {"name": "top", "layers": ["dev"], "read": "anyone"}
     administration = harness.index.server.index_administration
     for table in tables:
-        administration.make(table, "local:bo")
+        administration.add(table, "local:bo")
     administration.change("dev", {"read": None}, "local:bo", even_if_open=True)
     assert [len(row.warnings) for row in administration.show()] == [0, 0, 1]
     settings = Settings(access=AccessSettings(private=True))
@@ -554,9 +558,9 @@ def test_null_leaves_a_key_out(harness: IndexHarness) -> None:
     """A key without a value is not stored with an index that is made."""
     administration = opened(harness).server.index_administration
 
-    made = administration.make({**DEV, "read": None, "layers": None, "merge": None}, "local:bo")
+    made = administration.add({**DEV, "read": None, "layers": None, "merge": None}, "local:bo")
 
-    assert made.index == DEV
+    assert made.keys == DEV
 
 
 def test_a_name_of_no_index_is_warned_of(harness: IndexHarness) -> None:

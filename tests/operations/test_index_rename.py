@@ -83,8 +83,8 @@ def old(harness: IndexHarness) -> IndexHarness:
     """
     index = harness.opened(9, tables=toml_of(main=OPEN_MAIN))
     administration = index.server.index_administration
-    administration.make({"name": "team"}, "local:bo")
-    administration.make({"name": "dev", "layers": ["dev", "team"]}, "local:bo")
+    administration.add({"name": "team"}, "local:bo")
+    administration.add({"name": "dev", "layers": ["dev", "team"]}, "local:bo")
     for name, version in (("team", "1.0"), (MAIN, "9.0")):
         uploads = index.named(name).uploads
         uploads.accept(make_wheel("demo", version).arrival(harness.folder), ALICE)
@@ -110,9 +110,9 @@ def old(harness: IndexHarness) -> IndexHarness:
     events = (
         IndexRemoved(at=at, by="local:bo", name="team"),
         IndexRemoved(at=at, by="local:bo", name="dev"),
-        IndexMade(at=at, by="local:bo", index={"name": MAIN}),
-        IndexMade(at=at, by="local:bo", index={"name": "dev", "layers": ["dev", MAIN]}),
-        IndexMade(at=at, by="local:bo", index={"name": "root", "layers": [""]}),
+        IndexMade(at=at, by="local:bo", keys={"name": MAIN}),
+        IndexMade(at=at, by="local:bo", keys={"name": "dev", "layers": ["dev", MAIN]}),
+        IndexMade(at=at, by="local:bo", keys={"name": "root", "layers": [""]}),
     )
     index.server.definitions.records.change(lambda _: events)
     return harness
@@ -165,7 +165,7 @@ def test_nothing_new_names_main_meanwhile(old: IndexHarness) -> None:
     administration = opened(old).server.index_administration
 
     with refused(Conflict, "index_in_use", "command index rename"):
-        administration.make({"name": "new", "layers": ["new", MAIN]}, "local:bo")
+        administration.add({"name": "new", "layers": ["new", MAIN]}, "local:bo")
     with refused(Conflict, "index_in_use", "command index rename"):
         administration.require_known(MAIN)
     for change in (administration.remove, lambda name, by: administration.change(name, {}, by)):
@@ -180,7 +180,7 @@ def require_renamed(index: Index) -> None:
     assert index.server.definitions.get("root").layers == (MAIN,)
     assert where(index, ANA) == where(index, "token") == {"team"}
     (publisher,) = index.server.publishers.show()
-    assert publisher.publisher["index"] == "team"
+    assert publisher.keys["index"] == "team"
     assert list(index.stores.documents.list(keys.FORMER_MAIN_FOLDER)) == []
 
 
@@ -232,7 +232,7 @@ def test_an_index_with_a_filter_gets_another_name(harness: IndexHarness) -> None
     """An index that has a filter is renamed, and says under its new name what takes its place."""
     index = harness.index
     keys_of_index = {"name": MAIN, "layers": [""], "filter": "not yanked"}
-    made = IndexMade(at=harness.clock.now, by="local:bo", index=keys_of_index)
+    made = IndexMade(at=harness.clock.now, by="local:bo", keys=keys_of_index)
     index.server.definitions.records.change(lambda _: (made,))
 
     assert rename(index, "stable") == "stable"

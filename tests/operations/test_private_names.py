@@ -257,8 +257,8 @@ def test_names_of_a_layer_stay_private_whatever_it_shows(tmp_path: Path, layers:
     upstream = UpstreamSettings(enabled=True, url="https://index.example/", check_upload=False)
     index = IndexHarness(tmp_path).opened(3, settings=Settings(upstream=upstream))
     administration = index.server.index_administration
-    administration.make({"name": "dev"}, "local:test")
-    administration.make({"name": "prod", "layers": ["dev", "upstream"]}, "local:test")
+    administration.add({"name": "dev"}, "local:test")
+    administration.add({"name": "prod", "layers": ["dev", "upstream"]}, "local:test")
     index.named("dev").uploads.accept(make_wheel().arrival(tmp_path), ALICE)
 
     administration.change("dev", {"layers": layers}, "local:test")

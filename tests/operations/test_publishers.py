@@ -12,7 +12,7 @@ from tests.operations.in_memory_index import START, IndexHarness
 from tests.operations.store_copies import store_copy
 from wheelyard.catalog import keys
 from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError
-from wheelyard.model.stored_publishers import PublisherAdded, PublisherList, describe_event
+from wheelyard.model.stored_publishers import PUBLISHER_KIND, PublisherAdded, PublisherList
 from wheelyard.operations.publishers import Publishers
 from wheelyard.settings.sections import PublishingSettings, Settings
 
@@ -35,7 +35,7 @@ def publishers_of(harness: IndexHarness, *private_issuers: str, seed: int = 3) -
 
 def keep_earlier(publishers: Publishers, table: Table = EARLIER) -> None:
     """Put a publisher into the store as an earlier version has done it."""
-    added = PublisherAdded(at=START, by="local:bo", publisher=dict(table))
+    added = PublisherAdded(at=START, by="local:bo", keys=dict(table))
     publishers.records.change(lambda _: (added,))
 
 
@@ -57,14 +57,14 @@ def test_a_publisher_is_added_changed_and_removed(harness: IndexHarness) -> None
     assert (changed.source, changed.created_by, changed.changed_by, changed.note) == (
         *("", "user:ana@acme.dev", "local:bo", "by tag"),
     )
-    assert "environment" not in changed.publisher
+    assert "environment" not in changed.keys
     (publisher,) = here.load().all[1:]
     assert publisher.table.ref == "refs/tags/v*"  # type: ignore[union-attr]
     here.change("gh-mylib", {"ref": "refs/tags/v*"}, "local:bo")  # nothing to do
     here.remove("gh-mylib", "local:bo")
     assert in_force(there) == ["gl-tools"]
     events = [commit.event for commit in there.records.history()][1:]
-    assert [describe_event(event).partition(",")[0] for event in events] == [
+    assert [PUBLISHER_KIND.describe_event(event).partition(",")[0] for event in events] == [
         "publisher gh-mylib: added",
         "publisher gh-mylib: changed",
         "publisher gh-mylib: removed",
@@ -156,7 +156,7 @@ def test_what_an_earlier_version_has_allowed_is_for_the_settings(harness: IndexH
 
     assert "allow_private_issuer: take it out, and write 'https://ci.acme.dev'" in listed.problem
     assert is_in_force == ["k8s-batch"]
-    assert "allow_private_issuer" not in changed.publisher
+    assert "allow_private_issuer" not in changed.keys
 
 
 def test_an_issuer_has_one_set_of_keys(harness: IndexHarness) -> None:
@@ -165,7 +165,7 @@ def test_an_issuer_has_one_set_of_keys(harness: IndexHarness) -> None:
     publishers.add(OIDC, "local:bo")
     keep_earlier(publishers, {**OIDC, "id": "other", "algorithms": ["ES256"]})
 
-    problems = {row.id: row.problem for row in publishers.show()}
+    problems = {row.name: row.problem for row in publishers.show()}
 
     assert in_force(publishers) == ["k8s-batch"]
     assert problems["k8s-batch"] == ""
@@ -179,8 +179,8 @@ def test_a_condition_of_a_newer_version_is_not_ignored(harness: IndexHarness) ->
     publishers.add(GITHUB, "local:bo")
     publishers.add(GITLAB, "local:bo")
     document = decode(harness.bytes_at(keys.PUBLISHERS), type=PublisherList)
-    newer = replace(document.publishers[0], publisher={**GITHUB, "only_on_full_moon": True})
-    changed = replace(document, publishers=(newer, document.publishers[1]))
+    newer = replace(document.tables[0], keys={**GITHUB, "only_on_full_moon": True})
+    changed = replace(document, tables=(newer, document.tables[1]))
     harness.store.put(keys.PUBLISHERS, encode(changed) + b"\n", None)
 
     other = publishers_of(harness, seed=7)
@@ -236,6 +236,6 @@ def test_projects_are_normalised(harness: IndexHarness) -> None:
     publishers.add({**GITHUB, "projects": names}, "local:bo")
     publishers.change("gh-mylib", {"projects": [*names, "New.One"]}, "local:bo")
 
-    shown = [row.publisher["projects"] for row in publishers.show()]
+    shown = [row.keys["projects"] for row in publishers.show()]
 
     assert shown == [["my-lib", "other"], ["my-lib", "other", "new-one"]]

@@ -35,7 +35,7 @@ TAKEN_AWAY = "'wheelyard index change prod promote_approvals='"
 def index(harness: IndexHarness) -> Index:
     """An index with a release, over a store in which an earlier version has made `prod`."""
     harness.upload(make_wheel())
-    made = IndexMade(at=harness.clock.now, by="local:old", index=dict(OLD))
+    made = IndexMade(at=harness.clock.now, by="local:old", keys=dict(OLD))
     harness.index.server.definitions.records.change(lambda _: (made,))
     return harness.opened(3)
 
@@ -69,7 +69,7 @@ def test_nothing_is_promoted_until_the_rule_is_taken_away(
 
     index.server.index_administration.change("prod", {"promote_approvals": None}, "local:bo")
 
-    assert stored(index).index == {"name": "prod", "promote_from": ["main"]}
+    assert stored(index).keys == {"name": "prod", "promote_from": ["main"]}
     opened = harness.opened(4)
     assert len(promote(opened).new) == 1
     warnings = show_health(Call(index=opened, caller=ALICE)).warnings
@@ -95,7 +95,7 @@ def test_the_rule_is_never_dropped_silently(index: Index) -> None:
     with pytest.raises(Invalid, match="promote_approvals: there is no such key"):
         administration.change("prod", {"promote_approvals": 2}, "local:bo")
     with pytest.raises(Invalid, match="promote_approvals: there is no such key"):
-        administration.make({"name": "new", "promote_approvals": 1}, "local:bo")
+        administration.add({"name": "new", "promote_approvals": 1}, "local:bo")
 
     assert stored(index) == before
 
@@ -127,7 +127,7 @@ def test_an_old_approval_is_replayed(harness: IndexHarness) -> None:
     )
     index.projects.change(DEMO, lambda _: (approval,))
     harness.upload(make_sdist())
-    index.server.index_administration.make({"name": "prod"}, "local:bo")
+    index.server.index_administration.add({"name": "prod"}, "local:bo")
 
     opened = harness.opened(3)
     promoted = promote(opened)

@@ -48,8 +48,8 @@ def served(harness: IndexHarness, settings: Settings) -> Index:
 
 def test_a_command_without_the_settings_makes_the_index(harness: IndexHarness) -> None:
     """Who does not know the labels of the server makes the index, and is told of it."""
-    made = harness.index.server.index_administration.make(ML, "local:bo")
-    harness.index.server.index_administration.make(OVER, "local:bo")
+    made = harness.index.server.index_administration.add(ML, "local:bo")
+    harness.index.server.index_administration.add(OVER, "local:bo")
 
     assert "'pytorch' is no index of this store, so it has to be the label of an" in made.problem
     indexes = served(harness, settings_of("pytorch", "pypi")).server.indexes
@@ -62,8 +62,8 @@ def test_a_command_without_the_settings_makes_the_index(harness: IndexHarness) -
 
 def test_a_server_without_the_label_shows_nothing_of_the_index(harness: IndexHarness) -> None:
     """Without an upstream index of its layers an index is not shown, nor is one made from it."""
-    harness.index.server.index_administration.make(ML, "local:bo")
-    harness.index.server.index_administration.make(OVER, "local:bo")
+    harness.index.server.index_administration.add(ML, "local:bo")
+    harness.index.server.index_administration.add(OVER, "local:bo")
     for settings in (settings_of("pypi"), Settings()):
         index = served(harness, settings)
         for name in ("ml", "over"):
@@ -88,7 +88,7 @@ def test_a_server_knows_its_labels(harness: IndexHarness, layers: list[str]) -> 
     ).server.index_administration
 
     with pytest.raises(Invalid) as refused:
-        administration.make({"name": "qa", "layers": layers}, "local:bo")
+        administration.add({"name": "qa", "layers": layers}, "local:bo")
 
     assert refused.value.code == "invalid_index"
 
@@ -97,12 +97,12 @@ def test_no_index_gets_the_name_of_a_label(harness: IndexHarness) -> None:
     """The label of an upstream index is no name for an index, neither now nor at a later start."""
     settings = settings_of("pytorch", "pypi")
     here = harness.opened(3, settings=settings)
-    here.server.index_administration.make(ML, "local:bo")
+    here.server.index_administration.add(ML, "local:bo")
     with pytest.raises(Conflict, match="is the label of an upstream index") as refused:
-        here.server.index_administration.make({"name": "pytorch"}, "local:bo")
+        here.server.index_administration.add({"name": "pytorch"}, "local:bo")
     assert refused.value.code == "index_exists"
 
-    harness.index.server.index_administration.make(
+    harness.index.server.index_administration.add(
         {"name": "pytorch"}, "local:bo"
     )  # does not know it
 

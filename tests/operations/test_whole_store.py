@@ -130,7 +130,7 @@ def test_usage_has_indexes_that_the_process_does_not_know(harness: IndexHarness)
     harness.lose("dev")
     unaware = harness.opened(4)
     administration = unaware.server.index_administration
-    administration.make({"name": "gone"}, "local:bo")
+    administration.add({"name": "gone"}, "local:bo")
     administration.remove("gone", "local:bo")
 
     usage = LocalApi(index=unaware, caller=ALICE).call(show_usage)

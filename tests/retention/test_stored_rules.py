@@ -11,16 +11,17 @@ from tests.operations.in_memory_index import ALICE, IndexHarness
 from tests.operations.store_copies import store_copy
 from tests.operations.two_indexes import DEMO
 from tests.refused import refused
-from wheelyard.api.index_operations import index_history
+from wheelyard.api.index_operations import INDEXES
 from wheelyard.api.journal_operations import JournalQuery, list_entries
+from wheelyard.api.project_operations import WHOLE_HISTORY
 from wheelyard.api.retention_operations import RetentionQuery, preview_retention, run_retention
 from wheelyard.api.table import LocalApi
 from wheelyard.catalog import keys
 from wheelyard.errors import NEWER_DOCUMENT, Invalid, NotFound, Unavailable
 from wheelyard.model.stored_indexes import (
+    INDEX_KIND,
     RetentionChanged,
     StoredRetention,
-    describe_event,
 )
 from wheelyard.retention.daily import DailyRetention
 from wheelyard.settings.load import load_settings
@@ -114,18 +115,18 @@ def test_rules_without_an_index_are_told_of(harness: IndexHarness) -> None:
 
     put_rules(harness.index, RULES)
     assert warning in texts_of(server_warnings(server))
-    harness.index.server.index_administration.make({"name": "dev"}, BY)
+    harness.index.server.index_administration.add({"name": "dev"}, BY)
     assert warning not in texts_of(server_warnings(server))
 
 
 def test_rules_about_an_index_that_is_made_again(harness: IndexHarness) -> None:
     """Who removes an index, or makes it again, hears how many rules are about it."""
     administration = harness.index.server.index_administration
-    administration.make({"name": "dev"}, BY)
+    administration.add({"name": "dev"}, BY)
     put_rules(harness.index, (LAST, OLD, {**LAST, "index": "dev"}))
 
     removed = texts_of(administration.remove("dev", BY))
-    made = texts_of(administration.make({"name": "dev"}, BY).warnings)
+    made = texts_of(administration.add({"name": "dev"}, BY).warnings)
 
     again = "they hold again if an index of this name is made"
     assert removed == [f"2 retention rules for the index dev: {again}"]
@@ -168,8 +169,8 @@ def test_a_change_is_in_the_journal(harness: IndexHarness) -> None:
     )
     assert (made.by, made.what, made.reason) == ("local:bo", "retention-changed", words)
     assert (gone.by, gone.reason) == ("local:cy", "retention: no rule any more")
-    commits = api.call(index_history).commits
-    words_of = [describe_event(event) for commit in commits for event in commit.events]
+    commits = api.call(INDEXES.history, WHOLE_HISTORY).commits
+    words_of = [INDEX_KIND.describe_event(event) for commit in commits for event in commit.events]
     assert words_of == [made.reason, gone.reason]
 
 

@@ -195,9 +195,9 @@ def test_an_index_follows_the_layers_of_its_layers(
     second.publish(public_wheel("both", "2.0"))
     with chained(tmp_path, upstream, second) as server:
         administration = server.index.server.index_administration
-        administration.make({"name": "ml", "layers": ["ml"], "read": "anyone"}, "local:bo")
+        administration.add({"name": "ml", "layers": ["ml"], "read": "anyone"}, "local:bo")
         top = {"name": "top", "layers": ["top", "ml"], "read": "anyone"}
-        administration.make(top, "local:bo")
+        administration.add(top, "local:bo")
         assert versions(server, "top", "both") == ["404"]
         for layers, shown in (
             (["ml", SECOND], ["2.0"]),

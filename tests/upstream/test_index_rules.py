@@ -67,7 +67,7 @@ def ruled(
     store = store or MemoryStore(Clock().seconds)
     if "filter" in keys:  # as an earlier version has made it
         with in_process(folder, store=store) as server:
-            made = tuple(IndexMade(at=START, by="local:old", index=table) for table in indexes)
+            made = tuple(IndexMade(at=START, by="local:old", keys=table) for table in indexes)
             server.index.server.definitions.records.change(lambda _: made)
         indexes = ()
     settings, tables = Settings(upstream=section), toml_of(main=main, index=indexes)
@@ -158,9 +158,9 @@ def test_a_filter_of_an_earlier_version_hides_public_files(
         administration = server.index.server.index_administration
         stable = administration.in_force.stored().find("stable")
         assert stable is not None
-        keys = {**stable.index, "filter": "not yanked"}
-        kept = IndexChanged(at=START, by="local:ana", index=keys)
-        administration.submit(lambda _: (kept,))
+        keys = {**stable.keys, "filter": "not yanked"}
+        kept = IndexChanged(at=START, by="local:ana", keys=keys)
+        administration.commit(lambda _: (kept,))
         for prefix in ("/stable", "/over"):
             assert [*page(server, prefix).files] == []
         assert [*page(server, "").files] == [OLD, NEW]
@@ -239,7 +239,7 @@ def test_without_a_database_nobody_knows_a_hole(tmp_path: Path, public: FakeUpst
         server.publish_to("stable", make_wheel("own", "1.0"))
         explained = json.loads(look(server, "/stable/api/v1/upstream/why?project=requests").body)
         late = {"name": "late", "layers": ["upstream"], "min_cvss": 5}
-        server.index.server.index_administration.make(late, "local:ana")
+        server.index.server.index_administration.add(late, "local:ana")
         warnings = texts_of(server_warnings(server.index))
 
         assert page(server).files == {}

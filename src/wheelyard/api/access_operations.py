@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
 from wheelyard.api.operation import Call, Name, Pattern, TokenName, Word
-from wheelyard.api.project_operations import After
+from wheelyard.api.project_operations import WHOLE_HISTORY, HistoryQuery
 from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME
 from wheelyard.authentication.rights import AccessExplanation, explain, parse_subject
 from wheelyard.authentication.token_list import (
@@ -86,17 +86,7 @@ def show_access(call: Call) -> AccessList:
     return call.index.server.access.show()
 
 
-class AccessHistoryQuery(After, frozen=True):
-    """A query for changes of grants and groups."""
-
-    limit: Annotated[int, Meta(ge=0, le=1000)] = 0
-    """The most changes in one answer, or 0 for all."""
-
-
-ALL_ACCESS_HISTORY: Final = AccessHistoryQuery()
-
-
-def access_history(call: Call, body: AccessHistoryQuery = ALL_ACCESS_HISTORY) -> AccessHistory:
+def access_history(call: Call, body: HistoryQuery = WHOLE_HISTORY) -> AccessHistory:
     """Show the changes of grants and groups that follow a number."""
     commits = call.index.server.access.records.history(body.after)
     return AccessHistory(tuple(islice(commits, body.limit or None)))

@@ -50,6 +50,16 @@ class After(Struct, frozen=True):
     """The number of the commit."""
 
 
+class HistoryQuery(After, frozen=True):
+    """A query for changes that follow a commit."""
+
+    limit: Annotated[int, Meta(ge=0, le=1000)] = 0
+    """The most changes in one answer, or 0 for all."""
+
+
+WHOLE_HISTORY: Final = HistoryQuery()
+
+
 class ProjectsQuery(Struct, frozen=True):
     """A query for the names of projects."""
 

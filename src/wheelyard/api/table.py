@@ -13,20 +13,20 @@ from wheelyard.api import (
     apply_operations,
     download_operations,
     health_operations,
-    index_operations,
     journal_operations,
     people_operations,
     project_operations,
     promotion_operations,
-    publisher_operations,
     retention_operations,
     server_operations,
     why_operations,
 )
 from wheelyard.api import package_request_operations as requests
 from wheelyard.api import public_package_operations as packages
+from wheelyard.api.index_operations import INDEXES
 from wheelyard.api.operation import ApiOperation as Row
 from wheelyard.api.operation import Call, RequiredRight
+from wheelyard.api.publisher_operations import PUBLISHERS
 from wheelyard.operations.journal_reader import JournalSource, StoreJournals
 from wheelyard.operations.uploads import PublishedFile
 from wheelyard.settings.sections import MIB
@@ -34,8 +34,6 @@ from wheelyard.settings.sections import MIB
 _MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER
 _NAMES = RequiredRight.ADMIN, "list the private names"
 _RIGHTS = RequiredRight.ADMIN, "see or change rights"
-_INDEXES = RequiredRight.ADMIN, "see or change indexes"
-_CHANGED_INDEXES = RequiredRight.OWN_ADMIN, "change indexes"
 _TABLES = RequiredRight.ADMIN, "see what describes the index"
 _APPLIED = RequiredRight.OWN_ADMIN, "change what describes the index"
 _PEOPLE = RequiredRight.ADMIN, "see the people of this index"
@@ -46,6 +44,8 @@ _USAGE = RequiredRight.ADMIN, server_operations.USAGE
 _RETENTION = RequiredRight.ADMIN, retention_operations.RETENTION
 _JOURNALS = RequiredRight.ADMIN, journal_operations.JOURNALS
 _DECISIONS = (RequiredRight.APPROVER,)
+
+TABLE_OPERATIONS: Final = (PUBLISHERS, INDEXES)
 
 # a token is shown once, so that the request is never repeated
 _made = partial(Row, "POST", right=_CALLER, status=201, is_long=True, takes_iap=True, repeats=False)
@@ -105,38 +105,7 @@ OPERATIONS: Final = (
     Row("GET", "people", people_operations.list_people, *_PEOPLE, is_long=True),
     Row("GET", "people/show", people_operations.show_person, *_PEOPLE, is_long=True),
     Row("GET", "people/groups", people_operations.list_provider_groups, *_PEOPLE, is_long=True),
-    Row("GET", "publishers", publisher_operations.list_publishers, *_RIGHTS),
-    Row(
-        "GET", "publishers/history", publisher_operations.publisher_history, *_RIGHTS, is_long=True
-    ),
-    Row(
-        "POST",
-        "publishers/add",
-        publisher_operations.add_publisher,
-        *_CHANGED_RIGHTS,
-        status=201,
-        repeats=False,
-    ),
-    Row("POST", "publishers/change", publisher_operations.change_publisher, *_CHANGED_RIGHTS),
-    Row(
-        "POST",
-        "publishers/remove",
-        publisher_operations.remove_publisher,
-        *_CHANGED_RIGHTS,
-        repeats=False,
-    ),
-    Row("GET", "indexes", index_operations.list_indexes, *_INDEXES),
-    Row("GET", "indexes/history", index_operations.index_history, *_INDEXES, is_long=True),
-    Row(
-        "POST",
-        "indexes/make",
-        index_operations.make_index,
-        *_CHANGED_INDEXES,
-        status=201,
-        repeats=False,
-    ),
-    Row("POST", "indexes/change", index_operations.change_index, *_CHANGED_INDEXES),
-    Row("POST", "indexes/remove", index_operations.remove_index, *_CHANGED_INDEXES, repeats=False),
+    *(row for operations in TABLE_OPERATIONS for row in operations.rows),
     Row("GET", "tables", apply_operations.show_tables, *_TABLES),
     Row(
         "POST",

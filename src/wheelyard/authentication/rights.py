@@ -40,7 +40,7 @@ from wheelyard.model.grants import (
     with_implied,
 )
 from wheelyard.model.person import Person
-from wheelyard.model.stored_publishers import describe_keys
+from wheelyard.model.stored_publishers import PUBLISHER_KIND
 
 PASSWORD_USERS: Final = "every name of the htpasswd file"  # noqa: S105 - words
 """What the rows call users of the htpasswd file, who all have the same scope without a grant."""
@@ -190,7 +190,7 @@ def _of_credentials(authenticator: Authenticator) -> Iterator[Right]:
     for publisher in service.publishers.load().all if service else ():
         who = frozenset({publisher.principal})
         keys = to_builtins(publisher.table)  # without those that are not set
-        job = describe_keys({key: keys[key] for key in keys if key not in _OF_SCOPE})
+        job = PUBLISHER_KIND.describe_keys({key: keys[key] for key in keys if key not in _OF_SCOPE})
         yield Right(publisher.principal, who, publisher.scope, "trusted publisher", job)
 
 

@@ -47,11 +47,10 @@ from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.grants import AccessRules
 from wheelyard.model.project import Commit, Event, EventCommit, Project
 from wheelyard.model.public_packages import DecisionList
-from wheelyard.model.stored_indexes import IndexList
-from wheelyard.model.stored_publishers import PublisherList
+from wheelyard.model.stored_tables import TableList
 from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
 
-D = TypeVar("D", bound=Project | AccessRules | PublisherList | DecisionList | IndexList)
+D = TypeVar("D", bound=Project | AccessRules | DecisionList | TableList[Any])
 C = TypeVar("C", bound=Commit | EventCommit[Any])
 
 

@@ -25,14 +25,19 @@ from wheelyard.catalog import keys
 from wheelyard.catalog.commits import C, Commits, Committed, D, E, Intent, JournalKind
 from wheelyard.catalog.document_cache import Codec, MaxAge, Snapshot, lost
 from wheelyard.errors import NEWER_DOCUMENT, Invalid, Unavailable
-from wheelyard.model import grants, public_packages, stored_indexes, stored_publishers
+from wheelyard.model import grants, public_packages
 from wheelyard.model.decoding import TABLE, ExtensibleCodec, encode_all_fields
 from wheelyard.model.grants import AccessCommit, AccessRules, AnyAccessEvent
 from wheelyard.model.project import KNOWN_KINDS, Commit, Event, File, Project, read_commit
 from wheelyard.model.project_changes import apply, unknown_parts, with_commit
 from wheelyard.model.public_packages import Decision, DecisionCommit, DecisionList
-from wheelyard.model.stored_indexes import AnyIndexEvent, IndexCommit, IndexList
-from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherCommit, PublisherList
+from wheelyard.model.stored_indexes import INDEX_KIND, AnyIndexEvent, IndexCommit, IndexList
+from wheelyard.model.stored_publishers import (
+    PUBLISHER_KIND,
+    AnyPublisherEvent,
+    PublisherCommit,
+    PublisherList,
+)
 from wheelyard.storage.base import Key
 
 _LIST: Final = Decoder(list[Raw])
@@ -284,7 +289,7 @@ PUBLISHERS: Final = EventJournal(
     documents=Codec(PublisherList),
     commits=Codec(PublisherCommit),
     commit=PublisherCommit.of_events,
-    change=stored_publishers.apply,
+    change=PUBLISHER_KIND.apply,
 )
 DECISIONS: Final = EventJournal(
     what="the decisions about upstream packages",
@@ -306,7 +311,7 @@ INDEX_LIST: Final = EventJournal(
     documents=Codec(IndexList),
     commits=Codec(IndexCommit),
     commit=IndexCommit.of_events,
-    change=stored_indexes.apply,
+    change=INDEX_KIND.apply,
 )
 _PROJECTS: Final = ProjectCodec()
 _COMMITS: Final = CommitCodec()

@@ -13,7 +13,7 @@ from msgspec import to_builtins
 from wheelyard.api import apply_operations
 from wheelyard.api.apply_operations import ApplyRequest, FileToApply
 from wheelyard.cli.access_commands import EVEN_IF_OWN
-from wheelyard.cli.index_commands import EVEN_IF_OPEN, NOTE
+from wheelyard.cli.index_commands import EVEN_IF_OPEN
 from wheelyard.cli.options import (
     INDEX,
     Api,
@@ -25,6 +25,7 @@ from wheelyard.cli.options import (
     warn_of_settings_file,
 )
 from wheelyard.cli.output import JSON, cli_command, print_result, warn
+from wheelyard.cli.table_commands import NOTE
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.index_file import TABLES, WRONG_FILE, joined, read_tables, to_toml

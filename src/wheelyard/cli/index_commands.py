@@ -1,37 +1,21 @@
 """`wheelyard index`: the indexes of one store."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import click
 from click import Argument, Option
 
-from wheelyard.api import index_operations
-from wheelyard.api.index_operations import IndexEdit, IndexRemoval, NewIndex
+from wheelyard.api.index_operations import INDEXES
 from wheelyard.catalog.removed import REMOVED_RULES
-from wheelyard.cli.options import (
-    INDEX,
-    STORE,
-    Api,
-    existing_index,
-    history_lines,
-    local_caller,
-    open_api,
-    token_names,
-)
-from wheelyard.cli.output import JSON, CliGroup, print_result, warn
-from wheelyard.cli.program import caution_text, command_line, warn_of
-from wheelyard.errors import Invalid, quoted
+from wheelyard.cli.options import INDEX, STORE, existing_index, local_caller
+from wheelyard.cli.output import JSON, CliGroup
+from wheelyard.cli.program import command_line
+from wheelyard.cli.table_commands import NOTE, TableCommands, texts_in
+from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
-from wheelyard.model.grants import with_name
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.stored_indexes import (
-    FILTER,
-    IndexKeys,
-    ListedIndex,
-    describe_event,
-    describe_keys,
-)
+from wheelyard.model.stored_indexes import FILTER, IndexKeys
 
 NAME: Final = Argument(["name"])
 EVEN_IF_OPEN: Final = Option(
@@ -39,7 +23,7 @@ EVEN_IF_OPEN: Final = Option(
     is_flag=True,
     help="Let anybody read by this index what needs a right in its own index.",
 )
-NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
+COMMANDS: Final = TableCommands(INDEXES, "not served")
 
 
 @click.group("index", cls=CliGroup)
@@ -64,23 +48,7 @@ def list_indexes() -> None:
 
     Documentation: indexes.md
     """
-    api = open_api()
-    listed = api.call(index_operations.list_indexes)
-    print_result(listed, _lines(listed.indexes, api))
-
-
-def _lines(indexes: Sequence[ListedIndex], api: Api) -> Iterator[tuple[str, ...]]:
-    names = token_names(api, {index.created_by for index in indexes})
-    for index in indexes:
-        origin = ""
-        if index.created is not None:
-            by = with_name(index.created_by, names.get(index.created_by, ""))
-            origin = f"{index.created:%Y-%m-%d} by {by}"
-        if index.source:
-            origin = f"{origin}, from {index.source}"
-        problem = (f"not served: {index.problem}",) if index.problem else ()
-        warnings = (f"warning: {caution_text(warning)}" for warning in index.warnings)
-        yield index.name, describe_keys(index.index), origin, *problem, *warnings
+    COMMANDS.print_list()
 
 
 @index_command.subcommand("history", JSON, *INDEX)
@@ -94,11 +62,7 @@ def index_history() -> None:
 
     Documentation: indexes.md
     """
-    api = open_api()
-    commits = api.call(index_operations.index_history).commits
-    changes = [event for commit in commits for event in commit.events]
-    lines = history_lines(api, changes, map(describe_event, changes))
-    print_result({"changes": changes}, lines)
+    COMMANDS.print_history()
 
 
 @index_command.subcommand(
@@ -126,8 +90,7 @@ def add_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: boo
     keys = _keys(texts)
     if "name" in keys:
         raise click.UsageError("The name of an index is NAME. Leave name= out.")
-    table = {"name": name, **keys}
-    _report(open_api().call(index_operations.make_index, NewIndex(table, note, even_if_open)))
+    COMMANDS.add({"name": name, **keys}, note, even_if_open=even_if_open)
     token = command_line("token", "create", "NAME", "--index", name)
     click.echo(escaped(f"{token} makes a token for it"))
 
@@ -157,8 +120,7 @@ def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: 
     removed = {*REMOVED_RULES, FILTER}
     others = [text for text in texts if text.removesuffix("=") not in removed]
     changes = {text.partition("=")[0]: None for text in texts} | _keys(others)
-    edit = IndexEdit(name, changes, note, even_if_open=even_if_open)
-    _report(open_api().call(index_operations.change_index, edit))
+    COMMANDS.change(name, changes, note, even_if_open=even_if_open)
 
 
 @index_command.subcommand(
@@ -176,11 +138,7 @@ def remove_indexes(names: tuple[str, ...], note: str) -> None:
 
     Documentation: indexes.md
     """
-    api = open_api()
-    for name in names:
-        removed = api.call(index_operations.remove_index, IndexRemoval(name, note))
-        click.echo(escaped(f"{name}: removed"))
-        warn_of(removed.warnings)
+    COMMANDS.remove(names, note)
 
 
 @index_command.subcommand("rename", Argument(["before"]), Argument(["name"]), NOTE, *STORE)
@@ -207,7 +165,7 @@ def rename_index(before: str, name: str, note: str) -> None:
 
     index = existing_index()
     rename = IndexRename(index.server.index_administration, index.stores.documents)
-    _report(rename.rename(name, local_caller(index).principal, note))
+    COMMANDS.print_row(rename.rename(name, local_caller(index).principal, note))
 
 
 def _keys(words: Sequence[str]) -> IndexKeys:
@@ -218,20 +176,8 @@ def _keys(words: Sequence[str]) -> IndexKeys:
     """
     from wheelyard.model.index_texts import index_of_texts
 
-    texts = dict[str, str]()
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise click.UsageError(f"{quoted(word)} is no KEY=VALUE.")
-        texts[key] = value
+    texts = texts_in(words)
     try:
         return index_of_texts(texts)
     except Invalid as fault:
         raise click.UsageError(fault.message) from fault
-
-
-def _report(index: ListedIndex) -> None:
-    click.echo(escaped(f"{index.name}: {describe_keys(index.index)}"))
-    if index.problem:
-        warn(index.problem)
-    warn_of(index.warnings)

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import click
 from click import Argument, Option
@@ -13,16 +13,16 @@ from msgspec.structs import asdict
 from packaging.utils import NormalizedName
 
 from wheelyard.api import project_operations
-from wheelyard.api.access_operations import AccessHistory, AccessHistoryQuery, access_history
+from wheelyard.api.access_operations import access_history
 from wheelyard.api.download_operations import (
     DownloadsAnswer,
     DownloadsQuery,
     show_downloads,
 )
-from wheelyard.api.index_operations import IndexHistory, index_history
 from wheelyard.api.operation import Call, naming_alternatives, there_are
 from wheelyard.api.project_operations import (
     After,
+    HistoryQuery,
     NameChange,
     NameSelection,
     NamesQuery,
@@ -31,8 +31,7 @@ from wheelyard.api.project_operations import (
     StatusChange,
 )
 from wheelyard.api.public_package_operations import decision_history, list_decisions
-from wheelyard.api.publisher_operations import PublisherHistory, publisher_history
-from wheelyard.api.table import LocalApi
+from wheelyard.api.table import TABLE_OPERATIONS, LocalApi
 from wheelyard.cli.options import PACKAGES, Api, open_api, token_names
 from wheelyard.cli.output import (
     JSON,
@@ -418,12 +417,12 @@ class _StoredEvents(Struct, frozen=True):
     """The changes of another document of the store, which only administrators may see."""
 
     api: Api
-    history: Callable[[Call, AccessHistoryQuery], AccessHistory | PublisherHistory | IndexHistory]
+    history: Callable[[Call, HistoryQuery], Any]
 
     def events_after(self, number: int) -> Iterator[tuple[int, OtherEvent]]:
         # NotFound: an older server has no such document, and another index than main has none
         with suppress(Forbidden, Unauthenticated, NotFound):
-            for commit in self.api.call(self.history, AccessHistoryQuery(number)).commits:
+            for commit in self.api.call(self.history, HistoryQuery(number)).commits:
                 for event in commit.events:
                     yield commit.number, event
 
@@ -442,8 +441,10 @@ def _other_journals(api: Api, only: NormalizedName | None) -> tuple[OtherJournal
         return (about_projects,)
     of_store = (
         ("the changes of grants", access_history),
-        ("the changes of trusted publishers", publisher_history),
-        ("the changes of indexes", index_history),
+        *(
+            (f"the changes of {operations.kind.title}", operations.history)
+            for operations in TABLE_OPERATIONS
+        ),
     )
     others = (OtherJournal(what, _StoredEvents(api, history)) for what, history in of_store)
     return (about_projects, *others)

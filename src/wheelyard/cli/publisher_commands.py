@@ -1,32 +1,21 @@
 """`wheelyard publisher`: trusted publishers."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import click
 from click import Argument, Option
 
-from wheelyard.api import publisher_operations
-from wheelyard.api.publisher_operations import (
-    NewPublisher,
-    PublisherEdit,
-    PublisherRemoval,
-)
-from wheelyard.cli.options import INDEX, Api, history_lines, open_api, token_names
-from wheelyard.cli.output import JSON, CliGroup, print_result, warn
-from wheelyard.errors import Invalid, quoted
-from wheelyard.model.decoding import escaped
-from wheelyard.model.grants import with_name
-from wheelyard.model.stored_publishers import (
-    ListedPublisher,
-    PublisherKeys,
-    describe_event,
-    describe_keys,
-)
+from wheelyard.api.publisher_operations import PUBLISHERS, PublisherAnswer
+from wheelyard.cli.options import INDEX, open_api
+from wheelyard.cli.output import JSON, CliGroup, warn
+from wheelyard.cli.table_commands import NOTE, TableCommands, texts_in
+from wheelyard.errors import Invalid
+from wheelyard.model.stored_publishers import PublisherKeys
 
 ID: Final = Argument(["publisher_id"], metavar="ID")
-NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
 MATCH: Final = "match."
+COMMANDS: Final = TableCommands(PUBLISHERS, "not in force")
 
 
 @click.group("publisher", cls=CliGroup)
@@ -58,28 +47,12 @@ def list_publishers(*, history: bool) -> None:
 
     Documentation: trusted-publishing.md
     """
-    api = open_api()
     if history:
-        commits = api.call(publisher_operations.publisher_history).commits
-        changes = [event for commit in commits for event in commit.events]
-        lines = history_lines(api, changes, map(describe_event, changes))
-        print_result({"changes": changes}, lines)
+        COMMANDS.print_history()
         return
-    listed = api.call(publisher_operations.list_publishers)
-    print_result(listed, _lines(listed.publishers, api))
+    listed: PublisherAnswer = COMMANDS.print_list()
     if not listed.is_enabled:
         _warn_of_no_audience()
-
-
-def _lines(publishers: Sequence[ListedPublisher], api: Api) -> Iterator[tuple[str, ...]]:
-    names = token_names(api, {publisher.created_by for publisher in publishers})
-    for publisher in publishers:
-        by = with_name(publisher.created_by, names.get(publisher.created_by, ""))
-        origin = f"{publisher.created:%Y-%m-%d} by {by}"
-        if publisher.source:
-            origin = f"{origin}, from {publisher.source}"
-        problem = (f"not in force: {publisher.problem}",) if publisher.problem else ()
-        yield publisher.id, describe_keys(publisher.publisher), origin, *problem
 
 
 @publisher_command.subcommand(
@@ -104,11 +77,8 @@ def add_publisher(publisher_id: str, provider: str, texts: tuple[str, ...], note
 
     Documentation: trusted-publishing.md
     """
-    keys = _keys(provider, {**_texts(texts), "id": publisher_id})
-    api = open_api()
-    added = api.call(publisher_operations.add_publisher, NewPublisher(keys, note))
-    _report(added)
-    if not api.call(publisher_operations.list_publishers).is_enabled:
+    COMMANDS.add(_keys(provider, {**_texts(texts), "id": publisher_id}), note)
+    if not open_api().call(PUBLISHERS.list).is_enabled:
         _warn_of_no_audience()
 
 
@@ -132,14 +102,12 @@ def change_publisher(publisher_id: str, texts: tuple[str, ...], note: str) -> No
 
     Documentation: trusted-publishing.md
     """
-    api = open_api()
-    listed = api.call(publisher_operations.list_publishers).publishers
-    before = next((one for one in listed if one.id == publisher_id), None)
+    before = COMMANDS.find(publisher_id)
     given = _texts(texts)
-    # of an unknown one the operation says so
-    keys = _keys(str(before.publisher["provider"]), given) if before else {}
-    edit = PublisherEdit(publisher_id, {key: keys.get(key) for key in given}, note)
-    _report(api.call(publisher_operations.change_publisher, edit))
+    keys: PublisherKeys = {}
+    if before is not None:  # of an unknown one the operation says so
+        keys = _keys(str(before.keys["provider"]), given)
+    COMMANDS.change(publisher_id, {key: keys.get(key) for key in given}, note)
 
 
 @publisher_command.subcommand(
@@ -157,29 +125,16 @@ def remove_publishers(ids: tuple[str, ...], note: str) -> None:
 
     Documentation: trusted-publishing.md
     """
-    api = open_api()
-    for publisher_id in ids:
-        removal = PublisherRemoval(publisher_id, note)
-        api.call(publisher_operations.remove_publisher, removal)
-        click.echo(escaped(f"{publisher_id}: removed"))
+    COMMANDS.remove(ids, note)
 
 
 def _texts(words: Sequence[str]) -> dict[str, str]:
-    """
-    Return the texts of KEY=VALUE words by key, with the claims of `match` as its lines.
-
-    Raises UsageError if a word has no `=`.
-    """
-    texts = dict[str, str]()
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            raise click.UsageError(f"{quoted(word)} is no KEY=VALUE.")
-        if key.startswith(MATCH):
-            line = f"{key.removeprefix(MATCH)} = {value}"
-            texts["match"] = "\n".join(filter(None, (texts.get("match", ""), line)))
-        else:
-            texts[key] = value
+    """Return texts as `texts_in`, with the claims of `match` as its lines."""
+    texts = texts_in(words)
+    claims = [key for key in texts if key.startswith(MATCH)]
+    lines = [f"{key.removeprefix(MATCH)} = {texts.pop(key)}" for key in claims]
+    if lines:
+        texts["match"] = "\n".join(lines)
     return texts
 
 
@@ -191,12 +146,6 @@ def _keys(provider: str, texts: dict[str, str]) -> PublisherKeys:
         return keys_of_texts(provider, texts)
     except Invalid as fault:
         raise click.UsageError(fault.message) from fault
-
-
-def _report(publisher: ListedPublisher) -> None:
-    click.echo(escaped(f"{publisher.id}: {describe_keys(publisher.publisher)}"))
-    if publisher.problem:
-        warn(publisher.problem)
 
 
 def _warn_of_no_audience() -> None:

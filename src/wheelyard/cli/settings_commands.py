@@ -32,7 +32,7 @@ from wheelyard.cli.program import command_line, error_text, warn_of
 from wheelyard.errors import UNREADABLE_CODES, Invalid, Unavailable, WheelyardError
 from wheelyard.http.instrumentation import require_telemetry
 from wheelyard.model.decoding import escaped
-from wheelyard.model.stored_indexes import describe_keys
+from wheelyard.model.stored_indexes import INDEX_KIND
 from wheelyard.settings.load import LoadedSettings, settings_without_effect
 from wheelyard.settings.sections import (
     MEMORY_LOCATION,
@@ -174,7 +174,7 @@ def _check_store(loaded: LoadedSettings, index: Index) -> None:
         _warn_of_expiring_tokens(index)
         click.echo(f"reading main: {_readers_of_main(index)}")
         for listed in index.server.index_administration.show():
-            click.echo(escaped(f"index {listed.name}: {describe_keys(listed.index)}"))
+            click.echo(escaped(f"index {listed.name}: {INDEX_KIND.describe_keys(listed.keys)}"))
         index.server.definitions.require_start()
         click.echo(f"reading main: {_readers_of_main(index)}")
         warn_of((*index_warnings(index), *password_warnings(index)))

@@ -11,7 +11,9 @@ from typing import Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from wheelyard.api.index_operations import INDEXES
 from wheelyard.api.operation import ApiOperation
+from wheelyard.api.publisher_operations import PUBLISHERS
 from wheelyard.api.table import OPERATIONS
 from wheelyard.authentication.authorization import require_approver
 from wheelyard.http.context import IndexRequest, ProcessContext
@@ -255,10 +257,10 @@ def _administration() -> Iterator[Route]:
     yield from _admin_page("/-/admin/grants/", grants.answer, grants.answer_form)
     yield from _admin_page("/-/admin/grants/history/", grants.answer_history)
     yield from _admin_page("/-/admin/explain/", ExplainPage(pages).answer)
-    publishers = PublisherPages(pages)
+    publishers = PublisherPages(pages, PUBLISHERS)
     yield from _admin_page("/-/admin/publishers/", publishers.answer, publishers.answer_form)
     yield from _admin_page("/-/admin/publishers/history/", publishers.answer_history)
-    indexes = IndexPages(pages)
+    indexes = IndexPages(pages, INDEXES)
     yield from _admin_page("/-/admin/indexes/", indexes.answer, indexes.answer_form)
     yield from _admin_page("/-/admin/indexes/history/", indexes.answer_history)
     requests = RequestPages(AdminPages(require_approver))

@@ -9,7 +9,6 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import Invalid, quoted
-from wheelyard.model import stored_indexes, stored_publishers
 from wheelyard.model.decoding import redact_tokens
 from wheelyard.model.grants import AnyAccessEvent, credential_of, describe_event, is_match
 from wheelyard.model.index_name import read_index_name
@@ -23,8 +22,8 @@ from wheelyard.model.project import (
     Status,
 )
 from wheelyard.model.public_packages import Decision, describe_for_approvers
-from wheelyard.model.stored_indexes import AnyIndexEvent, IndexEvent
-from wheelyard.model.stored_publishers import AnyPublisherEvent, PublisherEvent
+from wheelyard.model.stored_tables import TableEvent
+from wheelyard.model.table_kinds import EVENT_HEADINGS, KIND_OF_EVENT
 
 
 class FileJson(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -166,15 +165,7 @@ ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "person-ended": "People whose access was ended",
         "person-admitted": "People who were admitted again",
         "person-name-released": "Released names of people",
-        "index-made": "Made indexes",
-        "index-changed": "Changed indexes",
-        "main-changed": "Changes of the index main",
-        "index-removed": "Removed indexes",
-        "retention-changed": "Changed rules of retention",
-        "file-applied": "Applied a file of the index",
-        "publisher-added": "Added trusted publishers",
-        "publisher-changed": "Changed trusted publishers",
-        "publisher-removed": "Removed trusted publishers",
+        **EVENT_HEADINGS,
         "approved": "Approved public packages",
         "blocked": "Blocked public packages",
     }
@@ -304,7 +295,7 @@ def entry_of(name: NormalizedName, number: int, event: EventJson, by_name: str) 
     )
 
 
-OtherEvent = AnyAccessEvent | AnyPublisherEvent | AnyIndexEvent | Decision
+OtherEvent = AnyAccessEvent | TableEvent | Decision
 """An event of a document that is no project's."""
 
 
@@ -313,10 +304,8 @@ def other_entry_of(number: int, event: OtherEvent, by_name: str) -> JournalEntry
     project, what = None, str(event.__struct_config__.tag)
     if isinstance(event, Decision):
         project, what, change = event.project, str(event.verdict), describe_for_approvers(event)
-    elif isinstance(event, PublisherEvent):
-        change = stored_publishers.describe_event(event)
-    elif isinstance(event, IndexEvent):
-        change = stored_indexes.describe_event(event)
+    elif isinstance(event, TableEvent):
+        change = KIND_OF_EVENT[type(event)].describe_event(event)
     else:
         change = describe_event(event)
     return JournalEntry(

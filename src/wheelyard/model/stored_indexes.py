@@ -12,21 +12,34 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.project import EventCommit
+from wheelyard.model.stored_tables import (
+    ListedTable,
+    StoredTable,
+    TableAdded,
+    TableChanged,
+    TableEvent,
+    TableKeys,
+    TableKind,
+    TableList,
+    TableRemoved,
+)
 from wheelyard.model.table_texts import describe_table
-from wheelyard.remedies import Caution
+from wheelyard.remedies import Advice, Caution, Remedy
 
+INDEX_EXISTS: Final = "index_exists"
+"""The code of a Conflict for a name that an index, a project or a path has."""
 NAME: Final = "name"
 LAYERS: Final = "layers"
 PROMOTE_ONLY: Final = "promote_only"
 FILTER: Final = "filter"
 """The key by which earlier versions said which files an index lists."""
 LISTS_OF_INDEXES: Final = (LAYERS, "promote_from")
-IndexKeys = dict[str, Any]
+IndexKeys = TableKeys
 """The keys of an `[[index]]` table, or of `[main]`, with their values as JSON."""
 RetentionKeys = dict[str, Any]
 """The keys of a `[[retention]]` table, with their values as JSON."""
@@ -34,49 +47,33 @@ NEVER_CHANGED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """When main was changed last while nobody has changed it."""
 
 
-class IndexEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
-    """A change of the indexes in the store by a principal."""
-
-    at: datetime
-    """UTC."""
-    by: str
-    """The principal: `local:NAME`, `user:EMAIL`."""
-    note: str = ""
-    """Why, in the words of who has made the change."""
-
-
-class IndexMade(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="index-made"):
+class IndexMade(TableAdded, frozen=True, kw_only=True, omit_defaults=True, tag="index-made"):
     """An index was made."""
 
-    index: IndexKeys
-    source: str = ""
-    """That of the file by which it was made, or empty if it was made by hand."""
+    keys: IndexKeys = field(name="index")
 
 
-class IndexChanged(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="index-changed"):
+class IndexChanged(
+    TableChanged, frozen=True, kw_only=True, omit_defaults=True, tag="index-changed"
+):
     """An index has other keys now, which are all here."""
 
-    index: IndexKeys
-    source: str = ""
-    """That of the file by which it was changed, or empty if it keeps the one that it had."""
+    keys: IndexKeys = field(name="index")
 
 
-class MainChanged(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="main-changed"):
-    """Main has other keys now, which are all here."""
+class MainChanged(TableChanged, frozen=True, kw_only=True, omit_defaults=True, tag="main-changed"):
+    """Main has other keys now, which are all here, without a name."""
 
-    index: IndexKeys
-    """Without the name."""
-    source: str = ""
-    """That of the file by which it was changed, or empty if it keeps the one that it had."""
+    keys: IndexKeys = field(name="index")
 
 
-class IndexRemoved(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="index-removed"):
+class IndexRemoved(
+    TableRemoved, frozen=True, kw_only=True, omit_defaults=True, tag="index-removed"
+):
     """An index was removed."""
 
-    name: str
 
-
-class FileApplied(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="file-applied"):
+class FileApplied(TableEvent, frozen=True, kw_only=True, omit_defaults=True, tag="file-applied"):
     """All that a file says of the index was in force."""
 
     source: str
@@ -87,7 +84,7 @@ class FileApplied(IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag
 
 
 class RetentionChanged(
-    IndexEvent, frozen=True, kw_only=True, omit_defaults=True, tag="retention-changed"
+    TableEvent, frozen=True, kw_only=True, omit_defaults=True, tag="retention-changed"
 ):
     """The rules of retention were replaced by others, which are all here."""
 
@@ -105,23 +102,10 @@ class IndexCommit(EventCommit[AnyIndexEvent], frozen=True, kw_only=True, omit_de
     """One write of the document, with the events that it added."""
 
 
-class StoredIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class StoredIndex(StoredTable, frozen=True, kw_only=True, omit_defaults=True):
     """An index in the store: also main, from its first change on, without a name in its keys."""
 
-    index: IndexKeys
-    created: datetime
-    created_by: str
-    changed: datetime | None = None
-    changed_by: str = ""
-    note: str = ""
-    """That of the last change."""
-    source: str = ""
-    """That of the file that made or changed it last, or empty if none did."""
-
-    @property
-    def name(self) -> str:
-        """The name, which no other one has."""
-        return str(self.index.get("name", ""))
+    keys: IndexKeys = field(name="index")
 
 
 class StoredRetention(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -156,81 +140,102 @@ class AppliedFile(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why, or where from."""
 
 
-class ListedIndex(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ListedIndex(ListedTable, frozen=True, kw_only=True, omit_defaults=True):
     """An index in a list for people and programs."""
 
-    name: str
-    index: IndexKeys
+    keys: IndexKeys = field(name="index")
     """The keys of its table. Those of main have no name."""
-    source: str = ""
-    """That of the file that made or changed it last, or empty if none did."""
     problem: str = ""
     """Why it is not served, in a sentence, or empty if it is."""
     warnings: tuple[Caution, ...] = ()
     """What is probably wrong although it is served."""
-    created: datetime | None = None
-    created_by: str = ""
-    changed: datetime | None = None
-    changed_by: str = ""
-    note: str = ""
 
 
-class IndexList(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The indexes in the store after the commits 1 to `revision`."""
+class IndexList(TableList[StoredIndex], frozen=True, kw_only=True, omit_defaults=True):
+    """
+    The indexes in the store after the commits 1 to `revision`.
 
-    revision: int = 0
-    indexes: tuple[StoredIndex, ...] = ()
-    """All but main, in the order in which they were made."""
+    The tables are all but main; see `FORMER_MAIN`.
+    """
+
+    tables: tuple[StoredIndex, ...] = field(name="indexes", default=())
     main: StoredIndex | None = None
     """None while nobody has changed it."""
-    applied: dict[str, AppliedFile] = {}
+    applied: dict[str, AppliedFile] = {}  # noqa: RUF012 - msgspec copies it
     """The file that was applied last, by its source."""
     retention: StoredRetention | None = None
     """The rules of retention, or None if there is none."""
     commit: IndexCommit | None = None
     """The last commit, number `revision`."""
 
-    def find(self, name: str) -> StoredIndex | None:
-        """Return the index with a name but main, or None; see `FORMER_MAIN`."""
-        return next((stored for stored in self.indexes if stored.name == name), None)
+
+class _IndexKind(TableKind[IndexList, AnyIndexEvent, ListedIndex], frozen=True, kw_only=True):
+    """The kind of indexes, whose document has more than them."""
+
+    def apply(self, tables: IndexList, event: TableEvent) -> IndexList:
+        """See `TableKind`."""
+        match event:
+            case MainChanged(keys=keys, at=at, by=by, note=note, source=source):
+                main = StoredIndex(keys=keys, created=at, created_by=by, note=note, source=source)
+                if tables.main is not None:
+                    main = tables.main.after(event)
+                return replace(tables, main=main)
+            case FileApplied(source=source, digest=digest, prunes=prunes, at=at, by=by, note=note):
+                file = AppliedFile(digest=digest, prunes=prunes, at=at, by=by, note=note)
+                return replace(tables, applied={**tables.applied, source: file})
+            case RetentionChanged():
+                return replace(tables, retention=_retention_after(tables.retention, event))
+        return super().apply(tables, event)
+
+    def describe_event(self, event: TableEvent) -> str:
+        """See `TableKind`."""
+        note = f" ({event.note})" if event.note else ""
+        match event:
+            case MainChanged(keys=keys):
+                return f"index main: changed, {self.describe_keys(keys)}{note}"
+            case FileApplied(source=source, digest=digest):
+                return f"file {source}: applied, SHA-256 {digest[:16]}{note}"
+            case RetentionChanged(rules=rules):
+                return f"retention: {describe_rules(rules)}{note}"
+        return super().describe_event(event)
+
+    def describe_keys(self, keys: Mapping[str, Any]) -> str:
+        """See `TableKind`. Earlier versions have an empty text for main."""
+        nothing = "its own packages"
+        if NAME not in keys:  # of main
+            nothing = "no keys"
+        return super().describe_keys(with_main(keys)) or nothing
 
 
-def apply(indexes: IndexList, event: AnyIndexEvent) -> IndexList:
-    """Return `indexes` after `event`, with its revision and last commit unchanged."""
-    stored = indexes.indexes
-    match event:
-        case IndexMade(index=keys, at=at, by=by, note=note, source=source):
-            made = StoredIndex(index=keys, created=at, created_by=by, note=note, source=source)
-            stored = (*stored, made)
-        case IndexChanged(index=keys):
-            stored = tuple(
-                _changed(before, event) if before.name == keys.get("name") else before
-                for before in stored
-            )
-        case MainChanged(index=keys, at=at, by=by, note=note, source=source):
-            main = StoredIndex(index=keys, created=at, created_by=by, note=note, source=source)
-            if indexes.main is not None:
-                main = _changed(indexes.main, event)
-            return replace(indexes, main=main)
-        case FileApplied(source=source, digest=digest, prunes=prunes, at=at, by=by, note=note):
-            file = AppliedFile(digest=digest, prunes=prunes, at=at, by=by, note=note)
-            return replace(indexes, applied={**indexes.applied, source: file})
-        case RetentionChanged():
-            return replace(indexes, retention=_retention_after(indexes.retention, event))
-        case IndexRemoved(name=name):
-            stored = tuple(before for before in stored if before.name != name)
-    return replace(indexes, indexes=stored)
-
-
-def _changed(before: StoredIndex, event: IndexChanged | MainChanged) -> StoredIndex:
-    return replace(
-        before,
-        index=event.index,
-        changed=event.at,
-        changed_by=event.by,
-        note=event.note,
-        source=event.source or before.source,
-    )
+INDEX_KIND: Final = _IndexKind(
+    noun="index",
+    plural="indexes",
+    title="indexes",
+    article="an",
+    exists_code=INDEX_EXISTS,
+    changed_code="index_changed",
+    fixed_keys={
+        NAME: (
+            "The name of an index stays as it is: installers have it in their URLs. Make another "
+            "index."
+        )
+    },
+    list_them=Advice(Remedy.LIST_INDEXES),
+    added_word="made",
+    stored=StoredIndex,
+    events={
+        IndexMade: "Made indexes",
+        IndexChanged: "Changed indexes",
+        MainChanged: "Changes of the index main",
+        IndexRemoved: "Removed indexes",
+        RetentionChanged: "Changed rules of retention",
+        FileApplied: "Applied a file of the index",
+    },
+    added=IndexMade,
+    changed=IndexChanged,
+    removed=IndexRemoved,
+    listed=ListedIndex,
+)
 
 
 def _retention_after(
@@ -242,24 +247,6 @@ def _retention_after(
     if not source and before is not None:
         source = before.source
     return StoredRetention(rules=event.rules, changed=event.at, changed_by=event.by, source=source)
-
-
-def describe_event(event: AnyIndexEvent) -> str:
-    """Return a change in words, without who made it and when."""
-    note = f" ({event.note})" if event.note else ""
-    match event:
-        case IndexRemoved(name=name):
-            return f"index {name}: removed{note}"
-        case IndexMade(index=keys):
-            return f"index {keys.get('name')}: made, {describe_keys(keys)}{note}"
-        case IndexChanged(index=keys):
-            return f"index {keys.get('name')}: changed, {describe_keys(keys)}{note}"
-        case MainChanged(index=keys):
-            return f"index main: changed, {describe_keys(keys)}{note}"
-        case FileApplied(source=source, digest=digest):
-            return f"file {source}: applied, SHA-256 {digest[:16]}{note}"
-        case RetentionChanged(rules=rules):
-            return f"retention: {describe_rules(rules)}{note}"
 
 
 def describe_rules(rules: tuple[RetentionKeys, ...]) -> str:
@@ -279,11 +266,3 @@ def with_main(keys: Mapping[str, Any]) -> IndexKeys:
         if isinstance(keys.get(key), list | tuple):
             named[key] = [MAIN if name == "" else name for name in keys[key]]
     return named
-
-
-def describe_keys(keys: Mapping[str, Any]) -> str:
-    """Return the keys of an index but its name, with their values, as one line."""
-    nothing = "its own packages"
-    if "name" not in keys:  # of main
-        nothing = "no keys"
-    return describe_table(with_main(keys), "name") or nothing

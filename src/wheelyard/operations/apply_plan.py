@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.errors import Conflict, Invalid
-from wheelyard.model import grants, stored_indexes, stored_publishers
+from wheelyard.model import grants, stored_indexes
 from wheelyard.model.decoding import InvalidField
 from wheelyard.model.grants import (
     AccessRules,
@@ -38,6 +38,7 @@ from wheelyard.model.index_file import (
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.retention_rules import canonical_rules
 from wheelyard.model.stored_indexes import (
+    INDEX_KIND,
     AnyIndexEvent,
     IndexChanged,
     IndexKeys,
@@ -51,6 +52,7 @@ from wheelyard.model.stored_indexes import (
     StoredRetention,
 )
 from wheelyard.model.stored_publishers import (
+    PUBLISHER_KIND,
     AnyPublisherEvent,
     PublisherAdded,
     PublisherChanged,
@@ -102,9 +104,9 @@ class Plan(Struct, frozen=True, kw_only=True):
         access = (*self.taken_rights, *self.given_rights)
         publishers = (*self.taken_publishers, *self.given_publishers)
         return IndexState(
-            _fold(stored_indexes.apply, self.before.indexes, self.indexes),
+            _fold(INDEX_KIND.apply, self.before.indexes, self.indexes),
             _fold(grants.apply, self.before.access, access),
-            _fold(stored_publishers.apply, self.before.publishers, publishers),
+            _fold(PUBLISHER_KIND.apply, self.before.publishers, publishers),
         )
 
 
@@ -185,9 +187,9 @@ class Planner:
 
     def _removed_indexes(self, stored: IndexList) -> Iterator[AnyIndexEvent]:
         named = {keys["name"] for keys in self._tables.index}
-        for index in stored.indexes:
+        for index in stored.tables:
             if index.name not in named and self._is_pruned(index.source):
-                text = stored_indexes.describe_keys(index.index)
+                text = INDEX_KIND.describe_keys(index.keys)
                 self._note("index", index.name, "removed", text)
                 yield IndexRemoved(at=self._at, by=self._by, name=index.name)
 
@@ -196,29 +198,29 @@ class Planner:
         before: IndexKeys = {}
         source = ""
         if stored is not None:
-            before = _as_written(canonical_main, stored.index)
+            before = _as_written(canonical_main, stored.keys)
             source = stored.source
         keys = self._tables.main
         if keys is None and self._is_pruned(source):
             keys = {}
         if keys is not None and keys != before:
-            self._note("index", MAIN, "changed", stored_indexes.describe_keys(keys))
-            yield MainChanged(at=self._at, by=self._by, index=keys, source=self._source)
+            self._note("index", MAIN, "changed", INDEX_KIND.describe_keys(keys))
+            yield MainChanged(at=self._at, by=self._by, keys=keys, source=self._source)
 
     def _indexes(self, stored: IndexList) -> Iterator[AnyIndexEvent]:
         """Yield the changes of indexes that are there, and then the new ones."""
         made = list[IndexMade]()
         for keys in self._tables.index:
-            name, text = str(keys["name"]), stored_indexes.describe_keys(keys)
+            name, text = str(keys["name"]), INDEX_KIND.describe_keys(keys)
             before = stored.find(name)
             if before is None:
-                made.append(IndexMade(at=self._at, by=self._by, index=keys, source=self._source))
-            elif _as_written(canonical_index, before.index) != keys:
+                made.append(IndexMade(at=self._at, by=self._by, keys=keys, source=self._source))
+            elif _as_written(canonical_index, before.keys) != keys:
                 self._note("index", name, "changed", text)
-                yield IndexChanged(at=self._at, by=self._by, index=keys, source=self._source)
+                yield IndexChanged(at=self._at, by=self._by, keys=keys, source=self._source)
         for event in made:
-            text = stored_indexes.describe_keys(event.index)
-            self._note("index", str(event.index["name"]), "added", text)
+            text = INDEX_KIND.describe_keys(event.keys)
+            self._note("index", str(event.keys["name"]), "added", text)
             yield event
 
     def _retention(self, stored: StoredRetention | None) -> Iterator[AnyIndexEvent]:
@@ -243,25 +245,23 @@ class Planner:
 
     def _removed_publishers(self, stored: PublisherList) -> Iterator[AnyPublisherEvent]:
         named = {keys["id"] for keys in self._tables.publisher}
-        for publisher in stored.publishers:
-            if publisher.id not in named and self._is_pruned(publisher.source):
-                text = stored_publishers.describe_keys(publisher.publisher)
-                self._note("publisher", publisher.id, "removed", text)
-                yield PublisherRemoved(at=self._at, by=self._by, id=publisher.id)
+        for publisher in stored.tables:
+            if publisher.name not in named and self._is_pruned(publisher.source):
+                text = PUBLISHER_KIND.describe_keys(publisher.keys)
+                self._note("publisher", publisher.name, "removed", text)
+                yield PublisherRemoved(at=self._at, by=self._by, name=publisher.name)
 
     def _publishers(self, stored: PublisherList) -> Iterator[AnyPublisherEvent]:
         for keys in self._tables.publisher:
             publisher_id = str(keys["id"])
-            text = stored_publishers.describe_keys(keys)
+            text = PUBLISHER_KIND.describe_keys(keys)
             before = stored.find(publisher_id)
             if before is None:
                 self._note("publisher", publisher_id, "added", text)
-                yield PublisherAdded(at=self._at, by=self._by, publisher=keys, source=self._source)
-            elif _as_written(canonical_publisher, before.publisher) != keys:
+                yield PublisherAdded(at=self._at, by=self._by, keys=keys, source=self._source)
+            elif _as_written(canonical_publisher, before.keys) != keys:
                 self._note("publisher", publisher_id, "changed", text)
-                yield PublisherChanged(
-                    at=self._at, by=self._by, publisher=keys, source=self._source
-                )
+                yield PublisherChanged(at=self._at, by=self._by, keys=keys, source=self._source)
 
     def _grants_of_file(self, rules: AccessRules) -> dict[str, GrantFields]:
         """Return the grant of the file that each stored one is, or becomes, by its id."""
@@ -357,19 +357,19 @@ def tables_of(state: IndexState) -> IndexTables:
     """Return what the documents say, as a file that says it."""
     rules = state.access
     main: IndexKeys | None = None
-    if state.indexes.main is not None and state.indexes.main.index:
-        main = _as_written(canonical_main, state.indexes.main.index)
+    if state.indexes.main is not None and state.indexes.main.keys:
+        main = _as_written(canonical_main, state.indexes.main.keys)
     retention: tuple[RetentionKeys, ...] | None = None
     if state.indexes.retention is not None:
         retention = _as_written(canonical_rules, state.indexes.retention.rules)
     return IndexTables(
         main=main,
-        index=tuple(_as_written(canonical_index, index.index) for index in state.indexes.indexes),
+        index=tuple(_as_written(canonical_index, index.keys) for index in state.indexes.tables),
         groups=dict(rules.groups),
         grant=tuple(dict.fromkeys(_canonical(granted.grant) for granted in rules.grants)),
         publisher=tuple(
-            _as_written(canonical_publisher, publisher.publisher)
-            for publisher in state.publishers.publishers
+            _as_written(canonical_publisher, publisher.keys)
+            for publisher in state.publishers.tables
         ),
         retention=retention,
     )

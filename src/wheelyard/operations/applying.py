@@ -26,7 +26,6 @@ from wheelyard.model.grants import (
 from wheelyard.model.index_definition import parts_of
 from wheelyard.model.index_file import WRONG_FILE, IndexTables
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
-from wheelyard.model.publisher import parse_publisher
 from wheelyard.model.retention_rules import parse_rules
 from wheelyard.model.stored_indexes import (
     AnyIndexEvent,
@@ -226,7 +225,7 @@ class Applying(Struct, frozen=True):
         self._require_rights(plan, after)
         for event in plan.given_publishers:
             if isinstance(event, PublisherAdded | PublisherChanged):
-                self.publishers.require_fit(parse_publisher(event.publisher), after.publishers)
+                self.publishers.require_fit(event, after.publishers)
         if not options.even_if_own:
             self.access.require_still_admin(keep_admin, plan.before.access, after.access)
 
@@ -234,7 +233,7 @@ class Applying(Struct, frozen=True):
         definitions = self.indexes.in_force
         for event in plan.indexes:
             if isinstance(event, IndexMade):
-                self.indexes.require_free(str(event.index["name"]))
+                self.indexes.require_free(str(event.keys["name"]))
             elif isinstance(event, IndexRemoved):
                 self.indexes.require_no_layer(event.name, after)
                 self.indexes.require_unused(event.name)
@@ -254,8 +253,8 @@ class Applying(Struct, frozen=True):
                 _require_index(index, after.indexes, "a grant of the file names")
         for change in plan.given_publishers:
             if isinstance(change, PublisherAdded | PublisherChanged):
-                what = f"the publisher {quoted(change.publisher['id'])} names"
-                for index in str(change.publisher.get("index", MAIN)).split(","):
+                what = f"the publisher {quoted(change.keys['id'])} names"
+                for index in str(change.keys.get("index", MAIN)).split(","):
                     _require_index(index, after.indexes, what)
 
     def _commit(self, plan: Plan, by: str) -> None:
@@ -296,7 +295,7 @@ class Applying(Struct, frozen=True):
                     raise _changed(f"The publisher {quoted(publisher_id)}")
             return tuple(events)
 
-        return self.publishers.commit(intent)
+        return self.publishers.commit(intent).after
 
     def _commit_indexes(
         self, expected: IndexList, events: Sequence[AnyIndexEvent], by: str
@@ -307,12 +306,12 @@ class Applying(Struct, frozen=True):
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
             # all of them: whether an index opens a layer follows from the other ones, too
-            is_same = (stored.main, stored.indexes) == (expected.main, expected.indexes)
+            is_same = (stored.main, stored.tables) == (expected.main, expected.tables)
             if not (is_same and stored.retention == expected.retention):
                 raise _changed("The list of indexes, or of rules of retention,")
             return tuple(events)
 
-        self.indexes.submit(intent)
+        self.indexes.commit(intent)
         for event in events:
             self.indexes.confirm(event, expected, by)
 
@@ -325,7 +324,7 @@ class Applying(Struct, frozen=True):
             prunes=options.prune,
             note=options.note,
         )
-        self.indexes.submit(lambda _stored: (event,))
+        self.indexes.commit(lambda _stored: (event,))
 
     def _problems(self, plan: Plan) -> Iterator[str]:
         """Yield why indexes that a plan makes or changes are not served, as a layer is unknown."""
@@ -401,15 +400,15 @@ def _title_of_right(event: AnyAccessEvent) -> str:
 
 def _publisher_id(event: AnyPublisherEvent) -> str:
     if isinstance(event, PublisherRemoved):
-        return event.id
-    return str(event.publisher["id"])
+        return event.name
+    return str(event.keys["id"])
 
 
 def _index_name(event: AnyIndexEvent) -> str:
     match event:
         case IndexRemoved(name=name):
             return name
-        case IndexMade(index=keys) | IndexChanged(index=keys):
+        case IndexMade(keys=keys) | IndexChanged(keys=keys):
             return str(keys["name"])
         case _:
             return ""

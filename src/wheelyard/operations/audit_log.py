@@ -92,14 +92,9 @@ def log_access(principal: str, change: str) -> None:
     _log("access_changed", principal, escaped(redact_tokens(change)), {}, {})
 
 
-def log_publisher(principal: str, change: str) -> None:
-    """Log a change of the trusted publishers in the store, which `change` has in words."""
-    _log("publishers_changed", principal, escaped(redact_tokens(change)), {}, {})
-
-
-def log_index(principal: str, change: str) -> None:
-    """Log a change of the indexes in the store, which `change` has in words."""
-    _log("indexes_changed", principal, escaped(redact_tokens(change)), {}, {})
+def log_tables(kind: str, principal: str, change: str) -> None:
+    """Log a change of the indexes, the publishers ... of the store, which `change` has in words."""
+    _log(f"{kind}_changed", principal, escaped(redact_tokens(change)), {}, {})
 
 
 def log_decision(decision: Decision) -> None:

@@ -12,16 +12,16 @@ An index is not removed while it has packages. An upload that comes while it is 
 the store: nothing of it is shown or deleted, and it is there again once the index is made again.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.commits import Committed, Intent
+from wheelyard.catalog.commits import Committed
 from wheelyard.catalog.files import RESTORE_TIME, FileRemoval
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import (
@@ -37,7 +37,7 @@ from wheelyard.catalog.removed import (
 )
 from wheelyard.catalog.stored_credentials import TokenRecords
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError, quoted
+from wheelyard.errors import Conflict, Invalid, Unavailable, WheelyardError, quoted
 from wheelyard.model.decoding import counted, require_one_line
 from wheelyard.model.index_definition import IndexDefinition, read_definition
 from wheelyard.model.index_name import (
@@ -49,9 +49,12 @@ from wheelyard.model.index_name import (
 )
 from wheelyard.model.stored_indexes import (
     FILTER,
+    INDEX_EXISTS,
+    INDEX_KIND,
     NEVER_CHANGED,
     AnyIndexEvent,
     IndexChanged,
+    IndexCommit,
     IndexKeys,
     IndexList,
     IndexMade,
@@ -59,12 +62,10 @@ from wheelyard.model.stored_indexes import (
     ListedIndex,
     MainChanged,
     StoredIndex,
-    apply,
-    describe_event,
     with_main,
 )
+from wheelyard.model.stored_tables import StoredTable, TableAdded, TableChanged
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AccessControl
-from wheelyard.operations.audit_log import log_index
 from wheelyard.operations.index_definitions import (
     IndexDefinitions,
     KnownIndexes,
@@ -76,46 +77,58 @@ from wheelyard.operations.index_definitions import (
 from wheelyard.operations.index_fit import require_lists_fit
 from wheelyard.operations.lifecycle import KEPT_FOR
 from wheelyard.operations.publishers import Publishers
+from wheelyard.operations.stored_tables import StoredTables
 from wheelyard.remedies import ALL_VERSIONS, Advice, Caution, Remedy
 from wheelyard.storage.base import Key
 
-INDEX_EXISTS: Final = "index_exists"
-"""The code of a Conflict for a name that an index, a project or a path has."""
 INDEX_IN_USE: Final = "index_in_use"
 """The code of a Conflict for an index that cannot be removed."""
-INDEX_CHANGED: Final = "index_changed"
-"""The code of a Conflict for an index that somebody else has changed."""
 
 
 _Edit = IndexMade | IndexChanged | MainChanged
 
 
-class IndexAdministration(Struct, frozen=True, kw_only=True):
+class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, ListedIndex]):
     """
     Lists, makes, changes and removes indexes.
 
     Each method raises Unavailable if the store does not answer.
+
+    Args:
+        in_force: The definitions of all indexes.
+        projects: Those of main.
+        files: What knows the documents of all indexes.
+        access: Has the grants.
+        publishers: Has the trusted publishers.
+        tokens: Has the API tokens.
+        runtime: Its clock.
     """
 
-    in_force: IndexDefinitions
-    projects: Projects
-    """Those of main."""
-    files: FileRemoval
-    """What knows the documents of all indexes."""
-    access: AccessControl
-    publishers: Publishers
-    tokens: TokenRecords
-    runtime: Runtime
+    def __init__(  # noqa: PLR0913 - one for each kind of thing that names indexes
+        self,
+        *,
+        in_force: IndexDefinitions,
+        projects: Projects,
+        files: FileRemoval,
+        access: AccessControl,
+        publishers: Publishers,
+        tokens: TokenRecords,
+        runtime: Runtime,
+    ) -> None:
+        super().__init__(INDEX_KIND, in_force.records, runtime)
+        self.in_force = in_force
+        self.access = access
+        self.publishers = publishers
+        self.tokens = tokens
+        self._projects = projects
+        self._files = files
 
-    def show(self) -> tuple[ListedIndex, ...]:
-        """Return all indexes as they are now, first main."""
-        stored = self.in_force.stored()
-        now = self.in_force.read(stored)
-        others = (self._listed(index, now) for index in stored.indexes)
-        return (self._listed_main(stored, now), *others)
+    def read_stored(self) -> IndexList:
+        """See `StoredTables`. Raises Unavailable if the document is lost."""
+        return self.in_force.stored()
 
-    def make(
-        self, table: IndexKeys, by: str, note: str = "", *, even_if_open: bool = False
+    def add(
+        self, keys: IndexKeys, by: str, note: str = "", *, even_if_open: bool = False
     ) -> ListedIndex:
         """
         Add an index to the store, and return it.
@@ -125,24 +138,11 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         has the name, and (code `opens_index`) unless `even_if_open` if anybody could read packages
         by it that they may not read in their own index.
         """
-        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
-        # as `change`, where null leaves a key out
-        table = {key: value for key, value in table.items() if value is not None}
-        definition = read_definition(table)
-        name = definition.name
-        self.require_free(name)
-
-        def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
-            if stored.find(name) is not None:
-                raise _taken(name, "there is one in the store.")
-            made = IndexMade(at=self.runtime.now(), by=by, note=note, index=with_main(table))
-            self._require_fit(made, stored, even_if_open=even_if_open)
-            return (made,)
-
-        committed = self.submit(intent)
+        require_fit = partial(self.require_lists, even_if_open=even_if_open)
+        committed, name = self.commit_added(keys, by, note, require_fit)
         for event in committed.events:
             self.confirm(event, committed.before, by)
-        listed = self._listed_after(committed, name)
+        listed = self.listed_after(committed, name)
         # what is of an index that had the name before, or of one that was to come
         naming = self._naming(name)
         if not naming:
@@ -155,7 +155,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     def change(
         self,
         name: str,
-        table: Mapping[str, Any],
+        keys: Mapping[str, Any],
         by: str,
         note: str = "",
         as_of: datetime | None = None,
@@ -166,35 +166,13 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         Give other values to keys of an index, and return it.
 
         None leaves a key out. Raises NotFound if there is no such index. Raises
-        Invalid as `make` does, also for another name. Raises Conflict (code `index_changed`) if
+        Invalid as `add` does, also for another name. Raises Conflict (code `index_changed`) if
         `as_of` is not when it was last changed, (code `removed_rule`) if the index keeps a rule
-        that this version does not know, and (code `opens_index`) as `make`.
+        that this version does not know, and (code `opens_index`) as `add`.
         """
-        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
-
-        def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
-            if name == MAIN:
-                before = self._stored_main(stored)
-            else:
-                before = self._require_stored(name, stored)
-            _require_unchanged(name, before, as_of)
-            _require_nothing_removed(name, before.index, table)
-            changed = {**without_removed_rules(before.index), **table}
-            given = {key: value for key, value in changed.items() if value is not None}
-            new = with_main(given)
-            if new == with_main(before.index):
-                return ()
-            event: IndexChanged | MainChanged
-            if name == MAIN:
-                event = MainChanged(at=self.runtime.now(), by=by, note=note, index=new)
-            else:
-                _require_keys_of_filter(name, before.index, new)
-                _require_name(name, new)
-                event = IndexChanged(at=self.runtime.now(), by=by, note=note, index=new)
-            self._require_fit(event, stored, even_if_open=even_if_open)
-            return (event,)
-
-        return self._listed_after(self.submit(intent), name)
+        require_fit = partial(self.require_lists, even_if_open=even_if_open)
+        committed = self.commit_changed(name, keys, by, note, as_of, require_fit)
+        return self.listed_after(committed, name)
 
     def remove(self, name: str, by: str, note: str = "") -> tuple[Caution, ...]:
         """
@@ -204,17 +182,17 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         has packages, or is a layer of another index.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
-        self._require_stored(name, self.in_force.stored())
+        self._require_removable(name, self.read_stored())
         self._require_empty(name)
         # before the commit: where they cannot be read, nothing is removed
         warnings = tuple(self.warnings(name))
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
-            self._require_stored(name, stored)
+            self._require_removable(name, stored)
             self.require_no_layer(name, stored)
             return (IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
 
-        committed = self.submit(intent)
+        committed = self.commit(intent)
         for event in committed.events:
             self.confirm(event, committed.before, by)
         return warnings
@@ -226,7 +204,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         `before` is the list before the commit. Raises Conflict then.
         """
         if isinstance(event, IndexMade):
-            name = str(event.index["name"])
+            name = str(event.keys["name"])
             try:
                 # somebody may have begun to upload a project of this name meanwhile
                 self.require_free(name)
@@ -244,12 +222,12 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
     def _take_back(self, name: str, by: str) -> None:
         note = "the name was taken at the same time"
         gone = IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name)
-        self.submit(lambda stored: (gone,) if stored.find(name) is not None else ())
+        self.commit(lambda stored: (gone,) if stored.find(name) is not None else ())
 
     def _put_back(self, name: str, before: IndexList, by: str) -> None:
-        table = self._require_stored(name, before).index
-        again = IndexMade(at=self.runtime.now(), by=by, note="it got a package", index=table)
-        self.submit(lambda stored: () if stored.find(name) is not None else (again,))
+        table = self.require_stored(name, before).keys
+        again = IndexMade(at=self.runtime.now(), by=by, note="it got a package", keys=table)
+        self.commit(lambda stored: () if stored.find(name) is not None else (again,))
 
     def require_known(self, name: str) -> None:
         """
@@ -278,39 +256,67 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
             raise _taken(name, "the settings have it in server.roots.")
         if name in self.in_force.labels:
             raise _taken(name, "it is the label of an upstream index of the settings.")
-        if what := owner_of_name(self.projects, name):
+        if what := owner_of_name(self._projects, name):
             raise _taken(name, what)
 
-    def _require_fit(self, event: _Edit, stored: IndexList, *, even_if_open: bool) -> None:
+    def require_lists(self, event: AnyIndexEvent, stored: IndexList, *, even_if_open: bool) -> None:
         """Raise Invalid or Conflict, as `require_lists_fit`, if the indexes are wrong after it."""
-        if with_former_main(event.index) != event.index:
+        if isinstance(event, TableAdded | TableChanged) and with_former_main(event.keys) != (
+            event.keys
+        ):
             # nobody could tell later which of the two it means
             _require_no_former_main(stored)
-        if isinstance(event, MainChanged):
-            self.in_force.read_main(event.index)
-        else:
-            read_definition(event.index)  # raises for a key that is wrong, or was removed
-        after = apply(stored, event)
+        after = self.kind.apply(stored, event)
         require_lists_fit(self.in_force, stored, after, even_if_open=even_if_open)
 
-    def _require_stored(self, name: str, stored: IndexList) -> StoredIndex:
-        """Return an index that can be removed. Raises Invalid or Conflict for main."""
-        index = stored.find(name)
+    def checked(self, keys: IndexKeys, name: str | None) -> IndexKeys:
+        """See `StoredTables`. The keys of main have no name."""
+        named = with_main(keys)
+        if name == MAIN:
+            self.in_force.read_main(named)
+        else:
+            read_definition(named)
+        return named
+
+    def is_same(self, new: IndexKeys, before: IndexKeys) -> bool:
+        """See `StoredTables`."""
+        return with_main(new) == with_main(before)
+
+    def keys_before(self, before: StoredTable, changes: Mapping[str, Any]) -> IndexKeys:
+        """See `StoredTables`. Raises Conflict unless the rules of earlier versions are left out."""
+        _require_nothing_removed(before.name or MAIN, before.keys, changes)
+        return without_removed_rules(before.keys)
+
+    def require_change(self, before: StoredTable, new: IndexKeys) -> None:
+        """See `StoredTables`."""
+        _require_keys_of_filter(before.name, before.keys, new)
+
+    def changed_event(self, name: str) -> Callable[..., AnyIndexEvent]:
+        """See `StoredTables`."""
+        if name == MAIN:
+            return MainChanged
+        return IndexChanged
+
+    def require_stored(self, name: str, stored: IndexList) -> StoredTable:
+        """See `StoredTables`. Main is there also if nobody has changed it."""
         if name == MAIN:
             _require_no_former_main(stored)
+            return stored.main or StoredIndex(keys={}, created=NEVER_CHANGED, created_by="")
+        return super().require_stored(name, stored)
+
+    def taken(self, name: str) -> Conflict:
+        """See `StoredTables`."""
+        return _taken(name, "there is one in the store.")
+
+    def _require_removable(self, name: str, stored: IndexList) -> None:
+        """Raise NotFound, Invalid or Conflict unless an index can be removed."""
+        self.require_stored(name, stored)
+        if name == MAIN:
             raise Invalid(
                 "The index main is at the root of the server, and always there. Change it, or "
                 "delete its packages.",
                 code="invalid_index",
             )
-        if index is None:
-            raise unknown_index(name)
-        return index
-
-    def _stored_main(self, stored: IndexList) -> StoredIndex:
-        """Return main, also if nobody has changed it. Raises Conflict if an index has its name."""
-        _require_no_former_main(stored)
-        return stored.main or StoredIndex(index={}, created=NEVER_CHANGED, created_by="")
 
     def _require_empty(self, name: str) -> set[str]:
         """
@@ -319,7 +325,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         Raises Conflict (code `index_in_use`) if one of them has files, or may restore some.
         """
         names = set[str]()
-        for project in self.files.projects_of(name):
+        for project in self._files.projects_of(name):
             names.add(project.name)
             if project.files:
                 raise Conflict(
@@ -327,7 +333,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                     code=INDEX_IN_USE,
                     advice=Advice(Remedy.DELETE, project.name, versions=ALL_VERSIONS, index=name),
                 )
-            kept = self.files.kept_files(project, self.files.clock.now())
+            kept = self._files.kept_files(project, self._files.clock.now())
             if kept:
                 days = (KEPT_FOR + RESTORE_TIME).days
                 raise Conflict(
@@ -346,7 +352,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         other.
         """
         folder = keys.index_folder(name)
-        marks = self.files.stores.documents.list(f"{folder}{keys.PENDING}")
+        marks = self._files.stores.documents.list(f"{folder}{keys.PENDING}")
         # the marks first: a mark that is gone again has left a document
         coming = {
             mark.project
@@ -373,7 +379,7 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         now = self.runtime.now()
         grants = sum(name in grant.index.split(",") for grant in self.access.show().grants)
         publishers = sum(
-            name in str(row.publisher.get("index")).split(",") for row in self.publishers.show()
+            name in str(row.keys.get("index")).split(",") for row in self.publishers.show()
         )
         tokens = sum(
             name in record.scope.indexes and record.revoked_at is None and record.expires_at > now
@@ -403,57 +409,31 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
                 code=INDEX_IN_USE,
             )
 
-    def _listed(self, index: StoredIndex, now: KnownIndexes) -> ListedIndex:
-        name = FORMER_MAIN if index.name == MAIN else index.name
-        definition = now.definitions.get(name)
-        return ListedIndex(
-            name=index.name,
-            source=index.source,
-            index=index.index,
-            problem=now.problems.get(name, ""),
-            warnings=tuple(self._own_warnings(definition, now)) if definition else (),
-            created=index.created,
-            created_by=index.created_by,
-            changed=index.changed,
-            changed_by=index.changed_by,
-            note=index.note,
-        )
+    def listed_in(self, stored: IndexList) -> Iterable[ListedIndex]:
+        """See `StoredTables`. First comes main."""
+        now = self.in_force.read(stored)
+        main = ListedIndex(name=MAIN, keys={})
+        if stored.main is not None:
+            main = replace(self.kind.listed_row(stored.main), name=MAIN)
+        yield self._judged(main, MAIN, now)
+        for index in stored.tables:
+            name = index.name
+            if name == MAIN:
+                name = FORMER_MAIN
+            yield self._judged(self.kind.listed_row(index), name, now)
 
-    def _listed_main(self, stored: IndexList, now: KnownIndexes) -> ListedIndex:
-        main = stored.main
-        problem = now.problems.get(MAIN, "")
-        warnings = () if problem else tuple(self._own_warnings(now.main, now))
-        if main is None:
-            return ListedIndex(name=MAIN, index={}, problem=problem, warnings=warnings)
-        return replace(self._listed(main, now), name=MAIN, problem=problem, warnings=warnings)
+    def _judged(self, row: ListedIndex, name: str, now: KnownIndexes) -> ListedIndex:
+        """Return a row with why it is not served, or what is probably wrong with it."""
+        definition = now.with_main.get(name)
+        warnings = tuple(self._own_warnings(definition, now)) if definition else ()
+        return replace(row, problem=now.problems.get(name, ""), warnings=warnings)
 
-    def _own_warnings(self, definition: IndexDefinition, now: KnownIndexes) -> Iterator[Caution]:
-        """Yield what of the definition of an index may not be meant."""
-        name = definition.name
-        yield from unknown_sources(definition, now.names)
-        yield from warnings_of_removed(definition)
-        yield from self.in_force.open_layers((name,), now.with_main)
-        has_files = False
-        if not definition.has_packages:
-            with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same
-                has_files = any(project.files for project in self.files.projects_of(name))
-        if has_files:
-            yield Caution(
-                f"The index {name} has packages that it does not show, as its own name is none of "
-                f"its layers. To show them, add {name} to its layers."
-            )
-
-    def _listed_after(
+    def listed_after(
         self, committed: Committed[IndexList, AnyIndexEvent], name: str
     ) -> ListedIndex:
+        """See `StoredTables`. The warnings also have those that are new for other indexes."""
+        listed = super().listed_after(committed, name)
         after = self.in_force.read(committed.after)
-        index = committed.after.find(name)
-        if name == MAIN:
-            listed = self._listed_main(committed.after, after)
-        elif index is not None:
-            listed = self._listed(index, after)
-        else:  # another process was faster
-            raise NotFound(f"The index {quoted(name)} has been removed meanwhile.")
         showing = [other for other in after.with_main if other != name]
         before = self.in_force.read(committed.before).with_main
         open_before = {*self.in_force.open_layers(before, before)}
@@ -464,44 +444,27 @@ class IndexAdministration(Struct, frozen=True, kw_only=True):
         )
         return replace(listed, warnings=(*listed.warnings, *new))
 
-    def submit(
-        self, intent: Intent[IndexList, AnyIndexEvent]
-    ) -> Committed[IndexList, AnyIndexEvent]:
-        """Commit changes of the indexes in the store, and log each."""
-        committed = self.in_force.records.change(intent)
-        # after the commit: a process that dies here has changed an index without a line in the log
-        for event in committed.events:
-            log_index(event.by, describe_event(event))
-        return committed
+    def _own_warnings(self, definition: IndexDefinition, now: KnownIndexes) -> Iterator[Caution]:
+        """Yield what of the definition of an index may not be meant."""
+        name = definition.name
+        yield from unknown_sources(definition, now.names)
+        yield from warnings_of_removed(definition)
+        yield from self.in_force.open_layers((name,), now.with_main)
+        has_files = False
+        if not definition.has_packages:
+            with suppress(Unavailable):  # what is to be listed, or was changed, is so all the same
+                has_files = any(project.files for project in self._files.projects_of(name))
+        if has_files:
+            yield Caution(
+                f"The index {name} has packages that it does not show, as its own name is none of "
+                f"its layers. To show them, add {name} to its layers."
+            )
 
 
 def _require_no_former_main(stored: IndexList) -> None:
     """Raise Conflict (code `index_in_use`) while an index of an earlier version is called main."""
     if stored.find(MAIN) is not None:
         raise Conflict(FORMER_MAIN_PROBLEM, code=INDEX_IN_USE, advice=RENAME_MAIN)
-
-
-def _require_unchanged(name: str, before: StoredIndex, as_of: datetime | None) -> None:
-    """Raise Conflict (code `index_changed`) if an index was changed after a moment, if one is."""
-    if as_of is not None and as_of != (before.changed or before.created):
-        raise Conflict(
-            f"The index {quoted(name)} was changed meanwhile, by "
-            f"{before.changed_by or before.created_by}. Look at it as it is now, and then change "
-            "it.",
-            code=INDEX_CHANGED,
-        )
-
-
-def _require_name(name: str, new: Mapping[str, Any]) -> None:
-    """Raise Invalid (code `invalid_field`) unless the keys of an index have its name."""
-    if new.get("name") != name:
-        fault = Invalid(
-            "The name of an index stays as it is: installers have it in their URLs. Make another "
-            "index.",
-            code="invalid_field",
-        )
-        fault.field = "name"
-        raise fault
 
 
 def _require_nothing_removed(

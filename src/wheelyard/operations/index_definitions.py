@@ -145,26 +145,26 @@ class IndexDefinitions:
         """Return the definitions in such a document."""
         definitions, problems = dict[str, IndexDefinition](), dict[str, str]()
         try:
-            main = self.read_main(stored.main.index if stored.main is not None else {})
+            main = self.read_main(stored.main.keys if stored.main is not None else {})
         except Invalid as fault:
             main = self.closed_main(fault.message)
             problems[MAIN] = fault.message
         has_former_main = stored.find(MAIN) is not None
         if has_former_main:
             problems[FORMER_MAIN] = FORMER_MAIN_PROBLEM
-        for index in stored.indexes:
+        for index in stored.tables:
             if index.name == MAIN:
                 continue
             try:
-                table = with_former_main(index.index) if has_former_main else index.index
+                table = with_former_main(index.keys) if has_former_main else index.keys
                 definition = read_definition(without_removed_rules(table))
             except Invalid as fault:
                 problems[index.name] = fault.message
                 continue
             definitions[index.name] = replace(
                 definition,
-                removed_rules=removed_rules(index.index),
-                removed_filter=removed_filter(index.index),
+                removed_rules=removed_rules(index.keys),
+                removed_filter=removed_filter(index.keys),
             )
         for name in definitions.keys() & {*self.labels.in_order}:
             problems[name] = _label_of_index(name)

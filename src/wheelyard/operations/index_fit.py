@@ -52,8 +52,8 @@ def _readable(definitions: IndexDefinitions, stored: IndexList) -> Mapping[str, 
     """Return the definitions that this version understands, by name, also of main."""
     readable = dict[str, IndexDefinition]()
     with suppress(Invalid):
-        readable[MAIN] = definitions.read_main(stored.main.index if stored.main else {})
-    for index in stored.indexes:
+        readable[MAIN] = definitions.read_main(stored.main.keys if stored.main else {})
+    for index in stored.tables:
         with suppress(Invalid):
-            readable[index.name] = read_definition(without_removed_rules(index.index))
+            readable[index.name] = read_definition(without_removed_rules(index.keys))
     return readable

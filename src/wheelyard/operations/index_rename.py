@@ -20,6 +20,7 @@ from wheelyard.model.decoding import require_one_line
 from wheelyard.model.index_definition import read_definition
 from wheelyard.model.index_name import MAIN, renamed_in
 from wheelyard.model.stored_indexes import (
+    INDEX_EXISTS,
     AnyIndexEvent,
     IndexChanged,
     IndexKeys,
@@ -31,7 +32,6 @@ from wheelyard.model.stored_indexes import (
 )
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
 from wheelyard.operations.index_administration import (
-    INDEX_EXISTS,
     INDEX_IN_USE,
     IndexAdministration,
 )
@@ -63,7 +63,7 @@ class IndexRename(Struct, frozen=True):
                 "No index of this store is called main but the one at its root, which stays so."
             )
         if former is not None:
-            self._prepare(name, former.index, stored)
+            self._prepare(name, former.keys, stored)
             self._copy(name)
             # before the definition: from then on main is the index at the root
             self._rename_in_rights(name, by, note)
@@ -128,16 +128,16 @@ class IndexRename(Struct, frozen=True):
             if former is None:
                 return ()
             events.append(IndexRemoved(at=at, by=by, note=note, name=MAIN))
-            table = _renamed(former.index, name)
-            events.append(IndexMade(at=at, by=by, note=note, index=table))
-            for other in stored.indexes:
-                changed = renamed(other.index, MAIN, name)
-                if other.name != MAIN and changed != other.index:
+            table = _renamed(former.keys, name)
+            events.append(IndexMade(at=at, by=by, note=note, keys=table))
+            for other in stored.tables:
+                changed = renamed(other.keys, MAIN, name)
+                if other.name != MAIN and changed != other.keys:
                     table = with_main(changed)
-                    events.append(IndexChanged(at=at, by=by, note=note, index=table))
+                    events.append(IndexChanged(at=at, by=by, note=note, keys=table))
             return tuple(events)
 
-        self.administration.submit(intent)
+        self.administration.commit(intent)
 
 
 def _renamed(table: IndexKeys, name: str) -> IndexKeys:

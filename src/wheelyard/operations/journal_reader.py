@@ -501,10 +501,10 @@ def _giving(
     ids = set[str]()
     for number, event in ((commit.number, event) for commit in commits for event in commit.events):
         if isinstance(event, PublisherRemoved):
-            publisher_id = event.id
+            publisher_id = event.name
         else:
-            publisher_id = str(event.publisher.get("id"))
-            if _gives(event.publisher, name, index):
+            publisher_id = str(event.keys.get("id"))
+            if _gives(event.keys, name, index):
                 ids.add(publisher_id)
         if publisher_id in ids:
             yield number, event

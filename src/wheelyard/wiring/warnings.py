@@ -206,7 +206,7 @@ def _undecided(index: Index) -> Iterator[Caution]:
         return
     decided = {path for path, source in server.sources.items() if source != COMMAND_SOURCE}
     main = server.definitions.stored().main
-    is_said = ("access", "private") in decided or (main is not None and "read" in main.index)
+    is_said = ("access", "private") in decided or (main is not None and "read" in main.keys)
     if server.definitions.load().main.is_open and not is_said:
         yield Caution(
             "anybody may read main, whatever the grants of an applied file say: write private = "
@@ -284,8 +284,8 @@ def _without_read(index: Index) -> Iterator[str]:
     """Yield the names of the indexes that do not say who may read them."""
     in_force = index.server.definitions
     served = in_force.served()
-    for stored in in_force.stored().indexes:
-        if "read" not in stored.index and stored.name in served:
+    for stored in in_force.stored().tables:
+        if "read" not in stored.keys and stored.name in served:
             yield stored.name
 
 

@@ -205,7 +205,7 @@ def test_no_page_of_uploads_where_there_are_none(
 ) -> None:
     """An index that takes no uploads answers with the reason, and not with the form."""
     table = {"name": "view", "layers": ["main"]}
-    server.index.server.index_administration.make(table, "local:bo")
+    server.index.server.index_administration.add(table, "local:bo")
     fields = GrantFields(
         who=("htpasswd:uploader",), projects=("demo*",), actions=("upload",), index="view"
     )

@@ -509,7 +509,7 @@ def test_manager_sees_who_may_do_what(server: InProcessServer, manager: Browser)
 def test_a_project_of_a_layer_is_managed_where_it_is(server: InProcessServer) -> None:
     """No page of a project leads to pages that manage it, where it is from another index."""
     table = {"name": "team", "layers": ["team", "main"]}
-    server.index.server.index_administration.make(table, "local:bo")
+    server.index.server.index_administration.add(table, "local:bo")
     fields = GrantFields(
         who=("htpasswd:manager",), projects=("demo",), actions=("manage",), index="team"
     )

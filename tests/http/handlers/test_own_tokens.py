@@ -195,7 +195,7 @@ def test_a_link_fills_in_the_form(server: InProcessServer) -> None:
 def test_a_token_for_a_view_comes_without_commands_that_publish(server: InProcessServer) -> None:
     """The page of a new token says how to publish with it only where the index takes uploads."""
     for table in ({"name": "dev", "layers": ["dev"]}, {"name": "view", "layers": ["dev"]}):
-        server.index.server.index_administration.make(table, "local:bo")
+        server.index.server.index_administration.add(table, "local:bo")
     grant = GrantFields(
         who=("htpasswd:ana",), projects=("*",), actions=("upload",), index="dev,view"
     )

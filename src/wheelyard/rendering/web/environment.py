@@ -27,7 +27,7 @@ from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.decoding import readable_size
 from wheelyard.model.index_name import MAIN, index_path, is_dated_view
 from wheelyard.model.project import Status
-from wheelyard.model.stored_indexes import describe_keys
+from wheelyard.model.stored_indexes import INDEX_KIND
 from wheelyard.rendering.advice import caution_on_page
 from wheelyard.rendering.client_settings import INSTALL_CHOICES, ClientSettings
 from wheelyard.rendering.project_facts import ProjectFacts
@@ -366,7 +366,7 @@ def _templates() -> Environment:
     environment.filters |= {
         "marks": project_marks,
         "on_page": caution_on_page,
-        "index_in_words": describe_keys,
+        "index_in_words": INDEX_KIND.describe_keys,
         "indexes_in_words": _indexes_in_words,
         "principal": describe_principal,
         "size": readable_size,

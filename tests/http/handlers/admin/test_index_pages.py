@@ -63,7 +63,7 @@ def test_index_is_made_changed_and_removed(admin: Administrator) -> None:
     page = admin.done(PAGE, action="change", name="dev", as_of=as_of, layers="dev", index_size="5")
 
     assert "The index is changed" in page
-    assert admin.server.index.server.index_administration.show()[2].index == {
+    assert admin.server.index.server.index_administration.show()[2].keys == {
         "name": "dev",
         "layers": ["dev"],
         "index_size": 5,
@@ -126,14 +126,14 @@ def test_a_rule_is_a_box_to_tick(admin: Administrator) -> None:
 
     admin.done(PAGE, action="change", name="dev", as_of=as_of)
 
-    assert admin.server.index.server.index_administration.show()[2].index == {"name": "dev"}
+    assert admin.server.index.server.index_administration.show()[2].keys == {"name": "dev"}
     assert not box.search(admin.open(f"{PAGE}?change=dev").body.decode())
 
 
 def test_a_removed_rule_is_taken_away_by_its_box(admin: Administrator) -> None:
     """A rule of an earlier version is on the page, and goes when somebody ticks its box."""
     server, keys = admin.server, {"name": "dev", "promote_approvals": 1}
-    made = IndexMade(at=server.clock.now, by="local:old", index=keys)
+    made = IndexMade(at=server.clock.now, by="local:old", keys=keys)
     server.index.server.definitions.records.change(lambda _: (made,))
     assert "Nothing is promoted to the index dev" in admin.read(PAGE)
     page = admin.open(f"{PAGE}?change=dev")
@@ -145,7 +145,7 @@ def test_a_removed_rule_is_taken_away_by_its_box(admin: Administrator) -> None:
     assert refused.status == 409
     assert "Take them away on the page of indexes." in text_of(refused)
     admin.done(PAGE, action="change", name="dev", as_of=as_of, promote_approvals="removed")
-    assert server.index.server.index_administration.show()[2].index == {"name": "dev"}
+    assert server.index.server.index_administration.show()[2].keys == {"name": "dev"}
     assert "removed" not in text_of(admin.open(f"{PAGE}?change=dev"))
 
 
@@ -162,7 +162,7 @@ def test_rules_are_fields_of_the_form(admin: Administrator) -> None:
     form = admin.open(f"{PAGE}?change=dev").body.decode()
     wrong = admin.send(PAGE, action="make", name="other", snapshot="yesterday")
 
-    assert admin.server.index.server.index_administration.show()[2].index == {
+    assert admin.server.index.server.index_administration.show()[2].keys == {
         "name": "dev",
         "cooldown_days": 7,
         "min_cvss": 7.5,
@@ -180,7 +180,7 @@ def test_a_removed_filter_is_replaced_by_its_keys(admin: Administrator) -> None:
     """The form of an index with a filter has its keys in place, and a box takes the filter away."""
     server = admin.server
     keys = {"name": "dev", "filter": 'age_days >= 7 and version < "2"'}
-    made = IndexMade(at=server.clock.now, by="local:old", index=keys)
+    made = IndexMade(at=server.clock.now, by="local:old", keys=keys)
     server.index.server.definitions.records.change(lambda _: (made,))
     assert "The index dev shows no file, as it has a filter" in admin.read(PAGE)
     form = admin.open(f"{PAGE}?change=dev")
@@ -195,7 +195,7 @@ def test_a_removed_filter_is_replaced_by_its_keys(admin: Administrator) -> None:
     assert refused.status == 409
     assert "Replace it on the page of indexes." in text_of(refused)
     admin.done(PAGE, action="change", name="dev", as_of=as_of, filter="removed", **fields)
-    assert server.index.server.index_administration.show()[2].index == {
+    assert server.index.server.index_administration.show()[2].keys == {
         "name": "dev",
         "cooldown_days": 7,
         "versions": {"*": "<2"},

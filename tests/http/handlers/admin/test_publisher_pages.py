@@ -49,14 +49,14 @@ def admin(server: InProcessServer) -> Iterator[Administrator]:
     """The administrator, and no other publisher before and after."""
     yield Administrator.of(server)
     for row in server.index.server.publishers.show():
-        if row.id != GITLAB["id"]:
-            server.index.server.publishers.remove(row.id, "local:bo")
+        if row.name != GITLAB["id"]:
+            server.index.server.publishers.remove(row.name, "local:bo")
 
 
 def stored(admin: Administrator) -> dict[str, dict[str, object]]:
     """Return the other publishers by id."""
     rows = admin.server.index.server.publishers.show()
-    return {row.id: row.publisher for row in rows if row.id != GITLAB["id"]}
+    return {row.name: row.keys for row in rows if row.name != GITLAB["id"]}
 
 
 def as_of(form: str) -> str:
@@ -184,7 +184,7 @@ def test_a_publisher_that_is_not_in_force_is_marked(
 ) -> None:
     """The list says of a publisher that an earlier version has made why it gives no token."""
     keys = {**OIDC, "issuer": "https://ci.acme.dev", "allow_private_issuer": True}
-    added = PublisherAdded(at=START, by="local:bo", publisher=keys)
+    added = PublisherAdded(at=START, by="local:bo", keys=keys)
     admin.server.index.server.publishers.records.change(lambda _: (added,))
     folder = tmp_path_factory.mktemp("other")
     store = admin.server.index.stores.documents

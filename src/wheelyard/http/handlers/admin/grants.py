@@ -3,7 +3,8 @@
 from typing import Final
 
 from wheelyard.api import access_operations
-from wheelyard.api.access_operations import AccessHistoryQuery, GrantRevocation
+from wheelyard.api.access_operations import GrantRevocation
+from wheelyard.api.project_operations import HistoryQuery
 from wheelyard.errors import Invalid
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
@@ -70,7 +71,7 @@ class GrantPages:
         query, api = self._pages.query(request), self._pages.api(request)
         revision = api.call(access_operations.show_access).revision
         part = newest_part(query, revision)
-        wanted = AccessHistoryQuery(part.after, part.limit)
+        wanted = HistoryQuery(part.after, part.limit)
         commits = api.call(access_operations.access_history, wanted).commits
         changes = [event for commit in commits for event in commit.events]
         described = [(event, describe_event(event)) for event in reversed(changes)]

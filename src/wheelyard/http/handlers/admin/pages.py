@@ -26,8 +26,7 @@ from wheelyard.http.messages import Response, redirect
 from wheelyard.http.requests import BODY_LIMIT_BYTES
 from wheelyard.model.access import Caller
 from wheelyard.model.grants import AnyAccessEvent
-from wheelyard.model.stored_indexes import AnyIndexEvent
-from wheelyard.model.stored_publishers import AnyPublisherEvent
+from wheelyard.model.stored_tables import TableEvent
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.sections import SECTIONS
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
@@ -45,7 +44,7 @@ AskAgain = Callable[[FormFields, FormState, int], Response]
 
 
 CHANGES_ON_A_PAGE: Final = 50
-Event = AnyAccessEvent | AnyPublisherEvent | AnyIndexEvent
+Event = AnyAccessEvent | TableEvent
 
 
 class NewestPart(Struct, frozen=True):

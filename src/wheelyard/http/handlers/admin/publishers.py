@@ -1,187 +1,84 @@
-"""The pages of trusted publishers: the list, a form for each provider, removal, history."""
+"""The pages of trusted publishers."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Annotated, Final
-from urllib.parse import urlencode
+from typing import Any, ClassVar
 
-from msgspec import Meta, Struct
-
-from wheelyard.api import publisher_operations
-from wheelyard.api.access_operations import AccessHistoryQuery
-from wheelyard.api.publisher_operations import (
-    NewPublisher,
-    PublisherEdit,
-    PublisherRemoval,
-)
-from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.errors import Invalid
 from wheelyard.http.context import IndexRequest
-from wheelyard.http.forms import FormFields, form_body
-from wheelyard.http.handlers.admin.pages import (
-    AdminPages,
-    newest_part,
-    paged,
-    query_of,
-)
-from wheelyard.http.messages import Response
-from wheelyard.model.stored_publishers import ListedPublisher, PublisherKeys, describe_event
-from wheelyard.rendering.web.account_pages import FormState
-from wheelyard.rendering.web.admin.publisher_fields import PROVIDERS, ProviderForm
-
-SECTION: Final = "publishers/"
-ROWS_ON_A_PAGE: Final = 100
-COMMON: Final = ("id", "projects", "actions", "index")
-"""The fields of each form, besides those of its provider."""
+from wheelyard.http.forms import FormFields
+from wheelyard.http.handlers.admin.table_pages import TablePages
+from wheelyard.model.stored_publishers import PublisherKeys
+from wheelyard.model.stored_tables import ListedTable
+from wheelyard.rendering.web.admin.form_fields import FormField
+from wheelyard.rendering.web.admin.publisher_fields import COMMON, NAME_FIELD, PROVIDERS
 
 
-class SeenPublisher(Struct, frozen=True):
-    """The publisher that a form was shown with."""
+class PublisherPages(TablePages):
+    """The pages of trusted publishers, whose form is that of a provider."""
 
-    id: str
-    as_of: Annotated[datetime, Meta(tz=True)]
-    """When it had been changed last."""
+    LIST: ClassVar[str] = "publishers.html"
+    FORM: ClassVar[str] = "publisher_form.html"
+    QUESTION: ClassVar[str] = "publisher_remove.html"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("Jobs", "May", "Added")
+    NAME_FIELD: ClassVar[FormField] = NAME_FIELD
+    RARE_TITLE: ClassVar[str] = "More conditions"
 
+    def has_form(self, variant: str) -> bool:
+        """See `TablePages`."""
+        return variant in PROVIDERS
 
-class PublisherPages:
-    """The pages of trusted publishers."""
+    def variant_in(self, fields: FormFields) -> str:
+        """See `TablePages`."""
+        provider = fields.text("provider")
+        if provider in PROVIDERS:
+            return provider
+        return next(iter(PROVIDERS))
 
-    def __init__(self, pages: AdminPages) -> None:
-        self._pages = pages
+    def variant_of(self, row: ListedTable) -> str:
+        """See `TablePages`."""
+        provider = str(row.keys.get("provider"))
+        if provider in PROVIDERS:
+            return provider
+        return ""
 
-    def answer(self, request: IndexRequest) -> Response:
-        """Handle GET: the list, the form of a provider, or the question whether to remove one."""
-        query, form = self._pages.query(request), self._pages.form(request)
-        provider = PROVIDERS.get(query.text("add"))
-        if provider is not None:
-            return self._publisher_form(request, provider, None, form, 200)
-        for action in ("change", "remove"):
-            if query.text(action):
-                return self._of_stored(request, action, query.text(action), form, 200)
-        return self._list(request, query)
-
-    def answer_form(self, request: IndexRequest) -> Response:
-        """Handle POST: add, change or remove a publisher."""
-
-        def act(fields: FormFields) -> Response:
-            action = fields.action("add", "change", "remove")
-            if action == "remove":
-                return self._remove(request, fields)
-            return self._save(request, fields, action)
-
-        def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
-            action, provider = fields.text("action"), PROVIDERS.get(fields.text("provider"))
-            if action in {"change", "remove"}:
-                return self._of_stored(request, action, fields.text("id"), form, status)
-            provider = provider or next(iter(PROVIDERS.values()))
-            return self._publisher_form(request, provider, None, form, status)
-
-        return self._pages.answer_form(request, act, ask_again)
-
-    def answer_history(self, request: IndexRequest) -> Response:
-        """Handle GET: the changes of publishers, newest first."""
-        query, api = self._pages.query(request), self._pages.api(request)
-        revision = api.call(publisher_operations.list_publishers).revision
-        part = newest_part(query, revision)
-        wanted = AccessHistoryQuery(part.after, part.limit)
-        commits = api.call(publisher_operations.publisher_history, wanted).commits
-        changes = [event for commit in commits for event in commit.events]
-        described = [(event, describe_event(event)) for event in reversed(changes)]
-        return self._pages.show_history(request, SECTION, "trusted publishers", described, part)
-
-    def _list(self, request: IndexRequest, query: FormFields) -> Response:
-        answer = self._pages.api(request).call(publisher_operations.list_publishers)
-        search = query.text("search")
-        fit = [row for row in answer.publishers if _is_found(row, search.casefold())]
-        rows, numbers = paged(fit, query, ROWS_ON_A_PAGE)
-        listed = request.context.index.projects.names.get().value
-        values = {
-            "rows": rows,
-            "numbers": numbers,
-            "search": search,
-            "links": query_of({"search": search} if search else {}),
-            "providers": PROVIDERS,
-            "existing": listed.as_set if listed else frozenset(),
-            "is_enabled": answer.is_enabled,
-            "done": query.text("done"),
-            "id": query.text("id"),
-            "names": self._pages.names_of(request, (row.created_by for row in rows)),
-        }
-        return self._pages.show(request, SECTION, "publishers.html", values)
-
-    def _publisher_form(
-        self,
-        request: IndexRequest,
-        provider: ProviderForm,
-        before: ListedPublisher | None,
-        form: FormState,
-        status: int,
-    ) -> Response:
-        values = {
-            "form": form,
+    def form_values(self, variant: str, before: ListedTable | None) -> dict[str, object]:
+        """See `TablePages`."""
+        del before
+        provider = PROVIDERS[variant]
+        return {
+            "keys": (*COMMON, *provider.fields),
+            "title": f"Add a publisher of {provider.label}",
             "provider": provider,
-            "before": before,
-            "texts": _texts_of(before.publisher) if before else {},
-            "indexes": sorted(request.context.index.server.definitions.names()),
         }
-        return self._pages.show(request, SECTION, "publisher_form.html", values, status)
 
-    def _of_stored(
-        self, request: IndexRequest, action: str, publisher_id: str, form: FormState, status: int
-    ) -> Response:
-        """
-        Return the form that changes a publisher, or asks whether to remove it.
+    def list_values(self, request: IndexRequest, answer: Any) -> dict[str, object]:  # noqa: ANN401 - see there
+        """See `TablePages`."""
+        listed = request.context.index.projects.names.get().value
+        existing: frozenset[str] = frozenset()
+        if listed is not None:
+            existing = listed.as_set
+        return {
+            "providers": PROVIDERS,
+            "existing": existing,
+            "is_enabled": answer.is_enabled,
+        }
 
-        Raises NotFound if there is no such publisher.
-        """
-        listed = self._pages.api(request).call(publisher_operations.list_publishers).publishers
-        row = next((row for row in listed if row.id == publisher_id), None)
-        if row is None:
-            name = quoted(publisher_id)
-            raise NotFound(f"There is no publisher {name}. It may have been removed.")
-        provider = PROVIDERS.get(str(row.publisher.get("provider")))
-        if action == "change" and provider is not None:
-            return self._publisher_form(request, provider, row, form, status)
-        values = {"form": form, "row": row}
-        return self._pages.show(request, SECTION, "publisher_remove.html", values, status)
+    def texts_of(self, row: ListedTable) -> dict[str, str]:
+        """See `TablePages`."""
+        # the providers take a while to import
+        from wheelyard.model.publisher_texts import texts_of_keys  # noqa: PLC0415
 
-    def _save(self, request: IndexRequest, fields: FormFields, action: str) -> Response:
+        return texts_of_keys(row.keys)
+
+    def keys_in(self, fields: FormFields) -> PublisherKeys:
+        """See `TablePages`. Raises Invalid, also without a provider."""
         # the providers take a while to import
         from wheelyard.model.publisher_texts import keys_of_texts  # noqa: PLC0415
 
         provider = PROVIDERS.get(fields.text("provider"))
         if provider is None:
             raise Invalid("Choose a provider.", code="missing_field")
-        names = (*COMMON, *(field.key for field in provider.fields))
-        texts = {name: _with_line_breaks(fields.text(name)) for name in names}
-        keys, note = keys_of_texts(provider.name, texts), fields.text("note")
-        api = self._pages.api(request)
-        if action == "add":
-            api.call(publisher_operations.add_publisher, NewPublisher(keys, note))
-        else:
-            # a field that is empty leaves its key out
-            changes = {name: keys.get(name) for name in names if name != "id"}
-            seen = form_body(fields, SeenPublisher)
-            edit = PublisherEdit(seen.id, changes, note, seen.as_of)
-            api.call(publisher_operations.change_publisher, edit)
-        return self._pages.done(request, urlencode({"done": action, "id": fields.text("id")}))
-
-    def _remove(self, request: IndexRequest, fields: FormFields) -> Response:
-        removal = PublisherRemoval(fields.text("id"), fields.text("note"))
-        self._pages.api(request).call(publisher_operations.remove_publisher, removal)
-        return self._pages.done(request, urlencode({"done": "remove", "id": removal.id}))
-
-
-def _texts_of(keys: PublisherKeys) -> Mapping[str, str]:
-    # the providers take a while to import
-    from wheelyard.model.publisher_texts import texts_of_keys  # noqa: PLC0415
-
-    return texts_of_keys(keys)
-
-
-def _with_line_breaks(text: str) -> str:
-    return text.replace("\r\n", "\n")  # as browsers send them
-
-
-def _is_found(row: ListedPublisher, search: str) -> bool:
-    texts = (row.id, row.note, *map(str, row.publisher.values()))
-    return search in "\n".join(texts).casefold()
+        names = [field.key for field in (NAME_FIELD, *COMMON, *provider.fields)]
+        # as browsers send line breaks
+        texts = {name: fields.text(name).replace("\r\n", "\n") for name in names}
+        given = keys_of_texts(provider.name, texts)
+        return {**given, **{name: None for name in names if name not in given}}

@@ -3,135 +3,159 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from msgspec import Struct
+from wheelyard.rendering.web.admin.form_fields import FormField
 
-
-class IndexField(Struct, frozen=True):
-    """A field of the form."""
-
-    key: str
-    label: str
-    hint: str = ""
-    is_rare: bool = True
-    """Whether it is hidden until somebody wants it."""
-    is_flag: bool = False
-    """Whether it is true or false, and so a box to tick."""
-    choices: tuple[tuple[str, str], ...] = ()
-    """The values that there are, each with its words; the first is the default."""
-
-
+NAME_FIELD: Final = FormField(
+    "name",
+    "Name",
+    "The beginning of its paths, such as dev: letters a-z, digits and hyphens. It stays as it is.",
+    is_required=True,
+    limit=40,
+)
 FIELDS: Final = (
-    IndexField(
+    FormField(
         "layers",
         "Layers",
         "Names with commas, in the order in which a project is looked for: the name of this index "
         "for its own packages, other indexes such as main, upstream, and labels of upstream "
         "indexes. Empty means its own packages alone.",
-        is_rare=False,
     ),
-    IndexField(
+    FormField(
         "read",
         "Who may read it",
-        is_rare=False,
         choices=(
             ("granted", "Whoever has a right in it."),
             ("anyone", "Anybody, also without a credential, unless the settings say private."),
         ),
+        control="radio",
     ),
-    IndexField(
+    FormField(
         "merge",
         "Merge",
         "Projects whose files come from all layers, such as acme-*: private ones from all indexes, "
         "public ones from all upstream indexes. Of others, the first layer that has the name "
         "counts.",
-        is_rare=False,
     ),
-    IndexField(
+    FormField(
         "cooldown_days",
         "Cooldown in days",
         "Files that were uploaded, or promoted to this index, later than so many days ago are "
         "hidden.",
+        is_rare=True,
     ),
-    IndexField(
-        "cooldown_allow", "Without cooldown", "Names, patterns or NAME==VERSION, with commas."
+    FormField(
+        "cooldown_allow",
+        "Without cooldown",
+        "Names, patterns or NAME==VERSION, with commas.",
+        is_rare=True,
     ),
-    IndexField(
+    FormField(
         "cooldown_missing",
         "Files without a time of upload",
         choices=(
             ("", "They are hidden while there is a cooldown."),
             ("first_seen", "Their cooldown counts from when they were first seen here."),
         ),
+        is_rare=True,
+        control="radio",
     ),
-    IndexField(
+    FormField(
         "min_cvss",
         "Lowest CVSS score that hides",
         "Public versions with a known vulnerability of at least this score are hidden, and known "
         "malware.",
+        is_rare=True,
     ),
-    IndexField(
+    FormField(
         "allowed_licenses",
         "Allowed licences",
         "SPDX ids with commas, such as MIT, BSD-*. Others are hidden. With unknown in the list, "
         "releases without a known licence are not.",
+        is_rare=True,
     ),
-    IndexField(
+    FormField(
         "blocked_licenses",
         "Blocked licences",
         "SPDX ids with commas, such as GPL-*. Releases without a known licence are hidden as well.",
+        is_rare=True,
     ),
-    IndexField("approval", "Public files are hidden that nobody has approved.", is_flag=True),
-    IndexField("attested", "Files without listed attestations are hidden.", is_flag=True),
-    IndexField(
+    FormField(
+        "approval",
+        "Public files are hidden that nobody has approved.",
+        is_rare=True,
+        control="tick",
+    ),
+    FormField(
+        "attested", "Files without listed attestations are hidden.", is_rare=True, control="tick"
+    ),
+    FormField(
         "prereleases",
         "Pre-releases",
         choices=(("", "They are shown."), ("false", "They are hidden.")),
+        is_rare=True,
+        control="radio",
     ),
-    IndexField(
-        "yanked", "Yanked files", choices=(("", "They are shown."), ("false", "They are hidden."))
+    FormField(
+        "yanked",
+        "Yanked files",
+        choices=(("", "They are shown."), ("false", "They are hidden.")),
+        is_rare=True,
+        control="radio",
     ),
-    IndexField("allow", "Allowed names", "The only names that are shown, such as acme-*."),
-    IndexField("deny", "Denied names", "Names that are hidden, such as left-pad."),
-    IndexField(
+    FormField(
+        "allow", "Allowed names", "The only names that are shown, such as acme-*.", is_rare=True
+    ),
+    FormField("deny", "Denied names", "Names that are hidden, such as left-pad.", is_rare=True),
+    FormField(
         "versions",
         "Versions of names",
         "Which versions are shown, with semicolons: numpy = <2; acme-* = >=1.4.",
+        is_rare=True,
     ),
-    IndexField(
+    FormField(
         "snapshot",
         "Snapshot",
         "Files that were uploaded after this date (UTC) are hidden, such as 2026-10-31.",
+        is_rare=True,
     ),
-    IndexField(
-        "promote_from", "Promote from", "Indexes from which releases are promoted, with commas."
+    FormField(
+        "promote_from",
+        "Promote from",
+        "Indexes from which releases are promoted, with commas.",
+        is_rare=True,
     ),
-    IndexField("promote_only", "It takes promoted releases alone, and no uploads.", is_flag=True),
-    IndexField("index_size", "Most MiB of the index"),
-    IndexField("index_files", "Most files of the index"),
-    IndexField("project_size", "Most MiB of a project"),
-    IndexField("project_files", "Most files of a project"),
+    FormField(
+        "promote_only",
+        "It takes promoted releases alone, and no uploads.",
+        is_rare=True,
+        control="tick",
+    ),
+    FormField("index_size", "Most MiB of the index", is_rare=True),
+    FormField("index_files", "Most files of the index", is_rare=True),
+    FormField("project_size", "Most MiB of a project", is_rare=True),
+    FormField("project_files", "Most files of a project", is_rare=True),
 )
 
 
 OF_MAIN: Final = (
-    IndexField(
+    FormField(
         "read",
         "Who may read it",
-        is_rare=False,
         choices=(
             ("anyone", "Anybody, also without a credential, unless the settings say private."),
             ("granted", "Whoever has a right in it."),
         ),
+        control="radio",
     ),
-    IndexField(
+    FormField(
         "promote_only",
         "Uploads",
-        is_rare=False,
         choices=(
             ("", "It takes none while nothing was published in it and another index has packages."),
             ("false", "It takes them."),
             ("true", "It takes promoted releases alone."),
         ),
+        control="radio",
     ),
 )
 """Those that are others for main."""
@@ -139,7 +163,7 @@ NOT_OF_MAIN: Final = frozenset({"layers", "merge"})
 """Keys that main cannot have."""
 
 
-def index_fields(keys: Iterable[str], *, is_main: bool) -> Iterator[IndexField]:
+def index_fields(keys: Iterable[str], *, is_main: bool) -> Iterator[FormField]:
     """Yield the fields of all keys but the name, first those that are in `FIELDS`."""
     wanted = [key for key in keys if key != "name" and not (is_main and key in NOT_OF_MAIN)]
     named = {field.key: field for field in FIELDS}
@@ -148,4 +172,4 @@ def index_fields(keys: Iterable[str], *, is_main: bool) -> Iterator[IndexField]:
     yield from (field for key, field in named.items() if key in wanted)
     for key in wanted:
         if key not in named:
-            yield IndexField(key, key.replace("_", " ").capitalize())
+            yield FormField(key, key.replace("_", " ").capitalize(), is_rare=True)

@@ -7,22 +7,9 @@ from typing import Final
 from msgspec import Struct
 
 from wheelyard.model.stored_publishers import PublisherKeys
+from wheelyard.rendering.web.admin.form_fields import FormField
 
 YES_OR_NO: Final = (("", "not looked at"), ("true", "yes"), ("false", "no"))
-
-
-class PublisherField(Struct, frozen=True):
-    """A field of a form, for a key of a `[[publisher]]` table."""
-
-    key: str
-    label: str
-    hint: str = ""
-    choices: tuple[tuple[str, str], ...] = ()
-    """Values and their words, of a field that has no other ones."""
-    is_required: bool = False
-    is_rare: bool = False
-    """Whether most people leave it as it is, so that it is folded."""
-    has_lines: bool = False
 
 
 class ProviderForm(Struct, frozen=True):
@@ -30,7 +17,7 @@ class ProviderForm(Struct, frozen=True):
 
     name: str
     label: str
-    fields: tuple[PublisherField, ...]
+    fields: tuple[FormField, ...]
     subject: tuple[str, ...]
     """The keys that say in a list which jobs it is."""
 
@@ -39,7 +26,7 @@ class ProviderForm(Struct, frozen=True):
         return ", ".join(str(keys[key]) for key in self.subject if keys.get(key))
 
 
-_Field = PublisherField
+_Field = FormField
 _ENVIRONMENT: Final = _Field(
     "environment",
     "Environment",
@@ -59,6 +46,30 @@ _RUNNER: Final = _Field(
     "runner_environment", "Runner", "github-hosted or self-hosted.", is_rare=True
 )
 
+NAME_FIELD: Final = _Field(
+    "id",
+    "Id",
+    "A name for it in journals: letters a-z, digits and hyphens, such as release-of-mylib.",
+    is_required=True,
+    limit=40,
+)
+COMMON: Final = (
+    _Field(
+        "projects",
+        "Projects",
+        "Names, with commas. They need not exist yet: the first upload makes them. A star at the "
+        "end of a name only where jobs read.",
+        is_required=True,
+    ),
+    _Field(
+        "actions",
+        "Jobs may",
+        control="list",
+        choices=(("", "upload to these projects, and read them"), ("read", "only read them")),
+    ),
+    _Field("index", "Index", control="index"),
+)
+"""The fields of each form, before those of its provider."""
 PROVIDERS: Final[Mapping[str, ProviderForm]] = MappingProxyType(
     {
         provider.name: provider
@@ -105,7 +116,13 @@ PROVIDERS: Final[Mapping[str, ProviderForm]] = MappingProxyType(
                     ),
                     _REF,
                     _REF_TYPE,
-                    _Field("ref_protected", "The ref is protected", "", YES_OR_NO, is_rare=True),
+                    _Field(
+                        "ref_protected",
+                        "The ref is protected",
+                        control="list",
+                        choices=YES_OR_NO,
+                        is_rare=True,
+                    ),
                     _RUNNER,
                     _Field(
                         "issuer",
@@ -156,15 +173,16 @@ PROVIDERS: Final[Mapping[str, ProviderForm]] = MappingProxyType(
                     _Field(
                         "environment_protected",
                         "The environment is protected",
-                        "",
-                        YES_OR_NO,
+                        control="list",
+                        choices=YES_OR_NO,
                         is_rare=True,
                     ),
                     _Field(
                         "allow_unprotected",
                         "Unprotected branches and tags",
                         "Whoever may push one can then publish.",
-                        (("", "get no token"), ("true", "get a token, too")),
+                        control="list",
+                        choices=(("", "get no token"), ("true", "get a token, too")),
                         is_rare=True,
                     ),
                     _Field("ref", "Branch or tag", "Such as main.", is_rare=True),
@@ -230,13 +248,17 @@ PROVIDERS: Final[Mapping[str, ProviderForm]] = MappingProxyType(
                         "On each line CLAIM = VALUE; a star at the end matches the rest. sub, or "
                         "two other claims, have to be exact.",
                         is_required=True,
-                        has_lines=True,
+                        control="lines",
                     ),
                     _Field(
                         "require_jti",
                         "ID tokens",
                         "Each has a jti, and is good for one token, unless the issuer gives none.",
-                        (("", "have a jti"), ("false", "have none: 20 tokens an hour for each")),
+                        control="list",
+                        choices=(
+                            ("", "have a jti"),
+                            ("false", "have none: 20 tokens an hour for each"),
+                        ),
                         is_rare=True,
                     ),
                     _Field(

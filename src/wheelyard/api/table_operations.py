@@ -1,0 +1,201 @@
+"""
+Operations on the tables of a kind: list, history, add, change and remove.
+
+A kind whose JSON has words of its own has classes of its own in `TableJson`. Each operation raises
+Unavailable if the store does not answer, or a document that it needs is damaged.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import wraps
+from typing import Annotated, Any, Final, Generic, TypeVar
+
+from msgspec import Meta, Struct
+
+from wheelyard.api.operation import ApiOperation, Call, RequiredRight
+from wheelyard.api.project_operations import HistoryQuery
+from wheelyard.model.project import EventCommit
+from wheelyard.model.stored_tables import ListedTable, TableKeys, TableKind
+from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.remedies import Caution
+
+Moment = Annotated[datetime, Meta(tz=True)] | None
+C = TypeVar("C", bound=EventCommit[Any])
+R = TypeVar("R", bound=ListedTable)
+
+
+class TableAnswer(Struct, Generic[R], frozen=True):
+    """The tables of a kind."""
+
+    tables: tuple[R, ...]
+    revision: int
+    """The number of the last change in the store."""
+
+
+class TableHistory(Struct, Generic[C], frozen=True):
+    """Changes of the tables of a kind, oldest first."""
+
+    commits: tuple[C, ...]
+
+
+class NewTable(Struct, frozen=True, forbid_unknown_fields=True):
+    """A table to add, and why."""
+
+    keys: TableKeys
+    note: str = ""
+
+
+class TableEdit(Struct, frozen=True, forbid_unknown_fields=True):
+    """A change of a table, and why."""
+
+    name: str
+    keys: TableKeys
+    """The keys that change, with null for those to leave out."""
+    note: str = ""
+    as_of: Moment = None
+    """`changed`, or else `created`, as the list had it: another change since then is a conflict."""
+
+
+class TableRemoval(Struct, frozen=True, forbid_unknown_fields=True):
+    """The table to remove, and why."""
+
+    name: str
+    note: str = ""
+
+
+class RemovedTable(Struct, frozen=True):
+    """A table that was removed."""
+
+    name: str
+    warnings: tuple[Caution, ...] = ()
+    """What still names it."""
+
+
+def _no_facts(_call: Call) -> Mapping[str, object]:
+    return {}
+
+
+def _accept(_call: Call, _keys: TableKeys) -> None:
+    """Leave it to the rules of the kind to look at keys."""
+
+
+class TableJson(Struct, frozen=True, kw_only=True):
+    """The JSON of a kind, and what its operations do beside the usual."""
+
+    answer: type[Any]
+    """The class of the list; the other ones are those of its rows, and of bodies and answers."""
+    listed: type[ListedTable]
+    history: type[Any]
+    new: type[NewTable] = NewTable
+    edit: type[TableEdit] = TableEdit
+    removal: type[TableRemoval] = TableRemoval
+    removed: type[RemovedTable] | None = RemovedTable
+    """None if the answer to a removal is empty."""
+    confirmations: tuple[str, ...] = ()
+    """Fields of `new` and `edit` by which a caller confirms what is refused else."""
+    facts: Callable[[Call], Mapping[str, object]] = _no_facts
+    """Returns what else a list says."""
+    require: Callable[[Call, TableKeys], None] = _accept
+    """Raises Invalid for keys that name what there is not."""
+
+
+class TableTexts(Struct, frozen=True, kw_only=True):
+    """What the operations do, in sentences, and their rights, for the messages to others."""
+
+    list: str
+    history: str
+    add: str
+    change: str
+    remove: str
+    right_to_see: str
+    right_to_change: str
+
+
+class TableOperations:
+    """
+    The operations on the tables of a kind.
+
+    Args:
+        kind: What the tables have in common.
+        json: Their JSON.
+        texts: What is said of the operations.
+        tables: Returns what changes the tables, for a call.
+        add_path: The path of the addition, below that of the kind.
+    """
+
+    def __init__(
+        self,
+        kind: TableKind[Any, Any, Any],
+        json: TableJson,
+        texts: TableTexts,
+        tables: Callable[[Call], StoredTables[Any, Any, Any, Any]],
+        add_path: str = "add",
+    ) -> None:
+        self.kind = kind
+        self.json = json
+        self._tables = tables
+        self.list = _of_types(self._list, texts.list, None, json.answer)
+        self.history = _of_types(self._history, texts.history, HistoryQuery, json.history)
+        self.add = _of_types(self._add, texts.add, json.new, json.listed)
+        self.change = _of_types(self._change, texts.change, json.edit, json.listed)
+        self.remove = _of_types(self._remove, texts.remove, json.removal, json.removed)
+        see = (RequiredRight.ADMIN, texts.right_to_see)
+        change = (RequiredRight.OWN_ADMIN, texts.right_to_change)
+        path = kind.plural
+        self.rows: Final = (
+            ApiOperation("GET", path, self.list, *see),
+            ApiOperation("GET", f"{path}/history", self.history, *see, is_long=True),
+            ApiOperation(
+                "POST", f"{path}/{add_path}", self.add, *change, status=201, repeats=False
+            ),
+            ApiOperation("POST", f"{path}/change", self.change, *change),
+            ApiOperation("POST", f"{path}/remove", self.remove, *change, repeats=False),
+        )
+
+    def _list(self, call: Call) -> object:
+        tables = self._tables(call)
+        rows = tables.show()
+        revision = tables.read_stored().revision
+        return self.json.answer(tables=rows, revision=revision, **self.json.facts(call))
+
+    def _history(self, call: Call, body: HistoryQuery) -> object:
+        return self.json.history(self._tables(call).history(body.after, body.limit or None))
+
+    def _add(self, call: Call, body: NewTable) -> ListedTable:
+        self.json.require(call, body.keys)
+        tables, confirmed = self._tables(call), self._confirmed(body)
+        row: ListedTable = tables.add(body.keys, call.by, body.note, **confirmed)
+        return row
+
+    def _change(self, call: Call, body: TableEdit) -> ListedTable:
+        self.json.require(call, body.keys)
+        tables, confirmed = self._tables(call), self._confirmed(body)
+        row: ListedTable = tables.change(
+            body.name, body.keys, call.by, body.note, body.as_of, **confirmed
+        )
+        return row
+
+    def _remove(self, call: Call, body: TableRemoval) -> RemovedTable | None:
+        warnings = self._tables(call).remove(body.name, call.by, body.note)
+        if self.json.removed is None:
+            return None
+        return self.json.removed(body.name, warnings)
+
+    def _confirmed(self, body: NewTable | TableEdit) -> dict[str, bool]:
+        return {name: getattr(body, name) for name in self.json.confirmations}
+
+
+def _of_types(
+    run: Callable[..., object], text: str, body: type[Struct] | None, answer: type[Any] | None
+) -> Callable[..., Any]:
+    """Return a function that does the same, and has the types and the text of a kind."""
+
+    @wraps(run)
+    def operation(*args: Any, **kwargs: Any) -> object:  # noqa: ANN401 - passed on
+        return run(*args, **kwargs)
+
+    operation.__doc__ = text
+    operation.__annotations__ = {"call": Call, "return": answer or type(None)}
+    if body is not None:
+        operation.__annotations__["body"] = body
+    return operation

@@ -1,0 +1,118 @@
+"""What the commands on the tables of each kind share: list, history, add, change, remove."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import click
+from click import Option
+
+from wheelyard.api.project_operations import WHOLE_HISTORY
+from wheelyard.api.table_operations import TableOperations
+from wheelyard.cli.options import Api, history_lines, open_api, token_names
+from wheelyard.cli.output import print_result, warn
+from wheelyard.cli.program import caution_text, warn_of
+from wheelyard.errors import quoted
+from wheelyard.model.decoding import escaped
+from wheelyard.model.grants import with_name
+from wheelyard.model.stored_tables import ListedTable
+from wheelyard.remedies import Caution
+
+NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
+
+
+class TableCommands:
+    """
+    Runs the commands on the tables of a kind, and prints what comes of them.
+
+    Args:
+        operations: Those on the kind.
+        not_in_force: What a list says of a table that has a problem, such as `not served`.
+    """
+
+    def __init__(self, operations: TableOperations, not_in_force: str) -> None:
+        self._operations = operations
+        self._kind = operations.kind
+        self._json = operations.json
+        self._not_in_force = not_in_force
+
+    def print_list(self) -> Any:  # noqa: ANN401 - the class of the kind
+        """Print all tables, and return what the list says."""
+        api = open_api()
+        listed = api.call(self._operations.list)
+        print_result(listed, self._lines(listed.tables, api))
+        return listed
+
+    def print_history(self) -> None:
+        """Print the changes, oldest first."""
+        api = open_api()
+        commits = api.call(self._operations.history, WHOLE_HISTORY).commits
+        changes = [event for commit in commits for event in commit.events]
+        lines = history_lines(api, changes, map(self._kind.describe_event, changes))
+        print_result({"changes": changes}, lines)
+
+    def find(self, name: str) -> ListedTable | None:
+        """Return the table of a name, or None."""
+        rows: Sequence[ListedTable] = open_api().call(self._operations.list).tables
+        return next((row for row in rows if row.name == name), None)
+
+    def add(self, keys: Mapping[str, Any], note: str, **confirmed: bool) -> None:
+        """Add a table, and print it."""
+        body = self._json.new(keys=dict(keys), note=note, **confirmed)
+        self.print_row(open_api().call(self._operations.add, body))
+
+    def change(self, name: str, keys: Mapping[str, Any], note: str, **confirmed: bool) -> None:
+        """Give other values to keys of a table, where None leaves a key out, and print it."""
+        body = self._json.edit(name=name, keys=dict(keys), note=note, as_of=None, **confirmed)
+        self.print_row(open_api().call(self._operations.change, body))
+
+    def remove(self, names: Sequence[str], note: str) -> None:
+        """Remove tables in this order, until one is refused."""
+        api = open_api()
+        for name in names:
+            removed = api.call(self._operations.remove, self._json.removal(name=name, note=note))
+            click.echo(escaped(f"{name}: removed"))
+            if removed is not None:
+                warn_of(removed.warnings)
+
+    def print_row(self, row: ListedTable) -> None:
+        """Print a table after a change, and warn of what is wrong with it."""
+        click.echo(escaped(f"{row.name}: {self._kind.describe_keys(row.keys)}"))
+        if row.problem:
+            warn(row.problem)
+        warn_of(_warnings(row))
+
+    def _lines(self, rows: Sequence[ListedTable], api: Api) -> Iterator[tuple[str, ...]]:
+        names = token_names(api, {row.created_by for row in rows})
+        for row in rows:
+            origin = ""
+            if row.created is not None:
+                by = with_name(row.created_by, names.get(row.created_by, ""))
+                origin = f"{row.created:%Y-%m-%d} by {by}"
+            if row.source:
+                origin = f"{origin}, from {row.source}"
+            texts = [row.name, self._kind.describe_keys(row.keys), origin]
+            if row.problem:
+                texts.append(f"{self._not_in_force}: {row.problem}")
+            texts += (f"warning: {caution_text(warning)}" for warning in _warnings(row))
+            yield tuple(texts)
+
+
+def _warnings(row: ListedTable) -> tuple[Caution, ...]:
+    """Return what is probably wrong with a table, which not every kind says."""
+    warnings: tuple[Caution, ...] = getattr(row, "warnings", ())
+    return warnings
+
+
+def texts_in(words: Sequence[str]) -> dict[str, str]:
+    """
+    Return the texts of KEY=VALUE words by key.
+
+    Raises UsageError if a word has no `=`.
+    """
+    texts = dict[str, str]()
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            raise click.UsageError(f"{quoted(word)} is no KEY=VALUE.")
+        texts[key] = value
+    return texts

@@ -1,0 +1,304 @@
+"""The pages of the tables of a kind: the list, the form of one, removal, history."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final
+from urllib.parse import urlencode
+
+from msgspec import Meta, Struct
+from msgspec.inspect import Type
+
+from wheelyard.api.project_operations import HistoryQuery
+from wheelyard.api.table_operations import TableOperations
+from wheelyard.errors import NotFound, quoted
+from wheelyard.http.context import IndexRequest
+from wheelyard.http.forms import FormFields, form_body
+from wheelyard.http.handlers.admin.pages import (
+    AdminPages,
+    confirmed_by,
+    newest_part,
+    paged,
+    query_of,
+)
+from wheelyard.http.messages import Response
+from wheelyard.model.field_texts import text_of_value, value_of_text
+from wheelyard.model.stored_indexes import NEVER_CHANGED
+from wheelyard.model.stored_tables import ListedTable, TableKeys
+from wheelyard.remedies import Caution
+from wheelyard.rendering.web.account_pages import FormState
+from wheelyard.rendering.web.admin.form_fields import FormField
+
+ROWS_ON_A_PAGE: Final = 100
+
+
+class FormTime(Struct, frozen=True):
+    """When the table that a form was shown with had been changed last."""
+
+    as_of: Annotated[datetime, Meta(tz=True)]
+
+
+class TablePages:
+    """
+    The pages of the tables of a kind, below the section of its name.
+
+    A kind that shows more than its keys has a subclass, with templates and methods of its own.
+
+    Args:
+        pages: What all pages for administrators share.
+        operations: Those on the kind.
+    """
+
+    ADD_ACTION: ClassVar[str] = "add"
+    LIST: ClassVar[str] = "table_list.html"
+    FORM: ClassVar[str] = "table_form.html"
+    QUESTION: ClassVar[str] = "table_remove.html"
+    COLUMNS: ClassVar[tuple[str, ...]] = ("Name", "What it is", "Added")
+    NAME_FIELD: ClassVar[FormField] = FormField("name", "Name", is_required=True, limit=40)
+    RARE_TITLE: ClassVar[str] = "More"
+    CONFIRMED: ClassVar[str] = ""
+    """The code of a refusal that the only confirmation of the kind answers."""
+
+    def __init__(self, pages: AdminPages, operations: TableOperations) -> None:
+        self.pages = pages
+        self.operations = operations
+        self.kind = operations.kind
+        self.name_key = self.kind.name_key
+        self.section = f"{self.kind.plural}/"
+
+    def answer(self, request: IndexRequest) -> Response:
+        """Handle GET: the list, the form of a table, or the question whether to remove one."""
+        query = self.pages.query(request)
+        form = self.pages.form(request)
+        variant = query.text(self.ADD_ACTION)
+        if self.has_form(variant):
+            return self._form_of(request, variant, None, form, 200)
+        for action in ("change", "remove"):
+            if query.text(action):
+                return self._of_stored(request, action, query.text(action), form, 200)
+        return self._list(request, query)
+
+    def answer_form(self, request: IndexRequest) -> Response:
+        """Handle POST: add, change or remove a table."""
+
+        def act(fields: FormFields) -> Response:
+            action = fields.action(self.ADD_ACTION, "change", "remove")
+            if action == "remove":
+                return self._remove(request, fields)
+            return self._save(request, fields, action)
+
+        def ask_again(fields: FormFields, form: FormState, status: int) -> Response:
+            action = fields.text("action")
+            if action in {"change", "remove"}:
+                name = fields.text(self.name_key)
+                return self._of_stored(request, action, name, form, status)
+            return self._form_of(request, self.variant_in(fields), None, form, status)
+
+        return self.pages.answer_form(request, act, ask_again)
+
+    def answer_history(self, request: IndexRequest) -> Response:
+        """Handle GET: the changes, newest first."""
+        query = self.pages.query(request)
+        api = self.pages.api(request)
+        part = newest_part(query, api.call(self.operations.list).revision)
+        asked = HistoryQuery(part.after, part.limit)
+        commits = api.call(self.operations.history, asked).commits
+        changes = [event for commit in commits for event in commit.events]
+        described = [(event, self.kind.describe_event(event)) for event in reversed(changes)]
+        return self.pages.show_history(request, self.section, self.kind.title, described, part)
+
+    # --- what a subclass may override
+
+    def has_form(self, variant: str) -> bool:
+        """Return whether a new table can have the form of this name."""
+        return bool(variant)
+
+    def variant_in(self, fields: FormFields) -> str:
+        """Return the name of the form that was sent."""
+        del fields
+        return self.kind.noun
+
+    def variant_of(self, row: ListedTable) -> str:
+        """Return the name of the form by which a table is changed, or nothing if there is none."""
+        del row
+        return self.kind.noun
+
+    def form_values(self, variant: str, before: ListedTable | None) -> dict[str, object]:
+        """Return what the template of a form needs more, with the fields as `keys`."""
+        del variant, before
+        return {"keys": form_fields(self.kind.keys)}
+
+    def list_values(self, request: IndexRequest, answer: Any) -> dict[str, object]:  # noqa: ANN401 - of the kind
+        """Return what the template of the list needs more."""
+        del request, answer
+        return {"cells": self.kind.describe_keys}
+
+    def question_values(self, request: IndexRequest, name: str) -> dict[str, object]:
+        """Return what the template of the question needs more."""
+        del request, name
+        return {}
+
+    def texts_of(self, row: ListedTable) -> dict[str, str]:
+        """Return the keys of a table as texts, for the fields of its form."""
+        return {key: text_of_value(value) for key, value in row.keys.items()}
+
+    def keys_in(self, fields: FormFields) -> TableKeys:
+        """
+        Return the keys that a form says, also the name, with None for an empty field.
+
+        Raises Invalid (code `invalid_field`), with the key, if a text is wrong.
+        """
+        keys: TableKeys = {}
+        for key, kind in self.kind.keys.items():
+            text = fields.text(key).strip()
+            keys[key] = value_of_text(kind, key, text) if text else None
+        return keys
+
+    # ---
+
+    @property
+    def _add_words(self) -> str:
+        return f"{self.ADD_ACTION.capitalize()} {self.kind.article} {self.kind.noun}"
+
+    def _words(self) -> dict[str, object]:
+        """Return how the templates call the tables."""
+        return {
+            "noun": self.kind.noun,
+            "list_title": f"{self.kind.title[0].upper()}{self.kind.title[1:]}",
+            "name_key": self.name_key,
+            "add_action": self.ADD_ACTION,
+            "add_words": self._add_words,
+            "added_word": self.kind.added_word,
+        }
+
+    def _list(
+        self,
+        request: IndexRequest,
+        query: FormFields,
+        warnings: Sequence[Caution] = (),
+        status: int = 200,
+    ) -> Response:
+        answer = self.pages.api(request).call(self.operations.list)
+        search = query.text("search")
+        matching = [row for row in answer.tables if _has(row, search.casefold())]
+        rows, numbers = paged(matching, query, ROWS_ON_A_PAGE)
+        values = {
+            **self._words(),
+            "titles": self.COLUMNS,
+            "rows": rows,
+            "numbers": numbers,
+            "search": search,
+            "links": query_of({"search": search} if search else {}),
+            "done": query.text("done"),
+            "name": query.text(self.name_key),
+            "warnings": warnings,
+            "names": self.pages.names_of(request, (row.created_by for row in rows)),
+            **self.list_values(request, answer),
+        }
+        return self.pages.show(request, self.section, self.LIST, values, status)
+
+    def _form_of(
+        self,
+        request: IndexRequest,
+        variant: str,
+        before: ListedTable | None,
+        form: FormState,
+        status: int,
+    ) -> Response:
+        values: dict[str, object] = {
+            **self._words(),
+            "form": form,
+            "before": before,
+            "name_field": self.NAME_FIELD,
+            "title": self._add_words,
+            "texts": {},
+            "rare_title": self.RARE_TITLE,
+            "indexes": sorted(request.context.index.server.definitions.names()),
+            **self.form_values(variant, before),
+        }
+        if before is not None:
+            values["title"] = f"Change {before.name}"
+            values["as_of"] = before.changed or before.created or NEVER_CHANGED
+            values["texts"] = self.texts_of(before)
+        return self.pages.show(request, self.section, self.FORM, values, status)
+
+    def _of_stored(
+        self, request: IndexRequest, action: str, name: str, form: FormState, status: int
+    ) -> Response:
+        """
+        Return the form that changes a table, or asks whether to remove it.
+
+        Raises NotFound if there is no such table.
+        """
+        listed = self.pages.api(request).call(self.operations.list).tables
+        row = next((row for row in listed if row.name == name), None)
+        if row is None:
+            raise NotFound(
+                f"There is no {self.kind.noun} {quoted(name)}. It may have been removed."
+            )
+        variant = self.variant_of(row)
+        if action == "change" and variant:
+            return self._form_of(request, variant, row, form, status)
+        values = {
+            **self._words(),
+            "form": form,
+            "row": row,
+            "warnings": (),
+            **self.question_values(request, name),
+        }
+        return self.pages.show(request, self.section, self.QUESTION, values, status)
+
+    def _save(self, request: IndexRequest, fields: FormFields, action: str) -> Response:
+        keys = self.keys_in(fields)
+        note = fields.text("note")
+        api = self.pages.api(request)
+        confirmations = self.operations.json.confirmations
+        confirmed = {name: bool(fields.text(name)) for name in confirmations}
+        with confirmed_by("".join(confirmations), self.CONFIRMED):
+            if action == self.ADD_ACTION:
+                given = {key: value for key, value in keys.items() if value is not None}
+                body = self.operations.json.new(keys=given, note=note, **confirmed)
+                row = api.call(self.operations.add, body)
+                new = self._new_warnings(request, row)
+                if new:  # without a redirect, as they are shown once
+                    done = {"done": (action,), self.name_key: (row.name,)}
+                    return self._list(request, FormFields(done), new, 201)
+            else:
+                name = keys.pop(self.name_key)
+                edit = self.operations.json.edit(
+                    name=name or "",
+                    keys=keys,
+                    note=note,
+                    as_of=form_body(fields, FormTime).as_of,
+                    **confirmed,
+                )
+                api.call(self.operations.change, edit)
+        return self._done(request, action, fields.text(self.name_key))
+
+    def _new_warnings(self, request: IndexRequest, row: ListedTable) -> list[Caution]:
+        """Return the warnings about a new table that the list does not show all the time."""
+        warnings: tuple[Caution, ...] = getattr(row, "warnings", ())
+        if not warnings:
+            return []
+        listed = self.pages.api(request).call(self.operations.list).tables
+        of_rows = {warning for other in listed for warning in other.warnings}
+        return [warning for warning in warnings if warning not in of_rows]
+
+    def _remove(self, request: IndexRequest, fields: FormFields) -> Response:
+        name = fields.text(self.name_key)
+        removal = self.operations.json.removal(name=name, note=fields.text("note"))
+        self.pages.api(request).call(self.operations.remove, removal)
+        return self._done(request, "remove", name)
+
+    def _done(self, request: IndexRequest, action: str, name: str) -> Response:
+        return self.pages.done(request, urlencode({"done": action, self.name_key: name}))
+
+
+def form_fields(keys: dict[str, Type]) -> tuple[FormField, ...]:
+    """Return the usual fields for keys of these types."""
+    return tuple(FormField(key, key.replace("_", " ").capitalize()) for key in keys)
+
+
+def _has(row: ListedTable, search: str) -> bool:
+    """Return whether a text, in lower case, is in what a list says of a table."""
+    texts = (row.name, row.note, *map(str, row.keys.values()))
+    return search in "\n".join(texts).casefold()

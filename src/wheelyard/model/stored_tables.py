@@ -1,0 +1,237 @@
+"""
+Tables that the store keeps in one document, each under a name of its own, with a journal.
+
+A table is kept as its keys that were given, so that the defaults are those of the version that
+reads it. Whether it is valid is for the rules of its kind to say: a version that does not know one
+of the keys takes the table for wrong.
+
+A kind of table has classes of its own for events and for what is stored, as each kind has its own
+words in the JSON of a store. `TableKind` names them.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from msgspec import Struct
+from msgspec.inspect import Type
+from msgspec.structs import replace
+
+from wheelyard.model.table_texts import describe_table
+from wheelyard.remedies import Advice
+
+TableKeys = dict[str, Any]
+"""The keys of a table, with their values as JSON."""
+
+
+class TableEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="what"):
+    """A change of such a document by a principal."""
+
+    at: datetime
+    """UTC."""
+    by: str
+    """The principal: `local:NAME`, `user:EMAIL`."""
+    note: str = ""
+    """Why, in the words of who has made the change."""
+
+
+class TableAdded(TableEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A table was added."""
+
+    keys: TableKeys
+    source: str = ""
+    """That of the file by which it was added, or empty if it was added by hand."""
+
+
+class TableChanged(TableEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A table has other keys now, which are all here."""
+
+    keys: TableKeys
+    source: str = ""
+    """That of the file by which it was changed, or empty if it keeps the one that it had."""
+
+
+class TableRemoved(TableEvent, frozen=True, kw_only=True, omit_defaults=True):
+    """A table was removed."""
+
+    name: str
+
+
+class StoredTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A table in the store."""
+
+    NAME_KEY: ClassVar[str] = "name"
+    """The key with its name."""
+
+    keys: TableKeys
+    created: datetime
+    created_by: str
+    changed: datetime | None = None
+    changed_by: str = ""
+    note: str = ""
+    """That of the last change."""
+    source: str = ""
+    """That of the file that added or changed it last, or empty if none did."""
+
+    @property
+    def name(self) -> str:
+        """The name, which no other one of its kind has."""
+        return str(self.keys.get(self.NAME_KEY, ""))
+
+    @property
+    def last_changed(self) -> datetime:
+        """When it was changed last, or else added."""
+        return self.changed or self.created
+
+    @property
+    def last_changed_by(self) -> str:
+        """The principal that has changed it last, or else added it."""
+        return self.changed_by or self.created_by
+
+    def after(self, event: TableChanged) -> Self:
+        """Return the table after a change."""
+        return replace(
+            self,
+            keys=event.keys,
+            changed=event.at,
+            changed_by=event.by,
+            note=event.note,
+            source=event.source or self.source,
+        )
+
+
+S = TypeVar("S", bound=StoredTable)
+
+
+class TableList(Struct, Generic[S], frozen=True, kw_only=True, omit_defaults=True):
+    """The tables of a kind in the store after the commits 1 to `revision`."""
+
+    revision: int = 0
+    tables: tuple[S, ...] = ()
+    """In the order in which they were added."""
+    commit: Any = None
+    """The last commit, number `revision`."""
+
+    def find(self, name: str) -> S | None:
+        """Return the table with a name, or None."""
+        return next((table for table in self.tables if table.name == name), None)
+
+
+class ListedTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A table in a list for people and programs."""
+
+    name: str
+    source: str = ""
+    """That of the file that added or changed it last, or empty if none did."""
+    keys: TableKeys
+    problem: str = ""
+    """Why it is not in force, in a sentence, or empty if it is."""
+    created: datetime | None = None
+    created_by: str = ""
+    changed: datetime | None = None
+    changed_by: str = ""
+    note: str = ""
+
+
+L = TypeVar("L", bound=TableList[Any])
+E = TypeVar("E", bound=TableEvent)
+R = TypeVar("R", bound=ListedTable)
+
+
+class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
+    """What all tables of a kind have in common."""
+
+    noun: str
+    """What one is called: `publisher`."""
+    plural: str
+    """What several are called in paths: `publishers`."""
+    title: str
+    """What several are called in words: `trusted publishers`."""
+    exists_code: str
+    """The code of a Conflict for a name that another one has."""
+    changed_code: str
+    """The code of a Conflict for one that somebody else has changed."""
+    article: str = "a"
+    fixed_keys: Mapping[str, str] = MappingProxyType({})
+    """The keys that stay as they are, with a sentence that says what to do instead."""
+    list_them: Advice | None = None
+    """What says which ones there are."""
+    added_word: str
+    """What was done with a new one: `added`."""
+    stored: type[StoredTable]
+    """The class of a table in the store; the other ones are those of events and of lists."""
+    events: Mapping[type[TableEvent], str]
+    """The classes of all events in its document, each with the heading of a list of them."""
+    added: Callable[..., E]
+    changed: Callable[..., E]
+    removed: Callable[..., E]
+    listed: Callable[..., R]
+
+    @property
+    def keys(self) -> dict[str, Type]:
+        """The type of each key, for texts of forms and commands. A kind overrides it."""
+        return {}
+
+    def checked(self, keys: TableKeys) -> TableKeys:
+        """
+        Return keys as they are kept.
+
+        Raises Invalid (code `invalid_field`), with the key, if one is wrong.
+        """
+        return keys
+
+    @property
+    def name_key(self) -> str:
+        """The key with its name."""
+        return self.stored.NAME_KEY
+
+    def apply(self, tables: L, event: TableEvent) -> L:
+        """Return a list after an event, with its revision and last commit unchanged."""
+        match event:
+            case TableAdded(keys=keys, at=at, by=by, note=note, source=source):
+                new = self.stored(keys=keys, created=at, created_by=by, note=note, source=source)
+                return replace(tables, tables=(*tables.tables, new))
+            case TableChanged(keys=keys):
+                name = keys.get(self.name_key)
+                stored = [
+                    before.after(event) if before.name == name else before
+                    for before in tables.tables
+                ]
+                return replace(tables, tables=tuple(stored))
+            case TableRemoved(name=name):
+                left = tuple(before for before in tables.tables if before.name != name)
+                return replace(tables, tables=left)
+        return tables
+
+    def describe_event(self, event: TableEvent) -> str:
+        """Return a change in words, without who made it and when."""
+        note = f" ({event.note})" if event.note else ""
+        match event:
+            case TableRemoved():
+                return f"{self.noun} {event.name}: removed{note}"
+            case TableAdded(keys=keys) | TableChanged(keys=keys):
+                change = "changed"
+                if isinstance(event, TableAdded):
+                    change = self.added_word
+                name = keys.get(self.name_key)
+                return f"{self.noun} {name}: {change}, {self.describe_keys(keys)}{note}"
+        return self.noun
+
+    def describe_keys(self, keys: Mapping[str, Any]) -> str:
+        """Return the keys of a table but its name, with their values, as one line."""
+        return describe_table(keys, self.name_key)
+
+    def listed_row(self, table: StoredTable, problem: str = "") -> R:
+        """Return a table as a list has it."""
+        return self.listed(
+            name=table.name,
+            source=table.source,
+            keys=table.keys,
+            problem=problem,
+            created=table.created,
+            created_by=table.created_by,
+            changed=table.changed,
+            changed_by=table.changed_by,
+            note=table.note,
+        )

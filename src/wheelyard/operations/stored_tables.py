@@ -1,0 +1,260 @@
+"""Shows, adds, changes and removes the tables of a kind in the store."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from itertools import islice
+from typing import Any, Generic, TypeVar
+
+from wheelyard.catalog.commits import Committed, Intent
+from wheelyard.catalog.journaled_documents import JournaledDocument
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Invalid, NotFound, quoted
+from wheelyard.model.decoding import require_one_line
+from wheelyard.model.project import EventCommit
+from wheelyard.model.stored_tables import (
+    ListedTable,
+    StoredTable,
+    TableEvent,
+    TableKeys,
+    TableKind,
+    TableList,
+)
+from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
+from wheelyard.operations.audit_log import log_tables
+from wheelyard.remedies import Caution
+
+L = TypeVar("L", bound=TableList[Any])
+C = TypeVar("C", bound=EventCommit[Any])
+E = TypeVar("E", bound=TableEvent)
+R = TypeVar("R", bound=ListedTable)
+
+
+class StoredTables(Generic[L, C, E, R]):
+    """
+    Reads and changes the tables of a kind.
+
+    Threads may share it. Each method raises Unavailable if the store does not answer. A kind with
+    rules of its own has a subclass, which overrides the methods that say so.
+
+    Args:
+        kind: What the tables have in common.
+        records: Their document.
+        runtime: Its clock.
+    """
+
+    def __init__(
+        self, kind: TableKind[L, E, R], records: JournaledDocument[L, C, E], runtime: Runtime
+    ) -> None:
+        self.kind = kind
+        self.records = records
+        self.runtime = runtime
+
+    def read_stored(self) -> L:
+        """Return the document as it is in the store now."""
+        return self.records.get("current").value or self.records.kind.empty
+
+    def show(self) -> tuple[R, ...]:
+        """Return all tables as they are now, in the order in which they were added."""
+        return tuple(self.listed_in(self.read_stored()))
+
+    def history(self, after: int, limit: int | None) -> tuple[C, ...]:
+        """Return the commits that follow the number `after`, oldest first."""
+        self.read_stored()  # raises if it is lost, and with it how long its journal is
+        return tuple(islice(self.records.history(after), limit))
+
+    def add(self, keys: TableKeys, by: str, note: str = "") -> R:
+        """
+        Add a table, and return it.
+
+        Raises Invalid (code `invalid_field`), with the key, if it is wrong. Raises Conflict (code
+        `..._exists`) if another one has its name.
+        """
+        committed, name = self.commit_added(keys, by, note, self.require_fit)
+        return self.listed_after(committed, name)
+
+    def change(
+        self,
+        name: str,
+        keys: Mapping[str, Any],
+        by: str,
+        note: str = "",
+        as_of: datetime | None = None,
+    ) -> R:
+        """
+        Give other values to keys of a table, and return it.
+
+        None leaves a key out. Raises NotFound if there is no such table. Raises Invalid as `add`
+        does, also for a key that stays as it is. Raises Conflict (code `..._changed`) if `as_of` is
+        not when it was last changed.
+        """
+        committed = self.commit_changed(name, keys, by, note, as_of, self.require_fit)
+        return self.listed_after(committed, name)
+
+    def remove(self, name: str, by: str, note: str = "") -> tuple[Caution, ...]:
+        """
+        Remove a table, and return warnings.
+
+        Raises NotFound if there is no such table.
+        """
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        removed = self.kind.removed(at=self.runtime.now(), by=by, note=note, name=name)
+
+        def intent(stored: L) -> tuple[E, ...]:
+            self.require_stored(name, stored)
+            return (removed,)
+
+        self.commit(intent, is_end=True)
+        return ()
+
+    def commit_added(
+        self, keys: TableKeys, by: str, note: str, require_fit: Callable[[E, L], None]
+    ) -> tuple[Committed[L, E], str]:
+        """Commit a new table, and return its name as well. Raises as `add`, and `require_fit`."""
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+        # as in a change, where null leaves a key out
+        given = {key: value for key, value in keys.items() if value is not None}
+        kept = self.checked(given, None)
+        name = str(kept[self.kind.name_key])
+        self.require_free(name)
+
+        def intent(stored: L) -> tuple[E, ...]:
+            if stored.find(name) is not None:
+                raise self.taken(name)
+            added = self.kind.added(at=self.runtime.now(), by=by, note=note, keys=kept)
+            require_fit(added, stored)
+            return (added,)
+
+        return self.commit(intent), name
+
+    def commit_changed(
+        self,
+        name: str,
+        keys: Mapping[str, Any],
+        by: str,
+        note: str,
+        as_of: datetime | None,
+        require_fit: Callable[[E, L], None],
+    ) -> Committed[L, E]:
+        """Commit a change of a table. Raises as `change`, and as `require_fit`."""
+        require_one_line(note, "A note", NOTE_LIMIT_CHARS)
+
+        def intent(stored: L) -> tuple[E, ...]:
+            before = self.require_stored(name, stored)
+            self._require_unchanged(name, before, as_of)
+            kept = self.keys_before(before, keys)
+            new = {key: value for key, value in {**kept, **keys}.items() if value is not None}
+            if self.is_same(new, before.keys):
+                return ()
+            self._require_fixed(new, before.keys)
+            self.require_change(before, new)
+            changed = self.changed_event(name)
+            event = changed(at=self.runtime.now(), by=by, note=note, keys=self.checked(new, name))
+            require_fit(event, stored)
+            return (event,)
+
+        return self.commit(intent)
+
+    def commit(self, intent: Intent[L, E], *, is_end: bool = False) -> Committed[L, E]:
+        """
+        Commit events, and log each.
+
+        `is_end` says that they end somebody's access: then they are committed on a full disk, too.
+        """
+        change = self.records.change
+        if is_end:
+            change = self.records.take_away
+        committed = change(intent)
+        # after the commit: a process that dies here has changed a table without a line in the log
+        for event in committed.events:
+            log_tables(self.kind.plural, event.by, self.kind.describe_event(event))
+        return committed
+
+    def listed_after(self, committed: Committed[L, E], name: str) -> R:
+        """Return a table after a commit. Raises NotFound if another process has removed it."""
+        for row in self.listed_in(committed.after):
+            if row.name == name:
+                return row
+        raise NotFound(f"The {self.kind.noun} {quoted(name)} has been removed meanwhile.")
+
+    def listed_in(self, stored: L) -> Iterable[R]:
+        """Return the tables of a document as a list has them. A subclass may override it."""
+        problems = self.problems(stored)
+        return [
+            self.kind.listed_row(table, problems.get(table.name, "")) for table in stored.tables
+        ]
+
+    def problems(self, stored: L) -> Mapping[str, str]:
+        """Return why tables are not in force, by name. A subclass may override it."""
+        del stored
+        return {}
+
+    def checked(self, keys: TableKeys, name: str | None) -> TableKeys:
+        """
+        Return keys as they are kept. A subclass may override it.
+
+        `name` is that of the table that gets them, or None for a new one. Raises Invalid (code
+        `invalid_field`), with the key, if one is wrong.
+        """
+        del name
+        return self.kind.checked(keys)
+
+    def require_fit(self, event: E, stored: L) -> None:
+        """Raise Invalid or Conflict if a change does not fit the others. A subclass overrides."""
+
+    def require_free(self, name: str) -> None:
+        """Raise Conflict if something else has the name of a new table. A subclass overrides."""
+
+    def require_change(self, before: StoredTable, new: TableKeys) -> None:
+        """Raise Conflict unless a table may get these keys. A subclass may override it."""
+
+    def keys_before(self, before: StoredTable, changes: Mapping[str, Any]) -> TableKeys:
+        """Return the keys that a change starts from. A subclass may override it."""
+        del changes
+        return before.keys
+
+    def is_same(self, new: TableKeys, before: TableKeys) -> bool:
+        """Return whether keys say the same. A subclass may override it."""
+        return new == before
+
+    def changed_event(self, name: str) -> Callable[..., E]:
+        """Return the class of the event for a change of a table. A subclass may override it."""
+        del name
+        return self.kind.changed
+
+    def require_stored(self, name: str, stored: L) -> StoredTable:
+        """Return a table. Raises NotFound if there is none. A subclass may override it."""
+        table: StoredTable | None = stored.find(name)
+        if table is None:
+            raise self.unknown(name)
+        return table
+
+    def taken(self, name: str) -> Conflict:
+        """Return the error for a new table with the name of another. A subclass may override it."""
+        noun, key = self.kind.noun, self.kind.name_key
+        fault = Conflict(
+            f"There is {self.kind.article} {noun} {quoted(name)}. Choose another {key}, or change "
+            "that one.",
+            code=self.kind.exists_code,
+        )
+        fault.field = key
+        return fault
+
+    def unknown(self, name: str) -> NotFound:
+        """Return the error for a table that does not exist. A subclass may override it."""
+        return NotFound(f"There is no {self.kind.noun} {quoted(name)}.", advice=self.kind.list_them)
+
+    def _require_unchanged(self, name: str, before: StoredTable, as_of: datetime | None) -> None:
+        if as_of is not None and as_of != before.last_changed:
+            raise Conflict(
+                f"The {self.kind.noun} {quoted(name)} was changed meanwhile, by "
+                f"{before.last_changed_by}. Look at it as it is now, and then change it.",
+                code=self.kind.changed_code,
+            )
+
+    def _require_fixed(self, new: TableKeys, before: TableKeys) -> None:
+        """Raise Invalid if keys of a table have changed that stay as they are."""
+        for key, why in self.kind.fixed_keys.items():
+            if key in before and new.get(key) != before[key]:
+                fault = Invalid(why, code="invalid_field")
+                fault.field = key
+                raise fault
