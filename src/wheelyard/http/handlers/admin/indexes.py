@@ -34,10 +34,12 @@ class IndexPages(TablePages):
     RARE_TITLE: ClassVar[str] = "Rules and limits"
     CONFIRMED: ClassVar[str] = OPENS_INDEX
 
-    def form_values(self, variant: str, before: ListedTable | None) -> dict[str, object]:
+    def form_values(
+        self, request: IndexRequest, variant: str, before: ListedTable | None
+    ) -> dict[str, object]:
         """See `TablePages`."""
+        del request, variant
         is_main = before is not None and before.name == MAIN
-        del variant
         values: dict[str, object] = {
             "keys": tuple(index_fields(INDEX_KEYS, is_main=is_main)),
             "removed_rules": (),

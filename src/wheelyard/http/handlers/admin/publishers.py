@@ -40,7 +40,9 @@ class PublisherPages(TablePages):
             return provider
         return ""
 
-    def form_values(self, variant: str, before: ListedTable | None) -> dict[str, object]:
+    def form_values(
+        self, request: IndexRequest, variant: str, before: ListedTable | None
+    ) -> dict[str, object]:
         """See `TablePages`."""
         del before
         provider = PROVIDERS[variant]
@@ -48,6 +50,7 @@ class PublisherPages(TablePages):
             "keys": (*COMMON, *provider.fields),
             "title": f"Add a publisher of {provider.label}",
             "provider": provider,
+            "indexes": sorted(request.context.index.server.definitions.names()),
         }
 
     def list_values(self, request: IndexRequest, answer: Any) -> dict[str, object]:  # noqa: ANN401 - see there

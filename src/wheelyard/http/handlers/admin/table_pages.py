@@ -122,9 +122,11 @@ class TablePages:
         del row
         return self.kind.noun
 
-    def form_values(self, variant: str, before: ListedTable | None) -> dict[str, object]:
+    def form_values(
+        self, request: IndexRequest, variant: str, before: ListedTable | None
+    ) -> dict[str, object]:
         """Return what the template of a form needs more, with the fields as `keys`."""
-        del variant, before
+        del request, variant, before
         return {"keys": form_fields(self.kind.keys)}
 
     def list_values(self, request: IndexRequest, answer: Any) -> dict[str, object]:  # noqa: ANN401 - of the kind
@@ -212,8 +214,8 @@ class TablePages:
             "title": self._add_words,
             "texts": {},
             "rare_title": self.RARE_TITLE,
-            "indexes": sorted(request.context.index.server.definitions.names()),
-            **self.form_values(variant, before),
+            "indexes": (),
+            **self.form_values(request, variant, before),
         }
         if before is not None:
             values["title"] = f"Change {before.name}"
