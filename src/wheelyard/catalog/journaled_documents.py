@@ -14,7 +14,7 @@ that a reader has to know an event which this version does not, it is not read a
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Final, Generic, TypeAlias
+from typing import Any, Final, Generic, TypeAlias
 
 from msgspec import Raw, Struct, ValidationError
 from msgspec.json import Decoder, encode
@@ -313,6 +313,13 @@ INDEX_LIST: Final = EventJournal(
     commit=IndexCommit.of_events,
     change=INDEX_KIND.apply,
 )
+DOCUMENTS: Final[tuple[EventJournal[Any, Any, Any], ...]] = (
+    ACCESS,
+    PUBLISHERS,
+    DECISIONS,
+    INDEX_LIST,
+)
+"""All documents that have a journal, but those of projects."""
 _PROJECTS: Final = ProjectCodec()
 _COMMITS: Final = CommitCodec()
 

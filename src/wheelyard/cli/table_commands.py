@@ -90,7 +90,7 @@ class TableCommands:
                 origin = f"{row.created:%Y-%m-%d} by {by}"
             if row.source:
                 origin = f"{origin}, from {row.source}"
-            texts = [row.name, self._kind.describe_keys(row.keys), origin]
+            texts = [*self._kind.cells(row), origin]
             if row.problem:
                 texts.append(f"{self._not_in_force}: {row.problem}")
             texts += (f"warning: {caution_text(warning)}" for warning in _warnings(row))

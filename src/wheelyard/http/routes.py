@@ -15,6 +15,7 @@ from wheelyard.api.index_operations import INDEXES
 from wheelyard.api.operation import ApiOperation
 from wheelyard.api.publisher_operations import PUBLISHERS
 from wheelyard.api.table import OPERATIONS
+from wheelyard.api.table_operations import TableOperations
 from wheelyard.authentication.authorization import require_approver
 from wheelyard.http.context import IndexRequest, ProcessContext
 from wheelyard.http.handlers import (
@@ -44,6 +45,7 @@ from wheelyard.http.handlers.admin.people import PeoplePages
 from wheelyard.http.handlers.admin.publishers import PublisherPages
 from wheelyard.http.handlers.admin.retention import RetentionPage
 from wheelyard.http.handlers.admin.storage import StoragePage
+from wheelyard.http.handlers.admin.table_pages import TablePages
 from wheelyard.http.handlers.admin.tokens import TokenAdministration
 from wheelyard.http.handlers.api import OperationHandler, TrustedPublishingApi
 from wheelyard.http.handlers.home_and_probes import Probes
@@ -83,6 +85,13 @@ class RouteTables(Struct, frozen=True):
         if definition.day is not None:
             return self.day
         return self.main if definition.is_main else self.other
+
+
+TABLE_PAGES: Final[tuple[tuple[type[TablePages], TableOperations], ...]] = (
+    (PublisherPages, PUBLISHERS),
+    (IndexPages, INDEXES),
+)
+"""The pages of each kind of table, and the operations of the kind."""
 
 
 def build_routes(
@@ -257,12 +266,11 @@ def _administration() -> Iterator[Route]:
     yield from _admin_page("/-/admin/grants/", grants.answer, grants.answer_form)
     yield from _admin_page("/-/admin/grants/history/", grants.answer_history)
     yield from _admin_page("/-/admin/explain/", ExplainPage(pages).answer)
-    publishers = PublisherPages(pages, PUBLISHERS)
-    yield from _admin_page("/-/admin/publishers/", publishers.answer, publishers.answer_form)
-    yield from _admin_page("/-/admin/publishers/history/", publishers.answer_history)
-    indexes = IndexPages(pages, INDEXES)
-    yield from _admin_page("/-/admin/indexes/", indexes.answer, indexes.answer_form)
-    yield from _admin_page("/-/admin/indexes/history/", indexes.answer_history)
+    for kind, operations in TABLE_PAGES:
+        tables = kind(pages, operations)
+        path = f"/-/admin/{tables.section}"
+        yield from _admin_page(path, tables.answer, tables.answer_form)
+        yield from _admin_page(f"{path}history/", tables.answer_history)
     requests = RequestPages(AdminPages(require_approver))
     yield from _admin_page("/-/admin/requests/", requests.answer, requests.answer_form)
     names = NamePages(pages)

@@ -221,6 +221,7 @@ INDEX_KIND: Final = _IndexKind(
         )
     },
     list_them=Advice(Remedy.LIST_INDEXES),
+    titles=("Index", "What it is", "Who made it"),
     added_word="made",
     stored=StoredIndex,
     events={

@@ -104,6 +104,7 @@ PUBLISHER_KIND: Final = TableKind[PublisherList, AnyPublisherEvent, ListedPublis
         for key in ("id", "provider")
     },
     list_them=Advice(Remedy.LIST_PUBLISHERS),
+    titles=("Jobs", "May", "Added"),
     added_word="added",
     stored=StoredPublisher,
     events={

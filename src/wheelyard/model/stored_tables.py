@@ -14,10 +14,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from msgspec import Struct
-from msgspec.inspect import Type
-from msgspec.structs import replace
+from msgspec import Struct, to_builtins
+from msgspec.inspect import Type, type_info
+from msgspec.structs import fields, replace
 
+from wheelyard.errors import Invalid
+from wheelyard.model.decoding import InvalidField, decode_table
 from wheelyard.model.table_texts import describe_table
 from wheelyard.remedies import Advice
 
@@ -152,7 +154,11 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
     """The code of a Conflict for a name that another one has."""
     changed_code: str
     """The code of a Conflict for one that somebody else has changed."""
+    titles: tuple[str, ...]
+    """Those of the columns of a list, of which the last one says who added it and when."""
     article: str = "a"
+    fields: type[Struct] | None = None
+    """The struct that its keys are, or None if other rules say that."""
     fixed_keys: Mapping[str, str] = MappingProxyType({})
     """The keys that stay as they are, with a sentence that says what to do instead."""
     list_them: Advice | None = None
@@ -170,16 +176,31 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
 
     @property
     def keys(self) -> dict[str, Type]:
-        """The type of each key, for texts of forms and commands. A kind overrides it."""
-        return {}
+        """The type of each key in `fields`."""
+        if self.fields is None:
+            return {}
+        return {field.encode_name: type_info(field.type) for field in fields(self.fields)}
 
     def checked(self, keys: TableKeys) -> TableKeys:
         """
-        Return keys as they are kept.
+        Return keys as they are kept, which are those that `fields` has.
 
         Raises Invalid (code `invalid_field`), with the key, if one is wrong.
         """
-        return keys
+        if self.fields is None:
+            return keys
+        try:
+            checked = decode_table(keys, self.fields)
+        except InvalidField as wrong:
+            fault = Invalid(f"{wrong.message}.", code="invalid_field")
+            fault.field = wrong.path[0]
+            raise fault from wrong
+        kept: TableKeys = to_builtins(checked)
+        return kept
+
+    def cells(self, row: ListedTable) -> tuple[str, ...]:
+        """Return the words in the columns of a list, but the last one."""
+        return (row.name, self.describe_keys(row.keys))
 
     @property
     def name_key(self) -> str:

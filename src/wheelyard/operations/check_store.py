@@ -27,12 +27,7 @@ from msgspec import Struct
 from wheelyard.catalog import keys, removed
 from wheelyard.catalog.document_cache import Codec
 from wheelyard.catalog.format import Catalog, rewrite_format
-from wheelyard.catalog.journaled_documents import (
-    ACCESS,
-    DECISIONS,
-    INDEX_LIST,
-    PUBLISHERS,
-)
+from wheelyard.catalog.journaled_documents import DOCUMENTS
 from wheelyard.catalog.keys import FORMAT
 from wheelyard.catalog.people import NameClaim
 from wheelyard.catalog.stored_credentials import SessionKey, SessionRecords
@@ -265,10 +260,11 @@ class Check(Struct, frozen=True):
             for name in names
         ]
         self.credentials.run(findings, sweep=sweep)
-        JournaledCheck(ACCESS, self.stores.credentials, findings).run(rebuild=rebuild)
-        JournaledCheck(PUBLISHERS, self.stores.credentials, findings).run(rebuild=rebuild)
-        JournaledCheck(DECISIONS, self.stores.documents, findings).run(rebuild=rebuild)
-        JournaledCheck(INDEX_LIST, self.stores.documents, findings).run(rebuild=rebuild)
+        for kind in DOCUMENTS:
+            store = self.stores.documents
+            if kind.key.startswith(keys.CREDENTIALS):
+                store = self.stores.credentials
+            JournaledCheck(kind, store, findings).run(rebuild=rebuild)
         self._check_definitions(indexes[0], findings)
         self._check_counts(findings)
         self._check_leftovers(indexes, findings, now, sweep=sweep)

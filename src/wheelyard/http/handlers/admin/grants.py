@@ -4,14 +4,13 @@ from typing import Final
 
 from wheelyard.api import access_operations
 from wheelyard.api.access_operations import GrantRevocation
-from wheelyard.api.project_operations import HistoryQuery
 from wheelyard.errors import Invalid
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, checking
 from wheelyard.http.handlers.admin.pages import (
     AdminPages,
+    HistoryPage,
     confirmed_by,
-    newest_part,
     paged,
     query_of,
     refused_for,
@@ -68,14 +67,14 @@ class GrantPages:
 
     def answer_history(self, request: IndexRequest) -> Response:
         """Handle GET: the changes of grants and groups, newest first."""
-        query, api = self._pages.query(request), self._pages.api(request)
-        revision = api.call(access_operations.show_access).revision
-        part = newest_part(query, revision)
-        wanted = HistoryQuery(part.after, part.limit)
-        commits = api.call(access_operations.access_history, wanted).commits
-        changes = [event for commit in commits for event in commit.events]
-        described = [(event, describe_event(event)) for event in reversed(changes)]
-        return self._pages.show_history(request, SECTION, "grants and groups", described, part)
+        history = HistoryPage(
+            SECTION,
+            "grants and groups",
+            access_operations.show_access,
+            access_operations.access_history,
+            describe_event,
+        )
+        return self._pages.answer_history(request, history)
 
     def _list(
         self, request: IndexRequest, query: FormFields, status: int, added: AddedGrant | None = None

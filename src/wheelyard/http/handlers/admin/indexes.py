@@ -29,7 +29,6 @@ class IndexPages(TablePages):
     LIST: ClassVar[str] = "indexes.html"
     FORM: ClassVar[str] = "index_form.html"
     QUESTION: ClassVar[str] = "index_remove.html"
-    COLUMNS: ClassVar[tuple[str, ...]] = ("Index", "What it is", "Who made it")
     NAME_FIELD: ClassVar[FormField] = NAME_FIELD
     RARE_TITLE: ClassVar[str] = "Rules and limits"
     CONFIRMED: ClassVar[str] = OPENS_INDEX

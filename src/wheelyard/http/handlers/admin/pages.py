@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from msgspec import Struct
 
+from wheelyard.api.operation import Call
+from wheelyard.api.project_operations import HistoryQuery
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.authorization import require_server_admin
 from wheelyard.errors import Conflict, Invalid, NotFound, WheelyardError
@@ -25,8 +27,6 @@ from wheelyard.http.forms import (
 from wheelyard.http.messages import Response, redirect
 from wheelyard.http.requests import BODY_LIMIT_BYTES
 from wheelyard.model.access import Caller
-from wheelyard.model.grants import AnyAccessEvent
-from wheelyard.model.stored_tables import TableEvent
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.sections import SECTIONS
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
@@ -44,10 +44,23 @@ AskAgain = Callable[[FormFields, FormState, int], Response]
 
 
 CHANGES_ON_A_PAGE: Final = 50
-Event = AnyAccessEvent | TableEvent
 
 
-class NewestPart(Struct, frozen=True):
+class HistoryPage(Struct, frozen=True):
+    """The changes of a document on a page."""
+
+    section: str
+    title: str
+    """What has changed, in words."""
+    show: Callable[[Call], Any]
+    """The operation that says the number of the last change."""
+    read: Callable[[Call, HistoryQuery], Any]
+    """The operation that returns the changes."""
+    describe: Callable[[Any], str]
+    """Returns an event in words."""
+
+
+class _NewestPart(Struct, frozen=True):
     """The commits of a journal that are on a page, of which the first has the newest."""
 
     after: int
@@ -134,27 +147,25 @@ class AdminPages:
             **values,
         )
 
-    def show_history(
-        self,
-        request: IndexRequest,
-        section: str,
-        what: str,
-        changes: Sequence[tuple[Event, str]],
-        part: NewestPart,
-    ) -> Response:
+    def answer_history(self, request: IndexRequest, history: HistoryPage) -> Response:
         """
-        Return a page with changes, the newest first: events, and these in words.
+        Handle GET: the changes of a document, the newest first.
 
         Raises Unavailable if the store does not answer.
         """
+        query = self.query(request)
+        api = self.api(request)
+        part = _newest_part(query, api.call(history.show).revision)
+        commits = api.call(history.read, HistoryQuery(part.after, part.limit)).commits
+        changes = [event for commit in commits for event in commit.events]
         values = {
-            "what": what,
-            "changes": changes,
+            "what": history.title,
+            "changes": [(event, history.describe(event)) for event in reversed(changes)],
             "numbers": part.numbers,
             "links": query_of({}),
-            "names": self.names_of(request, (event.by for event, _ in changes)),
+            "names": self.names_of(request, (event.by for event in changes)),
         }
-        return self.show(request, section, "history.html", values)
+        return self.show(request, history.section, "history.html", values)
 
     def answer_form(
         self,
@@ -245,7 +256,7 @@ def paged(rows: Sequence[T], query: FormFields, size: int) -> tuple[Sequence[T],
     return rows[(numbers.number - 1) * size : numbers.number * size], numbers
 
 
-def newest_part(query: FormFields, revision: int) -> NewestPart:
+def _newest_part(query: FormFields, revision: int) -> _NewestPart:
     """
     Return the part of a journal that a query asks for, of which `revision` is the last one.
 
@@ -255,7 +266,7 @@ def newest_part(query: FormFields, revision: int) -> NewestPart:
     # it is read forwards
     last = revision - (numbers.number - 1) * CHANGES_ON_A_PAGE
     limit = min(CHANGES_ON_A_PAGE, last)
-    return NewestPart(last - limit if last else revision, max(limit, 1), numbers)
+    return _NewestPart(last - limit if last else revision, max(limit, 1), numbers)
 
 
 def query_of(asked: Mapping[str, str]) -> str:

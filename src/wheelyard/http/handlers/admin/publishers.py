@@ -18,7 +18,6 @@ class PublisherPages(TablePages):
     LIST: ClassVar[str] = "publishers.html"
     FORM: ClassVar[str] = "publisher_form.html"
     QUESTION: ClassVar[str] = "publisher_remove.html"
-    COLUMNS: ClassVar[tuple[str, ...]] = ("Jobs", "May", "Added")
     NAME_FIELD: ClassVar[FormField] = NAME_FIELD
     RARE_TITLE: ClassVar[str] = "More conditions"
 

@@ -6,17 +6,15 @@ from typing import Annotated, Any, ClassVar, Final
 from urllib.parse import urlencode
 
 from msgspec import Meta, Struct
-from msgspec.inspect import Type
 
-from wheelyard.api.project_operations import HistoryQuery
 from wheelyard.api.table_operations import TableOperations
 from wheelyard.errors import NotFound, quoted
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, form_body
 from wheelyard.http.handlers.admin.pages import (
     AdminPages,
+    HistoryPage,
     confirmed_by,
-    newest_part,
     paged,
     query_of,
 )
@@ -52,7 +50,6 @@ class TablePages:
     LIST: ClassVar[str] = "table_list.html"
     FORM: ClassVar[str] = "table_form.html"
     QUESTION: ClassVar[str] = "table_remove.html"
-    COLUMNS: ClassVar[tuple[str, ...]] = ("Name", "What it is", "Added")
     NAME_FIELD: ClassVar[FormField] = FormField("name", "Name", is_required=True, limit=40)
     RARE_TITLE: ClassVar[str] = "More"
     CONFIRMED: ClassVar[str] = ""
@@ -97,14 +94,14 @@ class TablePages:
 
     def answer_history(self, request: IndexRequest) -> Response:
         """Handle GET: the changes, newest first."""
-        query = self.pages.query(request)
-        api = self.pages.api(request)
-        part = newest_part(query, api.call(self.operations.list).revision)
-        asked = HistoryQuery(part.after, part.limit)
-        commits = api.call(self.operations.history, asked).commits
-        changes = [event for commit in commits for event in commit.events]
-        described = [(event, self.kind.describe_event(event)) for event in reversed(changes)]
-        return self.pages.show_history(request, self.section, self.kind.title, described, part)
+        history = HistoryPage(
+            self.section,
+            self.kind.title,
+            self.operations.list,
+            self.operations.history,
+            self.kind.describe_event,
+        )
+        return self.pages.answer_history(request, history)
 
     # --- what a subclass may override
 
@@ -127,12 +124,13 @@ class TablePages:
     ) -> dict[str, object]:
         """Return what the template of a form needs more, with the fields as `keys`."""
         del request, variant, before
-        return {"keys": form_fields(self.kind.keys)}
+        keys = (key for key in self.kind.keys if key != self.name_key)
+        return {"keys": [FormField(key, key.replace("_", " ").capitalize()) for key in keys]}
 
     def list_values(self, request: IndexRequest, answer: Any) -> dict[str, object]:  # noqa: ANN401 - of the kind
         """Return what the template of the list needs more."""
         del request, answer
-        return {"cells": self.kind.describe_keys}
+        return {"cells": self.kind.cells}
 
     def question_values(self, request: IndexRequest, name: str) -> dict[str, object]:
         """Return what the template of the question needs more."""
@@ -185,7 +183,7 @@ class TablePages:
         rows, numbers = paged(matching, query, ROWS_ON_A_PAGE)
         values = {
             **self._words(),
-            "titles": self.COLUMNS,
+            "titles": self.kind.titles,
             "rows": rows,
             "numbers": numbers,
             "search": search,
@@ -293,11 +291,6 @@ class TablePages:
 
     def _done(self, request: IndexRequest, action: str, name: str) -> Response:
         return self.pages.done(request, urlencode({"done": action, self.name_key: name}))
-
-
-def form_fields(keys: dict[str, Type]) -> tuple[FormField, ...]:
-    """Return the usual fields for keys of these types."""
-    return tuple(FormField(key, key.replace("_", " ").capitalize()) for key in keys)
 
 
 def _has(row: ListedTable, search: str) -> bool:
