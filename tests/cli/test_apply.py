@@ -149,6 +149,18 @@ def test_a_server_applies_its_file_once(
     until(lambda: "apply_differences 1.0" in httpx2.get(metrics, auth=token, **LOCALLY).text)
 
 
+def test_a_server_starts_with_main_as_the_file_has_it(
+    serve: Serve, file: Path, sandbox: Sandbox
+) -> None:
+    """What the start prints of main is what a file of the server says of it."""
+    file.write_text('[main]\nread = "granted"\npromote_only = false\n[[index]]\nname = "dev"\n')
+    serving = serve("--store", str(sandbox.folder / "there"), "--apply", str(file))
+
+    printed = serving.printed.read_text()
+    assert "twine upload --repository-url" in printed
+    assert "index-url http://__token__:" in printed
+
+
 def test_a_server_does_not_start_with_a_wrong_file(wheelyard: Typed, file: Path) -> None:
     """A file that cannot be applied ends the server with one sentence."""
     file.write_text('[[index]]\nname = "dev"\nlayers = ["dev", "nothing"]\n')

@@ -79,7 +79,7 @@ def test_who_reads_main_is_said(
 
     done = typed("config", "check", WHEELYARD_TOML=toml)
 
-    assert f"reading main: {words}" in done.stdout.splitlines()
+    assert done.stdout.splitlines().count(f"reading main: {words}") == 1
 
 
 def test_each_changed_setting_names_its_source(typed: Typed, sandbox: Sandbox) -> None:
@@ -97,7 +97,7 @@ def test_each_changed_setting_names_its_source(typed: Typed, sandbox: Sandbox) -
     done = typed("config", "check", "--store", "x", **environ)
 
     assert done.returncode == 0
-    assert done.stdout.splitlines()[3:-1] == [
+    assert done.stdout.splitlines()[3:] == [
         "server.port = 3333, from PORT",
         "server.workers = 2, from wheelyard.toml",
         'store.location = "x", from an option',

@@ -327,6 +327,7 @@ class ServedIndex:
                 from wheelyard.cli.apply_commands import begin_with
 
                 begin_with(index.server.applied_files, is_read_only=is_read_only)
+                index = index.server.indexes.main()  # which the files may have changed
             if index.upstream is not None:
                 index.upstream.policy.load()
             self._watchers = self._build_watchers(index)

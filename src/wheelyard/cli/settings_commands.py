@@ -176,7 +176,6 @@ def _check_store(loaded: LoadedSettings, index: Index) -> None:
         for listed in index.server.index_administration.show():
             click.echo(escaped(f"index {listed.name}: {INDEX_KIND.describe_keys(listed.keys)}"))
         index.server.definitions.require_start()
-        click.echo(f"reading main: {_readers_of_main(index)}")
         warn_of((*index_warnings(index), *password_warnings(index)))
     except Unavailable as fault:
         if fault.code not in UNREADABLE_CODES:
