@@ -79,18 +79,6 @@ class RequiredRight(Enum):
     """Administrators of the server, but no token that has an owner: for what changes rights."""
 
 
-_OF_INDEX: Final = (
-    "projects",
-    "changes",
-    "client-projects",
-    "names",
-    "usage",
-    "whoami",
-    "upstream/why",
-)
-"""The beginnings of the paths of operations about one index."""
-
-
 class ApiOperation(Struct, frozen=True, dict=True):
     """A row of the table: an operation, where it is in the API, and who may call it."""
 
@@ -103,9 +91,11 @@ class ApiOperation(Struct, frozen=True, dict=True):
 
     The annotations of `body` and of what is returned are the JSON. The body of a GET is its query.
     """
-    right: RequiredRight = RequiredRight.READER
+    right: RequiredRight
     what: str = ""
     """What only administrators may do, for the message to others."""
+    is_of_index: bool = False
+    """Whether it is about one index, so that there is one for each, with its rights."""
     status: int = 200
     """The status of the response, or 204 where the function returns None."""
     is_long: bool = False
@@ -118,11 +108,6 @@ class ApiOperation(Struct, frozen=True, dict=True):
     """Whether a client may send it again if it does not know what has come of it."""
     takes_iap: bool = False
     """Whether Identity-Aware Proxy, too, may say who calls."""
-
-    @property
-    def is_of_index(self) -> bool:
-        """Whether it is about one index, so that there is one for each, with its rights."""
-        return self.path.startswith(_OF_INDEX)
 
     @cached_property
     def body(self) -> type[Struct] | None:

@@ -31,7 +31,9 @@ from wheelyard.operations.journal_reader import JournalSource, StoreJournals
 from wheelyard.operations.uploads import PublishedFile
 from wheelyard.settings.sections import MIB
 
-_MANAGER, _CALLER = RequiredRight.MANAGER, RequiredRight.CALLER
+_READER = RequiredRight.READER
+_CALLER = RequiredRight.CALLER
+_MANAGER = RequiredRight.MANAGER
 _NAMES = RequiredRight.ADMIN, "list the private names"
 _RIGHTS = RequiredRight.ADMIN, "see or change rights"
 _TABLES = RequiredRight.ADMIN, "see what describes the index"
@@ -47,40 +49,51 @@ _DECISIONS = (RequiredRight.APPROVER,)
 
 TABLE_OPERATIONS: Final = (PUBLISHERS, INDEXES)
 
+_of_index = partial(Row, is_of_index=True)
 # a token is shown once, so that the request is never repeated
 _made = partial(Row, "POST", right=_CALLER, status=201, is_long=True, takes_iap=True, repeats=False)
 
 OPERATIONS: Final = (
-    Row("GET", "projects", project_operations.list_projects, is_long=True),
-    Row("GET", "projects/{name}", project_operations.get_project),
-    Row("GET", "projects/{name}/journal", project_operations.get_journal, is_long=True),
-    Row("GET", "projects/{name}/downloads", download_operations.show_downloads, is_long=True),
-    Row("GET", "changes", project_operations.list_changes, is_long=True),
-    Row("GET", "client-projects", project_operations.client_projects, is_long=True),
-    Row("POST", "projects/{name}/yank", project_operations.yank, _MANAGER),
-    Row("POST", "projects/{name}/unyank", project_operations.unyank, _MANAGER),
-    Row("POST", "projects/{name}/pin", project_operations.pin, _MANAGER),
-    Row("POST", "projects/{name}/unpin", project_operations.unpin, _MANAGER),
-    Row("POST", "projects/{name}/delete", project_operations.delete, _MANAGER),
-    Row("POST", "projects/{name}/delete-now", project_operations.delete_now, _MANAGER),
+    _of_index("GET", "projects", project_operations.list_projects, _READER, is_long=True),
+    _of_index("GET", "projects/{name}", project_operations.get_project, _READER),
+    _of_index(
+        "GET", "projects/{name}/journal", project_operations.get_journal, _READER, is_long=True
+    ),
+    _of_index(
+        "GET",
+        "projects/{name}/downloads",
+        download_operations.show_downloads,
+        _READER,
+        is_long=True,
+    ),
+    _of_index("GET", "changes", project_operations.list_changes, _READER, is_long=True),
+    _of_index("GET", "client-projects", project_operations.client_projects, _READER, is_long=True),
+    _of_index("POST", "projects/{name}/yank", project_operations.yank, _MANAGER),
+    _of_index("POST", "projects/{name}/unyank", project_operations.unyank, _MANAGER),
+    _of_index("POST", "projects/{name}/pin", project_operations.pin, _MANAGER),
+    _of_index("POST", "projects/{name}/unpin", project_operations.unpin, _MANAGER),
+    _of_index("POST", "projects/{name}/delete", project_operations.delete, _MANAGER),
+    _of_index("POST", "projects/{name}/delete-now", project_operations.delete_now, _MANAGER),
     # it reads all bytes of the files
-    Row("POST", "projects/{name}/restore", project_operations.restore, _MANAGER, is_long=True),
-    Row("POST", "projects/{name}/status", project_operations.set_status, _MANAGER),
-    Row("POST", "projects/{name}/reserve", project_operations.reserve_name, _MANAGER),
-    Row(
+    _of_index(
+        "POST", "projects/{name}/restore", project_operations.restore, _MANAGER, is_long=True
+    ),
+    _of_index("POST", "projects/{name}/status", project_operations.set_status, _MANAGER),
+    _of_index("POST", "projects/{name}/reserve", project_operations.reserve_name, _MANAGER),
+    _of_index(
         "POST", "projects/{name}/release", project_operations.release_name, _MANAGER, repeats=False
     ),
-    Row(
+    _of_index(
         "POST", "projects/{name}/promote", promotion_operations.promote, _CALLER, asks_upstream=True
     ),
-    Row("GET", "names", project_operations.list_names, *_NAMES, is_long=True),
+    _of_index("GET", "names", project_operations.list_names, *_NAMES, is_long=True),
     Row("GET", "health", health_operations.show_health, *_HEALTH, is_long=True),
     Row("GET", "settings", health_operations.show_settings, *_SETTINGS),
-    Row("GET", "usage", server_operations.show_usage, *_USAGE, is_long=True),
+    _of_index("GET", "usage", server_operations.show_usage, *_USAGE, is_long=True),
     Row("GET", "retention", retention_operations.preview_retention, *_RETENTION, is_long=True),
     Row("POST", "retention/run", retention_operations.run_retention, *_RETENTION, is_long=True),
     Row("GET", "journal", journal_operations.list_entries, *_JOURNALS, is_long=True),
-    Row("GET", "whoami", access_operations.whoami, takes_iap=True),
+    _of_index("GET", "whoami", access_operations.whoami, _READER, takes_iap=True),
     Row("GET", "tokens", access_operations.list_tokens, _CALLER, is_long=True, takes_iap=True),
     _made("tokens", access_operations.create_token),
     _made("tokens/rotate", access_operations.rotate_token),
@@ -115,7 +128,7 @@ OPERATIONS: Final = (
         repeats=False,
         body_limit=MIB,
     ),
-    Row("GET", "upstream/why", why_operations.explain_project, asks_upstream=True),
+    _of_index("GET", "upstream/why", why_operations.explain_project, _READER, asks_upstream=True),
     Row("GET", "upstream/requests", requests.list_requests, *_DECISIONS),
     Row(
         "POST",
@@ -125,7 +138,7 @@ OPERATIONS: Final = (
         status=201,
         asks_upstream=True,
     ),
-    Row("POST", "upstream/refresh", packages.refresh, asks_upstream=True),
+    Row("POST", "upstream/refresh", packages.refresh, _READER, asks_upstream=True),
     Row("GET", "upstream/decisions", packages.list_decisions, *_DECISIONS),
     Row("GET", "upstream/decisions/history", packages.decision_history, *_DECISIONS, is_long=True),
     Row("POST", "upstream/approve", packages.approve, *_DECISIONS, asks_upstream=True),

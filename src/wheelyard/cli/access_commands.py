@@ -42,6 +42,7 @@ from wheelyard.cli.options import (
 from wheelyard.cli.output import (
     JSON,
     NAME,
+    NOTE,
     CliGroup,
     parse_duration,
     print_result,
@@ -86,7 +87,6 @@ def _join_names(context: click.Context, option: Parameter, values: tuple[str, ..
     return ",".join(values)
 
 
-NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
 EVEN_IF_OWN: Final = Option(
     ["--even-if-own"],
     is_flag=True,
@@ -104,26 +104,40 @@ UNNAMED: Final = "it names no index"
 """What a list says of a right of an earlier version."""
 
 
-@click.group("access", cls=CliGroup)
+@click.group("access", cls=CliGroup, page="access.md")
 def access_command() -> None:
     """
     Grant and revoke rights, and explain who may do what, and why.
 
     They are kept in the store, and need no restart: every server on the store obeys a change within
     15 seconds.
-
-    Documentation: access.md
     """
 
 
 @access_command.subcommand(
     "grant",
     WHO,
-    Option(["--project", "projects"], multiple=True, required=True, metavar="PATTERN"),
-    Option(["--can"], required=True),
+    Option(
+        ["--project", "projects"],
+        multiple=True,
+        required=True,
+        metavar="PATTERN",
+        help="acme-core, or acme-*, or '*' for every project; may be given again.",
+    ),
+    Option(
+        ["--can"],
+        required=True,
+        help="read, upload, manage; approve (public packages); or admin, for every project.",
+    ),
     INDEX_RIGHT,
     NOTE,
     *INDEX,
+    examples=(
+        "wheelyard access grant user:ana@acme.dev --project acme-core --can manage",
+        "wheelyard access grant group:ml-team --project 'ml-*' --can upload",
+        "wheelyard access grant group:release --project '*' --can upload --index prod",
+    ),
+    page="access.md",
 )
 def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str, note: str) -> None:
     """
@@ -134,17 +148,6 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
     only the grant's id.
 
     Without --index it is about main, and a right to administer about all indexes.
-
-    Options:
-        --project: acme-core, or acme-*, or '*' for every project; may be given again.
-        --can: read, upload, manage; approve (public packages); or admin, for every project.
-
-    Examples:
-        wheelyard access grant user:ana@acme.dev --project acme-core --can manage
-        wheelyard access grant group:ml-team --project 'ml-*' --can upload
-        wheelyard access grant group:release --project '*' --can upload --index prod
-
-    Documentation: access.md
     """
     actions = tuple(word.strip() for word in can.split(","))
     fields = GrantFields(who=who, projects=projects, actions=actions, note=note, index=index)
@@ -155,19 +158,22 @@ def grant(who: tuple[str, ...], projects: tuple[str, ...], can: str, index: str,
 
 
 @access_command.subcommand(
-    "revoke", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), NOTE, EVEN_IF_OWN, *INDEX
+    "revoke",
+    Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
+    NOTE,
+    EVEN_IF_OWN,
+    *INDEX,
+    examples=(
+        "wheelyard access revoke g1f0c92ab",
+        "wheelyard access revoke g1f0c92ab g77d0e3c4 --note 'left the team'",
+    ),
+    page="access.md",
 )
 def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
     """
     Revoke grants, each by its id.
 
     'wheelyard access show' lists them. Every server on the store obeys within 15 seconds.
-
-    Examples:
-        wheelyard access revoke g1f0c92ab
-        wheelyard access revoke g1f0c92ab g77d0e3c4 --note 'left the team'
-
-    Documentation: access.md
     """
     api = open_api()
     for grant_id in ids:
@@ -176,74 +182,88 @@ def revoke(ids: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
         click.echo(f"{grant_id}: revoked")
 
 
-@click.group("group", cls=CliGroup)
+@click.group("group", cls=CliGroup, page="access.md")
 def group() -> None:
-    """
-    Change groups.
-
-    Documentation: access.md
-    """
+    """Change groups."""
 
 
 access_command.add_command(group)
 
 
-@group.subcommand("set", NAME, Argument(["who"], nargs=-1), NOTE, EVEN_IF_OWN, *INDEX)
+@group.subcommand(
+    "set",
+    NAME,
+    Argument(["who"], nargs=-1),
+    NOTE,
+    EVEN_IF_OWN,
+    *INDEX,
+    examples=(
+        "wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev",
+        "wheelyard access group set ml-team",
+    ),
+    page="access.md",
+)
 def set_group(name: str, who: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
     """
     Make the group NAME, or replace its members, by WHO. It warns of names that nobody has.
 
     Without WHO it has no members.
-
-    Examples:
-        wheelyard access group set ml-team htpasswd:ml-ci user:bo@acme.dev
-        wheelyard access group set ml-team
-
-    Documentation: access.md
     """
     _edit_group("set", name, who, note, even_if_own=even_if_own)
 
 
-@group.subcommand("add", NAME, WHO, NOTE, *INDEX)
+@group.subcommand(
+    "add",
+    NAME,
+    WHO,
+    NOTE,
+    *INDEX,
+    examples=(
+        "wheelyard access group add ml-team user:ana@acme.dev",
+        "wheelyard access group add ml-team user:ana@acme.dev --note 'TEAM-12'",
+    ),
+    page="access.md",
+)
 def add_to_group(name: str, who: tuple[str, ...], note: str) -> None:
-    """
-    Add WHO to the group NAME. It warns of names that nobody has.
-
-    Examples:
-        wheelyard access group add ml-team user:ana@acme.dev
-        wheelyard access group add ml-team user:ana@acme.dev --note 'TEAM-12'
-
-    Documentation: access.md
-    """
+    """Add WHO to the group NAME. It warns of names that nobody has."""
     _edit_group("add", name, who, note)
 
 
-@group.subcommand("remove", NAME, WHO, NOTE, EVEN_IF_OWN, *INDEX)
+@group.subcommand(
+    "remove",
+    NAME,
+    WHO,
+    NOTE,
+    EVEN_IF_OWN,
+    *INDEX,
+    examples=(
+        "wheelyard access group remove ml-team user:bo@acme.dev",
+        "wheelyard access group remove ml-team user:bo@acme.dev --note TEAM-13",
+    ),
+    page="access.md",
+)
 def remove_from_group(name: str, who: tuple[str, ...], note: str, *, even_if_own: bool) -> None:
-    """
-    Remove WHO from the group NAME.
-
-    Examples:
-        wheelyard access group remove ml-team user:bo@acme.dev
-        wheelyard access group remove ml-team user:bo@acme.dev --note TEAM-13
-
-    Documentation: access.md
-    """
+    """Remove WHO from the group NAME."""
     _edit_group("remove", name, who, note, even_if_own=even_if_own)
 
 
-@group.subcommand("delete", NAME, NOTE, EVEN_IF_OWN, *INDEX)
+@group.subcommand(
+    "delete",
+    NAME,
+    NOTE,
+    EVEN_IF_OWN,
+    *INDEX,
+    examples=(
+        "wheelyard access group delete ml-team",
+        "wheelyard access group delete ml-team --note 'merged into research'",
+    ),
+    page="access.md",
+)
 def delete_group(name: str, note: str, *, even_if_own: bool) -> None:
     """
     Delete the group NAME.
 
     That is refused while a grant names it.
-
-    Examples:
-        wheelyard access group delete ml-team
-        wheelyard access group delete ml-team --note 'merged into research'
-
-    Documentation: access.md
     """
     _edit_group("delete", name, (), note, even_if_own=even_if_own)
 
@@ -256,21 +276,20 @@ def _edit_group(
     warn_of(edited.warnings if edited else ())
 
 
-@access_command.subcommand("show", Option(["--history"], is_flag=True), JSON, *INDEX)
+@access_command.subcommand(
+    "show",
+    Option(["--history"], is_flag=True, help="The changes: who, when, what and why."),
+    JSON,
+    *INDEX,
+    examples=(
+        "wheelyard access show",
+        "wheelyard access show --history",
+        "wheelyard access show --server https://packages.acme.dev",
+    ),
+    page="access.md",
+)
 def show(*, history: bool) -> None:
-    """
-    Print all grants and groups, and who added each, or from which file.
-
-    Options:
-        --history: The changes: who, when, what and why.
-
-    Examples:
-        wheelyard access show
-        wheelyard access show --history
-        wheelyard access show --server https://packages.acme.dev
-
-    Documentation: access.md
-    """
+    """Print all grants and groups, and who added each, or from which file."""
     api = open_api()
     if history:
         commits = api.call(access_operations.access_history).commits
@@ -316,6 +335,12 @@ def _origin(grant: ListedGrant, names: Mapping[str, str]) -> str:
     Argument(["action"], type=click.Choice(list(ACTIONS))),
     Option(["--index"], default="", metavar="NAME", help="In which index."),
     *INDEX,
+    examples=(
+        "wheelyard access explain user:ana@acme.dev acme-core upload",
+        "wheelyard access explain token:x7Kq2mPz4A acme-core manage",
+        "wheelyard access explain anonymous acme-core read",
+    ),
+    page="access.md",
 )
 def explain_access(who: str, project: str, action: ActionWord, index: str) -> int:
     """
@@ -325,13 +350,6 @@ def explain_access(who: str, project: str, action: ActionWord, index: str) -> in
     caller with several principals (user:ana@acme.dev,domain:acme.dev); or token:ID, or anonymous. A
     service account is serviceAccount:EMAIL, and serviceAccount:EMAIL#NUMBER where its unique id
     counts. The exit status is 0 for yes, 1 for no.
-
-    Examples:
-        wheelyard access explain user:ana@acme.dev acme-core upload
-        wheelyard access explain token:x7Kq2mPz4A acme-core manage
-        wheelyard access explain anonymous acme-core read
-
-    Documentation: access.md
     """
     with _usage_errors():
         name = parse_name(project)
@@ -370,25 +388,49 @@ def _usage_errors() -> Iterator[None]:
         raise click.UsageError(fault.message) from fault
 
 
-@click.group("token", cls=CliGroup)
+@click.group("token", cls=CliGroup, page="tokens.md")
 def token_command() -> None:
-    """
-    Create, list, rotate and revoke API tokens.
-
-    Documentation: tokens.md
-    """
+    """Create, list, rotate and revoke API tokens."""
 
 
 @token_command.subcommand(
     "create",
     Argument(["name"]),
-    Option(["--can"], default="read,upload", show_default=True),
-    Option(["--project", "projects"], multiple=True, metavar="PATTERN"),
-    Option(["--expires"], default="90d", show_default=True),
-    Option(["--owner"], metavar="WHO"),
-    Option(["--for-ci", "ci"], type=click.Choice(sorted(SERVICES))),
+    Option(
+        ["--can"],
+        default="read,upload",
+        show_default=True,
+        help="read, upload, manage, approve, admin.",
+    ),
+    Option(
+        ["--project", "projects"],
+        multiple=True,
+        metavar="PATTERN",
+        help="acme-core, or acme-*; may be given again.  [default: every project]",
+    ),
+    Option(["--expires"], default="90d", show_default=True, help="12h, 30d, 8w."),
+    Option(
+        ["--owner"],
+        metavar="WHO",
+        help=(
+            "htpasswd:NAME, oidc:PROVIDER:NAME, or user:EMAIL or serviceAccount:EMAIL, and "
+            "with a comma domain:DOMAIN: it opens nothing that is not open to them, and ends "
+            "with them."
+        ),
+    ),
+    Option(
+        ["--for-ci", "ci"],
+        type=click.Choice(sorted(SERVICES)),
+        help="Print the lines for this CI service on standard error.",
+    ),
     INDEX_RIGHT,
     *INDEX,
+    examples=(
+        "wheelyard token create ci --project 'acme-*' --expires 30d",
+        "wheelyard token create ci-of-core --project acme-core --for-ci github",
+        "wheelyard token create ana --can manage --owner user:ana@acme.dev",
+    ),
+    page="tokens.md",
 )
 def create(  # noqa: PLR0913, PLR0917 - one for each option
     name: str,
@@ -404,21 +446,6 @@ def create(  # noqa: PLR0913, PLR0917 - one for each option
 
     Standard output has only the token. Without --index it is about main, and one with admin about
     all indexes.
-
-    Options:
-        --can: read, upload, manage, approve, admin.
-        --project: acme-core, or acme-*; may be given again.  [default: every project]
-        --expires: 12h, 30d, 8w.
-        --owner: htpasswd:NAME, oidc:PROVIDER:NAME, or user:EMAIL or serviceAccount:EMAIL, and with
-            a comma domain:DOMAIN: it opens nothing that is not open to them, and ends with them.
-        --for-ci: Print the lines for this CI service on standard error.
-
-    Examples:
-        wheelyard token create ci --project 'acme-*' --expires 30d
-        wheelyard token create ci-of-core --project acme-core --for-ci github
-        wheelyard token create ana --can manage --owner user:ana@acme.dev
-
-    Documentation: tokens.md
     """
     lifetime = parse_duration(expires)
     # a server counts whole days by its own clock, and any other time needs one of this machine
@@ -462,13 +489,33 @@ def _ci_lines(ci: str, indexes: tuple[str, ...], api: Api) -> Callable[[Scope], 
 
 @token_command.subcommand(
     "list",
-    Option(["--search"], default="", metavar="TEXT"),
-    Option(["--owner"], default="", metavar="WHO"),
-    Option(["--project"], default="", metavar="NAME"),
-    Option(["--state"], type=click.Choice(get_args(TokenSelection))),
-    Option(["--sort"], type=click.Choice(get_args(TokenOrder)), default="created"),
+    Option(
+        ["--search"],
+        default="",
+        metavar="TEXT",
+        help="A part of the name, the id, the owner, the maker or a project.",
+    ),
+    Option(["--owner"], default="", metavar="WHO", help="Only those of this principal."),
+    Option(["--project"], default="", metavar="NAME", help="Only those that are for this project."),
+    Option(
+        ["--state"],
+        type=click.Choice(get_args(TokenSelection)),
+        help="A state; or expiring (within 14 days), unused (for 90 days), owner-gone.",
+    ),
+    Option(
+        ["--sort"],
+        type=click.Choice(get_args(TokenOrder)),
+        default="created",
+        help="By what they are sorted, with a minus the greatest first.",
+    ),
     JSON,
     *INDEX,
+    examples=(
+        "wheelyard token list",
+        "wheelyard token list --state unused --sort used",
+        "wheelyard token list --json",
+    ),
+    page="tokens.md",
 )
 def list_tokens(
     search: str, owner: str, project: str, state: TokenSelection | None, sort: TokenOrder
@@ -477,20 +524,6 @@ def list_tokens(
     List the tokens, without their secrets.
 
     Inactive tokens of CI jobs are left out.
-
-    Options:
-        --search: A part of the name, the id, the owner, the maker or a project.
-        --owner: Only those of this principal.
-        --project: Only those that are for this project.
-        --state: A state; or expiring (within 14 days), unused (for 90 days), owner-gone.
-        --sort: By what they are sorted, with a minus the greatest first.
-
-    Examples:
-        wheelyard token list
-        wheelyard token list --state unused --sort used
-        wheelyard token list --json
-
-    Documentation: tokens.md
     """
     # the expired tokens of CI jobs: there may be thousands that have not been swept yet
     wanted = TokensQuery(search=search, owner=owner, project=project, state=state, sort=sort)
@@ -523,8 +556,19 @@ def _token_lines(
 @token_command.subcommand(
     "rotate",
     Argument(["token"], metavar="NAME|ID"),
-    Option(["--overlap"], default="24h", show_default=True),
+    Option(
+        ["--overlap"],
+        default="24h",
+        show_default=True,
+        help="How long the old token lives on: 30m, 1h, 7d; 0 ends it at once.",
+    ),
     *INDEX,
+    examples=(
+        "wheelyard token rotate ci",
+        "wheelyard token rotate x7Kq2mPz4A --overlap 1h",
+        "wheelyard token rotate ci | gh secret set WHEELYARD_TOKEN",
+    ),
+    page="tokens.md",
 )
 def rotate_token(token: str, overlap: str) -> None:
     """
@@ -532,16 +576,6 @@ def rotate_token(token: str, overlap: str) -> None:
 
     Standard output has only the new token. The old one expires when --overlap has passed, or
     earlier by itself.
-
-    Options:
-        --overlap: How long the old token lives on: 30m, 1h, 7d; 0 ends it at once.
-
-    Examples:
-        wheelyard token rotate ci
-        wheelyard token rotate x7Kq2mPz4A --overlap 1h
-        wheelyard token rotate ci | gh secret set WHEELYARD_TOKEN
-
-    Documentation: tokens.md
     """
     lasting = timedelta(0) if overlap == "0" else parse_duration(overlap)
     wanted = TokenRotation(_named(token), lasting / timedelta(hours=1))
@@ -557,22 +591,23 @@ def rotate_token(token: str, overlap: str) -> None:
 @token_command.subcommand(
     "change",
     Argument(["token"], metavar="NAME|ID"),
-    Option(["--index"], required=True, multiple=True, callback=_join_names, metavar="NAME"),
+    Option(
+        ["--index"],
+        required=True,
+        multiple=True,
+        callback=_join_names,
+        metavar="NAME",
+        help="prod, or dev,prod, or '*' for all.",
+    ),
     *INDEX,
+    examples=(
+        "wheelyard token change ci --index main,dev",
+        "wheelyard token change x7Kq2mPz4A --index '*'",
+    ),
+    page="tokens.md",
 )
 def change_token(token: str, index: str) -> None:
-    """
-    Have a token be about other indexes, with the same rights there.
-
-    Options:
-        --index: prod, or dev,prod, or '*' for all.
-
-    Examples:
-        wheelyard token change ci --index main,dev
-        wheelyard token change x7Kq2mPz4A --index '*'
-
-    Documentation: tokens.md
-    """
+    """Have a token be about other indexes, with the same rights there."""
     changed = open_api().call(access_operations.change_token, TokenChange(_named(token), index))
     click.echo(escaped(f"{changed.id}: {_scope_text(changed)}"))
 
@@ -585,19 +620,20 @@ def _named(token: str) -> str:
 
 
 @token_command.subcommand(
-    "revoke", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), *INDEX
+    "revoke",
+    Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
+    *INDEX,
+    examples=(
+        "wheelyard token revoke x7Kq2mPz4A",
+        "wheelyard token revoke x7Kq2mPz4A --server https://packages.acme.dev",
+    ),
+    page="tokens.md",
 )
 def revoke_tokens(ids: tuple[str, ...]) -> None:
     """
     Revoke tokens, each given by its id or in full.
 
     By default, every server refuses a revoked token within 15 seconds.
-
-    Examples:
-        wheelyard token revoke x7Kq2mPz4A
-        wheelyard token revoke x7Kq2mPz4A --server https://packages.acme.dev
-
-    Documentation: tokens.md
     """
     api = open_api()
     for token_id in map(require_token_id, ids):

@@ -24,8 +24,7 @@ from wheelyard.cli.options import (
     remote_api,
     warn_of_settings_file,
 )
-from wheelyard.cli.output import JSON, cli_command, print_result, warn
-from wheelyard.cli.table_commands import NOTE
+from wheelyard.cli.output import JSON, NOTE, cli_command, print_result, warn
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
 from wheelyard.model.index_file import TABLES, WRONG_FILE, joined, read_tables, to_toml
@@ -48,15 +47,31 @@ SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
         metavar="FILE...",
         type=click.Path(dir_okay=False, path_type=Path),
     ),
-    Option(["--dry-run"], is_flag=True),
-    Option(["--source"], metavar="NAME"),
-    Option(["--prune"], is_flag=True),
-    Option(["--again"], is_flag=True),
+    Option(["--dry-run"], is_flag=True, help="Print what would change, and change nothing."),
+    Option(
+        ["--source"],
+        metavar="NAME",
+        help="The name that all things of these files keep, instead of the name of each file.",
+    ),
+    Option(
+        ["--prune"],
+        is_flag=True,
+        help="Remove what earlier files of the same source have made, and these lack.",
+    ),
+    Option(
+        ["--again"], is_flag=True, help="Apply a file also if it was applied last of its source."
+    ),
     EVEN_IF_OWN,
     EVEN_IF_OPEN,
     NOTE,
     JSON,
     *INDEX,
+    examples=(
+        "wheelyard apply index.toml --dry-run",
+        "wheelyard apply index.toml",
+        "wheelyard apply index.toml --prune --server https://packages.acme.dev",
+    ),
+    page="index-file.md",
 )
 def apply_command(files: tuple[Path, ...], source: str | None, note: str, **options: bool) -> None:
     """
@@ -65,19 +80,6 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
     They have the tables [[index]], [groups], [[grant]], [[publisher]] and [[retention]]. Sections
     of the settings of a server are passed over. A file that was applied last of its source changes
     nothing, so that what was revoked since stays so.
-
-    Options:
-        --dry-run: Print what would change, and change nothing.
-        --source: The name that all things of these files keep, instead of the name of each file.
-        --prune: Remove what earlier files of the same source have made, and these lack.
-        --again: Apply a file also if it was applied last of its source.
-
-    Examples:
-        wheelyard apply index.toml --dry-run
-        wheelyard apply index.toml
-        wheelyard apply index.toml --prune --server https://packages.acme.dev
-
-    Documentation: index-file.md
     """
     wanted = tuple(read_files(files, source))
     api = _open_whole(makes_store=not options["dry_run"])
@@ -206,20 +208,19 @@ def _change_text(change: AppliedChange) -> str:
     return f"{SIGNS[change.outcome]} {change.kind} {change.name}: {change.text}"
 
 
-@cli_command("show", Option(["--toml"], is_flag=True), JSON, *INDEX)
+@cli_command(
+    "show",
+    Option(["--toml"], is_flag=True, help="Print TOML, which is what is printed without it, too."),
+    JSON,
+    *INDEX,
+    examples=(
+        "wheelyard show --toml",
+        "wheelyard show --toml --server https://packages.acme.dev > index.toml",
+    ),
+    page="index-file.md",
+)
 def show_command(*, toml: bool) -> None:
-    """
-    Print what describes the index, as a file that `wheelyard apply` takes.
-
-    Options:
-        --toml: Print TOML, which is what is printed without it, too.
-
-    Examples:
-        wheelyard show --toml
-        wheelyard show --toml --server https://packages.acme.dev > index.toml
-
-    Documentation: index-file.md
-    """
+    """Print what describes the index, as a file that `wheelyard apply` takes."""
     del toml  # there is no other form for people so far
     tables = _open_whole(makes_store=False).call(apply_operations.show_tables)
     print_result(tables, ((line,) for line in to_toml(tables).splitlines()))

@@ -66,8 +66,14 @@ OUTCOME_WIDTH: Final = 7
 @cli_command(
     "doctor",
     Argument(["url"], required=False),
-    Option(["--project"], metavar="NAME", default=""),
+    Option(["--project"], metavar="NAME", default="", help="The project that does not work."),
     JSON,
+    examples=(
+        "wheelyard doctor",
+        "wheelyard doctor https://packages.example.com/simple/",
+        "wheelyard doctor https://packages.example.com --project acme-core",
+    ),
+    page="troubleshooting.md",
 )
 def doctor_command(url: str | None, project: str) -> int:
     """
@@ -76,16 +82,6 @@ def doctor_command(url: str | None, project: str) -> int:
     URL is the server's or its index's; without it, the index that pip or uv asks is examined. Each
     line is one check: of settings and credentials, the network, and the server. Nothing is changed,
     and no secret is printed. Exit 1 if a check failed.
-
-    Options:
-        --project: The project that does not work.
-
-    Examples:
-        wheelyard doctor
-        wheelyard doctor https://packages.example.com/simple/
-        wheelyard doctor https://packages.example.com --project acme-core
-
-    Documentation: troubleshooting.md
     """
     machine = Machine(process_environment(), Path.home(), Path.cwd())
     chosen = examination(url, parse_name(project) if project else "", machine, system_runtime())
@@ -117,11 +113,28 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9._~-]+")
 @cli_command(
     "print-settings",
     Argument(["client"], type=click.Choice(list(CLIENTS))),
-    Option(["--url"], metavar="URL"),
-    Option(["--project", "projects"], multiple=True, metavar="NAME"),
-    Option(["--one-url"], is_flag=True),
+    Option(
+        ["--url"], metavar="URL", help="The root that clients use.  [default: as the settings say]"
+    ),
+    Option(
+        ["--project", "projects"],
+        multiple=True,
+        metavar="NAME",
+        help="A project that comes from this index; may be given again.",
+    ),
+    Option(
+        ["--one-url"],
+        is_flag=True,
+        help="The index serves public packages, too.  [default: as the settings say]",
+    ),
     Option(["--with-token"], is_flag=True, help=f"Write the token of ${TOKEN_VARIABLE}, too."),
     *PACKAGES,
+    examples=(
+        "wheelyard print-settings uv --server https://pypi.acme.dev --project acme",
+        "wheelyard print-settings pip --index prod >> ~/.config/pip/pip.conf",
+        "wheelyard print-settings twine --with-token >> ~/.pypirc",
+    ),
+    page="private-and-public.md",
 )
 def print_settings_command(
     *, client: str, url: str | None, projects: tuple[str, ...], one_url: bool, with_token: bool
@@ -134,18 +147,6 @@ def print_settings_command(
     others from where they took them before. pip takes all from this index. With --one-url, every
     client does, since public packages come from an upstream index. Without --with-token there is no
     secret in the text. --index may be the view of a day, such as prod/as-of-2026-01-31.
-
-    Options:
-        --url: The root that clients use.  [default: as the settings say]
-        --project: A project that comes from this index; may be given again.
-        --one-url: The index serves public packages, too.  [default: as the settings say]
-
-    Examples:
-        wheelyard print-settings uv --server https://pypi.acme.dev --project acme
-        wheelyard print-settings pip --index prod >> ~/.config/pip/pip.conf
-        wheelyard print-settings twine --with-token >> ~/.pypirc
-
-    Documentation: private-and-public.md
     """
     token = _parse_token(process_environment().get(TOKEN_VARIABLE, "")) if with_token else ""
     # each project once, in the order given

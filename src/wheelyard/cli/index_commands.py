@@ -9,15 +9,14 @@ from click import Argument, Option
 from wheelyard.api.index_operations import INDEXES
 from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.cli.options import INDEX, STORE, existing_index, local_caller
-from wheelyard.cli.output import JSON, CliGroup
+from wheelyard.cli.output import JSON, NAME, NOTE, CliGroup
 from wheelyard.cli.program import command_line
-from wheelyard.cli.table_commands import NOTE, TableCommands, texts_in
+from wheelyard.cli.table_commands import TableCommands, texts_in
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import FILTER, IndexKeys
 
-NAME: Final = Argument(["name"])
 EVEN_IF_OPEN: Final = Option(
     ["--even-if-open"],
     is_flag=True,
@@ -26,42 +25,36 @@ EVEN_IF_OPEN: Final = Option(
 COMMANDS: Final = TableCommands(INDEXES, "not served")
 
 
-@click.group("index", cls=CliGroup)
+@click.group("index", cls=CliGroup, page="indexes.md")
 def index_command() -> None:
     """
     List, add, change and remove indexes of the store, such as dev and prod, and change main.
 
     Servers know a change at once, without a restart.
-
-    Documentation: indexes.md
     """
 
 
-@index_command.subcommand("list", JSON, *INDEX)
+@index_command.subcommand(
+    "list",
+    JSON,
+    *INDEX,
+    examples=("wheelyard index list", "wheelyard index list --server https://packages.acme.dev"),
+    page="indexes.md",
+)
 def list_indexes() -> None:
-    """
-    Print all indexes, first main, who made each, and the file that it is from.
-
-    Examples:
-        wheelyard index list
-        wheelyard index list --server https://packages.acme.dev
-
-    Documentation: indexes.md
-    """
+    """Print all indexes, first main, who made each, and the file that it is from."""
     COMMANDS.print_list()
 
 
-@index_command.subcommand("history", JSON, *INDEX)
+@index_command.subcommand(
+    "history",
+    JSON,
+    *INDEX,
+    examples=("wheelyard index history", "wheelyard index history --json"),
+    page="indexes.md",
+)
 def index_history() -> None:
-    """
-    Print the changes of the indexes, oldest first.
-
-    Examples:
-        wheelyard index history
-        wheelyard index history --json
-
-    Documentation: indexes.md
-    """
+    """Print the changes of the indexes, oldest first."""
     COMMANDS.print_history()
 
 
@@ -72,6 +65,12 @@ def index_history() -> None:
     NOTE,
     EVEN_IF_OPEN,
     *INDEX,
+    examples=(
+        "wheelyard index add dev",
+        "wheelyard index add prod layers=prod,upstream --note TEAM-12",
+        "wheelyard index add ml layers=main,pytorch,pypi 'merge=torch*'",
+    ),
+    page="indexes.md",
 )
 def add_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: bool) -> None:
     """
@@ -79,13 +78,6 @@ def add_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: boo
 
     Its keys are those of an [[index]] table. Without layers it has its own packages alone. A list
     has commas between its elements. Whoever is to read it needs a right, unless it has read=anyone.
-
-    Examples:
-        wheelyard index add dev
-        wheelyard index add prod layers=prod,upstream --note TEAM-12
-        wheelyard index add ml layers=main,pytorch,pypi 'merge=torch*'
-
-    Documentation: indexes.md
     """
     keys = _keys(texts)
     if "name" in keys:
@@ -102,19 +94,18 @@ def add_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: boo
     NOTE,
     EVEN_IF_OPEN,
     *INDEX,
+    examples=(
+        "wheelyard index change prod layers=prod",
+        "wheelyard index change main read=granted promote_only=true",
+        "wheelyard index change prod merge= --note 'one owner for each name'",
+    ),
+    page="indexes.md",
 )
 def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: bool) -> None:
     """
     Give other values to keys of the index NAME.
 
     A key without a value is left out from then on. Main has the same keys, but layers and merge.
-
-    Examples:
-        wheelyard index change prod layers=prod
-        wheelyard index change main read=granted promote_only=true
-        wheelyard index change prod merge= --note 'one owner for each name'
-
-    Documentation: indexes.md
     """
     # such a key can only be left out
     removed = {*REMOVED_RULES, FILTER}
@@ -124,24 +115,37 @@ def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: 
 
 
 @index_command.subcommand(
-    "remove", Argument(["names"], nargs=-1, required=True, metavar="NAME..."), NOTE, *INDEX
+    "remove",
+    Argument(["names"], nargs=-1, required=True, metavar="NAME..."),
+    NOTE,
+    *INDEX,
+    examples=(
+        "wheelyard index remove team",
+        "wheelyard index remove team dev --note 'moved to prod'",
+    ),
+    page="indexes.md",
 )
 def remove_indexes(names: tuple[str, ...], note: str) -> None:
     """
     Remove indexes that have no packages.
 
     They are removed in this order, until one is refused.
-
-    Examples:
-        wheelyard index remove team
-        wheelyard index remove team dev --note 'moved to prod'
-
-    Documentation: indexes.md
     """
     COMMANDS.remove(names, note)
 
 
-@index_command.subcommand("rename", Argument(["before"]), Argument(["name"]), NOTE, *STORE)
+@index_command.subcommand(
+    "rename",
+    Argument(["before"]),
+    Argument(["name"]),
+    NOTE,
+    *STORE,
+    examples=(
+        "wheelyard index rename main team --store /srv/packages",
+        "wheelyard index rename main team --store gs://acme-packages --note TEAM-12",
+    ),
+    page="indexes.md",
+)
 def rename_index(before: str, name: str, note: str) -> None:
     """
     Call the index BEFORE of the store NAME, with its packages, journals and rights.
@@ -149,12 +153,6 @@ def rename_index(before: str, name: str, note: str) -> None:
     It is only for an index that an earlier version has made as main, which is the name of the index
     at the root now. Stop all servers of the store before. If the command dies, repeat it. Tables of
     the settings that name the index are changed by hand.
-
-    Examples:
-        wheelyard index rename main team --store /srv/packages
-        wheelyard index rename main team --store gs://acme-packages --note TEAM-12
-
-    Documentation: indexes.md
     """
     if before != MAIN:
         raise click.UsageError(

@@ -178,13 +178,36 @@ class TokenStore(Struct, frozen=True):
 @cli_command(
     "login",
     URL,
-    Option(["--project", "projects"], multiple=True, metavar="PATTERN"),
-    Option(["--can"], default="read,upload", show_default=True),
-    Option(["--days"], type=click.IntRange(1)),
-    Option(["--name"]),
+    Option(
+        ["--project", "projects"],
+        multiple=True,
+        metavar="PATTERN",
+        help="acme-core, or acme-*; may be given again.  [default: every project]",
+    ),
+    Option(["--can"], default="read,upload", show_default=True, help="read, upload, manage."),
+    Option(
+        ["--days"],
+        type=click.IntRange(1),
+        help="How long the token is to live.  [default: 90, or what the index allows]",
+    ),
+    Option(
+        ["--name"], help="What your list of tokens calls it.  [default: the name of this machine]"
+    ),
     INDEX,
-    Option(["--print", "prints"], is_flag=True),
-    Option(["--no-browser"], is_flag=True),
+    Option(
+        ["--print", "prints"],
+        is_flag=True,
+        help="Print the token on standard output, and store it nowhere.",
+    ),
+    Option(
+        ["--no-browser"], is_flag=True, help="Open no browser; only print the address of the page."
+    ),
+    examples=(
+        "wheelyard login https://packages.acme.dev",
+        "wheelyard login https://packages.acme.dev --can read --project 'acme-*'",
+        "wheelyard login https://packages.acme.dev --index prod --print",
+    ),
+    page="login.md",
 )
 def login_command(  # noqa: PLR0913 - one for each option
     url: str,
@@ -207,21 +230,6 @@ def login_command(  # noqa: PLR0913 - one for each option
     terminal, the token is the first line of standard input. It does at most what you may do
     yourself. It is stored in the keyring, if the command 'keyring' is installed and works, or else
     in netrc, and never printed unless you ask for it.
-
-    Options:
-        --project: acme-core, or acme-*; may be given again.  [default: every project]
-        --can: read, upload, manage.
-        --days: How long the token is to live.  [default: 90, or what the index allows]
-        --name: What your list of tokens calls it.  [default: the name of this machine]
-        --print: Print the token on standard output, and store it nowhere.
-        --no-browser: Open no browser; only print the address of the page.
-
-    Examples:
-        wheelyard login https://packages.acme.dev
-        wheelyard login https://packages.acme.dev --can read --project 'acme-*'
-        wheelyard login https://packages.acme.dev --index prod --print
-
-    Documentation: login.md
     """
     environ, runtime, root = process_environment(), system_runtime(), parse_server(url)
     require_safe(root)
@@ -246,19 +254,22 @@ def login_command(  # noqa: PLR0913 - one for each option
         _say_stored(store, netrc, token, replaced, may_upload=may_upload)
 
 
-@cli_command("logout", URL, INDEX)
+@cli_command(
+    "logout",
+    URL,
+    INDEX,
+    examples=(
+        "wheelyard logout https://packages.acme.dev",
+        "wheelyard logout https://packages.acme.dev --index prod",
+    ),
+    page="login.md",
+)
 def logout_command(url: str, index: str) -> None:
     """
     Revoke the token that 'wheelyard login URL' has stored on this machine, and remove it.
 
     A token in netrc that this index does not accept is kept, as it may be of another index on the
     same host.
-
-    Examples:
-        wheelyard logout https://packages.acme.dev
-        wheelyard logout https://packages.acme.dev --index prod
-
-    Documentation: login.md
     """
     server = parse_server(url)
     require_safe(server)

@@ -179,14 +179,12 @@ def _imported(module: str) -> ModuleType:
         gc.enable()
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, page="commands.md"
+)
 @click.version_option(package_name="wheelyard", message="%(prog)s %(version)s")
 def cli() -> None:
-    """
-    Run a private Python package index that lives in your own bucket or folder.
-
-    Documentation: commands.md
-    """
+    """Run a private Python package index that lives in your own bucket or folder."""
 
 
 REMOVED_OPTIONS: Final = {

@@ -1,13 +1,12 @@
-"""Commands whose docstring is their help, output, errors, and quantities as people type them."""
+"""Commands with examples, output, errors, and quantities as people type them."""
 
 import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from inspect import cleandoc
 from io import BufferedWriter, FileIO, TextIOWrapper
 from threading import Lock
 from time import monotonic
@@ -25,31 +24,26 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
 
-_EPILOG: Final = re.compile(r"\n\n(?=Examples:\n|Documentation: )")
-_OPTION: Final = re.compile(r"^    (--[a-z0-9-]+): (.+(?:\n {8}.+)*)", re.MULTILINE)
-
-
 class CliCommand(click.Command):
     """
-    Command whose docstring is its help.
+    Command that shows examples, and the page of the documentation about it, below its options.
 
-    After the text, it may have `Options:`, a line for each; then come `Examples:`, unless it is a
-    group, and `Documentation: PAGE`. `--help` shows these two below the options,
-    with the URL of the page.
+    Its docstring is the text of its help.
     """
 
-    def __init__(self, *args: Any, help: str, **attributes: Any) -> None:  # noqa: A002, ANN401 - click's
-        before, epilog = _EPILOG.split(cleandoc(help), 1)
-        text, _, options = before.partition("\n\nOptions:\n")
+    def __init__(
+        self,
+        *args: Any,  # noqa: ANN401 - click's
+        examples: Sequence[str] = (),
+        page: str,
+        **attributes: Any,  # noqa: ANN401 - click's
+    ) -> None:
         # click keeps the lines of a paragraph that begins with \b
-        epilog = epilog.replace("Examples:\n", "\b\nExamples:\n").replace("\n    ", "\n  ")
-        epilog = epilog.replace("Documentation: ", f"\b\nDocumentation:\n{DOCUMENTATION}/")
-        super().__init__(*args, **attributes | {"help": text, "epilog": epilog})
-        by_name = {name: option for option in self.params for name in option.opts}
-        for name, what in _OPTION.findall(options):
-            option = by_name[name]
-            assert isinstance(option, Option)  # noqa: S101 - the name of an argument has no dashes
-            option.help = what.replace("\n        ", " ")
+        paragraphs = [f"\b\nDocumentation:\n{DOCUMENTATION}/{page}"]
+        if examples:
+            lines = "".join(f"\n  {example}" for example in examples)
+            paragraphs.insert(0, f"\b\nExamples:{lines}")
+        super().__init__(*args, **attributes | {"epilog": "\n\n".join(paragraphs)})
 
 
 class CliGroup(CliCommand, click.Group):
@@ -58,17 +52,17 @@ class CliGroup(CliCommand, click.Group):
     command_class: type[click.Command] | None = CliCommand
 
     def subcommand(
-        self, name: str, *params: click.Parameter
+        self, name: str, *params: click.Parameter, examples: Sequence[str] = (), page: str
     ) -> Callable[[Callable[..., object]], click.Command]:
         """Return a decorator that adds a command of this name."""
-        return self.command(name, params=[*params])
+        return self.command(name, params=[*params], examples=examples, page=page)
 
 
 def cli_command(
-    name: str, *params: click.Parameter
+    name: str, *params: click.Parameter, examples: Sequence[str] = (), page: str
 ) -> Callable[[Callable[..., object]], CliCommand]:
     """Return a decorator that makes a command of this name."""
-    return click.command(name, cls=CliCommand, params=[*params])
+    return click.command(name, cls=CliCommand, params=[*params], examples=examples, page=page)
 
 
 def given_option(name: str) -> Any:  # noqa: ANN401 - of any type
@@ -134,6 +128,7 @@ OUTPUT: Final = (QUIET, JSON)
 """What `print_result`, `print_line` and `shown_progress` obey."""
 NAME: Final = Argument(["name"])
 PROJECT: Final = Argument(["project"])
+NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
 REASON: Final = Option(["--reason"], default="", help="Why; it is kept in the journal.")
 
 

@@ -20,8 +20,26 @@ MAX_INPUT_BYTES: Final = 4096
 @cli_command(
     "password",
     NAME,
-    Option(["--file"], type=click.Path(path_type=Path, dir_okay=False)),
-    Option(["--replace"], is_flag=True),
+    Option(
+        ["--file"],
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="Write the line into this file, which is made if it is missing.",
+    ),
+    Option(
+        ["--replace"],
+        is_flag=True,
+        help=(
+            "Give NAME another password, if the file has one. Then the sessions and the "
+            "tokens of NAME end. The old line would bring them back: revoke the tokens, too, "
+            "or end the access of NAME."
+        ),
+    ),
+    examples=(
+        "wheelyard password ana --file /etc/wheelyard/htpasswd",
+        "wheelyard password ana --file /etc/wheelyard/htpasswd --replace",
+        "pass show ml-ci | wheelyard password ml-ci >> htpasswd",
+    ),
+    page="access.md",
 )
 def password_command(name: str, file: Path | None, *, replace: bool) -> None:
     """
@@ -30,19 +48,6 @@ def password_command(name: str, file: Path | None, *, replace: bool) -> None:
     Where there is no terminal, the password is the first line of standard input. It has at least 8
     characters, and at most 72 bytes. Without --file the line is printed. A running server takes a
     changed file within 2 seconds.
-
-    Options:
-        --file: Write the line into this file, which is made if it is missing.
-        --replace: Give NAME another password, if the file has one. Then the sessions and the tokens
-            of NAME end. The old line would bring them back: revoke the tokens, too, or end the
-            access of NAME.
-
-    Examples:
-        wheelyard password ana --file /etc/wheelyard/htpasswd
-        wheelyard password ana --file /etc/wheelyard/htpasswd --replace
-        pass show ml-ci | wheelyard password ml-ci >> htpasswd
-
-    Documentation: access.md
     """
     # libpass takes a tenth of a second to load
     from wheelyard.authentication import passwords

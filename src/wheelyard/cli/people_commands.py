@@ -21,15 +21,13 @@ from wheelyard.model.access import describe_projects
 from wheelyard.model.decoding import escaped
 
 
-@click.group("people", cls=CliGroup)
+@click.group("people", cls=CliGroup, page="web.md")
 def people_command() -> None:
     """
     List the people whom an index knows, show what one may do, and end their access.
 
     They are those who have signed in with a provider, names of the htpasswd file, and people in
     grants, in groups and of tokens.
-
-    Documentation: web.md
     """
 
 
@@ -40,19 +38,18 @@ def people_command() -> None:
     Option(["--group"], default="", metavar="WHO", help="Only people of oidc:PROVIDER:group:NAME."),
     JSON,
     *INDEX,
+    examples=(
+        "wheelyard people list",
+        "wheelyard people list --state ended",
+        "wheelyard people list --group oidc:acme:group:platform --json",
+    ),
+    page="web.md",
 )
 def list_people(search: str, state: PersonState | None, group: str) -> None:
     """
     List people: active, ended, gone, unseen (not signed in yet), unknown (Google decides).
 
     Of somebody who is refused, the provider did not confirm the account at the last renewal.
-
-    Examples:
-        wheelyard people list
-        wheelyard people list --state ended
-        wheelyard people list --group oidc:acme:group:platform --json
-
-    Documentation: web.md
     """
     query = PeopleQuery(search=search, state=state, group=group)
     listed = open_api().call(people_operations.list_people, query)
@@ -68,19 +65,23 @@ def _line(person: KnownPerson) -> tuple[str, ...]:
     return (person.who, person.state, *facts)
 
 
-@people_command.subcommand("show", Argument(["who"]), JSON, *INDEX)
+@people_command.subcommand(
+    "show",
+    Argument(["who"]),
+    JSON,
+    *INDEX,
+    examples=(
+        "wheelyard people show htpasswd:ana",
+        "wheelyard people show oidc:acme:ana@acme.dev --json",
+    ),
+    page="web.md",
+)
 def show_person(who: str) -> None:
     """
     Print who WHO is: groups, what they may do and through what, and their tokens.
 
     WHO is a principal: htpasswd:NAME, user:EMAIL, serviceAccount:EMAIL, oidc:PROVIDER:NAME, perhaps
     with the id behind a #.
-
-    Examples:
-        wheelyard people show htpasswd:ana
-        wheelyard people show oidc:acme:ana@acme.dev --json
-
-    Documentation: web.md
     """
     answer = open_api().call(people_operations.show_person, PersonQuestion(who))
     print_result(answer, _person_lines(answer))
@@ -100,17 +101,18 @@ def _person_lines(answer: PersonAnswer) -> Iterator[str | tuple[str, ...]]:
         yield f"token {token.id}: {token.name}, {token.state}, until {token.expires:%Y-%m-%d}"
 
 
-@people_command.subcommand("groups", JSON, *INDEX)
+@people_command.subcommand(
+    "groups",
+    JSON,
+    *INDEX,
+    examples=(
+        "wheelyard people groups",
+        "wheelyard people groups --server https://packages.acme.dev",
+    ),
+    page="web.md",
+)
 def list_groups() -> None:
-    """
-    List the groups of providers that people who have signed in are in, with their number.
-
-    Examples:
-        wheelyard people groups
-        wheelyard people groups --server https://packages.acme.dev
-
-    Documentation: web.md
-    """
+    """List the groups of providers that people who have signed in are in, with their number."""
     listed = open_api().call(people_operations.list_provider_groups)
     print_result(listed, ((group.principal, str(group.people)) for group in listed.groups))
 
@@ -118,54 +120,66 @@ def list_groups() -> None:
 NOTE = Option(["--note"], default="", metavar="TEXT", help="Why, for the journal.")
 
 
-@people_command.subcommand("end", Argument(["who"]), NOTE, *INDEX)
+@people_command.subcommand(
+    "end",
+    Argument(["who"]),
+    NOTE,
+    *INDEX,
+    examples=(
+        "wheelyard people end htpasswd:ana --note 'has left us'",
+        "wheelyard people end oidc:acme:ana@acme.dev",
+    ),
+    page="web.md",
+)
 def end_person(who: str, note: str) -> None:
     """
     End the access of WHO: sessions and tokens end on every server within 15 seconds.
 
     WHO is as for 'wheelyard people show'. Neither a line of the htpasswd file nor a provider lets
     them in again, but 'wheelyard people admit' does.
-
-    Examples:
-        wheelyard people end htpasswd:ana --note 'has left us'
-        wheelyard people end oidc:acme:ana@acme.dev
-
-    Documentation: web.md
     """
     person = open_api().call(people_operations.end_person, PersonChange(who, note))
     click.echo(escaped(f"{person.who}: ended"))
 
 
-@people_command.subcommand("admit", Argument(["who"]), NOTE, *INDEX)
+@people_command.subcommand(
+    "admit",
+    Argument(["who"]),
+    NOTE,
+    *INDEX,
+    examples=(
+        "wheelyard people admit htpasswd:ana",
+        "wheelyard people admit oidc:acme:ana@acme.dev --note 'is back'",
+    ),
+    page="web.md",
+)
 def admit_person(who: str, note: str) -> None:
     """
     Let WHO in again, whose access was ended.
 
     Tokens of theirs that nobody has revoked, and that have not expired, work again.
-
-    Examples:
-        wheelyard people admit htpasswd:ana
-        wheelyard people admit oidc:acme:ana@acme.dev --note 'is back'
-
-    Documentation: web.md
     """
     person = open_api().call(people_operations.admit_person, PersonChange(who, note))
     click.echo(escaped(f"{person.who}: {person.state}"))
 
 
-@people_command.subcommand("release-name", Argument(["provider"]), Argument(["name"]), *INDEX)
+@people_command.subcommand(
+    "release-name",
+    Argument(["provider"]),
+    Argument(["name"]),
+    *INDEX,
+    examples=(
+        "wheelyard people release-name acme ana@acme.dev",
+        "wheelyard people release-name acme ana@acme.dev --store gs://acme-packages",
+    ),
+    page="providers/README.md",
+)
 def release_name(provider: str, name: str) -> None:
     """
     Let another person of PROVIDER have the name NAME.
 
     A name belongs to the first person who signs in with it. If the provider has given it to
     somebody else since, this lets them in. The access of whoever has the name now is ended.
-
-    Examples:
-        wheelyard people release-name acme ana@acme.dev
-        wheelyard people release-name acme ana@acme.dev --store gs://acme-packages
-
-    Documentation: providers/README.md
     """
     released = open_api().call(people_operations.release_name, NameRelease(provider, name))
     click.echo(escaped(f"{name}: released"))

@@ -79,18 +79,20 @@ from wheelyard.operations.names import NameState, PrivateName
 from wheelyard.wiring.stores import system_runtime
 
 
-@cli_command("list", Argument(["project"], required=False), JSON, *PACKAGES)
+@cli_command(
+    "list",
+    Argument(["project"], required=False),
+    JSON,
+    *PACKAGES,
+    examples=(
+        "wheelyard list",
+        "wheelyard list acme-core",
+        "wheelyard list acme-core --server https://packages.acme.dev",
+    ),
+    page="projects.md",
+)
 def list_command(project: str | None) -> None:
-    """
-    List the projects, or the files of PROJECT.
-
-    Examples:
-        wheelyard list
-        wheelyard list acme-core
-        wheelyard list acme-core --server https://packages.acme.dev
-
-    Documentation: projects.md
-    """
+    """List the projects, or the files of PROJECT."""
     api = open_api()
     if project is None:
         answer = api.call(project_operations.list_projects, ProjectsQuery())
@@ -148,23 +150,19 @@ def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:
 @cli_command(
     "downloads",
     PROJECT,
-    Option(["--days"], type=click.IntRange(1, KEPT_DAYS), default=SHOWN_DAYS),
+    Option(
+        ["--days"],
+        type=click.IntRange(1, KEPT_DAYS),
+        default=SHOWN_DAYS,
+        help="In the last so many days, of which today is one; at most 400.  [default: 30]",
+    ),
     JSON,
     *PACKAGES,
+    examples=("wheelyard downloads acme-core", "wheelyard downloads acme-core --days 90 --json"),
+    page="downloads.md",
 )
 def downloads_command(project: str, days: int) -> None:
-    """
-    Print how often each version of PROJECT was downloaded, and when last.
-
-    Options:
-        --days: In the last so many days, of which today is one; at most 400.  [default: 30]
-
-    Examples:
-        wheelyard downloads acme-core
-        wheelyard downloads acme-core --days 90 --json
-
-    Documentation: downloads.md
-    """
+    """Print how often each version of PROJECT was downloaded, and when last."""
     counts = open_api().call(show_downloads, parse_name(project), DownloadsQuery(days))
     print_result(counts, _download_lines(counts))
 
@@ -181,61 +179,50 @@ def _download_lines(counts: DownloadsAnswer) -> Iterator[tuple[str, ...]]:
     "status",
     PROJECT,
     Argument(["status"], type=click.Choice([status.value for status in Status])),
-    Option(["--reason"], default=""),
+    Option(["--reason"], default="", help="Shown on the project's pages."),
     *PACKAGES,
+    examples=(
+        "wheelyard status acme-core archived",
+        "wheelyard status acme-core deprecated --reason 'use acme-kernel'",
+    ),
+    page="projects.md",
 )
 def status_command(project: str, status: str, reason: str) -> None:
-    """
-    Set the STATUS of PROJECT: archived takes no uploads, quarantined serves no files.
-
-    Options:
-        --reason: Shown on the project's pages.
-
-    Examples:
-        wheelyard status acme-core archived
-        wheelyard status acme-core deprecated --reason 'use acme-kernel'
-
-    Documentation: projects.md
-    """
+    """Set the STATUS of PROJECT: archived takes no uploads, quarantined serves no files."""
     change = StatusChange(Status(status), reason)
     changed = open_api().call(project_operations.set_status, parse_name(project), change)
     click.echo(f"{changed.name}: {status}")
 
 
-@click.group("names", cls=CliGroup)
+@click.group("names", cls=CliGroup, page="upstream.md")
 def names_command() -> None:
     """
     List, reserve and release private names.
 
     A private name is never looked up at an upstream index. Every name under which something was
     published is private, also after all of its files are deleted.
-
-    Documentation: upstream.md
     """
 
 
 @names_command.subcommand(
     "list",
-    Option(["--search"], default="", metavar="TEXT"),
-    Option(["--state"], type=click.Choice(get_args(NameSelection))),
+    Option(["--search"], default="", metavar="TEXT", help="A part of the name."),
+    Option(
+        ["--state"],
+        type=click.Choice(get_args(NameSelection)),
+        help="Why they are private; unpublished is all but files.",
+    ),
     JSON,
     *PACKAGES,
+    examples=(
+        "wheelyard names list",
+        "wheelyard names list --state unpublished",
+        "wheelyard names list --json",
+    ),
+    page="upstream.md",
 )
 def list_names(search: str, state: NameSelection | None) -> None:
-    """
-    List the private names, and why each of them is private.
-
-    Options:
-        --search: A part of the name.
-        --state: Why they are private; unpublished is all but files.
-
-    Examples:
-        wheelyard names list
-        wheelyard names list --state unpublished
-        wheelyard names list --json
-
-    Documentation: upstream.md
-    """
+    """List the private names, and why each of them is private."""
     query = NamesQuery(search=search, state=state)
     listed = open_api().call(project_operations.list_names, query)
     print_result(listed, ((name.name, *_facts(name)) for name in listed.names))
@@ -257,17 +244,19 @@ def _facts(private: PrivateName) -> Iterator[str]:
         yield private.reason
 
 
-@names_command.subcommand("reserve", NAME, REASON, *PACKAGES)
+@names_command.subcommand(
+    "reserve",
+    NAME,
+    REASON,
+    *PACKAGES,
+    examples=(
+        "wheelyard names reserve acme-next",
+        "wheelyard names reserve acme-next --reason 'starts in spring'",
+    ),
+    page="upstream.md",
+)
 def reserve(name: str, reason: str) -> None:
-    """
-    Make NAME private before anything is published under it.
-
-    Examples:
-        wheelyard names reserve acme-next
-        wheelyard names reserve acme-next --reason 'starts in spring'
-
-    Documentation: upstream.md
-    """
+    """Make NAME private before anything is published under it."""
     reserved = open_api().call(
         project_operations.reserve_name, parse_name(name), NameChange(reason)
     )
@@ -280,18 +269,17 @@ def reserve(name: str, reason: str) -> None:
     REASON,
     yes_option("--yes-i-know"),
     *PACKAGES,
+    examples=(
+        "wheelyard names release acme-next",
+        "wheelyard names release acme-next --reason 'never started' --yes",
+    ),
+    page="upstream.md",
 )
 def release(*, name: str, reason: str) -> int:
     """
     Give NAME up, which must have no files: from then on an upstream index may have it.
 
     Clients that ask for NAME then get the public package of that name, if there is one.
-
-    Examples:
-        wheelyard names release acme-next
-        wheelyard names release acme-next --reason 'never started' --yes
-
-    Documentation: upstream.md
     """
     is_agreed = given_option("yes")
     if not (is_agreed or is_interactive()):
@@ -314,13 +302,27 @@ REMOTE_PAUSE_SECONDS: Final = 10.0
 @cli_command(
     "journal",
     Argument(["project"], required=False),
-    Option(["--since"], metavar="TIME"),
-    Option(["--until"], metavar="TIME"),
-    Option(["--by"], metavar="WHO"),
-    Option(["--what"], metavar="WORD"),
-    Option(["--json", "as_json"], is_flag=True),
-    Option(["--follow"], is_flag=True),
+    Option(["--since"], metavar="TIME", help="2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d."),
+    Option(["--until"], metavar="TIME", help="The same, not included."),
+    Option(
+        ["--by"],
+        metavar="WHO",
+        help="A principal with their tokens, a token's id or name, an e-mail.",
+    ),
+    Option(
+        ["--what"],
+        metavar="WORD",
+        help="uploaded, imported, promoted, yanked, deleted, restored, status, blocked ...",
+    ),
+    Option(["--json", "as_json"], is_flag=True, help="For programs: one object a line."),
+    Option(["--follow"], is_flag=True, help="Go on with new entries until Ctrl-C."),
     *PACKAGES,
+    examples=(
+        "wheelyard journal acme-core",
+        "wheelyard journal --since 7d --by ci",
+        "wheelyard journal --follow --json",
+    ),
+    page="projects.md",
 )
 def journal_command(
     project: str | None, *, as_json: bool, follow: bool, **filters: str | None
@@ -332,21 +334,6 @@ def journal_command(
     grants and groups in the store.
 
     Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
-
-    Options:
-        --since: 2026-01-31, 2026-01-31T12:00:00Z (UTC), 30m, 7d.
-        --until: The same, not included.
-        --by: A principal with their tokens, a token's id or name, an e-mail.
-        --what: uploaded, imported, promoted, yanked, deleted, restored, status, blocked ...
-        --json: For programs: one object a line.
-        --follow: Go on with new entries until Ctrl-C.
-
-    Examples:
-        wheelyard journal acme-core
-        wheelyard journal --since 7d --by ci
-        wheelyard journal --follow --json
-
-    Documentation: projects.md
     """
     name = None if project is None else parse_name(project)
     if filters["by"] == "":

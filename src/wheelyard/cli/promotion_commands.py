@@ -25,11 +25,28 @@ from wheelyard.model.index_name import read_index_name
     "promote",
     PROJECT,
     Argument(["version"]),
-    Option(["--from", "index"], expose_value=False, callback=keep_name, metavar="INDEX"),
-    Option(["--to", "target"], required=True, callback=required_name, metavar="INDEX"),
-    Option(["--dry-run"], is_flag=True),
+    Option(
+        ["--from", "index"],
+        expose_value=False,
+        callback=keep_name,
+        metavar="INDEX",
+        help="The index that has the release.  [default: $WHEELYARD_INDEX, else main]",
+    ),
+    Option(
+        ["--to", "target"],
+        required=True,
+        callback=required_name,
+        metavar="INDEX",
+        help="The index that gets it, such as main.",
+    ),
+    Option(["--dry-run"], is_flag=True, help="Print what would be promoted, and promote nothing."),
     JSON,
     *INDEX,
+    examples=(
+        "wheelyard promote acme-core 1.0 --from dev --to prod",
+        "wheelyard promote acme-core 1.0 --to prod --server https://packages.acme.dev",
+    ),
+    page="promotion.md",
 )
 def promote_command(*, project: str, version: str, target: str, dry_run: bool) -> None:
     """
@@ -37,17 +54,6 @@ def promote_command(*, project: str, version: str, target: str, dry_run: bool) -
 
     What is there already stays as it is, so the command can be repeated. It warns of private
     requirements that the other index lacks.
-
-    Options:
-        --from: The index that has the release.  [default: $WHEELYARD_INDEX, else main]
-        --to: The index that gets it, such as main.
-        --dry-run: Print what would be promoted, and promote nothing.
-
-    Examples:
-        wheelyard promote acme-core 1.0 --from dev --to prod
-        wheelyard promote acme-core 1.0 --to prod --server https://packages.acme.dev
-
-    Documentation: promotion.md
     """
     name, text, api = parse_name(project), str(parse_version(version)), open_api()
     what, to = f"{name} {text}", read_index_name(target)

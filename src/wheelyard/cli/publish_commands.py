@@ -76,9 +76,20 @@ NO_SERVER_CODES: Final = frozenset({"server_unavailable", "no_index"})
 @cli_command(
     "upload",
     Argument(["files"], nargs=-1, required=True, type=click.Path(path_type=Path)),
-    Option(["--export", "dest"], metavar="DEST", shell_complete=complete_path),
+    Option(
+        ["--export", "dest"],
+        metavar="DEST",
+        shell_complete=complete_path,
+        help="Refresh this static site afterwards.",
+    ),
     *OUTPUT,
     *PACKAGES,
+    examples=(
+        "wheelyard upload dist/*",
+        "wheelyard upload dist/* --export /srv/www/packages",
+        "wheelyard upload --server https://packages.acme.dev dist/*",
+    ),
+    page="publish.md",
 )
 def upload_command(files: tuple[Path, ...], dest: str | None) -> int:
     """
@@ -88,16 +99,6 @@ def upload_command(files: tuple[Path, ...], dest: str | None) -> int:
 
     With --export, all changes are then exported to DEST, with the options of its last
     'wheelyard export'. A new site gets every project, and copies of the files.
-
-    Options:
-        --export: Refresh this static site afterwards.
-
-    Examples:
-        wheelyard upload dist/*
-        wheelyard upload dist/* --export /srv/www/packages
-        wheelyard upload --server https://packages.acme.dev dist/*
-
-    Documentation: publish.md
     """
     index = remote_api() or local_api(ensure_index(command_settings()))
     if isinstance(index, LocalApi):
@@ -303,18 +304,44 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
 @cli_command(
     "import",
     Argument(["source"], metavar="SOURCE", shell_complete=complete_path),
-    Option(["--dry-run"], is_flag=True),
-    Option(["--lenient"], is_flag=True),
-    Option(["--from", "kind"], type=click.Choice(KINDS), default=AUTO, show_default=True),
-    Option(["--project", "projects"], multiple=True, metavar="PATTERN"),
-    Option(["--meta"], default="", metavar="PLACE"),
-    Option(["--packages-url"], default="", metavar="PLACE"),
-    Option(["--index", "indexes"], multiple=True, metavar="USER/INDEX"),
-    Option(["--into"], default=default_index, metavar="INDEX"),
-    Option(["--mirrors"], is_flag=True),
-    Option(["--allow-private"], is_flag=True),
+    Option(["--dry-run"], is_flag=True, help="Read and check everything, and write nothing."),
+    Option(["--lenient"], is_flag=True, help="Take old files that fail only today's rules."),
+    Option(
+        ["--from", "kind"],
+        type=click.Choice(KINDS),
+        default=AUTO,
+        show_default=True,
+        help="What SOURCE is.",
+    ),
+    Option(["--project", "projects"], multiple=True, metavar="PATTERN", help="Only these."),
+    Option(["--meta"], default="", metavar="PLACE", help="backupni: where the .meta files are."),
+    Option(
+        ["--packages-url"],
+        default="",
+        metavar="PLACE",
+        help="dumb-pypi: where the files of a list are.",
+    ),
+    Option(["--index", "indexes"], multiple=True, metavar="USER/INDEX", help="devpi: only these."),
+    Option(
+        ["--into"],
+        default=default_index,
+        metavar="INDEX",
+        help="The index of the store that gets the files.  [default: $WHEELYARD_INDEX, else main]",
+    ),
+    Option(["--mirrors"], is_flag=True, help="devpi: the mirrored files, too."),
+    Option(
+        ["--allow-private"],
+        is_flag=True,
+        help="Follow links to private addresses of other hosts than SOURCE's, too.",
+    ),
     *OUTPUT,
     *STORE,
+    examples=(
+        "wheelyard import ~/packages --dry-run",
+        "wheelyard import https://packages.example.com/simple/ --project 'acme-*'",
+        "wheelyard import s3://old-packages/pypi --lenient",
+    ),
+    page="importing.md",
 )
 def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes where it is parsed
     """
@@ -323,25 +350,6 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
     SOURCE is not changed. Files that the index has already are skipped, so the command can be run
     again at any time. For each file that cannot be imported, the reason is printed, and the import
     continues.
-
-    Options:
-        --dry-run: Read and check everything, and write nothing.
-        --lenient: Take old files that fail only today's rules.
-        --from: What SOURCE is.
-        --project: Only these.
-        --meta: backupni: where the .meta files are.
-        --packages-url: dumb-pypi: where the files of a list are.
-        --index: devpi: only these.
-        --into: The index of the store that gets the files.  [default: $WHEELYARD_INDEX, else main]
-        --mirrors: devpi: the mirrored files, too.
-        --allow-private: Follow links to private addresses of other hosts than SOURCE's, too.
-
-    Examples:
-        wheelyard import ~/packages --dry-run
-        wheelyard import https://packages.example.com/simple/ --project 'acme-*'
-        wheelyard import s3://old-packages/pypi --lenient
-
-    Documentation: importing.md
     """
     if process_environment().get(URL_VARIABLE) and not is_store_given():
         raise Invalid(

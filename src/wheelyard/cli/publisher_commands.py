@@ -8,8 +8,8 @@ from click import Argument, Option
 
 from wheelyard.api.publisher_operations import PUBLISHERS, PublisherAnswer
 from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, CliGroup, warn
-from wheelyard.cli.table_commands import NOTE, TableCommands, texts_in
+from wheelyard.cli.output import JSON, NOTE, CliGroup, warn
+from wheelyard.cli.table_commands import TableCommands, texts_in
 from wheelyard.errors import Invalid
 from wheelyard.model.stored_publishers import PublisherKeys
 
@@ -18,15 +18,13 @@ MATCH: Final = "match."
 COMMANDS: Final = TableCommands(PUBLISHERS, "not in force")
 
 
-@click.group("publisher", cls=CliGroup)
+@click.group("publisher", cls=CliGroup, page="trusted-publishing.md")
 def publisher_command() -> None:
     """
     List, add, change and remove trusted publishers.
 
     They are kept in the store, and need no restart: every server on the store obeys a change within
     15 seconds.
-
-    Documentation: trusted-publishing.md
     """
 
 
@@ -35,18 +33,15 @@ def publisher_command() -> None:
     Option(["--history"], is_flag=True, help="The changes: who, when, what and why."),
     JSON,
     *INDEX,
+    examples=(
+        "wheelyard publisher list",
+        "wheelyard publisher list --history",
+        "wheelyard publisher list --server https://packages.acme.dev",
+    ),
+    page="trusted-publishing.md",
 )
 def list_publishers(*, history: bool) -> None:
-    """
-    Print all trusted publishers, and who added each, or from which file.
-
-    Examples:
-        wheelyard publisher list
-        wheelyard publisher list --history
-        wheelyard publisher list --server https://packages.acme.dev
-
-    Documentation: trusted-publishing.md
-    """
+    """Print all trusted publishers, and who added each, or from which file."""
     if history:
         COMMANDS.print_history()
         return
@@ -62,6 +57,11 @@ def list_publishers(*, history: bool) -> None:
     Argument(["texts"], nargs=-1, required=True, metavar="KEY=VALUE..."),
     NOTE,
     *INDEX,
+    examples=(
+        "wheelyard publisher add pay google projects=pay email=EMAIL sub=NUMBER",
+        "wheelyard publisher add k8s oidc projects=x issuer=URL match.sub=SUB",
+    ),
+    page="trusted-publishing.md",
 )
 def add_publisher(publisher_id: str, provider: str, texts: tuple[str, ...], note: str) -> None:
     """
@@ -70,12 +70,6 @@ def add_publisher(publisher_id: str, provider: str, texts: tuple[str, ...], note
     PROVIDER is github, gitlab, google, buildkite or oidc. The keys are those of a [[publisher]]
     table, such as projects, which need not exist yet. A list has commas between its elements. A
     claim of oidc is match.CLAIM=VALUE.
-
-    Examples:
-        wheelyard publisher add pay google projects=pay email=EMAIL sub=NUMBER
-        wheelyard publisher add k8s oidc projects=x issuer=URL match.sub=SUB
-
-    Documentation: trusted-publishing.md
     """
     COMMANDS.add(_keys(provider, {**_texts(texts), "id": publisher_id}), note)
     if not open_api().call(PUBLISHERS.list).is_enabled:
@@ -88,19 +82,18 @@ def add_publisher(publisher_id: str, provider: str, texts: tuple[str, ...], note
     Argument(["texts"], nargs=-1, required=True, metavar="KEY=VALUE..."),
     NOTE,
     *INDEX,
+    examples=(
+        "wheelyard publisher change gh-mylib environment=production",
+        "wheelyard publisher change gh-mylib projects=mylib,extras --note T-12",
+        "wheelyard publisher change gh-mylib ref=",
+    ),
+    page="trusted-publishing.md",
 )
 def change_publisher(publisher_id: str, texts: tuple[str, ...], note: str) -> None:
     """
     Give other values to keys of the publisher ID.
 
     A key without a value is left out from then on. A claim of match takes the place of all.
-
-    Examples:
-        wheelyard publisher change gh-mylib environment=production
-        wheelyard publisher change gh-mylib projects=mylib,extras --note T-12
-        wheelyard publisher change gh-mylib ref=
-
-    Documentation: trusted-publishing.md
     """
     before = COMMANDS.find(publisher_id)
     given = _texts(texts)
@@ -111,19 +104,21 @@ def change_publisher(publisher_id: str, texts: tuple[str, ...], note: str) -> No
 
 
 @publisher_command.subcommand(
-    "remove", Argument(["ids"], nargs=-1, required=True, metavar="ID..."), NOTE, *INDEX
+    "remove",
+    Argument(["ids"], nargs=-1, required=True, metavar="ID..."),
+    NOTE,
+    *INDEX,
+    examples=(
+        "wheelyard publisher remove gh-mylib",
+        "wheelyard publisher remove gh-mylib gh-tests --note 'moved to another forge'",
+    ),
+    page="trusted-publishing.md",
 )
 def remove_publishers(ids: tuple[str, ...], note: str) -> None:
     """
     Remove publishers, each by its id.
 
     Tokens that jobs have got for them open nothing within 15 seconds.
-
-    Examples:
-        wheelyard publisher remove gh-mylib
-        wheelyard publisher remove gh-mylib gh-tests --note 'moved to another forge'
-
-    Documentation: trusted-publishing.md
     """
     COMMANDS.remove(ids, note)
 

@@ -56,60 +56,58 @@ DIGEST: Final = "sha256:"
 """The beginning of a digest, and of no version."""
 
 
-@cli_command("yank", *RELEASE, *PACKAGES)
+@cli_command(
+    "yank",
+    *RELEASE,
+    *PACKAGES,
+    examples=(
+        "wheelyard yank acme-core 1.0 --reason 'loses data on 3.14'",
+        "wheelyard yank acme-core --versions '<2' --reason 'no longer supported'",
+        "wheelyard yank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl",
+    ),
+    page="projects.md",
+)
 def yank_command(**release: Any) -> None:  # noqa: ANN401 - click's
-    """
-    Mark VERSION of PROJECT, or one file of it, as not to be chosen any more.
-
-    Examples:
-        wheelyard yank acme-core 1.0 --reason 'loses data on 3.14'
-        wheelyard yank acme-core --versions '<2' --reason 'no longer supported'
-        wheelyard yank acme-core 1.0 --file acme_core-1.0-py3-none-any.whl
-
-    Documentation: projects.md
-    """
+    """Mark VERSION of PROJECT, or one file of it, as not to be chosen any more."""
     _change(project_operations.yank, "yanked", "already yanked", **release)
 
 
-@cli_command("unyank", *RELEASE, *PACKAGES)
+@cli_command(
+    "unyank",
+    *RELEASE,
+    *PACKAGES,
+    examples=("wheelyard unyank acme-core 1.0", "wheelyard unyank acme-core --versions '>=1.5,<2'"),
+    page="projects.md",
+)
 def unyank_command(**release: Any) -> None:  # noqa: ANN401 - click's
-    """
-    Take the mark of `yank` back.
-
-    Examples:
-        wheelyard unyank acme-core 1.0
-        wheelyard unyank acme-core --versions '>=1.5,<2'
-
-    Documentation: projects.md
-    """
+    """Take the mark of `yank` back."""
     _change(project_operations.unyank, "no longer yanked", "not yanked", **release)
 
 
-@cli_command("pin", *RELEASE, *PACKAGES)
+@cli_command(
+    "pin",
+    *RELEASE,
+    *PACKAGES,
+    examples=(
+        "wheelyard pin acme-core 1.0 --reason 'runs at a customer'",
+        "wheelyard pin acme-core --versions '==1.*'",
+    ),
+    page="retention.md",
+)
 def pin_command(**release: Any) -> None:  # noqa: ANN401 - click's
-    """
-    Keep VERSION of PROJECT from rules of retention. It can still be deleted by hand.
-
-    Examples:
-        wheelyard pin acme-core 1.0 --reason 'runs at a customer'
-        wheelyard pin acme-core --versions '==1.*'
-
-    Documentation: retention.md
-    """
+    """Keep VERSION of PROJECT from rules of retention. It can still be deleted by hand."""
     _change(project_operations.pin, "pinned", "already pinned", **release)
 
 
-@cli_command("unpin", *RELEASE, *PACKAGES)
+@cli_command(
+    "unpin",
+    *RELEASE,
+    *PACKAGES,
+    examples=("wheelyard unpin acme-core 1.0", "wheelyard unpin acme-core --versions '<2'"),
+    page="retention.md",
+)
 def unpin_command(**release: Any) -> None:  # noqa: ANN401 - click's
-    """
-    Take back what `pin` did.
-
-    Examples:
-        wheelyard unpin acme-core 1.0
-        wheelyard unpin acme-core --versions '<2'
-
-    Documentation: retention.md
-    """
+    """Take back what `pin` did."""
     _change(project_operations.unpin, "no longer pinned", "not pinned", **release)
 
 
@@ -156,11 +154,28 @@ def _line_about(project: ChangedProject, change: ReleaseChange, what: str) -> st
 @cli_command(
     "delete",
     *RELEASE,
-    Option(["--dry-run"], is_flag=True),
-    Option(["--now"], is_flag=True),
-    Option(["--everywhere"], is_flag=True),
+    Option(["--dry-run"], is_flag=True, help="Print what would be deleted, and delete nothing."),
+    Option(
+        ["--now"],
+        is_flag=True,
+        help=(
+            "Remove the bytes of sha256:... now, also of files that are deleted already. "
+            "Nothing is removed while another index lists or keeps them."
+        ),
+    ),
+    Option(
+        ["--everywhere"],
+        is_flag=True,
+        help="With --now, from all indexes of the store. For administrators of the server.",
+    ),
     yes_option(),
     *PACKAGES,
+    examples=(
+        "wheelyard delete acme-core 1.0 --reason 'does not start'",
+        "wheelyard delete acme-core --versions '<2' --dry-run",
+        "wheelyard delete acme-core sha256:... --now --reason 'contains a secret'",
+    ),
+    page="projects.md",
 )
 def delete_command(
     *,
@@ -181,19 +196,6 @@ def delete_command(
 
     For a secret in a package, administrators remove bytes for good: `--now` with the digest of a
     file, which `delete` prints, removes all files of PROJECT with these bytes.
-
-    Options:
-        --dry-run: Print what would be deleted, and delete nothing.
-        --now: Remove the bytes of sha256:... now, also of files that are deleted already. Nothing
-            is removed while another index lists or keeps them.
-        --everywhere: With --now, from all indexes of the store. For administrators of the server.
-
-    Examples:
-        wheelyard delete acme-core 1.0 --reason 'does not start'
-        wheelyard delete acme-core --versions '<2' --dry-run
-        wheelyard delete acme-core sha256:... --now --reason 'contains a secret'
-
-    Documentation: projects.md
     """
     if everywhere and not now:
         raise click.UsageError("--everywhere needs --now.")
@@ -355,8 +357,14 @@ def _remove(api: Api, name: NormalizedName, removal: DigestRemoval, *, dry_run: 
 @cli_command(
     "restore",
     *RELEASE,
-    Option(["--dry-run"], is_flag=True),
+    Option(["--dry-run"], is_flag=True, help="Print what would be restored, and restore nothing."),
     *PACKAGES,
+    examples=(
+        "wheelyard restore acme-core",
+        "wheelyard restore acme-core 1.0 --reason 'was not the broken one'",
+        "wheelyard restore acme-core --versions '<2' --dry-run",
+    ),
+    page="projects.md",
 )
 def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # noqa: ANN401 - click's
     """
@@ -364,16 +372,6 @@ def restore_command(*, project: str, dry_run: bool, **release: Any) -> int:  # n
 
     The files come back as they were, and pinned if a rule of retention has deleted them. Without a
     version it prints what can be restored.
-
-    Options:
-        --dry-run: Print what would be restored, and restore nothing.
-
-    Examples:
-        wheelyard restore acme-core
-        wheelyard restore acme-core 1.0 --reason 'was not the broken one'
-        wheelyard restore acme-core --versions '<2' --dry-run
-
-    Documentation: projects.md
     """
     api, name = open_api(), parse_name(project)
     if release["version"] is None and release["versions"] is None and release["file"] is None:

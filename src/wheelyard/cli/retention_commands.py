@@ -19,11 +19,19 @@ from wheelyard.model.retention import JudgedRelease
 
 @cli_command(
     "retention",
-    Option(["--dry-run"], is_flag=True),
-    Option(["--verbose"], is_flag=True),
-    Option(["--index"], metavar="NAME"),
+    Option(
+        ["--dry-run"], is_flag=True, help="Print what would be deleted and why, and delete nothing."
+    ),
+    Option(["--verbose"], is_flag=True, help="Print also what is kept, and why."),
+    Option(["--index"], metavar="NAME", help="Apply only the rules about this index."),
     JSON,
     *INDEX,
+    examples=(
+        "wheelyard retention --dry-run",
+        "wheelyard retention --dry-run --verbose --index dev",
+        "wheelyard retention --server https://packages.acme.dev",
+    ),
+    page="retention.md",
 )
 def retention_command(*, dry_run: bool, verbose: bool, index: str | None) -> int:
     """
@@ -31,18 +39,6 @@ def retention_command(*, dry_run: bool, verbose: bool, index: str | None) -> int
 
     Latest releases, and those that are pinned or were promoted, are always kept. The status is 1 if
     a project was left alone, as its document cannot be read.
-
-    Options:
-        --dry-run: Print what would be deleted and why, and delete nothing.
-        --verbose: Print also what is kept, and why.
-        --index: Apply only the rules about this index.
-
-    Examples:
-        wheelyard retention --dry-run
-        wheelyard retention --dry-run --verbose --index dev
-        wheelyard retention --server https://packages.acme.dev
-
-    Documentation: retention.md
     """
     operation = preview_retention if dry_run else run_retention
     answer = open_api().call(operation, RetentionQuery(index, verbose))

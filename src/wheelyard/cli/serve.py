@@ -110,44 +110,43 @@ ACCESS: Final = (
 
 @cli_command(
     "serve",
-    Option(["--host"]),
-    Option(["--port"], type=int),
-    Option(["--workers"], type=int),
-    Option(["--private"], is_flag=True, default=None),
-    Option(["--watch", "places"], multiple=True, metavar="PLACE", shell_complete=complete_path),
-    Option(["--watch-every", "every"], type=click.FloatRange(min=1), metavar="SECONDS"),
-    Option(["--lenient"], is_flag=True),
+    Option(["--host"], help="Address to listen on.  [default: 127.0.0.1]"),
+    Option(["--port"], type=int, help="Port to listen on.  [default: $PORT, else 8080]"),
+    Option(["--workers"], type=int, help="Processes.  [default: 1]"),
+    Option(["--private"], is_flag=True, default=None, help="Reading needs a credential, too."),
+    Option(
+        ["--watch", "places"],
+        multiple=True,
+        metavar="PLACE",
+        shell_complete=complete_path,
+        help="Import what is and what appears in a folder or a bucket.",
+    ),
+    Option(
+        ["--watch-every", "every"],
+        type=click.FloatRange(min=1),
+        metavar="SECONDS",
+        help="How often to look there.  [default: 2, and 60 for a bucket]",
+    ),
+    Option(["--lenient"], is_flag=True, help="--watch: old files that fail only today's rules."),
     Option(
         ["--apply", "files"],
         multiple=True,
         metavar="FILE",
         type=click.Path(dir_okay=False, path_type=Path),
+        help="Put into the store first what this file says of the index, if it is a new one.",
     ),
     UPSTREAM,
     *ACCESS,
     *STORE,
+    examples=(
+        "wheelyard serve",
+        "wheelyard serve --store gs://acme-packages --host 0.0.0.0 --private",
+        "wheelyard serve --watch ~/packages --port 9000",
+    ),
+    page="operating.md",
 )
 def serve_command(**options: Any) -> None:  # noqa: ANN401 - click's; each goes where it is parsed
-    """
-    Run the server of the index, until a signal stops it.
-
-    Options:
-        --host: Address to listen on.  [default: 127.0.0.1]
-        --port: Port to listen on.  [default: $PORT, else 8080]
-        --workers: Processes.  [default: 1]
-        --private: Reading needs a credential, too.
-        --watch: Import what is and what appears in a folder or a bucket.
-        --watch-every: How often to look there.  [default: 2, and 60 for a bucket]
-        --lenient: --watch: old files that fail only today's rules.
-        --apply: Put into the store first what this file says of the index, if it is a new one.
-
-    Examples:
-        wheelyard serve
-        wheelyard serve --store gs://acme-packages --host 0.0.0.0 --private
-        wheelyard serve --watch ~/packages --port 9000
-
-    Documentation: operating.md
-    """
+    """Run the server of the index, until a signal stops it."""
     if not options["places"] and (options["lenient"] or options["every"]):
         raise click.UsageError("--lenient and --watch-every go with --watch.")
     overrides = overrides_of(options)
@@ -427,14 +426,22 @@ _IGNORED: Final = (
 @cli_command(
     "run",
     Argument(["folders"], nargs=-1, metavar="[DIR]...", type=click.Path(path_type=Path)),
-    Option(["-p", "--port"], type=int),
-    Option(["-i", "-H", "--interface", "--host", "host"]),
-    Option(["--workers"], type=int),
-    Option(["--lenient"], is_flag=True),
+    Option(["-p", "--port"], type=int, help="Port to listen on.  [default: $PORT, else 8080]"),
+    Option(
+        ["-i", "-H", "--interface", "--host", "host"],
+        help="Address to listen on.  [default: 0.0.0.0, which is every address]",
+    ),
+    Option(["--workers"], type=int, help="Processes.  [default: 1]"),
+    Option(["--lenient"], is_flag=True, help="Take old files that fail only today's rules."),
     UPSTREAM,
     *ACCESS,
     *_IGNORED,
     *store_options("$WHEELYARD_STORE, else DIR/.wheelyard"),
+    examples=(
+        "wheelyard run ~/packages",
+        "wheelyard run -p 8080 -P .htpasswd -a update,download,list ~/packages",
+    ),
+    page="migration/pypiserver.md",
 )
 def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN401 - click's
     """
@@ -444,18 +451,6 @@ def run_command(folders: tuple[Path, ...], **options: Any) -> None:  # noqa: ANN
 
     DIR is ~/packages by default. The store is .wheelyard in the first DIR, unless --store or a
     setting names another.
-
-    Options:
-        --port: Port to listen on.  [default: $PORT, else 8080]
-        --interface: Address to listen on.  [default: 0.0.0.0, which is every address]
-        --workers: Processes.  [default: 1]
-        --lenient: Take old files that fail only today's rules.
-
-    Examples:
-        wheelyard run ~/packages
-        wheelyard run -p 8080 -P .htpasswd -a update,download,list ~/packages
-
-    Documentation: migration/pypiserver.md
     """
     packages = tuple(folder.expanduser() for folder in folders or (Path("~/packages"),))
     overrides = overrides_of(options)

@@ -63,16 +63,20 @@ OTHER_CODES: Final = frozenset({"storage_credentials", "storage_unavailable", "o
 """Codes of errors that do not show whether a permission is missing."""
 
 
-@click.group("config", cls=CliGroup)
+@click.group("config", cls=CliGroup, page="settings.md")
 def config_command() -> None:
-    """
-    Check the settings, and print those in force.
-
-    Documentation: settings.md
-    """
+    """Check the settings, and print those in force."""
 
 
-@config_command.subcommand("check", *STORE)
+@config_command.subcommand(
+    "check",
+    *STORE,
+    examples=(
+        "wheelyard config check",
+        "wheelyard config check --config /etc/wheelyard/wheelyard.toml",
+    ),
+    page="settings.md",
+)
 def check() -> None:
     """
     Check the settings and every file that they name, and print those in force.
@@ -84,12 +88,6 @@ def check() -> None:
     it is one, and perhaps for a page, to see which hosts its files are on. If it is none, that is a
     warning, and so is a provider of [[sign_in]] that is not as the settings say, or a token that
     expires within 14 days.
-
-    Examples:
-        wheelyard config check
-        wheelyard config check --config /etc/wheelyard/wheelyard.toml
-
-    Documentation: settings.md
     """
     loaded = loaded_settings(passes_over_index=True)
     warn_of_settings_file(loaded)
@@ -117,22 +115,23 @@ def check() -> None:
     loaded_settings()  # raises for tables that describe the index, which would stop a server
 
 
-@config_command.subcommand("show", Option(["--all", "wants_all"], is_flag=True), JSON, *INDEX)
+@config_command.subcommand(
+    "show",
+    Option(["--all", "wants_all"], is_flag=True, help="Print the defaults, too."),
+    JSON,
+    *INDEX,
+    examples=(
+        "wheelyard config show",
+        "wheelyard config show --all",
+        "wheelyard config show --server https://packages.acme.dev",
+    ),
+    page="settings.md",
+)
 def show(*, wants_all: bool) -> None:
     """
     Print the settings in force that are no defaults, and the file, variable or option of each.
 
     Secrets are not shown. With --server they are those of a server.
-
-    Options:
-        --all: Print the defaults, too.
-
-    Examples:
-        wheelyard config show
-        wheelyard config show --all
-        wheelyard config show --server https://packages.acme.dev
-
-    Documentation: settings.md
     """
     listed = open_api().call(show_settings).settings
     settings = [setting for setting in listed if wants_all or not setting.is_default]
@@ -140,18 +139,18 @@ def show(*, wants_all: bool) -> None:
     print_result({"settings": settings}, lines)
 
 
-@cli_command("health", JSON, *INDEX)
+@cli_command(
+    "health",
+    JSON,
+    *INDEX,
+    examples=("wheelyard health --server https://packages.acme.dev", "wheelyard health --json"),
+    page="operating.md",
+)
 def health_command() -> int:
     """
     Print how a server is: its store, upstream indexes, files of credentials, queues, warnings.
 
     With a store it is what a command can see of it. The exit status is 1 if something has failed.
-
-    Examples:
-        wheelyard health --server https://packages.acme.dev
-        wheelyard health --json
-
-    Documentation: operating.md
     """
     health = open_api().call(show_health)
     print_result(health, ((part.state, part.name, part.text) for part in health.parts))

@@ -55,7 +55,17 @@ if TYPE_CHECKING:
     _Sites: TypeAlias = list[tuple[str, Export]]
 
 
-@cli_command("usage", JSON, *PACKAGES)
+@cli_command(
+    "usage",
+    JSON,
+    *PACKAGES,
+    examples=(
+        "wheelyard usage",
+        "wheelyard usage --json --index dev",
+        "wheelyard usage --server https://packages.acme.dev",
+    ),
+    page="quotas.md",
+)
 def usage_command() -> None:
     """
     Print how much each private project stores, the largest first: bytes, files, name, quota.
@@ -65,13 +75,6 @@ def usage_command() -> None:
     the last column is how much of it is used. With a store, it reads the documents of projects that
     no server has looked at. The last line has what public packages take that are kept, with their
     core metadata, if there are any.
-
-    Examples:
-        wheelyard usage
-        wheelyard usage --json --index dev
-        wheelyard usage --server https://packages.acme.dev
-
-    Documentation: quotas.md
     """
     api = open_api()
     if isinstance(api, LocalApi):
@@ -108,24 +111,23 @@ def _usage_line(usage: ProjectUsage | IndexUsage, name: str) -> tuple[str, ...]:
 
 
 @cli_command(
-    "check", Option(["--rebuild"], is_flag=True), Option(["--sweep"], is_flag=True), *OUTPUT, *STORE
+    "check",
+    Option(["--rebuild"], is_flag=True, help="Fold every journal again into its document."),
+    Option(["--sweep"], is_flag=True, help="Remove what dead uploads and tokens left."),
+    *OUTPUT,
+    *STORE,
+    examples=(
+        "wheelyard check",
+        "wheelyard check --sweep --json",
+        "wheelyard check --store gs://acme-packages",
+    ),
+    page="store.md",
 )
 def check_command(*, rebuild: bool, sweep: bool) -> int:
     """
     Verify every byte, digest, link and document.
 
     What can be repaired without a backup is repaired. The exit status is 1 if something is damaged.
-
-    Options:
-        --rebuild: Fold every journal again into its document.
-        --sweep: Remove what dead uploads and tokens left.
-
-    Examples:
-        wheelyard check
-        wheelyard check --sweep --json
-        wheelyard check --store gs://acme-packages
-
-    Documentation: store.md
     """
     index = existing_index()
     with shown_progress("check", is_size=True) as progress:
@@ -167,9 +169,19 @@ REMOTE_THREADS: Final = 16
     "copy",
     Argument(["source"], metavar="FROM", shell_complete=complete_path),
     Argument(["target"], metavar="TO", shell_complete=complete_path),
-    Option(["--with-credentials"], is_flag=True),
+    Option(
+        ["--with-credentials"],
+        is_flag=True,
+        help="Also the API tokens, as digests, and the grants of the store.",
+    ),
     *OUTPUT,
     CONFIG,
+    examples=(
+        "wheelyard copy ./wheelyard-data /mnt/backup/wheelyard",
+        "wheelyard copy gs://acme-packages gs://acme-backup --with-credentials",
+        "wheelyard copy --quiet gs://acme-packages/team ./copy",
+    ),
+    page="backup.md",
 )
 def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     """
@@ -182,16 +194,6 @@ def copy_command(*, source: str, target: str, with_credentials: bool) -> int:
     Files that were deleted in FROM stay in TO, unlisted, until 'wheelyard check --sweep' there. A
     project that was changed in TO is left alone, and the command fails. Lines of htpasswd files
     that are outdated in FROM are so in TO.
-
-    Options:
-        --with-credentials: Also the API tokens, as digests, and the grants of the store.
-
-    Examples:
-        wheelyard copy ./wheelyard-data /mnt/backup/wheelyard
-        wheelyard copy gs://acme-packages gs://acme-backup --with-credentials
-        wheelyard copy --quiet gs://acme-packages/team ./copy
-
-    Documentation: backup.md
     """
     settings = command_settings()
     # as early as possible: first the places that were typed, before a store is opened, and then
@@ -328,12 +330,24 @@ def _place(location: str) -> str:
 @cli_command(
     "export",
     Argument(["dest"], metavar="DEST", shell_complete=complete_path),
-    Option(["--files"], metavar="copy|URL"),
-    Option(["--base-url"], metavar="URL"),
-    Option(["--gzip/--no-gzip", "is_gzipped"], default=None),
-    Option(["--all", "everything"], is_flag=True),
+    Option(
+        ["--files"],
+        metavar="copy|URL",
+        help="Copy distributions to the site, or leave them where URL serves them.",
+    ),
+    Option(["--base-url"], metavar="URL", help="What the site is served as."),
+    Option(["--gzip/--no-gzip", "is_gzipped"], default=None, help="Compress pages, too."),
+    Option(
+        ["--all", "everything"], is_flag=True, help="Make every page again, over whatever is there."
+    ),
     *OUTPUT,
     *STORE,
+    examples=(
+        "wheelyard export /srv/www/packages --base-url https://packages.example.com",
+        "wheelyard export s3://acme-site",
+        "wheelyard export site --all",
+    ),
+    page="static-site.md",
 )
 def export_command(
     *, dest: str, files: str | None, base_url: str | None, is_gzipped: bool | None, everything: bool
@@ -345,19 +359,6 @@ def export_command(
     were then. With --all, every page is made again, which repairs a damaged site, and folders of
     indexes without packages that do not exist are deleted. Anyone who can read DEST can read
     everything in it.
-
-    Options:
-        --files: Copy distributions to the site, or leave them where URL serves them.
-        --base-url: What the site is served as.
-        --gzip: Compress pages, too.
-        --all: Make every page again, over whatever is there.
-
-    Examples:
-        wheelyard export /srv/www/packages --base-url https://packages.example.com
-        wheelyard export s3://acme-site
-        wheelyard export site --all
-
-    Documentation: static-site.md
     """
     requested = RequestedOptions(
         base_url=base_url and _url(base_url, "--base-url"),

@@ -1,10 +1,9 @@
 """What the commands on the tables of each kind share: list, history, add, change, remove."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import click
-from click import Option
 
 from wheelyard.api.project_operations import WHOLE_HISTORY
 from wheelyard.api.table_operations import TableOperations
@@ -16,8 +15,6 @@ from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import with_name
 from wheelyard.model.stored_tables import ListedTable
 from wheelyard.remedies import Caution
-
-NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
 
 
 class TableCommands:

@@ -31,50 +31,55 @@ from wheelyard.model.public_packages import (
 )
 
 
-@click.group("upstream", cls=CliGroup)
+@click.group("upstream", cls=CliGroup, page="upstream.md")
 def upstream_command() -> None:
-    """
-    Approve, block and clear out packages of upstream indexes.
-
-    Documentation: upstream.md
-    """
+    """Approve, block and clear out packages of upstream indexes."""
 
 
 for _command in (approve, block, decisions, requests, request, sweep):
     upstream_command.add_command(_command)
 
 
-@upstream_command.subcommand("why", PROJECT, VERSION, JSON, *PACKAGES)
+@upstream_command.subcommand(
+    "why",
+    PROJECT,
+    VERSION,
+    JSON,
+    *PACKAGES,
+    examples=(
+        "wheelyard upstream why requests 2.32.6",
+        "wheelyard upstream why requests --json",
+        "wheelyard upstream why requests --server https://packages.acme.dev",
+    ),
+    page="upstream-policy.md",
+)
 def why(project: str, version: str | None) -> int:
     """
     Print what clients get for PROJECT, or for one VERSION of it, and why not the rest.
 
     It asks the upstream index as a client would, and no upstream index for a private name. Exit
     status 0 if some file is shown, 1 if none is.
-
-    Examples:
-        wheelyard upstream why requests 2.32.6
-        wheelyard upstream why requests --json
-        wheelyard upstream why requests --server https://packages.acme.dev
-
-    Documentation: upstream-policy.md
     """
     return print_explanation(open_api(), WhyQuestion(parse_name(project), version or ""))
 
 
-@upstream_command.subcommand("refresh", PROJECT, JSON, *INDEX)
+@upstream_command.subcommand(
+    "refresh",
+    PROJECT,
+    JSON,
+    *INDEX,
+    examples=(
+        "wheelyard upstream refresh requests",
+        "wheelyard upstream refresh requests --server https://packages.acme.dev",
+    ),
+    page="upstream.md",
+)
 def refresh(project: str) -> int:
     """
     Ask the upstream index for PROJECT now, such as after a release or for a name that was missing.
 
     Servers that run have what has come within ten seconds. With --server, it is for whoever may
     upload something there. Exit status 0 if an index has it, 1 if none has.
-
-    Examples:
-        wheelyard upstream refresh requests
-        wheelyard upstream refresh requests --server https://packages.acme.dev
-
-    Documentation: upstream.md
     """
     page = open_api().call(public_package_operations.refresh, Refresh(parse_name(project)))
     print_result(page, _page_changes(page))
@@ -94,7 +99,14 @@ def _page_changes(page: RefreshedPage) -> Iterator[str]:
     yield from (f"removed  {filename}" for filename in page.removed)
 
 
-@upstream_command.subcommand("forget", PROJECT, *OUTPUT, *STORE)
+@upstream_command.subcommand(
+    "forget",
+    PROJECT,
+    *OUTPUT,
+    *STORE,
+    examples=("wheelyard upstream forget requests", "wheelyard upstream forget requests --json"),
+    page="upstream-behaviour.md",
+)
 def forget(*, project: str) -> None:
     """
     Forget which upstream index owns PROJECT, and which digests its files had.
@@ -102,12 +114,6 @@ def forget(*, project: str) -> None:
     It is for a name of one index that another one has now, and for a file that is hidden because
     its digest has changed. Find out why first: the next request takes what it finds.
     Servers that run follow when they ask for the page next.
-
-    Examples:
-        wheelyard upstream forget requests
-        wheelyard upstream forget requests --json
-
-    Documentation: upstream-behaviour.md
     """
     index, name = existing_index(), parse_name(project)
     owner = require_upstream(index).pages.forget(name)
@@ -115,7 +121,16 @@ def forget(*, project: str) -> None:
     print_result({"project": name, "owner": owner}, [f"forgot {name}: {past}"])
 
 
-@upstream_command.subcommand("accept-osv", *OUTPUT, *STORE)
+@upstream_command.subcommand(
+    "accept-osv",
+    *OUTPUT,
+    *STORE,
+    examples=(
+        "wheelyard upstream accept-osv",
+        "wheelyard upstream accept-osv --config /etc/wheelyard/wheelyard.toml",
+    ),
+    page="upstream-policy.md",
+)
 def accept_osv() -> None:
     """
     Accept the OSV database of the settings as it is, though it has fewer entries than before.
@@ -123,12 +138,6 @@ def accept_osv() -> None:
     Servers refuse one that lacks more than a tenth of the entries of the one before, because what
     it lacks would no longer be hidden. Find out why they are gone first. Servers that run follow
     with the next request for a public package.
-
-    Examples:
-        wheelyard upstream accept-osv
-        wheelyard upstream accept-osv --config /etc/wheelyard/wheelyard.toml
-
-    Documentation: upstream-policy.md
     """
     osv = require_upstream(existing_index()).policy.osv
     if osv is None:

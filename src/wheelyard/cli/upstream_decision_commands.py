@@ -57,14 +57,36 @@ INCOMPLETE_STATUS: Final = 3
         type=click.Path(path_type=Path),
         multiple=True,
         metavar="FILE",
+        help="A pylock.toml; - for standard input; may be given again.",
     ),
-    Option(["--unblock"], is_flag=True),
-    Option(["--dry-run"], is_flag=True),
-    Option(["--despite"], multiple=True, metavar="RULE"),
-    Option(["--sha256"], multiple=True, metavar="DIGEST"),
+    Option(["--unblock"], is_flag=True, help="-r: approve also what is blocked."),
+    Option(
+        ["--dry-run"], is_flag=True, help="-r: say what would be approved, and approve nothing."
+    ),
+    Option(
+        ["--despite"],
+        multiple=True,
+        metavar="RULE",
+        help=(
+            "Also lift this rule: licence, snapshot, cooldown; with VERSION vulnerable or "
+            "malicious."
+        ),
+    ),
+    Option(
+        ["--sha256"],
+        multiple=True,
+        metavar="DIGEST",
+        help="Approve the file of VERSION with this digest, and ask no upstream index; repeatable.",
+    ),
     REASON,
     JSON,
     *INDEX,
+    examples=(
+        "wheelyard upstream approve requests 2.32.5 --reason 'security fix'",
+        "wheelyard upstream approve pyside6 6.9.0 --despite licence --reason 'bought'",
+        "wheelyard upstream approve -r pylock.toml --reason 'TICKET-7'",
+    ),
+    page="upstream-policy.md",
 )
 def approve(
     *,
@@ -86,22 +108,6 @@ def approve(
     With -r it is about exactly the files whose digests the lock files list, version by version, by
     one commit, and no upstream index is asked. What was approved before stays so. Private names
     are left out. What is blocked stays blocked, and is named, and the exit status is 3.
-
-    Options:
-        --requirement: A pylock.toml; - for standard input; may be given again.
-        --unblock: -r: approve also what is blocked.
-        --dry-run: -r: say what would be approved, and approve nothing.
-        --despite: Also lift this rule: licence, snapshot, cooldown; with VERSION vulnerable or
-            malicious.
-        --sha256: Approve the file of VERSION with this digest, and ask no upstream index;
-            repeatable.
-
-    Examples:
-        wheelyard upstream approve requests 2.32.5 --reason 'security fix'
-        wheelyard upstream approve pyside6 6.9.0 --despite licence --reason 'bought'
-        wheelyard upstream approve -r pylock.toml --reason 'TICKET-7'
-
-    Documentation: upstream-policy.md
     """
     asked = _Options(**options)
     if paths:
@@ -214,18 +220,23 @@ def _summary_lines(
     )
 
 
-@cli_command("block", PROJECT, VERSION, REASON, *INDEX)
+@cli_command(
+    "block",
+    PROJECT,
+    VERSION,
+    REASON,
+    *INDEX,
+    examples=(
+        "wheelyard upstream block leftpad --reason 'taken over'",
+        "wheelyard upstream block requests 2.32.0 --reason 'loses cookies'",
+    ),
+    page="upstream-policy.md",
+)
 def block(*, project: str, version: str | None, reason: str) -> None:
     """
     Hide a public PROJECT, or one VERSION of it, from every client, also from direct URLs.
 
     Blocking a whole project takes back the approvals of its versions. 'approve' takes it back.
-
-    Examples:
-        wheelyard upstream block leftpad --reason 'taken over'
-        wheelyard upstream block requests 2.32.0 --reason 'loses cookies'
-
-    Documentation: upstream-policy.md
     """
     name, wanted = parse_name(project), str(parse_version(version)) if version else ""
     open_api().call(public_package_operations.block, Block(name, wanted, reason))
@@ -235,24 +246,18 @@ def block(*, project: str, version: str | None, reason: str) -> None:
 @cli_command(
     "decisions",
     Argument(["project"], required=False),
-    Option(["--history"], is_flag=True),
+    Option(["--history"], is_flag=True, help="Every decision ever made, the oldest first."),
     JSON,
     *INDEX,
+    examples=(
+        "wheelyard upstream decisions",
+        "wheelyard upstream decisions requests",
+        "wheelyard upstream decisions --history",
+    ),
+    page="upstream-policy.md",
 )
 def decisions(project: str | None, *, history: bool) -> None:
-    """
-    Print what was approved and blocked, of every PROJECT or of one: when, by whom, what, why.
-
-    Options:
-        --history: Every decision ever made, the oldest first.
-
-    Examples:
-        wheelyard upstream decisions
-        wheelyard upstream decisions requests
-        wheelyard upstream decisions --history
-
-    Documentation: upstream-policy.md
-    """
+    """Print what was approved and blocked, of every PROJECT or of one: when, by whom, what, why."""
     api, name = open_api(), parse_name(project) if project else None
     if history:
         commits = api.call(public_package_operations.decision_history, After()).commits

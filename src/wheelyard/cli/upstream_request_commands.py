@@ -15,7 +15,16 @@ from wheelyard.model.distribution_filename import parse_name, parse_version
 from wheelyard.model.grants import with_name
 
 
-@cli_command("requests", JSON, *INDEX)
+@cli_command(
+    "requests",
+    JSON,
+    *INDEX,
+    examples=(
+        "wheelyard upstream requests",
+        "wheelyard upstream requests --json --server https://packages.acme.dev",
+    ),
+    page="upstream-policy.md",
+)
 def requests() -> None:
     """
     Print what clients and people wanted of public packages and the policy hid, and who they are.
@@ -23,12 +32,6 @@ def requests() -> None:
     It has what was wanted in the last two weeks, and was neither approved nor blocked since:
     refused files, names of which nothing is shown, and what people asked for with 'request'.
     Servers write what clients wanted within a few minutes. 'approve' and 'block' decide.
-
-    Examples:
-        wheelyard upstream requests
-        wheelyard upstream requests --json --server https://packages.acme.dev
-
-    Documentation: upstream-policy.md
     """
     api = open_api()
     listed = api.call(package_request_operations.list_requests)
@@ -65,18 +68,17 @@ def _lines(request: WaitingRequest, api: Api) -> Iterator[str]:
     Option(["--reason"], required=True, help="Why you need it; whoever decides reads that."),
     JSON,
     *INDEX,
+    examples=(
+        "wheelyard upstream request pyside6 6.9.0 --reason 'for the new viewer'",
+        "wheelyard upstream request leftpad --reason TICKET-7 --json",
+    ),
+    page="upstream-policy.md",
 )
 def request(*, project: str, version: str | None, reason: str) -> None:
     """
     Ask for a public PROJECT, or one VERSION of it, that is hidden.
 
     Whoever may approve public packages sees who asks, and why. Asking again replaces the reason.
-
-    Examples:
-        wheelyard upstream request pyside6 6.9.0 --reason 'for the new viewer'
-        wheelyard upstream request leftpad --reason TICKET-7 --json
-
-    Documentation: upstream-policy.md
     """
     name, wanted = parse_name(project), str(parse_version(version)) if version else ""
     asked = open_api().call(

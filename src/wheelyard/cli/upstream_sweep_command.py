@@ -24,11 +24,27 @@ from wheelyard.wiring.stores import upstream_store
 
 @cli_command(
     "sweep",
-    Option(["--unused-for"], metavar="TIME"),
-    Option(["--max-size"], metavar="SIZE"),
-    Option(["--dry-run"], is_flag=True),
+    Option(
+        ["--unused-for"],
+        metavar="TIME",
+        help="Remove files that were not used for so long: 90d, 8w. A use is noted once a day.",
+    ),
+    Option(
+        ["--max-size"],
+        metavar="SIZE",
+        help=(
+            "Then remove files until the rest takes no more than so much: 200GiB. Those go "
+            "first that were not used for longest."
+        ),
+    ),
+    Option(["--dry-run"], is_flag=True, help="Say what would be removed, and remove nothing."),
     *OUTPUT,
     *STORE,
+    examples=(
+        "wheelyard upstream sweep --unused-for 90d --dry-run",
+        "wheelyard upstream sweep --unused-for 90d --max-size 200GiB",
+    ),
+    page="upstream-behaviour.md",
 )
 def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> None:
     """
@@ -36,19 +52,6 @@ def sweep(*, unused_for: str | None, max_size: str | None, dry_run: bool) -> Non
 
     Private files are never touched. Servers may run meanwhile: a file that is asked for again is
     fetched again. Pages stay, as they say who owns a name.
-
-    Options:
-        --unused-for: Remove files that were not used for so long: 90d, 8w. A use is noted once a
-            day.
-        --max-size: Then remove files until the rest takes no more than so much: 200GiB. Those go
-            first that were not used for longest.
-        --dry-run: Say what would be removed, and remove nothing.
-
-    Examples:
-        wheelyard upstream sweep --unused-for 90d --dry-run
-        wheelyard upstream sweep --unused-for 90d --max-size 200GiB
-
-    Documentation: upstream-behaviour.md
     """
     if unused_for is None and max_size is None:
         raise Invalid("Say what to remove: --unused-for 90d, or --max-size 200GiB, or both.")

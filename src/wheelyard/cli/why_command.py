@@ -21,9 +21,20 @@ from wheelyard.remedies import Advice, Remedy
     "why",
     PROJECT,
     VERSION,
-    Option(["--as-of"], type=DateTime(["%Y-%m-%d"]), metavar="DATE"),
+    Option(
+        ["--as-of"],
+        type=DateTime(["%Y-%m-%d"]),
+        metavar="DATE",
+        help="What clients get from the index as of this day, which ends at midnight UTC.",
+    ),
     JSON,
     *PACKAGES,
+    examples=(
+        "wheelyard why requests 2.32.6",
+        "wheelyard why acme-core --index stable --as-of 2026-01-01",
+        "wheelyard why requests --json --server https://packages.acme.dev",
+    ),
+    page="rules.md",
 )
 def why_command(*, project: str, version: str | None, as_of: datetime | None) -> int:
     """
@@ -31,16 +42,6 @@ def why_command(*, project: str, version: str | None, as_of: datetime | None) ->
 
     It asks an upstream index as a client would, and none for a private name. With --index, it is
     about that index, its layers and its rules. Exit status 0 if some file is shown, 1 if none is.
-
-    Options:
-        --as-of: What clients get from the index as of this day, which ends at midnight UTC.
-
-    Examples:
-        wheelyard why requests 2.32.6
-        wheelyard why acme-core --index stable --as-of 2026-01-01
-        wheelyard why requests --json --server https://packages.acme.dev
-
-    Documentation: rules.md
     """
     day = as_of.date() if as_of else None
     return print_explanation(open_api(), WhyQuestion(parse_name(project), version or "", day))
