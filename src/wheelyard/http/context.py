@@ -31,6 +31,7 @@ from wheelyard.wiring.server import Server
 
 if TYPE_CHECKING:
     from wheelyard.downloads.reading import Downloads
+    from wheelyard.http.request_authentication import RequestAuthenticator
     from wheelyard.http.upstream_reader import UpstreamReader
     from wheelyard.http.web_pages import WebPages
 
@@ -147,10 +148,12 @@ class IndexRequest(Request):
     """
     A request for an index, by which handlers know the index: they are made once for all of them.
 
-    Whoever makes one sets both attributes.
+    Whoever makes one sets all attributes.
     """
 
     context: IndexContext
     """What the index has for itself."""
     web: "WebPages"
     """Its pages for people."""
+    authenticator: "RequestAuthenticator"
+    """What says who has sent a form or a cookie, as for the headers of all requests."""

@@ -204,7 +204,7 @@ class IndexApp:
         self._prefix = context.index.settings.server.path_prefix
         self._body_timeouts = body_timeouts
         self._instrumentation = instrumentation
-        authenticator = RequestAuthenticator(context)
+        self._authenticator = authenticator = RequestAuthenticator(context)
         self._host_policy = HostPolicy.of(context.index.server.settings)
         self._trusted_proxies = authenticator.trusted_proxies
         self._dispatcher = Dispatcher(authenticator)
@@ -230,6 +230,7 @@ class IndexApp:
         request = scope[REQUEST] = IndexRequest(scope, body, headers, UNAUTHENTICATED, address)
         request.context = self.context
         request.web = self._web
+        request.authenticator = self._authenticator
         self._instrumentation.start(request)
         try:
             await self._checked(scope, body, body.closing(send))

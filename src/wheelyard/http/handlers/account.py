@@ -24,7 +24,6 @@ from wheelyard.http.messages import NO_STORE, Response, redirect
 from wheelyard.http.request_authentication import (
     AUTHORIZATION_LIMIT_BYTES,
     CallerElsewhere,
-    RequestAuthenticator,
     SessionCookie,
 )
 from wheelyard.http.responses import load_projects
@@ -111,9 +110,8 @@ def sign_in(request: IndexRequest) -> Response:
     target = local_path(fields.exact_text("next"), index.settings.server)
     try:
         credential = _credential(fields, request.address)
-        authenticator = RequestAuthenticator(request.context)
-        caller = authenticator.verify(request, credential)
-        authenticator.use_session(request)
+        caller = request.authenticator.verify(request, credential)
+        request.authenticator.use_session(request)
         index.authenticator.count_sign_in(caller, request.address)
         value, session = index.sessions.begin(credential, caller)
         if request.browser_session is not None:  # which the browser had before
@@ -128,7 +126,7 @@ def sign_out(request: IndexRequest) -> Response:
     """Handle POST `/-/sign-out/`: end the session, and take its cookie from the browser."""
     cookie, context = _require_cookie(request), request.context
     fields = read_form(request)
-    RequestAuthenticator(context).use_session(request)
+    request.authenticator.use_session(request)
     if request.browser_session is not None:
         require_form_token(request, fields.text(CSRF_FIELD))
         context.index.sessions.end(request.browser_session, request.caller.principal)
