@@ -85,6 +85,12 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 remedy="choose another",
             ),
             ErrorCodes(
+                codes=("unknown_index",),
+                statuses=(409,),
+                happened="a right names an index that does not exist",
+                remedy="correct the name, or make the index first",
+            ),
+            ErrorCodes(
                 codes=("index_in_use",),
                 statuses=(409,),
                 happened="the index has packages, or is a layer of another one",
@@ -391,6 +397,18 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 statuses=(409,),
                 happened="another trusted publisher has this id",
                 remedy="choose another id, or change that publisher",
+            ),
+            ErrorCodes(
+                codes=("private_name",),
+                statuses=(409,),
+                happened="the name is private, and decisions are about public packages",
+                remedy="yank the release instead",
+            ),
+            ErrorCodes(
+                codes=("no_upstream",),
+                statuses=(409,),
+                happened="nobody can be asked about the package, as there is no upstream index",
+                remedy="give the digests of its files, or the settings of the server",
             ),
             ErrorCodes(
                 codes=("decisions_changed",),

@@ -6,6 +6,7 @@ docs/openapi.json, made from the table of operations: `python -m tools.openapi` 
 
 import ast
 import json
+import re
 from inspect import cleandoc, getdoc, getsource
 from pathlib import Path
 from textwrap import dedent
@@ -14,18 +15,137 @@ from typing import Any, Final, get_args
 import msgspec
 from msgspec.structs import fields
 
+from wheelyard.api.apply_operations import SOURCE_LIMIT_CHARS
 from wheelyard.api.operation import ApiOperation, RequiredRight
 from wheelyard.api.table import OPERATIONS
+from wheelyard.model.grants import ACTIONS, GROUP_NAME
+from wheelyard.model.index_name import DATED, NAME_LIMIT_CHARS, RESERVED_INDEX_NAMES
+from wheelyard.model.project_json import ENTRY_KINDS, SHOWN_KINDS
+from wheelyard.model.rule_reasons import LIFTABLE, OF_VERSIONS
+from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
+from wheelyard.operations.lifecycle import REASON_LIMIT
 
 PAGE: Final = Path(__file__).resolve().parents[1] / "docs" / "openapi.json"
 BASE: Final = Path(__file__).with_name("openapi_base.json")
 REF: Final = "#/components/schemas/"
+_NAMES_VERSION: Final = {"required": ["version"], "properties": {"version": {"minLength": 1}}}
+OF_A_VERSION: Final[dict[str, Any]] = {
+    "allOf": [
+        {
+            "if": {"required": ["sha256"], "properties": {"sha256": {"minItems": 1}}},
+            "then": _NAMES_VERSION,
+        },
+        {
+            "if": {
+                "required": ["despite"],
+                "properties": {"despite": {"contains": {"enum": sorted(map(str, OF_VERSIONS))}}},
+            },
+            "then": _NAMES_VERSION,
+        },
+    ]
+}
 EXTRA: Final[dict[str, dict[str, Any]]] = {
-    "ReleaseChange": {"oneOf": [{"required": ["version"]}, {"required": ["versions"]}]}
+    "ReleaseChange": {"oneOf": [{"required": ["version"]}, {"required": ["versions"]}]},
+    "NewToken": {
+        "allOf": [
+            {
+                "not": {
+                    "required": ["days", "expires"],
+                    "properties": {"days": {"type": "integer"}, "expires": {"type": "string"}},
+                }
+            },
+            {
+                "not": {
+                    "required": ["can", "projects"],
+                    "properties": {
+                        "can": {"type": "array", "contains": {"const": "admin"}},
+                        "projects": {"type": "array", "contains": {"not": {"const": "*"}}},
+                    },
+                }
+            },
+        ]
+    },
+    "Approval": OF_A_VERSION,
+    "DecidedPackage": OF_A_VERSION,
 }
 """What no type says."""
+TITLES: Final = {
+    "a line of text": "Note",
+    'indexes such as "dev,prod"': "RightIndexes",
+    "a principal": "Principal",
+    "a pattern of names": "Pattern",
+    "an action": "GrantAction",
+}
+"""The texts that types of files are, by what messages call them."""
+FREE_FORM: Final = frozenset(
+    {"Principal", "Principals", "IndexKeys", "PublisherKeys", "Tables", "JournalPlace"}
+)
+"""Texts and tables of which the schema does not say all."""
+ONE_LINE: Final = r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
+_WORDS: Final = "|".join(sorted(RESERVED_INDEX_NAMES))
+_INDEX: Final = (
+    rf"(?!(?:{_WORDS}|{DATED}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}})(?: *(?:,|$)))"
+    rf"[a-z0-9](?:[a-z0-9-]{{0,{NAME_LIMIT_CHARS - 2}}}[a-z0-9])?"
+)
+_RIGHT_INDEX: Final = rf"(?:\*|{_INDEX})"
+_INDEXES: Final = rf"{_RIGHT_INDEX}(?: *, *{_RIGHT_INDEX})*"
+TEXTS: Final[dict[str, dict[str, Any]]] = {
+    "Note": {
+        "type": "string",
+        "maxLength": NOTE_LIMIT_CHARS,
+        "pattern": f"^{ONE_LINE}*$",
+        "description": "One line of text, or nothing.",
+    },
+    "WrittenReason": {
+        "type": "string",
+        "maxLength": REASON_LIMIT,
+        "pattern": rf"^{ONE_LINE}*(?!\s){ONE_LINE}{ONE_LINE}*$",
+        "description": "One line of text that is not blank.",
+    },
+    "Source": {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": SOURCE_LIMIT_CHARS,
+        "pattern": f"^{ONE_LINE}*$",
+        "description": "The name of a file.",
+    },
+    "IndexName": {"type": "string", "pattern": f"^{_INDEX}$"},
+    "OptionalIndex": {"type": "string", "pattern": f"^(?:{_INDEX})?$"},
+    "RightIndexes": {
+        "type": "string",
+        "pattern": f"^(?:{_INDEXES})?$",
+        "description": "Names of indexes with commas between them, `*`, or nothing.",
+    },
+    "WrittenIndexes": {"type": "string", "pattern": f"^{_INDEXES}$"},
+    "OptionalName": {
+        "anyOf": [{"$ref": "#/components/schemas/Name"}, {"type": "string", "maxLength": 0}]
+    },
+    "GroupName": {"type": "string", "pattern": f"^{GROUP_NAME.pattern}$"},
+    "GrantAction": {"type": "string", "enum": list(ACTIONS)},
+    "ApprovalRule": {"type": "string", "enum": list(map(str, LIFTABLE))},
+    "EntryKind": {"type": "string", "enum": ["", *ENTRY_KINDS, *SHOWN_KINDS]},
+    "JournalPlace": {
+        "type": "string",
+        "description": "What an answer has as `next`. Anything else is refused.",
+    },
+    "Principal": {
+        "type": "string",
+        "minLength": 1,
+        "description": "Such as user:ana@acme.dev, in a form that docs/access.md has.",
+    },
+    "Principals": {
+        "type": "string",
+        "minLength": 1,
+        "description": "Principals with commas between them, or token:ID.",
+    },
+    "IndexKeys": {"type": "object", "description": "As docs/indexes.md has them."},
+    "PublisherKeys": {"type": "object", "description": "As docs/trusted-publishing.md has them."},
+    "Tables": {"type": "object", "description": "As docs/index-file.md has them."},
+}
+"""Texts and tables whose rules are in the code."""
 PATH_TEXTS: Final = {"name": "Name", "id": "TokenId"}
 FAILURES: Final = {
+    "400": "What the schema does not say of a text or a table is wrong.",
     "4XX": "An error, with its code and message.",
     "502": "The upstream index gives no usable answer.",
     "503": "The store, or an upstream index, does not answer.",
@@ -36,7 +156,7 @@ FAILURES: Final = {
 def document() -> dict[str, Any]:
     """Return the description of today."""
     base: dict[str, Any] = json.loads(BASE.read_text(encoding="utf-8"))
-    texts = base["components"]["schemas"]
+    texts = base["components"]["schemas"] | TEXTS
     paths: dict[str, Any] = {}
     for row in OPERATIONS:
         described = paths.setdefault(f"/api/v1/{row.path}", {})
@@ -103,9 +223,10 @@ def _named(schema: Any, texts: dict[str, Any]) -> Any:  # noqa: ANN401 - any JSO
         return [_named(each, texts) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    if schema.get("title") in texts:
+    title = TITLES.get(schema.get("title", ""), schema.get("title"))
+    if title in texts:
         about = {name: schema[name] for name in ("description",) if name in schema}
-        return {"$ref": f"{REF}{schema['title']}", **about}
+        return {"$ref": f"{REF}{title}", **about}
     return {
         name: {key: _named(each, texts) for key, each in value.items()}
         if name == "properties"
@@ -128,8 +249,16 @@ def _operation(row: ApiOperation, texts: dict[str, Any]) -> dict[str, Any]:
     if row.body and row.method != "GET":
         content = {"schema": {"$ref": f"{REF}{row.body.__name__}"}}
         described["requestBody"] = {"required": True, "content": {"application/json": content}}
-    described["responses"] = _responses(row)
+    is_free = row.body is not None and bool(_titles([row.body]) & FREE_FORM)
+    described["responses"] = _responses(row, is_free=is_free)
     return described
+
+
+def _titles(types: list[Any]) -> set[str]:
+    """Return the titles of all texts and tables in types."""
+    _, made = msgspec.json.schema_components(types, ref_template=f"{REF}{{name}}")
+    titles = re.findall(r'"title": "([^"]+)"', json.dumps(made))
+    return {TITLES.get(title, title) for title in titles}
 
 
 def _path_parameters(row: ApiOperation) -> list[dict[str, Any]]:
@@ -157,8 +286,9 @@ def _query_parameters(row: ApiOperation, texts: dict[str, Any]) -> list[dict[str
     ]
 
 
-def _responses(row: ApiOperation) -> dict[str, Any]:
+def _responses(row: ApiOperation, *, is_free: bool) -> dict[str, Any]:
     statuses = ["4XX", "503"]
+    statuses += ["400"] if is_free else []
     statuses += ["507"] if row.method != "GET" else []
     statuses += ["502"] if row.asks_upstream else []
     refused = {"application/json": {"schema": {"$ref": f"{REF}Refusal"}}}

@@ -99,6 +99,7 @@ def running_google_server(
     store: Store | None = None,
     *,
     is_private: bool = True,
+    failed_login_per_minute: int = AccessSettings().failed_login_per_minute,
 ) -> Iterator[GoogleUsersServer]:
     """
     Serve an index that every kind of credential opens, and nobody else unless a grant says so.
@@ -122,6 +123,7 @@ def running_google_server(
                 htpasswd_may=(),
                 htpasswd_file=str(folder / "htpasswd"),
                 static_tokens_file=str(folder / "tokens.toml"),
+                failed_login_per_minute=failed_login_per_minute,
             ),
             google=GoogleSettings(
                 allow_private=True,

@@ -13,7 +13,7 @@ from wheelyard.api import package_request_operations as requests
 from wheelyard.api import public_package_operations as packages
 from wheelyard.api import why_operations
 from wheelyard.api.table import LocalApi
-from wheelyard.errors import Forbidden, Invalid, NotFound, WheelyardError
+from wheelyard.errors import Conflict, Forbidden, NotFound, WheelyardError
 from wheelyard.model.access import EVERY_PROJECT, Action, Caller, Pattern, Scope
 from wheelyard.model.index_name import EVERY_INDEX, MAIN
 from wheelyard.model.public_packages import Verdict
@@ -105,9 +105,9 @@ def test_readers_are_told(server: InProcessServer) -> None:
     api = LocalApi(index=server.index, caller=ADMIN)
     with pytest.raises(Forbidden, match="is a private name"):
         api.call(packages.refresh, packages.Refresh(PRIVATE))
-    with pytest.raises(Invalid, match="is private here"):
+    with pytest.raises(Conflict, match="is private here"):
         api.call(packages.approve, packages.Approval(PRIVATE))
-    with pytest.raises(Invalid, match="is private here"):
+    with pytest.raises(Conflict, match="is private here"):
         api.call(packages.block, packages.Block(PRIVATE))
     assert api.call(packages.decide, _several(Verdict.BLOCKED, PRIVATE)).private == (PRIVATE,)
     assert api.call(packages.refresh, packages.Refresh(UNKNOWN)).upstream == ""

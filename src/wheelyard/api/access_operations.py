@@ -11,7 +11,20 @@ from typing import Annotated, Final, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import asdict
 
-from wheelyard.api.operation import Call, Name, Pattern, TokenName, Word
+from wheelyard.api.operation import (
+    Call,
+    GroupName,
+    Name,
+    Note,
+    OptionalIndex,
+    Pattern,
+    Principal,
+    Principals,
+    RightIndexes,
+    TokenName,
+    Word,
+    WrittenIndexes,
+)
 from wheelyard.api.project_operations import WHOLE_HISTORY, HistoryQuery
 from wheelyard.authentication.api_tokens import DEFAULT_LIFETIME
 from wheelyard.authentication.rights import AccessExplanation, explain, parse_subject
@@ -51,12 +64,12 @@ class AccessHistory(Struct, frozen=True):
 class AccessQuestion(Struct, frozen=True):
     """The question whether somebody may do something."""
 
-    who: str
+    who: Principals
     """Principals, separated by commas, or `token:ID`."""
     project: Name
     """It need not exist."""
     action: ActionWord
-    index: str = ""
+    index: OptionalIndex = ""
     """The name of the index in which it is asked."""
 
 
@@ -64,7 +77,7 @@ class GrantRevocation(Struct, frozen=True, forbid_unknown_fields=True):
     """The grant to revoke, and why."""
 
     id: str
-    note: str = ""
+    note: Note = ""
     even_if_own: bool = False
     """Whether to go on if the caller is no administrator afterwards, which is refused else."""
 
@@ -73,10 +86,10 @@ class GroupEdit(Struct, frozen=True, forbid_unknown_fields=True):
     """A change of a group."""
 
     change: GroupChange
-    name: str
-    who: tuple[str, ...] = ()
+    name: GroupName
+    who: tuple[Principal, ...] = ()
     """The new members, or those to add or to remove."""
-    note: str = ""
+    note: Note = ""
     even_if_own: bool = False
     """Whether to go on if the caller is no administrator afterwards, which is refused else."""
 
@@ -312,9 +325,9 @@ class NewToken(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     days: Annotated[int, Meta(ge=1, le=36_500)] | None = None
     expires: Annotated[datetime, Meta(tz=True)] | None = None
     """Instead of `days`."""
-    index: str = ""
+    index: RightIndexes = ""
     """The indexes that it is about, with commas between, or `*`; by default main."""
-    owner: str | UnsetType | None = UNSET
+    owner: Principals | UnsetType | None = UNSET
     """
     By default the caller, if it can own tokens; None is nobody. Only an administrator makes tokens
     of nobody, and of others.
@@ -406,7 +419,7 @@ class TokenChange(Struct, frozen=True, forbid_unknown_fields=True):
     """The token to change, by its name or its id, and the indexes that it is to be about."""
 
     token: str
-    index: str
+    index: WrittenIndexes
     """With commas between them, or `*`."""
 
 

@@ -4,11 +4,11 @@ Operations that show, and put into force, what describes the index.
 Each raises Unavailable if the store does not answer, or a document that it needs is damaged.
 """
 
-from typing import Any
+from typing import Annotated, Any
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
-from wheelyard.api.operation import Call
+from wheelyard.api.operation import Call, Note
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import require_one_line
 from wheelyard.model.index_file import WRONG_FILE, IndexTables, read_tables
@@ -17,21 +17,26 @@ from wheelyard.operations.applying import ApplyOptions, ApplyReport, SourcedTabl
 
 MAX_FILES = 16
 SOURCE_LIMIT_CHARS = 100
+Source = Annotated[str, Meta(title="Source")]
+"""One line of text that is not empty."""
+Tables = Annotated[dict[str, Any], Meta(title="Tables")]
 
 
 class FileToApply(Struct, frozen=True, forbid_unknown_fields=True):
     """A file that describes the index."""
 
-    source: str
+    source: Source
     """Its name, which the things that it makes or changes keep."""
-    tables: dict[str, Any]
+    tables: Tables
     """Its tables, as TOML has them, without the sections of the settings."""
 
 
 class ApplyRequest(ApplyOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Files to apply, one after the other, and how."""
 
-    files: tuple[FileToApply, ...]
+    files: Annotated[tuple[FileToApply, ...], Meta(min_length=1, max_length=MAX_FILES)]
+    note: Note = ""
+    """Why, or where from, for the journal."""
 
 
 class ApplyAnswer(Struct, frozen=True):
@@ -51,8 +56,6 @@ def apply_files(call: Call, body: ApplyRequest) -> ApplyAnswer:
 
     Raises Invalid (code `wrong_file`) if a file is wrong. Raises as `Applying.apply`.
     """
-    if not 1 <= len(body.files) <= MAX_FILES:
-        raise Invalid(f"Give 1 to {MAX_FILES} files.", code=WRONG_FILE)
     require_one_line(body.note, "A note", NOTE_LIMIT_CHARS)
     files = tuple(SourcedTables(_source(file), read_tables(file.tables, ())) for file in body.files)
     keep_admin = call.caller.principals

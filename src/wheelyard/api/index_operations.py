@@ -1,8 +1,8 @@
 """The operations on indexes."""
 
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from wheelyard.api.table_operations import (
     Moment,
@@ -16,6 +16,8 @@ from wheelyard.api.table_operations import (
     TableTexts,
 )
 from wheelyard.model.stored_indexes import INDEX_KIND, IndexCommit, IndexKeys, ListedIndex
+
+KeysOfIndex = Annotated[IndexKeys, Meta(title="IndexKeys")]
 
 
 class IndexAnswer(Struct, frozen=True):
@@ -33,7 +35,7 @@ class IndexHistory(TableHistory[IndexCommit], frozen=True):
 class NewIndex(NewTable, frozen=True, forbid_unknown_fields=True):
     """An index to make, and why."""
 
-    keys: IndexKeys = field(name="index")
+    keys: KeysOfIndex = field(name="index")
     """The keys of an `[[index]]` table."""
     even_if_open: bool = False
     """Whether anybody may read by it what needs a right in its own index."""
@@ -42,7 +44,7 @@ class NewIndex(NewTable, frozen=True, forbid_unknown_fields=True):
 class IndexEdit(TableEdit, frozen=True, forbid_unknown_fields=True):
     """A change of an index, and why."""
 
-    keys: IndexKeys = field(name="index")
+    keys: KeysOfIndex = field(name="index")
     """The keys that change, with null for those to leave out."""
     as_of: Moment = None
     """

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 
 from msgspec import Meta, Struct
 
-from wheelyard.api.operation import Call
+from wheelyard.api.operation import Call, OptionalIndex, OptionalName
 from wheelyard.errors import Invalid
 from wheelyard.model.distribution_filename import parse_name
 from wheelyard.model.index_name import MAIN
@@ -20,6 +20,10 @@ from wheelyard.operations.index_definitions import unknown_index
 from wheelyard.operations.journal_reader import BEGINNING
 from wheelyard.operations.merged_journal import JournalFilter, JournalPlace
 
+EntryKind = Annotated[str, Meta(title="EntryKind")]
+"""What `require_entry_kind` takes, or an empty text."""
+JournalPlaceText = Annotated[str, Meta(title="JournalPlace")]
+"""What an answer has as `next`, or an empty text."""
 JOURNALS: Final = "see the journals of all projects"
 """What only administrators may do."""
 LOCAL_COMMITS, REMOTE_COMMITS = 5_000, 500
@@ -35,17 +39,17 @@ Moment = Annotated[datetime, Meta(tz=True)] | None
 class JournalQuery(Struct, frozen=True, kw_only=True):
     """A query for entries of all journals. Empty fields mean all."""
 
-    index: str = ""
+    index: OptionalIndex = ""
     """The name of an index."""
-    project: str = ""
+    project: OptionalName = ""
     by: str = ""
     """A principal, whose own tokens count, an id or a name of a token, an e-mail address."""
-    what: str = ""
+    what: EntryKind = ""
     """`uploaded`, `yanked`, `granted`, `promoted to` ..."""
     since: Moment = None
     until: Moment = None
     """The first moment that is not wanted any more."""
-    before: str = ""
+    before: JournalPlaceText = ""
     """What an answer before had as `next`, to go on behind it."""
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
     """How many entries are enough. What was committed at once stays together."""

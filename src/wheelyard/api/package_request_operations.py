@@ -13,7 +13,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 from packaging.version import Version
 
-from wheelyard.api.operation import Call, Reason
+from wheelyard.api.operation import Call, WrittenReason
 from wheelyard.api.public_package_operations import PackageQuestion, explain_package
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
@@ -72,7 +72,7 @@ class WaitingRequests(Struct, frozen=True):
 class PackageAsk(PackageQuestion, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A hidden project, or one version of it, that somebody needs, and why."""
 
-    reason: Reason
+    reason: WrittenReason
 
 
 class RequestedPackage(Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from wheelyard.api.access_operations import CallerRights, TokenAnswer, TokensQuery, list_tokens
-from wheelyard.api.operation import Call
+from wheelyard.api.operation import Call, Note, Principal
 from wheelyard.authentication.known_people import KnownPerson, PersonState
 from wheelyard.authentication.rights import PASSWORD_USERS, rights
 from wheelyard.errors import Conflict, NotFound, quoted
@@ -48,7 +48,7 @@ class PeopleList(Struct, frozen=True):
 class PersonQuestion(Struct, frozen=True):
     """The question who somebody is."""
 
-    who: str
+    who: Principal
     """A principal of a person or a service account; with an id, only whoever has that id."""
 
 
@@ -112,9 +112,9 @@ class ReleasedName(Struct, frozen=True):
 class PersonChange(Struct, frozen=True, forbid_unknown_fields=True):
     """Whose access to end, or to give again."""
 
-    who: str
+    who: Principal
     """A principal as of `people/show`; with an id, whoever has that id and no other."""
-    note: str = ""
+    note: Note = ""
     """Why, for the journal: one line of text."""
 
 

@@ -13,7 +13,7 @@ import packaging.version
 from msgspec import Meta, Struct
 from packaging.utils import NormalizedName
 
-from wheelyard.api.operation import Call, Name, OptionalVersion, Reason, Sha256
+from wheelyard.api.operation import ApprovalRule, Call, Name, OptionalVersion, Reason, Sha256
 from wheelyard.api.project_operations import After
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Forbidden, NotFound, quoted
@@ -77,7 +77,7 @@ class Block(PackageQuestion, frozen=True, forbid_unknown_fields=True):
 class Approval(Block, frozen=True, forbid_unknown_fields=True):
     """A project to approve, or one version of it."""
 
-    despite: tuple[str, ...] = ()
+    despite: tuple[ApprovalRule, ...] = ()
     """Codes of rules that are lifted, too."""
     sha256: tuple[Sha256, ...] = ()
     """Digests of the files of the version; without any, the upstream index is asked."""
@@ -93,7 +93,7 @@ class DecidedPackage(PackageQuestion, frozen=True, forbid_unknown_fields=True):
 
     sha256: tuple[Sha256, ...] = ()
     """Digests of the files of a version to approve; without any, the upstream index is asked."""
-    despite: tuple[str, ...] = ()
+    despite: tuple[ApprovalRule, ...] = ()
     """Codes of rules that an approval lifts, too."""
 
 

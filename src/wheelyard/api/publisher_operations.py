@@ -1,9 +1,9 @@
 """The operations on trusted publishers."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from wheelyard.api.operation import Call
 from wheelyard.api.table_operations import (
@@ -21,6 +21,8 @@ from wheelyard.model.stored_publishers import (
     PublisherCommit,
     PublisherKeys,
 )
+
+KeysOfPublisher = Annotated[PublisherKeys, Meta(title="PublisherKeys")]
 
 
 class PublisherAnswer(Struct, frozen=True):
@@ -40,7 +42,7 @@ class PublisherHistory(TableHistory[PublisherCommit], frozen=True):
 class NewPublisher(NewTable, frozen=True, forbid_unknown_fields=True):
     """A publisher to add, and why."""
 
-    keys: PublisherKeys = field(name="publisher")
+    keys: KeysOfPublisher = field(name="publisher")
     """The keys of a `[[publisher]]` table."""
 
 
@@ -48,7 +50,7 @@ class PublisherEdit(TableEdit, frozen=True, forbid_unknown_fields=True):
     """A change of a publisher, and why."""
 
     name: str = field(name="id")
-    keys: PublisherKeys = field(name="publisher")
+    keys: KeysOfPublisher = field(name="publisher")
 
 
 class PublisherRemoval(TableRemoval, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 from msgspec import Meta, Struct
 
-from wheelyard.api.operation import ApiOperation, Call, RequiredRight
+from wheelyard.api.operation import ApiOperation, Call, Note, RequiredRight
 from wheelyard.api.project_operations import HistoryQuery
 from wheelyard.model.project import EventCommit
 from wheelyard.model.stored_tables import ListedTable, TableKeys, TableKind
@@ -42,7 +42,7 @@ class NewTable(Struct, frozen=True, forbid_unknown_fields=True):
     """A table to add, and why."""
 
     keys: TableKeys
-    note: str = ""
+    note: Note = ""
 
 
 class TableEdit(Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +51,7 @@ class TableEdit(Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     keys: TableKeys
     """The keys that change, with null for those to leave out."""
-    note: str = ""
+    note: Note = ""
     as_of: Moment = None
     """`changed`, or else `created`, as the list had it: another change since then is a conflict."""
 
@@ -60,7 +60,7 @@ class TableRemoval(Struct, frozen=True, forbid_unknown_fields=True):
     """The table to remove, and why."""
 
     name: str
-    note: str = ""
+    note: Note = ""
 
 
 class RemovedTable(Struct, frozen=True):

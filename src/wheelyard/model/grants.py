@@ -42,7 +42,7 @@ _PRINCIPAL_PATTERNS: Final = {
 }
 _GROUP: Final = "group:"
 """The beginning of a group in a grant, as in `group:team`."""
-_GROUP_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+GROUP_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _CASE_INSENSITIVE_KINDS: Final = frozenset({"user", "serviceAccount", "domain"})
 _SEPARATOR: Final = re.compile(
     rf",\s*(?=(?:user|serviceAccount|domain|htpasswd|oidc|static|token|publisher|group):"
@@ -50,7 +50,9 @@ _SEPARATOR: Final = re.compile(
 )
 """The comma between principals; the name of a static token may contain a comma."""
 _UNIQUE_ID: Final = re.compile(r"#[0-9a-f]+\Z")
-_Texts = tuple[str, ...]
+_Patterns = tuple[Annotated[str, Meta(title="a pattern of names")], ...]
+_Principals = tuple[Annotated[str, Meta(title="a principal")], ...]
+_Actions = tuple[Annotated[str, Meta(title="an action")], ...]
 Groups = Mapping[str, frozenset[str]]
 """The members of each group, by its name. No group is a member."""
 NO_GROUPS: Final[Groups] = MappingProxyType({})
@@ -61,11 +63,11 @@ class GrantFields(
 ):
     """The keys of a `[[grant]]` of a file, and the stored form of a grant, before validation."""
 
-    who: Annotated[_Texts, Meta(min_length=1, title='a list such as ["user:ana@acme.dev"]')]
-    projects: Annotated[_Texts, Meta(min_length=1, title='a list such as ["acme-*", "tools"]')]
-    actions: Annotated[_Texts, Meta(min_length=1, title='a list such as ["read", "upload"]')]
-    note: str = ""
-    index: str = ""
+    who: Annotated[_Principals, Meta(min_length=1, title='a list such as ["user:ana@acme.dev"]')]
+    projects: Annotated[_Patterns, Meta(min_length=1, title='a list such as ["acme-*", "tools"]')]
+    actions: Annotated[_Actions, Meta(min_length=1, title='a list such as ["read", "upload"]')]
+    note: Annotated[str, Meta(title="a line of text")] = ""
+    index: Annotated[str, Meta(title='indexes such as "dev,prod"')] = ""
     """
     The indexes that it is about, with commas between, or `*`; by default main.
 
@@ -160,7 +162,7 @@ def parse_group_name(text: str) -> str:
 
     Raises Invalid (code `bad_setting`) if it cannot.
     """
-    if not _GROUP_NAME.fullmatch(text):
+    if not GROUP_NAME.fullmatch(text):
         raise Invalid(
             f"{quoted(text)} cannot be the name of a group. Use up to 63 letters, digits, dots, "
             "hyphens and underscores, the first of them a letter or a digit.",

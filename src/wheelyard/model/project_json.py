@@ -171,7 +171,7 @@ ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 """What entries can be filtered by, and its words as the heading of a list."""
-_SHOWN_KINDS: Final = (
+SHOWN_KINDS: Final = (
     "promoted from",
     "promoted to",
     "approved for promotion to",
@@ -182,10 +182,10 @@ _SHOWN_KINDS: Final = (
 
 def require_entry_kind(what: str) -> None:
     """Raise Invalid unless `JournalEntry.is_what` can be true of an entry."""
-    if what not in (*ENTRY_KINDS, *_SHOWN_KINDS):
+    if what not in (*ENTRY_KINDS, *SHOWN_KINDS):
         raise Invalid(
             f"The journal has no entries {quoted(what)}. Choose one of: "
-            f"{', '.join((*ENTRY_KINDS, *_SHOWN_KINDS))}.",
+            f"{', '.join((*ENTRY_KINDS, *SHOWN_KINDS))}.",
             code="invalid_field",
         )
 

@@ -41,6 +41,8 @@ class Code(StrEnum):
 
 LIFTABLE: Final = (Code.COOLDOWN, Code.LICENCE, Code.MALICIOUS, Code.SNAPSHOT, Code.VULNERABLE)
 """What an approval can lift."""
+OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
+"""Rules that are lifted for a version only: the next one of a project may be malicious, too."""
 
 
 class Statement(Struct, frozen=True):

@@ -81,6 +81,8 @@ from wheelyard.operations.stored_tables import StoredTables
 from wheelyard.remedies import ALL_VERSIONS, Advice, Caution, Remedy
 from wheelyard.storage.base import Key
 
+UNKNOWN_INDEX: Final = "unknown_index"
+"""The code of a Conflict for a right in an index that does not exist."""
 INDEX_IN_USE: Final = "index_in_use"
 """The code of a Conflict for an index that cannot be removed."""
 
@@ -231,10 +233,10 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
 
     def require_known(self, name: str) -> None:
         """
-        Raise Invalid unless a right can name indexes: `name` has commas between those of several.
+        Raise Conflict unless a right can name indexes: `name` has commas between those of several.
 
-        The field of the error is `index`. Raises Conflict (code `index_in_use`) for main while an
-        index of an earlier version has its name.
+        The code is `unknown_index`, and the field of the error `index`; or `index_in_use` for main
+        while an index of an earlier version has its name. Raises Invalid for a malformed name.
         """
         for part in name.split(","):
             index = parse_right_index(part.strip())
@@ -245,7 +247,7 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
             if self.in_force.stored().find(index) is not None:
                 continue
             unknown = unknown_index(index)
-            fault = Invalid(unknown.message, code="invalid_field", advice=unknown.advice)
+            fault = Conflict(unknown.message, code=UNKNOWN_INDEX, advice=unknown.advice)
             fault.field = "index"
             raise fault
 

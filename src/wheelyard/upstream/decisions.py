@@ -29,15 +29,17 @@ from wheelyard.model.public_packages import (
     Verdict,
     describe,
 )
-from wheelyard.model.rule_reasons import LIFTABLE, Code
+from wheelyard.model.rule_reasons import LIFTABLE, OF_VERSIONS, Code
 from wheelyard.operations.audit_log import log_decision
 from wheelyard.operations.lifecycle import REASON_LIMIT
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.upstream.indexes import PagesOfName, UpstreamIndex
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
-OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
-"""Rules that are lifted for a version only: the next one of a project may be malicious, too."""
+PRIVATE_NAME: Final = "private_name"
+"""The code of a Conflict for a decision about a private name."""
+NO_UPSTREAM: Final = "no_upstream"
+"""The code of a Conflict for an approval by a process that asks no upstream index."""
 DECISIONS_CHANGED: Final = "decisions_changed"
 """The code of a Conflict for packages about which somebody else has decided."""
 
@@ -191,7 +193,7 @@ class Deciding(Struct, frozen=True):
             return target
         try:
             listed = self._listed_digests(target.project, target.version)
-        except (Invalid, NotFound, Unavailable) as fault:
+        except (Conflict, Invalid, NotFound, Unavailable) as fault:
             if isinstance(fault, Unavailable) and fault.code not in UPSTREAM_CODES:
                 raise
             version = "" if target.version is None else str(target.version)
@@ -202,13 +204,14 @@ class Deciding(Struct, frozen=True):
         """
         Check a name and a reason before anybody is asked about the name.
 
-        Raises Invalid if the name is private and the principal may know that, or if the reason is
-        not one line.
+        Raises Conflict (code `private_name`) if the name is private and the principal may know
+        that, and Invalid if the reason is not one line.
         """
         require_one_line(reason, "A reason", REASON_LIMIT)
         if self._is_known_private(project):
-            raise Invalid(
+            raise Conflict(
                 f"{quoted(project)} is private here, and decisions are about public packages.",
+                code=PRIVATE_NAME,
                 advice=Advice(Remedy.YANK, project),
             )
 
@@ -241,10 +244,10 @@ class Deciding(Struct, frozen=True):
         """
         target = f"{project} {version}" if version else project
         if self.upstream is None:
-            raise Invalid(
+            raise Conflict(
                 f"{target} cannot be approved here, as upstream.url is not set: "
                 "give those of the server, or the digests of the files of a version.",
-                code="bad_setting",
+                code=NO_UPSTREAM,
             )
         try:
             # one that is private is none that the principal may read

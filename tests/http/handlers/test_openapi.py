@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tools.openapi import PAGE, text
-from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS
+from wheelyard.authentication.api_tokens import NAME_LIMIT_CHARS as TOKEN_NAME_LIMIT
 from wheelyard.errors import WheelyardError
 from wheelyard.model.access import parse_pattern
 from wheelyard.model.api_token import is_token_id
@@ -21,6 +21,9 @@ from wheelyard.model.distribution_filename import (
     parse_version,
     parse_version_set,
 )
+from wheelyard.model.grants import parse_group_name
+from wheelyard.model.index_name import MAIN, parse_index_name
+from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
 from wheelyard.operations.lifecycle import REASON_LIMIT
 
 DOCUMENT: Final[dict[str, Any]] = json.loads(PAGE.read_text())
@@ -29,7 +32,12 @@ SCHEMAS: Final[dict[str, Any]] = DOCUMENT["components"]["schemas"]
 
 def token_name(text: str) -> None:
     """Take a token's name, as `ApiTokens.create` does."""
-    assert require_one_line(text, "The name of a token", NAME_LIMIT_CHARS).strip()
+    assert require_one_line(text, "The name of a token", TOKEN_NAME_LIMIT).strip()
+
+
+def written_reason(text: str) -> None:
+    """Take the reason of a request, as `request_package` does."""
+    assert require_one_line(text, "The reason", REASON_LIMIT).strip()
 
 
 def holds(is_so: bool) -> None:  # noqa: FBT001
@@ -50,6 +58,10 @@ PARSERS: dict[str, tuple[dict[str, Any], Callable[[str], object]]] = {
     "pattern": (SCHEMAS["Pattern"]["anyOf"][1], starred),
     "reason": (SCHEMAS["Reason"], lambda text: require_one_line(text, "The reason", REASON_LIMIT)),
     "token-id": (SCHEMAS["TokenId"], lambda text: holds(is_token_id(text))),
+    "note": (SCHEMAS["Note"], lambda text: require_one_line(text, "A note", NOTE_LIMIT_CHARS)),
+    "written-reason": (SCHEMAS["WrittenReason"], written_reason),
+    "group": (SCHEMAS["GroupName"], parse_group_name),
+    "index": (SCHEMAS["IndexName"], lambda text: text == MAIN or parse_index_name(text)),
     "token-name": (SCHEMAS["TokenName"], token_name),
 }
 ODD = "\u212a \u0130 \u017f \u0661 \u00e9 \u202e \u2028 \x85 \U0001f600 \x00 / \\ % :"

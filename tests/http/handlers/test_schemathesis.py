@@ -11,7 +11,7 @@ from tests.http.packages import publish, sdist, wheel
 
 HERE = Path(__file__).parent
 GRANTS: tuple[dict[str, object], ...] = (
-    {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["manage"]},
+    {"who": ["user:ana@acme.dev"], "projects": ["*"], "actions": ["admin"]},
 )
 
 pytestmark = pytest.mark.clients
@@ -19,8 +19,9 @@ pytestmark = pytest.mark.clients
 
 @pytest.fixture(scope="module")
 def users(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoogleUsersServer]:
-    """A server with projects that schemathesis tries first, and a user who may manage all."""
-    with running_google_server(tmp_path_factory.mktemp("server"), GRANTS) as users:
+    """A server with projects that schemathesis tries first, and an administrator."""
+    folder = tmp_path_factory.mktemp("server")
+    with running_google_server(folder, GRANTS, failed_login_per_minute=100_000) as users:
         publish(users.server, wheel("demo"), sdist("demo"), wheel("0"), wheel("a", "0"))
         yield users
 

@@ -21,7 +21,7 @@ from tests.upstream.reading import file_of, look, page_of
 from tests.upstream.settings import close, upstream_section
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.errors import Invalid, NotFound, Unavailable, WheelyardError
+from wheelyard.errors import Conflict, Invalid, NotFound, Unavailable, WheelyardError
 from wheelyard.model.access import Action
 from wheelyard.settings.sections import ServerSettings, Settings
 from wheelyard.storage.base import Store
@@ -175,10 +175,10 @@ def test_nobody_can_be_asked(tmp_path: Path, public: FakeUpstream, store: Store)
             with pytest.raises(Unavailable, match="cannot be approved now") as refused:
                 deciding(server).approve(DEMO, wanted, "")
             assert refused.value.message.count("Try again in") == 1
-        with pytest.raises(Invalid, match="is private here"):
+        with pytest.raises(Conflict, match="is private here"):
             deciding(server).approve(NormalizedName("team-x"), ONE, "")
         alone = Deciding(server.index.server.decisions, "local:ana")
-        with pytest.raises(Invalid, match=r"upstream\.url is not set"):
+        with pytest.raises(Conflict, match=r"upstream\.url is not set"):
             alone.approve(DEMO, ONE, "")
         for wanted, digest in ((None, "0" * 64), (ONE, "0" * 63), (ONE, "g" * 64)):
             with pytest.raises(Invalid):

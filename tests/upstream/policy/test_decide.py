@@ -125,7 +125,7 @@ def test_what_cannot_be_decided(deciding: Deciding, index: IndexHarness) -> None
     assert targets(summary) == [["b 1"], [], []]
     assert summary.private == ("mine",)
     assert [(each.project, each.version, each.code) for each in summary.failed] == [
-        ("c", "3", "bad_setting")
+        ("c", "3", "no_upstream")
     ]
     for wrong in (target("b", "", B), target("b", "1", "0"), target("b", "1", "g" * 64)):
         with pytest.raises(Invalid):
