@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.cli.conftest import Typed
 from tests.clients.harness import Sandbox
 from tests.http.packages import publish, wheel
 from tests.http.servers import RunningServer, running_server
-from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
+from wheelyard.rendering.client_settings import CLIENTS, ClientSettings, client_text
 
 pytestmark = pytest.mark.integration
 
@@ -23,7 +24,7 @@ def test_text_is_alone_and_without_secret(wheelyard: Typed, sandbox: Sandbox, cl
     """The text is alone on standard output, without a secret, and no store is looked for."""
     done = wheelyard("print-settings", client, "--url", URL, WHEELYARD_TOKEN=SECRET)
 
-    text = CLIENTS[client](ClientSettings(root=URL))
+    text = client_text(client, ClientSettings(root=URL))
     assert (done.returncode, done.stdout, done.stderr) == (0, f"\n{text}", "")
     assert SECRET not in done.stdout
     assert [*sandbox.folder.iterdir()] == []
@@ -58,9 +59,12 @@ def test_text_names_needed_projects(wheelyard: Typed, server: RunningServer, cli
         WHEELYARD_TOKEN=server.token,
     )
 
-    text = CLIENTS[client](ClientSettings(root=server.url, projects=CLOSURE))
+    settings = ClientSettings(root=server.url, projects=CLOSURE)
+    text = client_text(client, settings)
+    # a server knows its settings, by which it is private
+    of_server = client_text(client, replace(settings, needs_credential=True))
     assert (from_store.returncode, from_store.stdout) == (0, f"\n{text}")
-    assert (from_server.returncode, from_server.stdout) == (0, f"\n{text}")
+    assert (from_server.returncode, from_server.stdout) == (0, f"\n{of_server}")
 
 
 def test_a_server_names_only_readable_projects(wheelyard: Typed, server: RunningServer) -> None:
@@ -96,7 +100,7 @@ def test_a_server_with_an_upstream_is_the_only_index(wheelyard: Typed, tmp_path:
     with running_server(tmp_path / "front", config=config) as server:
         for options in ((), ("--project", "requests")):
             done = wheelyard("print-settings", "uv", "--server", server.url, *options)
-            text = CLIENTS["uv"](ClientSettings(root=server.url, serves_public=True))
+            text = client_text("uv", ClientSettings(root=server.url, serves_public=True))
             assert (done.returncode, done.stdout) == (0, f"\n{text}")
 
 

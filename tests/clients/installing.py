@@ -10,8 +10,7 @@ from tests.clients.harness import Sandbox, program
 from tests.clients.projects import Built, sha256
 from tests.clients.public_index import PublicIndex
 from tests.clients.servers import Server
-from wheelyard.rendering.client_settings import CLIENTS as SETTINGS
-from wheelyard.rendering.client_settings import ClientSettings
+from wheelyard.rendering.client_settings import ClientSettings, client_text
 
 Install = Callable[[Server, PublicIndex, Sandbox, Built, Built], None]
 
@@ -98,7 +97,7 @@ def lock_and_install(
     python = sandbox.python(".venv")
     settings = ClientSettings(root=index.url, projects=("acme-tool",), token=locking.token)
     before = locking.before.replace("PUBLIC", public.url)
-    (sandbox.folder / locking.file).write_text(before + SETTINGS[client](settings))
+    (sandbox.folder / locking.file).write_text(before + client_text(client, settings))
     environment = {name: stands_for.get(text, text) for name, text in locking.environment.items()}
 
     for command in locking.commands:
@@ -120,7 +119,7 @@ def install_by_pip(
 ) -> None:
     """`pip install` takes the newest version and what it depends on, by the printed `pip.conf`."""
     python, settings = sandbox.python(), sandbox.home / "pip.conf"
-    settings.write_text(SETTINGS["pip"](ClientSettings(root=index.url, token=index.token)))
+    settings.write_text(client_text("pip", ClientSettings(root=index.url, token=index.token)))
     sandbox.run(*pip_command(python), "acme-tool", PIP_CONFIG_FILE=str(settings))
     assert_installed(python, tool, base)
 

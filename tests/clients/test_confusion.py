@@ -21,7 +21,7 @@ from tests.http.packages import publish
 from tests.http.servers import RunningServer, running_server
 from tests.upstream.fake_upstream import FakeUpstream, running_fake_upstream
 from tests.upstream.public_packages import private_wheel, public_wheel
-from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
+from wheelyard.rendering.client_settings import ClientSettings, client_text
 
 pytestmark = [pytest.mark.clients, pytest.mark.integration]
 
@@ -292,7 +292,7 @@ def test_one_name_is_not_enough(
 ) -> None:
     """Settings that name only the wanted project leave what it needs to the public index."""
     manager = new_project(folder, public, client)
-    text = CLIENTS[client](ClientSettings(root=index.url, projects=("acme-app",)))
+    text = client_text(client, ClientSettings(root=index.url, projects=("acme-app",)))
     with (folder.sandbox.folder / manager.file).open("a") as file:
         file.write(text)
 

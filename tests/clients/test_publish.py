@@ -16,7 +16,7 @@ from tests.clients.harness import SOURCE, Sandbox, program, system_program, whee
 from tests.clients.projects import BACKENDS, Builder, Built, sha256, write_project
 from tests.clients.reading import assert_published, listed
 from tests.clients.servers import Server
-from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
+from wheelyard.rendering.client_settings import ClientSettings, client_text
 
 pytestmark = pytest.mark.clients
 
@@ -35,7 +35,7 @@ FROM_A_FOLDER: dict[str, tuple[str, str]] = {
 
 def printed(client: str, server: Server) -> str:
     """Return what `wheelyard print-settings --with-token` prints for an index."""
-    return CLIENTS[client](ClientSettings(root=server.url, token=server.token))
+    return client_text(client, ClientSettings(root=server.url, token=server.token))
 
 
 def logins(server: Server) -> dict[str, str]:

@@ -201,8 +201,14 @@ def test_a_message_has_no_command_in_it(package: str) -> None:
 
 
 def _messages(tree: ast.Module) -> set[str]:
-    """Return the texts of a module that are no docstrings."""
+    """Return the texts of a module that are no docstrings, and no examples of commands."""
     documentation = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    documentation |= {
+        id(example)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg == "examples"
+        for example in ast.walk(node.value)
+    }
     return {
         node.value
         for node in ast.walk(tree)

@@ -424,7 +424,12 @@ def client_projects(call: Call, body: ClientProjectsQuery) -> ClientProjects:
     others = tuple[str, ...]()
     if not any(call.caller.may(Action.READ, name) for name in _names(call, None)):
         others = call.index.alternatives
-    return replace(read, takes_uploads=call.index.takes_uploads, other_indexes=others)
+    return replace(
+        read,
+        takes_uploads=call.index.takes_uploads,
+        needs_credential=not call.index.read_policy.is_public(),
+        other_indexes=others,
+    )
 
 
 def yank(call: Call, name: NormalizedName, body: ReleaseChange) -> ChangedProject:

@@ -53,6 +53,7 @@ from wheelyard.rendering.client_settings import (
     INSTALLERS,
     PUBLISHERS,
     ClientSettings,
+    client_text,
 )
 from wheelyard.settings.load import process_environment
 from wheelyard.wiring.build import index_without_store
@@ -159,7 +160,7 @@ def print_settings_command(
             f"The index {settings.index or MAIN} takes no uploads, so {client} needs no settings "
             "for it. Name the index that the files are uploaded to, by --index."
         )
-    text = CLIENTS[client](replace(settings, token=token))
+    text = client_text(client, replace(settings, token=token))
     if with_token:
         warn("there is a secret in this text: commit neither the file nor a lock file made from it")
     # an empty line first, as the last line of a file may have no end
@@ -215,6 +216,7 @@ def _settings_of_index(
             root=root or api.url,
             index=path,
             projects=answer.projects,
+            needs_credential=answer.needs_credential,
             serves_public=one_url or answer.serves_public,
             takes_uploads=answer.takes_uploads,
         )
@@ -230,18 +232,21 @@ def _settings_of_index(
                 index = index_without_store(settings).named(name)
             except (NotFound, Unavailable):  # the URL may be that of a server with other indexes
                 return ClientSettings(root=root, index=path, serves_public=one_url)
-        settings, has_upstream = index.settings, index.upstream is not None
-        takes_uploads = index.takes_uploads
     elif has_store(settings):
         index = _index_or_advice(name)
-        has_upstream, takes_uploads = index.upstream is not None, index.takes_uploads
     else:
-        has_upstream, takes_uploads = settings.upstream.is_on, not settings.server.read_only
+        return ClientSettings(
+            root=root or settings.base_url,
+            index=path,
+            serves_public=one_url or settings.upstream.is_on,
+            takes_uploads=not settings.server.read_only,
+        )
     return ClientSettings(
-        root=root or settings.base_url,
+        root=root or index.settings.base_url,
         index=path,
-        serves_public=one_url or has_upstream,
-        takes_uploads=takes_uploads,
+        needs_credential=not index.read_policy.is_public(),
+        serves_public=one_url or index.upstream is not None,
+        takes_uploads=index.takes_uploads,
     )
 
 

@@ -307,6 +307,8 @@ class ClientProjects(Struct, frozen=True):
     """Whether clients can publish to the index."""
     other_indexes: tuple[str, ...] = ()
     """The indexes beside main, if the caller may read no project of main."""
+    needs_credential: bool = False
+    """Whether nobody reads all of the index without a credential."""
 
 
 class ClientProjectsReader(Struct, frozen=True):

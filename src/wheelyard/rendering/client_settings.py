@@ -9,29 +9,30 @@ well-formed text.
 Each text begins with trusted publishing, which needs no stored token. None has the token itself.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cache
 from textwrap import indent
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlsplit
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from wheelyard.errors import DOCUMENTATION
 from wheelyard.model.access import Action, Scope
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
 NAME: Final = "wheelyard"
 """The name of main in the configuration of a client."""
 USER: Final = "__token__"
+VARIABLE: Final = "${WHEELYARD_TOKEN}"
+"""What PDM and Pipenv replace by the value of the variable."""
 LOCAL_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 """Hosts that pip trusts over plain http."""
 _SAFE: Final = "/%:!&'()*+,;=~[]"
 """Characters of a URL that mean nothing to TOML, INI or a client that replaces variables."""
-
-
-_ONE_INDEX: Final = """
-# All packages come from this index, also the public ones. Never add {}
-# beside it: a stranger who publishes a private name there replaces your package.
-"""
 
 
 class ClientSettings(Struct, frozen=True, kw_only=True):
@@ -45,6 +46,8 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
     """Normalised names, without duplicates, of the projects that come from this index."""
     token: str = ""
     """A secret of letters, digits and `-._~`, or an empty text to leave credentials out."""
+    needs_credential: bool = False
+    """Whether nobody installs anything without one, as far as that is known."""
     serves_public: bool = False
     """Whether public packages come from this index, too, by an upstream index."""
     takes_uploads: bool = True
@@ -78,6 +81,13 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         return self.plain_index_url.replace("://", login, 1)
 
     @property
+    def url_with_variable(self) -> str:
+        """The same with a variable for the token, if the text needs one, else an empty text."""
+        if self.token or not self.needs_credential:
+            return ""
+        return replace(self, token=VARIABLE).index_url
+
+    @property
     def upload_url(self) -> str:
         """The URL that clients publish to."""
         return f"{self._quoted}/legacy/"
@@ -89,177 +99,27 @@ class ClientSettings(Struct, frozen=True, kw_only=True):
         is_trusted = parts.scheme == "https" or parts.hostname in LOCAL_HOSTS
         return "" if is_trusted else parts.netloc
 
-    def for_each(self, lines: str, head: str = "") -> str:
-        """
-        Return `head`, and then `lines` for each project, with its name in place of NAME.
-
-        Without projects, both are a comment.
-        """
-        if self.projects:
-            parts = (head, *(lines.replace("NAME", name) for name in self.projects))
-            return "".join(f"\n{part}" for part in parts if part)
-        comments = "".join(f"# {line}\n" for line in f"{head}{lines}".splitlines())
-        return f"\n# For each project that comes from this index:\n{comments}"
-
-    def next_step(self, client: str, command: str) -> str:
-        """
-        Return the comment that says to type `command`, which is safe once all are listed.
-
-        Without projects, it says instead how to print the text with them.
-        """
-        if self.projects:
-            return f"# Then: {command}\n"
+    def print_command(self, client: str) -> str:
+        """Return the command that prints the text of a client, up to the names of projects."""
         url = self.plain_index_url
         if self.index:
             url = f"{self._quoted.removesuffix(f'/{self.index}')} --index {self.index}"
-        printing = f"wheelyard print-settings {client} {self.asked} {url}"
-        return f"# This prints the text with all of them: {printing} --project NAME\n"
+        return f"wheelyard print-settings {client} {self.asked} {url}"
 
     @property
     def _quoted(self) -> str:
         return quote(self.root, safe=_SAFE)
 
 
-Text = Callable[[ClientSettings], str]
-
-
-def _uv(settings: ClientSettings) -> str:
-    publishing = f'publish-url = "{settings.upload_url}"\n' if settings.takes_uploads else ""
-    role = settings.for_each(f'[tool.uv.sources.NAME]\nindex = "{settings.name}"\n')
-    hint = """ Other indexes go behind this one, or have "default = true".
-# uv asks this index first for each name, also for one that only another package needs, and asks no
-# other if it is here. A name with a source never comes from elsewhere.
-"""
-    if settings.serves_public:
-        role, hint = "default = true\n", _ONE_INDEX.format("a second [[tool.uv.index]]")
-    return f"""\
-# pyproject.toml.{hint}\
-# Credential: UV_INDEX_{settings.variable}_USERNAME={USER} and
-# UV_INDEX_{settings.variable}_PASSWORD, or ~/.netrc.
-[[tool.uv.index]]
-name = "{settings.name}"
-url = "{settings.index_url}"
-{publishing}{role}"""
-
-
-def _pip(settings: ClientSettings) -> str:
-    host = settings.untrusted_host
-    trusted = f"trusted-host = {host}\n" if host else ""
-    hint = """
-# pip takes all packages from this index then, and fails where one is missing here. Never add the
-# public index as extra-index-url: a stranger who publishes a private name there, with a higher
-# version, replaces your package. For packages that need public ones, use uv.
-"""
-    if settings.serves_public:
-        hint = _ONE_INDEX.format("an extra-index-url")
-    return f"""\
-# pip.conf. If it has a section [global] already, put the lines into that section.{hint}\
-# Credential: ~/.netrc or a keyring.
-[global]
-index-url = {settings.index_url}
-{trusted}"""
-
-
-def _poetry(settings: ClientSettings) -> str:
-    group = f"tool.poetry.group.{settings.name}"
-    lines = f'[{group}.dependencies.NAME]\nversion = "*"\nsource = "{settings.name}"\n'
-    sources = settings.for_each(lines, f"[{group}]\noptional = true\n")
-    first = " ".join(settings.projects[:1])
-    role = f'priority = "explicit"\n{sources}'
-    hint = f""" List every private project here, also one that only another private project needs:
-# Poetry looks up all other names in the other sources. The group is not installed. It says for the
-# whole project where its names come from.
-{settings.next_step("poetry", f"poetry add --source {settings.name} {first}")}"""
-    if settings.serves_public:
-        role, hint = 'priority = "primary"\n', _ONE_INDEX.format("a second [[tool.poetry.source]]")
-    return f"""\
-# pyproject.toml.{hint}\
-# Credential: POETRY_HTTP_BASIC_{settings.variable}_USERNAME={USER} and
-# POETRY_HTTP_BASIC_{settings.variable}_PASSWORD, or ~/.netrc.
-[[tool.poetry.source]]
-name = "{settings.name}"
-url = "{settings.index_url}"
-{role}"""
-
-
-def _pdm(settings: ClientSettings) -> str:
-    names = ", ".join(f'"{name}"' for name in settings.projects)
-    name, role = settings.name, f'include_packages = [{names}]\nexclude_packages = ["*"]\n'
-    hint = f"""\
-List every private project in include_packages, also one that only another private
-# project needs; "acme-*" is allowed. PDM looks up all other names in the other sources.
-{settings.next_step("pdm", f"pdm add {' '.join(settings.projects[:1])}")}"""
-    if settings.serves_public:
-        name, role, rule = "pypi", "", _ONE_INDEX.format("a second [[tool.pdm.source]]")
-        hint = f"By this name, the source takes the place of the public index.{rule}"
-    return f"""\
-# pyproject.toml. {hint}\
-# Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
-[[tool.pdm.source]]
-name = "{name}"
-url = "{settings.index_url}"
-verify_ssl = {_verifies(settings)}
-{role}"""
-
-
-def _pipenv(settings: ClientSettings) -> str:
-    packages = settings.for_each(f'[packages.NAME]\nversion = "*"\nindex = "{settings.name}"\n')
-    hint = f"""\
-after the [[source]] of public packages. List every private project here, also one that
-# only another private project needs. Pipenv looks up all other names in the first source.
-# Never name one in "pipenv install NAME": Pipenv removes its index here then.
-{settings.next_step("pipenv", "pipenv install")}"""
-    if settings.serves_public:
-        packages = ""
-        hint = f"in place of its [[source]].{_ONE_INDEX.format('a second [[source]]')}"
-    return f"""\
-# Pipfile, {hint}\
-# Credential: {USER}:${{WHEELYARD_TOKEN}}@ before the host.
-[[source]]
-name = "{settings.name}"
-url = "{settings.index_url.removesuffix("/")}"
-verify_ssl = {_verifies(settings)}
-{packages}"""
-
-
-def _twine(settings: ClientSettings) -> str:
-    password = f"password = {settings.token}\n" if settings.token else ""
-    return f"""\
-# ~/.pypirc, for: twine upload --repository {settings.name} dist/*
-# If the file has a section [distutils] already, add the name to its index-servers instead.
-[distutils]
-index-servers =
-    {settings.name}
-
-[{settings.name}]
-repository = {settings.upload_url}
-username = {USER}
-{password}"""
-
-
-def _hatch(settings: ClientSettings) -> str:
-    token = f'auth = "{settings.token}"\n' if settings.token else ""
-    return f"""\
-# config.toml of Hatch (`hatch config find`), for: hatch publish --repo {settings.name}
-# Hatch installs with pip or uv, by their settings.
-[publish.index.repos.{settings.name}]
-url = "{settings.upload_url}"
-user = "{USER}"
-{token}"""
-
-
-def _verifies(settings: ClientSettings) -> str:
-    return "false" if settings.untrusted_host else "true"
-
-
-INSTALLERS: Final[dict[str, Text]] = {
-    "uv": _uv,
-    "pip": _pip,
-    "poetry": _poetry,
-    "pdm": _pdm,
-    "pipenv": _pipenv,
+INSTALLERS: Final = {
+    "uv": "uv.toml.jinja",
+    "pip": "pip.conf.jinja",
+    "poetry": "poetry.toml.jinja",
+    "pdm": "pdm.toml.jinja",
+    "pipenv": "Pipfile.jinja",
 }
-PUBLISHERS: Final[dict[str, Text]] = {"twine": _twine, "hatch": _hatch}
+"""The template of each client that installs, in the folder `clients`."""
+PUBLISHERS: Final = {"twine": "pypirc.jinja", "hatch": "hatch.toml.jinja"}
 CLIENTS: Final = {**INSTALLERS, **PUBLISHERS}
 INSTALL_CHOICES: Final = {
     "uv": "uv",
@@ -270,6 +130,41 @@ INSTALL_CHOICES: Final = {
     "pipenv": "Pipenv",
 }
 """What people choose from on pages, who see the commands of one at a time."""
+
+
+def client_text(client: str, settings: ClientSettings) -> str:
+    """Return the text of one of `CLIENTS`, which `clients/README.md` describes."""
+    template = _templates().get_template(CLIENTS[client])
+    return template.render(
+        name=settings.name,
+        variable=settings.variable,
+        user=USER,
+        token=settings.token,
+        index_url=settings.index_url,
+        url_with_variable=settings.url_with_variable,
+        upload_url=settings.upload_url,
+        projects=settings.projects,
+        serves_public=settings.serves_public,
+        takes_uploads=settings.takes_uploads,
+        untrusted_host=settings.untrusted_host,
+        print_command=settings.print_command(client),
+    )
+
+
+@cache
+def _templates() -> "Environment":
+    """Return the templates, which are compiled when they are needed."""
+    # commands that print no settings do not wait for it
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # noqa: PLC0415 - see above
+
+    return Environment(
+        loader=PackageLoader("wheelyard.rendering", "clients"),
+        autoescape=False,  # noqa: S701 - it is no HTML
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
 
 
 UNKNOWN_URL: Final = "https://YOUR-INDEX"

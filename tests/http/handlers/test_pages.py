@@ -13,7 +13,7 @@ from tests.http.in_process import in_process
 from tests.http.packages import wheel
 from tests.http.servers import RunningServer, token_of
 from tests.index_tables import toml_of
-from wheelyard.rendering.client_settings import CLIENTS, ClientSettings
+from wheelyard.rendering.client_settings import CLIENTS, ClientSettings, client_text
 from wheelyard.settings.sections import AccessSettings, ServerSettings, Settings
 from wheelyard.settings.upstream_section import UpstreamSettings
 
@@ -105,8 +105,8 @@ def test_setup_page_has_the_settings_of_each_client(tmp_path: Path) -> None:
     server = ServerSettings(public_url=root, path_prefix="/py")
     with in_process(tmp_path, Settings(server=server)) as app:
         page = Page(app.get("/py/setup/", ("Accept", "text/html")).body.decode())
-    for make in CLIENTS.values():
-        assert without_comment(make(ClientSettings(root=root))) in page.text
+    for client in CLIENTS:
+        assert without_comment(client_text(client, ClientSettings(root=root))) in page.text
 
 
 def without_comment(text: str) -> str:
@@ -128,10 +128,10 @@ def test_setup_page_names_what_a_project_needs(tmp_path: Path) -> None:
         settings = ClientSettings(root="http://127.0.0.1:8080", projects=("app", "core"))
         page = Page(answer.body.decode())
         for client in ("uv", "poetry"):
-            assert without_comment(CLIENTS[client](settings)) in page.text
+            assert without_comment(client_text(client, settings)) in page.text
         settings = replace(settings, token="${WHEELYARD_TOKEN}")
         for client in ("pdm", "pipenv"):  # as they are, with the credential in its place
-            assert without_comment(CLIENTS[client](settings)) in page.text
+            assert without_comment(client_text(client, settings)) in page.text
         assert "machine 127.0.0.1 login" in page.text
         # nothing of the comment that the steps say by themselves
         for said in ("Credential:", "Then:", "This prints", "pyproject.toml. ", "Make one on"):
@@ -192,7 +192,7 @@ def test_setup_page_finds_its_address(stocked: RunningServer) -> None:
     """Where no setting says what the server's URL is, the browser's address bar does."""
     page = read(stocked, "/setup/")
 
-    text = without_comment(CLIENTS["uv"](ClientSettings(root=stocked.url)))
+    text = without_comment(client_text("uv", ClientSettings(root=stocked.url)))
     assert text in page.text
     assert {"../simple/", "../simple", "../legacy/"} == page.roots
     assert "setup/" in read(stocked, "/").links

@@ -19,6 +19,7 @@ from wheelyard.rendering.client_settings import (
     INSTALLERS,
     PUBLISHERS,
     ClientSettings,
+    client_text,
 )
 from wheelyard.rendering.web.environment import PageEnvironment, Viewer
 
@@ -49,7 +50,6 @@ _NETRC: Final = frozenset({"uv", "pip", "poetry"})
 """The clients that read ~/.netrc."""
 _IN_URL: Final = frozenset({"pdm", "pipenv"})
 """Those that take the credential in the URL, from a variable."""
-_VARIABLE: Final = "${WHEELYARD_TOKEN}"
 
 
 class ClientSteps(Struct, frozen=True, kw_only=True):
@@ -97,7 +97,11 @@ class SetupContent(Struct, frozen=True, kw_only=True):
 
     def render(self, environment: PageEnvironment, viewer: Viewer) -> bytes:
         """Return the bytes of the page."""
-        settings = replace(environment.client_settings, projects=self.projects)
+        settings = replace(
+            environment.client_settings,
+            projects=self.projects,
+            needs_credential=self.needs_credential,
+        )
         makers = CLIENTS if settings.takes_uploads else INSTALLERS
         project = next(iter(self.projects), ANY_PROJECT)
         steps = [self._steps(environment, settings, client, project) for client in makers]
@@ -117,9 +121,7 @@ class SetupContent(Struct, frozen=True, kw_only=True):
     def _steps(
         self, environment: PageEnvironment, settings: ClientSettings, client: str, project: str
     ) -> ClientSteps:
-        if client in _IN_URL and self.needs_credential:
-            settings = replace(settings, token=_VARIABLE)
-        lines = CLIENTS[client](settings).splitlines(keepends=True)
+        lines = client_text(client, settings).splitlines(keepends=True)
         comment = list(takewhile(lambda line: line.startswith("#"), lines))
         return ClientSteps(
             name=client,
