@@ -24,8 +24,8 @@ from wheelyard.api.table_operations import (
     TableTexts,
 )
 from wheelyard.catalog.commits import Commits
-from wheelyard.catalog.document_cache import Codec, DocumentCache
-from wheelyard.catalog.journaled_documents import EventJournal, JournaledDocument
+from wheelyard.catalog.document_cache import DocumentCache
+from wheelyard.catalog.journaled_documents import JournaledDocument, table_journal
 from wheelyard.errors import Conflict, Invalid, NotFound
 from wheelyard.http import routes
 from wheelyard.http.handlers.admin.table_pages import TablePages
@@ -87,6 +87,8 @@ KIND: Final = TableKind[AnnouncementList, AnyEvent, ListedTable](
     titles=("Announcement", "Text", "Added"),
     fields=Announcement,
     added_word="added",
+    document=AnnouncementList,
+    commit=AnnouncementCommit,
     stored=StoredTable,
     added=AnnouncementAdded,
     changed=AnnouncementChanged,
@@ -100,16 +102,8 @@ KIND: Final = TableKind[AnnouncementList, AnyEvent, ListedTable](
         AnnouncementRemoved: "Removed announcements",
     },
 )
-JOURNAL: Final = EventJournal[AnnouncementList, AnnouncementCommit, AnyEvent](
-    what="the announcements",
-    consequence="pages may lack one",
-    key=Key("announcements.json"),
-    entries="announcements/",
-    empty=AnnouncementList(),
-    documents=Codec(AnnouncementList),
-    commits=Codec(AnnouncementCommit),
-    commit=AnnouncementCommit.of_events,
-    change=KIND.apply,
+JOURNAL: Final = table_journal(
+    KIND, Key("announcements.json"), "announcements/", "pages may lack one"
 )
 
 

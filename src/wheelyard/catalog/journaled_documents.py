@@ -38,6 +38,7 @@ from wheelyard.model.stored_publishers import (
     PublisherCommit,
     PublisherList,
 )
+from wheelyard.model.stored_tables import TableKind
 from wheelyard.storage.base import Key
 
 _LIST: Final = Decoder(list[Raw])
@@ -228,6 +229,23 @@ class EventJournal(JournalKind[D, C], Generic[D, C, E], frozen=True, kw_only=Tru
         return self.change(document, event)
 
 
+def table_journal(
+    kind: TableKind[Any, Any, Any], key: Key, entries: str, consequence: str
+) -> EventJournal[Any, Any, Any]:
+    """Return what the document and the journal of a kind of tables are."""
+    return EventJournal(
+        what=f"the {kind.title}",
+        consequence=consequence,
+        key=key,
+        entries=entries,
+        empty=kind.document(),
+        documents=Codec(kind.document),
+        commits=Codec(kind.commit),
+        commit=kind.commit.of_events,
+        change=kind.apply,
+    )
+
+
 class AccessJournal(
     EventJournal[AccessRules, AccessCommit, AnyAccessEvent], frozen=True, kw_only=True
 ):
@@ -280,16 +298,8 @@ ACCESS: Final = AccessJournal(
     commit=AccessCommit.of_events,
     change=grants.apply,
 )
-PUBLISHERS: Final = EventJournal(
-    what="the trusted publishers",
-    consequence="CI jobs may get no token",
-    key=keys.PUBLISHERS,
-    entries=keys.PUBLISHERS_JOURNAL,
-    empty=PublisherList(),
-    documents=Codec(PublisherList),
-    commits=Codec(PublisherCommit),
-    commit=PublisherCommit.of_events,
-    change=PUBLISHER_KIND.apply,
+PUBLISHERS: Final[EventJournal[PublisherList, PublisherCommit, AnyPublisherEvent]] = table_journal(
+    PUBLISHER_KIND, keys.PUBLISHERS, keys.PUBLISHERS_JOURNAL, "CI jobs may get no token"
 )
 DECISIONS: Final = EventJournal(
     what="the decisions about upstream packages",
@@ -302,16 +312,8 @@ DECISIONS: Final = EventJournal(
     commit=DecisionCommit.of_events,
     change=public_packages.apply,
 )
-INDEX_LIST: Final = EventJournal(
-    what="the list of indexes",
-    consequence="servers may answer nothing but the index main",
-    key=keys.INDEX_LIST,
-    entries=keys.INDEX_LIST_JOURNAL,
-    empty=IndexList(),
-    documents=Codec(IndexList),
-    commits=Codec(IndexCommit),
-    commit=IndexCommit.of_events,
-    change=INDEX_KIND.apply,
+INDEX_LIST: Final[EventJournal[IndexList, IndexCommit, AnyIndexEvent]] = table_journal(
+    INDEX_KIND, keys.INDEX_LIST, keys.INDEX_LIST_JOURNAL, "servers may answer with errors"
 )
 DOCUMENTS: Final[tuple[EventJournal[Any, Any, Any], ...]] = (
     ACCESS,

@@ -223,6 +223,8 @@ INDEX_KIND: Final = _IndexKind(
     list_them=Advice(Remedy.LIST_INDEXES),
     titles=("Index", "What it is", "Who made it"),
     added_word="made",
+    document=IndexList,
+    commit=IndexCommit,
     stored=StoredIndex,
     events={
         IndexMade: "Made indexes",

@@ -106,6 +106,8 @@ PUBLISHER_KIND: Final = TableKind[PublisherList, AnyPublisherEvent, ListedPublis
     list_them=Advice(Remedy.LIST_PUBLISHERS),
     titles=("Jobs", "May", "Added"),
     added_word="added",
+    document=PublisherList,
+    commit=PublisherCommit,
     stored=StoredPublisher,
     events={
         PublisherAdded: "Added trusted publishers",

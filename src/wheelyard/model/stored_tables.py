@@ -20,6 +20,7 @@ from msgspec.structs import fields, replace
 
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import InvalidField, decode_table
+from wheelyard.model.project import EventCommit
 from wheelyard.model.table_texts import describe_table
 from wheelyard.remedies import Advice
 
@@ -165,8 +166,10 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
     """What says which ones there are."""
     added_word: str
     """What was done with a new one: `added`."""
+    document: type[L]
+    """The class of its document; the other ones are those of commits, tables, events and lists."""
+    commit: type[EventCommit[Any]]
     stored: type[StoredTable]
-    """The class of a table in the store; the other ones are those of events and of lists."""
     events: Mapping[type[TableEvent], str]
     """The classes of all events in its document, each with the heading of a list of them."""
     added: Callable[..., E]

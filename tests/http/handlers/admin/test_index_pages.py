@@ -12,6 +12,7 @@ from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import wheel
 from tests.index_tables import toml_of
 from tests.operations.in_memory_index import OPEN_MAIN
+from wheelyard.http.handlers.admin import table_pages
 from wheelyard.model.grants import GrantFields
 from wheelyard.model.stored_indexes import IndexMade
 
@@ -264,3 +265,17 @@ def test_main_is_changed_by_its_form(tmp_path: Path) -> None:
         assert admin.send(PAGE, action="remove", name="main").status == 400
         assert "index main: changed, " in admin.read(f"{PAGE}history/")
         assert "index main: changed" in admin.read("journal/?what=main-changed")
+
+
+def test_a_long_list_has_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No index is missing from the list, however many there are."""
+    monkeypatch.setattr(table_pages, "ROWS_ON_A_PAGE", 2)
+    tables = TABLES + toml_of(index=[{"name": name} for name in ("dev", "prod", "qa")])
+    with in_process(tmp_path, settings_in(tmp_path), tables=tables) as server:
+        admin = Administrator.of(server)
+        shown = [
+            re.findall(r"\?change=(\w+)", admin.open(f"{PAGE}?page={number}").body.decode())
+            for number in (1, 2)
+        ]
+
+        assert shown == [["main", "dev"], ["prod", "qa"]]

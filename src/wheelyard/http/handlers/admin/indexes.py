@@ -1,7 +1,7 @@
 """The pages of indexes."""
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from wheelyard.catalog.removed import (
     REMOVED_RULES,
@@ -48,11 +48,6 @@ class IndexPages(TablePages):
             values["removed_rules"] = removed_rules(before.keys)
             values["removed_filter"] = _removed_filter_of(before)
         return values
-
-    def list_values(self, request: IndexRequest, answer: Any) -> dict[str, object]:  # noqa: ANN401 - see there
-        """See `TablePages`."""
-        del request, answer
-        return {"numbers": None}
 
     def question_values(self, request: IndexRequest, name: str) -> dict[str, object]:
         """See `TablePages`."""

@@ -103,8 +103,6 @@ class TablePages:
         )
         return self.pages.answer_history(request, history)
 
-    # --- what a subclass may override
-
     def has_form(self, variant: str) -> bool:
         """Return whether a new table can have the form of this name."""
         return bool(variant)
@@ -152,8 +150,6 @@ class TablePages:
             text = fields.text(key).strip()
             keys[key] = value_of_text(kind, key, text) if text else None
         return keys
-
-    # ---
 
     @property
     def _add_words(self) -> str:
