@@ -171,7 +171,7 @@ def test_a_grant_to_an_unknown_group_is_refused(who: str, words: str) -> None:
         ),
         ({"actions": ["admin"]}, 'write projects = ["*"]'),
         ({"project": ["acme"]}, "project: there is no such key"),
-        ({"note": 1}, "note: expected a text"),
+        ({"note": 1}, "note: expected a line of text"),
         ({"who": ["anonymous"]}, 'write actions = ["read"]'),
         ({"who": ["anonymous", "user:a@b.dev"], "actions": ["read", "manage"]}, "anonymous may"),
     ],

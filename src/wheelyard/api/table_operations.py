@@ -163,13 +163,15 @@ class TableOperations:
 
     def _add(self, call: Call, body: NewTable) -> ListedTable:
         self.json.require(call, body.keys)
-        tables, confirmed = self._tables(call), self._confirmed(body)
+        tables = self._tables(call)
+        confirmed = self._confirmed(body)
         row: ListedTable = tables.add(body.keys, call.by, body.note, **confirmed)
         return row
 
     def _change(self, call: Call, body: TableEdit) -> ListedTable:
         self.json.require(call, body.keys)
-        tables, confirmed = self._tables(call), self._confirmed(body)
+        tables = self._tables(call)
+        confirmed = self._confirmed(body)
         row: ListedTable = tables.change(
             body.name, body.keys, call.by, body.note, body.as_of, **confirmed
         )

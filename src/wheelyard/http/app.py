@@ -124,7 +124,8 @@ class App:
 
     async def _route(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer a request by the application of the index that its path names."""
-        path, in_force = self._index_path(scope["raw_path"]), self._of_this_turn
+        path = self._index_path(scope["raw_path"])
+        in_force = self._of_this_turn
         # most requests of a turn are for main, as it was for the one before
         if not path and in_force is not None and in_force.main is self._definition_of_main:
             app = self._main
@@ -157,7 +158,8 @@ class App:
         If nobody can say which it is, or the index does not work, that of main answers with the
         error.
         """
-        definitions, pools = self._context.index.server.definitions, self._context.process.pools
+        definitions = self._context.index.server.definitions
+        pools = self._context.process.pools
         try:
             in_force = self._peek()
             if in_force is None:  # they have to be read from a bucket

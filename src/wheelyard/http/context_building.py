@@ -63,7 +63,8 @@ def context_of_index(
     if first.upstream is not None and index.upstream is not None:
         upstream = first.upstream.of_another_index(index.upstream)
     # whoever routes a request looks whether these definitions are still the current ones
-    repositories, repository = index.server.indexes.repositories, index.fixed_repository
+    repositories = index.server.indexes.repositories
+    repository = index.fixed_repository
     if repository is None and index.definition.is_main:
         repository = repositories.of_main(index)
     elif repository is None:

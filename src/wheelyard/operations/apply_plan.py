@@ -211,12 +211,12 @@ class Planner:
         """Yield the changes of indexes that are there, and then the new ones."""
         made = list[IndexMade]()
         for keys in self._tables.index:
-            name, text = str(keys["name"]), INDEX_KIND.describe_keys(keys)
+            name = str(keys["name"])
             before = stored.find(name)
             if before is None:
                 made.append(IndexMade(at=self._at, by=self._by, keys=keys, source=self._source))
             elif _as_written(canonical_index, before.keys) != keys:
-                self._note("index", name, "changed", text)
+                self._note("index", name, "changed", INDEX_KIND.describe_keys(keys))
                 yield IndexChanged(at=self._at, by=self._by, keys=keys, source=self._source)
         for event in made:
             text = INDEX_KIND.describe_keys(event.keys)

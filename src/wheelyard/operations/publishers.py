@@ -116,7 +116,8 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
         return self._find_in_force(stored).problems
 
     def _find_in_force(self, stored: PublisherList) -> PublishersInForce:
-        in_force, problems = list[Publisher](), dict[str, str]()
+        in_force = list[Publisher]()
+        problems = dict[str, str]()
         for publisher in stored.tables:
             try:
                 parsed = parse_publisher(self._without_earlier(publisher.keys))

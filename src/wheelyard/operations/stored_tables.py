@@ -230,7 +230,8 @@ class StoredTables(Generic[L, C, E, R]):
 
     def taken(self, name: str) -> Conflict:
         """Return the error for a new table with the name of another. A subclass may override it."""
-        noun, key = self.kind.noun, self.kind.name_key
+        noun = self.kind.noun
+        key = self.kind.name_key
         fault = Conflict(
             f"There is {self.kind.article} {noun} {quoted(name)}. Choose another {key}, or change "
             "that one.",

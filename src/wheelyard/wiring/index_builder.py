@@ -117,7 +117,8 @@ class IndexBuilder(Struct, frozen=True):
     def _packages(self, definition: IndexDefinition, layers: UpstreamLayers | None) -> _Packages:
         if definition.is_main and self.of_main:
             return self.of_main[0]
-        server, catalog = self.server, self.server.catalog
+        server = self.server
+        catalog = self.server.catalog
         if not definition.is_main:
             catalog = open_index(
                 catalog,
@@ -163,7 +164,8 @@ class IndexBuilder(Struct, frozen=True):
     def _uploads(
         self, definition: IndexDefinition, packages: _Packages, quotas: QuotaCheck | None
     ) -> Uploads:
-        limits, projects = self.server.settings.uploads, packages.catalog.projects
+        limits = self.server.settings.uploads
+        projects = packages.catalog.projects
         return Uploads(
             projects,
             packages.catalog.files,

@@ -77,7 +77,8 @@ class Indexes:
     def _made(
         self, definition: IndexDefinition, upstream: UpstreamLayers | None, defaults: Quotas
     ) -> "Index":
-        name, made_of = definition.name, (definition, upstream, defaults)
+        name = definition.name
+        made_of = (definition, upstream, defaults)
         with self._lock:
             index = self._built.get(name)
             # another definition: what is cached of the documents goes, which is rare

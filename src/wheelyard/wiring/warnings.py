@@ -172,7 +172,8 @@ def index_warnings(index: Index) -> Iterator[Caution]:
 
 def _of_readers(index: Index, now: KnownIndexes) -> Iterator[Caution]:
     """Yield what of who may read the indexes is hardly meant."""
-    settings, is_public = index.settings, index.server.indexes.main().read_policy.is_public()
+    settings = index.settings
+    is_public = index.server.indexes.main().read_policy.is_public()
     if is_public and is_reachable(settings):
         yield Caution(
             "anyone who can reach this address may read every package; close reading with "
