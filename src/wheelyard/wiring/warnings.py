@@ -185,7 +185,9 @@ def _of_readers(index: Index, now: KnownIndexes) -> Iterator[Caution]:
             "all the same; close it with access.private"
         )
     is_private = settings.access.private
-    closed = [name for name, one in now.definitions.items() if is_private or not one.is_open]
+    closed = [
+        name for name, definition in now.definitions.items() if is_private or not definition.is_open
+    ]
     if not is_public:
         closed.insert(0, MAIN)
     if settings.store.downloads == "public" and closed:
