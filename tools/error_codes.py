@@ -297,8 +297,11 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
             ErrorCodes(
                 codes=("conflict",),
                 statuses=(409,),
-                happened="another client changed the project at the same time",
-                remedy="try again",
+                happened=(
+                    "another client changed the project at the same time, or what it is now does "
+                    "not allow the request"
+                ),
+                remedy="see the message, or try again",
             ),
         ),
         "Access": (
@@ -402,7 +405,13 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 codes=("private_name",),
                 statuses=(409,),
                 happened="the name is private, and decisions are about public packages",
-                remedy="yank the release instead",
+                remedy="yank the release instead, or ask its owners for one",
+            ),
+            ErrorCodes(
+                codes=("unknown_group",),
+                statuses=(409,),
+                happened="a grant names a group that does not exist",
+                remedy="correct the name, or make the group first",
             ),
             ErrorCodes(
                 codes=("no_upstream",),

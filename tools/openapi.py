@@ -19,7 +19,7 @@ from wheelyard.api.apply_operations import SOURCE_LIMIT_CHARS
 from wheelyard.api.operation import ApiOperation, RequiredRight
 from wheelyard.api.table import OPERATIONS
 from wheelyard.model.grants import ACTIONS, GROUP_NAME
-from wheelyard.model.index_name import DATED, NAME_LIMIT_CHARS, RESERVED_INDEX_NAMES
+from wheelyard.model.index_name import DATED, MAIN, NAME_LIMIT_CHARS, RESERVED_INDEX_NAMES
 from wheelyard.model.project_json import ENTRY_KINDS, SHOWN_KINDS
 from wheelyard.model.rule_reasons import LIFTABLE, OF_VERSIONS
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS
@@ -67,6 +67,7 @@ EXTRA: Final[dict[str, dict[str, Any]]] = {
     },
     "Approval": OF_A_VERSION,
     "DecidedPackage": OF_A_VERSION,
+    "IndexRemoval": {"allOf": [{"properties": {"name": {"not": {"const": MAIN}}}}]},
 }
 """What no type says."""
 TITLES: Final = {
@@ -81,6 +82,8 @@ FREE_FORM: Final = frozenset(
     {"Principal", "Principals", "IndexKeys", "PublisherKeys", "Tables", "JournalPlace"}
 )
 """Texts and tables of which the schema does not say all."""
+WRONG_IN_AN_INDEX: Final = frozenset({"ReleasePromotion"})
+"""Bodies that are right or wrong by the index of the request."""
 ONE_LINE: Final = r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 _WORDS: Final = "|".join(sorted(RESERVED_INDEX_NAMES))
 _INDEX: Final = (
@@ -145,7 +148,7 @@ TEXTS: Final[dict[str, dict[str, Any]]] = {
 """Texts and tables whose rules are in the code."""
 PATH_TEXTS: Final = {"name": "Name", "id": "TokenId"}
 FAILURES: Final = {
-    "400": "What the schema does not say of a text or a table is wrong.",
+    "400": "What the schema does not say of the body is wrong.",
     "4XX": "An error, with its code and message.",
     "502": "The upstream index gives no usable answer.",
     "503": "The store, or an upstream index, does not answer.",
@@ -249,7 +252,9 @@ def _operation(row: ApiOperation, texts: dict[str, Any]) -> dict[str, Any]:
     if row.body and row.method != "GET":
         content = {"schema": {"$ref": f"{REF}{row.body.__name__}"}}
         described["requestBody"] = {"required": True, "content": {"application/json": content}}
-    is_free = row.body is not None and bool(_titles([row.body]) & FREE_FORM)
+    is_free = row.body is not None and (
+        row.body.__name__ in WRONG_IN_AN_INDEX or bool(_titles([row.body]) & FREE_FORM)
+    )
     described["responses"] = _responses(row, is_free=is_free)
     return described
 

@@ -20,7 +20,7 @@ from wheelyard.api.access_operations import (
 from wheelyard.api.table import LocalApi
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.authentication.rights import AccessExplanation
-from wheelyard.errors import Forbidden, Invalid
+from wheelyard.errors import Conflict, Forbidden, Invalid
 from wheelyard.model.access import Action, Caller, Identity, parse_right_indexes
 from wheelyard.model.api_token import ID_LENGTH, TokenOwner, TokenRecord
 from wheelyard.model.grants import NO_GROUPS, Granted, GrantFields, Grants, build_grant
@@ -286,7 +286,7 @@ def test_a_token_is_given_other_indexes(tmp_path: Path) -> None:
     assert before == {MAIN}
     assert _token_may(index, changed, Action.UPLOAD) == {MAIN, "dev"}
     index.tokens.revoke(record.id, "local:test")
-    with pytest.raises(Invalid, match="is revoked"):
+    with pytest.raises(Conflict, match="is revoked"):
         index.tokens.name_indexes(record, ("prod",), "local:test")
 
 

@@ -15,7 +15,7 @@ from tests.operations.in_memory_index import IndexHarness
 from tests.storage.wrapping import ObservedStore
 from wheelyard.authentication.api_tokens import RotatedToken, TokenRequest
 from wheelyard.catalog import keys
-from wheelyard.errors import Conflict, Invalid, NotFound, Unauthenticated, Unavailable
+from wheelyard.errors import Conflict, NotFound, Unauthenticated, Unavailable
 from wheelyard.model.access import Action, parse_pattern
 from wheelyard.model.api_token import ApiToken, TokenOwner, TokenRecord
 from wheelyard.settings.sections import Settings, TokenSettings
@@ -157,11 +157,11 @@ def test_ended_and_unknown_tokens_are_not_rotated(harness: IndexHarness) -> None
             rotated(harness.index, text)
         assert token.text[14:46] not in caught.value.message
 
-    with pytest.raises(Invalid, match="is revoked"):
+    with pytest.raises(Conflict, match="is revoked"):
         rotated(harness.index, other.id)
     assert rotated(harness.index, token.text).old.id == record.id
     harness.clock.advance(days=365)
-    with pytest.raises(Invalid, match="is expired"):
+    with pytest.raises(Conflict, match="is expired"):
         rotated(harness.index, record.id)
     with pytest.raises(NotFound, match="no active token called 'ci'"):
         rotated(harness.index)

@@ -169,7 +169,6 @@ def test_nothing_to_do(access: AccessControl) -> None:
     ("fields", "words"),
     [
         (grant("anonymous", actions=("upload",)), "anonymous may read, and nothing else"),
-        (grant("group:team"), "There is no group 'team'."),
         (grant("group:team@acme.dev"), "no credential tells of Google groups"),
         (grant("ana"), "'ana' is nobody that a grant can name"),
         (grant(ANA, projects=("a*b",)), "'a*b' is not a project pattern"),
@@ -186,6 +185,15 @@ def test_senseless_grant_is_refused(access: AccessControl, fields: GrantFields, 
 
     assert words in caught.value.message
     assert caught.value.code == "invalid_field"
+    assert not access.records.has_journal()
+
+
+def test_a_grant_to_a_group_that_does_not_exist_is_a_conflict(access: AccessControl) -> None:
+    """A grant to a group that nobody has made is refused, and nothing is written."""
+    with pytest.raises(Conflict, match="There is no group 'team'") as caught:
+        access.grant(grant("group:team"), by="local:ana")
+
+    assert caught.value.code == "unknown_group"
     assert not access.records.has_journal()
 
 

@@ -148,11 +148,11 @@ def test_what_an_approval_has_to_lift(server: InProcessServer) -> None:
 @pytest.mark.parametrize(
     ("wanted", "error", "words"),
     [
-        (("requests", "1.0"), Invalid, "not hidden here: install it"),
-        (("requests", ""), Invalid, "Some versions of requests are shown. Name the one"),
+        (("requests", "1.0"), Conflict, "not hidden here: install it"),
+        (("requests", ""), Conflict, "Some versions of requests are shown. Name the one"),
         (("requests", "7.0"), NotFound, "no file of requests 7.0"),
         (("nothing", ""), NotFound, "No upstream index has it"),
-        (("ours", ""), Invalid, "is private"),
+        (("ours", ""), Conflict, "is private"),
         (("numpy", "1.0", " "), Invalid, "Say why you need it"),
         (("numpy", "1.0", "a\nb"), Invalid, "one line"),
         (("numpy", "1.0", "x" * 2000), Invalid, "Use at most 1024"),

@@ -386,7 +386,7 @@ def create_token(call: Call, body: NewToken) -> MadeToken:
     """
     Make a token for the caller, who has signed in lately, or as an administrator for anybody.
 
-    Raises Invalid if there is no such index. Raises as `NewToken.lifetime`, `CallerTokens.request`
+    Raises Conflict if there is no such index. Raises as `NewToken.lifetime`, `CallerTokens.request`
     and `CallerTokens.create`.
     """
     tokens, now = call.index.caller_tokens, call.index.server.runtime.now()
@@ -427,7 +427,7 @@ def change_token(call: Call, body: TokenChange) -> TokenAnswer:
     """
     Have a token be about other indexes.
 
-    Raises NotFound if there is no such token, and Invalid if there is no such index. Raises as
+    Raises NotFound if there is no such token, and Conflict if there is no such index. Raises as
     `ApiTokens.name_indexes`.
     """
     if not body.index:

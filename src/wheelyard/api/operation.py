@@ -281,9 +281,12 @@ def _wanted(kind: inspect.Type) -> str:
             choices = values
         case IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
             return f"a number from {low} to {high}"
-        case inspect.VarTupleType(min_length=least, max_length=most):
+        case inspect.VarTupleType(item_type=member, min_length=least, max_length=most):
             number = f"1 to {most} " if most else "one or more " if least else ""
-            return f"a list of {number}strings"
+            members = "strings"
+            if isinstance(member, inspect.StructType | inspect.DictType):
+                members = "objects"
+            return f"a list of {number}{members}"
     if words := ", ".join(map(str, choices)):
         return f"one of {words}"
     return _WORDS.get(type(kind), "a string")

@@ -29,6 +29,7 @@ from wheelyard.model.package_requests import (
 )
 from wheelyard.model.person import counted_apart, counted_as
 from wheelyard.model.public_packages import (
+    PRIVATE_NAME,
     Decision,
     DecisionList,
     ExplainedFile,
@@ -231,11 +232,11 @@ def _hidden(
     """
     Return the hidden file that stands for what is wanted, if a file is known, and what hides it.
 
-    Raises Invalid, NotFound or Unavailable if nothing of it is hidden by the policy.
+    Raises Conflict, NotFound or Unavailable if nothing of it is hidden by the policy.
     """
     text = explanation.reasons[0].text if explanation.reasons else ""
     if explanation.answer is NameAnswer.PRIVATE:
-        raise Invalid(f"{text} Ask its owners for a release.", code="invalid_field")
+        raise Conflict(f"{text} Ask its owners for a release.", code=PRIVATE_NAME)
     if explanation.answer is NameAnswer.UNKNOWN:
         raise NotFound(text)
     if explanation.answer is NameAnswer.UNAVAILABLE:
@@ -248,10 +249,10 @@ def _hidden(
         raise NotFound(f"Its upstream index lists no file of {target}. Check the version.")
     hidden = [file for file in files if not file.shown]
     if not hidden:
-        raise Invalid(f"{target} is not hidden here: install it.", code="invalid_field")
+        raise Conflict(f"{target} is not hidden here: install it.")
     if len(hidden) < len(files) and version is None:
         message = f"Some versions of {name} are shown. Name the one that you need."
-        raise Invalid(message, code="invalid_field")
+        raise Conflict(message)
     newest = max(hidden, key=_preference)
     return newest, newest.reasons
 

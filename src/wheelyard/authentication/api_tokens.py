@@ -268,9 +268,9 @@ class ApiTokens(Struct, frozen=True):
         The old token expires after `overlap`, or earlier by itself. Without an overlap it is
         revoked. The new one lives for `tokens.max_days` at most. `by` is the principal.
 
-        Raises Invalid if the old token is not active, or is of a CI job. Raises Conflict if it was
-        rotated already, or is changed by somebody else at the same time. Raises Unavailable if the
-        store does not answer: the message names the new token, if there may be one.
+        Raises Conflict if the old token is not active, is of a CI job, was rotated already, or is
+        changed by somebody else at the same time. Raises Unavailable if the store does not answer:
+        the message names the new token, if there may be one.
         """
         self._require_rotatable(old)
         request = TokenRequest(
@@ -304,16 +304,16 @@ class ApiTokens(Struct, frozen=True):
         """
         Have a token be about other indexes, and return its record.
 
-        `by` is the principal. Raises Invalid if it is not active, or is of a CI job, whose
+        `by` is the principal. Raises Conflict if it is not active, or is of a CI job, whose
         publisher says that.
         """
         if old.publishers:
-            raise Invalid(f"Token {old.id} is a CI job's: change its trusted publisher.")
+            raise Conflict(f"Token {old.id} is a CI job's: change its trusted publisher.")
 
         def changed(record: TokenRecord) -> TokenRecord:
             state = record.state(self.runtime.now())
             if state != "active":
-                raise Invalid(f"Token {record.id} is {state}.", advice=Advice(Remedy.CREATE_TOKEN))
+                raise Conflict(f"Token {record.id} is {state}.", advice=Advice(Remedy.CREATE_TOKEN))
             scope = record.scope
             stored = IndexScope(right_index_text(indexes), int(scope.actions), scope.projects)
             return replace(record, actions=0, projects=(), in_index=stored)
@@ -350,12 +350,12 @@ class ApiTokens(Struct, frozen=True):
         now = self.runtime.now()
         state = record.state(now)
         if record.publishers:
-            raise Invalid(
+            raise Conflict(
                 f"Token {record.id} is a CI job's, and ends by itself. The next job gets another "
                 "one."
             )
         if state != "active":
-            raise Invalid(
+            raise Conflict(
                 f"Token {record.id} is {state}. A rotation revives no token.",
                 advice=Advice(Remedy.CREATE_TOKEN),
             )

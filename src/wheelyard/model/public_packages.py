@@ -15,6 +15,8 @@ from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.project import EventCommit
 from wheelyard.remedies import Advice
 
+PRIVATE_NAME: Final = "private_name"
+"""The code of a Conflict for a decision, or a request, about a private name."""
 EVERY_VERSION: Final = ""
 """The version of a decision about a whole project."""
 

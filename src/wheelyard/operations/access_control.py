@@ -229,7 +229,8 @@ class AccessControl:
         """
         Add a grant, and return its id, or that of an equal one that is there.
 
-        Raises Invalid (code `invalid_field`) for an unknown group, or invalid fields.
+        Raises Invalid (code `invalid_field`) for invalid fields, and Conflict (code
+        `unknown_group`) for a group that does not exist.
         """
         require_one_line(fields.note, "A note", NOTE_LIMIT_CHARS)
         grant_id = f"g{self._runtime.new_id()[:8]}"
@@ -243,11 +244,13 @@ class AccessControl:
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
             unknown = sorted(groups_in(canonical.who) - rules.groups.keys())
             if unknown:
-                raise Invalid(
+                fault = Conflict(
                     f"There is no group {quoted(unknown[0])}.",
-                    code="invalid_field",
+                    code="unknown_group",
                     advice=Advice(Remedy.MAKE_GROUP, unknown[0]),
                 )
+                fault.field = "who"
+                raise fault
             if any(granted.grant == canonical for granted in rules.grants):
                 return ()
             return (replace(draft, grant=canonical),)

@@ -21,6 +21,7 @@ from wheelyard.model.distribution_filename import parse_sha256, strip_trailing_z
 from wheelyard.model.package_requests import RequestList
 from wheelyard.model.public_packages import (
     EVERY_VERSION,
+    PRIVATE_NAME,
     Decision,
     DecisionList,
     DecisionSummary,
@@ -36,8 +37,6 @@ from wheelyard.remedies import Advice, Remedy
 from wheelyard.upstream.indexes import PagesOfName, UpstreamIndex
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 
-PRIVATE_NAME: Final = "private_name"
-"""The code of a Conflict for a decision about a private name."""
 NO_UPSTREAM: Final = "no_upstream"
 """The code of a Conflict for an approval by a process that asks no upstream index."""
 DECISIONS_CHANGED: Final = "decisions_changed"

@@ -128,7 +128,6 @@ def test_a_name_that_nobody_has_is_warned_of(admin: Administrator) -> None:
     ("changes", "field"),
     [
         ({"who": ""}, "who"),
-        ({"kind": "group", "who": "no-such-group"}, "who"),
         ({"kind": "other", "who": "anonymous"}, "who"),
         ({"kind": "other", "who": "nonsense"}, "who"),
         ({"kind": "allAuthenticated", "who": "bob"}, "who"),
@@ -152,6 +151,14 @@ def test_what_was_typed_is_kept(admin: Administrator, changes: dict[str, str], f
     assert f'value="{wanted["note"]}"' in page
     assert f'<option value="{wanted["kind"]}" selected>' in page
     assert grants(admin.server) == before
+
+
+def test_a_group_that_nobody_has_made_is_named(admin: Administrator) -> None:
+    """A grant to a group that does not exist is a conflict, and the reason stands at its field."""
+    answer = admin.send("grants/", **{**WANTED, "kind": "group", "who": "no-such-group"})
+
+    assert answer.status == 409
+    assert 'id="who-error"' in answer.body.decode()
 
 
 def test_grant_is_revoked_after_a_question(admin: Administrator) -> None:
