@@ -324,6 +324,10 @@ def test_one_of_many_servers_runs_it_daily(harness: IndexHarness) -> None:
     servers = [daily_of(index), *(daily_of(harness.opened(seed)) for seed in (11, 12))]
     for server in servers:
         server.run_if_due()
+    assert len(index.projects.read_for_update(DEMO).files) == 3
+    harness.clock.advance(hours=1)
+    for server in servers:
+        server.run_if_due()
     (event,) = history(index, DEMO)[-1].events
     assert event.by == DAILY.principal == "local:retention"
 
@@ -341,6 +345,8 @@ def test_a_daily_run_warns(harness: IndexHarness, caplog: pytest.LogCaptureFixtu
     harness.upload(make_wheel("core", "1.2", metadata=required))
     index = filled(harness)
 
+    daily_of(index).announce()
+    harness.clock.advance(hours=1)
     daily_of(index).run_if_due()
 
     after = "After this, core 1.2 has no demo<2 in main."

@@ -87,6 +87,8 @@ def test_a_daily_run_has_the_rules_of_its_day(harness: IndexHarness) -> None:
     assert harness.snapshot() == before
     put_tables(harness.opened(4), "[[retention]]\nkeep_last = 1\n")
     daily.run_if_due()
+    harness.clock.advance(hours=1)
+    daily.run_if_due()
 
     (file,) = harness.opened(5).projects.get(DEMO).files
     assert file.version == "2.0"

@@ -78,6 +78,8 @@ def _parts(index: Index) -> Iterator[HealthPart]:
     yield _server_part(index)
     yield from _store_parts(index)
     yield from _index_parts(index)
+    if index.settings.server.daily_retention and not index.settings.server.read_only:
+        yield from _retention_parts(index)
     yield from _file_parts(index)
     if index.server.state is not None:
         yield _queues_part(index.server.state)
@@ -152,6 +154,27 @@ def _index_parts(index: Index) -> Iterator[HealthPart]:
         problem = in_force.problems.get(name, "")
         text = problem or f"It is served below {index.settings.server.public_path}/{name}/."
         yield HealthPart(f"index {name}", "failed" if problem else "ok", text)
+
+
+def _retention_parts(index: Index) -> Iterator[HealthPart]:
+    """Yield when rules delete releases daily, if there is a rule."""
+    # nothing of it is loaded while it is off
+    from wheelyard.retention.daily import DAILY, first_run_text  # noqa: PLC0415
+
+    try:
+        retention = index.server.retention
+        if retention is None:
+            return
+        first_run = retention.rules_clock.read_first_run()
+        done = retention.last_run()
+        text = f"The last run was complete on {done:%Y-%m-%d %H:%M} UTC." if done else "No run yet."
+        state: State = "ok"
+        if first_run is not None and first_run > retention.clock.estimate():
+            text = first_run_text(first_run, len(retention.preview(DAILY).deleted))
+            state = "warning"
+        yield HealthPart("retention", state, text)
+    except WheelyardError as fault:
+        yield HealthPart("retention", "failed", fault.message)
 
 
 def _file_parts(index: Index) -> Iterator[HealthPart]:

@@ -108,7 +108,7 @@ class IndexDefinitions:
 
     def load(self) -> KnownIndexes:
         """Return all definitions, read from the store if they may have changed."""
-        return self._known(self._read("fresh"))
+        return self._known(self.snapshot("fresh"))
 
     def served(self) -> Mapping[str, IndexDefinition]:
         """Return the definition of each index but main that is served, by name."""
@@ -120,10 +120,10 @@ class IndexDefinitions:
 
     def stored(self) -> IndexList:
         """Return what the store has now."""
-        return self._read("current").value or IndexList()
+        return self.snapshot("current").value or IndexList()
 
-    def _read(self, max_age: MaxAge) -> Snapshot[IndexList]:
-        """Return the document. Raises Unavailable if it is lost."""
+    def snapshot(self, max_age: MaxAge) -> Snapshot[IndexList]:
+        """Return the document with its version. Raises Unavailable if it is lost."""
         snapshot = self.records.get(max_age)
         if snapshot.value is None and not self._is_unused:
             # an installer that gets 404 for an index continues with its next one

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Thread
 from typing import Final
 
@@ -14,7 +14,7 @@ from wheelyard.retention.runs import Retention
 
 EVERY: Final = timedelta(days=1)
 FIRST_LOOK_SECONDS: Final = (60.0, 300.0)
-"""The range of the pause after a start."""
+"""The range of the pause after a start, and between two looks while a first run is to come."""
 LOOK_SECONDS: Final = (1800.0, 3600.0)
 """The range of the pause between two looks at the lease."""
 DAILY: Final = Caller("local:retention", (everywhere(Action.ADMIN.with_implied),))
@@ -23,9 +23,19 @@ DAILY: Final = Caller("local:retention", (everywhere(Action.ADMIN.with_implied),
 logger = logging.getLogger("wheelyard")
 
 
+def first_run_text(first_run: datetime, deleted: int) -> str:
+    """Return when the first daily run comes, and how many releases it would delete, in words."""
+    return (
+        f"The first daily run by the present rules comes after {first_run:%Y-%m-%d %H:%M} UTC. It "
+        f"would delete {counted(deleted, 'release')} now: wheelyard retention --dry-run lists them."
+    )
+
+
 class DailyRetention:
     """
     Applies the rules once a day, unless another process or an administrator has.
+
+    The first run by new rules comes an hour after the store first knew them.
 
     Args:
         find: Returns what deletes by the rules that the store has now, or None without rules.
@@ -37,6 +47,10 @@ class DailyRetention:
         self._runtime = runtime
         self._logged = ""
         """The last failure that the log has. Each is there once."""
+        self._is_waiting = False
+        """Whether the first run by the present rules is still to come."""
+        self._announced: datetime | None = None
+        """The first run that the log has told of last."""
 
     def start(self) -> None:
         """Start `run` in a daemon thread, and return at once."""
@@ -44,17 +58,31 @@ class DailyRetention:
 
     def run(self) -> None:
         """Apply the rules whenever that is due, for ever."""
+        # at once, as a process may live for minutes: the hour passes without it
+        self.announce()
         self._runtime.pause(self._runtime.random.uniform(*FIRST_LOOK_SECONDS))
         while True:
             self.run_if_due()
-            self._runtime.pause(self._runtime.random.uniform(*LOOK_SECONDS))
+            seconds = LOOK_SECONDS
+            if self._is_waiting:
+                seconds = FIRST_LOOK_SECONDS
+            self._runtime.pause(self._runtime.random.uniform(*seconds))
+
+    def announce(self) -> None:
+        """Log when the first run comes, and what it would delete, if it is still to come."""
+        try:
+            retention = self._find()
+            if retention is not None:
+                self._is_known_long_enough(retention)
+        except WheelyardError as error:
+            self._log(error.message)
 
     def run_if_due(self) -> None:
         """Apply the rules if that is due. A failure of the store is logged, and not raised."""
         report = None
         try:
             retention = self._find()
-            if retention is not None:
+            if retention is not None and self._is_known_long_enough(retention):
                 report = retention.run(DAILY, every=EVERY)
         except WheelyardError as error:
             self._log(f"no complete run of retention today: {error.message}")
@@ -68,6 +96,18 @@ class DailyRetention:
         self._log("; ".join([*hindrances, *skipped, *report.warnings]))
         if report.deleted:
             logger.info("retention has deleted %s", counted(len(report.deleted), "release"))
+
+    def _is_known_long_enough(self, retention: Retention) -> bool:
+        """Return whether the store has had the rules for an hour, and else log what comes."""
+        first_run = retention.rules_clock.first_run()
+        self._is_waiting = first_run > retention.clock.now()
+        if not self._is_waiting:
+            return True
+        if first_run != self._announced:
+            deleted = retention.preview(DAILY).deleted
+            logger.warning("retention: %s", first_run_text(first_run, len(deleted)))
+            self._announced = first_run
+        return False
 
     def _log(self, failure: str) -> None:
         if failure and failure != self._logged:

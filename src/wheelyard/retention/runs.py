@@ -26,6 +26,7 @@ from wheelyard.operations.requirements import RequirementCheck
 from wheelyard.operations.search.project_table import MAX_CONCURRENT_READS, FactsReader
 from wheelyard.operations.sweep import JobLease, last_completed
 from wheelyard.retention.decisions import Choice, Judgement, RuleInForce, judge
+from wheelyard.retention.known_rules import RulesClock
 from wheelyard.storage.base import Store
 
 JOB: Final = "retention"
@@ -67,6 +68,7 @@ class Retention(Struct, frozen=True, kw_only=True):
     """
 
     rules: Sequence[RetentionRule]
+    rules_clock: RulesClock
     indexes: Callable[[str], RetainedIndex]
     """Returns the index of a name. Raises NotFound if there is none."""
     documents: Store

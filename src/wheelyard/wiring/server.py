@@ -126,15 +126,17 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
 
         Raises Unavailable if the store does not answer, or only a newer version knows the rules.
         """
-        stored = self.definitions.stored().retention
-        if stored is None:
+        indexes = self.definitions.snapshot("current")
+        if indexes.value is None or indexes.value.retention is None:
             return None
         # nothing of it is loaded while there is no rule
         from wheelyard.model.retention_rules import stored_rules
+        from wheelyard.retention.known_rules import RulesClock
         from wheelyard.retention.runs import Retention
 
         return Retention(
-            rules=stored_rules(stored),
+            rules=stored_rules(indexes.value.retention),
+            rules_clock=RulesClock(self.stores.documents, self.clock, indexes),
             indexes=lambda name: self.indexes.get(name).as_retained(),
             documents=self.stores.documents,
             clock=self.clock,

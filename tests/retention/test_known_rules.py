@@ -1,0 +1,151 @@
+"""The hour between the rules that a store has got and the first daily run by them."""
+
+import pytest
+
+from tests.index_tables import BY, put_rules
+from tests.operations.distributions import make_wheel
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.store_copies import store_copy
+from tests.operations.two_indexes import DEMO
+from wheelyard.api.health_operations import show_health
+from wheelyard.api.table import LocalApi
+from wheelyard.catalog import keys
+from wheelyard.retention.daily import DailyRetention
+from wheelyard.settings.sections import ServerSettings, Settings
+from wheelyard.storage.base import Stored
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.wiring.index import Index
+
+RULE = {"keep_last": 1}
+OTHER = {"keep_last": 1, "only": "dev"}
+
+
+def look(index: Index) -> None:
+    """Look once, as each server does."""
+    DailyRetention(lambda: index.server.retention, index.server.runtime).run_if_due()
+
+
+def count(harness: IndexHarness) -> int:
+    """Return how many files the project demo has."""
+    return len(harness.opened(50).projects.read_for_update(DEMO).files)
+
+
+@pytest.fixture
+def filled(harness: IndexHarness) -> IndexHarness:
+    """Return a store with two releases and a rule by which one of them goes."""
+    for version in ("1.0", "2.0"):
+        harness.upload(make_wheel(version=version))
+    put_rules(harness.index, (RULE,))
+    return harness
+
+
+def test_servers_that_live_for_minutes_share_the_hour(filled: IndexHarness) -> None:
+    """Whichever process is there an hour after the first one has seen the rules deletes by them."""
+    for seed in (3, 4, 5):
+        look(filled.opened(seed))
+        assert count(filled) == 2
+        filled.clock.advance(minutes=20)
+    look(filled.opened(6))
+    assert count(filled) == 1
+
+
+def test_a_change_of_the_rules_starts_the_hour_anew(filled: IndexHarness) -> None:
+    """Nothing is deleted by rules that were changed, or taken away and put back, within an hour."""
+    look(filled.opened(3))
+    filled.clock.advance(hours=2)
+    put_rules(filled.index, (OTHER,))
+    put_rules(filled.index, (RULE,))
+    look(filled.opened(4))
+    assert count(filled) == 2
+
+    filled.clock.advance(hours=2)
+    put_rules(filled.index, ())
+    filled.clock.advance(minutes=1)
+    put_rules(filled.index, (RULE,))
+    look(filled.opened(5))
+    assert count(filled) == 2
+
+    filled.clock.advance(hours=1)
+    look(filled.opened(6))
+    assert count(filled) == 1
+
+
+def test_another_change_of_the_indexes_does_not(filled: IndexHarness) -> None:
+    """A new index is no reason to wait longer."""
+    look(filled.opened(3))
+    filled.clock.advance(minutes=30)
+    filled.index.server.index_administration.add({"name": "dev"}, BY)
+    look(filled.opened(4))
+    filled.clock.advance(minutes=30)
+    look(filled.opened(5))
+    assert count(filled) == 1
+
+
+def test_a_store_that_was_put_back_waits_again(filled: IndexHarness) -> None:
+    """A store whose files were put back waits for an hour from then on."""
+    look(filled.opened(3))
+    filled.clock.advance(days=3)
+    key = keys.INDEX_LIST
+    body = filled.bytes_at(key)
+    filled.store.delete(key)
+    filled.store.put(key, body, None)
+
+    look(filled.opened(4))
+    assert count(filled) == 2
+    filled.clock.advance(hours=1)
+    look(filled.opened(5))
+    assert count(filled) == 1
+
+
+def test_a_copy_waits_again(filled: IndexHarness) -> None:
+    """A backup that is served waits for an hour, however long the store has had the rules."""
+    look(filled.opened(3))
+    filled.clock.advance(hours=1)
+    backup = filled.opened(4, store=MemoryStore(filled.clock.seconds))
+    index = filled.index
+    changes_of = index.server.indexes.catalog_of
+    copying = store_copy(
+        index.stores, index.changes, backup, changes_of=lambda name: changes_of(name).changes
+    )
+    assert copying.run(lambda *_: None).problems == []
+    look(backup)
+    assert len(backup.projects.read_for_update(DEMO).files) == 2
+    look(filled.opened(5))
+    assert count(filled) == 1
+
+
+def test_a_damaged_document_starts_the_hour_anew(filled: IndexHarness) -> None:
+    """Without a word about since when the store has the rules, it has them since now."""
+    look(filled.opened(3))
+    filled.clock.advance(days=3)
+    key = keys.lease("retention-rules")
+    assert isinstance(filled.store.get(key), Stored)
+    filled.store.put(key, b"{", None)
+    look(filled.opened(4))
+    assert count(filled) == 2
+
+
+def test_the_log_and_health_say_what_comes(
+    filled: IndexHarness, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before the first run the log and Health say when it comes, and how much it deletes."""
+    index = filled.opened(3, settings=Settings(server=ServerSettings(daily_retention=True)))
+    DailyRetention(lambda: index.server.retention, index.server.runtime).announce()
+    until = filled.clock.now.replace(hour=filled.clock.now.hour + 1)
+    text = (
+        f"The first daily run by the present rules comes after {until:%Y-%m-%d %H:%M} UTC. It "
+        "would delete 1 release now: wheelyard retention --dry-run lists them."
+    )
+    assert f"retention: {text}" in caplog.messages
+    api = LocalApi(index=index, caller=ALICE)
+
+    def told() -> list[tuple[str, str]]:
+        parts = api.call(show_health).parts
+        return [(part.state, part.text) for part in parts if part.name == "retention"]
+
+    assert told() == [("warning", text)]
+    filled.clock.advance(hours=1)
+    assert told() == [("ok", "No run yet.")]
+    look(index)
+    when = f"{filled.clock.now:%Y-%m-%d %H:%M}"
+    assert told() == [("ok", f"The last run was complete on {when} UTC.")]
