@@ -15,6 +15,7 @@ from tests.http.remote_store import RemoteStore
 from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN
+from wheelyard.api.table import OPERATIONS
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
@@ -37,6 +38,17 @@ INDEXES: Final = (
     {"name": "finals", "layers": ["prod"], "prereleases": False},
 )
 OPEN: Final = tuple({**table, "read": "anyone"} for table in INDEXES)
+OF_PROJECTS: Final = (
+    *("yank", "unyank", "pin", "unpin", "delete", "delete-now", "restore"),
+    *("status", "reserve", "release", "promote"),
+)
+OF_EACH_INDEX: Final = {
+    *("GET projects", "GET projects/{name}", "GET projects/{name}/journal"),
+    *("GET projects/{name}/downloads", "GET changes", "GET client-projects", "GET names"),
+    *("GET usage", "GET whoami", "GET upstream/why"),
+    *(f"POST projects/{{name}}/{verb}" for verb in OF_PROJECTS),
+}
+"""The operations that are about one index."""
 DEMO = NormalizedName("demo")
 HTML: Final = ("Accept", "text/html")
 OLD, NEW = make_wheel("demo", "1.0"), make_wheel("demo", "2.0")
@@ -328,12 +340,16 @@ def test_bytes_are_removed_by_who_may_administer_the_indexes(
         assert not any(files)
 
 
-@pytest.mark.parametrize("path", ["/dev/api/v1/tokens", "/dev/api/v1/access", "/dev/api/v1/people"])
-def test_what_is_about_the_whole_server_is_not_below_an_index(
-    server: InProcessServer, path: str
-) -> None:
-    """Tokens, rights and people have one path, with the rights of main."""
-    assert server.get(path).status == 404
+def test_an_index_has_the_operations_that_are_about_it_alone(server: InProcessServer) -> None:
+    """Packages, their use and the caller's rights have a path in each index, and tokens none."""
+    answered = set()
+    for operation in OPERATIONS:
+        path = re.sub(r"\{\w+\}", "demo", operation.path)
+        answer = server.get(f"/dev/api/v1/{path}", method=operation.method)
+        if answer.status != 405 and b"as --server" not in answer.body:
+            answered.add(f"{operation.method} {operation.path}")
+
+    assert answered == OF_EACH_INDEX
 
 
 def test_pages_of_people_are_those_of_the_whole_server(server: InProcessServer) -> None:
