@@ -40,9 +40,11 @@ from wheelyard.cli.options import (
     token_names,
 )
 from wheelyard.cli.output import (
+    HISTORY,
     JSON,
     NAME,
     NOTE,
+    PROJECT_PATTERNS,
     CliGroup,
     parse_duration,
     print_result,
@@ -278,7 +280,7 @@ def _edit_group(
 
 @access_command.subcommand(
     "show",
-    Option(["--history"], is_flag=True, help="The changes: who, when, what and why."),
+    HISTORY,
     JSON,
     *INDEX,
     examples=(
@@ -402,12 +404,7 @@ def token_command() -> None:
         show_default=True,
         help="read, upload, manage, approve, admin.",
     ),
-    Option(
-        ["--project", "projects"],
-        multiple=True,
-        metavar="PATTERN",
-        help="acme-core, or acme-*; may be given again.  [default: every project]",
-    ),
+    PROJECT_PATTERNS,
     Option(["--expires"], default="90d", show_default=True, help="12h, 30d, 8w."),
     Option(
         ["--owner"],

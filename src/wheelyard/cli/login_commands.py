@@ -19,6 +19,8 @@ from wheelyard.api.own_token import WantedToken, check_token, form_address, requ
 from wheelyard.api_client import KEYRING_SECONDS, index_url, keyring_path, parse_server
 from wheelyard.cli.files import replace_file
 from wheelyard.cli.output import (
+    MAX_INPUT_BYTES,
+    PROJECT_PATTERNS,
     cli_command,
     is_interactive,
     is_output_lost,
@@ -63,7 +65,6 @@ from wheelyard.wiring.stores import system_runtime
 IS_WINDOWS: Final = sys.platform == "win32"
 PRIVATE: Final = 0o600
 HOST_CHARS: Final = 60
-MAX_INPUT_BYTES: Final = 4096
 MAX_RIGHTS: Final = 20
 """So many rights of a token are shown at most, of a server that may send any number."""
 ENDED: Final = (OWNER_ENDED, TOKEN_EXPIRED, TOKEN_REVOKED)
@@ -178,12 +179,7 @@ class TokenStore(Struct, frozen=True):
 @cli_command(
     "login",
     URL,
-    Option(
-        ["--project", "projects"],
-        multiple=True,
-        metavar="PATTERN",
-        help="acme-core, or acme-*; may be given again.  [default: every project]",
-    ),
+    PROJECT_PATTERNS,
     Option(["--can"], default="read,upload", show_default=True, help="read, upload, manage."),
     Option(
         ["--days"],

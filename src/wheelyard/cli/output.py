@@ -130,6 +130,19 @@ NAME: Final = Argument(["name"])
 PROJECT: Final = Argument(["project"])
 NOTE: Final = Option(["--note"], default="", help="Why; the history shows it.")
 REASON: Final = Option(["--reason"], default="", help="Why; it is kept in the journal.")
+HISTORY: Final = Option(["--history"], is_flag=True, help="The changes: who, when, what and why.")
+SEARCH: Final = Option(["--search"], default="", metavar="TEXT", help="A part of the name.")
+PROJECT_PATTERNS: Final = Option(
+    ["--project", "projects"],
+    multiple=True,
+    metavar="PATTERN",
+    help="acme-core, or acme-*; may be given again.  [default: every project]",
+)
+LENIENT: Final = Option(
+    ["--lenient"], is_flag=True, help="Take old files that fail only today's rules."
+)
+MAX_INPUT_BYTES: Final = 4096
+"""The size of a line that a command reads from standard input, at most."""
 
 
 def yes_option(*names: str) -> Option:

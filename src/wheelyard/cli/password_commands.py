@@ -9,12 +9,11 @@ import click
 from click import Option
 
 from wheelyard.cli.files import replace_file
-from wheelyard.cli.output import NAME, cli_command
+from wheelyard.cli.output import MAX_INPUT_BYTES, NAME, cli_command
 from wheelyard.errors import Conflict, Invalid, quoted
 from wheelyard.model.decoding import escaped
 
 NEW_FILE_MODE: Final = 0o640
-MAX_INPUT_BYTES: Final = 4096
 
 
 @cli_command(

@@ -1,7 +1,7 @@
 """`wheelyard people`: whom an index knows, what each of them may do, and an end of that."""
 
 from collections.abc import Iterator
-from typing import get_args
+from typing import Final, get_args
 
 import click
 from click import Argument, Option
@@ -16,9 +16,11 @@ from wheelyard.api.people_operations import (
 )
 from wheelyard.authentication.known_people import KnownPerson, PersonState
 from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, CliGroup, print_result
+from wheelyard.cli.output import JSON, SEARCH, CliGroup, print_result
 from wheelyard.model.access import describe_projects
 from wheelyard.model.decoding import escaped
+
+JOURNAL_NOTE: Final = Option(["--note"], default="", metavar="TEXT", help="Why, for the journal.")
 
 
 @click.group("people", cls=CliGroup, page="web.md")
@@ -33,7 +35,7 @@ def people_command() -> None:
 
 @people_command.subcommand(
     "list",
-    Option(["--search"], default="", metavar="TEXT", help="A part of the name."),
+    SEARCH,
     Option(["--state"], type=click.Choice(get_args(PersonState)), help="Only those."),
     Option(["--group"], default="", metavar="WHO", help="Only people of oidc:PROVIDER:group:NAME."),
     JSON,
@@ -117,13 +119,10 @@ def list_groups() -> None:
     print_result(listed, ((group.principal, str(group.people)) for group in listed.groups))
 
 
-NOTE = Option(["--note"], default="", metavar="TEXT", help="Why, for the journal.")
-
-
 @people_command.subcommand(
     "end",
     Argument(["who"]),
-    NOTE,
+    JOURNAL_NOTE,
     *INDEX,
     examples=(
         "wheelyard people end htpasswd:ana --note 'has left us'",
@@ -145,7 +144,7 @@ def end_person(who: str, note: str) -> None:
 @people_command.subcommand(
     "admit",
     Argument(["who"]),
-    NOTE,
+    JOURNAL_NOTE,
     *INDEX,
     examples=(
         "wheelyard people admit htpasswd:ana",

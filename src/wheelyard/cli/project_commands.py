@@ -38,6 +38,7 @@ from wheelyard.cli.output import (
     NAME,
     PROJECT,
     REASON,
+    SEARCH,
     CliGroup,
     Progress,
     cli_command,
@@ -206,7 +207,7 @@ def names_command() -> None:
 
 @names_command.subcommand(
     "list",
-    Option(["--search"], default="", metavar="TEXT", help="A part of the name."),
+    SEARCH,
     Option(
         ["--state"],
         type=click.Choice(get_args(NameSelection)),

@@ -28,6 +28,7 @@ from wheelyard.cli.options import (
     warn_without_upstream,
 )
 from wheelyard.cli.output import (
+    LENIENT,
     OUTPUT,
     Progress,
     cli_command,
@@ -305,7 +306,7 @@ PASSWORD: Final = "WHEELYARD_IMPORT_PASSWORD"  # noqa: S105 - the name of a vari
     "import",
     Argument(["source"], metavar="SOURCE", shell_complete=complete_path),
     Option(["--dry-run"], is_flag=True, help="Read and check everything, and write nothing."),
-    Option(["--lenient"], is_flag=True, help="Take old files that fail only today's rules."),
+    LENIENT,
     Option(
         ["--from", "kind"],
         type=click.Choice(KINDS),

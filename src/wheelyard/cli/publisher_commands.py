@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import click
-from click import Argument, Option
+from click import Argument
 
 from wheelyard.api.publisher_operations import PUBLISHERS, PublisherAnswer
 from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import JSON, NOTE, CliGroup, warn
+from wheelyard.cli.output import HISTORY, JSON, NOTE, CliGroup, warn
 from wheelyard.cli.table_commands import TableCommands, texts_in
 from wheelyard.errors import Invalid
 from wheelyard.model.stored_publishers import PublisherKeys
@@ -30,7 +30,7 @@ def publisher_command() -> None:
 
 @publisher_command.subcommand(
     "list",
-    Option(["--history"], is_flag=True, help="The changes: who, when, what and why."),
+    HISTORY,
     JSON,
     *INDEX,
     examples=(

@@ -20,6 +20,7 @@ from wheelyard.cli.options import (
     warn_of_settings_file,
 )
 from wheelyard.cli.output import (
+    LENIENT,
     cli_command,
     complete_path,
     given_options,
@@ -79,6 +80,7 @@ def _only_upstream(
     return urls[0] if urls else None
 
 
+WORKERS: Final = Option(["--workers"], type=int, help="Processes.  [default: 1]")
 UPSTREAM: Final = Option(
     ["--upstream", "upstream"],
     metavar="URL",
@@ -112,7 +114,7 @@ ACCESS: Final = (
     "serve",
     Option(["--host"], help="Address to listen on.  [default: 127.0.0.1]"),
     Option(["--port"], type=int, help="Port to listen on.  [default: $PORT, else 8080]"),
-    Option(["--workers"], type=int, help="Processes.  [default: 1]"),
+    WORKERS,
     Option(["--private"], is_flag=True, default=None, help="Reading needs a credential, too."),
     Option(
         ["--watch", "places"],
@@ -431,8 +433,8 @@ _IGNORED: Final = (
         ["-i", "-H", "--interface", "--host", "host"],
         help="Address to listen on.  [default: 0.0.0.0, which is every address]",
     ),
-    Option(["--workers"], type=int, help="Processes.  [default: 1]"),
-    Option(["--lenient"], is_flag=True, help="Take old files that fail only today's rules."),
+    WORKERS,
+    LENIENT,
     UPSTREAM,
     *ACCESS,
     *_IGNORED,
