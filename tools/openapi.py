@@ -82,7 +82,7 @@ FREE_FORM: Final = frozenset(
     {"Principal", "Principals", "IndexKeys", "PublisherKeys", "Tables", "JournalPlace"}
 )
 """Texts and tables of which the schema does not say all."""
-WRONG_IN_AN_INDEX: Final = frozenset({"ReleasePromotion"})
+WRONG_IN_AN_INDEX: Final = frozenset({"NameChange", "ReleasePromotion"})
 """Bodies that are right or wrong by the index of the request."""
 ONE_LINE: Final = r"[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
 _WORDS: Final = "|".join(sorted(RESERVED_INDEX_NAMES))

@@ -44,7 +44,7 @@ def test_a_publisher_comes_changes_and_goes(publisher: Typed, wheelyard: Typed) 
 
     assert publisher("remove", "gh", "oi").stdout == "gh: removed\noi: removed\n"
 
-    history = [line.split("\t")[2] for line in publisher("list", "--history").stdout.splitlines()]
+    history = [line.split("\t")[2] for line in publisher("history").stdout.splitlines()]
     assert [line.partition(",")[0] for line in history[-3:]] == [
         "publisher gh: changed",
         "publisher gh: removed",
@@ -62,6 +62,8 @@ def test_a_publisher_comes_changes_and_goes(publisher: Typed, wheelyard: Typed) 
         ("add x github projects=p repository", 2, "is no KEY=VALUE"),
         ("add x github projects=p repository=octo", 1, "expected OWNER/NAME"),
         ("change x a=b", 1, "no publisher"),
+        ("add x github id=y projects=p", 2, "Leave id= out"),
+        ("add x github projects=p projects=q", 2, "'projects' is given twice"),
         ("remove x", 1, "no publisher"),
     ],
 )

@@ -648,3 +648,13 @@ def test_rights_of_a_person_in_all_indexes(harness: IndexHarness) -> None:
     rights = api.call(show_person, PersonQuestion("user:ana@acme.dev")).rights
 
     assert [right.index for right in rights if "upload" in right.can] == ["prod"]
+
+
+def test_a_key_that_no_index_has_is_not_left_out(harness: IndexHarness) -> None:
+    """Who misspells a key that is to be left out hears it, for main as well."""
+    administration = harness.index.server.index_administration
+    administration.add({"name": "dev", "layers": None}, "local:bo")
+
+    for name in (MAIN, "dev"):
+        with pytest.raises(Invalid, match="'marge' is no key of an index"):
+            administration.change(name, {"marge": None}, "local:bo")

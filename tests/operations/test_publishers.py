@@ -239,3 +239,16 @@ def test_projects_are_normalised(harness: IndexHarness) -> None:
     shown = [row.keys["projects"] for row in publishers.show()]
 
     assert shown == [["my-lib", "other"], ["my-lib", "other", "new-one"]]
+
+
+def test_a_key_that_no_publisher_has_is_not_left_out(harness: IndexHarness) -> None:
+    """Who misspells a key that is to be left out hears it."""
+    publishers = publishers_of(harness)
+    publishers.add(GITHUB, "local:bo")
+
+    with pytest.raises(Invalid, match="'enviroment' is no key of a publisher"):
+        publishers.change("gh-mylib", {"enviroment": None}, "local:bo")
+    with pytest.raises(Invalid, match="'enviroment' is no key of a publisher"):
+        publishers.add({**GITLAB, "enviroment": None}, "local:bo")
+    publishers.change("gh-mylib", {"environment": None, "ref": None}, "local:bo")
+    assert "environment" not in publishers.show()[0].keys

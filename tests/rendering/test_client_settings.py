@@ -119,6 +119,7 @@ def test_token_is_where_the_client_looks(client: str) -> None:
     text = client_text(client, ClientSettings(root=ROOT, projects=NAMES, token=SECRET))
 
     assert text.count(SECRET) == 1
+    assert "# Credential" not in text
     login = f"__token__:{SECRET}@"
     assert login in text or READ[client](text).get({"hatch": "auth"}.get(client, "password"))
 

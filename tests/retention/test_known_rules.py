@@ -134,7 +134,7 @@ def test_the_log_and_health_say_what_comes(
     until = filled.clock.now.replace(hour=filled.clock.now.hour + 1)
     text = (
         f"The first daily run by the present rules comes after {until:%Y-%m-%d %H:%M} UTC. It "
-        "would delete 1 release now: wheelyard retention --dry-run lists them."
+        "would delete 1 release now. A dry run of retention lists them."
     )
     assert f"retention: {text}" in caplog.messages
     api = LocalApi(index=index, caller=ALICE)

@@ -30,7 +30,7 @@ def index_command() -> None:
     """
     List, add, change and remove indexes of the store, such as dev and prod, and change main.
 
-    Servers know a change at once, without a restart.
+    Servers know a change within 15 seconds, without a restart.
     """
 
 

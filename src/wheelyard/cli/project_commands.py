@@ -331,8 +331,8 @@ def journal_command(
     """
     Print who did what to PROJECT, or to all projects, when, and with which credential.
 
-    Decisions about public projects are among the entries, and without PROJECT the changes of the
-    grants and groups in the store.
+    Decisions about public projects are among the entries, and without PROJECT the changes of
+    grants, groups, publishers and indexes.
 
     Entries come in order of time, oldest first. The status is 1 if an entry could not be read.
     """

@@ -8,12 +8,13 @@ from click import Argument
 
 from wheelyard.api.publisher_operations import PUBLISHERS, PublisherAnswer
 from wheelyard.cli.options import INDEX, open_api
-from wheelyard.cli.output import HISTORY, JSON, NOTE, CliGroup, warn
+from wheelyard.cli.output import JSON, NOTE, CliGroup, warn
 from wheelyard.cli.table_commands import TableCommands, texts_in
 from wheelyard.errors import Invalid
 from wheelyard.model.stored_publishers import PublisherKeys
 
 ID: Final = Argument(["publisher_id"], metavar="ID")
+PROVIDER: Final = "provider"
 MATCH: Final = "match."
 COMMANDS: Final = TableCommands(PUBLISHERS, "not in force")
 
@@ -30,24 +31,31 @@ def publisher_command() -> None:
 
 @publisher_command.subcommand(
     "list",
-    HISTORY,
     JSON,
     *INDEX,
     examples=(
         "wheelyard publisher list",
-        "wheelyard publisher list --history",
         "wheelyard publisher list --server https://packages.acme.dev",
     ),
     page="trusted-publishing.md",
 )
-def list_publishers(*, history: bool) -> None:
-    """Print all trusted publishers, and who added each, or from which file."""
-    if history:
-        COMMANDS.print_history()
-        return
+def list_publishers() -> None:
+    """Print all publishers, who added each, and the file that it is from."""
     listed: PublisherAnswer = COMMANDS.print_list()
     if not listed.is_enabled:
         _warn_of_no_audience()
+
+
+@publisher_command.subcommand(
+    "history",
+    JSON,
+    *INDEX,
+    examples=("wheelyard publisher history", "wheelyard publisher history --json"),
+    page="trusted-publishing.md",
+)
+def publisher_history() -> None:
+    """Print the changes of the publishers, oldest first."""
+    COMMANDS.print_history()
 
 
 @publisher_command.subcommand(
@@ -71,7 +79,11 @@ def add_publisher(publisher_id: str, provider: str, texts: tuple[str, ...], note
     table, such as projects, which need not exist yet. A list has commas between its elements. A
     claim of oidc is match.CLAIM=VALUE.
     """
-    COMMANDS.add(_keys(provider, {**_texts(texts), "id": publisher_id}), note)
+    given = _texts(texts)
+    for key in ("id", PROVIDER):
+        if key in given:
+            raise click.UsageError(f"ID and PROVIDER come first. Leave {key}= out.")
+    COMMANDS.add(_keys(provider, {**given, "id": publisher_id}), note)
     if not open_api().call(PUBLISHERS.list).is_enabled:
         _warn_of_no_audience()
 
@@ -97,10 +109,13 @@ def change_publisher(publisher_id: str, texts: tuple[str, ...], note: str) -> No
     """
     before = COMMANDS.find(publisher_id)
     given = _texts(texts)
-    keys: PublisherKeys = {}
+    changes: PublisherKeys = dict.fromkeys(given)
+    if PROVIDER in given:  # the operation says that it stays as it is
+        changes[PROVIDER] = given.pop(PROVIDER)
     if before is not None:  # of an unknown one the operation says so
-        keys = _keys(str(before.keys["provider"]), given)
-    COMMANDS.change(publisher_id, {key: keys.get(key) for key in given}, note)
+        keys = _keys(str(before.keys[PROVIDER]), given)
+        changes |= {key: keys[key] for key in given if key in keys}
+    COMMANDS.change(publisher_id, changes, note)
 
 
 @publisher_command.subcommand(

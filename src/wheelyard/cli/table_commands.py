@@ -104,12 +104,14 @@ def texts_in(words: Sequence[str]) -> dict[str, str]:
     """
     Return the texts of KEY=VALUE words by key.
 
-    Raises UsageError if a word has no `=`.
+    Raises UsageError if a word has no `=`, or a key comes twice.
     """
     texts = dict[str, str]()
     for word in words:
         key, equals, value = word.partition("=")
         if not equals:
             raise click.UsageError(f"{quoted(word)} is no KEY=VALUE.")
+        if key in texts:
+            raise click.UsageError(f"{quoted(key)} is given twice. A list has commas.")
         texts[key] = value
     return texts

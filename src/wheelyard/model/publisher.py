@@ -166,6 +166,14 @@ def require_agreement(publisher: Publisher, others: Iterable[Publisher]) -> None
             raise _wrong(publisher.id, "issuer", why)
 
 
+def keys_of_provider(provider: str) -> frozenset[str]:
+    """Return the keys that a `[[publisher]]` table of a provider can have."""
+    kind = PROVIDERS.get(provider)
+    if kind is None:
+        return frozenset()
+    return frozenset({"provider", *kind.__struct_encode_fields__})
+
+
 def parse_publisher(table: Mapping[str, object]) -> Publisher:
     """
     Return the publisher in a `[[publisher]]` table.
@@ -295,7 +303,7 @@ def _check_match(table: Oidc) -> None:
 def _wrong(publisher: object, *what: str) -> Invalid:
     name = quoted(publisher) if isinstance(publisher, str) else "without an id"
     fault = Invalid(
-        f"[[publisher]] {name}: {': '.join(what)}. See {DOCUMENTATION}/settings.md.",
+        f"[[publisher]] {name}: {': '.join(what)}. See {DOCUMENTATION}/trusted-publishing.md.",
         code="bad_setting",
     )
     fault.field = what[0]

@@ -9,7 +9,7 @@ is deleted then.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from msgspec import Struct, field
@@ -43,8 +43,6 @@ IndexKeys = TableKeys
 """The keys of an `[[index]]` table, or of `[main]`, with their values as JSON."""
 RetentionKeys = dict[str, Any]
 """The keys of a `[[retention]]` table, with their values as JSON."""
-NEVER_CHANGED: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""When main was changed last while nobody has changed it."""
 
 
 class IndexMade(TableAdded, frozen=True, kw_only=True, omit_defaults=True, tag="index-made"):

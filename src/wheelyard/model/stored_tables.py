@@ -10,9 +10,9 @@ words in the JSON of a store. `TableKind` names them.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Final, Generic, Self, TypeVar
 
 from msgspec import Struct, to_builtins
 from msgspec.inspect import Type, type_info
@@ -24,6 +24,8 @@ from wheelyard.model.project import EventCommit
 from wheelyard.model.table_texts import describe_table
 from wheelyard.remedies import Advice
 
+NEVER_CHANGED: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""When a table was changed last that is there before anybody has changed it."""
 TableKeys = dict[str, Any]
 """The keys of a table, with their values as JSON."""
 

@@ -27,6 +27,7 @@ from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import (
     FORMER_MAIN_PROBLEM,
     REMOVED_RULE,
+    REMOVED_RULES,
     RENAME_MAIN,
     describe_removed_rules,
     removed_filter,
@@ -47,11 +48,11 @@ from wheelyard.model.index_name import (
     parse_index_name,
     parse_right_index,
 )
+from wheelyard.model.index_texts import INDEX_KEYS
 from wheelyard.model.stored_indexes import (
     FILTER,
     INDEX_EXISTS,
     INDEX_KIND,
-    NEVER_CHANGED,
     AnyIndexEvent,
     IndexChanged,
     IndexCommit,
@@ -64,7 +65,7 @@ from wheelyard.model.stored_indexes import (
     StoredIndex,
     with_main,
 )
-from wheelyard.model.stored_tables import StoredTable, TableAdded, TableChanged
+from wheelyard.model.stored_tables import NEVER_CHANGED, StoredTable, TableAdded, TableChanged
 from wheelyard.operations.access_control import NOTE_LIMIT_CHARS, AccessControl
 from wheelyard.operations.index_definitions import (
     IndexDefinitions,
@@ -184,13 +185,13 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
         has packages, or is a layer of another index.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
-        self._require_removable(name, self.read_stored())
+        self.require_removable(name, self.read_stored())
         self._require_empty(name)
         # before the commit: where they cannot be read, nothing is removed
         warnings = tuple(self.warnings(name))
 
         def intent(stored: IndexList) -> tuple[AnyIndexEvent, ...]:
-            self._require_removable(name, stored)
+            self.require_removable(name, stored)
             self.require_no_layer(name, stored)
             return (IndexRemoved(at=self.runtime.now(), by=by, note=note, name=name),)
 
@@ -280,6 +281,11 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
             read_definition(named)
         return named
 
+    def has_key(self, key: str, table: IndexKeys) -> bool:
+        """See `StoredTables`."""
+        del table
+        return key in INDEX_KEYS or key in {*REMOVED_RULES, FILTER}
+
     def is_same(self, new: IndexKeys, before: IndexKeys) -> bool:
         """See `StoredTables`."""
         return with_main(new) == with_main(before)
@@ -310,7 +316,7 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
         """See `StoredTables`."""
         return _taken(name, "there is one in the store.")
 
-    def _require_removable(self, name: str, stored: IndexList) -> None:
+    def require_removable(self, name: str, stored: IndexList) -> None:
         """Raise NotFound, Invalid or Conflict unless an index can be removed."""
         self.require_stored(name, stored)
         if name == MAIN:

@@ -24,6 +24,7 @@ from wheelyard.model.publisher import (
     PRIVATE_ISSUER,
     Publisher,
     canonical_keys,
+    keys_of_provider,
     parse_publisher,
     require_agreement,
 )
@@ -110,6 +111,10 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
         """See `StoredTables`."""
         del changes
         return self._without_earlier(before.keys)
+
+    def has_key(self, key: str, table: PublisherKeys) -> bool:
+        """See `StoredTables`."""
+        return key == PRIVATE_ISSUER or key in keys_of_provider(str(table.get("provider")))
 
     def problems(self, stored: PublisherList) -> Mapping[str, str]:
         """See `StoredTables`."""

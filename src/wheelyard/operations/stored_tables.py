@@ -113,6 +113,7 @@ class StoredTables(Generic[L, C, E, R]):
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
         # as in a change, where null leaves a key out
         given = {key: value for key, value in keys.items() if value is not None}
+        self._require_keys(keys.keys() - given.keys(), given)
         kept = self.checked(given, None)
         name = str(kept[self.kind.name_key])
         self.require_free(name)
@@ -143,6 +144,7 @@ class StoredTables(Generic[L, C, E, R]):
             self._require_unchanged(name, before, as_of)
             kept = self.keys_before(before, keys)
             new = {key: value for key, value in {**kept, **keys}.items() if value is not None}
+            self._require_keys(keys.keys() - new.keys() - before.keys.keys(), before.keys)
             if self.is_same(new, before.keys):
                 return ()
             self._require_fixed(new, before.keys)
@@ -216,6 +218,11 @@ class StoredTables(Generic[L, C, E, R]):
         """Return whether keys say the same. A subclass may override it."""
         return new == before
 
+    def has_key(self, key: str, table: TableKeys) -> bool:
+        """Return whether a table can have a key. A subclass may override it."""
+        del table
+        return self.kind.fields is None or key in self.kind.keys
+
     def changed_event(self, name: str) -> Callable[..., E]:
         """Return the class of the event for a change of a table. A subclass may override it."""
         del name
@@ -251,6 +258,18 @@ class StoredTables(Generic[L, C, E, R]):
                 f"{before.last_changed_by}. Look at it as it is now, and then change it.",
                 code=self.kind.changed_code,
             )
+
+    def _require_keys(self, names: Iterable[str], table: TableKeys) -> None:
+        """Raise Invalid if keys that a change leaves out are none that a table can have."""
+        for key in sorted(names):
+            if not self.has_key(key, table):
+                fault = Invalid(
+                    f"{quoted(key)} is no key of {self.kind.article} {self.kind.noun}. Correct it, "
+                    "or leave it out.",
+                    code="invalid_field",
+                )
+                fault.field = key
+                raise fault
 
     def _require_fixed(self, new: TableKeys, before: TableKeys) -> None:
         """Raise Invalid if keys of a table have changed that stay as they are."""

@@ -27,7 +27,7 @@ def first_run_text(first_run: datetime, deleted: int) -> str:
     """Return when the first daily run comes, and how many releases it would delete, in words."""
     return (
         f"The first daily run by the present rules comes after {first_run:%Y-%m-%d %H:%M} UTC. It "
-        f"would delete {counted(deleted, 'release')} now: wheelyard retention --dry-run lists them."
+        f"would delete {counted(deleted, 'release')} now. A dry run of retention lists them."
     )
 
 

@@ -255,7 +255,7 @@ def test_main_is_changed_by_its_form(tmp_path: Path) -> None:
         assert "?remove=main" not in page
         assert 'href="../../../"><bdi class="id">main</bdi>' in page
         assert 'name="layers"' not in form
-        assert re.search('name="read" value="anyone" checked', form)
+        assert re.search('name="read" value="" checked', form)
         assert re.search('name="promote_only" value="" checked', form)
         for words in ("read granted", "promote_only true", "project_files 3"):
             assert words in done
@@ -263,6 +263,7 @@ def test_main_is_changed_by_its_form(tmp_path: Path) -> None:
         changed = admin.open(f"{PAGE}?change=main").body.decode()
         assert re.search('name="promote_only" value="true" checked', changed)
         assert admin.send(PAGE, action="remove", name="main").status == 400
+        assert admin.open(f"{PAGE}?remove=main").status == 400
         assert "index main: changed, " in admin.read(f"{PAGE}history/")
         assert "index main: changed" in admin.read("journal/?what=main-changed")
 
@@ -279,3 +280,19 @@ def test_a_long_list_has_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ]
 
         assert shown == [["main", "dev"], ["prod", "qa"]]
+
+
+def test_a_form_that_nobody_changes_changes_nothing(tmp_path: Path) -> None:
+    """Who opens the form of an index and saves it as it is leaves no entry in the history."""
+    with in_process(tmp_path, settings_in(tmp_path), tables=TABLES) as server:
+        server.index.server.index_administration.add({"name": "dev"}, "local:bo")
+        admin = Administrator.of(server)
+        before = admin.read(f"{PAGE}history/")
+        for name in ("main", "dev"):
+            form = admin.open(f"{PAGE}?change={name}").body.decode()
+            (as_of,) = re.findall('name="as_of" value="([^"]+)"', form)
+            ticked = dict(re.findall('type="radio" name="([^"]+)" value="([^"]*)" checked', form))
+            sent = {"action": "change", "name": name, "as_of": as_of, **ticked}
+            admin.done(PAGE, **sent)
+
+        assert admin.read(f"{PAGE}history/") == before

@@ -213,3 +213,22 @@ def test_publisher_of_the_api_is_an_object() -> None:
     """Who sends a text to the API in place of the keys of a publisher reads what it wants."""
     with pytest.raises(Invalid, match="publisher must be an object"):
         decode_body(b'{"publisher": "x"}', NewPublisher)
+
+
+def test_a_form_without_its_time_says_so(admin: Administrator) -> None:
+    """A form whose hidden time is missing or wrong is shown again with the reason."""
+    admin.done(PAGE, **WANTED)
+    for as_of in ({}, {"as_of": "zz"}):
+        again = admin.send(PAGE, **{**WANTED, "action": "change", **as_of})
+
+        assert again.status == 400
+        assert "The form does not say when it was shown. Load it again." in text_of(again)
+
+
+def test_a_link_does_not_make_the_page_say_what_it_likes(admin: Administrator) -> None:
+    """A page tells of a change only if the list shows that it was made."""
+    admin.done(PAGE, **WANTED)
+    name = WANTED["id"]
+    for query in (f"done=remove&id={name}", "done=add&id=sign+in+elsewhere", "done=zz&id=x"):
+        assert 'role="status"' not in admin.open(f"{PAGE}?{query}").body.decode()
+    assert admin.open(f"{PAGE}?search=%00a").status == 400

@@ -39,8 +39,9 @@ class IndexPages(TablePages):
         """See `TablePages`."""
         del request, variant
         is_main = before is not None and before.name == MAIN
+        says_read = before is None or "read" in before.keys
         values: dict[str, object] = {
-            "keys": tuple(index_fields(INDEX_KEYS, is_main=is_main)),
+            "keys": tuple(index_fields(INDEX_KEYS, is_main=is_main, says_read=says_read)),
             "removed_rules": (),
             "removed_filter": "",
         }
@@ -52,6 +53,7 @@ class IndexPages(TablePages):
     def question_values(self, request: IndexRequest, name: str) -> dict[str, object]:
         """See `TablePages`."""
         administration = request.context.index.server.index_administration
+        administration.require_removable(name, administration.read_stored())
         return {"warnings": tuple(administration.warnings(name))}
 
     def texts_of(self, row: ListedTable) -> dict[str, str]:

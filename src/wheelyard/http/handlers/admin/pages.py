@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -25,8 +26,9 @@ from wheelyard.http.forms import (
     require_form_token,
 )
 from wheelyard.http.messages import Response, redirect
-from wheelyard.http.requests import BODY_LIMIT_BYTES
+from wheelyard.http.requests import BODY_LIMIT_BYTES, URL_LIMIT_BYTES
 from wheelyard.model.access import Caller
+from wheelyard.model.decoding import require_one_line
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.sections import SECTIONS
 from wheelyard.rendering.web.page_numbers import PageNumbers, page_count
@@ -96,7 +98,10 @@ class AdminPages:
         see the page.
         """
         self._require_right(request.caller)
-        return parse_form(request.query_string)
+        query = parse_form(request.query_string)
+        for text in chain.from_iterable(query.values.values()):
+            require_one_line(text, "A field of the query", URL_LIMIT_BYTES)
+        return query
 
     def form(self, request: IndexRequest, values: FormFields | None = None) -> FormState:
         """
@@ -271,4 +276,4 @@ def _newest_part(query: FormFields, revision: int) -> _NewestPart:
 
 def query_of(asked: Mapping[str, str]) -> str:
     """Return fields as the beginning of a query, to which the number of a page is added."""
-    return f"?{urlencode(asked)}&page="
+    return f"?{urlencode({**asked, 'page': ''})}"

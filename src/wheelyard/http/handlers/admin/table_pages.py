@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from msgspec import Meta, Struct
 
 from wheelyard.api.table_operations import TableOperations
-from wheelyard.errors import NotFound, quoted
+from wheelyard.errors import Invalid, NotFound, quoted
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.forms import FormFields, form_body
 from wheelyard.http.handlers.admin.pages import (
@@ -20,8 +20,7 @@ from wheelyard.http.handlers.admin.pages import (
 )
 from wheelyard.http.messages import Response
 from wheelyard.model.field_texts import text_of_value, value_of_text
-from wheelyard.model.stored_indexes import NEVER_CHANGED
-from wheelyard.model.stored_tables import ListedTable, TableKeys
+from wheelyard.model.stored_tables import NEVER_CHANGED, ListedTable, TableKeys
 from wheelyard.remedies import Caution
 from wheelyard.rendering.web.account_pages import FormState
 from wheelyard.rendering.web.admin.form_fields import FormField
@@ -175,6 +174,11 @@ class TablePages:
     ) -> Response:
         answer = self.pages.api(request).call(self.operations.list)
         search = query.text("search")
+        name = query.text(self.name_key)
+        done = query.text("done")
+        # a link of somebody else may say anything
+        if (done == "remove") == any(row.name == name for row in answer.tables):
+            done = ""
         matching = [row for row in answer.tables if _has(row, search.casefold())]
         rows, numbers = paged(matching, query, ROWS_ON_A_PAGE)
         values = {
@@ -184,8 +188,8 @@ class TablePages:
             "numbers": numbers,
             "search": search,
             "links": query_of({"search": search} if search else {}),
-            "done": query.text("done"),
-            "name": query.text(self.name_key),
+            "done": done,
+            "name": name,
             "warnings": warnings,
             "names": self.pages.names_of(request, (row.created_by for row in rows)),
             **self.list_values(request, answer),
@@ -264,7 +268,7 @@ class TablePages:
                     name=name or "",
                     keys=keys,
                     note=note,
-                    as_of=form_body(fields, FormTime).as_of,
+                    as_of=_shown_at(fields),
                     **confirmed,
                 )
                 api.call(self.operations.change, edit)
@@ -287,6 +291,19 @@ class TablePages:
 
     def _done(self, request: IndexRequest, action: str, name: str) -> Response:
         return self.pages.done(request, urlencode({"done": action, self.name_key: name}))
+
+
+def _shown_at(fields: FormFields) -> datetime:
+    """
+    Return when the table of a form had been changed last as the form was shown.
+
+    Raises Invalid, without a field, as nobody types it.
+    """
+    try:
+        return form_body(fields, FormTime).as_of
+    except Invalid as fault:
+        message = "The form does not say when it was shown. Load it again."
+        raise Invalid(message, code="invalid_field") from fault
 
 
 def _has(row: ListedTable, search: str) -> bool:

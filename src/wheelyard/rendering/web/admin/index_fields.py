@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from msgspec.structs import replace
+
 from wheelyard.rendering.web.admin.form_fields import FormField
 
 NAME_FIELD: Final = FormField(
@@ -163,12 +165,20 @@ NOT_OF_MAIN: Final = frozenset({"layers", "merge"})
 """Keys that main cannot have."""
 
 
-def index_fields(keys: Iterable[str], *, is_main: bool) -> Iterator[FormField]:
-    """Yield the fields of all keys but the name, first those that are in `FIELDS`."""
+def index_fields(keys: Iterable[str], *, is_main: bool, says_read: bool) -> Iterator[FormField]:
+    """
+    Yield the fields of all keys but the name, first those that are in `FIELDS`.
+
+    Unless `says_read`, who may read it is not written down as long as nobody changes it.
+    """
     wanted = [key for key in keys if key != "name" and not (is_main and key in NOT_OF_MAIN)]
     named = {field.key: field for field in FIELDS}
     if is_main:
         named |= {field.key: field for field in OF_MAIN}
+    if not says_read:
+        read = named["read"]
+        (_, default), *others = read.choices
+        named["read"] = replace(read, choices=(("", default), *others))
     yield from (field for key, field in named.items() if key in wanted)
     for key in wanted:
         if key not in named:

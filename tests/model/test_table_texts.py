@@ -1,0 +1,13 @@
+"""Tables of TOML in words."""
+
+from wheelyard.model.table_texts import describe_table
+
+
+def test_a_list_of_thousands_is_cut() -> None:
+    """Whoever reads a list or a log sees the first names, and how many more there are."""
+    names = [f"n{number}" for number in range(7000)]
+
+    text = describe_table({"deny": names})
+
+    assert text.startswith("deny n0 n1 ")
+    assert text.endswith(" n19 and 6980 more")
