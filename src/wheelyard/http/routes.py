@@ -64,7 +64,7 @@ from wheelyard.http.routing import (
     always,
     never,
 )
-from wheelyard.http.uploads import UploadHandler
+from wheelyard.http.uploads import UploadHandler, refuse_unknown_root
 from wheelyard.model.index_definition import IndexDefinition
 
 ROOTS: Final = ("legacy", "simple", "pypi")
@@ -116,6 +116,8 @@ def build_routes(
         *pages,
         *_index(server.roots),
         *_uploads(uploads, server.roots),
+        # as clients of Gemfury upload
+        Route("unknown_root", "/{name}/", refuse_unknown_root, POST, needs_read=False),
     ]
     other = [
         *_search_and_files(),

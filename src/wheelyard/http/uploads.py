@@ -53,7 +53,7 @@ from msgspec.json import encode
 from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import invalid_credential
-from wheelyard.errors import Invalid, TooLarge
+from wheelyard.errors import Invalid, NotFound, TooLarge, quoted
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import UNSUPPORTED_MEDIA_TYPE, error_response
 from wheelyard.http.messages import JSON, NO_STORE, Response, make_response
@@ -269,6 +269,19 @@ def require_upload(caller: Caller) -> None:
     if caller.is_anonymous:
         raise invalid_credential()
     raise caller.forbidden("upload")
+
+
+def refuse_unknown_root(request: IndexRequest) -> Response:
+    """
+    Handle an upload to `/<name>/`, which is neither an index nor a root of the settings.
+
+    Raises NotFound always.
+    """
+    name = request.path_params["name"]
+    raise NotFound(
+        f"There is no index {quoted(name)}, and [server] roots does not name it. Upload to the URL "
+        f"of the server itself, or have its operator add {quoted(name)} to roots."
+    )
 
 
 def _success(request: IndexRequest, file: PublishedFile) -> Response:

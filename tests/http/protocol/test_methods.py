@@ -29,10 +29,12 @@ EVERY: Final = (*ALL_METHODS, "OPTIONS", "PUT", "PATCH", "TRACE", "BREW", "get",
 
 LISTED: Final = {
     READ_OR_UPLOAD: (
-        "/ /simple /simple/ /pypi/ /acme/ /acme /legacy /legacy/ /api/v1/tokens /-/sign-in/"
+        "/ /simple /simple/ /pypi/ /acme/ /acme /legacy /legacy/ /api/v1/tokens /-/sign-in/ "
+        # an upload to what is no root is told so
+        "/demo/ /setup/ /+simple/ /health/"
     ),
     READ: (
-        "* /demo/ /setup /setup/ /+simple/ /health/ /pypi/simple/ /legacy/+simple/ "
+        "* /setup /pypi/simple/ /legacy/+simple/ "
         "/simple/demo /simple/demo/ /simple/nothing/ /acme/demo/ "
         "/project/demo /project/demo/ /pypi/demo/json /pypi/demo/1.0/json /health /ready /metrics "
         "/search.json /favicon.ico /robots.txt /project/demo/feed.xml "

@@ -19,6 +19,7 @@ TITLES = {
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
+    404: "Not Found",
     409: "Conflict",
     410: "Gone",
     413: "Content Too Large",
@@ -299,3 +300,14 @@ def test_foreign_project_is_refused_alike(server: RunningServer, name: str) -> N
         "title": "Forbidden",
         "error": "forbidden",
     }
+
+
+def test_an_upload_to_a_root_that_nobody_has_set_up_says_what_to_do(
+    server: RunningServer,
+) -> None:
+    """A client that was used with Gemfury hears which setting its URL asks for."""
+    answer = server.ask("POST", "/emca/")
+
+    assert_refused(answer, 404, "not_found")
+    assert "There is no index 'emca', and [server] roots does not name it" in answer.text
+    assert server.ask("GET", "/taken/").status_code == 200
