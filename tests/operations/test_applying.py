@@ -282,10 +282,36 @@ def test_main_is_as_the_file_says(harness: IndexHarness) -> None:
     assert not main.is_closed_while_unused
     assert not put(harness.index, to_toml(harness.index.server.applying.show()), AGAIN).changes
     assert not put(harness.index, "").changes
-    pruned = put(harness.index, "", PRUNE)
+    with pytest.raises(Conflict, match="nothing would say who may") as refused:
+        put(harness.index, "", PRUNE)
+    assert refused.value.code == "opens_index"
+    pruned = put(harness.index, "", ApplyOptions(prune=True, even_if_open=True))
     assert changes(pruned) == [("changed", "index", MAIN)]
     assert definitions.load().main.is_open
     assert harness.index.server.applying.show() == IndexTables()
+
+
+def test_main_that_was_pruned_is_of_no_file(harness: IndexHarness) -> None:
+    """Who closes main by hand after its table was pruned keeps it closed at the next --prune."""
+    put(harness.index, "[main]\nproject_files = 3\n")
+    put(harness.index, "", PRUNE)
+    harness.index.server.index_administration.change(MAIN, {"read": "granted"}, BO)
+
+    assert MAIN not in {name for _, _, name in changes(put(harness.index, TEAM, PRUNE))}
+    assert not harness.index.server.definitions.load().main.is_open
+
+
+def test_a_main_that_opens_for_want_of_a_word_has_to_be_confirmed(harness: IndexHarness) -> None:
+    """No change of another key of a closed main, and no change by hand, opens it by the way."""
+    put(harness.index, '[main]\nread = "granted"\n')
+    administration = harness.index.server.index_administration
+
+    with pytest.raises(Conflict, match="nothing would say who may"):
+        put(harness.index, "[main]\nproject_files = 3\n")
+    with pytest.raises(Conflict, match="nothing would say who may"):
+        administration.change(MAIN, {"read": None}, BO)
+    put(harness.index, '[main]\nread = "anyone"\n')
+    assert harness.index.server.definitions.load().main.is_open
 
 
 def test_main_that_was_changed_by_hand_is_not_pruned(harness: IndexHarness) -> None:

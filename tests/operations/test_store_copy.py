@@ -27,9 +27,10 @@ from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.catalog.document_cache import Codec, gzipped
 from wheelyard.catalog.removed import CHANGED_PASSWORDS, ChangedPassword, ChangedPasswords
-from wheelyard.errors import Unavailable
+from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.model.distribution_filename import parse_version
 from wheelyard.model.grants import GrantFields
+from wheelyard.model.index_name import MAIN
 from wheelyard.model.person import Person, id_of_subject
 from wheelyard.operations.copying import store_copy
 from wheelyard.operations.copying.store_copy import CopyReport
@@ -37,6 +38,7 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import STORAGE_DENIED, Key, Store, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.upstream.decisions import Deciding
+from wheelyard.wiring.index import Index
 
 T = TypeVar("T")
 
@@ -996,3 +998,47 @@ def test_the_spool_of_a_killed_copy_is_emptied(source: IndexHarness, target: Ind
     copy(source, target)
 
     assert not rest.exists()
+
+
+def copy_with_indexes(source: IndexHarness, target: Index) -> CopyReport:
+    """Copy a store with its list of indexes, as the command does."""
+    index = source.opened(seed=6)
+    changes_of = index.server.indexes.catalog_of
+    copying = store_copies.store_copy(
+        index.stores, index.changes, target, changes_of=lambda name: changes_of(name).changes
+    )
+    return copying.run(lambda _, __: None)
+
+
+def test_a_copy_that_dies_leaves_closed_what_is_closed(
+    source: IndexHarness, target: IndexHarness
+) -> None:
+    """The target has no package before it knows who may read it."""
+    source.index.server.index_administration.change(MAIN, {"read": "granted"}, "local:bo")
+    puts = list[str]()
+
+    def on_call(verb: str, key: str) -> None:
+        if verb == "put":
+            puts.append(key)
+
+    there = target.opened(seed=7, store=BusyStore(target.store, on_call))
+    assert copy_with_indexes(source, there).problems == []
+
+    first_of_a_project = next(key for key in puts if key.startswith("projects/"))
+    assert puts.index(keys.INDEX_LIST) < puts.index(first_of_a_project)
+    assert not target.opened(seed=8).server.definitions.load().main.is_open
+
+
+@pytest.mark.parametrize("body", [None, b"{", b"{}"])
+def test_a_store_that_lost_its_list_of_indexes_is_not_copied(
+    source: IndexHarness, target: IndexHarness, body: bytes | None
+) -> None:
+    """Where nobody knows any more who may read the packages, the copy begins with none."""
+    source.index.server.index_administration.change(MAIN, {"read": "granted"}, "local:bo")
+    source.store.delete(keys.INDEX_LIST)
+    if body is not None:
+        source.store.put(keys.INDEX_LIST, body, None)
+
+    with pytest.raises(WheelyardError, match="FROM"):
+        copy_with_indexes(source, target.opened(seed=7))
+    assert not any(key.startswith(("projects", "files")) for key in target.snapshot())

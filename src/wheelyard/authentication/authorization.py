@@ -232,6 +232,11 @@ def require_admin(caller: Caller, what: str) -> None:
 
     `what` says what the caller wanted to do.
     """
+    _require_admin_in(caller, what, caller.index)
+
+
+def _require_admin_in(caller: Caller, what: str, index: str) -> None:
+    """Raise as `require_admin`. A token for `index` helps then."""
     if caller.is_anonymous:
         raise invalid_credential()
     if not caller.may_everywhere(Action.ADMIN):
@@ -239,7 +244,7 @@ def require_admin(caller: Caller, what: str) -> None:
         raise Forbidden(
             f"{fact} It is for administrators of this index. Use the credential of one, who has a "
             "grant of admin, or a token with that right.",
-            advice=Advice(Remedy.CREATE_TOKEN, index=caller.index, right=Action.ADMIN.word),
+            advice=Advice(Remedy.CREATE_TOKEN, index=index, right=Action.ADMIN.word),
         )
 
 
@@ -249,7 +254,7 @@ def require_server_admin(caller: Caller, what: str) -> None:
 
     `what` says what the caller wanted to do.
     """
-    require_admin(caller, what)
+    _require_admin_in(caller, what, EVERY_INDEX)
     if not caller.administers_server:
         fact = f"{caller.display_name} may not {what}."
         raise Forbidden(

@@ -14,9 +14,9 @@ that a reader has to know an event which this version does not, it is not read a
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, Generic, TypeAlias
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
-from msgspec import Raw, Struct, ValidationError
+from msgspec import DecodeError, Raw, Struct, ValidationError
 from msgspec.json import Decoder, encode
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
@@ -41,6 +41,7 @@ from wheelyard.model.stored_publishers import (
 from wheelyard.model.stored_tables import TableKind
 from wheelyard.storage.base import Key
 
+T = TypeVar("T")
 _LIST: Final = Decoder(list[Raw])
 _NEEDS: Final = Decoder(dict[str, str])
 
@@ -212,6 +213,16 @@ IndexRecords: TypeAlias = JournaledDocument[IndexList, IndexCommit, AnyIndexEven
 """The definitions of indexes in the store."""
 
 
+class RevisedCodec(Codec[T]):
+    """How a document with a journal is encoded. Without a revision nobody has written it."""
+
+    def _read(self, key: Key, body: bytes) -> T:
+        value = super()._read(key, body)
+        if not getattr(value, "revision", 0):
+            raise DecodeError("it has no revision")
+        return value
+
+
 class EventJournal(JournalKind[D, C], Generic[D, C, E], frozen=True, kw_only=True):
     """What a document that is no project's, and its journal, are."""
 
@@ -239,7 +250,7 @@ def table_journal(
         key=key,
         entries=entries,
         empty=kind.document(),
-        documents=Codec(kind.document),
+        documents=RevisedCodec(kind.document),
         commits=Codec(kind.commit),
         commit=kind.commit.of_events,
         change=kind.apply,
@@ -293,7 +304,7 @@ ACCESS: Final = AccessJournal(
     key=keys.ACCESS,
     entries=keys.ACCESS_JOURNAL,
     empty=AccessRules(),
-    documents=Codec(AccessRules),
+    documents=RevisedCodec(AccessRules),
     commits=Codec(AccessCommit),
     commit=AccessCommit.of_events,
     change=grants.apply,
@@ -307,7 +318,7 @@ DECISIONS: Final = EventJournal(
     key=keys.DECISIONS,
     entries=keys.DECISIONS_JOURNAL,
     empty=DecisionList(),
-    documents=Codec(DecisionList),
+    documents=RevisedCodec(DecisionList),
     commits=Codec(DecisionCommit),
     commit=DecisionCommit.of_events,
     change=public_packages.apply,

@@ -12,6 +12,7 @@ from msgspec import to_builtins
 
 from wheelyard.api import apply_operations
 from wheelyard.api.apply_operations import ApplyRequest, FileToApply
+from wheelyard.catalog.format import rewrite_format
 from wheelyard.cli.access_commands import EVEN_IF_OWN
 from wheelyard.cli.index_commands import EVEN_IF_OPEN
 from wheelyard.cli.options import (
@@ -33,7 +34,7 @@ from wheelyard.operations.apply_plan import AppliedChange
 from wheelyard.operations.applying import ApplyReport, SourcedTables
 from wheelyard.settings.sections import names_in
 from wheelyard.wiring.build import open_index
-from wheelyard.wiring.stores import require_credentials_place
+from wheelyard.wiring.stores import require_credentials_place, whole_place
 
 SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
 
@@ -77,9 +78,9 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
     """
     Put into the store what the TOML files FILE say of the index.
 
-    They have the tables [[index]], [groups], [[grant]], [[publisher]] and [[retention]]. Sections
-    of the settings of a server are passed over. A file that was applied last of its source changes
-    nothing, so that what was revoked since stays so.
+    They have the tables [main], [[index]], [groups], [[grant]], [[publisher]] and [[retention]].
+    Sections of the settings of a server are passed over. A file that was applied last of its source
+    changes nothing, so that what was revoked since stays so.
     """
     wanted = tuple(read_files(files, source))
     api = _open_whole(makes_store=not options["dry_run"])
@@ -106,6 +107,9 @@ def _open_whole(*, makes_store: bool) -> Api:
     warn_of_settings_file(reading)
     if makes_store:
         index = ensure_index(reading.settings)
+        if index.server.is_new:  # its servers have these settings
+            place = whole_place(index.server.traits.credentials)
+            rewrite_format(index.stores.documents, index.server.retries, place)
     else:
         index = closed_with_command(open_index(reading.settings, create=False))
     require_credentials_place(index.server.stores.documents, index.server.traits)

@@ -177,6 +177,8 @@ class _IndexKind(TableKind[IndexList, AnyIndexEvent, ListedIndex], frozen=True, 
                 main = StoredIndex(keys=keys, created=at, created_by=by, note=note, source=source)
                 if tables.main is not None:
                     main = tables.main.after(event)
+                if not keys:  # it is as if nobody had changed it, and so of no file
+                    main = replace(main, source="")
                 return replace(tables, main=main)
             case FileApplied(source=source, digest=digest, prunes=prunes, at=at, by=by, note=note):
                 file = AppliedFile(digest=digest, prunes=prunes, at=at, by=by, note=note)

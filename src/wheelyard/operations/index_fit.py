@@ -26,10 +26,13 @@ def require_lists_fit(
     What was wrong before may stay wrong. Raises Invalid (code `invalid_index`) if a layer of an
     index does not exist, or layers lead in a circle. Raises Conflict (code `opens_index`) unless
     `even_if_open` if an open index shows a closed one, and did not before. That also holds if the
-    closed one is closed by the change: its packages would stay open.
+    closed one is closed by the change: its packages would stay open. It holds for main as well if
+    it was closed, and nothing says any more who may read it.
     """
     earlier = _readable(definitions, before)
     later = _readable(definitions, after)
+    if not even_if_open and not definitions.is_private:
+        _require_main_closed(earlier, later, after)
     was_wrong = misfits(earlier, definitions.labels.with_assumed(earlier))
     for name, why in misfits(later, definitions.labels.with_assumed(later)).items():
         if was_wrong.get(name) != why:
@@ -46,6 +49,23 @@ def require_lists_fit(
                 code=OPENS_INDEX,
                 advice=Advice(Remedy.CONFIRM_OPEN_INDEX),
             )
+
+
+def _require_main_closed(
+    earlier: Mapping[str, IndexDefinition],
+    later: Mapping[str, IndexDefinition],
+    after: IndexList,
+) -> None:
+    """Raise Conflict (code `opens_index`) if main is open for want of a word, and was closed."""
+    was_closed = MAIN in earlier and not earlier[MAIN].is_open
+    is_said = after.main is not None and "read" in after.main.keys
+    if was_closed and not is_said and MAIN in later and later[MAIN].is_open:
+        raise Conflict(
+            "Anybody could read main then, where a right is needed now, as nothing would say who "
+            'may. Write read = "granted" for it, or read = "anyone". Nothing was changed.',
+            code=OPENS_INDEX,
+            advice=Advice(Remedy.CONFIRM_OPEN_INDEX),
+        )
 
 
 def _readable(definitions: IndexDefinitions, stored: IndexList) -> Mapping[str, IndexDefinition]:

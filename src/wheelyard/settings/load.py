@@ -114,8 +114,8 @@ _MAIL_SETTINGS: Final = (
 )
 """The settings of notifications by mail."""
 _OF_MAIN: Final = (
-    "it is a key of [main] now, which the store keeps. Write it there into a file, apply the file, "
-    "and take it away here"
+    "it is a key of [main] now, which the store keeps: write it there into a file, and take it "
+    "away here"
 )
 _QUOTAS: Final = ("index_size", "index_files", "project_size", "project_files")
 COOKIE_LOGIN: Final = ("access", "cookie_login")

@@ -20,7 +20,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys, removed
 from wheelyard.catalog.changes import Changes
 from wheelyard.catalog.commits import diverged
-from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, digest
+from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, digest, lost
 from wheelyard.catalog.files import FileRemoval, listed_objects
 from wheelyard.catalog.format import Catalog
 from wheelyard.catalog.journaled_documents import DecisionRecords, IndexRecords, project_journal
@@ -154,11 +154,16 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
         Copy projects, names, decisions, owners of public names, and credentials if asked for.
 
         Outdated lines of htpasswd files are copied in any case, so that none counts at a server of
-        the target. A damaged project is reported and left out. Raises Unavailable if one of the
-        stores does not answer, or is full; a later copy continues.
+        the target. A damaged project is reported and left out. Raises Conflict or Unavailable,
+        before anything is copied, if the list of indexes of the source is damaged or lost. Raises
+        Unavailable if one of the stores does not answer, or is full; a later copy continues.
         """
         copying = _Copying(self, progress)
         copying.begin()
+        if self.indexes is not None and self.name == MAIN:
+            # before any package: a copy that dies has to leave closed what is closed
+            copying.require_list_of_indexes(self.indexes)
+            copying.copy_list_of_indexes(self.indexes)
         plans = copying.copy_bytes()
         for _ in range(MAX_RETRIES):
             if not copying.deleted:
@@ -173,7 +178,7 @@ class StoreCopy(Struct, frozen=True, kw_only=True):
         if self.indexes is not None:
             for name in self.indexes.names(self.source):
                 parts[name] = self.indexes.part_of(self, name).run(progress)
-            # last: an index is shown once its packages are there
+            # what has changed meanwhile, and why it could not be copied
             copying.copy_list_of_indexes(self.indexes)
         report = copying.end()
         for name, part in parts.items():
@@ -408,6 +413,18 @@ class _Copying(Struct):
     def copy_counts(self) -> None:
         """Copy the counts of downloads."""
         list(self._run_all(self._copy_counts, (Key(keys.DOWNLOADS),)))
+
+    def require_list_of_indexes(self, indexes: IndexCopies) -> None:
+        """Raise Conflict or Unavailable if the source does not say who may read its indexes."""
+        source = self.copy.source.documents
+        kind = indexes.records.kind
+        with source_faults(source):
+            in_source, _ = kind.read(source)
+        if not in_source.revision and next(source.list(kind.entries), None) is not None:
+            raise lost(
+                f"The document {kind.key} of FROM is lost, so nobody knows who may read its "
+                "indexes. Nothing was copied."
+            )
 
     def copy_list_of_indexes(self, indexes: IndexCopies) -> None:
         """Copy the definitions of indexes."""
