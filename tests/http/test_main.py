@@ -261,13 +261,14 @@ def test_main_is_listed_first_with_who_has_changed_it(server: InProcessServer) -
     untouched = administration.show()[0]
 
     administration.change(MAIN, {"read": "granted"}, "user:ana@acme.dev", "TEAM-1")
-    source = MainChanged(at=server.clock.now, by="local:bo", keys={}, source="index.toml")
+    keys = {"read": "granted", "project_files": 3}
+    source = MainChanged(at=server.clock.now, by="local:bo", keys=keys, source="index.toml")
     server.index.server.definitions.records.change(lambda _: (source,))
     main, dev = administration.show()
 
     assert (untouched.name, untouched.keys, untouched.created) == (MAIN, {}, None)
     assert (main.name, main.created_by, main.changed_by) == (MAIN, "user:ana@acme.dev", "local:bo")
-    assert (main.source, main.keys, dev.name) == ("index.toml", {}, "dev")
+    assert (main.source, main.keys, dev.name) == ("index.toml", keys, "dev")
 
 
 def test_two_changes_of_main_do_not_overwrite_each_other(server: InProcessServer) -> None:
