@@ -4,9 +4,18 @@ from collections.abc import Callable
 
 from wheelyard.catalog.changes import Changes
 from wheelyard.operations.copying.credential_copy import UpstreamCopy
-from wheelyard.operations.copying.store_copy import IndexCopies, StoreCopy
+from wheelyard.operations.copying.store_copy import CopyReport, IndexCopies, StoreCopy
 from wheelyard.storage.base import Store, Stores
 from wheelyard.wiring.index import Index
+
+
+def copy_whole(source: Index, target: Index) -> CopyReport:
+    """Copy a store with its list of indexes, as the command does."""
+    changes_of = source.server.indexes.catalog_of
+    copying = store_copy(
+        source.stores, source.changes, target, changes_of=lambda name: changes_of(name).changes
+    )
+    return copying.run(lambda _, __: None)
 
 
 def store_copy(

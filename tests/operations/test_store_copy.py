@@ -38,7 +38,6 @@ from wheelyard.operations.lifecycle import Selection
 from wheelyard.storage.base import STORAGE_DENIED, Key, Store, Stores
 from wheelyard.storage.forwarding import ReadOnlyStore
 from wheelyard.upstream.decisions import Deciding
-from wheelyard.wiring.index import Index
 
 T = TypeVar("T")
 
@@ -1000,16 +999,6 @@ def test_the_spool_of_a_killed_copy_is_emptied(source: IndexHarness, target: Ind
     assert not rest.exists()
 
 
-def copy_with_indexes(source: IndexHarness, target: Index) -> CopyReport:
-    """Copy a store with its list of indexes, as the command does."""
-    index = source.opened(seed=6)
-    changes_of = index.server.indexes.catalog_of
-    copying = store_copies.store_copy(
-        index.stores, index.changes, target, changes_of=lambda name: changes_of(name).changes
-    )
-    return copying.run(lambda _, __: None)
-
-
 def test_a_copy_that_dies_leaves_closed_what_is_closed(
     source: IndexHarness, target: IndexHarness
 ) -> None:
@@ -1022,7 +1011,7 @@ def test_a_copy_that_dies_leaves_closed_what_is_closed(
             puts.append(key)
 
     there = target.opened(seed=7, store=BusyStore(target.store, on_call))
-    assert copy_with_indexes(source, there).problems == []
+    assert store_copies.copy_whole(source.opened(seed=6), there).problems == []
 
     first_of_a_project = next(key for key in puts if key.startswith("projects/"))
     assert puts.index(keys.INDEX_LIST) < puts.index(first_of_a_project)
@@ -1040,5 +1029,5 @@ def test_a_store_that_lost_its_list_of_indexes_is_not_copied(
         source.store.put(keys.INDEX_LIST, body, None)
 
     with pytest.raises(WheelyardError, match="FROM"):
-        copy_with_indexes(source, target.opened(seed=7))
+        store_copies.copy_whole(source.opened(seed=6), target.opened(seed=7))
     assert not any(key.startswith(("projects", "files")) for key in target.snapshot())

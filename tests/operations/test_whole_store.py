@@ -13,7 +13,7 @@ from tests.advice import in_terminal
 from tests.index_tables import toml_of
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, OPEN_MAIN, IndexHarness
-from tests.operations.store_copies import store_copy
+from tests.operations.store_copies import copy_whole
 from wheelyard.api.journal_operations import (
     JournalQuery,
     list_entries,
@@ -156,13 +156,7 @@ def test_a_copy_takes_all_indexes_along(harness: IndexHarness, tmp_path: Path) -
     source, other = with_files(harness), IndexHarness(tmp_path)
 
     def copied() -> tuple[int, int, list[str]]:
-        copying = store_copy(
-            source.stores,
-            source.changes,
-            other.opened(6),
-            changes_of=lambda name: source.server.indexes.catalog_of(name).changes,
-        )
-        report = copying.run(lambda _, __: None)
+        report = copy_whole(source, other.opened(6))
         return report.projects, report.objects, report.problems
 
     assert copied() == (2, 4, [])

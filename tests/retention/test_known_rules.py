@@ -5,7 +5,7 @@ import pytest
 from tests.index_tables import BY, put_rules
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
-from tests.operations.store_copies import store_copy
+from tests.operations.store_copies import copy_whole
 from tests.operations.two_indexes import DEMO
 from wheelyard.api.health_operations import show_health
 from wheelyard.api.table import LocalApi
@@ -102,12 +102,7 @@ def test_a_copy_waits_again(filled: IndexHarness) -> None:
     look(filled.opened(3))
     filled.clock.advance(hours=1)
     backup = filled.opened(4, store=MemoryStore(filled.clock.seconds))
-    index = filled.index
-    changes_of = index.server.indexes.catalog_of
-    copying = store_copy(
-        index.stores, index.changes, backup, changes_of=lambda name: changes_of(name).changes
-    )
-    assert copying.run(lambda *_: None).problems == []
+    assert copy_whole(filled.index, backup).problems == []
     look(backup)
     assert len(backup.projects.read_for_update(DEMO).files) == 2
     look(filled.opened(5))

@@ -8,7 +8,7 @@ from tests.advice import texts_of
 from tests.index_tables import BY, put_rules, put_tables
 from tests.operations.distributions import make_wheel
 from tests.operations.in_memory_index import ALICE, IndexHarness
-from tests.operations.store_copies import store_copy
+from tests.operations.store_copies import copy_whole
 from tests.operations.two_indexes import DEMO
 from tests.refused import refused
 from wheelyard.api.index_operations import INDEXES
@@ -180,13 +180,7 @@ def test_a_copy_and_a_check_know_the_rules(harness: IndexHarness, tmp_path: Path
     """A copy of a store has its rules, and a check makes them again from the journal."""
     put_rules(harness.index, RULES, source="index.toml")
     other = IndexHarness(tmp_path)
-    target, source = other.opened(6), harness.index
-    changes_of = source.server.indexes.catalog_of
-
-    copying = store_copy(
-        source.stores, source.changes, target, changes_of=lambda name: changes_of(name).changes
-    )
-    assert copying.run(lambda *_: None).problems == []
+    assert copy_whole(harness.index, other.opened(6)).problems == []
 
     assert stored(other) == stored(harness)
     other.store.put(keys.INDEX_LIST, b"{", None)
