@@ -88,13 +88,18 @@ class WheelyardError(Exception):
     family_code: ClassVar[str] = "error"
 
     def __init__(
-        self, message: str, *, code: str | None = None, advice: Advice | None = None
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        advice: Advice | None = None,
+        field: str = "",
     ) -> None:
         super().__init__(message)
         self.message = message[:MESSAGE_LIMIT]
         self.code = code or type(self).family_code
         self.advice = advice
-        self.field = ""
+        self.field = field
         """The field of a form that it is about, if that is known."""
 
     @property
@@ -202,3 +207,12 @@ def quoted(value: object) -> str:
 def first_sentence(message: str) -> str:
     """Return the first sentence of a message, which uv prints with the status."""
     return _SENTENCE_END.split(message, maxsplit=1)[0].rstrip(".") + "."
+
+
+@contextmanager
+def field_errors() -> Iterator[None]:
+    """Give an Invalid of this block the code of a field of a request, not that of a setting."""
+    try:
+        yield
+    except Invalid as fault:
+        raise Invalid(fault.message, code="invalid_field", field=fault.field) from fault

@@ -154,9 +154,9 @@ class TableOperations:
 
     def _list(self, call: Call) -> object:
         tables = self._tables(call)
-        rows = tables.show()
-        revision = tables.read_stored().revision
-        return self.json.answer(tables=rows, revision=revision, **self.json.facts(call))
+        stored = tables.read_stored()
+        rows = tuple(tables.listed_in(stored))
+        return self.json.answer(tables=rows, revision=stored.revision, **self.json.facts(call))
 
     def _history(self, call: Call, body: HistoryQuery) -> object:
         return self.json.history(self._tables(call).history(body.after, body.limit or None))

@@ -136,6 +136,20 @@ class UnreadableIgnored:
         return isinstance(error, Unavailable) and error.code in UNREADABLE_CODES
 
 
+def read_usable(store: Store, key: Key, codec: Codec[T], empty: T) -> tuple[T, ObjectVersion]:
+    """
+    Return a document and its version, or `empty` in its place if it is missing or unreadable.
+
+    Raises Unavailable if the store does not answer.
+    """
+    stored = store.get(key)
+    if not isinstance(stored, Stored):
+        return empty, ABSENT
+    with UnreadableIgnored():
+        return codec.decode(key, stored.body), stored.version
+    return empty, stored.version
+
+
 class Snapshot(Struct, Generic[T], frozen=True):
     """A document as it was read or written."""
 

@@ -33,6 +33,8 @@ REMOVED_RULES: Final = ("promote_other_person", "promote_min_age_days", "promote
 """The keys of an index by which earlier versions kept releases back that were promoted to it."""
 REMOVED_RULE: Final = "removed_rule"
 """The code of an error about an index that has such a rule."""
+REMOVED_KEYS: Final = (*REMOVED_RULES, FILTER)
+"""All keys of an index that earlier versions knew, and that can only be left out."""
 DEVICE_LOGINS: Final = "credentials/logins/"
 """What people decided about logins, before they made the token themselves: it may be deleted."""
 CHANGED_PASSWORDS: Final = Key("credentials/passwords.json")
@@ -49,8 +51,7 @@ def removed_rules(index: Mapping[str, Any]) -> tuple[str, ...]:
 
 def without_removed_rules(index: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of an index that this version knows."""
-    removed = {*REMOVED_RULES, FILTER}
-    return {key: value for key, value in index.items() if key not in removed}
+    return {key: value for key, value in index.items() if key not in REMOVED_KEYS}
 
 
 def removed_filter(index: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import click
 from click import Argument, Option
 
 from wheelyard.api.index_operations import INDEXES
-from wheelyard.catalog.removed import REMOVED_RULES
+from wheelyard.catalog.removed import REMOVED_KEYS
 from wheelyard.cli.options import INDEX, STORE, existing_index, local_caller
 from wheelyard.cli.output import JSON, NAME, NOTE, CliGroup
 from wheelyard.cli.program import command_line
@@ -15,7 +15,7 @@ from wheelyard.cli.table_commands import TableCommands, texts_in
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_name import MAIN
-from wheelyard.model.stored_indexes import FILTER, IndexKeys
+from wheelyard.model.stored_indexes import IndexKeys
 
 EVEN_IF_OPEN: Final = Option(
     ["--even-if-open"],
@@ -107,9 +107,7 @@ def change_index(name: str, texts: tuple[str, ...], note: str, *, even_if_open: 
 
     A key without a value is left out from then on. Main has the same keys, but layers and merge.
     """
-    # such a key can only be left out
-    removed = {*REMOVED_RULES, FILTER}
-    others = [text for text in texts if text.removesuffix("=") not in removed]
+    others = [text for text in texts if text.removesuffix("=") not in REMOVED_KEYS]
     changes = {text.partition("=")[0]: None for text in texts} | _keys(others)
     COMMANDS.change(name, changes, note, even_if_open=even_if_open)
 

@@ -14,7 +14,6 @@ from wheelyard.errors import quoted
 from wheelyard.model.decoding import escaped
 from wheelyard.model.grants import with_name
 from wheelyard.model.stored_tables import ListedTable
-from wheelyard.remedies import Caution
 
 
 class TableCommands:
@@ -76,7 +75,7 @@ class TableCommands:
         click.echo(escaped(f"{row.name}: {self._kind.describe_keys(row.keys)}"))
         if row.problem:
             warn(row.problem)
-        warn_of(_warnings(row))
+        warn_of(row.cautions)
 
     def _lines(self, rows: Sequence[ListedTable], api: Api) -> Iterator[tuple[str, ...]]:
         names = token_names(api, {row.created_by for row in rows})
@@ -90,14 +89,8 @@ class TableCommands:
             texts = [*self._kind.cells(row), origin]
             if row.problem:
                 texts.append(f"{self._not_in_force}: {row.problem}")
-            texts += (f"warning: {caution_text(warning)}" for warning in _warnings(row))
+            texts += (f"warning: {caution_text(warning)}" for warning in row.cautions)
             yield tuple(texts)
-
-
-def _warnings(row: ListedTable) -> tuple[Caution, ...]:
-    """Return what is probably wrong with a table, which not every kind says."""
-    warnings: tuple[Caution, ...] = getattr(row, "warnings", ())
-    return warnings
 
 
 def texts_in(words: Sequence[str]) -> dict[str, str]:

@@ -85,6 +85,4 @@ def _claim_text(value: object) -> str:
 
 def wrong_text(key: str, message: str) -> Invalid:
     """Return the error (code `invalid_field`) about the text of a key."""
-    fault = Invalid(message, code="invalid_field")
-    fault.field = key
-    return fault
+    return Invalid(message, code="invalid_field", field=key)

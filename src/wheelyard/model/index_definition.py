@@ -127,7 +127,7 @@ class IndexDefinition(Struct, frozen=True, kw_only=True):
         return f"/{self.path}" if self.path else ""
 
 
-_NOT_OF_MAIN: Final[Mapping[str, str]] = MappingProxyType(
+NOT_OF_MAIN: Final[Mapping[str, str]] = MappingProxyType(
     {
         "name": "it has this name always. Leave the key out",
         "layers": (
@@ -151,7 +151,7 @@ def read_main(keys: Mapping[str, Any], *, has_upstream: bool) -> IndexDefinition
     Without keys anybody may read it, and it takes no uploads while it is unused beside others.
     Raises Invalid as `read_definition`, also for a key that main cannot have.
     """
-    for key, why in _NOT_OF_MAIN.items():
+    for key, why in NOT_OF_MAIN.items():
         if key in keys:
             raise _wrong_key(MAIN, key, f"{key}: {why}")
     fields = _fields_of(MAIN, {**keys, "name": MAIN})
@@ -225,9 +225,8 @@ def _fields_of(name: str, table: Mapping[str, Any]) -> IndexFields:
 
 
 def _wrong_key(name: str, key: str, why: str) -> Invalid:
-    wrong = Invalid(f"The index {quoted(name)} is wrong: {why}.", code="invalid_field")
-    wrong.field = key
-    return wrong
+    message = f"The index {quoted(name)} is wrong: {why}."
+    return Invalid(message, code="invalid_field", field=key)
 
 
 class UpstreamLabels(Struct, frozen=True):

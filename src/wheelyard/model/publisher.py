@@ -302,9 +302,8 @@ def _check_match(table: Oidc) -> None:
 
 def _wrong(publisher: object, *what: str) -> Invalid:
     name = quoted(publisher) if isinstance(publisher, str) else "without an id"
-    fault = Invalid(
+    return Invalid(
         f"[[publisher]] {name}: {': '.join(what)}. See {DOCUMENTATION}/trusted-publishing.md.",
         code="bad_setting",
+        field=what[0],
     )
-    fault.field = what[0]
-    return fault

@@ -148,6 +148,11 @@ class ListedIndex(ListedTable, frozen=True, kw_only=True, omit_defaults=True):
     warnings: tuple[Caution, ...] = ()
     """What is probably wrong although it is served."""
 
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """See `ListedTable`."""
+        return self.warnings
+
 
 class IndexList(TableList[StoredIndex], frozen=True, kw_only=True, omit_defaults=True):
     """

@@ -22,7 +22,7 @@ from wheelyard.errors import Invalid
 from wheelyard.model.decoding import InvalidField, decode_table
 from wheelyard.model.project import EventCommit
 from wheelyard.model.table_texts import describe_table
-from wheelyard.remedies import Advice
+from wheelyard.remedies import Advice, Caution
 
 NEVER_CHANGED: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """When a table was changed last that is there before anybody has changed it."""
@@ -138,6 +138,11 @@ class ListedTable(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changed_by: str = ""
     note: str = ""
 
+    @property
+    def cautions(self) -> tuple[Caution, ...]:
+        """What is probably wrong although it is in force. A kind may say so."""
+        return ()
+
 
 L = TypeVar("L", bound=TableList[Any])
 E = TypeVar("E", bound=TableEvent)
@@ -197,9 +202,8 @@ class TableKind(Struct, Generic[L, E, R], frozen=True, kw_only=True):
         try:
             checked = decode_table(keys, self.fields)
         except InvalidField as wrong:
-            fault = Invalid(f"{wrong.message}.", code="invalid_field")
-            fault.field = wrong.path[0]
-            raise fault from wrong
+            message = f"{wrong.message}."
+            raise Invalid(message, code="invalid_field", field=wrong.path[0]) from wrong
         kept: TableKeys = to_builtins(checked)
         return kept
 

@@ -5,8 +5,8 @@ They change while servers run. Each server reads them again after as long as it 
 record, so that a change is in force everywhere within 15 seconds.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Final, Literal
 
@@ -25,6 +25,7 @@ from wheelyard.errors import (
     NotFound,
     Unauthenticated,
     Unavailable,
+    field_errors,
     quoted,
 )
 from wheelyard.model.access import Action, holding, may_everywhere
@@ -235,7 +236,7 @@ class AccessControl:
         require_one_line(fields.note, "A note", NOTE_LIMIT_CHARS)
         grant_id = f"g{self._runtime.new_id()[:8]}"
         draft = Granted(at=self._runtime.now(), by=by, id=grant_id, grant=fields)
-        with _field_errors():
+        with field_errors():
             canonical = canonical_fields(parse_granted(draft, NO_GROUPS))
 
         # Each of these intents may be asked several times, with the rules of another commit, as
@@ -244,13 +245,12 @@ class AccessControl:
         def intent(rules: AccessRules) -> tuple[AnyAccessEvent, ...]:
             unknown = sorted(groups_in(canonical.who) - rules.groups.keys())
             if unknown:
-                fault = Conflict(
+                raise Conflict(
                     f"There is no group {quoted(unknown[0])}.",
                     code="unknown_group",
                     advice=Advice(Remedy.MAKE_GROUP, unknown[0]),
+                    field="who",
                 )
-                fault.field = "who"
-                raise fault
             if any(granted.grant == canonical for granted in rules.grants):
                 return ()
             return (replace(draft, grant=canonical),)
@@ -319,7 +319,7 @@ class AccessControl:
         `own_access`) as `revoke` does.
         """
         require_one_line(note, "A note", NOTE_LIMIT_CHARS)
-        with _field_errors():
+        with field_errors():
             wanted = frozenset(map(parse_member, members))
             parse_group_name(name)
 
@@ -487,15 +487,6 @@ class AccessControl:
         except Invalid as fault:
             raise damaged(f"The document {keys.ACCESS} is damaged: {fault.message}") from fault
         return grants.without_anonymous() if self.is_private else grants
-
-
-@contextmanager
-def _field_errors() -> Iterator[None]:
-    """Give an Invalid of this block the code of a field of a request, not that of a setting."""
-    try:
-        yield
-    except Invalid as fault:
-        raise Invalid(fault.message, code="invalid_field") from fault
 
 
 def _no_group(name: str) -> NotFound:

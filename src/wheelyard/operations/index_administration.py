@@ -26,8 +26,8 @@ from wheelyard.catalog.files import RESTORE_TIME, FileRemoval
 from wheelyard.catalog.projects import Projects
 from wheelyard.catalog.removed import (
     FORMER_MAIN_PROBLEM,
+    REMOVED_KEYS,
     REMOVED_RULE,
-    REMOVED_RULES,
     RENAME_MAIN,
     describe_removed_rules,
     removed_filter,
@@ -53,6 +53,7 @@ from wheelyard.model.stored_indexes import (
     FILTER,
     INDEX_EXISTS,
     INDEX_KIND,
+    NAME,
     AnyIndexEvent,
     IndexChanged,
     IndexCommit,
@@ -248,9 +249,9 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
             if self.in_force.stored().find(index) is not None:
                 continue
             unknown = unknown_index(index)
-            fault = Conflict(unknown.message, code=UNKNOWN_INDEX, advice=unknown.advice)
-            fault.field = "index"
-            raise fault
+            raise Conflict(
+                unknown.message, code=UNKNOWN_INDEX, advice=unknown.advice, field="index"
+            )
 
     def require_free(self, name: str) -> None:
         """Raise Conflict (code `index_exists`) if what is no index has the name."""
@@ -284,7 +285,7 @@ class IndexAdministration(StoredTables[IndexList, IndexCommit, AnyIndexEvent, Li
     def has_key(self, key: str, table: IndexKeys) -> bool:
         """See `StoredTables`."""
         del table
-        return key in INDEX_KEYS or key in {*REMOVED_RULES, FILTER}
+        return key in INDEX_KEYS or key in REMOVED_KEYS
 
     def is_same(self, new: IndexKeys, before: IndexKeys) -> bool:
         """See `StoredTables`."""
@@ -505,8 +506,5 @@ def _require_keys_of_filter(name: str, before: IndexKeys, after: IndexKeys) -> N
 
 
 def _taken(name: str, why: str) -> Conflict:
-    fault = Conflict(
-        f"No index can be named {quoted(name)}: {why} Choose another name.", code=INDEX_EXISTS
-    )
-    fault.field = "name"
-    return fault
+    message = f"No index can be named {quoted(name)}: {why} Choose another name."
+    return Conflict(message, code=INDEX_EXISTS, field=NAME)

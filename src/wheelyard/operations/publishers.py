@@ -10,15 +10,14 @@ Which issuers may have a private address is for the settings to say, as the serv
 their keys: whoever administers the index may not make it ask any machine of its network.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct
 
 from wheelyard.catalog.journaled_documents import PublisherRecords
 from wheelyard.concurrency.runtime import Runtime
-from wheelyard.errors import Invalid, quoted
+from wheelyard.errors import Invalid, field_errors, quoted
 from wheelyard.model.index_name import renamed_in
 from wheelyard.model.publisher import (
     PRIVATE_ISSUER,
@@ -103,7 +102,7 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
     def checked(self, keys: PublisherKeys, name: str | None) -> PublisherKeys:
         """See `StoredTables`."""
         del name
-        with _field_errors():
+        with field_errors():
             publisher = parse_publisher(keys)
         return canonical_keys(keys, publisher)
 
@@ -147,14 +146,13 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
         if publisher.has_private_address and not publisher.issuer.may_be_private(
             self._private_issuers
         ):
-            fault = Invalid(
+            raise Invalid(
                 f"The issuer {quoted(publisher.issuer.names[0])}, or the URL of its keys, has a "
                 "private address: write the issuer into private_issuers of [trusted_publishing] in "
                 "the settings of the servers, and take its keys from the same host.",
                 code="invalid_field",
+                field="issuer",
             )
-            fault.field = "issuer"
-            raise fault
 
     def require_fit(self, event: AnyPublisherEvent, stored: PublisherList) -> None:
         """Raise Invalid unless a publisher can be in force together with all others."""
@@ -162,17 +160,6 @@ class Publishers(StoredTables[PublisherList, PublisherCommit, AnyPublisherEvent,
             return
         publisher = parse_publisher(event.keys)
         in_force = self._find_in_force(stored).all
-        with _field_errors():
+        with field_errors():
             self._require_allowed(publisher)
             require_agreement(publisher, (other for other in in_force if other.id != publisher.id))
-
-
-@contextmanager
-def _field_errors() -> Iterator[None]:
-    """Give an Invalid of this block the code of a field of a request, not that of a setting."""
-    try:
-        yield
-    except Invalid as error:
-        fault = Invalid(error.message, code="invalid_field")
-        fault.field = error.field
-        raise fault from error

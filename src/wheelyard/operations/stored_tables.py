@@ -239,13 +239,12 @@ class StoredTables(Generic[L, C, E, R]):
         """Return the error for a new table with the name of another. A subclass may override it."""
         noun = self.kind.noun
         key = self.kind.name_key
-        fault = Conflict(
+        return Conflict(
             f"There is {self.kind.article} {noun} {quoted(name)}. Choose another {key}, or change "
             "that one.",
             code=self.kind.exists_code,
+            field=key,
         )
-        fault.field = key
-        return fault
 
     def unknown(self, name: str) -> NotFound:
         """Return the error for a table that does not exist. A subclass may override it."""
@@ -263,18 +262,15 @@ class StoredTables(Generic[L, C, E, R]):
         """Raise Invalid if keys that a change leaves out are none that a table can have."""
         for key in sorted(names):
             if not self.has_key(key, table):
-                fault = Invalid(
+                raise Invalid(
                     f"{quoted(key)} is no key of {self.kind.article} {self.kind.noun}. Correct it, "
                     "or leave it out.",
                     code="invalid_field",
+                    field=key,
                 )
-                fault.field = key
-                raise fault
 
     def _require_fixed(self, new: TableKeys, before: TableKeys) -> None:
         """Raise Invalid if keys of a table have changed that stay as they are."""
         for key, why in self.kind.fixed_keys.items():
             if key in before and new.get(key) != before[key]:
-                fault = Invalid(why, code="invalid_field")
-                fault.field = key
-                raise fault
+                raise Invalid(why, code="invalid_field", field=key)

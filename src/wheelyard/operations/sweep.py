@@ -18,7 +18,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import Changes
-from wheelyard.catalog.document_cache import Codec, UnreadableIgnored
+from wheelyard.catalog.document_cache import Codec, UnreadableIgnored, read_usable
 from wheelyard.catalog.files import FileRemoval
 from wheelyard.catalog.journaled_documents import project_journal
 from wheelyard.catalog.projects import NameList
@@ -132,12 +132,7 @@ class JobLease:
         self._put(ends=self._clock.now())
 
     def _read(self) -> tuple[LeaseDocument, ObjectVersion]:
-        stored = self._store.get(self._key)
-        if not isinstance(stored, Stored):
-            return LeaseDocument(), ABSENT
-        with UnreadableIgnored():
-            return _CODEC.decode(self._key, stored.body), stored.version
-        return LeaseDocument(), stored.version
+        return read_usable(self._store, self._key, _CODEC, LeaseDocument())
 
     def _put(self, *, ends: datetime, completed: datetime | None = None) -> None:
         before = self._document
@@ -162,11 +157,7 @@ def last_completed(store: Store, job: str) -> datetime | None:
 
     Raises Unavailable if the store does not answer.
     """
-    stored = store.get(keys.lease(job))
-    with UnreadableIgnored():
-        if isinstance(stored, Stored):
-            return _CODEC.decode(keys.lease(job), stored.body).completed
-    return None
+    return read_usable(store, keys.lease(job), _CODEC, LeaseDocument())[0].completed
 
 
 def _until(moment: datetime | None, now: datetime, longest: timedelta) -> timedelta:

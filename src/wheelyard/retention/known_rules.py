@@ -15,11 +15,12 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from wheelyard.catalog import keys
-from wheelyard.catalog.document_cache import Codec, Snapshot, UnreadableIgnored
+from wheelyard.catalog.document_cache import Codec, Snapshot, read_usable
 from wheelyard.catalog.store_clock import StoreClock
+from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.errors import Conflict
 from wheelyard.model.stored_indexes import IndexList
-from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store, Stored
+from wheelyard.storage.base import ABSENT, Key, ObjectVersion, Store
 
 FIRST_RUN_AFTER: Final = timedelta(hours=1)
 """How long rules are known before a daily run deletes by them."""
@@ -58,11 +59,19 @@ class RulesClock:
         documents: The store that has them.
         clock: Its clock.
         indexes: The list of indexes as it is now, which has at least one rule.
+        retries: What repeats a write if another process writes at the same time.
     """
 
-    def __init__(self, documents: Store, clock: StoreClock, indexes: Snapshot[IndexList]) -> None:
+    def __init__(
+        self,
+        documents: Store,
+        clock: StoreClock,
+        indexes: Snapshot[IndexList],
+        retries: ConflictRetries,
+    ) -> None:
         self._documents = documents
         self._clock = clock
+        self._retries = retries
         stored = indexes.value or IndexList()
         self._current = KnownRules(
             rules=sha256(encode(stored.retention)).hexdigest(),
@@ -79,7 +88,7 @@ class RulesClock:
 
     def first_run(self) -> datetime:
         """Return from when on a daily run deletes. New rules are written down as known from now."""
-        while True:
+        for _ in self._retries.attempts():
             written, version = self._read()
             since = written.since
             if since is None or not self._is_current(written):
@@ -98,14 +107,10 @@ class RulesClock:
             except Conflict:  # another process has written it since it was read
                 continue
             return since + FIRST_RUN_AFTER
+        raise self._retries.exhausted("since when the rules of retention are known")
 
     def _read(self) -> tuple[KnownRules, ObjectVersion]:
-        stored = self._documents.get(KEY)
-        if not isinstance(stored, Stored):
-            return KnownRules(), ABSENT
-        with UnreadableIgnored():
-            return _CODEC.decode(KEY, stored.body), stored.version
-        return KnownRules(), stored.version
+        return read_usable(self._documents, KEY, _CODEC, KnownRules())
 
     def _is_current(self, written: KnownRules) -> bool:
         """Return whether a document is about the rules that the store has now, and this store."""

@@ -136,7 +136,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
 
         return Retention(
             rules=stored_rules(indexes.value.retention),
-            rules_clock=RulesClock(self.stores.documents, self.clock, indexes),
+            rules_clock=RulesClock(self.stores.documents, self.clock, indexes, self.retries),
             indexes=lambda name: self.indexes.get(name).as_retained(),
             documents=self.stores.documents,
             clock=self.clock,

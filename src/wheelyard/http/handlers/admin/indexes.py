@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from wheelyard.catalog.removed import (
-    REMOVED_RULES,
+    REMOVED_KEYS,
     removed_filter,
     removed_filter_warning,
     removed_rules,
@@ -69,7 +69,7 @@ class IndexPages(TablePages):
 
 def _taken_away(fields: FormFields) -> Iterator[tuple[str, None]]:
     """Yield the keys of earlier versions that a form takes away."""
-    for key in (*REMOVED_RULES, FILTER):
+    for key in REMOVED_KEYS:
         if fields.text(key):
             yield key, None
 

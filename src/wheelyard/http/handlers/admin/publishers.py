@@ -8,6 +8,7 @@ from wheelyard.http.forms import FormFields
 from wheelyard.http.handlers.admin.table_pages import TablePages
 from wheelyard.model.stored_publishers import PublisherKeys
 from wheelyard.model.stored_tables import ListedTable
+from wheelyard.model.table_texts import MAX_ELEMENTS
 from wheelyard.rendering.web.admin.form_fields import FormField
 from wheelyard.rendering.web.admin.publisher_fields import COMMON, NAME_FIELD, PROVIDERS
 
@@ -62,6 +63,7 @@ class PublisherPages(TablePages):
             "providers": PROVIDERS,
             "existing": existing,
             "is_enabled": answer.is_enabled,
+            "most_projects": MAX_ELEMENTS,
         }
 
     def texts_of(self, row: ListedTable) -> dict[str, str]:

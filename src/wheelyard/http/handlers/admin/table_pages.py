@@ -276,12 +276,11 @@ class TablePages:
 
     def _new_warnings(self, request: IndexRequest, row: ListedTable) -> list[Caution]:
         """Return the warnings about a new table that the list does not show all the time."""
-        warnings: tuple[Caution, ...] = getattr(row, "warnings", ())
-        if not warnings:
+        if not row.cautions:
             return []
         listed = self.pages.api(request).call(self.operations.list).tables
-        of_rows = {warning for other in listed for warning in other.warnings}
-        return [warning for warning in warnings if warning not in of_rows]
+        of_rows = {caution for other in listed for caution in other.cautions}
+        return [caution for caution in row.cautions if caution not in of_rows]
 
     def _remove(self, request: IndexRequest, fields: FormFields) -> Response:
         name = fields.text(self.name_key)

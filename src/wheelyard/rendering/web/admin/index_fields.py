@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from wheelyard.model.index_definition import NOT_OF_MAIN
 from wheelyard.rendering.web.admin.form_fields import FormField
 
 NAME_FIELD: Final = FormField(
@@ -161,8 +162,6 @@ OF_MAIN: Final = (
     ),
 )
 """Those that are others for main."""
-NOT_OF_MAIN: Final = frozenset({"layers", "merge"})
-"""Keys that main cannot have."""
 
 
 def index_fields(keys: Iterable[str], *, is_main: bool, says_read: bool) -> Iterator[FormField]:
