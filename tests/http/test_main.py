@@ -24,6 +24,7 @@ from wheelyard.errors import Conflict, Forbidden, Invalid, TooLarge
 from wheelyard.model.index_name import MAIN
 from wheelyard.model.stored_indexes import IndexList, MainChanged
 from wheelyard.settings.sections import AccessSettings, HttpSettings, ServerSettings, Settings
+from wheelyard.storage.base import Stored
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.wiring.warnings import server_warnings
 
@@ -81,6 +82,41 @@ def test_main_is_closed_and_opened_at_once(server: InProcessServer) -> None:
         change(server, read=open_again)
         assert set(statuses(server)) == {200}
         change(server, read="granted")
+
+
+@pytest.mark.parametrize("body", [b"{}", b'{"revision":99,"indexes":[]}'])
+def test_a_list_that_nobody_has_written_opens_nothing(server: InProcessServer, body: bytes) -> None:
+    """A list of indexes that is no commit's is damaged: nobody reads main, and check says so."""
+    change(server, read="granted")
+    server.index.stores.documents.put(keys.INDEX_LIST, body, None)
+
+    assert set(statuses(server)) == {503}
+
+    problems = server.index.server.check.run(rebuild=False).problems
+    assert any(f"{keys.INDEX_LIST} is missing or damaged" in problem for problem in problems)
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_an_earlier_list_opens_nothing(tmp_path: Path, *, near: bool) -> None:
+    """A server that knew main as closed does not serve an earlier list that somebody put back."""
+    store = RemoteStore()
+    with in_process(tmp_path, store=store, near=near) as server:
+        server.publish(OLD)
+        change(server, read="anyone")
+        opened = store.get(keys.INDEX_LIST)
+        assert isinstance(opened, Stored)
+        change(server, read="granted")
+        assert set(statuses(server)) == {401}
+        closed = store.get(keys.INDEX_LIST)
+        assert isinstance(closed, Stored)
+
+        store.put(keys.INDEX_LIST, opened.body, None)
+        server.clock.advance(seconds=15)
+        assert set(statuses(server)) == {503}
+
+        store.put(keys.INDEX_LIST, closed.body, None)
+        server.clock.advance(seconds=15)
+        assert set(statuses(server)) == {401}
 
 
 def test_a_private_server_opens_no_main(tmp_path: Path) -> None:

@@ -97,6 +97,11 @@ class Codec(Generic[T]):
         self.require_whole(key, value, len(body))
         return value
 
+    def is_earlier(self, value: T, cached: T) -> bool:
+        """Return whether `value`, read after `cached`, is a state before it, as in a backup."""
+        del value, cached
+        return False
+
     def require_whole(self, key: Key, value: T, size: int) -> None:
         """Raise Unavailable if `value`, read from `size` bytes, has not all that these say."""
         # an older version writes the fields that it does not know last, so their order may differ
@@ -409,6 +414,12 @@ class DocumentCache(Generic[T]):
             snapshot = Snapshot(None, ABSENT, now, now, 0)
         elif isinstance(stored, Stored):
             value = self.codec.decode(Key(self._folder + key), stored.body)
+            if cached and cached.value is not None and self.codec.is_earlier(value, cached.value):
+                # what it says may be what somebody has closed since
+                raise damaged(
+                    f"The document {self._folder}{key} is older than it was. Put the newer one "
+                    "back. If the whole store was restored from a backup, restart the server."
+                )
             snapshot = Snapshot(value, stored.version, now, now, len(stored.body))
         elif cached is not None:
             snapshot = replace(cached, validated_at=now, attempted_at=now)

@@ -38,10 +38,10 @@ from wheelyard.model.stored_publishers import (
     PublisherCommit,
     PublisherList,
 )
-from wheelyard.model.stored_tables import TableKind
+from wheelyard.model.stored_tables import TableKind, TableList
 from wheelyard.storage.base import Key
 
-T = TypeVar("T")
+J = TypeVar("J", bound=AccessRules | DecisionList | TableList[Any])
 _LIST: Final = Decoder(list[Raw])
 _NEEDS: Final = Decoder(dict[str, str])
 
@@ -213,13 +213,19 @@ IndexRecords: TypeAlias = JournaledDocument[IndexList, IndexCommit, AnyIndexEven
 """The definitions of indexes in the store."""
 
 
-class RevisedCodec(Codec[T]):
-    """How a document with a journal is encoded. Without a revision nobody has written it."""
+class RevisedCodec(Codec[J]):
+    """How a document with a journal is encoded, which has its last commit from the first one on."""
 
-    def _read(self, key: Key, body: bytes) -> T:
+    def is_earlier(self, value: J, cached: J) -> bool:
+        """Return whether `value` is a state before `cached`."""
+        return value.revision < cached.revision
+
+    def _read(self, key: Key, body: bytes) -> J:
         value = super()._read(key, body)
-        if not getattr(value, "revision", 0):
+        if not value.revision:
             raise DecodeError("it has no revision")
+        if value.commit is None or value.commit.number != value.revision:
+            raise DecodeError("it has not the commit of its revision")
         return value
 
 

@@ -40,7 +40,7 @@ from wheelyard.model.stored_publishers import PublisherKeys
 
 TABLES: Final = ("main", "index", "groups", "grant", "publisher", "retention")
 """The tables that describe the index, in the order in which a file has them."""
-_NOW_OF_MAIN: Final = frozenset({"promotion", "quotas"})
+NOW_OF_MAIN: Final = frozenset({"promotion", "quotas"})
 """Sections of the settings of version 0.1, whose keys are in `[main]`."""
 WRONG_FILE: Final = "wrong_file"
 """The code of an Invalid for a file that cannot be applied."""
@@ -73,7 +73,7 @@ def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> Index
     `wrong_file`) for an unknown table, and for the first table that is wrong.
     """
     for name in tables:
-        if name in _NOW_OF_MAIN:
+        if name in NOW_OF_MAIN:
             raise _wrong(f"{name}: its keys are in [main] now. Move them there.")
         if name not in TABLES and name not in of_process:
             raise _wrong(f"There is no table {quoted(name)}, but {', '.join(TABLES)}.")

@@ -25,7 +25,7 @@ from wheelyard.authentication.verifiers.google_endpoints import (
 from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
-from wheelyard.model.index_file import TABLES
+from wheelyard.model.index_file import NOW_OF_MAIN, TABLES
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import (
     PLATFORM_VARIABLES,
@@ -114,9 +114,11 @@ _MAIL_SETTINGS: Final = (
 )
 """The settings of notifications by mail."""
 _OF_MAIN: Final = (
-    "it is a key of [main] now, which the store keeps: write it there into a file, and take it "
-    "away here"
+    "it is a key of [main] now, which the store keeps. Write it there into a file, apply the file, "
+    "and take it away here"
 )
+_APPLY_FILE: Final = Advice(Remedy.APPLY_FILE, "FILE")
+"""How a file comes into force that has to be written first."""
 _QUOTAS: Final = ("index_size", "index_files", "project_size", "project_files")
 COOKIE_LOGIN: Final = ("access", "cookie_login")
 _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
@@ -187,14 +189,14 @@ def load_settings(
         overrides: Values of options by section and key; None if an option was not given.
         environ: The environment.
         defaults: Defaults of this command, by section and key, that differ from the usual ones.
-        passes_over_index: Whether tables that describe the index may be in the file. They have no
-            effect.
+        passes_over_index: Whether the file and the environment may describe the index, as in an
+            earlier version. That has no effect.
 
     Raises Invalid (code `bad_setting`) if the file is missing or malformed, or named besides
     `$WHEELYARD_TOML`. Raises it, too, if a key or a `WHEELYARD_*` variable is unknown, a value is
     wrong, or settings contradict each other.
     """
-    _require_known_variables(environ)
+    _require_known_variables(environ, passes_over_index=passes_over_index)
     config_source, in_file = _read_file(file, environ)
     tables = _without_index(in_file, config_source, is_allowed=passes_over_index)
     # the last one of a path wins: an option, then the environment, the file, and the command
@@ -217,7 +219,9 @@ def load_settings(
     # a table that is wrong may be why a variable has none
     effective = [value for path, value in given.items() if path not in _WITHOUT_EFFECT]
     if problems := [*_problems(effective, config_source)] or unplaced:
-        raise bad_setting(". ".join(problems))
+        is_of_main = any(_EARLIER.get(value.path) == _OF_MAIN for value in effective)
+        advice = _APPLY_FILE if is_of_main else None
+        raise bad_setting(". ".join(problems), advice)
     # the types were checked above, by messages that name the setting
     settings = convert(_nested(effective), Settings, strict=False)
     _check_given(settings, given)
@@ -283,21 +287,24 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     )
 
 
-def _require_known_variables(environ: Mapping[str, str]) -> None:
+def _require_known_variables(environ: Mapping[str, str], *, passes_over_index: bool) -> None:
     """Raise Invalid for unknown `WHEELYARD_*` variables: a misspelt one might have closed it."""
     earlier = {_variable(path): why for path, why in _EARLIER.items()}
     unread = {_variable(path) for path in _WITHOUT_EFFECT}
     for name in unknown_variables(environ):
         if name in unread:
             continue
-        if name in earlier:
-            raise bad_setting(f"{name}: {earlier[name]}")
         table = name.removeprefix(VARIABLE_PREFIX).partition("_")[0].lower()
+        if passes_over_index and (table in TABLES or earlier.get(name) == _OF_MAIN):
+            continue
+        if name in earlier:
+            advice = _APPLY_FILE if earlier[name] == _OF_MAIN else None
+            raise bad_setting(f"{name}: {earlier[name]}", advice)
         if table in TABLES:
             raise bad_setting(
                 f"{name}: the store keeps what describes the index. Write it as [{table}] into a "
                 "file, apply the file, and remove the variable",
-                Advice(Remedy.APPLY_FILE, "FILE"),
+                _APPLY_FILE,
             )
         # earlier names lacked the section, or a part of it
         end = name.removeprefix(VARIABLE_PREFIX.removesuffix("_"))
@@ -351,7 +358,8 @@ def _without_index(
     """
     Return the tables of the process.
 
-    Raises Invalid if others describe the index, unless that `is_allowed`.
+    Raises Invalid if others describe the index, unless that `is_allowed`. Sections of an earlier
+    version that did are left to the caller, who refuses them, unless it is.
     """
     moved = [name for name in TABLES if name in tables]
     if moved and not is_allowed:
@@ -363,7 +371,10 @@ def _without_index(
             f"{escaped(config_source)} has {names}: the store keeps what describes the index",
             Advice(Remedy.APPLY_FILE, path),
         )
-    return {name: table for name, table in tables.items() if name not in TABLES}
+    passed_over = {*TABLES}
+    if is_allowed:
+        passed_over |= NOW_OF_MAIN
+    return {name: table for name, table in tables.items() if name not in passed_over}
 
 
 def _resolve_file_names(folder: Path, tables: dict[str, Any]) -> None:
