@@ -123,6 +123,17 @@ def test_a_store_in_memory_gets_a_token(sandbox: Sandbox, serve: Serve) -> None:
     assert [path.name for path in sandbox.home.iterdir()] == [f"wheelyard-{os.getuid()}"]
 
 
+def test_a_second_start_says_where_a_lost_token_comes_from(serve: Serve) -> None:
+    """A server whose store has tokens says that a lost one is not shown again, and makes none."""
+    first = serve("--store", "kept").printed.read_text()
+    printed = serve("--store", "kept").printed.read_text()
+
+    assert TOKEN.search(first)
+    assert not TOKEN.search(printed)
+    assert "TOKEN stands for a token. One that is lost cannot be shown again. Make a" in printed
+    assert "wheelyard token create NAME --can read,upload --store kept\n" in printed
+
+
 def test_an_open_server_asks_for_no_token(serve: Serve) -> None:
     """A server to which anybody may publish asks for no token."""
     options = ("--store", "memory:", "-P", ".", "-a", ".")

@@ -31,8 +31,11 @@ def print_startup_message(index: Index) -> None:
     if token is None and not accepts_other_credentials(settings):
         with suppress(Unavailable):  # the right to list objects is not needed to serve
             needs_none = settings.access.anonymous_uploads and index.read_policy.is_public()
-            if not (needs_none or index.tokens.any_active()):
-                click.echo(f"\nThere is no token yet. {_token_hint(settings)}")
+            if not needs_none:
+                missing = "There is no token yet."
+                if index.tokens.any_active():
+                    missing = "TOKEN stands for a token. One that is lost cannot be shown again."
+                click.echo(f"\n{missing} {_token_hint(settings)}")
     click.echo(_client_configuration(index, token.text if token else TOKEN_PLACEHOLDER))
     for name in index.alternatives:
         click.echo(f"Index {name} is at {settings.base_url}/{name}/simple/")

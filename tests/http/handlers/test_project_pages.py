@@ -72,6 +72,8 @@ def login(app: InProcessServer, actions: str, *projects: str) -> tuple[str, str]
             "/project/demo/1.0/files/?platform=on-macos&page=1",
         ),
         ("/project/demo/1.0/files/1/", "/project/demo/1.0/files/?page=1"),
+        # what `hatch publish` prints
+        ("/legacy/demo/1.0/", "/project/demo/1.0/"),
     ],
 )
 def test_other_spelling_leads_to_the_usual_page(

@@ -219,6 +219,12 @@ def answer_old_files(request: IndexRequest) -> Response:
     return redirect(301, path)
 
 
+def answer_link_of_hatch(request: IndexRequest) -> Response:
+    """Handle GET `/legacy/<name>/<version>/`, as `hatch publish` prints it: redirect."""
+    name, version = request.web.require_lookup(request), request.path_params["version"]
+    return redirect(301, request.web.path("project", name, version))
+
+
 def answer_requirements(request: IndexRequest) -> Response:
     """Handle GET `/project/<name>/<version>/requirements.txt`: the release with its hashes."""
     place = _place(request)
