@@ -134,7 +134,7 @@ def test_a_grant_revoked_by_its_own_commit_succeeds(tmp_path: Path) -> None:
     intents = {"L": EVE_BY_B, "A": BO_BY_A, "R": RecordIntent("revoke", "local:r")}
     before = (RecordIntent("grant", "local:c"),)
     with Scenario(tmp_path, intents, before, together=True).stage() as stage:
-        commit_behind_l(stage, "LLARR")  # A and R wait together while L commits
+        commit_behind_l(stage, "LLLARR")  # A and R wait together while L commits
         rules, _ = ACCESS.read(stage.store)
         assert [grant.by for grant in rules.grants] == ["local:b"]
 

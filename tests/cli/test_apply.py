@@ -139,7 +139,7 @@ def test_a_server_applies_its_file_once(
     again = serve("--store", store, "--apply", str(file))
     url = f"http://127.0.0.1:{again.port}/dev/simple/"
     assert httpx2.get(url, **LOCALLY).status_code == 401
-    assert "1 thing in force differ from it: index dev" in again.log.read_text()
+    assert "1 difference to what is in force: index dev" in again.log.read_text()
     admin = wheelyard("token", "create", "a", "--can", "admin", "--store", store).stdout.strip()
     place = ("--server", f"http://127.0.0.1:{again.port}")
     health = wheelyard("health", *place, WHEELYARD_TOKEN=admin).stdout

@@ -98,7 +98,7 @@ def test_a_list_that_nobody_has_written_opens_nothing(server: InProcessServer, b
 
 @pytest.mark.parametrize("near", [True, False])
 def test_an_earlier_list_opens_nothing(tmp_path: Path, *, near: bool) -> None:
-    """A server that knew main as closed does not serve an earlier list that somebody put back."""
+    """An earlier list that somebody put back opens nothing, also where a server starts with it."""
     store = RemoteStore()
     with in_process(tmp_path, store=store, near=near) as server:
         server.publish(OLD)
@@ -113,8 +113,13 @@ def test_an_earlier_list_opens_nothing(tmp_path: Path, *, near: bool) -> None:
         store.put(keys.INDEX_LIST, opened.body, None)
         server.clock.advance(seconds=15)
         assert set(statuses(server)) == {503}
+        with in_process(tmp_path, store=store, near=near) as started:
+            assert set(statuses(started)) == {503}
 
-        store.put(keys.INDEX_LIST, closed.body, None)
+        assert server.index.server.check.run(rebuild=True).repaired
+        mended = store.get(keys.INDEX_LIST)
+        assert isinstance(mended, Stored)
+        assert mended.body == closed.body
         server.clock.advance(seconds=15)
         assert set(statuses(server)) == {401}
 

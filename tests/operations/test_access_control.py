@@ -401,9 +401,24 @@ def test_check_mends_grants_and_their_journal(harness: IndexHarness, access: Acc
         assert "servers may refuse callers who have a grant; fold it again with --reb" in problem
         assert harness.check(rebuild=True).repaired
         assert harness.bytes_at(keys.ACCESS) == whole
+
+
+def test_what_was_revoked_stays_so_if_an_earlier_document_is_put_back(
+    harness: IndexHarness, access: AccessControl
+) -> None:
+    """Neither a running process nor a new one takes grants that are older than the journal."""
+    granted = access.grant(grant(BO), by="local:ana")
+    older = harness.bytes_at(keys.ACCESS)
+    access.revoke(granted, by="local:ana")
     harness.store.put(keys.ACCESS, older, None)
-    with pytest.raises(Unavailable, match="disagree about commit 2"):
-        access_of(harness).grant(grant("htpasswd:eve"), by="local:eve")
+
+    for process in (access, access_of(harness, seed=4)):
+        with pytest.raises(Unavailable, match="is older than its journal"):
+            process.load()
+        with pytest.raises(Unavailable, match="is older than its journal"):
+            process.grant(grant("htpasswd:eve"), by="local:eve")
+    assert harness.check(rebuild=True).repaired
+    assert access.show().grants == ()
 
 
 def test_lost_grants_are_not_taken_for_none(harness: IndexHarness, access: AccessControl) -> None:

@@ -201,6 +201,19 @@ def test_the_last_journal_entry_is_mended(full: IndexHarness, *, is_there: bool)
     assert full.snapshot() == healthy
 
 
+def test_a_commit_that_nobody_made_is_not_journaled(harness: IndexHarness) -> None:
+    """A list of a revision far beyond its journal is a problem, and comes into no journal."""
+    harness.index.server.index_administration.add({"name": "dev"}, "local:bo")
+    whole = harness.bytes_at(keys.INDEX_LIST)
+    made_up = whole.replace(b'"revision":1', b'"revision":9').replace(b'"number":1', b'"number":9')
+    harness.store.put(keys.INDEX_LIST, made_up, None)
+
+    for rebuild in (False, True):
+        findings = harness.check(rebuild=rebuild)
+        assert any("its journal is broken" in problem for problem in findings.problems)
+    assert harness.store.get(keys.numbered_entry(keys.INDEX_LIST_JOURNAL, 9)) is None
+
+
 @pytest.mark.parametrize("damage", ["document lost", "document unreadable"])
 def test_a_damaged_document_takes_no_uploads(full: IndexHarness, damage: str) -> None:
     """A project whose document is lost or damaged is unavailable, and is not begun anew."""

@@ -110,9 +110,6 @@ def test_an_earlier_name_of_a_variable_stops_the_start(names: str, section: str)
         ("google.access_token", "tokeninfo_url"),
         ("iap", "keys_url"),
         ("web", "remote_images"),
-        ("promotion", "promote_other_person"),
-        ("promotion", "promote_min_age_days"),
-        ("promotion", "promote_approvals"),
     ],
 )
 def test_a_removed_setting_says_so(section: str, key: str) -> None:
@@ -123,26 +120,6 @@ def test_a_removed_setting_says_so(section: str, key: str) -> None:
     with pytest.raises(Invalid, match=f"{variable}: it was removed") as caught:
         read(**{variable: "hunter2"})
     assert "hunter2" not in caught.value.message
-
-
-@pytest.mark.parametrize(
-    ("section", "key"),
-    [
-        ("promotion", "promote_from"),
-        ("promotion", "promote_only"),
-        ("quotas", "index_size"),
-        ("quotas", "index_files"),
-        ("quotas", "project_size"),
-        ("quotas", "project_files"),
-    ],
-)
-def test_a_key_of_an_earlier_section_names_that_of_main(section: str, key: str) -> None:
-    """What main demands, and its quotas, stood in sections of their own; the start names `main`."""
-    with pytest.raises(Invalid, match=rf"^{section}\.{key}: it is a key of \[main\] now, which"):
-        read(WHEELYARD_TOML=f"[{section}]\n{key} = 1")
-    variable = f"WHEELYARD_{section}_{key}".upper()
-    with pytest.raises(Invalid, match=rf"^{variable}: it is a key of \[main\] now, which"):
-        read(**{variable: "1"})
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,7 @@ from packaging.utils import NormalizedName
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import mark_commit
 from wheelyard.catalog.document_cache import (
+    CachePolicy,
     Codec,
     DocumentCache,
     MaxAge,
@@ -41,7 +42,7 @@ from wheelyard.catalog.document_cache import (
     digest,
 )
 from wheelyard.concurrency.caches import LruCache
-from wheelyard.concurrency.runtime import ConflictRetries
+from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import Batch, GroupCommit, prefetch_map
 from wheelyard.errors import Conflict, Unavailable, WheelyardError
 from wheelyard.model.grants import AccessRules
@@ -219,6 +220,24 @@ class JournalKind(Struct, Generic[D, C], frozen=True, kw_only=True):
             f"{store.whole_key(self.key)} and its journal disagree about commit {number}, as after "
             "a restore from a backup."
         )
+
+
+class JournaledCache(DocumentCache[D]):
+    """
+    Caches the only document of a kind.
+
+    One that is older than its journal is damaged, as after a restore of the document alone.
+    """
+
+    def __init__(
+        self, kind: JournalKind[D, Any], store: Store, runtime: Runtime, policy: CachePolicy
+    ) -> None:
+        super().__init__(store, kind.documents, runtime, policy, is_permanent=True)
+        self._kind = kind
+
+    def is_outdated(self, value: D) -> bool:
+        """Return whether the journal has a commit after `value`."""
+        return self._store.get(self._kind.entry_key(value.revision + 1)) is not None
 
 
 class Journal(Struct, Generic[D, C], frozen=True):

@@ -97,11 +97,6 @@ class Codec(Generic[T]):
         self.require_whole(key, value, len(body))
         return value
 
-    def is_earlier(self, value: T, cached: T) -> bool:
-        """Return whether `value`, read after `cached`, is a state before it, as in a backup."""
-        del value, cached
-        return False
-
     def require_whole(self, key: Key, value: T, size: int) -> None:
         """Raise Unavailable if `value`, read from `size` bytes, has not all that these say."""
         # an older version writes the fields that it does not know last, so their order may differ
@@ -413,13 +408,7 @@ class DocumentCache(Generic[T]):
         if stored is None:
             snapshot = Snapshot(None, ABSENT, now, now, 0)
         elif isinstance(stored, Stored):
-            value = self.codec.decode(Key(self._folder + key), stored.body)
-            if cached and cached.value is not None and self.codec.is_earlier(value, cached.value):
-                # what it says may be what somebody has closed since
-                raise damaged(
-                    f"The document {self._folder}{key} is older than it was. Put the newer one "
-                    "back. If the whole store was restored from a backup, restart the server."
-                )
+            value, stored = self._decode_latest(key, stored)
             snapshot = Snapshot(value, stored.version, now, now, len(stored.body))
         elif cached is not None:
             snapshot = replace(cached, validated_at=now, attempted_at=now)
@@ -432,6 +421,23 @@ class DocumentCache(Generic[T]):
             return snapshot if max_age == "current" else other
         self._remember(key, snapshot)
         return snapshot
+
+    def is_outdated(self, value: T) -> bool:
+        """Return whether the store has had a later state of a document than `value`."""
+        del value
+        return False
+
+    def _decode_latest(self, key: Key, stored: Stored) -> tuple[T, Stored]:
+        """Return the document in an object, or in the one that has taken its place since."""
+        while True:
+            value = self.codec.decode(Key(self._folder + key), stored.body)
+            if not self.is_outdated(value):
+                return value, stored
+            latest = self._store.get(key, stored.version)
+            if not isinstance(latest, Stored):
+                # somebody has put an earlier document back, which may open what was closed since
+                raise lost(f"The document {self._folder}{key} is older than its journal.")
+            stored = latest
 
     def _remember(self, key: Key, snapshot: Snapshot[T]) -> None:
         weight = SNAPSHOT_BYTES + MEMORY_PER_STORED_BYTE * snapshot.size

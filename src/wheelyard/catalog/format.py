@@ -16,7 +16,7 @@ from packaging.version import InvalidVersion, Version
 
 from wheelyard.catalog import keys
 from wheelyard.catalog.changes import ChangeLog, Changes, has_no_serials
-from wheelyard.catalog.commits import Commits, ProjectCommits
+from wheelyard.catalog.commits import Commits, JournaledCache, ProjectCommits
 from wheelyard.catalog.document_cache import CachePolicy, Codec, DocumentCache
 from wheelyard.catalog.files import Files
 from wheelyard.catalog.journaled_documents import (
@@ -131,8 +131,8 @@ def open_catalog(
     # cached longer than other documents, as each request with a token needs its record
     token_policy = replace(policy, freshness=max(TOKEN_FRESHNESS, policy.freshness))
     records = DocumentCache(credentials, Codec(TokenRecord), runtime, token_policy)
-    access = DocumentCache(credentials, ACCESS.documents, runtime, token_policy, is_permanent=True)
-    decisions = DocumentCache(store, DECISIONS.documents, runtime, policy, is_permanent=True)
+    access = JournaledCache(ACCESS, credentials, runtime, token_policy)
+    decisions = JournaledCache(DECISIONS, store, runtime, policy)
     people = DocumentCache(credentials, Codec(Person), runtime, token_policy)
     threads = 1 if policy.is_local else PREFETCH_THREADS
     last_uses = LastUses(credentials, runtime, threads=threads)
@@ -257,7 +257,7 @@ def _package_requests(
 def _publishers(
     store: Store, policy: CachePolicy, retries: ConflictRetries, threads: int
 ) -> PublisherRecords:
-    documents = DocumentCache(store, PUBLISHERS.documents, retries.runtime, policy)
+    documents = JournaledCache(PUBLISHERS, store, retries.runtime, policy)
     return PublisherRecords(PUBLISHERS, Commits(store, documents, retries, threads))
 
 
@@ -270,9 +270,7 @@ def _sessions(store: Store, policy: CachePolicy, runtime: Runtime) -> SessionRec
 def _index_records(
     store: Store, policy: CachePolicy, retries: ConflictRetries, threads: int
 ) -> IndexRecords:
-    documents = DocumentCache(
-        store, INDEX_LIST.documents, retries.runtime, policy, is_permanent=True
-    )
+    documents = JournaledCache(INDEX_LIST, store, retries.runtime, policy)
     return IndexRecords(INDEX_LIST, Commits(store, documents, retries, threads))
 
 

@@ -216,10 +216,6 @@ IndexRecords: TypeAlias = JournaledDocument[IndexList, IndexCommit, AnyIndexEven
 class RevisedCodec(Codec[J]):
     """How a document with a journal is encoded, which has its last commit from the first one on."""
 
-    def is_earlier(self, value: J, cached: J) -> bool:
-        """Return whether `value` is a state before `cached`."""
-        return value.revision < cached.revision
-
     def _read(self, key: Key, body: bytes) -> J:
         value = super()._read(key, body)
         if not value.revision:

@@ -28,7 +28,7 @@ from wheelyard.cli.options import (
 from wheelyard.cli.output import JSON, NOTE, cli_command, print_result, warn
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import counted, escaped
-from wheelyard.model.index_file import TABLES, WRONG_FILE, joined, read_tables, to_toml
+from wheelyard.model.index_file import ALL_TABLES, WRONG_FILE, joined, read_tables, to_toml
 from wheelyard.operations.applied_files import AppliedFiles
 from wheelyard.operations.apply_plan import AppliedChange
 from wheelyard.operations.applying import ApplyReport, SourcedTables
@@ -168,7 +168,7 @@ def _tables_in(path: Path) -> dict[str, Any]:
     except Invalid as fault:
         message = f"{escaped(str(path))}: {fault.message}"
         raise Invalid(message, code=WRONG_FILE, advice=fault.advice) from fault
-    return {name: _as_json(tables[name]) for name in TABLES if name in tables}
+    return {name: _as_json(tables[name]) for name in ALL_TABLES if name in tables}
 
 
 def _as_json(value: object) -> Any:  # noqa: ANN401 - of any type that TOML has

@@ -40,8 +40,9 @@ from wheelyard.model.stored_publishers import PublisherKeys
 
 TABLES: Final = ("main", "index", "groups", "grant", "publisher", "retention")
 """The tables that describe the index, in the order in which a file has them."""
-NOW_OF_MAIN: Final = frozenset({"promotion", "quotas"})
-"""Sections of the settings of version 0.1, whose keys are in `[main]`."""
+FORMER_TABLES: Final = ("promotion", "quotas")
+"""Tables that the settings of version 0.1 had for main. Their keys are those of `[main]`."""
+ALL_TABLES: Final = (*TABLES, *FORMER_TABLES)
 WRONG_FILE: Final = "wrong_file"
 """The code of an Invalid for a file that cannot be applied."""
 
@@ -73,9 +74,7 @@ def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> Index
     `wrong_file`) for an unknown table, and for the first table that is wrong.
     """
     for name in tables:
-        if name in NOW_OF_MAIN:
-            raise _wrong(f"{name}: its keys are in [main] now. Move them there.")
-        if name not in TABLES and name not in of_process:
+        if name not in ALL_TABLES and name not in of_process:
             raise _wrong(f"There is no table {quoted(name)}, but {', '.join(TABLES)}.")
     groups = _groups(tables.get("groups", {}))
     return IndexTables(
@@ -188,13 +187,20 @@ def _without_dates(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _main(tables: Mapping[str, Any]) -> IndexKeys | None:
-    table = tables.get("main")
-    if table is None:
+    """Return the keys of main, also those in the tables of earlier versions, or None."""
+    names = [name for name in ("main", *FORMER_TABLES) if name in tables]
+    if not names:
         return None
-    if not isinstance(table, dict):
-        raise _wrong("main: expected a table, in single brackets.")
+    keys = dict[str, Any]()
+    for name in names:
+        table = tables[name]
+        if not isinstance(table, dict):
+            raise _wrong(f"{name}: expected a table, in single brackets.")
+        for key in keys.keys() & table.keys():
+            raise _twice(f"the key {key} of main")
+        keys |= table
     try:
-        return canonical_main(_without_dates(table))
+        return canonical_main(_without_dates(keys))
     except Invalid as fault:
         raise _wrong(fault.message) from fault
 

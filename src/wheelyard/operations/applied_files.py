@@ -88,7 +88,7 @@ class AppliedFiles:
                 sentences = [f"{what} on {last.at:%Y-%m-%d %H:%M} UTC by {who}."]
             if number:
                 names = ", ".join(f"{change.kind} {change.name}" for change in report.changes[:9])
-                sentences.append(f"{counted(number, 'thing')} in force differ from it: {names}.")
+                sentences.append(f"{counted(number, 'difference')} to what is in force: {names}.")
             yield FileDrift(source=file.source, differences=number, text=" ".join(sentences))
 
     def count_differences(self) -> int:

@@ -22,10 +22,9 @@ from wheelyard.authentication.verifiers.google_endpoints import (
     GoogleEndpoints,
     endpoints_at,
 )
-from wheelyard.catalog.removed import REMOVED_RULES
 from wheelyard.errors import Invalid
 from wheelyard.model.decoding import escaped
-from wheelyard.model.index_file import NOW_OF_MAIN, TABLES
+from wheelyard.model.index_file import ALL_TABLES
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import (
     PLATFORM_VARIABLES,
@@ -98,10 +97,6 @@ _FROM_ENVIRONMENT: Final[Mapping[SettingPath, str]] = MappingProxyType(
     }
 )
 """Secrets that a file must not have, and what to set instead."""
-_KEPT_BACK: Final = (
-    "it was removed, as one account could go round it. Take it away; promotion.md says how a CI "
-    "environment asks for a second person"
-)
 _NEVER_CHANGED: Final = "it was removed: nobody but our tests has changed it. Take it away"
 _NO_MAIL: Final = "it was removed: nobody gets mail. Set notifications.webhook, or take it away"
 _MAIL_SETTINGS: Final = (
@@ -113,13 +108,8 @@ _MAIL_SETTINGS: Final = (
     "smtp_password",
 )
 """The settings of notifications by mail."""
-_OF_MAIN: Final = (
-    "it is a key of [main] now, which the store keeps. Write it there into a file, apply the file, "
-    "and take it away here"
-)
 _APPLY_FILE: Final = Advice(Remedy.APPLY_FILE, "FILE")
 """How a file comes into force that has to be written first."""
-_QUOTAS: Final = ("index_size", "index_files", "project_size", "project_files")
 COOKIE_LOGIN: Final = ("access", "cookie_login")
 _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
     {
@@ -127,12 +117,9 @@ _EARLIER: Final[Mapping[SettingPath, str]] = MappingProxyType(
         ("google", "access_token", "storage_url"): _NEVER_CHANGED,
         ("google", "access_token", "tokeninfo_url"): _NEVER_CHANGED,
         ("iap", "keys_url"): _NEVER_CHANGED,
-        **{("promotion", rule): _KEPT_BACK for rule in REMOVED_RULES},
         ("access", "htpasswd_may_manage"): (
             'it is access.htpasswd_may now, such as ["read", "upload", "manage"]'
         ),
-        **{("promotion", key): _OF_MAIN for key in ("promote_from", "promote_only")},
-        **{("quotas", key): _OF_MAIN for key in _QUOTAS},
         ("web", "remote_images"): (
             "it was removed: other servers learnt who reads a page. Take it away"
         ),
@@ -219,9 +206,7 @@ def load_settings(
     # a table that is wrong may be why a variable has none
     effective = [value for path, value in given.items() if path not in _WITHOUT_EFFECT]
     if problems := [*_problems(effective, config_source)] or unplaced:
-        is_of_main = any(_EARLIER.get(value.path) == _OF_MAIN for value in effective)
-        advice = _APPLY_FILE if is_of_main else None
-        raise bad_setting(". ".join(problems), advice)
+        raise bad_setting(". ".join(problems))
     # the types were checked above, by messages that name the setting
     settings = convert(_nested(effective), Settings, strict=False)
     _check_given(settings, given)
@@ -295,15 +280,13 @@ def _require_known_variables(environ: Mapping[str, str], *, passes_over_index: b
         if name in unread:
             continue
         table = name.removeprefix(VARIABLE_PREFIX).partition("_")[0].lower()
-        if passes_over_index and (table in TABLES or earlier.get(name) == _OF_MAIN):
+        if passes_over_index and table in ALL_TABLES:
             continue
         if name in earlier:
-            advice = _APPLY_FILE if earlier[name] == _OF_MAIN else None
-            raise bad_setting(f"{name}: {earlier[name]}", advice)
-        if table in TABLES:
+            raise bad_setting(f"{name}: {earlier[name]}")
+        if table in ALL_TABLES:
             raise bad_setting(
-                f"{name}: the store keeps what describes the index. Write it as [{table}] into a "
-                "file, apply the file, and remove the variable",
+                f"{name}: the store keeps what describes the index. Write it into a file",
                 _APPLY_FILE,
             )
         # earlier names lacked the section, or a part of it
@@ -358,10 +341,9 @@ def _without_index(
     """
     Return the tables of the process.
 
-    Raises Invalid if others describe the index, unless that `is_allowed`. Sections of an earlier
-    version that did are left to the caller, who refuses them, unless it is.
+    Raises Invalid if others describe the index, unless that `is_allowed`.
     """
-    moved = [name for name in TABLES if name in tables]
+    moved = [name for name in ALL_TABLES if name in tables]
     if moved and not is_allowed:
         names = ", ".join(moved)
         path = config_source
@@ -371,10 +353,7 @@ def _without_index(
             f"{escaped(config_source)} has {names}: the store keeps what describes the index",
             Advice(Remedy.APPLY_FILE, path),
         )
-    passed_over = {*TABLES}
-    if is_allowed:
-        passed_over |= NOW_OF_MAIN
-    return {name: table for name, table in tables.items() if name not in passed_over}
+    return {name: table for name, table in tables.items() if name not in ALL_TABLES}
 
 
 def _resolve_file_names(folder: Path, tables: dict[str, Any]) -> None:
