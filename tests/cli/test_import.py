@@ -36,7 +36,7 @@ def test_a_folder_is_imported_once(packages: Path, wheelyard: Typed) -> None:
     assert wheelyard("list", "demo").stdout.count("demo-1.0") == 2
     again = wheelyard("import", packages)
     assert again.stdout == f"{packages}: imported 0 files, 2 there already\n"
-    assert again.stderr == "wheelyard: taken for packages in a folder or a bucket\n"
+    assert again.stderr == "wheelyard: reading packages in a folder or a bucket\n"
     assert wheelyard("check").returncode == 0
 
 
@@ -117,7 +117,11 @@ def test_a_dry_run_makes_nothing(packages: Path, sandbox: Sandbox, wheelyard: Ty
     [
         (["nowhere"], 1, "cannot be read: No such file"),
         (["--from", "fairyland", "packages"], 2, "fairyland"),
-        (["--mirrors", "packages"], 1, "--mirrors is for an export of devpi-server, and this was"),
+        (
+            ["--mirrors", "packages"],
+            1,
+            "--mirrors is for an export of devpi-server, and SOURCE is packages",
+        ),
         (["--from", "files", "--meta", "m", "packages"], 1, "or say --from backupni."),
         (["--from", "files", "--allow-private", "packages"], 1, "--allow-private is for a URL"),
         ([], 2, "SOURCE"),

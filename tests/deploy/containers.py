@@ -59,10 +59,10 @@ class Buildah:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
 
-    def new_base(self) -> str:
-        """Make a container with nothing but the base in it; return its name."""
+    def new_base(self, *packages: str) -> str:
+        """Make a container with nothing but the base and some packages in it; return its name."""
         root = self.storage / "base"
-        write_base(root)
+        write_base(root, *packages)
         container = self.run("from", "scratch")
         self.run("add", "--quiet", container, root, "/")
         shutil.rmtree(root)
@@ -113,15 +113,23 @@ class Container:
         `/tmp` has to be mounted; `variable` is the one by which the server is told its port.
         """
         port = free_port()
-        # buildah kills where it is to end: so the server itself is told to, by the number it has
+        with self.running(log, *command, **{variable: str(port)}) as process:
+            until_healthy(process, f"127.0.0.1:{port}", log)
+            yield f"http://127.0.0.1:{port}"
+
+    @contextmanager
+    def running(
+        self, log: Path, *command: str, **variables: str
+    ) -> Iterator["subprocess.Popen[bytes]"]:
+        """Run a program until the block ends, and assert a clean exit. `/tmp` has to be mounted."""
+        # buildah kills where it is to end: so the program itself is told to, by the number it has
         noted = ("python3", "-IS", "-c", NOTE_AND_RUN, *command)
         with log.open("w") as output:
             process = subprocess.Popen(
-                self._line(*noted, **{variable: str(port)}), stdout=output, stderr=output
+                self._line(*noted, **variables), stdout=output, stderr=output
             )
         try:
-            until_healthy(process, f"127.0.0.1:{port}", log)
-            yield f"http://127.0.0.1:{port}"
+            yield process
         finally:
             if process.poll() is None:
                 os.kill(int((self.mounts["/tmp"] / "pid").read_text()), 15)  # noqa: S108
@@ -149,8 +157,8 @@ class Container:
             buildah.run("rm", copy.name)
 
 
-def write_base(root: Path) -> None:
-    """Write a system with a Python and the tools that make users, and nothing in `/etc`."""
+def write_base(root: Path, *packages: str) -> None:
+    """Write a system with a Python, tools that make users, and packages, and no `/etc`."""
     for name in ("bin", "lib", "lib64", "sbin"):
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
@@ -160,17 +168,17 @@ def write_base(root: Path) -> None:
     (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (root / "etc" / "group").write_text("root:x:0:\n")
     (root / "usr" / "local" / "bin" / "python").symlink_to(PYTHON)
-    for name in _files_of_packages():
+    for name in _files_of_packages(*packages):
         source, target = Path(name), root / name.lstrip("/")
         if source.is_symlink() or source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
 
 
-def _files_of_packages() -> list[str]:
-    """Return the files of the packages of the base, and of all that those need."""
+def _files_of_packages(*more: str) -> list[str]:
+    """Return the files of the packages of the base, of `more`, and of all that those need."""
     options = ("--installed", "--recurse", "--important")
-    output = _output(system_program("apt-cache"), "depends", *options, *PACKAGES)
+    output = _output(system_program("apt-cache"), "depends", *options, *PACKAGES, *more)
     packages = {line for line in output.splitlines() if line[:1] not in {"", " ", "<"}}
     files = set(_output("dpkg-query", "--listfiles", *sorted(packages)).splitlines())
     return sorted(file for file in files if file[:1] == "/" and not LEFT_OUT.match(file))

@@ -13,7 +13,7 @@ FOLDER = REPOSITORY / "deploy"
 DOCS = REPOSITORY / "docs" / "deploy"
 PAGES = [
     *sorted(DOCS.glob("*.md")),
-    *(DOCS.parent / name for name in ("backup.md", "troubleshooting.md")),
+    *(DOCS.parent / name for name in ("backup.md", "dev-prod-ci.md", "troubleshooting.md")),
 ]
 TUTORIAL = FOLDER / "cloud-shell" / "tutorial.md"
 IGNORED = {"__pycache__", ".terraform"}

@@ -282,3 +282,12 @@ def test_releases_are_found_by_their_tags(tmp_path: Path) -> None:
 
     assert [(each.name, each.ref) for each in versions] == [("0.10", "v0.10.0"), ("0.9", "v0.9.10")]
     assert [(each.tree / "page").read_text() for each in versions] == ["v0.10.0", "v0.9.10"]
+
+
+def test_the_pages_are_read_in_an_afternoon() -> None:
+    """Outside of tables to look things up in and of examples, the pages have 45,000 words."""
+    listed = {DOCS / name for name in ("api.md", "commands.md", "errors.md", "settings.md")}
+    pages = [page.read_text() for page in DOCS.rglob("*.md") if page not in listed]
+    prose = [re.sub(r"```.*?```", "", page, flags=re.DOTALL) for page in pages]
+
+    assert sum(len(page.split()) for page in prose) < 45_000

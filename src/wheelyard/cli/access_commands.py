@@ -528,7 +528,8 @@ def list_tokens(
     shown = [token for token in tokens if not token.publishers or token.state == "active"]
     names = {f"token:{token.id}": token.name for token in tokens}
     described = [_described(token, names) for token in shown]
-    print_result({"tokens": described}, _token_lines(shown, names))
+    columns = ("Id", "Name", "May", "Until", "Use", "State", "Origin")
+    print_result({"tokens": described}, _token_lines(shown, names), columns)
 
 
 def _token_lines(

@@ -311,17 +311,22 @@ def printable(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
-def print_result(result: object, lines: Iterable[str | tuple[str, ...]] = ()) -> None:
+def print_result(
+    result: object, lines: Iterable[str | tuple[str, ...]] = (), columns: Sequence[str] = ()
+) -> None:
     """
     Print the result of a command: as JSON with `--json`, else as lines, unless it has `--quiet`.
 
-    A line is a text, or its columns. What could control a terminal is escaped.
+    A line is a text, or its columns, whose names `columns` are above them on a terminal: a program
+    gets the lines alone. What could control a terminal is escaped.
     """
     if given_option("json"):
         from msgspec.json import encode  # not for `wheelyard --help`
 
         click.echo(encode(result))
         return
+    if columns and sys.stdout.isatty():
+        print_line("\t".join(columns))
     for line in lines:
         print_line("\t".join(map(escaped, (line,) if isinstance(line, str) else line)))
 

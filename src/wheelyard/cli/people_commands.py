@@ -17,7 +17,7 @@ from wheelyard.api.people_operations import (
 from wheelyard.authentication.known_people import KnownPerson, PersonState
 from wheelyard.cli.options import INDEX, open_api
 from wheelyard.cli.output import JSON, SEARCH, CliGroup, print_result
-from wheelyard.model.access import describe_projects
+from wheelyard.model.access import describe_index_text, describe_projects
 from wheelyard.model.decoding import escaped
 
 JOURNAL_NOTE: Final = Option(["--note"], default="", metavar="TEXT", help="Why, for the journal.")
@@ -96,7 +96,7 @@ def _person_lines(answer: PersonAnswer) -> Iterator[str | tuple[str, ...]]:
     for right in answer.rights:
         can = ", ".join(right.can) or "what Google says"
         note = f" ({right.note})" if right.note else ""
-        place = f" in the index {right.index}" if right.index else ""
+        place = f" in {describe_index_text(right.index)}" if right.index else ""
         projects = describe_projects(right.projects)
         yield f"may {can} {projects}{place}: {right.who}, {right.source}{note}"
     for token in answer.tokens:

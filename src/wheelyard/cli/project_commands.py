@@ -105,7 +105,7 @@ def list_command(project: str | None) -> None:
             print_message(logging.INFO, f"main has no project; {others}: {command} lists one")
     else:
         shown = api.call(project_operations.get_project, parse_name(project))
-        print_result(_described(shown), _file_lines(shown, api))
+        print_result(_described(shown), _file_lines(shown, api), FILE_COLUMNS)
 
 
 def _described(project: ProjectAnswer) -> ProjectJson:
@@ -129,6 +129,9 @@ def _described(project: ProjectAnswer) -> ProjectJson:
 def _reason(mark: bool | str) -> str | None:  # noqa: FBT001 - as programs get it
     """Return the reason of a mark, which may be empty, or None if there is no mark."""
     return "" if mark is True else mark or None
+
+
+FILE_COLUMNS: Final = ("File", "Bytes", "In this index since (UTC)", "By")
 
 
 def _file_lines(project: ProjectAnswer, api: Api) -> Iterator[tuple[str, ...]]:

@@ -361,7 +361,7 @@ def import_command(**options: Any) -> int:  # noqa: ANN401 - click's; each goes 
     opened = open_source(_request(options, settings), system_runtime())
     try:
         if options["kind"] == AUTO:
-            print_message(logging.INFO, f"taken for {KIND_TITLES[opened.kind]}")
+            print_message(logging.INFO, f"reading {KIND_TITLES[opened.kind]}")
         if not dry_run:
             index = ensure_index(settings, options["into"])
         elif has_store(settings):

@@ -35,7 +35,7 @@ class TableCommands:
         """Print all tables, and return what the list says."""
         api = open_api()
         listed = api.call(self._operations.list)
-        print_result(listed, self._lines(listed.tables, api))
+        print_result(listed, self._lines(listed.tables, api), self._kind.titles)
         return listed
 
     def print_history(self) -> None:

@@ -402,6 +402,11 @@ def describe_indexes(indexes: tuple[str, ...]) -> str:
     return f"the indexes {names}" if len(indexes) > 1 else f"the index {names}"
 
 
+def describe_index_text(text: str) -> str:
+    """Return the indexes of a right in words, from a text that `parse_right_indexes` reads."""
+    return describe_indexes(parse_right_indexes(text, Action.READ))
+
+
 def describe_actions(actions: Action) -> str:
     """Return actions, at least one, in words before the names of projects: "read and upload to"."""
     words = [

@@ -281,10 +281,9 @@ def _after(snapshot: datetime, *, uses_first_seen: bool = False, is_liftable: bo
     def says(facts: Facts) -> Statement:
         when = "has no time of upload"
         if facts.uploaded_at is not None:
-            when = f"was uploaded on {_time(facts.uploaded_at)}"
+            when = f"appeared on {_time(facts.uploaded_at)}"
         return Statement(
-            f"{facts.target} {when}, and this index shows what was uploaded up to "
-            f"{_time(snapshot)}.",
+            f"{facts.target} {when}, and this index shows what appeared up to {_time(snapshot)}.",
             "Use an older version, or ask the operator for a later snapshot.",
         )
 

@@ -319,7 +319,7 @@ def _check_options(request: SourceRequest, kind: str) -> None:
     for name, (option, only) in KIND_OPTIONS.items():
         if getattr(request, name) and kind != only:
             raise bad_source(
-                f"{option} is for {KIND_TITLES[only]}, and this was taken for {KIND_TITLES[kind]}. "
+                f"{option} is for {KIND_TITLES[only]}, and SOURCE is {KIND_TITLES[kind]}. "
                 f"Leave it out, or say --from {only}."
             )
     if request.allow_private and not (is_url(request.text) or is_url(request.packages_url)):

@@ -17,11 +17,9 @@ from msgspec import Struct
 
 from wheelyard.errors import DOCUMENTATION
 from wheelyard.model.access import (
-    Action,
-    describe_indexes,
+    describe_index_text,
     describe_principal,
     describe_scope,
-    parse_right_indexes,
 )
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
 from wheelyard.model.decoding import readable_size
@@ -367,7 +365,7 @@ def _templates() -> Environment:
         "marks": project_marks,
         "on_page": caution_on_page,
         "index_in_words": INDEX_KIND.describe_keys,
-        "indexes_in_words": _indexes_in_words,
+        "indexes_in_words": describe_index_text,
         "principal": describe_principal,
         "size": readable_size,
         "web": web_address,
@@ -398,7 +396,3 @@ def project_marks(project: ProjectFacts) -> Markup:
 def web_address(url: str) -> str:
     """Return `url` if a browser may follow it from a page, else an empty string."""
     return url if url.lower().startswith(("https://", "http://", "mailto:")) else ""
-
-
-def _indexes_in_words(text: str) -> str:
-    return describe_indexes(parse_right_indexes(text, Action.READ))
