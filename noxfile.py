@@ -16,7 +16,9 @@ PYTHONS = nox.project.python_versions(PROJECT)
 COOLDOWN = "1 week"
 """A release younger than this stays out of the locks: the bad ones are withdrawn by then."""
 
-EXTRAS = ("--extra", "azure", "--extra", "gcs", "--extra", "otel", "--extra", "s3")
+EXTRAS = tuple(
+    word for name in ("attestations", "azure", "gcs", "otel", "s3") for word in ("--extra", name)
+)
 ALL = ("--constraint", "requirements/otel.txt")
 """The lock with every extra; the others have the same versions."""
 

@@ -18,7 +18,7 @@ from wheelyard.concurrency.caches import LruCache
 from wheelyard.concurrency.threads import prefetch_map
 from wheelyard.errors import DAMAGED, NotFound, Unavailable
 from wheelyard.model.metadata import CoreMetadata, parse_any
-from wheelyard.model.project import File, Project
+from wheelyard.model.project import PROVENANCE_SUFFIX, File, Project
 from wheelyard.remedies import Advice, Remedy
 from wheelyard.storage.base import Entry, Key, Store, Stored, Stores
 
@@ -31,6 +31,8 @@ class FileContent(Struct, frozen=True):
     """A file on the local disk with the distribution's bytes."""
     core_metadata: bytes | None
     """None if it has none."""
+    provenance: bytes = b""
+    """Empty if it has none."""
 
 
 class Files(Struct, frozen=True):
@@ -61,6 +63,23 @@ class Files(Struct, frozen=True):
             prefix = keys.distribution(name, body.file.sha256, body.file.filename)
             if not expected <= {entry.key for entry in self.store.list(prefix)}:
                 self.put(name, [body])
+
+    def put_provenance(self, name: NormalizedName, file: File, provenance: bytes) -> None:
+        """Store the provenance of a distribution, before a commit names it."""
+        self.store.put_file(keys.sidecar(name, file, PROVENANCE_SUFFIX), provenance)
+
+    def provenance(self, name: NormalizedName, file: File) -> bytes:
+        """
+        Return the provenance of a distribution.
+
+        Raises NotFound if it has none, and Unavailable if the store has lost or changed it.
+        """
+        if not file.provenance:
+            raise NotFound(f"{file.filename} has no provenance.")
+        stored = self.store.get(keys.sidecar(name, file, PROVENANCE_SUFFIX))
+        if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != file.provenance:
+            raise missing_file_error(file)
+        return stored.body
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:
         """Return whether the store has a distribution and its sidecars, with the listed digests."""
@@ -145,6 +164,8 @@ def _objects(name: NormalizedName, body: FileContent) -> Iterator[tuple[Key, Pat
     yield keys.distribution(name, file.sha256, file.filename), body.path
     if body.core_metadata is not None:
         yield keys.core_metadata(name, file.sha256, file.filename), body.core_metadata
+    if body.provenance:
+        yield keys.sidecar(name, file, PROVENANCE_SUFFIX), body.provenance
 
 
 _CODEC: Final = ProjectCodec()

@@ -112,6 +112,18 @@ class IndexContext(Struct, frozen=True, kw_only=True):
         return f"{self._root}/packages"
 
     @property
+    def provenance_root(self) -> str:
+        """
+        The URL below which the provenance of files is, or empty if pages can name none.
+
+        PEP 740 asks for an absolute URL, and browsers and clients for https.
+        """
+        url = self.index.settings.server.public_url.rstrip("/")
+        if self.process.site is not None or not url.startswith("https://"):
+            return ""
+        return f"{url}/integrity"
+
+    @property
     def _root(self) -> str:
         server = self.index.settings.server
         return server.public_url.rstrip("/") or server.public_path

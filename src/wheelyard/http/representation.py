@@ -49,6 +49,8 @@ class MediaType(Enum):
     """Of feeds, which are not negotiated."""
     CORE_METADATA = _MediaTypeTraits(b"application/octet-stream", "m", is_json=False)
     """Of a file's core metadata, which is not negotiated."""
+    INTEGRITY = _MediaTypeTraits(b"application/vnd.pypi.integrity.v1+json", "i", is_json=True)
+    """Of the provenance of a file, for which `accepts_provenance` is asked."""
     TEXT = _MediaTypeTraits(b"text/plain; charset=utf-8", "t", is_json=False)
     """Of a pinned requirement, which is not negotiated."""
     SVG = _MediaTypeTraits(b"image/svg+xml", "s", is_json=False)
@@ -90,6 +92,24 @@ def best_media_type(accept: bytes) -> MediaType | None:
     # the first of equal ones
     best = max(MediaType, key=lambda media_type: qualities.get(media_type, 0.0))
     return best if qualities.get(best, 0.0) > 0 else None
+
+
+def accepts_provenance(accept: bytes) -> MediaType | None:
+    """
+    Return as what an Accept header takes the provenance of a file, or None if it does not.
+
+    The answer is `INTEGRITY` unless only `application/json` is accepted. An empty header, or one
+    above `ACCEPT_LIMIT_BYTES`, accepts all.
+    """
+    if not accept.strip() or len(accept) > ACCEPT_LIMIT_BYTES:
+        return MediaType.INTEGRITY
+    accepted = dict(_elements(accept.decode("latin-1")))
+    for media_type in (MediaType.INTEGRITY, MediaType.PLAIN_JSON):
+        name = media_type.value.content_type.decode()
+        quality = accepted.get(name, accepted.get("application/*", accepted.get("*/*", 0.0)))
+        if quality > 0:
+            return media_type
+    return None
 
 
 def prefers_html(accept: bytes) -> bool:

@@ -95,6 +95,18 @@ class PrivateFiles(Struct, frozen=True):
         file = self.project.by_filename[filename]
         return self.context.process.core_metadata.load(self.project.name, file)
 
+    def find_served(self, filename: str) -> File | None:
+        """
+        Return a file that is listed and served, or None.
+
+        Raises NotFound, with the reason, for a file that rules hide.
+        """
+        hidden = self.sources.hidden.get(filename)
+        if hidden is not None:
+            _, reason = hidden
+            raise NotFound(reason.text, code=reason.code, advice=reason.advice)
+        return self.project.by_filename.get(filename) if self.project.status.serves_files else None
+
     def response(self, request: Request, wanted: WantedFile) -> Response:
         """
         Return the response with a file or its core metadata, or 404 if the project lacks it.
@@ -102,12 +114,8 @@ class PrivateFiles(Struct, frozen=True):
         Raises Unavailable if the store has lost the file, or does not answer. Raises Invalid (412)
         if If-Match has another ETag.
         """
-        file, name = self.project.by_filename.get(wanted.filename), self.project.name
-        hidden = self.sources.hidden.get(wanted.filename)
-        if hidden is not None:
-            _, reason = hidden
-            raise NotFound(reason.text, code=reason.code, advice=reason.advice)
-        if not self.project.status.serves_files or file is None or not wanted.is_served(file):
+        file, name = self.find_served(wanted.filename), self.project.name
+        if file is None or not wanted.is_served(file):
             return file_not_found()
         try:
             return self._send(request, wanted, file)

@@ -23,6 +23,7 @@ from wheelyard.http.handlers import (
     docs,
     histories,
     home_and_probes,
+    integrity,
     manage,
     packages,
     project_pages,
@@ -199,6 +200,8 @@ def _search_and_files(roots: tuple[str, ...] = ()) -> Iterator[Route]:
     answer = packages.answer_file
     for root in ("", *(f"/{root}" for root in (*ROOTS, *roots)), "/pypi/simple"):
         yield Route("file", f"{root}/files/{{project}}/{{sha256}}/{{filename}}", answer)
+        path = f"{root}/integrity/{{project}}/{{version}}/{{filename}}/provenance"
+        yield Route("provenance", path, integrity.answer)
     yield Route("file", "/files/{project}/{filename}", answer)
     for root in ("packages", "raw"):
         yield Route("file", f"/{root}/{{filename}}", answer)

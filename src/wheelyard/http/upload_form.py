@@ -4,8 +4,8 @@ Reader of upload forms: streams the file to the spool, and checks the text field
 The form of clients is that of the packaging specifications' upload API (the "legacy" API). The file
 is the part `content`, or a part of another name with a distribution's filename. The metadata comes
 from the archive, so a field may be missing, empty or UNKNOWN. But text must be UTF-8, and the
-fields that describe the file must agree with it. Attestations (PEP 740) must be JSON, and are not
-stored. The form of the upload page begins with the anti-forgery token.
+fields that describe the file must agree with it. Attestations (PEP 740) must be JSON. The
+form of the upload page begins with the anti-forgery token.
 
 The library `multipart` finds the parts of a form (RFC 7578). Refused is what it lets pass: data
 before the first boundary or after the last one (but line ends and blanks), a part with an encoding,
@@ -253,7 +253,7 @@ class FormReader:
         self._content_length = content_length
         self._fields: dict[str, str] = {}
         """The fields that are used and may occur once, with an empty text for blank and UNKNOWN."""
-        self._has_attestations = False
+        self._attestations = ""
         self._file: SpoolWriter | None = None
         self._part: SpoolWriter | _Field | None = None
         """The target of the current part's bytes, or None if they are ignored."""
@@ -315,7 +315,7 @@ class FormReader:
         self._count_bytes(part.size)
         if part.name in self._fields:
             raise _duplicate(f"The form has the field {quoted(part.name)} twice. Send it once.")
-        if part.filename is not None:
+        if part.filename is not None and part.name != ATTESTATIONS_FIELD:
             self._part = self._start_file(part.name, part.filename)
         elif part.name == FILE_FIELD:
             raise _invalid_field(
@@ -327,9 +327,7 @@ class FormReader:
 
     def _start_file(self, name: str, filename: str) -> SpoolWriter | None:
         """Return where the file goes, or None if the part is no package, but a signature, say."""
-        if name == ATTESTATIONS_FIELD:
-            self._has_attestations = True
-        elif name in _MAX_CHARACTERS:
+        if name in _MAX_CHARACTERS:
             raise _invalid_field(
                 f"The field {quoted(name)} must be text, and it was sent as a file."
             )
@@ -369,11 +367,17 @@ class FormReader:
             case _Field(name=name) as field:
                 field.write(b"", is_last=True)
                 if name == ATTESTATIONS_FIELD:
-                    self._has_attestations |= _contains_attestations(field.text)
+                    self._take_attestations(field.text)
                 elif name in _MAX_CHARACTERS:
                     self._fields[name] = _checked_value(name, field.text)
                 if name == CSRF_FIELD and self._check_token is not None:
                     self._check_token(field.text)
+
+    def _take_attestations(self, text: str) -> None:
+        if self._attestations:
+            raise _duplicate(f"The form has the field {ATTESTATIONS_FIELD} twice. Send it once.")
+        _require_json(text)
+        self._attestations = text
 
     def _count_bytes(self, size: int) -> None:
         self._fields_size += size
@@ -417,7 +421,7 @@ class FormReader:
             file.to_upload(),
             form_name=fields.get("name", ""),
             form_version=fields.get("version", ""),
-            has_attestations=self._has_attestations,
+            attestations=self._attestations,
         )
 
     def _digests(self) -> Iterator[tuple[str, str]]:
@@ -480,9 +484,10 @@ def _checked_value(field: str, text: str) -> str:
     return value
 
 
-def _contains_attestations(text: str) -> bool:
+def _require_json(text: str) -> None:
+    """Raise Invalid unless the attestations of a form are JSON."""
     try:
-        return bool(decode(text))
+        decode(text)
     except (DecodeError, UnicodeError, RecursionError) as error:
         raise _invalid_field(
             "The field 'attestations' is not JSON. Upload without attestations."

@@ -50,7 +50,6 @@ from typing import Final
 
 from msgspec import to_builtins
 from msgspec.json import encode
-from msgspec.structs import replace
 
 from wheelyard.authentication.api_tokens import invalid_credential
 from wheelyard.errors import Invalid, NotFound, TooLarge, quoted
@@ -63,6 +62,7 @@ from wheelyard.http.work_limits import ConcurrencyLimit
 from wheelyard.model.access import Action, Caller
 from wheelyard.model.decoding import escaped
 from wheelyard.model.quotas import size_in_form
+from wheelyard.operations.attestations import NOT_KEPT
 from wheelyard.operations.spooled_upload import SpooledUpload, file_too_large
 from wheelyard.operations.uploads import PublishedFile
 from wheelyard.wiring.server import Server
@@ -71,9 +71,6 @@ BATCH_BYTES: Final = 256 * 1024
 """Bytes of the body that are collected before a thread parses them."""
 FIRST_CHUNK_SECONDS: Final = 2
 """How long the body of an upload to a full index may take to begin."""
-ATTESTATIONS_NOT_STORED: Final = (
-    "The attestations were not kept, as this index does not store any yet. The file was accepted."
-)
 TEXT: Final = b"text/plain; charset=utf-8"
 
 _BOUNDARY = re.compile(
@@ -223,14 +220,13 @@ def _finish(reader: FormReader, last: bytes, request: IndexRequest) -> Published
 
 def _accept(upload: SpooledUpload, request: IndexRequest) -> PublishedFile:
     published = request.context.index.uploads.accept(upload, request.caller)
-    if not upload.has_attestations:
-        return published
-    logger.warning(
-        "the attestations that %s sent with %s were not kept",
-        escaped(request.caller.principal),
-        published.filename,
-    )
-    return replace(published, warnings=(*published.warnings, ATTESTATIONS_NOT_STORED))
+    if not NOT_KEPT.isdisjoint(published.warnings):
+        logger.warning(
+            "the attestations that %s sent with %s were not kept",
+            escaped(request.caller.principal),
+            published.filename,
+        )
+    return published
 
 
 def _announced_length(request: IndexRequest) -> int:

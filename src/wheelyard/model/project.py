@@ -33,6 +33,8 @@ SUMMARY_LIMIT = 512
 """Characters of the longest stored summary."""
 METADATA_SUFFIX: Final = "metadata"
 """The suffix of the core metadata beside a file."""
+PROVENANCE_SUFFIX: Final = "provenance"
+"""The suffix of the provenance beside a file (PEP 740)."""
 NO_JSON: Final = Raw(b"")
 """The data of an event that has none, and the last commit of a project without commits."""
 
@@ -53,7 +55,7 @@ class File(
     """The time of the upload, in UTC. For an imported file that at its source, if it is known."""
     uploaded_by: str
     sidecars: Mapping[str, str] = {}
-    """SHA-256 by suffix of what is stored beside the file: `metadata` is its core metadata."""
+    """SHA-256 by suffix of what is stored beside the file: its core metadata and provenance."""
     requires_python: str | None = None
     yanked: str | None = None
     """The reason, perhaps empty, if the file is yanked, or None."""
@@ -107,6 +109,16 @@ class File(
     def core_metadata(self) -> str:
         """SHA-256 of the stored METADATA or PKG-INFO, or an empty text if there is none."""
         return self.sidecars.get(METADATA_SUFFIX, "")
+
+    @property
+    def provenance(self) -> str:
+        """SHA-256 of the stored provenance, whose attestations held, or an empty text."""
+        return self.sidecars.get(PROVENANCE_SUFFIX, "")
+
+    @property
+    def has_provenance(self) -> bool:
+        """Whether a provenance is stored with the file."""
+        return self.provenance != ""
 
     @property
     def other_hashes(self) -> tuple[str, ...]:
@@ -176,6 +188,8 @@ class EventKind(StrEnum):
     """The name, which has no files, was given up."""
     PROMOTED_TO = "promoted-to"
     """Files are promoted to another index, which lists them after this event."""
+    ATTESTED = "attested"
+    """A file that was listed before got a provenance (PEP 740)."""
     PINNED = "pinned"
     """Rules of retention do not delete the releases of files, for a reason that may be empty."""
     UNPINNED = "unpinned"
@@ -213,6 +227,13 @@ class _StatusData(Struct, frozen=True):
     """The data of a `status` event."""
 
     status: Status
+
+
+class _AttestedData(Struct, frozen=True):
+    """The data of an `attested` event."""
+
+    provenance: str
+    """SHA-256 of the provenance."""
 
 
 class PromotionData(Struct, frozen=True, omit_defaults=True):
@@ -261,6 +282,16 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
             by_name=by_name,
             files=(file.filename,),
             data=Raw(encode(data)),
+        )
+
+    @classmethod
+    def attested(
+        cls, filename: str, provenance: str, *, at: datetime, by: str, by_name: str = ""
+    ) -> "Event":
+        """Return the event that a file got a provenance with this SHA-256."""
+        data = Raw(encode(_AttestedData(provenance)))
+        return cls(
+            what=EventKind.ATTESTED, at=at, by=by, by_name=by_name, files=(filename,), data=data
         )
 
     @classmethod
@@ -320,6 +351,11 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
     def status(self) -> Status:
         """The status that a `status` event has set."""
         return _STATUS_DATA.decode(self.data).status
+
+    @property
+    def provenance(self) -> str:
+        """SHA-256 of the provenance that an `attested` event has added."""
+        return _ATTESTED_DATA.decode(self.data).provenance
 
     @cached_property
     def promotion(self) -> PromotionData:
@@ -426,6 +462,7 @@ _FILES: Final = ExtensibleCodec(File)
 _UPLOAD_DATA: Final = Decoder(_UploadData)
 _STATUS_DATA: Final = Decoder(_StatusData)
 _PROMOTION_DATA: Final = Decoder(PromotionData)
+_ATTESTED_DATA: Final = Decoder(_AttestedData)
 _DELETIONS: Final = Decoder(Deletion)
 _COMMITS: Final = Decoder(Commit)
 

@@ -15,6 +15,7 @@ from wheelyard.errors import quoted
 from wheelyard.model.decoding import encode_all_fields
 from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.project import (
+    PROVENANCE_SUFFIX,
     Commit,
     Deletion,
     Event,
@@ -47,10 +48,10 @@ def apply(project: Project, event: Event) -> Project:  # noqa: PLR0911 - one for
     match event.what:
         case EventKind.UPLOADED:
             return _with_file(project, event.file, event.summary or project.summary)
-        case EventKind.YANKED:
-            return _with_yank(project, event.files, event.reason)
-        case EventKind.UNYANKED:
-            return _with_yank(project, event.files, None)
+        case EventKind.YANKED | EventKind.UNYANKED:
+            return _with_yank(project, event)
+        case EventKind.ATTESTED:
+            return _with_provenance(project, event)
         case EventKind.PINNED | EventKind.UNPINNED:
             return _with_pin(project, event)
         case EventKind.DELETED:
@@ -149,12 +150,26 @@ def _with_file(project: Project, file: File, summary: str) -> Project:
     return after
 
 
-def _with_yank(project: Project, filenames: tuple[str, ...], yanked: str | None) -> Project:
-    wanted = frozenset(filenames)
+def _with_yank(project: Project, event: Event) -> Project:
+    wanted = frozenset(event.files)
+    yanked = event.reason if event.what == EventKind.YANKED else None
     files = tuple(
         replace(file, yanked=yanked) if file.filename in wanted else file for file in project.files
     )
     return replace(project, files=files)
+
+
+def _with_provenance(project: Project, event: Event) -> Project:
+    wanted = frozenset(event.files)
+    files = tuple(
+        _attested(file, event.provenance) if file.filename in wanted else file
+        for file in project.files
+    )
+    return replace(project, files=files)
+
+
+def _attested(file: File, provenance: str) -> File:
+    return replace(file, sidecars={**file.sidecars, PROVENANCE_SUFFIX: provenance})
 
 
 def _with_pin(project: Project, event: Event) -> Project:

@@ -151,6 +151,7 @@ ENTRY_KINDS: Final[Mapping[str, str]] = MappingProxyType(
         "promotion-approved": "Approved promotions",
         "yanked": "Yanks",
         "unyanked": "Yanks taken back",
+        "attested": "Added attestations",
         "pinned": "Pins",
         "unpinned": "Pins taken back",
         "deleted": "Deletions",

@@ -65,8 +65,8 @@ class SpooledUpload(Struct, frozen=True, kw_only=True):
     """The name in the upload form, or empty if missing."""
     form_version: str = ""
     """The version in the upload form, or empty if missing."""
-    has_attestations: bool = False
-    """Whether the client sent attestations (PEP 740)."""
+    attestations: str = ""
+    """The JSON of the attestations that the client sent (PEP 740), or empty without any."""
     source_metadata: SourceMetadata | None = None
     """What its source says about it, if it is imported."""
 

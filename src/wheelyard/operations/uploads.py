@@ -46,8 +46,20 @@ from wheelyard.model.distribution_filename import (
     reading_of,
 )
 from wheelyard.model.index_definition import WRONG_INDEX, IndexDefinition
-from wheelyard.model.project import METADATA_SUFFIX, SUMMARY_LIMIT, Event, File, Project
+from wheelyard.model.project import (
+    METADATA_SUFFIX,
+    PROVENANCE_SUFFIX,
+    SUMMARY_LIMIT,
+    Event,
+    File,
+    Project,
+)
 from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
+from wheelyard.operations.attestations import (
+    AttestationRules,
+    SentAttestations,
+    warnings_without_rules,
+)
 from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.quotas import FileQuotas, QuotaCheck
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
@@ -100,6 +112,8 @@ class ValidatedFile(Struct, frozen=True):
     """What was read from it, or None if it is listed and stored, and was not read again."""
     is_listed: bool = False
     """Whether it is listed already."""
+    provenance: bytes = b""
+    """The provenance to keep beside it, or nothing."""
 
     @property
     def summary(self) -> str:
@@ -210,6 +224,8 @@ class Uploads(Struct, frozen=True):
     """None without any quota."""
     unused: UnusedIndex | None = None
     """What closes the index while nobody has used it, or None if nothing does."""
+    attestations: AttestationRules | None = None
+    """What decides about attestations, or None if none are kept."""
 
     @property
     def with_waivers(self) -> "Uploads":
@@ -358,8 +374,11 @@ class Uploads(Struct, frozen=True):
         if self.unused is not None and before.files:
             self.unused.note_use()
         self.require_uploads()
-        validated = self.validate(upload, caller, before)
-        warnings = validated.contents.warnings if validated.contents is not None else ()
+        sent = self._check_attestations(upload, caller)
+        validated = self.validate(upload, caller, before, sent.provenance)
+        warnings = sent.warnings
+        if validated.contents is not None:
+            warnings = (*validated.contents.warnings, *warnings)
         # A process may die after each of these steps. The name is private before any byte is
         # there, and bytes are there before a document lists them. The same upload again repairs
         # the rest.
@@ -375,7 +394,38 @@ class Uploads(Struct, frozen=True):
             self.descriptions.begin(validated.contents.core)
         status: Literal["uploaded", "there"] = "uploaded" if decision.is_new else "there"
         entry = decision.entry
+        if sent.provenance and not entry.provenance:
+            self._add_provenance(name, entry, sent.provenance, caller)
         return PublishedFile(entry.filename, entry.sha256, status, warnings, name)
+
+    def _check_attestations(self, upload: SpooledUpload, caller: Caller) -> SentAttestations:
+        """Return what becomes of the attestations of an upload. Raises as `AttestationRules`."""
+        if self.attestations is None:
+            return SentAttestations(warnings=warnings_without_rules(upload))
+        return self.attestations.check(upload, caller)
+
+    def _add_provenance(
+        self, name: NormalizedName, file: File, provenance: bytes, caller: Caller
+    ) -> None:
+        """Keep the provenance of a file that was listed before, unless it has one meanwhile."""
+        digest = sha256(provenance).hexdigest()
+        # as for a new file: the bytes are there before the document names them
+        self.files.put_provenance(
+            name, replace(file, sidecars={PROVENANCE_SUFFIX: digest}), provenance
+        )
+        at = self.runtime.now()
+
+        def intent(project: Project) -> tuple[Event, ...]:
+            listed = project.by_filename.get(file.filename)
+            if listed is None or listed.sha256 != file.sha256 or listed.provenance:
+                return ()
+            return (
+                Event.attested(
+                    file.filename, digest, at=at, by=caller.principal, by_name=caller.name
+                ),
+            )
+
+        self.projects.change(name, intent)
 
     def _decided(self, upload: SpooledUpload, caller: Caller) -> SpooledUpload:
         """
@@ -423,9 +473,13 @@ class Uploads(Struct, frozen=True):
             return ()
         return self.claims.claim(before.name, caller)
 
-    def validate(self, upload: SpooledUpload, caller: Caller, before: Project) -> ValidatedFile:
+    def validate(
+        self, upload: SpooledUpload, caller: Caller, before: Project, provenance: bytes = b""
+    ) -> ValidatedFile:
         """
         Validate a file for the project `before`, without storing it.
+
+        `provenance` is what is kept beside a new one.
 
         Raises as `accept`, but looks neither at the caller's rights nor at upstream indexes.
         """
@@ -443,8 +497,10 @@ class Uploads(Struct, frozen=True):
         if listed is None:
             self._require_room(before, size_of_file(upload.size))
         contents = self._read(upload)
-        file = listed or self._new_entry(upload, contents, caller)
-        return ValidatedFile(upload, file, contents, is_listed=listed is not None)
+        if listed is not None:
+            return ValidatedFile(upload, listed, contents, is_listed=True)
+        file = self._new_entry(upload, contents, caller, provenance)
+        return ValidatedFile(upload, file, contents, provenance=provenance)
 
     def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
         """
@@ -508,7 +564,11 @@ class Uploads(Struct, frozen=True):
         return Deadline(self.runtime.thread_time, seconds, self.runtime.monotonic)
 
     def _new_entry(
-        self, upload: SpooledUpload, contents: "DistributionContents", caller: Caller
+        self,
+        upload: SpooledUpload,
+        contents: "DistributionContents",
+        caller: Caller,
+        provenance: bytes,
     ) -> File:
         now, distribution = self.runtime.now(), upload.distribution
         source, metadata = upload.source_metadata or SourceMetadata(), contents.metadata
@@ -523,7 +583,7 @@ class Uploads(Struct, frozen=True):
             size=upload.size,
             uploaded_at=source.upload_time(now) or now,
             uploaded_by=source.uploaded_by or caller.principal,
-            sidecars={} if metadata is None else {METADATA_SUFFIX: sha256(metadata).hexdigest()},
+            sidecars=_sidecars(metadata, provenance),
             requires_python=contents.core.requires_python,
             yanked=source.yanked,
             imported_at=None if upload.source_metadata is None else now,
@@ -532,9 +592,19 @@ class Uploads(Struct, frozen=True):
         )
 
 
+def _sidecars(metadata: bytes | None, provenance: bytes) -> dict[str, str]:
+    """Return the SHA-256 by suffix of what is stored beside a file."""
+    sidecars = dict[str, str]()
+    if metadata is not None:
+        sidecars[METADATA_SUFFIX] = sha256(metadata).hexdigest()
+    if provenance:
+        sidecars[PROVENANCE_SUFFIX] = sha256(provenance).hexdigest()
+    return sidecars
+
+
 def _contents(files: Iterable[ValidatedFile]) -> list[FileContent]:
     return [
-        FileContent(file.file, file.upload.path, file.contents.metadata)
+        FileContent(file.file, file.upload.path, file.contents.metadata, file.provenance)
         for file in files
         if file.contents is not None
     ]

@@ -61,6 +61,10 @@ class ShownFile(Protocol):
         """The reason, perhaps empty, if it is yanked, or None."""
 
     @property
+    def has_provenance(self) -> bool:
+        """Whether this index has its provenance (PEP 740)."""
+
+    @property
     def is_wheel(self) -> bool:
         """Whether it is a wheel."""
 

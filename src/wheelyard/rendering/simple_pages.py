@@ -1,7 +1,7 @@
 """
 Pages of the Simple API as JSON and HTML: the project list, and the files of a project.
 
-Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 792); 1.0 for a project of an
+Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 740, 792); 1.0 for a project of an
 upstream index that does not say the size of each file, as PEP 700 requires. By default, links are
 relative, so a page has the same bytes on a server, in a static export, under a path prefix and
 behind any host name.
@@ -13,6 +13,7 @@ from functools import lru_cache
 from html import escape
 from itertools import islice
 from typing import Final
+from urllib.parse import quote
 
 from msgspec.json import Encoder
 from packaging.utils import NormalizedName
@@ -80,8 +81,16 @@ def list_html(names: Sequence[NormalizedName]) -> bytes:
     return page.encode()
 
 
-def detail_json(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return the JSON of the Simple API's page of a project, whose files are below `files_url`."""
+def detail_json(
+    project: ShownProject[ShownFile],
+    files_url: str = FILES_FROM_DETAIL,
+    provenance_root: str = "",
+) -> bytes:
+    """
+    Return the JSON of the Simple API's page of a project, whose files are below `files_url`.
+
+    Their provenance is below `provenance_root`, or not named if that is empty.
+    """
     status = project.status
     files = status.served(project.files)
     page: dict[str, object] = {"meta": _META, "name": project.name}
@@ -92,12 +101,20 @@ def detail_json(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DE
         page["project-status"] = {"status": status.value, **reason}
     # PEP 700: all versions, also those without files
     page["versions"] = versions(files, status.served(project.empty_versions))
-    listed = (_file_json(files_url, project.name, file) for file in files)
+    listed = (_file_json(files_url, provenance_root, project.name, file) for file in files)
     return json_with_list(page, "files", listed)
 
 
-def detail_html(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DETAIL) -> bytes:
-    """Return the HTML of the Simple API's page of a project, whose files are below `files_url`."""
+def detail_html(
+    project: ShownProject[ShownFile],
+    files_url: str = FILES_FROM_DETAIL,
+    provenance_root: str = "",
+) -> bytes:
+    """
+    Return the HTML of the Simple API's page of a project, whose files are below `files_url`.
+
+    Their provenance is below `provenance_root`, or not named if that is empty.
+    """
     files = project.status.served(project.files)
     status = ""
     if project.status is not Status.ACTIVE:
@@ -106,7 +123,8 @@ def detail_html(project: ShownProject[ShownFile], files_url: str = FILES_FROM_DE
             reason = escape(project.reason)
             status += f'<meta name="pypi:project-status-reason" content="{reason}">\n'
     base_url = escape(files_url)
-    links = "".join(_file_html(base_url, project.name, file) for file in files)
+    root = escape(provenance_root)
+    links = "".join(_file_html(base_url, root, project.name, file) for file in files)
     head = _HEAD if _has_sizes(files) else _OLD_HEAD
     page = (
         f"{head}{status}<title>Links for {project.name}</title>\n</head>\n"
@@ -135,7 +153,14 @@ def seconds_text(moment: datetime) -> str:
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def _file_json(files_url: str, project: NormalizedName, file: ShownFile) -> dict[str, object]:
+def provenance_url(root: str, project: NormalizedName, file: ShownFile) -> str:
+    """Return the URL of the provenance of a file (PEP 740), below `root`."""
+    return f"{root}/{project}/{quote(file.version)}/{quote(file.filename)}/provenance"
+
+
+def _file_json(
+    files_url: str, provenance_root: str, project: NormalizedName, file: ShownFile
+) -> dict[str, object]:
     page: dict[str, object] = {
         "filename": file.filename,
         "url": f"{files_url}/{file_url(project, file.sha256, file.filename)}",
@@ -150,6 +175,8 @@ def _file_json(files_url: str, project: NormalizedName, file: ShownFile) -> dict
         page["size"] = file.size
     if file.uploaded_at is not None:
         page["upload-time"] = timestamp(file.uploaded_at)
+    if provenance_root and file.has_provenance:
+        page["provenance"] = provenance_url(provenance_root, project, file)
     return page
 
 
@@ -178,7 +205,9 @@ def metadata_mark(file: ShownFile) -> dict[str, str] | bool:
     return file.serves_metadata
 
 
-def _file_html(files_url: str, project: NormalizedName, file: ShownFile) -> str:
+def _file_html(
+    files_url: str, provenance_root: str, project: NormalizedName, file: ShownFile
+) -> str:
     url = f"{files_url}/{file_url(project, file.sha256, file.filename)}"
     attributes = f'href="{url}{_fragment(file)}"'
     if file.requires_python:
@@ -193,4 +222,7 @@ def _file_html(files_url: str, project: NormalizedName, file: ShownFile) -> str:
         attributes += f' data-size="{file.size}"'
     if file.uploaded_at is not None:
         attributes += f' data-upload-time="{timestamp(file.uploaded_at)}"'
+    if provenance_root and file.has_provenance:
+        url = provenance_url(provenance_root, project, file)
+        attributes += f' data-provenance="{url}"'
     return f"<a {attributes}>{file.filename}</a>\n"

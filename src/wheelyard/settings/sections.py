@@ -205,6 +205,17 @@ class UploadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Whether `.zip` sdists are accepted, which PEP 625 has made obsolete."""
 
 
+class AttestationSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Section `[attestations]`: signatures that come with uploads (PEP 740)."""
+
+    accept: bool = False
+    """Whether they are [verified and kept](attestations.md); needs `wheelyard[attestations]`."""
+    trusted_root: kinds.FileName = ""
+    """The `trusted_root.json` of a private Sigstore; empty for the one of the public Sigstore."""
+    require: tuple[kinds.Name, ...] = ()
+    """Names and patterns of projects whose files are refused without attestations."""
+
+
 class DownloadSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Section `[downloads]`: counts of downloads."""
 
@@ -262,6 +273,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     access: AccessSettings = AccessSettings()
     tokens: TokenSettings = TokenSettings()
     uploads: UploadSettings = UploadSettings()
+    attestations: AttestationSettings = AttestationSettings()
     downloads: DownloadSettings = DownloadSettings()
     http: HttpSettings = HttpSettings()
     google: GoogleSettings = GoogleSettings()

@@ -122,10 +122,18 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     if settings.google.id_token.allowed_domains and not settings.google.id_token.audience:
         why = "ID tokens are off. Say in audience what they call this index, or leave both out"
         yield f"google.id_token.allowed_domains: {why}"
+    yield from _attestation_errors(settings)
     yield from _public_url_errors(settings)
     if access.cookie_login or settings.sign_in:
         yield from _cookie_errors(settings)
     yield from _publishing_errors(settings)
+
+
+def _attestation_errors(settings: Settings) -> Iterator[str]:
+    attestations = settings.attestations
+    for name in ("require", "trusted_root"):
+        if getattr(attestations, name) and not attestations.accept:
+            yield f"attestations.{name}: no attestations are accepted. Set accept, or leave it out"
 
 
 def _public_url_errors(settings: Settings) -> Iterator[str]:

@@ -45,6 +45,11 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     """Whether the page names a provenance of the file (PEP 740), which nobody has verified."""
 
     @property
+    def has_provenance(self) -> bool:
+        """Whether this index has its provenance, which it has of no public file."""
+        return False
+
+    @property
     def is_wheel(self) -> bool:
         """Whether the file is a wheel."""
         return self.filename.endswith(".whl")

@@ -30,6 +30,7 @@ from wheelyard.wiring.index import Index, settings_of_index
 if TYPE_CHECKING:
     from wheelyard.catalog.private_names import PrivateNames
     from wheelyard.downloads.reading import Downloads
+    from wheelyard.operations.attestations import AttestationRules
     from wheelyard.operations.names import NameClaims
     from wheelyard.repository.index_rules import IndexRules
     from wheelyard.upstream.indexes import UpstreamIndex
@@ -177,6 +178,23 @@ class IndexBuilder(Struct, frozen=True):
             packages.claims,
             quota_check=quotas,
             unused=self._unused(definition, projects),
+            attestations=self._attestations(definition),
+        )
+
+    def _attestations(self, definition: IndexDefinition) -> "AttestationRules | None":
+        """Return what decides about attestations of uploads, or None while none are kept."""
+        settings, verifier = self.server.settings.attestations, self.server.attestation_verifier
+        if verifier is None:
+            return None
+        # nothing of it is loaded while it is off
+        from wheelyard.operations.attestations import AttestationRules
+
+        publishers = self.server.publishers
+        return AttestationRules(
+            verifier,
+            lambda: publishers.load().all,
+            definition.name,
+            parse_name_patterns(settings.require),
         )
 
     def _unused(self, definition: IndexDefinition, projects: Projects) -> UnusedIndex | None:

@@ -42,6 +42,7 @@ from wheelyard.wiring.indexes import Indexes
 from wheelyard.wiring.stores import StoreTraits, upstream_store
 
 if TYPE_CHECKING:
+    from wheelyard.archive.attestation_verifier import AttestationVerifier
     from wheelyard.downloads.reading import LastDownloads
     from wheelyard.operations.applied_files import AppliedFiles
     from wheelyard.operations.applying import Applying
@@ -284,6 +285,17 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         if service is not None:
             return service.publishers
         return build_publishers(self.settings, self.catalog, self.runtime)
+
+    @cached_property
+    def attestation_verifier(self) -> "AttestationVerifier | None":
+        """What verifies attestations, or None while none are kept."""
+        settings = self.settings.attestations
+        if not settings.accept:
+            return None
+        # nothing of it is loaded while it is off
+        from wheelyard.archive.attestation_verifier import AttestationVerifier
+
+        return AttestationVerifier(settings.trusted_root)
 
     @cached_property
     def kept_size(self) -> "KeptSize":

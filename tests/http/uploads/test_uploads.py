@@ -10,7 +10,7 @@ import pytest
 from tests.http.packages import Package, form, post, publish, sdist, wheel
 from tests.http.raw_client import basic, raw_connection
 from tests.http.servers import Answer, RunningServer, running_server
-from wheelyard.http.uploads import ATTESTATIONS_NOT_STORED
+from wheelyard.operations.attestations import NOT_ACCEPTED
 
 pytestmark = pytest.mark.integration
 
@@ -73,7 +73,7 @@ def test_attestations_are_not_kept_and_that_is_said(server: RunningServer) -> No
     for package in (wheel("attested"), sdist("attested"), wheel("attested")):
         answer = post(server, package, **sent)
         assert (answer.status_code, answer.json()["code"]) == (200, "200 OK")
-        assert answer.json()["warnings"] == [ATTESTATIONS_NOT_STORED]
+        assert answer.json()["warnings"] == [NOT_ACCEPTED]
         assert f" sent with {package.filename} were not kept" in server.log
     assert "warnings" not in post(server, wheel("attested"), attestations="[]").json()
 
@@ -84,7 +84,7 @@ def test_attestations_are_not_kept_and_that_is_said(server: RunningServer) -> No
         headers={"User-Agent": "curl/8"},
         auth=(server.token, ""),
     )
-    assert answer.text.splitlines()[1:] == [f"{package.filename} ... ok", ATTESTATIONS_NOT_STORED]
+    assert answer.text.splitlines()[1:] == [f"{package.filename} ... ok", NOT_ACCEPTED]
     refused = post(server, wheel("attested", "1.0", "Summary: Other bytes"), **sent)
     assert_refused(refused, 409, "file_exists")
     assert server.log.count("were not kept") == 4

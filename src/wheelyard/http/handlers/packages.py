@@ -146,7 +146,8 @@ def project_detail(request: IndexRequest) -> Response:
     rendering = simple_pages.detail_json if is_json else simple_pages.detail_html
 
     def render() -> bytes:
-        return rendering(listing, request.context.files_from_page)
+        context = request.context
+        return rendering(listing, context.files_from_page, context.provenance_root)
 
     # types of HTML share a page, and so do those of JSON
     page = (media_type, (name, is_json), listing.version, render)

@@ -1,0 +1,271 @@
+"""
+Verification of attestations (PEP 740), offline, against a pinned trusted root of Sigstore.
+
+`pypi-attestations` and `sigstore`, the extra `attestations`, are imported with the first
+attestation: they take half a second and 32 MiB. The `verify` of the former is not called: it knows
+the public Sigstore alone, and writes below the home folder.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final
+
+from msgspec import DecodeError, Raw, Struct
+from msgspec.json import Decoder
+from packaging.utils import (
+    InvalidSdistFilename,
+    InvalidWheelFilename,
+    parse_sdist_filename,
+    parse_wheel_filename,
+)
+
+from wheelyard.errors import INVALID_ATTESTATIONS, Invalid, missing_extra, quoted
+from wheelyard.model.attestations import (
+    CLAIM_NUMBERS,
+    MAX_ATTESTATIONS,
+    Attestation,
+    Signer,
+)
+from wheelyard.model.decoding import escaped
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+    from pypi_attestations import Attestation as ParsedAttestation
+    from sigstore.verify import Verifier
+
+PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+_SHIPPED_ROOT: Final = "_store/https%3A%2F%2Ftuf-repo-cdn.sigstore.dev/trusted_root.json"
+"""The production root in the package `sigstore`."""
+_CLAIM_OID: Final = "1.3.6.1.4.1.57264.1."
+_REASON_LIMIT_CHARS: Final = 200
+
+
+class _Subject(Struct, frozen=True):
+    name: str = ""
+    digest: dict[str, str] = {}
+
+
+class _Statement(Struct, frozen=True, rename={"kind": "_type", "predicate_type": "predicateType"}):
+    kind: str
+    subject: list[_Subject]
+    predicate_type: str
+
+
+_STATEMENTS: Final = Decoder(_Statement)
+_LISTS: Final = Decoder(list[Raw])
+_OBJECTS: Final = Decoder(dict[str, Any])
+
+
+class _AnySigner:
+    """A policy of `sigstore` for which the certificate may name anybody: who counts comes later."""
+
+    def verify(self, certificate: "Certificate") -> None:
+        """Compare nothing."""
+
+
+class AttestationVerifier:
+    """
+    Verifies attestations of files. Threads may share it: it opens no connection and writes no file.
+
+    Args:
+        trusted_root: The path of a `trusted_root.json`, or an empty text for the one of the public
+            Sigstore that the package `sigstore` has.
+    """
+
+    def __init__(self, trusted_root: str) -> None:
+        self._trusted_root = trusted_root
+        self._lock = Lock()
+        self._made: Verifier | None = None
+
+    @cached_property
+    def root_file(self) -> Path:
+        """
+        The file of the trusted root.
+
+        Raises Invalid (code `bad_setting`) if the extra is not installed.
+        """
+        if self._trusted_root:
+            return Path(self._trusted_root)
+        try:
+            return Path(str(files("sigstore") / _SHIPPED_ROOT))
+        except ModuleNotFoundError as error:
+            raise _missing_extra() from error
+
+    def newest_key(self) -> datetime:
+        """
+        Return since when the newest key of the trusted root is valid.
+
+        Raises Invalid (code `bad_setting`) if there is no such root, or no extra.
+        """
+        root = self._root
+        starts = [
+            log.public_key.valid_for.start
+            for log in (*root.tlogs, *root.ctlogs)
+            if log.public_key.valid_for is not None
+        ]
+        starts += [authority.valid_for.start for authority in root.certificate_authorities]
+        newest: datetime = max(starts)
+        return newest.astimezone(UTC)
+
+    def verify_all(self, text: str, filename: str, sha256: str) -> tuple[Attestation, ...]:
+        """
+        Return the attestations in the JSON of a form field, each of which holds for a file.
+
+        Raises Invalid (code `invalid_attestations`) with the reason if there are none or too many,
+        two are of one type, or one does not hold. Raises Invalid (code `bad_setting`) if the extra
+        or the trusted root is missing.
+        """
+        # counted first: half a million empty objects would take 186 MiB when parsed
+        try:
+            sent = _LISTS.decode(text)
+        except (DecodeError, RecursionError) as error:
+            raise _invalid("They are no list of objects.") from error
+        if not 1 <= len(sent) <= MAX_ATTESTATIONS:
+            raise _invalid(f"There are {len(sent)}, and 1 to {MAX_ATTESTATIONS} are taken.")
+        verified = tuple(self._verify_json(attestation, filename, sha256) for attestation in sent)
+        if len({attestation.predicate_type for attestation in verified}) < len(verified):
+            raise _invalid("Two of them are of one predicate type.")
+        return verified
+
+    def _verify_json(self, text: Raw, filename: str, sha256: str) -> Attestation:
+        try:
+            return self.verify(_OBJECTS.decode(text), filename, sha256)
+        except (DecodeError, RecursionError) as error:
+            raise _invalid("One of them is no object.") from error
+
+    def verify(self, raw: Mapping[str, Any], filename: str, sha256: str) -> Attestation:
+        """Return one attestation as it is kept, if it holds for a file. Raises as `verify_all`."""
+        verifier = self._verifier()
+        # imported above, so they are there
+        from cryptography.x509 import ExtensionNotFound  # noqa: PLC0415
+        from pydantic import ValidationError  # noqa: PLC0415
+        from pypi_attestations import Attestation as Parsed  # noqa: PLC0415
+        from pypi_attestations import AttestationError, AttestationType  # noqa: PLC0415
+        from sigstore.errors import Error  # noqa: PLC0415
+
+        try:
+            parsed = Parsed.model_validate(raw)
+            entries = parsed.verification_material.transparency_entries
+            if len(entries) != 1:  # only the first one would be verified
+                raise _invalid("One of them has more than one log entry.")
+            bundle = parsed.to_bundle()
+            self._require_known_log(bundle.log_entry._inner.log_id.key_id)  # noqa: SLF001
+            payload_type, payload = verifier.verify_dsse(bundle, _AnySigner())
+            signer = _signer_of(parsed)
+            # what was verified: the models tolerate noise in base64 and unknown keys
+            canonical = Parsed.from_bundle(bundle).model_dump(mode="json")
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise _invalid(f"One is no attestation: {first['msg']}.") from error
+        except (AttestationError, Error, ExtensionNotFound, ValueError) as error:
+            reason = str(error) or type(error).__name__
+            raise _invalid(
+                f"One does not hold: {escaped(reason)[:_REASON_LIMIT_CHARS]}."
+            ) from error
+        predicate_type = _checked_statement(payload_type, payload, filename, sha256)
+        if predicate_type not in {kind.value for kind in AttestationType}:
+            raise _invalid(f"The predicate type {quoted(predicate_type)} is unknown.")
+        return Attestation(signer, predicate_type, canonical)
+
+    def _verifier(self) -> "Verifier":
+        # two uploads at once must not import and read it twice
+        with self._lock:
+            if self._made is None:
+                root = self._root
+                from sigstore.models import TrustedRoot  # noqa: PLC0415 - the extra
+                from sigstore.verify import Verifier  # noqa: PLC0415
+
+                self._made = Verifier(trusted_root=TrustedRoot(root))
+            return self._made
+
+    @cached_property
+    def _root(self) -> Any:  # noqa: ANN401 - a class of the extra
+        path = self.root_file
+        try:
+            from sigstore_models.trustroot.v1 import TrustedRoot  # noqa: PLC0415 - the extra
+        except ModuleNotFoundError as error:
+            raise _missing_extra() from error
+        try:
+            return TrustedRoot.from_json(path.read_bytes())
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "it is no trusted root of Sigstore"
+            raise Invalid(
+                f"attestations.trusted_root: {escaped(str(path))} cannot be read: {why}.",
+                code="bad_setting",
+            ) from error
+
+    def _require_known_log(self, key_id: bytes) -> None:
+        """Raise Invalid for the key of a log that the trusted root does not know."""
+        logs = self._root.tlogs
+        if key_id not in {log.log_id.key_id for log in logs if log.log_id is not None}:
+            raise _invalid(
+                "One is signed with another authority, or with a key that is newer than the "
+                f"trusted root of this index, whose newest key is of {self.newest_key():%Y-%m-%d}. "
+                "If Sigstore has newer ones, the operator of this index has to upgrade."
+            )
+
+
+def _signer_of(parsed: "ParsedAttestation") -> Signer:
+    """Return whom the certificate of an attestation names."""
+    from cryptography.x509 import (  # noqa: PLC0415 - comes with the extra
+        RFC822Name,
+        SubjectAlternativeName,
+        UniformResourceIdentifier,
+        load_der_x509_certificate,
+    )
+
+    certificate = load_der_x509_certificate(parsed.verification_material.certificate)
+    names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
+    subjects = [
+        *names.get_values_for_type(UniformResourceIdentifier),
+        *names.get_values_for_type(RFC822Name),
+    ]
+    numbers = {f"{_CLAIM_OID}{number}": number for number in CLAIM_NUMBERS}
+    claims = {
+        numbers[oid]: text for oid, text in parsed.certificate_claims.items() if oid in numbers
+    }
+    return Signer(claims, next(iter(subjects), ""))
+
+
+def _checked_statement(kind: str, payload: bytes, filename: str, sha256: str) -> str:
+    """Return the predicate type of a signed statement about a file. Raises Invalid otherwise."""
+    try:
+        statement = _STATEMENTS.decode(payload)
+    except ValueError as error:
+        raise _invalid("One is no statement of in-toto.") from error
+    if kind != PAYLOAD_TYPE or statement.kind != STATEMENT_TYPE:
+        raise _invalid("One is no statement of in-toto.")
+    if len(statement.subject) != 1:
+        raise _invalid(f"One is about {len(statement.subject)} files.")
+    subject = statement.subject[0]
+    if _parsed(subject.name) is None or _parsed(subject.name) != _parsed(filename):
+        raise _invalid(f"One is about {quoted(subject.name)}, and not about {quoted(filename)}.")
+    if subject.digest.get("sha256") != sha256:
+        raise _invalid("One is about a file of this name with another SHA-256.")
+    return statement.predicate_type
+
+
+def _parsed(filename: str) -> object:
+    """Return what a filename says, in one spelling, or None if it is none of a distribution."""
+    try:
+        if filename.endswith(".whl"):
+            return parse_wheel_filename(filename)
+        return parse_sdist_filename(filename)
+    except (InvalidWheelFilename, InvalidSdistFilename):
+        return None
+
+
+def _invalid(why: str) -> Invalid:
+    return Invalid(
+        f"The attestations do not hold. {why} Sign the file again, or upload it without.",
+        code=INVALID_ATTESTATIONS,
+    )
+
+
+def _missing_extra() -> Invalid:
+    return missing_extra("attestations.accept", "Sigstore", "attestations", "otel")

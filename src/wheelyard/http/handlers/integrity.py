@@ -1,0 +1,56 @@
+"""The provenance of files (PEP 740), as PyPI's Integrity API has it."""
+
+from wheelyard.errors import Invalid, NotFound, quoted
+from wheelyard.http import resolver
+from wheelyard.http.context import IndexRequest
+from wheelyard.http.error_responses import error_response
+from wheelyard.http.messages import Response
+from wheelyard.http.representation import MediaType, accepts_provenance
+from wheelyard.http.responses import VARY, page_response
+from wheelyard.model.distribution_filename import parse_name, parse_version, strip_trailing_zeros
+from wheelyard.model.project import File
+
+
+def answer(request: IndexRequest) -> Response:
+    """
+    Handle GET of the provenance of a file, which is 404 as the file itself is, or if it has none.
+
+    Raises as `resolver.find`. The filename decides, and the version has to be that of the file.
+    """
+    params, filename = request.path_params, request.path_params["filename"]
+    try:
+        name = parse_name(params["project"])
+        request.context.read_policy.require_lookup(request.caller, name)
+        release = strip_trailing_zeros(str(parse_version(params["version"])))
+    except Invalid as error:
+        raise NotFound(error.message) from error
+    media_type = accepts_provenance(request.joined_headers.get(b"accept", b""))
+    if media_type is None:
+        return error_response(
+            406,
+            "not_acceptable",
+            f"A provenance is {MediaType.INTEGRITY.value.content_type.decode()} or "
+            "application/json. Accept one of them.",
+            VARY,
+        )
+    listing = resolver.find(request.context, name, request, may_refresh=False)
+    file = _file_with_provenance(listing, filename, release)
+    context = request.context
+
+    def render() -> bytes:
+        return context.index.files.provenance(name, file)
+
+    key = ("provenance", name, filename)
+    return page_response(
+        context, request, media_type, key, file.provenance, render, listing=listing
+    )
+
+
+def _file_with_provenance(listing: resolver.OpenListing, filename: str, release: str) -> File:
+    """Return the file of a listing. Raises NotFound if it is not served, or has no provenance."""
+    if isinstance(listing.open, resolver.PrivateFiles):
+        file = listing.open.find_served(filename)
+        is_of_release = file is not None and strip_trailing_zeros(file.version) == release
+        if file is not None and is_of_release and file.has_provenance:
+            return file
+    raise NotFound(f"There is no provenance of {quoted(filename)}.")

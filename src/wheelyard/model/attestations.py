@@ -1,0 +1,241 @@
+"""
+Attestations (PEP 740) as values: who has signed, and the provenance that an index serves.
+
+A certificate of Sigstore has the claims of the ID token with which it was asked for, under numbers
+in place of names. So a publisher's checks of ID tokens decide about signatures, too. What no
+certificate says, such as the environment of a job, is not checked: the same workflow without it
+can sign.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+from msgspec.json import Decoder, encode
+
+from wheelyard.model.claim_matchers import Claims
+from wheelyard.model.publisher import Publisher
+from wheelyard.model.publisher_claim_rules import AnyTable, GitHub, GitLab, Google
+
+PROVENANCE_VERSION: Final = 1
+MAX_ATTESTATIONS: Final = 2
+"""The most attestations of one file, as at PyPI: one of each predicate type."""
+ISSUER: Final = 8
+BUILD_FILE: Final = 9
+"""The workflow or pipeline file that has run, with its revision."""
+RUNNER: Final = 11
+REPOSITORY: Final = 12
+COMMIT: Final = 13
+REF: Final = 14
+REPOSITORY_ID: Final = 15
+OWNER_ID: Final = 17
+STARTED_FILE: Final = 18
+"""The file that was started, with its revision."""
+EVENT: Final = 20
+RUN: Final = 21
+"""The URL of the run."""
+CLAIM_NUMBERS: Final = (
+    *(ISSUER, BUILD_FILE, RUNNER, REPOSITORY, COMMIT, REF),
+    *(REPOSITORY_ID, OWNER_ID, STARTED_FILE, EVENT, RUN),
+)
+"""
+The numbers of claims that are read: the last ones of 1.3.6.1.4.1.57264.1.N.
+
+Sigstore's fulcio documents them in `oid-info.md`.
+"""
+_UNSIGNED: Final = frozenset(
+    {
+        *("exp", "environment", "environment_protected", "ref_protected"),
+        *("sub", "email_verified", "google.compute_engine.project_id"),
+    }
+)
+"""The claims of ID tokens that no certificate has."""
+_REFS: Final = {"branch": "refs/heads/", "tag": "refs/tags/"}
+"""How a ref of each type begins."""
+
+
+class Signer(Struct, frozen=True):
+    """Whom a certificate names."""
+
+    claims: Mapping[int, str]
+    """Those of `CLAIM_NUMBERS` that it has."""
+    subject: str
+    """A URI, or an e-mail address."""
+
+    @property
+    def description(self) -> str:
+        """The signer in words, for messages."""
+        issuer = self.claims.get(ISSUER, "an unknown issuer")
+        return f"{self.subject or 'nobody'}, confirmed by {issuer}"
+
+    def signs_for(self, publisher: Publisher) -> bool:
+        """Return whether a job of the publisher has signed, as far as a certificate can say."""
+        return self.mismatch(publisher) is None
+
+    def mismatch(self, publisher: Publisher) -> str | None:
+        """Return a clause about the first claim that is not the publisher's, or None."""
+        claims = self._claims_for(publisher.table)
+        if claims is None:
+            return "publishers of this provider sign nothing that can be verified"
+        for check in publisher.checks(claims):
+            if check.claim not in _UNSIGNED and not check.is_right:
+                return check.description
+        return None
+
+    def _claims_for(self, table: AnyTable) -> Claims | None:
+        """Return the claims of the ID token, as the provider of a table writes them, or None."""
+        issuer = self.claims.get(ISSUER)
+        match table:
+            case GitHub():
+                return _present(
+                    {
+                        "iss": issuer,
+                        "repository": self._repository(),
+                        "repository_id": self.claims.get(REPOSITORY_ID),
+                        "repository_owner_id": self.claims.get(OWNER_ID),
+                        "workflow_ref": self._without_host(STARTED_FILE),
+                        "job_workflow_ref": self._without_host(BUILD_FILE),
+                        "event_name": self.claims.get(EVENT),
+                        "runner_environment": self.claims.get(RUNNER),
+                        "ref": self.claims.get(REF),
+                        "ref_type": self._ref_type(),
+                    }
+                )
+            case GitLab():
+                return _present(
+                    {
+                        "iss": issuer,
+                        "project_path": self._repository(),
+                        "project_id": self.claims.get(REPOSITORY_ID),
+                        "namespace_id": self.claims.get(OWNER_ID),
+                        "pipeline_source": self.claims.get(EVENT),
+                        "ci_config_ref_uri": _without_scheme(self.claims.get(STARTED_FILE)),
+                        "ref_path": self.claims.get(REF),
+                        "sha": self.claims.get(COMMIT),
+                        "ref": self._ref_name(),
+                        "ref_type": self._ref_type(),
+                    }
+                )
+            case Google():
+                return _present({"iss": issuer, "email": self.subject})
+            case _:
+                return None
+
+    def publisher_object(self, publisher: Publisher) -> dict[str, Any]:
+        """
+        Return the publisher of a bundle, as PEP 740 and pypi-attestations have it.
+
+        The repository and the workflow are those of the certificate: the table of the publisher may
+        have an earlier name of either.
+        """
+        claims = {
+            "ref": self.claims.get(REF),
+            "sha": self.claims.get(COMMIT),
+            "run": self.claims.get(RUN),
+            "repository_id": self.claims.get(REPOSITORY_ID),
+            "owner_id": self.claims.get(OWNER_ID),
+        }
+        signed = {"claims": _present(claims)}
+        match publisher.table:
+            case GitHub():
+                workflow = self._without_host(STARTED_FILE).partition("@")[0]
+                return {
+                    "kind": "GitHub",
+                    "repository": self._repository(),
+                    "workflow": workflow.rpartition("/")[2],
+                    "environment": None,
+                    **signed,
+                }
+            case GitLab():
+                started = self.claims.get(STARTED_FILE, "").partition("@")[0]
+                return {
+                    "kind": "GitLab",
+                    "repository": self._repository(),
+                    "workflow_filepath": started.rpartition("//")[2],
+                    "environment": None,
+                    **signed,
+                }
+            case _:
+                return {"kind": "Google", "email": self.subject, **signed}
+
+    def _repository(self) -> str:
+        return urlsplit(self.claims.get(REPOSITORY, "")).path.strip("/")
+
+    def _without_host(self, number: int) -> str:
+        """Return a claim that is a URL without scheme and host: `acme/core/.github/...@ref`."""
+        return _without_scheme(self.claims.get(number)).partition("/")[2]
+
+    def _ref_type(self) -> str | None:
+        ref = self.claims.get(REF, "")
+        return next((kind for kind, head in _REFS.items() if ref.startswith(head)), None)
+
+    def _ref_name(self) -> str | None:
+        kind = self._ref_type()
+        return self.claims[REF].removeprefix(_REFS[kind]) if kind else None
+
+
+class Attestation(Struct, frozen=True):
+    """An attestation that holds for a file."""
+
+    signer: Signer
+    predicate_type: str
+    """What it says of the file: that it was published, or how it was built (SLSA)."""
+    canonical: Mapping[str, Any]
+    """Its object, as it is served."""
+
+
+class PublisherObject(Struct, frozen=True, omit_defaults=True):
+    """The publisher of a bundle, of which the keys that pages show are read."""
+
+    kind: str
+    repository: str = ""
+    workflow: str = ""
+    workflow_filepath: str = ""
+    email: str = ""
+    claims: Mapping[str, str] | None = None
+
+    @property
+    def file(self) -> str:
+        """The workflow or pipeline file, or an empty text."""
+        return self.workflow or self.workflow_filepath
+
+
+class AttestationBundle(Struct, frozen=True):
+    """The attestations of one publisher."""
+
+    publisher: PublisherObject
+    attestations: tuple[Mapping[str, Any], ...]
+
+
+class Provenance(Struct, frozen=True):
+    """The provenance of a file, as far as pages show it."""
+
+    attestation_bundles: tuple[AttestationBundle, ...]
+
+
+_PROVENANCE: Final = Decoder(Provenance)
+
+
+def read_provenance(body: bytes) -> Provenance:
+    """Return what the bytes of a provenance say. Raises DecodeError if they are none."""
+    return _PROVENANCE.decode(body)
+
+
+def provenance_document(signed: Iterable[tuple[Attestation, Publisher]]) -> bytes:
+    """Return the provenance of a file (PEP 740) with these attestations, by their publishers."""
+    bundles = dict[str, dict[str, Any]]()
+    for attestation, publisher in signed:
+        described = attestation.signer.publisher_object(publisher)
+        key = encode(described).decode()
+        bundle = bundles.setdefault(key, {"publisher": described, "attestations": []})
+        bundle["attestations"].append(attestation.canonical)
+    return encode({"version": PROVENANCE_VERSION, "attestation_bundles": [*bundles.values()]})
+
+
+def _present(values: Mapping[str, str | None]) -> dict[str, str]:
+    return {name: value for name, value in values.items() if value}
+
+
+def _without_scheme(url: str | None) -> str:
+    return (url or "").partition("//")[2] if (url or "").startswith("https://") else ""

@@ -1,0 +1,383 @@
+"""Attestations that come with uploads: kept, refused, or left for want of a publisher."""
+
+import json
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from msgspec.structs import replace
+from packaging.utils import NormalizedName
+from packaging.version import Version
+
+from tests.attestations.authority import Authority, Identity, github, gitlab, google
+from tests.http.in_process import InProcessResponse, InProcessServer, in_process
+from tests.http.index_pages import JSON
+from tests.index_tables import toml_of
+from tests.operations.distributions import Made, make_wheel
+from tests.operations.in_memory_index import ALICE
+from wheelyard.authentication.api_tokens import TokenRequest
+from wheelyard.catalog import keys
+from wheelyard.errors import Forbidden, Invalid
+from wheelyard.model.access import Caller, parse_pattern
+from wheelyard.operations.attestations import NO_PUBLISHER, NOT_ACCEPTED
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.promotion import IndexSide, Promotion
+from wheelyard.operations.uploads import PublishedFile
+from wheelyard.settings.sections import (
+    AccessSettings,
+    AttestationSettings,
+    HttpSettings,
+    ServerSettings,
+    Settings,
+)
+
+PUBLISHERS: Final = (
+    {
+        "id": "gh",
+        "provider": "github",
+        "repository": "acme/old-name",
+        "repository_id": 1001,
+        "owner_id": 2002,
+        "workflow": "release.yml",
+        "environment": "release",
+        "ref": "refs/tags/*",
+        "projects": ["widget"],
+    },
+    {
+        "id": "gl",
+        "provider": "gitlab",
+        "project_path": "acme/tools/widget",
+        "project_id": 3003,
+        "namespace_id": 4004,
+        "projects": ["widget"],
+    },
+    {
+        "id": "go",
+        "provider": "google",
+        "email": "release@acme.iam.gserviceaccount.com",
+        "sub": "1" * 21,
+        "projects": ["widget"],
+    },
+    {
+        "id": "reads",
+        "provider": "gitlab",
+        "project_path": "acme/reader",
+        "project_id": 9,
+        "namespace_id": 9,
+        "projects": ["other"],
+        "actions": ["read"],
+    },
+    {
+        "id": "in-dev",
+        "provider": "gitlab",
+        "project_path": "acme/dev",
+        "project_id": 7,
+        "namespace_id": 7,
+        "projects": ["other"],
+        "index": "dev",
+    },
+)
+WIDGET_NAME: Final = NormalizedName("widget")
+ONE: Final = Version("1.0")
+WIDGET, OTHER = make_wheel("widget", "1.0"), make_wheel("other", "1.0")
+PAGE: Final = "/integrity/widget/1.0/widget-1.0-py3-none-any.whl/provenance"
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """The authority that the servers trust."""
+    return Authority()
+
+
+@pytest.fixture
+def server(tmp_path: Path, authority: Authority) -> Iterator[InProcessServer]:
+    """A server that takes attestations, with publishers of three providers."""
+    with running(tmp_path, authority) as started:
+        yield started
+
+
+def running(tmp_path: Path, authority: Authority, **attestations: Any) -> Any:  # noqa: ANN401
+    """Return the context of a server that takes attestations."""
+    root = tmp_path / "trusted_root.json"
+    root.write_text(authority.trusted_root)
+    values = {"accept": True, "trusted_root": str(root), **attestations}
+    settings = Settings(
+        attestations=AttestationSettings(**values),
+        server=ServerSettings(public_url="https://pypi.acme.dev"),
+        http=HttpSettings(public_max_age=60),
+    )
+    tables = toml_of(
+        main={"promote_only": False},
+        index=[{"name": "dev", "read": "anyone"}],
+        publisher=PUBLISHERS,
+    )
+    return in_process(tmp_path, settings, tables=tables)
+
+
+def upload(
+    server: InProcessServer, made: Made, *attestations: object, caller: Caller = ALICE
+) -> PublishedFile:
+    """Upload a distribution with attestations."""
+    arrival = made.arrival(server.folder)
+    if attestations:
+        arrival = replace(arrival, attestations=json.dumps(attestations))
+    return server.index.uploads.accept(arrival, caller)
+
+
+def provenance(server: InProcessServer, *headers: tuple[str, str]) -> InProcessResponse:
+    """Ask for the provenance of the widget."""
+    return server.get(PAGE, *headers)
+
+
+@pytest.mark.parametrize(
+    ("identity", "publisher"),
+    [
+        (github(), {"kind": "GitHub", "repository": "acme/widget", "workflow": "release.yml"}),
+        (gitlab(), {"kind": "GitLab", "repository": "acme/tools/widget"}),
+        (google(), {"kind": "Google", "email": "release@acme.iam.gserviceaccount.com"}),
+    ],
+)
+def test_what_a_publisher_has_signed_is_kept(
+    server: InProcessServer, authority: Authority, identity: Identity, publisher: dict[str, str]
+) -> None:
+    """An attestation of a publisher of the project is served with what the certificate says."""
+    sent = authority.attest(WIDGET.filename, WIDGET.sha256, identity)
+
+    published = upload(server, WIDGET, sent)
+
+    assert (published.status, published.warnings) == ("uploaded", ())
+    document = json.loads(provenance(server).body)
+    (bundle,) = document["attestation_bundles"]
+    assert document["version"] == 1
+    assert publisher.items() <= bundle["publisher"].items()
+    assert bundle["attestations"] == [sent]
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        github().with_claims(c15="6666"),
+        github().with_claims(c17="6666"),
+        github().with_claims(c15=""),
+        github().with_claims(c20="pull_request"),
+        github(workflow="test.yml"),
+        github(ref="refs/heads/main"),
+        github().with_claims(c9="https://github.com/evil/x/.github/workflows/release.yml@a"),
+        gitlab().with_claims(c15="1"),
+        gitlab().with_claims(c20="merge_request_event"),
+        Identity("https://gitlab.evil", gitlab().subject, gitlab().claims),
+        google("other@acme.iam.gserviceaccount.com"),
+    ],
+)
+def test_another_signer_is_refused(
+    server: InProcessServer, authority: Authority, identity: Identity
+) -> None:
+    """Whoever has signed and is no publisher of the project is named, and nothing is stored."""
+    sent = authority.attest(WIDGET.filename, WIDGET.sha256, identity)
+
+    with pytest.raises(Invalid, match="--no-attestations") as refused:
+        upload(server, WIDGET, sent)
+
+    assert refused.value.code == "invalid_attestations"
+    assert identity.subject in refused.value.message
+    assert_nothing_is_stored(server)
+
+
+def test_what_does_not_hold_stores_nothing(server: InProcessServer, authority: Authority) -> None:
+    """A file with a forged attestation is refused as a whole."""
+    sent = authority.attest(WIDGET.filename, OTHER.sha256)
+
+    with pytest.raises(Invalid, match="another SHA-256"):
+        upload(server, WIDGET, sent)
+
+    assert_nothing_is_stored(server)
+
+
+def assert_nothing_is_stored(server: InProcessServer) -> None:
+    """Assert that the widget is nowhere."""
+    assert server.get("/simple/widget/", JSON).status == 404
+    assert list(server.index.stores.files.list(f"{keys.FILES}widget/")) == []
+
+
+@pytest.mark.parametrize("sent", ["forged", "noise"])
+def test_without_a_publisher_a_first_upload_does_not_break(
+    server: InProcessServer, authority: Authority, sent: str
+) -> None:
+    """If no publisher may upload to the project there, what was sent is left, with a warning."""
+    attestation = authority.attest(OTHER.filename, WIDGET.sha256) if sent == "forged" else {}
+
+    published = upload(server, OTHER, attestation)
+
+    assert published.warnings == (NO_PUBLISHER,)
+    assert server.index.projects.get(NormalizedName("other")).files[0].provenance == ""
+
+
+def test_a_job_signs_for_itself(server: InProcessServer, authority: Authority) -> None:
+    """With the token of a job, the signature of another publisher of the project is refused."""
+    ours, theirs = (
+        authority.attest(WIDGET.filename, WIDGET.sha256, identity)
+        for identity in (gitlab(), github())
+    )
+    job = Caller("token:x", ALICE.scopes, frozenset({"token:x", "publisher:gl"}))
+
+    with pytest.raises(Invalid, match="no trusted publisher"):
+        upload(server, WIDGET, theirs, caller=job)
+    upload(server, WIDGET, ours, caller=job)
+
+    assert provenance(server).status == 200
+
+
+def test_a_project_may_need_attestations(tmp_path: Path, authority: Authority) -> None:
+    """Files of a project that needs attestations are refused without them."""
+    with running(tmp_path, authority, require=("widget", "other")) as server:
+        for made, sent, why in (
+            (WIDGET, (), "was sent without any"),
+            (OTHER, ({},), "no trusted publisher"),
+        ):
+            with pytest.raises(Forbidden, match=why) as refused:
+                upload(server, made, *sent)
+            assert refused.value.code == "attestations_required"
+        upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+
+        assert upload(server, make_wheel("free", "1.0")).status == "uploaded"
+
+
+def test_a_second_upload_adds_them(server: InProcessServer, authority: Authority) -> None:
+    """The same file again with attestations gets them, once, and the journal says so."""
+    upload(server, WIDGET)
+    assert provenance(server).status == 404
+    before = server.get("/simple/widget/", JSON).headers["etag"]
+    sent = authority.attest(WIDGET.filename, WIDGET.sha256)
+
+    assert upload(server, WIDGET, sent).status == "there"
+    first = provenance(server).body
+    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+
+    assert provenance(server).body == first
+    assert server.get("/simple/widget/", JSON).headers["etag"] != before
+    project = server.index.projects.get(WIDGET_NAME)
+    assert project.revision == 2
+    assert project.commit is not None
+    assert [event.what for event in project.commit.events] == ["attested"]
+    assert server.index.server.check.run(rebuild=False).problems == []
+    assert server.index.server.check.run(rebuild=True).problems == []
+    assert provenance(server).body == first
+
+
+def test_pages_name_the_provenance(server: InProcessServer, authority: Authority) -> None:
+    """Both forms of the page name the absolute URL of the provenance, for files that have one."""
+    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+    upload(server, make_wheel("widget", "2.0"))
+    url = f"https://pypi.acme.dev{PAGE}"
+
+    files = json.loads(server.get("/simple/widget/", JSON).body)["files"]
+    html = server.get("/simple/widget/", ("Accept", "text/html")).body.decode()
+
+    assert [file.get("provenance") for file in files] == [url, None]
+    assert html.count(f' data-provenance="{url}"') == 1
+
+
+def test_the_provenance_is_negotiated(server: InProcessServer, authority: Authority) -> None:
+    """The provenance comes as PyPI's media type or as JSON, with an ETag, and below each root."""
+    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+    integrity = "application/vnd.pypi.integrity.v1+json"
+    kinds = {
+        "": integrity,
+        "*/*": integrity,
+        integrity: integrity,
+        "application/json": "application/json",
+        "text/html": None,
+        f"{integrity};q=0, application/json;q=0.1": "application/json",
+    }
+
+    for accept, kind in kinds.items():
+        answer = provenance(server, ("Accept", accept))
+        assert answer.headers["vary"].startswith("Accept")
+        if kind is None:
+            assert answer.status == 406
+        else:
+            assert (answer.status, answer.headers["content-type"]) == (200, kind)
+
+    etag = provenance(server).headers["etag"]
+    assert provenance(server, ("If-None-Match", etag)).status == 304
+    for root in ("/simple", "/pypi", "/legacy"):
+        assert server.get(f"{root}{PAGE}").status == 200
+    assert server.get(PAGE.replace("/1.0/", "/1.0.0/")).status == 200
+    for path in (PAGE.replace("/1.0/", "/1.1/"), PAGE.replace("/1.0/", "/x/"), f"/dev{PAGE}"):
+        missing = server.get(path)
+        assert (missing.status, json.loads(missing.body)["error"]) == (404, "not_found")
+
+
+def test_the_provenance_has_the_rights_of_the_project(tmp_path: Path, authority: Authority) -> None:
+    """Who may not read the project gets neither the provenance nor to know that there is one."""
+    root = tmp_path / "trusted_root.json"
+    root.write_text(authority.trusted_root)
+    settings = Settings(
+        attestations=AttestationSettings(accept=True, trusted_root=str(root)),
+        access=AccessSettings(private=True),
+    )
+    with in_process(tmp_path, settings, tables=toml_of(publisher=PUBLISHERS[:3])) as server:
+        upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+        tokens = [
+            server.index.tokens.create(
+                TokenRequest(name=name, projects=(parse_pattern(name),)), "local:test"
+            )[0]
+            for name in ("widget", "other")
+        ]
+        reader, stranger = (("Authorization", f"Bearer {token.text}") for token in tokens)
+
+        assert provenance(server).status == 401
+        assert provenance(server, reader).status == 200
+        assert provenance(server, reader).headers["cache-control"].startswith("private")
+        refused, missing = (
+            server.get(path, stranger) for path in (PAGE, PAGE.replace("widget", "nothing"))
+        )
+        assert refused.status == missing.status == 404
+
+
+def test_the_provenance_goes_and_comes_with_the_file(
+    server: InProcessServer, authority: Authority
+) -> None:
+    """A deleted file has no provenance, and a restored one has it again, as has a promoted one."""
+    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+    kept = provenance(server).body
+    lifecycle = server.index.lifecycle
+    main, dev = (
+        IndexSide(uploads=index.uploads, caller=ALICE)
+        for index in (server.index, server.index.named("dev"))
+    )
+    Promotion(main, dev, server.index.server.runtime).promote(WIDGET_NAME, ONE)
+    assert server.get(f"/dev{PAGE}").body == kept
+    lifecycle.change("delete", ALICE, WIDGET_NAME, Selection(ONE), "gone")
+    assert provenance(server).status == 404
+    assert server.get(f"/dev{PAGE}").body == kept
+    lifecycle.change("restore", ALICE, WIDGET_NAME, Selection(ONE), "back")
+    assert provenance(server).body == kept
+    assert server.index.server.check.run(rebuild=False, sweep=True).problems == []
+    assert provenance(server).body == kept
+
+
+def test_a_lost_provenance_is_said(server: InProcessServer, authority: Authority) -> None:
+    """A provenance that the store has lost or changed is 503, and check names it."""
+    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+    (entry,) = (
+        entry
+        for entry in server.index.stores.files.list(f"{keys.FILES}widget/")
+        if entry.key.endswith(".provenance")
+    )
+    body = b"".join(server.index.stores.files.read(entry.key))
+    assert sha256(body).hexdigest() in entry.key
+    server.index.stores.files.put(entry.key, b"{}", None)
+
+    assert provenance(server).status == 503
+    (problem,) = server.index.server.check.run(rebuild=False).problems
+    assert entry.key in problem
+
+
+def test_while_it_is_off_nothing_is_verified(tmp_path: Path) -> None:
+    """An index that takes no attestations keeps the file, and says that it kept no more."""
+    with in_process(tmp_path) as server:
+        assert upload(server, WIDGET, {"version": 1}).warnings == (NOT_ACCEPTED,)
+        assert provenance(server).status == 404

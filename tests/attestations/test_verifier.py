@@ -1,0 +1,245 @@
+"""Attestations of an authority in memory: which hold for a file, and which do not."""
+
+import json
+from base64 import b64decode, b64encode
+from contextlib import suppress
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.attestations.authority import PUBLISH, SLSA, Authority, Identity, github, gitlab, google
+from wheelyard.archive.attestation_verifier import AttestationVerifier
+from wheelyard.errors import INVALID_ATTESTATIONS, Invalid
+from wheelyard.model.attestations import read_provenance
+
+NAME: Final = "widget-1.0-py3-none-any.whl"
+DIGEST: Final = "ab" * 32
+OTHER: Final = "cd" * 32
+ENTRIES: Final = ("verification_material", "transparency_entries")
+PREDICATE: Final = "https://acme.invalid/v1"
+
+
+@cache
+def authority() -> Authority:
+    """Return the authority of all tests of this module, as its keys take time."""
+    return Authority()
+
+
+@pytest.fixture(scope="module")
+def verifier(tmp_path_factory: pytest.TempPathFactory) -> AttestationVerifier:
+    """What trusts the authority."""
+    root = tmp_path_factory.mktemp("root") / "trusted_root.json"
+    root.write_text(authority().trusted_root)
+    return AttestationVerifier(str(root))
+
+
+def changed(attestation: dict[str, Any], *path: str | int, value: object) -> dict[str, Any]:
+    """Return an attestation with another value somewhere."""
+    copy: dict[str, Any] = json.loads(json.dumps(attestation))
+    inner: Any = copy
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    return copy
+
+
+@pytest.mark.parametrize("identity", [github(), gitlab(), google()])
+def test_who_signs_is_read_of_the_certificate(
+    verifier: AttestationVerifier, identity: Identity
+) -> None:
+    """An attestation that holds names its signer, with the claims of the certificate."""
+    attestation = verifier.verify(authority().attest(NAME, DIGEST, identity), NAME, DIGEST)
+
+    assert attestation.signer.subject == identity.subject
+    claims = {8: identity.issuer, **identity.claims}
+    assert attestation.signer.claims == {
+        number: text for number, text in claims.items() if number not in {10, 16, 19, 22}
+    }
+
+
+def test_two_of_different_types_hold(verifier: AttestationVerifier) -> None:
+    """A file may have one attestation of each type, also in another spelling of its name."""
+    sent = [
+        authority().attest("Widget-1.0.0-py3-none-any.whl", DIGEST),
+        authority().attest(NAME, DIGEST, predicate_type=SLSA),
+    ]
+
+    held = verifier.verify_all(json.dumps(sent), NAME, DIGEST)
+
+    assert [attestation.predicate_type.rpartition("/")[0] for attestation in held] == [
+        PUBLISH.rpartition("/")[0],
+        SLSA.rpartition("/")[0],
+    ]
+    assert [dict(attestation.canonical) for attestation in held] == sent
+
+
+REFUSED: Final = {
+    "another digest": lambda: authority().attest(NAME, OTHER),
+    "another version": lambda: authority().attest("widget-1.1-py3-none-any.whl", DIGEST),
+    "an sdist": lambda: authority().attest("widget-1.0.tar.gz", DIGEST),
+    "no file name": lambda: authority().attest("widget", DIGEST),
+    "an unknown type": lambda: authority().attest(NAME, DIGEST, predicate_type=PREDICATE),
+    "two files": lambda: authority().attest(
+        NAME, DIGEST, subjects=[{"name": NAME, "digest": {"sha256": DIGEST}}] * 2
+    ),
+    "no digest": lambda: authority().attest(NAME, DIGEST, subjects=[{"name": NAME}]),
+    "logged too late": lambda: authority().attest(NAME, DIGEST, logged_after=timedelta(hours=1)),
+    "another signature": lambda: changed(
+        authority().attest(NAME, DIGEST),
+        *("envelope", "signature"),
+        value=authority().attest(NAME, DIGEST)["envelope"]["signature"],
+    ),
+    "another entry": lambda: changed(
+        authority().attest(NAME, DIGEST),
+        *ENTRIES,
+        value=authority().attest(NAME, DIGEST)["verification_material"]["transparency_entries"],
+    ),
+    "no entry": lambda: changed(authority().attest(NAME, DIGEST), *ENTRIES, value=[]),
+    "two entries": lambda: changed(
+        authority().attest(NAME, DIGEST),
+        *ENTRIES,
+        value=authority().attest(NAME, DIGEST)["verification_material"]["transparency_entries"] * 2,
+    ),
+    "an entry of noise": lambda: changed(authority().attest(NAME, DIGEST), *ENTRIES, value=[{}]),
+    "another moment": lambda: changed(
+        authority().attest(NAME, DIGEST), *ENTRIES, 0, "integratedTime", value="1"
+    ),
+    "no promise": lambda: changed(
+        authority().attest(NAME, DIGEST), *ENTRIES, 0, "inclusionPromise", value=None
+    ),
+    "another root": lambda: changed(
+        authority().attest(NAME, DIGEST),
+        *(*ENTRIES, 0, "inclusionProof", "rootHash"),
+        value=b64encode(bytes(32)).decode(),
+    ),
+    "version 2": lambda: changed(authority().attest(NAME, DIGEST), "version", value=2),
+    "no base64": lambda: changed(
+        authority().attest(NAME, DIGEST), "envelope", "signature", value="?"
+    ),
+    "a certificate of noise": lambda: changed(
+        authority().attest(NAME, DIGEST),
+        *("verification_material", "certificate"),
+        value=b64encode(b"noise").decode(),
+    ),
+    "a changed statement": lambda: _of_another_file(authority().attest(NAME, OTHER)),
+}
+
+
+def _of_another_file(attestation: dict[str, Any]) -> dict[str, Any]:
+    statement = json.loads(b64decode(attestation["envelope"]["statement"]))
+    statement["subject"][0]["digest"]["sha256"] = DIGEST
+    value = b64encode(json.dumps(statement).encode()).decode()
+    return changed(attestation, "envelope", "statement", value=value)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_does_not_hold_is_refused(verifier: AttestationVerifier, case: str) -> None:
+    """A forged attestation, or one of another file, is the sender's mistake, with the reason."""
+    with pytest.raises(Invalid) as refused:
+        verifier.verify_all(json.dumps([REFUSED[case]()]), NAME, DIGEST)
+
+    assert refused.value.code == INVALID_ATTESTATIONS
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("[]", "There are 0, and 1 to 2"),
+        ("{}", "no list"),
+        ("null", "no list"),
+        ("[1]", "no object"),
+        ("[{}, {}, {}]", "There are 3"),
+        (f"[{','.join(['{}'] * 170_000)}]", "There are 170000"),
+        ("[{}]", "no attestation"),
+    ],
+)
+def test_what_is_no_list_of_attestations_is_refused(
+    verifier: AttestationVerifier, text: str, why: str
+) -> None:
+    """What is no list of one or two attestations is refused before anything is parsed."""
+    with pytest.raises(Invalid, match=why):
+        verifier.verify_all(text, NAME, DIGEST)
+
+
+def test_two_of_one_type_are_refused(verifier: AttestationVerifier) -> None:
+    """Two attestations of one type are refused, although each holds."""
+    sent = [authority().attest(NAME, DIGEST), authority().attest(NAME, DIGEST)]
+
+    with pytest.raises(Invalid, match="one predicate type"):
+        verifier.verify_all(json.dumps(sent), NAME, DIGEST)
+
+
+def test_an_unknown_authority_may_mean_an_old_root(verifier: AttestationVerifier) -> None:
+    """For an unknown authority the message says how old the root is, and blames no file."""
+    sent = Authority("other.invalid").attest(NAME, DIGEST)
+
+    with pytest.raises(Invalid, match="whose newest key is of 2024-01-01") as refused:
+        verifier.verify(sent, NAME, DIGEST)
+
+    assert "the operator of this index has to upgrade" in refused.value.message
+
+
+@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"mediaType": 1}'])
+def test_a_root_that_is_none_is_a_mistake_of_the_settings(tmp_path: Path, text: str | None) -> None:
+    """A trusted root that is missing, or none, is a wrong setting."""
+    path = tmp_path / "trusted_root.json"
+    if text is not None:
+        path.write_text(text)
+
+    with pytest.raises(Invalid, match="trusted_root") as refused:
+        AttestationVerifier(str(path)).newest_key()
+
+    assert refused.value.code == "bad_setting"
+
+
+def test_the_public_root_is_shipped() -> None:
+    """Without a root of one's own, the one of the public Sigstore is there."""
+    assert AttestationVerifier("").newest_key().year >= 2025
+
+
+@given(st.data())
+def test_a_changed_attestation_is_refused_or_equal(data: st.DataObject) -> None:
+    """Whatever is changed in an attestation, it is refused, or what is kept is the original."""
+    good = _good()
+    text = json.dumps([good])
+    at = data.draw(st.integers(0, len(text) - 1))
+    piece = data.draw(st.sampled_from(["", "A", "0", "x", '"', "1", "[", "{}", "null", "\\u0000"]))
+    mutated = text[:at] + piece + text[at + data.draw(st.integers(0, 3)) :]
+
+    with suppress(Invalid):
+        (held,) = _verifier().verify_all(mutated, NAME, DIGEST)
+        assert dict(held.canonical) == good
+
+
+@cache
+def _good() -> dict[str, Any]:
+    return authority().attest(NAME, DIGEST)
+
+
+@cache
+def _verifier() -> AttestationVerifier:
+    verifier = AttestationVerifier("trusted_root.json")
+    vars(verifier)["root_file"] = _Text(authority().trusted_root)
+    return verifier
+
+
+class _Text:
+    """A file that is a text."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def read_bytes(self) -> bytes:
+        """Return it."""
+        return self._text.encode()
+
+
+def test_no_provenance_is_read_of_noise() -> None:
+    """What is no provenance is an error for who reads it."""
+    with pytest.raises(ValueError, match="Object missing required field"):
+        read_provenance(b"{}")
