@@ -6,6 +6,7 @@ from tools.dependencies import PAGE, direct, licence, locked
 
 ACCEPTED = {
     *("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "MIT", "MIT-0", "PSF-2.0", "public domain"),
+    *("ISC", "Unlicense"),
     *("LGPL-3.0-or-later", "MPL-2.0"),  # those of cvss and certifi, which stay as they are
 }
 EXTRAS = locked("otel") | locked("gcs") | locked("objects")

@@ -27,6 +27,7 @@ LICENCES: Final = {
     "comrak": "BSD-2-Clause",
     "cvss": "LGPL-3.0-or-later",
     "docutils": "public domain AND BSD-2-Clause",
+    "email-validator": "Unlicense",
     "google-api-core": "Apache-2.0",
     "google-auth": "Apache-2.0",
     "google-cloud-core": "Apache-2.0",
@@ -35,8 +36,11 @@ LICENCES: Final = {
     "google-resumable-media": "Apache-2.0",
     "granian": "BSD-3-Clause",
     "h11": "MIT",
+    "id": "Apache-2.0",
     "jinja2": "BSD-3-Clause",
     "libpass": "BSD-3-Clause",
+    "markdown-it-py": "MIT",
+    "mdurl": "MIT",
     "multipart": "MIT",
     "nh3": "MIT",
     "obstore": "MIT",
@@ -45,6 +49,12 @@ LICENCES: Final = {
     "pyasn1": "BSD-2-Clause",
     "pyasn1-modules": "BSD-2-Clause",
     "requests": "Apache-2.0",
+    "rfc3161-client": "Apache-2.0",
+    "rfc3986": "Apache-2.0",
+    "rfc8785": "Apache-2.0",
+    "rich": "MIT",
+    "sigstore-models": "MIT",
+    "sigstore-rekor-types": "Apache-2.0",
 }
 """What the licence files of packages without a `License-Expression` say."""
 TABLES: Final = ("packages", "sizes", "licences")

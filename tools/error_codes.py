@@ -197,6 +197,18 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 remedy="use a new version",
             ),
             ErrorCodes(
+                codes=("invalid_attestations",),
+                statuses=(400,),
+                happened="attestations do not hold, or nobody has signed whose signature counts",
+                remedy="sign again, or upload without, see [attestations](attestations.md)",
+            ),
+            ErrorCodes(
+                codes=("attestations_required",),
+                statuses=(403,),
+                happened="files of this project need attestations",
+                remedy="sign the file, and send them with it",
+            ),
+            ErrorCodes(
                 codes=("no_own_packages",),
                 statuses=(403,),
                 happened="the index has no packages of its own",

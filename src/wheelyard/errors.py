@@ -190,7 +190,8 @@ def missing_extra(user: str, library: str, extra: str, lock: str) -> Invalid:
     return Invalid(
         f"{user} needs {library}, which is not installed. Install 'wheelyard[{extra}]' (as a tool: "
         f"uvx --from 'wheelyard[{extra}]' wheelyard, or pipx run --spec 'wheelyard[{extra}]' "
-        f"wheelyard), or in a clone requirements/{lock}.txt.",
+        "wheelyard). In a clone: .venv/bin/python -m pip install --require-hashes --requirement "
+        f"requirements/{lock}.txt.",
         code="bad_setting",
     )
 

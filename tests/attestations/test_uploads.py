@@ -12,14 +12,17 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.attestations.authority import Authority, Identity, github, gitlab, google
+from tests.exporting.export_fixture import export_to
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.index_pages import JSON
 from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_wheel
-from tests.operations.in_memory_index import ALICE
+from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
+from tests.operations.store_copies import copy_whole
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
+from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.access import Caller, parse_pattern
 from wheelyard.operations.attestations import NO_PUBLISHER, NOT_ACCEPTED
 from wheelyard.operations.lifecycle import Selection
@@ -32,6 +35,10 @@ from wheelyard.settings.sections import (
     ServerSettings,
     Settings,
 )
+from wheelyard.storage.base import Stores
+from wheelyard.storage.memory import MemoryStore
+from wheelyard.storage.spool import Spool
+from wheelyard.wiring.build import build_index
 
 PUBLISHERS: Final = (
     {
@@ -357,6 +364,31 @@ def test_the_provenance_goes_and_comes_with_the_file(
     assert provenance(server).body == kept
     assert server.index.server.check.run(rebuild=False, sweep=True).problems == []
     assert provenance(server).body == kept
+
+
+def test_a_site_and_a_copy_have_it(
+    server: InProcessServer, authority: Authority, tmp_path: Path
+) -> None:
+    """A static site has the provenance as the server serves it, and so has a copy."""
+    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+    kept, site = provenance(server).body, tmp_path / "site"
+    requested = RequestedOptions(base_url="https://wheels.acme.dev")
+
+    export_to(server.index, site, requested)
+
+    assert (site / PAGE[1:]).read_bytes() == kept
+    page = json.loads((site / "simple/widget/index.json").read_bytes())
+    assert page["files"][0]["provenance"] == f"https://wheels.acme.dev{PAGE}"
+    target = build_index(
+        Stores.of(MemoryStore(lambda: 0.0)), Spool(tmp_path), Settings(), fake_runtime(Clock(), 9)
+    )
+    copy_whole(server.index, target)
+    listed = target.projects.get(WIDGET_NAME).files[0]
+    assert target.files.provenance(WIDGET_NAME, listed) == kept
+    assert target.server.check.run(rebuild=False).problems == []
+    server.index.lifecycle.change("delete", ALICE, WIDGET_NAME, Selection(ONE), "gone")
+    export_to(server.index, site, requested)
+    assert not (site / PAGE[1:]).exists()
 
 
 def test_a_lost_provenance_is_said(server: InProcessServer, authority: Authority) -> None:

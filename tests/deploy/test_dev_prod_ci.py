@@ -118,9 +118,8 @@ class Walk:
         text = text.replace(HOST, "localhost").replace("port = 443", f"port = {self.port}")
         text = text.replace("YOUR-PASSWORD", PASSWORD)
         return text.replace(
-            'url = "https://index.example.com/simple/"\nfile_hosts = ["files.example.com"]\n',
-            f'url = "{self.upstream.url}"\nfile_hosts = ["{self.upstream.file_host}"]\n'
-            'allow_private_networks = ["127.0.0.0/8"]\n',
+            'url = "https://index.example.com/simple/"\n',
+            f'url = "{self.upstream.url}"\nallow_private_networks = ["127.0.0.0/8"]\n',
         )
 
     def type_on_server(self, text: str, folder: str) -> str:
@@ -214,7 +213,8 @@ def test_its_lines_lead_from_an_empty_machine_to_prod(walk: Walk, tmp_path: Path
     assert restart
     # one line of standard input is for one password
     answers = [walk.type_on_server(line, "/root/wheelyard") for line in before.splitlines()]
-    assert "settings: /etc/wheelyard/wheelyard.toml" in answers[-1]
+    assert "settings: /etc/wheelyard/wheelyard.toml" in answers[-2]
+    assert "+ index prod" in answers[-1]
     with running_service(walk, tmp_path / "log.txt"):
         assert "nothing to change" in walk.type_on_server(after, "/root/wheelyard")
         publish_and_promote(walk, by_section[6], tmp_path / "acme-core")

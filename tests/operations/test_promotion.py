@@ -274,6 +274,15 @@ def test_rights_in_both_indexes_count(
         promotion.promote(DEMO, ONE)
 
 
+def test_a_refusal_names_a_token_for_both_indexes(indexes: TwoIndexes) -> None:
+    """Who may not upload to the target hears of a token that has rights in both indexes."""
+    with pytest.raises(Forbidden) as refused:
+        indexes.promotion(READER, READER).promote(DEMO, ONE)
+
+    assert refused.value.advice is not None
+    assert refused.value.advice.index == "dev,prod"
+
+
 def test_an_index_is_not_promoted_to_itself(indexes: TwoIndexes) -> None:
     """The two indexes have to be different ones."""
     promotion = indexes.promotion()

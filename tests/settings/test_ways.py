@@ -13,6 +13,7 @@ from wheelyard.settings.value_checks import unpack
 EVERY: Final = [each for each in all_settings().values() if each.variable]
 BASE: Final[Mapping[str, Mapping[str, Any]]] = {
     "server": {"certificate": "/etc/chain.pem", "key": "/etc/key.pem"},
+    "attestations": {"accept": True},
     "store": {"location": "gs://kept", "files": "gs://open"},
     "google": {"id_token": {"audience": ["https://packages.example.com"]}},
     "upstream": {"url": "https://index.example.com/simple/", "enabled": False},

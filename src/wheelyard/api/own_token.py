@@ -106,7 +106,8 @@ def check_token(server: Url, token: ApiToken, runtime: Runtime) -> tuple[CallerR
         )
     if not caller.rights:
         raise Forbidden(
-            f"{server.redacted} knows this token, which may do nothing there. Make one that may."
+            f"{server.redacted} knows this token, which may do nothing there. Make one that may, "
+            "or log in to the index that it is for."
         )
     return caller.rights
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from wheelyard.upstream.merged_listing import MergedListing
 
 
-ROOTS: Final = ("simple/", "project/", "pypi/")
+ROOTS: Final = ("simple/", "project/", "pypi/", "integrity/")
 """The folders in which each project has a folder of its own."""
 PAGE_PREFIXES: Final = (*ROOTS, "-/", "setup/", INDEX, "search.json", "feed.xml", *COMMON_PATHS)
 """The folders of all pages, which end with a slash, and the pages outside of them."""

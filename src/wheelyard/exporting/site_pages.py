@@ -58,6 +58,9 @@ def project_questions(project: Listing, history: Iterable[int]) -> Iterator[Ques
     yield Question(f"simple/{name}/", SIMPLE_JSON, "index.json")
     if releases:
         yield Question(f"pypi/{name}/json", ANY)
+    for file in project.files:
+        if file.has_provenance:
+            yield Question(f"integrity/{name}/{file.version}/{file.filename}/provenance", ANY)
     for release in releases:
         folder = f"project/{name}/{release.version}/"
         if has_requirements_file(release):

@@ -100,6 +100,12 @@ class IndexContext(Struct, frozen=True, kw_only=True):
     """The counts of downloads, or None if they are not counted, as for a static site."""
     files_from_page: str
     """The URL of the folder of files, relative to a project's page or absolute."""
+    provenance_root: str
+    """
+    The URL below which the provenance of files is, or empty if pages can name none.
+
+    PEP 740 asks for an absolute URL, which is https here.
+    """
 
     @property
     def files_from_root(self) -> str:
@@ -110,18 +116,6 @@ class IndexContext(Struct, frozen=True, kw_only=True):
     def packages_from_root(self) -> str:
         """The URL of the same folder under the name that it has at PyPI, as bandersnatch wants."""
         return f"{self._root}/packages"
-
-    @property
-    def provenance_root(self) -> str:
-        """
-        The URL below which the provenance of files is, or empty if pages can name none.
-
-        PEP 740 asks for an absolute URL, and browsers and clients for https.
-        """
-        url = self.index.settings.server.public_url.rstrip("/")
-        if self.process.site is not None or not url.startswith("https://"):
-            return ""
-        return f"{url}/integrity"
 
     @property
     def _root(self) -> str:

@@ -116,6 +116,7 @@ def _context(
     if process.site is not None:
         policy = replace(policy, visitor=process.site.caller)
         files_from_page = process.site.files_url or FILES_FROM_DETAIL
+    url = index.settings.server.public_url.rstrip("/")
     return IndexContext(
         process=process,
         index=replace(index, uploads=replace(index.uploads, descriptions=process.descriptions)),
@@ -126,6 +127,7 @@ def _context(
         remembered=responses,
         downloads=index.downloads if process.counts_downloads else None,
         files_from_page=files_from_page,
+        provenance_root=f"{url}/integrity" if url.startswith("https://") else "",
     )
 
 

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
-from msgspec.json import decode
 from packaging.utils import NormalizedName
 
 from wheelyard.errors import INVALID_ATTESTATIONS, Forbidden, Invalid
@@ -101,12 +100,6 @@ class AttestationRules(Struct, frozen=True):
             scope = publisher.scope
             if scope.holds_in(self.index) and scope.permits(Action.UPLOAD, name):
                 yield publisher
-
-
-def warnings_without_rules(upload: SpooledUpload) -> tuple[str, ...]:
-    """Return the warning of an index without such rules that has kept nothing of what was sent."""
-    # an empty list is what a client may send that has none
-    return (NOT_ACCEPTED,) if upload.attestations and decode(upload.attestations) else ()
 
 
 def _publisher_of(attestation: "Attestation", publishers: "tuple[Publisher, ...]") -> "Publisher":

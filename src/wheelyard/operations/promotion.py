@@ -152,7 +152,14 @@ class Promotion(Struct, frozen=True):
                 f"The index {home.title} has no packages of its own. Promote from the one that has "
                 f"{quoted(name)}."
             )
-        self.target.uploads.permit_project(name, self.target.caller)
+        try:
+            self.target.uploads.permit_project(name, self.target.caller)
+        except Forbidden as refusal:
+            if refusal.advice is not None and refusal.advice.right:
+                # a token that promotes has rights in both
+                both = f"{self.source.name},{self.target.name}"
+                refusal.advice = replace(refusal.advice, index=both)
+            raise
         try:
             project = self.source.projects.get_current(name)
         except NotFound:

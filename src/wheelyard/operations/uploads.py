@@ -55,11 +55,7 @@ from wheelyard.model.project import (
     Project,
 )
 from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
-from wheelyard.operations.attestations import (
-    AttestationRules,
-    SentAttestations,
-    warnings_without_rules,
-)
+from wheelyard.operations.attestations import NOT_ACCEPTED, AttestationRules, SentAttestations
 from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.quotas import FileQuotas, QuotaCheck
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
@@ -400,9 +396,9 @@ class Uploads(Struct, frozen=True):
 
     def _check_attestations(self, upload: SpooledUpload, caller: Caller) -> SentAttestations:
         """Return what becomes of the attestations of an upload. Raises as `AttestationRules`."""
-        if self.attestations is None:
-            return SentAttestations(warnings=warnings_without_rules(upload))
-        return self.attestations.check(upload, caller)
+        if self.attestations is not None:
+            return self.attestations.check(upload, caller)
+        return SentAttestations(warnings=(NOT_ACCEPTED,) if upload.has_attestations else ())
 
     def _add_provenance(
         self, name: NormalizedName, file: File, provenance: bytes, caller: Caller

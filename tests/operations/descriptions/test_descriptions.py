@@ -91,8 +91,11 @@ def processes() -> set[int]:
 
 
 def _command_line(process: int) -> bytes:
-    # a dead process has none
-    return Path(f"/proc/{process}/cmdline").read_bytes() or b"descriptions.child"
+    try:
+        # a dead process has none
+        return Path(f"/proc/{process}/cmdline").read_bytes() or b"descriptions.child"
+    except (FileNotFoundError, ProcessLookupError):  # it has just been waited for
+        return b""
 
 
 def test_markdown_looks_as_on_pypi(descriptions: Descriptions) -> None:

@@ -92,7 +92,7 @@ def test_an_approval_that_is_not_enough(wheelyard: Typed, typed: tuple[str, Path
     done = wheelyard("upstream", "approve", "requests", "2.0", *typed, **snapshot)
 
     assert (done.returncode, done.stdout[:23]) == (0, "requests 2.0: approved\n")
-    assert "still hidden: requests 2.0 was uploaded on" in done.stderr
+    assert "still hidden: requests 2.0 appeared on" in done.stderr
 
 
 def test_private_and_unknown_names_are_told_apart(
