@@ -149,12 +149,12 @@ def test_what_does_not_hold_is_refused(verifier: AttestationVerifier, case: str)
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("[]", "There are 0, and 1 to 2"),
+        ("[]", "there are 0, and 1 to 2"),
         ("{}", "no list"),
         ("null", "no list"),
         ("[1]", "no object"),
-        ("[{}, {}, {}]", "There are 3"),
-        (f"[{','.join(['{}'] * 170_000)}]", "There are 170000"),
+        ("[{}, {}, {}]", "there are 3"),
+        (f"[{','.join(['{}'] * 170_000)}]", "there are 170000"),
         ("[{}]", "no attestation"),
     ],
 )

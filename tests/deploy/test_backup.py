@@ -195,17 +195,23 @@ def test_one_project_is_brought_back(store: Path, tmp_path: Path) -> None:
 def test_as_it_was(store: Path, tmp_path: Path) -> None:
     """The lines for a day in the past bring back what was deleted since, and nothing newer."""
     before = opened(store).projects.get(DEMO).files
+    opened(store).server.index_administration.add({"name": "dev"}, "local:test")
+    take(opened(store).named("dev"), tmp_path / "dist", "demo")
     backup = tmp_path / "backup"
     assert called(tmp_path, environment(tmp_path), "copy", store, backup).returncode == 0
     moment = system_runtime().now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     index = opened(store)
     publishing(store, tmp_path / "dist")(1)
+    dev = index.named("dev")
+    assert [file.version for file in dev.projects.get(DEMO).files] == ["1.0"]
+    take(dev, tmp_path / "dist", "demo", version="2.0")
     index.lifecycle.change("delete", ALICE, DEMO, Selection(Version("1.0")), "")
     index.lifecycle.change("yank", ALICE, DEMO, Selection(Version("2.0")), "")
 
     typed("### Restore to a point in time", store, backup, TIME=moment, BACKUP=str(backup))
 
     index = opened(store)
+    assert [file.version for file in index.named("dev").projects.get(DEMO).files] == ["1.0"]
     assert index.projects.get(DEMO).files == before
     assert index.projects.names.get_current().names == ("demo", "other")
     take(index, tmp_path / "dist", "demo", version="5.0")

@@ -124,19 +124,19 @@ class AttestationVerifier:
         try:
             sent = _LISTS.decode(text)
         except (DecodeError, RecursionError) as error:
-            raise _invalid("They are no list of objects.") from error
+            raise _invalid("they are no list of objects.") from error
         if not 1 <= len(sent) <= MAX_ATTESTATIONS:
-            raise _invalid(f"There are {len(sent)}, and 1 to {MAX_ATTESTATIONS} are taken.")
+            raise _invalid(f"there are {len(sent)}, and 1 to {MAX_ATTESTATIONS} are taken.")
         verified = tuple(self._verify_json(attestation, filename, sha256) for attestation in sent)
         if len({attestation.predicate_type for attestation in verified}) < len(verified):
-            raise _invalid("Two of them are of one predicate type.")
+            raise _invalid("two of them are of one predicate type.")
         return verified
 
     def _verify_json(self, text: Raw, filename: str, sha256: str) -> Attestation:
         try:
             return self.verify(_OBJECTS.decode(text), filename, sha256)
         except (DecodeError, RecursionError) as error:
-            raise _invalid("One of them is no object.") from error
+            raise _invalid("one of them is no object.") from error
 
     def verify(self, raw: Mapping[str, Any], filename: str, sha256: str) -> Attestation:
         """Return one attestation as it is kept, if it holds for a file. Raises as `verify_all`."""
@@ -152,7 +152,7 @@ class AttestationVerifier:
             parsed = Parsed.model_validate(raw)
             entries = parsed.verification_material.transparency_entries
             if len(entries) != 1:  # only the first one would be verified
-                raise _invalid("One of them has more than one log entry.")
+                raise _invalid("one of them has more than one log entry.")
             bundle = parsed.to_bundle()
             self._require_known_log(bundle.log_entry._inner.log_id.key_id)  # noqa: SLF001
             payload_type, payload = verifier.verify_dsse(bundle, _AnySigner())
@@ -161,15 +161,15 @@ class AttestationVerifier:
             canonical = Parsed.from_bundle(bundle).model_dump(mode="json")
         except ValidationError as error:
             first = error.errors()[0]
-            raise _invalid(f"One is no attestation: {first['msg']}.") from error
+            raise _invalid(f"one is no attestation: {first['msg']}.") from error
         except (AttestationError, Error, ExtensionNotFound, ValueError) as error:
             reason = str(error) or type(error).__name__
             raise _invalid(
-                f"One does not hold: {escaped(reason)[:_REASON_LIMIT_CHARS]}."
+                f"one does not hold: {escaped(reason)[:_REASON_LIMIT_CHARS]}."
             ) from error
         predicate_type = _checked_statement(payload_type, payload, filename, sha256)
         if predicate_type not in {kind.value for kind in AttestationType}:
-            raise _invalid(f"The predicate type {quoted(predicate_type)} is unknown.")
+            raise _invalid(f"the predicate type {quoted(predicate_type)} is unknown.")
         return Attestation(signer, predicate_type, canonical)
 
     def _verifier(self) -> "Verifier":
@@ -204,7 +204,7 @@ class AttestationVerifier:
         logs = self._root.tlogs
         if key_id not in {log.log_id.key_id for log in logs if log.log_id is not None}:
             raise _invalid(
-                "One is signed with another authority, or with a key that is newer than the "
+                "one is signed with another authority, or with a key that is newer than the "
                 f"trusted root of this index, whose newest key is of {self.newest_key():%Y-%m-%d}. "
                 "If Sigstore has newer ones, the operator of this index has to upgrade."
             )
@@ -237,16 +237,16 @@ def _checked_statement(kind: str, payload: bytes, filename: str, sha256: str) ->
     try:
         statement = _STATEMENTS.decode(payload)
     except ValueError as error:
-        raise _invalid("One is no statement of in-toto.") from error
+        raise _invalid("one is no statement of in-toto.") from error
     if kind != PAYLOAD_TYPE or statement.kind != STATEMENT_TYPE:
-        raise _invalid("One is no statement of in-toto.")
+        raise _invalid("one is no statement of in-toto.")
     if len(statement.subject) != 1:
-        raise _invalid(f"One is about {len(statement.subject)} files.")
+        raise _invalid(f"one is about {len(statement.subject)} files.")
     subject = statement.subject[0]
     if _parsed(subject.name) is None or _parsed(subject.name) != _parsed(filename):
-        raise _invalid(f"One is about {quoted(subject.name)}, and not about {quoted(filename)}.")
+        raise _invalid(f"one is about {quoted(subject.name)}, and not about {quoted(filename)}.")
     if subject.digest.get("sha256") != sha256:
-        raise _invalid("One is about a file of this name with another SHA-256.")
+        raise _invalid("one is about a file of this name with another SHA-256.")
     return statement.predicate_type
 
 
@@ -262,7 +262,7 @@ def _parsed(filename: str) -> object:
 
 def _invalid(why: str) -> Invalid:
     return Invalid(
-        f"The attestations do not hold. {why} Sign the file again, or upload it without.",
+        f"The attestations do not hold: {why} Sign the file again, or upload it without.",
         code=INVALID_ATTESTATIONS,
     )
 

@@ -401,9 +401,9 @@ class DocumentCache(Generic[T]):
             and not self._is_unknown(key)
         ):
             # not NotFound: an installer that gets 404 continues with its next index
-            raise damaged(
-                f"The document {self._folder}{key} was there, and is gone. Restore the "
-                "store from a backup. If that was done, restart the server."
+            raise lost(
+                f"The document {self._folder}{key} was there, and is gone. If the store was "
+                "restored from a backup, restart the server."
             )
         if stored is None:
             snapshot = Snapshot(None, ABSENT, now, now, 0)

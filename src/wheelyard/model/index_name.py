@@ -25,8 +25,8 @@ DATED: Final = "as-of-"
 """The beginning of the name of the view of a day."""
 _DATED: Final = re.compile(rf"{DATED}[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}", re.ASCII)
 _WORDS: Final = (
-    "simple pypi legacy files project api raw packages health ready metrics setup static search "
-    "upstream wheelyard-export"
+    "simple pypi legacy files project api raw packages integrity health ready metrics setup static "
+    "search upstream wheelyard-export"
 )
 RESERVED_INDEX_NAMES: Final = frozenset(_WORDS.split())
 """First segments of paths of the routes and of sites, and words with a meaning in layers."""

@@ -30,7 +30,7 @@ TABLE_SECRETS: Final = frozenset({"password", "secret"})
 """Keys of tables that come from the environment alone."""
 LARGEST: Final = 10**9
 """The largest number of anything."""
-_ROUTES: Final = "simple pypi legacy files project api raw packages health ready metrics"
+_ROUTES: Final = "simple pypi legacy files project api raw packages integrity health ready metrics"
 RESERVED_ROOTS: Final = frozenset(_ROUTES.split())
 """First path segments of the routes, which no `server.roots` may have."""
 
