@@ -165,6 +165,8 @@ def reads(harness: AccessHarness, name: str) -> dict[str, RouteCase]:
         "journal": RouteCase(f"/api/v1/projects/{name}/journal"),
         "journal, later": RouteCase(f"/api/v1/projects/{name}/journal?after=1"),
         "downloads": RouteCase(f"/api/v1/projects/{name}/downloads?days=7"),
+        "provenance": RouteCase(f"/integrity/{name}/1.0/{file}/provenance", 404),
+        "provenance, API": RouteCase(f"/api/v1/projects/{name}/provenance?filename={file}", 404),
         "client projects": RouteCase(f"/api/v1/client-projects?project={name}"),
         "client projects, other spelling": RouteCase(f"/api/v1/client-projects?project={odd}"),
         "page for people": RouteCase(f"/project/{name}/"),

@@ -181,5 +181,5 @@ def test_every_operation_is_asked_for() -> None:
 
     of_releases = ("delete-now", "restore", "pin", "unpin", "promote")
     later = {f"projects/{{name}}/{what}" for what in of_releases} | {"retention", "retention/run"}
-    later |= {"tokens/change", "tables", "tables/apply"}
+    later |= {"tokens/change", "tables", "tables/apply", "projects/{name}/provenance"}
     assert left == {"upstream/why", "upstream/refresh", "health", "settings", *later}

@@ -14,7 +14,7 @@ from packaging.version import Version
 from tests.attestations.authority import Authority, Identity, github, gitlab, google
 from tests.exporting.export_fixture import export_to
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
-from tests.http.index_pages import JSON
+from tests.http.index_pages import JSON, versions
 from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
@@ -284,6 +284,34 @@ def test_pages_name_the_provenance(server: InProcessServer, authority: Authority
 
     assert [file.get("provenance") for file in files] == [url, None]
     assert html.count(f' data-provenance="{url}"') == 1
+
+
+def test_the_page_of_the_release_says_who_has_signed(
+    server: InProcessServer, authority: Authority
+) -> None:
+    """The page of the release names publisher, ref, commit and run, and the list marks the file."""
+    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+    html = ("Accept", "text/html")
+
+    page = server.get("/project/widget/", html).body.decode()
+
+    for text in ("GitHub acme/widget", "release.yml", "refs/tags/v1.0", "c" * 12):
+        assert f">{text}<" in page
+    assert 'href="https://github.com/acme/widget/actions/runs/1/attempts/1"' in page
+    assert f'href="../../integrity{PAGE.removeprefix("/integrity")}"' in page
+    assert ">attested<" in server.get("/project/widget/1.0/files/", html).body.decode()
+
+
+def test_a_rule_asks_for_attestations(server: InProcessServer, authority: Authority) -> None:
+    """An index whose rule asks for attestations shows the private files that have some."""
+    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+    upload(server, make_wheel("widget", "2.0"))
+    administration = server.index.server.index_administration
+    administration.add(
+        {"name": "signed", "layers": ["main"], "attested": True, "read": "anyone"}, "local:test"
+    )
+
+    assert versions(server, "/signed/simple/widget/") == ["1.0"]
 
 
 def test_the_provenance_is_negotiated(server: InProcessServer, authority: Authority) -> None:

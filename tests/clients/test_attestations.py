@@ -1,6 +1,7 @@
 """Attestations that real clients send, and what other tools make of what the index serves."""
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -9,7 +10,7 @@ import httpx2
 import pytest
 
 from tests.attestations.authority import PUBLISH, SLSA, Authority, github
-from tests.clients.harness import Sandbox, program
+from tests.clients.harness import SOURCE, Sandbox, program, wheelyard
 from tests.clients.projects import Builder, Built, sha256
 from tests.clients.servers import Server, running_server
 from tests.index_tables import put_tables_at, toml_of
@@ -24,7 +25,13 @@ PUBLISHER: Final = {
     "repository_id": 1001,
     "owner_id": 2002,
     "workflow": "release.yml",
-    "projects": ["yard-signed-twine", "yard-signed-uv", "yard-forged", "yard-later"],
+    "projects": [
+        "yard-signed-twine",
+        "yard-signed-uv",
+        "yard-forged",
+        "yard-later",
+        "yard-verified",
+    ],
 }
 
 
@@ -174,3 +181,32 @@ def test_a_second_upload_adds_them(
     assert publish("uv", index, sandbox, wheel)[0] == 0
 
     assert len(attestations_in(provenance_of(index, project).json())) == 1
+
+
+def test_the_command_verifies_a_file(
+    index: Server, authority: Authority, sandbox: Sandbox, build: Builder, tmp_path: Path
+) -> None:
+    """`wheelyard verify` says who has signed a file, by a server or by its store."""
+    project = build("hatchling", "yard-verified")
+    wheel = sign(authority, sandbox, project, PUBLISH)
+    assert publish("uv", index, sandbox, wheel)[0] == 0
+    root = tmp_path / "trusted_root.json"
+    root.write_text(authority.trusted_root)
+    options = (wheel.name, "--trusted-root", str(root))
+
+    by_server = wheelyard(sandbox, "verify", *options, "--server", index.url)
+    by_store = wheelyard(sandbox, "verify", *options, "--store", index.store)
+
+    assert by_server == by_store
+    assert f"{wheel.name}: signed by https://github.com/acme/widget/.github" in by_server
+    refused = sandbox.attempt(
+        *(sys.executable, "-m", "wheelyard", "verify", wheel.name, "--server", index.url),
+        **SOURCE,
+    )
+    assert refused.returncode == 1
+    assert "another authority, or with a key that is newer" in refused.stderr
+    wheel.write_bytes(b"?")
+    other = sandbox.attempt(
+        *(sys.executable, "-m", "wheelyard", "verify", *options, "--server", index.url), **SOURCE
+    )
+    assert (other.returncode, "another SHA-256" in other.stderr) == (1, True)

@@ -44,7 +44,13 @@ OF_PROJECTS: Final = (
 )
 OF_EACH_INDEX: Final = {
     *("GET projects", "GET projects/{name}", "GET projects/{name}/journal"),
-    *("GET projects/{name}/downloads", "GET changes", "GET client-projects", "GET names"),
+    *(
+        "GET projects/{name}/downloads",
+        "GET projects/{name}/provenance",
+        "GET changes",
+        "GET client-projects",
+        "GET names",
+    ),
     *("GET usage", "GET whoami", "GET upstream/why"),
     *(f"POST projects/{{name}}/{verb}" for verb in OF_PROJECTS),
 }

@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.json import encode
 
 from wheelyard.api.operation import Call
-from wheelyard.errors import Unavailable, WheelyardError
+from wheelyard.errors import Invalid, Unavailable, WheelyardError
 from wheelyard.model.decoding import counted, escaped, readable_size
 from wheelyard.model.index_name import MAIN
 from wheelyard.operations.server_state import ServerState
@@ -86,6 +86,7 @@ def _parts(index: Index) -> Iterator[HealthPart]:
     if index.upstream is not None:
         yield from _upstream_parts(index.upstream)
     yield from _public_files_parts(index)
+    yield from _attestation_parts(index)
     for certificate in tls_files(index.settings):
         text = f"Valid until {certificate.value.expires:%Y-%m-%d %H:%M} UTC."
         yield HealthPart("certificate", "warning" if certificate.warnings else "ok", text)
@@ -95,6 +96,19 @@ def _parts(index: Index) -> Iterator[HealthPart]:
         if file.fault:
             text = f"{file.fault} What it said before is in force."
         yield HealthPart(escaped(str(file.path)), "failed" if file.fault else "ok", text)
+
+
+def _attestation_parts(index: Index) -> Iterator[HealthPart]:
+    verifier = index.server.attestation_verifier
+    if verifier is None:
+        return
+    try:
+        newest = verifier.newest_key()
+    except Invalid as fault:
+        yield HealthPart("attestations", "failed", fault.message)
+        return
+    text = f"They are compared with {escaped(verifier.title)}, whose newest key is of"
+    yield HealthPart("attestations", "ok", f"{text} {newest:%Y-%m-%d}.")
 
 
 def _server_part(index: Index) -> HealthPart:

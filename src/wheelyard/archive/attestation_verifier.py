@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
@@ -95,6 +96,22 @@ class AttestationVerifier:
             return Path(str(files("sigstore") / _SHIPPED_ROOT))
         except ModuleNotFoundError as error:
             raise _missing_extra() from error
+
+    def require_usable(self) -> None:
+        """
+        Do nothing if the extra and the file are there, without an import of the extra.
+
+        Raises Invalid (code `bad_setting`) otherwise.
+        """
+        if any(find_spec(name) is None for name in ("pypi_attestations", "sigstore")):
+            raise _missing_extra()
+        if self._trusted_root and not self.root_file.is_file():
+            raise self._unreadable_root("there is no such file")
+
+    @property
+    def title(self) -> str:
+        """The trusted root in words."""
+        return self._trusted_root or "the public Sigstore"
 
     def newest_key(self) -> datetime:
         """
@@ -194,10 +211,14 @@ class AttestationVerifier:
             return TrustedRoot.from_json(path.read_bytes())
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "it is no trusted root of Sigstore"
-            raise Invalid(
-                f"attestations.trusted_root: {escaped(str(path))} cannot be read: {why}.",
-                code="bad_setting",
-            ) from error
+            raise self._unreadable_root(why) from error
+
+    def _unreadable_root(self, why: str) -> Invalid:
+        return Invalid(
+            f"attestations.trusted_root: {escaped(str(self.root_file))} cannot be read: {why}. "
+            "Name the trusted_root.json of a Sigstore, or leave it out.",
+            code="bad_setting",
+        )
 
     def _require_known_log(self, key_id: bytes) -> None:
         """Raise Invalid for the key of a log that the trusted root does not know."""

@@ -38,6 +38,7 @@ COMMAND_GROUPS: Final = {
     "Manage": {
         "list": "list the projects, or the files of one",
         "why": "say what clients get of a project, and why not the rest",
+        "verify": "say who has signed a file, and whether that holds",
         "downloads": "print how often a project was downloaded",
         "journal": "print who did what, when, and with which credential",
         "usage": "print how much each project stores",
@@ -113,6 +114,7 @@ COMMAND_MODULES: Final = {
     "upload": "publish_commands",
     "upstream": "upstream_commands",
     "usage": "store_commands",
+    "verify": "verify_command",
     "why": "why_command",
     "yank": "release_commands",
 }

@@ -40,6 +40,7 @@ from wheelyard.settings.sections import (
     Settings,
     require_sign_in_secrets,
 )
+from wheelyard.wiring.attestations import require_attestations
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import system_runtime
@@ -238,6 +239,7 @@ def run_index(
         message = "server.read_only: a server that only reads imports nothing."
         raise Invalid(f"{message} Leave the setting out, or --watch.", code="bad_setting")
     require_telemetry(settings)
+    require_attestations(settings)
     require_sign_in_secrets(settings)
     # these raise Invalid before a store is made
     _require_folders(options.places, settings.store.location)

@@ -42,6 +42,7 @@ from wheelyard.settings.sections import (
     require_sign_in_secrets,
 )
 from wheelyard.storage.location import is_bucket
+from wheelyard.wiring.attestations import build_verifier, require_attestations
 from wheelyard.wiring.build import index_without_store, open_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import (
@@ -101,6 +102,7 @@ def check() -> None:
         warn(sentence)
     warn_of(settings_warnings(settings, authenticator))
     require_telemetry(settings)
+    require_attestations(settings)
     require_sign_in_secrets(settings)
     _check_address(settings.server)
     if index.upstream is not None:
@@ -241,6 +243,10 @@ def _summary(settings: Settings, config_source: str) -> Iterator[str]:
     yield f"address: {server.host}, port {server.port}; people reach it at {settings.index_url}"
     for file in tls_files(settings):
         yield f"TLS: by this server, until {file.value.expires:%Y-%m-%d %H:%M} UTC"
+    verifier = build_verifier(settings)
+    if verifier is not None:
+        root = f"{verifier.title}, whose newest key is of {verifier.newest_key():%Y-%m-%d}"
+        yield f"attestations: kept if they hold for {root}"
     location, tokens = settings.store.location, access.credentials_store
     is_folder = not is_bucket(location) and location != MEMORY_LOCATION
     is_new = is_folder and not Path(location, keys.FORMAT).is_file()

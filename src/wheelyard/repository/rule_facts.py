@@ -102,8 +102,8 @@ class FactFinder:
         Yield the facts about the files of a private project, in their order.
 
         Who may publish here has approved what they publish. Databases of advisories are about
-        public packages, and this index keeps no attestations. A promoted file counts from its
-        promotion on. Raises Unavailable if the store does not answer.
+        public packages. The provenance that a file has was verified at its upload. A promoted file
+        counts from its promotion on. Raises Unavailable if the store does not answer.
         """
         read = partial(self._files.core_metadata, project.name)
         for file in project.files:
@@ -119,6 +119,7 @@ class FactFinder:
                 is_exempt=exempt is not None,
                 is_private=True,
                 is_yanked=file.yanked is not None,
+                is_attested=file.has_provenance,
             )
 
     def state(self, page: "UpstreamPage", now: datetime) -> PublicState:

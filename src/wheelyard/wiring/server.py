@@ -37,6 +37,7 @@ from wheelyard.settings.validation import stored_grant_warnings
 from wheelyard.storage.base import Stores
 from wheelyard.storage.forwarding import StoreMetrics
 from wheelyard.storage.spool import Spool
+from wheelyard.wiring.attestations import build_verifier
 from wheelyard.wiring.authentication import build_publishers
 from wheelyard.wiring.indexes import Indexes
 from wheelyard.wiring.stores import StoreTraits, upstream_store
@@ -289,13 +290,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
     @cached_property
     def attestation_verifier(self) -> "AttestationVerifier | None":
         """What verifies attestations, or None while none are kept."""
-        settings = self.settings.attestations
-        if not settings.accept:
-            return None
-        # nothing of it is loaded while it is off
-        from wheelyard.archive.attestation_verifier import AttestationVerifier
-
-        return AttestationVerifier(settings.trusted_root)
+        return build_verifier(self.settings)
 
     @cached_property
     def kept_size(self) -> "KeptSize":

@@ -77,7 +77,7 @@ def test_a_token_promotes_to_its_index(tmp_path: Path) -> None:
         refused = post(server, token_of(server, ""))
         assert (refused[0], refused[1]["error"]) == (403, "forbidden")
         assert "may not upload to 'demo' in the index prod." in refused[1]["message"]
-        assert "--can upload --project demo --index prod'" in refused[1]["message"]
+        assert "--can upload --project demo --index main,prod'" in refused[1]["message"]
 
         assert post(server, token_of(server))[0] == 200
 

@@ -10,7 +10,7 @@ from math import inf
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from msgspec import Struct
+from msgspec import DecodeError, Struct
 from msgspec.structs import replace
 from packaging.utils import NormalizedName
 
@@ -24,9 +24,11 @@ from wheelyard.http.resolver import OpenListing, PrivateFiles
 from wheelyard.http.responses import load_projects, page_cache_headers, page_response
 from wheelyard.http.web_pages import ReleaseMetadata, TemporaryPage
 from wheelyard.model.access import Action
+from wheelyard.model.attestations import read_provenance
 from wheelyard.model.distribution_filename import listed_version, parse_version
 from wheelyard.model.downloads import SHOWN_DAYS, DownloadReport
 from wheelyard.model.grants import Grants
+from wheelyard.model.project import File
 from wheelyard.rendering.listing import ShownFile
 from wheelyard.rendering.project_facts import (
     ProjectFacts,
@@ -51,6 +53,7 @@ from wheelyard.rendering.web.project_pages import (
     project_page,
     releases_page,
 )
+from wheelyard.rendering.web.provenance import ShownProvenance, shown_signers
 from wheelyard.rendering.web.public_package import notes_on, public_package
 from wheelyard.rendering.web.release_page import (
     ReleaseContent,
@@ -141,6 +144,7 @@ def answer_description(request: IndexRequest) -> Response:
 
     def render() -> bytes:
         content = _described(request, _content(place, metadata, seen))
+        content = replace(content, provenance=_provenance(request, place))
         if place.is_release:
             page = release_page(request.web.environment, place.viewer, content)
         else:
@@ -359,6 +363,21 @@ def _content(place: _Place, metadata: ReleaseMetadata, seen: _Neighbours) -> Rel
         linked_names=seen.linked_names,
         is_final=not metadata.is_missing,
     )
+
+
+def _provenance(request: IndexRequest, place: _Place) -> ShownProvenance | None:
+    """Return the provenance of the file that describes the release, or of another one, or None."""
+    assert place.release is not None  # noqa: S101 - asked before
+    files = (place.release.metadata_file, *place.release.files)
+    file = next((file for file in files if isinstance(file, File) and file.has_provenance), None)
+    if file is None:
+        return None
+    # one that is lost or damaged is for check to say
+    with suppress(Unavailable, DecodeError):
+        body = request.context.index.files.provenance(place.listing.name, file)
+        signers = tuple(shown_signers(read_provenance(body)))
+        return ShownProvenance(file.filename, file.version, signers)
+    return None
 
 
 def _described(request: IndexRequest, content: ReleaseContent) -> ReleaseContent:

@@ -44,6 +44,7 @@ from wheelyard.rendering.web.project_frame import (
     ProjectFrame,
     version_path,
 )
+from wheelyard.rendering.web.provenance import ShownProvenance
 from wheelyard.rendering.web.public_package import OriginNotes
 
 USERS_SHOWN: Final = 500
@@ -130,6 +131,8 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
     """The names that dependencies are linked to: projects of this index that may be shown."""
     is_final: bool = True
     """Whether a later page of the same release would show the same."""
+    provenance: ShownProvenance | None = None
+    """That of one of its files, or None if none has one."""
 
     @property
     def needs(self) -> dict[str, object]:
@@ -157,6 +160,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "keywords": _keywords(core.keywords or ""),
             "classifiers": _classifier_groups(core.classifiers),
             "description": self.description,
+            "provenance": self.provenance,
             "files": files_in_short(
                 environment, name, release, "../" if self.head.is_release else ""
             ),

@@ -1,0 +1,129 @@
+"""`wheelyard verify`: whether the attestations of a file hold, and who has signed them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import click
+from click import Argument, Option
+from msgspec import Struct
+from msgspec.json import decode
+
+from wheelyard.api.provenance_operations import (
+    ProvenanceAnswer,
+    ProvenanceQuery,
+    show_provenance,
+)
+from wheelyard.cli.options import PACKAGES, open_api
+from wheelyard.cli.output import JSON, cli_command, print_result
+from wheelyard.errors import Invalid, NotFound
+from wheelyard.model.decoding import escaped
+from wheelyard.model.distribution_filename import known_filename_readings
+
+
+class VerifiedAttestation(Struct, frozen=True, kw_only=True):
+    """An attestation that holds."""
+
+    predicate_type: str
+    subject: str
+    """Whom the certificate names."""
+    claims: Mapping[int, str]
+    """What else the certificate says, by the numbers of Sigstore's claims."""
+
+
+class Verification(Struct, frozen=True, kw_only=True):
+    """The attestations of a file, all of which hold."""
+
+    filename: str
+    sha256: str
+    attestations: tuple[VerifiedAttestation, ...]
+
+
+@cli_command(
+    "verify",
+    Argument(["file"], type=click.Path(dir_okay=False, path_type=Path)),
+    Option(
+        ["--trusted-root"],
+        default="",
+        metavar="PATH",
+        help="The trusted_root.json of a private Sigstore, in place of the public one.",
+    ),
+    JSON,
+    *PACKAGES,
+    examples=(
+        "wheelyard verify acme_core-1.0.tar.gz",
+        "wheelyard verify acme_core-1.0.tar.gz --server https://packages.acme.dev",
+    ),
+    page="attestations.md",
+)
+def verify_command(file: Path, trusted_root: str) -> None:
+    """
+    Verify FILE by its provenance in the index, here and without a connection to Sigstore.
+
+    Print who has signed it. The exit status is 1 if it has no provenance, is another file than that
+    of the index, or an attestation does not hold. It needs the extra `attestations`.
+    """
+    # takes a while to import
+    from wheelyard.archive.attestation_verifier import AttestationVerifier
+
+    sha256 = _digest(file)
+    provenance = _find_provenance(file.name)
+    verifier = AttestationVerifier(trusted_root)
+    verifier.require_usable()
+    attestations = [
+        verifier.verify(attestation, file.name, sha256)
+        for bundle in provenance["attestation_bundles"]
+        for attestation in bundle["attestations"]
+    ]
+    verified = Verification(
+        filename=file.name,
+        sha256=sha256,
+        attestations=tuple(
+            VerifiedAttestation(
+                predicate_type=attestation.predicate_type,
+                subject=attestation.signer.subject,
+                claims=attestation.signer.claims,
+            )
+            for attestation in attestations
+        ),
+    )
+    print_result(verified, _lines(verified))
+
+
+def _digest(file: Path) -> str:
+    """Return the SHA-256 of a file. Raises Invalid if it cannot be read."""
+    try:
+        with file.open("rb") as opened:
+            return file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        why = error.strerror or "it is no file"
+        raise Invalid(
+            f"{escaped(str(file))} cannot be read: {why}. Name a wheel or an sdist.",
+            code="invalid_filename",
+        ) from error
+
+
+def _find_provenance(filename: str) -> dict[str, Any]:
+    """Return the provenance that the index has of a file. Raises NotFound if it has none."""
+    api = open_api()
+    query = ProvenanceQuery(filename)
+    # raises for a file that is none
+    first, *others = (reading.project for reading in known_filename_readings(filename))
+    for name in others:
+        with suppress(NotFound):
+            return _read(api.call(show_provenance, name, query))
+    return _read(api.call(show_provenance, first, query))
+
+
+def _read(answer: ProvenanceAnswer) -> dict[str, Any]:
+    """Return the document in an answer."""
+    document: dict[str, Any] = decode(answer.provenance)
+    return document
+
+
+def _lines(verified: Verification) -> Iterator[str]:
+    for attestation in verified.attestations:
+        kind = attestation.predicate_type
+        yield f"{verified.filename}: signed by {attestation.subject}  {kind}"
