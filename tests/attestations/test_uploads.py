@@ -19,6 +19,8 @@ from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_wheel
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
 from tests.operations.store_copies import copy_whole
+from wheelyard.api.health_operations import show_health
+from wheelyard.api.operation import Call
 from wheelyard.authentication.api_tokens import TokenRequest
 from wheelyard.catalog import keys
 from wheelyard.errors import Forbidden, Invalid
@@ -441,3 +443,12 @@ def test_while_it_is_off_nothing_is_verified(tmp_path: Path) -> None:
     with in_process(tmp_path) as server:
         assert upload(server, WIDGET, {"version": 1}).warnings == (NOT_ACCEPTED,)
         assert provenance(server).status == 404
+        for path, text in (
+            ("/project/widget/", "1 file came with attestations that this index has not kept."),
+            ("/project/widget/files/", "attestations not kept"),
+        ):
+            assert text in server.get(path, ("Accept", "text/html")).body.decode()
+        server.index.search.table()
+        parts = show_health(Call(index=server.index, caller=ALICE)).parts
+        (part,) = (part for part in parts if part.name == "attestations")
+        assert part.text.startswith("1 file came with attestations that were not kept.")

@@ -100,6 +100,12 @@ def _parts(index: Index) -> Iterator[HealthPart]:
 
 def _attestation_parts(index: Index) -> Iterator[HealthPart]:
     verifier = index.server.attestation_verifier
+    # what is not known yet is not read for this
+    tables = (built.search.known for built in index.server.indexes.built())
+    lost = sum(project.unattested for table in tables for project in table.projects)
+    if lost:
+        text = f"{counted(lost, 'file')} came with attestations that were not kept. Clients do not"
+        yield HealthPart("attestations", "warning", f"{text} show that to whoever has sent them.")
     if verifier is None:
         return
     try:

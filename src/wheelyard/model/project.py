@@ -85,6 +85,8 @@ class File(
     """By the name of an index, who had approved its promotion to there in an earlier version."""
     pinned: str | None = None
     """The reason, perhaps empty, if rules of retention never delete its release, or None."""
+    lost_attestations: bool = False
+    """Whether it came with attestations that were not kept, and has got none since."""
 
     @property
     def source_index(self) -> str:

@@ -169,7 +169,8 @@ def _with_provenance(project: Project, event: Event) -> Project:
 
 
 def _attested(file: File, provenance: str) -> File:
-    return replace(file, sidecars={**file.sidecars, PROVENANCE_SUFFIX: provenance})
+    sidecars = {**file.sidecars, PROVENANCE_SUFFIX: provenance}
+    return replace(file, sidecars=sidecars, lost_attestations=False)
 
 
 def _with_pin(project: Project, event: Event) -> Project:

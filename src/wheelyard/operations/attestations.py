@@ -47,6 +47,9 @@ class SentAttestations(Struct, frozen=True):
     """Why they were not kept."""
 
 
+NO_ATTESTATIONS: Final = SentAttestations()
+
+
 class AttestationRules(Struct, frozen=True):
     """Decides about the attestations of uploads to an index. Threads may share it."""
 
@@ -70,7 +73,7 @@ class AttestationRules(Struct, frozen=True):
         if not upload.attestations:
             if is_required:
                 raise _required(name, "it was sent without any. Sign it, and send them with it.")
-            return SentAttestations()
+            return NO_ATTESTATIONS
         publishers = tuple(self._publishers_of(name, caller))
         if not publishers:
             if is_required:

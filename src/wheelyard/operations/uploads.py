@@ -55,7 +55,12 @@ from wheelyard.model.project import (
     Project,
 )
 from wheelyard.model.quotas import UNKNOWN_SIZE, FileSize, Quotas, size_of_file
-from wheelyard.operations.attestations import NOT_ACCEPTED, AttestationRules, SentAttestations
+from wheelyard.operations.attestations import (
+    NO_ATTESTATIONS,
+    NOT_ACCEPTED,
+    AttestationRules,
+    SentAttestations,
+)
 from wheelyard.operations.names import NameClaims, TakenNames
 from wheelyard.operations.quotas import FileQuotas, QuotaCheck
 from wheelyard.operations.spooled_upload import SourceMetadata, SpooledUpload, SpoolWriter
@@ -371,7 +376,7 @@ class Uploads(Struct, frozen=True):
             self.unused.note_use()
         self.require_uploads()
         sent = self._check_attestations(upload, caller)
-        validated = self.validate(upload, caller, before, sent.provenance)
+        validated = self.validate(upload, caller, before, sent)
         warnings = sent.warnings
         if validated.contents is not None:
             warnings = (*validated.contents.warnings, *warnings)
@@ -470,12 +475,16 @@ class Uploads(Struct, frozen=True):
         return self.claims.claim(before.name, caller)
 
     def validate(
-        self, upload: SpooledUpload, caller: Caller, before: Project, provenance: bytes = b""
+        self,
+        upload: SpooledUpload,
+        caller: Caller,
+        before: Project,
+        attestations: SentAttestations = NO_ATTESTATIONS,
     ) -> ValidatedFile:
         """
         Validate a file for the project `before`, without storing it.
 
-        `provenance` is what is kept beside a new one.
+        `attestations` are those that came with it.
 
         Raises as `accept`, but looks neither at the caller's rights nor at upstream indexes.
         """
@@ -495,8 +504,8 @@ class Uploads(Struct, frozen=True):
         contents = self._read(upload)
         if listed is not None:
             return ValidatedFile(upload, listed, contents, is_listed=True)
-        file = self._new_entry(upload, contents, caller, provenance)
-        return ValidatedFile(upload, file, contents, provenance=provenance)
+        file = self._new_entry(upload, contents, caller, attestations)
+        return ValidatedFile(upload, file, contents, provenance=attestations.provenance)
 
     def store(self, name: NormalizedName, files: Sequence[ValidatedFile]) -> None:
         """
@@ -564,7 +573,7 @@ class Uploads(Struct, frozen=True):
         upload: SpooledUpload,
         contents: "DistributionContents",
         caller: Caller,
-        provenance: bytes,
+        attestations: SentAttestations,
     ) -> File:
         now, distribution = self.runtime.now(), upload.distribution
         source, metadata = upload.source_metadata or SourceMetadata(), contents.metadata
@@ -579,12 +588,13 @@ class Uploads(Struct, frozen=True):
             size=upload.size,
             uploaded_at=source.upload_time(now) or now,
             uploaded_by=source.uploaded_by or caller.principal,
-            sidecars=_sidecars(metadata, provenance),
+            sidecars=_sidecars(metadata, attestations.provenance),
             requires_python=contents.core.requires_python,
             yanked=source.yanked,
             imported_at=None if upload.source_metadata is None else now,
             waived_rules=waived_rules,
             uploaded_by_name="" if source.uploaded_by else caller.name,
+            lost_attestations=bool(attestations.warnings),
         )
 
 

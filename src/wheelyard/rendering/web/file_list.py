@@ -267,6 +267,8 @@ def _row(base: str, name: NormalizedName, described: DescribedFile) -> str:
         marks += f' <span class="mark">imported as it is: {rules}</span>'
     if file.has_provenance:
         marks += ' <span class="mark">attested</span>'
+    elif isinstance(file, File) and file.lost_attestations:
+        marks += ' <span class="mark warning">attestations not kept</span>'
     metadata = f'<p><a href="{url}.metadata">Metadata</a></p>\n' if file.serves_metadata else ""
     digest = (
         f'<p class="digest">SHA-256 <code data-copy="SHA-256">{file.sha256}</code></p>\n'

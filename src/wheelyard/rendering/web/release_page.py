@@ -15,6 +15,7 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access import describe_principal
+from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import listed_version
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
@@ -161,6 +162,8 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "classifiers": _classifier_groups(core.classifiers),
             "description": self.description,
             "provenance": self.provenance,
+            "unattested": counted(sum(map(_has_lost_attestations, release.files)), "file"),
+            "has_unattested": any(map(_has_lost_attestations, release.files)),
             "files": files_in_short(
                 environment, name, release, "../" if self.head.is_release else ""
             ),
@@ -276,6 +279,10 @@ def _departures(files: Iterable[ShownFile]) -> list[str]:
     """Return the indexes that any of these files is noted as promoted to."""
     names = {name for file in files if isinstance(file, File) for name in file.targets}
     return sorted(names)
+
+
+def _has_lost_attestations(file: ShownFile) -> bool:
+    return isinstance(file, File) and file.lost_attestations
 
 
 def pin_of(files: Iterable[object]) -> str | None:
