@@ -2,6 +2,7 @@
 
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
@@ -213,7 +214,15 @@ def test_a_changed_attestation_is_refused_or_equal(data: st.DataObject) -> None:
 
     with suppress(Invalid):
         (held,) = _verifier().verify_all(mutated, NAME, DIGEST)
-        assert dict(held.canonical) == good
+        assert signed_part(held.canonical) == signed_part(good)
+
+
+def signed_part(attestation: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an attestation without the checkpoint, which names its log in a word of its own."""
+    copy: dict[str, Any] = json.loads(json.dumps(attestation))
+    (entry,) = copy["verification_material"]["transparency_entries"]
+    del entry["inclusionProof"]["checkpoint"]
+    return copy
 
 
 @cache

@@ -41,6 +41,7 @@ LISTED: Final = {
         "/_/oidc/audience /.well-known/pytp /api/v1/whoami "
         "/api/v1/projects /api/v1/projects/demo /api/v1/projects/demo/journal "
         f"{NAMED} {NAMED}.metadata /acme{NAMED} /files/demo/{DEMO.filename} "
+        f"/integrity/demo/1.0/{DEMO.filename}/provenance "
         f"/packages/x/{DEMO.filename} /-/assets/style.css /-/projects/1/ /-/sign-in "
         "/-/docs/ /-/docs/tokens/"
     ),
