@@ -1,6 +1,7 @@
 """Attestations that come with uploads: kept, refused, or left for want of a publisher."""
 
 import json
+import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +13,7 @@ from packaging.utils import NormalizedName
 from packaging.version import Version
 
 from tests.attestations.authority import Authority, Identity, github, gitlab, google
+from tests.clients.harness import SOURCE, new_sandbox
 from tests.exporting.export_fixture import export_to
 from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
@@ -452,3 +454,21 @@ def test_while_it_is_off_nothing_is_verified(tmp_path: Path) -> None:
         parts = show_health(Call(index=server.index, caller=ALICE)).parts
         (part,) = (part for part in parts if part.name == "attestations")
         assert part.text.startswith("1 file came with attestations that were not kept.")
+
+
+def test_nothing_is_imported_before_the_first_attestation(tmp_path: Path) -> None:
+    """An upload without attestations loads none of the libraries that verify them."""
+    sandbox = new_sandbox(tmp_path / "sandbox")
+    (sandbox.folder / WIDGET.filename).write_bytes(WIDGET.body)
+
+    done = sandbox.attempt(
+        *(sys.executable, "-X", "importtime", "-m", "wheelyard"),
+        *("upload", WIDGET.filename, "--store", "store"),
+        WHEELYARD_ATTESTATIONS_ACCEPT="true",
+        **SOURCE,
+    )
+
+    assert (done.returncode, "wheelyard.operations.uploads" in done.stderr) == (0, True)
+    assert not [
+        name for name in ("sigstore", "pydantic", "pypi_attestations") if name in done.stderr
+    ]
