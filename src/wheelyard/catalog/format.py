@@ -358,14 +358,14 @@ def ensure_format(store: Store, files: str = "") -> StoreFormat | None:
     existing = read_format(store)
     if existing is not None:
         return existing
+    new = StoreFormat(format=FORMAT, reader=OLDEST_VERSION, writer=OLDEST_VERSION, files=files)
     # a store that lost this one document must not be taken for a new one of the present format
     if any(True for _ in store.list(keys.PROJECTS)):
         raise Invalid(
             f"There are projects here, and no {keys.FORMAT}. Restore it from a backup: "
-            f'{{"format":{FORMAT}}}.',
+            f"{encode_all_fields(new).decode()}.",
             code=DAMAGED,
         )
-    new = StoreFormat(format=FORMAT, reader=OLDEST_VERSION, writer=OLDEST_VERSION, files=files)
     try:
         store.put(keys.FORMAT, encode_all_fields(new) + b"\n", ABSENT)
     except Conflict:
