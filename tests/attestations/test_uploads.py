@@ -456,6 +456,7 @@ def test_while_it_is_off_nothing_is_verified(tmp_path: Path) -> None:
         assert part.text.startswith("1 file came with attestations that were not kept.")
 
 
+@pytest.mark.integration
 def test_nothing_is_imported_before_the_first_attestation(tmp_path: Path) -> None:
     """An upload without attestations loads none of the libraries that verify them."""
     sandbox = new_sandbox(tmp_path / "sandbox")
