@@ -39,7 +39,7 @@ from wheelyard.settings.sections import (
     ServerSettings,
     Settings,
 )
-from wheelyard.storage.base import Stores
+from wheelyard.storage.base import Stored, Stores
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.storage.spool import Spool
 from wheelyard.wiring.build import build_index
@@ -273,7 +273,15 @@ def test_a_second_upload_adds_them(server: InProcessServer, authority: Authority
     assert project.commit is not None
     assert [event.what for event in project.commit.events] == ["attested"]
     assert server.index.server.check.run(rebuild=False).problems == []
-    assert server.index.server.check.run(rebuild=True).problems == []
+    document = keys.project(WIDGET_NAME)
+    whole = server.index.stores.documents.get(document)
+    assert isinstance(whole, Stored)
+    server.index.stores.documents.delete(document)
+    findings = server.index.server.check.run(rebuild=True)
+    assert (findings.problems, findings.notes) == ([], [])
+    rebuilt = server.index.stores.documents.get(document)
+    assert isinstance(rebuilt, Stored)
+    assert rebuilt.body == whole.body
     assert provenance(server).body == first
 
 

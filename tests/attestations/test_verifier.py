@@ -127,8 +127,18 @@ REFUSED: Final = {
         *("verification_material", "certificate"),
         value=b64encode(b"noise").decode(),
     ),
+    "a certificate of version 4": lambda: _with_version_4(authority().attest(NAME, DIGEST)),
     "a changed statement": lambda: _of_another_file(authority().attest(NAME, OTHER)),
 }
+
+
+def _with_version_4(attestation: dict[str, Any]) -> dict[str, Any]:
+    certificate = b64decode(attestation["verification_material"]["certificate"])
+    version = bytes.fromhex("a003020102")
+    assert version in certificate
+    other = certificate.replace(version, bytes.fromhex("a003020103"), 1)
+    path = ("verification_material", "certificate")
+    return changed(attestation, *path, value=b64encode(other).decode())
 
 
 def _of_another_file(attestation: dict[str, Any]) -> dict[str, Any]:
@@ -185,7 +195,16 @@ def test_an_unknown_authority_may_mean_an_old_root(verifier: AttestationVerifier
     assert "the operator of this index has to upgrade" in refused.value.message
 
 
-@pytest.mark.parametrize("text", [None, "", "{}", "[]", '{"mediaType": 1}'])
+NO_KEYS: Final[dict[str, list[object]]] = {"tlogs": [], "ctlogs": [], "certificateAuthorities": []}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, "", "{}", "[]", '{"mediaType": 1}'),
+        json.dumps(json.loads(Authority().trusted_root) | NO_KEYS),
+    ],
+)
 def test_a_root_that_is_none_is_a_mistake_of_the_settings(tmp_path: Path, text: str | None) -> None:
     """A trusted root that is missing, or none, is a wrong setting."""
     path = tmp_path / "trusted_root.json"
@@ -193,7 +212,7 @@ def test_a_root_that_is_none_is_a_mistake_of_the_settings(tmp_path: Path, text: 
         path.write_text(text)
 
     with pytest.raises(Invalid, match="trusted_root") as refused:
-        AttestationVerifier(str(path)).newest_key()
+        AttestationVerifier(str(path)).require_usable()
 
     assert refused.value.code == "bad_setting"
 

@@ -24,7 +24,7 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from wheelyard.errors import INVALID_ATTESTATIONS, Invalid, missing_extra, quoted
+from wheelyard.errors import INVALID_ATTESTATIONS, Invalid, WheelyardError, missing_extra, quoted
 from wheelyard.model.attestations import (
     CLAIM_NUMBERS,
     MAX_ATTESTATIONS,
@@ -99,14 +99,17 @@ class AttestationVerifier:
 
     def require_usable(self) -> None:
         """
-        Do nothing if the extra and the file are there, without an import of the extra.
+        Do nothing if the extra is there, and a root of one's own can be used.
+
+        Without such a root, the extra is not imported.
 
         Raises Invalid (code `bad_setting`) otherwise.
         """
         if any(find_spec(name) is None for name in ("pypi_attestations", "sigstore")):
             raise _missing_extra()
-        if self._trusted_root and not self.root_file.is_file():
-            raise self._unreadable_root("there is no such file")
+        if self._trusted_root:
+            self.newest_key()
+            self._verifier()
 
     @property
     def title(self) -> str:
@@ -126,6 +129,8 @@ class AttestationVerifier:
             if log.public_key.valid_for is not None
         ]
         starts += [authority.valid_for.start for authority in root.certificate_authorities]
+        if not starts:
+            raise self._unreadable_root("it has no key")
         newest: datetime = max(starts)
         return newest.astimezone(UTC)
 
@@ -159,17 +164,13 @@ class AttestationVerifier:
         """Return one attestation as it is kept, if it holds for a file. Raises as `verify_all`."""
         verifier = self._verifier()
         # imported above, so they are there
-        from cryptography.x509 import ExtensionNotFound  # noqa: PLC0415
         from pydantic import ValidationError  # noqa: PLC0415
         from pypi_attestations import Attestation as Parsed  # noqa: PLC0415
-        from pypi_attestations import AttestationError, AttestationType  # noqa: PLC0415
-        from sigstore.errors import Error  # noqa: PLC0415
+        from pypi_attestations import AttestationType  # noqa: PLC0415
 
         try:
             parsed = Parsed.model_validate(raw)
-            entries = parsed.verification_material.transparency_entries
-            if len(entries) != 1:  # only the first one would be verified
-                raise _invalid("one of them has more than one log entry.")
+            _require_one_entry(parsed)
             bundle = parsed.to_bundle()
             self._require_known_log(bundle.log_entry._inner.log_id.key_id)  # noqa: SLF001
             payload_type, payload = verifier.verify_dsse(bundle, _AnySigner())
@@ -179,7 +180,12 @@ class AttestationVerifier:
         except ValidationError as error:
             first = error.errors()[0]
             raise _invalid(f"one is no attestation: {first['msg']}.") from error
-        except (AttestationError, Error, ExtensionNotFound, ValueError) as error:
+        except WheelyardError:
+            raise
+        # A stranger's bytes go through four libraries, of which some raise what they do not
+        # document, as for a certificate of X.509 version 4. Ours, verifier and root, were made
+        # before.
+        except Exception as error:
             reason = str(error) or type(error).__name__
             raise _invalid(
                 f"one does not hold: {escaped(reason)[:_REASON_LIMIT_CHARS]}."
@@ -197,7 +203,11 @@ class AttestationVerifier:
                 from sigstore.models import TrustedRoot  # noqa: PLC0415 - the extra
                 from sigstore.verify import Verifier  # noqa: PLC0415
 
-                self._made = Verifier(trusted_root=TrustedRoot(root))
+                try:
+                    self._made = Verifier(trusted_root=TrustedRoot(root))
+                # its keys and certificates are parsed by several libraries
+                except Exception as error:
+                    raise self._unreadable_root("a key in it is none") from error
             return self._made
 
     @cached_property
@@ -229,6 +239,12 @@ class AttestationVerifier:
                 f"trusted root of this index, whose newest key is of {self.newest_key():%Y-%m-%d}. "
                 "If Sigstore has newer ones, the operator of this index has to upgrade."
             )
+
+
+def _require_one_entry(parsed: "ParsedAttestation") -> None:
+    """Raise Invalid unless an attestation has one log entry: only the first would be verified."""
+    if len(parsed.verification_material.transparency_entries) != 1:
+        raise _invalid("one of them has more than one log entry.")
 
 
 def _signer_of(parsed: "ParsedAttestation") -> Signer:

@@ -380,6 +380,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
                 _ = self.promotion
             case EventKind.DELETED:
                 _ = self.deletion
+            case EventKind.ATTESTED:
+                _ = self.provenance
 
     @property
     def is_known(self) -> bool:
@@ -393,6 +395,8 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, dict=True):
                 return encode(self.promotion) == bytes(self.data)
             case EventKind.DELETED if self.data:
                 return encode(self.deletion) == bytes(self.data)
+            case EventKind.ATTESTED:
+                return encode(_AttestedData(self.provenance)) == bytes(self.data)
             case _:
                 return self.what in KNOWN_KINDS and not self.data
 
