@@ -98,29 +98,40 @@ def render_metrics(registry: CollectorRegistry) -> bytes:
         shown.register(registry)
         ProcessCollector(registry=shown)
     else:
-        shown.register(_Processes([os.getppid(), *_running_workers(Path(folder))]))
+        shown.register(ProcessesCollector([os.getppid(), *_running_workers(Path(folder))]))
         MultiProcessCollector(shown, folder)
     return generate_latest(shown)
 
 
-class _Processes(Collector):
+class ProcessesCollector(Collector):
     """The processor time, memory and descriptors of several processes, the first their parent."""
 
     def __init__(self, pids: list[int]) -> None:
         self._pids = pids
 
     def collect(self) -> Iterator[Metric]:
+        """Yield each metric once, with the value of all processes together."""
+        exited_seconds = _time_of_exited_children(self._pids[0])
+        by_name = self._read_processes()
+        # A worker that exits meanwhile would count twice, or not at all, and a counter that goes
+        # down is a restart to Prometheus. So all are read again.
+        while (seconds_now := _time_of_exited_children(self._pids[0])) != exited_seconds:
+            exited_seconds = seconds_now
+            by_name = self._read_processes()
+        for name, metrics in by_name.items():
+            amounts = [metric.samples[0].value for metric in metrics]
+            if name == _PROCESSOR_TIME:
+                amounts.append(exited_seconds)
+            total = _MERGES.get(name, fsum)(amounts)
+            metrics[0].samples = [metrics[0].samples[0]._replace(value=total)]
+            yield metrics[0]
+
+    def _read_processes(self) -> dict[str, list[Metric]]:
         by_name: dict[str, list[Metric]] = {}
         for pid in self._pids:
             for metric in ProcessCollector(registry=None, pid=partial(int, pid)).collect():
                 by_name.setdefault(metric.name, []).append(metric)
-        for name, (metric, *others) in by_name.items():
-            amounts = [process_metric.samples[0].value for process_metric in (metric, *others)]
-            if name == _PROCESSOR_TIME:  # a counter never goes down, also if a worker exits
-                amounts.append(_time_of_exited_children(self._pids[0]))
-            total = _MERGES.get(name, fsum)(amounts)
-            metric.samples = [metric.samples[0]._replace(value=total)]
-            yield metric
+        return by_name
 
 
 def _time_of_exited_children(parent: int) -> float:

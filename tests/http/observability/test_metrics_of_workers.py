@@ -4,18 +4,22 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import httpx2
 import pytest
+from prometheus_client import Metric, ProcessCollector
 
 from tests.http.packages import post, publish, wheel
 from tests.http.servers import RunningServer, running_server
 from tests.http_server import count_listeners, workers_of
 from tests.plain_http import LOCALLY
 from tests.waiting import until
+from wheelyard.http import instrumentation
 
 pytestmark = pytest.mark.integration
 
@@ -90,6 +94,30 @@ def test_memory_and_time_are_of_all_processes(server: RunningServer) -> None:
     assert len(shown("process_open_fds")) == len(found)
     of_manager = len(list(Path(f"/proc/{server.pid}/fd").iterdir()))
     assert min(shown("process_open_fds")) > of_manager
+
+
+def test_worker_that_exits_meanwhile_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that exits while the processor times are read counts once, not twice."""
+    use_time = (
+        "while sum(__import__('os').times()[:2]) < 0.3: pass\nprint(flush=True)\nopen(0).read()"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-c", use_time], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert worker.stdout is not None
+    worker.stdout.readline()
+
+    class ExitsWhenRead(ProcessCollector):
+        def collect(self) -> list[Metric]:
+            metrics = list(super().collect())
+            if self._pid() == worker.pid:
+                worker.communicate()
+            return metrics
+
+    monkeypatch.setattr(instrumentation, "ProcessCollector", ExitsWhenRead)
+    processes = instrumentation.ProcessesCollector([os.getpid(), worker.pid])
+    seconds = {metric.name: metric.samples[0].value for metric in processes.collect()}
+    assert seconds["process_cpu_seconds"] < sum(os.times()[:4]) + 0.1
 
 
 @pytest.mark.slow
