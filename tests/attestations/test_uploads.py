@@ -431,9 +431,8 @@ def test_a_site_and_a_copy_have_it(
     assert not (site / PAGE[1:]).exists()
 
 
-def test_a_lost_provenance_is_said(server: InProcessServer, authority: Authority) -> None:
-    """A provenance that the store has lost or changed is 503, and check names it."""
-    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+def lose_provenance(server: InProcessServer) -> str:
+    """Change the stored provenance of the widget, and return its key."""
     (entry,) = (
         entry
         for entry in server.index.stores.files.list(f"{keys.FILES}widget/")
@@ -442,10 +441,39 @@ def test_a_lost_provenance_is_said(server: InProcessServer, authority: Authority
     body = b"".join(server.index.stores.files.read(entry.key))
     assert sha256(body).hexdigest() in entry.key
     server.index.stores.files.put(entry.key, b"{}", None)
+    return entry.key
 
-    assert provenance(server).status == 503
+
+def test_a_lost_provenance_is_said(server: InProcessServer, authority: Authority) -> None:
+    """A provenance that the store has lost or changed is 503, and check names it."""
+    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+    key = lose_provenance(server)
+
+    answer = provenance(server)
+
+    assert answer.status == 503
+    assert f"lost the provenance of {WIDGET.filename}. Upload the file" in answer.body.decode()
     (problem,) = server.index.server.check.run(rebuild=False).problems
-    assert entry.key in problem
+    assert key in problem
+
+
+@pytest.mark.parametrize(("is_same", "revision"), [(True, 1), (False, 2)])
+def test_the_same_upload_brings_a_lost_provenance_back(
+    server: InProcessServer, authority: Authority, *, is_same: bool, revision: int
+) -> None:
+    """The same file with its attestations, or with newly signed ones, repairs a lost provenance."""
+    first, second = (authority.attest(WIDGET.filename, WIDGET.sha256) for _ in range(2))
+    upload(server, WIDGET, first)
+    lose_provenance(server)
+    sent = first if is_same else second
+
+    published = upload(server, WIDGET, sent)
+
+    assert published.status == "there"
+    (bundle,) = json.loads(provenance(server).body)["attestation_bundles"]
+    assert bundle["attestations"] == [sent]
+    assert server.index.projects.get(WIDGET_NAME).revision == revision
+    assert server.index.server.check.run(rebuild=False).problems == []
 
 
 def test_while_it_is_off_nothing_is_verified(tmp_path: Path) -> None:

@@ -74,11 +74,28 @@ class Files(Struct, frozen=True):
 
         Raises NotFound if it has none, and Unavailable if the store has lost or changed it.
         """
-        if not file.provenance:
+        if not file.has_provenance:
             raise NotFound(f"{file.filename} has no provenance.")
+        body = self._intact_provenance(name, file)
+        if body is None:
+            # not 404, which says that there are no attestations
+            raise Unavailable(
+                f"The store has lost the provenance of {file.filename}. Upload the file with its "
+                "attestations again, or restore it from a backup.",
+                code=DAMAGED,
+                advice=Advice(Remedy.CHECK_STORE),
+            )
+        return body
+
+    def has_intact_provenance(self, name: NormalizedName, file: File) -> bool:
+        """Return whether a distribution has a provenance, and the store has not lost it."""
+        return file.has_provenance and self._intact_provenance(name, file) is not None
+
+    def _intact_provenance(self, name: NormalizedName, file: File) -> bytes | None:
+        """Return the listed provenance, or None if the store has lost or changed it."""
         stored = self.store.get(keys.sidecar(name, file, PROVENANCE_SUFFIX))
         if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != file.provenance:
-            raise missing_file_error(file)
+            return None
         return stored.body
 
     def is_intact(self, name: NormalizedName, file: File) -> bool:

@@ -395,7 +395,7 @@ class Uploads(Struct, frozen=True):
             self.descriptions.begin(validated.contents.core)
         status: Literal["uploaded", "there"] = "uploaded" if decision.is_new else "there"
         entry = decision.entry
-        if sent.provenance and not entry.provenance:
+        if sent.provenance and not self.files.has_intact_provenance(name, entry):
             self._add_provenance(name, entry, sent.provenance, caller)
         return PublishedFile(entry.filename, entry.sha256, status, warnings, name)
 
@@ -408,7 +408,11 @@ class Uploads(Struct, frozen=True):
     def _add_provenance(
         self, name: NormalizedName, file: File, provenance: bytes, caller: Caller
     ) -> None:
-        """Keep the provenance of a file that was listed before, unless it has one meanwhile."""
+        """
+        Keep a provenance of a listed file that has none, or whose one the store has lost.
+
+        One that the file has got meanwhile stays.
+        """
         digest = sha256(provenance).hexdigest()
         # as for a new file: the bytes are there before the document names them
         self.files.put_provenance(
@@ -418,7 +422,10 @@ class Uploads(Struct, frozen=True):
 
         def intent(project: Project) -> tuple[Event, ...]:
             listed = project.by_filename.get(file.filename)
-            if listed is None or listed.sha256 != file.sha256 or listed.provenance:
+            if listed is None or listed.sha256 != file.sha256:
+                return ()
+            # what the store had lost is there again
+            if listed.provenance == digest or listed.provenance != file.provenance:
                 return ()
             return (
                 Event.attested(
