@@ -167,32 +167,45 @@ def test_what_a_publisher_has_signed_is_kept(
 
 
 @pytest.mark.parametrize(
-    "identity",
+    ("identity", "difference"),
     [
-        github().with_claims(c15="6666"),
-        github().with_claims(c17="6666"),
-        github().with_claims(c15=""),
-        github().with_claims(c20="pull_request"),
-        github(workflow="test.yml"),
-        github(ref="refs/heads/main"),
-        github().with_claims(c9="https://github.com/evil/x/.github/workflows/release.yml@a"),
-        gitlab().with_claims(c15="1"),
-        gitlab().with_claims(c20="merge_request_event"),
-        Identity("https://gitlab.evil", gitlab().subject, gitlab().claims),
-        google("other@acme.iam.gserviceaccount.com"),
+        (github().with_claims(c15="6666"), "gh, the claim repository_id is '6666', and not '1001'"),
+        (github().with_claims(c17="6666"), "repository_owner_id is '6666', and not '2002'"),
+        (github().with_claims(c15=""), "repository_id is not there, and not '1001'"),
+        (
+            github().with_claims(c20="pull_request"),
+            "is 'pull_request', and not 'create' or 'push'",
+        ),
+        (github(workflow="test.yml"), "and not '.github/workflows/release.yml'"),
+        (github(ref="refs/heads/main"), "ref is 'refs/heads/main', and not 'refs/tags/*'"),
+        (
+            github().with_claims(c9="https://github.com/evil/x/.github/workflows/release.yml@a"),
+            "job_workflow_ref is 'evil/x/.github/workflows/release.yml@a', and not 'acme/widget/",
+        ),
+        (gitlab().with_claims(c15="1"), "gl, the claim project_id is '1', and not '3003'"),
+        (gitlab().with_claims(c20="merge_request_event"), "and not 'api' or 'chat'"),
+        (
+            Identity("https://gitlab.evil", gitlab().subject, gitlab().claims),
+            "iss is 'https://gitlab.evil', and not 'https://",
+        ),
+        (
+            google("\x1b[2Jother@acme.iam.gserviceaccount.com"),
+            r"go, the claim email is '\x1b[2Jother@acme.iam.gserviceaccount.com', and not '",
+        ),
     ],
 )
 def test_another_signer_is_refused(
-    server: InProcessServer, authority: Authority, identity: Identity
+    server: InProcessServer, authority: Authority, identity: Identity, difference: str
 ) -> None:
-    """Whoever has signed and is no publisher of the project is named, and nothing is stored."""
+    """Whoever signs and is no publisher is refused by name, with the claim that is another."""
     sent = authority.attest(WIDGET.filename, WIDGET.sha256, identity)
 
     with pytest.raises(Invalid, match="--no-attestations") as refused:
         upload(server, WIDGET, sent)
 
     assert refused.value.code == "invalid_attestations"
-    assert identity.subject in refused.value.message
+    assert identity.subject.replace("\x1b", r"\x1b") in refused.value.message
+    assert difference in refused.value.message
     assert_nothing_is_stored(server)
 
 

@@ -8,6 +8,7 @@ can sign.
 """
 
 from collections.abc import Iterable, Mapping
+from operator import itemgetter
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -71,16 +72,31 @@ class Signer(Struct, frozen=True):
 
     def signs_for(self, publisher: Publisher) -> bool:
         """Return whether a job of the publisher has signed, as far as a certificate can say."""
-        return self.mismatch(publisher) is None
+        return self._mismatch(publisher) is None
 
-    def mismatch(self, publisher: Publisher) -> str | None:
-        """Return a clause about the first claim that is not the publisher's, or None."""
+    def nearest_mismatch(self, publishers: Iterable[Publisher]) -> str:
+        """
+        Return a clause about the wrong claim, for the publisher of which most claims are right.
+
+        There must be a publisher, and the signer must sign for none.
+        """
+        mismatches = (
+            (*mismatch, publisher.id)
+            for publisher in publishers
+            if (mismatch := self._mismatch(publisher)) is not None
+        )
+        _, clause, nearest = max(mismatches, key=itemgetter(0))
+        return f"for the publisher {nearest}, {clause}"
+
+    def _mismatch(self, publisher: Publisher) -> tuple[int, str] | None:
+        """Return the number of right claims before the first wrong one, and a clause, or None."""
         claims = self._claims_for(publisher.table)
         if claims is None:
-            return "publishers of this provider sign nothing that can be verified"
-        for check in publisher.checks(claims):
-            if check.claim not in _UNSIGNED and not check.is_right:
-                return check.description
+            return 0, "nothing of its provider can be verified"
+        checks = (check for check in publisher.checks(claims) if check.claim not in _UNSIGNED)
+        for passed, check in enumerate(checks):
+            if not check.is_right:
+                return passed, check.comparison
         return None
 
     def _claims_for(self, table: AnyTable) -> Claims | None:

@@ -3,8 +3,8 @@ Checks of single claims in a CI job's ID token.
 
 A check fails if the claim is of another type, or missing or null where the rule does not allow it.
 Nothing is normalized except the case of ASCII letters, where a provider ignores it: other letters
-have look-alikes that fold into ASCII. An error message repeats the received claim, which its sender
-knows, and never the expected one, which is configuration.
+have look-alikes that fold into ASCII. A message to the sender of an ID token repeats the received
+claim, which the sender knows, and never the expected one, which is configuration.
 """
 
 import re
@@ -41,15 +41,28 @@ class ClaimCheck(Struct, frozen=True):
     received: object
     """None if it is missing or ambiguous."""
     is_right: bool
+    expected: tuple[str, ...] = ()
+    """Texts of which it has to be one, or to have one in it. Only who may upload may know them."""
     remedy: str = ""
     """The end of the error message."""
 
     @property
     def description(self) -> str:
-        """A clause for the client: the claim, its received value, and the remedy."""
+        """A clause for the sender of an ID token: the claim, its received value, and the remedy."""
+        if self.received is None:
+            return self._received
+        return f"{self._received}{self.remedy}"
+
+    @property
+    def comparison(self) -> str:
+        """A clause for somebody who may upload: the claim, its received and its expected value."""
+        return f"{self._received}, and not {' or '.join(map(quoted, self.expected))}"
+
+    @property
+    def _received(self) -> str:
         if self.received is None:
             return f"the claim {self.claim} is not there"
-        return f"the claim {self.claim} is {quoted(self.received)}{self.remedy}"
+        return f"the claim {self.claim} is {quoted(self.received)}"
 
 
 class JobClaims(Struct, frozen=True):
@@ -77,23 +90,25 @@ class JobClaims(Struct, frozen=True):
         else:
             # in Python 1 equals True, and a claim that is 1 must not pass for `true`
             is_equal = type(value) is type(expected) and value == expected
-        return ClaimCheck(claim, value, is_equal or (value is None and may_be_missing))
+        is_right = is_equal or (value is None and may_be_missing)
+        return ClaimCheck(claim, value, is_right, (str(expected),))
 
     def matches(self, claim: str, pattern: str) -> ClaimCheck:
         """Check that a claim equals `pattern`, or begins with the text before its star."""
         value = find_claim(self.claims, claim)
-        return ClaimCheck(claim, value, _matches(pattern, value))
+        return ClaimCheck(claim, value, _matches(pattern, value), (pattern,))
 
     def has_match(self, claim: str, pattern: str) -> ClaimCheck:
         """Check that a claim matches, as in `matches`, or is a list with an element that does."""
         value = find_claim(self.claims, claim)
         elements = value if isinstance(value, list) else [value]
-        return ClaimCheck(claim, value, any(_matches(pattern, element) for element in elements))
+        is_right = any(_matches(pattern, element) for element in elements)
+        return ClaimCheck(claim, value, is_right, (pattern,))
 
     def is_one_of(self, claim: str, expected: tuple[str, ...]) -> ClaimCheck:
         """Check that a claim is one of these texts."""
         value = find_claim(self.claims, claim)
-        return ClaimCheck(claim, value, isinstance(value, str) and value in expected)
+        return ClaimCheck(claim, value, isinstance(value, str) and value in expected, expected)
 
     def has_event(self, claim: str, events: tuple[str, ...]) -> ClaimCheck:
         """Check that the event that started the job, which is `claim`, is one of `events`."""
@@ -108,26 +123,27 @@ class JobClaims(Struct, frozen=True):
         renamed. Its ids have been compared by earlier checks.
         """
         value, repository = find_claim(self.claims, claim), self.claims.get("repository")
-        revision = None
+        path, revision = f"{_WORKFLOWS}{file}", None
         if isinstance(value, str) and isinstance(repository, str) and repository:
-            revision = _after(value, repository, f"{_WORKFLOWS}{file}@")
+            revision = _after(value, repository, f"{path}@")
         is_right = revision is not None and _REVISION.fullmatch(revision) is not None
-        return ClaimCheck(claim, value, is_right)
+        return ClaimCheck(claim, value, is_right, (path.removeprefix("/"),))
 
     def has_reusable_workflow(self, claim: str, workflows: tuple[str, ...]) -> ClaimCheck:
         """Check that a claim equals `workflow_ref`, or matches one of the patterns."""
         value = find_claim(self.claims, claim)
-        is_own = isinstance(value, str) and value == self.claims.get("workflow_ref")
-        return ClaimCheck(
-            claim, value, is_own or any(_matches(workflow, value) for workflow in workflows)
-        )
+        own = self.claims.get("workflow_ref")
+        is_own = isinstance(value, str) and value == own
+        is_right = is_own or any(_matches(workflow, value) for workflow in workflows)
+        return ClaimCheck(claim, value, is_right, (str(own), *workflows))
 
     def has_pipeline(self, claim: str, project: str, file: str) -> ClaimCheck:
         """Check that a claim is `file` of a GitLab project, at the revision of the job."""
         value = find_claim(self.claims, claim)
         revision = _after(value, project, f"//{file}@") if isinstance(value, str) else None
         revisions = (self.claims.get("ref_path"), self.claims.get("sha"))
-        return ClaimCheck(claim, value, bool(revision) and revision in revisions)
+        is_right = bool(revision) and revision in revisions
+        return ClaimCheck(claim, value, is_right, (f"{project}//{file}",))
 
     def lives_at_most(self, seconds: int) -> ClaimCheck:
         """Check that `exp` is at most `seconds` after `iat`, and that both are times."""

@@ -107,13 +107,14 @@ class AttestationRules(Struct, frozen=True):
 
 def _publisher_of(attestation: "Attestation", publishers: "tuple[Publisher, ...]") -> "Publisher":
     """Return the publisher that has signed an attestation. Raises Invalid if it is none of them."""
+    signer = attestation.signer
     for publisher in publishers:
-        if attestation.signer.signs_for(publisher):
+        if signer.signs_for(publisher):
             return publisher
     raise Invalid(
         f"The attestations hold, and no trusted publisher of the project has signed: it was "
-        f"{escaped(attestation.signer.description)}. Add a publisher for this signer, or upload "
-        "without them (uv publish --no-attestations).",
+        f"{escaped(signer.description)}, and {signer.nearest_mismatch(publishers)}. Add a "
+        "publisher for this signer, or upload without them (uv publish --no-attestations).",
         code=INVALID_ATTESTATIONS,
         advice=Advice(Remedy.LIST_PUBLISHERS),
     )
