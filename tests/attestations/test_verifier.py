@@ -217,6 +217,26 @@ def test_a_root_that_is_none_is_a_mistake_of_the_settings(tmp_path: Path, text: 
     assert refused.value.code == "bad_setting"
 
 
+@pytest.mark.parametrize("logs", ["tlogs", "ctlogs"])
+def test_a_root_with_a_damaged_log_key_is_a_mistake_of_the_settings(
+    tmp_path: Path, logs: str
+) -> None:
+    """A trusted root in which the key of one of several logs is damaged is a wrong setting."""
+    root = json.loads(authority().trusted_root)
+    (log,) = root[logs]
+    key = {**log["publicKey"], "rawBytes": b64encode(b"noise").decode()}
+    root[logs] = [log, {**log, "baseUrl": "https://new.invalid", "publicKey": key}]
+    path = tmp_path / "trusted_root.json"
+    path.write_text(json.dumps(root))
+
+    with pytest.raises(Invalid, match="the key of the log") as refused:
+        AttestationVerifier(str(path)).require_usable()
+
+    assert refused.value.code == "bad_setting"
+    assert refused.value.message.startswith("attestations.trusted_root: ")
+    assert "'https://new.invalid' is damaged" in refused.value.message
+
+
 def test_the_public_root_is_shipped() -> None:
     """Without a root of one's own, the one of the public Sigstore is there."""
     assert AttestationVerifier("").newest_key().year >= 2025

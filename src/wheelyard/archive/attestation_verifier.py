@@ -110,6 +110,7 @@ class AttestationVerifier:
         if self._trusted_root:
             self.newest_key()
             self._verifier()
+            self._require_log_keys()
 
     @property
     def title(self) -> str:
@@ -222,6 +223,25 @@ class AttestationVerifier:
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or "it is no trusted root of Sigstore"
             raise self._unreadable_root(why) from error
+
+    def _require_log_keys(self) -> None:
+        """
+        Raise Invalid (code `bad_setting`) if the key of a log is damaged.
+
+        `sigstore` leaves such a key out, so that what the log has signed would seem to be forged.
+        """
+        from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415 - the extra
+        from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+            load_der_public_key,
+        )
+
+        root = self._root
+        for log in (*root.tlogs, *root.ctlogs):
+            try:
+                load_der_public_key(log.public_key.raw_bytes or b"")
+            except (ValueError, UnsupportedAlgorithm) as error:
+                why = f"the key of the log {quoted(log.base_url)} is damaged"
+                raise self._unreadable_root(why) from error
 
     def _unreadable_root(self, why: str) -> Invalid:
         return Invalid(
