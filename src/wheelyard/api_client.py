@@ -250,11 +250,14 @@ class UploadForm:
         yield self.tail
 
 
-def open_form(path: Path, boundary: str, progress: Callable[[int], None]) -> UploadForm:
+def open_form(
+    path: Path, boundary: str, progress: Callable[[int], None], attestations: str = ""
+) -> UploadForm:
     """
     Return the form that uploads a file, with the digest that the file has now.
 
-    It holds no open file. `progress` is called while the form is sent. Raises Invalid if the file
+    `attestations` are the JSON of those of the file, or an empty text. It holds no open file.
+    `progress` is called while the form is sent. Raises Invalid if the file
     cannot be read.
     """
     try:
@@ -264,6 +267,8 @@ def open_form(path: Path, boundary: str, progress: Callable[[int], None]) -> Upl
     except OSError as error:
         raise _unreadable(path, error) from error
     fields = {":action": "file_upload", "protocol_version": "1", "sha256_digest": digest}
+    if attestations:
+        fields["attestations"] = attestations
     parts = [f'form-data; name="{name}"\r\n\r\n{text}' for name, text in fields.items()]
     filename = path.name.translate(_QUOTES)
     parts.append(f'form-data; name="content"; filename="{filename}"\r\n\r\n')

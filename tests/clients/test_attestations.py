@@ -28,6 +28,9 @@ PUBLISHER: Final = {
     "projects": [
         "yard-signed-twine",
         "yard-signed-uv",
+        "yard-signed-wheelyard",
+        "yard-signed-store",
+        "yard-unsigned",
         "yard-forged",
         "yard-later",
         "yard-verified",
@@ -74,6 +77,10 @@ def publish(client: str, index: Server, sandbox: Sandbox, wheel: Path) -> tuple[
     if client == "uv":
         command: list[str | Path] = [program("uv"), "publish", "--publish-url", index.upload_url]
         done = sandbox.attempt(*command, "--token", index.token, wheel, *attestations_beside(wheel))
+    elif client == "wheelyard":
+        command = [sys.executable, "-m", "wheelyard", "upload", "--server", index.url]
+        environment = {**SOURCE, "WHEELYARD_TOKEN": index.token}
+        done = sandbox.attempt(*command, wheel, *attestations_beside(wheel), **environment)
     else:
         command = [
             program("twine"),
@@ -93,7 +100,7 @@ def provenance_of(index: Server, project: Built) -> httpx2.Response:
     return httpx2.get(f"{index.url}/{path}", **LOCALLY)
 
 
-@pytest.mark.parametrize("client", ["twine", "uv"])
+@pytest.mark.parametrize("client", ["twine", "uv", "wheelyard"])
 def test_clients_publish_with_attestations(
     index: Server, authority: Authority, sandbox: Sandbox, build: Builder, client: str
 ) -> None:
@@ -108,6 +115,22 @@ def test_clients_publish_with_attestations(
     sent = [json.loads(path.read_bytes()) for path in attestations_beside(wheel)]
     assert sorted(map(json.dumps, attestations_in(answer.json()))) == sorted(map(json.dumps, sent))
     assert_others_verify(authority, sandbox, wheel, answer.text)
+
+
+def test_the_command_sends_what_lies_beside_a_file(
+    index: Server, authority: Authority, sandbox: Sandbox, build: Builder
+) -> None:
+    """`wheelyard upload` into a store keeps attestations as well, and none if it is told so."""
+    signed, unsigned = (build("hatchling", f"yard-{name}") for name in ("signed-store", "unsigned"))
+    wheels = [sign(authority, sandbox, project, PUBLISH) for project in (signed, unsigned)]
+    config = index.store.parent.parent / "wheelyard.toml"
+    options = ("--store", index.store, "--config", config)
+
+    wheelyard(sandbox, "upload", *options, wheels[0])
+    wheelyard(sandbox, "upload", *options, wheels[1], "--no-attestations")
+
+    assert len(attestations_in(provenance_of(index, signed).json())) == 1
+    assert provenance_of(index, unsigned).status_code == 404
 
 
 def attestations_in(provenance: dict[str, Any]) -> list[dict[str, Any]]:

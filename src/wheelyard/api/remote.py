@@ -106,13 +106,16 @@ class RemoteApi:
         """Return the journals of all projects, or that of one."""
         return RemoteJournals(self, only)
 
-    def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
+    def upload(
+        self, path: Path, progress: Callable[[int], None], attestations: str = ""
+    ) -> PublishedFile:
         """
-        Upload a file, and call `progress` with the size of each chunk.
+        Upload a file with the JSON of its attestations.
 
-        Raises as `call`, and Invalid if the file cannot be read, or changes meanwhile.
+        `progress` is called with the size of each chunk. Raises as `call`, and Invalid if the file
+        cannot be read, or changes meanwhile.
         """
-        form = open_form(path, self.connection.runtime.new_id(), progress)
+        form = open_form(path, self.connection.runtime.new_id(), progress, attestations)
         return self.connection.upload(form, PublishedFile)
 
 

@@ -216,10 +216,12 @@ class LocalApi(Call, frozen=True):
             self.index.projects, self.index.changes, self.index.tokens.records, only
         )
 
-    def upload(self, path: Path, progress: Callable[[int], None]) -> PublishedFile:
+    def upload(
+        self, path: Path, progress: Callable[[int], None], attestations: str = ""
+    ) -> PublishedFile:
         """
-        Upload a file, and call `progress` with the size of each chunk.
+        Upload a file with the JSON of its attestations.
 
-        Raises as `Uploads.accept_path`.
+        `progress` is called with the size of each chunk. Raises as `Uploads.accept_path`.
         """
-        return self.index.uploads.accept_path(path, self.caller, progress)
+        return self.index.uploads.accept_path(path, self.caller, progress, attestations)

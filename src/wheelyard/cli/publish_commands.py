@@ -48,6 +48,7 @@ from wheelyard.http_client.urls import UserPassword, redact_url
 from wheelyard.model.access import Caller
 from wheelyard.model.decoding import escaped
 from wheelyard.model.index_name import read_index_name
+from wheelyard.operations.attestation_files import read_attestations, without_attestation_files
 from wheelyard.operations.importing.parallel_import import FolderWatch, Importer
 from wheelyard.operations.importing.project_import import (
     FileStatus,
@@ -83,6 +84,11 @@ NO_SERVER_CODES: Final = frozenset({"server_unavailable", "no_index"})
         shell_complete=complete_path,
         help="Refresh this static site afterwards.",
     ),
+    Option(
+        ["--no-attestations"],
+        is_flag=True,
+        help="Do not send the attestations that lie beside a file.",
+    ),
     *OUTPUT,
     *PACKAGES,
     examples=(
@@ -92,11 +98,12 @@ NO_SERVER_CODES: Final = frozenset({"server_unavailable", "no_index"})
     ),
     page="publish.md",
 )
-def upload_command(files: tuple[Path, ...], dest: str | None) -> int:
+def upload_command(files: tuple[Path, ...], dest: str | None, *, no_attestations: bool) -> int:
     """
     Publish FILES (wheels and sdists) directly into a store, or to a server.
 
     For each file it says 'uploaded', or 'already there' if the index has it with the same content.
+    Attestations that lie beside it (FILE.KIND.attestation) are sent with it.
 
     With --export, all changes are then exported to DEST, with the options of its last
     'wheelyard export'. A new site gets every project, and copies of the files.
@@ -105,7 +112,8 @@ def upload_command(files: tuple[Path, ...], dest: str | None) -> int:
     if isinstance(index, LocalApi):
         warn_without_upstream(index.index)
     exported = None if dest is None else _exported(index, dest)
-    results = _upload(index, [path for pattern in files for path in _matching(pattern)])
+    paths = without_attestation_files(path for pattern in files for path in _matching(pattern))
+    results = _upload(index, paths, sends_attestations=not no_attestations)
     accepted = [result.filename for result in results if result.filename]
     status = 0 if len(accepted) == len(results) else 1
     site = dict[str, object]()
@@ -123,6 +131,7 @@ class _Uploading(Struct, frozen=True):
 
     index: Api
     existing: frozenset[Path]
+    sends_attestations: bool
     progress: Progress
     has_ended: Event
 
@@ -130,7 +139,8 @@ class _Uploading(Struct, frozen=True):
         """Upload one file."""
         if path not in self.existing:
             raise _no_file(path)  # a missing file is reported before an invalid filename
-        return self.index.upload(path, self.advance)
+        attestations = read_attestations(path) if self.sends_attestations else ""
+        return self.index.upload(path, self.advance, attestations)
 
     def advance(self, size: int) -> None:
         """Show how much was sent, and raise Abort if the command has ended."""
@@ -139,13 +149,13 @@ class _Uploading(Struct, frozen=True):
         self.progress.advance(size)
 
 
-def _upload(index: Api, paths: list[Path]) -> list["FileResult"]:
+def _upload(index: Api, paths: list[Path], *, sends_attestations: bool) -> list["FileResult"]:
     """Upload the files, print the result of each, and return the results."""
     existing = frozenset(path for path in paths if os.path.isfile(path))  # noqa: PTH113 - raises nothing
     size = sum(path.stat().st_size for path in existing)
     pool = ThreadPoolExecutor(index.concurrent_uploads)
     with shown_progress("upload", total=size, is_size=True) as progress:
-        uploading = _Uploading(index, existing, progress, Event())
+        uploading = _Uploading(index, existing, sends_attestations, progress, Event())
         # all are under way at once, and their results are printed in the order of the command line
         futures = [pool.submit(uploading.upload, path) for path in paths]
         try:

@@ -542,10 +542,14 @@ class Uploads(Struct, frozen=True):
         return AddFiles(before, files, self.runtime.now(), caller, self.rules.lenient, quotas)
 
     def accept_path(
-        self, path: Path, caller: Caller, progress: Callable[[int], None]
+        self,
+        path: Path,
+        caller: Caller,
+        progress: Callable[[int], None],
+        attestations: str = "",
     ) -> PublishedFile:
         """
-        Upload a local file, by way of the spool.
+        Upload a local file with the JSON of its attestations, by way of the spool.
 
         `progress` is called with the size of each chunk. Raises as `authorize` and `accept`. Raises
         Invalid if the file cannot be opened, TooLarge if it is above the limit, and Unavailable if
@@ -555,7 +559,8 @@ class Uploads(Struct, frozen=True):
         writer = SpoolWriter(self.spool, readings, self.rules.max_size, "the upload", {})
         try:
             _copy(path, writer, progress)
-            return self.accept(writer.to_upload(), caller)
+            upload = replace(writer.to_upload(), attestations=attestations)
+            return self.accept(upload, caller)
         finally:
             writer.remove()
 
