@@ -16,9 +16,11 @@ from wheelyard.api.provenance_operations import (
     ProvenanceQuery,
     show_provenance,
 )
-from wheelyard.cli.options import PACKAGES, open_api
+from wheelyard.api.table import LocalApi
+from wheelyard.cli.options import PACKAGES, Api, open_api
 from wheelyard.cli.output import JSON, cli_command, print_result
-from wheelyard.errors import Invalid, NotFound
+from wheelyard.errors import INVALID_ATTESTATIONS, Invalid, NotFound
+from wheelyard.model.attestations import REPOSITORY, Signer
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import known_filename_readings
 
@@ -48,35 +50,48 @@ class Verification(Struct, frozen=True, kw_only=True):
         ["--trusted-root"],
         default="",
         metavar="PATH",
-        help="The trusted_root.json of a private Sigstore, in place of the public one.",
+        help="The trusted_root.json of a private Sigstore, in place of that of the settings of a "
+        "store, else of the public one.",
+    ),
+    Option(
+        ["--repository"],
+        default="",
+        metavar="URL",
+        help="The source repository that each certificate has to name.",
     ),
     JSON,
     *PACKAGES,
     examples=(
         "wheelyard verify acme_core-1.0.tar.gz",
         "wheelyard verify acme_core-1.0.tar.gz --server https://packages.acme.dev",
+        "wheelyard verify core-1.0.tar.gz --repository https://github.com/acme/core",
     ),
     page="attestations.md",
 )
-def verify_command(file: Path, trusted_root: str) -> None:
+def verify_command(file: Path, trusted_root: str, repository: str) -> None:
     """
     Verify FILE by its provenance in the index, here and without a connection to Sigstore.
 
     Print who has signed it. The exit status is 1 if it has no provenance, is another file than that
-    of the index, or an attestation does not hold. It needs the extra `attestations`.
+    of the index, or an attestation does not hold, or is of another repository than the one that is
+    given. It needs the extra `attestations`.
     """
     # takes a while to import
     from wheelyard.archive.attestation_verifier import AttestationVerifier
 
     sha256 = _digest(file)
-    provenance = _find_provenance(file.name)
-    verifier = AttestationVerifier(trusted_root)
+    api = open_api()
+    provenance = _find_provenance(api, file.name)
+    verifier = AttestationVerifier(trusted_root or _root_of_settings(api))
     verifier.require_usable()
     attestations = [
         verifier.verify(attestation, file.name, sha256)
         for bundle in provenance["attestation_bundles"]
         for attestation in bundle["attestations"]
     ]
+    if repository:
+        for attestation in attestations:
+            _require_repository(file.name, attestation.signer, repository)
     verified = Verification(
         filename=file.name,
         sha256=sha256,
@@ -105,9 +120,30 @@ def _digest(file: Path) -> str:
         ) from error
 
 
-def _find_provenance(filename: str) -> dict[str, Any]:
+def _root_of_settings(api: Api) -> str:
+    """Return the trusted root in the settings of a store, or an empty text for the public one."""
+    if isinstance(api, LocalApi):
+        return api.index.settings.attestations.trusted_root
+    return ""  # those of a server are on its machine
+
+
+def _require_repository(filename: str, signer: Signer, repository: str) -> None:
+    """Raise Invalid (code `invalid_attestations`) unless a job of a repository has signed."""
+    signed_by = signer.claims.get(REPOSITORY, "")
+    if signed_by == repository:
+        return
+    what = "no repository"
+    if signed_by:
+        what = f"the repository {escaped(signed_by)}"
+    raise Invalid(
+        f"The certificate of an attestation of {filename} names {what}, and not "
+        f"{escaped(repository)}. Do not use the file, or name the repository that builds it.",
+        code=INVALID_ATTESTATIONS,
+    )
+
+
+def _find_provenance(api: Api, filename: str) -> dict[str, Any]:
     """Return the provenance that the index has of a file. Raises NotFound if it has none."""
-    api = open_api()
     query = ProvenanceQuery(filename)
     # raises for a file that is none
     first, *others = (reading.project for reading in known_filename_readings(filename))

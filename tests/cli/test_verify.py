@@ -1,0 +1,62 @@
+"""`wheelyard verify` by a store: whose root counts, and which repository."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.attestations.authority import Authority, Identity, github, google
+from tests.attestations.test_uploads import PUBLISHERS, WIDGET
+from tests.cli.conftest import Typed
+from tests.clients.harness import Sandbox
+from tests.index_tables import put_tables_at, toml_of
+
+pytestmark = pytest.mark.integration
+
+OURS: Final = "https://github.com/acme/widget"
+
+
+@pytest.fixture
+def verified(sandbox: Sandbox, wheelyard: Typed, identity: Identity) -> Path:
+    """A wheel with an attestation, in a store whose settings name the trusted root."""
+    authority, folder = Authority(), sandbox.folder
+    (folder / "root.json").write_text(authority.trusted_root)
+    config = folder / "wheelyard.toml"
+    config.write_text('[attestations]\naccept = true\ntrusted_root = "root.json"\n')
+    put_tables_at(folder / "wheelyard-data", toml_of(publisher=PUBLISHERS), config)
+    wheel = folder / WIDGET.filename
+    wheel.write_bytes(WIDGET.body)
+    beside = folder / f"{wheel.name}.publish.attestation"
+    beside.write_text(json.dumps(authority.attest(wheel.name, WIDGET.sha256, identity)))
+    assert wheelyard("upload", wheel).returncode == 0
+    return wheel
+
+
+@pytest.mark.parametrize("identity", [github()])
+def test_the_root_is_that_of_the_settings(verified: Path, wheelyard: Typed) -> None:
+    """By a store, the trusted root of its settings counts, unless another one is named."""
+    done = wheelyard("verify", verified, "--repository", OURS)
+    other = verified.with_name("other.json")
+    other.write_text(Authority("other.invalid").trusted_root)
+    refused = wheelyard("verify", verified, "--trusted-root", other)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{verified.name}: signed by {OURS}/.github/")
+    assert (refused.returncode, "another authority" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("identity", "named"),
+    [
+        (github(), f"names the repository {OURS}, and not https://github.com/acme/core."),
+        (google(), "names no repository, and not https://github.com/acme/core."),
+    ],
+    ids=["github", "google"],
+)
+def test_another_repository_is_refused(verified: Path, wheelyard: Typed, named: str) -> None:
+    """A file of another repository than the expected one fails, and the message has both."""
+    done = wheelyard("verify", verified, "--repository", "https://github.com/acme/core")
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert named in done.stderr
