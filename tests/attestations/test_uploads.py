@@ -19,6 +19,7 @@ from tests.http.in_process import InProcessResponse, InProcessServer, in_process
 from tests.http.index_pages import JSON, versions
 from tests.index_tables import toml_of
 from tests.operations.distributions import Made, make_wheel
+from tests.operations.fake_sources import FakeFiles, FakeSource, counted
 from tests.operations.in_memory_index import ALICE, Clock, fake_runtime
 from tests.operations.store_copies import copy_whole
 from wheelyard.api.health_operations import show_health
@@ -29,6 +30,7 @@ from wheelyard.errors import Forbidden, Invalid
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.model.access import Caller, parse_pattern
 from wheelyard.operations.attestations import NO_PUBLISHER, NOT_ACCEPTED
+from wheelyard.operations.importing.parallel_import import Importer
 from wheelyard.operations.lifecycle import Selection
 from wheelyard.operations.promotion import IndexSide, Promotion
 from wheelyard.operations.uploads import PublishedFile
@@ -266,6 +268,22 @@ def test_a_project_may_need_attestations(tmp_path: Path, authority: Authority) -
         upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
 
         assert upload(server, make_wheel("free", "1.0")).status == "uploaded"
+
+
+def test_an_import_brings_none(tmp_path: Path, authority: Authority) -> None:
+    """An import is refused new files of a project that needs attestations, and fetches none."""
+    files = FakeFiles()
+    offered = [files.offer(made) for made in (WIDGET, make_wheel("widget", "2.0"), OTHER)]
+    with running(tmp_path, authority, require=("widget",)) as server:
+        upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+
+        report = Importer(server.index.uploads).run(FakeSource(offered), ALICE)
+
+    assert report.counts == counted(there=1, new=1, refused=1)
+    (refusal,) = report.refused
+    assert (refusal.code, refusal.location) == ("attestations_required", offered[1].location)
+    assert "an import brings none" in refusal.why
+    assert sorted(files.read) == sorted([WIDGET.filename, OTHER.filename])
 
 
 def test_a_second_upload_adds_them(server: InProcessServer, authority: Authority) -> None:

@@ -92,6 +92,19 @@ class AttestationRules(Struct, frozen=True):
         ]
         return SentAttestations(provenance_document(signed))
 
+    def permit_import(self, name: NormalizedName) -> None:
+        """
+        Do nothing if the files of a project may come without attestations, as an import has none.
+
+        Raises Forbidden (code `attestations_required`) otherwise.
+        """
+        if self.required.match(name):
+            raise _required(
+                name,
+                "an import brings none. Upload them with their attestations, or take the project "
+                "out of attestations.require for the import.",
+            )
+
     def _publishers_of(self, name: NormalizedName, caller: Caller) -> "Iterator[Publisher]":
         """Yield the publishers whose signature counts for a project."""
         own = {

@@ -398,6 +398,9 @@ class ProjectImport:
         distribution = context.uploads.permit(candidate.filename, name, caller)
         if not self.project.exists:
             context.require_free(name)
+        attestations = context.uploads.attestations
+        if attestations is not None and candidate.filename not in self.project.by_filename:
+            attestations.permit_import(name)
         upload = _fetch(candidate, distribution, context)
         try:
             validate = partial(context.uploads.validate, upload, caller, self.project)
