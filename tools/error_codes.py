@@ -203,6 +203,13 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 remedy="sign again, or upload without, see [attestations](attestations.md)",
             ),
             ErrorCodes(
+                codes=("unknown_authority",),
+                statuses=(400,),
+                happened="the trusted root of the index does not know the authority of a "
+                "signature, or is older",
+                remedy="ask the operator to upgrade, or upload without",
+            ),
+            ErrorCodes(
                 codes=("attestations_required",),
                 statuses=(403,),
                 happened="files of this project need attestations",
@@ -492,7 +499,7 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 remedy="use another one",
             ),
             ErrorCodes(
-                codes=("not_attested", "prerelease", "version", "yanked"),
+                codes=("not_attested", "not_verified", "prerelease", "version", "yanked"),
                 statuses=(403,),
                 happened="a [rule](rules.md) of `[upstream]` hides the public file",
                 remedy="use another version",

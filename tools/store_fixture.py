@@ -332,7 +332,9 @@ def _add_public_packages(harness: IndexHarness) -> dict[str, str]:
         path = harness.folder / "public"
         path.write_bytes(package.data)
         cache.put(IDNA, file, path, len(package.data))
-        cache.put_metadata(IDNA, file, package.metadata)
+        cache.store.put_file(
+            keys.core_metadata(IDNA, package.sha256, package.filename), package.metadata
+        )
         note = keys.upstream_use(IDNA, package.sha256, package.filename)
         cache.store.put(note, b"", None)
     owners = StoredOwners(store, ALL)

@@ -101,6 +101,7 @@ class FakeFile:
     filename: str
     body: bytes = field(repr=False)
     metadata: bytes = b""
+    provenance: bytes = b""
     uploaded_at: datetime = UPLOADED
     requires_python: str = ""
     yanked: str | None = None
@@ -117,6 +118,11 @@ class FakeFile:
             metadata=metadata,
             uploaded_at=uploaded_at,
         )
+
+    @property
+    def provenance_path(self) -> str:
+        """The path of the provenance on the host of the index."""
+        return f"/integrity/{self.name}/{self.version}/{self.filename}/provenance"
 
     @cached_property
     def sha256(self) -> str:
@@ -252,6 +258,8 @@ def _entry(file: FakeFile, faults: frozenset[Fault], places: Places, url: str) -
         digest = {"sha256": hashlib.sha256(file.metadata).hexdigest()}
         said = True if Fault.UNHASHED_METADATA in faults else digest
         entry["core-metadata"] = entry["data-dist-info-metadata"] = said
+    if file.provenance:
+        entry["provenance"] = file.provenance_path
     return entry
 
 
@@ -334,6 +342,8 @@ def _anchor(entry: Entry) -> str:
     if metadata := entry.get("core-metadata"):
         said = "true" if metadata is True else f"sha256={metadata['sha256']}"
         attributes["data-core-metadata"] = attributes["data-dist-info-metadata"] = said
+    if provenance := entry.get("provenance"):
+        attributes["data-provenance"] = provenance
     written = "".join(f' {name}="{html.escape(text)}"' for name, text in attributes.items())
     return f"<a{written}>{html.escape(entry['filename'])}</a>"
 

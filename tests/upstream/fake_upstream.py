@@ -257,6 +257,8 @@ class _Answer:
         found = PAGE.fullmatch(request.path)
         if request.path == "/simple/":
             reply = self._root()
+        elif request.path.startswith("/integrity/"):
+            reply = self._provenance(request.path)
         else:
             reply = self._page(request, found[1]) if found else self._file(request)
         return replace(reply, bare=request.method == "HEAD")
@@ -306,6 +308,14 @@ class _Answer:
         if encoding:
             headers.append(("Content-Encoding", encoding))
         return Reply(200, headers, body)
+
+    def _provenance(self, path: str) -> Reply:
+        for project in self.upstream.projects.values():
+            for file in project.files:
+                if path == file.provenance_path and file.provenance:
+                    kind = "application/vnd.pypi.integrity.v1+json"
+                    return Reply(200, [("Content-Type", kind)], file.provenance)
+        return Reply(404, [("Content-Type", "application/json")], b'{"message": "Not Found"}')
 
     def _file(self, request: Request) -> Reply:
         is_metadata = request.path.endswith(".metadata")

@@ -16,6 +16,7 @@ from wheelyard.exporting.export import ExportResult
 from wheelyard.exporting.site_folder import RequestedOptions
 from wheelyard.settings.sections import Settings, StoreSettings
 from wheelyard.settings.upstream_section import UpstreamSettings
+from wheelyard.upstream.sidecars import core_metadata_of
 from wheelyard.wiring.build import open_index
 from wheelyard.wiring.index import Index
 
@@ -69,7 +70,7 @@ class Team:
                 file = found.page.by_filename[package.filename]
                 upstream.files.bring(found.page, file)
                 if file.serves_metadata:
-                    upstream.files.bring_metadata(found.page, file)
+                    upstream.files.bring_sidecar(core_metadata_of(found.page, file))
 
     def stored(self) -> set[str]:
         """Return the names of all files of upstream indexes in the store."""

@@ -40,6 +40,7 @@ from wheelyard.upstream.file_fetch import FetchedFile, PassedOnFile
 from wheelyard.upstream.growing_file import GrowingFile
 from wheelyard.upstream.kept_files import SweepRules, UpstreamSweep
 from wheelyard.upstream.page import UpstreamFile
+from wheelyard.upstream.sidecars import core_metadata_of
 from wheelyard.upstream.upstream_files import FETCH_THREADS, FileRules, UpstreamFiles
 
 DIGEST = sha256(BODY).hexdigest()
@@ -694,10 +695,10 @@ def test_core_metadata_is_kept_if_its_digest_is_known(harness: FilesHarness, dig
     file, files = listed(core_metadata=digest, has_metadata=True), harness.files()
     page = page_of(file)
     harness.source.send(METADATA, f"{URL}.metadata")
-    assert files.find_metadata(page, file) is None
+    assert files.find_sidecar(core_metadata_of(page, file)) is None
 
     for _ in range(2):
-        assert harness.files().bring_metadata(page, file) == METADATA
+        assert harness.files().bring_sidecar(core_metadata_of(page, file)) == METADATA
 
     assert len(harness.source.requests) == (1 if digest else 2)
     assert harness.stored() == ([f"{KEY}.metadata"] if digest else [])
@@ -711,7 +712,7 @@ def test_core_metadata_that_another_fetch_has_just_brought(harness: FilesHarness
     harness.source.send(METADATA, f"{URL}.metadata")
 
     for _ in range(2):
-        assert files.fetch_metadata(page, file).result(TIMEOUT_SECONDS) == METADATA
+        assert files.fetch_sidecar(core_metadata_of(page, file)).result(TIMEOUT_SECONDS) == METADATA
 
     assert harness.source.requests == [f"{URL}.metadata"]
 
@@ -723,8 +724,12 @@ def test_core_metadata_with_another_digest(harness: FilesHarness) -> None:
     wrong = replace(right, other_metadata_hashes=(f"md5={digest[::-1]}",))
     harness.source.send(METADATA, f"{URL}.metadata")
 
-    assert harness.files().bring_metadata(page_of(right), right) == METADATA
-    error = harness.files().fetch_metadata(page_of(wrong), wrong).exception(TIMEOUT_SECONDS)
+    assert harness.files().bring_sidecar(core_metadata_of(page_of(right), right)) == METADATA
+    error = (
+        harness.files()
+        .fetch_sidecar(core_metadata_of(page_of(wrong), wrong))
+        .exception(TIMEOUT_SECONDS)
+    )
     assert isinstance(error, Unavailable)
 
 
@@ -741,7 +746,11 @@ def test_core_metadata_that_is_wrong(harness: FilesHarness, sent: bytes, why: st
     file = listed(core_metadata=sha256(METADATA).hexdigest(), has_metadata=True)
     harness.source.send(sent, f"{URL}.metadata")
 
-    error = harness.files().fetch_metadata(page_of(file), file).exception(TIMEOUT_SECONDS)
+    error = (
+        harness.files()
+        .fetch_sidecar(core_metadata_of(page_of(file), file))
+        .exception(TIMEOUT_SECONDS)
+    )
 
     assert isinstance(error, Unavailable)
     assert error.code == "bad_upstream"
@@ -753,8 +762,8 @@ def test_core_metadata_that_the_store_has_changed(harness: FilesHarness) -> None
     """Core metadata that was changed in the store is fetched again."""
     file, files = listed(core_metadata=sha256(METADATA).hexdigest()), harness.files()
     harness.source.send(METADATA, f"{URL}.metadata")
-    files.bring_metadata(page_of(file), file)
+    files.bring_sidecar(core_metadata_of(page_of(file), file))
     harness.store.put(Key(f"{KEY}.metadata"), b"changed", None)
 
-    assert files.bring_metadata(page_of(file), file) == METADATA
-    assert files.find_metadata(page_of(file), file) == METADATA
+    assert files.bring_sidecar(core_metadata_of(page_of(file), file)) == METADATA
+    assert files.find_sidecar(core_metadata_of(page_of(file), file)) == METADATA

@@ -37,6 +37,7 @@ from wheelyard.storage.spool import Spool
 from wheelyard.upstream.decisions import Deciding
 from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.upstream.search_facts import DAY_SECONDS, LATELY
+from wheelyard.upstream.sidecars import core_metadata_of
 from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
 from wheelyard.wiring.stores import StoreTraits
@@ -391,7 +392,7 @@ class Bucket:
         found = self.upstream.pages.get(parse_name(name))
         assert found is not None
         for file in found.page.files if is_described else ():
-            self.upstream.files.bring_metadata(found.page, file)
+            self.upstream.files.bring_sidecar(core_metadata_of(found.page, file))
         self.upstream.pages.flush()
 
     def refresh(self, seconds: float = REMOTE_SECONDS) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import DecodeError, Raw, Struct
+from msgspec import DecodeError, Raw
 from msgspec.json import Decoder
 from packaging.utils import (
     InvalidSdistFilename,
@@ -24,12 +24,21 @@ from packaging.utils import (
     parse_wheel_filename,
 )
 
-from wheelyard.errors import INVALID_ATTESTATIONS, Invalid, WheelyardError, missing_extra, quoted
+from wheelyard.errors import (
+    INVALID_ATTESTATIONS,
+    UNKNOWN_AUTHORITY,
+    Invalid,
+    WheelyardError,
+    missing_extra,
+    quoted,
+)
 from wheelyard.model.attestations import (
     CLAIM_NUMBERS,
     MAX_ATTESTATIONS,
     Attestation,
     Signer,
+    read_provenance,
+    read_statement,
 )
 from wheelyard.model.decoding import escaped
 
@@ -38,6 +47,8 @@ if TYPE_CHECKING:
     from pypi_attestations import Attestation as ParsedAttestation
     from sigstore.verify import Verifier
 
+MAX_IN_PROVENANCE: Final = 20
+"""The most attestations of a public file that are verified, of which each takes milliseconds."""
 PAYLOAD_TYPE: Final = "application/vnd.in-toto+json"
 STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
 _SHIPPED_ROOT: Final = "_store/https%3A%2F%2Ftuf-repo-cdn.sigstore.dev/trusted_root.json"
@@ -46,18 +57,6 @@ _CLAIM_OID: Final = "1.3.6.1.4.1.57264.1."
 _REASON_LIMIT_CHARS: Final = 200
 
 
-class _Subject(Struct, frozen=True):
-    name: str = ""
-    digest: dict[str, str] = {}
-
-
-class _Statement(Struct, frozen=True, rename={"kind": "_type", "predicate_type": "predicateType"}):
-    kind: str
-    subject: list[_Subject]
-    predicate_type: str
-
-
-_STATEMENTS: Final = Decoder(_Statement)
 _LISTS: Final = Decoder(list[Raw])
 _OBJECTS: Final = Decoder(dict[str, Any])
 
@@ -76,10 +75,12 @@ class AttestationVerifier:
     Args:
         trusted_root: The path of a `trusted_root.json`, or an empty text for the one of the public
             Sigstore that the package `sigstore` has.
+        needed_by: What does not work without the extra, for the message that says so.
     """
 
-    def __init__(self, trusted_root: str) -> None:
+    def __init__(self, trusted_root: str, needed_by: str = "attestations.accept") -> None:
         self._trusted_root = trusted_root
+        self._needed_by = needed_by
         self._lock = Lock()
         self._made: Verifier | None = None
 
@@ -95,7 +96,7 @@ class AttestationVerifier:
         try:
             return Path(str(files("sigstore") / _SHIPPED_ROOT))
         except ModuleNotFoundError as error:
-            raise _missing_extra() from error
+            raise self._missing_extra() from error
 
     def require_usable(self) -> None:
         """
@@ -106,7 +107,7 @@ class AttestationVerifier:
         Raises Invalid (code `bad_setting`) otherwise.
         """
         if any(find_spec(name) is None for name in ("pypi_attestations", "sigstore")):
-            raise _missing_extra()
+            raise self._missing_extra()
         if self._trusted_root:
             self.newest_key()
             self._verifier()
@@ -140,8 +141,9 @@ class AttestationVerifier:
         Return the attestations in the JSON of a form field, each of which holds for a file.
 
         Raises Invalid (code `invalid_attestations`) with the reason if there are none or too many,
-        two are of one type, or one does not hold. Raises Invalid (code `bad_setting`) if the extra
-        or the trusted root is missing.
+        two are of one type, or one does not hold. Raises Invalid (code `unknown_authority`) if the
+        trusted root does not know who has confirmed the signer of one. Raises Invalid (code
+        `bad_setting`) if the extra or the trusted root is missing.
         """
         # counted first: half a million empty objects would take 186 MiB when parsed
         try:
@@ -196,6 +198,29 @@ class AttestationVerifier:
             raise _invalid(f"the predicate type {quoted(predicate_type)} is unknown.")
         return Attestation(signer, predicate_type, canonical)
 
+    def verify_provenance(self, body: bytes, filename: str, sha256: str) -> None:
+        """
+        Do nothing if a provenance holds for a file, signed by the publishers that it names.
+
+        Raises Invalid (code `invalid_attestations`) with the reason otherwise. Raises as
+        `verify_all`.
+        """
+        try:
+            bundles = read_provenance(body).attestation_bundles
+        except (ValueError, RecursionError) as error:
+            raise _invalid("they are no provenance.") from error
+        count = sum(len(bundle.attestations) for bundle in bundles)
+        if not 1 <= count <= MAX_IN_PROVENANCE:
+            raise _invalid(f"there are {count}, and 1 to {MAX_IN_PROVENANCE} are verified.")
+        for bundle in bundles:
+            for sent in bundle.attestations:
+                signer = self.verify(sent, filename, sha256).signer
+                if not signer.is_named_by(bundle.publisher):
+                    raise _invalid(
+                        f"one is said to be of {quoted(bundle.publisher.title)}, and was signed by "
+                        f"{escaped(signer.description)}."
+                    )
+
     def _verifier(self) -> "Verifier":
         # two uploads at once must not import and read it twice
         with self._lock:
@@ -217,7 +242,7 @@ class AttestationVerifier:
         try:
             from sigstore_models.trustroot.v1 import TrustedRoot  # noqa: PLC0415 - the extra
         except ModuleNotFoundError as error:
-            raise _missing_extra() from error
+            raise self._missing_extra() from error
         try:
             return TrustedRoot.from_json(path.read_bytes())
         except (OSError, ValueError) as error:
@@ -243,6 +268,9 @@ class AttestationVerifier:
                 why = f"the key of the log {quoted(log.base_url)} is damaged"
                 raise self._unreadable_root(why) from error
 
+    def _missing_extra(self) -> Invalid:
+        return missing_extra(self._needed_by, "Sigstore", "attestations", "otel")
+
     def _unreadable_root(self, why: str) -> Invalid:
         return Invalid(
             f"attestations.trusted_root: {escaped(str(self.root_file))} cannot be read: {why}. "
@@ -251,13 +279,19 @@ class AttestationVerifier:
         )
 
     def _require_known_log(self, key_id: bytes) -> None:
-        """Raise Invalid for the key of a log that the trusted root does not know."""
+        """
+        Do nothing if the trusted root knows the key of a log.
+
+        Raises Invalid (code `unknown_authority`) otherwise.
+        """
         logs = self._root.tlogs
         if key_id not in {log.log_id.key_id for log in logs if log.log_id is not None}:
-            raise _invalid(
-                "one is signed with another authority, or with a key that is newer than the "
-                f"trusted root of this index, whose newest key is of {self.newest_key():%Y-%m-%d}. "
-                "If Sigstore has newer ones, the operator of this index has to upgrade."
+            raise Invalid(
+                "The attestations cannot be verified: one is signed with another authority, or "
+                "with a key that is newer than the trusted root of this index, whose newest key is "
+                f"of {self.newest_key():%Y-%m-%d}. If Sigstore has newer ones, the operator of "
+                "this index has to upgrade.",
+                code=UNKNOWN_AUTHORITY,
             )
 
 
@@ -292,8 +326,8 @@ def _signer_of(parsed: "ParsedAttestation") -> Signer:
 def _checked_statement(kind: str, payload: bytes, filename: str, sha256: str) -> str:
     """Return the predicate type of a signed statement about a file. Raises Invalid otherwise."""
     try:
-        statement = _STATEMENTS.decode(payload)
-    except ValueError as error:
+        statement = read_statement(payload)
+    except (ValueError, RecursionError) as error:
         raise _invalid("one is no statement of in-toto.") from error
     if kind != PAYLOAD_TYPE or statement.kind != STATEMENT_TYPE:
         raise _invalid("one is no statement of in-toto.")
@@ -318,11 +352,4 @@ def _parsed(filename: str) -> object:
 
 
 def _invalid(why: str) -> Invalid:
-    return Invalid(
-        f"The attestations do not hold: {why} Sign the file again, or upload it without.",
-        code=INVALID_ATTESTATIONS,
-    )
-
-
-def _missing_extra() -> Invalid:
-    return missing_extra("attestations.accept", "Sigstore", "attestations", "otel")
+    return Invalid(f"The attestations do not hold: {why}", code=INVALID_ATTESTATIONS)

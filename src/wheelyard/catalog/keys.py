@@ -25,6 +25,7 @@ The object layout of a store: no module but `removed.py` builds or parses other 
     downloads/months/<yyyy-mm>.json.gz                     counts of downloads in a month
     downloads/new/<process>.<number>.json                  counts that are not added to them yet
     upstream/<id>/files/<project>/<sha256>/<filename>      a file of an upstream index
+    upstream/<id>/files/.../<filename>.provenance          its provenance, whose digest none says
     upstream/<id>/uses/<project>/<sha256>/<filename>       written on each day on which it is used
     upstream/<id>/digests/<project>.json                   digests that no page of it says
     upstream/<id>/digests/<project>/<filename>.json        that of one file, by its first fetch
@@ -124,7 +125,8 @@ REFETCHABLE: Final = re.compile(
 _INDEX = re.compile(rf"{INDEXES}[^/]+/")
 _PROJECT = re.compile(rf"{PROJECTS}([a-z0-9-]+)\.json")
 _FILE = re.compile(
-    rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)(?:\.metadata|\.[0-9a-f]{{64}}\.[^/]+)?"
+    rf"{FILES}([a-z0-9-]+)/([0-9a-f]{{64}})/([^/]+?)"
+    r"(?:\.metadata|\.provenance|\.[0-9a-f]{64}\.[^/]+)?"
 )
 _PENDING_MARK = re.compile(rf"{PENDING}([a-z0-9-]+)\.([0-9]{{10}})\.[0-9a-f]{{16}}")
 _UPSTREAM_PAGE = re.compile(rf"{UPSTREAM_PAGES}([a-z0-9-]+)\.json\.gz")
@@ -223,6 +225,11 @@ def distribution(name: NormalizedName, sha256: str, filename: str) -> Key:
 def core_metadata(name: NormalizedName, sha256: str, filename: str) -> Key:
     """Return the key of the core metadata of the distribution with this digest."""
     return Key(f"{FILES}{name}/{sha256}/{filename}.metadata")
+
+
+def upstream_provenance(name: NormalizedName, sha256: str, filename: str) -> Key:
+    """Return the key of the provenance of a public distribution, whose digest no page says."""
+    return Key(f"{FILES}{name}/{sha256}/{filename}.provenance")
 
 
 def sidecar(name: NormalizedName, file: File, suffix: str) -> Key:

@@ -82,7 +82,7 @@ def verify_command(file: Path, trusted_root: str, repository: str) -> None:
     sha256 = _digest(file)
     api = open_api()
     provenance = _find_provenance(api, file.name)
-    verifier = AttestationVerifier(trusted_root or _root_of_settings(api))
+    verifier = AttestationVerifier(trusted_root or _root_of_settings(api), "This command")
     verifier.require_usable()
     attestations = [
         verifier.verify(attestation, file.name, sha256)

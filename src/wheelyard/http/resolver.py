@@ -25,12 +25,14 @@ from wheelyard.http.messages import MadeFrom, Request, Response
 from wheelyard.http.page_cache import cache_keys
 from wheelyard.http.responses import (
     FileToSend,
+    FoundProvenance,
     Repeats,
     WantedFile,
     core_metadata_response,
     file_cache_headers,
     file_response,
 )
+from wheelyard.model.distribution_filename import strip_trailing_zeros
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File, Project
 from wheelyard.rendering.listing import HiddenFiles, Listing, Origin, hidden_files
@@ -106,6 +108,18 @@ class PrivateFiles(Struct, frozen=True):
             _, reason = hidden
             raise NotFound(reason.text, code=reason.code, advice=reason.advice)
         return self.project.by_filename.get(filename) if self.project.status.serves_files else None
+
+    def provenance(self, _: Request, filename: str, release: str) -> FoundProvenance | None:
+        """
+        Return the provenance of a file of a release, or None if it is not served, or has none.
+
+        Raises NotFound, with the reason, for a file that rules hide.
+        """
+        file = self.find_served(filename)
+        if file is None or not file.has_provenance or strip_trailing_zeros(file.version) != release:
+            return None
+        load = partial(self.context.index.files.provenance, self.project.name, file)
+        return FoundProvenance(file.provenance, load)
 
     def response(self, request: Request, wanted: WantedFile) -> Response:
         """

@@ -253,6 +253,14 @@ class FileToSend(Struct, frozen=True, kw_only=True):
         return (*etag, *ranges, NOSNIFF, SANDBOX, *self.headers)
 
 
+class FoundProvenance(Struct, frozen=True):
+    """The provenance of a file."""
+
+    sha256: str
+    load: Render
+    """Returns its bytes. Raises Unavailable if the store has lost them, or does not answer."""
+
+
 class WantedFile(Struct, frozen=True):
     """The file that the path of a request names, or its core metadata."""
 

@@ -28,6 +28,7 @@ from wheelyard.http.page_cache import POLICY, Render, names_key, project_key, up
 from wheelyard.http.responses import (
     FROM_UPSTREAM,
     FileToSend,
+    FoundProvenance,
     Repeats,
     WantedFile,
     core_metadata_response,
@@ -48,6 +49,7 @@ from wheelyard.upstream.indexes import UpstreamListing
 from wheelyard.upstream.merged_listing import MergedListing, merged_listing
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.pages import LOOK_SECONDS
+from wheelyard.upstream.sidecars import Sidecar, core_metadata_of, provenance_of
 
 HEADERS: Final = (*file_cache_headers("private"), FROM_UPSTREAM)
 """No shared cache may keep a file: it may be blocked, or its name become private, any time."""
@@ -160,6 +162,21 @@ class PublicFiles(Struct, frozen=True):
         send = self._core_metadata if wanted.is_metadata else self._distribution
         return send(request, file)
 
+    def provenance(self, request: Request, filename: str, release: str) -> FoundProvenance | None:
+        """
+        Return the provenance of a file of a release, or None if its page lists none.
+
+        Raises as `response`.
+        """
+        file = self._page.by_filename.get(filename)
+        if self.listing.origin.refused_for is not None or file is None:
+            return None
+        if not file.has_provenance or strip_trailing_zeros(file.version) != release:
+            return None
+        self._require_allowed(request, file)
+        body = self._sidecar(request, provenance_of(self._page, file))
+        return FoundProvenance(sha256(body).hexdigest(), lambda: body)
+
     def _refusal_of(self, version: str, of_name: FileReason) -> FileReason:
         """
         Return why no upstream index may be asked for a version of a name that is refused.
@@ -189,9 +206,9 @@ class PublicFiles(Struct, frozen=True):
         hidden = listing.origin.view.hidden.get(file.filename)
         if hidden is not None and hidden.code == HIDDEN_BY_VIEW:
             raise NotFound(hidden.text, code=hidden.code)
-        if upstream.waits_for_licences:
+        if upstream.policy.asks_sidecars:
             reason = request.wait(
-                ("allowed", file.filename), self._refusal_by_licence, file, request.client_key
+                ("allowed", file.filename), self._refusal_by_sidecars, file, request.client_key
             )
         else:
             reason = upstream.policy.refuses_file(page, file, self.listing.origin.view)
@@ -213,8 +230,8 @@ class PublicFiles(Struct, frozen=True):
             if against is not None:
                 raise NotFound(against.text, code=against.code)
 
-    async def _refusal_by_licence(self, file: UpstreamFile, client: str) -> FileReason | None:
-        """Return why the policy refuses a file, whose core metadata may have to be fetched."""
+    async def _refusal_by_sidecars(self, file: UpstreamFile, client: str) -> FileReason | None:
+        """Return why the policy refuses a file, about which something may have to be fetched."""
         policy, page, run = self.reader.upstream.policy, self._page, self.reader.run_for_metadata
         return await run(page.upstream, client, policy.refuses_file, page, file)
 
@@ -275,16 +292,19 @@ class PublicFiles(Struct, frozen=True):
 
     def _metadata(self, request: Request, file: UpstreamFile) -> bytes:
         """Return the core metadata of a file, from the store or the upstream index."""
-        files, page, name = self.reader.upstream.files, self._page, file.filename
-        body = request.once(("stored metadata", name), files.find_metadata, page, file)
+        return self._sidecar(request, core_metadata_of(self._page, file))
+
+    def _sidecar(self, request: Request, sidecar: Sidecar) -> bytes:
+        """Return a document about a file, from the store or the upstream index."""
+        find = self.reader.upstream.files.find_sidecar
+        body = request.once(("stored", *sidecar.identity), find, sidecar)
         if body is None:
-            body = request.wait(("metadata", name), self._fetch_metadata, file, request.client_key)
+            what = ("sidecar", *sidecar.identity)
+            body = request.wait(what, self._fetch_sidecar, sidecar, request.client_key)
         return body
 
-    async def _fetch_metadata(self, file: UpstreamFile, client: str) -> bytes:
-        return await wrap_future(
-            self.reader.upstream.files.fetch_metadata(self._page, file, client)
-        )
+    async def _fetch_sidecar(self, sidecar: Sidecar, client: str) -> bytes:
+        return await wrap_future(self.reader.upstream.files.fetch_sidecar(sidecar, client))
 
     def _stored(self, stored: StoredFile) -> FileToSend:
         return FileToSend(
@@ -345,6 +365,12 @@ class MergedFiles(Struct, frozen=True):
             if (wanted.filename, wanted.sha256) in removed:
                 return part.response(request, wanted)
         return file_not_found()
+
+    def provenance(self, request: Request, filename: str, release: str) -> FoundProvenance | None:
+        """Return the provenance of a file of a release, as `PublicFiles` does."""
+        if filename not in self.listing.places:
+            return None
+        return self._part_of(filename).provenance(request, filename, release)
 
     def _part_of(self, filename: str) -> PublicFiles:
         place = self.listing.places[filename]

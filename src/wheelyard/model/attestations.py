@@ -20,6 +20,9 @@ from wheelyard.model.publisher import Publisher
 from wheelyard.model.publisher_claim_rules import AnyTable, GitHub, GitLab, Google
 
 PROVENANCE_VERSION: Final = 1
+_GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
+_GITLAB_ISSUER: Final = "https://gitlab.com"
+_GOOGLE_ISSUER: Final = "https://accounts.google.com"
 MAX_ATTESTATIONS: Final = 2
 """The most attestations of one file, as at PyPI: one of each predicate type."""
 ISSUER: Final = 8
@@ -98,6 +101,26 @@ class Signer(Struct, frozen=True):
             if not check.is_right:
                 return passed, check.comparison
         return None
+
+    def is_named_by(self, publisher: "PublisherObject") -> bool:
+        """
+        Return whether the publisher in a provenance is whom the certificate names.
+
+        Its kinds stand for the public hosts of GitHub, GitLab and Google, as PEP 740 has them.
+        """
+        issuer = self.claims.get(ISSUER)
+        started = self._without_host(STARTED_FILE).partition("@")[0].lower()
+        match publisher.kind:
+            case "GitHub":
+                workflow = f"{publisher.repository}/.github/workflows/{publisher.workflow}"
+                return issuer == _GITHUB_ISSUER and started == workflow.lower()
+            case "GitLab":
+                pipeline = f"{publisher.repository}//{publisher.workflow_filepath}"
+                return issuer == _GITLAB_ISSUER and started == pipeline.lower()
+            case "Google":
+                return issuer == _GOOGLE_ISSUER and self.subject == publisher.email
+            case _:
+                return False
 
     def _claims_for(self, table: AnyTable) -> Claims | None:
         """Return the claims of the ID token, as the provider of a table writes them, or None."""
@@ -216,6 +239,11 @@ class PublisherObject(Struct, frozen=True, omit_defaults=True):
         """The workflow or pipeline file, or an empty text."""
         return self.workflow or self.workflow_filepath
 
+    @property
+    def title(self) -> str:
+        """The provider, and the repository or the account: `GitHub acme/core`."""
+        return f"{self.kind} {self.repository or self.email}"
+
 
 class AttestationBundle(Struct, frozen=True):
     """The attestations of one publisher."""
@@ -236,6 +264,71 @@ _PROVENANCE: Final = Decoder(Provenance)
 def read_provenance(body: bytes) -> Provenance:
     """Return what the bytes of a provenance say. Raises DecodeError if they are none."""
     return _PROVENANCE.decode(body)
+
+
+class Subject(Struct, frozen=True):
+    """The file that a statement is about."""
+
+    name: str = ""
+    digest: Mapping[str, str] = {}
+
+
+class SignedStatement(
+    Struct, frozen=True, rename={"kind": "_type", "predicate_type": "predicateType"}
+):
+    """What an attestation signs: a statement of in-toto."""
+
+    kind: str
+    subject: tuple[Subject, ...]
+    predicate_type: str
+
+
+_STATEMENTS: Final = Decoder(SignedStatement)
+
+
+def read_statement(payload: bytes) -> SignedStatement:
+    """Return what is signed. Raises DecodeError if it is no statement."""
+    return _STATEMENTS.decode(payload)
+
+
+class _Envelope(Struct, frozen=True):
+    statement: bytes
+
+
+class _Enveloped(Struct, frozen=True):
+    envelope: _Envelope
+
+
+class _EnvelopedBundle(Struct, frozen=True):
+    attestations: tuple[_Enveloped, ...]
+
+
+class _EnvelopedProvenance(Struct, frozen=True):
+    attestation_bundles: tuple[_EnvelopedBundle, ...]
+
+
+_ENVELOPES: Final = Decoder(_EnvelopedProvenance)
+
+
+def attests(body: bytes, sha256: str) -> bool:
+    """
+    Return whether a provenance has attestations, each about a file of this SHA-256 alone.
+
+    No signature is verified.
+    """
+    try:
+        bundles = _ENVELOPES.decode(body).attestation_bundles
+        statements = [
+            read_statement(attestation.envelope.statement)
+            for bundle in bundles
+            for attestation in bundle.attestations
+        ]
+    except (ValueError, RecursionError):
+        return False
+    digests = {
+        subject.digest.get("sha256") for statement in statements for subject in statement.subject
+    }
+    return digests == {sha256}
 
 
 def provenance_document(signed: Iterable[tuple[Attestation, Publisher]]) -> bytes:

@@ -88,6 +88,8 @@ class RuleKeys(Struct, frozen=True, kw_only=True):
     """Whether public files are hidden that nobody has approved by `wheelyard upstream approve`."""
     attested: bool = False
     """Whether files are hidden for which no attestations are listed."""
+    verified: bool = False
+    """Whether files are hidden unless their attestations hold for a signer that they name."""
     prereleases: bool = True
     """Whether pre-releases and dev releases are shown."""
     yanked: bool = True

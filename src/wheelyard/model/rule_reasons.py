@@ -30,6 +30,8 @@ class Code(StrEnum):
     """A version that `versions` leaves out."""
     PRERELEASE = "prerelease"
     NOT_ATTESTED = "not_attested"
+    NOT_VERIFIED = "not_verified"
+    """Its attestations were verified, and do not hold."""
     YANKED = "yanked"
     SNAPSHOT = "snapshot"
     """Uploaded after `snapshot`."""
@@ -41,6 +43,8 @@ class Code(StrEnum):
 
 LIFTABLE: Final = (Code.COOLDOWN, Code.LICENCE, Code.MALICIOUS, Code.SNAPSHOT, Code.VULNERABLE)
 """What an approval can lift."""
+FETCHED: Final = frozenset((Code.LICENCE, Code.NOT_VERIFIED))
+"""Rules for which something about a public file may have to be fetched before it is sent."""
 OF_VERSIONS: Final = frozenset((Code.MALICIOUS, Code.VULNERABLE))
 """Rules that are lifted for a version only: the next one of a project may be malicious, too."""
 

@@ -87,8 +87,10 @@ def _shared_rows(keys: RuleKeys, *, is_index: bool) -> Iterator[Rule]:
         yield _other_version(specifiers)
     if not keys.prereleases:
         yield _prerelease()
-    if keys.attested:
+    if keys.attested or keys.verified:
         yield _not_attested()
+    if keys.verified:
+        yield _not_verified()
     if not keys.yanked:
         yield _yanked()
     if keys.snapshot_at is not None:
@@ -260,6 +262,17 @@ def _not_attested() -> Rule:
         hides=lambda facts, _: not facts.is_attested,
         says=lambda facts: Statement(
             f"No attestations are listed for this file of {facts.target}.", "Use another file."
+        ),
+    )
+
+
+def _not_verified() -> Rule:
+    return Rule(
+        code=Code.NOT_VERIFIED,
+        hides=lambda facts, _: facts.attestation_fault != "",
+        says=lambda facts: Statement(
+            f"This file of {facts.target} cannot be verified. {facts.attestation_fault}",
+            "Use another file, and tell the operator.",
         ),
     )
 

@@ -68,6 +68,12 @@ class Facts(Struct, frozen=True, kw_only=True, gc=False):
     is_private: bool = False
     is_attested: bool = False
     """Whether a provenance or attestations are listed for the file."""
+    attestation_fault: str = ""
+    """
+    Why its attestations do not hold, in a sentence.
+
+    It is empty if they do, or if nobody has looked yet, which is done before the file is sent.
+    """
     is_yanked: bool = False
 
     @property

@@ -81,9 +81,15 @@ class AttestationRules(Struct, frozen=True):
                     name, "no trusted publisher of this index may publish it. Have one added."
                 )
             return SentAttestations(warnings=(NO_PUBLISHER,))
-        attestations = self.verifier.verify_all(
-            upload.attestations, upload.distribution.filename, upload.sha256
-        )
+        try:
+            attestations = self.verifier.verify_all(
+                upload.attestations, upload.distribution.filename, upload.sha256
+            )
+        except Invalid as error:
+            if error.code != INVALID_ATTESTATIONS:  # the trusted root, and not what was sent
+                raise
+            advice = "Sign the file again, or upload it without."
+            raise Invalid(f"{error.message} {advice}", code=error.code) from error
         # nothing of it is loaded without attestations
         from wheelyard.model.attestations import provenance_document  # noqa: PLC0415
 

@@ -171,17 +171,18 @@ class IndexRepository(Repository, frozen=True, dict=True):
         rules = self._rules_of(listing)
         if listing.origin.page.by_filename.get(file.filename) is not file:
             return bool(rules)
-        return any(one.asks_licences for one in rules)
+        return any(one.judges_before_sending for one in rules)
 
     def refuses(self, listing: "UpstreamListing", file: "UpstreamFile") -> FileReason | None:
         """
         Return why rules refuse a public file, or None if it may be sent.
 
-        Its core metadata may be fetched. Raises Unavailable if it cannot be had now.
+        Its core metadata and provenance may be fetched. Raises Unavailable if they cannot be had
+        now.
         """
         is_listed = listing.origin.page.by_filename.get(file.filename) is file
         for rules in self._rules_of(listing):
-            if rules.asks_licences or not is_listed:
+            if rules.judges_before_sending or not is_listed:
                 reason = rules.refuses(listing, file, self.moment)
                 if reason is not None:
                     return reason

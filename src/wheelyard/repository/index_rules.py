@@ -17,6 +17,7 @@ from wheelyard.model.licences import LOOKED_UP_LATER
 from wheelyard.model.project import File, Project
 from wheelyard.model.public_packages import FileReason
 from wheelyard.model.rule_keys import LicenceRule
+from wheelyard.model.rule_reasons import FETCHED
 from wheelyard.model.rules import Facts, Judged, Named, Rules
 from wheelyard.rendering.project_facts import releases_of
 from wheelyard.repository.rule_facts import FactFinder
@@ -82,9 +83,9 @@ class IndexRules:
         )
 
     @property
-    def asks_licences(self) -> bool:
+    def judges_before_sending(self) -> bool:
         """Whether a public file has to be judged again by `refuses` before it is sent."""
-        return self._facts.asks_licences
+        return not self._rules.codes.isdisjoint(FETCHED)
 
     def of_private(
         self, project: Project, version: str, at: datetime | None = None
@@ -154,7 +155,7 @@ class IndexRules:
 
         Raises Unavailable if the store does not say what was decided.
         """
-        if not self.asks_licences:
+        if not self._facts.asks_licences:
             return []
         releases = releases_of(self.of_public(listing, at))[:NEWEST_RELEASES]
         newest = [file for release in releases for file in release.files]
@@ -170,7 +171,7 @@ class IndexRules:
         An installer takes the newest release, and gives up if it gets none of its files. A licence
         that cannot be had now stays unknown. Raises Unavailable as `unknown_licences`.
         """
-        licences = listing.origin.policy.licences
+        licences = listing.origin.policy.sidecar_facts.licences
 
         def look_up(file: "UpstreamFile") -> None:
             with suppress(Unavailable):
@@ -188,7 +189,8 @@ class IndexRules:
         """
         Return why a public file that is listed is not sent, or None if it may be.
 
-        Its core metadata may be fetched. Raises Unavailable if it cannot be had now.
+        Its core metadata and provenance may be fetched. Raises Unavailable if they cannot be had
+        now.
         """
         now = self._runtime.now()
         page = listing.origin.page
@@ -196,10 +198,8 @@ class IndexRules:
         state = self._facts.state(page, now)
         # its own licence is found below
         facts = self._facts.of_public(judged, state, with_licences=False).of(file)
-        if self._licence_rule:
-            licences = listing.origin.policy.licences
-            licence = licences.find_and_note(page, file, self._licence_rule.hides)
-            facts = replace(facts, licence=licence)
+        sidecar_facts = listing.origin.policy.sidecar_facts
+        facts = sidecar_facts.complete(facts, page, file, self._rules.codes, self._licence_rule)
         return self._rules.first(facts, at or now)
 
     def _answer(

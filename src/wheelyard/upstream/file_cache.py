@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
@@ -259,22 +258,6 @@ class FileCache:
         """Return the sizes of what the store has of a project's files, by one listing."""
         return {entry.key: entry.size for entry in self.store.list(keys.files_of(name))}
 
-    def find_metadata(self, name: NormalizedName, file: UpstreamFile) -> bytes | None:
-        """Return a file's core metadata if the store has what its page says, else None."""
-        stored = self.store.get(keys.core_metadata(name, file.sha256, file.filename))
-        if not isinstance(stored, Stored) or sha256(stored.body).hexdigest() != file.core_metadata:
-            return None
-        return stored.body
-
-    def put_metadata(self, name: NormalizedName, file: UpstreamFile, body: bytes) -> None:
-        """
-        Store a file's core metadata, whose digest has agreed.
-
-        It is compared again by each read.
-        """
-        key = keys.core_metadata(name, file.sha256, file.filename)
-        self.store.put_file(key, body)
-
     def _find_entry(self, key: Key) -> Entry | None:
         """Return the size of an object and when it was written, or None if it is not there."""
         path = self.store.path_of(key)
@@ -310,7 +293,7 @@ def as_listed(file: UpstreamFile, size: int) -> File:
 
 def as_stored(name: NormalizedName, file: UpstreamFile, sizes: Sizes) -> UpstreamFile | None:
     """
-    Return a file without the core metadata that the store lacks.
+    Return a file without the core metadata and the provenance that the store lacks.
 
     Return None if the store lacks the file.
     """
@@ -318,5 +301,8 @@ def as_stored(name: NormalizedName, file: UpstreamFile, sizes: Sizes) -> Upstrea
     if size is None or file.size not in (None, size):
         return None
     if file.has_metadata and keys.core_metadata(name, file.sha256, file.filename) not in sizes:
-        return replace(file, has_metadata=False, core_metadata="")
+        file = replace(file, has_metadata=False, core_metadata="")
+    provenance = keys.upstream_provenance(name, file.sha256, file.filename)
+    if file.has_provenance and provenance not in sizes:
+        file = replace(file, provenance_url="")
     return file

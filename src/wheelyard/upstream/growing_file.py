@@ -291,6 +291,11 @@ def wrong_digest(filename: str) -> Unavailable:
     return bad_file(filename, "with another digest than its page says")
 
 
+def other_provenance(filename: str) -> Unavailable:
+    """Return the error for a provenance that is none, or whose statements are about other bytes."""
+    return bad_file(f"a provenance of {filename}", "that is not about the file that its page lists")
+
+
 def check_size(file: UpstreamFile, announced: int | None) -> int | None:
     """
     Return the size that a file has to have, by its page or by the answer, or None.

@@ -175,7 +175,7 @@ class Explainer(Struct, frozen=True):
         for file in (file for file in page.files if _is_of(file, version)):
             own: tuple[FileReason, ...] = hidden.get(file.filename, ())
             if not own and not of_name and (version is not None or file.filename not in shown):
-                own = self._refusal(page, file)  # it looks at the licence, too
+                own = self._refusal(page, file)  # it looks at the licence and the signatures, too
             codes = {reason.code for reason in own}
             why = (*(reason for reason in of_name if reason.code not in codes), *own)
             if Code.BLOCKED in codes:  # it says who knows more, and why
@@ -374,8 +374,6 @@ class UpstreamIndex:
     """Whether its files are in a folder of this machine."""
     merge: tuple[NamePatterns, ...] = ()
     """Names whose files may come from several of them."""
-    waits_for_licences: bool = False
-    """Whether the policy may have to fetch the core metadata of a file before it can decide."""
     _shown: LruCache[PageKey, UpstreamListing] = field(
         default_factory=lambda: LruCache(VIEW_BYTES), repr=False
     )
@@ -521,7 +519,7 @@ class UpstreamIndex:
         """
         Return the codes of all rules that hide files of a version whose page is in the store.
 
-        If licences are blocked, metadata may be fetched. Raises as `Policy.view`.
+        Metadata and provenance may be fetched. Raises as `Policy.view`.
         """
         pages = [place.stored(name) for place in self.places_of(name)] if version else []
         codes = (self._hidden_codes(page, version) for page in pages if page is not None)
@@ -533,7 +531,7 @@ class UpstreamIndex:
         files = [file for file in page.files if strip_trailing_zeros(file.version) == key]
         reasons = [reason for file in files for reason in by_filename.get(file.filename, ())]
         with suppress(Unavailable):  # whoever approves it is told then
-            reasons += filter(None, (self.policy.refuses_licence(page, file) for file in files))
+            reasons += filter(None, (self.policy.refuses_by_sidecars(page, file) for file in files))
         return [str(reason.code) for reason in reasons]
 
     def stored(self, name: NormalizedName) -> tuple[UpstreamListing, ...]:
@@ -645,11 +643,11 @@ class UpstreamIndex:
         return tuple(file for file in kept if file and self._may_download(page, file))
 
     def _may_download(self, page: UpstreamPage, file: UpstreamFile) -> bool:
-        if not self.waits_for_licences:
+        if not self.policy.asks_sidecars:
             return True
         try:
             return self.policy.refuses_file(page, page.by_filename[file.filename]) is None
         except Unavailable as fault:
             if fault.code not in UPSTREAM_CODES:
                 raise
-            return False  # its licence is not known
+            return False  # its licence, or who has signed it, is not known

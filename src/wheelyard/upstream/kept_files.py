@@ -25,7 +25,7 @@ from wheelyard.storage.forwarding import PrefixedStore
 
 _OBJECT: Final = re.compile(
     rf"([^/]+)/(?:{keys.UPSTREAM_FILES}|({keys.UPSTREAM_USES}))"
-    r"([a-z0-9-]+/[0-9a-f]{64}/[^/]+?)(?:\.metadata)?"
+    r"([a-z0-9-]+/[0-9a-f]{64}/[^/]+?)(?:\.metadata|\.provenance)?"
 )
 
 

@@ -81,6 +81,7 @@ class Kind(StrEnum):
     PAGE = "page"
     FILE = "file"
     METADATA = "metadata"
+    PROVENANCE = "provenance"
     CHECK = "check"
     """Whether a name exists, before an upload."""
     ROOT = "root"

@@ -43,11 +43,13 @@ class UpstreamFile(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fal
     """The reason, perhaps empty, if the file is yanked; else None."""
     is_attested: bool = False
     """Whether the page names a provenance of the file (PEP 740), which nobody has verified."""
+    provenance_url: str = ""
+    """The absolute URL of that provenance, or empty if it may not be fetched."""
 
     @property
     def has_provenance(self) -> bool:
-        """Whether this index has its provenance, which it has of no public file."""
-        return False
+        """Whether clients can download its provenance, whose statements are about its SHA-256."""
+        return bool(self.provenance_url and self.sha256)
 
     @property
     def is_wheel(self) -> bool:

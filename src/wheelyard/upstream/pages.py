@@ -53,7 +53,7 @@ MAX_SKEW_SECONDS: Final = 60.0
 """Seconds that the clock of another process may be ahead."""
 MEMORY_BYTES: Final = 48 * 1024**2
 """Estimated bytes of memory for pages."""
-FILE_BYTES, PAGE_BYTES = 900, 2000
+FILE_BYTES, PAGE_BYTES = 1050, 2000
 """Estimated bytes of memory of a file on a page, and of a page without them."""
 MAX_ABSENT: Final = 20_000
 """Names without a project that are remembered."""

@@ -204,6 +204,15 @@ class _Unusable(Exception):
     """A link cannot be used. Its text is the rest of a sentence that begins with the link."""
 
 
+class _RefusedHost(_Unusable):
+    """A link leads to a host that nothing may be fetched from."""
+
+    def __init__(self, host: str, why: str) -> None:
+        super().__init__(f"may not be fetched: {why}")
+        self.host = host
+        self.why = why
+
+
 class _FileParser(Struct):
     """
     Collects the files of one page.
@@ -237,6 +246,8 @@ class _FileParser(Struct):
         try:
             self._add(entry)
         except _Unusable as error:
+            if isinstance(error, _RefusedHost) and len(self.refused) < MAX_LOCATIONS:
+                self.refused[error.host] = error.why
             self._count_unused(entry.filename, str(error))
 
     def _count_unused(self, filename: object, why: str) -> None:
@@ -280,6 +291,7 @@ class _FileParser(Struct):
             requires_python=required or None,
             yanked=_text(yanked) if yanked else None,  # true, or a reason
             is_attested=isinstance(entry.provenance, str) and entry.provenance != "",
+            provenance_url=self._provenance_url(entry.provenance),
         )
         # the first of two with a SHA-256 counts, else with another digest, or else the first
         before = self.by_filename.get(filename)
@@ -322,8 +334,15 @@ class _FileParser(Struct):
                 self._versions[version] = str(parse_version(version))
         return self._versions.get(version, "") if self._names[name] and self._tags[tags] else ""
 
+    def _provenance_url(self, reference: object) -> str:
+        """Return the absolute URL of a provenance, or an empty text if it may not be fetched."""
+        if isinstance(reference, str) and reference:
+            with suppress(_Unusable):  # the file itself can be used
+                return self._allowed_url(reference)
+        return ""
+
     def _allowed_url(self, reference: str) -> str:
-        """Return the absolute URL of a file, or raise _Unusable if it may not be fetched."""
+        """Return the absolute URL of a link, or raise _Unusable if it may not be fetched."""
         if len(reference) > MAX_URL_LENGTH:
             raise _Unusable(f"has a URL of more than {MAX_URL_LENGTH} characters")
         scheme, slashes, rest = reference.partition("//")
@@ -342,9 +361,7 @@ class _FileParser(Struct):
             raise _Unusable("has a URL that cannot be used") from error
         why = "its URL has a user name" if "@" in host else self.server.refusal_on_page(url)
         if why:
-            if len(self.refused) < MAX_LOCATIONS:
-                self.refused[url.authority] = why
-            raise _Unusable(f"may not be fetched: {why}")
+            raise _RefusedHost(url.authority, why)
         if f"{url.scheme}://{url.authority}" == origin:
             self._origins.add(origin)
         if not slashes:

@@ -34,6 +34,7 @@ from wheelyard.rendering.project_facts import (
 from wheelyard.storage.base import Entry
 from wheelyard.upstream.indexes import UpstreamIndex, UpstreamListing
 from wheelyard.upstream.merged_listing import merged_listing
+from wheelyard.upstream.sidecars import core_metadata_of
 
 PAGES_A_MINUTE: Final = 10_000
 """How many objects of a bucket are listed in a minute on average: ten requests, 0.00005 USD."""
@@ -203,8 +204,9 @@ def facts_of(
         filename = latest.metadata_file.filename
         page = listing.part_of(filename).origin.page
         file = page.by_filename[filename]
-        if file.sha256 and file.serves_metadata:
-            raw = upstream.files.cache(page.upstream).find_metadata(page.name, file)
+        if file.serves_metadata:
+            store = upstream.files.cache(page.upstream).store
+            raw = core_metadata_of(page, file).find_stored(store)
             description = described_in(raw or b"", page.name, file.version)
     facts = project_facts.facts_of(listing, latest, description)
     return replace(facts, origin=listing.origin.label, document=document)

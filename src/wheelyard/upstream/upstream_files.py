@@ -8,7 +8,6 @@ before, for each request.
 from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
-from hashlib import sha256
 from threading import Lock
 from typing import Final, Literal
 
@@ -23,16 +22,16 @@ from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import FileCache, FileUses, StoredFile
 from wheelyard.upstream.file_fetch import (
     FetchedFile,
-    FetchKey,
     FetchTools,
     FileFetch,
     FileSource,
     PassedOnFiles,
     RunningFetches,
 )
-from wheelyard.upstream.growing_file import OtherHashes, too_long, too_short, wrong_digest
+from wheelyard.upstream.growing_file import too_long, too_short
 from wheelyard.upstream.observation import CacheResult, Kind, Observation
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+from wheelyard.upstream.sidecars import Sidecar
 
 FETCH_THREADS: Final = 64
 """
@@ -41,14 +40,14 @@ Files that a process fetches at a time.
 Half of them are of one upstream index, and half of those for one client.
 """
 SMALL_THREADS: Final = 32
-"""Core metadata that a process fetches at a time: a resolver must not wait for large files."""
+"""Sidecars that a process fetches at a time: a resolver must not wait for large files."""
 
-METADATA_LIMIT_BYTES: Final = 4 * 1024**2
-"""The largest core metadata, as of an upload."""
+SIDECAR_LIMIT_BYTES: Final = 4 * 1024**2
+"""The largest core metadata, as of an upload, and the largest provenance."""
 RECENT_SECONDS: Final = 60.0
-"""How long core metadata that cannot be stored is remembered: its client may have left."""
+"""How long a sidecar that cannot be stored is remembered: its client may have left."""
 RECENT_BYTES, MAX_RECENT = 256 * 1024, 100
-"""The largest core metadata that is remembered so, and how many there are at a time."""
+"""The largest sidecar that is remembered so, and how many there are at a time."""
 
 
 class FileRules(Struct, frozen=True, kw_only=True):
@@ -62,7 +61,7 @@ class FileRules(Struct, frozen=True, kw_only=True):
 
 class UpstreamFiles:
     """
-    Finds and fetches files and core metadata.
+    Finds and fetches files, and the documents about them.
 
     Threads may share it. Every method that reads the store may raise Unavailable.
     """
@@ -95,9 +94,10 @@ class UpstreamFiles:
             running=self._running,
         )
         self._caches: dict[str, FileCache] = {}
-        self._metadata: dict[FetchKey, Future[bytes]] = {}
-        self._recent = ExpiringCache[FetchKey, bytes](retries.runtime.monotonic, MAX_RECENT)
-        """Core metadata that was fetched a moment ago, and is not in the store."""
+        self._sidecars: dict[tuple[str, ...], Future[bytes]] = {}
+        """Those that are fetched now, by their identity."""
+        self._recent = ExpiringCache[tuple[str, ...], bytes](retries.runtime.monotonic, MAX_RECENT)
+        """Sidecars that were fetched a moment ago, and are not in the store."""
         self._lock = Lock()
 
     def find(self, page: UpstreamPage, file: UpstreamFile) -> StoredFile | None:
@@ -144,43 +144,38 @@ class UpstreamFiles:
             return page
         return self.cache(page.upstream).digests.complete(page)
 
-    def find_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes | None:
-        """Return the core metadata of a file if it is stored or was just fetched, else None."""
-        body = None
-        if file.sha256:
-            body = self.cache(page.upstream).find_metadata(page.name, file)
+    def find_sidecar(self, sidecar: Sidecar) -> bytes | None:
+        """Return a document about a file if it is stored or was just fetched, else None."""
+        body = sidecar.find_stored(self.cache(sidecar.page.upstream).store)
         if body is None:
-            body = self._recent.get(_key(page, file))
-        self._observation.cache(Kind.METADATA, CacheResult.HIT if body else CacheResult.MISS)
+            body = self._recent.get(sidecar.identity)
+        self._observation.cache(sidecar.kind, CacheResult.HIT if body else CacheResult.MISS)
         return body
 
-    def fetch_metadata(
-        self, page: UpstreamPage, file: UpstreamFile, client: str = ""
-    ) -> Future[bytes]:
+    def fetch_sidecar(self, sidecar: Sidecar, client: str = "") -> Future[bytes]:
         """
-        Begin to fetch the core metadata of a file, unless that has begun already.
+        Begin to fetch a document about a file, unless that has begun already.
 
         The future raises as `FileSource`, and Unavailable (code `bad_upstream`) if it is not what
         its page says.
         """
-        key = _key(page, file)
         with self._lock:
-            future = self._metadata.get(key)
+            future = self._sidecars.get(sidecar.identity)
             if future is None:
-                receive = partial(self._receive_metadata, page, file)
-                future = self._small_threads.start(receive, page.upstream, client)
-                self._metadata[key] = future
+                receive = partial(self._receive_sidecar, sidecar)
+                future = self._small_threads.start(receive, sidecar.page.upstream, client)
+                self._sidecars[sidecar.identity] = future
                 # it may run at once, in this thread, and so takes no lock
-                future.add_done_callback(lambda _: self._metadata.pop(key, None))
+                future.add_done_callback(lambda _: self._sidecars.pop(sidecar.identity, None))
             return future
 
-    def bring_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
+    def bring_sidecar(self, sidecar: Sidecar) -> bytes:
         """
-        Return the core metadata of a file, from the store or the upstream.
+        Return a document about a file, from the store or the upstream.
 
-        Blocks. Raises as the future of `fetch_metadata`.
+        Blocks. Raises as the future of `fetch_sidecar`.
         """
-        return self.find_metadata(page, file) or self.fetch_metadata(page, file).result()
+        return self.find_sidecar(sidecar) or self.fetch_sidecar(sidecar).result()
 
     def close(self) -> None:
         """End all fetches, and remove what they have in the spool."""
@@ -209,42 +204,36 @@ class UpstreamFiles:
             self._threads.submit(fetch.run, page.upstream, client)
         return fetch
 
-    def _receive_metadata(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
+    def _receive_sidecar(self, sidecar: Sidecar) -> bytes:
         # another fetch may have ended after the caller has looked
-        if (recent := self._recent.get(_key(page, file))) is not None:
+        if (recent := self._recent.get(sidecar.identity)) is not None:
             return recent
-        url, what = f"{file.url}.metadata", f"{file.filename}.metadata"
-        opened = self._source.open_file(page.upstream, page.name, url, Kind.METADATA)
+        page = sidecar.page
+        opened = self._source.open_file(page.upstream, page.name, sidecar.url, sidecar.kind)
         body = bytearray()
         with closing(opened):
             for chunk in opened.chunks():
                 body += chunk
-                if len(body) > METADATA_LIMIT_BYTES:
-                    raise too_long(what)
+                if len(body) > SIDECAR_LIMIT_BYTES:
+                    raise too_long(sidecar.title)
         if opened.size not in (None, len(body)):
-            raise too_short(what)
-        hashes = OtherHashes(file.other_metadata_hashes)
-        hashes.update(body)
-        if file.core_metadata not in ("", sha256(body).hexdigest()) or not hashes.agree:
-            self._observation.digest_mismatch(page.name, what)
-            raise wrong_digest(what)
-        self._keep_metadata(page, file, bytes(body))
+            raise too_short(sidecar.title)
+        mismatch = sidecar.mismatch(bytes(body))
+        if mismatch is not None:
+            self._observation.digest_mismatch(page.name, sidecar.title)
+            raise mismatch
+        self._keep_sidecar(sidecar, bytes(body))
         return bytes(body)
 
-    def _keep_metadata(self, page: UpstreamPage, file: UpstreamFile, body: bytes) -> None:
-        """Keep core metadata that has agreed with its page."""
-        # it is stored by its SHA-256 alone
-        if file.core_metadata and file.sha256 and self._rules.mode == "cache":
+    def _keep_sidecar(self, sidecar: Sidecar, body: bytes) -> None:
+        """Keep a document about a file that has agreed with the page."""
+        page = sidecar.page
+        if sidecar.key is not None and self._rules.mode == "cache":
             try:
-                self.cache(page.upstream).put_metadata(page.name, file, body)
+                self.cache(page.upstream).store.put_file(sidecar.key, body)
             except WheelyardError as error:
-                what = f"{file.filename}.metadata"
-                self._observation.not_stored(page.name, what, error.message)
+                self._observation.not_stored(page.name, sidecar.title, error.message)
             else:
                 return
         if len(body) <= RECENT_BYTES:
-            self._recent.put(_key(page, file), body, RECENT_SECONDS)
-
-
-def _key(page: UpstreamPage, file: UpstreamFile) -> FetchKey:
-    return page.upstream, page.name, file.filename, file.sha256
+            self._recent.put(sidecar.identity, body, RECENT_SECONDS)

@@ -44,7 +44,7 @@ def build_rules(
     advisories: Advisories | None = None
     first_uses: FirstUses | None = None
     if upstream is not None:
-        licences = upstream.policy.licences.finder
+        licences = upstream.policy.sidecar_facts.licences.finder
         advisories = _advisories(upstream, keys.min_cvss, settings, runtime)
         exceptions = parse_exceptions(keys.cooldown_allow)
         first_uses = replace(

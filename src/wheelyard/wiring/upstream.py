@@ -6,6 +6,7 @@ Only imported if `[upstream]` is enabled: without it, nothing of `upstream/` is 
 
 from contextlib import closing
 from dataclasses import replace as replace_fields
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Final
@@ -48,10 +49,14 @@ from wheelyard.upstream.pages import UpstreamPages
 from wheelyard.upstream.policy.first_uses import FIRST_USES, FirstUses
 from wheelyard.upstream.policy.osv_source import AcceptedOsvRecord, OsvSource
 from wheelyard.upstream.policy.page_licences import MetadataReader, PageLicences
+from wheelyard.upstream.policy.page_provenances import PageProvenances
 from wheelyard.upstream.policy.policy import Policy
+from wheelyard.upstream.policy.sidecar_facts import SidecarFacts
 from wheelyard.upstream.requests import RequestLog
 from wheelyard.upstream.settings import UpstreamConfig, UpstreamServer, is_outage
+from wheelyard.upstream.sidecars import core_metadata_of, provenance_of
 from wheelyard.upstream.upstream_files import FileRules, UpstreamFiles
+from wheelyard.wiring.attestations import build_public_verifiers
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
 
 START_SECONDS: Final = 10.0
@@ -93,13 +98,9 @@ def build_upstream(
     observation = Observation(runtime)
     clients = UpstreamClients(config, runtime, observation)
     start_saving = DaemonThreads(SAVING_THREADS, "upstream").start
-    limit = upstream.max_cache_file_mb * MIB or None
-    mode = "proxy" if is_read_only else upstream.files
-    if upstream.offline:  # nothing can be passed on; what is kept is sent
-        mode = "cache"
-    rules = FileRules(mode=mode, max_kept_bytes=limit)
-    files = UpstreamFiles(store, spool, clients, catalog.retries, observation, rules)
-    decisions = catalog.decision_records
+    files = UpstreamFiles(
+        store, spool, clients, catalog.retries, observation, _file_rules(settings)
+    )
     kept = StoredPages(store)
     pages = UpstreamPages(config, clients, kept, runtime, observation, start_saving)
     return UpstreamIndex(
@@ -110,13 +111,33 @@ def build_upstream(
         hidden_pages=HiddenPages(config, clients, runtime),
         files=files,
         policy=build_policy(
-            upstream, store, decisions, files.bring_metadata, caching, is_read_only=is_read_only
+            upstream,
+            store,
+            catalog.decision_records,
+            lambda page, file: files.bring_sidecar(core_metadata_of(page, file)),
+            _page_provenances(settings, files),
+            caching,
+            is_read_only=is_read_only,
         ),
         observation=observation,
         requests=RequestLog(catalog.request_records, runtime, is_off=is_read_only),
         runtime=runtime,
         is_local=is_local,
-        waits_for_licences=bool(upstream.allowed_licenses or upstream.blocked_licenses),
+    )
+
+
+def _file_rules(settings: Settings) -> FileRules:
+    upstream = settings.upstream
+    mode = "proxy" if settings.server.read_only else upstream.files
+    if upstream.offline:  # nothing can be passed on; what is kept is sent
+        mode = "cache"
+    return FileRules(mode=mode, max_kept_bytes=upstream.max_cache_file_mb * MIB or None)
+
+
+def _page_provenances(settings: Settings, files: UpstreamFiles) -> PageProvenances:
+    return PageProvenances(
+        lambda page, file: files.bring_sidecar(provenance_of(page, file)),
+        partial(build_public_verifiers, settings),
     )
 
 
@@ -218,11 +239,12 @@ def _name_filter(index: UpstreamIndexSettings) -> NameFilter:
     return NameFilter(allow, parse_name_patterns(index.deny))
 
 
-def build_policy(
+def build_policy(  # noqa: PLR0913 - all that it depends on
     settings: UpstreamSettings,
     store: Store,
     decisions: DecisionRecords,
     read_metadata: MetadataReader,
+    provenances: PageProvenances,
     caching: CachePolicy,
     *,
     is_read_only: bool,
@@ -250,7 +272,7 @@ def build_policy(
             rule_keys_in(settings),
             tuple(map(_name_filter, settings.indexes)),
             decisions,
-            PageLicences(LicenceFinder(noted_licences), read_metadata),
+            SidecarFacts(PageLicences(LicenceFinder(noted_licences), read_metadata), provenances),
             FirstUses(exceptions, noted_uses, is_read_only),
             osv,
         )

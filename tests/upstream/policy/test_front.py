@@ -28,6 +28,7 @@ from wheelyard.remedies import Advice, Remedy
 from wheelyard.settings.sections import AccessSettings
 from wheelyard.storage.memory import MemoryStore
 from wheelyard.upstream.decisions import Deciding
+from wheelyard.upstream.sidecars import core_metadata_of
 
 pytestmark = pytest.mark.integration
 
@@ -130,7 +131,7 @@ def test_a_licence_offline(tmp_path: Path, public: FakeUpstream) -> None:
         for file in found.page.files:
             upstream.files.bring(found.page, file)
             if file.filename != unknown:
-                upstream.files.bring_metadata(found.page, file)
+                upstream.files.bring_sidecar(core_metadata_of(found.page, file))
     public.stop()
     with serving(tmp_path, public, store=store, offline=True) as server:
         assert [*page_of(server, "requests").files] == [OLD, NEW, unknown]

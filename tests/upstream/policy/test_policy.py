@@ -30,6 +30,7 @@ from wheelyard.storage.spool import Spool
 from wheelyard.upstream.decisions import Deciding
 from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.policy.facts import PageFacts
+from wheelyard.upstream.policy.page_provenances import PageProvenances
 from wheelyard.upstream.policy.policy import Policy
 from wheelyard.wiring.build import build_index
 from wheelyard.wiring.index import Index
@@ -54,7 +55,10 @@ def policy_of(
     caching = cache_policy_in(StoreTraits(), index.settings.store)
     settings = replace(settings, url="https://index.example.com/simple/")
     store, decisions = index.files.store, index.server.decisions
-    return build_policy(settings, store, decisions, read_metadata, caching, is_read_only=False)
+    provenances = PageProvenances(no_metadata, tuple)
+    return build_policy(
+        settings, store, decisions, read_metadata, provenances, caching, is_read_only=False
+    )
 
 
 def deciding(index: Index) -> Deciding:

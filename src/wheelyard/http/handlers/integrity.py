@@ -8,7 +8,6 @@ from wheelyard.http.messages import Response
 from wheelyard.http.representation import MediaType, accepts_provenance
 from wheelyard.http.responses import VARY, page_response
 from wheelyard.model.distribution_filename import parse_name, parse_version, strip_trailing_zeros
-from wheelyard.model.project import File
 
 
 def answer(request: IndexRequest) -> Response:
@@ -34,23 +33,16 @@ def answer(request: IndexRequest) -> Response:
             VARY,
         )
     listing = resolver.find(request.context, name, request, may_refresh=False)
-    file = _file_with_provenance(listing, filename, release)
-    context = request.context
-
-    def render() -> bytes:
-        return context.index.files.provenance(name, file)
-
+    provenance = listing.open.provenance(request, filename, release)
+    if provenance is None:
+        raise NotFound(f"There is no provenance of {quoted(filename)}.")
     key = ("provenance", name, filename)
     return page_response(
-        context, request, media_type, key, file.provenance, render, listing=listing
+        request.context,
+        request,
+        media_type,
+        key,
+        provenance.sha256,
+        provenance.load,
+        listing=listing,
     )
-
-
-def _file_with_provenance(listing: resolver.OpenListing, filename: str, release: str) -> File:
-    """Return the file of a listing. Raises NotFound if it is not served, or has no provenance."""
-    if isinstance(listing.open, resolver.PrivateFiles):
-        file = listing.open.find_served(filename)
-        is_of_release = file is not None and strip_trailing_zeros(file.version) == release
-        if file is not None and is_of_release and file.has_provenance:
-            return file
-    raise NotFound(f"There is no provenance of {quoted(filename)}.")

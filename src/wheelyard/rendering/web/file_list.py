@@ -265,8 +265,10 @@ def _row(base: str, name: NormalizedName, described: DescribedFile) -> str:
     if isinstance(file, File) and file.waived_rules:
         rules = escape(", ".join(file.waived_rules))
         marks += f' <span class="mark">imported as it is: {rules}</span>'
-    if file.has_provenance:
+    if file.has_provenance and isinstance(file, File):
         marks += ' <span class="mark">attested</span>'
+    elif file.has_provenance:  # an upstream index says so, and nobody here has verified it
+        marks += ' <span class="mark">attestations listed</span>'
     elif isinstance(file, File) and file.lost_attestations:
         marks += ' <span class="mark warning">attestations not kept</span>'
     metadata = f'<p><a href="{url}.metadata">Metadata</a></p>\n' if file.serves_metadata else ""

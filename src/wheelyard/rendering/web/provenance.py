@@ -34,7 +34,7 @@ def shown_signers(provenance: Provenance) -> Iterator[ShownSigner]:
         publisher = bundle.publisher
         claims = publisher.claims or {}
         yield ShownSigner(
-            publisher=f"{publisher.kind} {publisher.repository or publisher.email}",
+            publisher=publisher.title,
             file=publisher.file,
             ref=claims.get("ref", ""),
             commit=claims.get("sha", ""),

@@ -23,7 +23,14 @@ from wheelyard.model.public_packages import (
     Verdict,
 )
 from wheelyard.model.rule_keys import RuleKeys, licence_rule
-from wheelyard.model.rule_reasons import Code, blocked, denied, not_approved, not_listed
+from wheelyard.model.rule_reasons import (
+    FETCHED,
+    Code,
+    blocked,
+    denied,
+    not_approved,
+    not_listed,
+)
 from wheelyard.model.rule_rows import rules_of_upstream
 from wheelyard.model.rules import NOTHING_HIDDEN, Facts, Rules, lifted_by
 from wheelyard.storage.base import ABSENT
@@ -32,7 +39,7 @@ from wheelyard.upstream.policy.advisories import AdvisoryTable
 from wheelyard.upstream.policy.facts import PageFacts
 from wheelyard.upstream.policy.first_uses import FirstUses
 from wheelyard.upstream.policy.osv_source import OsvSource
-from wheelyard.upstream.policy.page_licences import PageLicences
+from wheelyard.upstream.policy.sidecar_facts import SidecarFacts
 
 VIEW_BYTES: Final = 16 * 1024**2
 """Estimated bytes of memory for the views of pages."""
@@ -90,7 +97,8 @@ class Policy:
         keys: The keys of its rules.
         names: Which names each upstream index is asked for.
         records: The decisions in the store.
-        licences: Finds licences. The notes of the store are read if a rule needs them.
+        sidecar_facts: Finds licences, and verifies attestations. The notes of the store are read if
+            a rule needs them.
         first_uses: When exceptions from the cooldown for one version were first used. It is read
             if there are any.
         osv: The database of malicious and vulnerable versions.
@@ -101,7 +109,7 @@ class Policy:
         keys: RuleKeys,
         names: tuple[NameFilter, ...],
         records: DecisionRecords,
-        licences: PageLicences,
+        sidecar_facts: SidecarFacts,
         first_uses: FirstUses,
         osv: OsvSource | None = None,
     ) -> None:
@@ -110,7 +118,7 @@ class Policy:
         self.names = names
         self.records = records
         self.osv = osv
-        self.licences = licences
+        self.sidecar_facts = sidecar_facts
         self.first_uses = first_uses
         self._runtime = records.commits.runtime
         has_exceptions = bool(keys.cooldown_days and first_uses.exceptions.versions)
@@ -134,7 +142,7 @@ class Policy:
         """
         decided = self.records.peek()
         advisories = self.osv.peek() if self.osv else NO_ADVISORIES
-        notes = self.licences.finder.notes if self.licence_rule else None
+        notes = self.sidecar_facts.licences.finder.notes if self.licence_rule else None
         licences = notes.peek() if notes else NOT_NOTED
         first_uses = self._first_uses.notes.peek() if self._first_uses else NOT_NOTED
         if decided is None or advisories is None or licences is None or first_uses is None:
@@ -152,7 +160,7 @@ class Policy:
         return PolicyState(
             self._load_decisions(),
             self.osv.current() if self.osv else NO_ADVISORIES,
-            self.licences.finder.noted() if self.licence_rule else NOT_NOTED,
+            self.sidecar_facts.licences.finder.noted() if self.licence_rule else NOT_NOTED,
             self._first_uses.notes.get() if self._first_uses else NOT_NOTED,
         )
 
@@ -221,9 +229,8 @@ class Policy:
         Return why a file of a page, or its metadata, is not sent, or None if it may be.
 
         It may also be one that the page does not list any more, and that is kept. `view` is the one
-        of the page that has just been made. Without it, it is made. If licences are blocked, the
-        metadata of the file may be fetched for that. Raises as `view`, and Unavailable if that
-        metadata cannot be had now.
+        of the page that has just been made. Without it, it is made. Raises as `view` and
+        `refuses_by_sidecars`.
         """
         now = self._runtime.now()
         if page.by_filename.get(file.filename) != file:
@@ -232,24 +239,27 @@ class Policy:
             reason = self.rules.first(facts.of(file), now)
         else:
             reason = (view or self.view(page, now)).hidden.get(file.filename)
-        return reason or self.refuses_licence(page, file)
+        return reason or self.refuses_by_sidecars(page, file)
 
-    def refuses_licence(self, page: UpstreamPage, file: UpstreamFile) -> FileReason | None:
-        """
-        Return why a file is not sent if its licence is blocked and nobody has lifted that.
+    @property
+    def asks_sidecars(self) -> bool:
+        """Whether something about a file may have to be fetched before it can be judged."""
+        return not self.rules.codes.isdisjoint(FETCHED)
 
-        The metadata of the file may be fetched. Raises Unavailable if it cannot be had now.
+    def refuses_by_sidecars(self, page: UpstreamPage, file: UpstreamFile) -> FileReason | None:
         """
-        rows = tuple(row for row in self.rules.rows if row.code is Code.LICENCE)
-        decision = self.decisions_of(page.name).for_file(file.version, file.sha256)
-        if not rows or Code.LICENCE in lifted_by(decision):
+        Return why a file is not sent by its licence or its attestations, unless that is lifted.
+
+        Its metadata and its provenance may be fetched. Raises Unavailable if they cannot be had
+        now.
+        """
+        if not self.asks_sidecars:
             return None
-        facts = Facts(
-            name=page.name,
-            version=file.version,
-            uploaded_at=file.uploaded_at,
-            licence=self.licences.find_and_note(page, file, self.licence_rule.hides),
-        )
+        decision = self.decisions_of(page.name).for_file(file.version, file.sha256)
+        codes = self.rules.codes & (FETCHED - lifted_by(decision))
+        facts = Facts(name=page.name, version=file.version, uploaded_at=file.uploaded_at)
+        facts = self.sidecar_facts.complete(facts, page, file, codes, self.licence_rule)
+        rows = tuple(row for row in self.rules.rows if row.code in codes)
         return Rules(rows=rows).first(facts, self._runtime.now())
 
     def accepts(self, name: NormalizedName) -> bool:
@@ -324,7 +334,7 @@ class Policy:
         versions = dict.fromkeys((*(file.version for file in page.files), *page.empty_versions))
         licences: Mapping[str, str] = {}
         if self.licence_rule:
-            licences = self.licences.known(page, state.licences, is_of_store=True)
+            licences = self.sidecar_facts.licences.known(page, state.licences, is_of_store=True)
         return PageFacts(
             page=page,
             decisions=state.decisions.for_project(page.name),

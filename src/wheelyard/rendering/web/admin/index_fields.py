@@ -92,6 +92,12 @@ FIELDS: Final = (
         "attested", "Files without listed attestations are hidden.", is_rare=True, control="tick"
     ),
     FormField(
+        "verified",
+        "Files whose attestations do not hold, or that have none, are hidden.",
+        is_rare=True,
+        control="tick",
+    ),
+    FormField(
         "prereleases",
         "Pre-releases",
         choices=(("", "They are shown."), ("false", "They are hidden.")),

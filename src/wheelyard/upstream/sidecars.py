@@ -1,0 +1,92 @@
+"""Small documents about a file of an upstream index: its core metadata and its provenance."""
+
+from collections.abc import Callable
+from functools import partial
+from hashlib import sha256
+
+from msgspec import Struct
+
+from wheelyard.catalog import keys
+from wheelyard.errors import Unavailable
+from wheelyard.model.attestations import attests
+from wheelyard.storage.base import Key, Store, Stored
+from wheelyard.upstream.growing_file import OtherHashes, other_provenance, wrong_digest
+from wheelyard.upstream.observation import Kind
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
+
+
+class Sidecar(Struct, frozen=True, kw_only=True):
+    """A document that an upstream index has beside a file of a page."""
+
+    kind: Kind
+    page: UpstreamPage
+    file: UpstreamFile
+    title: str
+    """What messages call it."""
+    url: str
+    """Where its upstream index has it, or an empty text if it has none."""
+    key: Key | None
+    """Where the store may have it, or None if its bytes could not be recognised there."""
+    mismatch: Callable[[bytes], Unavailable | None]
+    """Returns the error for bytes that are not what the page says, or None."""
+
+    @property
+    def identity(self) -> tuple[str, ...]:
+        """Another one for each other document."""
+        file = self.file
+        return self.kind, self.page.upstream, self.page.name, file.filename, file.sha256
+
+    def find_stored(self, store: Store) -> bytes | None:
+        """
+        Return the bytes in the store of its upstream index if they are what the page says.
+
+        Raises Unavailable if the store does not answer.
+        """
+        stored = None if self.key is None else store.get(self.key)
+        if not isinstance(stored, Stored) or self.mismatch(stored.body) is not None:
+            return None
+        return stored.body
+
+
+def core_metadata_of(page: UpstreamPage, file: UpstreamFile) -> Sidecar:
+    """Return the core metadata of a file of a page (PEP 658)."""
+    title = f"{file.filename}.metadata"
+    key = None
+    if file.core_metadata and file.sha256:
+        key = keys.core_metadata(page.name, file.sha256, file.filename)
+    return Sidecar(
+        kind=Kind.METADATA,
+        page=page,
+        file=file,
+        title=title,
+        url=f"{file.url}.metadata",
+        key=key,
+        mismatch=partial(_metadata_mismatch, file, title),
+    )
+
+
+def provenance_of(page: UpstreamPage, file: UpstreamFile) -> Sidecar:
+    """Return the provenance of a file of a page (PEP 740)."""
+    key = None
+    if file.has_provenance:
+        key = keys.upstream_provenance(page.name, file.sha256, file.filename)
+    return Sidecar(
+        kind=Kind.PROVENANCE,
+        page=page,
+        file=file,
+        title=f"the provenance of {file.filename}",
+        url=file.provenance_url,
+        key=key,
+        mismatch=partial(_provenance_mismatch, file),
+    )
+
+
+def _metadata_mismatch(file: UpstreamFile, title: str, body: bytes) -> Unavailable | None:
+    hashes = OtherHashes(file.other_metadata_hashes)
+    hashes.update(body)
+    is_stated = file.core_metadata in ("", sha256(body).hexdigest())
+    return None if is_stated and hashes.agree else wrong_digest(title)
+
+
+def _provenance_mismatch(file: UpstreamFile, body: bytes) -> Unavailable | None:
+    return None if attests(body, file.sha256) else other_provenance(file.filename)

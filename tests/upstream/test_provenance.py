@@ -1,0 +1,235 @@
+"""The provenance of public files (PEP 740): passed on, and verified where a rule says so."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.attestations.authority import Authority, Identity, github, gitlab, google
+from tests.http.in_process import InProcessServer, in_process
+from tests.http.packages import Package
+from tests.upstream.fake_pages import FakeFile
+from tests.upstream.fake_upstream import FakeUpstream
+from tests.upstream.public_packages import public_wheel
+from tests.upstream.reading import file_of, look, page_of
+from tests.upstream.settings import close, upstream_section
+from wheelyard.settings.sections import (
+    AttestationSettings,
+    ServerSettings,
+    Settings,
+)
+from wheelyard.storage.local import LocalStore
+
+pytestmark = pytest.mark.integration
+
+WHEEL = "requests-2.0-py3-none-any.whl"
+PATH = f"/integrity/requests/2.0/{WHEEL}/provenance"
+GITHUB = {"kind": "GitHub", "repository": "Acme/widget", "workflow": "release.yml"}
+GITLAB = {
+    "kind": "GitLab",
+    "repository": "acme/tools/widget",
+    "workflow_filepath": ".gitlab-ci.yml",
+}
+GOOGLE = {"kind": "Google", "email": "release@acme.iam.gserviceaccount.com"}
+HTML = "application/vnd.pypi.simple.v1+html"
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    """Who signs."""
+    return Authority()
+
+
+@pytest.fixture
+def package() -> Package:
+    """A public wheel."""
+    return public_wheel("requests", "2.0")
+
+
+def document(*bundles: tuple[Mapping[str, Any], Mapping[str, Any]]) -> bytes:
+    """Return a provenance with an attestation for each publisher."""
+    described = [
+        {"publisher": publisher, "attestations": [attestation]}
+        for publisher, attestation in bundles
+    ]
+    return json.dumps({"version": 1, "attestation_bundles": described}).encode()
+
+
+def offer(upstream: FakeUpstream, package: Package, provenance: bytes) -> None:
+    """Publish a file with a provenance."""
+    upstream.publish(replace(FakeFile.of(package), provenance=provenance))
+
+
+@contextmanager
+def serving(
+    folder: Path,
+    upstream: FakeUpstream,
+    authority: Authority | None = None,
+    tables: str = "",
+    **rules: Any,  # noqa: ANN401
+) -> Iterator[InProcessServer]:
+    """Run a server behind https, which trusts an authority, over a local store."""
+    attestations = AttestationSettings()
+    if authority is not None:
+        root = folder / "trusted_root.json"
+        root.write_text(authority.trusted_root)
+        attestations = AttestationSettings(trusted_root=str(root))
+    settings = Settings(
+        upstream=upstream_section(upstream, **rules),
+        server=ServerSettings(public_url="https://index.example.com"),
+        attestations=attestations,
+    )
+    store = LocalStore(folder / "store", Random(1))
+    with in_process(folder, settings, store=store, tables=tables) as server:
+        try:
+            yield server
+        finally:
+            close(server.index)
+
+
+def test_a_provenance_is_passed_on(
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+) -> None:
+    """The page names this index as the place of a public provenance, which is fetched once."""
+    provenance = document((GITHUB, authority.attest(package.filename, package.sha256)))
+    offer(upstream, package, provenance)
+    with serving(tmp_path, upstream) as server:
+        listed = page_of(server, "requests").files[WHEEL]["provenance"]
+        html = look(server, "/simple/requests/", accept=HTML).body.decode()
+        answers = [look(server, PATH) for _ in range(2)]
+
+    assert listed == f"https://index.example.com{PATH}"
+    assert f'data-provenance="{listed}"' in html
+    for answer in answers:
+        assert (answer.status, answer.body) == (200, provenance)
+        assert answer.headers["content-type"] == "application/vnd.pypi.integrity.v1+json"
+        assert "no-cache" in answer.headers["cache-control"]
+    assert [seen.path for seen in upstream.requests if seen.path == PATH] == [PATH]
+    with serving(tmp_path, upstream, offline=True) as server:
+        page_of(server, "requests")
+        assert look(server, PATH).body == provenance
+    with serving(tmp_path, upstream) as server:
+        assert look(server, PATH).body == provenance
+    assert [seen.path for seen in upstream.requests if seen.path == PATH] == [PATH]
+
+
+def test_what_is_not_passed_on(
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+) -> None:
+    """A provenance that is about other bytes, or about none, is refused and not kept."""
+    for wrong in (
+        document((GITHUB, authority.attest(package.filename, "0" * 64))),
+        document(),
+        b"no JSON",
+        b"[" * 100_000,
+    ):
+        offer(upstream, package, wrong)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        with serving(folder, upstream) as server:
+            answer = look(server, PATH)
+            assert answer.status == 502
+            assert "not about the file" in answer.body.decode()
+            assert not list(folder.rglob("*.provenance"))
+
+
+def test_unknown_provenance(tmp_path: Path, upstream: FakeUpstream, package: Package) -> None:
+    """A file without a provenance, of another version, or that is unknown has none: 404."""
+    upstream.publish(FakeFile.of(package))
+    with serving(tmp_path, upstream) as server:
+        assert "provenance" not in page_of(server, "requests").files[WHEEL]
+        assert look(server, PATH).status == 404
+        assert look(server, PATH.replace("/2.0/", "/2.1/")).status == 404
+        assert look(server, PATH.replace("requests-2.0", "requests-2.1")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("publisher", "identity"),
+    [(GITHUB, github()), (GITLAB, gitlab()), (GOOGLE, google())],
+    ids=["github", "gitlab", "google"],
+)
+def test_what_holds_is_sent(
+    tmp_path: Path,
+    upstream: FakeUpstream,
+    authority: Authority,
+    package: Package,
+    publisher: Mapping[str, Any],
+    identity: Identity,
+) -> None:
+    """With the rule `verified`, a file is sent whose attestations hold for the publisher named."""
+    attestation = authority.attest(package.filename, package.sha256, identity)
+    offer(upstream, package, document((publisher, attestation)))
+    with serving(tmp_path, upstream, authority, verified=True) as server:
+        assert file_of(server, "requests", WHEEL).body == package.data
+        assert file_of(server, "requests", WHEEL, ".metadata").body == package.metadata
+
+
+def test_what_does_not_hold_is_refused(
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+) -> None:
+    """With the rule `verified`, nobody gets a file whose signer is another one, or unknown."""
+    of_file = package.filename, package.sha256
+    good = authority.attest(*of_file)
+    wrong = {
+        "signed by": document(({**GITHUB, "repository": "acme/other"}, good)),
+        "acme/widget": document(({**GITHUB, "workflow": "test.yml"}, good)),
+        "'CircleCI": document(({"kind": "CircleCI"}, good)),
+        "confirmed by": document((GITLAB, good)),
+        "another authority": document((GITHUB, Authority().attest(*of_file))),
+        "1 to 20": document(*[(GITHUB, good)] * 21),
+        "is about": document((GITHUB, authority.attest("other-2.0.tar.gz", package.sha256))),
+    }
+    for why, provenance in wrong.items():
+        offer(upstream, package, provenance)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        with serving(folder, upstream, authority, verified=True) as server:
+            answer = file_of(server, "requests", WHEEL)
+            assert (answer.status, why in answer.body.decode()) == (403, True), answer.body
+            assert b"not_verified" in answer.body
+            assert file_of(server, "requests", WHEEL, ".metadata").status == 403
+            assert look(server, PATH).status == 403
+
+
+def test_a_file_without_attestations_is_hidden(
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+) -> None:
+    """With the rule `verified`, no page lists a file that names no provenance."""
+    upstream.publish(FakeFile.of(package))
+    with serving(tmp_path, upstream, authority, verified=True) as server:
+        assert page_of(server, "requests").page["files"] == []
+
+
+def test_a_provenance_that_cannot_be_had(
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+) -> None:
+    """With the rule `verified`, a file whose index has lost its provenance is refused."""
+    attestation = authority.attest(package.filename, package.sha256)
+    offer(upstream, package, document((GITHUB, attestation)))
+    with serving(tmp_path, upstream, authority, verified=True) as server:
+        page_of(server, "requests")
+        (project,) = upstream.projects.values()
+        project.files[:] = [FakeFile.of(package)]
+        answer = file_of(server, "requests", WHEEL)
+        assert (answer.status, b"has no provenance" in answer.body) == (403, True)
+
+
+def test_an_index_may_ask_for_signatures(
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+) -> None:
+    """The rule of an index is that of `[upstream]`: what holds is sent, all else is 404."""
+    good = document((GITHUB, authority.attest(package.filename, package.sha256)))
+    offer(upstream, package, good)
+    other = public_wheel("requests", "3.0")
+    bad = document((GITHUB, Authority().attest(other.filename, other.sha256)))
+    offer(upstream, other, bad)
+    rule = "[main]\nread = 'anyone'\nverified = true\n"
+    with serving(tmp_path, upstream, authority, rule) as server:
+        assert file_of(server, "requests", WHEEL).body == package.data
+        refused = file_of(server, "requests", other.filename)
+        assert (refused.status, b"another authority" in refused.body) == (404, True)
