@@ -341,6 +341,7 @@ def test_the_page_of_the_release_says_who_has_signed(
     for text in ("GitHub acme/widget", "release.yml", "refs/tags/v1.0", "c" * 12):
         assert f">{text}<" in page
     assert 'href="https://github.com/acme/widget/actions/runs/1/attempts/1"' in page
+    assert "came with attestations" not in page
     assert f'href="../../integrity{PAGE.removeprefix("/integrity")}"' in page
     assert ">attested<" in server.get("/project/widget/1.0/files/", html).body.decode()
 
