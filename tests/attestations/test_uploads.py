@@ -135,7 +135,8 @@ def upload(
     """Upload a distribution with attestations."""
     arrival = made.arrival(server.folder)
     if attestations:
-        arrival = replace(arrival, attestations=json.dumps(attestations))
+        text = json.dumps(attestations)
+        arrival = replace(arrival, attestations=text, has_attestations=True)
     return server.index.uploads.accept(arrival, caller)
 
 
@@ -512,6 +513,11 @@ def test_while_it_is_off_nothing_is_verified(tmp_path: Path) -> None:
     """An index that takes no attestations keeps the file, and says that it kept no more."""
     with in_process(tmp_path) as server:
         assert upload(server, WIDGET, {"version": 1}).warnings == (NOT_ACCEPTED,)
+        wheel = tmp_path / WIDGET.filename
+        wheel.write_bytes(WIDGET.body)
+        for text, warnings in (("", ()), ("[{}]", (NOT_ACCEPTED,))):
+            sent = server.index.uploads.accept_path(wheel, ALICE, lambda _: None, text)
+            assert sent.warnings == warnings
         assert provenance(server).status == 404
         for path, text in (
             ("/project/widget/", "1 file came with attestations that this index has not kept."),
