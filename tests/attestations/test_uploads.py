@@ -135,7 +135,8 @@ def upload(
     """Upload a distribution with attestations."""
     arrival = made.arrival(server.folder)
     if attestations:
-        arrival = replace(arrival, attestations=json.dumps(attestations))
+        text = json.dumps(attestations)
+        arrival = replace(arrival, attestations=text, has_attestations=True)
     return server.index.uploads.accept(arrival, caller)
 
 
@@ -341,6 +342,7 @@ def test_the_page_of_the_release_says_who_has_signed(
     for text in ("GitHub acme/widget", "release.yml", "refs/tags/v1.0", "c" * 12):
         assert f">{text}<" in page
     assert 'href="https://github.com/acme/widget/actions/runs/1/attempts/1"' in page
+    assert "came with attestations" not in page
     assert f'href="../../integrity{PAGE.removeprefix("/integrity")}"' in page
     assert ">attested<" in server.get("/project/widget/1.0/files/", html).body.decode()
 
@@ -511,6 +513,11 @@ def test_while_it_is_off_nothing_is_verified(tmp_path: Path) -> None:
     """An index that takes no attestations keeps the file, and says that it kept no more."""
     with in_process(tmp_path) as server:
         assert upload(server, WIDGET, {"version": 1}).warnings == (NOT_ACCEPTED,)
+        wheel = tmp_path / WIDGET.filename
+        wheel.write_bytes(WIDGET.body)
+        for text, warnings in (("", ()), ("[{}]", (NOT_ACCEPTED,))):
+            sent = server.index.uploads.accept_path(wheel, ALICE, lambda _: None, text)
+            assert sent.warnings == warnings
         assert provenance(server).status == 404
         for path, text in (
             ("/project/widget/", "1 file came with attestations that this index has not kept."),

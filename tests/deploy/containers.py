@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +39,10 @@ with open("/tmp/pid", "w") as file:
 os.execvp(sys.argv[1], sys.argv[1:])
 """
 """Becomes another program, once the number of the process is noted. An image may have no shell."""
+LINUX_CONTEXT = (
+    *("pyproject.toml", "README.md", "LICENSE", "docs", "src", "requirements", "deploy/linux"),
+)
+"""What `deploy/linux/install.sh` needs of a clone."""
 LOCKS = [REPOSITORY / "requirements" / f"{name}.txt" for name in ("build", "otel")]
 
 
@@ -173,6 +177,25 @@ def write_base(root: Path, *packages: str) -> None:
         if source.is_symlink() or source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
+
+
+def write_files(root: Path, files: Mapping[str, str]) -> None:
+    """Write texts by their paths below a root folder, as files that everybody may run."""
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+        (root / path).chmod(0o755)
+
+
+def copy_of_clone(names: Iterable[str], clone: Path) -> None:
+    """Copy files and folders of this clone into another folder."""
+    for name in names:
+        source, target = REPOSITORY / name, clone / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, target)
 
 
 def _files_of_packages(*more: str) -> list[str]:

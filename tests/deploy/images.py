@@ -30,13 +30,7 @@ VERSION = metadata.version("wheelyard")
 
 def copy(names: Iterable[str], clone: Path) -> None:
     """Copy files and folders of this clone, which only their owner may read then."""
-    for name in names:
-        source, target = REPOSITORY / name, clone / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(source, target)
+    containers.copy_of_clone(names, clone)
     for path in clone.rglob("*"):
         path.chmod(path.stat().st_mode & 0o700)
 

@@ -29,9 +29,6 @@ from wheelyard.settings.load import load_settings
 PAGE: Final = REPOSITORY / "docs" / "dev-prod-ci.md"
 HOST: Final = "pypi.acme.dev"
 PASSWORD: Final = "correct-horse"
-CLONED: Final = (
-    *("pyproject.toml", "README.md", "LICENSE", "docs", "src", "requirements", "deploy/linux"),
-)
 PROGRAMS: Final = {
     "apt": "",
     "git": "mkdir wheelyard\ncp -R /clone/. wheelyard\n",
@@ -158,14 +155,8 @@ def walk(tmp_path: Path) -> Iterator[Walk]:
     files |= {"srv/password": f"{PASSWORD}\n", "etc/hosts": "127.0.0.1 localhost\n"}
     files |= {"etc/ssl/openssl.cnf": "[req]\ndistinguished_name = req\n"}
     files |= {"etc/systemd/system/other.service": "", "etc/cron.d/other": "", "mnt/other": ""}
-    for place, text in files.items():
-        (root / place).parent.mkdir(parents=True, exist_ok=True)
-        (root / place).write_text(text)
-        (root / place).chmod(0o755)
-    for each in CLONED:
-        source, target = REPOSITORY / each, root / "clone" / each
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
+    containers.write_files(root, files)
+    containers.copy_of_clone(containers.LINUX_CONTEXT, root / "clone")
     with running_fake_upstream() as upstream:
         upstream.publish_folder(made_once("flit-wheel", [FLIT, sys.version], fetch_backend))
         yield Walk(machine, root, new_sandbox(tmp_path / "person"), free_port(), upstream)

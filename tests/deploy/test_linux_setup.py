@@ -30,7 +30,6 @@ from tests.waiting import TIMEOUT_SECONDS
 
 pytestmark = pytest.mark.weekly
 
-CONTEXT = ("pyproject.toml", "README.md", "LICENSE", "docs", "src", "requirements", "deploy/linux")
 PAGE = REPOSITORY / "docs" / "deploy" / "linux.md"
 SCRIPT = "/clone/deploy/linux/install.sh"
 RHEL = "Defaults    secure_path = /sbin:/bin:/usr/sbin:/usr/bin\n"
@@ -131,14 +130,8 @@ def install(folder: Path) -> None:
     files |= {f"srv/bin/{each}": f"#!/bin/sh\n{text}" for each, text in STAND_INS.items()}
     files |= {f"etc/{text}": "" for text in ("shadow", "gshadow", "login.defs")}
     files |= {"etc/sudoers": RHEL, "etc/systemd/system/other.service": ""}
-    for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-        (root / path).chmod(0o755)
-    for each in CONTEXT:
-        source, target = REPOSITORY / each, root / "clone" / each
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if source.is_dir() else shutil.copy2)(source, target)
+    containers.write_files(root, files)
+    containers.copy_of_clone(containers.LINUX_CONTEXT, root / "clone")
     (root / "clone").chmod(0o700)  # as it is in the home of whoever has cloned it
     output = container.output("sh", "-c", f"umask 077 && cd /trap && {SCRIPT}")
     (folder / "first.json").write_text(json.dumps(output))
@@ -152,7 +145,7 @@ def install(folder: Path) -> None:
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DebianMachine]:
     """The machine, whose state goes on from test to test."""
     containers.require_buildah()
-    sources = [Path(containers.__file__), *(REPOSITORY / each for each in CONTEXT)]
+    sources = [Path(containers.__file__), *(REPOSITORY / each for each in containers.LINUX_CONTEXT)]
     texts = [inspect.getsource(install), *STAND_INS.values()]
     folder = made_once("machine", [*sources, *texts], install)
     spool = tmp_path_factory.mktemp("spool")

@@ -102,7 +102,7 @@ def _attestation_parts(index: Index) -> Iterator[HealthPart]:
     verifier = index.server.attestation_verifier
     # what is not known yet is not read for this
     tables = (built.search.known for built in index.server.indexes.built())
-    lost = sum(project.unattested for table in tables for project in table.projects)
+    lost = sum(project.lost_attestations for table in tables for project in table.projects)
     if lost:
         text = f"{counted(lost, 'file')} came with attestations that were not kept. Clients do not"
         yield HealthPart("attestations", "warning", f"{text} show that to whoever has sent them.")

@@ -254,6 +254,7 @@ class FormReader:
         self._fields: dict[str, str] = {}
         """The fields that are used and may occur once, with an empty text for blank and UNKNOWN."""
         self._attestations = ""
+        self._has_attestations = False
         self._file: SpoolWriter | None = None
         self._part: SpoolWriter | _Field | None = None
         """The target of the current part's bytes, or None if they are ignored."""
@@ -376,7 +377,7 @@ class FormReader:
     def _take_attestations(self, text: str) -> None:
         if self._attestations:
             raise _duplicate(f"The form has the field {ATTESTATIONS_FIELD} twice. Send it once.")
-        _require_json(text)
+        self._has_attestations = _has_items(text)
         self._attestations = text
 
     def _count_bytes(self, size: int) -> None:
@@ -422,6 +423,7 @@ class FormReader:
             form_name=fields.get("name", ""),
             form_version=fields.get("version", ""),
             attestations=self._attestations,
+            has_attestations=self._has_attestations,
         )
 
     def _digests(self) -> Iterator[tuple[str, str]]:
@@ -484,10 +486,10 @@ def _checked_value(field: str, text: str) -> str:
     return value
 
 
-def _require_json(text: str) -> None:
-    """Raise Invalid unless the attestations of a form are JSON."""
+def _has_items(text: str) -> bool:
+    """Return whether the JSON of attestations has any. Raises Invalid if it is no JSON."""
     try:
-        decode(text)
+        return bool(decode(text))
     except (DecodeError, UnicodeError, RecursionError) as error:
         raise _invalid_field(
             "The field 'attestations' is not JSON. Upload without attestations."

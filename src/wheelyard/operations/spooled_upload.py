@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
-from msgspec.json import decode
 
 from wheelyard.archive.archive_rules import MIB
 from wheelyard.errors import Invalid, TooLarge, quoted
@@ -68,13 +67,10 @@ class SpooledUpload(Struct, frozen=True, kw_only=True):
     """The version in the upload form, or empty if missing."""
     attestations: str = ""
     """The JSON of the attestations that the client sent (PEP 740), or empty without any."""
+    has_attestations: bool = False
+    """Whether there is any in this JSON: a client that has none may send an empty list."""
     source_metadata: SourceMetadata | None = None
     """What its source says about it, if it is imported."""
-
-    @property
-    def has_attestations(self) -> bool:
-        """Whether any attestation was sent: a client that has none may send an empty list."""
-        return self.attestations != "" and bool(decode(self.attestations))
 
 
 class SpoolWriter:

@@ -559,7 +559,11 @@ class Uploads(Struct, frozen=True):
         writer = SpoolWriter(self.spool, readings, self.rules.max_size, "the upload", {})
         try:
             _copy(path, writer, progress)
-            upload = replace(writer.to_upload(), attestations=attestations)
+            upload = replace(
+                writer.to_upload(),
+                attestations=attestations,
+                has_attestations=attestations != "",
+            )
             return self.accept(upload, caller)
         finally:
             writer.remove()

@@ -186,7 +186,7 @@ class ProjectFacts(Struct, frozen=True, array_like=True, gc=False):
     """Of these files, without their core metadata."""
     has_kept_files: bool = False
     """Whether deleted files of a private project can, or could lately, be restored."""
-    unattested: int = 0
+    lost_attestations: int = 0
     """How many files of a private project came with attestations that were not kept."""
 
     @property
@@ -236,7 +236,7 @@ def private_facts_of(
         files=len(project.files),
         bytes=sum(file.size for file in project.files),
         has_kept_files=bool(project.trash),
-        unattested=sum(file.lost_attestations for file in project.files),
+        lost_attestations=sum(file.lost_attestations for file in project.files),
     )
 
 

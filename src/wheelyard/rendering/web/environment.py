@@ -22,7 +22,7 @@ from wheelyard.model.access import (
     describe_scope,
 )
 from wheelyard.model.brand import DEFAULT_BRAND, Brand
-from wheelyard.model.decoding import readable_size
+from wheelyard.model.decoding import counted, readable_size
 from wheelyard.model.index_name import MAIN, index_path, is_dated_view
 from wheelyard.model.project import Status
 from wheelyard.model.stored_indexes import INDEX_KIND
@@ -362,6 +362,7 @@ def _templates() -> Environment:
         auto_reload=False,
     )
     environment.filters |= {
+        "counted": counted,
         "marks": project_marks,
         "on_page": caution_on_page,
         "index_in_words": INDEX_KIND.describe_keys,

@@ -15,7 +15,6 @@ from msgspec import Struct
 from packaging.utils import NormalizedName
 
 from wheelyard.model.access import describe_principal
-from wheelyard.model.decoding import counted
 from wheelyard.model.distribution_filename import listed_version
 from wheelyard.model.metadata import CoreMetadata
 from wheelyard.model.project import File
@@ -162,8 +161,7 @@ class ReleaseContent(Struct, frozen=True, kw_only=True):
             "classifiers": _classifier_groups(core.classifiers),
             "description": self.description,
             "provenance": self.provenance,
-            "unattested": counted(sum(map(_has_lost_attestations, release.files)), "file"),
-            "has_unattested": any(map(_has_lost_attestations, release.files)),
+            "lost_attestations": sum(map(_has_lost_attestations, release.files)),
             "files": files_in_short(
                 environment, name, release, "../" if self.head.is_release else ""
             ),

@@ -179,11 +179,26 @@ def test_what_is_not_in_the_store(admin: Administrator) -> None:
     assert "No publisher fits" in admin.read(f"{PAGE}?search=nothing-like-it")
 
 
+def test_the_indexes_of_a_publisher_are_named(admin: Administrator) -> None:
+    """The list says in which indexes a publisher counts, as it says of other rights."""
+    events = tuple(
+        PublisherAdded(at=START, by="local:bo", keys={**GITLAB, "id": name, "index": index})
+        for name, index in (("one", "dev"), ("two", "dev,prod"), ("all", "*"))
+    )
+    admin.server.index.server.publishers.records.change(lambda _: events)
+
+    page = admin.read(PAGE)
+
+    for words in ("in the index dev ", "in the indexes dev and prod ", "in all indexes "):
+        assert words in page
+
+
 def test_a_publisher_that_is_not_in_force_is_marked(
     admin: Administrator, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """The list says of a publisher that an earlier version has made why it gives no token."""
     keys = {**OIDC, "issuer": "https://ci.acme.dev", "allow_private_issuer": True}
+    keys |= {"index": "No Name"}
     added = PublisherAdded(at=START, by="local:bo", keys=keys)
     admin.server.index.server.publishers.records.change(lambda _: (added,))
     folder = tmp_path_factory.mktemp("other")
@@ -192,6 +207,7 @@ def test_a_publisher_that_is_not_in_force_is_marked(
         page = Administrator.of(other).read(PAGE)
 
     assert f"{OIDC['id']} not in force" in page
+    assert "in No Name " in page
     assert "private_issuers of [trusted_publishing]" in page
     assert "trusted_publishing.audience" in page
     assert "trusted_publishing.audience" not in admin.read(PAGE)
