@@ -75,6 +75,12 @@ def google(email: str = "release@acme.iam.gserviceaccount.com") -> Identity:
     return Identity("https://accounts.google.com", email)
 
 
+def circleci(project: str, definition: str) -> Identity:
+    """Return a pipeline of CircleCI."""
+    subject = f"https://circleci.com/api/v2/projects/{project}/pipeline-definitions/{definition}"
+    return Identity("https://oidc.circleci.com", subject)
+
+
 class Authority:
     """The three services, with keys that are made on the spot."""
 

@@ -39,6 +39,17 @@ def verifier(tmp_path_factory: pytest.TempPathFactory) -> AttestationVerifier:
     return AttestationVerifier(str(root))
 
 
+def test_a_public_provenance_holds_by_the_shipped_root() -> None:
+    """A provenance of a public file holds, until the root in the extra is too old for it."""
+    # of pypi_attestations 0.0.19, as its index has it
+    body = Path(__file__).with_name("public.provenance").read_bytes()
+    filename = "pypi_attestations-0.0.19.tar.gz"
+    digest = "9bb1add04b1b4e182be6b0b80931593f7a291eb49d69b4fd728a5d4cbcdc4bd3"
+    AttestationVerifier("").verify_provenance(body, filename, digest)
+    with pytest.raises(Invalid, match="another SHA-256"):
+        AttestationVerifier("").verify_provenance(body, filename, OTHER)
+
+
 def changed(attestation: dict[str, Any], *path: str | int, value: object) -> dict[str, Any]:
     """Return an attestation with another value somewhere."""
     copy: dict[str, Any] = json.loads(json.dumps(attestation))

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.attestations.authority import Authority, Identity, github, gitlab, google
+from tests.attestations.authority import Authority, Identity, circleci, github, gitlab, google
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import Package
 from tests.upstream.fake_pages import FakeFile
@@ -35,6 +35,7 @@ GITLAB = {
     "repository": "acme/tools/widget",
     "workflow_filepath": ".gitlab-ci.yml",
 }
+CIRCLECI = {"kind": "CircleCI", "project_id": "p1", "pipeline_definition_id": "d1"}
 GOOGLE = {"kind": "Google", "email": "release@acme.iam.gserviceaccount.com"}
 HTML = "application/vnd.pypi.simple.v1+html"
 
@@ -150,8 +151,8 @@ def test_unknown_provenance(tmp_path: Path, upstream: FakeUpstream, package: Pac
 
 @pytest.mark.parametrize(
     ("publisher", "identity"),
-    [(GITHUB, github()), (GITLAB, gitlab()), (GOOGLE, google())],
-    ids=["github", "gitlab", "google"],
+    [(GITHUB, github()), (GITLAB, gitlab()), (GOOGLE, google()), (CIRCLECI, circleci("p1", "d1"))],
+    ids=["github", "gitlab", "google", "circleci"],
 )
 def test_what_holds_is_sent(
     tmp_path: Path,
@@ -178,7 +179,8 @@ def test_what_does_not_hold_is_refused(
     wrong = {
         "signed by": document(({**GITHUB, "repository": "acme/other"}, good)),
         "acme/widget": document(({**GITHUB, "workflow": "test.yml"}, good)),
-        "'CircleCI": document(({"kind": "CircleCI"}, good)),
+        "'CircleCI": document((CIRCLECI, good)),
+        "'Other'": document(({"kind": "Other"}, good)),
         "confirmed by": document((GITLAB, good)),
         "another authority": document((GITHUB, Authority().attest(*of_file))),
         "1 to 20": document(*[(GITHUB, good)] * 21),

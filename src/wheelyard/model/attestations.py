@@ -22,6 +22,8 @@ from wheelyard.model.publisher_claim_rules import AnyTable, GitHub, GitLab, Goog
 PROVENANCE_VERSION: Final = 1
 _GITHUB_ISSUER: Final = "https://token.actions.githubusercontent.com"
 _GITLAB_ISSUER: Final = "https://gitlab.com"
+_CIRCLECI_ISSUER: Final = "https://oidc.circleci.com"
+_CIRCLECI_PROJECTS: Final = "https://circleci.com/api/v2/projects"
 _GOOGLE_ISSUER: Final = "https://accounts.google.com"
 MAX_ATTESTATIONS: Final = 2
 """The most attestations of one file, as at PyPI: one of each predicate type."""
@@ -106,7 +108,8 @@ class Signer(Struct, frozen=True):
         """
         Return whether the publisher in a provenance is whom the certificate names.
 
-        Its kinds stand for the public hosts of GitHub, GitLab and Google, as PEP 740 has them.
+        Its kinds stand for the public hosts of GitHub, GitLab, Google and CircleCI, as
+        `pypi-attestations` has them.
         """
         issuer = self.claims.get(ISSUER)
         started = self._without_host(STARTED_FILE).partition("@")[0].lower()
@@ -119,6 +122,10 @@ class Signer(Struct, frozen=True):
                 return issuer == _GITLAB_ISSUER and started == pipeline.lower()
             case "Google":
                 return issuer == _GOOGLE_ISSUER and self.subject == publisher.email
+            case "CircleCI":
+                path = f"{publisher.project_id}/pipeline-definitions"
+                pipeline = f"{_CIRCLECI_PROJECTS}/{path}/{publisher.pipeline_definition_id}"
+                return issuer == _CIRCLECI_ISSUER and self.subject == pipeline
             case _:
                 return False
 
@@ -232,6 +239,10 @@ class PublisherObject(Struct, frozen=True, omit_defaults=True):
     workflow: str = ""
     workflow_filepath: str = ""
     email: str = ""
+    project_id: str = ""
+    pipeline_definition_id: str = ""
+    vcs_origin: str = ""
+    """The repository, without a scheme, of a project of CircleCI."""
     claims: Mapping[str, str] | None = None
 
     @property
@@ -242,7 +253,7 @@ class PublisherObject(Struct, frozen=True, omit_defaults=True):
     @property
     def title(self) -> str:
         """The provider, and the repository or the account: `GitHub acme/core`."""
-        return f"{self.kind} {self.repository or self.email}"
+        return f"{self.kind} {self.repository or self.vcs_origin or self.email}".rstrip()
 
 
 class AttestationBundle(Struct, frozen=True):
