@@ -439,6 +439,33 @@ def test_the_provenance_goes_and_comes_with_the_file(
     assert provenance(server).body == kept
 
 
+@pytest.mark.parametrize("is_promoted", [True, False])
+def test_another_promotion_brings_later_attestations(
+    server: InProcessServer, authority: Authority, *, is_promoted: bool
+) -> None:
+    """A file that was promoted, or uploaded to both, gets what came later by promoting it again."""
+    main, dev = (
+        IndexSide(uploads=index.uploads, caller=ALICE)
+        for index in (server.index, server.index.named("dev"))
+    )
+    promotion = Promotion(main, dev, server.index.server.runtime)
+    upload(server, WIDGET)
+    if is_promoted:
+        promotion.promote(WIDGET_NAME, ONE)
+    else:
+        dev.uploads.accept(WIDGET.arrival(server.folder), ALICE)
+    upload(server, WIDGET, authority.attest(WIDGET.filename, WIDGET.sha256))
+    assert server.get(f"/dev{PAGE}").status == 404
+
+    promoted = promotion.promote(WIDGET_NAME, ONE)
+
+    assert (len(promoted.new), len(promoted.present)) == (0, 1)
+    assert server.get(f"/dev{PAGE}").body == provenance(server).body
+    assert main.projects.get(WIDGET_NAME).files[0].promoted_to == ("dev",)
+    assert promotion.promote(WIDGET_NAME, ONE).project.revision == promoted.project.revision
+    assert server.index.server.check.run(rebuild=False).problems == []
+
+
 def test_a_site_and_a_copy_have_it(
     server: InProcessServer, authority: Authority, tmp_path: Path
 ) -> None:

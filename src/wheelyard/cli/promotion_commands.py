@@ -52,8 +52,8 @@ def promote_command(*, project: str, version: str, target: str, dry_run: bool) -
     """
     List all files of VERSION of PROJECT in another index, too, without a copy of their bytes.
 
-    What is there already stays as it is, so the command can be repeated. It warns of private
-    requirements that the other index lacks.
+    What is there already stays as it is, so the command can be repeated: it adds files and
+    attestations that came since. It warns of private requirements that the other index lacks.
     """
     name, text, api = parse_name(project), str(parse_version(version)), open_api()
     what, to = f"{name} {text}", read_index_name(target)

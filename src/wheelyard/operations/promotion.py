@@ -6,7 +6,8 @@ commit each, in this order:
 
 1. The other index of the release, the source, notes in each file's record that it is promoted to
    the target (`File.promoted_to`). This fails if the source does not list the file any more.
-2. The target lists the files, with the time and the uploader that they have in the source.
+2. The target lists the files, with the time and the uploader that they have in the source. One that
+   it lists already, without a provenance that the source has, gets this.
 
 A process that dies in between leaves a note without a listing, and the same promotion again makes
 the second commit. What is there already is not written again.
@@ -96,7 +97,8 @@ class Promotion(Struct, frozen=True):
         """
         List all files of a release in the target, and return which are new there.
 
-        Files that it lists with equal bytes stay as they are. In a dry run nothing is written.
+        Files that it lists with equal bytes stay as they are, but get the provenance that they lack
+        and have in the source. In a dry run nothing is written.
 
         Raises Forbidden (code `promotion_refused`) if a file of the release is yanked, or a rule of
         the target forbids it. Its code is `removed_rule` if the target has a rule that was removed.
@@ -120,13 +122,15 @@ class Promotion(Struct, frozen=True):
         if dry_run:
             return _result(before, before, files)
         summary = ""
+        attested = frozenset(file.filename for file in _attested_since(before, files))
         # A process may die after each of these steps. The same promotion again repairs the rest,
         # so that the last one is done also if nothing is missing.
         if missing:
             summary = self._summary(name, files)
             warnings = target.uploads.claim_new_name(before, caller)
+        if missing or attested:
             data = PromotionData(target.name)
-            note = _Note(version, files, missing, data, at, caller)
+            note = _Note(version, files, missing | attested, data, at, caller)
             with about_index(self.source.name):
                 self.source.projects.change(name, note)
         listed = _List(before, files, quotas, self.source.name, summary, at, caller)
@@ -249,13 +253,18 @@ class _List(Struct, frozen=True):
     caller: Caller
 
     def __call__(self, project: Project) -> tuple[Event, ...]:
-        """Return one event for each file that `project` lacks."""
+        """Return one event for each file that `project` lacks, or whose provenance it lacks."""
         require_not_released(project, self.validated_against)
         by, by_name = self.caller.principal, self.caller.name
-        return tuple(
+        listed = tuple(
             Event.uploaded(self._record(file), self.summary, at=self.at, by=by, by_name=by_name)
             for file in _missing(project, self.files, self.at, self.quotas)
         )
+        attested = tuple(
+            Event.attested(file.filename, file.provenance, at=self.at, by=by, by_name=by_name)
+            for file in _attested_since(project, self.files)
+        )
+        return listed + attested
 
     def _record(self, file: File) -> File:
         return replace(
@@ -305,6 +314,18 @@ def _missing(
     if quotas is not None and missing:
         quotas.require_room(project, size_of_files(missing))
     return tuple(missing)
+
+
+def _attested_since(project: Project, files: Sequence[File]) -> tuple[File, ...]:
+    """Return those of a release's files with a provenance that a project lists without any."""
+    return tuple(
+        file
+        for file in files
+        if file.has_provenance
+        and (listed := project.by_filename.get(file.filename)) is not None
+        and listed.sha256 == file.sha256
+        and not listed.has_provenance
+    )
 
 
 def _result(
