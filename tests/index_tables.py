@@ -43,6 +43,10 @@ def put_tables(index: Index, text: str) -> None:
     for keys in tables.publisher:
         if stored.find(keys["id"]) is None:
             server.publishers.add(keys, BY)
+    named = server.namespaces.read_stored()
+    for keys in tables.namespace:
+        if named.find(keys["name"]) is None:
+            server.namespaces.add(keys, BY)
     if tables.retention is not None:
         put_rules(index, tables.retention)
 

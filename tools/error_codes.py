@@ -115,6 +115,30 @@ SECTIONS: Final[Mapping[str, tuple[ErrorCodes, ...]]] = MappingProxyType(
                 remedy="leave the layer out, or confirm it (`--even-if-open`)",
             ),
             ErrorCodes(
+                codes=("namespace_reserved",),
+                statuses=(409,),
+                happened="a new project is in a namespace of others",
+                remedy="choose another name, or become an owner, see [namespaces](namespaces.md)",
+            ),
+            ErrorCodes(
+                codes=("namespace_exists", "namespace_overlaps"),
+                statuses=(409,),
+                happened="there is this namespace, or one in or around it with other owners",
+                remedy="change or revoke that one",
+            ),
+            ErrorCodes(
+                codes=("hides_public_names",),
+                statuses=(409,),
+                happened="public packages that are in use would not be served any more",
+                remedy="grant a narrower namespace, or confirm it (`--even-if-public`)",
+            ),
+            ErrorCodes(
+                codes=("namespace_changed",),
+                statuses=(409,),
+                happened="somebody else has changed this namespace since it was read",
+                remedy="read it again",
+            ),
+            ErrorCodes(
                 codes=("index_changed",),
                 statuses=(409,),
                 happened="somebody else has changed the index meanwhile",

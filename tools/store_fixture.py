@@ -72,6 +72,8 @@ SITE_PATHS: Final = (
     "/api/v1/access/history",
     "/api/v1/publishers",
     "/api/v1/publishers/history",
+    "/api/v1/namespaces",
+    "/api/v1/namespaces/history",
     "/api/v1/indexes",
     "/api/v1/indexes/history",
     "/dev/simple/",
@@ -275,6 +277,10 @@ def _add_credentials(harness: IndexHarness) -> dict[str, str]:
         "bk-demo", {"build_branch": None, "build_tag": "v*"}, by, "by tag"
     )
     index.server.publishers.remove("bk-gone", by)
+    for name in ("acme", "gone"):
+        index.server.namespaces.add({"name": name, "owners": ["group:team"]}, by)
+    index.server.namespaces.change("acme", {"owners": ["htpasswd:ana"]}, by, "hers now")
+    index.server.namespaces.remove("gone", by)
     valid = [made[name][0] for name in ("admin", "ci", "of-ana", "rotated")] + [rotated.token]
     for token in valid:
         # on the day on which they are used to ask, so that this changes nothing

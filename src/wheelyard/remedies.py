@@ -58,6 +58,7 @@ class Remedy(StrEnum):
     CONFIRM_OWN_ACCESS = "confirm_own_access"
     NAME_INDEXES = "name_indexes"
     CONFIRM_OPEN_INDEX = "confirm_open_index"
+    CONFIRM_PUBLIC_NAMES = "confirm_public_names"
     MAKE_GROUP = "make_group"
     """[a group]"""
     ADD_TO_GROUP = "add_to_group"
@@ -69,6 +70,7 @@ class Remedy(StrEnum):
     REPLACE_PASSWORDS = "replace_passwords"
     """[the path of the htpasswd file]"""
     LIST_PUBLISHERS = "list_publishers"
+    LIST_NAMESPACES = "list_namespaces"
     LIST_TOKENS = "list_tokens"
     CREATE_TOKEN = "create_token"  # noqa: S105 - a code
     ROTATE_TOKEN = "rotate_token"  # noqa: S105 - a code

@@ -9,6 +9,7 @@ import msgspec
 
 from tests.http.in_process import InProcessServer, in_process
 from tests.http.packages import sdist, wheel
+from wheelyard.api.namespace_operations import NAMESPACES
 from wheelyard.api.operation import ApiOperation
 from wheelyard.api.table import OPERATIONS
 from wheelyard.authentication.api_tokens import TokenRequest
@@ -182,4 +183,5 @@ def test_every_operation_is_asked_for() -> None:
     of_releases = ("delete-now", "restore", "pin", "unpin", "promote")
     later = {f"projects/{{name}}/{what}" for what in of_releases} | {"retention", "retention/run"}
     later |= {"tokens/change", "tables", "tables/apply", "projects/{name}/provenance"}
+    later |= {row.path for row in NAMESPACES.rows}
     assert left == {"upstream/why", "upstream/refresh", "health", "settings", *later}

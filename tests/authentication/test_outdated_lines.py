@@ -326,7 +326,7 @@ def test_a_copy_keeps_lines_outdated(servers: Servers) -> None:
     there = servers.opened(5, target)
 
     def copy() -> int:
-        copying = CredentialCopy(servers.store, target, there.catalog.rights)
+        copying = CredentialCopy(servers.store, target, there.catalog.credential_documents)
         return sum(copying.copy(Key(key)) for key in copying.wanted())
 
     assert (copy(), copy()) == (1, 0)

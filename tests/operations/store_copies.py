@@ -44,7 +44,7 @@ def store_copy(
         target_clock=target.lifecycle.removal.clock,
         target_changes=target.changes,
         projects=target.projects,
-        rights=target.catalog.rights,
+        rights=target.catalog.credential_documents,
         decisions=target.server.decisions,
         upstream=UpstreamCopy(upstream or source.documents, there.documents, target.server.retries),
         spool=target.server.spool,

@@ -422,7 +422,13 @@ def test_a_change_since_the_plan_is_not_overwritten(harness: IndexHarness, kind:
             change(other)
             return state
 
-    late = Late(applying.indexes, applying.access, applying.publishers, is_private=False)
+    late = Late(
+        applying.indexes,
+        applying.access,
+        applying.publishers,
+        applying.namespaces,
+        is_private=False,
+    )
     with pytest.raises(Conflict) as refused:
         late.apply([file], BO, ApplyOptions())
 

@@ -46,6 +46,6 @@ def test_a_login_is_not_copied(harness: IndexHarness) -> None:
     """A copy with credentials leaves logins out."""
     target = MemoryStore(harness.clock.seconds)
 
-    copying = CredentialCopy(harness.store, target, harness.index.catalog.rights)
+    copying = CredentialCopy(harness.store, target, harness.index.catalog.credential_documents)
 
     assert not any(key.startswith(removed.DEVICE_LOGINS) for key in copying.wanted())

@@ -162,9 +162,12 @@ def edit_group(call: Call, body: GroupEdit) -> EditedGroup | None:
     """
     Make, change or delete a group, and return warnings if there are any.
 
-    Raises as `AccessControl.edit_group`.
+    Raises as `AccessControl.edit_group`. Raises Conflict (code `group_in_use`) for the deletion of
+    a group that owns a namespace.
     """
     keep_admin = _kept_admin(call, even_if_own=body.even_if_own)
+    if body.change == "delete":
+        call.index.server.namespaces.require_no_owner(body.name)
     call.index.server.access.edit_group(
         body.change, body.name, body.who, call.by, body.note, keep_admin
     )

@@ -25,6 +25,7 @@ from wheelyard.api import (
 from wheelyard.api import package_request_operations as requests
 from wheelyard.api import public_package_operations as packages
 from wheelyard.api.index_operations import INDEXES
+from wheelyard.api.namespace_operations import NAMESPACES
 from wheelyard.api.operation import ApiOperation as Row
 from wheelyard.api.operation import Call, RequiredRight
 from wheelyard.api.publisher_operations import PUBLISHERS
@@ -48,7 +49,7 @@ _RETENTION = RequiredRight.ADMIN, retention_operations.RETENTION
 _JOURNALS = RequiredRight.ADMIN, journal_operations.JOURNALS
 _DECISIONS = (RequiredRight.APPROVER,)
 
-TABLE_OPERATIONS: Final = (PUBLISHERS, INDEXES)
+TABLE_OPERATIONS: Final = (PUBLISHERS, NAMESPACES, INDEXES)
 
 _of_index = partial(Row, is_of_index=True)
 # a token is shown once, so that the request is never repeated

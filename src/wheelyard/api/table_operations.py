@@ -92,11 +92,15 @@ class TableJson(Struct, frozen=True, kw_only=True):
     removed: type[RemovedTable] | None = RemovedTable
     """None if the answer to a removal is empty."""
     confirmations: tuple[str, ...] = ()
-    """Fields of `new` and `edit` by which a caller confirms what is refused else."""
+    """Fields of `new`, and perhaps of `edit`, by which a caller confirms what is refused else."""
     facts: Callable[[Call], Mapping[str, object]] = _no_facts
     """Returns what else a list says."""
     require: Callable[[Call, TableKeys], None] = _accept
     """Raises Invalid for keys that name what there is not."""
+
+    def confirmations_of(self, body: type[NewTable | TableEdit]) -> tuple[str, ...]:
+        """Return the confirmations that a body of a class has."""
+        return tuple(name for name in self.confirmations if name in body.__struct_fields__)
 
 
 class TableTexts(Struct, frozen=True, kw_only=True):
@@ -184,7 +188,7 @@ class TableOperations:
         return self.json.removed(body.name, warnings)
 
     def _confirmed(self, body: NewTable | TableEdit) -> dict[str, bool]:
-        return {name: getattr(body, name) for name in self.json.confirmations}
+        return {name: getattr(body, name) for name in self.json.confirmations_of(type(body))}
 
 
 def _of_types(

@@ -23,10 +23,12 @@ from wheelyard.catalog.journaled_documents import (
     ACCESS,
     DECISIONS,
     INDEX_LIST,
+    NAMESPACES,
     PUBLISHERS,
     AccessRecords,
     DecisionRecords,
     IndexRecords,
+    NamespaceRecords,
     ProjectCodec,
     PublisherRecords,
 )
@@ -92,6 +94,7 @@ class Catalog(Struct, frozen=True):
     used_id_tokens: UsedIdTokens
     access_records: AccessRecords
     publisher_records: PublisherRecords
+    namespace_records: NamespaceRecords
     decision_records: DecisionRecords
     index_records: IndexRecords
     request_records: RequestRecords
@@ -102,8 +105,15 @@ class Catalog(Struct, frozen=True):
 
     @property
     def rights(self) -> tuple[AccessRecords, PublisherRecords]:
-        """The documents below `credentials/` that have a journal."""
+        """The documents that say who has a right to a project."""
         return self.access_records, self.publisher_records
+
+    @property
+    def credential_documents(
+        self,
+    ) -> tuple[AccessRecords, PublisherRecords, NamespaceRecords]:
+        """The documents below `credentials/` that have a journal."""
+        return *self.rights, self.namespace_records
 
 
 def open_catalog(
@@ -152,6 +162,7 @@ def open_catalog(
         used_id_tokens=UsedIdTokens(credentials),
         access_records=AccessRecords(ACCESS, Commits(credentials, access, retries, threads)),
         publisher_records=_publishers(credentials, token_policy, retries, threads),
+        namespace_records=_namespaces(credentials, token_policy, retries, threads),
         decision_records=DecisionRecords(DECISIONS, Commits(store, decisions, retries, threads)),
         index_records=indexes,
         request_records=_package_requests(store, policy, retries),
@@ -259,6 +270,13 @@ def _publishers(
 ) -> PublisherRecords:
     documents = JournaledCache(PUBLISHERS, store, retries.runtime, policy)
     return PublisherRecords(PUBLISHERS, Commits(store, documents, retries, threads))
+
+
+def _namespaces(
+    store: Store, policy: CachePolicy, retries: ConflictRetries, threads: int
+) -> NamespaceRecords:
+    documents = JournaledCache(NAMESPACES, store, retries.runtime, policy)
+    return NamespaceRecords(NAMESPACES, Commits(store, documents, retries, threads))
 
 
 def _sessions(store: Store, policy: CachePolicy, runtime: Runtime) -> SessionRecords:

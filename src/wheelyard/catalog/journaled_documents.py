@@ -1,11 +1,11 @@
 """
 The documents that have a journal, and the stored form of projects, of which nothing is lost.
 
-Grants, groups and trusted publishers lie beside the tokens, so that a process which may write
-packages only cannot change rights. An older version of wheelyard knows no publishers of the store,
-and gives no job a token for them. Decisions about packages of upstream indexes are the operator's
-own, so they lie outside of `upstream/`, whose content can be fetched again: a backup has them.
-An older version that knows one index only does not read the list of indexes.
+Grants, groups, trusted publishers and namespaces lie beside the tokens, so that a process which may
+write packages only cannot change rights. An older version of wheelyard knows no publishers of the
+store, and gives no job a token for them. Decisions about packages of upstream indexes are the
+operator's own, so they lie outside of `upstream/`, whose content can be fetched again: a backup has
+them. An older version that knows one index only does not read the list of indexes.
 
 What a newer version of wheelyard has written is kept: fields that this version does not know, and
 commits byte for byte, since their digests are the hash chain of the journal. If the document says
@@ -32,6 +32,12 @@ from wheelyard.model.project import KNOWN_KINDS, Commit, Event, File, Project, r
 from wheelyard.model.project_changes import apply, unknown_parts, with_commit
 from wheelyard.model.public_packages import Decision, DecisionCommit, DecisionList
 from wheelyard.model.stored_indexes import INDEX_KIND, AnyIndexEvent, IndexCommit, IndexList
+from wheelyard.model.stored_namespaces import (
+    NAMESPACE_KIND,
+    AnyNamespaceEvent,
+    NamespaceCommit,
+    NamespaceList,
+)
 from wheelyard.model.stored_publishers import (
     PUBLISHER_KIND,
     AnyPublisherEvent,
@@ -207,6 +213,8 @@ AccessRecords: TypeAlias = JournaledDocument[AccessRules, AccessCommit, AnyAcces
 """The grants and groups in the store."""
 PublisherRecords: TypeAlias = JournaledDocument[PublisherList, PublisherCommit, AnyPublisherEvent]
 """The trusted publishers in the store."""
+NamespaceRecords: TypeAlias = JournaledDocument[NamespaceList, NamespaceCommit, AnyNamespaceEvent]
+"""The namespaces in the store."""
 DecisionRecords: TypeAlias = JournaledDocument[DecisionList, DecisionCommit, Decision]
 """The decisions in the store."""
 IndexRecords: TypeAlias = JournaledDocument[IndexList, IndexCommit, AnyIndexEvent]
@@ -314,6 +322,12 @@ ACCESS: Final = AccessJournal(
 PUBLISHERS: Final[EventJournal[PublisherList, PublisherCommit, AnyPublisherEvent]] = table_journal(
     PUBLISHER_KIND, keys.PUBLISHERS, keys.PUBLISHERS_JOURNAL, "CI jobs may get no token"
 )
+NAMESPACES: Final[EventJournal[NamespaceList, NamespaceCommit, AnyNamespaceEvent]] = table_journal(
+    NAMESPACE_KIND,
+    keys.NAMESPACES,
+    keys.NAMESPACES_JOURNAL,
+    "servers may refuse new projects, and public packages",
+)
 DECISIONS: Final = EventJournal(
     what="the decisions about upstream packages",
     consequence="servers may refuse packages of upstream indexes",
@@ -331,6 +345,7 @@ INDEX_LIST: Final[EventJournal[IndexList, IndexCommit, AnyIndexEvent]] = table_j
 DOCUMENTS: Final[tuple[EventJournal[Any, Any, Any], ...]] = (
     ACCESS,
     PUBLISHERS,
+    NAMESPACES,
     DECISIONS,
     INDEX_LIST,
 )

@@ -38,6 +38,8 @@ The object layout of a store: no module but `removed.py` builds or parses other 
     credentials/access/<number>.json                       change `number` of them
     credentials/publishers.json                            trusted publishers of the store
     credentials/publishers/<number>.json                   change `number` of them
+    credentials/namespaces.json                            who owns which namespaces
+    credentials/namespaces/<number>.json                   change `number` of them
     credentials/tokens/<id>.json                           an API token's record, with its digest
     credentials/uses/<id>.json                             the day of the token's last use
     credentials/used-id-tokens/<yyyymmddhh>/<digest>.json  a used OIDC ID token, by expiry
@@ -108,6 +110,8 @@ ACCESS = Key("credentials/access.json")
 ACCESS_JOURNAL = "credentials/access/"
 PUBLISHERS = Key("credentials/publishers.json")
 PUBLISHERS_JOURNAL = "credentials/publishers/"
+NAMESPACES = Key("credentials/namespaces.json")
+NAMESPACES_JOURNAL = "credentials/namespaces/"
 TOKENS = "credentials/tokens/"
 LAST_USES = "credentials/uses/"
 USED_ID_TOKENS = "credentials/used-id-tokens/"

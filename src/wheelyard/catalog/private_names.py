@@ -1,10 +1,11 @@
 """
 Which names are private: what `[upstream]` must never look up elsewhere.
 
-A name is private if a pattern of the settings matches it, if it is in the list of projects, or if
-it has a document. So it stays private after all of its files are deleted, and also if it was
-published by a process that knows no upstream index, which lists a name only after the commit. Only
-`wheelyard names release` ends that: then the name is not listed, and the document says so.
+A name is private if a pattern of the settings matches it, if it is in a namespace, if it is in the
+list of projects, or if it has a document. So it stays private after all of its files are deleted,
+and also if it was published by a process that knows no upstream index, which lists a name only
+after the commit. Only `wheelyard names release` ends that: then the name is not listed, and the
+document says so.
 
 That a name is private may come from a cache. That it is not is read from the store each time:
 another process may publish it the next second.
@@ -47,6 +48,11 @@ class Absence(Struct, frozen=True):
     """That of the document of the project."""
 
 
+def _is_in_none(_: NormalizedName) -> bool:
+    """Say that there is no namespace."""
+    return False
+
+
 class PrivateNames:
     """
     Tells which names are private, and makes names private.
@@ -56,17 +62,19 @@ class PrivateNames:
         patterns: Those of `[upstream] private` and `[access] private_names`.
         index: The name of the index.
         root: Has `wheelyard.json`, and is that of the projects of main.
+        is_in_namespace: Returns whether a name is in a namespace, which may be read for that.
         others: Returns those of the other indexes that the index shows, which count as well.
         is_local: Whether a read of the store takes no time, so that two need no two threads.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that it depends on
         self,
         projects: Projects,
         patterns: NamePatterns,
         root: Store,
         *,
         is_local: bool,
+        is_in_namespace: Callable[[NormalizedName], bool] = _is_in_none,
         index: str = MAIN,
         others: "Callable[[], Sequence[PrivateNames]] | None" = None,
     ) -> None:
@@ -81,7 +89,16 @@ class PrivateNames:
         self._documents = GroupCommit[NormalizedName, None, Snapshot[Project]](self._read_document)
         self._marker: ObjectVersion | None = None
         """The version of `wheelyard.json`, without which the store is not mounted or is another."""
-        self.patterns = patterns
+        self._patterns = patterns
+        self._is_in_namespace = is_in_namespace
+
+    def is_reserved(self, name: NormalizedName) -> bool:
+        """
+        Return whether a name is private whether or not there is such a project.
+
+        A pattern or a namespace says so. Raises Unavailable if the namespaces cannot be read.
+        """
+        return self._patterns.match(name) or self._is_in_namespace(name)
 
     def is_private(self, name: NormalizedName) -> bool:
         """
@@ -97,7 +114,7 @@ class PrivateNames:
 
     def is_own(self, name: NormalizedName) -> bool:
         """Return what `is_private` does, without a look at other indexes. Raises as that."""
-        if self.is_known(name):
+        if self.is_known(name) or self._is_in_namespace(name):
             return True
         try:
             # last: what was read for the answer may show that an older copy was put in place
@@ -150,7 +167,7 @@ class PrivateNames:
         So does a document that has vanished with its name: an older copy of the store releases no
         name. If not, the name may be private all the same.
         """
-        if self.patterns.match(name) or name in self._projects.vanished.projects:
+        if self._patterns.match(name) or name in self._projects.vanished.projects:
             return True
         cached = self._projects.documents.peek(keys.project(name), "any")
         return cached is not None and cached.value is not None and bool(cached.value.files)

@@ -15,6 +15,7 @@ from wheelyard.api.apply_operations import ApplyRequest, FileToApply
 from wheelyard.catalog.format import rewrite_format
 from wheelyard.cli.access_commands import EVEN_IF_OWN
 from wheelyard.cli.index_commands import EVEN_IF_OPEN
+from wheelyard.cli.namespace_commands import EVEN_IF_PUBLIC
 from wheelyard.cli.options import (
     INDEX,
     Api,
@@ -64,6 +65,7 @@ SIGNS: Final = {"added": "+", "changed": "~", "removed": "-"}
     ),
     EVEN_IF_OWN,
     EVEN_IF_OPEN,
+    EVEN_IF_PUBLIC,
     NOTE,
     JSON,
     *INDEX,
@@ -78,7 +80,8 @@ def apply_command(files: tuple[Path, ...], source: str | None, note: str, **opti
     """
     Put into the store what the TOML files FILE say of the index.
 
-    They have the tables [main], [[index]], [groups], [[grant]], [[publisher]] and [[retention]].
+    They have the tables [main], [[index]], [groups], [[grant]], [[publisher]], [[namespace]]
+    and [[retention]].
     Sections of the settings of a server are passed over. A file that was applied last of its source
     changes nothing, so that what was revoked since stays so.
     """

@@ -257,7 +257,7 @@ def _store_copy(
         target_clock=target_index.lifecycle.removal.clock,
         target_changes=target_index.changes,
         projects=target_index.projects,
-        rights=target_index.catalog.rights,
+        rights=target_index.catalog.credential_documents,
         decisions=target_index.server.decisions,
         upstream=None if is_shared else copied,
         spool=target_index.server.spool,

@@ -50,7 +50,7 @@ class MediaType(Enum):
     CORE_METADATA = _MediaTypeTraits(b"application/octet-stream", "m", is_json=False)
     """Of a file's core metadata, which is not negotiated."""
     INTEGRITY = _MediaTypeTraits(b"application/vnd.pypi.integrity.v1+json", "i", is_json=True)
-    """Of the provenance of a file, for which `accepts_provenance` is asked."""
+    """Of the provenance of a file, for which `accepted_json` is asked."""
     TEXT = _MediaTypeTraits(b"text/plain; charset=utf-8", "t", is_json=False)
     """Of a pinned requirement, which is not negotiated."""
     SVG = _MediaTypeTraits(b"image/svg+xml", "s", is_json=False)
@@ -94,17 +94,17 @@ def best_media_type(accept: bytes) -> MediaType | None:
     return best if qualities.get(best, 0.0) > 0 else None
 
 
-def accepts_provenance(accept: bytes) -> MediaType | None:
+def accepted_json(accept: bytes, own: MediaType) -> MediaType | None:
     """
-    Return as what an Accept header takes the provenance of a file, or None if it does not.
+    Return as what an Accept header takes a document that is JSON alone, or None if it does not.
 
-    The answer is `INTEGRITY` unless only `application/json` is accepted. An empty header, or one
+    The answer is its `own` type unless only `application/json` is accepted. An empty header, or one
     above `ACCEPT_LIMIT_BYTES`, accepts all.
     """
     if not accept.strip() or len(accept) > ACCEPT_LIMIT_BYTES:
-        return MediaType.INTEGRITY
+        return own
     accepted = dict(_elements(accept.decode("latin-1")))
-    for media_type in (MediaType.INTEGRITY, MediaType.PLAIN_JSON):
+    for media_type in (own, MediaType.PLAIN_JSON):
         name = media_type.value.content_type.decode()
         quality = accepted.get(name, accepted.get("application/*", accepted.get("*/*", 0.0)))
         if quality > 0:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.api.index_operations import INDEXES
+from wheelyard.api.namespace_operations import NAMESPACES
 from wheelyard.api.operation import ApiOperation
 from wheelyard.api.publisher_operations import PUBLISHERS
 from wheelyard.api.table import OPERATIONS
@@ -25,6 +26,7 @@ from wheelyard.http.handlers import (
     home_and_probes,
     integrity,
     manage,
+    namespaces,
     packages,
     project_pages,
     promotion,
@@ -40,6 +42,7 @@ from wheelyard.http.handlers.admin.health import HealthPages
 from wheelyard.http.handlers.admin.indexes import IndexPages
 from wheelyard.http.handlers.admin.journal import JournalPages
 from wheelyard.http.handlers.admin.names import NamePages
+from wheelyard.http.handlers.admin.namespaces import NamespacePages
 from wheelyard.http.handlers.admin.package_requests import RequestPages
 from wheelyard.http.handlers.admin.pages import AdminPages
 from wheelyard.http.handlers.admin.people import PeoplePages
@@ -90,6 +93,7 @@ class RouteTables(Struct, frozen=True):
 
 TABLE_PAGES: Final[tuple[tuple[type[TablePages], TableOperations], ...]] = (
     (PublisherPages, PUBLISHERS),
+    (NamespacePages, NAMESPACES),
     (IndexPages, INDEXES),
 )
 """The pages of each kind of table, and the operations of the kind."""
@@ -348,6 +352,14 @@ def _answer_setup(request: IndexRequest) -> Response:
     return packages.project_detail(request)
 
 
+def _answer_namespaces(request: IndexRequest) -> Response:
+    """Handle GET `/simple/namespaces`: those of the index, or the project of that name."""
+    if request.context.index.server.namespaces.load().all:
+        return namespaces.answer_list(request)
+    request.path_params["name"] = "namespaces"
+    return packages.redirect_to_slash(request)
+
+
 def _index(roots: tuple[str, ...] = ()) -> Iterator[Route]:
     """Yield the routes of the index itself, also below its own roots."""
     add_slash = packages.redirect_to_slash
@@ -382,6 +394,9 @@ def _simple_api(root: str) -> Iterator[Route]:
     yield Route("project_list", f"{root}/", packages.project_list)
     yield Route("redirect", root, packages.redirect_to_slash)
     yield Route("project_detail", f"{root}/{{name}}/", packages.project_detail)
+    # with a slash at the end, it is the page of a project of this name
+    yield Route("namespaces", f"{root}/namespaces", _answer_namespaces)
+    yield Route("namespaces", f"{root}/namespace/{{namespace}}", namespaces.answer_one)
     yield Route("redirect", f"{root}/{{name}}", packages.redirect_to_slash)
 
 

@@ -53,8 +53,8 @@ DIGIT_RUN_LIMIT = 64
 TAG_LIMIT = 1000
 """Combinations of compressed wheel tags."""
 
-RESERVED_NAMES = frozenset({"simple", "pypi", "legacy"})
-"""Project names that are not allowed, because their root alias would hide a route."""
+RESERVED_NAMES = frozenset({"simple", "pypi", "legacy", "namespaces", "namespace"})
+"""Names that no new project gets, because its path would be that of something else."""
 
 _NAME = re.compile(r"[A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9._-]*[A-Za-z0-9]", re.ASCII)
 _PART = r"[A-Za-z0-9_.+!]+"

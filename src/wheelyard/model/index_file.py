@@ -36,9 +36,11 @@ from wheelyard.model.stored_indexes import (
     RetentionKeys,
     with_main,
 )
+from wheelyard.model.stored_namespaces import canonical_namespace
 from wheelyard.model.stored_publishers import PublisherKeys
+from wheelyard.model.stored_tables import TableKeys
 
-TABLES: Final = ("main", "index", "groups", "grant", "publisher", "retention")
+TABLES: Final = ("main", "index", "groups", "grant", "publisher", "namespace", "retention")
 """The tables that describe the index, in the order in which a file has them."""
 FORMER_TABLES: Final = ("promotion", "quotas")
 """Tables that the settings of version 0.1 had for main. Their keys are those of `[main]`."""
@@ -57,6 +59,7 @@ class IndexTables(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The sorted members of each group, by its name."""
     grant: tuple[GrantFields, ...] = ()
     publisher: tuple[PublisherKeys, ...] = ()
+    namespace: tuple[TableKeys, ...] = ()
     retention: tuple[RetentionKeys, ...] | None = None
     """`[[retention]]`, or None if the file has no such table."""
 
@@ -83,6 +86,7 @@ def read_tables(tables: Mapping[str, Any], of_process: Collection[str]) -> Index
         groups=groups,
         grant=tuple(_grants(_array(tables, "grant"))),
         publisher=tuple(_publishers(_array(tables, "publisher"))),
+        namespace=tuple(_namespaces(_array(tables, "namespace"))),
         retention=_retention(tables),
     )
 
@@ -103,14 +107,17 @@ def joined(files: Collection[IndexTables]) -> IndexTables:
         raise _twice("[main]")
     indexes = tuple(keys for file in files for keys in file.index)
     publishers = tuple(keys for file in files for keys in file.publisher)
+    namespaces = tuple(keys for file in files for keys in file.namespace)
     _require_different("index", [str(keys["name"]) for keys in indexes])
     _require_different("publisher", [str(keys["id"]) for keys in publishers])
+    _require_different("namespace", [str(keys["name"]) for keys in namespaces])
     return IndexTables(
         main=next(iter(of_main), None),
         index=indexes,
         groups=groups,
         grant=tuple(dict.fromkeys(fields for file in files for fields in file.grant)),
         publisher=publishers,
+        namespace=namespaces,
         retention=_joined_retention(files),
     )
 
@@ -243,6 +250,18 @@ def _publishers(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[Publis
     _require_different("publisher", ids)
 
 
+def _namespaces(tables: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[TableKeys]:
+    names = list[str]()
+    for title, table in tables:
+        try:
+            keys = canonical_namespace(table)
+        except Invalid as fault:
+            raise _wrong(f"{title}: {fault.message}") from fault
+        names.append(str(keys["name"]))
+        yield keys
+    _require_different("namespace", names)
+
+
 def _retention(tables: Mapping[str, Any]) -> tuple[RetentionKeys, ...] | None:
     """Return the rules of retention in the order of the file, or None if it has none."""
     rules = tuple(table for _, table in _array(tables, "retention"))
@@ -309,6 +328,8 @@ def _blocks(tables: IndexTables) -> Iterator[str]:
         yield _block("[[grant]]", to_builtins(fields))
     for keys in tables.publisher:
         yield _block("[[publisher]]", keys)
+    for keys in tables.namespace:
+        yield _block("[[namespace]]", keys)
     for keys in tables.retention or ():
         yield _block("[[retention]]", keys)
 

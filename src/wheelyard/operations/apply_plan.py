@@ -51,6 +51,16 @@ from wheelyard.model.stored_indexes import (
     StoredIndex,
     StoredRetention,
 )
+from wheelyard.model.stored_namespaces import (
+    NAMESPACE_KIND,
+    AnyNamespaceEvent,
+    NamespaceChanged,
+    NamespaceGranted,
+    NamespaceList,
+    NamespaceRevoked,
+    canonical_namespace,
+    groups_of_owners,
+)
 from wheelyard.model.stored_publishers import (
     PUBLISHER_KIND,
     AnyPublisherEvent,
@@ -62,7 +72,7 @@ from wheelyard.model.stored_publishers import (
 
 MEETS_OTHER: Final = "group_in_use"
 """The code of a Conflict for a group that a grant of another source needs."""
-Kind = Literal["index", "group", "grant", "publisher", "retention"]
+Kind = Literal["index", "group", "grant", "publisher", "namespace", "retention"]
 Outcome = Literal["added", "changed", "removed"]
 D = TypeVar("D")
 E = TypeVar("E")
@@ -74,6 +84,7 @@ class IndexState(Struct, frozen=True):
     indexes: IndexList = IndexList()
     access: AccessRules = AccessRules()
     publishers: PublisherList = PublisherList()
+    namespaces: NamespaceList = NamespaceList()
 
 
 class AppliedChange(Struct, frozen=True, kw_only=True):
@@ -94,6 +105,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     changes: tuple[AppliedChange, ...]
     taken_rights: tuple[AnyAccessEvent, ...]
     taken_publishers: tuple[AnyPublisherEvent, ...]
+    namespaces: tuple[AnyNamespaceEvent, ...]
     indexes: tuple[AnyIndexEvent, ...]
     given_publishers: tuple[AnyPublisherEvent, ...]
     given_rights: tuple[AnyAccessEvent, ...]
@@ -107,6 +119,7 @@ class Plan(Struct, frozen=True, kw_only=True):
             _fold(INDEX_KIND.apply, self.before.indexes, self.indexes),
             _fold(grants.apply, self.before.access, access),
             _fold(PUBLISHER_KIND.apply, self.before.publishers, publishers),
+            _fold(NAMESPACE_KIND.apply, self.before.namespaces, self.namespaces),
         )
 
 
@@ -148,15 +161,18 @@ class Planner:
         self._changes = list[AppliedChange]()
         self._becoming = dict[str, GrantFields]()
         """The grant of the file that each stored one is, or becomes, by its id."""
+        self._namespaces_before = NamespaceList()
+        self._named_namespaces = {str(keys["name"]): keys for keys in tables.namespace}
 
     def plan(self, state: IndexState) -> Plan:
         """
         Return what the file changes in the documents of `state`.
 
-        Raises Conflict (code `group_in_use`) if a group that has to go has grants of others.
+        Raises Conflict (code `group_in_use`) if a group that has to go is needed by others.
         """
         self._changes = []
         self._becoming = self._grants_of_file(state.access)
+        self._namespaces_before = state.namespaces
         # in the order in which people read it: what goes, what changes, what comes
         taken_rights = (*self._revoked(state.access), *self._taken_groups(state.access))
         taken_publishers = tuple(self._removed_publishers(state.publishers))
@@ -166,6 +182,10 @@ class Planner:
             *self._indexes(state.indexes),
             *self._retention(state.indexes.retention),
         )
+        namespaces = (
+            *self._revoked_namespaces(state.namespaces),
+            *self._namespaces(state.namespaces),
+        )
         given_publishers = tuple(self._publishers(state.publishers))
         given_rights = (*self._given_groups(state.access), *self._granted(state.access))
         return Plan(
@@ -173,6 +193,7 @@ class Planner:
             changes=tuple(self._changes),
             taken_rights=taken_rights,
             taken_publishers=taken_publishers,
+            namespaces=namespaces,
             indexes=indexes,
             given_publishers=given_publishers,
             given_rights=given_rights,
@@ -263,6 +284,26 @@ class Planner:
                 self._note("publisher", publisher_id, "changed", text)
                 yield PublisherChanged(at=self._at, by=self._by, keys=keys, source=self._source)
 
+    def _revoked_namespaces(self, stored: NamespaceList) -> Iterator[AnyNamespaceEvent]:
+        named = {keys["name"] for keys in self._tables.namespace}
+        for namespace in stored.tables:
+            if namespace.name not in named and self._is_pruned(namespace.source):
+                text = NAMESPACE_KIND.describe_keys(namespace.keys)
+                self._note("namespace", namespace.name, "removed", text)
+                yield NamespaceRevoked(at=self._at, by=self._by, name=namespace.name)
+
+    def _namespaces(self, stored: NamespaceList) -> Iterator[AnyNamespaceEvent]:
+        for keys in self._tables.namespace:
+            name = str(keys["name"])
+            text = NAMESPACE_KIND.describe_keys(keys)
+            before = stored.find(name)
+            if before is None:
+                self._note("namespace", name, "added", text)
+                yield NamespaceGranted(at=self._at, by=self._by, keys=keys, source=self._source)
+            elif _as_written(canonical_namespace, before.keys) != keys:
+                self._note("namespace", name, "changed", text)
+                yield NamespaceChanged(at=self._at, by=self._by, keys=keys, source=self._source)
+
     def _grants_of_file(self, rules: AccessRules) -> dict[str, GrantFields]:
         """Return the grant of the file that each stored one is, or becomes, by its id."""
         stored = {granted.id: _canonical(granted.grant) for granted in rules.grants}
@@ -313,6 +354,7 @@ class Planner:
             source = rules.group_sources.get(name, "")
             if name not in self._tables.groups and self._is_pruned(source):
                 self._require_no_grant(name, rules)
+                self._require_no_namespace(name)
                 self._note("group", name, "removed", ", ".join(members))
                 yield GroupDeleted(at=self._at, by=self._by, name=name)
 
@@ -324,6 +366,18 @@ class Planner:
                 raise Conflict(
                     f"The group {group} is not in the file, and grant {granted.id} needs it. Put "
                     "it back into the file, or revoke the grant first.",
+                    code=MEETS_OTHER,
+                )
+
+    def _require_no_namespace(self, group: str) -> None:
+        """Raise Conflict if a group that goes owns a namespace that stays."""
+        for table in self._namespaces_before.tables:
+            is_kept = table.name in self._named_namespaces or not self._is_pruned(table.source)
+            keys = self._named_namespaces.get(table.name, table.keys)
+            if is_kept and group in groups_of_owners(keys):
+                raise Conflict(
+                    f"The group {group} is not in the file, and owns the namespace {table.name}. "
+                    "Put it back into the file, or revoke the namespace first.",
                     code=MEETS_OTHER,
                 )
 
@@ -370,6 +424,10 @@ def tables_of(state: IndexState) -> IndexTables:
         publisher=tuple(
             _as_written(canonical_publisher, publisher.keys)
             for publisher in state.publishers.tables
+        ),
+        namespace=tuple(
+            _as_written(canonical_namespace, namespace.keys)
+            for namespace in state.namespaces.tables
         ),
         retention=retention,
     )

@@ -37,6 +37,13 @@ from wheelyard.model.stored_indexes import (
     IndexRemoved,
     RetentionChanged,
 )
+from wheelyard.model.stored_namespaces import (
+    AnyNamespaceEvent,
+    NamespaceChanged,
+    NamespaceGranted,
+    NamespaceList,
+    groups_of_owners,
+)
 from wheelyard.model.stored_publishers import (
     AnyPublisherEvent,
     PublisherAdded,
@@ -48,6 +55,7 @@ from wheelyard.operations.access_control import NOBODY, AccessControl, Principal
 from wheelyard.operations.apply_plan import AppliedChange, IndexState, Plan, Planner, tables_of
 from wheelyard.operations.index_administration import INDEX_IN_USE, IndexAdministration
 from wheelyard.operations.index_fit import require_lists_fit
+from wheelyard.operations.namespaces import Namespaces
 from wheelyard.operations.publishers import Publishers
 
 CHANGED_MEANWHILE: Final = "changed_meanwhile"
@@ -92,6 +100,8 @@ class ApplyOptions(Struct, frozen=True, kw_only=True):
     """Whether to go on if the caller is no administrator afterwards."""
     even_if_open: bool = False
     """Whether anybody may read by an open index what needs a right in its own index."""
+    even_if_public: bool = False
+    """Whether public packages that are in use are not served any more."""
     note: str = ""
     """Why, or where from, for the journal."""
 
@@ -125,6 +135,7 @@ class Applying(Struct, frozen=True):
     indexes: IndexAdministration
     access: AccessControl
     publishers: Publishers
+    namespaces: Namespaces
     is_private: bool
     """Whether the settings close all indexes, whatever the store says."""
 
@@ -134,6 +145,7 @@ class Applying(Struct, frozen=True):
             self.indexes.in_force.stored(),
             self.access.read_stored(),
             self.publishers.read_stored(),
+            self.namespaces.read_stored(),
         )
 
     def show(self) -> IndexTables:
@@ -153,8 +165,9 @@ class Applying(Struct, frozen=True):
         Nothing is written unless all of them can be applied. Raises Invalid if an index, a group or
         a grant of a file does not fit into what is there. Raises Conflict if an index that has to
         go has packages, (code `own_access`) as `AccessControl.revoke` does, (code `opens_index`) as
-        `IndexAdministration.make` does, and (code `changed_meanwhile`) if somebody else changes the
-        same things at the same time.
+        `IndexAdministration.make` does, (codes `namespace_overlaps` and `hides_public_names`) as
+        `Namespaces.add` does, and (code `changed_meanwhile`) if somebody else changes the same
+        things at the same time.
         """
         state = self.read_state()
         steps = list[_Step]()
@@ -226,6 +239,10 @@ class Applying(Struct, frozen=True):
         for event in plan.given_publishers:
             if isinstance(event, PublisherAdded | PublisherChanged):
                 self.publishers.require_fit(event, after.publishers)
+        for change in plan.namespaces:
+            self.namespaces.require_no_overlap(change, after.namespaces)
+            if isinstance(change, NamespaceGranted) and not options.even_if_public:
+                self.namespaces.require_unused(change.keys)
         if not options.even_if_own:
             self.access.require_still_admin(keep_admin, plan.before.access, after.access)
 
@@ -251,6 +268,10 @@ class Applying(Struct, frozen=True):
                 raise _no_such(f"group {quoted(group)}", "a grant of the file names")
             for index in event.grant.index.split(","):
                 _require_index(index, after.indexes, "a grant of the file names")
+        for granted in plan.namespaces:
+            if isinstance(granted, NamespaceGranted | NamespaceChanged):
+                for group in sorted(groups_of_owners(granted.keys) - after.access.groups.keys()):
+                    raise _no_such(f"group {quoted(group)}", "a namespace of the file names")
         for change in plan.given_publishers:
             if isinstance(change, PublisherAdded | PublisherChanged):
                 what = f"the publisher {quoted(change.keys['id'])} names"
@@ -262,6 +283,7 @@ class Applying(Struct, frozen=True):
         access, publishers = plan.before.access, plan.before.publishers
         access = self._commit_access(access, plan.taken_rights)
         publishers = self._commit_publishers(publishers, plan.taken_publishers)
+        self._commit_namespaces(plan.before.namespaces, plan.namespaces)
         self._commit_indexes(plan.before.indexes, plan.indexes, by)
         self._commit_publishers(publishers, plan.given_publishers)
         self._commit_access(access, plan.given_rights)
@@ -296,6 +318,21 @@ class Applying(Struct, frozen=True):
             return tuple(events)
 
         return self.publishers.commit(intent).after
+
+    def _commit_namespaces(
+        self, expected: NamespaceList, events: Sequence[AnyNamespaceEvent]
+    ) -> None:
+        """Commit changes of namespaces."""
+        if not events:
+            return
+
+        def intent(stored: NamespaceList) -> tuple[AnyNamespaceEvent, ...]:
+            # all of them: whether two overlap follows from the other ones, too
+            if stored.tables != expected.tables:
+                raise _changed("The list of namespaces")
+            return tuple(events)
+
+        self.namespaces.commit(intent)
 
     def _commit_indexes(
         self, expected: IndexList, events: Sequence[AnyIndexEvent], by: str

@@ -72,6 +72,7 @@ from wheelyard.storage.spool import Spool
 if TYPE_CHECKING:
     from wheelyard.archive.distribution_reader import DistributionContents
     from wheelyard.operations.descriptions.descriptions import Descriptions
+    from wheelyard.operations.namespaces import Namespaces
 
 
 READ_SECONDS_PER_GIB: Final = 60.0
@@ -227,6 +228,8 @@ class Uploads(Struct, frozen=True):
     """What closes the index while nobody has used it, or None if nothing does."""
     attestations: AttestationRules | None = None
     """What decides about attestations, or None if none are kept."""
+    namespaces: "Namespaces | None" = None
+    """Who alone may publish new projects of which names, or None without an index of a store."""
 
     @property
     def with_waivers(self) -> "Uploads":
@@ -272,6 +275,8 @@ class Uploads(Struct, frozen=True):
 
     def _authorize(self, distribution: Distribution, caller: Caller, size: FileSize) -> None:
         self._permit(distribution, caller)
+        if self.namespaces is not None and self.namespaces.has(distribution.project):
+            self.require_owner(self.projects.get_for_update(distribution.project), caller)
         if self.claims is not None:
             self.claims.require_free(distribution.project, caller)
         if self.quota_check is not None:
@@ -372,6 +377,7 @@ class Uploads(Struct, frozen=True):
         name = upload.distribution.project
         caller.require(Action.UPLOAD, name)
         before = self.projects.get_for_update(name)
+        self.require_owner(before, caller)
         if self.unused is not None and before.files:
             self.unused.note_use()
         self.require_uploads()
@@ -469,6 +475,15 @@ class Uploads(Struct, frozen=True):
             deadline=self._deadline(size),
             is_lenient=self.rules.lenient,
         )
+
+    def require_owner(self, before: Project, caller: Caller) -> None:
+        """
+        Do nothing if a caller may publish the first file of a project, if it has none.
+
+        Raises as `Namespaces.require_owner`.
+        """
+        if self.namespaces is not None:
+            self.namespaces.require_owner(before, caller)
 
     def claim_new_name(self, before: Project, caller: Caller) -> tuple[str, ...]:
         """

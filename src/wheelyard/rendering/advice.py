@@ -160,6 +160,12 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
             "Confirm that you want that, by --even-if-open, or the field even_if_open of the API.",
             "Confirm that you want that with the box of the form.",
         ),
+        Remedy.CONFIRM_PUBLIC_NAMES: Wording(
+            "",
+            "Confirm that you want that, by --even-if-public, or the field even_if_public of the "
+            "API.",
+            "Confirm that you want that with the box of the form.",
+        ),
         Remedy.NAME_INDEXES: Wording(
             "access show",
             "{} and the lists of tokens and of publishers say which. Grant these rights again with "
@@ -191,6 +197,9 @@ WORDINGS: Final[Mapping[Remedy, Wording]] = MappingProxyType(
         ),
         Remedy.LIST_PUBLISHERS: Wording(
             "publisher list", "{} shows those there are.", "The page Trusted publishers shows them."
+        ),
+        Remedy.LIST_NAMESPACES: Wording(
+            "namespace list", "{} shows those there are.", "The page Namespaces shows them."
         ),
         Remedy.LIST_TOKENS: Wording(
             "token list", "{} shows those there are.", "The page API tokens shows those there are."

@@ -1,8 +1,9 @@
 """
 Pages of the Simple API as JSON and HTML: the project list, and the files of a project.
 
-Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 740, 792); 1.0 for a project of an
-upstream index that does not say the size of each file, as PEP 700 requires. By default, links are
+Version 1.4 of the API (PEPs 503, 592, 629, 658, 691, 700, 714, 740, 792), and 1.5 of its JSON where
+there are namespaces (PEP 752); 1.0 for a project of an upstream index that does not say the size of
+each file, as PEP 700 requires. By default, links are
 relative, so a page has the same bytes on a server, in a static export, under a path prefix and
 behind any host name.
 """
@@ -20,6 +21,7 @@ from packaging.utils import NormalizedName
 
 from wheelyard.model.distribution_filename import file_url, listed_version
 from wheelyard.model.project import Status
+from wheelyard.model.stored_namespaces import ProjectNamespace
 from wheelyard.rendering.listing import ShownFile, ShownProject
 
 PIECE: Final = 500
@@ -39,6 +41,8 @@ def json_with_list(document: Mapping[str, object], name: str, items: Iterable[ob
 
 
 API_VERSION: Final = "1.4"
+NAMESPACES_API_VERSION: Final = "1.5"
+"""Of JSON in an index that has namespaces. HTML stays as it is (PEP 833)."""
 OLD_API_VERSION: Final = "1.0"
 """Of a page that lacks the size of a file."""
 FILES_FROM_DETAIL: Final = "../../files"
@@ -58,7 +62,12 @@ _HEAD: Final = f"""<!DOCTYPE html>
 _OLD_HEAD: Final = _HEAD.replace(API_VERSION, OLD_API_VERSION)
 
 
-def list_json(names: Sequence[NormalizedName], serials: Mapping[NormalizedName, int]) -> bytes:
+def list_json(
+    names: Sequence[NormalizedName],
+    serials: Mapping[NormalizedName, int],
+    *,
+    has_namespaces: bool = False,
+) -> bytes:
     """
     Return the JSON bytes of the Simple API's list of projects, with their serials for mirrors.
 
@@ -66,7 +75,11 @@ def list_json(names: Sequence[NormalizedName], serials: Mapping[NormalizedName, 
     changes to projects that the caller may not read.
     """
     newest = max((serials.get(name, 0) for name in names), default=0)
-    meta = {**_META, "_last-serial": newest} if newest else _META
+    meta: dict[str, object] = {"api-version": API_VERSION}
+    if has_namespaces:
+        meta["api-version"] = NAMESPACES_API_VERSION
+    if newest:
+        meta["_last-serial"] = newest
     projects = (
         {"name": name, "_last-serial": serials[name]} if name in serials else {"name": name}
         for name in names
@@ -85,17 +98,22 @@ def detail_json(
     project: ShownProject[ShownFile],
     files_url: str = FILES_FROM_DETAIL,
     provenance_root: str = "",
+    namespaces: Sequence[ProjectNamespace] | None = None,
 ) -> bytes:
     """
     Return the JSON of the Simple API's page of a project, whose files are below `files_url`.
 
-    Their provenance is below `provenance_root`, or not named if that is empty.
+    Their provenance is below `provenance_root`, or not named if that is empty. `namespaces` are
+    those of the project, or None in an index without any.
     """
     status = project.status
     files = status.served(project.files)
     page: dict[str, object] = {"meta": _META, "name": project.name}
     if not _has_sizes(files):
         page["meta"] = _OLD_META
+    elif namespaces is not None:
+        page["meta"] = {"api-version": NAMESPACES_API_VERSION}
+        page["namespaces"] = list(namespaces) or None
     if status is not Status.ACTIVE:
         reason = {"reason": project.reason} if project.reason else {}
         page["project-status"] = {"status": status.value, **reason}

@@ -161,8 +161,11 @@ class Explainer(Struct, frozen=True):
 
     def _private(self, name: NormalizedName) -> FileReason:
         what = "has been published or reserved here; the list of private names says more"
-        if self.upstream.names.patterns.match(name):
-            what = "matches a pattern of the settings: upstream.private, access.private_names"
+        if self.upstream.names.is_reserved(name):
+            what = (
+                "is in a namespace, or matches a pattern of the settings: upstream.private, "
+                "access.private_names"
+            )
         text = f"{name} is private, because it {what}. No upstream index is ever asked for it."
         return FileReason("private", text)
 

@@ -72,12 +72,12 @@ class PublicProjectList(Struct):
 
     def may_show(self, name: NormalizedName) -> bool:
         """
-        Return whether the settings allow that a name is public.
+        Return whether settings and namespaces allow that a name is public.
 
-        Reads nothing.
+        Raises Unavailable if the namespaces cannot be read.
         """
         upstream = self.upstream
-        return upstream.policy.accepts(name) and not upstream.names.patterns.match(name)
+        return upstream.policy.accepts(name) and not upstream.names.is_reserved(name)
 
     def versions(self) -> dict[NormalizedName, str]:
         """Return a version of the facts of each project, as `PublicProjects` describes it."""
@@ -86,7 +86,7 @@ class PublicProjectList(Struct):
         places = (
             (name, self._objects(name), decisions)
             for name, decisions in accepted
-            if not self.upstream.names.patterns.match(name)
+            if not self.upstream.names.is_reserved(name)
         )
         versions = {
             name: self._version(name, kept, decisions) for name, kept, decisions in places if kept

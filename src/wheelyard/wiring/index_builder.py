@@ -179,6 +179,7 @@ class IndexBuilder(Struct, frozen=True):
             quota_check=quotas,
             unused=self._unused(definition, projects),
             attestations=self._attestations(definition),
+            namespaces=self.server.namespaces,
         )
 
     def _attestations(self, definition: IndexDefinition) -> "AttestationRules | None":
@@ -246,6 +247,7 @@ class IndexBuilder(Struct, frozen=True):
             parse_name_patterns(self.server.settings.upstream_private),
             self.server.stores.documents,
             is_local=self.server.traits.is_local,
+            is_in_namespace=self.server.namespaces.has,
             index=definition.name,
             others=None if definition.is_main else _OtherNames(self.indexes, definition.name),
         )

@@ -4,12 +4,13 @@ What all indexes of a process share: stores, credentials, threads and settings.
 What few callers need is made when it is asked for, and its module is imported only then.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
+from packaging.utils import NormalizedName
 
 from wheelyard.authentication.authenticator import Authenticator
 from wheelyard.authentication.known_people import KnownPeople
@@ -23,13 +24,15 @@ from wheelyard.catalog.people import PeopleRecords
 from wheelyard.catalog.store_clock import StoreClock
 from wheelyard.concurrency.runtime import ConflictRetries, Runtime
 from wheelyard.concurrency.threads import PREFETCH_THREADS
-from wheelyard.model.access import Caller
+from wheelyard.model.access import Caller, parse_name_patterns
 from wheelyard.model.brand import Brand
 from wheelyard.model.grants import GrantFields, describe_fields, describe_grant
 from wheelyard.model.index_name import MAIN
+from wheelyard.model.stored_namespaces import Namespace
 from wheelyard.operations.access_control import AccessControl, AddedGrant
 from wheelyard.operations.index_definitions import IndexDefinitions
 from wheelyard.operations.index_warnings import grant_warnings
+from wheelyard.operations.namespaces import Namespaces, namespaces_of_patterns
 from wheelyard.operations.sweep import PublishingCleanup
 from wheelyard.remedies import Caution
 from wheelyard.settings.sections import SettingPath, Settings
@@ -276,7 +279,11 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         from wheelyard.operations.applying import Applying
 
         return Applying(
-            self.index_administration, self.access, self.publishers, self.settings.access.private
+            self.index_administration,
+            self.access,
+            self.publishers,
+            self.namespaces,
+            self.settings.access.private,
         )
 
     @property
@@ -286,6 +293,47 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
         if service is not None:
             return service.publishers
         return build_publishers(self.settings, self.catalog, self.runtime)
+
+    @cached_property
+    def namespaces(self) -> Namespaces:
+        """The namespaces of the store."""
+        patterns = parse_name_patterns(self.settings.upstream_private).texts
+        return Namespaces(
+            self.catalog.namespace_records,
+            self.runtime,
+            self.access,
+            namespaces_of_patterns(patterns),
+            self._public_names_in,
+            self._token_owner,
+        )
+
+    def _token_owner(self, principal: str) -> str:
+        """
+        Return the principal of who owns the token of a principal, or an empty text.
+
+        Raises Unavailable if its record cannot be read.
+        """
+        if not principal.startswith("token:"):
+            return ""
+        record = self.catalog.token_records.find(principal.removeprefix("token:"))
+        if record is None:
+            return ""
+        return record.owner
+
+    def _public_names_in(self, namespace: Namespace) -> Sequence[NormalizedName]:
+        """
+        Return the public names in use that a namespace would make private, sorted.
+
+        Raises Unavailable if the store does not answer.
+        """
+        upstream = self.indexes.main().upstream
+        if upstream is None:
+            return ()
+        # only administrators need it
+        from wheelyard.upstream.search_facts import PublicProjectList
+
+        names = filter(namespace.has, PublicProjectList(upstream).versions())
+        return sorted(name for name in names if not upstream.names.is_private(name))
 
     @cached_property
     def attestation_verifier(self) -> "AttestationVerifier | None":
@@ -335,6 +383,7 @@ class Server(Struct, kw_only=True, dict=True, eq=False):
             others=(
                 ("-access", self.access.records),
                 ("-publishers", self.catalog.publisher_records),
+                ("-namespaces", self.catalog.namespace_records),
                 ("-indexes", self.catalog.index_records),
                 (DECISIONS, self.decisions),
             ),

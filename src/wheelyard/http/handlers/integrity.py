@@ -5,7 +5,7 @@ from wheelyard.http import resolver
 from wheelyard.http.context import IndexRequest
 from wheelyard.http.error_responses import error_response
 from wheelyard.http.messages import Response
-from wheelyard.http.representation import MediaType, accepts_provenance
+from wheelyard.http.representation import MediaType, accepted_json
 from wheelyard.http.responses import VARY, page_response
 from wheelyard.model.distribution_filename import parse_name, parse_version, strip_trailing_zeros
 
@@ -23,7 +23,8 @@ def answer(request: IndexRequest) -> Response:
         release = strip_trailing_zeros(str(parse_version(params["version"])))
     except Invalid as error:
         raise NotFound(error.message) from error
-    media_type = accepts_provenance(request.joined_headers.get(b"accept", b""))
+    accept = request.joined_headers.get(b"accept", b"")
+    media_type = accepted_json(accept, MediaType.INTEGRITY)
     if media_type is None:
         return error_response(
             406,

@@ -33,6 +33,7 @@ from wheelyard.http.messages import (
 from wheelyard.http.page_cache import CHANGES, SEARCH, SERIALS, cache_keys
 from wheelyard.http.representation import MediaType, requested_range
 from wheelyard.http.responses import (
+    Repeats,
     WantedFile,
     load_projects,
     not_acceptable,
@@ -52,6 +53,7 @@ from wheelyard.model.distribution_filename import (
 )
 from wheelyard.model.metadata import parse_any
 from wheelyard.model.project import File
+from wheelyard.model.stored_namespaces import ProjectNamespace
 from wheelyard.rendering import simple_pages
 from wheelyard.rendering.project_facts import (
     latest_release,
@@ -68,6 +70,8 @@ MOST_LOOKS: Final = 3
 """How often a project is looked at for its page because somebody changes it meanwhile."""
 SHOWN_RESULTS: Final = 20
 """The projects that a search as one types shows, of all that the page of results has."""
+NAMESPACES_SECONDS: Final = 15.0
+"""How long a page is repeated until the namespaces are looked at again."""
 METADATA_SUFFIX: Final = ".metadata"
 _SENDING: Final = frozenset({200, 206, 302})
 """The statuses of responses with a file, of a part of it, and with the URL of a bucket."""
@@ -86,11 +90,16 @@ def project_list(request: IndexRequest) -> Response:
     is_json = media_type.value.is_json
     listed, serials = _listed_names(request.context, is_json=is_json)
 
+    is_site = request.context.process.site is not None
+    in_force = request.context.index.server.namespaces.load()
+    has_namespaces = is_json and not is_site and bool(in_force.all)
+
     def render() -> bytes:
         shown = listed.readable_by(caller)
         if not is_json:
             return simple_pages.list_html(shown)
-        return simple_pages.list_json(shown, serials.serials if serials else {})
+        listed_serials = serials.serials if serials else {}
+        return simple_pages.list_json(shown, listed_serials, has_namespaces=has_namespaces)
 
     made_from = cache_keys(listed.made_from)
     version = listed.version
@@ -98,9 +107,13 @@ def project_list(request: IndexRequest) -> Response:
         generation = str(serials.generation)
         made_from = (*made_from, (SERIALS, generation))
         version = f"{version} {generation}"
+    until = inf
+    if is_json:
+        _, until = _until_looked(request.context)
+        version = f"{version} {has_namespaces}"
     # a caller gets only the page that was made for the same set of readable projects
     page = (media_type, ("list", is_json, visibility_key(caller)), version, render)
-    return page_response(request.context, request, *page, repeats=(made_from, inf))
+    return page_response(request.context, request, *page, repeats=(made_from, until))
 
 
 def _listed_names(
@@ -141,17 +154,56 @@ def project_detail(request: IndexRequest) -> Response:
     media_type = requested_media_type(request)
     if media_type is None:
         return not_acceptable()
-    listing = resolver.find_for_installer(request.context, name, request)
-    is_json = media_type.value.is_json
-    rendering = simple_pages.detail_json if is_json else simple_pages.detail_html
+    context = request.context
+    listing = resolver.find_for_installer(context, name, request)
+    if media_type.value.is_json:
+        return _detail_json(request, listing, media_type)
 
     def render() -> bytes:
-        context = request.context
-        return rendering(listing, context.files_from_page, context.provenance_root)
+        return simple_pages.detail_html(listing, context.files_from_page, context.provenance_root)
 
     # types of HTML share a page, and so do those of JSON
-    page = (media_type, (name, is_json), listing.version, render)
-    return page_response(request.context, request, *page, listing=listing)
+    page = (media_type, (name, False), listing.version, render)
+    return page_response(context, request, *page, listing=listing)
+
+
+def _detail_json(
+    request: IndexRequest, listing: resolver.OpenListing, media_type: MediaType
+) -> Response:
+    """Return the page of a project as JSON, with its namespaces if the index has any."""
+    context = request.context
+    namespaces = _namespaces_of(context, listing)
+
+    def render() -> bytes:
+        return simple_pages.detail_json(
+            listing, context.files_from_page, context.provenance_root, namespaces
+        )
+
+    version = f"{listing.version} {namespaces}"
+    page = (media_type, (listing.name, True), version, render)
+    return page_response(context, request, *page, listing=listing, repeats=_until_looked(context))
+
+
+def _namespaces_of(
+    context: IndexContext, listing: resolver.OpenListing
+) -> tuple[ProjectNamespace, ...] | None:
+    """
+    Return the namespaces of a project, or None if the index has none at all.
+
+    Raises Unavailable if they cannot be read.
+    """
+    # a static site has no list of them
+    namespaces = context.index.server.namespaces
+    if context.process.site is not None or not namespaces.load().all:
+        return None
+    if not isinstance(listing.open, resolver.PrivateFiles):
+        return ()
+    return namespaces.describe(listing.open.project)
+
+
+def _until_looked(context: IndexContext) -> Repeats:
+    """Return until when a page may be repeated without a look at the namespaces."""
+    return (), context.index.server.runtime.monotonic() + NAMESPACES_SECONDS
 
 
 def redirect_to_slash(request: IndexRequest) -> Response:

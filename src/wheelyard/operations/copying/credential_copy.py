@@ -97,7 +97,7 @@ _PASSWORDS: Final = Codec(removed.ChangedPasswords)
 
 RightsRecords = tuple[JournaledDocument[Any, Any, Any], ...]
 """The documents below `credentials/` that have a journal, at least one."""
-_JOURNALS: Final = (keys.ACCESS_JOURNAL, keys.PUBLISHERS_JOURNAL)
+_JOURNALS: Final = (keys.ACCESS_JOURNAL, keys.PUBLISHERS_JOURNAL, keys.NAMESPACES_JOURNAL)
 
 
 class CredentialCopy(Struct, frozen=True):
@@ -131,7 +131,7 @@ class CredentialCopy(Struct, frozen=True):
         """
         Copy one of the wanted objects, if it is newer, and return how many were written.
 
-        For grants and groups, and publishers, that is the number of commits. Raises Conflict or
+        For what has a journal, that is the number of commits. Raises Conflict or
         Unavailable if the object is damaged, or cannot be read in the source.
         """
         for records in self.rights:

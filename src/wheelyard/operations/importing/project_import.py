@@ -396,6 +396,7 @@ class ProjectImport:
         context, candidate = self._context, source_file.candidate
         name, caller = self.project.name, context.caller
         distribution = context.uploads.permit(candidate.filename, name, caller)
+        context.uploads.require_owner(self.project, caller)
         if not self.project.exists:
             context.require_free(name)
         attestations = context.uploads.attestations

@@ -251,12 +251,12 @@ class TablePages:
         keys = self.keys_in(fields)
         note = fields.text("note")
         api = self.pages.api(request)
-        confirmations = self.operations.json.confirmations
-        confirmed = {name: bool(fields.text(name)) for name in confirmations}
-        with confirmed_by("".join(confirmations), self.CONFIRMED):
+        json = self.operations.json
+        with confirmed_by("".join(json.confirmations), self.CONFIRMED):
             if action == self.ADD_ACTION:
                 given = {key: value for key, value in keys.items() if value is not None}
-                body = self.operations.json.new(keys=given, note=note, **confirmed)
+                confirmed = _confirmed(fields, json.confirmations_of(json.new))
+                body = json.new(keys=given, note=note, **confirmed)
                 row = api.call(self.operations.add, body)
                 new = self._new_warnings(request, row)
                 if new:  # without a redirect, as they are shown once
@@ -264,7 +264,8 @@ class TablePages:
                     return self._list(request, FormFields(done), new, 201)
             else:
                 name = keys.pop(self.name_key)
-                edit = self.operations.json.edit(
+                confirmed = _confirmed(fields, json.confirmations_of(json.edit))
+                edit = json.edit(
                     name=name or "",
                     keys=keys,
                     note=note,
@@ -290,6 +291,10 @@ class TablePages:
 
     def _done(self, request: IndexRequest, action: str, name: str) -> Response:
         return self.pages.done(request, urlencode({"done": action, self.name_key: name}))
+
+
+def _confirmed(fields: FormFields, names: Sequence[str]) -> dict[str, bool]:
+    return {name: bool(fields.text(name)) for name in names}
 
 
 def _shown_at(fields: FormFields) -> datetime:

@@ -50,6 +50,12 @@ SECTIONS: Final = (
         "CI jobs that publish or install without a stored secret. Add, change and remove them.",
     ),
     Section(
+        "namespaces/",
+        "Namespaces",
+        "Names such as acme-*, and who alone may publish new projects of them. Grant, change and "
+        "revoke them.",
+    ),
+    Section(
         "indexes/",
         "Indexes",
         "Indexes such as dev and prod, and from which layers each is made. Make, change and "

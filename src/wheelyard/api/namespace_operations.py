@@ -1,0 +1,64 @@
+"""The operations on namespaces."""
+
+from typing import Final
+
+from wheelyard.api.table_operations import (
+    NewTable,
+    TableAnswer,
+    TableEdit,
+    TableHistory,
+    TableJson,
+    TableOperations,
+    TableRemoval,
+    TableTexts,
+)
+from wheelyard.model.stored_namespaces import NAMESPACE_KIND, ListedNamespace, NamespaceCommit
+
+
+class NamespaceAnswer(TableAnswer[ListedNamespace], frozen=True):
+    """All namespaces."""
+
+
+class NamespaceHistory(TableHistory[NamespaceCommit], frozen=True):
+    """Changes of the namespaces, oldest first."""
+
+
+class NewNamespace(NewTable, frozen=True, forbid_unknown_fields=True):
+    """A namespace to grant, and why."""
+
+    even_if_public: bool = False
+    """Whether public packages that are in use are not served any more."""
+
+
+class NamespaceEdit(TableEdit, frozen=True, forbid_unknown_fields=True):
+    """A change of the owners of a namespace, and why."""
+
+
+class NamespaceRemoval(TableRemoval, frozen=True, forbid_unknown_fields=True):
+    """The namespace to revoke, and why."""
+
+
+NAMESPACES: Final = TableOperations(
+    NAMESPACE_KIND,
+    TableJson(
+        answer=NamespaceAnswer,
+        listed=ListedNamespace,
+        history=NamespaceHistory,
+        new=NewNamespace,
+        edit=NamespaceEdit,
+        removal=NamespaceRemoval,
+        removed=None,
+        confirmations=("even_if_public",),
+    ),
+    TableTexts(
+        list="List the namespaces.",
+        history="Show the changes of namespaces that follow a number.",
+        add="Grant a namespace, whose names are private from then on.",
+        change="Give a namespace other owners.",
+        remove="Revoke a namespace, in which anybody with the right publishes from then on.",
+        right_to_see="see or change namespaces",
+        right_to_change="change namespaces",
+    ),
+    lambda call: call.index.server.namespaces,
+    add_path="grant",
+)

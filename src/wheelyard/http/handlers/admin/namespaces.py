@@ -1,0 +1,33 @@
+"""The pages of namespaces."""
+
+from typing import ClassVar, Final
+
+from wheelyard.http.context import IndexRequest
+from wheelyard.http.handlers.admin.table_pages import TablePages
+from wheelyard.model.stored_tables import ListedTable
+from wheelyard.operations.namespaces import HIDES_PUBLIC_NAMES
+from wheelyard.rendering.web.admin.form_fields import FormField
+
+OWNERS: Final = FormField(
+    "owners",
+    "Owners",
+    "Principals and groups, such as group:platform, with commas between.",
+    is_required=True,
+    limit=2000,
+)
+
+
+class NamespacePages(TablePages):
+    """The pages of namespaces."""
+
+    ADD_ACTION: ClassVar[str] = "grant"
+    LIST: ClassVar[str] = "namespaces.html"
+    FORM: ClassVar[str] = "namespace_form.html"
+    CONFIRMED: ClassVar[str] = HIDES_PUBLIC_NAMES
+
+    def form_values(
+        self, request: IndexRequest, variant: str, before: ListedTable | None
+    ) -> dict[str, object]:
+        """See `TablePages`."""
+        del request, variant, before
+        return {"keys": (OWNERS,)}

@@ -1,0 +1,207 @@
+"""
+Namespaces (PEP 752), and who alone may publish new projects in them.
+
+A namespace is the project of its name, and all whose names begin with it and a hyphen. The store
+keeps the keys of `[[namespace]]` tables, with a journal. A namespace in another one has the same
+owners.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Final
+
+from msgspec import Meta, Struct
+from packaging.utils import NormalizedName
+
+from wheelyard.errors import Invalid, quoted
+from wheelyard.model.access import ANONYMOUS
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.grants import Groups, expand, groups_in, parse_group_name, parse_principal
+from wheelyard.model.project import EventCommit
+from wheelyard.model.stored_tables import (
+    NEVER_CHANGED,
+    ListedTable,
+    StoredTable,
+    TableAdded,
+    TableChanged,
+    TableKeys,
+    TableKind,
+    TableList,
+    TableRemoved,
+)
+from wheelyard.remedies import Advice, Remedy
+
+MAX_HYPHENS: Final = 3
+"""The most hyphens in the name of a namespace."""
+_GROUP: Final = "group:"
+_Owners = tuple[Annotated[str, Meta(title="a principal")], ...]
+
+
+class NamespaceFields(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of a `[[namespace]]` table, before validation."""
+
+    name: Annotated[str, Meta(title="a name such as acme")]
+    owners: Annotated[_Owners, Meta(min_length=1, title='a list such as ["group:platform"]')]
+
+
+class Namespace(Struct, frozen=True):
+    """A namespace that is in force."""
+
+    name: NormalizedName
+    owners: frozenset[str]
+    """Principals, and groups as `group:NAME`. No owner is named if the index itself owns it."""
+    since: datetime | None = None
+    """When it was granted (UTC), or None if the index itself owns it."""
+
+    def has(self, project: NormalizedName) -> bool:
+        """Return whether a project is in the namespace."""
+        return project == self.name or project.startswith(f"{self.name}-")
+
+    def contains(self, other: "Namespace") -> bool:
+        """Return whether all projects of another namespace are in this one, too."""
+        return self.has(other.name)
+
+    def is_owned_by(self, principals: Iterable[str], groups: Groups) -> bool:
+        """Return whether whoever has these principals is an owner, or a member of one."""
+        return not expand(self.owners, groups).isdisjoint(principals)
+
+
+class ProjectNamespace(Struct, frozen=True):
+    """A namespace of a project, as its page names it."""
+
+    name: NormalizedName
+    owned: bool
+    """False for a project from before the namespace that none of its owners has begun."""
+
+
+class NamespacesInForce(Struct, frozen=True):
+    """All namespaces, by name."""
+
+    all: tuple[Namespace, ...] = ()
+
+    def of(self, project: NormalizedName) -> tuple[Namespace, ...]:
+        """Return the namespaces that a project is in, the widest one first."""
+        return tuple(namespace for namespace in self.all if namespace.has(project))
+
+    def find(self, name: NormalizedName) -> Namespace | None:
+        """Return the namespace of this name, or None."""
+        return next((namespace for namespace in self.all if namespace.name == name), None)
+
+    def parent_of(self, namespace: Namespace) -> Namespace | None:
+        """Return the narrowest namespace that another one is in, or None."""
+        around = [other for other in self.of(namespace.name) if other.name != namespace.name]
+        return around[-1] if around else None
+
+    def children_of(self, namespace: Namespace) -> tuple[Namespace, ...]:
+        """Return the namespaces whose parent this one is."""
+        inside = (other for other in self.all if namespace.contains(other) and other != namespace)
+        return tuple(other for other in inside if self.parent_of(other) == namespace)
+
+
+def parse_namespace(keys: TableKeys, since: datetime) -> Namespace:
+    """
+    Return the namespace of the keys of a table.
+
+    Raises Invalid if a name or an owner is none.
+    """
+    fields = NAMESPACE_KIND.checked(keys)
+    name = parse_name(str(fields["name"]))
+    if name.count("-") > MAX_HYPHENS:
+        raise Invalid(
+            f"{quoted(name)} has more than {MAX_HYPHENS} hyphens. Take a shorter name.",
+            code="invalid_field",
+            field="name",
+        )
+    return Namespace(name, frozenset(map(_parse_owner, fields["owners"])), since)
+
+
+def canonical_namespace(keys: TableKeys) -> TableKeys:
+    """
+    Return the keys of a namespace as equal ones have them.
+
+    Raises Invalid if one is wrong.
+    """
+    namespace = parse_namespace(keys, NEVER_CHANGED)
+    return {"name": str(namespace.name), "owners": sorted(namespace.owners)}
+
+
+def groups_of_owners(keys: TableKeys) -> frozenset[str]:
+    """Return the names of the groups among the owners of a namespace."""
+    return groups_in(map(str, keys.get("owners", ())))
+
+
+def _parse_owner(text: str) -> str:
+    if text.startswith(_GROUP) and "@" not in text:
+        return f"{_GROUP}{parse_group_name(text.removeprefix(_GROUP))}"
+    if text == ANONYMOUS:
+        raise Invalid(f"{ANONYMOUS} can own nothing. Name somebody.", code="bad_setting")
+    return parse_principal(text)
+
+
+class NamespaceGranted(
+    TableAdded, frozen=True, kw_only=True, omit_defaults=True, tag="namespace-granted"
+):
+    """A namespace was granted."""
+
+
+class NamespaceChanged(
+    TableChanged, frozen=True, kw_only=True, omit_defaults=True, tag="namespace-changed"
+):
+    """A namespace has other owners now."""
+
+
+class NamespaceRevoked(
+    TableRemoved, frozen=True, kw_only=True, omit_defaults=True, tag="namespace-revoked"
+):
+    """A namespace was revoked."""
+
+
+AnyNamespaceEvent = NamespaceGranted | NamespaceChanged | NamespaceRevoked
+
+
+class NamespaceCommit(
+    EventCommit[AnyNamespaceEvent], frozen=True, kw_only=True, omit_defaults=True
+):
+    """One write of the document, with the events that it added."""
+
+
+class StoredNamespace(StoredTable, frozen=True, kw_only=True, omit_defaults=True):
+    """A namespace in the store."""
+
+
+class NamespaceList(TableList[StoredNamespace], frozen=True, kw_only=True, omit_defaults=True):
+    """The namespaces in the store after the commits 1 to `revision`."""
+
+    tables: tuple[StoredNamespace, ...] = ()
+    commit: NamespaceCommit | None = None
+    """The last commit, number `revision`."""
+
+
+class ListedNamespace(ListedTable, frozen=True, kw_only=True, omit_defaults=True):
+    """A namespace in a list for people and programs."""
+
+
+NAMESPACE_KIND: Final = TableKind[NamespaceList, AnyNamespaceEvent, ListedNamespace](
+    noun="namespace",
+    plural="namespaces",
+    title="namespaces",
+    exists_code="namespace_exists",
+    changed_code="namespace_changed",
+    fields=NamespaceFields,
+    fixed_keys={"name": "The name of a namespace stays as it is. Revoke it, and grant another."},
+    list_them=Advice(Remedy.LIST_NAMESPACES),
+    titles=("Namespace", "Owners", "Granted"),
+    added_word="granted",
+    document=NamespaceList,
+    commit=NamespaceCommit,
+    stored=StoredNamespace,
+    events={
+        NamespaceGranted: "Granted namespaces",
+        NamespaceChanged: "Changed namespaces",
+        NamespaceRevoked: "Revoked namespaces",
+    },
+    added=NamespaceGranted,
+    changed=NamespaceChanged,
+    removed=NamespaceRevoked,
+    listed=ListedNamespace,
+)

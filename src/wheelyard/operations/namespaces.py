@@ -1,0 +1,269 @@
+"""
+The namespaces of the store (PEP 752), and who may publish new projects in them.
+
+They change while servers run. Each server reads them again after as long as it keeps a token's
+record, so that a change is in force everywhere within 15 seconds. A project that was there before
+its namespace goes on as before.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Final
+
+from packaging.utils import NormalizedName
+
+from wheelyard.catalog.journaled_documents import NamespaceRecords
+from wheelyard.concurrency.runtime import Runtime
+from wheelyard.errors import Conflict, Invalid, field_errors, quoted
+from wheelyard.model.access import Caller
+from wheelyard.model.distribution_filename import parse_name
+from wheelyard.model.project import File, Project
+from wheelyard.model.stored_namespaces import (
+    NAMESPACE_KIND,
+    AnyNamespaceEvent,
+    ListedNamespace,
+    Namespace,
+    NamespaceCommit,
+    NamespaceList,
+    NamespaceRevoked,
+    NamespacesInForce,
+    ProjectNamespace,
+    canonical_namespace,
+    groups_of_owners,
+    parse_namespace,
+)
+from wheelyard.model.stored_tables import TableKeys
+from wheelyard.operations.access_control import AccessControl
+from wheelyard.operations.stored_tables import StoredTables
+from wheelyard.remedies import Advice, Remedy
+from wheelyard.storage.base import ObjectVersion
+
+NAMESPACE_RESERVED: Final = "namespace_reserved"
+"""The code of a Conflict for a new project in a namespace of others."""
+NAMESPACE_OVERLAPS: Final = "namespace_overlaps"
+"""The code of a Conflict for a namespace in, or around, one of other owners."""
+HIDES_PUBLIC_NAMES: Final = "hides_public_names"
+"""The code of a Conflict for a namespace that makes names private which are public and in use."""
+NAMED_PROJECTS: Final = 20
+"""The most public projects that a message names."""
+
+FindPublicNames = Callable[[Namespace], Sequence[NormalizedName]]
+"""Returns the public names in use that a namespace would make private."""
+FindTokenOwner = Callable[[str], str]
+"""Returns the principal of who owns the token of a principal, or an empty text."""
+
+
+class Namespaces(StoredTables[NamespaceList, NamespaceCommit, AnyNamespaceEvent, ListedNamespace]):
+    """
+    Returns the namespaces in force, and changes those of the store.
+
+    Threads may share it. Each method raises Unavailable if they cannot be read: a project of others
+    could be published, or looked up elsewhere.
+
+    Args:
+        records: Those of the store.
+        runtime: Its clock.
+        access: The groups.
+        of_settings: Those that the index itself owns, by patterns of the settings.
+        find_public_names: Finds what a new namespace would hide.
+        find_token_owner: Finds who owns the token of a principal.
+    """
+
+    def __init__(
+        self,
+        records: NamespaceRecords,
+        runtime: Runtime,
+        access: AccessControl,
+        of_settings: Sequence[Namespace],
+        find_public_names: FindPublicNames,
+        find_token_owner: FindTokenOwner,
+    ) -> None:
+        super().__init__(NAMESPACE_KIND, records, runtime)
+        self._access = access
+        self._of_settings = of_settings
+        self._find_public_names = find_public_names
+        self._find_token_owner = find_token_owner
+        # Threads may set it at once. Each value is right for its version, so any may be the last.
+        self._parsed: tuple[ObjectVersion, NamespacesInForce] | None = None
+
+    def load(self) -> NamespacesInForce:
+        """
+        Return the namespaces in force, read from the store if they may have changed.
+
+        It is the same object until they change.
+        """
+        snapshot = self.records.get()
+        parsed = self._parsed
+        if parsed is None or parsed[0] != snapshot.version:
+            if snapshot.value is None:
+                self.records.require_not_lost("who owns which names")
+            by_name = {namespace.name: namespace for namespace in self._of_settings}
+            for namespace in _granted(snapshot.value or NamespaceList()):
+                by_name[namespace.name] = namespace
+            in_force = NamespacesInForce(tuple(by_name[name] for name in sorted(by_name)))
+            parsed = snapshot.version, in_force
+            self._parsed = parsed
+        return parsed[1]
+
+    def describe(self, project: Project) -> tuple[ProjectNamespace, ...]:
+        """Return the namespaces that a project is in, as its page names them, the widest first."""
+        return tuple(
+            ProjectNamespace(namespace.name, self._is_owned(namespace, project))
+            for namespace in self.load().of(project.name)
+        )
+
+    def _is_owned(self, namespace: Namespace, project: Project) -> bool:
+        """Return whether a project is younger than its namespace, or an owner has begun it."""
+        files = (*project.files, *project.trash)
+        first = min(files, key=_came_at, default=None)
+        if namespace.since is None or first is None or _came_at(first) >= namespace.since:
+            return True
+        principals = (first.uploaded_by, self._find_token_owner(first.uploaded_by))
+        return namespace.is_owned_by(principals, self._access.load().groups)
+
+    def has(self, project: NormalizedName) -> bool:
+        """Return whether a project is in a namespace, so that its name is private."""
+        return any(namespace.has(project) for namespace in self.load().all)
+
+    def is_owner(self, namespace: Namespace, caller: Caller) -> bool:
+        """
+        Return whether a caller is an owner: itself, by its token, or as a member of a group.
+
+        Of one that the index itself owns everybody is. Who administers the server could become one
+        any time.
+        """
+        if namespace.since is None:
+            return True
+        principals = {caller.principal, caller.owner, *caller.principals, *caller.owner_names}
+        groups = self._access.load().groups
+        return namespace.is_owned_by(principals, groups) or caller.administers_server
+
+    def require_owner(self, project: Project, caller: Caller) -> None:
+        """
+        Do nothing if a caller, who may upload to a project, may publish its first file.
+
+        Raises Conflict (code `namespace_reserved`) if it is new in a namespace of others. PEP 752
+        asks for that status.
+        """
+        if project.files or project.deleted_filenames:
+            return
+        for namespace in self.load().of(project.name):
+            if not self.is_owner(namespace, caller):
+                raise Conflict(
+                    f"{quoted(project.name)} is in the namespace {namespace.name}, in which only "
+                    "its owners publish new projects. Choose another name, or ask an administrator "
+                    "of this index to make you an owner.",
+                    code=NAMESPACE_RESERVED,
+                    advice=Advice(Remedy.LIST_NAMESPACES),
+                )
+
+    def require_no_owner(self, group: str) -> None:
+        """Raise Conflict (code `group_in_use`) if a group owns a namespace."""
+        for table in self.read_stored().tables:
+            if group in groups_of_owners(table.keys):
+                raise Conflict(
+                    f"The group {group} owns the namespace {table.name}. Give that other owners, "
+                    "or revoke it, first.",
+                    code="group_in_use",
+                    advice=Advice(Remedy.LIST_NAMESPACES),
+                )
+
+    def add(
+        self, keys: TableKeys, by: str, note: str = "", *, even_if_public: bool = False
+    ) -> ListedNamespace:
+        """
+        Grant a namespace, and return it. Its names are private from then on.
+
+        Raises as `StoredTables.add`. Raises Conflict (code `namespace_overlaps`) if it is in, or
+        around, one of other owners. Raises Conflict (code `hides_public_names`), unless
+        `even_if_public` is set, if there are public names in it that are in use here. Raises
+        Conflict (code `unknown_group`) for a group that does not exist.
+        """
+        if not even_if_public:
+            self.require_unused(keys)
+        return super().add(keys, by, note)
+
+    def require_unused(self, keys: TableKeys) -> None:
+        """Raise Conflict (code `hides_public_names`) if public names in use would be hidden."""
+        with field_errors():
+            namespace = parse_namespace(keys, self.runtime.now())
+        names = self._find_public_names(namespace)
+        if not names:
+            return
+        listed = ", ".join(names[:NAMED_PROJECTS])
+        if len(names) > NAMED_PROJECTS:
+            listed = f"{listed}, and {len(names) - NAMED_PROJECTS} more"
+        raise Conflict(
+            f"Public packages that are in use here would not be served any more: {listed}.",
+            code=HIDES_PUBLIC_NAMES,
+            advice=Advice(Remedy.CONFIRM_PUBLIC_NAMES),
+        )
+
+    def checked(self, keys: TableKeys, name: str | None) -> TableKeys:
+        """See `StoredTables`."""
+        del name
+        with field_errors():
+            return canonical_namespace(keys)
+
+    def problems(self, stored: NamespaceList) -> dict[str, str]:
+        """See `StoredTables`."""
+        problems = dict[str, str]()
+        for table in stored.tables:
+            try:
+                parse_namespace(table.keys, table.created)
+            except Invalid as fault:
+                problems[table.name] = fault.message
+        return problems
+
+    def require_fit(self, event: AnyNamespaceEvent, stored: NamespaceList) -> None:
+        """Raise Conflict if a namespace names an unknown group, or overlaps one of others."""
+        if isinstance(event, NamespaceRevoked):
+            return
+        groups = self._access.load("current").groups
+        for group in sorted(groups_of_owners(event.keys) - groups.keys()):
+            raise Conflict(
+                f"There is no group {quoted(group)}.",
+                code="unknown_group",
+                advice=Advice(Remedy.MAKE_GROUP, group),
+                field="owners",
+            )
+        self.require_no_overlap(event, stored)
+
+    def require_no_overlap(self, event: AnyNamespaceEvent, stored: NamespaceList) -> None:
+        """Raise Conflict if a namespace is in, or around, one of other owners."""
+        if isinstance(event, NamespaceRevoked):
+            return
+        namespace = parse_namespace(event.keys, event.at)
+        for other in _granted(stored):
+            overlaps = namespace.contains(other) or other.contains(namespace)
+            if overlaps and other.name != namespace.name and other.owners != namespace.owners:
+                raise Conflict(
+                    f"The namespace {namespace.name} overlaps {other.name}, which has other "
+                    "owners. Give both the same owners, or revoke one of them.",
+                    code=NAMESPACE_OVERLAPS,
+                    field="owners",
+                )
+
+
+def _came_at(file: File) -> datetime:
+    """Return when a file came into its index."""
+    return file.promoted_at or file.imported_at or file.uploaded_at
+
+
+def namespaces_of_patterns(patterns: Collection[str]) -> tuple[Namespace, ...]:
+    """Return the namespaces of pairs of patterns such as `acme` and `acme-*`, by name."""
+    names = (NormalizedName(text) for text in sorted(patterns) if f"{text}-*" in patterns)
+    return tuple(Namespace(name, frozenset()) for name in names if not set(name) & set("*?"))
+
+
+def _granted(stored: NamespaceList) -> list[Namespace]:
+    namespaces = list[Namespace]()
+    for table in stored.tables:
+        try:
+            namespaces.append(parse_namespace(table.keys, table.created))
+        except Invalid:
+            # of a newer version: its names stay private, and only administrators publish in it
+            with suppress(Invalid):
+                namespaces.append(Namespace(parse_name(table.name), frozenset(), table.created))
+    return namespaces

@@ -1,0 +1,337 @@
+"""Namespaces: who may publish new projects, what overlaps, and what becomes of what was there."""
+
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.json import decode, encode
+from msgspec.structs import replace
+from packaging.utils import NormalizedName, canonicalize_name
+from packaging.version import Version
+
+from tests.operations.distributions import make_wheel
+from tests.operations.fake_sources import FakeFiles, FakeSource
+from tests.operations.in_memory_index import ALICE, IndexHarness
+from tests.operations.store_copies import store_copy
+from tests.operations.two_indexes import TwoIndexes
+from wheelyard.catalog import keys
+from wheelyard.errors import Conflict, Forbidden, Invalid, Unavailable
+from wheelyard.model.access import Caller
+from wheelyard.model.index_file import read_tables
+from wheelyard.model.stored_namespaces import Namespace
+from wheelyard.operations.applying import ApplyOptions, SourcedTables
+from wheelyard.operations.importing.parallel_import import Importer
+from wheelyard.operations.lifecycle import Selection
+from wheelyard.operations.namespaces import Namespaces, namespaces_of_patterns
+from wheelyard.wiring.index import Index
+
+BY: Final = "local:bo"
+ACME: Final = NormalizedName("acme")
+ANYBODY: Final = Caller(
+    "htpasswd:cy",
+    tuple(replace(scope, actions=scope.actions.UPLOAD) for scope in ALICE.scopes),
+    frozenset({"htpasswd:cy"}),
+)
+"""Who may upload everything, and administers nothing."""
+ANA: Final = replace(
+    ANYBODY, principal="user:ana@acme.dev", principals=frozenset({"user:ana@acme.dev"})
+)
+TOKEN_OF_ANA: Final = replace(
+    ANYBODY,
+    principal="token:0123456789",
+    principals=frozenset({"token:0123456789"}),
+    owner="user:ana@acme.dev",
+)
+JOB: Final = replace(ANYBODY, principal="publisher:gh", principals=frozenset({"publisher:gh"}))
+
+
+def grant(index: Index, name: str = "acme", *owners: str) -> None:
+    """Grant a namespace, to Ana where nobody is named."""
+    named = list(owners) or ["user:ana@acme.dev"]
+    index.server.namespaces.add({"name": name, "owners": named}, BY)
+
+
+def names_of(namespaces: Namespaces) -> list[str]:
+    """Return the names of the namespaces in force."""
+    return [namespace.name for namespace in namespaces.load().all]
+
+
+@pytest.mark.parametrize("name", ["acme", "Acme.Core", "acme_x", "ACME--y"])
+def test_a_stranger_publishes_nothing_new(harness: IndexHarness, name: str) -> None:
+    """Whoever is no owner gets a conflict for a new project, and nothing is stored."""
+    grant(harness.index)
+    before = harness.snapshot("files/")
+
+    with pytest.raises(Conflict) as refused:
+        harness.upload(make_wheel(canonicalize_name(name).replace("-", "_"), "1.0"), ANYBODY)
+
+    assert refused.value.code == "namespace_reserved"
+    assert harness.snapshot("files/") == before
+    assert harness.index.projects.names.get_current().names == ()
+
+
+def test_other_names_are_free(harness: IndexHarness) -> None:
+    """A name that only begins with the same letters is in no namespace."""
+    grant(harness.index)
+    for name in ("acmex", "acm", "my_acme"):
+        harness.upload(make_wheel(name, "1.0"), ANYBODY)
+
+
+def test_who_has_no_right_is_told_that(harness: IndexHarness) -> None:
+    """Who may not upload hears of the right, and not of a namespace."""
+    grant(harness.index)
+    for caller in (replace(ANYBODY, scopes=()), replace(ANA, scopes=())):
+        with pytest.raises(Forbidden):
+            harness.upload(make_wheel("acme_core", "1.0"), caller)
+
+
+@pytest.mark.parametrize("caller", [ANA, TOKEN_OF_ANA, JOB, ALICE])
+def test_owners_publish_new_projects(harness: IndexHarness, caller: Caller) -> None:
+    """A member of an owning group, its token, a named publisher and administrators are owners."""
+    harness.index.server.access.edit_group("set", "team", ["user:ana@acme.dev"], BY)
+    grant(harness.index, "acme", "group:team", "publisher:gh")
+
+    harness.upload(make_wheel("acme_core", "1.0"), caller)
+
+    assert harness.index.projects.get(NormalizedName("acme-core")).files
+
+
+def test_a_member_that_left_is_no_owner(harness: IndexHarness) -> None:
+    """Who leaves the owning group publishes nothing new from then on."""
+    harness.index.server.access.edit_group("set", "team", ["user:ana@acme.dev"], BY)
+    grant(harness.index, "acme", "group:team")
+    harness.upload(make_wheel("acme_core", "1.0"), ANA)
+    harness.index.server.access.edit_group("remove", "team", ["user:ana@acme.dev"], BY)
+
+    harness.upload(make_wheel("acme_core", "2.0"), ANA)
+    with pytest.raises(Conflict):
+        harness.upload(make_wheel("acme_other", "1.0"), ANA)
+
+
+def test_projects_from_before_go_on(harness: IndexHarness) -> None:
+    """A project that has, or has had, files takes more of them, and is not `owned`."""
+    core, gone = NormalizedName("acme-core"), NormalizedName("acme-gone")
+    harness.upload(make_wheel("acme_core", "1.0"), ANYBODY)
+    harness.upload(make_wheel("acme_gone", "1.0"), ANYBODY)
+    harness.index.lifecycle.change("delete", ALICE, gone, Selection(Version("1.0")), "old")
+    harness.clock.advance(seconds=60)
+    grant(harness.index)
+    harness.clock.advance(seconds=60)
+
+    harness.upload(make_wheel("acme_core", "2.0"), ANYBODY)
+    harness.upload(make_wheel("acme_gone", "2.0"), ANYBODY)
+    harness.upload(make_wheel("acme_new", "1.0"), ANA)
+
+    describe = harness.index.server.namespaces.describe
+    owned = {
+        name: [namespace.owned for namespace in describe(harness.index.projects.get(name))]
+        for name in (core, gone, NormalizedName("acme-new"))
+    }
+    assert owned == {core: [False], gone: [False], "acme-new": [True]}
+    harness.index.server.namespaces.change("acme", {"owners": ["htpasswd:cy"]}, BY)
+    assert [each.owned for each in describe(harness.index.projects.get(core))] == [True]
+
+
+def test_a_reserved_name_is_new(harness: IndexHarness) -> None:
+    """A name that an administrator has reserved is as new as any other one."""
+    harness.index.names.reserve(ALICE, NormalizedName("acme-core"), "soon")
+    grant(harness.index)
+    with pytest.raises(Conflict):
+        harness.upload(make_wheel("acme_core", "1.0"), ANYBODY)
+
+
+def test_the_end_is_known_everywhere(harness: IndexHarness) -> None:
+    """What one server grants or revokes, another one obeys within 15 seconds."""
+    other = harness.opened(seed=5, is_local=False)
+    assert names_of(other.server.namespaces) == []
+    grant(harness.index)
+    harness.clock.advance(seconds=15)
+    arrival = make_wheel("acme_core", "1.0").arrival(harness.folder)
+    with pytest.raises(Conflict):
+        other.uploads.accept(arrival, ANYBODY)
+
+    harness.index.server.namespaces.remove("acme", BY)
+    harness.clock.advance(seconds=15)
+
+    other.uploads.accept(make_wheel("acme_core", "1.0").arrival(harness.folder), ANYBODY)
+
+
+@pytest.mark.parametrize(("first", "second"), [("acme", "acme-lab"), ("acme-lab", "acme")])
+def test_nested_namespaces_have_one_owner(harness: IndexHarness, first: str, second: str) -> None:
+    """A namespace in or around another one has the same owners, and names them once each."""
+    grant(harness.index, first)
+    with pytest.raises(Conflict) as refused:
+        grant(harness.index, second, "user:bob@acme.dev")
+    assert refused.value.code == "namespace_overlaps"
+    grant(harness.index, second)
+
+    in_force = harness.index.server.namespaces.load()
+    inner, outer = in_force.find(NormalizedName("acme-lab")), in_force.find(ACME)
+    assert inner is not None
+    assert outer is not None
+    assert (in_force.parent_of(inner), in_force.parent_of(outer)) == (outer, None)
+    assert (in_force.children_of(outer), in_force.children_of(inner)) == ((inner,), ())
+    with pytest.raises(Conflict):
+        harness.index.server.namespaces.change("acme", {"owners": ["htpasswd:cy"]}, BY)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": "", "owners": ["user:ana@acme.dev"]},
+        {"name": "acme-*", "owners": ["user:ana@acme.dev"]},
+        {"name": "a-b-c-d-e", "owners": ["user:ana@acme.dev"]},
+        {"name": "acme", "owners": []},
+        {"name": "acme", "owners": ["anonymous"]},
+        {"name": "acme", "owners": ["nobody"]},
+        {"name": "acme"},
+        {"owners": ["user:ana@acme.dev"]},
+        {"name": "acme", "owners": ["user:ana@acme.dev"], "more": 1},
+        {"name": 7, "owners": ["user:ana@acme.dev"]},
+    ],
+)
+def test_wrong_namespaces(harness: IndexHarness, wrong: dict[str, object]) -> None:
+    """A namespace with a wrong name or owner is refused in a sentence, and nothing is written."""
+    before = harness.snapshot()
+    with pytest.raises(Invalid):
+        harness.index.server.namespaces.add(wrong, BY)
+    assert harness.snapshot() == before
+
+
+def test_groups_that_own_a_namespace(harness: IndexHarness) -> None:
+    """An owning group has to exist, and stays as long as it owns something."""
+    with pytest.raises(Conflict) as refused:
+        grant(harness.index, "acme", "group:team")
+    assert refused.value.code == "unknown_group"
+    harness.index.server.access.edit_group("set", "team", [], BY)
+    grant(harness.index, "acme", "group:team")
+    with pytest.raises(Conflict):
+        harness.index.server.namespaces.require_no_owner("team")
+
+
+def test_a_promotion_brings_a_project(harness: IndexHarness) -> None:
+    """Whoever may promote brings a project into another index, also one who is no owner."""
+    indexes = TwoIndexes(harness)
+    grant(indexes.dev)
+    indexes.upload(make_wheel("acme_core", "1.0"), caller=replace(ANA, scopes=ALICE.scopes))
+    promoter = replace(ALICE, principal="htpasswd:cy", principals=frozenset())
+
+    indexes.promotion(promoter).promote(NormalizedName("acme-core"), Version("1.0"))
+
+    assert indexes.prod.projects.get(NormalizedName("acme-core")).files
+
+
+def test_an_import_is_an_upload(harness: IndexHarness) -> None:
+    """An import brings no new project into a namespace of others, and says so for each file."""
+    grant(harness.index)
+    made = (make_wheel("acme_core", "1.0"), make_wheel("other", "1.0"))
+    source = FakeSource([FakeFiles().offer(wheel) for wheel in made])
+    report = Importer(harness.index.uploads).run(source, ANYBODY)
+    assert {refusal.code for refusal in report.refused} == {"namespace_reserved"}
+    assert [str(name) for name in harness.index.projects.names.get_current().names] == ["other"]
+
+
+def test_a_copy_has_the_namespaces(harness: IndexHarness, tmp_path: Path) -> None:
+    """A copy with credentials has the namespaces with their journal, and takes later changes."""
+    target = IndexHarness(tmp_path / "other")
+    grant(harness.index)
+    copying = store_copy(harness.index.stores, harness.index.changes, target.index)
+    copying.run(lambda _, __: None, with_credentials=True)
+    harness.index.server.namespaces.change("acme", {"owners": ["htpasswd:cy"]}, BY, "T-1")
+    copying.run(lambda _, __: None, with_credentials=True)
+
+    copied = target.opened(seed=9).server.namespaces
+    assert names_of(copied) == ["acme"]
+    assert [commit.number for commit in copied.history(0, None)] == [1, 2]
+
+
+def test_a_lost_document_opens_nothing(harness: IndexHarness) -> None:
+    """Without the document whose journal is there, nobody publishes, and a rebuild mends it."""
+    grant(harness.index)
+    harness.store.delete(keys.NAMESPACES)
+    other = harness.opened(seed=6)
+    with pytest.raises(Unavailable):
+        other.uploads.accept(make_wheel("acme_x", "1.0").arrival(harness.folder), ANYBODY)
+
+    harness.check(rebuild=True)
+
+    assert names_of(harness.opened(seed=7).server.namespaces) == ["acme"]
+
+
+def test_keys_of_a_newer_version(harness: IndexHarness) -> None:
+    """Of a namespace with unknown keys the names stay private, and administrators own it."""
+    grant(harness.index)
+    body = decode(harness.bytes_at(keys.NAMESPACES))
+    body["tables"][0]["keys"]["open"] = True
+    harness.store.put(keys.NAMESPACES, encode(body), None)
+    other = harness.opened(seed=6)
+    assert other.server.namespaces.has(NormalizedName("acme-x"))
+    assert other.server.namespaces.show()[0].problem
+    with pytest.raises(Conflict):
+        other.uploads.accept(make_wheel("acme_x", "1.0").arrival(harness.folder), ANA)
+
+
+FILE: Final = """
+[groups]
+team = ["user:ana@acme.dev"]
+[[namespace]]
+name = "Acme"
+owners = ["group:team"]
+"""
+
+
+def test_a_file_grants_and_revokes(harness: IndexHarness) -> None:
+    """A file that is applied grants namespaces, shows them again, and with `--prune` revokes."""
+    applying = harness.index.server.applying
+    file = SourcedTables("acme.toml", read_tables(tomllib.loads(FILE), ()))
+    (report,) = applying.apply([file], BY, ApplyOptions())
+    assert ("namespace", "acme", "added") in {
+        (change.kind, change.name, change.outcome) for change in report.changes
+    }
+    assert applying.show().namespace == ({"name": "acme", "owners": ["group:team"]},)
+    without_group = SourcedTables(
+        "acme.toml", read_tables(tomllib.loads(FILE.partition("[[")[0].replace("team", "t2")), ())
+    )
+    empty = SourcedTables("acme.toml", read_tables({}, ()))
+    other = SourcedTables(
+        "other.toml",
+        read_tables({"namespace": [{"name": "acme-x", "owners": ["user:bob@acme.dev"]}]}, ()),
+    )
+    with pytest.raises(Conflict):
+        applying.apply([other], BY, ApplyOptions())
+    applying.apply([without_group], BY, ApplyOptions(prune=True))
+    assert applying.show().namespace == ()
+    applying.apply([empty], BY, ApplyOptions(prune=True))
+
+
+def test_a_file_with_an_unknown_owner(harness: IndexHarness) -> None:
+    """A file whose namespace names a group that there is not is refused as a whole."""
+    tables = {"namespace": [{"name": "acme", "owners": ["group:nobody"]}]}
+    file = SourcedTables("acme.toml", read_tables(tables, ()))
+    with pytest.raises(Invalid):
+        harness.index.server.applying.apply([file], BY, ApplyOptions())
+    assert names_of(harness.index.server.namespaces) == []
+
+
+NAMES: Final = st.from_regex(r"[a-c]([.\-_]?[a-c]){0,5}", fullmatch=True).map(canonicalize_name)
+
+
+@given(NAMES, NAMES)
+def test_what_is_in_a_namespace(namespace: NormalizedName, project: NormalizedName) -> None:
+    """A project is in a namespace if the parts of its name begin with those of the namespace."""
+    parts = namespace.split("-")
+    is_in = Namespace(namespace, frozenset()).has(project)
+    assert is_in == (project.split("-")[: len(parts)] == parts)
+
+
+@given(st.sets(NAMES), st.sets(NAMES))
+def test_patterns_that_are_a_namespace(
+    names: set[NormalizedName], prefixes: set[NormalizedName]
+) -> None:
+    """A name and the pattern of its prefix are a namespace that the index owns, and no other."""
+    patterns = {*names, *(f"{prefix}-*" for prefix in prefixes), "x?", "x?-*"}
+    found = namespaces_of_patterns(patterns)
+    assert {namespace.name for namespace in found} == names & prefixes
