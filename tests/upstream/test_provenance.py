@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from packaging.utils import NormalizedName
 
 from tests.attestations.authority import Authority, Identity, circleci, github, gitlab, google
 from tests.http.in_process import InProcessServer, in_process
@@ -16,14 +17,16 @@ from tests.http.packages import Package
 from tests.upstream.fake_pages import FakeFile
 from tests.upstream.fake_upstream import FakeUpstream
 from tests.upstream.public_packages import public_wheel
-from tests.upstream.reading import file_of, look, page_of
+from tests.upstream.reading import file_of, link_of, look, page_of
 from tests.upstream.settings import close, upstream_section
+from wheelyard.archive import attestation_verifier
 from wheelyard.settings.sections import (
     AttestationSettings,
     ServerSettings,
     Settings,
 )
 from wheelyard.storage.local import LocalStore
+from wheelyard.wiring.warnings import index_warnings
 
 pytestmark = pytest.mark.integration
 
@@ -123,9 +126,22 @@ def test_what_is_not_passed_on(
     tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
 ) -> None:
     """A provenance that is about other bytes, or about none, is refused and not kept."""
+    good = authority.attest(package.filename, package.sha256)
     for wrong in (
         document((GITHUB, authority.attest(package.filename, "0" * 64))),
         document(),
+        document((GITHUB, authority.attest(package.filename, package.sha256))).replace(
+            b'"version": 1,', b'"version": 2,', 1
+        ),
+        json.dumps(
+            {
+                "version": 1,
+                "attestation_bundles": [
+                    {"publisher": GITHUB, "attestations": [good]},
+                    {"publisher": {**GITHUB, "repository": "acme/evil"}, "attestations": []},
+                ],
+            }
+        ).encode(),
         b"no JSON",
         b"[" * 100_000,
     ):
@@ -191,11 +207,60 @@ def test_what_does_not_hold_is_refused(
         folder = tmp_path / str(len(list(tmp_path.iterdir())))
         folder.mkdir()
         with serving(folder, upstream, authority, verified=True) as server:
-            answer = file_of(server, "requests", WHEEL)
+            link = link_of(server, "requests", WHEEL)
+            answer = look(server, link)
             assert (answer.status, why in answer.body.decode()) == (403, True), answer.body
             assert b"not_verified" in answer.body
-            assert file_of(server, "requests", WHEEL, ".metadata").status == 403
+            assert look(server, f"{link}.metadata").status == 403
             assert look(server, PATH).status == 403
+
+
+def forged(authority: Authority, package: Package) -> bytes:
+    """Return a provenance that names another publisher than has signed."""
+    attestation = authority.attest(package.filename, package.sha256)
+    return document(({**GITHUB, "repository": "acme/other"}, attestation))
+
+
+@pytest.mark.parametrize("tables", ["", "[main]\nread = 'anyone'\nverified = true\n"])
+def test_what_was_refused_is_hidden(
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package, tables: str
+) -> None:
+    """A file that was refused is on no page any more, until the project is refreshed."""
+    old = public_wheel("requests", "1.0")
+    offer(upstream, old, document((GITHUB, authority.attest(old.filename, old.sha256))))
+    offer(upstream, package, forged(authority, package))
+    rules = {} if tables else {"verified": True}
+    with serving(tmp_path, upstream, authority, tables, **rules) as server:
+        assert [*page_of(server, "requests").files] == [old.filename, WHEEL]
+        assert page_of(server, "requests").files
+        assert file_of(server, "requests", WHEEL).status in {403, 404}
+        server.clock.advance(seconds=60)
+
+        assert [*page_of(server, "requests").files] == [old.filename]
+        assert not list((tmp_path / "store").rglob(f"{WHEEL}.provenance"))
+        good = document((GITHUB, authority.attest(package.filename, package.sha256)))
+        offer(upstream, package, good)
+        upstream_index = server.index.upstream
+        assert upstream_index is not None
+        upstream_index.refresh(NormalizedName("requests"), may_read=True)
+        server.clock.advance(seconds=60)
+        assert file_of(server, "requests", WHEEL).body == package.data
+
+
+def test_offline_pages_have_what_holds(
+    tmp_path: Path, upstream: FakeUpstream, authority: Authority, package: Package
+) -> None:
+    """While offline, an index with the rule lists the kept files whose attestations hold."""
+    old = public_wheel("requests", "1.0")
+    offer(upstream, old, document((GITHUB, authority.attest(old.filename, old.sha256))))
+    offer(upstream, package, forged(authority, package))
+    rule = "[main]\nread = 'anyone'\nverified = true\n"
+    with serving(tmp_path, upstream) as server:
+        for made in (old, package):
+            assert file_of(server, "requests", made.filename).body == made.data
+            assert look(server, PATH.replace("2.0", made.filename.split("-")[1])).status == 200
+    with serving(tmp_path, upstream, authority, rule, offline=True) as server:
+        assert [*page_of(server, "requests").files] == [old.filename]
 
 
 def test_a_file_without_attestations_is_hidden(
@@ -219,6 +284,19 @@ def test_a_provenance_that_cannot_be_had(
         project.files[:] = [FakeFile.of(package)]
         answer = file_of(server, "requests", WHEEL)
         assert (answer.status, b"has no provenance" in answer.body) == (403, True)
+
+
+def test_a_rule_without_the_extra(
+    tmp_path: Path, upstream: FakeUpstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start warns of an index whose rule nobody can apply, as the extra is missing."""
+    rule = "[main]\nread = 'anyone'\nverified = true\n"
+    with serving(tmp_path, upstream, None, rule) as server:
+        warned = [str(caution) for caution in index_warnings(server.index)]
+        assert not [text for text in warned if "verified" in text]
+        monkeypatch.setattr(attestation_verifier, "is_installed", lambda: False)
+        warned = [str(caution) for caution in index_warnings(server.index)]
+        assert [text for text in warned if "no public file can be verified" in text]
 
 
 def test_an_index_may_ask_for_signatures(

@@ -61,6 +61,11 @@ _LISTS: Final = Decoder(list[Raw])
 _OBJECTS: Final = Decoder(dict[str, Any])
 
 
+def is_installed() -> bool:
+    """Return whether the extra `attestations` is there. It is not imported for that."""
+    return all(find_spec(name) is not None for name in ("pypi_attestations", "sigstore"))
+
+
 class _AnySigner:
     """A policy of `sigstore` for which the certificate may name anybody: who counts comes later."""
 
@@ -106,7 +111,7 @@ class AttestationVerifier:
 
         Raises Invalid (code `bad_setting`) otherwise.
         """
-        if any(find_spec(name) is None for name in ("pypi_attestations", "sigstore")):
+        if not is_installed():
             raise self._missing_extra()
         if self._trusted_root:
             self.newest_key()

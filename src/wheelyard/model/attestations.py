@@ -9,10 +9,10 @@ can sign.
 
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 from msgspec.json import Decoder, encode
 
 from wheelyard.model.claim_matchers import Claims
@@ -260,12 +260,13 @@ class AttestationBundle(Struct, frozen=True):
     """The attestations of one publisher."""
 
     publisher: PublisherObject
-    attestations: tuple[Mapping[str, Any], ...]
+    attestations: Annotated[tuple[Mapping[str, Any], ...], Meta(min_length=1)]
 
 
 class Provenance(Struct, frozen=True):
     """The provenance of a file, as far as pages show it."""
 
+    version: Literal[1]
     attestation_bundles: tuple[AttestationBundle, ...]
 
 
@@ -311,10 +312,11 @@ class _Enveloped(Struct, frozen=True):
 
 
 class _EnvelopedBundle(Struct, frozen=True):
-    attestations: tuple[_Enveloped, ...]
+    attestations: Annotated[tuple[_Enveloped, ...], Meta(min_length=1)]
 
 
 class _EnvelopedProvenance(Struct, frozen=True):
+    version: Literal[1]
     attestation_bundles: tuple[_EnvelopedBundle, ...]
 
 

@@ -113,7 +113,7 @@ class IndexRules:
         """
         now = self._runtime.now()
         policy_view = listing.origin.view
-        state = self._facts.state(listing.origin.page, now)
+        state = self._facts.state(listing, now)
 
         def look_up() -> KnownFacts:
             facts = self._facts.of_public(listing, state)
@@ -126,7 +126,7 @@ class IndexRules:
         answer = self._answer(key, made_of, listing.files, look_up, at)
         judged = answer.judged
         until = None
-        if self._facts.asks_licences or self._facts.asks_advisories:
+        if self._facts.looks_again:
             until = now + LOOK_AGAIN
         times = [policy_view.changes_at, judged.changes_at, until]
         changes_at = min((time for time in times if time is not None), default=None)
@@ -195,9 +195,9 @@ class IndexRules:
         now = self._runtime.now()
         page = listing.origin.page
         judged = replace(listing, files=(file,))
-        state = self._facts.state(page, now)
-        # its own licence is found below
-        facts = self._facts.of_public(judged, state, with_licences=False).of(file)
+        state = self._facts.state(listing, now)
+        # its own licence and attestations are looked at below
+        facts = self._facts.of_public(judged, state, with_sidecars=False).of(file)
         sidecar_facts = listing.origin.policy.sidecar_facts
         facts = sidecar_facts.complete(facts, page, file, self._rules.codes, self._licence_rule)
         return self._rules.first(facts, at or now)

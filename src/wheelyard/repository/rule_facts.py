@@ -20,7 +20,6 @@ from wheelyard.model.rules import Facts, Rules
 
 if TYPE_CHECKING:
     from wheelyard.upstream.indexes import UpstreamListing
-    from wheelyard.upstream.page import UpstreamPage
     from wheelyard.upstream.policy.advisories import AdvisoryTable
     from wheelyard.upstream.policy.facts import PageFacts
     from wheelyard.upstream.policy.first_uses import FirstUses
@@ -38,12 +37,15 @@ class PublicState(Struct, frozen=True):
     first_uses: Snapshot[Any] = NOTHING_NOTED
     licence_count: int = 0
     """How many licences this process has found."""
+    provenances: str = ""
+    """`PageProvenances.generation`, or an empty text if no rule asks."""
 
     @property
     def made_of(self) -> tuple[object, ...]:
         """Another one whenever any of it is."""
         generation = None if self.advisories is None else self.advisories.generation
-        return generation, self.licences.version, self.first_uses.version, self.licence_count
+        versions = (self.licences.version, self.first_uses.version)
+        return generation, *versions, self.licence_count, self.provenances
 
 
 class Advisories(Struct, frozen=True):
@@ -89,6 +91,7 @@ class FactFinder:
     ) -> None:
         self.asks_licences = Code.LICENCE in rules.codes
         self.asks_advisories = Code.VULNERABLE in rules.codes
+        self._asks_signatures = Code.NOT_VERIFIED in rules.codes
         self._asks_decisions = not rules.codes.isdisjoint(_DECIDED)
         self._files = files
         self._licences = licences
@@ -96,6 +99,11 @@ class FactFinder:
         self._exceptions = parse_exceptions(keys.cooldown_allow)
         has_exceptions = bool(keys.cooldown_days and self._exceptions.versions)
         self._first_uses = first_uses if has_exceptions else None
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether something may become known that changes what is shown of a page."""
+        return self.asks_licences or self.asks_advisories or self._asks_signatures
 
     def of_private(self, project: Project) -> Iterator[Facts]:
         """
@@ -122,7 +130,7 @@ class FactFinder:
                 is_attested=file.has_provenance,
             )
 
-    def state(self, page: "UpstreamPage", now: datetime) -> PublicState:
+    def state(self, listing: "UpstreamListing", now: datetime) -> PublicState:
         """
         Return what decides about public files now, after exceptions for a page are used.
 
@@ -138,8 +146,13 @@ class FactFinder:
         if self.asks_advisories and self._advisories is not None:
             advisories = self._advisories.current()
         if self._first_uses is not None:
-            first_uses = self._first_uses.note(page, now, self._first_uses.notes.get())
-        return PublicState(advisories, licences, first_uses, licence_count)
+            first_uses = self._first_uses.note(
+                listing.origin.page, now, self._first_uses.notes.get()
+            )
+        provenances = ""
+        if self._asks_signatures:
+            provenances = listing.origin.policy.sidecar_facts.provenances.generation
+        return PublicState(advisories, licences, first_uses, licence_count, provenances)
 
     def licences_of(
         self, listing: "UpstreamListing", versions: Collection[str]
@@ -154,10 +167,10 @@ class FactFinder:
         return self._licences.known(page.name, files, self._licences.noted())
 
     def of_public(
-        self, listing: "UpstreamListing", state: PublicState, *, with_licences: bool = True
+        self, listing: "UpstreamListing", state: PublicState, *, with_sidecars: bool = True
     ) -> "PageFacts":
         """
-        Return what is known of the files of a public project, perhaps without their licences.
+        Return what is known of the files of a public project, perhaps without their sidecars.
 
         A licence that nobody has looked up yet is `LOOKED_UP_LATER`. Raises Unavailable if the
         store does not say what was decided.
@@ -173,11 +186,20 @@ class FactFinder:
         if state.advisories is not None:
             hits = state.advisories.hits(page.name, (file.version for file in listing.files))
         licences = {}
-        if self.asks_licences and with_licences:
+        if self.asks_licences and with_sidecars:
             licences = self._licences.known(page.name, page.files, state.licences)
+        faults: Mapping[str, str] = {}
+        if self._asks_signatures and with_sidecars:
+            provenances = listing.origin.policy.sidecar_facts.provenances
+            faults = provenances.known(page, listing.files)
         first_uses = {}
         if self._first_uses is not None:
             first_uses = dict(self._first_uses.of_page(page, state.first_uses))
         return PageFacts(
-            page=page, decisions=decisions, hits=hits, licences=licences, first_uses=first_uses
+            page=page,
+            decisions=decisions,
+            hits=hits,
+            licences=licences,
+            attestation_faults=faults,
+            first_uses=first_uses,
         )

@@ -131,8 +131,14 @@ def _contradictions(settings: Settings) -> Iterator[str]:
 
 def _attestation_errors(settings: Settings) -> Iterator[str]:
     attestations = settings.attestations
-    for name in ("require", "trusted_root"):
-        if getattr(attestations, name) and not attestations.accept:
+    # the root also counts for the rule `verified` about public files
+    has_public = settings.upstream.is_on
+    unused = {
+        "require": bool(attestations.require),
+        "trusted_root": bool(attestations.trusted_root) and not has_public,
+    }
+    for name, is_given in unused.items():
+        if is_given and not attestations.accept:
             yield f"attestations.{name}: no attestations are accepted. Set accept, or leave it out"
 
 

@@ -293,7 +293,9 @@ def wrong_digest(filename: str) -> Unavailable:
 
 def other_provenance(filename: str) -> Unavailable:
     """Return the error for a provenance that is none, or whose statements are about other bytes."""
-    return bad_file(f"a provenance of {filename}", "that is not about the file that its page lists")
+    return bad_file(
+        f"a provenance of {filename}", "that is none, or not about the file that its page lists"
+    )
 
 
 def check_size(file: UpstreamFile, announced: int | None) -> int | None:

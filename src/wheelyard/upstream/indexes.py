@@ -163,8 +163,8 @@ class Explainer(Struct, frozen=True):
         what = "has been published or reserved here; the list of private names says more"
         if self.upstream.names.is_reserved(name):
             what = (
-                "is in a namespace, or matches a pattern of the settings: upstream.private, "
-                "access.private_names"
+                "matches a pattern of the settings (upstream.private, access.private_names), or is "
+                "in a namespace"
             )
         text = f"{name} is private, because it {what}. No upstream index is ever asked for it."
         return FileReason("private", text)
@@ -571,6 +571,8 @@ class UpstreamIndex:
         before = [page for place in places if (page := place.stored(name)) is not None]
         earlier = {filename for page in before for filename in page.by_filename}
         renewed = [answer.page for place in places if (answer := place.refresh(name)) is not None]
+        for page in renewed:
+            self.policy.sidecar_facts.provenances.forget(page.files)
         labels = [self.config.label_of(page.upstream) for page in renewed]
         files = dict.fromkeys(filename for page in renewed for filename in page.by_filename)
         return RefreshedPage(

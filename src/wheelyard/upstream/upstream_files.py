@@ -6,7 +6,7 @@ before, for each request.
 """
 
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from threading import Lock
 from typing import Final, Literal
@@ -16,7 +16,7 @@ from msgspec import Struct
 from wheelyard.concurrency.caches import ExpiringCache
 from wheelyard.concurrency.runtime import ConflictRetries
 from wheelyard.concurrency.threads import DaemonThreads
-from wheelyard.errors import WheelyardError
+from wheelyard.errors import Unavailable, WheelyardError
 from wheelyard.storage.base import Store
 from wheelyard.storage.spool import Spool
 from wheelyard.upstream.file_cache import FileCache, FileUses, StoredFile
@@ -177,6 +177,16 @@ class UpstreamFiles:
         """
         return self.find_sidecar(sidecar) or self.fetch_sidecar(sidecar).result()
 
+    def forget_sidecar(self, sidecar: Sidecar) -> None:
+        """
+        Remove a stored document about a file. It is no error if there is none.
+
+        A store that is only read keeps it.
+        """
+        if sidecar.key is not None:
+            with suppress(Unavailable):  # it is compared again, and only fetched once more
+                self.cache(sidecar.page.upstream).store.delete(sidecar.key)
+
     def close(self) -> None:
         """End all fetches, and remove what they have in the spool."""
         self._running.stop()
@@ -220,7 +230,8 @@ class UpstreamFiles:
             raise too_short(sidecar.title)
         mismatch = sidecar.mismatch(bytes(body))
         if mismatch is not None:
-            self._observation.digest_mismatch(page.name, sidecar.title)
+            if sidecar.kind is Kind.METADATA:  # a provenance has no digest on the page
+                self._observation.digest_mismatch(page.name, sidecar.title)
             raise mismatch
         self._keep_sidecar(sidecar, bytes(body))
         return bytes(body)

@@ -6,11 +6,11 @@ Only imported if `[upstream]` is enabled: without it, nothing of `upstream/` is 
 
 from contextlib import closing
 from dataclasses import replace as replace_fields
-from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from wheelyard.catalog import keys
@@ -44,6 +44,7 @@ from wheelyard.upstream.hidden_pages import HiddenPages
 from wheelyard.upstream.indexes import UpstreamIndex
 from wheelyard.upstream.kept_folders import KeptFolders
 from wheelyard.upstream.observation import Observation
+from wheelyard.upstream.page import UpstreamFile, UpstreamPage
 from wheelyard.upstream.page_lookup import StoredPages
 from wheelyard.upstream.pages import UpstreamPages
 from wheelyard.upstream.policy.first_uses import FIRST_USES, FirstUses
@@ -58,6 +59,9 @@ from wheelyard.upstream.sidecars import core_metadata_of, provenance_of
 from wheelyard.upstream.upstream_files import FileRules, UpstreamFiles
 from wheelyard.wiring.attestations import build_public_verifiers
 from wheelyard.wiring.stores import StoreTraits, cache_policy_in, upstream_store
+
+if TYPE_CHECKING:
+    from wheelyard.archive.attestation_verifier import AttestationVerifier
 
 START_SECONDS: Final = 10.0
 """Longest silence of an upstream index, in seconds, that a start waits for."""
@@ -115,7 +119,7 @@ def build_upstream(
             store,
             catalog.decision_records,
             lambda page, file: files.bring_sidecar(core_metadata_of(page, file)),
-            _page_provenances(settings, files),
+            PageProvenances(_KeptProvenances(settings, files), runtime.monotonic),
             caching,
             is_read_only=is_read_only,
         ),
@@ -134,11 +138,28 @@ def _file_rules(settings: Settings) -> FileRules:
     return FileRules(mode=mode, max_kept_bytes=upstream.max_cache_file_mb * MIB or None)
 
 
-def _page_provenances(settings: Settings, files: UpstreamFiles) -> PageProvenances:
-    return PageProvenances(
-        lambda page, file: files.bring_sidecar(provenance_of(page, file)),
-        partial(build_public_verifiers, settings),
-    )
+class _KeptProvenances(Struct, frozen=True):
+    """The provenance of public files, as the settings want it fetched and verified."""
+
+    settings: Settings
+    files: UpstreamFiles
+
+    @property
+    def is_offline(self) -> bool:
+        """See `ProvenanceSource`."""
+        return self.settings.upstream.offline
+
+    def read(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
+        """See `ProvenanceSource`."""
+        return self.files.bring_sidecar(provenance_of(page, file))
+
+    def forget(self, page: UpstreamPage, file: UpstreamFile) -> None:
+        """See `ProvenanceSource`."""
+        self.files.forget_sidecar(provenance_of(page, file))
+
+    def build_verifiers(self) -> "tuple[AttestationVerifier, ...]":
+        """See `ProvenanceSource`."""
+        return build_public_verifiers(self.settings)
 
 
 def with_file_hosts(

@@ -161,6 +161,8 @@ def index_warnings(index: Index) -> Iterator[Caution]:
     yield from now.removed_rules()
     for definition in now.with_main.values():
         yield from without_advisories(index.settings, definition.name, definition.rules)
+        if definition.rules.verified and index.settings.upstream.is_on:
+            yield from without_verifier(definition.title)
     for name, why in now.problems.items():
         advice = RENAME_MAIN if name == FORMER_MAIN else Advice(Remedy.CHANGE_INDEX, name)
         yield Caution(why, advice)
@@ -168,6 +170,18 @@ def index_warnings(index: Index) -> Iterator[Caution]:
     yield from _of_readers(index, now)
     yield from rights_without_index(index)
     yield from _unknown_indexes(index)
+
+
+def without_verifier(title: str) -> Iterator[Caution]:
+    """Yield a warning if no public file of an index with the rule `verified` can be verified."""
+    # few indexes have the rule
+    from wheelyard.archive.attestation_verifier import is_installed  # noqa: PLC0415
+
+    if not is_installed():
+        yield Caution(
+            f"the index {title} has the rule verified, and no public file can be verified: install "
+            "the extra attestations, or leave the rule out"
+        )
 
 
 def _of_readers(index: Index, now: KnownIndexes) -> Iterator[Caution]:

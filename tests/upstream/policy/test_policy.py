@@ -14,6 +14,7 @@ from packaging.version import Version
 
 from tests.operations.in_memory_index import IndexHarness, code_of, fake_runtime
 from tests.upstream.policy.pages import DEMO, DIGEST, NOW, OLD, page, wheel
+from wheelyard.archive.attestation_verifier import AttestationVerifier
 from wheelyard.catalog import keys
 from wheelyard.errors import Invalid, NotFound, Unavailable
 from wheelyard.model.project import Status
@@ -46,6 +47,23 @@ def no_metadata(at: UpstreamPage, file: UpstreamFile) -> bytes:
     raise NotFound(f"{file.filename} of {at.name}")
 
 
+class NoProvenances:
+    """Where no file has a provenance."""
+
+    is_offline = False
+
+    def read(self, page: UpstreamPage, file: UpstreamFile) -> bytes:
+        """Say that a file has none."""
+        return no_metadata(page, file)
+
+    def forget(self, page: UpstreamPage, file: UpstreamFile) -> None:
+        """Do nothing."""
+
+    def build_verifiers(self) -> tuple[AttestationVerifier, ...]:
+        """Return none."""
+        return ()
+
+
 def policy_of(
     index: Index,
     settings: UpstreamSettings,
@@ -55,7 +73,7 @@ def policy_of(
     caching = cache_policy_in(StoreTraits(), index.settings.store)
     settings = replace(settings, url="https://index.example.com/simple/")
     store, decisions = index.files.store, index.server.decisions
-    provenances = PageProvenances(no_metadata, tuple)
+    provenances = PageProvenances(NoProvenances(), index.server.runtime.monotonic)
     return build_policy(
         settings, store, decisions, read_metadata, provenances, caching, is_read_only=False
     )

@@ -22,6 +22,8 @@ class PageFacts(Struct, frozen=True, kw_only=True):
     """The advisories about each affected version, or None if there is no database."""
     licences: Mapping[str, str] = {}
     """By filename. One that is not there is looked up later."""
+    attestation_faults: Mapping[str, str] = {}
+    """Why attestations do not hold, by filename. A file that is not there is looked at later."""
     first_uses: Mapping[str, datetime] = {}
     """When an exception of the cooldown for a version was first used, by version."""
     _advisories: dict[str, tuple[tuple[str, ...], Vulnerabilities | None]] = {}
@@ -49,6 +51,7 @@ class PageFacts(Struct, frozen=True, kw_only=True):
             quarantine=self._quarantine,
             is_exempt=self._is_exempt(file),
             is_attested=file.is_attested,
+            attestation_fault=self.attestation_faults.get(file.filename, ""),
             is_yanked=file.yanked is not None,
         )
 

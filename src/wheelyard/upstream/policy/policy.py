@@ -73,13 +73,15 @@ class PolicyState(Struct, frozen=True):
     advisories: AdvisoryTable
     licences: Snapshot[NoteDocument[str]]
     first_uses: Snapshot[NoteDocument[datetime]]
+    provenances: str
+    """`PageProvenances.generation`, or an empty text if no rule asks."""
 
     @property
     def generation(self) -> str:
         """Another one whenever any of it is."""
         documents = (self.decided, self.licences, self.first_uses)
         versions = (document.version for document in documents)
-        return "/".join((*versions, self.advisories.generation))
+        return "/".join((*versions, self.advisories.generation, self.provenances))
 
     @property
     def decisions(self) -> DecisionList:
@@ -147,7 +149,14 @@ class Policy:
         first_uses = self._first_uses.notes.peek() if self._first_uses else NOT_NOTED
         if decided is None or advisories is None or licences is None or first_uses is None:
             return None
-        return PolicyState(decided, advisories, licences, first_uses).generation
+        state = PolicyState(decided, advisories, licences, first_uses, self._provenances)
+        return state.generation
+
+    @property
+    def _provenances(self) -> str:
+        if Code.NOT_VERIFIED not in self.rules.codes:
+            return ""
+        return self.sidecar_facts.provenances.generation
 
     def state(self) -> PolicyState:
         """
@@ -162,6 +171,7 @@ class Policy:
             self.osv.current() if self.osv else NO_ADVISORIES,
             self.sidecar_facts.licences.finder.noted() if self.licence_rule else NOT_NOTED,
             self._first_uses.notes.get() if self._first_uses else NOT_NOTED,
+            self._provenances,
         )
 
     def load(self) -> tuple[str, ...]:
@@ -335,8 +345,12 @@ class Policy:
         licences: Mapping[str, str] = {}
         if self.licence_rule:
             licences = self.sidecar_facts.licences.known(page, state.licences, is_of_store=True)
+        faults: Mapping[str, str] = {}
+        if Code.NOT_VERIFIED in self.rules.codes:
+            faults = self.sidecar_facts.provenances.remembered(page.files)
         return PageFacts(
             page=page,
+            attestation_faults=faults,
             decisions=state.decisions.for_project(page.name),
             hits=state.advisories.hits(page.name, versions),
             licences=licences,
