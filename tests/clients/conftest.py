@@ -5,11 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.clients.harness import new_sandbox, wheelyard
 from tests.clients.projects import Builder, Built, build_project
 from tests.clients.public_index import PublicIndex, public_index
 from tests.clients.reading import publish
 from tests.clients.servers import Server, running_server
 from tests.http.packages import wheel
+from wheelyard.model.api_token import token_id_in
 
 
 @pytest.fixture(scope="session")
@@ -20,8 +22,12 @@ def build() -> Builder:
 
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that wants the token for reading too."""
-    with running_server(tmp_path_factory.mktemp("private") / "server", "--private") as server:
+    """A server that wants the token for reading too, and has a namespace: its JSON is 1.5."""
+    folder = tmp_path_factory.mktemp("private")
+    with running_server(folder / "server", "--private") as server:
+        token = token_id_in(server.token)
+        owner = ("--owner", f"token:{token}", "--store", server.store)
+        wheelyard(new_sandbox(folder / "sandbox"), "namespace", "grant", "acme", *owner)
         yield server
 
 

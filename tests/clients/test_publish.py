@@ -99,6 +99,29 @@ def test_uv_publishes_and_sends_nothing_again(
 
 
 @pytest.mark.parametrize("client", ["twine", "uv"])
+def test_a_namespace_of_others(
+    index: Server, sandbox: Sandbox, build: Builder, client: str
+) -> None:
+    """A new project in a namespace of others is refused: the client fails, and says why."""
+    project = build("hatchling", f"{client}-space-core")
+    owner = ("--owner", "user:ana@acme.dev", "--store", index.store)
+    wheelyard(sandbox, "namespace", "grant", f"{client}-space", *owner)
+    command: list[str | Path] = [program("uv"), "publish"]
+    command += ["--publish-url", index.upload_url, project.wheel]
+    login: Mapping[str, str] = {"UV_PUBLISH_TOKEN": index.token}
+    if client == "twine":
+        command = [*twine_command(index, project.wheel), "--verbose"]
+        login = twine_login(index.token)
+
+    done = sandbox.attempt(*command, **login)
+
+    said = " ".join((done.stdout + done.stderr).split())
+    assert done.returncode != 0
+    assert f"is in the namespace {client}-space" in said
+    assert listed(index, project.name) == {}
+
+
+@pytest.mark.parametrize("client", ["twine", "uv"])
 def test_a_file_is_kept_without_its_attestations(
     index: Server, sandbox: Sandbox, build: Builder, client: str
 ) -> None:
