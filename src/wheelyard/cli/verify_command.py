@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from wheelyard.api.table import LocalApi
 from wheelyard.cli.options import PACKAGES, Api, open_api
 from wheelyard.cli.output import JSON, cli_command, print_result
 from wheelyard.errors import INVALID_ATTESTATIONS, Invalid, NotFound
+from wheelyard.http_client.urls import BadUrl, Url, parse_url
 from wheelyard.model.attestations import REPOSITORY, Signer
 from wheelyard.model.decoding import escaped
 from wheelyard.model.distribution_filename import known_filename_readings
@@ -43,6 +45,37 @@ class Verification(Struct, frozen=True, kw_only=True):
     attestations: tuple[VerifiedAttestation, ...]
 
 
+def _required_repository(
+    _context: click.Context, _option: click.Parameter, value: str | None
+) -> Url | None:
+    """
+    Return the repository that an option names, or None without the option.
+
+    Raises BadParameter for what is none, as of a variable of the shell that is not set.
+    """
+    if value is None:
+        return None
+    repository = _read_repository(value)
+    if repository is None:
+        raise click.BadParameter(
+            "It is no https URL of a repository. Name one, such as https://github.com/acme/core."
+        )
+    return repository
+
+
+def _read_repository(text: str) -> Url | None:
+    """Return the URL of a repository in the spelling in which it is compared, or None for none."""
+    try:
+        url = parse_url(text)
+    except BadUrl:
+        return None
+    # neither GitHub nor GitLab has two repositories that differ in case alone
+    path = url.path.strip("/").lower().removesuffix(".git")
+    repository = Url("https", url.host, url.port, f"/{path}")
+    is_bare = replace(url, path=repository.path) == repository
+    return repository if path and is_bare else None
+
+
 @cli_command(
     "verify",
     Argument(["file"], type=click.Path(dir_okay=False, path_type=Path)),
@@ -55,7 +88,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     ),
     Option(
         ["--repository"],
-        default="",
+        callback=_required_repository,
         metavar="URL",
         help="The source repository that each certificate has to name.",
     ),
@@ -68,7 +101,7 @@ class Verification(Struct, frozen=True, kw_only=True):
     ),
     page="attestations.md",
 )
-def verify_command(file: Path, trusted_root: str, repository: str) -> None:
+def verify_command(file: Path, trusted_root: str, repository: Url | None) -> None:
     """
     Verify FILE by its provenance in the index, here and without a connection to Sigstore.
 
@@ -89,7 +122,7 @@ def verify_command(file: Path, trusted_root: str, repository: str) -> None:
         for bundle in provenance["attestation_bundles"]
         for attestation in bundle["attestations"]
     ]
-    if repository:
+    if repository is not None:
         for attestation in attestations:
             _require_repository(file.name, attestation.signer, repository)
     verified = Verification(
@@ -127,17 +160,17 @@ def _root_of_settings(api: Api) -> str:
     return ""  # those of a server are on its machine
 
 
-def _require_repository(filename: str, signer: Signer, repository: str) -> None:
+def _require_repository(filename: str, signer: Signer, repository: Url) -> None:
     """Raise Invalid (code `invalid_attestations`) unless a job of a repository has signed."""
     signed_by = signer.claims.get(REPOSITORY, "")
-    if signed_by == repository:
+    if _read_repository(signed_by) == repository:
         return
     what = "no repository"
     if signed_by:
         what = f"the repository {escaped(signed_by)}"
     raise Invalid(
         f"The certificate of an attestation of {filename} names {what}, and not "
-        f"{escaped(repository)}. Do not use the file, or name the repository that builds it.",
+        f"{repository.redacted}. Do not use the file, or name the repository that builds it.",
         code=INVALID_ATTESTATIONS,
     )
 
